@@ -1,0 +1,323 @@
+"""Archives one clip at a time in the order of steps that loses nothing (design, section 4)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+
+from camarchiver import atomic, claims, kernel, locking, tag, trash
+from camarchiver.atomic import Staged
+from camarchiver.claims import Claim, Note
+from camarchiver.discovery import still_there
+from camarchiver.disposal import Disposer
+from camarchiver.errors import ClipBusy
+from camarchiver.failures import Failures
+from camarchiver.locking import ClipLock
+from camarchiver.model import (
+    Archive,
+    Archived,
+    Clip,
+    Disposal,
+    Encoding,
+    Made,
+    Outcome,
+    Reason,
+    Remove,
+    Result,
+    Trees,
+    Way,
+)
+from camarchiver.names import numbered
+from camarchiver.plan import Hold, held_by
+from camarchiver.progress import Display
+from camarchiver.scribe import Scribe
+from camarchiver.shrink import ClipFailed, Original, Shrinker, Stopped
+from camarchiver.standing import MOST_NAMES, Standing
+from camarchiver.stop import AnyOf, Stop, Stopper
+
+_log = logging.getLogger(__name__)
+
+RESERVE = 64_000_000
+"""Bytes left free on the archive's filesystem (a hundredth of a small one) beyond a clip's own size."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What archiving needs besides the clip: trees, memory, and who writes it down."""
+
+    trees: Trees
+    standing: Standing
+    failures: Failures
+    disposer: Disposer
+    scribe: Scribe
+    holds: Callable[[], tuple[Hold, ...]]
+    """Read anew under each clip's lock."""
+    disposal: Disposal
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One step in progress."""
+
+    step: Archive | Remove
+    lock: ClipLock
+    note: Note
+    threads: int
+    stop: Stopper
+
+    @property
+    def clip(self) -> Clip:
+        return self.step.clip
+
+
+class Archiver:
+    """Performs the steps of an `archive` plan; several threads may."""
+
+    def __init__(self, desk: Desk, shrinker: Shrinker | None, display: Display, stop: Stop) -> None:
+        self._desk = desk
+        self._shrinker = shrinker
+        self._display = display
+        self._stop = stop
+
+    def perform(self, step: Archive | Remove, threads: int) -> Outcome:
+        """What came of one step; every expected trouble is an outcome, none ends the run."""
+        try:
+            outcome = self._claimed(step, threads)
+        except ClipBusy as busy:
+            outcome = Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
+        except (trash.Stale, FileNotFoundError) as stale:
+            outcome = Outcome(step, Result.STALE, Reason.STALE, str(stale))
+        except Stopped as stopped:
+            outcome = Outcome(step, Result.SKIPPED, step.reason, stopped.message)
+        except ClipFailed as failed:
+            outcome = self._failed(step, failed)
+        except OSError as error:
+            reason = Reason.NO_SPACE if error.errno in _FULL else Reason.FAILED
+            outcome = Outcome(step, Result.FAILED, reason, _sentence(error))
+        finally:
+            self._display.done(step.clip.fingerprint.size)
+        words = outcome.step.clip.relative, outcome.result, outcome.reason, outcome.detail
+        _log.info("%s: %s (%s) %s", *words)
+        return outcome
+
+    def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:
+        clip, trees = step.clip, self._desk.trees
+        with locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
+            if not still_there(clip.path, clip.fingerprint):
+                raise trash.Stale("changed or gone since it was planned")
+            if hold := held_by(clip, self._desk.holds(), self._desk.scribe.now()):
+                return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
+            if kernel.being_written(clip.path):
+                return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
+            with claims.claimed(trees, self._claim(clip)) as note:
+                work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))
+                return self._dispose(work, *self._archive(work))
+
+    def _archive(self, work: _Work) -> tuple[Archived, Encoding | None, str]:
+        """The clip's archive, standing and journalled; how it was made, and what to say of it."""
+        step = work.step
+        if isinstance(step, Remove):
+            return step.archived, None, ""
+        known = self._desk.standing.newest(step.clip)
+        if known is not None and step.standing is None:
+            return known, None, "archived by another run meanwhile"
+        assert self._shrinker is not None, "a plan with clips to archive comes with an encoder"
+        original = self._measured(work, self._shrinker)
+        if step.clip.links > 1 and (twin := self._desk.standing.twin(step.clip, original.digest)):
+            self._desk.scribe.same_file(step.clip, twin)
+            return twin, None, f"the same file as {twin.source}"
+        if step.standing is None and (adopted := self._adopt(step, original, self._shrinker, work.stop)):
+            return adopted, None, "an archive of it stood already"
+        archived, made = self._make(work, step, original, self._shrinker)
+        self._desk.failures.forget(step.clip)
+        return archived, made.encoding, "; ".join(made.notes)
+
+    def _measured(self, work: _Work, shrinker: Shrinker) -> Original:
+        clip = work.clip
+        digest = _digest(clip.path, work.stop)
+        identity = tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
+        metadata = {
+            "comment": tag.compose(identity),
+            "creation_time": clip.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+        return Original(clip, shrinker.measure(clip), digest, metadata)
+
+    # --- making and publishing ---------------------------------------------------------------------
+
+    def _make(
+        self, work: _Work, step: Archive, original: Original, shrinker: Shrinker
+    ) -> tuple[Archived, Made]:
+        """Stage, verify, publish and journal, by the first way that is worth it."""
+        for way, suffix in shrinker.ways(original):
+            target = self._desk.trees.archive / f"{step.target.rpartition('.')[0]}{suffix}"
+            atomic.make_folders(target.parent)
+            _check_space(step.clip, target.parent)
+            with atomic.staged(target) as part:
+                work.note.staging(part.path.relative_to(self._desk.trees.archive).as_posix())
+                with self._display.job(step.clip.relative, original.media.span) as advance:
+                    made = shrinker.fill(
+                        way, original, part, threads=work.threads, stop=work.stop, advance=advance
+                    )
+                if shrinker.is_small_enough(made, original):
+                    return self._publish(work, step, original, part, target, made), made
+        raise ClipFailed(Reason.FAILED, "no way to archive it was left")
+
+    def _publish(
+        self, work: _Work, step: Archive, original: Original, part: Staged, target: Path, made: Made
+    ) -> Archived:
+        clip = step.clip
+        start_ns = int(clip.start.timestamp() * 1_000_000_000)
+        part.path.chmod(stat.S_IMODE(clip.path.lstat().st_mode) & 0o666 | 0o400)
+        os.utime(part.path, ns=(start_ns, start_ns))
+        digest, size = _digest(part.path, work.stop), part.path.stat().st_size
+        if not still_there(clip.path, clip.fingerprint):
+            raise trash.Stale("changed while it was encoded")
+        if not work.lock.still_mine():
+            raise Stopped("the clip's lock was lost")
+        place = self._place(step, original, part, target)
+        archived = self._entry(original, place, size, remuxed=made.way is not Way.ENCODE)
+        self._desk.scribe.archived(clip, archived, made, digest, start_ns)
+        return archived
+
+    def _place(self, step: Archive, original: Original, part: Staged, target: Path) -> str:
+        """Publish under the target name, or a numbered one where something else stands there."""
+        archive = self._desk.trees.archive
+        wanted = target.relative_to(archive).as_posix()
+        if step.standing is not None and self._desk.standing.stands(step.standing):
+            self._desk.disposer.replace_archive(step.clip, step.standing.archive)
+        elif self._is_ours(wanted, original):
+            self._desk.disposer.replace_archive(step.clip, wanted)
+        for number in range(1, MOST_NAMES):
+            name = numbered(wanted, number)
+            try:
+                atomic.publish(part, archive / name)
+            except FileExistsError:
+                continue
+            return name
+        raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
+
+    def _is_ours(self, relative: str, original: Original) -> bool:
+        """Whether a damaged archive at the target name was made from this very source."""
+        assert self._shrinker is not None
+        path = self._desk.trees.archive / relative
+        if path.is_symlink() or not path.is_file():
+            return False
+        if any(entry.archive == relative for entry in self._desk.standing.entries(original.clip)):
+            return True
+        return self._names(path, original, self._shrinker)
+
+    # --- adopting ----------------------------------------------------------------------------------
+
+    def _adopt(
+        self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper
+    ) -> Archived | None:
+        """Take over an archive that a run published and could not journal, if both decode whole."""
+        for path in self._desk.standing.namesakes(step.target):
+            if not self._names(path, original, shrinker):
+                continue
+            verdict = shrinker.compare(original, path, stop)
+            if not verdict.ok:
+                _log.warning("%s names this clip but can't be adopted: %s", path, verdict.problem)
+                continue
+            atomic.sync_file(path)
+            atomic.fsync_folder(path.parent)
+            status = path.stat()
+            place = path.relative_to(self._desk.trees.archive).as_posix()
+            archived = self._entry(original, place, status.st_size, remuxed=False)
+            self._desk.scribe.adopted(step.clip, archived, _digest(path, stop), status.st_mtime_ns)
+            return archived
+        return None
+
+    def _names(self, path: Path, original: Original, shrinker: Shrinker) -> bool:
+        found = tag.parse(shrinker.tags(path).get("comment", ""))
+        return found is not None and found.names(original.clip, original.digest)
+
+    def _entry(self, original: Original, place: str, size: int, *, remuxed: bool) -> Archived:
+        clip = original.clip
+        return Archived(
+            source=clip.relative,
+            size=clip.fingerprint.size,
+            mtime_ns=clip.fingerprint.mtime_ns,
+            digest=original.digest,
+            archive=place,
+            archive_size=size,
+            remuxed=remuxed,
+            duration=round(original.media.span, 3),
+        )
+
+    # --- afterwards --------------------------------------------------------------------------------
+
+    def _dispose(
+        self, work: _Work, archived: Archived, encoding: Encoding | None, detail: str
+    ) -> Outcome:
+        step = work.step
+        where = os.fspath(self._desk.trees.archive / archived.archive)
+        disposal = step.disposal if isinstance(step, Remove) else self._desk.disposal
+        try:
+            if not work.lock.still_mine():
+                raise trash.Stale("the clip's lock was lost")
+            if not self._desk.standing.stands(archived):
+                raise trash.Stale("its archive does not stand any more")
+            gone = self._desk.disposer.dispose(step.clip, archived, disposal, step.reason)
+        except (trash.Stale, FileNotFoundError) as error:
+            words = f"archived; the source was left alone: {error}"
+            return Outcome(step, Result.STALE, Reason.STALE, words, where, encoding)
+        except OSError as error:
+            words = f"archived; but {_sentence(error)}"
+            return Outcome(step, Result.FAILED, Reason.KEPT_SOURCE, words, where, encoding)
+        target = where if isinstance(step, Archive) else gone.target
+        return Outcome(step, Result.DONE, step.reason, detail, target, encoding, gone.freed)
+
+    def _claim(self, clip: Clip) -> Claim:
+        run = self._desk.scribe.run
+        return Claim(
+            clip.relative,
+            clip.fingerprint.size,
+            clip.fingerprint.mtime_ns,
+            clip.start.isoformat(),
+            clip.camera,
+            clip.sidecars,
+            run.host,
+            os.getpid(),
+            run.id,
+        )
+
+    def _failed(self, step: Archive | Remove, failed: ClipFailed) -> Outcome:
+        if failed.reason is not Reason.NO_SPACE:
+            self._desk.failures.note(step.clip, failed.reason, failed.message, self._desk.scribe.now())
+            self._desk.scribe.failed(step.clip, failed.reason, failed.message)
+        return Outcome(step, Result.FAILED, failed.reason, failed.message)
+
+
+def _check_space(clip: Clip, folder: Path) -> None:
+    status = os.statvfs(folder)
+    free, whole = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    if free < clip.fingerprint.size + min(RESERVE, whole // 100):
+        size = clip.fingerprint.size
+        raise ClipFailed(
+            Reason.NO_SPACE, f"{folder} has {free:,} bytes free and the clip may need {size:,}"
+        )
+
+
+def _digest(path: Path, stop: Stopper) -> str:
+    """BLAKE2b as `b2sum` prints it."""
+    digest = hashlib.blake2b()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            if stop.is_set():
+                raise Stopped("the run stops")
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sentence(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

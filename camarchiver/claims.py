@@ -1,0 +1,96 @@
+"""Notes of what is in the making, so that the next start finds what a dead run left behind."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from camarchiver import atomic
+from camarchiver.model import Clip, Fingerprint, Trees
+
+FOLDER = "claims"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One clip that a run works on; all paths relative to their tree."""
+
+    clip: str
+    size: int
+    mtime_ns: int
+    start: str
+    camera: str
+    sidecars: tuple[str, ...]
+    host: str
+    pid: int
+    run: str
+    staged: str = ""
+    """Below the archive root; empty while nothing is staged."""
+
+    def as_clip(self, root: Path) -> Clip:
+        """The clip as it was when it was claimed; its device and inode are not known any more."""
+        folder, _, name = self.clip.rpartition("/")
+        print_of = Fingerprint(-1, -1, self.size, self.mtime_ns)
+        start = datetime.fromisoformat(self.start)
+        return Clip(root, folder, name, self.camera, start, print_of, sidecars=self.sidecars)
+
+
+class Note:
+    """The note of one claim on disk, kept up to date."""
+
+    def __init__(self, path: Path, claim: Claim) -> None:
+        self._path = path
+        self._claim = claim
+        self._write()
+
+    def staging(self, staged: str) -> None:
+        """An unfinished archive appears under this name, below the archive root."""
+        self._claim = replace(self._claim, staged=staged)
+        self._write()
+
+    def _write(self) -> None:
+        part = self._path.with_suffix(".new")
+        part.write_text(json.dumps(asdict(self._claim)), encoding="ascii")
+        part.replace(self._path)
+
+
+@contextmanager
+def claimed(trees: Trees, claim: Claim) -> Iterator[Note]:
+    """Keep a note of the claim while the block runs; a killed process leaves it behind.
+
+    The note is not fsynced: a power cut that loses it leaves a hidden staged file at worst.
+    """
+    folder = trees.state / FOLDER
+    atomic.make_folders(folder, mode=0o700)
+    path = folder / f"{secrets.token_hex(8)}.json"
+    try:
+        yield Note(path, claim)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def standing(trees: Trees) -> Iterator[tuple[Path, Claim | None]]:
+    """Every note, also those of live runs; None for one that can't be read or believed."""
+    folder = trees.state / FOLDER
+    for note in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        try:
+            fields = json.loads(note.read_text(encoding="ascii"))
+            claim = Claim(**{**fields, "sidecars": tuple(fields["sidecars"])})
+            datetime.fromisoformat(claim.start)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, TypeError, KeyError):
+            yield note, None
+            continue
+        inside = _is_inside(claim.clip) and (not claim.staged or _is_inside(claim.staged))
+        yield note, claim if inside else None
+
+
+def _is_inside(relative: str) -> bool:
+    path = PurePosixPath(relative)
+    return not path.is_absolute() and ".." not in path.parts and relative not in ("", ".")

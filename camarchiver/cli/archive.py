@@ -1,0 +1,94 @@
+"""`camarchiver archive`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from camarchiver.cli.options import (
+    FOLDER,
+    general_options,
+    option,
+    options,
+    own_patterns,
+    tree_options,
+)
+from camarchiver.params import Days, Duration, Jobs, Percent, Size, When
+
+what_options = options(
+    option("--age", type=Days(zero=True), default="30", help="Archive clips this many days old; 0 for every settled clip."),
+    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option("--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."),
+    option("--since", type=When(), help="Only clips that start then or later."),
+    option("--until", type=When(), help="Only clips that start before; a bare date includes that day."),
+    option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
+    option("--limit", type=click.IntRange(min=1), help="Encode at most this many clips in this run."),
+    option("--max-runtime", type=Duration(), help="Begin no further clip after this time, as 6h."),
+    option("--no-skip", is_flag=True, help="Encode clips again that are archived already and still here."),
+    option("--retry-failed", is_flag=True, help="Try clips that failed before, whenever that was."),
+)
+
+removal_options = options(
+    option("--delete", is_flag=True, help="Delete archived sources instead of moving them to the trash."),
+    option("--keep-source", is_flag=True, help="Archive only, remove nothing."),
+    option(
+        "--sidecar",
+        type=click.Choice(["archive", "trash", "keep"]),
+        default="archive",
+        help="Where a clip's picture goes once the clip is archived.",
+    ),
+)
+
+encoder_options = options(
+    option(
+        "--encoder",
+        type=click.Choice(["auto", "qsv", "vaapi", "nvenc", "v4l2m2m", "software"]),
+        default="auto",
+        help="What encodes; auto takes the first that works: qsv, vaapi, nvenc, software.",
+    ),
+    option("--codec", type=click.Choice(["auto", "av1", "hevc", "h264"]), default="auto", help="Video codec."),
+    option("--quality", type=click.IntRange(1, 63), help="On the encoder's own scale, lower is better."),
+    option("--preset", help="On the encoder's own scale, as 8 or medium."),
+    option("--max-height", type=click.IntRange(min=64), help="Scale higher pictures down, as 1080."),
+    option("--audio", type=click.Choice(["copy", "aac", "none"]), default="copy", help="What becomes of sound."),
+    option(
+        "--verify",
+        type=click.Choice(["quick", "full"]),
+        default="quick",
+        help="quick counts every frame and decodes keyframes; full decodes every archive whole."
+        " What a GPU wrote is always decoded whole.",
+    ),
+    option(
+        "--min-saving", type=Percent(), default="10", help="Below this the archive is a lossless copy of the source."
+    ),
+    option("--device", type=FOLDER, help="Render node, as /dev/dri/renderD128."),
+    option("--ffmpeg", type=FOLDER, help="ffmpeg to use.  [default: the better of the system's and the embedded one]"),
+    option("--jobs", type=Jobs(), default="auto", help="Clips encoded at the same time."),
+    option("--nice", type=click.IntRange(0, 19), default=19, help="CPU priority given away; 19 is the lowest."),
+)
+
+run_options = options(
+    option("--dry-run", is_flag=True, envvar=None, help="Show the plan and change nothing."),
+    option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
+)
+
+
+@click.command(short_help="Turn old clips into small verified archives.")
+@tree_options
+@what_options
+@removal_options
+@encoder_options
+@run_options
+@general_options
+def archive(**chosen: Any) -> int:
+    """Turn the clips below DIRECTORY that are old enough into small archives.
+
+    Each archive is verified against its source and durable on disk before the source moves to the
+    trash. DIRECTORY is /camera unless given.
+    """
+    from camarchiver.cli.session import ArchiveOptions, archive_session
+
+    return archive_session(ArchiveOptions(**chosen), own_patterns(click.get_current_context()))
+
+

@@ -1,0 +1,149 @@
+"""Options that commands share, and how config files and the environment feed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from camarchiver import config as config_files
+from camarchiver.errors import ConfigError
+
+if TYPE_CHECKING:
+    from camarchiver.names import Pattern
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+CONFIG_KEY = "camarchiver.config"
+"""Where a context keeps the loaded `Config`."""
+
+FOLDER = click.Path(path_type=Path)
+
+
+def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """A click option that `CAMARCHIVER_NAME` sets for every command that has it.
+
+    (`CAMARCHIVER_COMMAND_NAME`, which click adds by itself, sets it for one command only.)
+    """
+    long = next(name for name in names if name.startswith("--"))
+    variable = "CAMARCHIVER_" + long.split("/")[0].strip("- ").replace("-", "_").upper()
+    attributes.setdefault("envvar", variable)
+    attributes.setdefault("show_default", attributes.get("default") not in (None, False, ()))
+    return click.option(*names, **attributes)
+
+
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order of the help text."""
+
+    def apply(command: Command) -> Command:
+        for decorate in reversed(decorators):
+            command = decorate(command)
+        return command
+
+    return apply
+
+
+def _load_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Make the config files the command's defaults, before any other option is read."""
+    loaded = config_files.load(value)
+    check(loaded, context)
+    context.meta[CONFIG_KEY] = loaded
+    context.default_map = checked_values(loaded, context.command, context)
+    return value
+
+
+def check(loaded: config_files.Config, context: click.Context) -> None:
+    """Refuse keys that no command knows."""
+    group = context.find_root().command
+    commands = group.commands if isinstance(group, click.Group) else {context.command.name or "": context.command}
+    valid = {name: keys_of(command) for name, command in commands.items() if keys_of(command)}
+    config_files.check_keys(loaded, {"": set().union(*valid.values()), **valid})
+
+
+def keys_of(command: click.Command) -> set[str]:
+    """The config keys of a command: its parameters, less those that only make sense by hand."""
+    by_hand = {"as_json", "config", "dry_run", "no_confirm"}
+    if isinstance(command, click.Group):
+        return set()
+    return {parameter.name for parameter in command.params if parameter.name} - by_hand
+
+
+def checked_values(
+    loaded: config_files.Config, command: click.Command, context: click.Context
+) -> dict[str, Any]:
+    """A command's values from the files, each accepted by its option's type. Raises ConfigError."""
+    known = {parameter.name: parameter for parameter in command.params}
+    values: dict[str, Any] = {}
+    for key, entry in loaded.for_command(command.name or "").items():
+        parameter = known.get(key)
+        if parameter is None:
+            continue
+        try:
+            parameter.type_cast_value(context, _as_click_reads(entry.value))
+        except click.BadParameter as error:
+            raise ConfigError(f"{entry.file}: {key}: {error.message}", hint="mend that value") from error
+        values[key] = _as_click_reads(entry.value)
+    return values
+
+
+def _as_click_reads(value: Any) -> Any:
+    # click takes a bool for a flag, and text for everything else that isn't a list or a number.
+    return value if isinstance(value, bool | int | float | list) else str(value)
+
+
+def origin(context: click.Context, name: str) -> str:
+    """Where a parameter's value comes from, in words."""
+    source = context.get_parameter_source(name)
+    if source is click.core.ParameterSource.DEFAULT_MAP:
+        entry = _entries(context).get(name)
+        return str(entry.file) if entry else "config"
+    words = {
+        click.core.ParameterSource.COMMANDLINE: "command line",
+        click.core.ParameterSource.ENVIRONMENT: "environment",
+    }
+    return words.get(source, "default") if source else "default"
+
+
+def _entries(context: click.Context) -> Mapping[str, config_files.Value]:
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    return loaded.for_command(context.command.name or "")
+
+
+def own_patterns(context: click.Context) -> tuple[Pattern, ...]:
+    """The name patterns of the config files' `[patterns]`."""
+    from camarchiver.names import compile_pattern
+
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    return tuple(
+        compile_pattern(str(entry.value), name=name) for name, entry in loaded.table("patterns").items()
+    )
+
+
+def config_option(command: Command) -> Command:
+    """`--config`, read before everything else."""
+    return option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        is_eager=True,
+        expose_value=False,
+        callback=_load_config,
+        help="Read this file alone, instead of ~/.config/camarchiver/config.toml over /etc/camarchiver.toml.",
+    )(command)
+
+
+tree_options = options(
+    click.argument("directory", type=FOLDER, default=Path("/camera"), envvar="CAMARCHIVER_DIRECTORY"),
+    option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]"),
+    option("--trash-root", type=FOLDER, help="Trash root.  [default: DIRECTORY/.deleted]"),
+)
+
+general_options = options(
+    option("--timezone", default="", help="The cameras' time zone, as Europe/Berlin.  [default: the machine's]"),
+    option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: DIRECTORY/archiver.log]"),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    option("-v", "--verbose", is_flag=True, help="List every file, and log more."),
+    config_option,
+)

@@ -1,0 +1,200 @@
+"""One run of `archive` at the terminal or from cron: plan, show, ask, do, report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+
+import click
+
+from camarchiver import clock, locking, report, runs, stop, volume
+from camarchiver.codecs import Backend, Settings
+from camarchiver.disposal import SidecarPolicy
+from camarchiver.errors import UsageError
+from camarchiver.logs import logging_to
+from camarchiver.model import Disposal, Outcome, Report, Trees
+from camarchiver.names import Pattern
+from camarchiver.params import Moment
+from camarchiver.pipeline import EncoderWish, Execution, Pipeline
+from camarchiver.plan import ArchivePolicy, Plan
+from camarchiver.progress import display
+from camarchiver.shrink import Wishes
+
+NIGHT = timedelta(hours=6)
+"""A nightly run's length where `--max-runtime` doesn't say."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveOptions:
+    """The command line of `archive`, parsed."""
+
+    directory: Path
+    output: Path | None
+    trash_root: Path | None
+    age: timedelta
+    cameras: tuple[str, ...]
+    exclude: tuple[str, ...]
+    since: Moment | None
+    until: Moment | None
+    min_size: int
+    limit: int | None
+    max_runtime: timedelta | None
+    no_skip: bool
+    retry_failed: bool
+    delete: bool
+    keep_source: bool
+    sidecar: str
+    encoder: str
+    codec: str
+    quality: int | None
+    preset: str | None
+    max_height: int | None
+    audio: str
+    verify: str
+    min_saving: float
+    device: Path | None
+    ffmpeg: Path | None
+    jobs: int | None
+    nice: int
+    dry_run: bool
+    no_confirm: bool
+    timezone: str
+    log_file: Path | None
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+    def trees(self) -> Trees:
+        """The three roots, absolute and free of symbolic links."""
+        source = self.directory.resolve()
+        return Trees(
+            source,
+            (self.output or source / "archived").resolve(),
+            (self.trash_root or source / ".deleted").resolve(),
+        )
+
+    def policy(self, zone: tzinfo) -> ArchivePolicy:
+        """What is to be archived and what becomes of the sources. Raises UsageError."""
+        if self.delete and self.keep_source:
+            raise UsageError("--delete and --keep-source exclude each other", hint="choose one of them")
+        if self.delete and self.age < timedelta(days=1):
+            raise UsageError(
+                "--delete with an age below one day is refused: what goes wrong could not be undone",
+                hint="leave --delete out (the trash keeps the sources), or set --age 1 or more",
+            )
+        return ArchivePolicy(
+            age=self.age,
+            disposal=Disposal.KEEP
+            if self.keep_source
+            else Disposal.DELETE
+            if self.delete
+            else Disposal.TRASH,
+            repeat=self.no_skip,
+            retry_failed=self.retry_failed,
+            cameras=frozenset(self.cameras),
+            exclude=self.exclude,
+            since=_aware(self.since.start if self.since else None, zone),
+            until=_aware(self.until.end if self.until and self.until.whole_day else None, zone)
+            or _aware(self.until.start if self.until else None, zone),
+            min_size=self.min_size,
+            limit=self.limit,
+        )
+
+    def execution(self) -> Execution:
+        """How it is to be done."""
+        settings = Settings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
+        wishes = Wishes(settings, self.verify == "full", self.min_saving / 100)
+        return Execution(wishes, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime)
+
+    def wish(self) -> EncoderWish:
+        """Which encoder is wanted."""
+        backend = None if self.encoder == "auto" else Backend(self.encoder)
+        codec = None if self.codec == "auto" else self.codec
+        return EncoderWish(backend, codec, self.device, self.ffmpeg)  # type: ignore[arg-type]  # click.Choice
+
+
+def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> int:
+    """Run `archive` and return its exit code."""
+    zone = clock.zone(options.timezone)
+    policy = options.policy(zone)
+    pipeline = Pipeline(options.trees(), zone, "archive", patterns)
+    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    if options.delete and not (options.no_confirm or options.dry_run or asks):
+        raise UsageError(
+            "--delete needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
+        )
+    if options.dry_run:
+        return _show_only(options, pipeline, policy)
+    volume.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
+    log_file = options.log_file or pipeline.trees.source / "archiver.log"
+    with (
+        logging_to(log_file, run=pipeline.run.id, verbose=options.verbose, quiet=options.quiet),
+        locking.exclusive(volume.run_lock(pipeline.trees, "archive"), what="archive"),
+        stop.on_signals() as stopping,
+    ):
+        return _run(options, pipeline, policy, stopping, asks=asks and not options.no_confirm)
+
+
+def _show_only(options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy) -> int:
+    plan = pipeline.plan_archive(policy, list_all=options.verbose or options.as_json)
+    plan, _ = pipeline.choose_encoder(plan, options.wish(), options.execution().wishes)
+    result = Report(
+        plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable
+    )
+    if options.as_json:
+        _write(report.document(result, plan, {"dry_run": True}))
+    else:
+        _print_plan(options, pipeline, plan)
+    return result.exit_code
+
+
+def _run(
+    options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy, stopping: stop.Stop, *, asks: bool
+) -> int:
+    how = options.execution()
+    pipeline.sweep(how, policy)
+    plan = pipeline.plan_archive(policy, list_all=options.as_json)
+    plan, choice = pipeline.choose_encoder(plan, options.wish(), how.wishes)
+    on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
+    if plan.steps and on_terminal:
+        _print_plan(options, pipeline, plan, to_stderr=True)
+    if plan.steps and asks and not stopping and not click.confirm("Go on?", err=True):
+        raise click.Abort
+    total = sum(step.clip.fingerprint.size for step in plan.steps)
+    with display(total, wanted=on_terminal and bool(plan.steps)) as shown:
+
+        def tell(outcome: Outcome) -> None:
+            if not (on_terminal or options.as_json or options.quiet):
+                print(report.outcome_line(outcome), flush=True)
+
+        result = pipeline.execute(plan, choice, how, stop=stopping, display=shown, tell=tell)
+    if options.as_json:
+        _write(report.document(result, plan))
+    elif not options.quiet and (on_terminal or result.outcomes or result.exit_code):
+        _write(line + "\n" for line in report.report_lines(result))
+    return result.exit_code
+
+
+def _print_plan(
+    options: ArchiveOptions, pipeline: Pipeline, plan: Plan, *, to_stderr: bool = False
+) -> None:
+    trees = pipeline.trees
+    header = f"archive {report.shown(trees.source)} -> {report.shown(trees.archive)}"
+    estimate = report.Estimate(
+        pipeline.footage_seconds(plan), runs.bytes_per_second(trees.state), options.max_runtime or NIGHT
+    )
+    lines = [header, *report.plan_lines(plan, estimate, verbose=options.verbose)]
+    print("\n".join(lines), file=sys.stderr if to_stderr else sys.stdout, flush=True)
+
+
+def _write(pieces: Iterable[str]) -> None:
+    for piece in pieces:
+        sys.stdout.write(piece)
+    sys.stdout.flush()
+
+
+def _aware(moment: datetime | None, zone: tzinfo) -> datetime | None:
+    return moment.replace(tzinfo=zone) if moment else None

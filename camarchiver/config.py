@@ -1,0 +1,104 @@
+"""Reads the config files: one table of values with the file that each came from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from camarchiver.errors import ConfigError
+
+SYSTEM_FILE = Path("/etc/camarchiver.toml")
+
+TABLES = ("patterns", "camera")
+"""Tables that hold names of the owner's own instead of option names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value as the file has it."""
+
+    value: Any
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the files say, by section; the section `""` speaks to every command."""
+
+    sections: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+    def for_command(self, command: str) -> dict[str, Value]:
+        """The values that concern one command: its own section over the common one."""
+        return {**self.sections.get("", {}), **self.sections.get(command, {})}
+
+    def table(self, name: str) -> dict[str, Value]:
+        """The entries of one of `TABLES`."""
+        return dict(self.sections.get(name, {}))
+
+
+def default_files() -> tuple[Path, ...]:
+    """Where config is looked for when no file is named; later ones win."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(home) if home.startswith("/") else Path.home() / ".config"
+    return SYSTEM_FILE, base / "camarchiver" / "config.toml"
+
+
+def load(explicit: Path | None) -> Config:
+    """The named file alone, or else the user's over the system's. Raises ConfigError."""
+    files = (explicit,) if explicit else tuple(path for path in default_files() if path.is_file())
+    sections: dict[str, dict[str, Value]] = {}
+    for file in files:
+        for key, value in _parse(file).items():
+            if isinstance(value, dict):
+                section = sections.setdefault(key, {})
+                section.update({name: Value(entry, file) for name, entry in value.items()})
+            else:
+                sections.setdefault("", {})[key] = Value(value, file)
+    return Config(sections, files)
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{file}: there is no such config file", hint="camarchiver config init writes one"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be read: {error.strerror}", hint="check its permissions") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is not valid TOML: {error}", hint="mend that line") from error
+
+
+def check_keys(config: Config, valid: Mapping[str, Iterable[str]]) -> None:
+    """Refuse sections and keys that no command knows; names the file, the key and the nearest valid one."""
+    common = set(valid[""])
+    for section, values in config.sections.items():
+        if section in TABLES:
+            continue
+        if section not in valid:
+            some = next(iter(values.values()), None)
+            raise ConfigError(
+                f"{some.file if some else config.files[-1]}: [{section}] is not a section"
+                f"{_nearest(section, [*valid, *TABLES])}",
+                hint="sections are " + ", ".join(f"[{name}]" for name in [*valid, *TABLES] if name),
+            )
+        for key, value in values.items():
+            if key not in (allowed := set(valid[section]) | (common if not section else set())):
+                where = f"[{section}] " if section else ""
+                raise ConfigError(
+                    f"{value.file}: {where}{key} is not a key{_nearest(key, allowed)}",
+                    hint="camarchiver config show lists every key",
+                )
+
+
+def _nearest(word: str, allowed: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, [name for name in allowed if name], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,228 @@
+"""Walks the source tree folder by folder and states what stands there; decides nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from camarchiver import kernel, locking
+from camarchiver.journal import Journal
+from camarchiver.model import Archived, Clip, Fingerprint, Keep, Reason, Trees
+from camarchiver.names import (
+    Names,
+    date_of_folder,
+    is_clip_name,
+    is_passing,
+    is_picture_name,
+    locate,
+)
+from camarchiver.plan import FolderFacts
+from camarchiver.standing import Standing
+
+WRITTEN_LATELY = timedelta(days=1)
+"""Clips changed within this are asked for an open writer while planning; every one is at execution."""
+
+
+@dataclass(slots=True)
+class _Listing:
+    """The names of one folder, sorted into kinds."""
+
+    folders: list[str] = field(default_factory=list)
+    clips: list[os.DirEntry[str]] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    locks: set[str] = field(default_factory=set)
+    odd: list[str] = field(default_factory=list)
+
+
+class Discovery:
+    """One walk of the source tree; remembers inodes with several names, and folders left unread."""
+
+    def __init__(self, trees: Trees, names: Names, journal: Journal, now: datetime) -> None:
+        self._trees = trees
+        self._names = names
+        self._journal = journal
+        self._standing = Standing(trees, journal)
+        self._now = now
+        self._pruned = {os.fspath(trees.archive), os.fspath(trees.trash)}
+        self._inodes: set[tuple[int, int]] = set()
+        self.unread_folders = 0
+
+    def folders(self, cutoff: date) -> Iterator[FolderFacts]:
+        """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
+
+        A date folder later than that is counted and not read.
+        """
+        yield from self._walk("", cutoff)
+
+    def folder(self, folder: str) -> FolderFacts:
+        """Facts of a single folder, relative to the source root."""
+        return self._facts(folder, self._list(folder))
+
+    def _walk(self, folder: str, cutoff: date) -> Iterator[FolderFacts]:
+        day = date_of_folder(folder)
+        if day is not None and day > cutoff:
+            self.unread_folders += 1
+            return
+        try:
+            listing = self._list(folder)
+        except OSError as error:
+            yield self._unreadable(folder, error)
+            return
+        if listing.clips or listing.odd:
+            yield self._facts(folder, listing)
+        for name in sorted(listing.folders):
+            yield from self._walk(f"{folder}/{name}" if folder else name, cutoff)
+
+    def _list(self, folder: str) -> _Listing:
+        listing = _Listing()
+        base = os.path.join(self._trees.source, folder) if folder else os.fspath(self._trees.source)
+        with os.scandir(base) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.endswith(".lock"):
+                    listing.locks.add(name)
+                elif is_passing(name):
+                    continue
+                elif entry.is_dir(follow_symlinks=False):
+                    if entry.path not in self._pruned:
+                        listing.folders.append(name)
+                elif is_clip_name(name):
+                    if entry.is_file(follow_symlinks=False):
+                        listing.clips.append(entry)
+                    else:
+                        listing.odd.append(name)
+                elif is_picture_name(name):
+                    listing.pictures.append(name)
+                elif entry.is_symlink() and entry.is_dir():
+                    listing.odd.append(name)
+        return listing
+
+    def _facts(self, folder: str, listing: _Listing) -> FolderFacts:
+        pairs = self._pair(folder, listing)
+        clips: list[Clip] = []
+        aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
+        same: set[str] = set()
+        for entry in sorted(listing.clips, key=lambda found: found.name):
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                aside.append(self._aside(folder, entry.name, Reason.UNREADABLE, str(error.strerror)))
+                continue
+            clip = self._clip(folder, entry.name, status, pairs)
+            if isinstance(clip, Keep):
+                aside.append(clip)
+                continue
+            clips.append(clip)
+            if clip.links > 1 and self._seen_before(clip):
+                same.add(clip.relative)
+        archived, standing = self._known(clips)
+        return FolderFacts(
+            self._trees.source,
+            folder,
+            tuple(clips),
+            tuple(aside),
+            self._observe(clips, listing.locks),
+            archived,
+            standing,
+            frozenset(same),
+            removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
+        )
+
+    def _clip(
+        self, folder: str, name: str, status: os.stat_result, pairs: dict[str, tuple[str, ...]]
+    ) -> Clip | Keep:
+        parsed = self._names.read(name.rpartition(".")[0], folder)
+        if parsed is None:
+            return self._aside(folder, name, Reason.NO_TIMESTAMP, "", status.st_size)
+        if status.st_mode & 0o444 != 0o444 and not self._may_read(folder, name):
+            return self._aside(folder, name, Reason.UNREADABLE, "no permission to read it", status.st_size)
+        return Clip(
+            root=self._trees.source,
+            folder=folder,
+            name=name,
+            camera=parsed.camera,
+            start=locate(parsed, status.st_mtime_ns, self._now.tzinfo or self._now.astimezone().tzinfo),
+            fingerprint=Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns),
+            links=status.st_nlink,
+            duration=parsed.duration,
+            sidecars=pairs.get(name, ()),
+        )
+
+    def _pair(self, folder: str, listing: _Listing) -> dict[str, tuple[str, ...]]:
+        """Each clip's pictures, by camera and time; a picture goes to one clip only."""
+        if not listing.pictures:
+            return {}
+        taken: dict[tuple[str, datetime], str] = {}
+        for entry in sorted(listing.clips, key=lambda found: found.name):
+            if parsed := self._names.read(entry.name.rpartition(".")[0], folder):
+                taken.setdefault((parsed.camera, parsed.start), entry.name)
+        pairs: dict[str, tuple[str, ...]] = {}
+        for picture in sorted(listing.pictures):
+            parsed = self._names.read(picture.rpartition(".")[0], folder)
+            clip = taken.get((parsed.camera, parsed.start)) if parsed else None
+            if clip is not None:
+                pairs[clip] = (*pairs.get(clip, ()), picture)
+        return pairs
+
+    def _known(self, clips: list[Clip]) -> tuple[dict[str, tuple[Archived, ...]], frozenset[str]]:
+        archived: dict[str, tuple[Archived, ...]] = {}
+        standing: set[str] = set()
+        for clip in clips:
+            entries = self._journal.day(clip.start.date()).archived.get(clip.relative)
+            if not entries:
+                continue
+            archived[clip.relative] = entries
+            standing.update(
+                entry.archive for entry in entries if entry.describes(clip) and self._standing.stands(entry)
+            )
+        return archived, frozenset(standing)
+
+    def _observe(self, clips: list[Clip], locks: set[str]) -> dict[str, Keep]:
+        observed: dict[str, Keep] = {}
+        lately = (self._now - WRITTEN_LATELY).timestamp() * 1e9
+        for clip in clips:
+            if clip.name + ".lock" in locks and (owner := locking.held_by(clip.path)):
+                observed[clip.relative] = _observation(clip, Reason.BUSY, owner)
+            elif clip.fingerprint.mtime_ns > lately and kernel.being_written(clip.path):
+                observed[clip.relative] = _observation(clip, Reason.BEING_WRITTEN, "")
+        return observed
+
+    def _seen_before(self, clip: Clip) -> bool:
+        inode = clip.fingerprint.device, clip.fingerprint.inode
+        if inode in self._inodes:
+            return True
+        self._inodes.add(inode)
+        return False
+
+    def _may_read(self, folder: str, name: str) -> bool:
+        return os.access(self._trees.source / folder / name, os.R_OK)
+
+    def _aside(self, folder: str, name: str, reason: Reason, detail: str, size: int = 0) -> Keep:
+        relative = f"{folder}/{name}" if folder else name
+        return Keep(self._trees.source, relative, reason, size, detail=detail)
+
+    def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
+        aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
+        return FolderFacts(self._trees.source, folder, set_aside=(aside,))
+
+
+def _observation(clip: Clip, reason: Reason, detail: str) -> Keep:
+    return Keep(
+        clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail
+    )
+
+
+def still_there(path: Path, fingerprint: Fingerprint) -> bool:
+    """Whether a regular file stands at the path and is the very one that was planned."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    found = Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return stat.S_ISREG(status.st_mode) and found == fingerprint

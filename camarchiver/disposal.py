@@ -1,0 +1,125 @@
+"""Takes an archived source, and its sidecars, out of the source tree, and journals where they went."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from camarchiver import trash
+from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
+from camarchiver.scribe import Scribe
+
+_log = logging.getLogger(__name__)
+
+FROM_SOURCE = "input"
+FROM_ARCHIVE = "output"
+"""The trash's two folders: what came from the source, what came from the archive."""
+
+
+class SidecarPolicy(StrEnum):
+    """What becomes of a clip's pictures once the clip is archived."""
+
+    ARCHIVE = "archive"
+    TRASH = "trash"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Disposed:
+    """Where a source went."""
+
+    target: str = ""
+    """Absolute; empty when it was deleted or kept."""
+    freed: int = 0
+    """Bytes that its filesystem got back."""
+
+
+class Disposer:
+    """Removes what the caller has proved archived, under the clip's lock."""
+
+    def __init__(self, trees: Trees, scribe: Scribe, sidecars: SidecarPolicy) -> None:
+        self._trees = trees
+        self._scribe = scribe
+        self._sidecars = sidecars
+
+    def dispose(self, clip: Clip, archived: Archived, disposal: Disposal, reason: Reason) -> Disposed:
+        """Remove the source if it still is the planned file.
+
+        Stale or FileNotFoundError if it isn't, OSError if it can't be removed, or one of its
+        pictures can't.
+        """
+        if disposal is Disposal.KEEP:
+            return Disposed()
+        if disposal is Disposal.TRASH:
+            place: str | None = self._to_trash(clip)
+            gone = Disposed(os.fspath(self._trees.trash / str(place)), self._freed(clip, trashed=True))
+        else:
+            place = None
+            trash.delete(self._trees.source, clip.relative, clip.fingerprint)
+            gone = Disposed(freed=self._freed(clip, trashed=False))
+        self.finish(clip, archived, place, reason)
+        return gone
+
+    def finish(
+        self, clip: Clip, archived: Archived, place: str | None, reason: str, detail: str | None = None
+    ) -> None:
+        """What follows a source that has left: its pictures, its line in the journal, empty folders."""
+        sidecars, problem = self._move_sidecars(clip, archived)
+        self._scribe.removed(clip, archived, place, sidecars=sidecars, reason=reason, detail=detail)
+        trash.remove_empty_folders(self._trees.source, clip.folder)
+        if problem is not None:
+            raise problem
+
+    def replace_archive(self, clip: Clip, relative: str) -> None:
+        """Move an archive of this clip into the trash, to make room for a better one."""
+        status = (self._trees.archive / relative).lstat()
+        place = trash.move(
+            self._trees.archive,
+            relative,
+            trash.fingerprint_of(status),
+            trash_root=self._trees.trash,
+            trash_relative=f"{FROM_ARCHIVE}/{relative}",
+        )
+        self._scribe.replaced(clip, relative, place)
+
+    def _to_trash(self, clip: Clip) -> str:
+        return trash.move(
+            self._trees.source,
+            clip.relative,
+            clip.fingerprint,
+            trash_root=self._trees.trash,
+            trash_relative=f"{FROM_SOURCE}/{clip.relative}",
+        )
+
+    def _move_sidecars(self, clip: Clip, archived: Archived) -> tuple[dict[str, str], OSError | None]:
+        """The pictures follow their clip; the last error is handed back, the clip itself is gone."""
+        went: dict[str, str] = {}
+        problem: OSError | None = None
+        for name in clip.sidecars if self._sidecars is not SidecarPolicy.KEEP else ():
+            relative = f"{clip.folder}/{name}" if clip.folder else name
+            try:
+                went[name] = self._move_sidecar(relative, name, archived)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                _log.warning("the picture %s could not follow its clip: %s", relative, error)
+                problem = error
+        return went, problem
+
+    def _move_sidecar(self, relative: str, name: str, archived: Archived) -> str:
+        fingerprint = trash.fingerprint_of((self._trees.source / relative).lstat())
+        if self._sidecars is SidecarPolicy.ARCHIVE:
+            root, place = self._trees.archive, str(PurePosixPath(archived.archive).parent / name)
+        else:
+            root, place = self._trees.trash, f"{FROM_SOURCE}/{relative}"
+        found = trash.move(
+            self._trees.source, relative, fingerprint, trash_root=root, trash_relative=place
+        )
+        return os.fspath(root / found)
+
+    def _freed(self, clip: Clip, *, trashed: bool) -> int:
+        stays = trashed and self._trees.trash.stat().st_dev == clip.fingerprint.device
+        return 0 if stays or clip.links > 1 else clip.fingerprint.size

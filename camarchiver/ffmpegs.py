@@ -1,0 +1,84 @@
+"""Finds the ffmpegs of this machine: the one that was named, the system's, the embedded one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from camarchiver.errors import EncoderError
+from camarchiver.ffmpeg_args import Version
+
+Origin = Literal["option", "system", "embedded"]
+
+_ANSWER_SECONDS = 15.0
+_NEWEST: Version = (99, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ffmpeg:
+    """One ffmpeg binary."""
+
+    path: Path
+    version: Version
+    """A build from git counts as the newest."""
+    origin: Origin
+    encoders: frozenset[str]
+    """What it was built with, whether or not it works here."""
+
+    def __str__(self) -> str:
+        version = "git" if self.version == _NEWEST else ".".join(map(str, self.version))
+        return f"ffmpeg {version} ({self.origin})"
+
+
+def find(explicit: Path | None = None) -> tuple[Ffmpeg, ...]:
+    """The named ffmpeg alone, else the system's and the embedded one; EncoderError where none runs."""
+    if explicit is not None:
+        named = shutil.which(explicit)
+        ffmpeg = _inspect(Path(named), "option") if named else None
+        if ffmpeg is None:
+            message = f"{explicit} is no ffmpeg that runs here"
+            raise EncoderError(message, hint="correct --ffmpeg or leave it out")
+        return (ffmpeg,)
+    system = shutil.which("ffmpeg")
+    candidates = (
+        _inspect(Path(system), "system") if system else None,
+        *(_inspect(path, "embedded") for path in _embedded()),
+    )
+    found = tuple(ffmpeg for ffmpeg in candidates if ffmpeg is not None)
+    if not found:
+        raise EncoderError("no ffmpeg was found", hint="install ffmpeg or name one with --ffmpeg")
+    return found
+
+
+def _embedded() -> tuple[Path, ...]:
+    """imageio-ffmpeg's binary; its own search would take the system's first."""
+    spec = find_spec("imageio_ffmpeg")
+    folders = (spec.submodule_search_locations or []) if spec else []
+    return tuple(path for folder in folders for path in sorted(Path(folder, "binaries").glob("ffmpeg-*")))
+
+
+def _inspect(path: Path, origin: Origin) -> Ffmpeg | None:
+    """One start tells both: the banner has the version, the list the encoders."""
+    try:
+        done = subprocess.run(
+            [path, "-nostdin", "-encoders"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_ANSWER_SECONDS,
+            text=True,
+            errors="replace",
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    banner = re.search(r"^ffmpeg version (\S+)", done.stderr, re.MULTILINE)
+    if done.returncode or banner is None:
+        return None
+    number = re.match(r"n?(\d+)\.(\d+)", banner[1])
+    version = (int(number[1]), int(number[2])) if number else _NEWEST
+    encoders = frozenset(re.findall(r"^ [VAS][A-Z.]{5} (\w+) ", done.stdout, re.MULTILINE))
+    return Ffmpeg(path, version, origin, encoders)

@@ -1,0 +1,184 @@
+"""The append-only record of everything done to a clip: one JSON line per event, one file per day of footage."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from camarchiver import atomic, locking
+from camarchiver.model import Archived
+
+log = logging.getLogger(__name__)
+
+DAYS_IN_MEMORY = 8
+"""Parsed days kept at once; a tree is planned day by day, so a few are enough."""
+
+
+class What(StrEnum):
+    """The kinds of events."""
+
+    ARCHIVED = "archived"
+    ADOPTED = "adopted"
+    KEPT = "kept"
+    FAILED = "failed"
+    TRASHED = "trashed"
+    DELETED = "deleted"
+    RESTORED = "restored"
+    SWEPT = "swept"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line; what doesn't apply stays None and is left out of the line."""
+
+    event: What
+    at: datetime
+    run: str
+    host: str
+    source: str
+    """The clip's path below the source root."""
+    start: datetime
+    camera: str = ""
+    duration: float | None = None
+    source_size: int | None = None
+    source_mtime_ns: int | None = None
+    source_blake2b: str | None = None
+    archive: str | None = None
+    """Below the archive root."""
+    archive_size: int | None = None
+    archive_mtime_ns: int | None = None
+    archive_blake2b: str | None = None
+    encoder: str | None = None
+    settings: Mapping[str, Any] | None = None
+    remuxed: bool | None = None
+    verified: str | None = None
+    seconds: float | None = None
+    trash: str | None = None
+    """Below the trash root."""
+    sidecars: Mapping[str, str] | None = None
+    """Each sidecar's name, and where it went."""
+    reason: str | None = None
+    detail: str | None = None
+
+    def line(self) -> str:
+        """The event as it stands in the journal, without the line end."""
+        fields = {key: value for key, value in asdict(self).items() if value is not None}
+        fields["at"] = self.at.isoformat(timespec="milliseconds")
+        fields["start"] = self.start.isoformat()
+        return json.dumps(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day's events, parsed."""
+
+    archived: Mapping[str, tuple[Archived, ...]]
+    """By the source's relative path, oldest first."""
+    events: tuple[Mapping[str, Any], ...]
+    torn: int = 0
+    """Lines that can't be read."""
+
+
+NO_DAY = Day({}, ())
+
+
+class Journal:
+    """Reads and appends below `<archive>/.camarchiver/journal`."""
+
+    def __init__(self, state: Path) -> None:
+        self._root = state / "journal"
+        self._days: OrderedDict[date, tuple[tuple[int, int], Day]] = OrderedDict()
+
+    def day(self, day: date) -> Day:
+        """What happened to the clips of one day; read again when the file has changed."""
+        path = self._path(day)
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return NO_DAY
+        mark = (status.st_size, status.st_mtime_ns)
+        known = self._days.get(day)
+        if known is None or known[0] != mark:
+            known = (mark, parse(path.read_bytes(), path))
+            self._days[day] = known
+            while len(self._days) > DAYS_IN_MEMORY:
+                self._days.popitem(last=False)
+        self._days.move_to_end(day)
+        return known[1]
+
+    def append(self, *events: Event) -> None:
+        """Append durably: when this returns, the lines survive a power cut.
+
+        A last line torn by an earlier crash is closed first, so that it spoils no other.
+        """
+        by_day: dict[date, list[Event]] = {}
+        for event in events:
+            by_day.setdefault(event.start.date(), []).append(event)
+        for day, lines in by_day.items():
+            self._append(self._path(day), "".join(event.line() + "\n" for event in lines).encode())
+
+    def _append(self, path: Path, block: bytes) -> None:
+        atomic.make_folders(path.parent)
+        with locking.guarded(self._root / ".lock"):
+            is_new = not path.exists()
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as stream:
+                end = stream.seek(0, os.SEEK_END)
+                if end and os.pread(stream.fileno(), 1, end - 1) != b"\n":
+                    block = b"\n" + block
+                written = stream.write(block)
+                if written != len(block):
+                    raise OSError(f"{path}: only {written} of {len(block)} bytes could be written")
+                os.fsync(stream.fileno())
+            if is_new:
+                atomic.fsync_folder(path.parent)
+
+    def _path(self, day: date) -> Path:
+        return self._root / f"{day:%Y/%m/%d}.jsonl"
+
+
+def parse(text: bytes, path: Path) -> Day:
+    """One day's file; a line that can't be read is counted and reported, never fatal."""
+    events: list[Mapping[str, Any]] = []
+    torn = 0
+    for line in text.splitlines():
+        try:
+            event = json.loads(line) if line.strip() else None
+        except ValueError:
+            event = None
+            torn += 1
+        if isinstance(event, dict):
+            events.append(event)
+    if torn:
+        log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
+    return Day(_archived(events), tuple(events), torn)
+
+
+def _archived(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Archived, ...]]:
+    found: dict[str, tuple[Archived, ...]] = {}
+    for event in events:
+        if event.get("event") not in (What.ARCHIVED, What.ADOPTED):
+            continue
+        try:
+            entry = Archived(
+                source=event["source"],
+                size=int(event["source_size"]),
+                mtime_ns=int(event["source_mtime_ns"]),
+                digest=event["source_blake2b"],
+                archive=event["archive"],
+                archive_size=int(event["archive_size"]),
+                remuxed=bool(event.get("remuxed")),
+                duration=event.get("duration"),
+            )
+        except (KeyError, TypeError, ValueError):
+            continue
+        found[entry.source] = (*found.get(entry.source, ()), entry)
+    return found

@@ -1,0 +1,128 @@
+"""The Linux system calls that Python lacks, one small function each."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import signal
+import stat
+from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+
+
+def rename_noreplace(
+    source: str | Path,
+    target: str | Path,
+    *,
+    source_dir_fd: int | None = None,
+    target_dir_fd: int | None = None,
+) -> None:
+    """Rename in one atomic step that never replaces (renameat2(2), glibc 2.28 or musl 1.2.6).
+
+    FileExistsError when the target's name is taken, by a dangling symlink too. OSError with EINVAL or
+    ENOSYS where the filesystem can't do it (NFS, SMB, many FUSE ones), with EXDEV across filesystems.
+    """
+    renameat2 = getattr(_LIBC, "renameat2", None)
+    if renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(source), None, str(target))
+    failed = renameat2(
+        ctypes.c_int(_AT_FDCWD if source_dir_fd is None else source_dir_fd),
+        os.fsencode(source),
+        ctypes.c_int(_AT_FDCWD if target_dir_fd is None else target_dir_fd),
+        os.fsencode(target),
+        ctypes.c_uint(_RENAME_NOREPLACE),
+    )
+    if failed:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(source), None, str(target))
+
+
+# Looked up and converted here, since the child between fork and exec should do next to nothing.
+_PRCTL = _LIBC.prctl
+_PR_SET_PDEATHSIG = ctypes.c_int(1)
+_SIGKILL = ctypes.c_ulong(signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends; for Popen's `preexec_fn` (prctl(2)).
+
+    "Parent" is the *thread* that started the child: it must live as long as the child is wanted.
+    """
+    _PRCTL(_PR_SET_PDEATHSIG, _SIGKILL)
+
+
+_SYS_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}.get(platform.machine())
+_IOPRIO_WHO_PROCESS = 1
+_IOPRIO_IDLE = 3 << 13
+
+
+def lower_priority(nice: int) -> None:
+    """Give the CPU (`nice` 0 to 19; never raised again) and the disk to others first.
+
+    Both belong to the calling thread and to what it starts later: call it before there are other
+    threads. The idle I/O class only matters to schedulers that know it, BFQ for one (ioprio_set(2)).
+    """
+    current = os.getpriority(os.PRIO_PROCESS, 0)
+    # A container may refuse; slower neighbours are no reason to stop.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(nice, current))
+    if _SYS_IOPRIO_SET is not None:
+        _LIBC.syscall(
+            ctypes.c_long(_SYS_IOPRIO_SET),
+            ctypes.c_int(_IOPRIO_WHO_PROCESS),
+            ctypes.c_int(0),
+            ctypes.c_int(_IOPRIO_IDLE),
+        )
+
+
+def being_written(path: Path) -> bool | None:
+    """Whether any process has the regular file open for writing or mapped it so; None when unknown.
+
+    A read lease is refused while there is a writer (F_SETLEASE in fcntl(2)). Unknown: not our own
+    file (EACCES), no regular file, gone, a filesystem without leases, a network mount that refuses.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        # O_NONBLOCK: neither a FIFO that takes the name now nor another's lease makes this wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    try:
+        # A writer that opens the file now makes the kernel send us a signal: SIGIO would kill, SIGURG
+        # is ignored unless somebody asked for it.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
+    except BlockingIOError:
+        return None if _on_network(descriptor) else True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+_NFS, _CIFS, _SMB2 = 0x6969, 0xFF534D42, 0xFE534D42
+
+
+def _on_network(descriptor: int) -> bool:
+    """Whether the file lies on NFS or SMB: both say EAGAIN when they only lack a delegation or oplock.
+
+    See nfs4_add_lease in Linux' fs/nfs/nfs4proc.c, cifs_setlease in fs/smb/client/cifsfs.c; the numbers
+    are those of statfs(2), whose first member is the type on every 64-bit Linux.
+    """
+    buffer = (ctypes.c_ulong * 64)()
+    if _LIBC.fstatfs(ctypes.c_int(descriptor), buffer):
+        return True
+    return buffer[0] & 0xFFFFFFFF in (_NFS, _CIFS, _SMB2)

@@ -1,0 +1,93 @@
+"""Sets up where log lines go: a file rotated by size, and warnings to standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROTATE_AT = 10_000_000
+"""Bytes."""
+KEEP_FILES = 5
+
+_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@")
+
+
+class _Redacted(logging.Formatter):
+    """One line per record, control characters escaped, credentials of URLs blotted out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = _CREDENTIALS.sub(r"\1***@", super().format(record))
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        return "".join(c if c.isprintable() or (c == "\n" and record.exc_info) else repr(c)[1:-1] for c in text)
+
+
+class _Console(logging.Handler):
+    """Warnings on standard error, above a progress display where one is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" in sys.modules and sys.stderr.isatty():
+            sys.modules["tqdm"].tqdm.write(self.format(record), file=sys.stderr)
+        else:
+            print(self.format(record), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def logging_to(
+    file: Path | None, *, run: str, verbose: bool, quiet: bool, console: bool = True
+) -> Iterator[None]:
+    """Log the run; handlers are taken away at the end.
+
+    The file is shared safely by commands that overlap: each line is written under a lock, also
+    while another process rotates. A file that can't be opened is said once and the run goes on.
+    """
+    root = logging.getLogger("camarchiver")
+    root.setLevel(logging.DEBUG)
+    root.propagate = False
+    handlers: list[logging.Handler] = []
+    if console:
+        handlers.append(_Console())
+        handlers[-1].setLevel(logging.ERROR if quiet else logging.WARNING)
+        handlers[-1].setFormatter(_Redacted(_prefix() + "%(message)s"))
+        root.addHandler(handlers[-1])
+    if file is not None and (to_file := _file_handler(file)) is not None:
+        to_file.setLevel(logging.DEBUG if verbose else logging.INFO)
+        to_file.setFormatter(_Redacted(f"%(asctime)s %(levelname)s {run} %(message)s"))
+        root.addHandler(to_file)
+        handlers.append(to_file)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _file_handler(file: Path) -> logging.Handler | None:
+    from concurrent_log_handler import ConcurrentRotatingFileHandler
+
+    try:
+        with file.open("a"):
+            pass
+        # It would warn about itself when the clock's time zone can't be told.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            handler: logging.Handler = ConcurrentRotatingFileHandler(
+                os.fspath(file), maxBytes=ROTATE_AT, backupCount=KEEP_FILES - 1, encoding="utf-8"
+            )
+        return handler
+    except OSError as error:
+        logging.getLogger(__name__).warning(
+            "no log is written: %s: %s (name another file with --log-file)", file, error.strerror
+        )
+        return None
+
+
+def _prefix() -> str:
+    # systemd reads the level from `<4>`; it has a clock of its own.
+    return "<4>" if os.environ.get("JOURNAL_STREAM") else ""

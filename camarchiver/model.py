@@ -1,0 +1,300 @@
+"""The values that travel between the modules: clips, steps, outcomes, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Reason(StrEnum):
+    """Why a clip is archived, removed or left alone; part of the JSON format."""
+
+    NOT_ARCHIVED = "not-archived"
+    ALREADY_ARCHIVED = "already-archived"
+    REPEAT_ASKED = "repeat-asked"
+    SAME_FILE = "same-file"
+    TOO_RECENT = "too-recent"
+    NOT_SETTLED = "not-settled"
+    BEING_WRITTEN = "being-written"
+    BUSY = "busy"
+    HELD = "held"
+    DAMAGED = "damaged"
+    FAILED_BEFORE = "failed-before"
+    NOT_SMALLER = "not-smaller"
+    CLOCK_DOUBTFUL = "clock-doubtful"
+    NO_TIMESTAMP = "no-timestamp"
+    NOT_A_CLIP = "not-a-clip"
+    NO_SPACE = "no-space"
+    UNSUPPORTED = "unsupported"
+    STALE = "stale"
+    FAILED = "failed"
+    UNREADABLE = "unreadable"
+    FILTERED = "filtered"
+    KEPT_SOURCE = "kept-source"
+    OVER_LIMIT = "over-limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What identifies one state of one file; device and inode hold only until a remount."""
+
+    device: int
+    inode: int
+    size: int
+    """Bytes."""
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One finished video file of one camera, placed in time by its name."""
+
+    root: Path
+    """The source root, absolute."""
+    folder: str
+    """Relative to the root, with `/`, empty for the root itself."""
+    name: str
+    camera: str
+    start: datetime
+    """Aware, in the configured time zone."""
+    fingerprint: Fingerprint
+    links: int = 1
+    """Names that share the inode."""
+    duration: float | None = None
+    """Seconds, where the name tells them."""
+    sidecars: tuple[str, ...] = ()
+    """Names of the pictures in the same folder that share camera and time."""
+
+    @property
+    def relative(self) -> str:
+        """The path below the source root: the clip's name in journal, holds and failures."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+    @property
+    def path(self) -> Path:
+        """The absolute path."""
+        return self.root / self.relative
+
+
+class Tree(StrEnum):
+    """Which of the three trees a path lies in."""
+
+    SOURCE = "source"
+    ARCHIVE = "archive"
+    TRASH = "trash"
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """The three roots, absolute and resolved."""
+
+    source: Path
+    archive: Path
+    trash: Path
+
+    @property
+    def state(self) -> Path:
+        """Where journal, runs, failures and holds stand."""
+        return self.archive / STATE_FOLDER
+
+
+STATE_FOLDER = ".camarchiver"
+
+
+class Disposal(StrEnum):
+    """What becomes of a file that leaves its tree."""
+
+    TRASH = "trash"
+    DELETE = "delete"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """The journal's word that one source became one archive."""
+
+    source: str
+    """Relative to the source root."""
+    size: int
+    mtime_ns: int
+    digest: str
+    """BLAKE2b of the source, hexadecimal."""
+    archive: str
+    """Relative to the archive root."""
+    archive_size: int
+    remuxed: bool
+    """True where encoding saved too little, so that the archive is a lossless copy of the streams."""
+    duration: float | None = None
+    """Seconds."""
+
+    def describes(self, clip: Clip) -> bool:
+        """Whether this entry speaks of this very source (design: same size and mtime)."""
+        return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Step: encode a clip, verify it, publish it, then dispose of the source."""
+
+    clip: Clip
+    target: str
+    """Relative to the archive root; execution numbers it when it is taken by something else."""
+    reason: Reason
+    standing: Archived | None = None
+    """The archive to replace, where a repeat was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Step: dispose of a clip whose archive stands."""
+
+    clip: Clip
+    disposal: Disposal
+    reason: Reason
+    archived: Archived
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Step: leave a file alone, and say why."""
+
+    root: Path
+    relative: str
+    reason: Reason
+    size: int = 0
+    camera: str = ""
+    start: datetime | None = None
+    detail: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The absolute path."""
+        return self.root / self.relative
+
+
+Step = Archive | Remove | Keep
+
+
+class Result(StrEnum):
+    """What came of a step."""
+
+    DONE = "done"
+    FAILED = "failed"
+    STALE = "stale"
+    BUSY = "busy"
+    HELD = "held"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How an archive came to be."""
+
+    encoder: str
+    rungs: tuple[str, ...]
+    """What was tried, in order; the last one succeeded."""
+    seconds: float
+    bytes_before: int
+    bytes_after: int
+
+
+class Way(StrEnum):
+    """How an archive's bytes come to be, the smallest result first."""
+
+    ENCODE = "encode"
+    REMUX = "remux"
+    COPY = "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A verified archive in a staged file."""
+
+    way: Way
+    encoding: Encoding
+    settings: Mapping[str, Any]
+    verified: str
+    """How, in words."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one step."""
+
+    step: Step
+    result: Result
+    reason: Reason
+    detail: str = ""
+    target: str = ""
+    """Where the file stands now, absolute; empty where it went nowhere."""
+    encoding: Encoding | None = None
+    freed: int = 0
+    """Bytes that the filesystem really got back."""
+
+
+class Status(StrEnum):
+    """A run in one word."""
+
+    DONE = "done"
+    NOTHING = "nothing"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error that concerns the whole run, as the JSON format lists it."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything one run did; its exit code follows from this alone."""
+
+    command: str
+    run: str
+    started: datetime
+    ended: datetime
+    outcomes: tuple[Outcome, ...] = ()
+    unreadable: int = 0
+    """Files and folders that could not be looked at while planning."""
+    remaining: int = 0
+    """Steps not begun because a limit was reached or the run was stopped."""
+    stopped_by: int | None = None
+    """The signal that ended the run."""
+    problems: tuple[Problem, ...] = ()
+
+    def count(self, *results: Result) -> int:
+        """How many steps came to one of these results."""
+        return sum(outcome.result in results for outcome in self.outcomes)
+
+    @property
+    def status(self) -> Status:
+        """The run in one word."""
+        if self.stopped_by is not None:
+            return Status.STOPPED
+        failed = self.count(Result.FAILED) + self.unreadable
+        if not failed:
+            return Status.DONE if self.outcomes else Status.NOTHING
+        found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes)
+        achieved = self.count(Result.DONE) or found_damaged or self.unreadable
+        return Status.PARTIAL if achieved else Status.FAILED
+
+    @property
+    def exit_code(self) -> int:
+        """As the design's table has it."""
+        if self.stopped_by is not None:
+            return 128 + self.stopped_by
+        failures = [outcome for outcome in self.outcomes if outcome.result is Result.FAILED]
+        if self.status is Status.FAILED:
+            return 13 if all(outcome.reason is Reason.NO_SPACE for outcome in failures) else 1
+        return 3 if self.status is Status.PARTIAL else 0

@@ -1,0 +1,164 @@
+"""Command-line types for sizes, ages, durations, times and percentages; config values pass through them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from fractions import Fraction
+
+import click
+
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgtp])(i?))?b?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_WHEN = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?", re.ASCII)
+_LONGEST = timedelta(days=36_525)
+
+
+class Size(click.ParamType[int]):
+    """Bytes as an int: `500GB` (decimal), `500GiB` (binary), `1.5T`, a plain number of bytes, `0`."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes, rounded down."""
+        found = _SIZE.fullmatch(_text(value))
+        if found is None:
+            self.fail(f"{value!r} is not a size; write for example 500GB, 1.5T or 20GiB.", param, ctx)
+        number, unit, binary = found.groups()
+        power = " kmgtp".index(unit.lower()) if unit else 0
+        return int(Fraction(number) * (1024 if binary else 1000) ** power)
+
+
+class Days(click.ParamType[timedelta]):
+    """An age as a timedelta: days as a plain number, or with a unit as `36h`, `30d`, `2 weeks`."""
+
+    name = "days"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """At most a hundred years; 0 only where it was allowed."""
+        if isinstance(value, timedelta):
+            return value
+        text = _text(value)
+        age = timedelta(days=float(text)) if _NUMBER.fullmatch(text) else _span(text)
+        if age is None:
+            self.fail(f"{value!r} is not an age; write for example 30, 36h or '2 weeks'.", param, ctx)
+        if not age and not self._zero:
+            self.fail(f"{value!r} must be more than 0, for example 30.", param, ctx)
+        if age > _LONGEST:
+            self.fail(f"{value!r} is more than a hundred years; write for example 30.", param, ctx)
+        return age
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time as a timedelta, always with a unit: `6h`, `1h30m`, `90s`."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """More than 0, at most a hundred years."""
+        if isinstance(value, timedelta):
+            return value
+        text = _text(value)
+        if _NUMBER.fullmatch(text):
+            self.fail(f"{value!r} has no unit; write for example {text}s, 6h or 1h30m.", param, ctx)
+        span = _span(text)
+        if not span or span > _LONGEST:
+            self.fail(f"{value!r} is not a duration; write for example 6h, 1h30m or 90s.", param, ctx)
+        return span
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time as it was given, in the camera's local time."""
+
+    start: datetime
+    """Naive; midnight if only a day was given."""
+    whole_day: bool
+
+    @property
+    def end(self) -> datetime:
+        """The first time after it, so that `--until 2026-05-03` holds the whole day."""
+        return self.start + (timedelta(days=1) if self.whole_day else timedelta(seconds=1))
+
+
+class When(click.ParamType[Moment]):
+    """A day or a time: `2026-05-03`, `2026-05-03 14:20`, `2026-05-03T14:20:05`."""
+
+    name = "when"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
+        """A Moment between 1970 and 2100."""
+        if isinstance(value, Moment):
+            return value
+        moment = _moment(value)
+        if moment is None or not 1970 <= moment.start.year <= 2100:
+            self.fail(
+                f"{str(value)!r} is not a local time; write for example 2026-05-03 or '2026-05-03 14:20'.",
+                param,
+                ctx,
+            )
+        return moment
+
+
+class Percent(click.ParamType[float]):
+    """A share from 0 to 100 as a float, with or without a `%` sign."""
+
+    name = "percent"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Per cent, not a fraction of 1."""
+        text = _text(value).removesuffix("%").rstrip()
+        if not _NUMBER.fullmatch(text) or float(text) > 100:
+            self.fail(f"{value!r} is not a share from 0 to 100; write for example 10 or 12.5%.", param, ctx)
+        return float(text)
+
+
+class Jobs(click.ParamType[int | None]):
+    """How many clips at the same time: a number, or `auto` (None)."""
+
+    name = "n|auto"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """A number from 1 to 64; None for `auto`."""
+        text = _text(value)
+        if text == "auto":
+            return None
+        if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 64:
+            self.fail(f"{value!r} is not a number of jobs; write auto, or for example 4.", param, ctx)
+        return int(text)
+
+
+def _text(value: object) -> str:
+    """What a value would be on the command line; a truth value from TOML is no number."""
+    return str(value).strip()
+
+
+def _span(text: str) -> timedelta | None:
+    """The span that pytimeparse reads; not its `1:30`, which one reads as hours and it as minutes."""
+    from pytimeparse.timeparse import timeparse  # here, because --help needs none of it
+
+    seconds = None if ":" in text else timeparse(text)
+    if seconds is None or seconds < 0:
+        return None
+    return timedelta(seconds=min(seconds, 2 * _LONGEST.total_seconds()))
+
+
+def _moment(value: object) -> Moment | None:
+    match value:
+        case datetime():
+            return None if value.tzinfo else Moment(value, whole_day=False)
+        case date():
+            return Moment(datetime.combine(value, time()), whole_day=True)
+    text = _text(value)
+    if not _WHEN.fullmatch(text):
+        return None
+    try:
+        return Moment(datetime.fromisoformat(text), whole_day=len(text) == len("2026-05-03"))
+    except ValueError:
+        return None

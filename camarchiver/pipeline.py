@@ -1,0 +1,252 @@
+"""The object that every command shares: trees, clock and state, and the ports made when first used."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, tzinfo
+from functools import cached_property
+from pathlib import Path
+
+from camarchiver import clock, crew, ffmpegs, holds, kernel, runs, volume
+from camarchiver.archiver import Archiver, Desk
+from camarchiver.codecs import Backend, Codec
+from camarchiver.discovery import Discovery
+from camarchiver.disposal import Disposer, SidecarPolicy
+from camarchiver.encoders import Choice
+from camarchiver.encoders import Machine as Encoders
+from camarchiver.failures import Failures
+from camarchiver.journal import Journal
+from camarchiver.ladder import Breaker
+from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Report, Trees
+from camarchiver.names import Names, Pattern
+from camarchiver.plan import (
+    ArchivePolicy,
+    Group,
+    Memory,
+    Plan,
+    Tally,
+    Total,
+    decide_archive,
+    largest_first,
+    order_key,
+    within_limit,
+)
+from camarchiver.probe import ProbeError, Prober
+from camarchiver.progress import Display
+from camarchiver.scribe import RunId, Scribe
+from camarchiver.sealed import Sealed
+from camarchiver.shrink import Shrinker, Wishes
+from camarchiver.standing import Standing
+from camarchiver.stop import Stop
+from camarchiver.sweeper import Sweeper
+from camarchiver.workload import jobs_for, threads_for
+
+Change = Archive | Remove
+
+SAMPLES = 3
+"""Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderWish:
+    """Which encoder the owner wants."""
+
+    backend: Backend | None = None
+    codec: Codec | None = None
+    device: Path | None = None
+    ffmpeg: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a plan is to be carried out."""
+
+    wishes: Wishes
+    sidecars: SidecarPolicy
+    jobs: int | None
+    """None for the rule that costs least CPU."""
+    nice: int
+    max_runtime: timedelta | None
+
+
+class Pipeline:
+    """What one command works with; nothing is read or made before it is asked for."""
+
+    def __init__(
+        self, trees: Trees, zone: tzinfo, command: str, own_patterns: tuple[Pattern, ...] = ()
+    ) -> None:
+        volume.check_roots(trees)
+        volume.check(trees)
+        self.trees = trees
+        self.zone = zone
+        self._patterns = own_patterns
+        self.started = self.now()
+        self.run = RunId(
+            f"{self.started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}", command, socket.gethostname()
+        )
+
+    def now(self) -> datetime:
+        """This moment in the configured zone."""
+        return clock.now(self.zone)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The record of everything done to a clip."""
+        return Journal(self.trees.state)
+
+    @cached_property
+    def failures(self) -> Failures:
+        """Clips that could not be archived."""
+        return Failures(self.trees.state)
+
+    # --- planning ----------------------------------------------------------------------------------
+
+    def plan_archive(self, policy: ArchivePolicy, *, list_all: bool) -> Plan:
+        """Decide for every clip below the source; changes nothing.
+
+        `list_all` also lists the files left alone one by one, which are else only counted.
+        """
+        discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started)
+        memory = Memory(self.failures.known(), holds.read(self.trees.state))
+        tally, left, found = Tally(), list[Keep](), 0
+
+        def changes() -> Iterator[Change]:
+            nonlocal found
+            for facts in discovery.folders((self.started - policy.age).date()):
+                for step in decide_archive(facts, policy, memory, self.started):
+                    if isinstance(step, Keep):
+                        tally.add(step)
+                        left.extend([step] if list_all else ())
+                        continue
+                    found += 1
+                    yield step
+
+        steps = Sealed(changes(), key=order_key, arrange=_arrangement(policy.limit))
+        for step in steps:
+            tally.add(step)
+        totals = _with_rest(tally.totals(), found - len(steps))
+        unread = discovery.unread_folders
+        return Plan("archive", self.started, policy, totals, steps, tuple(left), unread)
+
+    def choose_encoder(self, plan: Plan, wish: EncoderWish, wishes: Wishes) -> tuple[Plan, Choice | None]:
+        """Try out what encodes here, if the plan has a clip to encode; the plan then says what and why.
+
+        Raises EncoderError when there is none.
+        """
+        if not any(isinstance(step, Archive) for step in plan.steps):
+            return plan, None
+        self._encoders = Encoders(ffmpegs.find(wish.ffmpeg), wishes.encode, device=wish.device)
+        choice = self._encoders.choose(wish.backend or "auto", wish.codec or "auto")
+        return replace(plan, notes=(*plan.notes, *choice.explanation)), choice
+
+    def footage_seconds(self, plan: Plan) -> dict[str, float]:
+        """How much footage each camera's part of a plan holds, guessed from a few clips' headers."""
+        sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        with Prober() as prober:
+            for step in plan.steps:
+                known = sampled[step.clip.camera]
+                if step.clip.duration is None and len(known) < SAMPLES:
+                    try:
+                        seconds = prober.glance(step.clip.path).duration or 0.0
+                    except ProbeError:
+                        continue
+                    known.append((step.clip.fingerprint.size, seconds))
+        sizes: dict[str, int] = defaultdict(int)
+        for total in plan.totals:
+            sizes[total.group.camera] += total.size if total.group.action != "keep" else 0
+        return {
+            camera: sizes[camera] * sum(seconds for _, seconds in known) / sum(size for size, _ in known)
+            for camera, known in sampled.items()
+            if sum(size for size, _ in known)
+        }
+
+    # --- execution ---------------------------------------------------------------------------------
+
+    def execute(
+        self,
+        plan: Plan,
+        choice: Choice | None,
+        how: Execution,
+        *,
+        stop: Stop,
+        display: Display,
+        tell: Callable[[Outcome], None],
+    ) -> Report:
+        """Carry out a plan; `tell` gets every outcome as it comes."""
+        kernel.lower_priority(how.nice)
+        volume.mark(self.trees)
+        outcomes: list[Outcome] = []
+        with ExitStack() as stack:
+            shrinker, jobs, threads = None, 1, 0
+            if choice is not None:
+                prober = stack.enter_context(Prober())
+                breaker = Breaker(lambda: self._encoders.still_works(choice))
+                shrinker = Shrinker(prober, choice, breaker, how.wishes)
+                machine = crew.Machine.look()
+                jobs = how.jobs or jobs_for(choice.encoder, cores=machine.cores, memory=machine.memory)
+            archiver = Archiver(self._desk(plan.policy, how), shrinker, display, stop)
+
+            def perform(step: Change, share: int) -> Outcome:
+                if choice is None:
+                    return archiver.perform(step, 0)
+                return archiver.perform(step, threads_for(choice.encoder, cores=machine.cores, running=share))
+
+            limit = how.max_runtime.total_seconds() if how.max_runtime else None
+            for outcome in crew.perform_all(plan.steps, perform, jobs=jobs, stop=stop, max_seconds=limit):
+                outcomes.append(outcome)
+                tell(outcome)
+        self.failures.flush()
+        return self._report(plan, tuple(outcomes), stop)
+
+    def sweep(self, how: Execution, policy: ArchivePolicy) -> None:
+        """Finish or remove what dead runs left behind, before anything is planned."""
+        desk = self._desk(policy, how)
+        Sweeper(self.trees, self.journal, desk.standing, desk.disposer, desk.scribe).sweep()
+
+    def _desk(self, policy: ArchivePolicy, how: Execution) -> Desk:
+        scribe = Scribe(self.journal, self.run, self.now)
+        return Desk(
+            self.trees,
+            Standing(self.trees, self.journal),
+            self.failures,
+            Disposer(self.trees, scribe, how.sidecars),
+            scribe,
+            lambda: holds.read(self.trees.state),
+            policy.disposal,
+        )
+
+    def _report(self, plan: Plan, outcomes: tuple[Outcome, ...], stop: Stop) -> Report:
+        report = Report(
+            command=plan.command,
+            run=self.run.id,
+            started=self.started,
+            ended=self.now(),
+            outcomes=outcomes,
+            unreadable=plan.found_unreadable,
+            remaining=len(plan.steps) - len(outcomes),
+            stopped_by=stop.signal,
+        )
+        if outcomes:
+            runs.write(self.trees.state, report, self.run.host)
+        return report
+
+
+def _arrangement(limit: int | None) -> Callable[[Iterator[Change]], Iterator[Change]]:
+    def arrange(steps: Iterator[Change]) -> Iterator[Change]:
+        ordered = largest_first(steps)
+        return ordered if limit is None else within_limit(ordered, limit)
+
+    return arrange
+
+
+def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:
+    if not rest:
+        return totals
+    return (*totals, Total(Group("keep", Reason.OVER_LIMIT), rest, 0, 0.0))
+
+

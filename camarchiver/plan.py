@@ -1,0 +1,357 @@
+"""Decides what one run will do to each clip, and why; pure, so that a dry run can't differ."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from camarchiver.model import (
+    Archive,
+    Archived,
+    Clip,
+    Disposal,
+    Keep,
+    Reason,
+    Remove,
+    Step,
+)
+from camarchiver.names import archive_path
+
+LOOK_AHEAD = 200
+"""Clips among which the largest goes first, so that no long one is left for the end of a run."""
+
+DOUBTFUL = timedelta(days=1)
+"""How far name and clock may lie apart before one of them must be wrong (design, section 7)."""
+
+RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
+"""Waits after the first, second and third failure; after that only `--retry-failed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePolicy:
+    """What the owner asked `archive` to do."""
+
+    age: timedelta
+    disposal: Disposal = Disposal.TRASH
+    repeat: bool = False
+    retry_failed: bool = False
+    cameras: frozenset[str] = frozenset()
+    exclude: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    """The first moment that is too late."""
+    min_size: int = 0
+    limit: int | None = None
+
+    @property
+    def settle(self) -> timedelta:
+        """How long size and mtime must have stood still before a clip counts as finished."""
+        return timedelta(seconds=60) if self.age >= timedelta(days=1) else timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A time range, of one camera or of all, that nothing may remove."""
+
+    id: str
+    start: datetime
+    end: datetime
+    camera: str = ""
+    reason: str = ""
+    until: datetime | None = None
+    """When the hold itself lapses."""
+
+    def covers(self, camera: str, start: datetime, end: datetime, now: datetime) -> bool:
+        """Whether a clip of this camera between these moments is held."""
+        lapsed = self.until is not None and self.until <= now
+        return not lapsed and self.camera in ("", camera) and start <= self.end and end >= self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is remembered of a clip that could not be archived."""
+
+    size: int
+    mtime_ns: int
+    count: int
+    at: datetime
+    reason: Reason
+    detail: str
+
+    @property
+    def next_try(self) -> datetime | None:
+        """When the clip is tried again; None for never by itself."""
+        return self.at + RETRY_AFTER[self.count - 1] if self.count <= len(RETRY_AFTER) else None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFacts:
+    """What one folder of the source tree holds, and what is known of it."""
+
+    root: Path
+    folder: str
+    clips: tuple[Clip, ...] = ()
+    set_aside: tuple[Keep, ...] = ()
+    """Names that discovery could not make a clip of: no time, no regular file, no right to read."""
+    observed: Mapping[str, Keep] = field(default_factory=dict)
+    """By relative path: clips that somebody writes or works on at this moment."""
+    archived: Mapping[str, tuple[Archived, ...]] = field(default_factory=dict)
+    """By relative path: what the journal knows, oldest entry first."""
+    standing: frozenset[str] = frozenset()
+    """Archives (relative to their root) that stand with the journalled size."""
+    same_file: frozenset[str] = frozenset()
+    """Names whose inode an earlier name of this run shares."""
+    removable: bool = True
+    """False where the folder can't be written, so that no source can leave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What outlasts a run: failures by relative path, and holds."""
+
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    holds: tuple[Hold, ...] = ()
+
+
+def decide_archive(
+    facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
+) -> Iterator[Step]:
+    """Exactly one step for every clip of a folder."""
+    yield from facts.set_aside
+    for clip in facts.clips:
+        yield _decide_clip(clip, facts, policy, memory, now)
+
+
+def _decide_clip(
+    clip: Clip, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
+) -> Step:
+    if reason := _too_early_or_unwanted(clip, policy, now):
+        return keep(clip, reason)
+    if memory.holds and held_by(clip, memory.holds, now):
+        return keep(clip, Reason.HELD)
+    if observed := facts.observed.get(clip.relative):
+        return observed
+    archived = _own_archive(clip, facts)
+    if archived and not policy.repeat:
+        return _dispose(clip, archived, Reason.ALREADY_ARCHIVED, facts, policy)
+    if archived and archived.remuxed:
+        return keep(clip, Reason.NOT_SMALLER, detail="encoding it before did not make it smaller")
+    if wait := _still_waiting(clip, memory, policy, now):
+        return keep(clip, Reason.FAILED_BEFORE, detail=wait)
+    target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
+    reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
+    if clip.relative in facts.same_file:
+        reason = Reason.SAME_FILE
+    return Archive(clip, target, reason, archived)
+
+
+def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
+    """The step that leaves a clip alone."""
+    return Keep(
+        clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail
+    )
+
+
+def held_by(clip: Clip, holds: Iterable[Hold], now: datetime, duration: float | None = None) -> Hold | None:
+    """The hold that covers a clip; without a known duration a clip is taken to last an hour."""
+    seconds = duration if duration is not None else clip.duration
+    end = clip.start + (timedelta(hours=1) if seconds is None else timedelta(seconds=seconds))
+    return next((hold for hold in holds if hold.covers(clip.camera, clip.start, end, now)), None)
+
+
+def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, now: datetime) -> Reason | None:
+    if (
+        (policy.cameras and clip.camera not in policy.cameras)
+        or clip.fingerprint.size < policy.min_size
+        or (policy.since is not None and clip.start < policy.since)
+        or (policy.until is not None and clip.start >= policy.until)
+        or any(_matches(clip, pattern) for pattern in policy.exclude)
+    ):
+        return Reason.FILTERED
+    if clip.start > now + DOUBTFUL:
+        return Reason.CLOCK_DOUBTFUL
+    if clip.start > now - policy.age:
+        return Reason.TOO_RECENT
+    still = abs(now.timestamp() - clip.fingerprint.mtime_ns / 1e9)
+    return Reason.NOT_SETTLED if still < policy.settle.total_seconds() else None
+
+
+def _matches(clip: Clip, pattern: str) -> bool:
+    return fnmatchcase(clip.relative, pattern) or fnmatchcase(clip.name, pattern)
+
+
+def _own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
+    """The newest journalled archive of this very source that still stands."""
+    for entry in reversed(facts.archived.get(clip.relative, ())):
+        if entry.describes(clip) and entry.archive in facts.standing:
+            return entry
+    return None
+
+
+def _dispose(
+    clip: Clip, archived: Archived, reason: Reason, facts: FolderFacts, policy: ArchivePolicy
+) -> Step:
+    if policy.disposal is Disposal.KEEP:
+        return keep(clip, Reason.KEPT_SOURCE, detail="archived; its source is kept as asked")
+    if not facts.removable:
+        return keep(clip, Reason.KEPT_SOURCE, detail="archived; its folder can't be written")
+    return Remove(clip, policy.disposal, reason, archived)
+
+
+def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datetime) -> str:
+    failure = memory.failures.get(clip.relative)
+    if failure is None or policy.retry_failed:
+        return ""
+    if (failure.size, failure.mtime_ns) != (clip.fingerprint.size, clip.fingerprint.mtime_ns):
+        return ""
+    if failure.next_try is None:
+        return f"{failure.detail}; tried again only with --retry-failed"
+    if failure.next_try <= now:
+        return ""
+    return f"{failure.detail}; next try {failure.next_try.astimezone(clip.start.tzinfo):%Y-%m-%d %H:%M}"
+
+
+# --- order -----------------------------------------------------------------------------------------
+
+
+def order_key(step: Archive | Remove) -> tuple[int, int, str]:
+    """What was archived before goes first, then the oldest day, then second names of one file.
+
+    A second name goes last because it takes over the archive that the first one gets.
+    """
+    return (
+        0 if isinstance(step, Remove) else 2 if step.reason is Reason.SAME_FILE else 1,
+        step.clip.start.toordinal(),
+        step.clip.relative,
+    )
+
+
+def largest_first(steps: Iterable[Archive | Remove]) -> Iterator[Archive | Remove]:
+    """Ordered steps with the largest clip of each look-ahead brought forward."""
+    window: list[tuple[int, int, Archive]] = []
+    for position, step in enumerate(steps):
+        if isinstance(step, Remove):
+            yield step
+            continue
+        if step.reason is Reason.SAME_FILE:
+            while window:
+                yield heapq.heappop(window)[2]
+            yield step
+            continue
+        entry = (-step.clip.fingerprint.size, position, step)
+        if len(window) < LOOK_AHEAD:
+            heapq.heappush(window, entry)
+        else:
+            yield heapq.heappushpop(window, entry)[2]
+    while window:
+        yield heapq.heappop(window)[2]
+
+
+def within_limit(steps: Iterable[Archive | Remove], limit: int) -> Iterator[Archive | Remove]:
+    """The steps of a run that encodes at most so many clips."""
+    encoded = 0
+    for step in steps:
+        if isinstance(step, Archive):
+            encoded += 1
+            if encoded > limit:
+                return
+        yield step
+
+
+# --- the plan --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a plan's totals are counted by."""
+
+    action: str
+    reason: Reason
+    camera: str = ""
+    day: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Clips and bytes of one group."""
+
+    group: Group
+    clips: int
+    size: int
+    seconds: float
+    """Footage, as far as the names tell it."""
+
+
+class Tally:
+    """Counts steps by action, reason, camera and day; grows with the groups, not with the clips."""
+
+    def __init__(self) -> None:
+        self._clips: Counter[Group] = Counter()
+        self._size: Counter[Group] = Counter()
+        self._seconds: dict[Group, float] = {}
+
+    def add(self, step: Step) -> None:
+        group = group_of(step)
+        if isinstance(step, Keep):
+            self._clips[group] += 1
+            self._size[group] += step.size
+            return
+        self._clips[group] += 1
+        self._size[group] += step.clip.fingerprint.size
+        self._seconds[group] = self._seconds.get(group, 0.0) + (step.clip.duration or 0.0)
+
+    def totals(self) -> tuple[Total, ...]:
+        return tuple(
+            Total(group, clips, self._size[group], self._seconds.get(group, 0.0))
+            for group, clips in sorted(self._clips.items(), key=lambda item: _group_key(item[0]))
+        )
+
+
+def group_of(step: Step) -> Group:
+    """Changes are counted by camera and day, what is left alone by reason and camera."""
+    if isinstance(step, Keep):
+        return Group("keep", step.reason, step.camera)
+    return Group(action_of(step), step.reason, step.clip.camera, step.clip.start.date())
+
+
+def action_of(step: Step) -> str:
+    """The word of the JSON format for what a step does."""
+    match step:
+        case Archive():
+            return "archive"
+        case Remove():
+            return str(step.disposal)
+        case Keep():
+            return "keep"
+
+
+def _group_key(group: Group) -> tuple[str, date, str, str]:
+    return group.action, group.day or date.min, group.camera, group.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The only thing that execution accepts; its steps can be walked again and again."""
+
+    command: str
+    now: datetime
+    policy: ArchivePolicy
+    totals: tuple[Total, ...]
+    steps: Collection[Archive | Remove]
+    left: Collection[Keep]
+    """Every file left alone where it was asked for, else empty: `totals` counts them in any case."""
+    unread_folders: int = 0
+    """Date folders too recent to be read."""
+    notes: tuple[str, ...] = ()
+    """What the owner must know before consenting: encoder and why, marks that will be set."""
+
+    @property
+    def found_unreadable(self) -> int:
+        """Files and folders that could not be looked at."""
+        return sum(total.clips for total in self.totals if total.group.reason is Reason.UNREADABLE)
+

@@ -1,0 +1,405 @@
+"""The only place that knows how anything looks: plans, lines and reports, as text and as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from camarchiver.model import Archive, Keep, Outcome, Problem, Reason, Remove, Report, Result, Status, Step
+from camarchiver.plan import Plan, Total, action_of
+
+FORMAT = 1
+"""Version of the JSON format; later ones only add keys."""
+
+ROWS = 40
+"""Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
+
+_WORDS = {
+    Reason.NOT_ARCHIVED: "to be archived",
+    Reason.ALREADY_ARCHIVED: "archived before",
+    Reason.REPEAT_ASKED: "to be archived again",
+    Reason.SAME_FILE: "another name of a clip archived in this run",
+    Reason.TOO_RECENT: "too recent",
+    Reason.NOT_SETTLED: "changed a moment ago",
+    Reason.BEING_WRITTEN: "being written",
+    Reason.BUSY: "being processed by another run",
+    Reason.HELD: "held",
+    Reason.DAMAGED: "damaged",
+    Reason.FAILED_BEFORE: "failed before, waiting for the next try",
+    Reason.NOT_SMALLER: "can't be made smaller",
+    Reason.CLOCK_DOUBTFUL: "dated in the future: the camera's clock is doubtful",
+    Reason.NO_TIMESTAMP: "no time in the name",
+    Reason.NOT_A_CLIP: "no regular file",
+    Reason.UNREADABLE: "can't be read",
+    Reason.FILTERED: "not selected",
+    Reason.KEPT_SOURCE: "archived, source kept",
+    Reason.OVER_LIMIT: "left for the next run by --limit",
+    Reason.NO_SPACE: "no space",
+    Reason.UNSUPPORTED: "holds streams that can't be archived",
+    Reason.FAILED: "failed",
+    Reason.STALE: "changed or gone since the plan",
+}
+
+
+def size(count: float) -> str:
+    """Bytes for people, decimal as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.5 else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("the loop ends with TB")
+
+
+def span(seconds: float) -> str:
+    """A duration for people: `8 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def shown(path: str | Path) -> str:
+    """A path that is safe to print: undecodable bytes and control characters are escaped."""
+    text = os.fspath(path).encode("utf-8", "backslashreplace" if _is_text(path) else "surrogateescape")
+    readable = text.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)
+
+
+def _is_text(path: str | Path) -> bool:
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def count_of(number: int, noun: str) -> str:
+    """`1 clip`, `9,120 clips`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+# --- the plan --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is known about how long a plan will take."""
+
+    footage_seconds: Mapping[str, float]
+    """By camera, guessed from a few of its clips where the names don't tell."""
+    bytes_per_second: float | None
+    """Source bytes that earlier runs got through; None before the first run."""
+    night: timedelta
+    """How long one night's run may take."""
+
+
+def plan_lines(plan: Plan, estimate: Estimate, *, verbose: bool) -> Iterator[str]:
+    """The plan for a person."""
+    yield from plan.notes
+    changes = [total for total in plan.totals if total.group.action != "keep"]
+    if changes:
+        yield ""
+        yield from _table(changes, estimate)
+    left = [total for total in plan.totals if total.group.action == "keep"]
+    if left or plan.unread_folders:
+        yield ""
+        yield "left alone:"
+        yield from _left_alone(left)
+        if plan.unread_folders:
+            yield f"  {plan.unread_folders:>9,}  {'day folders' if plan.unread_folders > 1 else 'day folder'} too recent, not read"
+    if verbose:
+        yield ""
+        for step in plan.steps:
+            yield f"  {action_of(step):8} {step.reason:18} {shown(step.clip.relative)}"
+        for kept in plan.left:
+            detail = f"  ({shown(kept.detail)})" if kept.detail else ""
+            yield f"  keep     {kept.reason:18} {shown(kept.relative)}{detail}"
+    if changes:
+        yield ""
+        yield _summary(changes, estimate)
+
+
+def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
+    rows = _rows(changes, estimate)
+    width = max(len("camera"), *(len(shown(row[1])) for row in rows))
+    yield f"  {'action':8} {'camera':{width}}  {'when':23} {'clips':>9} {'hours':>7} {'size':>9}"
+    for action, camera, when, clips, seconds, count in rows:
+        yield (
+            f"  {action:8} {shown(camera):{width}}  {when:23} {clips:>9,} {_hours(seconds):>7} {size(count):>9}"
+        )
+
+
+def _rows(
+    changes: Sequence[Total], estimate: Estimate
+) -> list[tuple[str, str, str, int, float, int]]:
+    """Rows by day where they fit, else by month, else by camera."""
+    table: list[tuple[str, str, str, int, float, int]] = []
+    for grain in ("%Y-%m-%d", "%Y-%m", ""):
+        groups: dict[tuple[str, str, str], list[Total]] = defaultdict(list)
+        for total in changes:
+            day = total.group.day or date.min
+            groups[(total.group.action, total.group.camera, day.strftime(grain))].append(total)
+        table = [
+            (*key[:2], key[2] or _days(group), *_sums(group, key[1], changes, estimate))
+            for key, group in sorted(groups.items())
+        ]
+        if len(table) <= ROWS:
+            break
+    return table
+
+
+def _days(group: Sequence[Total]) -> str:
+    days = sorted(total.group.day for total in group if total.group.day)
+    return f"{days[0]} - {days[-1]}" if days else ""
+
+
+def _sums(
+    group: Sequence[Total], camera: str, changes: Sequence[Total], estimate: Estimate
+) -> tuple[int, float, int]:
+    clips, count = sum(total.clips for total in group), sum(total.size for total in group)
+    named = sum(total.seconds for total in group)
+    of_camera = sum(total.size for total in changes if total.group.camera == camera)
+    guessed = estimate.footage_seconds.get(camera, 0.0) * count / of_camera if of_camera else 0.0
+    return clips, named or guessed, count
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2f}" if seconds else "?"
+
+
+def _left_alone(left: Sequence[Total]) -> Iterator[str]:
+    by_reason: dict[Reason, list[Total]] = defaultdict(list)
+    for total in left:
+        by_reason[total.group.reason].append(total)
+    for reason, group in sorted(by_reason.items()):
+        clips, count = sum(total.clips for total in group), sum(total.size for total in group)
+        yield f"  {clips:>9,}  {_WORDS[reason]} ({reason}), {size(count)}"
+
+
+def _summary(changes: Sequence[Total], estimate: Estimate) -> str:
+    archive = [total for total in changes if total.group.action == "archive"]
+    clips, count = sum(total.clips for total in archive), sum(total.size for total in archive)
+    parts = []
+    if archive:
+        parts.append(f"{count_of(clips, 'clip')}, {size(count)} to archive" + _nights(count, estimate))
+    removed = sum(total.clips for total in changes) - clips
+    if removed:
+        parts.append(f"{count_of(removed, 'source')} archived before to remove")
+    return "; ".join(parts)
+
+
+def _nights(count: int, estimate: Estimate) -> str:
+    if not estimate.bytes_per_second:
+        return ""
+    seconds = count / estimate.bytes_per_second
+    night = estimate.night.total_seconds()
+    if seconds <= night:
+        return f", about {span(seconds)}"
+    return f", about {-(-seconds // night):.0f} nights at {span(night)}"
+
+
+# --- what came of it -------------------------------------------------------------------------------
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One clip's result in one line."""
+    name = shown(outcome.step.relative if isinstance(outcome.step, Keep) else outcome.step.clip.relative)
+    return f"{name}: {outcome_words(outcome)}"
+
+
+def outcome_words(outcome: Outcome) -> str:
+    """What came of a step, without the clip's name."""
+    detail = f" ({shown(outcome.detail)})" if outcome.detail else ""
+    if outcome.result is not Result.DONE:
+        return f"{outcome.result}: {_WORDS[outcome.reason]}{detail}"
+    if (encoding := outcome.encoding) is not None:
+        return (
+            f"archived {size(encoding.bytes_before)} -> {size(encoding.bytes_after)}"
+            f" ({encoding.encoder}, {encoding.seconds:.1f} s){detail}"
+        )
+    verb = "archived" if isinstance(outcome.step, Archive) else "removed, archived before"
+    return f"{verb}{detail}"
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """The end of a run for a person."""
+    encodings = [outcome.encoding for outcome in report.outcomes if outcome.encoding]
+    before = sum(encoding.bytes_before for encoding in encodings)
+    after = sum(encoding.bytes_after for encoding in encodings)
+    elapsed = span((report.ended - report.started).total_seconds())
+    if report.stopped_by is not None:
+        yield f"stopped by signal {report.stopped_by}; everything begun was put back or finished"
+    if encodings:
+        saved = f", {100 * (1 - after / before):.0f} % saved" if before else ""
+        yield f"archived: {count_of(len(encodings), 'clip')}, {size(before)} -> {size(after)}{saved}, in {elapsed}"
+        yield from _encoders(report)
+    removed = report.count(Result.DONE) - len(encodings)
+    if removed:
+        yield f"removed or taken over: {count_of(removed, 'source')} archived before"
+    for reason, outcomes in _not_done(report.outcomes):
+        yield f"kept: {count_of(len(outcomes), 'clip')}, {_WORDS[reason]}"
+        for outcome in outcomes[:ROWS]:
+            yield f"  {outcome_line(outcome)}"
+        if len(outcomes) > ROWS:
+            yield f"  and {len(outcomes) - ROWS:,} more (--json lists all)"
+    if report.unreadable:
+        yield f"not read: {report.unreadable:,} files or folders that can't be read"
+    if report.remaining:
+        yield f"left for the next run: {count_of(report.remaining, 'clip')}"
+    for problem in report.problems:
+        yield f"error: {problem.message}" + (f" ({problem.hint})" if problem.hint else "")
+    if report.status is Status.NOTHING:
+        yield "nothing to do"
+
+
+def _encoders(report: Report) -> Iterator[str]:
+    used: dict[str, int] = defaultdict(int)
+    for outcome in report.outcomes:
+        if outcome.encoding:
+            used[" after ".join(reversed(outcome.encoding.rungs)) or outcome.encoding.encoder] += 1
+    if len(used) > 1:
+        yield "  " + ", ".join(f"{count:,} {name}" for name, count in sorted(used.items()))
+
+
+def _not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
+    groups: dict[Reason, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.result is not Result.DONE:
+            groups[outcome.reason].append(outcome)
+    return sorted(groups.items())
+
+
+# --- JSON ------------------------------------------------------------------------------------------
+
+
+def document(report: Report, plan: Plan | None, extra: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """The one JSON document of a run, in pieces, so that a million steps need no memory."""
+    head = {
+        "format": FORMAT,
+        "command": report.command,
+        "run": report.run,
+        "status": report.status,
+        "exit_code": report.exit_code,
+        **(extra or {}),
+    }
+    yield json.dumps(head)[:-1]
+    yield ', "steps": ['
+    if plan is not None:
+        yield from _joined(step_fields(step) for step in _all_steps(plan))
+    yield '], "outcomes": ['
+    yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
+    totals = [_total_fields(total) for total in plan.totals] if plan else []
+    yield '], "totals": ' + json.dumps(totals)
+    yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
+
+
+def failure_document(command: str, problem: Problem, exit_code: int) -> str:
+    """The document of a run that failed before it had a plan."""
+    return (
+        json.dumps(
+            {
+                "format": FORMAT,
+                "command": command,
+                "run": "",
+                "status": Status.FAILED,
+                "exit_code": exit_code,
+                "steps": [],
+                "outcomes": [],
+                "totals": [],
+                "errors": [_problem_fields(problem)],
+            }
+        )
+        + "\n"
+    )
+
+
+def _all_steps(plan: Plan) -> Iterator[Step]:
+    yield from plan.steps
+    yield from plan.left
+
+
+def step_fields(step: Step) -> dict[str, Any]:
+    """A step as the JSON format lists it."""
+    match step:
+        case Keep():
+            place, target, count, camera, start = step.path, "", step.size, step.camera, step.start
+        case Archive():
+            place, target, count = step.clip.path, step.target, step.clip.fingerprint.size
+            camera, start = step.clip.camera, step.clip.start
+        case Remove():
+            place, target, count = step.clip.path, "", step.clip.fingerprint.size
+            camera, start = step.clip.camera, step.clip.start
+    return {
+        "action": action_of(step),
+        **path_fields(place),
+        "target": shown(target),
+        "reason": step.reason,
+        "bytes": count,
+        "camera": shown(camera),
+        "start": start.isoformat() if start else None,
+        **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
+    }
+
+
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as the JSON format lists it."""
+    fields: dict[str, Any] = {
+        "action": action_of(outcome.step),
+        **path_fields(outcome.step.path if isinstance(outcome.step, Keep) else outcome.step.clip.path),
+        "result": outcome.result,
+        "reason": outcome.reason,
+        "detail": shown(outcome.detail),
+        "target": shown(outcome.target),
+        "freed": outcome.freed,
+    }
+    if (encoding := outcome.encoding) is not None:
+        fields |= {
+            "encoder": encoding.encoder,
+            "rungs": list(encoding.rungs),
+            "seconds": round(encoding.seconds, 3),
+            "bytes_before": encoding.bytes_before,
+            "bytes_after": encoding.bytes_after,
+        }
+    return fields
+
+
+def path_fields(path: Path) -> dict[str, str]:
+    """A path, and its bytes in base64 where they are not UTF-8."""
+    text = os.fspath(path)
+    if _is_text(path):
+        return {"path": text}
+    return {"path": shown(path), "path_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
+
+
+def _total_fields(total: Total) -> dict[str, Any]:
+    return {
+        "action": total.group.action,
+        "reason": total.group.reason,
+        "camera": shown(total.group.camera),
+        "day": total.group.day.isoformat() if total.group.day else None,
+        "clips": total.clips,
+        "bytes": total.size,
+    }
+
+
+def _problem_fields(problem: Problem) -> dict[str, str]:
+    return {"code": problem.code, "message": shown(problem.message), "hint": problem.hint}
+
+
+def _joined(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    separator = ""
+    for item in items:
+        yield separator + json.dumps(item)
+        separator = ", "
+
+
+def moment(at: datetime) -> str:
+    """A moment in the configured zone."""
+    return f"{at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,55 @@
+"""Keeps a short record of every run that changed something, and what earlier ones tell of speed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from camarchiver import atomic
+from camarchiver.model import Report
+
+KEPT = 1000
+"""Records; the oldest go."""
+
+RECENT = 10
+"""Runs from which the speed is taken."""
+
+
+def write(state: Path, report: Report, host: str) -> None:
+    """Store what one run did, and drop records beyond `KEPT`."""
+    folder = state / "runs"
+    atomic.make_folders(folder, mode=0o700)
+    encodings = [outcome.encoding for outcome in report.outcomes if outcome.encoding]
+    record = {
+        "run": report.run,
+        "command": report.command,
+        "host": host,
+        "started": report.started.isoformat(timespec="seconds"),
+        "ended": report.ended.isoformat(timespec="seconds"),
+        "status": report.status,
+        "exit_code": report.exit_code,
+        "results": Counter(str(outcome.result) for outcome in report.outcomes),
+        "encoded": len(encodings),
+        "seconds": (report.ended - report.started).total_seconds(),
+        "bytes_before": sum(encoding.bytes_before for encoding in encodings),
+        "bytes_after": sum(encoding.bytes_after for encoding in encodings),
+        "remaining": report.remaining,
+    }
+    atomic.write_text(folder / f"{report.run}.json", json.dumps(record, indent=1) + "\n")
+    for old in sorted(folder.glob("*.json"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def bytes_per_second(state: Path) -> float | None:
+    """Source bytes that recent runs archived per second; None before the first one."""
+    size, seconds = 0.0, 0.0
+    for path in sorted((state / "runs").glob("*-*.json"))[-RECENT:]:
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["encoded"]:
+                size += record["bytes_before"]
+                seconds += record["seconds"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return size / seconds if size and seconds else None

@@ -1,0 +1,115 @@
+"""Writes journal events in the name of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from camarchiver.journal import Event, Journal, What
+from camarchiver.model import Archived, Clip, Made, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class RunId:
+    """Who acts: stands in every line of journal and log."""
+
+    id: str
+    command: str
+    host: str
+
+
+class Scribe:
+    """One run's pen; every method returns when its line is durable."""
+
+    def __init__(self, journal: Journal, run: RunId, now: Callable[[], datetime]) -> None:
+        self._journal = journal
+        self.run = run
+        self.now = now
+
+    def archived(self, clip: Clip, archived: Archived, made: Made, digest: str, mtime_ns: int) -> None:
+        """A new archive stands under its final name."""
+        self._write(
+            What.ARCHIVED,
+            clip,
+            archived=archived,
+            archive_blake2b=digest,
+            archive_mtime_ns=mtime_ns,
+            encoder=made.encoding.encoder,
+            settings=dict(made.settings) or None,
+            verified=made.verified,
+            seconds=round(made.encoding.seconds, 3),
+            detail="; ".join(made.notes) or None,
+        )
+
+    def same_file(self, clip: Clip, archived: Archived) -> None:
+        """Another name of the same bytes was archived before."""
+        self._write(What.ARCHIVED, clip, archived=archived, detail=f"the same file as {archived.source}")
+
+    def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int) -> None:
+        """An archive that no journal spoke of was proved to be this clip's."""
+        self._write(
+            What.ADOPTED,
+            clip,
+            archived=archived,
+            archive_blake2b=digest,
+            archive_mtime_ns=mtime_ns,
+            verified="source and archive decoded whole",
+        )
+
+    def failed(self, clip: Clip, reason: Reason, detail: str) -> None:
+        """A clip could not be archived and stays."""
+        self._write(What.FAILED, clip, reason=reason, detail=detail)
+
+    def removed(
+        self,
+        clip: Clip,
+        archived: Archived,
+        trash: str | None,
+        *,
+        sidecars: Mapping[str, str] | None = None,
+        reason: str,
+        detail: str | None = None,
+    ) -> None:
+        """A source left its tree: into the trash, or for good where `trash` is None."""
+        self._write(
+            What.DELETED if trash is None else What.TRASHED,
+            clip,
+            archive=archived.archive,
+            trash=trash,
+            sidecars=dict(sidecars) if sidecars else None,
+            reason=reason,
+            detail=detail,
+        )
+
+    def replaced(self, clip: Clip, archive: str, trash: str) -> None:
+        """An archive of this clip made room for a better one."""
+        self._write(What.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
+
+    def swept(self, clip: Clip, staged: str) -> None:
+        """A dead run's unfinished archive was removed."""
+        self._write(What.SWEPT, clip, detail=f"unfinished {staged}")
+
+    def _write(self, what: What, clip: Clip, *, archived: Archived | None = None, **fields: object) -> None:
+        if archived is not None:
+            fields |= {
+                "duration": archived.duration,
+                "source_blake2b": archived.digest,
+                "archive": archived.archive,
+                "archive_size": archived.archive_size,
+                "remuxed": archived.remuxed,
+            }
+        self._journal.append(
+            Event(
+                event=what,
+                at=self.now(),
+                run=self.run.id,
+                host=self.run.host,
+                source=clip.relative,
+                start=clip.start,
+                camera=clip.camera,
+                source_size=clip.fingerprint.size,
+                source_mtime_ns=clip.fingerprint.mtime_ns,
+                **fields,  # type: ignore[arg-type]  # the fields of Event, by name
+            )
+        )

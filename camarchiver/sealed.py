@@ -1,0 +1,68 @@
+"""A sorted sequence of steps that can be walked again and again, in bounded memory."""
+
+from __future__ import annotations
+
+import heapq
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+IN_MEMORY = 10_000
+"""Items held in memory; beyond that, sorted runs of this length go to an unlinked temporary file."""
+
+T = TypeVar("T")
+
+
+def _as_it_is(items: Iterator[T]) -> Iterator[T]:
+    return items
+
+
+class Sealed(Generic[T]):
+    """Items in the order of `key`, each walk of them passed through `arrange`."""
+
+    def __init__(
+        self,
+        items: Iterable[T],
+        *,
+        key: Callable[[T], Any],
+        arrange: Callable[[Iterator[T]], Iterator[T]] = _as_it_is,
+    ) -> None:
+        self._key = key
+        self._arrange = arrange
+        self._file = tempfile.TemporaryFile(prefix="camarchiver-plan-")  # noqa: SIM115  # lives as long as self
+        self._runs: list[tuple[int, int]] = []
+        self._tail: list[T] = []
+        for item in items:
+            self._tail.append(item)
+            if len(self._tail) >= IN_MEMORY:
+                self._spill()
+        self._tail.sort(key=key)
+        self._length = sum(1 for _ in self)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __contains__(self, item: object) -> bool:
+        return any(item == other for other in self)
+
+    def __iter__(self) -> Iterator[T]:
+        runs = (self._read(start, end) for start, end in self._runs)
+        return self._arrange(iter(heapq.merge(*runs, self._tail, key=self._key)))
+
+    def _spill(self) -> None:
+        self._tail.sort(key=self._key)
+        start = self._file.tell()
+        for item in self._tail:
+            pickle.dump(item, self._file, protocol=5)
+        self._file.flush()
+        self._runs.append((start, self._file.tell()))
+        self._tail.clear()
+
+    def _read(self, start: int, end: int) -> Iterator[T]:
+        # Opening by descriptor gives every walk an offset of its own.
+        with Path(f"/proc/self/fd/{self._file.fileno()}").open("rb") as stream:
+            stream.seek(start)
+            while stream.tell() < end:
+                yield pickle.load(stream)

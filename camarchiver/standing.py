@@ -1,0 +1,62 @@
+"""What stands in the archive for a clip, by the journal's word and by looking."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from camarchiver.journal import Journal
+from camarchiver.model import Archived, Clip, Trees
+from camarchiver.names import numbered
+
+MOST_NAMES = 1000
+"""Numbered names looked at before a folder is taken to be in trouble."""
+
+ARCHIVE_SUFFIXES = (".mp4", ".mkv")
+
+
+class Standing:
+    """Answers for one pair of trees; looks at the disk each time it is asked."""
+
+    def __init__(self, trees: Trees, journal: Journal) -> None:
+        self._archive = trees.archive
+        self._journal = journal
+
+    def stands(self, entry: Archived) -> bool:
+        """Whether the archive is there: a regular file of the journalled size."""
+        try:
+            status = (self._archive / entry.archive).lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == entry.archive_size
+
+    def entries(self, clip: Clip) -> tuple[Archived, ...]:
+        """The journal's entries for this very source, oldest first, whether or not they stand."""
+        day = self._journal.day(clip.start.date())
+        return tuple(entry for entry in day.archived.get(clip.relative, ()) if entry.describes(clip))
+
+    def newest(self, clip: Clip) -> Archived | None:
+        """The newest entry whose archive stands."""
+        return next((entry for entry in reversed(self.entries(clip)) if self.stands(entry)), None)
+
+    def twin(self, clip: Clip, digest: str) -> Archived | None:
+        """The archive that another name of the very same bytes got."""
+        for entries in self._journal.day(clip.start.date()).archived.values():
+            for entry in entries:
+                if entry.describes(clip) and entry.digest == digest and self.stands(entry):
+                    return entry
+        return None
+
+    def namesakes(self, target: str) -> Iterator[Path]:
+        """Regular files at the target's name and its numbered successors, whatever their suffix."""
+        stem = target.rpartition(".")[0]
+        for suffix in ARCHIVE_SUFFIXES:
+            for number in range(1, MOST_NAMES):
+                path = self._archive / numbered(stem + suffix, number)
+                try:
+                    status = path.lstat()
+                except OSError:
+                    break
+                if stat.S_ISREG(status.st_mode):
+                    yield path

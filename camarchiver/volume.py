@@ -1,0 +1,104 @@
+"""Tells whether the archive that stands here is the one this source tree knows."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from camarchiver import atomic, lockfile
+from camarchiver.errors import StorageError, UsageError
+from camarchiver.model import STATE_FOLDER, Trees
+
+MARKER = "volume"
+
+
+def check_roots(trees: Trees) -> None:
+    """Refuse trees that can't be meant: a missing root, or a source inside its archive.
+
+    Raises StorageError or UsageError.
+    """
+    if not trees.source.is_dir():
+        kind = "is not a folder" if trees.source.exists() else "does not exist"
+        raise StorageError(
+            f"the source {trees.source} {kind}", hint="name the camera folder, and check that it is mounted"
+        )
+    for name, root in (("archive", trees.archive), ("trash", trees.trash)):
+        if root == trees.source or root in trees.source.parents:
+            raise UsageError(
+                f"the source {trees.source} lies inside its {name} {root}",
+                hint=f"choose a {name} below or beside the source",
+            )
+        if root.exists() and not root.is_dir():
+            raise StorageError(f"the {name} {root} is not a folder", hint="move that file away")
+    if trees.trash == trees.archive or trees.archive in trees.trash.parents:
+        raise UsageError(f"the trash {trees.trash} lies inside the archive", hint="choose another --trash-root")
+    if trees.trash in trees.archive.parents:
+        raise UsageError(f"the archive {trees.archive} lies inside the trash", hint="choose another --output")
+
+
+def check(trees: Trees) -> None:
+    """Refuse an archive that is not the one the source remembers.
+
+    An archive that was there yesterday and is an empty mount point today must stop the run,
+    else every source would be encoded again onto the wrong disk. Raises StorageError.
+    """
+    known, found = _read(trees.source / STATE_FOLDER), _read(trees.state)
+    if known and found != known:
+        state = "has no volume marker (is its disk mounted?)" if not found else "belongs to another source tree"
+        raise StorageError(
+            f"the archive {trees.archive} {state}",
+            hint="mount the right disk; if the archive was moved or replaced on purpose: "
+            f"camarchiver config accept-volume {trees.source} -o {trees.archive}",
+        )
+
+
+def check_writable(trees: Trees, *, removes: bool) -> None:
+    """Refuse a run that could not finish: an archive, or with `removes` a source, mounted read-only.
+
+    Raises StorageError.
+    """
+    if removes and _is_read_only(trees.source):
+        raise StorageError(
+            f"the source {trees.source} is read-only, so nothing can be removed from it",
+            hint="add --keep-source to archive without removing",
+        )
+    existing = next(folder for folder in (trees.archive, *trees.archive.parents) if folder.is_dir())
+    if _is_read_only(existing) or not os.access(existing, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"the archive {trees.archive} can't be written", hint="check its mount and its permissions"
+        )
+
+
+def _is_read_only(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def run_lock(trees: Trees, command: str) -> Path:
+    """The lock file that stops a second start of the same command on the same host."""
+    folder = trees.state / "locks"
+    atomic.make_folders(folder, mode=0o700)
+    return folder / f"{command}@{lockfile.host_id()}.run"
+
+
+def mark(trees: Trees) -> None:
+    """Give a new archive its marker and let the source remember it, where the source can be written."""
+    atomic.make_folders(trees.state, mode=0o700)
+    found = _read(trees.state)
+    if not found:
+        found = secrets.token_hex(16)
+        atomic.write_text(trees.state / MARKER, found + "\n")
+    if _read(trees.source / STATE_FOLDER) != found and os.access(trees.source, os.W_OK):
+        atomic.make_folders(trees.source / STATE_FOLDER, mode=0o700)
+        atomic.write_text(trees.source / STATE_FOLDER / MARKER, found + "\n")
+
+
+def _read(folder: Path) -> str:
+    try:
+        return (folder / MARKER).read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise StorageError(
+            f"the volume marker {folder / MARKER} can't be read: {error.strerror}", hint="check its permissions"
+        ) from error
