@@ -105,7 +105,7 @@ class Archiver:
             outcome = Outcome(step, Result.FAILED, reason, _sentence(error))
         finally:
             self._display.done(step.clip.fingerprint.size)
-        words = outcome.step.clip.relative, outcome.result, outcome.reason, outcome.detail
+        words = step.clip.relative, outcome.result, outcome.reason, outcome.detail
         _log.info("%s: %s (%s) %s", *words)
         return outcome
 
@@ -217,9 +217,7 @@ class Archiver:
 
     # --- adopting ----------------------------------------------------------------------------------
 
-    def _adopt(
-        self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper
-    ) -> Archived | None:
+    def _adopt(self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper) -> Archived | None:
         """Take over an archive that a run published and could not journal, if both decode whole."""
         for path in self._desk.standing.namesakes(step.target):
             if not self._names(path, original, shrinker):
@@ -256,9 +254,7 @@ class Archiver:
 
     # --- afterwards --------------------------------------------------------------------------------
 
-    def _dispose(
-        self, work: _Work, archived: Archived, encoding: Encoding | None, detail: str
-    ) -> Outcome:
+    def _dispose(self, work: _Work, archived: Archived, encoding: Encoding | None, detail: str) -> Outcome:
         step = work.step
         where = os.fspath(self._desk.trees.archive / archived.archive)
         disposal = step.disposal if isinstance(step, Remove) else self._desk.disposal
@@ -303,9 +299,7 @@ def _check_space(clip: Clip, folder: Path) -> None:
     free, whole = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
     if free < clip.fingerprint.size + min(RESERVE, whole // 100):
         size = clip.fingerprint.size
-        raise ClipFailed(
-            Reason.NO_SPACE, f"{folder} has {free:,} bytes free and the clip may need {size:,}"
-        )
+        raise ClipFailed(Reason.NO_SPACE, f"{folder} has {free:,} bytes free and the clip may need {size:,}")
 
 
 def _digest(path: Path, stop: Stopper) -> str:

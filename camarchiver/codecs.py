@@ -170,9 +170,7 @@ def changes(media: Media, encoder: Encoder, settings: Settings) -> tuple[str, ..
 def container_for(media: Media, settings: Settings) -> Container:
     """`mkv` where audio that must be copied has no place in mp4 (WMA, Vorbis), else `mp4`."""
     kept = kept_audio(media, settings.audio)
-    held = all(
-        audio.codec in _AUDIO_FOR_MP4 or not copied(audio.codec, settings.audio) for audio in kept
-    )
+    held = all(audio.codec in _AUDIO_FOR_MP4 or not copied(audio.codec, settings.audio) for audio in kept)
     return "mp4" if held else "mkv"
 
 

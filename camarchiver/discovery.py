@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from camarchiver import kernel, locking
@@ -41,12 +41,13 @@ class _Listing:
 class Discovery:
     """One walk of the source tree; remembers inodes with several names, and folders left unread."""
 
-    def __init__(self, trees: Trees, names: Names, journal: Journal, now: datetime) -> None:
+    def __init__(self, trees: Trees, names: Names, journal: Journal, now: datetime, zone: tzinfo) -> None:
         self._trees = trees
         self._names = names
         self._journal = journal
         self._standing = Standing(trees, journal)
         self._now = now
+        self._zone = zone
         self._pruned = {os.fspath(trees.archive), os.fspath(trees.trash)}
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
@@ -79,8 +80,7 @@ class Discovery:
 
     def _list(self, folder: str) -> _Listing:
         listing = _Listing()
-        base = os.path.join(self._trees.source, folder) if folder else os.fspath(self._trees.source)
-        with os.scandir(base) as entries:
+        with os.scandir(self._trees.source / folder) as entries:
             for entry in entries:
                 name = entry.name
                 if name.endswith(".lock"):
@@ -147,7 +147,7 @@ class Discovery:
             folder=folder,
             name=name,
             camera=parsed.camera,
-            start=locate(parsed, status.st_mtime_ns, self._now.tzinfo or self._now.astimezone().tzinfo),
+            start=locate(parsed, status.st_mtime_ns, self._zone),
             fingerprint=Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns),
             links=status.st_nlink,
             duration=parsed.duration,
@@ -213,9 +213,7 @@ class Discovery:
 
 
 def _observation(clip: Clip, reason: Reason, detail: str) -> Keep:
-    return Keep(
-        clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail
-    )
+    return Keep(clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail)
 
 
 def still_there(path: Path, fingerprint: Fingerprint) -> bool:

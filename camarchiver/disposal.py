@@ -115,9 +115,7 @@ class Disposer:
             root, place = self._trees.archive, str(PurePosixPath(archived.archive).parent / name)
         else:
             root, place = self._trees.trash, f"{FROM_SOURCE}/{relative}"
-        found = trash.move(
-            self._trees.source, relative, fingerprint, trash_root=root, trash_relative=place
-        )
+        found = trash.move(self._trees.source, relative, fingerprint, trash_root=root, trash_relative=place)
         return os.fspath(root / found)
 
     def _freed(self, clip: Clip, *, trashed: bool) -> int:

@@ -304,9 +304,7 @@ def node_problem(node: Path) -> tuple[str, str]:
 
 def _run(ffmpeg: Ffmpeg, arguments: tuple[str, ...]) -> Finished:
     # SVT-AV1 tells its version there only.
-    return transcoder.run(
-        ffmpeg.path, arguments, stall_seconds=_TRIAL_SECONDS, environment={"SVT_LOG": "3"}
-    )
+    return transcoder.run(ffmpeg.path, arguments, stall_seconds=_TRIAL_SECONDS, environment={"SVT_LOG": "3"})
 
 
 def _failed(finished: Finished) -> bool:

@@ -1,4 +1,4 @@
-"""The append-only record of everything done to a clip: one JSON line per event, one file per day of footage."""
+"""The append-only record of what was done to each clip: a line per event, a file per day of footage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from camarchiver import atomic, locking
 from camarchiver.model import Archived
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 DAYS_IN_MEMORY = 8
 """Parsed days kept at once; a tree is planned day by day, so a few are enough."""
@@ -158,7 +158,7 @@ def parse(text: bytes, path: Path) -> Day:
         if isinstance(event, dict):
             events.append(event)
     if torn:
-        log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
+        _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
     return Day(_archived(events), tuple(events), torn)
 
 

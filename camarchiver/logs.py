@@ -24,7 +24,9 @@ class _Redacted(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = _CREDENTIALS.sub(r"\1***@", super().format(record))
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-        return "".join(c if c.isprintable() or (c == "\n" and record.exc_info) else repr(c)[1:-1] for c in text)
+        return "".join(
+            c if c.isprintable() or (c == "\n" and record.exc_info) else repr(c)[1:-1] for c in text
+        )
 
 
 class _Console(logging.Handler):

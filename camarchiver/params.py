@@ -122,9 +122,7 @@ class Jobs(click.ParamType[int | None]):
 
     name = "n|auto"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         """A number from 1 to 64; None for `auto`."""
         text = _text(value)
         if text == "auto":

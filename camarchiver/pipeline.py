@@ -111,7 +111,7 @@ class Pipeline:
 
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
-        discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started)
+        discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started, self.zone)
         memory = Memory(self.failures.known(), holds.read(self.trees.state))
         tally, left, found = Tally(), list[Keep](), 0
 
@@ -182,7 +182,7 @@ class Pipeline:
         volume.mark(self.trees)
         outcomes: list[Outcome] = []
         with ExitStack() as stack:
-            shrinker, jobs, threads = None, 1, 0
+            shrinker, jobs = None, 1
             if choice is not None:
                 prober = stack.enter_context(Prober())
                 breaker = Breaker(lambda: self._encoders.still_works(choice))
@@ -248,5 +248,3 @@ def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:
     if not rest:
         return totals
     return (*totals, Total(Group("keep", Reason.OVER_LIMIT), rest, 0, 0.0))
-
-

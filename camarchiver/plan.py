@@ -152,9 +152,7 @@ def _decide_clip(
 
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
     """The step that leaves a clip alone."""
-    return Keep(
-        clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail
-    )
+    return Keep(clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail)
 
 
 def held_by(clip: Clip, holds: Iterable[Hold], now: datetime, duration: float | None = None) -> Hold | None:
@@ -354,4 +352,3 @@ class Plan:
     def found_unreadable(self) -> int:
         """Files and folders that could not be looked at."""
         return sum(total.clips for total in self.totals if total.group.reason is Reason.UNREADABLE)
-

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -75,7 +75,7 @@ class Bars:
         self._run.close()
 
 
-def _advance(bar: tqdm[None], at: float, speed: float) -> None:
+def _advance(bar: tqdm[Any], at: float, speed: float) -> None:
     bar.set_postfix_str(f"{speed:.1f}x", refresh=False)
     bar.update(min(at, bar.total or 0.0) - bar.n)
 

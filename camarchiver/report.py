@@ -113,7 +113,7 @@ def plan_lines(plan: Plan, estimate: Estimate, *, verbose: bool) -> Iterator[str
         yield "left alone:"
         yield from _left_alone(left)
         if plan.unread_folders:
-            yield f"  {plan.unread_folders:>9,}  {'day folders' if plan.unread_folders > 1 else 'day folder'} too recent, not read"
+            yield f"  {plan.unread_folders:>9,}  day folder(s) too recent to be read"
     if verbose:
         yield ""
         for step in plan.steps:
@@ -132,13 +132,12 @@ def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
     yield f"  {'action':8} {'camera':{width}}  {'when':23} {'clips':>9} {'hours':>7} {'size':>9}"
     for action, camera, when, clips, seconds, count in rows:
         yield (
-            f"  {action:8} {shown(camera):{width}}  {when:23} {clips:>9,} {_hours(seconds):>7} {size(count):>9}"
+            f"  {action:8} {shown(camera):{width}}  {when:23} {clips:>9,}"
+            f" {_hours(seconds):>7} {size(count):>9}"
         )
 
 
-def _rows(
-    changes: Sequence[Total], estimate: Estimate
-) -> list[tuple[str, str, str, int, float, int]]:
+def _rows(changes: Sequence[Total], estimate: Estimate) -> list[tuple[str, str, str, int, float, int]]:
     """Rows by day where they fit, else by month, else by camera."""
     table: list[tuple[str, str, str, int, float, int]] = []
     for grain in ("%Y-%m-%d", "%Y-%m", ""):
@@ -238,7 +237,10 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"stopped by signal {report.stopped_by}; everything begun was put back or finished"
     if encodings:
         saved = f", {100 * (1 - after / before):.0f} % saved" if before else ""
-        yield f"archived: {count_of(len(encodings), 'clip')}, {size(before)} -> {size(after)}{saved}, in {elapsed}"
+        yield (
+            f"archived: {count_of(len(encodings), 'clip')}, {size(before)} -> {size(after)}"
+            f"{saved}, in {elapsed}"
+        )
         yield from _encoders(report)
     removed = report.count(Result.DONE) - len(encodings)
     if removed:

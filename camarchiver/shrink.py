@@ -183,7 +183,8 @@ class Shrinker:
                 part.path.stat().st_size,
             ),
             self._settings_of(encoded.encoder),
-            "every frame counted, " + ("decoded whole" if hardware or self._wishes.verify_full else "keyframes decoded"),
+            "every frame counted, "
+            + ("decoded whole" if hardware or self._wishes.verify_full else "keyframes decoded"),
             (*last.notes, *changes(original.media, encoded.encoder, self._wishes.encode)),
         )
 
@@ -211,7 +212,9 @@ class Shrinker:
         archive = self._measured(part.path)
         clean: bool | None = None
         if isinstance(archive, Media) and not finished.returncode:
-            clean = self._decodes(part.path, archive, threads, stop) if whole else self._keyframes_decode(part)
+            clean = (
+                self._decodes(part.path, archive, threads, stop) if whole else self._keyframes_decode(part)
+            )
         return verify(
             Facts(
                 source=original.media,
@@ -295,9 +298,7 @@ class Shrinker:
         arguments = ffmpeg_args.decode(path, threads=threads)
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        return (
-            not finished.returncode and is_harmless(finished.stderr) and finished.frames == media.packets
-        )
+        return not finished.returncode and is_harmless(finished.stderr) and finished.frames == media.packets
 
 
 def _as_failure(error: ProbeError) -> CamarchiverError:

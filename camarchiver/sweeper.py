@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from camarchiver import atomic, claims, locking, trash
@@ -52,7 +53,7 @@ class Sweeper:
         if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
             self._remove_staged(clip, claim.staged)
         entries = self._standing.entries(clip)
-        if entries and not clip.path.exists(follow_symlinks=False) and not self._is_explained(clip):
+        if entries and not os.path.lexists(clip.path) and not self._is_explained(clip):
             self._explain(clip, entries[-1])
 
     def _remove_staged(self, clip: Clip, staged: str) -> None:

@@ -32,7 +32,9 @@ def check_roots(trees: Trees) -> None:
         if root.exists() and not root.is_dir():
             raise StorageError(f"the {name} {root} is not a folder", hint="move that file away")
     if trees.trash == trees.archive or trees.archive in trees.trash.parents:
-        raise UsageError(f"the trash {trees.trash} lies inside the archive", hint="choose another --trash-root")
+        raise UsageError(
+            f"the trash {trees.trash} lies inside the archive", hint="choose another --trash-root"
+        )
     if trees.trash in trees.archive.parents:
         raise UsageError(f"the archive {trees.archive} lies inside the trash", hint="choose another --output")
 
@@ -45,7 +47,9 @@ def check(trees: Trees) -> None:
     """
     known, found = _read(trees.source / STATE_FOLDER), _read(trees.state)
     if known and found != known:
-        state = "has no volume marker (is its disk mounted?)" if not found else "belongs to another source tree"
+        state = (
+            "has no volume marker (is its disk mounted?)" if not found else "belongs to another source tree"
+        )
         raise StorageError(
             f"the archive {trees.archive} {state}",
             hint="mount the right disk; if the archive was moved or replaced on purpose: "
@@ -100,5 +104,6 @@ def _read(folder: Path) -> str:
         return ""
     except OSError as error:
         raise StorageError(
-            f"the volume marker {folder / MARKER} can't be read: {error.strerror}", hint="check its permissions"
+            f"the volume marker {folder / MARKER} can't be read: {error.strerror}",
+            hint="check its permissions",
         ) from error

@@ -17,9 +17,16 @@ from camarchiver.cli.options import (
 from camarchiver.params import Days, Duration, Jobs, Percent, Size, When
 
 what_options = options(
-    option("--age", type=Days(zero=True), default="30", help="Archive clips this many days old; 0 for every settled clip."),
+    option(
+        "--age",
+        type=Days(zero=True),
+        default="30",
+        help="Archive clips this many days old; 0 for every settled clip.",
+    ),
     option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
-    option("--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."),
+    option(
+        "--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."
+    ),
     option("--since", type=When(), help="Only clips that start then or later."),
     option("--until", type=When(), help="Only clips that start before; a bare date includes that day."),
     option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
@@ -47,11 +54,15 @@ encoder_options = options(
         default="auto",
         help="What encodes; auto takes the first that works: qsv, vaapi, nvenc, software.",
     ),
-    option("--codec", type=click.Choice(["auto", "av1", "hevc", "h264"]), default="auto", help="Video codec."),
+    option(
+        "--codec", type=click.Choice(["auto", "av1", "hevc", "h264"]), default="auto", help="Video codec."
+    ),
     option("--quality", type=click.IntRange(1, 63), help="On the encoder's own scale, lower is better."),
     option("--preset", help="On the encoder's own scale, as 8 or medium."),
     option("--max-height", type=click.IntRange(min=64), help="Scale higher pictures down, as 1080."),
-    option("--audio", type=click.Choice(["copy", "aac", "none"]), default="copy", help="What becomes of sound."),
+    option(
+        "--audio", type=click.Choice(["copy", "aac", "none"]), default="copy", help="What becomes of sound."
+    ),
     option(
         "--verify",
         type=click.Choice(["quick", "full"]),
@@ -60,12 +71,21 @@ encoder_options = options(
         " What a GPU wrote is always decoded whole.",
     ),
     option(
-        "--min-saving", type=Percent(), default="10", help="Below this the archive is a lossless copy of the source."
+        "--min-saving",
+        type=Percent(),
+        default="10",
+        help="Below this the archive is a lossless copy of the source.",
     ),
     option("--device", type=FOLDER, help="Render node, as /dev/dri/renderD128."),
-    option("--ffmpeg", type=FOLDER, help="ffmpeg to use.  [default: the better of the system's and the embedded one]"),
+    option(
+        "--ffmpeg",
+        type=FOLDER,
+        help="ffmpeg to use.  [default: the better of the system's and the embedded one]",
+    ),
     option("--jobs", type=Jobs(), default="auto", help="Clips encoded at the same time."),
-    option("--nice", type=click.IntRange(0, 19), default=19, help="CPU priority given away; 19 is the lowest."),
+    option(
+        "--nice", type=click.IntRange(0, 19), default=19, help="CPU priority given away; 19 is the lowest."
+    ),
 )
 
 run_options = options(
@@ -90,5 +110,3 @@ def archive(**chosen: Any) -> int:
     from camarchiver.cli.session import ArchiveOptions, archive_session
 
     return archive_session(ArchiveOptions(**chosen), own_patterns(click.get_current_context()))
-
-

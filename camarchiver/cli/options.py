@@ -57,7 +57,9 @@ def _load_config(context: click.Context, parameter: click.Parameter, value: Path
 def check(loaded: config_files.Config, context: click.Context) -> None:
     """Refuse keys that no command knows."""
     group = context.find_root().command
-    commands = group.commands if isinstance(group, click.Group) else {context.command.name or "": context.command}
+    commands = (
+        group.commands if isinstance(group, click.Group) else {context.command.name or "": context.command}
+    )
     valid = {name: keys_of(command) for name, command in commands.items() if keys_of(command)}
     config_files.check_keys(loaded, {"": set().union(*valid.values()), **valid})
 
@@ -140,7 +142,9 @@ tree_options = options(
 )
 
 general_options = options(
-    option("--timezone", default="", help="The cameras' time zone, as Europe/Berlin.  [default: the machine's]"),
+    option(
+        "--timezone", default="", help="The cameras' time zone, as Europe/Berlin.  [default: the machine's]"
+    ),
     option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: DIRECTORY/archiver.log]"),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
     option("-q", "--quiet", is_flag=True, help="Print errors only."),

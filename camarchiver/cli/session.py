@@ -141,9 +141,7 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
 def _show_only(options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy) -> int:
     plan = pipeline.plan_archive(policy, list_all=options.verbose or options.as_json)
     plan, _ = pipeline.choose_encoder(plan, options.wish(), options.execution().wishes)
-    result = Report(
-        plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable
-    )
+    result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
     if options.as_json:
         _write(report.document(result, plan, {"dry_run": True}))
     else:
@@ -178,9 +176,7 @@ def _run(
     return result.exit_code
 
 
-def _print_plan(
-    options: ArchiveOptions, pipeline: Pipeline, plan: Plan, *, to_stderr: bool = False
-) -> None:
+def _print_plan(options: ArchiveOptions, pipeline: Pipeline, plan: Plan, *, to_stderr: bool = False) -> None:
     trees = pipeline.trees
     header = f"archive {report.shown(trees.source)} -> {report.shown(trees.archive)}"
     estimate = report.Estimate(
