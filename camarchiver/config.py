@@ -49,9 +49,14 @@ def default_files() -> tuple[Path, ...]:
     return SYSTEM_FILE, base / "camarchiver" / "config.toml"
 
 
+def existing_files() -> tuple[Path, ...]:
+    """Those of `default_files` that are there."""
+    return tuple(path for path in default_files() if path.is_file())
+
+
 def load(explicit: Path | None) -> Config:
     """The named file alone, or else the user's over the system's. Raises ConfigError."""
-    files = (explicit,) if explicit else tuple(path for path in default_files() if path.is_file())
+    files = (explicit,) if explicit else existing_files()
     sections: dict[str, dict[str, Value]] = {}
     for file in files:
         for key, value in _parse(file).items():
