@@ -142,7 +142,10 @@ class Pipeline:
             return plan, None
         self._encoders = Encoders(ffmpegs.find(wish.ffmpeg), wishes.encode, device=wish.device)
         choice = self._encoders.choose(wish.backend or "auto", wish.codec or "auto")
-        return replace(plan, notes=(*plan.notes, *choice.explanation)), choice
+        quality = wishes.encode.quality or choice.encoder.quality
+        preset = wishes.encode.preset or choice.encoder.preset
+        scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
+        return replace(plan, notes=(*plan.notes, *choice.explanation, scale)), choice
 
     def footage_seconds(self, plan: Plan) -> dict[str, float]:
         """How much footage each camera's part of a plan holds, guessed from a few clips' headers."""

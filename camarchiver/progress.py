@@ -59,7 +59,7 @@ class Bars:
             leave=False,
             dynamic_ncols=True,
             desc=name[-32:],
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {postfix} {elapsed}<{remaining}",
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}",
         )
         try:
             yield lambda at, speed: _advance(bar, at, speed)

@@ -102,7 +102,7 @@ class Estimate:
 
 def plan_lines(plan: Plan, estimate: Estimate, *, verbose: bool) -> Iterator[str]:
     """The plan for a person."""
-    yield from plan.notes
+    yield from (f"  encoder: {note}" for note in plan.notes)
     changes = [total for total in plan.totals if total.group.action != "keep"]
     if changes:
         yield ""
@@ -129,11 +129,11 @@ def plan_lines(plan: Plan, estimate: Estimate, *, verbose: bool) -> Iterator[str
 def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
     rows = _rows(changes, estimate)
     width = max(len("camera"), *(len(shown(row[1])) for row in rows))
-    yield f"  {'action':8} {'camera':{width}}  {'when':23} {'clips':>9} {'hours':>7} {'size':>9}"
+    yield f"  {'action':8} {'camera':{width}}  {'when':23} {'clips':>9} {'footage':>9} {'size':>9}"
     for action, camera, when, clips, seconds, count in rows:
         yield (
             f"  {action:8} {shown(camera):{width}}  {when:23} {clips:>9,}"
-            f" {_hours(seconds):>7} {size(count):>9}"
+            f" {_footage(seconds):>9} {size(count):>9}"
         )
 
 
@@ -169,8 +169,8 @@ def _sums(
     return clips, named or guessed, count
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f}" if seconds else "?"
+def _footage(seconds: float) -> str:
+    return span(seconds) if seconds else "?"
 
 
 def _left_alone(left: Sequence[Total]) -> Iterator[str]:
@@ -227,8 +227,8 @@ def outcome_words(outcome: Outcome) -> str:
     return f"{verb}{detail}"
 
 
-def report_lines(report: Report) -> Iterator[str]:
-    """The end of a run for a person."""
+def report_lines(report: Report, *, told: bool) -> Iterator[str]:
+    """The end of a run for a person; `told` where each clip's line was printed before."""
     encodings = [outcome.encoding for outcome in report.outcomes if outcome.encoding]
     before = sum(encoding.bytes_before for encoding in encodings)
     after = sum(encoding.bytes_after for encoding in encodings)
@@ -247,8 +247,9 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"removed or taken over: {count_of(removed, 'source')} archived before"
     for reason, outcomes in _not_done(report.outcomes):
         yield f"kept: {count_of(len(outcomes), 'clip')}, {_WORDS[reason]}"
-        for outcome in outcomes[:ROWS]:
-            yield f"  {outcome_line(outcome)}"
+        if told:
+            continue
+        yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
         if len(outcomes) > ROWS:
             yield f"  and {len(outcomes) - ROWS:,} more (--json lists all)"
     if report.unreadable:

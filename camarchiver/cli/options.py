@@ -143,7 +143,10 @@ tree_options = options(
 
 general_options = options(
     option(
-        "--timezone", default="", help="The cameras' time zone, as Europe/Berlin.  [default: the machine's]"
+        "--timezone",
+        default="",
+        show_default=False,
+        help="The cameras' time zone, as Europe/Berlin.  [default: the machine's]",
     ),
     option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: DIRECTORY/archiver.log]"),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),

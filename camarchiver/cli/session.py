@@ -172,13 +172,18 @@ def _run(
     if options.as_json:
         _write(report.document(result, plan))
     elif not options.quiet and (on_terminal or result.outcomes or result.exit_code):
-        _write(line + "\n" for line in report.report_lines(result))
+        _write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
     return result.exit_code
 
 
 def _print_plan(options: ArchiveOptions, pipeline: Pipeline, plan: Plan, *, to_stderr: bool = False) -> None:
     trees = pipeline.trees
-    header = f"archive {report.shown(trees.source)} -> {report.shown(trees.archive)}"
+    fate = {
+        Disposal.TRASH: f"sources go to {report.shown(trees.trash)}",
+        Disposal.DELETE: "sources are deleted",
+        Disposal.KEEP: "sources are kept",
+    }[plan.policy.disposal]
+    header = f"archive {report.shown(trees.source)} -> {report.shown(trees.archive)}, {fate}"
     estimate = report.Estimate(
         pipeline.footage_seconds(plan), runs.bytes_per_second(trees.state), options.max_runtime or NIGHT
     )
