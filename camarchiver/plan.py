@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
+from itertools import groupby, islice
 from pathlib import Path
 
 from camarchiver.model import (
@@ -23,7 +23,7 @@ from camarchiver.model import (
 from camarchiver.names import archive_path
 
 LOOK_AHEAD = 200
-"""Clips among which the largest goes first, so that no long one is left for the end of a run."""
+"""Clips among which the largest goes first, so that no long one keeps the last job busy alone."""
 
 DOUBTFUL = timedelta(days=1)
 """How far name and clock may lie apart before one of them must be wrong (design, section 7)."""
@@ -217,37 +217,32 @@ def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datet
 # --- order -----------------------------------------------------------------------------------------
 
 
+_REMOVE, _ENCODE, _SECOND_NAME = range(3)
+
+
 def order_key(step: Archive | Remove) -> tuple[int, int, str]:
     """What was archived before goes first, then the oldest day, then second names of one file.
 
     A second name goes last because it takes over the archive that the first one gets.
     """
-    return (
-        0 if isinstance(step, Remove) else 2 if step.reason is Reason.SAME_FILE else 1,
-        step.clip.start.toordinal(),
-        step.clip.relative,
-    )
+    return _rank(step), step.clip.start.toordinal(), step.clip.relative
+
+
+def _rank(step: Archive | Remove) -> int:
+    if isinstance(step, Remove):
+        return _REMOVE
+    return _SECOND_NAME if step.reason is Reason.SAME_FILE else _ENCODE
 
 
 def largest_first(steps: Iterable[Archive | Remove]) -> Iterator[Archive | Remove]:
-    """Ordered steps with the largest clip of each look-ahead brought forward."""
-    window: list[tuple[int, int, Archive]] = []
-    for position, step in enumerate(steps):
-        if isinstance(step, Remove):
-            yield step
+    """Ordered steps, the largest clip first within each block of `LOOK_AHEAD` to be encoded."""
+    for rank, group in groupby(steps, key=_rank):
+        if rank != _ENCODE:
+            yield from group
             continue
-        if step.reason is Reason.SAME_FILE:
-            while window:
-                yield heapq.heappop(window)[2]
-            yield step
-            continue
-        entry = (-step.clip.fingerprint.size, position, step)
-        if len(window) < LOOK_AHEAD:
-            heapq.heappush(window, entry)
-        else:
-            yield heapq.heappushpop(window, entry)[2]
-    while window:
-        yield heapq.heappop(window)[2]
+        while block := list(islice(group, LOOK_AHEAD)):
+            block.sort(key=lambda step: -step.clip.fingerprint.size)
+            yield from block
 
 
 def within_limit(steps: Iterable[Archive | Remove], limit: int) -> Iterator[Archive | Remove]:
