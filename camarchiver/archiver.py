@@ -17,7 +17,7 @@ from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
 from camarchiver.discovery import still_there
 from camarchiver.disposal import Disposer
-from camarchiver.errors import ClipBusy
+from camarchiver.errors import ClipBusy, StorageError
 from camarchiver.failures import Failures
 from camarchiver.locking import ClipLock
 from camarchiver.model import (
@@ -100,6 +100,8 @@ class Archiver:
             outcome = Outcome(step, Result.SKIPPED, step.reason, stopped.message)
         except ClipFailed as failed:
             outcome = self._failed(step, failed)
+        except StorageError as error:
+            outcome = Outcome(step, Result.FAILED, Reason.FAILED, f"{error.message}: {error.hint}")
         except OSError as error:
             reason = Reason.NO_SPACE if error.errno in _FULL else Reason.FAILED
             outcome = Outcome(step, Result.FAILED, reason, _sentence(error))

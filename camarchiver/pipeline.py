@@ -131,7 +131,7 @@ class Pipeline:
             tally.add(step)
         totals = _with_rest(tally.totals(), found - len(steps))
         unread = discovery.unread_folders
-        return Plan("archive", self.started, policy, totals, steps, tuple(left), unread)
+        return Plan("archive", self.trees, self.started, policy, totals, steps, tuple(left), unread)
 
     def choose_encoder(self, plan: Plan, wish: EncoderWish, wishes: Wishes) -> tuple[Plan, Choice | None]:
         """Try out what encodes here, if the plan has a clip to encode; the plan then says what and why.

@@ -19,6 +19,7 @@ from camarchiver.model import (
     Reason,
     Remove,
     Step,
+    Trees,
 )
 from camarchiver.names import archive_path
 
@@ -332,6 +333,7 @@ class Plan:
     """The only thing that execution accepts; its steps can be walked again and again."""
 
     command: str
+    trees: Trees
     now: datetime
     policy: ArchivePolicy
     totals: tuple[Total, ...]

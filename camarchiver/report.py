@@ -12,7 +12,20 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from camarchiver.model import Archive, Keep, Outcome, Problem, Reason, Remove, Report, Result, Status, Step
+from camarchiver.model import (
+    Archive,
+    Disposal,
+    Keep,
+    Outcome,
+    Problem,
+    Reason,
+    Remove,
+    Report,
+    Result,
+    Status,
+    Step,
+    Trees,
+)
 from camarchiver.plan import Plan, Total, action_of
 
 FORMAT = 1
@@ -295,7 +308,7 @@ def document(report: Report, plan: Plan | None, extra: Mapping[str, Any] | None 
     yield json.dumps(head)[:-1]
     yield ', "steps": ['
     if plan is not None:
-        yield from _joined(step_fields(step) for step in _all_steps(plan))
+        yield from _joined(step_fields(step, plan.trees) for step in _all_steps(plan))
     yield '], "outcomes": ['
     yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
     totals = [_total_fields(total) for total in plan.totals] if plan else []
@@ -328,16 +341,18 @@ def _all_steps(plan: Plan) -> Iterator[Step]:
     yield from plan.left
 
 
-def step_fields(step: Step) -> dict[str, Any]:
-    """A step as the JSON format lists it."""
+def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
+    """A step as the JSON format lists it; `target` is where the clip is meant to go."""
     match step:
         case Keep():
             place, target, count, camera, start = step.path, "", step.size, step.camera, step.start
         case Archive():
-            place, target, count = step.clip.path, step.target, step.clip.fingerprint.size
+            place, count = step.clip.path, step.clip.fingerprint.size
+            target = os.fspath(trees.archive / step.target)
             camera, start = step.clip.camera, step.clip.start
         case Remove():
-            place, target, count = step.clip.path, "", step.clip.fingerprint.size
+            place, count = step.clip.path, step.clip.fingerprint.size
+            target = os.fspath(trees.trash) if step.disposal is Disposal.TRASH else ""
             camera, start = step.clip.camera, step.clip.start
     return {
         "action": action_of(step),
