@@ -227,7 +227,7 @@ def _other_streams(container: InputContainer) -> Iterator[str]:
 
 
 class _Tally:
-    """Counts the packets of one stream and keeps the times of the first frame and of the last two."""
+    """Counts the packets of one stream and keeps the times of its first and its last frame."""
 
     def __init__(self) -> None:
         self.packets = 0
@@ -235,23 +235,14 @@ class _Tally:
         self.before_keyframe = 0
         self._first: int | None = None
         self._last: int | None = None
-        self._before_last: int | None = None
         self._duration = 0
-        self._last_decoded: int | None = None
-
-    def missing_ticks(self, declared: int) -> int:
-        """How far the decoding times fall short of the ticks that an avi header declares.
-
-        Ticks are one frame each, or many more than frames: then all between are empty, and the
-        last frame may stand up to a frame's length before the end.
-        """
-        return declared - 1 - (self._last_decoded or 0)
+        self._last_decoded = 0
 
     def add(self, packet: Packet[Stream]) -> None:
         self.packets += 1
         self.keyframes += packet.is_keyframe
         self.before_keyframe += not self.keyframes
-        self._last_decoded = packet.dts
+        self._last_decoded = packet.dts or 0
         # Some avi files know no presentation times: there the decoding order has to do.
         moment = packet.dts if packet.pts is None else packet.pts
         if moment is None:
@@ -259,13 +250,19 @@ class _Tally:
         if self._first is None or moment < self._first:
             self._first = moment
         if self._last is None or moment > self._last:
-            self._before_last, self._last = self._last, moment
+            self._last = moment
             self._duration = packet.duration or 0
-        elif self._before_last is None or self._before_last < moment < self._last:
-            self._before_last = moment
+
+    def missing_ticks(self, declared: int) -> int:
+        """How far the decoding times fall short of the ticks that an avi header declares.
+
+        Ticks are one frame each, or many more than frames: then all between are empty, and the
+        last frame may stand up to a frame's length before the end.
+        """
+        return declared - 1 - self._last_decoded
 
     def times(self, video: AvVideoStream) -> tuple[float, float]:
-        """Start and span in seconds, the last frame taken to be as long as the one before it.
+        """Start and span in seconds, the last frame taken to be as long as the others on average.
 
         Its own duration won't do: avi says one tick, and mp4 gives the time to the next packet, which
         is not the next frame's where frames are reordered.
@@ -273,7 +270,6 @@ class _Tally:
         if self._first is None or self._last is None:
             raise Refused("damaged", "has a video stream without timestamps")
         tick = _fraction(video.time_base) or Fraction(0)
-        length = self._duration * tick
-        if self._before_last is not None:
-            length = (self._last - self._before_last) * tick
-        return float(self._first * tick), float((self._last - self._first) * tick + length)
+        between = (self._last - self._first) * tick
+        length = between / (self.packets - 1) if self.packets > 1 else self._duration * tick
+        return float(self._first * tick), float(between + length)

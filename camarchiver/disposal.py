@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,8 +10,6 @@ from pathlib import PurePosixPath
 from camarchiver import trash
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.scribe import Scribe
-
-_log = logging.getLogger(__name__)
 
 FROM_SOURCE = "input"
 FROM_ARCHIVE = "output"
@@ -104,9 +101,8 @@ class Disposer:
                 went[name] = self._move_sidecar(relative, name, archived)
             except FileNotFoundError:
                 continue
-            except OSError as error:
-                _log.warning("the picture %s could not follow its clip: %s", relative, error)
-                problem = error
+            except (OSError, trash.Stale) as error:
+                problem = OSError(f"its picture {relative} could not follow: {error}")
         return went, problem
 
     def _move_sidecar(self, relative: str, name: str, archived: Archived) -> str:

@@ -53,11 +53,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
-    from camarchiver import report
+    from camarchiver import document, report
 
     command = next((word for word in arguments if word in cli.commands), "")
     if "--json" in arguments:
-        sys.stdout.write(report.failure_document(command, problem, exit_code))
+        sys.stdout.write(document.failure_document(command, problem, exit_code))
     else:
         print(f"camarchiver: {report.shown(problem.message)}", file=sys.stderr)
         if problem.hint:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from camarchiver import clock, locking, report, runs, stop, volume
+from camarchiver import clock, document, locking, report, runs, stop, volume
 from camarchiver.codecs import Backend, Settings
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.errors import UsageError
@@ -143,7 +143,7 @@ def _show_only(options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolic
     plan, _ = pipeline.choose_encoder(plan, options.wish(), options.execution().wishes)
     result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
     if options.as_json:
-        _write(report.document(result, plan, {"dry_run": True}))
+        _write(document.document(result, plan, {"dry_run": True}))
     else:
         _print_plan(options, pipeline, plan)
     return result.exit_code
@@ -170,7 +170,7 @@ def _run(
 
         result = pipeline.execute(plan, choice, how, stop=stopping, display=shown, tell=tell)
     if options.as_json:
-        _write(report.document(result, plan))
+        _write(document.document(result, plan))
     elif not options.quiet and (on_terminal or result.outcomes or result.exit_code):
         _write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
     return result.exit_code

@@ -1,0 +1,140 @@
+"""The JSON format: one document for each run, also for one that failed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from camarchiver.model import Archive, Disposal, Keep, Outcome, Problem, Remove, Report, Status, Step, Trees
+from camarchiver.plan import Plan, Total, action_of
+from camarchiver.report import is_text, shown
+
+FORMAT = 1
+"""Version of the JSON format; later ones only add keys."""
+
+
+def document(report: Report, plan: Plan | None, extra: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """The one JSON document of a run, in pieces, so that a million steps need no memory."""
+    head = {
+        "format": FORMAT,
+        "command": report.command,
+        "run": report.run,
+        "status": report.status,
+        "exit_code": report.exit_code,
+        **(extra or {}),
+    }
+    yield json.dumps(head)[:-1]
+    yield ', "steps": ['
+    if plan is not None:
+        yield from _joined(step_fields(step, plan.trees) for step in _all_steps(plan))
+    yield '], "outcomes": ['
+    yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
+    totals = [_total_fields(total) for total in plan.totals] if plan else []
+    yield '], "totals": ' + json.dumps(totals)
+    yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
+
+
+def failure_document(command: str, problem: Problem, exit_code: int) -> str:
+    """The document of a run that failed before it had a plan."""
+    return (
+        json.dumps(
+            {
+                "format": FORMAT,
+                "command": command,
+                "run": "",
+                "status": Status.FAILED,
+                "exit_code": exit_code,
+                "steps": [],
+                "outcomes": [],
+                "totals": [],
+                "errors": [_problem_fields(problem)],
+            }
+        )
+        + "\n"
+    )
+
+
+def _all_steps(plan: Plan) -> Iterator[Step]:
+    yield from plan.steps
+    yield from plan.left
+
+
+def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
+    """A step as the JSON format lists it; `target` is where the clip is meant to go."""
+    match step:
+        case Keep():
+            place, target, count, camera, start = step.path, "", step.size, step.camera, step.start
+        case Archive():
+            place, count = step.clip.path, step.clip.fingerprint.size
+            target = os.fspath(trees.archive / step.target)
+            camera, start = step.clip.camera, step.clip.start
+        case Remove():
+            place, count = step.clip.path, step.clip.fingerprint.size
+            target = os.fspath(trees.trash) if step.disposal is Disposal.TRASH else ""
+            camera, start = step.clip.camera, step.clip.start
+    return {
+        "action": action_of(step),
+        **path_fields(place),
+        "target": shown(target),
+        "reason": step.reason,
+        "bytes": count,
+        "camera": shown(camera),
+        "start": start.isoformat() if start else None,
+        **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
+    }
+
+
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as the JSON format lists it."""
+    fields: dict[str, Any] = {
+        "action": action_of(outcome.step),
+        **path_fields(outcome.step.path if isinstance(outcome.step, Keep) else outcome.step.clip.path),
+        "result": outcome.result,
+        "reason": outcome.reason,
+        "detail": shown(outcome.detail),
+        "target": shown(outcome.target),
+        "freed": outcome.freed,
+    }
+    if (encoding := outcome.encoding) is not None:
+        fields |= {
+            "encoder": encoding.encoder,
+            "rungs": list(encoding.rungs),
+            "seconds": round(encoding.seconds, 3),
+            "bytes_before": encoding.bytes_before,
+            "bytes_after": encoding.bytes_after,
+        }
+    return fields
+
+
+def path_fields(path: Path) -> dict[str, str]:
+    """A path, and its bytes in base64 where they are not UTF-8."""
+    text = os.fspath(path)
+    if is_text(path):
+        return {"path": text}
+    return {"path": shown(path), "path_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
+
+
+def _total_fields(total: Total) -> dict[str, Any]:
+    return {
+        "action": total.group.action,
+        "reason": total.group.reason,
+        "camera": shown(total.group.camera),
+        "day": total.group.day.isoformat() if total.group.day else None,
+        "clips": total.clips,
+        "bytes": total.size,
+    }
+
+
+def _problem_fields(problem: Problem) -> dict[str, str]:
+    return {"code": problem.code, "message": shown(problem.message), "hint": problem.hint}
+
+
+def _joined(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    separator = ""
+    for item in items:
+        yield separator + json.dumps(item)
+        separator = ", "
