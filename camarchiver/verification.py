@@ -135,10 +135,10 @@ def _complaints(stderr: tuple[str, ...]) -> tuple[str, ...]:
 def _undecodable_head(facts: Facts, complaints: tuple[str, ...]) -> int:
     """How many packets before the first keyframe explain every complaint and every missing frame; else 0."""
     head = facts.source.packets_before_keyframe
-    excused = facts.exit_status == 0 and all(
-        _HEADLESS.match(line) or _REPEATED.match(line) for line in complaints
-    )
-    return head if excused and facts.frames_encoded == facts.source.packets - head else 0
+    excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
+    if facts.exit_status == 0 and complaints and excused:
+        return head if facts.frames_encoded == facts.source.packets - head else 0
+    return 0
 
 
 def _ending_problem(exit_status: int, complaints: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ import click
 from camarchiver import __version__
 from camarchiver.cli.archive import archive
 from camarchiver.cli.config import config
+from camarchiver.cli.hold import hold
 from camarchiver.errors import CamarchiverError
 from camarchiver.model import Problem
 
@@ -27,6 +28,7 @@ def cli() -> None:
 
 cli.add_command(archive)
 cli.add_command(config)
+cli.add_command(hold)
 
 
 def run(arguments: Sequence[str]) -> int:

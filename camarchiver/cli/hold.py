@@ -1,0 +1,129 @@
+"""`camarchiver hold`: time ranges that nothing may remove."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from camarchiver.cli.options import FOLDER, config_option, option, options
+from camarchiver.errors import UsageError
+from camarchiver.params import Moment, When
+
+if TYPE_CHECKING:
+    from camarchiver.plan import Hold
+
+place_options = options(
+    option(
+        "-C",
+        "--directory",
+        type=FOLDER,
+        default=Path("/camera"),
+        help="Source root.",
+    ),
+    option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]"),
+    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    config_option,
+)
+
+
+@click.group(short_help="Keep a time range from every removal.")
+def hold() -> None:
+    """Keep a time range, of one camera or of all, from being removed or encoded again."""
+
+
+@hold.command(short_help="Hold what lies between two times.")
+@place_options
+@click.option("--camera", default="", help="This camera only.  [default: all]")
+@click.option("--from", "start", type=When(), required=True, help="First moment, as '2026-05-03 14:00'.")
+@click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
+@click.option("--until", type=When(), help="When the hold lapses by itself.  [default: never]")
+@click.option("--reason", required=True, help="Why, for those who find it.")
+def add(
+    directory: Path,
+    output: Path | None,
+    timezone: str,
+    camera: str,
+    start: Moment,
+    end: Moment,
+    until: Moment | None,
+    reason: str,
+) -> None:
+    """Hold the clips between two times, given in the cameras' local time."""
+    from camarchiver import clock, holds
+
+    zone = clock.zone(timezone)
+    made = holds.add(
+        _state(directory, output),
+        start.start.replace(tzinfo=zone),
+        _last(end, zone),
+        camera=camera,
+        reason=reason,
+        until=_last(until, zone) if until else None,
+    )
+    click.echo(_line(made, zone))
+
+
+@hold.command("list", short_help="List the holds.")
+@place_options
+@click.option("--repair", is_flag=True, help="Put unreadable copies of the list aside and begin anew.")
+def list_holds(directory: Path, output: Path | None, timezone: str, repair: bool) -> None:
+    """List the holds, also those that have lapsed."""
+    from camarchiver import clock, holds
+
+    state, zone = _state(directory, output), clock.zone(timezone)
+    if repair:
+        for aside in holds.repair(state):
+            click.echo(f"unreadable, put aside: {aside}", err=True)
+    for each in holds.read(state):
+        lapsed = "  (lapsed)" if each.until and each.until <= clock.now(zone) else ""
+        click.echo(_line(each, zone) + lapsed)
+
+
+@hold.command(short_help="Take a hold away.")
+@place_options
+@click.argument("name", metavar="ID")
+@click.option("-y", "--no-confirm", is_flag=True, help="Don't ask.")
+def remove(directory: Path, output: Path | None, timezone: str, name: str, no_confirm: bool) -> None:
+    """Take hold ID away: what it kept is subject to the policy again."""
+    from camarchiver import clock, holds
+
+    state, zone = _state(directory, output), clock.zone(timezone)
+    found = next((each for each in holds.read(state) if each.id == name), None)
+    if found is not None and not no_confirm:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(
+                "removing a hold needs consent and there is no terminal to ask on",
+                hint="add -y; nothing was changed",
+            )
+        click.confirm(f"Remove {_line(found, zone)}?", abort=True, err=True)
+    click.echo("removed " + _line(holds.remove(state, name), zone))
+
+
+def _state(directory: Path, output: Path | None) -> Path:
+    from camarchiver import volume
+    from camarchiver.model import Trees
+
+    source = directory.resolve()
+    trees = Trees(source, (output or source / "archived").resolve(), source / ".deleted")
+    volume.check_roots(trees)
+    volume.check(trees)
+    return trees.state
+
+
+def _last(moment: Moment, zone: tzinfo) -> datetime:
+    # In the hour that repeats in autumn the later one, so that both clips of it are held.
+    naive = moment.end if moment.whole_day else moment.start
+    return naive.replace(tzinfo=zone, fold=1)
+
+
+def _line(found: Hold, zone: tzinfo) -> str:
+    start, end = found.start.astimezone(zone), found.end.astimezone(zone)
+    until = f", until {found.until.astimezone(zone):%Y-%m-%d %H:%M}" if found.until else ""
+    return (
+        f"{found.id}  {start:%Y-%m-%d %H:%M:%S} - {end:%Y-%m-%d %H:%M:%S}"
+        f"  {found.camera or 'all cameras'}  {found.reason}{until}"
+    )
