@@ -114,6 +114,16 @@ class Journal:
         self._days.move_to_end(day)
         return known[1]
 
+    def days(self) -> list[date]:
+        """Every day of footage that something was written of, oldest first."""
+        found = []
+        for path in self._root.glob("*/*/*.jsonl"):
+            try:
+                found.append(date(int(path.parts[-3]), int(path.parts[-2]), int(path.stem)))
+            except ValueError:
+                continue
+        return sorted(found)
+
     def append(self, *events: Event) -> None:
         """Append durably: when this returns, the lines survive a power cut.
 

@@ -147,6 +147,11 @@ class Archive:
     standing: Archived | None = None
     """The archive to replace, where a repeat was asked for."""
 
+    @property
+    def relative(self) -> str:
+        """The clip's path below the source root."""
+        return self.clip.relative
+
 
 @dataclass(frozen=True, slots=True)
 class Remove:
@@ -156,6 +161,11 @@ class Remove:
     disposal: Disposal
     reason: Reason
     archived: Archived
+
+    @property
+    def relative(self) -> str:
+        """The clip's path below the source root."""
+        return self.clip.relative
 
 
 @dataclass(frozen=True, slots=True)

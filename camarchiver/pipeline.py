@@ -20,6 +20,7 @@ from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.encoders import Choice
 from camarchiver.encoders import Machine as Encoders
 from camarchiver.failures import Failures
+from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
 from camarchiver.ladder import Breaker
 from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Report, Trees
@@ -112,7 +113,7 @@ class Pipeline:
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
         discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started, self.zone)
-        memory = Memory(self.failures.known(), holds.read(self.trees.state))
+        memory = self.memory()
         tally, left, found = Tally(), list[Keep](), 0
 
         def changes() -> Iterator[Change]:
@@ -132,6 +133,16 @@ class Pipeline:
         totals = _with_rest(tally.totals(), found - len(steps))
         unread = discovery.unread_folders
         return Plan("archive", self.trees, self.started, policy, totals, steps, tuple(left), unread)
+
+    def inquiry(self) -> Inquiry:
+        """What can be told of single clips."""
+        names = Names(self._patterns)
+        discovery = Discovery(self.trees, names, self.journal, self.started, self.zone)
+        return Inquiry(self.trees, names, self.journal, discovery, self.memory())
+
+    def memory(self) -> Memory:
+        """What outlasts a run."""
+        return Memory(self.failures.known(), holds.read(self.trees.state))
 
     def choose_encoder(self, plan: Plan, wish: EncoderWish, wishes: Wishes) -> tuple[Plan, Choice | None]:
         """Try out what encodes here, if the plan has a clip to encode; the plan then says what and why.

@@ -6,9 +6,11 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
+from camarchiver.inquiry import Story
 from camarchiver.model import (
     Archive,
     Keep,
@@ -212,7 +214,7 @@ def _nights(count: int, estimate: Estimate) -> str:
 
 def outcome_line(outcome: Outcome) -> str:
     """One clip's result in one line."""
-    name = shown(outcome.step.relative if isinstance(outcome.step, Keep) else outcome.step.clip.relative)
+    name = shown(outcome.step.relative)
     return f"{name}: {outcome_words(outcome)}"
 
 
@@ -280,3 +282,47 @@ def _not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]
         if outcome.result is not Result.DONE:
             groups[outcome.reason].append(outcome)
     return sorted(groups.items())
+
+
+# --- one clip's story ------------------------------------------------------------------------------
+
+
+def story_lines(story: Story, zone: tzinfo) -> Iterator[str]:
+    """A clip's story in plain sentences."""
+    yield f"{shown(story.source)}:"
+    for event in story.events:
+        at = datetime.fromisoformat(event["at"]).astimezone(zone)
+        yield f"  {at:%Y-%m-%d %H:%M:%S}  {_event_words(event)}, by run {event['run']} on {event['host']}"
+    if not story.events:
+        yield "  the journal says nothing of it"
+    if (step := story.next_step) is not None:
+        detail = f" ({shown(step.detail)})" if isinstance(step, Keep) and step.detail else ""
+        verb = {"archive": "archive it", "trash": "move it to the trash", "delete": "delete it"}
+        would = verb.get(action_of(step), "leave it alone")
+        yield f"  the next archive run would {would}: {_WORDS[step.reason]}{detail}"
+    elif not story.is_there:
+        yield "  it is not in the source tree now"
+
+
+def _event_words(event: Mapping[str, Any]) -> str:
+    detail = f" ({shown(str(event['detail']))})" if event.get("detail") else ""
+    where = shown(str(event.get("archive", "")))
+    match event.get("event"):
+        case "archived":
+            how = f"archived as {where}"
+            if event.get("encoder"):
+                sizes = f"{size(event['source_size'])} -> {size(event['archive_size'])}"
+                how += f" with {event['encoder']}, {sizes}; verified: {event.get('verified', '?')}"
+            return how + detail
+        case "adopted":
+            return f"the standing archive {where} was taken over; {event.get('verified', '')}{detail}"
+        case "trashed" if event.get("reason") == "replaced":
+            return f"its former archive {where} moved to the trash, {shown(str(event.get('trash')))}"
+        case "trashed":
+            return f"source moved to the trash, {shown(str(event.get('trash')))}{detail}"
+        case "deleted":
+            return f"source deleted, its archive stood{detail}"
+        case "failed":
+            return f"could not be archived: {event.get('reason')}{detail}"
+        case other:
+            return f"{other}{detail}"

@@ -12,6 +12,7 @@ from camarchiver import __version__
 from camarchiver.cli.archive import archive
 from camarchiver.cli.config import config
 from camarchiver.cli.hold import hold
+from camarchiver.cli.why import why
 from camarchiver.errors import CamarchiverError
 from camarchiver.model import Problem
 
@@ -29,6 +30,7 @@ def cli() -> None:
 cli.add_command(archive)
 cli.add_command(config)
 cli.add_command(hold)
+cli.add_command(why)
 
 
 def run(arguments: Sequence[str]) -> int:

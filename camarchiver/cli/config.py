@@ -18,6 +18,7 @@ from camarchiver.cli.options import (
     origin,
     own_patterns,
 )
+from camarchiver.cli.places import Place
 from camarchiver.errors import ConfigError, UsageError
 
 EXAMPLE = """\
@@ -91,14 +92,12 @@ def accept_volume(directory: Path, output: Path | None) -> None:
     Needed once after an archive was moved to another disk or begun anew on purpose.
     """
     from camarchiver import volume
-    from camarchiver.model import Trees
 
-    source = directory.resolve()
-    trees = Trees(source, (output or source / "archived").resolve(), source / ".deleted")
+    trees = Place(directory, output, None, "").trees()
     volume.check_roots(trees)
     volume.check_writable(trees, removes=True)
     volume.mark(trees)
-    click.echo(f"{source} now archives to {trees.archive}")
+    click.echo(f"{trees.source} now archives to {trees.archive}")
 
 
 def _commands(context: click.Context) -> dict[str, click.Command]:

@@ -9,25 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from camarchiver.cli.options import FOLDER, config_option, option, options
+from camarchiver.cli.options import with_place
+from camarchiver.cli.places import Place
 from camarchiver.errors import UsageError
 from camarchiver.params import Moment, When
 
 if TYPE_CHECKING:
     from camarchiver.plan import Hold
-
-place_options = options(
-    option(
-        "-C",
-        "--directory",
-        type=FOLDER,
-        default=Path("/camera"),
-        help="Source root.",
-    ),
-    option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]"),
-    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
-    config_option,
-)
 
 
 @click.group(short_help="Keep a time range from every removal.")
@@ -36,16 +24,15 @@ def hold() -> None:
 
 
 @hold.command(short_help="Hold what lies between two times.")
-@place_options
+@with_place
 @click.option("--camera", default="", help="This camera only.  [default: all]")
 @click.option("--from", "start", type=When(), required=True, help="First moment, as '2026-05-03 14:00'.")
 @click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
 @click.option("--until", type=When(), help="When the hold lapses by itself.  [default: never]")
 @click.option("--reason", required=True, help="Why, for those who find it.")
 def add(
-    directory: Path,
-    output: Path | None,
-    timezone: str,
+    *,
+    place: Place,
     camera: str,
     start: Moment,
     end: Moment,
@@ -53,11 +40,11 @@ def add(
     reason: str,
 ) -> None:
     """Hold the clips between two times, given in the cameras' local time."""
-    from camarchiver import clock, holds
+    from camarchiver import holds
 
-    zone = clock.zone(timezone)
+    zone = place.zone()
     made = holds.add(
-        _state(directory, output),
+        _state(place),
         start.start.replace(tzinfo=zone),
         _last(end, zone),
         camera=camera,
@@ -68,13 +55,13 @@ def add(
 
 
 @hold.command("list", short_help="List the holds.")
-@place_options
+@with_place
 @click.option("--repair", is_flag=True, help="Put unreadable copies of the list aside and begin anew.")
-def list_holds(directory: Path, output: Path | None, timezone: str, repair: bool) -> None:
+def list_holds(place: Place, repair: bool) -> None:
     """List the holds, also those that have lapsed."""
     from camarchiver import clock, holds
 
-    state, zone = _state(directory, output), clock.zone(timezone)
+    state, zone = _state(place), place.zone()
     if repair:
         for aside in holds.repair(state):
             click.echo(f"unreadable, put aside: {aside}", err=True)
@@ -84,14 +71,14 @@ def list_holds(directory: Path, output: Path | None, timezone: str, repair: bool
 
 
 @hold.command(short_help="Take a hold away.")
-@place_options
+@with_place
 @click.argument("name", metavar="ID")
 @click.option("-y", "--no-confirm", is_flag=True, help="Don't ask.")
-def remove(directory: Path, output: Path | None, timezone: str, name: str, no_confirm: bool) -> None:
+def remove(place: Place, name: str, no_confirm: bool) -> None:
     """Take hold ID away: what it kept is subject to the policy again."""
-    from camarchiver import clock, holds
+    from camarchiver import holds
 
-    state, zone = _state(directory, output), clock.zone(timezone)
+    state, zone = _state(place), place.zone()
     found = next((each for each in holds.read(state) if each.id == name), None)
     if found is not None and not no_confirm:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -103,12 +90,10 @@ def remove(directory: Path, output: Path | None, timezone: str, name: str, no_co
     click.echo("removed " + _line(holds.remove(state, name), zone))
 
 
-def _state(directory: Path, output: Path | None) -> Path:
+def _state(place: Place) -> Path:
     from camarchiver import volume
-    from camarchiver.model import Trees
 
-    source = directory.resolve()
-    trees = Trees(source, (output or source / "archived").resolve(), source / ".deleted")
+    trees = place.trees()
     volume.check_roots(trees)
     volume.check(trees)
     return trees.state

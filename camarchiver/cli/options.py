@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from camarchiver import config as config_files
+from camarchiver.cli.places import Place
 from camarchiver.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -154,3 +156,24 @@ general_options = options(
     option("-v", "--verbose", is_flag=True, help="List every file, and log more."),
     config_option,
 )
+
+_place_options = options(
+    option("-C", "--directory", type=FOLDER, default=Path("/camera"), help="Source root."),
+    option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]"),
+    option("--trash-root", type=FOLDER, help="Trash root.  [default: DIRECTORY/.deleted]"),
+    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    config_option,
+)
+
+
+def with_place(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The trees as options, for commands whose arguments are paths or times; gives them a `place`."""
+
+    @_place_options
+    @functools.wraps(command)
+    def placed(
+        *, directory: Path, output: Path | None, trash_root: Path | None, timezone: str, **others: Any
+    ) -> Any:
+        return command(place=Place(directory, output, trash_root, timezone), **others)
+
+    return placed

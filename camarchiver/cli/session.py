@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from camarchiver import clock, document, locking, report, runs, stop, volume
+from camarchiver.cli.places import Place
 from camarchiver.codecs import Backend, Settings
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.errors import UsageError
@@ -69,12 +70,7 @@ class ArchiveOptions:
 
     def trees(self) -> Trees:
         """The three roots, absolute and free of symbolic links."""
-        source = self.directory.resolve()
-        return Trees(
-            source,
-            (self.output or source / "archived").resolve(),
-            (self.trash_root or source / ".deleted").resolve(),
-        )
+        return Place(self.directory, self.output, self.trash_root, self.timezone).trees()
 
     def policy(self, zone: tzinfo) -> ArchivePolicy:
         """What is to be archived and what becomes of the sources. Raises UsageError."""
