@@ -8,6 +8,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -113,16 +114,19 @@ class Archiver:
 
     def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:
         clip, trees = step.clip, self._desk.trees
-        with locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
+        # The note outlives the lock, so that a kill between them leaves nothing that no sweep would find.
+        with ExitStack() as after, locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise trash.Stale("changed or gone since it was planned")
             if hold := held_by(clip, self._desk.holds(), self._desk.scribe.now()):
                 return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
             if kernel.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
-            with claims.claimed(trees, self._claim(clip)) as note:
-                work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))
-                return self._dispose(work, *self._archive(work))
+            if self._desk.disposal is not Disposal.KEEP:
+                after.callback(self._desk.disposer.tidy, clip)
+            note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
+            work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))
+            return self._dispose(work, *self._archive(work))
 
     def _archive(self, work: _Work) -> tuple[Archived, Encoding | None, str]:
         """The clip's archive, standing and journalled; how it was made, and what to say of it."""
@@ -163,8 +167,7 @@ class Archiver:
             target = self._desk.trees.archive / f"{step.target.rpartition('.')[0]}{suffix}"
             atomic.make_folders(target.parent)
             _check_space(step.clip, target.parent)
-            with atomic.staged(target) as part:
-                work.note.staging(part.path.relative_to(self._desk.trees.archive).as_posix())
+            with atomic.staged(target, announce=work.note.staging) as part:
                 with self._display.job(step.clip.relative, original.media.span) as advance:
                     made = shrinker.fill(
                         way, original, part, threads=work.threads, stop=work.stop, advance=advance
@@ -270,6 +273,8 @@ class Archiver:
             words = f"archived; the source was left alone: {error}"
             return Outcome(step, Result.STALE, Reason.STALE, words, where, encoding)
         except OSError as error:
+            if not os.path.lexists(step.clip.path):
+                work.note.keep()
             words = f"archived; but {_sentence(error)}"
             return Outcome(step, Result.FAILED, Reason.KEPT_SOURCE, words, where, encoding)
         target = where if isinstance(step, Archive) else gone.target

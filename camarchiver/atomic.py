@@ -46,12 +46,15 @@ class Staged:
 
 
 @contextlib.contextmanager
-def staged(target: Path) -> Iterator[Staged]:
+def staged(target: Path, *, announce: Callable[[Path], None] | None = None) -> Iterator[Staged]:
     """An empty file of mode 0600 beside `target`, removed at the end unless it was published.
 
-    It keeps the target's suffix, by which ffmpeg chooses the container.
+    It keeps the target's suffix, by which ffmpeg chooses the container. `announce` gets its path before
+    it appears.
     """
     part = Staged(target.with_name(_staged_name(target.name)))
+    if announce is not None:
+        announce(part.path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     os.close(patiently(lambda: os.open(part.path, flags, 0o600)))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from camarchiver import atomic
 from camarchiver.model import Clip, Fingerprint, Trees
 
 FOLDER = "claims"
+UNFINISHED = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +45,43 @@ class Claim:
 class Note:
     """The note of one claim on disk, kept up to date."""
 
-    def __init__(self, path: Path, claim: Claim) -> None:
+    def __init__(self, path: Path, claim: Claim, archive: Path) -> None:
         self._path = path
         self._claim = claim
+        self._archive = archive
+        self.kept = False
         self._write()
 
-    def staging(self, staged: str) -> None:
-        """An unfinished archive appears under this name, below the archive root."""
-        self._claim = replace(self._claim, staged=staged)
+    def staging(self, staged: Path) -> None:
+        """An unfinished archive is about to appear at this path, below the archive root."""
+        self._claim = replace(self._claim, staged=staged.relative_to(self._archive).as_posix())
         self._write()
+
+    def keep(self) -> None:
+        """Leave the note standing: something remains to be done that the next start can do."""
+        self.kept = True
 
     def _write(self) -> None:
-        part = self._path.with_suffix(".new")
+        part = self._path.with_suffix(UNFINISHED)
         part.write_text(json.dumps(asdict(self._claim)), encoding="ascii")
         part.replace(self._path)
 
 
 @contextmanager
-def claimed(trees: Trees, claim: Claim) -> Iterator[Note]:
+def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
     """Keep a note of the claim while the block runs; a killed process leaves it behind.
 
-    The note is not fsynced: a power cut that loses it leaves a hidden staged file at worst.
+    So does one whose lock file `lock` still stands at the end. The note is not fsynced: a power cut that loses it leaves a hidden staged file at worst.
     """
     folder = trees.state / FOLDER
     atomic.make_folders(folder, mode=0o700)
     path = folder / f"{secrets.token_hex(8)}.json"
+    note = Note(path, claim, trees.archive)
     try:
-        yield Note(path, claim)
+        yield note
     finally:
-        path.unlink(missing_ok=True)
+        if not note.kept and not os.path.lexists(lock):
+            path.unlink(missing_ok=True)
 
 
 def standing(trees: Trees) -> Iterator[tuple[Path, Claim | None]]:

@@ -63,12 +63,24 @@ class Disposer:
     def finish(
         self, clip: Clip, archived: Archived, place: str | None, reason: str, detail: str | None = None
     ) -> None:
-        """What follows a source that has left: its pictures, its line in the journal, empty folders."""
+        """What follows a source that has left: its pictures, and its line in the journal."""
         sidecars, problem = self._move_sidecars(clip, archived)
         self._scribe.removed(clip, archived, place, sidecars=sidecars, reason=reason, detail=detail)
-        trash.remove_empty_folders(self._trees.source, clip.folder)
         if problem is not None:
             raise problem
+
+    def tidy(self, clip: Clip) -> None:
+        """Remove the date folders that a clip left empty; only once its lock, a file there, is released."""
+        try:
+            trash.remove_empty_folders(self._trees.source, clip.folder)
+        except OSError as error:
+            _log.warning("%s: an empty folder could not be removed: %s", clip.folder, error)
+
+    def left_behind(self, clip: Clip) -> bool:
+        """Whether a picture that should have followed its clip still stands in the source."""
+        return self._sidecars is not SidecarPolicy.KEEP and any(
+            os.path.lexists(clip.path.with_name(name)) for name in clip.sidecars
+        )
 
     def replace_archive(self, clip: Clip, relative: str) -> None:
         """Move an archive of this clip into the trash, to make room for a better one."""

@@ -9,7 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from camarchiver.model import Archive, Disposal, Keep, Outcome, Problem, Remove, Report, Status, Step, Trees
+from camarchiver.model import (
+    Archive,
+    Disposal,
+    Keep,
+    Outcome,
+    Problem,
+    Remove,
+    Report,
+    Restore,
+    Status,
+    Step,
+    Trees,
+)
 from camarchiver.plan import Plan, Total, action_of
 from camarchiver.report import is_text, shown
 
@@ -17,7 +29,9 @@ FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
 
 
-def document(report: Report, plan: Plan | None, extra: Mapping[str, Any] | None = None) -> Iterator[str]:
+def document(
+    report: Report, plan: Plan[Any, Any] | None, extra: Mapping[str, Any] | None = None
+) -> Iterator[str]:
     """The one JSON document of a run, in pieces, so that a million steps need no memory."""
     head = {
         "format": FORMAT,
@@ -58,7 +72,7 @@ def failure_document(command: str, problem: Problem, exit_code: int) -> str:
     )
 
 
-def _all_steps(plan: Plan) -> Iterator[Step]:
+def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:
     yield from plan.steps
     yield from plan.left
 
@@ -71,6 +85,10 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
         case Archive():
             place, count = step.clip.path, step.clip.fingerprint.size
             target = os.fspath(trees.archive / step.target)
+            camera, start = step.clip.camera, step.clip.start
+        case Restore():
+            place, count = trees.trash / step.trash, step.clip.fingerprint.size
+            target = os.fspath(step.clip.path)
             camera, start = step.clip.camera, step.clip.start
         case Remove():
             place, count = step.clip.path, step.clip.fingerprint.size

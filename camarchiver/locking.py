@@ -48,6 +48,11 @@ class ClipLock:
         self._heart = threading.Thread(target=self._beat, name=f"lock {path.name}", daemon=True)
         self._heart.start()
 
+    @property
+    def file(self) -> Path:
+        """The lock file."""
+        return self._claim.file
+
     def still_mine(self) -> bool:
         """Whether the lock is ours at this moment; ask right before publishing and before removing."""
         if not self.lost.is_set() and not self._claim.holds():

@@ -36,6 +36,9 @@ class Reason(StrEnum):
     FILTERED = "filtered"
     KEPT_SOURCE = "kept-source"
     OVER_LIMIT = "over-limit"
+    RESTORED = "restored"
+    RESTORE_ASKED = "restore-asked"
+    TAKEN = "taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,25 @@ class Keep:
         return self.root / self.relative
 
 
-Step = Archive | Remove | Keep
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Step: bring a source back from the trash to the very path that it came from."""
+
+    clip: Clip
+    """As it was: its root is the source's, its fingerprint the trashed file's."""
+    trash: str
+    """Below the trash root."""
+    sidecars: Mapping[str, str]
+    """Each picture that went with it: its name, and its absolute path now."""
+    reason: Reason
+
+    @property
+    def relative(self) -> str:
+        """The clip's path below the source root."""
+        return self.clip.relative
+
+
+Step = Archive | Remove | Restore | Keep
 
 
 class Result(StrEnum):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from pathlib import Path
 
-from camarchiver import clock, crew, ffmpegs, holds, kernel, runs, volume
+from camarchiver import clock, crew, ffmpegs, holds, kernel, restorations, runs, volume
 from camarchiver.archiver import Archiver, Desk
 from camarchiver.codecs import Backend, Codec
 from camarchiver.discovery import Discovery
@@ -23,9 +23,10 @@ from camarchiver.failures import Failures
 from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
 from camarchiver.ladder import Breaker
-from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Report, Trees
+from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Report, Restore, Trees
 from camarchiver.names import Names, Pattern
 from camarchiver.plan import (
+    ArchivePlan,
     ArchivePolicy,
     Group,
     Memory,
@@ -39,6 +40,7 @@ from camarchiver.plan import (
 )
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Display
+from camarchiver.restorer import Restorer, Selection
 from camarchiver.scribe import RunId, Scribe
 from camarchiver.sealed import Sealed
 from camarchiver.shrink import Shrinker, Wishes
@@ -48,6 +50,8 @@ from camarchiver.sweeper import Sweeper
 from camarchiver.workload import jobs_for, threads_for
 
 Change = Archive | Remove
+RestorePlan = Plan[Restore, Selection]
+AnyPlan = ArchivePlan | RestorePlan
 
 SAMPLES = 3
 """Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
@@ -107,7 +111,7 @@ class Pipeline:
 
     # --- planning ----------------------------------------------------------------------------------
 
-    def plan_archive(self, policy: ArchivePolicy, *, list_all: bool) -> Plan:
+    def plan_archive(self, policy: ArchivePolicy, *, list_all: bool) -> ArchivePlan:
         """Decide for every clip below the source; changes nothing.
 
         `list_all` also lists the files left alone one by one, which are else only counted.
@@ -142,9 +146,13 @@ class Pipeline:
 
     def memory(self) -> Memory:
         """What outlasts a run."""
-        return Memory(self.failures.known(), holds.read(self.trees.state))
+        return Memory(
+            self.failures.known(), holds.read(self.trees.state), restorations.read(self.trees.state)
+        )
 
-    def choose_encoder(self, plan: Plan, wish: EncoderWish, wishes: Wishes) -> tuple[Plan, Choice | None]:
+    def choose_encoder(
+        self, plan: ArchivePlan, wish: EncoderWish, wishes: Wishes
+    ) -> tuple[ArchivePlan, Choice | None]:
         """Try out what encodes here, if the plan has a clip to encode; the plan then says what and why.
 
         Raises EncoderError when there is none.
@@ -158,7 +166,7 @@ class Pipeline:
         scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
         return replace(plan, notes=(*plan.notes, *choice.explanation, scale)), choice
 
-    def footage_seconds(self, plan: Plan) -> dict[str, float]:
+    def footage_seconds(self, plan: ArchivePlan) -> dict[str, float]:
         """How much footage each camera's part of a plan holds, guessed from a few clips' headers."""
         sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
         with Prober() as prober:
@@ -183,7 +191,7 @@ class Pipeline:
 
     def execute(
         self,
-        plan: Plan,
+        plan: ArchivePlan,
         choice: Choice | None,
         how: Execution,
         *,
@@ -215,7 +223,23 @@ class Pipeline:
                 outcomes.append(outcome)
                 tell(outcome)
         self.failures.flush()
-        return self._report(plan, tuple(outcomes), stop)
+        return self.report(plan, tuple(outcomes), stop)
+
+    def plan_restore(self, selection: Selection) -> RestorePlan:
+        """Find what is meant; changes nothing."""
+        steps = tuple(self._restorer().steps(selection))
+        tally = Tally()
+        for step in steps:
+            tally.add(step)
+        return Plan("restore", self.trees, self.started, selection, tally.totals(), steps, ())
+
+    def restore(self, plan: RestorePlan) -> Report:
+        """Carry out a plan of `restore`."""
+        restorer = self._restorer()
+        return self.report(plan, tuple(restorer.perform(step) for step in plan.steps))
+
+    def _restorer(self) -> Restorer:
+        return Restorer(self.trees, self.journal, Scribe(self.journal, self.run, self.now))
 
     def sweep(self, how: Execution, policy: ArchivePolicy) -> None:
         """Finish or remove what dead runs left behind, before anything is planned."""
@@ -234,7 +258,8 @@ class Pipeline:
             policy.disposal,
         )
 
-    def _report(self, plan: Plan, outcomes: tuple[Outcome, ...], stop: Stop) -> Report:
+    def report(self, plan: AnyPlan, outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
+        """What came of a plan, written down where anything was done."""
         report = Report(
             command=plan.command,
             run=self.run.id,
@@ -243,7 +268,7 @@ class Pipeline:
             outcomes=outcomes,
             unreadable=plan.found_unreadable,
             remaining=len(plan.steps) - len(outcomes),
-            stopped_by=stop.signal,
+            stopped_by=stop.signal if stop else None,
         )
         if outcomes:
             runs.write(self.trees.state, report, self.run.host)

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import groupby, islice
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from camarchiver.model import (
     Archive,
@@ -18,6 +19,7 @@ from camarchiver.model import (
     Keep,
     Reason,
     Remove,
+    Restore,
     Step,
     Trees,
 )
@@ -31,6 +33,10 @@ DOUBTFUL = timedelta(days=1)
 
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """Waits after the first, second and third failure; after that only `--retry-failed`."""
+
+
+RESTORE_GRACE = timedelta(days=7)
+"""How long a restored clip is neither archived nor removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +118,26 @@ class FolderFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """A source that an operator brought back from the trash."""
+
+    size: int
+    mtime_ns: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """What outlasts a run: failures by relative path, and holds."""
+    """What outlasts a run: failures and restored clips by relative path, and holds."""
 
     failures: Mapping[str, Failure] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
+    restored: Mapping[str, Restored] = field(default_factory=dict)
 
 
 def decide_archive(
     facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
-) -> Iterator[Step]:
+) -> Iterator[Archive | Remove | Keep]:
     """Exactly one step for every clip of a folder."""
     yield from facts.set_aside
     for clip in facts.clips:
@@ -130,11 +146,13 @@ def decide_archive(
 
 def _decide_clip(
     clip: Clip, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
-) -> Step:
+) -> Archive | Remove | Keep:
     if reason := _too_early_or_unwanted(clip, policy, now):
         return keep(clip, reason)
     if memory.holds and held_by(clip, memory.holds, now):
         return keep(clip, Reason.HELD)
+    if _restored_lately(clip, memory, now):
+        return keep(clip, Reason.RESTORED, detail="kept for a week after it was restored")
     if observed := facts.observed.get(clip.relative):
         return observed
     archived = _own_archive(clip, facts)
@@ -194,12 +212,19 @@ def _own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
 
 def _dispose(
     clip: Clip, archived: Archived, reason: Reason, facts: FolderFacts, policy: ArchivePolicy
-) -> Step:
+) -> Archive | Remove | Keep:
     if policy.disposal is Disposal.KEEP:
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its source is kept as asked")
     if not facts.removable:
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its folder can't be written")
     return Remove(clip, policy.disposal, reason, archived)
+
+
+def _restored_lately(clip: Clip, memory: Memory, now: datetime) -> bool:
+    found = memory.restored.get(clip.relative)
+    if found is None or now - found.at >= RESTORE_GRACE:
+        return False
+    return (found.size, found.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
 
 
 def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datetime) -> str:
@@ -320,6 +345,8 @@ def action_of(step: Step) -> str:
             return "archive"
         case Remove():
             return str(step.disposal)
+        case Restore():
+            return "restore"
         case Keep():
             return "keep"
 
@@ -328,16 +355,21 @@ def _group_key(group: Group) -> tuple[str, date, str, str]:
     return group.action, group.day or date.min, group.camera, group.reason
 
 
+ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore)
+PolicyT = TypeVar("PolicyT")
+
+
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Generic[ChangeT, PolicyT]):
     """The only thing that execution accepts; its steps can be walked again and again."""
 
     command: str
     trees: Trees
     now: datetime
-    policy: ArchivePolicy
+    policy: PolicyT
+    """What the owner asked for."""
     totals: tuple[Total, ...]
-    steps: Collection[Archive | Remove]
+    steps: Collection[ChangeT]
     left: Collection[Keep]
     """Every file left alone where it was asked for, else empty: `totals` counts them in any case."""
     unread_folders: int = 0
@@ -349,3 +381,6 @@ class Plan:
     def found_unreadable(self) -> int:
         """Files and folders that could not be looked at."""
         return sum(total.clips for total in self.totals if total.group.reason is Reason.UNREADABLE)
+
+
+ArchivePlan = Plan[Archive | Remove, ArchivePolicy]

@@ -17,6 +17,7 @@ from camarchiver.model import (
     Outcome,
     Reason,
     Report,
+    Restore,
     Result,
     Status,
 )
@@ -45,6 +46,9 @@ _WORDS = {
     Reason.FILTERED: "not selected",
     Reason.KEPT_SOURCE: "archived, source kept",
     Reason.OVER_LIMIT: "left for the next run by --limit",
+    Reason.RESTORED: "restored from the trash lately",
+    Reason.RESTORE_ASKED: "to be restored",
+    Reason.TAKEN: "something else stands where it came from",
     Reason.NO_SPACE: "no space",
     Reason.UNSUPPORTED: "holds streams that can't be archived",
     Reason.FAILED: "failed",
@@ -105,7 +109,7 @@ class Estimate:
     """How long one night's run may take."""
 
 
-def plan_lines(plan: Plan, estimate: Estimate, *, verbose: bool) -> Iterator[str]:
+def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> Iterator[str]:
     """The plan for a person."""
     yield from (f"  encoder: {note}" for note in plan.notes)
     changes = [total for total in plan.totals if total.group.action != "keep"]
@@ -228,6 +232,8 @@ def outcome_words(outcome: Outcome) -> str:
             f"archived {size(encoding.bytes_before)} -> {size(encoding.bytes_after)}"
             f" ({encoding.encoder}, {encoding.seconds:.1f} s){detail}"
         )
+    if isinstance(outcome.step, Restore):
+        return f"restored{detail}"
     verb = "archived" if isinstance(outcome.step, Archive) else "removed, archived before"
     return f"{verb}{detail}"
 
@@ -247,7 +253,12 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
             f"{saved}, in {elapsed}"
         )
         yield from _encoders(report)
-    removed = report.count(Result.DONE) - len(encodings)
+    restored = sum(
+        isinstance(outcome.step, Restore) and outcome.result is Result.DONE for outcome in report.outcomes
+    )
+    if restored:
+        yield f"restored: {count_of(restored, 'clip')}"
+    removed = report.count(Result.DONE) - len(encodings) - restored
     if removed:
         yield f"removed or taken over: {count_of(removed, 'source')} archived before"
     for reason, outcomes in _not_done(report.outcomes):
@@ -322,6 +333,8 @@ def _event_words(event: Mapping[str, Any]) -> str:
             return f"source moved to the trash, {shown(str(event.get('trash')))}{detail}"
         case "deleted":
             return f"source deleted, its archive stood{detail}"
+        case "restored":
+            return f"restored from the trash, {shown(str(event.get('trash')))}"
         case "failed":
             return f"could not be archived: {event.get('reason')}{detail}"
         case other:

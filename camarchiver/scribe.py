@@ -86,6 +86,10 @@ class Scribe:
         """An archive of this clip made room for a better one."""
         self._write(What.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
 
+    def restored(self, clip: Clip, trash: str, sidecars: Mapping[str, str]) -> None:
+        """A source came back from the trash."""
+        self._write(What.RESTORED, clip, trash=trash, sidecars=dict(sidecars) or None)
+
     def swept(self, clip: Clip, staged: str) -> None:
         """A dead run's unfinished archive was removed."""
         self._write(What.SWEPT, clip, detail=f"unfinished {staged}")

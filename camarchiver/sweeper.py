@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from camarchiver import atomic, claims, locking, trash
@@ -11,12 +13,15 @@ from camarchiver.claims import Claim
 from camarchiver.disposal import FROM_SOURCE, Disposer
 from camarchiver.errors import ClipBusy
 from camarchiver.journal import Journal, What
-from camarchiver.model import Archived, Clip, Reason, Trees
+from camarchiver.model import STATE_FOLDER, Archived, Clip, Reason, Trees
 from camarchiver.names import numbered
 from camarchiver.scribe import Scribe
 from camarchiver.standing import MOST_NAMES, Standing
 
 _log = logging.getLogger(__name__)
+
+ABANDONED_SECONDS = 3600.0
+"""Age at which nobody can still be writing an unfinished state file."""
 
 
 class Sweeper:
@@ -32,28 +37,51 @@ class Sweeper:
         self._scribe = scribe
 
     def sweep(self) -> None:
-        """Leave nothing of a dead run; what a live one works on stays."""
+        """Leave nothing of a dead run; what a live one works on stays, and what can't be mended now."""
         for note, claim in claims.standing(self._trees):
-            if claim is None:
-                _log.warning("%s can't be understood and was removed", note)
-                note.unlink(missing_ok=True)
-                continue
-            clip = claim.as_clip(self._trees.source)
             try:
-                with locking.clip_lock(clip.path, place=self._trees.state / "locks"):
-                    self._resolve(clip, claim)
-            except ClipBusy:
-                continue
-            except FileNotFoundError:
-                # Its folder is gone, so no lock can stand there and nobody works on it.
-                self._resolve(clip, claim)
+                self._settle(note, claim)
+            except OSError as error:
+                _log.warning("%s: what a dead run left could not be finished: %s", note, error)
+        self._sweep_state()
+
+    def _settle(self, note: Path, claim: Claim | None) -> None:
+        if claim is None:
+            _log.warning("%s can't be understood and was removed", note)
             note.unlink(missing_ok=True)
+            return
+        clip = claim.as_clip(self._trees.source)
+        try:
+            with locking.clip_lock(clip.path, place=self._trees.state / "locks"):
+                self._resolve(clip, claim)
+        except ClipBusy:
+            return
+        except FileNotFoundError:
+            # Its folder is gone, so no lock can stand there and nobody works on it.
+            self._resolve(clip, claim)
+        if not os.path.lexists(clip.path):
+            self._disposer.tidy(clip)
+        note.unlink(missing_ok=True)
+
+    def _sweep_state(self) -> None:
+        """Remove what a kill left half written among our own small files, which take moments to write."""
+        state = self._trees.state
+        before = time.time() - ABANDONED_SECONDS
+        for folder in (state, state / "runs", state / claims.FOLDER, self._trees.source / STATE_FOLDER):
+            for path in folder.glob("*") if folder.is_dir() else ():
+                if atomic.staged_stem(path.name) is None and path.suffix != claims.UNFINISHED:
+                    continue
+                with suppress(OSError):
+                    if path.lstat().st_mtime < before:
+                        path.unlink()
 
     def _resolve(self, clip: Clip, claim: Claim) -> None:
         if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
             self._remove_staged(clip, claim.staged)
         entries = self._standing.entries(clip)
-        if entries and not os.path.lexists(clip.path) and not self._is_explained(clip):
+        if not entries or os.path.lexists(clip.path):
+            return
+        if not self._is_explained(clip) or self._disposer.left_behind(clip):
             self._explain(clip, entries[-1])
 
     def _remove_staged(self, clip: Clip, staged: str) -> None:

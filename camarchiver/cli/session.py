@@ -20,7 +20,7 @@ from camarchiver.model import Disposal, Outcome, Report, Trees
 from camarchiver.names import Pattern
 from camarchiver.params import Moment
 from camarchiver.pipeline import EncoderWish, Execution, Pipeline
-from camarchiver.plan import ArchivePolicy, Plan
+from camarchiver.plan import ArchivePlan, ArchivePolicy
 from camarchiver.progress import display
 from camarchiver.shrink import Wishes
 
@@ -139,7 +139,7 @@ def _show_only(options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolic
     plan, _ = pipeline.choose_encoder(plan, options.wish(), options.execution().wishes)
     result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
     if options.as_json:
-        _write(document.document(result, plan, {"dry_run": True}))
+        write(document.document(result, plan, {"dry_run": True}))
     else:
         _print_plan(options, pipeline, plan)
     return result.exit_code
@@ -166,13 +166,15 @@ def _run(
 
         result = pipeline.execute(plan, choice, how, stop=stopping, display=shown, tell=tell)
     if options.as_json:
-        _write(document.document(result, plan))
+        write(document.document(result, plan))
     elif not options.quiet and (on_terminal or result.outcomes or result.exit_code):
-        _write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
+        write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
     return result.exit_code
 
 
-def _print_plan(options: ArchiveOptions, pipeline: Pipeline, plan: Plan, *, to_stderr: bool = False) -> None:
+def _print_plan(
+    options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan, *, to_stderr: bool = False
+) -> None:
     trees = pipeline.trees
     fate = {
         Disposal.TRASH: f"sources go to {report.shown(trees.trash)}",
@@ -187,7 +189,8 @@ def _print_plan(options: ArchiveOptions, pipeline: Pipeline, plan: Plan, *, to_s
     print("\n".join(lines), file=sys.stderr if to_stderr else sys.stdout, flush=True)
 
 
-def _write(pieces: Iterable[str]) -> None:
+def write(pieces: Iterable[str]) -> None:
+    """Print text in pieces, and see it gone."""
     for piece in pieces:
         sys.stdout.write(piece)
     sys.stdout.flush()

@@ -1,0 +1,46 @@
+"""Remembers which clips an operator brought back, so that the next night does not undo it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver import atomic, locking
+from camarchiver.model import Clip
+from camarchiver.plan import RESTORE_GRACE, Restored
+
+FILE = "restored.json"
+
+
+def read(state: Path) -> Mapping[str, Restored]:
+    """By relative path; StorageError when the file and its backup can't be read."""
+    stored = atomic.read_json(state / FILE)
+    if not isinstance(stored, dict):
+        return {}
+    return {path: found for path, fields in stored.items() if (found := _restored(fields))}
+
+
+def note(state: Path, clips: list[Clip], at: datetime) -> None:
+    """Add clips, and forget those whose grace is over."""
+    if not clips:
+        return
+    with locking.guarded(state / "restored.lock"):
+        kept = {path: found for path, found in read(state).items() if at - found.at < RESTORE_GRACE}
+        for clip in clips:
+            kept[clip.relative] = Restored(clip.fingerprint.size, clip.fingerprint.mtime_ns, at)
+        fields = {
+            path: {"size": found.size, "mtime_ns": found.mtime_ns, "at": found.at.isoformat()}
+            for path, found in kept.items()
+        }
+        atomic.write_json(state / FILE, fields)
+
+
+def _restored(fields: object) -> Restored | None:
+    if not isinstance(fields, dict):
+        return None
+    try:
+        at = datetime.fromisoformat(fields["at"])
+        return Restored(int(fields["size"]), int(fields["mtime_ns"]), at)
+    except (KeyError, TypeError, ValueError):
+        return None
