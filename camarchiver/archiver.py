@@ -100,7 +100,11 @@ class Archiver:
         except Stopped as stopped:
             outcome = Outcome(step, Result.SKIPPED, step.reason, stopped.message)
         except ClipFailed as failed:
-            outcome = self._failed(step, failed)
+            if still_there(step.clip.path, step.clip.fingerprint):
+                outcome = self._failed(step, failed)
+            else:
+                # It failed because it changed: nothing is remembered against what stands there now.
+                outcome = Outcome(step, Result.STALE, Reason.STALE, "changed or gone while it was worked on")
         except StorageError as error:
             outcome = Outcome(step, Result.FAILED, Reason.FAILED, f"{error.message}: {error.hint}")
         except OSError as error:

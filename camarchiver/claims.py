@@ -71,7 +71,8 @@ class Note:
 def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
     """Keep a note of the claim while the block runs; a killed process leaves it behind.
 
-    So does one whose lock file `lock` still stands at the end. The note is not fsynced: a power cut that loses it leaves a hidden staged file at worst.
+    So does one whose lock file `lock` still stands at the end. The note is not fsynced: a power cut that
+    loses it leaves a hidden staged file at worst.
     """
     folder = trees.state / FOLDER
     atomic.make_folders(folder, mode=0o700)

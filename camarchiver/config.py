@@ -50,8 +50,14 @@ def default_files() -> tuple[Path, ...]:
 
 
 def existing_files() -> tuple[Path, ...]:
-    """Those of `default_files` that are there."""
-    return tuple(path for path in default_files() if path.is_file())
+    """Those of `default_files` that are there; ConfigError where that can't be told."""
+    try:
+        return tuple(path for path in default_files() if path.is_file())
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename}: nobody can tell whether this config file is there: {error.strerror}",
+            hint="set HOME to this user's own home, or name a file with --config",
+        ) from error
 
 
 def load(explicit: Path | None) -> Config:

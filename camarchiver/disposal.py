@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +11,8 @@ from pathlib import PurePosixPath
 from camarchiver import trash
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.scribe import Scribe
+
+_log = logging.getLogger(__name__)
 
 FROM_SOURCE = "input"
 FROM_ARCHIVE = "output"

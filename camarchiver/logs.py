@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROTATE_AT = 10_000_000
@@ -82,12 +82,28 @@ def _file_handler(file: Path) -> logging.Handler | None:
             handler: logging.Handler = ConcurrentRotatingFileHandler(
                 os.fspath(file), maxBytes=ROTATE_AT, backupCount=KEEP_FILES - 1, encoding="utf-8"
             )
+        handler.handleError = _Complaint(file)  # type: ignore[method-assign]  # one line, not a traceback
         return handler
     except OSError as error:
         logging.getLogger(__name__).warning(
             "no log is written: %s: %s (name another file with --log-file)", file, error.strerror
         )
         return None
+
+
+class _Complaint:
+    """Says once that the log file can't be written, on a full disk for one; the run goes on."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._said = False
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        if self._said:
+            return
+        self._said = True
+        with suppress(OSError):
+            print(f"camarchiver: the log {self._file} can't be written: {sys.exception()}", file=sys.stderr)
 
 
 def _prefix() -> str:

@@ -1,0 +1,491 @@
+"""Clips, disks and faults that the tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import imageio_ffmpeg
+import pytest
+from hypothesis import settings
+
+from camarchiver import ffmpegs
+from camarchiver.ffmpegs import Ffmpeg
+from camarchiver.probe import Prober
+
+# A busy machine is no failure: speed is measured by scripts/bench, never asserted in a test.
+settings.register_profile("camarchiver", deadline=None)
+settings.load_profile("camarchiver")
+
+
+SOFTQSV = Path(__file__).resolve().parents[2] / "shared" / "tools" / "softqsv" / "build"
+MakeClip = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def found_ffmpegs() -> tuple[Ffmpeg, ...]:
+    """What `ffmpegs.find` finds here: the embedded one at least."""
+    return ffmpegs.find()
+
+
+@pytest.fixture(scope="session")
+def embedded(found_ffmpegs: tuple[Ffmpeg, ...]) -> Ffmpeg:
+    """imageio-ffmpeg's ffmpeg."""
+    return next(ffmpeg for ffmpeg in found_ffmpegs if ffmpeg.origin == "embedded")
+
+
+@pytest.fixture(scope="session")
+def make_clip(tmp_path_factory: pytest.TempPathFactory, embedded: Ffmpeg) -> MakeClip:
+    """Make a tiny clip from words in ffmpeg's language; the same words make it once."""
+    folder = tmp_path_factory.mktemp("clips")
+    made: dict[tuple[str, str], Path] = {}
+
+    def make(words: str, suffix: str = ".mp4") -> Path:
+        if (words, suffix) not in made:
+            path = folder / f"clip{len(made)}{suffix}"
+            command = [embedded.path, "-v", "error", "-nostdin", *shlex.split(words), path]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+            made[words, suffix] = path
+        return made[words, suffix]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def softqsv_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Quick Sync's stand-in, built; skips where it can't be."""
+    ready = Path.home() / ".cache" / "softqsv"
+    if (ready / "sq").exists():
+        return ready
+    if not SOFTQSV.exists():
+        pytest.skip(f"Quick Sync's stand-in is not here: {SOFTQSV}")
+    folder = tmp_path_factory.mktemp("softqsv")
+    built = subprocess.run([SOFTQSV, folder], capture_output=True, text=True, timeout=240)
+    if built.returncode:
+        pytest.skip(f"Quick Sync's stand-in doesn't build here: {(built.stdout + built.stderr)[-300:]}")
+    return folder
+
+
+@pytest.fixture
+def softqsv(softqsv_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let every program started from here see one Intel GPU; gives its render node."""
+    library = softqsv_folder / "lib"
+    before = os.environ.get("LD_LIBRARY_PATH")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{library}:{before}" if before else str(library))
+    monkeypatch.setenv("ONEVPL_SEARCH_PATH", str(library))
+    monkeypatch.setenv("LD_PRELOAD", str(library / "fakeva.so"))
+    for name in ("GPU", "ENC", "DEC", "FAIL", "NODE", "NODE_ERR", "VA_INIT", "DEBUG"):
+        monkeypatch.delenv(f"SOFTQSV_{name}", raising=False)
+    yield Path("/dev/dri/renderD128")
+
+
+PICTURE = ("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=2")
+SOUND = ("-f", "lavfi", "-i", "sine=d=2")
+H264 = ("-c:v", "libx264", "-preset", "veryfast", "-g", "25")
+HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error", "-g", "25")
+IRREGULAR = ("-vf", "select='not(mod(n,3))+gt(n,25)*mod(n,2)'", "-fps_mode", "passthrough")
+
+# Name to ffmpeg's arguments; `{NAME}` stands for the clip of that name, made before.
+CLIP_ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "plain.mp4": (*PICTURE, *SOUND, *H264, "-bf", "0", "-c:a", "aac"),
+    "reordered.mp4": (*PICTURE, *SOUND, *H264, "-bf", "2", "-c:a", "aac"),
+    "faststart.mp4": ("-i", "{plain.mp4}", "-c", "copy", "-movflags", "+faststart"),
+    "fragmented.mp4": ("-i", "{plain.mp4}", "-c", "copy", "-movflags", "frag_keyframe+empty_moov"),
+    "silent-fragmented.mp4": (
+        *("-i", "{plain.mp4}", "-map", "0:v", "-c", "copy"),
+        *("-movflags", "frag_keyframe+empty_moov+default_base_moof"),
+    ),
+    "reordered.mkv": ("-i", "{reordered.mp4}", "-c", "copy"),
+    "reordered.ts": ("-i", "{reordered.mp4}", "-c", "copy"),
+    "plain.ts": ("-i", "{plain.mp4}", "-c", "copy"),
+    "h264.avi": (*PICTURE, *H264, "-bf", "2"),
+    "odd-ticks.avi": ("-i", "{reordered.mp4}", "-c", "copy"),
+    "hevc.mp4": (*PICTURE, *HEVC, "-tag:v", "hvc1"),
+    "hevc.ts": ("-i", "{hevc.mp4}", "-c", "copy"),
+    "mpeg4.avi": (*PICTURE, "-c:v", "mpeg4", "-g", "25", "-bf", "2"),
+    "mjpeg.avi": (*PICTURE, "-c:v", "mjpeg"),
+    "mjpeg.mkv": (*PICTURE, "-c:v", "mjpeg"),
+    "irregular.mp4": (*PICTURE, *IRREGULAR, "-enc_time_base", "demux", *H264, "-bf", "2"),
+    "one-frame.mp4": (*PICTURE, *H264, "-frames:v", "1"),
+    "one-frame.mkv": ("-i", "{one-frame.mp4}", "-c", "copy"),
+    "one-frame.ts": ("-i", "{one-frame.mp4}", "-c", "copy"),
+    "pcm.mkv": ("-i", "{plain.mp4}", "-c:v", "copy", "-c:a", "pcm_alaw"),
+    "timecode.mov": ("-i", "{plain.mp4}", "-c", "copy", "-timecode", "10:00:00:00"),
+    "two-pictures.mp4": (*PICTURE, *PICTURE, "-map", "0", "-map", "1", *H264),
+    "sound-only.mp4": SOUND,
+    "many-keyframes.mkv": (
+        *("-stream_loop", "150", "-f", "matroska", "-i", "{mjpeg.mkv}"),
+        *("-c", "copy", "-f", "matroska"),
+    ),
+}
+FFMPEGS = {
+    "embedded": imageio_ffmpeg.get_ffmpeg_exe(),
+    "system": shutil.which("ffmpeg") or "",
+}
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one small clip of each kind; copy before you damage one."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name, arguments in CLIP_ARGUMENTS.items():
+        filled = [str(folder / word[1:-1]) if word[:1] == "{" else word for word in arguments]
+        command = [FFMPEGS["embedded"], "-nostdin", "-v", "error", *filled, str(folder / name)]
+        subprocess.run(command, check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture(params=FFMPEGS)
+def ffmpeg(request: pytest.FixtureRequest) -> str:
+    """The path of an ffmpeg, each in turn."""
+    if not FFMPEGS[request.param]:
+        pytest.skip("no ffmpeg is installed on this system")
+    return FFMPEGS[request.param]
+
+
+@pytest.fixture
+def prober() -> Iterator[Prober]:
+    with Prober(patience=30) as prober:
+        yield prober
+
+
+CHANGES = frozenset({"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.truncate", "os.utime"})
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 1 MiB of its own."""
+    yield from _mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=1M", "tmpfs")
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder mounted read-only; the same files can be written below `tmp_path / "behind"`."""
+    behind = tmp_path / "behind"
+    behind.mkdir()
+    for place in _mounted(tmp_path / "mounted", "--bind", str(behind)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
+        yield place
+
+
+def _mounted(place: Path, *options: str) -> Iterator[Path]:
+    place.mkdir()
+    command = ["mount", *options, str(place)]
+    if os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another filesystem than `tmp_path`."""
+    if not os.access("/dev/shm", os.W_OK) or Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second filesystem: /dev/shm is missing or the same")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def sweep_kills() -> Callable[[Callable[[], object], Callable[[], object]], int]:
+    """Runs an act in children that are killed before their 1st, 2nd, ... change of a file, until one
+    comes through, with a check after each; the number of kills."""
+
+    def sweep(act: Callable[[], object], check: Callable[[], object]) -> int:
+        kills = 0
+        while _killed_before(kills + 1, act):
+            kills += 1
+            check()
+        check()
+        return kills
+
+    return sweep
+
+
+def _killed_before(number: int, act: Callable[[], object]) -> bool:
+    child = os.fork()
+    if child == 0:
+        left = number
+
+        def count(event: str, _: object) -> None:
+            nonlocal left
+            left -= event in CHANGES
+            if event in CHANGES and left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        status = 70
+        try:
+            sys.addaudithook(count)
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        return True
+    assert os.waitstatus_to_exitcode(status) == 0
+    return False
+
+
+@pytest.fixture
+def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `python -c CODE ARGS...` with the given environment on top; killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+REAL_FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+FRAMES = 15
+RECORDED = 1704449700
+"""2024-01-05 10:15:00 UTC, as the names say."""
+DAY = "2024/01/05"
+IS_ROOT = os.geteuid() == 0
+
+
+@dataclass
+class Run:
+    """One start of `camarchiver archive`."""
+
+    process: subprocess.Popen[str]
+    out: str = ""
+    errors: str = ""
+
+    @property
+    def code(self) -> int:
+        return self.process.returncode
+
+    def end(self, seconds: float = 60.0) -> Run:
+        """Wait until it has ended."""
+        try:
+            self.out, self.errors = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+        assert "Traceback" not in self.errors, self.errors
+        return self
+
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+@dataclass
+class Camera:
+    """A source tree in a temporary folder, with the archive and the trash below it."""
+
+    root: Path
+    home: Path
+    archive_root: Path
+    model: Path
+    originals: dict[str, bytes] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+
+    def add(self, camera: str = "front", clock: str = "101500") -> Path:
+        path = self.root / DAY / f"REO_{camera}_20240105{clock}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.model, path)
+        os.utime(path, (RECORDED, RECORDED))
+        self.originals[path.relative_to(self.root).as_posix()] = path.read_bytes()
+        return path
+
+    def start(self, *options: str, ffmpeg: str | Path = REAL_FFMPEG, host: str = "", patch: str = "") -> Run:
+        """`patch` is Python that is run before the command, to put a fault into it."""
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+        if host:
+            environment["CAMARCHIVER_HOST_ID"] = host
+        main = f"{patch}\nfrom camarchiver.__main__ import main\nmain()"
+        command = [sys.executable, "-c", main, "archive", str(self.root)]
+        command += ["-o", str(self.archive_root), "--codec", "h264", "--ffmpeg", str(ffmpeg), *options]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=environment,
+            cwd=str(Path(__file__).parent),
+        )
+        self.runs.append(Run(process))
+        return self.runs[-1]
+
+    def archive(self, *options: str, **how: Any) -> Run:
+        return self.start(*options, **how).end()
+
+    # --- looking -----------------------------------------------------------------------------------
+
+    def archives(self) -> list[Path]:
+        """Files under final names in the archive."""
+        found = (path for path in self.archive_root.rglob("*.mp4") if not path.name.startswith("."))
+        return sorted(path for path in found if ".camarchiver" not in path.parts)
+
+    def trashed(self, below: str = "input") -> list[Path]:
+        return sorted((self.root / ".deleted" / below).rglob("*.mp4"))
+
+    def sources(self) -> list[Path]:
+        return sorted((self.root / "2024").rglob("*.mp4"))
+
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        files = sorted((self.archive_root / ".camarchiver/journal").rglob("*.jsonl"))
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [line for line in lines if not kinds or line["event"] in kinds]
+
+    def litter(self) -> list[str]:
+        """Staged files, clip locks and claims."""
+        roots = {self.root, self.archive_root}
+        paths = {path for root in roots for path in root.rglob("*")}
+        return sorted(
+            str(path)
+            for path in paths
+            if ".staged" in path.name
+            or path.name.endswith((".mp4.lock", ".new"))
+            or path.match("claims/*.json")
+            or (path.match("locks/*.lock"))
+        )
+
+    def assert_nothing_lost(self) -> None:
+        """Each clip stands untouched in the source, or whole in archive and trash."""
+        for relative, content in self.originals.items():
+            source = self.root / relative
+            if source.exists():
+                assert source.read_bytes() == content, f"{relative} was changed"
+                continue
+            trashed = self.root / ".deleted/input" / relative
+            assert trashed.read_bytes() == content, f"{relative} is not in the trash"
+            assert (self.archive_root / relative).exists(), f"{relative} has no archive"
+        for archive in self.archives():
+            assert frames_of(archive) == FRAMES, f"{archive} is no complete archive"
+
+    def assert_finished(self) -> None:
+        """Every clip is archived once and trashed, the journal says so, and nothing lies about."""
+        self.assert_nothing_lost()
+        assert self.sources() == []
+        assert len(self.archives()) == len(self.originals)
+        for relative in self.originals:
+            made = [event for event in self.events("archived", "adopted") if event["source"] == relative]
+            went = [event for event in self.events("trashed") if event["source"] == relative]
+            assert any((self.archive_root / event["archive"]).exists() for event in made)
+            assert any((self.root / ".deleted" / event["trash"]).exists() for event in went)
+        assert self.litter() == []
+
+
+def frames_of(path: Path) -> int:
+    """Frames that decode; -1 for what is no video."""
+    try:
+        with av.open(str(path)) as container:
+            return sum(1 for _ in container.decode(video=0))
+    except (av.FFmpegError, IndexError):
+        return -1
+
+
+def wait_until(true: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
+    """Wait for something that is about to happen."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds:.0f} s"
+        time.sleep(0.01)
+
+
+def processes_with(text: str) -> list[int]:
+    """Living processes whose command line holds a text."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if text.encode() in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
+
+
+def mounted(place: Path, *options: str) -> Iterator[Path]:
+    """A mount that is gone after the test; skips where nobody may mount."""
+    place.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def model_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One second of video, large for what it shows, so that encoding saves much."""
+    clip = tmp_path_factory.mktemp("model") / "clip.mp4"
+    source = f"testsrc2=size=160x120:rate={FRAMES}:duration=1"
+    command = [REAL_FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264"]
+    subprocess.run([*command, "-preset", "ultrafast", "-crf", "1", "-pix_fmt", "yuv420p", clip], check=True)
+    return clip
+
+
+@pytest.fixture
+def camera(tmp_path: Path, model_clip: Path) -> Iterator[Camera]:
+    """An empty source tree; whatever was started on it is ended after the test."""
+    root = tmp_path / "camera"
+    root.mkdir()
+    made = Camera(root, tmp_path, root / "archived", model_clip)
+    yield made
+    for run in made.runs:
+        if run.process.poll() is None:
+            run.process.send_signal(signal.SIGKILL)
+            run.process.communicate()
+
+
+@pytest.fixture
+def odd_ffmpeg(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes an ffmpeg that does something else when it is to encode a clip of the tree.
+
+    The script gets the real one as $REAL and the arguments as "$@"; every other start goes through to
+    the real one, so that the probes of the encoder work.
+    """
+
+    def make(script: str) -> Path:
+        path = tmp_path / "odd-ffmpeg"
+        text = f"""#!/bin/bash
+REAL={REAL_FFMPEG}
+case "$*" in
+  *20240105*.staged*)
+    for last; do :; done
+{script}
+    ;;
+esac
+exec "$REAL" "$@"
+"""
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    return make

@@ -1,0 +1,778 @@
+"""The installed command as its users run it: cron, an operator, a hostile uploader."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import av
+import pytest
+
+from camarchiver.model import STATE_FOLDER, Reason
+
+Make = Callable[..., Path]
+Put = Callable[..., Path]
+H264 = "-f lavfi -i testsrc2=s=160x120:r=10:d=2 -c:v libx264 -preset ultrafast -b:v 2M"
+SOUND = "-f lavfi -i testsrc2=s=160x120:r=10:d=2 -f lavfi -i sine=d=2 -c:v libx264 -preset ultrafast -b:v 2M"
+START = 1772352900
+"""08:15 UTC on the first of March 2026."""
+
+
+@pytest.fixture
+def put(tmp_path: Path, make_clip: Make) -> Put:
+    """Put a clip (made by ffmpeg from words, or raw bytes) into the camera tree, dated 08:15 of its day."""
+
+    def put(relative: str | bytes, words: str | bytes = H264, *, mtime: float = START) -> Path:
+        path = Path(os.fsdecode(os.fsencode(tmp_path / "camera") + b"/" + os.fsencode(relative)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        suffix = path.suffix.lower() or ".mp4"
+        path.write_bytes(words if isinstance(words, bytes) else make_clip(words, suffix).read_bytes())
+        os.utime(path, (mtime, mtime))
+        return path
+
+    (tmp_path / "camera").mkdir()
+    return put
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return tmp_path / "camera"
+
+
+def archive(tree: Path, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`camarchiver archive` as cron runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "camarchiver", "archive", str(tree), *map(str, options)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=240,
+        env={**os.environ, "TZ": "UTC", **environment},
+    )
+
+
+def document(tree: Path, *options: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(archive(tree, *options, "--json").stdout)
+    return found
+
+
+def reasons(tree: Path, *options: object) -> dict[str, str]:
+    """By name: why each file would be archived or left alone."""
+    steps = document(tree, "--dry-run", *options)["steps"]
+    return {Path(step["path"]).name: step["reason"] for step in steps}
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int, str]]:
+    """Everything below a folder: size, mtime and content."""
+    return {
+        str(path.relative_to(root)): (
+            path.lstat().st_size,
+            path.lstat().st_mtime_ns,
+            hashlib.blake2b(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def media(root: Path) -> list[str]:
+    """The visible files of a tree without our own state."""
+    found = (path.relative_to(root) for path in root.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(str(path) for path in found if not any(p.startswith(".") for p in path.parts))
+
+
+def journal(tree: Path, archive_root: Path | None = None) -> list[dict[str, Any]]:
+    folder = (archive_root or tree / "archived") / STATE_FOLDER / "journal"
+    return [json.loads(line) for file in sorted(folder.rglob("*.jsonl")) for line in file.open()]
+
+
+def frames(path: Path) -> int:
+    with av.open(str(path)) as opened:
+        return sum(1 for _ in opened.decode(video=0))
+
+
+DAY = "2026/03/01"
+ONE = f"{DAY}/REO_front_20260301081500"
+
+
+class TestArchive:
+    """A night's run on real clips."""
+
+    def test_two_cameras_in_one_second_with_sound_and_pictures(self, put: Put, tree: Path) -> None:
+        front = put(f"{ONE}.mp4", SOUND)
+        put(f"{ONE}.jpg", b"front")
+        hevc = SOUND.replace("libx264", "libx265 -x265-params log-level=error -tag:v hvc1")
+        put(f"{DAY}/REO_back_20260301081500.mp4", hevc)
+        put(f"{DAY}/REO_back_20260301081500.jpg", b"back")
+        source, digest = front.stat(), hashlib.blake2b(front.read_bytes()).hexdigest()
+        done = archive(tree)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("archived ") == 2
+        assert [name for name in media(tree) if name != "archiver.log"] == [
+            f"archived/{DAY}/REO_back_20260301081500.jpg",
+            f"archived/{DAY}/REO_back_20260301081500.mp4",
+            f"archived/{ONE}.jpg",
+            f"archived/{ONE}.mp4",
+        ]
+        assert (tree / f"archived/{ONE}.jpg").read_bytes() == b"front"
+        made = tree / f"archived/{ONE}.mp4"
+        with av.open(str(made)) as opened:
+            assert opened.streams.video[0].codec_context.name in ("libdav1d", "av1")
+            assert len(opened.streams.audio) == 1
+            assert opened.metadata["creation_time"].startswith("2026-03-01T08:15:00")
+        assert frames(made) == 20
+        assert made.stat().st_mtime == START
+        assert made.stat().st_mode & 0o777 == source.st_mode & 0o666
+        assert (tree / f".deleted/input/{ONE}.mp4").stat().st_mtime_ns == source.st_mtime_ns
+        line = next(
+            each for each in journal(tree) if each["event"] == "archived" and each["camera"] == "front"
+        )
+        assert line["source_blake2b"] == digest
+        assert line["archive_blake2b"] == hashlib.blake2b(made.read_bytes()).hexdigest()
+        assert not (tree / "2026").exists()
+
+    def test_a_second_run_does_nothing_silently(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        assert archive(tree).returncode == 0
+        before = snapshot(tree / "archived" / "2026")
+        again = archive(tree)
+        assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+        assert snapshot(tree / "archived" / "2026") == before
+        assert document(tree)["status"] == "nothing"
+
+    def test_a_dry_run_shows_the_steps_of_the_real_one_and_changes_nothing(
+        self, put: Put, tree: Path
+    ) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/REO_back_20260301081500.mp4", SOUND)
+        put(f"{DAY}/holiday.mp4")
+        before = snapshot(tree)
+        plan = document(tree, "--dry-run")
+        assert snapshot(tree) == before
+        assert set(plan) == {
+            *("format", "command", "run", "status", "exit_code", "dry_run"),
+            *("steps", "outcomes", "totals", "errors"),
+        }
+        assert plan["outcomes"] == []
+        real = document(tree)
+        assert real["steps"] == plan["steps"]
+        assert {each["result"] for each in real["outcomes"]} == {"done"}
+
+    def test_a_dry_run_works_where_nothing_can_be_written(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        mounted = ["mount", "--bind", str(tree), str(tree)]
+        if os.geteuid() or subprocess.run(mounted, capture_output=True).returncode:
+            pytest.skip("only root may mount")
+        try:
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(tree)], check=True)
+            assert reasons(tree) == {"REO_front_20260301081500.mp4": "not-archived"}
+            refused = archive(tree)
+            assert (refused.returncode, "--keep-source" in refused.stderr) == (13, True)
+            kept = archive(tree, "--keep-source", "-o", tree.parent / "elsewhere")
+            assert kept.returncode == 0, kept.stderr
+            assert frames(tree.parent / f"elsewhere/{ONE}.mp4") == 20
+            again = archive(tree, "--keep-source", "-o", tree.parent / "elsewhere")
+            assert "archived " not in again.stdout
+        finally:
+            subprocess.run(["umount", str(tree)], check=True)
+
+    def test_a_name_used_twice_gives_two_archives(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        assert archive(tree).returncode == 0
+        put(f"{ONE}.mp4", SOUND, mtime=START + 3600)
+        assert archive(tree).returncode == 0
+        assert sorted(path.name for path in (tree / "archived" / DAY).iterdir()) == [
+            "REO_front_20260301081500.mp4",
+            "REO_front_20260301081500~2.mp4",
+        ]
+        assert len(list((tree / ".deleted" / "input" / DAY).iterdir())) == 2
+
+    def test_the_hour_that_repeats_is_two_clips(self, put: Put, tree: Path) -> None:
+        zone = ZoneInfo("Europe/Berlin")
+        first = datetime(2025, 10, 26, 2, 30, tzinfo=zone)
+        second = first.replace(fold=1)
+        put("2025/10/26/REO_front_20251026023000.mp4", mtime=first.timestamp() + 5)
+        put("flat/REO_front_20251026023000.mp4", SOUND, mtime=second.timestamp() + 5)
+        assert archive(tree, "--timezone", "Europe/Berlin").returncode == 0
+        starts = {each["start"] for each in journal(tree) if each["event"] == "archived"}
+        assert starts == {"2025-10-26T02:30:00+02:00", "2025-10-26T02:30:00+01:00"}
+
+    @pytest.mark.parametrize(
+        ("policy", "place"), [("archive", "archived/"), ("trash", ".deleted/input/"), ("keep", "")]
+    )
+    def test_the_picture_goes_where_it_is_told(self, put: Put, tree: Path, policy: str, place: str) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        put(f"{DAY}/REO_back_20260301081500.jpg", b"another camera's")
+        assert archive(tree, "--sidecar", policy).returncode == 0
+        assert (tree / f"{place}{ONE}.jpg").read_bytes() == b"picture"
+        assert (tree / f"{DAY}/REO_back_20260301081500.jpg").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "words", "codec"),
+        [
+            ("a.mkv", SOUND + " -c:a pcm_alaw", "aac"),
+            ("b.mp4", SOUND + " -vf \"select='not(mod(n,3))'\" -fps_mode vfr", "aac"),
+            ("c.ts", SOUND + " -c:a aac", "aac"),
+            ("d.avi", H264, None),
+            ("e.MOV", SOUND, "aac"),
+            ("f.mp4", H264 + " -frames:v 1", None),
+        ],
+    )
+    def test_kinds_of_clips(self, put: Put, tree: Path, name: str, words: str, codec: str | None) -> None:
+        stem, suffix = name.split(".")
+        source = put(f"{DAY}/REO_{stem}_20260301081500.{suffix}", words)
+        count = frames(source)
+        done = document(tree, "--min-saving", "0")
+        assert done["exit_code"] == 0, done["outcomes"]
+        made = next(path for path in (tree / "archived" / DAY).iterdir())
+        with av.open(str(made)) as opened:
+            sounds = [stream.codec_context.name for stream in opened.streams.audio]
+        assert sounds == ([codec] if codec else [])
+        assert frames(made) == count
+
+    def test_delete_needs_consent_and_a_day(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        before = snapshot(tree)
+        assert archive(tree, "--delete").returncode == 2
+        assert archive(tree, "--delete", "-y", "--age", "0").returncode == 2
+        assert archive(tree, "--delete", "--keep-source", "-y").returncode == 2
+        assert snapshot(tree) == before
+        done = document(tree, "--delete", "-y")
+        assert done["outcomes"][0]["freed"] == before[f"{ONE}.mp4"][0]
+        assert not source.exists()
+        assert not (tree / ".deleted").exists()
+        assert journal(tree)[-1]["event"] == "deleted"
+
+    def test_keep_source_archives_once(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        assert archive(tree, "--keep-source").returncode == 0
+        assert source.exists()
+        assert frames(tree / f"archived/{ONE}.mp4") == 20
+        assert reasons(tree, "--keep-source") == {source.name: "kept-source"}
+        done = document(tree)
+        assert [step["reason"] for step in done["steps"]] == ["already-archived"]
+        assert "encoder" not in done["outcomes"][0]
+        assert not source.exists()
+
+    def test_a_repeat_replaces_the_archive_and_keeps_the_old_one(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        assert archive(tree, "--keep-source", "--quality", "55").returncode == 0
+        old = (tree / f"archived/{ONE}.mp4").read_bytes()
+        again = document(tree, "--no-skip", "--quality", "20")
+        assert [step["reason"] for step in again["steps"]] == ["repeat-asked"]
+        assert (tree / f"archived/{ONE}.mp4").read_bytes() != old
+        assert (tree / f".deleted/output/{ONE}.mp4").read_bytes() == old
+
+    def test_selection_and_limit(self, put: Put, tree: Path) -> None:
+        names = ["REO_a_20260301080000.mp4", "REO_b_20260301090000.mp4", "REO_a_20260302080000.mp4"]
+        for name in names:
+            put(f"flat/{name}")
+        only = {"not-archived"}
+
+        def taken(*options: str) -> list[str]:
+            return sorted(name for name, why in reasons(tree, *options).items() if why in only)
+
+        assert taken("--camera", "b") == [names[1]]
+        assert taken("--since", "2026-03-02") == [names[2]]
+        assert taken("--until", "2026-03-01") == sorted(names[:2])
+        assert taken("--exclude", "*REO_a*") == [names[1]]
+        assert taken("--min-size", "5GB") == []
+        plan = document(tree, "--dry-run", "--limit", "2")
+        assert len([step for step in plan["steps"] if step["action"] == "archive"]) == 2
+        assert [t["clips"] for t in plan["totals"] if t["reason"] == "over-limit"] == [1]
+
+    def test_encoding_that_saves_nothing_becomes_a_lossless_copy_for_good(
+        self, put: Put, tree: Path, make_clip: Make
+    ) -> None:
+        source = put(f"{ONE}.mp4", H264.replace("-b:v 2M", "-crf 51"))
+        size = source.stat().st_size
+        done = document(tree, "--keep-source", "--quality", "1")
+        assert done["outcomes"][0]["encoder"] in ("remux", "copy"), done["outcomes"]
+        assert (tree / f"archived/{ONE}.mp4").stat().st_size <= size
+        assert reasons(tree, "--no-skip", "--keep-source") == {source.name: "not-smaller"}
+
+    def test_a_failure_is_remembered_and_a_changed_file_starts_afresh(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4", b"not a video at all")
+        first = archive(tree)
+        assert (first.returncode, "damaged" in first.stdout) == (3, True)
+        second = archive(tree)
+        assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+        assert reasons(tree) == {source.name: "failed-before"}
+        assert archive(tree, "--retry-failed").returncode == 3
+        put(f"{ONE}.mp4")
+        assert archive(tree).returncode == 0
+
+
+class TestBadInput:
+    """What no archiver may take for a clip, or for archived."""
+
+    @pytest.mark.parametrize("suffix", ["mp4", "faststart.mp4", "fragmented.mp4", "mkv", "ts", "avi"])
+    def test_half_a_file_stays(self, put: Put, tree: Path, suffix: str) -> None:
+        flags = {"faststart": "-movflags +faststart", "fragmented": "-movflags frag_keyframe+empty_moov"}
+        kind, _, ending = suffix.rpartition(".")
+        words = f"{H264.replace('d=2', 'd=4')} -g 10 {flags.get(kind, '')}"
+        path = put(f"{DAY}/REO_x_20260301081500.{ending}", words)
+        content = path.read_bytes()[: path.stat().st_size // 2]
+        put(f"{DAY}/REO_x_20260301081500.{ending}", content)
+        done = archive(tree)
+        assert done.returncode == 3, done.stdout
+        assert path.read_bytes() == content
+        assert not list((tree / "archived").rglob("*.mp4"))
+
+    def test_what_is_no_clip_is_neither_read_nor_removed(
+        self, put: Put, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inside = put(f"{ONE}.mp4")
+        outside = tree.parent / "REO_secret_20260301081500.mp4"
+        shutil.copy2(inside, outside)
+        folder = tree / DAY
+        os.mkfifo(folder / "REO_fifo_20260301081500.mp4")
+        server = socket.socket(socket.AF_UNIX)
+        monkeypatch.chdir(folder)
+        server.bind("REO_sock_20260301081500.mp4")
+        (folder / "REO_out_20260301081500.mp4").symlink_to(outside)
+        (folder / "REO_in_20260301081500.mp4").symlink_to(inside)
+        (folder / "REO_loop_20260301081500.mp4").symlink_to("REO_loop_20260301081500.mp4")
+        (folder / "up").symlink_to("..")
+        (folder / "REO_dir_20260301081500.mp4").mkdir()
+        for passing in (".hidden_20260301081500.mp4", "REO_x_20260301081500.mp4.part"):
+            (folder / passing).write_bytes(b"x")
+        found = reasons(tree)
+        assert found.pop("REO_front_20260301081500.mp4") == "not-archived"
+        assert set(found.values()) == {"not-a-clip"}
+        assert len(found) == 6
+        assert archive(tree).returncode == 0
+        server.close()
+        assert frames(outside) == 20
+        assert (folder / "REO_out_20260301081500.mp4").is_symlink()
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            b"REO_caf\xe9_20260301081500.mp4",
+            b"REO_new\nline_20260301081500.mp4",
+            b"-y REO_x_20260301081500.mp4",
+            b"concat:REO_x_20260301081500.mp4",
+            b"REO_%d $(touch x) 'q'_20260301081500.mp4",
+            b"REO_" + b"n" * 232 + b"_20260301081500.mp4",
+        ],
+    )
+    def test_odd_names(self, put: Put, tree: Path, name: bytes, tmp_path: Path) -> None:
+        source = put(DAY.encode() + b"/" + name)
+        done = archive(tree, "--json")
+        document = json.loads(done.stdout)
+        if document["steps"][0]["reason"] == "no-timestamp":
+            assert source.exists()
+            return
+        assert document["exit_code"] == 0, document
+        assert not source.exists()
+        assert len(list((tree / "archived" / DAY).iterdir())) == 1
+        assert not list(Path.cwd().glob("x"))
+
+    def test_two_names_of_one_file_are_archived_once(self, put: Put, tree: Path) -> None:
+        first = put(f"{ONE}.mp4")
+        second = tree / f"{DAY}/REO_front_20260301081501.mp4"
+        os.link(first, second)
+        assert reasons(tree) == {first.name: "not-archived", second.name: "same-file"}
+        done = document(tree)
+        assert {each["result"] for each in done["outcomes"]} == {"done"}
+        assert sum("encoder" in each for each in done["outcomes"]) == 1
+        assert len(list((tree / "archived" / DAY).iterdir())) == 1
+        assert not first.exists()
+        assert not second.exists()
+
+    @pytest.mark.parametrize("standing", ["foreign", "another clip", "cut", "without a journal"])
+    def test_what_stands_at_the_target(self, put: Put, tree: Path, make_clip: Make, standing: str) -> None:
+        source = put(f"{ONE}.mp4")
+        target = tree / f"archived/{ONE}.mp4"
+        if standing in ("cut", "without a journal"):
+            assert archive(tree, "--keep-source").returncode == 0
+        else:
+            target.parent.mkdir(parents=True)
+            target.write_bytes(b"foreign" if standing == "foreign" else make_clip(SOUND).read_bytes())
+        if standing == "cut":
+            os.truncate(target, target.stat().st_size // 2)
+        if standing == "without a journal":
+            shutil.rmtree(tree / "archived" / STATE_FOLDER / "journal")
+        before = target.read_bytes()
+        done = document(tree)
+        assert done["exit_code"] == 0, done
+        assert not source.exists()
+        if standing in ("foreign", "another clip"):
+            assert target.read_bytes() == before
+            assert frames(target.with_name("REO_front_20260301081500~2.mp4")) == 20
+        elif standing == "cut":
+            assert (tree / f".deleted/output/{ONE}.mp4").read_bytes() == before
+            assert frames(target) == 20
+        else:
+            assert target.read_bytes() == before
+            assert journal(tree)[0]["event"] == "adopted"
+
+    def test_an_archive_on_another_filesystem(self, put: Put, tree: Path, other_disk: Path) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        roots = ("-o", other_disk / "archive", "--trash-root", other_disk / "trash")
+        done = document(tree, *roots)
+        assert done["exit_code"] == 0, done
+        assert frames(other_disk / f"archive/{ONE}.mp4") == 20
+        assert (other_disk / f"archive/{ONE}.jpg").read_bytes() == b"picture"
+        assert frames(other_disk / f"trash/input/{ONE}.mp4") == 20
+        assert done["outcomes"][0]["freed"] > 0
+
+    def test_two_pictures_in_one_file_are_too_many(self, put: Put, tree: Path) -> None:
+        picture = "-f lavfi -i testsrc2=s=160x120:r=10:d=1"
+        source = put(f"{ONE}.mp4", f"{picture} {picture} -map 0 -map 1 -c:v libx264 -preset ultrafast")
+        assert [each["reason"] for each in document(tree)["outcomes"]] == ["unsupported"]
+        assert source.exists()
+
+    def test_a_folder_that_may_not_be_read_is_told(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        folder = tree / "2026/02/01"
+        folder.mkdir(parents=True)
+        folder.chmod(0)
+        command = [sys.executable, "-m", "camarchiver", "archive", str(tree), "--dry-run", "--json"]
+        for path in (tree, *tree.rglob("*")):
+            if path != folder:
+                path.chmod(0o755)
+        try:
+            os.stat(folder / "x")
+        except PermissionError:
+            prefix: list[str] = []
+        except FileNotFoundError:
+            prefix = ["setpriv", "--reuid", "65534", "--clear-groups"]
+        for parent in list(tree.parents)[:-2]:
+            parent.chmod(parent.stat().st_mode | 0o755)
+        home = {**os.environ, "HOME": "/nonexistent"}
+        done = subprocess.run(
+            [*prefix, *command], capture_output=True, text=True, timeout=60, cwd="/", env=home
+        )
+        if not done.stdout:
+            pytest.skip(f"another user can't run this Python: {done.stderr[-200:]}")
+        plan = json.loads(done.stdout)
+        assert [step["reason"] for step in plan["steps"]] == ["not-archived", "unreadable"]
+        assert plan["exit_code"] == 3
+
+    def test_roots_that_cannot_be_meant(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        file = put(f"{ONE}.mp4")
+        assert archive(tmp_path / "missing").returncode == 13
+        assert archive(file).returncode == 13
+        assert archive(tree, "-o", tmp_path).returncode == 2
+        assert archive(tree, "-o", tree).returncode == 2
+        failed = archive(tmp_path / "missing", "--json")
+        document = json.loads(failed.stdout)
+        assert (document["exit_code"], document["status"]) == (13, "failed")
+        assert document["errors"][0]["hint"]
+        usage = archive(tree, "--age", "5 bananas", "--json")
+        assert json.loads(usage.stdout)["exit_code"] == usage.returncode == 2
+
+
+class TestEveryReason:
+    def test_each_comes_from_real_files(self, put: Put, tree: Path) -> None:
+        """Those that no other test here produces; `COVERED` names the tests of the others."""
+        now = time.time()
+        put("flat/REO_x_20990101000000.mp4")
+        put("flat/holiday.mp4")
+        put(f"flat/REO_y_{time.strftime('%Y%m%d', time.gmtime(now - 86400))}120000.mp4", mtime=now - 7200)
+        put("flat/REO_z_20260301081500.mp4", mtime=now)
+        put("flat/REO_w_20260301081500.mp4", mtime=now - 7200)
+        put("flat/REO_b_20260301081500.mp4")
+        put("flat/REO_f_20260301081500.mp4")
+        writer = (tree / "flat/REO_w_20260301081500.mp4").open("ab")
+        code = (
+            "import sys, pathlib; from camarchiver.locking import clip_lock\n"
+            "with clip_lock(pathlib.Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
+        )
+        held = subprocess.Popen(
+            [sys.executable, "-c", code, str(tree / "flat/REO_b_20260301081500.mp4")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert held.stdout is not None
+        assert held.stdout.readline() == b"locked\n"
+        found = reasons(tree, "--exclude", "*REO_f*")
+        writer.close()
+        held.communicate()
+        assert found == {
+            "REO_x_20990101000000.mp4": "clock-doubtful",
+            "holiday.mp4": "no-timestamp",
+            next(name for name in found if name.startswith("REO_y")): "too-recent",
+            "REO_z_20260301081500.mp4": "not-settled",
+            "REO_w_20260301081500.mp4": "being-written",
+            "REO_b_20260301081500.mp4": "busy",
+            "REO_f_20260301081500.mp4": "filtered",
+        }
+
+    def test_none_is_forgotten(self) -> None:
+        """Every reason stands in a test of this file or of the faults'."""
+        folder = Path(__file__).parent
+        text = "".join((folder / name).read_text() for name in ("test_e2e.py", "test_integrations.py"))
+        named = set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', text))
+        attributes = {str(Reason[name]) for name in re.findall(r"Reason\.([A-Z_]+)", text)}
+        assert {str(reason) for reason in Reason} - named - attributes == set()
+
+
+class TestTerminal:
+    """What an operator sees; and cron, who has nothing."""
+
+    def test_no_leaves_everything_and_yes_goes_on(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        said = self.on_a_terminal(tree, b"n\n")
+        assert b"Go on? [y/N]" in said
+        assert b"nothing was changed" in said
+        assert source.exists()
+        said = self.on_a_terminal(tree, b"y\n")
+        assert b"archived: 1 clip" in said
+        assert not source.exists()
+
+    @staticmethod
+    def on_a_terminal(tree: Path, answer: bytes) -> bytes:
+        """Everything that a terminal of its own shows."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.environ["TZ"] = "UTC"
+            os.execv(sys.executable, [sys.executable, "-m", "camarchiver", "archive", str(tree)])
+        said, answered = b"", False
+        while True:
+            try:
+                block = os.read(terminal, 4096)
+            except OSError:
+                break
+            if not block:
+                break
+            said += block
+            if b"Go on?" in said and not answered:
+                os.write(terminal, answer)
+                answered = True
+        os.waitpid(child, 0)
+        os.close(terminal)
+        return said
+
+    def test_an_empty_environment_is_enough(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        command = Path(sys.executable).with_name("camarchiver")
+        done = subprocess.run(
+            ["/usr/bin/env", "-i", str(command), "archive", str(tree)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd="/",
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+
+    def test_help_names_every_exit_code(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "camarchiver", "--help"], capture_output=True, text=True, timeout=60
+        )
+        assert "13 storage" in done.stdout
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+NAME = "REO_front_20260301081500"
+
+
+@pytest.fixture
+def told() -> Command:
+    """Run the installed command without a terminal; its output as text."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "camarchiver", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "TZ": "UTC", **environment},
+        )
+
+    return run
+
+
+@pytest.fixture
+def camera(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
+    """A tree with one old clip and its picture."""
+    root = tmp_path / "camera"
+    folder = root / "2026/03/01"
+    folder.mkdir(parents=True)
+    clip = make_clip("-f lavfi -i testsrc2=s=160x120:r=10:d=2 -c:v libx264 -preset ultrafast -b:v 2M")
+    for path, content in ((folder / f"{NAME}.mp4", clip.read_bytes()), (folder / f"{NAME}.jpg", b"jpg")):
+        path.write_bytes(content)
+        os.utime(path, (1772352000, 1772352000))
+    return root
+
+
+class TestHold:
+    def test_a_held_clip_is_left_alone_until_the_hold_goes(self, camera: Path, told: Command) -> None:
+        added = told(
+            "hold", "add", "-C", camera, "--from", "2026-03-01", "--to", "2026-03-01", "--reason", "x"
+        )
+        assert added.returncode == 0
+        name = added.stdout.split()[0]
+        held = json.loads(told("archive", camera, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in held["steps"]] == ["held"]
+        assert told("archive", camera).stdout == ""
+        assert (camera / f"2026/03/01/{NAME}.mp4").exists()
+        refused = told("hold", "remove", "-C", camera, name)
+        assert (refused.returncode, name in told("hold", "list", "-C", camera).stdout) == (2, True)
+        assert told("hold", "remove", "-C", camera, name, "-y").returncode == 0
+        assert told("hold", "list", "-C", camera).stdout == ""
+        assert told("archive", camera).returncode == 0
+        assert not (camera / f"2026/03/01/{NAME}.mp4").exists()
+
+    def test_one_readable_copy_holds_and_none_stops_every_run(self, camera: Path, told: Command) -> None:
+        told("hold", "add", "-C", camera, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
+        state = camera / "archived" / STATE_FOLDER
+        (state / "holds.json").write_text("{ torn")
+        held = json.loads(told("archive", camera, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in held["steps"]] == ["held"]
+        (state / "holds.json.bak").write_text("")
+        stopped = told("archive", camera)
+        assert stopped.returncode == 13
+        assert "hold list --repair" in stopped.stderr
+        repaired = told("hold", "list", "-C", camera, "--repair")
+        assert (repaired.returncode, repaired.stderr.count("put aside")) == (0, 2)
+        assert told("archive", camera).returncode == 0
+
+    def test_the_repeated_hour_is_held_whole(self, camera: Path, told: Command) -> None:
+        zone = ("--timezone", "Europe/Berlin")
+        times = ("--from", "2025-10-26 02:10", "--to", "2025-10-26 02:20")
+        added = told("hold", "add", "-C", camera, *zone, *times, "--reason", "x")
+        assert added.returncode == 0, added.stderr
+        stored = json.loads((camera / "archived" / STATE_FOLDER / "holds.json").read_text())
+        assert stored["holds"][0]["from"] == "2025-10-26T02:10:00+02:00"
+        assert stored["holds"][0]["to"] == "2025-10-26T02:20:00+01:00"
+
+    def test_a_range_that_ends_before_it_begins_is_refused(self, camera: Path, told: Command) -> None:
+        times = ("--from", "2026-03-02", "--to", "2026-03-01 10:00")
+        assert told("hold", "add", "-C", camera, *times, "--reason", "x").returncode == 2
+
+
+class TestWhy:
+    def test_a_clip_is_followed_from_source_to_trash_and_back(self, camera: Path, told: Command) -> None:
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        before = told("why", "-C", camera, source)
+        assert "the next archive run would archive it" in before.stdout
+        assert told("archive", camera).returncode == 0
+        for path in (
+            source,
+            camera / f"archived/2026/03/01/{NAME}.mp4",
+            camera / f".deleted/input/2026/03/01/{NAME}.mp4",
+        ):
+            story = told("why", "-C", camera, path).stdout
+            assert "archived as" in story
+            assert "verified: every frame counted" in story
+            assert "source moved to the trash" in story
+            assert "not in the source tree now" in story
+        asked = told(
+            "why", "-C", camera, "--camera", "front", "--at", "2026-03-01 08:15:01", "--timezone", "UTC"
+        )
+        assert NAME in asked.stdout
+        assert told("restore", "-C", camera, source, "-y").returncode == 0
+        assert "restored from the trash" in told("why", "-C", camera, source).stdout
+
+    def test_what_nobody_knows_is_said(self, camera: Path, told: Command, tmp_path: Path) -> None:
+        unknown = told("why", "-C", camera, camera / "2026/03/01/REO_front_20260301090000.mp4")
+        assert (unknown.returncode, "nothing is known" in unknown.stderr) == (1, True)
+        assert told("why", "-C", camera, tmp_path / "elsewhere.mp4").returncode == 2
+        assert told("why", "-C", camera).returncode == 2
+
+
+class TestRestore:
+    def test_a_run_is_undone_and_not_done_again_the_same_night(self, camera: Path, told: Command) -> None:
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        content, status = source.read_bytes(), source.stat()
+        run = json.loads(told("archive", camera, "--json").stdout)["run"]
+        assert not source.exists()
+        listed = told("restore", "-C", camera, "--list")
+        assert (NAME in listed.stdout, source.exists()) == (True, False)
+        steps = json.loads(told("restore", "-C", camera, "--list", "--json").stdout)["steps"]
+        assert [(step["action"], step["reason"]) for step in steps] == [("restore", "restore-asked")]
+        assert told("restore", "-C", camera, "--run", run).returncode == 2
+        assert told("restore", "-C", camera, "--run", run, "-y").returncode == 0
+        assert source.read_bytes() == content
+        assert source.stat().st_mtime_ns == status.st_mtime_ns
+        assert source.with_suffix(".jpg").read_bytes() == b"jpg"
+        plan = json.loads(told("archive", camera, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in plan["steps"]] == ["restored"]
+
+    def test_nothing_is_written_over(self, camera: Path, told: Command) -> None:
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        told("archive", camera)
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_bytes(b"another clip")
+        done = json.loads(told("restore", "-C", camera, source, "-y", "--json").stdout)
+        assert [(each["result"], each["reason"]) for each in done["outcomes"]] == [("skipped", "taken")]
+        assert source.read_bytes() == b"another clip"
+        assert (camera / f".deleted/input/2026/03/01/{NAME}.mp4").exists()
+
+    def test_a_changed_file_in_the_trash_is_not_taken_for_the_clip(self, camera: Path, told: Command) -> None:
+        told("archive", camera)
+        (camera / f".deleted/input/2026/03/01/{NAME}.mp4").write_bytes(b"something else")
+        assert told("restore", "-C", camera, "--list").stdout == ""
+
+
+class TestConfigCommand:
+    def test_each_value_and_where_it_comes_from(self, tmp_path: Path, told: Command) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text('timezone = "UTC"\n[archive]\nage = 14\ncodec = "h264"\n')
+        shown = told("config", "show", "--config", file, CAMARCHIVER_CODEC="av1").stdout
+        lines = {line.split("=")[0].strip(): line for line in shown.splitlines()}
+        assert lines["age"].split("= ")[1].startswith("14 days")
+        assert lines["age"].endswith(f"# {file}")
+        assert lines["codec"].split()[2:] == ["av1", "#", "environment"]
+        assert lines["nice"].split()[2:] == ["19", "#", "default"]
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("[archive]\nagee = 1\n", "[archive] agee is not a key; did you mean age?"),
+            ("[archive]\nage = 'many'\n", "age: 'many' is not an age"),
+            ("[archive\n", "is not valid TOML"),
+            ("[patterns]\nyard = '(?P<camera>x'\n", "yard"),
+        ],
+    )
+    def test_a_wrong_file_is_named(self, tmp_path: Path, told: Command, text: str, complaint: str) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text(text)
+        checked = told("config", "check", "--config", file)
+        assert checked.returncode == 10
+        assert complaint in checked.stderr
+
+    def test_a_first_file_is_written_once_and_is_sound(self, tmp_path: Path, told: Command) -> None:
+        file = tmp_path / "deep" / "c.toml"
+        assert told("config", "init", file).returncode == 0
+        assert told("config", "check", "--config", file).returncode == 0
+        assert told("config", "init", file).returncode == 10
+
+    def test_a_pattern_of_the_owners_own_is_read(self, camera: Path, told: Command, tmp_path: Path) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text("[patterns]\nyard = '(?P<camera>yard) (?P<time>\\d{8}-\\d{6})'\n")
+        (camera / f"2026/03/01/{NAME}.mp4").rename(camera / "yard 20260301-081500.mp4")
+        without = json.loads(told("archive", camera, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in without["steps"]] == ["no-timestamp"]
+        plan = json.loads(told("archive", camera, "--dry-run", "--json", "--config", file).stdout)
+        assert [(step["action"], step["camera"]) for step in plan["steps"]] == [("archive", "yard")]
+
+    def test_a_moved_archive_is_accepted_by_one_command(
+        self, camera: Path, told: Command, tmp_path: Path
+    ) -> None:
+        assert told("archive", camera).returncode == 0
+        (camera / "archived").rename(tmp_path / "moved")
+        stopped = told("archive", camera)
+        assert stopped.returncode == 13
+        assert "config accept-volume" in stopped.stderr
+        assert told("config", "accept-volume", camera, "-o", tmp_path / "new").returncode == 0
+        assert told("archive", camera, "-o", tmp_path / "new").returncode == 0

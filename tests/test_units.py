@@ -1,0 +1,1734 @@
+"""Decisions and formats, without a disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytest_mock import MockerFixture
+
+from camarchiver import (
+    atomic,
+    config,
+    document,
+    ffmpeg_args,
+    journal,
+    lockfile,
+    names,
+    params,
+    plan,
+    report,
+    tag,
+    trash,
+    workload,
+)
+from camarchiver.codecs import (
+    ENCODERS,
+    Backend,
+    Rung,
+    Settings,
+    changes,
+    container_for,
+    obstacle,
+    remux_container,
+)
+from camarchiver.config import Config, Value
+from camarchiver.errors import ConfigError
+from camarchiver.ffmpeg_args import Job, Transcode
+from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
+from camarchiver.journal import Event, What
+from camarchiver.ladder import Breaker
+from camarchiver.media import AudioStream, Media, VideoStream
+from camarchiver.model import (
+    Archive,
+    Archived,
+    Clip,
+    Disposal,
+    Encoding,
+    Fingerprint,
+    Keep,
+    Outcome,
+    Reason,
+    Remove,
+    Report,
+    Result,
+    Status,
+    Trees,
+)
+from camarchiver.names import PATTERNS, Names, ParsedName
+from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Hold, Memory
+from camarchiver.sealed import Sealed
+from camarchiver.verification import Facts, verify
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NEW_YORK = ZoneInfo("America/New_York")
+HOUR_NS = 3600 * 10**9
+
+ANY_STEM = st.text(max_size=60) | st.from_regex(r"[\w .\-\[\]@]{0,40}\d{4,20}[\w.\-]{0,10}", fullmatch=True)
+ANY_FOLDER = st.text(max_size=40) | st.from_regex(r"([a-z]{1,5}/)?\d{4}[-/]?\d\d[-/]?\d\d", fullmatch=True)
+FILE_NAME = st.binary(min_size=1, max_size=255).filter(lambda raw: b"/" not in raw and b"\0" not in raw)
+
+
+def ns(moment: datetime) -> int:
+    return int(moment.timestamp()) * 10**9
+
+
+def parsed(start: datetime, *, utc: bool = False) -> ParsedName:
+    return ParsedName("front", start, utc, None, "")
+
+
+def split(path: str) -> tuple[str, str]:
+    folder, _, stem = path.rpartition("/")
+    return stem, folder
+
+
+def read(path: str) -> ParsedName | None:
+    return Names().read(*split(path))
+
+
+class TestMakers:
+    def test_there_are_enough_of_them(self):
+        assert len({row.maker for row in PATTERNS}) == len(PATTERNS) >= 12
+
+    @pytest.mark.parametrize("row", PATTERNS, ids=lambda row: row.maker)
+    def test_its_example_is_read_by_this_row_alone(self, row):
+        assert [other.maker for other in PATTERNS if other.read(*split(row.example))] == [row.maker]
+
+    @pytest.mark.parametrize("row", PATTERNS, ids=lambda row: row.maker)
+    def test_it_names_its_source(self, row):
+        assert row.source.startswith("https://") or row.source == "camarchiver.recorder"
+
+    @settings(max_examples=400)
+    @given(st.data())
+    def test_no_two_rows_match_one_name(self, data):
+        # No overlap is allowed at all: the row that matched last is tried first.
+        row = data.draw(st.sampled_from(PATTERNS))
+        stem, folder = split(data.draw(st.from_regex(row.regex, fullmatch=True)))
+        fitting = [
+            other.maker
+            for other in PATTERNS
+            if other.regex.fullmatch(f"{folder}/{stem}" if other.with_folder and folder else stem)
+        ]
+        assert fitting in ([row.maker], [])  # empty where "/" stands in a part of a stem's pattern
+
+    @pytest.mark.parametrize(
+        ("path", "camera", "start", "duration", "channel"),
+        [
+            ("2026/05/03/REO_front_20260503142005", "front", "2026-05-03 14:20:05", None, ""),
+            ("2026/05/03/REO_a_b_c_20260503142005", "a_b_c", "2026-05-03 14:20:05", None, ""),
+            ("REO_REO_20260503142005", "REO", "2026-05-03 14:20:05", None, ""),
+            ("2024/01/01/CAM_00_20240101120000", "CAM_ch0", "2024-01-01 12:00", None, "0"),
+            ("Front_Door_12_20240101120000", "Front_Door_ch12", "2024-01-01 12:00", None, "12"),
+            ("Cam_20210313090523", "Cam", "2021-03-13 09:05:23", None, ""),
+            (
+                "Mp4Record/2023-04-26/RecS02_DST20230426_145918_150032_2B14808_32F1DF",
+                "camera",
+                "2023-04-26 14:59:18",
+                74.0,
+                "",
+            ),
+            (
+                "yard/RecM02_DST20240827_235950_000010_0_800_800_033C820000_61B6F0",
+                "yard",
+                "2024-08-27 23:59:50",
+                20.0,
+                "",
+            ),
+            ("porch/motion_20260503_142005_10.0s", "porch", "2026-05-03 14:20:05", 10.0, ""),
+            ("porch/2026/05/03/motion_20260503_142005_7.5s_2", "porch", "2026-05-03 14:20:05", 7.5, ""),
+            (
+                "yard/2019-05-09/001/dav/21/21.04.49-21.05.14[M][0@0][0]",
+                "yard_ch1",
+                "2019-05-09 21:04:49",
+                25.0,
+                "1",
+            ),
+            (
+                "2019-05-09/002/dav/23/23.59.50-00.00.10[R][0@0][0]",
+                "camera_ch2",
+                "2019-05-09 23:59:50",
+                20.0,
+                "2",
+            ),
+            ("yard/2026/05/03/12.00.00-12.00.30[M][0@0][0]", "yard", "2026-05-03 12:00", 30.0, ""),
+            (
+                "192.168.0.64_01_20190319093422939_MOTION_DETECTION",
+                "192.168.0.64_ch1",
+                "2019-03-19 09:34:22.939",
+                None,
+                "1",
+            ),
+            ("FI9800P/snap/MDAlarm_20180807-135928", "FI9800P", "2018-08-07 13:59:28", None, ""),
+            ("cam1/record/20180812/MDalarm_20180812_100109", "cam1", "2018-08-12 10:01:09", None, ""),
+            ("gate/HMDAlarm_20260925-021400", "gate", "2026-09-25 02:14", None, ""),
+            (
+                "back_yard_20250210_235900-20250211_000100_x7k2p9",
+                "back_yard",
+                "2025-02-10 23:59",
+                120.0,
+                "",
+            ),
+            ("New/Drive.20240105_081500", "Drive", "2024-01-05 08:15", None, ""),
+            ("Front Door 1a2b - 2020-02-09 - 23.21.12", "Front Door 1a2b", "2020-02-09 23:21:12", None, ""),
+            ("shed/2-042-20250210170144", "shed_ch2", "2025-02-10 17:01:44", None, "2"),
+            ("porch/2020-01-30/12-30-45", "porch", "2020-01-30 12:30:45", None, ""),
+            ("20140509-000500-001000_192.168.1.11-CH2", "192.168.1.11_ch2", "2014-05-09 00:05", 300.0, "2"),
+            ("cellar/20220927/15/ARC20220927150523", "cellar", "2022-09-27 15:05:23", None, ""),
+        ],
+    )
+    def test_local_names(self, path, camera, start, duration, channel):
+        assert read(path) == (camera, datetime.fromisoformat(start), False, duration, channel)
+
+    @pytest.mark.parametrize(
+        ("path", "camera", "start"),
+        [
+            ("recordings/2023-04-14/22/front/38.34", "front", "2023-04-14 22:38:34"),
+            ("Front Door 1a2b - 2020-02-09 - 23.21.12+0000", "Front Door 1a2b", "2020-02-09 23:21:12"),
+            ("Front Door 1a2b - 2020-02-09 - 23.21.12+0530", "Front Door 1a2b", "2020-02-09 17:51:12"),
+            ("gate/20150910070623-070619-M00_508", "gate", "2015-09-10 07:06:23"),
+            ("blink/2020-11-26T02_06_04+00_00", "blink", "2020-11-26 02:06:04"),
+            ("Roof_Corner_2020-12-31T20_30_54-0800", "Roof_Corner", "2021-01-01 04:30:54"),
+            ("hall/1706108297-1706108310", "hall", "2024-01-24 14:58:17"),
+        ],
+    )
+    def test_utc_names(self, path, camera, start):
+        found = read(path)
+        assert found is not None
+        assert (found.camera, found.start, found.utc) == (camera, datetime.fromisoformat(start), True)
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "REO_front_20261303142005",  # month 13
+            "REO_front_20260230142005",  # 30 February
+            "REO_front_20260503242005",
+            "REO_front_20260503146005",
+            "REO_front_19691231235959",
+            "REO_front_21010101000000",
+            "REO_front_2026050314200",
+            "REO_front_202605031420055",
+            "REO__20260503142005x",
+            "REO_front_٢٠٢٦٠٥٠٣١٤٢٠٠٥",  # digits, but not ASCII's
+            "archived-20260503142005",
+            "front/12-30-45",  # no date in the folder
+            "front/2026/02/30/12-30-45",
+            "recordings/2023-04-14/25/front/38.34",
+            "hall/9706108297-9706108310",
+            "holiday",
+            "",
+        ],
+    )
+    def test_no_time_or_an_impossible_one(self, path):
+        assert read(path) is None
+
+    def test_newlines_and_bytes_that_are_not_utf8_belong_to_the_camera(self):
+        odd = b"a\nb\xff".decode("utf-8", "surrogateescape")
+        found = read(f"2026/05/03/REO_{odd}_20260503142005")
+        assert found is not None
+        assert found.camera == odd
+
+    def test_the_row_that_matched_last_changes_no_answer(self):
+        paths = [row.example for row in PATTERNS]
+        reader = Names()
+        assert [reader.read(*split(path)) for path in paths * 2] == [read(path) for path in paths * 2]
+
+    @given(ANY_STEM, ANY_FOLDER)
+    def test_any_text_is_read_or_refused(self, stem, folder):
+        found = Names().read(stem, folder)
+        assert found is None or (
+            1970 <= found.start.year <= 2100 and found.start.tzinfo is None and found.camera
+        )
+
+    @given(
+        st.datetimes(datetime(1970, 1, 1), datetime(2100, 12, 31, 23, 59, 59)).map(
+            lambda start: start.replace(microsecond=0)
+        ),
+        st.text(min_size=1, max_size=20).filter(lambda camera: "/" not in camera),
+    )
+    def test_round_trip(self, start, camera):
+        found = read(f"{start:%Y/%m/%d}/REO_{camera}_{start:%Y%m%d%H%M%S}")
+        assert found == (camera, start, False, None, "")
+
+
+class TestOwnPatterns:
+    def test_own_ones_come_first(self):
+        own = names.compile_pattern(r"REO_(?P<camera>[a-z]+)_\w+_(?P<time>\d{14})", name="mine")
+        reader = Names([own])
+        for _ in range(2):
+            assert reader.read("REO_a_b_20260503142005", "")[0] == "a"
+            assert reader.read("REO_a_20260503142005", "")[0] == "a"
+
+    @pytest.mark.parametrize(
+        ("text", "path"),
+        [
+            (
+                r"(?P<day>\d\d)\.(?P<month>\d\d)\.(?P<year>\d{4}) (?P<hour>\d\d)h(?P<minute>\d\d)",
+                "03.05.2026 14h20",
+            ),
+            (r"clip (?P<hour>\d\d)(?P<minute>\d\d)", "front/2026/05/03/clip 1420"),
+            (r"(?:.*/)?(?P<camera>\w+)/x(?P<time>[\d-]+)", "front/x2026-05-03-14-20-00"),
+            (r"(?P<unix>\d+)", "1777818000"),
+            (r"(?P<time>\d{8}T\d{6})(?P<utc>Z)?", "20260503T142000"),
+        ],
+    )
+    def test_groups_that_tell_a_time(self, text, path):
+        found = Names([names.compile_pattern(text, name="mine")]).read(*split(path))
+        assert found is not None
+        assert found.start == datetime(2026, 5, 3, 14, 20)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (r"(?P<time>\d{14}", "is not a regular expression"),
+            (r"(?P<tme>\d{14})", "unknown group tme"),
+            (r"(?P<camera>.+)", "tells no time"),
+            (r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)", "tells no time"),
+            (r"(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?P<minute>\d\d)", "tells no time"),
+        ],
+    )
+    def test_others_are_config_errors_with_an_example(self, text, message):
+        with pytest.raises(ConfigError, match=f"^pattern mine .*{message}") as caught:
+            names.compile_pattern(text, name="mine")
+        assert caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("text", "stem"),
+        [
+            (r"(?P<time>.*)", "202605031420"),
+            (r"(?P<time>\d{14})-(?P<duration>\w+)", "20260503142000-nan"),
+            (r"(?P<time>\d{14})-(?P<millisecond>\d+)", "20260503142000-1000"),
+            (r"(?P<time>\d{14})(?P<utc>.+)", "19700101000000+0100"),
+            (r"(?P<unix>\d+)", "9" * 30),
+            (r"(?P<year>.)(?P<month>.)(?P<day>.)(?P<hour>.)(?P<minute>.)", "abcde"),
+        ],
+    )
+    def test_what_their_groups_hold_may_still_be_nonsense(self, text, stem):
+        assert names.compile_pattern(text, name="mine").read(stem, "") is None
+
+    def test_an_end_before_the_start_gives_no_duration(self):
+        own = names.compile_pattern(r"(?P<time>\d{14})-(?P<end>\d{14})", name="mine")
+        assert own.read("20261025025900-20261025020100", "").duration is None
+
+
+class TestLocate:
+    # Europe/Berlin repeats 02:00 to 03:00 on 25 October 2026 and skips it on 29 March.
+    FIRST = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    SECOND = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    REPEATED = parsed(datetime(2026, 10, 25, 2, 30))
+
+    @pytest.mark.parametrize(
+        ("mtime", "instant"),
+        [
+            (FIRST, FIRST),
+            (FIRST + timedelta(minutes=59), FIRST),
+            (SECOND - timedelta(seconds=1), FIRST),
+            (SECOND, SECOND),
+            (SECOND + timedelta(days=300), SECOND),
+            (FIRST - timedelta(days=300), FIRST),
+        ],
+    )
+    def test_repeated_hour(self, mtime, instant):
+        located = names.locate(self.REPEATED, ns(mtime), BERLIN)
+        assert located.astimezone(UTC) == instant
+        assert located.replace(tzinfo=None, fold=0) == self.REPEATED.start
+
+    def test_the_two_clips_of_the_repeated_hour_stay_two(self):
+        one, other = (names.locate(self.REPEATED, ns(at), BERLIN) for at in (self.FIRST, self.SECOND))
+        assert other.astimezone(UTC) - one.astimezone(UTC) == timedelta(hours=1)
+
+    def test_skipped_hour_is_of_a_clock_not_yet_put_forward(self):
+        located = names.locate(parsed(datetime(2026, 3, 29, 2, 30)), 0, BERLIN)
+        assert located.isoformat() == "2026-03-29T03:30:00+02:00"
+
+    def test_utc_names_are_converted(self):
+        located = names.locate(parsed(datetime(2026, 10, 25, 1, 30), utc=True), 0, BERLIN)
+        assert located.isoformat() == "2026-10-25T02:30:00+01:00"
+
+    def test_any_other_hour_takes_no_notice_of_the_mtime(self):
+        located = names.locate(parsed(datetime(2026, 7, 1, 2, 30)), 0, NEW_YORK)
+        assert located.isoformat() == "2026-07-01T02:30:00-04:00"
+
+    @given(
+        st.datetimes(datetime(1970, 1, 1), datetime(2100, 12, 31)),
+        st.integers(-(2**63), 2**63 - 1),
+        st.sampled_from(
+            [BERLIN, NEW_YORK, UTC, timezone(timedelta(hours=14)), ZoneInfo("Australia/Lord_Howe")]
+        ),
+        st.booleans(),
+    )
+    def test_always_an_existing_time(self, start, mtime_ns, zone, utc):
+        located = names.locate(parsed(start, utc=utc), mtime_ns, zone)
+        assert located.tzinfo is zone
+        back = located.astimezone(UTC).astimezone(zone)
+        assert (back.replace(tzinfo=None), back.fold) == (located.replace(tzinfo=None), located.fold)
+
+
+class TestFolders:
+    @pytest.mark.parametrize(
+        ("folder", "day"),
+        [
+            ("2026/05/03", date(2026, 5, 3)),
+            ("front/2026/05/03", date(2026, 5, 3)),
+            ("front/2026-05-03", date(2026, 5, 3)),
+            ("20260503", date(2026, 5, 3)),
+            ("2025/01/01/20260503", date(2026, 5, 3)),
+            ("2026/05/03/front", None),
+            ("2026/05/03/14", None),
+            ("2026/05", None),
+            ("2026/02/30", None),
+            ("2026/13/03", None),
+            ("1969/05/03", None),
+            ("x2026/05/03", None),
+            ("2026/05/031", None),
+            ("", None),
+        ],
+    )
+    def test_date_of_folder(self, folder, day):
+        assert names.date_of_folder(folder) == day
+
+    @pytest.mark.parametrize(
+        ("folder", "camera"),
+        [
+            ("front/2026/05/03", "front"),
+            ("2026/05/03/front", "front"),
+            ("front/2026-05-03/14", "front"),
+            ("site/front/202605/03", "front"),
+            ("front/2026/05", "front"),
+            ("01/2026/05/03", "01"),
+            ("2026/05/03", "camera"),
+            ("", "camera"),
+        ],
+    )
+    def test_the_camera_is_the_innermost_folder_that_is_no_date(self, folder, camera):
+        found = Names().read("motion_20260503_142005_10.0s", folder)
+        assert found is not None
+        assert found.camera == camera
+
+    @given(st.text(max_size=60))
+    def test_any_folder(self, folder):
+        names.date_of_folder(folder)
+
+
+class TestKindsOfFile:
+    @pytest.mark.parametrize(
+        "name", ["x.mp4", "x.MP4", "x.Mkv", "x.mov", "x.avi", "x.ts", "x.m4v", "a.part.mp4"]
+    )
+    def test_clips(self, name):
+        assert names.is_clip_name(name)
+        assert not names.is_picture_name(name)
+        assert not names.is_passing(name)
+
+    @pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.png"])
+    def test_pictures(self, name):
+        assert names.is_picture_name(name)
+        assert not names.is_clip_name(name)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            ".x.mp4",
+            ".x.mp4.aB3dE9",
+            ".~tmp~",
+            "x.mp4.part",
+            "x.mp4.TMP",
+            "x.mp4.lock",
+            "x.mp4~",
+            "..mp4",
+            ".jpg",
+        ],
+    )
+    def test_passing(self, name):
+        assert names.is_passing(name)
+        assert not names.is_clip_name(name)
+        assert not names.is_picture_name(name)
+
+    @pytest.mark.parametrize("name", ["mp4", "x", "x.mp4.txt", "x.mp4 ", "archiver.log", ""])
+    def test_neither(self, name):
+        assert not names.is_clip_name(name)
+
+
+class TestArchiveNames:
+    DAY = date(2026, 5, 3)
+
+    @pytest.mark.parametrize(
+        ("folder", "target"),
+        [
+            ("2026/05/03", "2026/05/03/x.mp4"),
+            ("front", "front/2026/05/03/x.mp4"),
+            ("", "2026/05/03/x.mp4"),
+            ("front/2026-05-03", "front/2026-05-03/x.mp4"),
+            ("2026/05/03/front", "2026/05/03/front/x.mp4"),
+            ("front/2026/05", "front/2026/05/03/x.mp4"),
+            ("front/2026/04", "front/2026/04/2026/05/03/x.mp4"),
+            ("2026/02/30", "2026/02/30/2026/05/03/x.mp4"),
+        ],
+    )
+    def test_date_folders_where_the_source_had_none(self, folder, target):
+        assert names.archive_path(folder, "x", self.DAY) == target
+
+    def test_suffix(self):
+        assert names.archive_path("2026/05/03", "x.y", self.DAY, suffix=".mkv") == "2026/05/03/x.y.mkv"
+
+    def test_a_stem_that_gets_too_long_keeps_its_time(self):
+        stem = "ä" * 118 + "x_20260503142005"
+        assert len(f"{stem}.ts".encode()) == names.NAME_MAX
+        target = names.archive_path("", stem, self.DAY)
+        assert target == f"2026/05/03/{stem[1:]}.mp4"
+
+    def test_the_longest_name_is_kept_whole(self):
+        stem = "x" * 251
+        assert names.archive_path("2026/05/03", stem, self.DAY).endswith(f"/{stem}.mp4")
+
+    @pytest.mark.parametrize(
+        ("relative", "target"),
+        [
+            ("front/x.mp4", "front/x~2.mp4"),
+            ("x.mp4", "x~2.mp4"),
+            ("a.b/x", "a.b/x~2"),
+            (".hidden", ".hidden~2"),
+            ("12.00.00-12.00.30[M][0@0][0]", "12.00.00-12.00.30[M][0@0][0]~2"),
+        ],
+    )
+    def test_numbered(self, relative, target):
+        assert names.numbered(relative, 2) == target
+
+    @given(FILE_NAME, st.integers(2, 10**6))
+    def test_every_name_fits_and_keeps_its_bytes(self, raw, n):
+        name = raw.decode("utf-8", "surrogateescape")
+        for target in (names.numbered(f"d/{name}", n), names.archive_path("2026/05/03", name, self.DAY)):
+            encoded = target.rpartition("/")[2].encode("utf-8", "surrogateescape")
+            assert len(encoded) <= names.NAME_MAX
+            if len(raw) <= 240:
+                assert raw.rpartition(b".")[0] in encoded
+
+    @given(FILE_NAME, st.integers(2, 999))
+    def test_numbers_differ(self, raw, n):
+        name = raw.decode("utf-8", "surrogateescape")
+        assert len({name, names.numbered(name, n), names.numbered(name, n + 1)}) == 3
+
+
+class TestParams:
+    SIZE, DAYS, DURATION = params.Size(), params.Days(), params.Duration()
+    WHEN, PERCENT = params.When(), params.Percent()
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "result"),
+        [
+            (SIZE, "500GB", 500 * 1000**3),
+            (SIZE, "500GiB", 500 * 1024**3),
+            (SIZE, "1.5T", 1_500_000_000_000),
+            (SIZE, " 20 mb ", 20_000_000),
+            (SIZE, "0.1kB", 100),
+            (SIZE, "0", 0),
+            (SIZE, 4096, 4096),
+            (DAYS, "30", timedelta(30)),
+            (DAYS, "30d", timedelta(30)),
+            (DAYS, "2 weeks", timedelta(14)),
+            (DAYS, "1.5d", timedelta(1.5)),
+            (DAYS, "36h", timedelta(1.5)),
+            (DAYS, 30, timedelta(30)),
+            (DAYS, 0.5, timedelta(0.5)),
+            (DAYS, timedelta(3), timedelta(3)),
+            (params.Days(zero=True), "0", timedelta(0)),
+            (params.Days(zero=True), 0, timedelta(0)),
+            (DURATION, "6h", timedelta(hours=6)),
+            (DURATION, "1h30m", timedelta(minutes=90)),
+            (DURATION, "90s", timedelta(seconds=90)),
+            (DURATION, timedelta(3), timedelta(3)),
+            (PERCENT, "10", 10.0),
+            (PERCENT, "12.5 %", 12.5),
+            (PERCENT, 0, 0.0),
+            (PERCENT, 100, 100.0),
+        ],
+    )
+    def test_values(self, kind, value, result):
+        assert kind.convert(value, None, None) == result
+
+    @pytest.mark.parametrize(
+        ("value", "start", "end"),
+        [
+            ("2026-05-03", "2026-05-03", "2026-05-04"),
+            ("2026-05-03 14:20", "2026-05-03 14:20", "2026-05-03 14:20:01"),
+            ("2026-05-03T14:20:05", "2026-05-03 14:20:05", "2026-05-03 14:20:06"),
+            (date(2026, 5, 3), "2026-05-03", "2026-05-04"),
+            (datetime(2026, 5, 3, 14, 20), "2026-05-03 14:20", "2026-05-03 14:20:01"),
+        ],
+    )
+    def test_moments(self, value, start, end):
+        moment = self.WHEN.convert(value, None, None)
+        assert (moment.start, moment.end) == (datetime.fromisoformat(start), datetime.fromisoformat(end))
+        assert moment.whole_day == (moment.end - moment.start == timedelta(days=1))
+        assert self.WHEN.convert(moment, None, None) is moment
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "example"),
+        [
+            *(
+                (params.Size(), value, "500GB")
+                for value in ("5 bananas", "-5GB", "", "1e9", "10iB", "٣GB", -1, True)
+            ),
+            *(
+                (params.Days(), value, "30")
+                for value in ("0", 0, "-3d", -3, "1y", "1:30", "99999999d", True, "nan")
+            ),
+            *(
+                (params.Duration(), value, "6h")
+                for value in ("90", 90, "0s", "-3s", "6:00", "5 bananas", "", True)
+            ),
+            *((params.Duration(), value, "6h") for value in ("9999999999999999d", "1h 1e999s")),
+            *(
+                (params.When(), value, "2026-05-03")
+                for value in ("", "today", "2026-13-01", "1969-12-31", "20260503")
+            ),
+            *(
+                (params.When(), value, "2026-05-03")
+                for value in ("2101-01-01", "2026-05-03 14", time(3), 3, True)
+            ),
+            (params.When(), datetime(2026, 5, 3, tzinfo=UTC), "2026-05-03"),
+            *((params.Percent(), value, "10") for value in ("101", "-1", "nan", "", "ten", "1e1", True)),
+        ],
+    )
+    def test_refusals_show_an_example(self, kind, value, example):
+        with pytest.raises(
+            click.BadParameter, match=rf"; write for example .*{example}|, for example {example}"
+        ):
+            kind.convert(value, None, None)
+
+    @given(st.text(max_size=30) | st.from_regex(r"-?\d{1,30}(\.\d+)? ?[a-zA-Z%:]{0,6}", fullmatch=True))
+    def test_any_text_is_a_value_or_a_refusal(self, text):
+        for kind in (self.SIZE, self.DAYS, self.DURATION, self.WHEN, self.PERCENT):
+            try:
+                value = kind.convert(text, None, None)
+            except click.BadParameter:
+                continue
+            assert kind.convert(value, None, None) == value or kind is self.SIZE
+
+    @given(st.integers(0, 999), st.sampled_from(["", "k", "M", "G", "T", "P"]), st.booleans())
+    def test_size_units(self, number, unit, binary):
+        factor = (1024 if binary else 1000) ** " kMGTP".index(unit or " ")
+        text = f"{number}{unit}{'i' if binary and unit else ''}B"
+        assert self.SIZE.convert(text, None, None) == number * (factor if unit else 1)
+
+    def test_names_for_the_help(self):
+        command = click.Command("x", params=[click.Option(["--max-size"], type=self.SIZE)])
+        assert re.search(r"--max-size\s+SIZE", command.get_help(click.Context(command)))
+
+
+NODE = Path("/dev/dri/renderD128")
+VIDEO = VideoStream("h264", 2560, 1440, "yuv420p", 8, Fraction(25), Fraction(1, 12800))
+MEDIA = Media("mp4", VIDEO, 1, (AudioStream("aac", 16000, 1),), (), 250, 5, 0, 0.0, 10.0, {})
+
+
+def audio(*codecs: str) -> tuple[AudioStream, ...]:
+    return tuple(AudioStream(codec, 8000, 1) for codec in codecs)
+
+
+def video(**changed: object) -> Media:
+    return replace(MEDIA, video=replace(VIDEO, **changed))
+
+
+def way(name: str, rung: Rung, media: Media = MEDIA, **changed: object) -> Transcode:
+    """A transcode whose clip, encoder or rung the case is about."""
+    job = Job(
+        Path("/camera/-y.mp4"),
+        Path("/archive/.x.part"),
+        media,
+        changed.pop("settings", Settings()),
+        changed.pop("container", "mp4"),
+        changed.pop("metadata", {"creation_time": "2026-05-03T12:20:00Z", "comment": "a=b"}),
+        changed.pop("threads", 1),
+    )
+    return replace(Transcode(job, ENCODERS[name], rung, (9, 0), NODE), **changed)
+
+
+def part(arguments: tuple[str, ...], option: str) -> str | None:
+    """The value of an option, None where it isn't given."""
+    return arguments[arguments.index(option) + 1] if option in arguments else None
+
+
+QUIET = "-hide_banner -nostdin -v error -y"
+QSV = f"{QUIET} -xerror -filter_threads 1 -init_hw_device qsv=hw,child_device={NODE} -filter_hw_device hw"
+VAAPI = f"{QUIET} -xerror -filter_threads 1 -init_hw_device vaapi=hw:{NODE} -filter_hw_device hw"
+OTHER = f"{QUIET} -xerror -filter_threads 1"
+SOFT = f"{QUIET} -filter_threads 1"
+QSV_IN = (
+    "-c:v h264_qsv -hwaccel qsv -hwaccel_device hw -hwaccel_output_format qsv"
+    " -noautorotate -threads 1 -i file:/camera/-y.mp4"
+)
+VAAPI_IN = (
+    "-hwaccel vaapi -hwaccel_device hw -hwaccel_output_format vaapi"
+    " -noautorotate -threads 1 -i file:/camera/-y.mp4"
+)
+CUDA_IN = "-hwaccel cuda -hwaccel_output_format cuda -noautorotate -threads 1 -i file:/camera/-y.mp4"
+SOFT_IN = "-noautorotate -threads 1 -i file:/camera/-y.mp4"
+MAPS = "-map 0:v:0 -map 0:a:0 -f mp4"
+TIME = "-enc_time_base:v demux -fps_mode passthrough -g 100"
+TAGS = (
+    "-map_metadata 0 -metadata:g:0 creation_time=2026-05-03T12:20:00Z -metadata:g:1 comment=a=b"
+    " -movflags +faststart"
+)
+OUT = "file:/archive/.x.part"
+
+ARGUMENTS = {
+    ("av1_qsv", "gpu"): f"{QSV} {QSV_IN} {MAPS} -async_depth 4 -bf 2 -c:a:0 copy -c:v av1_qsv {TIME}"
+    f" -global_quality 28 {TAGS} -preset medium {OUT}",
+    ("av1_qsv", "gpu-encode"): f"{QSV} {SOFT_IN} {MAPS} -async_depth 4 -bf 2 -c:a:0 copy -c:v av1_qsv {TIME}"
+    f" -global_quality 28 {TAGS} -preset medium -vf format=nv12 {OUT}",
+    ("hevc_qsv", "gpu"): f"{QSV} {QSV_IN} {MAPS} -async_depth 4 -bf 2 -c:a:0 copy -c:v hevc_qsv {TIME}"
+    f" -global_quality 26 {TAGS} -preset medium -tag:v hvc1 {OUT}",
+    ("hevc_qsv", "gpu-encode"): f"{QSV} {SOFT_IN} {MAPS} -async_depth 4 -bf 2 -c:a:0 copy -c:v hevc_qsv"
+    f" {TIME} -global_quality 26 {TAGS} -preset medium -tag:v hvc1 -vf format=nv12 {OUT}",
+    ("h264_qsv", "gpu"): f"{QSV} {QSV_IN} {MAPS} -async_depth 4 -bf 2 -c:a:0 copy -c:v h264_qsv {TIME}"
+    f" -global_quality 25 {TAGS} -preset medium {OUT}",
+    ("h264_qsv", "gpu-encode"): f"{QSV} {SOFT_IN} {MAPS} -async_depth 4 -bf 2 -c:a:0 copy -c:v h264_qsv"
+    f" {TIME} -global_quality 25 {TAGS} -preset medium -vf format=nv12 {OUT}",
+    ("av1_vaapi", "gpu"): f"{VAAPI} {VAAPI_IN} {MAPS} -bf 2 -c:a:0 copy -c:v av1_vaapi {TIME}"
+    f" -global_quality 28 {TAGS} -rc_mode ICQ {OUT}",
+    ("av1_vaapi", "gpu-encode"): f"{VAAPI} {SOFT_IN} {MAPS} -bf 2 -c:a:0 copy -c:v av1_vaapi {TIME}"
+    f" -global_quality 28 {TAGS} -rc_mode ICQ -vf format=nv12,hwupload {OUT}",
+    ("hevc_vaapi", "gpu"): f"{VAAPI} {VAAPI_IN} {MAPS} -bf 2 -c:a:0 copy -c:v hevc_vaapi {TIME}"
+    f" -global_quality 26 {TAGS} -rc_mode ICQ -tag:v hvc1 {OUT}",
+    ("hevc_vaapi", "gpu-encode"): f"{VAAPI} {SOFT_IN} {MAPS} -bf 2 -c:a:0 copy -c:v hevc_vaapi {TIME}"
+    f" -global_quality 26 {TAGS} -rc_mode ICQ -tag:v hvc1 -vf format=nv12,hwupload {OUT}",
+    ("h264_vaapi", "gpu"): f"{VAAPI} {VAAPI_IN} {MAPS} -bf 2 -c:a:0 copy -c:v h264_vaapi {TIME}"
+    f" -global_quality 25 {TAGS} -rc_mode ICQ {OUT}",
+    ("h264_vaapi", "gpu-encode"): f"{VAAPI} {SOFT_IN} {MAPS} -bf 2 -c:a:0 copy -c:v h264_vaapi {TIME}"
+    f" -global_quality 25 {TAGS} -rc_mode ICQ -vf format=nv12,hwupload {OUT}",
+    ("av1_nvenc", "gpu"): f"{OTHER} {CUDA_IN} {MAPS} -b:v 0 -bf 0 -c:a:0 copy -c:v av1_nvenc -cq 34 {TIME}"
+    f" {TAGS} -preset p5 -rc vbr {OUT}",
+    ("av1_nvenc", "gpu-encode"): f"{OTHER} {SOFT_IN} {MAPS} -b:v 0 -bf 0 -c:a:0 copy -c:v av1_nvenc -cq 34"
+    f" {TIME} {TAGS} -preset p5 -rc vbr -vf format=nv12 {OUT}",
+    ("hevc_nvenc", "gpu"): f"{OTHER} {CUDA_IN} {MAPS} -b:v 0 -bf 0 -c:a:0 copy -c:v hevc_nvenc -cq 28 {TIME}"
+    f" {TAGS} -preset p5 -rc vbr -tag:v hvc1 {OUT}",
+    ("hevc_nvenc", "gpu-encode"): f"{OTHER} {SOFT_IN} {MAPS} -b:v 0 -bf 0 -c:a:0 copy -c:v hevc_nvenc -cq 28"
+    f" {TIME} {TAGS} -preset p5 -rc vbr -tag:v hvc1 -vf format=nv12 {OUT}",
+    ("h264_nvenc", "gpu"): f"{OTHER} {CUDA_IN} {MAPS} -b:v 0 -bf 2 -c:a:0 copy -c:v h264_nvenc -cq 26 {TIME}"
+    f" {TAGS} -preset p5 -rc vbr {OUT}",
+    ("h264_nvenc", "gpu-encode"): f"{OTHER} {SOFT_IN} {MAPS} -b:v 0 -bf 2 -c:a:0 copy -c:v h264_nvenc -cq 26"
+    f" {TIME} {TAGS} -preset p5 -rc vbr -vf format=nv12 {OUT}",
+    ("hevc_v4l2m2m", "gpu-encode"): f"{OTHER} {SOFT_IN} {MAPS} -b:v 3000k -bf 0 -c:a:0 copy"
+    f" -c:v hevc_v4l2m2m {TIME} {TAGS} -tag:v hvc1 -vf format=yuv420p {OUT}",
+    ("h264_v4l2m2m", "gpu-encode"): f"{OTHER} {SOFT_IN} {MAPS} -b:v 4000k -bf 0 -c:a:0 copy"
+    f" -c:v h264_v4l2m2m {TIME} {TAGS} -vf format=yuv420p {OUT}",
+    ("libsvtav1", "software"): f"{SOFT} {SOFT_IN} {MAPS} -c:a:0 copy -c:v libsvtav1 -crf 35 {TIME}"
+    f" {TAGS} -preset 10 -svtav1-params lp=1 {OUT}",
+    ("libx265", "software"): f"{SOFT} {SOFT_IN} {MAPS} -c:a:0 copy -c:v libx265 -crf 26 {TIME}"
+    f" {TAGS} -preset fast -tag:v hvc1 -x265-params log-level=error:pools=1 {OUT}",
+    ("libx264", "software"): f"{SOFT} {SOFT_IN} {MAPS} -c:a:0 copy -c:v libx264 -crf 23 {TIME}"
+    f" {TAGS} -preset veryfast -threads 1 {OUT}",
+}
+
+
+class TestCodecs:
+    @pytest.mark.parametrize(
+        ("codecs", "choice", "container"),
+        [
+            (("aac",), "copy", "mp4"),
+            (("mp3", "opus"), "copy", "mp4"),
+            (("pcm_alaw",), "copy", "mp4"),
+            (("adpcm_g726",), "copy", "mp4"),
+            (("aac", "wmav2"), "copy", "mkv"),
+            (("vorbis",), "copy", "mkv"),
+            (("vorbis",), "aac", "mp4"),
+            (("vorbis",), "none", "mp4"),
+            ((), "copy", "mp4"),
+        ],
+    )
+    def test_container(self, codecs: tuple[str, ...], choice: str, container: str) -> None:
+        media = replace(MEDIA, audio=audio(*codecs))
+        assert container_for(media, Settings(audio=choice)) == container
+
+    def test_a_remux_keeps_pcm_and_so_needs_mkv(self) -> None:
+        assert remux_container(MEDIA) == "mp4"
+        assert remux_container(replace(MEDIA, audio=audio("pcm_mulaw"))) == "mkv"
+        assert remux_container(video(codec="mjpeg")) == "mkv"
+
+    @pytest.mark.parametrize(
+        ("name", "rung", "media", "said"),
+        [
+            ("hevc_qsv", Rung.GPU, MEDIA, ""),
+            ("hevc_qsv", Rung.GPU, video(codec="mpeg4"), "Quick Sync has no decoder for mpeg4"),
+            ("hevc_qsv", Rung.GPU_ENCODE, video(codec="mpeg4"), ""),
+            ("hevc_qsv", Rung.GPU, video(pixel_format="yuv422p"), "the GPU's pipeline has no 4:2:2"),
+            ("hevc_qsv", Rung.GPU, video(pixel_format="yuv420p10le", bit_depth=10), ""),
+            ("h264_qsv", Rung.GPU_ENCODE, video(bit_depth=10), "h264_qsv would reduce 10 bits to 8"),
+            ("hevc_vaapi", Rung.GPU, video(width=161), "the GPU's pipeline has no odd size (161x1440)"),
+            ("h264_v4l2m2m", Rung.GPU, MEDIA, "v4l2m2m has no full pipeline"),
+            ("libx264", Rung.SOFTWARE, video(bit_depth=12, pixel_format="yuv444p12le"), ""),
+        ],
+    )
+    def test_obstacle(self, name: str, rung: Rung, media: Media, said: str) -> None:
+        assert obstacle(ENCODERS[name], rung, media) == said
+
+    def test_changes_are_told(self) -> None:
+        deep = replace(
+            video(pixel_format="yuv422p12le", bit_depth=12),
+            audio=audio("pcm_alaw", "aac"),
+            other_streams=("data:tmcd",),
+        )
+        assert changes(MEDIA, ENCODERS["libsvtav1"], Settings()) == ()
+        assert changes(deep, ENCODERS["libx265"], Settings(audio="none")) == (
+            "audio left out",
+            "data:tmcd left out",
+        )
+        assert changes(deep, ENCODERS["libsvtav1"], Settings(max_height=720)) == (
+            "scaled to 1280x720",
+            "chroma 4:2:2 becomes 4:2:0",
+            "12 bits become 10",
+            "audio pcm_alaw becomes aac",
+            "data:tmcd left out",
+        )
+
+
+class TestFfmpegArgs:
+    @pytest.mark.parametrize(("name", "rung"), ARGUMENTS)
+    def test_whole_list(self, name: str, rung: str) -> None:
+        assert " ".join(ffmpeg_args.transcode(way(name, Rung(rung)))) == ARGUMENTS[name, rung]
+
+    def test_every_encoder_and_rung_is_listed(self) -> None:
+        possible = {
+            (name, rung.value)
+            for name, encoder in ENCODERS.items()
+            for rung in Rung
+            if (rung is Rung.SOFTWARE) == (encoder.backend is Backend.SOFTWARE)
+            and not obstacle(encoder, rung, MEDIA)
+        }
+        assert possible == set(ARGUMENTS)
+
+    @pytest.mark.parametrize(
+        ("name", "option", "value", "mode"),
+        [
+            ("hevc_qsv", "-q:v", "28", None),
+            ("h264_qsv", "-q:v", "27", None),
+            ("av1_qsv", "-q:v", "150", None),
+            ("hevc_vaapi", "-global_quality", "28", "CQP"),
+        ],
+    )
+    def test_constant_quantiser(self, name: str, option: str, value: str, mode: str | None) -> None:
+        arguments = ffmpeg_args.transcode(way(name, Rung.GPU, constant_quantiser=True))
+        assert part(arguments, option) == value
+        assert part(arguments, "-rc_mode") == mode
+        assert ("-global_quality" in arguments) == (option == "-global_quality")
+
+    @pytest.mark.parametrize(
+        ("version", "option", "base"),
+        [
+            ((4, 4), "-vsync", "-1"),
+            ((5, 1), "-fps_mode", "-1"),
+            ((6, 0), "-fps_mode", "-1"),
+            ((6, 1), "-fps_mode", "demux"),
+        ],
+    )
+    def test_timestamps(self, version: tuple[int, int], option: str, base: str) -> None:
+        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, ffmpeg_version=version))
+        assert part(arguments, option) == "passthrough"
+        assert part(arguments, "-enc_time_base:v") == base
+
+    def test_owner_s_quality_and_preset(self) -> None:
+        settings = Settings(quality=0, preset="slow")
+        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, settings=settings))
+        assert (part(arguments, "-crf"), part(arguments, "-preset")) == ("0", "slow")
+
+    @pytest.mark.parametrize(
+        ("size", "limit", "scaled"),
+        [
+            ((2560, 1440), 1440, None),
+            ((2560, 1440), 2160, None),
+            ((2560, 1440), 1080, "1920:h=1080"),
+            ((2560, 1920), 1081, "1440:h=1080"),
+            ((1920, 1080), 333, "590:h=332"),
+        ],
+    )
+    def test_max_height(self, size: tuple[int, int], limit: int, scaled: str | None) -> None:
+        media = video(width=size[0], height=size[1])
+        settings = Settings(max_height=limit)
+        for name, rung, scaler in (
+            ("libx264", Rung.SOFTWARE, "scale"),
+            ("hevc_qsv", Rung.GPU, "vpp_qsv"),
+            ("hevc_vaapi", Rung.GPU, "scale_vaapi"),
+            ("hevc_nvenc", Rung.GPU, "scale_cuda"),
+        ):
+            arguments = ffmpeg_args.transcode(way(name, rung, media, settings=settings))
+            assert part(arguments, "-vf") == (scaled and f"{scaler}=w={scaled}")
+
+    def test_ten_bits_stay_ten_bits(self) -> None:
+        media = video(pixel_format="yuv420p10le", bit_depth=10)
+        whole = ffmpeg_args.transcode(way("hevc_qsv", Rung.GPU, media))
+        assert (part(whole, "-profile:v"), part(whole, "-vf")) == ("main10", None)
+        half = ffmpeg_args.transcode(way("hevc_vaapi", Rung.GPU_ENCODE, media))
+        assert (part(half, "-profile:v"), part(half, "-vf")) == ("main10", "format=p010le,hwupload")
+        for name in ("libsvtav1", "libx265", "libx264"):
+            arguments = ffmpeg_args.transcode(way(name, Rung.SOFTWARE, media))
+            assert "-pix_fmt" not in arguments and "-vf" not in arguments
+
+    def test_odd_sizes_are_padded(self) -> None:
+        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, video(width=161, height=121)))
+        assert part(arguments, "-vf") == "pad=w=162:h=122"
+
+    def test_each_audio_stream_its_way(self) -> None:
+        media = replace(MEDIA, audio=(*audio("pcm_alaw", "mp3"), AudioStream("pcm_s16le", 48000, 2)))
+        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, media))
+        assert [part(arguments, f"-c:a:{index}") for index in range(3)] == ["aac", "copy", "aac"]
+        assert [part(arguments, f"-b:a:{index}") for index in range(3)] == ["48k", None, "96k"]
+
+    def test_audio_none_maps_none(self) -> None:
+        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, settings=Settings(audio="none")))
+        assert arguments.count("-map") == 1
+
+    def test_mkv_gets_neither_tag_nor_faststart(self) -> None:
+        arguments = ffmpeg_args.transcode(way("libx265", Rung.SOFTWARE, container="mkv"))
+        assert part(arguments, "-f") == "matroska"
+        assert "-movflags" not in arguments and "-tag:v" not in arguments
+
+    @pytest.mark.parametrize(
+        ("media", "frames"),
+        [
+            (MEDIA, "100"),
+            (video(frame_rate=Fraction(30000, 1001)), "120"),
+            (video(frame_rate=Fraction(1, 10)), "1"),
+            (video(frame_rate=Fraction(90000)), "1000"),
+            (replace(video(frame_rate=None), packets=150, span=10.0), "60"),
+            (replace(video(frame_rate=None), packets=1, span=0.0), "100"),
+        ],
+    )
+    def test_keyframe_distance(self, media: Media, frames: str) -> None:
+        assert part(ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, media)), "-g") == frames
+
+    def test_threads(self) -> None:
+        def said(name: str, threads: int, option: str) -> str | None:
+            return part(ffmpeg_args.transcode(way(name, Rung.SOFTWARE, threads=threads)), option)
+
+        assert said("libsvtav1", 16, "-svtav1-params") == "lp=6"
+        assert said("libsvtav1", 0, "-svtav1-params") is None
+        assert said("libx265", 0, "-x265-params") == "log-level=error"
+        assert said("libx264", 0, "-filter_threads") is None
+
+    def test_no_device_named(self) -> None:
+        arguments = ffmpeg_args.transcode(way("hevc_qsv", Rung.GPU, device=None))
+        assert part(arguments, "-init_hw_device") == "qsv=hw"
+
+    def test_remux(self) -> None:
+        media = replace(video(codec="hevc"), audio=audio("aac", "aac"))
+        arguments = ffmpeg_args.remux(Path("/c/concat:a.mp4"), Path("/a/.p"), media, "mp4", {"comment": "x"})
+        assert " ".join(arguments) == (
+            f"{QUIET} -xerror -i file:/c/concat:a.mp4 -map 0:v:0 -map 0:a:0 -map 0:a:1 -f mp4 -c copy"
+            " -map_metadata 0 -metadata:g:0 comment=x -movflags +faststart -tag:v hvc1 file:/a/.p"
+        )
+
+    def test_decode(self) -> None:
+        start = "-hide_banner -nostdin -v error -xerror"
+        assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"))) == (
+            f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null -"
+        )
+        assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"), keyframes_only=True, threads=1)) == (
+            f"{start} -skip_frame nokey -threads 1 -i file:/a/x.mp4 -map 0:v:0 -f null -"
+        )
+
+    def test_trial_has_the_options_of_a_real_encode(self) -> None:
+        trial = ffmpeg_args.trial(
+            ENCODERS["hevc_qsv"],
+            Rung.GPU,
+            clip=Path("/camera/-y.mp4"),
+            target=Path("/archive/.x.part"),
+            settings=Settings(),
+            device=NODE,
+            ffmpeg_version=(9, 0),
+        )
+        media = ffmpeg_args.TRIAL_MEDIA
+        assert trial == ffmpeg_args.transcode(way("hevc_qsv", Rung.GPU, media, metadata={}))
+
+    def test_a_stray_full_pipeline_is_a_mistake(self) -> None:
+        with pytest.raises(ValueError, match="no full pipeline"):
+            ffmpeg_args.transcode(way("libx264", Rung.GPU))
+
+
+class TestFfmpegErrors:
+    @pytest.mark.parametrize(
+        ("lines", "trouble", "telling"),
+        [
+            ((), Trouble.UNKNOWN, ""),
+            (("odd words", "more"), Trouble.UNKNOWN, "odd words"),
+            (
+                (
+                    "[h264 @ 0x55d] Invalid data found",
+                    "[hevc_qsv @ 0x5a] Error during encoding: GPU Hang (-21)",
+                ),
+                Trouble.DEVICE,
+                "[hevc_qsv] Error during encoding: GPU Hang (-21)",
+            ),
+            (
+                ("x: Error decoding stream header: unsupported (-3)", "av_write: No space left on device"),
+                Trouble.STORAGE,
+                "av_write: No space left on device",
+            ),
+            (
+                ("Current profile is unsupported", "some encoding parameters are not supported"),
+                Trouble.OPTION,
+                "Current profile is unsupported",
+            ),
+            (("Error during QSV decoding.: device failed (-17)",), Trouble.DEVICE, None),
+            (("Error decoding stream header: unsupported (-3)",), Trouble.INPUT, None),
+        ],
+    )
+    def test_diagnosis(self, lines: tuple[str, ...], trouble: Trouble, telling: str | None) -> None:
+        found = diagnose(lines)
+        assert found.trouble is trouble
+        assert found.line == (lines[0] if telling is None else telling)
+
+    def test_remedy(self) -> None:
+        lines = ("Failed to initialise VAAPI connection: -1 (unknown libva error).",)
+        assert "intel-media-va-driver" in diagnose(lines).remedy
+
+    def test_constant_quality_refused(self) -> None:
+        assert refuses_constant_quality(["[h264_qsv @ 0x1] Selected ratecontrol mode is unsupported"])
+        assert not refuses_constant_quality(["Current profile is unsupported"])
+
+
+class TestBreaker:
+    def test_one_failure_or_two_apart_change_nothing(self) -> None:
+        asked: list[str] = []
+        breaker = Breaker(lambda: bool(asked.append("probe")), announce=asked.append)
+        breaker.failed("x")
+        breaker.succeeded()
+        breaker.failed("x")
+        assert (breaker.tripped, asked) == (False, [])
+
+    def test_two_in_a_row_and_a_failed_trial_trip_it_once(self) -> None:
+        said: list[str] = []
+        breaker = Breaker(lambda: False, announce=said.append)
+        for _ in range(5):
+            breaker.failed("GPU Hang (-21)")
+        assert breaker.tripped
+        assert said == ["the GPU failed (GPU Hang (-21)): software encodes the rest of this run"]
+
+    def test_a_good_trial_starts_the_count_afresh(self) -> None:
+        trials = iter([True, False])
+        breaker = Breaker(lambda: next(trials), announce=lambda _: None)
+        tripped = []
+        for _ in range(4):
+            breaker.failed("x")
+            tripped.append(breaker.tripped)
+        assert tripped == [False, False, False, True]
+
+    def test_many_threads_trip_it_once(self) -> None:
+        said: list[str] = []
+        breaker = Breaker(lambda: False, announce=said.append)
+        threads = [threading.Thread(target=breaker.failed, args=("x",)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(said) == 1
+
+
+SOURCE = Media(
+    container="mov,mp4,m4a,3gp,3g2,mj2",
+    video=VideoStream("h264", 2560, 1440, "yuv420p", 8, Fraction(25), Fraction(1, 12800)),
+    video_streams=1,
+    audio=(AudioStream("aac", 16000, 1),),
+    other_streams=(),
+    packets=250,
+    keyframes=5,
+    packets_before_keyframe=0,
+    start=0.0,
+    span=10.0,
+    tags={},
+)
+ARCHIVE = replace(SOURCE, video=replace(SOURCE.video, codec="av1"))
+FACTS = Facts(
+    source=SOURCE,
+    archive=ARCHIVE,
+    exit_status=0,
+    stderr=(),
+    frames_encoded=250,
+    codec="av1",
+    keep_audio=True,
+)
+HEADLESS = replace(SOURCE, container="mpegts", packets_before_keyframe=50, start=1.4)
+HEADLESS_FACTS = replace(
+    FACTS,
+    source=HEADLESS,
+    archive=replace(ARCHIVE, packets=200, span=8.0, start=2.0),
+    frames_encoded=200,
+    stderr=(
+        "[h264 @ 0x5581] non-existing PPS 0 referenced",
+        "    Last message repeated 1 times",
+        "[h264 @ 0x5581] decode_slice_header error",
+        "[h264 @ 0x5581] no frame!",
+    ),
+)
+
+
+def archived(**changes: object) -> Facts:
+    return replace(FACTS, archive=replace(ARCHIVE, **changes))  # type: ignore[arg-type]
+
+
+class TestVerification:
+    def test_whole_archive_passes(self) -> None:
+        verdict = verify(FACTS)
+        assert (verdict.ok, verdict.problem, verdict.notes) == (True, "", ())
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "Svt[info]: -------------------------------------------",
+            "Svt[warn]: Failed to set thread priority: Invalid argument",
+            "LIB Build date: Sep 29 2026 02:02:32",
+            "x265 [info]: HEVC encoder version 3.5+1-f0c1022b6",
+            "",
+            "encoded 50 frames in 0.26s (192.57 fps), 158.30 kb/s, Avg QP:33.30",
+        ],
+    )
+    def test_harmless_lines_pass(self, line: str) -> None:
+        assert verify(replace(FACTS, stderr=(line, "    Last message repeated 2 times"))).ok
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "[h264 @ 0x5581] error while decoding MB 3 7, bytestream -5",
+            "[matroska,webm @ 0x5581] File ended prematurely",
+            "[in#0/matroska,webm @ 0x5581] File ended prematurely",
+            "[in#0/mov,mp4,m4a,3gp,3g2,mj2 @ 0x5581] stream 0, offset 0xb4fd: partial file",
+            "[vist#0:0/h264 @ 0x5581] [dec:h264 @ 0x5582] Decoding error: Invalid data found",
+            "Error while decoding stream #0:0: Invalid data found when processing input",
+            "[mjpeg @ 0x5581] overread 8",
+        ],
+    )
+    def test_complaint_about_the_source(self, line: str) -> None:
+        verdict = verify(replace(FACTS, stderr=("Svt[info]: SVT [version]", line)))
+        assert (verdict.ok, verdict.blames_source) == (False, True)
+        assert verdict.problem == f"ffmpeg complained: {line}"
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "Error closing file: No space left on device",
+            "[out#0/matroska @ 0x5581] Error writing trailer: No space left on device",
+            "Svt[error]: Failed to initialise",
+            "[h264_qsv @ 0x5581] Error during QSV decoding.: device failed (-17)",
+            "a line that no one has seen",
+            "3 lines of stderr were dropped",
+        ],
+    )
+    def test_complaint_about_the_encode(self, line: str) -> None:
+        """Disk and device come before what a decoder says in their wake."""
+        verdict = verify(replace(FACTS, stderr=(line,)))
+        assert (verdict.ok, verdict.blames_source) == (False, False)
+        if "@" in line or "space" in line:
+            wake = "[h264 @ 0x5581] no frame!"
+            assert not verify(replace(FACTS, stderr=(line, wake))).blames_source
+
+    @pytest.mark.parametrize("status", [1, 69, 187, 255, -9, -11])
+    def test_any_exit_status_but_zero_fails(self, status: int) -> None:
+        verdict = verify(replace(FACTS, exit_status=status))
+        assert verdict.problem == f"ffmpeg ended with status {status}: it said nothing"
+        assert not verdict.blames_source
+        assert not verify(replace(HEADLESS_FACTS, exit_status=status)).ok
+
+    def test_repetition_of_a_complaint_is_a_complaint(self) -> None:
+        lines = ("Svt[info]: x", "    Last message repeated 1 times", "    Last message repeated 1 times")
+        assert verify(replace(FACTS, stderr=lines)).ok
+        assert not verify(replace(FACTS, stderr=("boom", "    Last message repeated 1 times"))).ok
+        assert not verify(replace(FACTS, stderr=("    Last message repeated 1 times",))).ok
+
+    def test_unreadable_archive(self) -> None:
+        verdict = verify(replace(FACTS, archive="/a.mp4 is empty"))
+        assert (verdict.ok, verdict.problem) == (False, "/a.mp4 is empty")
+
+    @pytest.mark.parametrize(
+        ("encoded", "packets"), [(249, 250), (250, 249), (249, 249), (251, 251), (None, 250), (0, 0)]
+    )
+    def test_every_frame_must_be_there(self, encoded: int | None, packets: int) -> None:
+        verdict = verify(replace(archived(packets=packets), frames_encoded=encoded))
+        assert not verdict.ok
+        assert verdict.problem.startswith("of 250 frames ")
+
+    @pytest.mark.parametrize(("span", "ok"), [(10.04, True), (9.96, True), (10.05, False), (9.95, False)])
+    def test_span_within_one_frame(self, span: float, ok: bool) -> None:
+        assert verify(archived(span=span)).ok is ok
+
+    @pytest.mark.parametrize(
+        ("start", "ok"), [(0.0, True), (0.9, True), (-0.04, True), (-0.1, False), (1.1, False)]
+    )
+    def test_start(self, start: float, ok: bool) -> None:
+        assert verify(archived(start=start)).ok is ok
+
+    def test_codec(self) -> None:
+        assert verify(replace(FACTS, codec="hevc")).problem == "the archive's video is av1 instead of hevc"
+
+    def test_audio(self) -> None:
+        silent = archived(audio=())
+        assert verify(silent).problem == "the source has 1 audio streams, the archive 0"
+        assert verify(replace(silent, keep_audio=False)).ok
+
+    def test_second_video_stream(self) -> None:
+        assert not verify(replace(FACTS, source=replace(SOURCE, video_streams=2))).ok
+
+    @pytest.mark.parametrize(
+        ("width", "height", "limit", "ok"),
+        [
+            (2560, 1440, None, True),
+            (1440, 2560, None, True),
+            (2560, 1440, 2160, True),
+            (1280, 720, 720, True),
+            (1280, 720, None, False),
+            (2560, 1440, 720, False),
+            (720, 720, 720, False),
+            (2558, 1438, None, True),
+        ],
+    )
+    def test_picture_size(self, width: int, height: int, limit: int | None, ok: bool) -> None:
+        facts = archived(video=replace(ARCHIVE.video, width=width, height=height))
+        assert verify(replace(facts, max_height=limit)).ok is ok
+
+    @pytest.mark.parametrize(("clean", "ok"), [(None, True), (True, True), (False, False)])
+    def test_full_decode(self, clean: bool | None, ok: bool) -> None:
+        assert verify(replace(FACTS, decoded_clean=clean)).ok is ok
+
+    def test_undecodable_head_is_excused_with_a_note(self) -> None:
+        verdict = verify(HEADLESS_FACTS)
+        assert verdict.ok
+        assert verdict.notes == (
+            "50 frames before the first keyframe can't be decoded and are not in the archive",
+        )
+
+    def test_undecodable_head_excuses_nothing_else(self) -> None:
+        damaged = (*HEADLESS_FACTS.stderr, "[h264 @ 0x5581] error while decoding MB 3 7, bytestream -5")
+        assert verify(replace(HEADLESS_FACTS, stderr=damaged)).blames_source
+        assert not verify(replace(HEADLESS_FACTS, source=SOURCE)).ok
+        assert not verify(replace(HEADLESS_FACTS, stderr=())).ok
+        assert not verify(replace(HEADLESS_FACTS, frames_encoded=199)).ok
+        assert not verify(replace(HEADLESS_FACTS, frames_encoded=250)).ok
+        assert not verify(replace(HEADLESS_FACTS, archive=replace(ARCHIVE, packets=200, span=7.0))).ok
+
+    def test_head_that_decodes_all_the_same(self) -> None:
+        assert verify(replace(FACTS, source=HEADLESS)).notes == ()
+        assert verify(replace(FACTS, source=HEADLESS)).ok
+
+    def test_what_is_not_carried_over_is_noted(self) -> None:
+        deep = replace(SOURCE.video, bit_depth=10)
+        source = replace(SOURCE, video=deep, other_streams=("subtitle:mov_text", "data:unknown"))
+        assert verify(replace(FACTS, source=source)).notes == (
+            "10-bit video became 8-bit",
+            "not in the archive: subtitle:mov_text, data:unknown",
+        )
+
+
+some_names = st.text(
+    st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=300
+).filter(lambda name: name not in {".", ".."} and not name.isspace())
+
+
+class TestAtomic:
+    @given(some_names)
+    def test_a_staged_name_fits_hides_and_tells_its_stem(self, name: str) -> None:
+        staged = atomic._staged_name(name)
+        assert len(os.fsencode(staged)) <= 255
+        assert staged.startswith(".")
+        stem = atomic.staged_stem(staged)
+        assert stem is not None
+        assert name.startswith(stem)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["x.mp4", ".hidden.mp4", ".x.0123456789abcdef.mp4", "x.0123456789abcdef.staged.mp4", ".staged"],
+    )
+    def test_other_names_are_not_staged_ones(self, name: str) -> None:
+        assert atomic.staged_stem(name) is None
+
+    def test_a_staged_name_keeps_the_suffix_that_ffmpeg_goes_by(self) -> None:
+        assert atomic._staged_name("x" * 251 + ".mkv").endswith(".staged.mkv")
+
+    @pytest.mark.parametrize("code", [errno.ESTALE, errno.ETIMEDOUT, errno.EINTR])
+    def test_transient_errors_are_tried_three_times(self, mocker: MockerFixture, code: int) -> None:
+        pauses = mocker.patch("time.sleep")
+        call = mocker.Mock(side_effect=[OSError(code, "x"), OSError(code, "x"), "done"])
+        assert atomic.patiently(call) == "done"
+        assert pauses.call_count == 2
+        call = mocker.Mock(side_effect=OSError(code, "x"))
+        with pytest.raises(OSError):
+            atomic.patiently(call)
+        assert call.call_count == 3
+
+    @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EEXIST])
+    def test_other_errors_are_final(self, mocker: MockerFixture, code: int) -> None:
+        call = mocker.Mock(side_effect=OSError(code, "x"))
+        with pytest.raises(OSError):
+            atomic.patiently(call)
+        assert call.call_count == 1
+
+
+class TestLockfile:
+    def test_a_forced_host_is_another_kernel(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CAMARCHIVER_HOST_ID", "attic")
+        attic = lockfile.Owner.this()
+        monkeypatch.setenv("CAMARCHIVER_HOST_ID", "cellar")
+        cellar = lockfile.Owner.this()
+        assert (attic.host, cellar.host) == ("attic", "cellar")
+        assert attic.boot != cellar.boot
+        assert attic.nonce != cellar.nonce
+
+    @pytest.mark.parametrize("locked", [True, False, None])
+    @pytest.mark.parametrize("boot", ["boot of here", "boot of there", ""])
+    @pytest.mark.parametrize("age", [-601, -600, 0, 600, 601])
+    def test_who_lives(
+        self, monkeypatch: pytest.MonkeyPatch, locked: bool | None, boot: str, age: int
+    ) -> None:
+        monkeypatch.setenv("CAMARCHIVER_HOST_ID", "here")
+        found = lockfile.Owner("host", boot, 1, "nonce", "since")
+        dead_here = locked is True and boot == "boot of here"
+        expected = locked is False or (not dead_here and abs(age) <= 600)
+        assert lockfile._lives(locked, found, lambda: age) is expected
+
+
+class TestTrash:
+    @pytest.mark.parametrize("relative", ["", "/etc/x.mp4", "../x.mp4", "a/../../x.mp4"])
+    def test_paths_out_of_the_root_are_refused(self, relative: str) -> None:
+        nobody = Fingerprint(0, 0, 0, 0)
+        with pytest.raises(ValueError, match="not a path below its root"):
+            trash.delete(Path("/nowhere"), relative, nobody)
+        with pytest.raises(ValueError, match="not a path below its root"):
+            trash.move(Path("/nowhere"), "x", nobody, trash_root=Path("/no"), trash_relative=relative)
+
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+MONTH = ArchivePolicy(age=timedelta(days=30))
+ROOT = Path("/camera")
+TREES = Trees(ROOT, ROOT / "archived", ROOT / ".deleted")
+
+
+def a_clip(**changed: object) -> Clip:
+    start = changed.pop("start", datetime(2026, 3, 1, 8, 15, tzinfo=UTC))
+    assert isinstance(start, datetime)
+    fields: dict[str, object] = {
+        "root": ROOT,
+        "folder": "2026/03/01",
+        "name": "REO_front_20260301081500.mp4",
+        "camera": "front",
+        "start": start,
+        "fingerprint": Fingerprint(1, 2, 1000, int(start.timestamp() * 1e9)),
+    }
+    return Clip(**{**fields, **changed})  # type: ignore[arg-type]  # the fields of Clip, by name
+
+
+def an_entry(clip: Clip, **changed: object) -> Archived:
+    name = clip.relative
+    entry = Archived(name, clip.fingerprint.size, clip.fingerprint.mtime_ns, "d1", name, 100, remuxed=False)
+    return replace(entry, **changed)  # type: ignore[arg-type]  # the fields of Archived, by name
+
+
+def decided(
+    clip: Clip, policy: ArchivePolicy = MONTH, memory: Memory | None = None, **facts: object
+) -> Archive | Remove | Keep:
+    known = FolderFacts(ROOT, clip.folder, (clip,), **facts)  # type: ignore[arg-type]  # by name
+    (step,) = plan.decide_archive(known, policy, memory or Memory(), NOW)
+    return step
+
+
+class TestPlan:
+    """Every clip gets exactly one decision with a reason."""
+
+    def test_an_old_clip_is_archived_below_its_date_folders(self) -> None:
+        step = decided(a_clip())
+        assert isinstance(step, Archive)
+        assert (step.target, step.reason) == (
+            "2026/03/01/REO_front_20260301081500.mp4",
+            Reason.NOT_ARCHIVED,
+        )
+
+    def test_a_flat_folder_gets_date_folders(self) -> None:
+        step = decided(a_clip(folder="front"))
+        assert isinstance(step, Archive)
+        assert step.target == "front/2026/03/01/REO_front_20260301081500.mp4"
+
+    @pytest.mark.parametrize(
+        ("changed", "policy", "reason"),
+        [
+            ({"start": NOW - timedelta(days=29)}, MONTH, Reason.TOO_RECENT),
+            ({"start": NOW + timedelta(days=2)}, MONTH, Reason.CLOCK_DOUBTFUL),
+            ({"start": NOW + timedelta(days=2)}, ArchivePolicy(timedelta(0)), Reason.CLOCK_DOUBTFUL),
+            ({}, replace(MONTH, cameras=frozenset({"yard"})), Reason.FILTERED),
+            ({}, replace(MONTH, exclude=("2026/03/*",)), Reason.FILTERED),
+            ({}, replace(MONTH, exclude=("REO_front*",)), Reason.FILTERED),
+            ({}, replace(MONTH, min_size=1001), Reason.FILTERED),
+            ({}, replace(MONTH, since=datetime(2026, 3, 2, tzinfo=UTC)), Reason.FILTERED),
+            ({}, replace(MONTH, until=datetime(2026, 3, 1, 8, 15, tzinfo=UTC)), Reason.FILTERED),
+        ],
+    )
+    def test_left_alone(self, changed: dict[str, object], policy: ArchivePolicy, reason: Reason) -> None:
+        step = decided(a_clip(**changed), policy)
+        assert isinstance(step, Keep)
+        assert step.reason is reason
+
+    @pytest.mark.parametrize(
+        ("age_days", "still_seconds", "settled"),
+        [(30, 59, False), (30, 61, True), (0, 599, False), (0, 601, True), (30, -61, True)],
+    )
+    def test_settled_means_a_minute_or_ten(self, age_days: int, still_seconds: int, settled: bool) -> None:
+        written = int((NOW - timedelta(seconds=still_seconds)).timestamp() * 1e9)
+        step = decided(
+            a_clip(fingerprint=Fingerprint(1, 2, 1000, written)),
+            ArchivePolicy(timedelta(days=age_days)),
+        )
+        assert isinstance(step, Archive) is settled
+        assert settled or step.reason is Reason.NOT_SETTLED
+
+    def test_archived_before_is_removed_without_encoding(self) -> None:
+        clip = a_clip()
+        known = {"archived": {clip.relative: (an_entry(clip),)}, "standing": frozenset({clip.relative})}
+        step = decided(clip, **known)
+        assert isinstance(step, Remove)
+        assert (step.disposal, step.reason) == (Disposal.TRASH, Reason.ALREADY_ARCHIVED)
+        assert decided(clip, replace(MONTH, disposal=Disposal.KEEP), **known).reason is Reason.KEPT_SOURCE
+        assert decided(clip, removable=False, **known).reason is Reason.KEPT_SOURCE
+
+    def test_an_archive_that_does_not_stand_proves_nothing(self) -> None:
+        clip = a_clip()
+        assert decided(clip, archived={clip.relative: (an_entry(clip),)}).reason is Reason.NOT_ARCHIVED
+
+    @pytest.mark.parametrize("other", [{"size": 999}, {"mtime_ns": 1}])
+    def test_a_name_used_again_is_another_clip(self, other: dict[str, int]) -> None:
+        clip = a_clip()
+        step = decided(
+            clip,
+            archived={clip.relative: (an_entry(clip, **other),)},
+            standing=frozenset({clip.relative}),
+        )
+        assert isinstance(step, Archive)
+
+    def test_a_repeat_replaces_the_standing_archive_unless_it_is_a_remux(self) -> None:
+        clip, repeat = a_clip(), replace(MONTH, repeat=True)
+        entry = an_entry(clip)
+        step = decided(clip, repeat, archived={clip.relative: (entry,)}, standing=frozenset({clip.relative}))
+        assert isinstance(step, Archive)
+        assert (step.reason, step.standing) == (Reason.REPEAT_ASKED, entry)
+        remux = {clip.relative: (an_entry(clip, remuxed=True),)}
+        step = decided(clip, repeat, archived=remux, standing=frozenset({clip.relative}))
+        assert step.reason is Reason.NOT_SMALLER
+
+    def test_a_held_clip_is_neither_encoded_nor_removed(self) -> None:
+        clip = a_clip()
+        hold = Hold("h1", clip.start + timedelta(minutes=59), clip.start + timedelta(hours=2))
+        assert decided(clip, memory=Memory(holds=(hold,))).reason is Reason.HELD
+        short = a_clip(duration=10.0)
+        assert decided(short, memory=Memory(holds=(hold,))).reason is Reason.NOT_ARCHIVED
+        other = replace(hold, camera="yard")
+        assert decided(clip, memory=Memory(holds=(other,))).reason is Reason.NOT_ARCHIVED
+        lapsed = replace(hold, until=NOW)
+        assert decided(clip, memory=Memory(holds=(lapsed,))).reason is Reason.NOT_ARCHIVED
+
+    @pytest.mark.parametrize(
+        ("count", "hours", "waits"),
+        [(1, 0.9, True), (1, 1.1, False), (2, 23, True), (3, 167, True), (4, 9999, True)],
+    )
+    def test_failures_wait_an_hour_a_day_a_week_for_ever(self, count: int, hours: float, waits: bool) -> None:
+        clip = a_clip()
+        failure = Failure(
+            clip.fingerprint.size,
+            clip.fingerprint.mtime_ns,
+            count,
+            NOW - timedelta(hours=hours),
+            Reason.DAMAGED,
+            "cut",
+        )
+        memory = Memory({clip.relative: failure})
+        assert (decided(clip, memory=memory).reason is Reason.FAILED_BEFORE) is waits
+        again = replace(MONTH, retry_failed=True)
+        assert decided(clip, again, memory).reason is Reason.NOT_ARCHIVED
+        changed = a_clip(fingerprint=Fingerprint(1, 2, 2000, clip.fingerprint.mtime_ns))
+        assert decided(changed, memory=memory).reason is Reason.NOT_ARCHIVED
+
+    def test_what_was_observed_is_the_decision(self) -> None:
+        clip = a_clip()
+        seen = plan.keep(clip, Reason.BUSY, "host vm")
+        assert decided(clip, observed={clip.relative: seen}) is seen
+
+    def test_the_oldest_day_goes_first_and_its_largest_clip(self) -> None:
+        def step(name: str, day: int, size: int) -> Archive:
+            clip = a_clip(
+                name=name,
+                start=datetime(2026, 3, day, tzinfo=UTC),
+                fingerprint=Fingerprint(1, 2, size, 0),
+            )
+            return Archive(clip, name, Reason.NOT_ARCHIVED)
+
+        steps = [step(f"{index:04}", 1 + index // 300, index % 7) for index in range(600)]
+        ordered = list(plan.largest_first(sorted(steps, key=plan.order_key)))
+        assert sorted(map(plan.order_key, ordered)) == sorted(map(plan.order_key, steps))
+        assert ordered[0].clip.fingerprint.size == 6
+        assert max(ordered.index(each) for each in steps[:300]) < 300 + plan.LOOK_AHEAD
+
+    def test_a_second_name_waits_for_everything_before(self) -> None:
+        first = Archive(a_clip(), "a", Reason.NOT_ARCHIVED)
+        second = Archive(a_clip(name="b"), "b", Reason.SAME_FILE)
+        ordered = list(plan.largest_first(sorted([second, first], key=plan.order_key)))
+        assert ordered == [first, second]
+
+    def test_a_limit_counts_encodes_only(self) -> None:
+        clip = a_clip()
+        removal = Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
+        encode = Archive(clip, "a", Reason.NOT_ARCHIVED)
+        assert list(plan.within_limit([removal, encode, encode], 1)) == [removal, encode]
+
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 400), st.integers(0, 10_000), st.integers(1, 5000)),
+            max_size=30,
+        ),
+        st.integers(0, 100),
+    )
+    def test_one_decision_each_and_the_same_facts_give_the_same_plan(
+        self, seeds: list[tuple[int, int, int]], age: int
+    ) -> None:
+        clips = tuple(
+            a_clip(
+                name=f"REO_front_{index}.mp4",
+                start=NOW - timedelta(days=days),
+                fingerprint=Fingerprint(1, index, size, int((NOW.timestamp() - quiet) * 1e9)),
+            )
+            for index, (days, quiet, size) in enumerate(seeds)
+        )
+        facts = FolderFacts(ROOT, "2026/03/01", clips)
+        policy = ArchivePolicy(timedelta(days=age))
+        once = list(plan.decide_archive(facts, policy, Memory(), NOW))
+        assert once == list(plan.decide_archive(facts, policy, Memory(), NOW))
+        assert len(once) == len(clips)
+        for clip, step in zip(clips, once, strict=True):
+            if isinstance(step, Archive):
+                assert clip.start <= NOW - policy.age
+                assert NOW.timestamp() - clip.fingerprint.mtime_ns / 1e9 >= 59.9
+
+
+class TestSealed:
+    def test_a_long_sequence_is_sorted_and_walked_again_and_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+        numbers = [(index * 37) % 101 for index in range(101)]
+        sealed = Sealed(numbers, key=lambda number: number)
+        assert len(sealed) == 101
+        assert list(sealed) == list(sealed) == sorted(numbers)
+        first, second = iter(sealed), iter(sealed)
+        assert [next(first), next(first), next(second), next(first)] == [0, 1, 0, 2]
+
+    def test_each_walk_is_arranged(self) -> None:
+        def doubled(items: Iterator[int]) -> Iterator[int]:
+            return (2 * item for item in items)
+
+        assert list(Sealed([2, 1], key=lambda number: number, arrange=doubled)) == [2, 4]
+
+
+class TestReport:
+    """Exit codes and words follow from the data alone."""
+
+    @staticmethod
+    def a_report(*outcomes: Outcome, **changed: object) -> Report:
+        made = Report("archive", "r1", NOW, NOW + timedelta(seconds=9), outcomes)
+        return replace(made, **changed)  # type: ignore[arg-type]  # the fields of Report, by name
+
+    @staticmethod
+    def an_outcome(result: Result, reason: Reason = Reason.NOT_ARCHIVED) -> Outcome:
+        return Outcome(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), result, reason)
+
+    def test_exit_codes(self) -> None:
+        done, failed = self.an_outcome(Result.DONE), self.an_outcome(Result.FAILED, Reason.FAILED)
+        full = self.an_outcome(Result.FAILED, Reason.NO_SPACE)
+        damaged = self.an_outcome(Result.FAILED, Reason.DAMAGED)
+        cases = {
+            0: [self.a_report(), self.a_report(done), self.a_report(done, remaining=3)],
+            1: [self.a_report(failed), self.a_report(failed, full)],
+            3: [self.a_report(done, failed), self.a_report(damaged), self.a_report(unreadable=1)],
+            13: [self.a_report(full)],
+            143: [self.a_report(done, failed, stopped_by=15)],
+        }
+        for code, reports in cases.items():
+            assert [each.exit_code for each in reports] == [code] * len(reports)
+
+    def test_busy_stale_and_held_are_no_failures(self) -> None:
+        quiet = [self.an_outcome(each) for each in (Result.BUSY, Result.STALE, Result.HELD)]
+        assert (self.a_report(*quiet).exit_code, self.a_report(*quiet).status) == (0, Status.DONE)
+
+    def test_the_document_is_json_with_the_promised_keys(self) -> None:
+        encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
+        outcome = replace(self.an_outcome(Result.DONE), encoding=encoding)
+        made = self.a_report(outcome)
+        made_of = json.loads("".join(document.document(made, None)))
+        assert set(made_of) == {
+            *("format", "command", "run", "status", "exit_code"),
+            *("steps", "outcomes", "totals", "errors"),
+        }
+        assert made_of["outcomes"][0] == {
+            "action": "archive",
+            "path": "/camera/2026/03/01/REO_front_20260301081500.mp4",
+            "result": "done",
+            "reason": "not-archived",
+            "detail": "",
+            "target": "",
+            "freed": 0,
+            "encoder": "libx264",
+            "rungs": ["libx264 (software)"],
+            "seconds": 1.5,
+            "bytes_before": 1000,
+            "bytes_after": 100,
+        }
+
+    def test_a_step_has_the_promised_keys(self) -> None:
+        fields = document.step_fields(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), TREES)
+        assert fields["target"] == "/camera/archived/a.mp4"
+        assert set(fields) == {"action", "path", "target", "reason", "bytes", "camera", "start"}
+
+    def test_a_name_that_is_no_text_is_escaped_and_given_as_bytes(self) -> None:
+        fields = document.path_fields(Path("/camera/\udcff\n.mp4"))
+        assert fields == {"path": "/camera/\\xff\\n.mp4", "path_bytes": "L2NhbWVyYS//Ci5tcDQ="}
+
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_400, "99.4 kB"), (99_600, "100 kB"),
+         (999_600, "1.0 MB"), (5e14, "500 TB")],
+    )  # fmt: skip
+    def test_sizes(self, count: float, text: str) -> None:
+        assert report.size(count) == text
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"), [(8, "8 s"), (180, "3 min"), (7500, "2 h 05 min"), (360_000, "100 h 00 min")]
+    )
+    def test_durations(self, seconds: float, text: str) -> None:
+        assert report.span(seconds) == text
+
+    def test_nights_are_told_once_a_rate_is_known(self) -> None:
+        clip = a_clip(fingerprint=Fingerprint(1, 2, 10**12, 0))
+        tally = plan.Tally()
+        tally.add(Archive(clip, "a.mp4", Reason.NOT_ARCHIVED))
+        made = plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
+        night = timedelta(hours=6)
+        unknown = list(report.plan_lines(made, report.Estimate({}, None, night), verbose=False))
+        assert unknown[-1] == "1 clip, 1.0 TB to archive"
+        known = list(report.plan_lines(made, report.Estimate({}, 4e6, night), verbose=False))
+        assert known[-1] == "1 clip, 1.0 TB to archive, about 12 nights at 6 h 00 min"
+
+    def test_a_long_table_is_drawn_together(self) -> None:
+        tally = plan.Tally()
+        for day in range(400):
+            start = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day)
+            tally.add(Archive(a_clip(start=start), "a.mp4", Reason.NOT_ARCHIVED))
+        made = plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
+        lines = list(report.plan_lines(made, report.Estimate({}, None, timedelta(1)), verbose=False))
+        assert sum("2025-" in line or "2026-" in line for line in lines) == 14
+
+
+class TestTag:
+    @given(st.text(), st.integers(0), st.integers(0), st.text(alphabet="0123456789abcdef"))
+    def test_what_is_stored_is_read_again(self, name: str, size: int, mtime: int, digest: str) -> None:
+        made = tag.Tag(name, size, mtime, digest)
+        text = tag.compose(made)
+        assert text.isascii()
+        assert tag.parse(text) == made
+
+    @given(st.text())
+    def test_anything_else_is_no_tag(self, text: str) -> None:
+        assert tag.parse(text) is None
+        assert tag.parse(tag.PREFIX + text) is None or "source" in text
+
+    def test_it_names_one_clip_only(self) -> None:
+        clip = a_clip()
+        made = tag.Tag(clip.relative, 1000, clip.fingerprint.mtime_ns, "d1")
+        assert made.names(clip, "d1")
+        assert not made.names(clip, "d2")
+        assert not made.names(a_clip(name="other.mp4"), "d1")
+
+
+class TestWorkload:
+    def test_as_many_jobs_as_cores_and_memory_allow(self) -> None:
+        svt = ENCODERS["libsvtav1"]
+        assert workload.jobs_for(svt, cores=8, memory=64_000_000_000) == 8
+        assert workload.jobs_for(svt, cores=8, memory=4_000_000_000) == 2
+        assert workload.jobs_for(svt, cores=8, memory=1) == 1
+        assert workload.jobs_for(ENCODERS["hevc_qsv"], cores=8, memory=1) == workload.GPU_JOBS
+
+    def test_the_last_jobs_get_the_spare_threads(self) -> None:
+        x264 = ENCODERS["libx264"]
+        assert [workload.threads_for(x264, cores=4, running=n) for n in (4, 2, 1)] == [1, 2, 4]
+        assert workload.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
+
+
+KEYS = {"": {"age", "codec"}, "archive": {"age", "codec"}}
+
+
+class TestConfigFiles:
+    @staticmethod
+    def with_key(section: str, key: str) -> Config:
+        return Config({section: {key: Value(1, Path("/etc/c.toml"))}}, (Path("/etc/c.toml"),))
+
+    @pytest.mark.parametrize(
+        ("section", "key", "message"),
+        [
+            ("archive", "agee", "/etc/c.toml: [archive] agee is not a key; did you mean age?"),
+            ("", "codek", "/etc/c.toml: codek is not a key; did you mean codec?"),
+            ("archiv", "age", "/etc/c.toml: [archiv] is not a section; did you mean archive?"),
+            ("archive", "zzz", "/etc/c.toml: [archive] zzz is not a key"),
+        ],
+    )
+    def test_an_unknown_key_is_named_with_the_nearest(self, section: str, key: str, message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            config.check_keys(self.with_key(section, key), KEYS)
+        assert caught.value.message == message
+        assert caught.value.exit_code == 10
+
+    def test_a_section_wins_over_the_common_part(self) -> None:
+        common, own = Value(1, Path("a")), Value(2, Path("b"))
+        files = Config({"": {"age": common, "codec": common}, "archive": {"age": own}})
+        assert files.for_command("archive") == {"age": own, "codec": common}
+        config.check_keys(files, KEYS)
+
+
+class TestJournalLines:
+    """What a day's file says, parsed without a disk."""
+
+    @staticmethod
+    def a_line(**changed: object) -> str:
+        event = Event(
+            What.ARCHIVED,
+            NOW,
+            "r1",
+            "vm",
+            "2026/03/01/a.mp4",
+            datetime(2026, 3, 1, tzinfo=ZoneInfo("Europe/Berlin")),
+            source_size=1,
+            source_mtime_ns=2,
+            source_blake2b="d1",
+            archive="2026/03/01/a.mp4",
+            archive_size=3,
+        )
+        return replace(event, **changed).line()  # type: ignore[arg-type]  # the fields of Event, by name
+
+    def test_a_line_leaves_out_what_does_not_apply(self) -> None:
+        fields = json.loads(self.a_line())
+        assert fields["start"] == "2026-03-01T00:00:00+01:00"
+        assert "trash" not in fields
+
+    @pytest.mark.parametrize("cut", [1, 20, 100])
+    def test_a_torn_last_line_costs_that_line_only(self, cut: int) -> None:
+        text = f"{self.a_line()}\n{self.a_line(source='b.mp4')}\n{self.a_line()[:-cut]}".encode()
+        day = journal.parse(text, Path("01.jsonl"))
+        assert (sorted(day.archived), day.torn) == (["2026/03/01/a.mp4", "b.mp4"], 1)
+
+    @given(st.binary(max_size=300))
+    def test_no_bytes_break_it(self, text: bytes) -> None:
+        journal.parse(text, Path("01.jsonl"))
+
+    def test_a_line_without_the_needed_fields_is_no_proof(self) -> None:
+        text = self.a_line(archive_size=None).encode()
+        assert journal.parse(text, Path("01.jsonl")).archived == {}
