@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Fingerprint, Keep, Reason, Trees
 from camarchiver.names import (
     Names,
+    ParsedName,
     date_of_folder,
     is_clip_name,
     is_passing,
@@ -27,15 +27,15 @@ WRITTEN_LATELY = timedelta(days=1)
 """Clips changed within this are asked for an open writer while planning; every one is at execution."""
 
 
-@dataclass(slots=True)
 class _Listing:
     """The names of one folder, sorted into kinds."""
 
-    folders: list[str] = field(default_factory=list)
-    clips: list[os.DirEntry[str]] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
-    locks: set[str] = field(default_factory=set)
-    odd: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.folders: list[str] = []
+        self.clips: list[os.DirEntry[str]] = []
+        self.pictures: list[str] = []
+        self.locks: set[str] = set()
+        self.odd: list[str] = []
 
 
 class Discovery:
@@ -102,7 +102,10 @@ class Discovery:
         return listing
 
     def _facts(self, folder: str, listing: _Listing) -> FolderFacts:
-        pairs = self._pair(folder, listing)
+        parsed = {
+            entry.name: self._names.read(entry.name.rpartition(".")[0], folder) for entry in listing.clips
+        }
+        pairs = self._pair(folder, parsed, listing.pictures)
         clips: list[Clip] = []
         aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
         same: set[str] = set()
@@ -114,7 +117,7 @@ class Discovery:
             except OSError as error:
                 aside.append(self._aside(folder, entry.name, Reason.UNREADABLE, str(error.strerror)))
                 continue
-            clip = self._clip(folder, entry.name, status, pairs)
+            clip = self._clip(folder, entry.name, parsed[entry.name], status, pairs)
             if isinstance(clip, Keep):
                 aside.append(clip)
                 continue
@@ -135,9 +138,13 @@ class Discovery:
         )
 
     def _clip(
-        self, folder: str, name: str, status: os.stat_result, pairs: dict[str, tuple[str, ...]]
+        self,
+        folder: str,
+        name: str,
+        parsed: ParsedName | None,
+        status: os.stat_result,
+        pairs: dict[str, tuple[str, ...]],
     ) -> Clip | Keep:
-        parsed = self._names.read(name.rpartition(".")[0], folder)
         if parsed is None:
             return self._aside(folder, name, Reason.NO_TIMESTAMP, "", status.st_size)
         if status.st_mode & 0o444 != 0o444 and not self._may_read(folder, name):
@@ -154,18 +161,24 @@ class Discovery:
             sidecars=pairs.get(name, ()),
         )
 
-    def _pair(self, folder: str, listing: _Listing) -> dict[str, tuple[str, ...]]:
+    def _pair(
+        self, folder: str, clips: dict[str, ParsedName | None], pictures: list[str]
+    ) -> dict[str, tuple[str, ...]]:
         """Each clip's pictures, by camera and time; a picture goes to one clip only."""
-        if not listing.pictures:
+        if not pictures:
             return {}
+        stems: dict[str, str] = {}
         taken: dict[tuple[str, datetime], str] = {}
-        for entry in sorted(listing.clips, key=lambda found: found.name):
-            if parsed := self._names.read(entry.name.rpartition(".")[0], folder):
-                taken.setdefault((parsed.camera, parsed.start), entry.name)
+        for name in sorted(clips):
+            if parsed := clips[name]:
+                stems.setdefault(name.rpartition(".")[0], name)
+                taken.setdefault((parsed.camera, parsed.start), name)
         pairs: dict[str, tuple[str, ...]] = {}
-        for picture in sorted(listing.pictures):
-            parsed = self._names.read(picture.rpartition(".")[0], folder)
-            clip = taken.get((parsed.camera, parsed.start)) if parsed else None
+        for picture in sorted(pictures):
+            stem = picture.rpartition(".")[0]
+            clip = stems.get(stem)
+            if clip is None and (parsed := self._names.read(stem, folder)):
+                clip = taken.get((parsed.camera, parsed.start))
             if clip is not None:
                 pairs[clip] = (*pairs.get(clip, ()), picture)
         return pairs
@@ -173,8 +186,9 @@ class Discovery:
     def _known(self, clips: list[Clip]) -> tuple[dict[str, tuple[Archived, ...]], frozenset[str]]:
         archived: dict[str, tuple[Archived, ...]] = {}
         standing: set[str] = set()
+        days = {day: self._journal.day(day).archived for day in {clip.start.date() for clip in clips}}
         for clip in clips:
-            entries = self._journal.day(clip.start.date()).archived.get(clip.relative)
+            entries = days[clip.start.date()].get(clip.relative)
             if not entries:
                 continue
             archived[clip.relative] = entries

@@ -118,23 +118,24 @@ class Pipeline:
         """
         discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started, self.zone)
         memory = self.memory()
-        tally, left, found = Tally(), list[Keep](), 0
+        tally, left = Tally(), list[Keep]()
 
         def changes() -> Iterator[Change]:
-            nonlocal found
             for facts in discovery.folders((self.started - policy.age).date()):
                 for step in decide_archive(facts, policy, memory, self.started):
                     if isinstance(step, Keep):
-                        tally.add(step)
                         left.extend([step] if list_all else ())
-                        continue
-                    found += 1
-                    yield step
+                    if policy.limit is None or isinstance(step, Keep):
+                        tally.add(step)
+                    if not isinstance(step, Keep):
+                        yield step
 
-        steps = Sealed(changes(), key=order_key, arrange=_arrangement(policy.limit))
-        for step in steps:
-            tally.add(step)
-        totals = _with_rest(tally.totals(), found - len(steps))
+        steps = every = Sealed(changes(), key=order_key, arrange=largest_first)
+        if policy.limit is not None:
+            steps = Sealed(within_limit(every, policy.limit), key=order_key, arrange=largest_first)
+            for step in steps:
+                tally.add(step)
+        totals = _with_rest(tally.totals(), len(every) - len(steps))
         unread = discovery.unread_folders
         return Plan("archive", self.trees, self.started, policy, totals, steps, tuple(left), unread)
 
@@ -273,14 +274,6 @@ class Pipeline:
         if outcomes:
             runs.write(self.trees.state, report, self.run.host)
         return report
-
-
-def _arrangement(limit: int | None) -> Callable[[Iterator[Change]], Iterator[Change]]:
-    def arrange(steps: Iterator[Change]) -> Iterator[Change]:
-        ordered = largest_first(steps)
-        return ordered if limit is None else within_limit(ordered, limit)
-
-    return arrange
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:

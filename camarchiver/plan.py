@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from camarchiver.model import (
     Archive,
@@ -285,8 +285,7 @@ def within_limit(steps: Iterable[Archive | Remove], limit: int) -> Iterator[Arch
 # --- the plan --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """What a plan's totals are counted by."""
 
     action: str

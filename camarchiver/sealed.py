@@ -12,6 +12,9 @@ from typing import Any, Generic, TypeVar
 IN_MEMORY = 10_000
 """Items held in memory; beyond that, sorted runs of this length go to an unlinked temporary file."""
 
+BATCH = 64
+"""Items pickled together, so that what they share is written once; read ahead from each run."""
+
 T = TypeVar("T")
 
 
@@ -20,7 +23,7 @@ def _as_it_is(items: Iterator[T]) -> Iterator[T]:
 
 
 class Sealed(Generic[T]):
-    """Items in the order of `key`, each walk of them passed through `arrange`."""
+    """Items in the order of `key`, each walk of them passed through `arrange`, which drops none."""
 
     def __init__(
         self,
@@ -34,12 +37,13 @@ class Sealed(Generic[T]):
         self._file = tempfile.TemporaryFile(prefix="camarchiver-plan-")  # noqa: SIM115  # lives as long as self
         self._runs: list[tuple[int, int]] = []
         self._tail: list[T] = []
+        self._length = 0
         for item in items:
+            self._length += 1
             self._tail.append(item)
             if len(self._tail) >= IN_MEMORY:
                 self._spill()
         self._tail.sort(key=key)
-        self._length = sum(1 for _ in self)
 
     def __len__(self) -> int:
         return self._length
@@ -54,8 +58,8 @@ class Sealed(Generic[T]):
     def _spill(self) -> None:
         self._tail.sort(key=self._key)
         start = self._file.tell()
-        for item in self._tail:
-            pickle.dump(item, self._file, protocol=5)
+        for first in range(0, len(self._tail), BATCH):
+            pickle.dump(self._tail[first : first + BATCH], self._file, protocol=5)
         self._file.flush()
         self._runs.append((start, self._file.tell()))
         self._tail.clear()
@@ -65,4 +69,4 @@ class Sealed(Generic[T]):
         with Path(f"/proc/self/fd/{self._file.fileno()}").open("rb") as stream:
             stream.seek(start)
             while stream.tell() < end:
-                yield pickle.load(stream)
+                yield from pickle.load(stream)
