@@ -449,7 +449,7 @@ class TestBadInput:
             if path != folder:
                 path.chmod(0o755)
         try:
-            os.stat(folder / "x")
+            (folder / "x").stat()
         except PermissionError:
             prefix: list[str] = []
         except FileNotFoundError:

@@ -1,0 +1,2939 @@
+"""Each module against the real disk, the real ffmpeg and real faults."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import grp
+import json
+import logging
+import mmap
+import os
+import random
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from conftest import (
+    CLIP_ARGUMENTS,
+    DAY,
+    FFMPEGS,
+    FRAMES,
+    IS_ROOT,
+    RECORDED,
+    Camera,
+    frames_of,
+    mounted,
+    processes_with,
+    wait_until,
+)
+from pytest_mock import MockerFixture
+
+from camarchiver import (
+    atomic,
+    encoders,
+    ffmpeg_args,
+    ffmpegs,
+    kernel,
+    lockfile,
+    locking,
+    names,
+    transcoder,
+    trash,
+)
+from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
+from camarchiver.encoders import Attempt, Choice, Machine, node_problem
+from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError
+from camarchiver.ffmpeg_args import Job, Transcode
+from camarchiver.ffmpegs import Ffmpeg
+from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
+from camarchiver.media import AudioStream, Media, VideoStream
+from camarchiver.model import Fingerprint
+from camarchiver.names import numbered
+from camarchiver.probe import ProbeError, Prober
+from camarchiver.transcoder import Finished, Progress
+from camarchiver.verification import Facts, verify
+
+
+class TestNames:
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        "raw", [b"x" * 252 + b".ts", b"\xff" * 251 + b".mp4", b"\xc3\xa4" * 126 + b".ts", b"x" * 255]
+    )
+    def test_every_name_that_a_disk_holds_has_an_archive_name_that_it_holds(self, tmp_path, raw):
+        (tmp_path / os.fsdecode(raw)).touch()
+        (found,) = tmp_path.iterdir()
+        target = names.archive_path("", found.stem, date(2026, 5, 3))
+        for relative in (target, names.numbered(target, 2), names.numbered(target, 10)):
+            path = tmp_path / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(exist_ok=False)
+            assert path in set(path.parent.iterdir())
+
+
+MakeClip = Callable[..., Path]
+
+PICTURE = "-f lavfi -i testsrc2=s=160x120:r=10:d=2"
+X264 = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p"
+PLAIN = f"{PICTURE} {X264}"
+SOUND = "-f lavfi -i sine=r=8000:d=2 -ac 1"
+IRREGULAR = f"-f lavfi -i testsrc2=s=160x120:r=30:d=3 -vf \"select='not(mod(n*n,3))'\" -fps_mode vfr {X264}"
+
+
+def media_of(path: Path) -> Media:
+    """A clip as the builders want it; the packets are counted."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        form = stream.codec_context.format
+        video = VideoStream(
+            stream.codec_context.codec.canonical_name,
+            stream.width,
+            stream.height,
+            form.name,
+            max(part.bits for part in form.components),
+            stream.average_rate,
+            Fraction(stream.time_base),
+        )
+        audio = tuple(
+            AudioStream(each.codec_context.codec.canonical_name, each.sample_rate, each.channels)
+            for each in container.streams.audio
+        )
+    times = pts(path)
+    return Media(
+        path.suffix[1:], video, 1, audio, (), len(times), 1, 0, times[0], times[-1] - times[0] + 0.1, {}
+    )
+
+
+def pts(path: Path) -> list[float]:
+    """Presentation times of the first video stream's packets, in seconds, in order."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = container.demux(stream)
+        return sorted(float(packet.pts * stream.time_base) for packet in packets if packet.pts is not None)
+
+
+def job_for(clip: Path, target: Path, **changed: object) -> Job:
+    media = changed.pop("media", None) or media_of(clip)
+    settings = changed.pop("settings", Settings())
+    container = container_for(media, settings)
+    return Job(clip, target, media, settings, container, {"comment": "tag"}, threads=1, **changed)
+
+
+def software(ffmpeg: Ffmpeg, name: str, job: Job) -> Finished:
+    way = Transcode(job, ENCODERS[name], Rung.SOFTWARE, ffmpeg.version)
+    return transcoder.run(ffmpeg.path, ffmpeg_args.transcode(way))
+
+
+def script(folder: Path, body: str) -> Path:
+    """A fake ffmpeg; `$pipe` is where it reports."""
+    path = folder / "ffmpeg"
+    path.write_text(
+        "#!/bin/sh\n"
+        'all="$*"; while [ $# -gt 1 ]; do case $1 in -progress) pipe=/proc/self/fd/${2#pipe:};; esac; shift\n'
+        f"done\n{body}\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pid: int, seconds: float = 3.0) -> bool:
+    end = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+class TestTranscoder:
+    def test_a_real_encode_reports_progress(
+        self, embedded: Ffmpeg, make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        seen: list[Progress] = []
+        clip = make_clip(PLAIN)
+        way = Transcode(
+            job_for(clip, tmp_path / "x.part"), ENCODERS["libx264"], Rung.SOFTWARE, embedded.version
+        )
+        done = transcoder.run(embedded.path, ffmpeg_args.transcode(way), on_progress=seen.append)
+        assert (done.returncode, done.stderr, done.frames, done.ended) == (0, (), 20, "exit")
+        assert seen[-1].frame == 20
+        assert seen[-1].out_time == pytest.approx(2.0, abs=0.2)
+        assert seen[-1].total_size == (tmp_path / "x.part").stat().st_size
+        assert done.seconds > 0
+
+    def test_missing_binary(self, tmp_path: Path) -> None:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(FileNotFoundError):
+            transcoder.run(tmp_path / "none", ())
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+    def test_a_flood_on_stderr_neither_blocks_nor_fills_memory(self, tmp_path: Path) -> None:
+        line = 'echo "line $i of a long flood of words on stderr" >&2'
+        body = f"i=0; while [ $i -lt 20000 ]; do {line}; i=$((i+1)); done"
+        done = transcoder.run(script(tmp_path, body), ())
+        assert len(done.stderr) == 301
+        assert done.stderr[0] == "line 0 of a long flood of words on stderr"
+        assert done.stderr[200] == "(19700 more lines)"
+        assert done.stderr[-1] == "line 19999 of a long flood of words on stderr"
+
+    def test_a_mebibyte_without_a_line_end(self, tmp_path: Path) -> None:
+        done = transcoder.run(script(tmp_path, "head -c 1048576 /dev/zero | tr '\\0' x >&2"), ())
+        assert [len(line) for line in done.stderr] == [1000]
+
+    def test_bytes_that_are_no_text(self, tmp_path: Path) -> None:
+        done = transcoder.run(script(tmp_path, "printf 'a\\377b\\r\\n' >&2; exit 3"), ())
+        assert (done.stderr, done.returncode) == (("a\\xffb",), 3)
+
+    def test_a_hang_is_ended(self, tmp_path: Path) -> None:
+        body = "printf 'frame=7\\nprogress=continue\\n' > $pipe; exec sleep 60"
+        done = transcoder.run(script(tmp_path, body), (), stall_seconds=0.5)
+        assert (done.ended, done.returncode, done.frames) == ("stalled", -signal.SIGTERM, 7)
+        assert 0.5 < done.seconds < 4
+
+    def test_slow_progress_is_no_hang(self, tmp_path: Path) -> None:
+        body = "for i in 1 2 3 4 5; do printf 'frame=%s\\nprogress=continue\\n' $i > $pipe; sleep 0.4; done"
+        done = transcoder.run(script(tmp_path, body), (), stall_seconds=1.0)
+        assert (done.ended, done.frames) == ("exit", 5)
+
+    def test_repeating_itself_is_no_progress(self, tmp_path: Path) -> None:
+        body = "while sleep 0.1; do printf 'frame=3\\nprogress=continue\\n' > $pipe; done"
+        assert transcoder.run(script(tmp_path, body), (), stall_seconds=0.7).ended == "stalled"
+
+    def test_deaf_to_term_is_killed_with_its_children(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transcoder, "_KILL_SECONDS", 0.5)
+        body = f"trap '' TERM; sleep 60 & echo $! > {tmp_path}/child; wait; sleep 60"
+        done = transcoder.run(script(tmp_path, body), (), stall_seconds=0.3)
+        assert (done.ended, done.returncode) == ("stalled", -signal.SIGKILL)
+        assert gone(int((tmp_path / "child").read_text()))
+
+    def test_stop(self, embedded: Ffmpeg, tmp_path: Path) -> None:
+        stop = threading.Event()
+        threading.Timer(0.5, stop.set).start()
+        picture = ("-f", "lavfi", "-i", "testsrc2=s=160x120")
+        endless = ("-nostdin", "-v", "error", *picture, "-c:v", "libx264", "-f", "null", "-")
+        done = transcoder.run(embedded.path, endless, stop=stop)
+        assert done.ended == "stopped"
+        assert done.seconds < 4
+
+    def test_segfault(self, tmp_path: Path) -> None:
+        done = transcoder.run(script(tmp_path, "echo last words >&2; kill -SEGV $$"), ())
+        assert (done.ended, done.returncode, done.stderr) == ("exit", -signal.SIGSEGV, ("last words",))
+
+    def test_pipes_closed_early(self, tmp_path: Path) -> None:
+        body = 'exec 2>&-; for n in 3 4 5 6 7 8 9; do eval "exec $n>&-"; done; sleep 0.6; exit 4'
+        done = transcoder.run(script(tmp_path, body), ())
+        assert (done.ended, done.returncode) == ("exit", 4)
+        assert done.seconds > 0.5
+
+    def test_a_grandchild_that_keeps_the_pipes(self, tmp_path: Path) -> None:
+        body = f"sleep 60 & echo $! > {tmp_path}/child; echo done >&2; exit 0"
+        done = transcoder.run(script(tmp_path, body), ())
+        assert (done.ended, done.returncode, done.stderr) == ("exit", 0, ("done",))
+        assert done.seconds < 3
+        assert gone(int((tmp_path / "child").read_text()))
+
+    def test_a_grandchild_in_a_session_of_its_own(self, tmp_path: Path) -> None:
+        body = (
+            f"setsid sh -c 'echo $$ > {tmp_path}/child; while :; do echo flood >&2; done' & sleep 0.5; exit 0"
+        )
+        done = transcoder.run(script(tmp_path, body), ())
+        assert (done.ended, done.seconds < 5) == ("exit", True)
+        assert gone(int((tmp_path / "child").read_text()))
+
+    def test_a_callback_that_raises_leaves_nothing_running(self, tmp_path: Path) -> None:
+        def fail(progress: Progress) -> None:
+            raise KeyboardInterrupt
+
+        body = f"echo $$ > {tmp_path}/self; printf 'frame=1\\nprogress=continue\\n' > $pipe; exec sleep 60"
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            transcoder.run(script(tmp_path, body), (), on_progress=fail)
+        assert time.monotonic() - started < 10
+        assert gone(int((tmp_path / "self").read_text()))
+
+    def test_it_dies_with_its_parent(self, tmp_path: Path) -> None:
+        fake = script(tmp_path, f"echo $$ > {tmp_path}/self; exec sleep 60")
+        code = (
+            "from pathlib import Path; from camarchiver import transcoder\n"
+            f"transcoder.run(Path({str(fake)!r}), ())"
+        )
+        parent = subprocess.Popen([sys.executable, "-c", code])
+        note = tmp_path / "self"
+        while not (note.exists() and note.read_text().strip()):
+            time.sleep(0.02)
+        parent.kill()
+        parent.wait()
+        assert gone(int(note.read_text()))
+
+    def test_it_reads_nothing_of_ours(self, tmp_path: Path) -> None:
+        body = '[ "$(readlink /proc/self/fd/0)" = /dev/null ] && [ "$SVT_LOG" = 1 ] || exit 5'
+        assert transcoder.run(script(tmp_path, body), ()).returncode == 0
+
+
+class TestFfmpegs:
+    def test_find(self, found_ffmpegs: tuple[Ffmpeg, ...]) -> None:
+        assert found_ffmpegs[-1].origin == "embedded"
+        for ffmpeg in found_ffmpegs:
+            assert ffmpeg.version >= (4, 0)
+            assert {"libx264", "aac"} <= ffmpeg.encoders
+
+    def test_a_named_one_is_the_only_one(self, embedded: Ffmpeg) -> None:
+        assert ffmpegs.find(embedded.path) == (replace(embedded, origin="option"),)
+
+    @pytest.mark.parametrize("name", ["/nowhere/ffmpeg", "/bin/true", "/etc"])
+    def test_named_but_none(self, name: str) -> None:
+        with pytest.raises(EncoderError, match="is no ffmpeg that runs here") as caught:
+            ffmpegs.find(Path(name))
+        assert caught.value.exit_code == 12
+
+    @pytest.mark.parametrize(
+        ("banner", "version", "shown"),
+        [
+            ("n9.0.2-17-g2a571b6068", (9, 0), "ffmpeg 9.0 (option)"),
+            ("5.1.9-0+deb12u1", (5, 1), "ffmpeg 5.1 (option)"),
+            ("N-118000-gabc", (99, 0), "ffmpeg git (option)"),
+        ],
+    )
+    def test_version(self, banner: str, version: tuple[int, int], shown: str, tmp_path: Path) -> None:
+        fake = script(tmp_path, f"echo 'ffmpeg version {banner} Copyright' >&2; echo ' V....D libx264   x'")
+        (ffmpeg,) = ffmpegs.find(fake)
+        assert (ffmpeg.version, str(ffmpeg), ffmpeg.encoders) == (version, shown, {"libx264"})
+
+    def test_the_embedded_one_without_a_path(
+        self, embedded: Ffmpeg, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert ffmpegs.find() == (embedded,)
+
+
+@pytest.fixture(scope="session")
+def each_ffmpeg(found_ffmpegs: tuple[Ffmpeg, ...]) -> tuple[Ffmpeg, ...]:
+    """Both, where the system has one."""
+    return found_ffmpegs
+
+
+class TestSoftwareEncodes:
+    """What ffmpeg makes of the argument lists, old and new ones alike."""
+
+    @pytest.mark.parametrize("name", ["libsvtav1", "libx265", "libx264"])
+    def test_irregular_timestamps_stay(
+        self, name: str, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        clip = make_clip(f"-f lavfi -i sine=r=8000:d=3 {IRREGULAR} -c:a pcm_s16le -ac 1", ".mov")
+        for ffmpeg in each_ffmpeg:
+            target = tmp_path / f"{ffmpeg.origin}.part"
+            done = software(ffmpeg, name, job_for(clip, target))
+            assert (done.returncode, done.stderr) == (0, ())
+            assert pts(target) == pytest.approx(pts(clip), abs=1e-9)
+            assert done.frames == len(pts(clip))
+
+    @pytest.mark.parametrize(
+        ("words", "suffix", "codec", "container"),
+        [
+            ("-c:a aac", ".mp4", "aac", "mp4"),
+            ("-c:a pcm_alaw", ".mkv", "aac", "mp4"),
+            ("-c:a pcm_s16le", ".mkv", "aac", "mp4"),
+            ("-c:a adpcm_g726 -b:a 32k", ".mkv", "aac", "mp4"),
+            ("-c:a wmav2", ".mkv", "wmav2", "mkv"),
+        ],
+    )
+    def test_audio(
+        self,
+        words: str,
+        suffix: str,
+        codec: str,
+        container: str,
+        each_ffmpeg: tuple[Ffmpeg, ...],
+        make_clip: MakeClip,
+        tmp_path: Path,
+    ) -> None:
+        clip = make_clip(f"{SOUND} {PLAIN} {words}", suffix)
+        for ffmpeg in each_ffmpeg:
+            job = job_for(clip, tmp_path / f"{ffmpeg.origin}.part")
+            assert (job.container, software(ffmpeg, "libx264", job).stderr) == (container, ())
+            made = media_of(job.target)
+            assert [each.codec for each in made.audio] == [codec]
+            assert made.audio[0].sample_rate == 8000
+
+    def test_audio_left_out(self, embedded: Ffmpeg, make_clip: MakeClip, tmp_path: Path) -> None:
+        clip = make_clip(f"{SOUND} {PLAIN} -c:a aac", ".mp4")
+        job = job_for(clip, tmp_path / "x", settings=Settings(audio="none"))
+        assert software(embedded, "libx264", job).returncode == 0
+        assert media_of(job.target).audio == ()
+
+    @pytest.mark.parametrize(
+        ("form", "kept"),
+        [
+            ("yuv420p10le", {"libsvtav1": "yuv420p10le", "libx265": "yuv420p10le", "libx264": "yuv420p10le"}),
+            ("yuv422p10le", {"libsvtav1": "yuv420p10le", "libx265": "yuv422p10le", "libx264": "yuv422p10le"}),
+        ],
+    )
+    def test_bit_depth_and_chroma_stay(
+        self,
+        form: str,
+        kept: dict[str, str],
+        each_ffmpeg: tuple[Ffmpeg, ...],
+        make_clip: MakeClip,
+        tmp_path: Path,
+    ) -> None:
+        clip = make_clip(f"{PICTURE} -c:v libx264 -preset ultrafast -pix_fmt {form}")
+        for ffmpeg in each_ffmpeg:
+            for name, expected in kept.items():
+                job = job_for(clip, tmp_path / f"{ffmpeg.origin}.part")
+                assert software(ffmpeg, name, job).stderr == ()
+                assert media_of(job.target).video.pixel_format == expected
+
+    @pytest.mark.parametrize("name", ["libsvtav1", "libx265", "libx264"])
+    def test_odd_sizes(
+        self, name: str, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        clip = make_clip(f"{PICTURE} -vf crop=151:111:0:0:exact=1 -c:v mjpeg -pix_fmt yuvj420p", ".mkv")
+        for ffmpeg in each_ffmpeg:
+            job = job_for(clip, tmp_path / f"{ffmpeg.origin}.part")
+            assert software(ffmpeg, name, job).stderr == ()
+            made = media_of(job.target).video
+            assert (made.width, made.height) == (152, 112)
+
+    def test_scaled(self, embedded: Ffmpeg, make_clip: MakeClip, tmp_path: Path) -> None:
+        job = job_for(make_clip(PLAIN), tmp_path / "x", settings=Settings(max_height=61))
+        assert software(embedded, "libx264", job).returncode == 0
+        made = media_of(job.target).video
+        assert (made.width, made.height) == (80, 60)
+
+    def test_rotation_and_metadata_stay(
+        self, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        plain = make_clip(f"{PLAIN} -metadata creation_time=2026-05-03T12:20:00Z -metadata title=door")
+        clip = make_clip(f"-display_rotation 90 -i {plain} -c copy -map_metadata 0")
+        for ffmpeg in each_ffmpeg:
+            job = job_for(clip, tmp_path / f"{ffmpeg.origin}.part")
+            assert software(ffmpeg, "libx264", job).stderr == ()
+            with av.open(str(job.target)) as made:
+                assert (made.streams.video[0].width, made.streams.video[0].height) == (160, 120)
+                assert next(made.decode(video=0)).rotation == 90
+                assert made.metadata["creation_time"] == "2026-05-03T12:20:00.000000Z"
+                assert (made.metadata["title"], made.metadata["comment"]) == ("door", "tag")
+
+    def test_hostile_names(self, embedded: Ffmpeg, make_clip: MakeClip, tmp_path: Path) -> None:
+        names = [
+            "-y.mp4",
+            "concat:x.mp4",
+            "a:b.mp4",
+            "%d.mp4",
+            "a\nb.mp4",
+            "'$(x)'.mp4",
+            os.fsdecode(b"\xff.mp4"),
+        ]
+        for name in names:
+            clip = tmp_path / name
+            clip.write_bytes(make_clip(PLAIN).read_bytes())
+            done = software(
+                embedded, "libx264", job_for(clip, tmp_path / "t", media=media_of(make_clip(PLAIN)))
+            )
+            assert (name, done.returncode, done.frames) == (name, 0, 20)
+
+    def test_remux_copies_every_packet(
+        self, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        clip = make_clip(f"{SOUND} {PLAIN} -c:a aac", ".mp4")
+        for ffmpeg in each_ffmpeg:
+            target = tmp_path / f"{ffmpeg.origin}.part"
+            arguments = ffmpeg_args.remux(clip, target, media_of(clip), "mp4", {})
+            done = transcoder.run(ffmpeg.path, arguments)
+            assert (done.returncode, done.stderr) == (0, ())
+            assert pts(target) == pts(clip)
+            assert media_of(target).audio == media_of(clip).audio
+
+    def test_decode_counts_frames_and_finds_damage(
+        self, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        clip = make_clip(f"{IRREGULAR} -g 10")
+        damaged = tmp_path / "damaged.mp4"
+        data = bytearray(clip.read_bytes())
+        data[len(data) // 4 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 4)
+        damaged.write_bytes(data)
+        for ffmpeg in each_ffmpeg:
+            done = transcoder.run(ffmpeg.path, ffmpeg_args.decode(clip))
+            assert (done.returncode, done.stderr, done.frames) == (0, (), len(pts(clip)))
+            keyframes = transcoder.run(ffmpeg.path, ffmpeg_args.decode(clip, keyframes_only=True))
+            assert (keyframes.returncode, keyframes.stderr) == (0, ())
+            assert 1 <= keyframes.frames < done.frames
+            assert transcoder.run(ffmpeg.path, ffmpeg_args.decode(damaged)).stderr
+
+
+class TestEncoders:
+    def test_no_gpu_means_software_and_no_gpu_probe(
+        self, found_ffmpegs: tuple[Ffmpeg, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(encoders, "_NVIDIA_NODES", ())
+        choice = Machine(found_ffmpegs, Settings(), nodes=()).choose()
+        assert [(each.encoder.name, each.rung) for each in choice.ladder] == [("libsvtav1", Rung.SOFTWARE)]
+        assert choice.ffmpeg.origin == "embedded"
+        assert choice.explanation[:3] == (
+            "qsv: no render node",
+            "vaapi: no render node",
+            "nvenc: no NVIDIA device",
+        )
+        assert choice.explanation[3].startswith("libsvtav1 (SVT-AV1 4.")
+
+    def test_an_old_svt_av1_gives_way_to_x264(
+        self, found_ffmpegs: tuple[Ffmpeg, ...], tmp_path: Path
+    ) -> None:
+        real = next(each for each in found_ffmpegs if each.origin == "embedded")
+        old = script(
+            tmp_path, f"echo 'Svt[info]: SVT-AV1 Encoder Lib v1.4.1' >&2; SVT_LOG=1 exec {real.path} $all"
+        )
+        machine = Machine((replace(real, path=old),), Settings(), nodes=())
+        choice = machine.choose(Backend.SOFTWARE)
+        assert choice.encoder.name == "libx264"
+        assert choice.explanation[0] == "libsvtav1: SVT-AV1 1.4 is older than 2"
+        assert machine.choose(Backend.SOFTWARE, "av1").encoder.name == "libsvtav1"
+
+    @pytest.mark.parametrize(
+        ("codec", "name"), [("av1", "libsvtav1"), ("hevc", "libx265"), ("h264", "libx264")]
+    )
+    def test_a_codec_in_software(self, codec: str, name: str, found_ffmpegs: tuple[Ffmpeg, ...]) -> None:
+        assert (
+            Machine(found_ffmpegs, Settings(), nodes=()).choose(Backend.SOFTWARE, codec).encoder.name == name
+        )
+
+    @pytest.mark.parametrize("backend", [Backend.QSV, Backend.VAAPI, Backend.NVENC, Backend.V4L2M2M])
+    def test_a_named_backend_that_fails_is_an_error(
+        self, backend: Backend, found_ffmpegs: tuple[Ffmpeg, ...], tmp_path: Path
+    ) -> None:
+        machine = Machine(found_ffmpegs, Settings(), device=tmp_path / "renderD128")
+        with pytest.raises(EncoderError, match="can't be used") as caught:
+            machine.choose(backend)
+        assert caught.value.exit_code == 12
+        assert caught.value.hint
+        if backend in (Backend.QSV, Backend.VAAPI):
+            assert f"{tmp_path}/renderD128 is not there" in caught.value.message
+            assert "--device" in caught.value.hint
+
+    def test_a_codec_that_the_backend_never_has(self, found_ffmpegs: tuple[Ffmpeg, ...]) -> None:
+        with pytest.raises(EncoderError, match="v4l2m2m has no av1 encoder"):
+            Machine(found_ffmpegs, Settings()).choose(Backend.V4L2M2M, "av1")
+
+    def test_a_wrong_preset_is_found_by_the_trial(self, embedded: Ffmpeg) -> None:
+        machine = Machine((embedded,), Settings(preset="swift"), nodes=())
+        with pytest.raises(EncoderError, match="libx264 can't be used"):
+            machine.choose(Backend.SOFTWARE, "h264")
+
+    def test_a_trial_is_made_once(self, embedded: Ffmpeg, tmp_path: Path) -> None:
+        counted = script(tmp_path, f"echo run >> {tmp_path}/runs; exec {embedded.path} $all")
+        machine = Machine((replace(embedded, path=counted),), Settings(), nodes=())
+        first = machine.choose(Backend.SOFTWARE, "h264")
+        runs = (tmp_path / "runs").read_text()
+        assert machine.choose(Backend.SOFTWARE, "h264") == first
+        assert (tmp_path / "runs").read_text() == runs
+        assert machine.still_works(first)
+        assert (tmp_path / "runs").read_text() != runs
+
+    def test_a_hang_at_the_first_use(
+        self, embedded: Ffmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(encoders, "_TRIAL_SECONDS", 0.5)
+        body = f'case "$all" in *h264_qsv*) sleep 60;; *) exec {embedded.path} $all;; esac'
+        machine = Machine(
+            (replace(embedded, path=script(tmp_path, body)),), Settings(), device=tmp_path / "n"
+        )
+        with pytest.raises(EncoderError, match="no progress for"):
+            machine.choose(Backend.QSV, "h264")
+
+    def test_node_problem(self, tmp_path: Path) -> None:
+        missing, hint = node_problem(tmp_path / "renderD128")
+        assert missing.endswith("is not there") and "--device" in hint
+        plain = tmp_path / "plain"
+        plain.touch()
+        assert node_problem(plain)[0] == f"{plain} is no device"
+        assert node_problem(Path("/dev/null")) == ("", "")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a device that others may not open")
+    def test_a_node_without_permission(self) -> None:
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            Path(folder).chmod(0o755)
+            node = Path(folder, "renderD128")
+            try:
+                os.mknod(node, stat.S_IFCHR | 0o660, os.makedev(1, 3))
+            except PermissionError:
+                pytest.skip("this container may not make devices")
+            code = (
+                "import os; from pathlib import Path; from camarchiver.encoders import node_problem\n"
+                "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+                f"print(*node_problem(Path({str(node)!r})), sep='|')"
+            )
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        group = grp.getgrgid(0).gr_name
+        assert done.stdout.startswith(f"no permission for {node}|usermod -aG {group} nobody")
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The least check: ffmpeg must have written all frames."""
+
+    ok: bool
+    problem: str = ""
+
+
+TINY_FRAMES = 20
+TINY = Media(
+    "mp4",
+    VideoStream("h264", 256, 256, "yuv420p", 8, Fraction(10), Fraction(1, 12800)),
+    1, (), (), TINY_FRAMES, 1, 0, 0.0, 2.0, {},
+)  # fmt: skip
+
+# Each row of the failure table: where it was seen, the exit code then, and what it means for the ladder.
+DEVICE, INPUT, OPTION, STORAGE = "device", "input", "option", "storage"
+FAILURES = [
+    ("[h264_qsv @ 0x1] Error initializing an internal MFX session: unsupported (-3)", 1, DEVICE),
+    ("Error creating a MFX session: -9.", 171, DEVICE),
+    ("[AVHWDeviceContext @ 0x1] Error initializing an MFX session: -9.", 171, DEVICE),
+    ("[h264_qsv @ 0x1] Failed to create a VAAPI device.", 187, DEVICE),
+    ("No VA display found for device /dev/dri/renderD128.\nDevice creation failed: -22.", 234, DEVICE),
+    ("Device creation failed: -542398533.", 187, DEVICE),
+    ("No device available for decoder: device type qsv needed for codec h264_qsv.", 187, DEVICE),
+    ("Failed to initialise VAAPI connection: -1 (unknown libva error).", 251, DEVICE),
+    ("Current codec type is unsupported\nsome encoding parameters are not supported", 218, OPTION),
+    ("Current profile is unsupported\nCurrent pixel format is unsupported", 218, OPTION),
+    ("Low power mode is unsupported", 218, OPTION),
+    ("Error initializing the encoder: invalid video parameters (-15)", 234, OPTION),
+    ("Error initializing the encoder: undefined behavior (-16)", 190, OPTION),
+    ("Error during encoding: device failed (-17)", 251, DEVICE),
+    ("Error during encoding: GPU Hang (-21)", 251, DEVICE),
+    ("Error during encoding: unknown error (-21)", 1, DEVICE),
+    ("Error decoding stream header: unsupported (-3)", 69, INPUT),
+    ("Error during QSV decoding.: device failed (-17)", 0, DEVICE),
+    ("Codec AVOption rc_mode (Set rate control mode) has not been used for any stream", 1, OPTION),
+    ("Impossible to convert between the formats supported by the filter", 218, INPUT),
+    ("Unknown encoder 'av1_qsv'", 1, OPTION),
+    ("Cannot load libcuda.so.1", 255, DEVICE),
+    ("Could not find a valid device\ncan't configure encoder", 1, DEVICE),
+    ("get_buffer() failed", 1, INPUT),
+    ("Error closing file: No space left on device", 0, STORAGE),
+    ("av_interleaved_write_frame(): No space left on device", 228, STORAGE),
+    ("", 139, DEVICE),
+    ("", 1, "unknown"),
+]
+
+REPLAY = """
+case $all in *_qsv*) rung=gpu-encode;; *) rung=software;; esac
+case $all in *-hwaccel*) rung=gpu;; esac
+mode=; case $all in *-q:v*) mode=cqp;; esac
+here=${0%/*}
+echo $rung$mode >> $here/calls
+target=${1#file:}
+[ -s "$target" ] && echo "leftover of an earlier rung" >&2
+frames=20; code=0
+if [ -e $here/$rung ] && { [ -z "$mode" ] || [ ! -e $here/only-icq ]; }; then
+  cat $here/$rung >&2; read code frames < $here/$rung.end
+fi
+echo "archive by $rung" > "$target"
+printf 'frame=%s\\nprogress=end\\n' $frames > $pipe
+[ $code = 139 ] && kill -SEGV $$
+[ $code = 124 ] && exec sleep 60
+exit $code
+"""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A fake ffmpeg that fails as told on the rungs told, and a ladder over it."""
+
+    folder: Path
+    said: list[str]
+    still_works: list[bool]
+    breaker: Breaker
+    choice: Choice
+
+    def fail(self, rung: Rung, stderr: str, code: int, frames: int = 5) -> None:
+        (self.folder / rung).write_text(stderr + "\n" if stderr else "")
+        (self.folder / f"{rung}.end").write_text(f"{code} {frames}\n")
+
+    def heal(self) -> None:
+        for rung in Rung:
+            (self.folder / rung).unlink(missing_ok=True)
+
+    def climb(self, stop: threading.Event | None = None, media: Media = TINY, stall: float = 30.0) -> Encoded:
+        job = Job(self.folder / "clip.mp4", self.folder / "target.part", media, Settings(), "mp4", {})
+
+        def check(finished: Finished, encoder: Encoder) -> Passes:
+            return Passes(finished.frames == TINY_FRAMES, f"{finished.frames} of {TINY_FRAMES} frames")
+
+        return Ladder(self.choice, self.breaker, stop, stall).climb(job, check)
+
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().split()
+
+
+@pytest.fixture
+def replay(tmp_path: Path) -> Replay:
+    ffmpeg = Ffmpeg(script(tmp_path, REPLAY), (9, 0), "option", frozenset())
+    hardware, spare = ENCODERS["hevc_qsv"], ENCODERS["libx265"]
+    ladder = (
+        Attempt(ffmpeg, hardware, Rung.GPU),
+        Attempt(ffmpeg, hardware, Rung.GPU_ENCODE),
+        Attempt(ffmpeg, spare, Rung.SOFTWARE),
+    )
+    said: list[str] = []
+    answers: list[bool] = []
+    breaker = Breaker(lambda: answers.pop(0), announce=said.append)
+    return Replay(tmp_path, said, answers, breaker, Choice(ladder, None, False, ()))
+
+
+class TestLadder:
+    def test_the_best_rung_is_enough(self, replay: Replay) -> None:
+        encoded = replay.climb()
+        assert encoded.rungs == (RungTried(Rung.GPU, "hevc_qsv"),)
+        assert (encoded.encoder, encoded.problem) == (ENCODERS["hevc_qsv"], "")
+        assert replay.calls() == ["gpu"]
+
+    @pytest.mark.parametrize("rung", [Rung.GPU, Rung.GPU_ENCODE])
+    @pytest.mark.parametrize(("stderr", "code", "kind"), FAILURES)
+    def test_each_failure_on_each_hardware_rung(
+        self, stderr: str, code: int, kind: str, rung: Rung, replay: Replay
+    ) -> None:
+        if rung is Rung.GPU_ENCODE:
+            replay.fail(Rung.GPU, "Error decoding stream header: unsupported (-3)", 69)
+        replay.fail(rung, stderr, code)
+        encoded = replay.climb()
+        tried = ["gpu"] if rung is Rung.GPU else ["gpu", "gpu-encode"]
+        if kind == OPTION or rung is Rung.GPU_ENCODE:
+            tried.append("software")
+        else:
+            tried.append("gpu-encode")
+        if kind == STORAGE:
+            # Where ffmpeg hides it behind exit 0 the check finds the missing frames all the same.
+            tried.pop()
+        assert replay.calls() == tried
+        assert [each.rung for each in encoded.rungs] == tried
+        assert (encoded.encoder is None) == (kind == STORAGE)
+        assert all(each.problem for each in encoded.rungs[: len(tried) - (kind != STORAGE)])
+        failed = encoded.rungs[0 if rung is Rung.GPU else 1]
+        if code == 139:
+            assert failed.problem == "ended by SIGSEGV"
+        elif code == 0:
+            assert failed.problem == "5 of 20 frames"
+        elif stderr:
+            assert failed.problem == stderr.splitlines()[0].replace(" @ 0x1", "")
+        else:
+            assert failed.problem == "exit 1"
+
+    @pytest.mark.parametrize(("stderr", "code", "kind"), FAILURES)
+    def test_each_failure_on_the_last_rung_leaves_no_archive(
+        self, stderr: str, code: int, kind: str, replay: Replay
+    ) -> None:
+        replay.fail(Rung.GPU, "Error decoding stream header: unsupported (-3)", 69)
+        replay.fail(Rung.GPU_ENCODE, "Error decoding stream header: unsupported (-3)", 69)
+        replay.fail(Rung.SOFTWARE, stderr, code)
+        encoded = replay.climb()
+        assert encoded.encoder is None
+        assert replay.calls() == ["gpu", "gpu-encode", "software"]
+        assert encoded.problem == encoded.rungs[-1].problem != ""
+
+    def test_exit_0_with_half_the_frames(self, replay: Replay) -> None:
+        replay.fail(Rung.GPU, "", 0, frames=10)
+        encoded = replay.climb()
+        assert encoded.rungs[0].problem == "10 of 20 frames"
+        assert encoded.rungs[1] == RungTried(Rung.GPU_ENCODE, "hevc_qsv")
+        assert (replay.folder / "target.part").read_text() == "archive by gpu-encode\n"
+
+    def test_a_hang(self, replay: Replay) -> None:
+        replay.fail(Rung.GPU, "", 124)
+        encoded = replay.climb(stall=0.5)
+        assert encoded.rungs[0].problem == "no progress for 0 s"
+        assert encoded.rungs[1].problem == ""
+
+    def test_constant_quality_refused_is_tried_once_as_a_quantiser(self, replay: Replay) -> None:
+        replay.fail(Rung.GPU, "[hevc_qsv @ 0x1] Selected ratecontrol mode is unsupported", 218)
+        (replay.folder / "only-icq").touch()
+        encoded = replay.climb()
+        assert replay.calls() == ["gpu", "gpucqp"]
+        assert [each.problem for each in encoded.rungs] == [
+            "[hevc_qsv] Selected ratecontrol mode is unsupported",
+            "",
+        ]
+
+    def test_both_rate_controls_refused_means_the_next_encoder(self, replay: Replay) -> None:
+        replay.fail(Rung.GPU, "Selected ratecontrol mode is unsupported", 218)
+        assert replay.climb().encoder == ENCODERS["libx265"]
+        assert replay.calls() == ["gpu", "gpucqp", "software"]
+
+    def test_device_failures_of_two_clips_trip_the_breaker(self, replay: Replay) -> None:
+        replay.still_works.append(False)
+        replay.fail(Rung.GPU, "Error during encoding: GPU Hang (-21)", 251)
+        replay.fail(Rung.GPU_ENCODE, "Error during encoding: GPU Hang (-21)", 251)
+        assert replay.climb().encoder == ENCODERS["libx265"]
+        assert replay.climb().rungs == (RungTried(Rung.SOFTWARE, "libx265"),)
+        assert replay.calls() == ["gpu", "gpu-encode", "software", "software"]
+        assert len(replay.said) == 1
+
+    def test_a_gpu_that_passes_its_trial_stays(self, replay: Replay) -> None:
+        replay.still_works.append(True)
+        replay.fail(Rung.GPU, "device failed (-17)", 251)
+        replay.fail(Rung.GPU_ENCODE, "device failed (-17)", 251)
+        assert replay.climb().encoder == ENCODERS["libx265"]
+        replay.heal()
+        assert replay.climb().encoder == ENCODERS["hevc_qsv"]
+        assert replay.said == []
+
+    def test_bad_clips_never_trip_the_breaker(self, replay: Replay) -> None:
+        replay.fail(Rung.GPU, "Error decoding stream header: unsupported (-3)", 69)
+        replay.fail(Rung.GPU_ENCODE, "Invalid data found when processing input", 1)
+        for _ in range(3):
+            assert replay.climb().encoder == ENCODERS["libx265"]
+        assert not replay.breaker.tripped
+
+    def test_a_stop_fails_no_rung(self, replay: Replay) -> None:
+        replay.fail(Rung.GPU, "", 124)
+        stop = threading.Event()
+        threading.Timer(0.4, stop.set).start()
+        encoded = replay.climb(stop)
+        assert (encoded.stopped, encoded.encoder, encoded.rungs) == (True, None, ())
+        assert replay.calls() == ["gpu"]
+
+    def test_a_rung_that_would_lose_bits_is_passed_over(self, replay: Replay) -> None:
+        deep = replace(TINY, video=replace(TINY.video, pixel_format="yuv422p10le", bit_depth=10))
+        encoded = replay.climb(media=deep)
+        assert encoded.rungs == (
+            RungTried(Rung.GPU, "hevc_qsv", "the GPU's pipeline has no 4:2:2"),
+            RungTried(Rung.GPU_ENCODE, "hevc_qsv"),
+        )
+        assert replay.calls() == ["gpu-encode"]
+
+    def test_the_owner_s_quality_is_not_for_the_spare_encoder(self, replay: Replay) -> None:
+        replay.fail(Rung.GPU, "Current profile is unsupported", 218)
+        log = replay.folder / "arguments"
+        fake = script(replay.folder, f'echo "$all" >> {log}' + REPLAY)
+        assert fake.exists()
+        job = Job(
+            replay.folder / "c.mp4", replay.folder / "t", TINY, Settings(quality=20, preset="slow"), "mp4", {}
+        )
+        Ladder(replay.choice, replay.breaker).climb(job, lambda finished, encoder: Passes(True))
+        first, last = log.read_text().splitlines()
+        assert "-global_quality 20" in first and "-preset slow" in first
+        assert "-crf 26" in last and "-preset fast" in last
+
+    def test_a_target_that_cannot_be_written(self, replay: Replay) -> None:
+        (replay.folder / "target.part").mkdir()
+        with pytest.raises(IsADirectoryError):
+            replay.climb()
+
+
+HEVC = Backend.QSV, "hevc"
+
+
+class TestQuickSync:
+    """The real ffmpeg's Quick Sync code on a software stand-in; no Intel hardware is proved by it."""
+
+    @pytest.fixture
+    def machine(self, softqsv: Path, found_ffmpegs: tuple[Ffmpeg, ...]) -> Machine:
+        return Machine(found_ffmpegs, Settings(), device=softqsv)
+
+    def climb(self, choice: Choice, clip: Path, target: Path, breaker: Breaker | None = None) -> Encoded:
+        job = job_for(clip, target)
+        frames = job.media.packets
+
+        def check(finished: Finished, encoder: Encoder) -> Passes:
+            same = finished.frames == frames and pts(target) == pytest.approx(pts(clip), abs=1e-9)
+            return Passes(same, f"{finished.frames} of {frames} frames")
+
+        return Ladder(choice, breaker or Breaker(lambda: True)).climb(job, check)
+
+    def test_full_pipeline_keeps_irregular_timestamps(
+        self,
+        machine: Machine,
+        found_ffmpegs: tuple[Ffmpeg, ...],
+        softqsv: Path,
+        make_clip: MakeClip,
+        tmp_path: Path,
+    ) -> None:
+        clip = make_clip(f"{SOUND} {IRREGULAR} -c:a pcm_alaw", ".mkv")
+        for ffmpeg in found_ffmpegs:
+            choice = Machine((ffmpeg,), Settings(), device=softqsv).choose(*HEVC)
+            assert [each.rung for each in choice.ladder] == [Rung.GPU, Rung.GPU_ENCODE, Rung.SOFTWARE]
+            encoded = self.climb(choice, clip, tmp_path / "x.part")
+            assert encoded.rungs == (RungTried(Rung.GPU, "hevc_qsv"),)
+            assert encoded.finished is not None and encoded.finished.stderr == ()
+            with av.open(str(tmp_path / "x.part")) as made:
+                assert made.streams.video[0].codec_context.codec_tag == "hvc1"
+                assert made.streams.audio[0].codec_context.name == "aac"
+
+    def test_auto_takes_av1_where_the_gpu_has_it(self, machine: Machine) -> None:
+        choice = machine.choose()
+        assert choice.encoder.name == "av1_qsv"
+        assert choice.explanation[0].startswith("av1_qsv on /dev/dri/renderD128 with ffmpeg")
+
+    def test_scaled_on_the_gpu(
+        self, softqsv: Path, found_ffmpegs: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        clip = make_clip(f"-f lavfi -i testsrc2=s=320x240:r=10:d=1 {X264}")
+        settings = Settings(max_height=128)
+        choice = Machine(found_ffmpegs, settings, device=softqsv).choose(*HEVC)
+        job = job_for(clip, tmp_path / "x.part", settings=settings)
+        encoded = Ladder(choice, Breaker(lambda: True)).climb(job, lambda finished, encoder: Passes(True))
+        assert encoded.rungs == (RungTried(Rung.GPU, "hevc_qsv"),)
+        made = media_of(job.target).video
+        assert (made.width, made.height) == (170, 128)
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "name"),
+        [
+            ("SOFTQSV_GPU", "haswell", "h264_qsv"),
+            ("SOFTQSV_GPU", "skylake", "hevc_qsv"),
+            ("SOFTQSV_ENC", "h264,icq", "h264_qsv"),
+        ],
+    )
+    def test_older_gpus(
+        self, variable: str, value: str, name: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(variable, value)
+        choice = machine.choose()
+        assert choice.encoder.name == name
+        assert "av1_qsv: [av1_qsv] Current codec type is unsupported" in choice.explanation
+
+    def test_a_named_codec_that_the_gpu_lacks(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SOFTQSV_GPU", "haswell")
+        with pytest.raises(EncoderError, match="Current codec type is unsupported") as caught:
+            machine.choose(*HEVC)
+        assert "--codec" in caught.value.hint
+
+    def test_no_constant_quality(
+        self, machine: Machine, make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("SOFTQSV_ENC", "h264,hevc")
+        choice = machine.choose(*HEVC)
+        assert choice.constant_quantiser
+        late = replace(choice, constant_quantiser=False)
+        encoded = self.climb(late, make_clip(PLAIN), tmp_path / "x.part")
+        assert [each.rung for each in encoded.rungs] == [Rung.GPU, Rung.GPU]
+        assert "Selected ratecontrol mode is unsupported" in encoded.rungs[0].problem
+        early = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part")
+        assert early.rungs == (RungTried(Rung.GPU, "hevc_qsv"),)
+
+    def test_a_decoder_that_dies_half_way(
+        self, machine: Machine, make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        choice = machine.choose(*HEVC)
+        monkeypatch.setenv("SOFTQSV_FAIL", "dec=-17@10")
+        encoded = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part")
+        assert [(each.rung, bool(each.problem)) for each in encoded.rungs] == [
+            (Rung.GPU, True),
+            (Rung.GPU_ENCODE, False),
+        ]
+        assert "device failed (-17)" in encoded.rungs[0].problem
+
+    def test_a_gpu_that_hangs_for_good(
+        self, machine: Machine, make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        choice = machine.choose(*HEVC)
+        said: list[str] = []
+        breaker = Breaker(lambda: machine.still_works(choice), announce=said.append)
+        monkeypatch.setenv("SOFTQSV_FAIL", "enc=-21@3")
+        first = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part", breaker)
+        assert [each.rung for each in first.rungs] == [Rung.GPU, Rung.GPU_ENCODE, Rung.SOFTWARE]
+        assert breaker.tripped
+        second = self.climb(choice, make_clip(PLAIN), tmp_path / "y.part", breaker)
+        assert second.rungs == (RungTried(Rung.SOFTWARE, "libx265"),)
+        assert len(said) == 1
+
+    def test_a_node_that_may_not_be_opened(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SOFTQSV_NODE_ERR", "EACCES")
+        with pytest.raises(EncoderError, match="No VA display found"):
+            machine.choose(Backend.QSV)
+
+    @pytest.mark.parametrize(
+        ("gpu", "rung", "name"), [("arc", Rung.GPU, "hevc_qsv"), ("skylake", Rung.SOFTWARE, "libx265")]
+    )
+    def test_ten_bits(
+        self,
+        gpu: str,
+        rung: Rung,
+        name: str,
+        machine: Machine,
+        make_clip: MakeClip,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        monkeypatch.setenv("SOFTQSV_GPU", gpu)
+        made = f"{PICTURE} -c:v libx265 -x265-params log-level=error -pix_fmt yuv420p10le"
+        encoded = self.climb(machine.choose(*HEVC), make_clip(made), tmp_path / "x.part")
+        assert encoded.rungs[-1] == RungTried(rung, name)
+        assert media_of(tmp_path / "x.part").video.pixel_format == "yuv420p10le"
+
+    def test_a_chroma_that_the_gpu_cannot_decode(
+        self, machine: Machine, make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        clip = make_clip(f"{PICTURE} -c:v libx264 -preset ultrafast -pix_fmt yuv422p")
+        encoded = self.climb(machine.choose(*HEVC), clip, tmp_path / "x.part")
+        assert encoded.rungs[-1] == RungTried(Rung.GPU_ENCODE, "hevc_qsv")
+
+
+GOOD = [
+    name
+    for name in CLIP_ARGUMENTS
+    if name not in ("sound-only.mp4", "two-pictures.mp4", "many-keyframes.mkv")
+]
+FRAME_COUNTS = {"irregular.mp4": 25, "one-frame.mp4": 1, "one-frame.mkv": 1, "one-frame.ts": 1}
+CODECS = {"libx264": "h264", "libsvtav1": "av1", "libx265": "hevc"}
+
+
+def worker_pid() -> int:
+    """The parser's process, found from outside."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            if b"camarchiver.probe" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
+    raise AssertionError("no worker runs")
+
+
+def reason_of(call: Callable[[Path], object], path: Path) -> str:
+    with pytest.raises(ProbeError) as caught:
+        call(path)
+    assert str(path) in caught.value.message
+    return caught.value.reason
+
+
+def cut(fraction: float) -> Callable[[bytes], bytes]:
+    return lambda data: data[: int(len(data) * fraction)]
+
+
+def flipped(data: bytes) -> bytes:
+    dice, damaged = random.Random(7), bytearray(data)
+    for _ in range(20):
+        damaged[dice.randrange(len(data) // 5, len(data) * 4 // 5)] ^= 1 << dice.randrange(8)
+    return bytes(damaged)
+
+
+def zeroed(data: bytes, start: int, length: int) -> bytes:
+    return data[:start] + bytes(length) + data[start + length :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "half": cut(0.5),
+    "cut-at-99-percent": cut(0.99),
+    "20-bit-flips": flipped,
+    "hole": lambda data: zeroed(data, len(data) // 2, len(data) // 8),
+    "zero-tail": lambda data: zeroed(data, len(data) - len(data) // 4, len(data) // 4),
+}
+DAMAGED_CLIPS = [
+    *("faststart.mp4", "fragmented.mp4", "silent-fragmented.mp4", "reordered.mkv", "reordered.ts"),
+    *("plain.ts", "h264.avi", "hevc.mp4", "hevc.ts", "mpeg4.avi", "mjpeg.avi", "mjpeg.mkv"),
+]
+# The last hundredth of h264.avi is its index: every frame is still there.
+DAMAGED = [
+    (name, damage)
+    for name in DAMAGED_CLIPS
+    for damage in DAMAGES
+    if (name, damage) != ("h264.avi", "cut-at-99-percent")
+]
+# Debian's ffmpeg gets one clip of each container, since each encode takes a quarter of a second.
+FFMPEG_AND_DAMAGED = [
+    *(("embedded", *case) for case in DAMAGED),
+    *(("system", *case) for case in DAMAGED if case[0] in ("faststart.mp4", "reordered.mkv", "plain.ts")),
+]
+FFMPEG_ENCODER_AND_GOOD = [
+    *((ffmpeg, "libx264", name) for ffmpeg in FFMPEGS for name in GOOD),
+    *(("embedded", "libsvtav1", name) for name in GOOD),
+    *(("system", "libsvtav1", "plain.mp4"), ("system", "libx265", "plain.mp4")),
+    ("embedded", "libx265", "plain.mp4"),
+]
+
+
+class TestProbe:
+    @pytest.mark.parametrize("name", GOOD)
+    def test_counts_every_packet(self, prober: Prober, clips: Path, name: str) -> None:
+        media = prober.measure(clips / name)
+        assert media.packets == FRAME_COUNTS.get(name, 50)
+        assert media.packets_before_keyframe == 0
+        assert media.keyframes >= 1
+        assert (media.video.width, media.video.height, media.video.bit_depth) == (320, 240, 8)
+        assert media.span == pytest.approx(media.packets * 0.04 if "irregular" not in name else 2.0, abs=0.08)
+
+    @pytest.mark.parametrize("name", GOOD)
+    def test_glance_agrees_with_measure(self, prober: Prober, clips: Path, name: str) -> None:
+        media, glance = prober.measure(clips / name), prober.glance(clips / name)
+        assert (glance.codec, glance.width, glance.height) == (media.video.codec, 320, 240)
+        if "one-frame" not in name:
+            assert glance.duration == pytest.approx(media.span, abs=0.2)
+
+    @pytest.mark.parametrize("name", GOOD)
+    def test_keyframes_of_good_clips_decode(self, prober: Prober, clips: Path, name: str) -> None:
+        prober.decode_keyframes(clips / name)
+
+    def test_streams_and_tags(self, prober: Prober, clips: Path) -> None:
+        media = prober.measure(clips / "timecode.mov")
+        assert [stream.codec for stream in media.audio] == ["aac"]
+        assert media.other_streams == ("data:unknown",)
+        assert media.tags["major_brand"] == "qt  "
+        assert prober.measure(clips / "two-pictures.mp4").video_streams == 2
+
+    def test_frames_before_the_first_keyframe(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
+        path = headless(clips / "plain.ts", tmp_path)
+        media = prober.measure(path)
+        assert (media.packets, media.packets_before_keyframe, media.keyframes) == (37, 12, 1)
+
+    @pytest.mark.parametrize("content", [b"", os.urandom(50_000), b"not a video\n" * 900, bytes(50_000)])
+    def test_what_is_no_video_is_damaged(self, prober: Prober, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "x.mp4"
+        path.write_bytes(content)
+        assert reason_of(prober.measure, path) == "damaged"
+        assert reason_of(prober.glance, path) == "damaged"
+
+    def test_sound_only_is_not_video(self, prober: Prober, clips: Path) -> None:
+        assert reason_of(prober.measure, clips / "sound-only.mp4") == "not-video"
+
+    def test_unknown_codec_is_not_video(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
+        path = tmp_path / "x.mp4"
+        path.write_bytes((clips / "plain.mp4").read_bytes().replace(b"avc1", b"xyz9"))
+        assert reason_of(prober.measure, path) == "not-video"
+
+    def test_only_regular_files_are_opened(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo.mp4")
+        (tmp_path / "link.mp4").symlink_to(clips / "plain.mp4")
+        (tmp_path / "folder.mp4").mkdir()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "socket.mp4"))
+            for path in (*sorted(tmp_path.iterdir()), Path("/dev/null"), tmp_path / "missing.mp4"):
+                assert reason_of(prober.measure, path) == "unreadable"
+                assert reason_of(prober.decode_keyframes, path) == "unreadable"
+
+    @pytest.mark.parametrize(
+        "name", ["-y.mp4", "concat:x.mp4", "%d.mp4", "a\nb.mp4", b"caf\xe9.mp4", "q'\"$(x)*.mp4"]
+    )
+    def test_any_name(self, prober: Prober, clips: Path, tmp_path: Path, name: str | bytes) -> None:
+        path = tmp_path / os.fsdecode(name)
+        path.write_bytes((clips / "plain.mp4").read_bytes())
+        assert prober.measure(path).packets == 50
+        path.write_bytes(b"junk")
+        assert reason_of(prober.measure, path) == "damaged"
+
+    def test_tags_that_are_not_utf8(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
+        path = tmp_path / "x.mkv"
+        command = [FFMPEGS["embedded"], "-v", "error", "-i", clips / "plain.mp4", "-c", "copy"]
+        subprocess.run([*command, "-metadata", b"title=caf\xe9", path], check=True)
+        assert prober.measure(path).tags["title"] == "caf\udce9"
+
+    def test_hole_where_a_fragment_begins(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
+        """A silent loss: the demuxer stops at the hole and says nothing."""
+        data = (clips / "silent-fragmented.mp4").read_bytes()
+        second = data.index(b"moof", data.index(b"moof") + 4) - 4
+        path = tmp_path / "x.mp4"
+        path.write_bytes(zeroed(data, second, 4096))
+        assert reason_of(prober.measure, path) == "damaged"
+
+    def test_damaged_keyframe(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
+        data = (clips / "faststart.mp4").read_bytes()
+        path = tmp_path / "x.mp4"
+        path.write_bytes(zeroed(data, data.index(b"mdat") + 2000, 500))
+        assert prober.measure(path).packets == 50
+        assert reason_of(prober.decode_keyframes, path) == "damaged"
+
+    def test_damaged_keyframe_that_only_the_log_tells_of(
+        self, prober: Prober, clips: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "x.mkv"
+        path.write_bytes(flipped((clips / "mjpeg.mkv").read_bytes()))
+        assert prober.measure(path).packets == 50
+        assert reason_of(prober.decode_keyframes, path) == "damaged"
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+    def test_crash_costs_one_call(self, prober: Prober, clips: Path, number: int) -> None:
+        with halted_worker(prober, clips) as pid, ThreadPoolExecutor(3) as pool:
+            calls = [pool.submit(prober.measure, clips / "plain.mp4") for _ in range(3)]
+            time.sleep(0.2)
+            os.kill(pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+            assert sorted(str(result_of(call)) for call in calls) == ["50", "50", "crashed"]
+
+    def test_worker_killed_while_idle_costs_nothing(self, prober: Prober, clips: Path) -> None:
+        prober.glance(clips / "plain.mp4")
+        os.kill(worker_pid(), signal.SIGKILL)
+        time.sleep(0.2)
+        assert prober.measure(clips / "plain.mp4").packets == 50
+
+    def test_hang_costs_one_call(self, clips: Path) -> None:
+        with Prober(patience=2) as prober, ThreadPoolExecutor(3) as pool, halted_worker(prober, clips) as pid:
+            calls = [pool.submit(prober.measure, clips / "plain.mp4") for _ in range(3)]
+            assert sorted(str(result_of(call)) for call in calls) == ["50", "50", "timeout"]
+            assert worker_pid() != pid
+
+    def test_long_work_is_no_hang(self, clips: Path) -> None:
+        with Prober(patience=1.2) as prober:
+            prober.glance(clips / "plain.mp4")
+            started = time.monotonic()
+            prober.decode_keyframes(clips / "many-keyframes.mkv")
+            assert time.monotonic() - started > 0.6, "too quick to show anything"
+
+    def test_close_ends_a_call_under_way(self, clips: Path) -> None:
+        prober = Prober()
+        prober.glance(clips / "plain.mp4")
+        pid = worker_pid()
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(prober.decode_keyframes, clips / "many-keyframes.mkv")
+            time.sleep(0.2)
+            prober.close()
+            assert result_of(call) == "stopped"
+        assert not Path(f"/proc/{pid}").exists()
+        assert reason_of(prober.measure, clips / "plain.mp4") == "stopped"
+
+    def test_interrupted_call_leaves_no_answer_behind(self, prober: Prober, clips: Path) -> None:
+        def interrupt(number: int, frame: Any) -> None:
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with halted_worker(prober, clips):
+                signal.setitimer(signal.ITIMER_REAL, 0.3)
+                with pytest.raises(KeyboardInterrupt):
+                    prober.measure(clips / "plain.mp4")
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert prober.measure(clips / "one-frame.mp4").packets == 1
+
+    def test_terminal_interrupt_passes_the_worker_by(self, clips: Path, tmp_path: Path) -> None:
+        script = f"""
+import os, signal
+from pathlib import Path
+from camarchiver.probe import Prober
+with Prober() as prober:
+    prober.measure(Path({str(clips / "plain.mp4")!r}))
+    worker = prober._worker
+    try:
+        os.killpg(0, signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+    print(prober.measure(Path({str(clips / "plain.mp4")!r})).packets, prober._worker is worker)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, start_new_session=True, timeout=30
+        )
+        assert (done.stdout, done.stderr, done.returncode) == ("50 True\n", "", 0)
+
+    def test_worker_dies_with_its_parent(self, clips: Path, tmp_path: Path) -> None:
+        """Also while its main thread hangs: here in the import of PyAV, else within the parser."""
+        (tmp_path / "av.py").write_text("import time; time.sleep(600)")
+        script = f"""
+import os, signal, sys, threading, time
+from pathlib import Path
+from camarchiver.probe import Prober
+sys.path.insert(0, {str(tmp_path)!r})
+prober = Prober()
+threading.Thread(target=prober.measure, args=(Path({str(clips / "plain.mp4")!r}),), daemon=True).start()
+time.sleep(1)
+print(prober._worker.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+        assert done.returncode == -signal.SIGKILL
+        assert_gone(Path(f"/proc/{done.stdout.strip()}"))
+
+    def test_nothing_is_imported_from_the_current_folder(
+        self, prober: Prober, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "av.py").write_text("raise SystemExit")
+        monkeypatch.chdir(tmp_path)
+        assert prober.measure(clips / "plain.mp4").packets == 50
+
+    def test_importing_the_module_is_cheap(self) -> None:
+        script = "import sys, camarchiver.probe; print('av' in sys.modules, 'numpy' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+        assert done.stdout == "False False\n"
+
+
+def assert_gone(path: Path) -> None:
+    deadline = time.monotonic() + 5
+    while path.exists() and "Z" not in (path / "stat").read_text().split(")")[-1].split()[:1]:
+        assert time.monotonic() < deadline, "the worker outlived its parent"
+        time.sleep(0.05)
+
+
+class halted_worker:
+    """The worker stopped as if its parser hung; `with` gives its process id."""
+
+    def __init__(self, prober: Prober, clips: Path) -> None:
+        prober.glance(clips / "plain.mp4")
+        self._pid = worker_pid()
+
+    def __enter__(self) -> int:
+        os.kill(self._pid, signal.SIGSTOP)
+        return self._pid
+
+    def __exit__(self, *error: object) -> None:
+        if Path(f"/proc/{self._pid}").exists():
+            os.kill(self._pid, signal.SIGCONT)
+
+
+def result_of(call: Future[Any]) -> Any:
+    try:
+        media = call.result(timeout=30)
+    except ProbeError as error:
+        return error.reason
+    return media.packets if isinstance(media, Media) else media
+
+
+def headless(source: Path, folder: Path) -> Path:
+    """A transport stream that starts within its first group of pictures."""
+    data = source.read_bytes()
+    path = folder / f"headless-{source.name}"
+    path.write_bytes(data[len(data) // 188 // 4 * 188 :])
+    return path
+
+
+def command(ffmpeg: str, source: Path, target: Path, *options: str, encoder: str = "libx264") -> list[str]:
+    preset = "12" if encoder == "libsvtav1" else "ultrafast"
+    time_base = "demux" if ffmpeg == FFMPEGS["embedded"] else "-1"
+    return [
+        *(ffmpeg, "-hide_banner", "-y", "-v", "error", "-progress", "pipe:1", "-nostats", *options),
+        *("-i", f"file:{source}", "-map", "0:v:0", "-map", "0:a?", "-map_metadata", "0"),
+        *("-fps_mode", "passthrough", "-enc_time_base", time_base, "-c:v", encoder, "-preset", preset),
+        *("-c:a", "aac", f"file:{target}"),
+    ]
+
+
+def facts_of(
+    prober: Prober, source: Path, target: Path, status: int, output: str, errors: str, codec: str = "h264"
+) -> Facts:
+    counts = [line.removeprefix("frame=") for line in output.splitlines() if line.startswith("frame=")]
+    try:
+        archive: Media | str = prober.measure(target)
+        prober.decode_keyframes(target)
+    except ProbeError as error:
+        archive = error.message
+    return Facts(
+        source=prober.measure(source),
+        archive=archive,
+        exit_status=status,
+        stderr=tuple(errors.splitlines()),
+        frames_encoded=int(counts[-1]) if counts else None,
+        codec=codec,
+        keep_audio=True,
+    )
+
+
+def transcoded(prober: Prober, ffmpeg: str, source: Path, target: Path, *, encoder: str = "libx264") -> Facts:
+    done = subprocess.run(
+        command(ffmpeg, source, target, "-nostdin", encoder=encoder),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=60,
+    )
+    return facts_of(prober, source, target, done.returncode, done.stdout, done.stderr, CODECS[encoder])
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    mounted: list[Path] = []
+
+    def mount(size: int) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        done = subprocess.run(options, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"a tmpfs can't be mounted here: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+class TestVerification:
+    @pytest.mark.parametrize(("ffmpeg", "encoder", "name"), FFMPEG_ENCODER_AND_GOOD, indirect=["ffmpeg"])
+    def test_good_clips_pass(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path, encoder: str, name: str
+    ) -> None:
+        verdict = verify(transcoded(prober, ffmpeg, clips / name, tmp_path / "out.mp4", encoder=encoder))
+        assert (verdict.ok, verdict.problem) == (True, "")
+
+    @pytest.mark.parametrize(("ffmpeg", "name", "damage"), FFMPEG_AND_DAMAGED, indirect=["ffmpeg"])
+    def test_damaged_clips_are_refused(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path, name: str, damage: str
+    ) -> None:
+        source = tmp_path / name
+        source.write_bytes(DAMAGES[damage]((clips / name).read_bytes()))
+        try:
+            facts = transcoded(prober, ffmpeg, source, tmp_path / "out.mp4")
+        except ProbeError as error:
+            assert error.reason == "damaged"
+            return
+        verdict = verify(facts)
+        assert not verdict.ok
+        assert verdict.problem
+        assert verdict.blames_source
+
+    def test_avi_without_its_index_is_whole(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path
+    ) -> None:
+        source = tmp_path / "x.avi"
+        data = (clips / "h264.avi").read_bytes()
+        source.write_bytes(data[: data.rindex(b"idx1")])
+        facts = transcoded(prober, ffmpeg, source, tmp_path / "out.mp4")
+        assert verify(facts).ok
+        assert facts.frames_encoded == 50
+
+    @pytest.mark.parametrize("name", ["plain.ts", "reordered.ts"])
+    def test_start_within_a_group_of_pictures(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path, name: str
+    ) -> None:
+        verdict = verify(transcoded(prober, ffmpeg, headless(clips / name, tmp_path), tmp_path / "out.mp4"))
+        assert (verdict.ok, verdict.problem) == (True, "")
+        assert verdict.notes == (
+            "12 frames before the first keyframe can't be decoded and are not in the archive",
+        )
+
+    def test_start_within_a_group_and_damaged(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path
+    ) -> None:
+        source = headless(clips / "plain.ts", tmp_path)
+        data = bytearray(source.read_bytes())
+        for position in range(len(data) * 3 // 4, len(data) * 4 // 5, 50):
+            if position % 188 > 30:
+                data[position] ^= 0x55
+        source.write_bytes(data)
+        verdict = verify(transcoded(prober, ffmpeg, source, tmp_path / "out.mp4"))
+        assert not verdict.ok
+        assert verdict.blames_source
+
+    def test_second_picture_stream_is_never_dropped(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path
+    ) -> None:
+        verdict = verify(transcoded(prober, ffmpeg, clips / "two-pictures.mp4", tmp_path / "out.mp4"))
+        assert verdict.problem == "the source has 2 video streams, the archive 1"
+
+    def test_dropped_timecode_is_noted(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path
+    ) -> None:
+        verdict = verify(transcoded(prober, ffmpeg, clips / "timecode.mov", tmp_path / "out.mkv"))
+        assert (verdict.ok, verdict.notes) == (True, ("not in the archive: data:unknown",))
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+    def test_q_on_stdin(self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path, suffix: str) -> None:
+        source, target = clips / "plain.mp4", tmp_path / f"out{suffix}"
+        with open_ffmpeg(command(ffmpeg, source, target, "-re")) as process:
+            time.sleep(0.8)
+            output, errors = process.communicate("q", timeout=30)
+        facts = facts_of(prober, source, target, process.returncode, output, errors)
+        assert facts.exit_status == 0 and not facts.stderr
+        verdict = verify(facts)
+        assert not verdict.ok and not verdict.blames_source
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_signals(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path, number: signal.Signals
+    ) -> None:
+        source, target = clips / "plain.mp4", tmp_path / "out.mp4"
+        with open_ffmpeg(command(ffmpeg, source, target, "-nostdin", "-re")) as process:
+            time.sleep(0.8)
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=30)
+        verdict = verify(facts_of(prober, source, target, process.returncode, output, errors))
+        assert not verdict.ok and not verdict.blames_source
+
+    def test_growing_source(self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path) -> None:
+        data = (clips / "plain.ts").read_bytes()
+        source, target = tmp_path / "x.ts", tmp_path / "out.mp4"
+        with source.open("wb") as file:
+            file.write(data[: len(data) // 188 * 94])
+        done = subprocess.run(
+            command(ffmpeg, source, target, "-nostdin"), capture_output=True, text=True, timeout=30
+        )
+        source.write_bytes(data)
+        assert not verify(facts_of(prober, source, target, done.returncode, done.stdout, done.stderr)).ok
+
+    @pytest.mark.parametrize("missing", [2_000, 0.5])
+    @pytest.mark.parametrize(
+        ("suffix", "options"),
+        [
+            (".mp4", ()),
+            (".mp4", ("-movflags", "+faststart")),
+            (".mp4", ("-movflags", "frag_keyframe+empty_moov")),
+            (".mkv", ()),
+            (".ts", ()),
+        ],
+    )
+    def test_full_disk(
+        self,
+        prober: Prober,
+        ffmpeg: str,
+        clips: Path,
+        tmp_path: Path,
+        disk_of: Callable[[int], Path],
+        suffix: str,
+        options: tuple[str, ...],
+        missing: float,
+    ) -> None:
+        source, whole = clips / "plain.mp4", tmp_path / f"out{suffix}"
+        arguments = command(ffmpeg, source, whole, "-nostdin")
+        subprocess.run([*arguments[:-1], *options, arguments[-1]], capture_output=True, check=True)
+        size = whole.stat().st_size
+        room = int(size * missing if missing < 1 else size - missing) // 4096 * 4096
+        target = disk_of(room) / whole.name
+        arguments = command(ffmpeg, source, target, "-nostdin")
+        done = subprocess.run(
+            [*arguments[:-1], *options, arguments[-1]], capture_output=True, text=True, timeout=30
+        )
+        verdict = verify(facts_of(prober, source, target, done.returncode, done.stdout, done.stderr))
+        assert not verdict.ok and not verdict.blames_source
+
+    @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+    @pytest.mark.parametrize(
+        ("options", "first"),
+        [((), 1), (("-cluster_time_limit", "200", "-flush_packets", "1"), 3)],
+        ids=["the only write", "third write"],
+    )
+    def test_write_error(
+        self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path, options: tuple[str, ...], first: int
+    ) -> None:
+        source, target = clips / "plain.mp4", tmp_path / "out.mkv"
+        target.touch()  # strace resolves no path that doesn't exist yet
+        inject = f"inject=write:error=EIO:when={first}+"
+        arguments = command(ffmpeg, source, target, "-nostdin")
+        strace = ("strace", "-f", "-o", "/dev/null", "-P", str(target), "-e", inject)
+        done = subprocess.run(
+            [*strace, *arguments[:-1], *options, arguments[-1]],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        verdict = verify(facts_of(prober, source, target, done.returncode, done.stdout, done.stderr))
+        assert not verdict.ok and not verdict.blames_source
+
+
+def open_ffmpeg(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+Sweep = Callable[[Callable[[], object], Callable[[], object]], int]
+
+NOBODY = 65534
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def make_older(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then), follow_symlinks=False)
+
+
+class TestKernel:
+    def test_a_rename_never_replaces(self, tmp_path: Path) -> None:
+        one, two = tmp_path / "one", tmp_path / "two"
+        one.write_text("1")
+        two.symlink_to("nowhere")
+        with pytest.raises(FileExistsError) as caught:
+            kernel.rename_noreplace(one, two)
+        assert (caught.value.filename, caught.value.filename2) == (str(one), str(two))
+        two.unlink()
+        folder = os.open(tmp_path, os.O_RDONLY)
+        kernel.rename_noreplace("one", "two", source_dir_fd=folder, target_dir_fd=folder)
+        os.close(folder)
+        assert two.read_text() == "1"
+        with pytest.raises(FileNotFoundError):
+            kernel.rename_noreplace(one, two)
+
+    def test_across_filesystems_a_rename_says_so(self, tmp_path: Path, other_disk: Path) -> None:
+        (tmp_path / "x").touch()
+        with pytest.raises(OSError) as caught:
+            kernel.rename_noreplace(tmp_path / "x", other_disk / "x")
+        assert caught.value.errno == errno.EXDEV
+
+    def test_a_child_dies_with_its_parent(self, start_python: Start) -> None:
+        code = (
+            "import subprocess, time; from camarchiver import kernel\n"
+            "child = subprocess.Popen(['sleep', '60'], stdout=-3, preexec_fn=kernel.die_with_parent)\n"
+            "print(child.pid, flush=True); time.sleep(60)"
+        )
+        parent = start_python(code)
+        child = int(line(parent))
+        os.kill(child, 0)
+        parent.kill()
+        parent.wait()
+        for _ in range(200):
+            if not _alive(child):
+                return
+            time.sleep(0.01)
+        pytest.fail("the child outlived its parent")
+
+    def test_priority_falls_and_is_inherited(self, start_python: Start) -> None:
+        ionice = shutil.which("ionice") or pytest.skip("no ionice here")
+        code = (
+            "import os, subprocess, sys; from camarchiver import kernel\n"
+            "kernel.lower_priority(15); kernel.lower_priority(3)\n"
+            "print(os.getpriority(os.PRIO_PROCESS, 0), flush=True); subprocess.run(sys.argv[1:])"
+        )
+        process = start_python(code, ionice)
+        assert line(process) == "15"
+        assert line(process).startswith("idle")
+
+    def test_an_open_writer_is_seen(self, tmp_path: Path, start_python: Start) -> None:
+        path = tmp_path / "x.mp4"
+        path.write_bytes(b"x" * 4096)
+        assert kernel.being_written(path) is False
+        writer = start_python("import sys; f = open(sys.argv[1], 'ab'); print(1, flush=True); input()", path)
+        line(writer)
+        assert kernel.being_written(path) is True
+        writer.communicate("\n")
+        assert kernel.being_written(path) is False
+
+    def test_a_writable_mapping_is_a_writer(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.mp4"
+        path.write_bytes(b"x" * 4096)
+        with path.open("r+b") as file:
+            mapping = mmap.mmap(file.fileno(), 0)
+        assert kernel.being_written(path) is True
+        mapping.close()
+        assert kernel.being_written(path) is False
+
+    def test_what_is_no_file_is_unknown_and_never_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo.mp4")
+        (tmp_path / "folder.mp4").mkdir()
+        (tmp_path / "file").touch()
+        (tmp_path / "link.mp4").symlink_to("file")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(tmp_path / "s"))
+            for name in ("fifo.mp4", "folder.mp4", "link.mp4", "s", "missing"):
+                assert kernel.being_written(tmp_path / name) is None, name
+
+    def test_another_owners_file_is_unknown(self, start_python: Start) -> None:
+        if os.getuid():
+            pytest.skip("only root may become somebody else")
+        code = (
+            "import os, pathlib; from camarchiver import kernel\n"
+            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+            "print(kernel.being_written(pathlib.Path('/etc/passwd')), flush=True)"
+        )
+        assert line(start_python(code)) == "None"
+
+    def test_a_network_mounts_refusal_means_nothing(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        path = tmp_path / "x.mp4"
+        path.touch()
+        mocker.patch.object(kernel, "_NFS", _type_of(path))
+        with path.open("ab"):
+            assert kernel.being_written(path) is None
+        assert kernel.being_written(path) is False
+
+    def test_a_writer_that_comes_at_that_moment_kills_nobody(
+        self, tmp_path: Path, start_python: Start
+    ) -> None:
+        path = tmp_path / "x.mp4"
+        path.touch()
+        code = "import sys\nprint(1, flush=True)\nwhile True:\n    open(sys.argv[1], 'ab').close()"
+        line(start_python(code, path))
+        looker = start_python(
+            "import sys, pathlib; from camarchiver import kernel\n"
+            "seen = {kernel.being_written(pathlib.Path(sys.argv[1])) for _ in range(20000)}\n"
+            "print(sorted(map(str, seen)), flush=True)",
+            path,
+        )
+        assert line(looker) == "['False', 'True']"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _type_of(path: Path) -> int:
+    return int(subprocess.check_output(["stat", "-f", "-c", "%t", str(path)]), 16)
+
+
+class TestAtomic:
+    def test_a_staged_file_is_private_and_goes_when_not_published(self, tmp_path: Path) -> None:
+        with atomic.staged(tmp_path / "x.mp4") as part:
+            assert part.path.parent == tmp_path
+            assert stat.S_IMODE(part.path.stat().st_mode) == 0o600
+        with pytest.raises(RuntimeError), atomic.staged(tmp_path / "x.mp4"):
+            raise RuntimeError
+        assert names_in(tmp_path) == []
+
+    def test_publishing_gives_the_name_once(self, tmp_path: Path) -> None:
+        target = tmp_path / "x.mp4"
+        with atomic.staged(target) as part:
+            part.path.write_text("first")
+            atomic.publish(part, target)
+        with atomic.staged(target) as part:
+            part.path.write_text("second")
+            with pytest.raises(FileExistsError):
+                atomic.publish(part, target)
+            assert part.path.read_text() == "second"
+        assert (names_in(tmp_path), target.read_text()) == (["x.mp4"], "first")
+
+    def test_a_link_planted_at_the_name_is_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "x.mp4").symlink_to(tmp_path / "elsewhere")
+        with atomic.staged(tmp_path / "x.mp4") as part, pytest.raises(FileExistsError):
+            atomic.publish(part, tmp_path / "x.mp4")
+        assert names_in(tmp_path) == ["x.mp4"]
+
+    @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+    def test_without_links_it_renames_and_still_never_replaces(
+        self, tmp_path: Path, mocker: MockerFixture, code: int
+    ) -> None:
+        mocker.patch("os.link", side_effect=OSError(code, os.strerror(code)))
+        target = tmp_path / "x.mp4"
+        with atomic.staged(target) as part:
+            part.path.write_text("first")
+            atomic.publish(part, target)
+        with atomic.staged(target) as part, pytest.raises(FileExistsError):
+            atomic.publish(part, target)
+        assert (names_in(tmp_path), target.read_text()) == (["x.mp4"], "first")
+
+    def test_with_neither_it_says_what_to_do(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        mocker.patch("os.link", side_effect=PermissionError(errno.EPERM, "x"))
+        mocker.patch.object(kernel, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
+        with atomic.staged(tmp_path / "x.mp4") as part, pytest.raises(StorageError) as caught:
+            atomic.publish(part, tmp_path / "x.mp4")
+        assert str(tmp_path) in caught.value.message
+        assert "ext4" in caught.value.hint
+        assert names_in(tmp_path) == []
+
+    def test_a_lost_answer_of_a_file_server_is_not_a_taken_name(
+        self, tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        link = os.link
+
+        def link_and_lose_the_answer(*arguments: object, **options: object) -> None:
+            link(*arguments, **options)  # type: ignore[arg-type]
+            raise OSError(errno.ETIMEDOUT, "x")
+
+        mocker.patch("time.sleep")
+        mocker.patch("os.link", side_effect=link_and_lose_the_answer)
+        with atomic.staged(tmp_path / "x.mp4") as part:
+            atomic.publish(part, tmp_path / "x.mp4")
+        assert names_in(tmp_path) == ["x.mp4"]
+
+    def test_an_error_of_fsync_is_final(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        sync = mocker.patch("os.fsync", side_effect=OSError(errno.EIO, "x"))
+        with atomic.staged(tmp_path / "x.mp4") as part, pytest.raises(OSError):
+            atomic.publish(part, tmp_path / "x.mp4")
+        assert sync.call_count == 1
+        assert names_in(tmp_path) == []
+
+    def test_any_name_can_be_staged_and_numbered(self, tmp_path: Path) -> None:
+        folder = os.fsdecode(bytes(tmp_path))
+        for name in ("x" * 251 + ".mp4", "é" * 125 + ".mp4", os.fsdecode(b"\xff.mp4"), "-y\n.mp4"):
+            target = Path(folder) / name
+            for number in (1, 2):
+                with atomic.staged(target) as part:
+                    atomic.publish(part, target.with_name(numbered(name, number)))
+        assert len(names_in(tmp_path)) == 8
+
+    def test_text_is_replaced_whole_with_its_mode(self, tmp_path: Path) -> None:
+        path = tmp_path / "x"
+        atomic.write_text(path, "one\n")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        atomic.write_text(path, "two \udcff\n", mode=0o644)
+        assert path.read_bytes() == b"two \xff\n"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+        assert names_in(tmp_path) == ["x"]
+
+    def test_json_keeps_one_backup(self, tmp_path: Path) -> None:
+        path = tmp_path / "holds.json"
+        assert atomic.read_json(path) is None
+        for number in range(3):
+            atomic.write_json(path, {"number": number, "path": "\udcff"})
+        assert atomic.read_json(path) == {"number": 2, "path": "\udcff"}
+        assert json.loads((tmp_path / "holds.json.bak").read_text())["number"] == 1
+        assert names_in(tmp_path) == ["holds.json", "holds.json.bak"]
+
+    @pytest.mark.parametrize("damage", ["", "{", "{}{", "\0\0\0"])
+    def test_a_torn_file_gives_its_backup_and_never_becomes_one(self, tmp_path: Path, damage: str) -> None:
+        path = tmp_path / "holds.json"
+        atomic.write_json(path, 1)
+        atomic.write_json(path, 2)
+        path.write_text(damage)
+        assert atomic.read_json(path) == 1
+        atomic.write_json(path, 3)
+        assert json.loads((tmp_path / "holds.json.bak").read_text()) == 1
+        path.unlink()
+        assert atomic.read_json(path) == 1
+
+    def test_with_both_torn_it_names_file_and_remedy(self, tmp_path: Path) -> None:
+        path = tmp_path / "holds.json"
+        path.write_text("{")
+        with pytest.raises(StorageError) as caught:
+            atomic.read_json(path)
+        assert str(path) in caught.value.message
+        assert caught.value.hint
+
+    def test_what_is_no_json_changes_nothing(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.json"
+        atomic.write_json(path, 1)
+        for value in (object(), float("nan")):
+            with pytest.raises((TypeError, ValueError)):
+                atomic.write_json(path, value)
+        assert (names_in(tmp_path), atomic.read_json(path)) == (["x.json"], 1)
+
+    def test_when_the_folder_cannot_be_synced_the_old_value_is_back(
+        self, tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        path, new = tmp_path / "x.json", tmp_path / "new.json"
+        atomic.write_json(path, 1)
+        fail_when = mocker.patch.object(atomic, "fsync_folder", side_effect=[None, OSError(errno.EIO, "x")])
+        with pytest.raises(OSError):
+            atomic.write_json(path, 2)
+        assert json.loads(path.read_text()) == 1
+        fail_when.side_effect = OSError(errno.EIO, "x")
+        with pytest.raises(OSError):
+            atomic.write_json(new, 2)
+        assert not new.exists()
+
+    def test_a_full_disk_leaves_the_old_value_and_no_rubbish(self, small_disk: Path) -> None:
+        path = small_disk / "x.json"
+        atomic.write_json(path, ["old"])
+        atomic.write_json(path, ["newer"])
+        _fill(small_disk / "filler")
+        with pytest.raises(OSError) as caught:
+            atomic.write_json(path, ["x" * 100_000])
+        assert caught.value.errno == errno.ENOSPC
+        assert atomic.read_json(path) == ["newer"]
+        assert names_in(small_disk) == ["filler", "x.json", "x.json.bak"]
+
+    def test_a_kill_at_any_moment_leaves_old_or_new(self, tmp_path: Path, sweep_kills: Sweep) -> None:
+        path = tmp_path / "x.json"
+        old, new = {"value": "o" * 10_000}, {"value": "n" * 20_000}
+        atomic.write_json(path, "oldest")
+        atomic.write_json(path, old)
+
+        def check() -> None:
+            assert atomic.read_json(path) in (old, new)
+            assert json.loads(path.read_text()) in (old, new)
+            atomic.write_json(path, old)
+
+        assert sweep_kills(lambda: atomic.write_json(path, new), check) >= 8
+
+    def test_a_kill_while_publishing_leaves_all_or_nothing(self, tmp_path: Path, sweep_kills: Sweep) -> None:
+        target = tmp_path / "x.mp4"
+
+        def act() -> None:
+            with atomic.staged(target) as part:
+                part.path.write_bytes(b"x" * 100_000)
+                atomic.publish(part, target)
+
+        def check() -> None:
+            assert not target.exists() or target.stat().st_size == 100_000
+            for name in names_in(tmp_path):
+                assert name == "x.mp4" or atomic.staged_stem(name) == "x"
+                (tmp_path / name).unlink()
+
+        assert sweep_kills(act, check) >= 5
+
+    def test_a_copy_has_bytes_times_and_mode(self, tmp_path: Path, other_disk: Path) -> None:
+        source = tmp_path / "x.mp4"
+        source.write_bytes(os.urandom(3_000_000))
+        source.chmod(0o640)
+        os.utime(source, ns=(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
+        with source.open("rb") as opened, atomic.staged(other_disk / "x.mp4") as part:
+            digest = atomic.copy_into(opened, part)
+            atomic.publish(part, other_disk / "x.mp4")
+        copy = other_disk / "x.mp4"
+        assert subprocess.check_output(["b2sum", str(copy)], text=True).split()[0] == digest
+        assert copy.stat().st_mtime_ns == source.stat().st_mtime_ns
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o640
+
+    def test_folders_are_made_and_may_be_there(self, tmp_path: Path) -> None:
+        atomic.make_folders(tmp_path / "a" / "b", mode=0o700)
+        atomic.make_folders(tmp_path / "a" / "b")
+        assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
+        (tmp_path / "file").touch()
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            atomic.make_folders(tmp_path / "file" / "x")
+
+
+def _fill(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        for size in (65536, 4096):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"\0" * size)
+
+
+HOLD = """
+import sys, pathlib
+from camarchiver import lockfile, locking
+lockfile.SETTLE_SECONDS = 0
+with locking.clip_lock(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    input()
+"""
+
+RACE = """
+import os, pathlib, sys, time
+from camarchiver import lockfile, locking
+from camarchiver.errors import ClipBusy
+root, me, races, flocks = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "flocks"
+lockfile.SETTLE_SECONDS = 0 if flocks else 0.05
+if not flocks:
+    lockfile._flock = lambda *_, **__: None
+print("ready", flush=True)
+entered = doubles = 0
+for race in map(int, sys.stdin):
+    clip = root / f"{race}.mp4"
+    try:
+        with locking.clip_lock(clip):
+            entered += 1
+            try:
+                os.close(os.open(root / f"{race}.inside", os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                doubles += 1
+            time.sleep(0.002)
+            (root / f"{race}.inside").unlink(missing_ok=True)
+    except ClipBusy:
+        pass
+    print("done", flush=True)
+print(entered, doubles, flush=True)
+"""
+
+
+def foreign_lock(clip: Path, *, age: float) -> Path:
+    """The lock of a run on another machine."""
+    record = {
+        "host": "attic",
+        "boot": "another",
+        "pid": 77,
+        "nonce": "n",
+        "since": "2026-01-02T03:04:05+00:00",
+    }
+    file = clip.with_name(clip.name + ".lock")
+    file.write_text(json.dumps(record) + "\n")
+    make_older(file, age)
+    return file
+
+
+class TestLocking:
+    @pytest.fixture
+    def clip(self, tmp_path: Path) -> Path:
+        path = tmp_path / "x.mp4"
+        path.touch()
+        return path
+
+    @pytest.fixture(autouse=True)
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lockfile, "SETTLE_SECONDS", 0.0)
+
+    def test_the_lock_stands_complete_while_held_and_goes_after(self, clip: Path) -> None:
+        file = clip.with_name("x.mp4.lock")
+        with locking.clip_lock(clip) as lock:
+            assert lock.still_mine()
+            assert not lock.lost.is_set()
+            assert json.loads(file.read_text())["pid"] == os.getpid()
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert names_in(clip.parent) == ["x.mp4"]
+        with pytest.raises(RuntimeError), locking.clip_lock(clip):
+            raise RuntimeError
+        assert names_in(clip.parent) == ["x.mp4"]
+
+    def test_a_held_clip_is_busy_and_says_by_whom(self, clip: Path) -> None:
+        with locking.clip_lock(clip):
+            for _ in range(2):
+                with pytest.raises(ClipBusy) as caught, locking.clip_lock(clip):
+                    pass
+        assert isinstance(caught.value, ValueError)
+        host, pid = locking.lockfile.host_id(), os.getpid()
+        assert caught.value.message.startswith(
+            f"File already being processed: {clip} (host {host}, pid {pid}, since 20"
+        )
+
+    def test_it_logs_what_it_does(self, clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG, "camarchiver.locking")
+        foreign_lock(clip, age=700)
+        with locking.clip_lock(clip):
+            pass
+        with locking.clip_lock(clip):
+            pass
+        said = [(record.levelname, record.getMessage()) for record in caplog.records]
+        assert said[0][0] == "WARNING"
+        assert "reclaimed" in said[0][1] and "700 s old" in said[0][1] and "host attic" in said[0][1]
+        assert said[1:] == [
+            ("DEBUG", f"lock released: {clip}"),
+            ("DEBUG", f"lock acquired: {clip}"),
+            ("DEBUG", f"lock released: {clip}"),
+        ]
+
+    @pytest.mark.parametrize("host", ["", "another-host"])
+    def test_a_living_owner_keeps_an_old_lock(self, clip: Path, start_python: Start, host: str) -> None:
+        owner = start_python(HOLD, clip, CAMARCHIVER_HOST_ID=host)
+        assert line(owner) == "held"
+        make_older(clip.with_name("x.mp4.lock"), 700)
+        with pytest.raises(ClipBusy, match=f"pid {owner.pid}"), locking.clip_lock(clip):
+            pass
+        assert "File already being processed" in (locking.held_by(clip) or "")
+
+    def test_a_lock_released_at_that_moment_is_made_anew(self, clip: Path, mocker: MockerFixture) -> None:
+        file = clip.with_name("x.mp4.lock")
+        file.write_text(json.dumps(asdict(lockfile.Owner.this())) + "\n")
+        flock = lockfile._flock
+
+        def release_then_flock(descriptor: int, **options: float) -> bool | None:
+            if options:
+                file.unlink()
+            return flock(descriptor, **options)  # type: ignore[arg-type]
+
+        mocker.patch.object(lockfile, "_flock", side_effect=release_then_flock)
+        with locking.clip_lock(clip) as lock:
+            assert lock.still_mine()
+
+    def test_after_a_kill_the_same_machine_goes_on_at_once(self, clip: Path, start_python: Start) -> None:
+        owner = start_python(HOLD, clip)
+        assert line(owner) == "held"
+        owner.kill()
+        owner.wait()
+        assert locking.held_by(clip) is None
+        started = time.monotonic()
+        with locking.clip_lock(clip):
+            assert time.monotonic() - started < 1
+        assert names_in(clip.parent) == ["x.mp4"]
+
+    @pytest.mark.parametrize("age", [0, 590, -590])
+    def test_another_hosts_fresh_lock_is_honoured(self, clip: Path, age: float) -> None:
+        foreign_lock(clip, age=age)
+        before = _state(clip.parent)
+        with pytest.raises(ClipBusy, match=r"host attic, pid 77, since 2026-01-02T03:04:05\+00:00"):
+            locking.clip_lock(clip).__enter__()
+        assert "host attic" in (locking.held_by(clip) or "")
+        assert _state(clip.parent) == before
+
+    @pytest.mark.parametrize("age", [700, -700])
+    def test_another_hosts_old_lock_is_reclaimed(self, clip: Path, age: float) -> None:
+        file = foreign_lock(clip, age=age)
+        inode = file.stat().st_ino
+        assert locking.held_by(clip) is None
+        with locking.clip_lock(clip):
+            assert file.stat().st_ino == inode
+            assert abs(file.stat().st_mtime - time.time()) < 60
+        assert names_in(clip.parent) == ["x.mp4"]
+
+    @pytest.mark.parametrize("content", ["", "4711", '{"pid": 4711', '[]\n{"a": 1}'])
+    def test_an_empty_or_unknown_lock_goes_by_its_age(self, clip: Path, content: str) -> None:
+        file = clip.with_name("x.mp4.lock")
+        file.write_text(content)
+        with pytest.raises(ClipBusy, match="host unknown"), locking.clip_lock(clip):
+            pass
+        make_older(file, 700)
+        with locking.clip_lock(clip) as lock:
+            assert lock.still_mine()
+        assert not file.exists()
+
+    def test_a_lock_taken_from_another_host_must_settle(
+        self, clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lockfile, "SETTLE_SECONDS", 0.3)
+        file = foreign_lock(clip, age=700)
+        thief = threading.Timer(0.1, lambda: foreign_lock(clip, age=0))
+        thief.start()
+        with pytest.raises(ClipBusy, match="host attic"), locking.clip_lock(clip):
+            pass
+        assert json.loads(file.read_text())["host"] == "attic"
+
+    def test_release_spares_anothers_record(self, clip: Path) -> None:
+        with locking.clip_lock(clip) as lock:
+            file = foreign_lock(clip, age=0)
+            assert not lock.still_mine()
+            assert lock.lost.is_set()
+        assert json.loads(file.read_text())["host"] == "attic"
+
+    def test_release_spares_anothers_file(self, clip: Path) -> None:
+        with locking.clip_lock(clip) as lock:
+            file = clip.with_name("x.mp4.lock")
+            text = file.read_text()
+            file.unlink()
+            assert not lock.still_mine()
+            file.write_text(text)
+        assert file.read_text() == text
+
+    def test_the_heartbeat_keeps_it_fresh_and_notices_a_loss(
+        self, clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(locking, "HEARTBEAT_SECONDS", 0.05)
+        file = clip.with_name("x.mp4.lock")
+        with locking.clip_lock(clip) as lock:
+            make_older(file, 700)
+            time.sleep(0.3)
+            assert time.time() - file.stat().st_mtime < 60
+            file.unlink()
+            assert lock.lost.wait(5)
+            assert not lock.still_mine()
+
+    def test_what_is_no_lock_is_busy_never_followed_never_waited_for(self, clip: Path) -> None:
+        file = clip.with_name("x.mp4.lock")
+        precious = clip.with_name("precious")
+        precious.write_text("precious")
+        make_older(precious, 700)
+
+        def bind() -> None:
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(str(file))
+
+        for plant in (
+            lambda: file.symlink_to(precious),
+            lambda: file.symlink_to("dangling"),
+            lambda: os.mkfifo(file),
+            file.mkdir,
+            bind,
+        ):
+            plant()
+            started = time.monotonic()
+            with pytest.raises(ClipBusy, match=r"x\.mp4\.lock is not a lock"), locking.clip_lock(clip):
+                pass
+            assert locking.held_by(clip) is not None
+            assert time.monotonic() - started < 1
+            file.rmdir() if file.is_dir() and not file.is_symlink() else file.unlink()
+        assert precious.read_text() == "precious"
+        assert not clip.with_name("dangling").exists()
+
+    def test_a_name_of_255_bytes_has_a_hidden_lock(self, tmp_path: Path) -> None:
+        clip, other = tmp_path / ("é" * 125 + "a.mp4"), tmp_path / ("é" * 125 + "b.mp4")
+        clip.touch()
+        with locking.clip_lock(clip), locking.clip_lock(other):
+            assert all(name.startswith(".") or name == clip.name for name in names_in(tmp_path))
+            assert locking.held_by(clip) is not None
+            with pytest.raises(ClipBusy), locking.clip_lock(clip):
+                pass
+        assert names_in(tmp_path) == [clip.name]
+
+    @pytest.mark.parametrize("missing", ["O_TMPFILE", "link"])
+    def test_it_works_where_files_need_a_name(
+        self, clip: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, missing: str
+    ) -> None:
+        if missing == "O_TMPFILE":
+            # What a kernel or filesystem without it sees of the flag; it answers EISDIR.
+            monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY)
+        else:
+            mocker.patch("os.link", side_effect=PermissionError(errno.EPERM, "x"))
+        with locking.clip_lock(clip) as lock:
+            assert lock.still_mine()
+            with pytest.raises(ClipBusy), locking.clip_lock(clip):
+                pass
+        assert names_in(clip.parent) == ["x.mp4"]
+        foreign_lock(clip, age=700)
+        with locking.clip_lock(clip) as lock:
+            assert lock.still_mine()
+        assert names_in(clip.parent) == ["x.mp4"]
+
+    def test_a_read_only_source_is_locked_in_the_place(self, read_only: Path, tmp_path: Path) -> None:
+        place, behind = tmp_path / "state" / "locks", tmp_path / "behind"
+        clip = read_only / "x.mp4"
+        with pytest.raises(OSError) as caught, locking.clip_lock(clip):
+            pass
+        assert caught.value.errno == errno.EROFS
+        with locking.clip_lock(clip, place=place) as lock:
+            assert lock.still_mine()
+            assert len(names_in(place)) == 1
+            assert locking.held_by(clip, place=place) is not None
+            assert locking.held_by(clip) is None
+            with pytest.raises(ClipBusy), locking.clip_lock(clip, place=place):
+                pass
+        assert names_in(place) == []
+        with locking.clip_lock(behind / "x.mp4"):
+            assert locking.held_by(clip, place=place) is not None
+            with pytest.raises(ClipBusy), locking.clip_lock(clip, place=place):
+                pass
+
+    def test_another_users_lock_is_busy(self, start_python: Start) -> None:
+        if os.getuid():
+            pytest.skip("only root may become somebody else")
+        code = (
+            "import os, pathlib, sys; from camarchiver import locking\n"
+            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+            "try:\n"
+            "    locking.clip_lock(pathlib.Path(sys.argv[1])).__enter__()\n"
+            "except ValueError as error:\n"
+            "    print(error, flush=True)"
+        )
+        # Not below tmp_path, which nobody else may enter.
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o777)
+            clip = Path(folder) / "x.mp4"
+            foreign_lock(clip, age=700).chmod(0o600)
+            assert "x.mp4.lock belongs to another user" in line(start_python(code, clip))
+
+    def test_a_full_disk_leaves_no_lock(self, small_disk: Path) -> None:
+        clip = small_disk / "x.mp4"
+        clip.touch()
+        _fill(small_disk / "filler")
+        with pytest.raises(OSError) as caught, locking.clip_lock(clip):
+            pass
+        assert caught.value.errno == errno.ENOSPC
+        assert names_in(small_disk) == ["filler", "x.mp4"]
+
+    @pytest.mark.parametrize("stale", [False, True])
+    def test_a_kill_at_any_moment_blocks_nothing(self, clip: Path, sweep_kills: Sweep, stale: bool) -> None:
+        def act() -> None:
+            with locking.clip_lock(clip):
+                pass
+
+        def check() -> None:
+            with locking.clip_lock(clip):
+                pass
+            # A kill while the server's clock is asked leaves that empty file, to be swept as any other.
+            for name in names_in(clip.parent):
+                assert name == "x.mp4" or atomic.staged_stem(name) == "clock"
+            if stale:
+                foreign_lock(clip, age=700)
+
+        if stale:
+            foreign_lock(clip, age=700)
+        assert sweep_kills(act, check) >= 3
+
+    @pytest.mark.parametrize("hosts", ["one host", "each another host"])
+    def test_many_who_meet_one_stale_lock_never_both_enter(
+        self, tmp_path: Path, start_python: Start, hosts: str
+    ) -> None:
+        entered, doubles = _race(tmp_path, start_python, 300, apart=hosts != "one host", mode="flocks")
+        assert doubles == 0
+        assert entered >= 300
+
+    def test_where_kernel_locks_are_not_shared_settling_keeps_them_apart(
+        self, tmp_path: Path, start_python: Start
+    ) -> None:
+        entered, doubles = _race(tmp_path, start_python, 40, apart=True, mode="none")
+        assert doubles == 0
+        assert entered >= 40
+
+    def test_one_run_of_a_command_and_who_it_is(self, tmp_path: Path, start_python: Start) -> None:
+        lock = tmp_path / "archive.lock"
+        code = (
+            "import sys, pathlib; from camarchiver import locking\n"
+            "with locking.exclusive(pathlib.Path(sys.argv[1]), what='archive'):\n"
+            "    print('held', flush=True); input()"
+        )
+        run = start_python(code, lock)
+        assert line(run) == "held"
+        with pytest.raises(AlreadyRunning) as caught, locking.exclusive(lock, what="archive"):
+            pass
+        assert caught.value.exit_code == 11
+        assert f"archive, host {lockfile.host_id()}, pid {run.pid}, since 20" in caught.value.message
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        with locking.exclusive(lock, what="archive"):
+            assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+            with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"):
+                locking.exclusive(lock, what="archive").__enter__()
+
+    def test_guarded_appends_wait_for_each_other(self, tmp_path: Path, start_python: Start) -> None:
+        code = (
+            "import sys, pathlib; from camarchiver import locking\n"
+            "path = pathlib.Path(sys.argv[1])\n"
+            "for _ in range(50):\n"
+            "    with locking.guarded(path.with_suffix('.lock')):\n"
+            "        path.write_text(str(int(path.read_text()) + 1))\n"
+        )
+        count = tmp_path / "count"
+        count.write_text("0")
+        for process in [start_python(code, count) for _ in range(3)]:
+            assert process.wait() == 0
+        assert count.read_text() == "150"
+
+    def test_a_guard_that_never_opens_is_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(locking, "GUARD_SECONDS", 0.2)
+        path = tmp_path / "lock"
+        with path.open("w") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            with pytest.raises(StorageError, match=str(path)):
+                locking.guarded(path).__enter__()
+
+
+def _race(root: Path, start: Start, races: int, *, apart: bool, mode: str) -> tuple[int, int]:
+    """Four processes meet one stale lock, `races` times: how often one entered, how often two at once."""
+    four = [
+        start(RACE, root, me, races, mode, **({"CAMARCHIVER_HOST_ID": f"host-{me}"} if apart else {}))
+        for me in range(4)
+    ]
+    for process in four:
+        assert line(process) == "ready"
+    for race in range(races):
+        foreign_lock(root / f"{race}.mp4", age=700)
+        for process in four:
+            assert process.stdin is not None
+            process.stdin.write(f"{race}\n")
+            process.stdin.flush()
+        for process in four:
+            assert line(process) == "done"
+    results = [process.communicate()[0].split() for process in four]
+    return sum(int(entered) for entered, _ in results), sum(int(doubles) for _, doubles in results)
+
+
+def _state(folder: Path) -> list[tuple[str, int, int]]:
+    return sorted((entry.name, entry.stat().st_ino, entry.stat().st_mtime_ns) for entry in folder.iterdir())
+
+
+class TestTrash:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "camera" / "2024" / "05" / "03"
+        folder.mkdir(parents=True)
+        clip = folder / "x.mp4"
+        clip.write_bytes(b"footage" * 10_000)
+        clip.chmod(0o640)
+        os.utime(clip, ns=(1_714_700_000_123_456_789, 1_714_700_000_123_456_789))
+        return tmp_path / "camera"
+
+    RELATIVE = "2024/05/03/x.mp4"
+
+    def move(self, root: Path, trash_root: Path, fingerprint: Fingerprint | None = None) -> str:
+        seen = fingerprint or trash.fingerprint_of((root / self.RELATIVE).lstat())
+        return trash.move(
+            root, self.RELATIVE, seen, trash_root=trash_root, trash_relative=f"input/{self.RELATIVE}"
+        )
+
+    def test_a_file_moves_with_all_it_is(self, root: Path) -> None:
+        before = (root / self.RELATIVE).lstat()
+        assert self.move(root, root / ".deleted") == f"input/{self.RELATIVE}"
+        after = (root / ".deleted" / "input" / self.RELATIVE).lstat()
+        assert trash.fingerprint_of(after) == trash.fingerprint_of(before)
+        assert after.st_mode == before.st_mode
+        assert not (root / self.RELATIVE).exists()
+
+    @pytest.mark.parametrize("where", ["same disk", "other disk", "no rename without replacing"])
+    def test_a_taken_name_gets_a_number(
+        self, root: Path, other_disk: Path, mocker: MockerFixture, where: str
+    ) -> None:
+        trash_root = other_disk if where == "other disk" else root / ".deleted"
+        if where.startswith("no rename"):
+            # NFS answers so (nfs_rename in Linux' fs/nfs/dir.c takes no flags).
+            mocker.patch.object(kernel, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
+        places = []
+        for number in range(3):
+            (root / self.RELATIVE).write_text(str(number))
+            places.append(self.move(root, trash_root))
+        assert places == [f"input/2024/05/03/{name}" for name in ("x.mp4", "x~2.mp4", "x~3.mp4")]
+        assert [(trash_root / place).read_text() for place in places] == ["0", "1", "2"]
+        assert names_in(root / "2024" / "05" / "03") == []
+
+    def test_to_another_disk_it_is_copied_whole_and_durably(self, root: Path, other_disk: Path) -> None:
+        source = root / self.RELATIVE
+        content, before = source.read_bytes(), source.lstat()
+        copy = other_disk / self.move(root, other_disk)
+        assert copy.read_bytes() == content
+        assert (copy.stat().st_mtime_ns, copy.stat().st_mode) == (before.st_mtime_ns, before.st_mode)
+        assert not source.exists()
+        assert names_in(copy.parent) == ["x.mp4"]
+
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    def test_a_kill_at_any_moment_loses_nothing(
+        self, root: Path, other_disk: Path, sweep_kills: Sweep, elsewhere: bool
+    ) -> None:
+        trash_root = other_disk if elsewhere else root / ".deleted"
+        source = root / self.RELATIVE
+        content = source.read_bytes()
+
+        def check() -> None:
+            copies = list(trash_root.rglob("x*.mp4"))
+            assert source.exists() or copies
+            assert all(path.read_bytes() == content for path in [*copies, source] if path.exists())
+            shutil.rmtree(trash_root, ignore_errors=True)
+            source.write_bytes(content)
+
+        assert sweep_kills(lambda: self.move(root, trash_root), check) >= 5
+
+    def test_a_full_trash_leaves_the_source(self, root: Path, small_disk: Path) -> None:
+        _fill(small_disk / "filler")
+        with pytest.raises(OSError) as caught:
+            self.move(root, small_disk)
+        assert caught.value.errno == errno.ENOSPC
+        assert caught.value.filename == str(root / self.RELATIVE)
+        assert (root / self.RELATIVE).exists()
+        assert [path for path in small_disk.rglob("*") if path.is_file()] == [small_disk / "filler"]
+
+    def test_what_changed_since_is_stale(self, root: Path, other_disk: Path) -> None:
+        path = root / self.RELATIVE
+        planned = trash.fingerprint_of(path.lstat())
+        with path.open("ab") as file:
+            file.write(b"more")
+        for act in (
+            lambda: trash.delete(root, self.RELATIVE, planned),
+            lambda: self.move(root, root / ".deleted", planned),
+            lambda: self.move(root, other_disk, planned),
+        ):
+            with pytest.raises(trash.Stale, match="no longer the file"):
+                act()
+        path.unlink()
+        path.symlink_to("/etc/passwd")
+        with pytest.raises(trash.Stale):
+            trash.delete(root, self.RELATIVE, planned)
+        assert path.is_symlink()
+
+    def test_what_changes_while_it_is_copied_stays(
+        self, root: Path, other_disk: Path, mocker: MockerFixture
+    ) -> None:
+        path = root / self.RELATIVE
+        copy_into = atomic.copy_into
+
+        def copy_while_it_grows(source: object, part: atomic.Staged) -> str:
+            digest = copy_into(source, part)  # type: ignore[arg-type]
+            with path.open("ab") as file:
+                file.write(b"more")
+            return digest
+
+        mocker.patch.object(atomic, "copy_into", side_effect=copy_while_it_grows)
+        with pytest.raises(trash.Stale):
+            self.move(root, other_disk)
+        assert path.exists()
+        assert not [found for found in other_disk.rglob("*") if found.is_file()]
+
+    def test_what_is_replaced_once_it_is_copied_stays(
+        self, root: Path, other_disk: Path, mocker: MockerFixture
+    ) -> None:
+        path = root / self.RELATIVE
+        old, publish = path.read_bytes(), atomic.publish
+
+        def publish_then_replace(part: atomic.Staged, target: Path) -> None:
+            publish(part, target)
+            path.unlink()
+            path.write_bytes(b"new")
+
+        mocker.patch.object(atomic, "publish", side_effect=publish_then_replace)
+        with pytest.raises(trash.Stale):
+            self.move(root, other_disk)
+        assert path.read_bytes() == b"new"
+        assert (other_disk / "input" / self.RELATIVE).read_bytes() == old
+
+    @pytest.mark.parametrize("renames", [True, False])
+    def test_what_is_replaced_at_the_last_moment_goes_back(
+        self, root: Path, mocker: MockerFixture, renames: bool
+    ) -> None:
+        path = root / self.RELATIVE
+        rename = kernel.rename_noreplace
+
+        def replace_then_rename(*arguments: object, **options: object) -> None:
+            if path.exists() and path.read_bytes() != b"new":
+                path.unlink()
+                path.write_bytes(b"new")
+            if not renames:
+                raise OSError(errno.EINVAL, "x")
+            rename(*arguments, **options)  # type: ignore[arg-type]
+
+        mocker.patch.object(kernel, "rename_noreplace", side_effect=replace_then_rename)
+        with pytest.raises(trash.Stale):
+            self.move(root, root / ".deleted")
+        assert path.read_bytes() == b"new"
+        assert not [found for found in (root / ".deleted").rglob("*") if found.is_file()]
+
+    def test_what_is_gone_is_named_whole(self, root: Path) -> None:
+        planned = trash.fingerprint_of((root / self.RELATIVE).lstat())
+        (root / self.RELATIVE).unlink()
+        for act in (
+            lambda: trash.delete(root, self.RELATIVE, planned),
+            lambda: self.move(root, root / ".deleted", planned),
+        ):
+            with pytest.raises(FileNotFoundError) as caught:
+                act()
+            assert caught.value.filename == str(root / self.RELATIVE)
+        assert not (root / ".deleted").exists()
+
+    def test_a_folder_swapped_for_a_link_is_not_followed(self, root: Path, tmp_path: Path) -> None:
+        planned = trash.fingerprint_of((root / self.RELATIVE).lstat())
+        (root / "2024").rename(tmp_path / "elsewhere")
+        (root / "2024").symlink_to(tmp_path / "elsewhere")
+        for act in (
+            lambda: trash.delete(root, self.RELATIVE, planned),
+            lambda: self.move(root, root / ".deleted", planned),
+        ):
+            with pytest.raises(trash.Stale, match="no folder any more"):
+                act()
+        assert trash.remove_empty_folders(root, "2024/05/03") == ()
+        assert (tmp_path / "elsewhere" / "05" / "03" / "x.mp4").exists()
+
+    def test_a_link_planted_in_the_trash_is_not_followed(self, root: Path, tmp_path: Path) -> None:
+        (root / ".deleted" / "input").mkdir(parents=True)
+        (tmp_path / "elsewhere").mkdir()
+        (root / ".deleted" / "input" / "2024").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(NotADirectoryError):
+            self.move(root, root / ".deleted")
+        assert names_in(tmp_path / "elsewhere") == []
+        assert (root / self.RELATIVE).exists()
+
+    def test_deleting_takes_one_name(self, root: Path) -> None:
+        path = root / self.RELATIVE
+        other = path.with_name("other.mp4")
+        other.hardlink_to(path)
+        trash.delete(root, self.RELATIVE, trash.fingerprint_of(path.lstat()))
+        assert names_in(path.parent) == ["other.mp4"]
+
+    def test_a_name_of_255_bytes_fits_numbered(self, root: Path) -> None:
+        name = "x" * 251 + ".mp4"
+        for _ in range(2):
+            (root / name).write_text("x")
+            seen = trash.fingerprint_of((root / name).lstat())
+            place = trash.move(root, name, seen, trash_root=root / ".deleted", trash_relative=f"input/{name}")
+        assert place == "input/" + "x" * 249 + "~2.mp4"
+
+    def test_empty_date_folders_go_up_to_the_first_that_is_not(self, root: Path) -> None:
+        (root / self.RELATIVE).unlink()
+        (root / "2024" / "04").mkdir()
+        assert trash.remove_empty_folders(root, "2024/05/03") == ("2024/05/03", "2024/05")
+        assert names_in(root / "2024") == ["04"]
+        assert trash.remove_empty_folders(root, "2024/04", stop_at="2024") == ("2024/04",)
+        assert trash.remove_empty_folders(root, "2024") == ("2024",)
+        assert root.exists()
+
+    @pytest.mark.parametrize(
+        "folder", ["front", "front/12", "2024/13", "2024/05/32", "05/03", "", "20240503"]
+    )
+    def test_other_folders_stay(self, tmp_path: Path, folder: str) -> None:
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        assert trash.remove_empty_folders(tmp_path, folder) == ()
+        assert (tmp_path / folder).is_dir()
+
+    def test_a_cameras_date_folders_go_and_the_camera_stays(self, tmp_path: Path) -> None:
+        (tmp_path / "front" / "2024" / "05" / "03").mkdir(parents=True)
+        gone = trash.remove_empty_folders(tmp_path, "front/2024/05/03")
+        assert gone == ("front/2024/05/03", "front/2024/05", "front/2024")
+        assert names_in(tmp_path / "front") == []
+
+
+OddFfmpeg = Callable[[str], Path]
+
+SLOW = '    exec "$REAL" -readrate 0.01 "$@"'
+"""The real ffmpeg, busy for more than a minute with one second of video."""
+
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root may mount and set attributes")
+
+
+def staged(camera: Camera) -> list[Path]:
+    """Unfinished archives that hold something or are about to."""
+    return list(camera.archive_root.rglob(".REO*.staged*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 3 MiB."""
+    yield from mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=3M", "tmpfs")
+
+
+class Gate:
+    """An ffmpeg that waits, before it begins or after it is done, until it is let through."""
+
+    def __init__(self, place: Path) -> None:
+        self.waiting, self.open = place / "waiting", place / "open"
+
+    def script(self, *, after: bool) -> str:
+        wait = f'    touch "{self.waiting}"; while [ ! -e "{self.open}" ]; do sleep 0.02; done'
+        return f'    "$REAL" "$@"; status=$?\n{wait}\n    exit $status' if after else wait
+
+    def change(self, deed: Callable[[], object]) -> None:
+        wait_until(self.waiting.exists, "the encoding")
+        deed()
+        self.open.touch()
+
+
+def grow(clip: Path) -> None:
+    with clip.open("ab") as stream:
+        stream.write(b"more")
+
+
+def swap_in(clip: Path) -> None:
+    """Another file of the same size and time: only its inode tells."""
+    other = clip.with_suffix(".new-upload")
+    other.write_bytes(clip.read_bytes()[:-4] + b"othr")
+    os.utime(other, (RECORDED, RECORDED))
+    other.replace(clip)
+
+
+def truncate(clip: Path) -> None:
+    os.truncate(clip, clip.stat().st_size // 2)
+
+
+class TestArchiveUnderFaults:
+    """Whatever happens: no footage is lost or half-written, and a later run finishes the job."""
+
+    # --- the clip changes --------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("after", [False, True], ids=["before-encoding", "after-encoding"])
+    @pytest.mark.parametrize("change", [grow, swap_in, truncate, Path.unlink])
+    def test_a_clip_that_changes_during_the_run_is_left_as_it_is(
+        self,
+        camera: Camera,
+        odd_ffmpeg: OddFfmpeg,
+        tmp_path: Path,
+        change: Callable[[Path], None],
+        after: bool,
+    ) -> None:
+        clip, gate = camera.add(), Gate(tmp_path)
+        run = camera.start("--json", ffmpeg=odd_ffmpeg(gate.script(after=after)))
+        gate.change(lambda: change(clip))
+        changed = clip.read_bytes() if clip.exists() else None
+        document = run.end().document()
+        assert [outcome["result"] for outcome in document["outcomes"]] == ["stale"]
+        assert (clip.read_bytes() if clip.exists() else None) == changed
+        assert camera.archives() == camera.trashed() == []
+        assert camera.events("failed") == [] == camera.litter()
+
+    @pytest.mark.edge
+    def test_a_clip_that_somebody_still_writes_is_not_touched(self, camera: Camera) -> None:
+        clip = camera.add()
+        with clip.open("ab"):
+            run = camera.archive("--json")
+        assert [outcome["reason"] for outcome in run.document()["outcomes"]] == ["being-written"]
+        assert camera.sources() == [clip] and camera.archives() == []
+
+    # --- signals -----------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    def test_a_signal_stops_cleanly(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, number: signal.Signals
+    ) -> None:
+        camera.add("front")
+        camera.add("garden")
+        run = camera.start(ffmpeg=odd_ffmpeg(SLOW), host="one")
+        wait_until(lambda: len(staged(camera)) and processes_with(".staged"), "the encoding")
+        run.process.send_signal(number)
+        began = time.monotonic()
+        run.end(20)
+        assert run.code == 128 + number
+        assert time.monotonic() - began < 10
+        assert "stopped" in run.out
+        assert len(camera.sources()) == 2 and camera.archives() == []
+        assert camera.litter() == []
+        assert processes_with(str(camera.root)) == []
+        assert camera.archive(host="one").code == 0
+        camera.assert_finished()
+
+    @pytest.mark.edge
+    def test_a_second_signal_corrupts_nothing(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
+        """ffmpeg does not heed TERM, so that the stop takes its five seconds and is hit again."""
+        camera.add()
+        stubborn = '    trap "" TERM INT HUP; for _ in $(seq 600); do sleep 0.1; done'
+        run = camera.start(ffmpeg=odd_ffmpeg(stubborn))
+        wait_until(lambda: processes_with(".staged"), "the encoding")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            run.process.send_signal(number)
+            time.sleep(0.2)
+        run.end(20)
+        assert run.code == 128 + signal.SIGTERM
+        assert camera.litter() == [] and processes_with(str(camera.root)) == []
+        camera.assert_nothing_lost()
+        assert camera.archive().code == 0
+        camera.assert_finished()
+
+    def test_a_killed_run_takes_ffmpeg_along_and_the_next_one_finishes(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add("front")
+        camera.add("garden")
+        run = camera.start(ffmpeg=odd_ffmpeg(SLOW))
+        wait_until(lambda: len(staged(camera)) and processes_with(".staged"), "the encoding")
+        run.process.kill()
+        run.process.communicate()
+        wait_until(lambda: not processes_with(str(camera.root)), "the end of ffmpeg")
+        assert staged(camera), "a kill leaves the staged file"
+        camera.assert_nothing_lost()
+        assert camera.archive().code == 0
+        camera.assert_finished()
+        assert camera.events("swept")
+
+    def test_a_second_start_on_the_same_host_says_so(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
+        camera.add()
+        first = camera.start(ffmpeg=odd_ffmpeg("    sleep 1.5"))
+        wait_until(lambda: staged(camera), "the encoding")
+        second = camera.archive()
+        assert second.code == 11
+        assert "runs here already" in second.errors and f"pid {first.process.pid}" in second.errors
+        assert first.end().code == 0
+        camera.assert_finished()
+
+    # --- two at once, and kills at a chosen place ----------------------------------------------------
+
+    def test_two_hosts_at_once_archive_each_clip_once(self, camera: Camera) -> None:
+        for number in range(8):
+            camera.add("front", f"10{number:02}00")
+        runs = [camera.start("--jobs", "2", host=host) for host in ("north", "south")]
+        assert [run.end().code for run in runs] == [0, 0]
+        camera.assert_finished()
+        assert sorted(e["source"] for e in camera.events("archived")) == sorted(camera.originals)
+        assert sorted(e["source"] for e in camera.events("trashed")) == sorted(camera.originals)
+
+    @pytest.mark.edge
+    def test_no_skip_killed_between_old_and_new_archive(self, camera: Camera) -> None:
+        clip = camera.add()
+        camera.archive("--keep-source")
+        (old,) = camera.archives()
+        content = old.read_bytes()
+        killed = camera.start(
+            "--no-skip",
+            patch="import os\nfrom camarchiver import atomic\n"
+            "atomic.publish = lambda *a: os.kill(os.getpid(), 9)",
+        )
+        killed.process.communicate()
+        assert killed.code == -signal.SIGKILL
+        assert camera.archives() == [], "the fault hit where it was meant to"
+        assert clip.read_bytes() == camera.originals[f"{DAY}/{clip.name}"]
+        assert [path.read_bytes() for path in camera.trashed("output")] == [content]
+        assert camera.archive().code == 0
+        camera.assert_finished()
+
+    def test_no_skip_replaces_the_archive_and_keeps_the_old_one(self, camera: Camera) -> None:
+        camera.add()
+        camera.archive("--keep-source")
+        content = camera.archives()[0].read_bytes()
+        assert camera.archive("--no-skip", "--quality", "40").code == 0
+        camera.assert_finished()
+        assert camera.archives()[0].read_bytes() != content
+        assert [path.read_bytes() for path in camera.trashed("output")] == [content]
+
+    # --- disks -------------------------------------------------------------------------------------
+
+    @needs_root
+    def test_a_full_disk_is_seen_before_encoding(self, camera: Camera, small_disk: Path) -> None:
+        clip = camera.add()
+        camera.archive_root = small_disk
+        (small_disk / "fill").write_bytes(bytes(3_060_000))
+        run = camera.archive("--json")
+        assert run.code == 13
+        assert [outcome["reason"] for outcome in run.document()["outcomes"]] == ["no-space"]
+        assert camera.sources() == [clip] and camera.archives() == [] == camera.litter()
+
+    @needs_root
+    @pytest.mark.parametrize("leave", [0, 4096])
+    def test_a_disk_that_fills_up_during_the_run(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, small_disk: Path, leave: int
+    ) -> None:
+        """The source stays, it is no fault of the clip, and with space again the next run does it."""
+        clip = camera.add()
+        camera.archive_root = small_disk
+        fill = (
+            f'    cat /dev/zero > "{small_disk}/fill" 2>/dev/null; truncate -s -{leave} "{small_disk}/fill"'
+        )
+        run = camera.archive("--json", ffmpeg=odd_ffmpeg(fill))
+        assert run.code in (3, 13)
+        assert [outcome["reason"] for outcome in run.document()["outcomes"]] == ["no-space"]
+        assert camera.sources() == [clip] and camera.archives() == []
+        camera.assert_nothing_lost()
+        (small_disk / "fill").unlink()
+        assert camera.archive().code == 0
+        camera.assert_finished()
+
+    @needs_root
+    def test_a_read_only_source_needs_keep_source(self, camera: Camera, tmp_path: Path) -> None:
+        clip = camera.add()
+        content = clip.read_bytes()
+        behind, camera.archive_root = camera.root, tmp_path / "elsewhere"
+        for place in mounted(tmp_path / "read-only", "--bind", str(behind)):
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(place)], check=True)
+            camera.root = place
+            refused = camera.archive()
+            assert refused.code == 13 and "--keep-source" in refused.errors
+            assert not camera.archive_root.exists()
+            run = camera.archive("--keep-source")
+            assert run.code == 0, run.errors
+            assert [frames_of(path) for path in camera.archives()] == [FRAMES]
+            assert camera.litter() == []
+            again = camera.archive("--keep-source")
+            assert (again.code, again.out) == (0, "")
+        assert clip.read_bytes() == content
+        assert [path.name for path in behind.iterdir()] == ["2024"]
+
+    @needs_root
+    def test_an_immutable_source_stays_and_is_reported(self, camera: Camera) -> None:
+        clip = camera.add()
+        done = subprocess.run(["chattr", "+i", str(clip)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no immutable files here: {done.stderr.strip()}")
+        try:
+            self.assert_undeletable(camera, clip)
+        finally:
+            subprocess.run(["chattr", "-i", str(clip)], check=True)
+        assert camera.archive().code == 0
+        camera.assert_finished()
+
+    @needs_root
+    def test_a_source_that_is_a_mount_stays_and_is_reported(self, camera: Camera) -> None:
+        clip = camera.add()
+        subprocess.run(["mount", "--bind", str(clip), str(clip)], check=True)
+        try:
+            self.assert_undeletable(camera, clip)
+        finally:
+            subprocess.run(["umount", str(clip)], check=True)
+        assert camera.archive().code == 0
+        camera.assert_finished()
+
+    def assert_undeletable(self, camera: Camera, clip: Path) -> None:
+        for _ in range(2):
+            run = camera.archive("--json")
+            assert run.code in (1, 3)
+            outcomes = run.document()["outcomes"]
+            assert [outcome["result"] for outcome in outcomes] == ["failed"]
+            assert str(clip) in outcomes[0]["detail"]
+            camera.assert_nothing_lost()
+            assert [frames_of(path) for path in camera.archives()] == [FRAMES]
+            assert camera.sources() == [clip] and camera.litter() == []
+
+    def test_a_power_cut_in_the_journal_leaves_a_torn_line(self, camera: Camera) -> None:
+        """What was archived without a whole line in the journal is adopted, not encoded again."""
+        camera.add()
+        camera.archive("--keep-source")
+        (journal,) = (camera.archive_root / ".camarchiver/journal").rglob("*.jsonl")
+        journal.write_bytes(journal.read_bytes()[:-40])
+        run = camera.archive()
+        assert run.code == 0
+        events = [line for line in journal.read_bytes().splitlines() if b'"adopted"' in line]
+        assert len(events) == 1 and len(camera.archives()) == 1
+        assert camera.sources() == [] and camera.litter() == []
+
+    # --- ffmpegs -----------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param('    head -c 20000 "${2:-/dev/zero}" > /dev/null; kill -SEGV $$', id="segfault"),
+            pytest.param('    "$REAL" "$@"; kill -SEGV $$', id="segfault-after-a-whole-file"),
+            pytest.param('    exec "$REAL" "${@:1:$#-1}" -frames:v 7 "$last"', id="half-the-frames"),
+            pytest.param('    head -c 20000 /dev/urandom > "${last#file:}"; exit 0', id="garbage"),
+            pytest.param('    : > "${last#file:}"; exit 0', id="empty"),
+            pytest.param('    rm "${last#file:}"; exit 0', id="nothing"),
+            pytest.param('    "$REAL" "$@"; truncate -s -900 "${last#file:}"; exit 0', id="cut-off"),
+            pytest.param("    yes complaint | head -c 3000000 >&2; exit 1", id="very-talkative"),
+        ],
+    )
+    def test_an_ffmpeg_that_fails_costs_no_footage(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, script: str
+    ) -> None:
+        clip = camera.add()
+        run = camera.archive("--json", ffmpeg=odd_ffmpeg(script))
+        assert run.code in (1, 3)
+        assert [outcome["result"] for outcome in run.document()["outcomes"]] == ["failed"]
+        assert camera.sources() == [clip] and camera.archives() == [] == camera.litter()
+        assert [event["source"] for event in camera.events("failed")] == [f"{DAY}/{clip.name}"]
+        waits = camera.archive("--json").document()
+        assert waits["exit_code"] == 0 and camera.sources() == [clip], "it waits an hour"
+        assert camera.archive("--retry-failed").code == 0
+        camera.assert_finished()
+
+    @pytest.mark.edge
+    def test_an_ffmpeg_that_hangs_is_ended(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
+        clip = camera.add()
+        run = camera.archive(
+            "--json",
+            ffmpeg=odd_ffmpeg("    sleep 300"),
+            patch="from camarchiver import transcoder\ntranscoder.STALL_SECONDS = 0.5",
+        )
+        assert run.code in (1, 3)
+        assert [outcome["result"] for outcome in run.document()["outcomes"]] == ["failed"]
+        assert camera.sources() == [clip] and camera.archives() == [] == camera.litter()
+        assert processes_with(str(camera.root)) == []
+        assert camera.archive("--retry-failed").code == 0
+        camera.assert_finished()
+
+    @pytest.mark.edge
+    def test_the_watchdog_ends_the_whole_process_group(self, tmp_path: Path) -> None:
+        hanging = tmp_path / "hanging"
+        hanging.write_text(f"#!/bin/bash\n(exec -a {tmp_path}/child sleep 300) &\nwait\n")
+        hanging.chmod(0o755)
+        finished = transcoder.run(hanging, ["-x"], stall_seconds=0.3)
+        assert finished.ended == "stalled" and finished.returncode == -signal.SIGTERM
+        wait_until(lambda: not processes_with(f"{tmp_path}/child"), "the end of its child", 5)
+
+    @pytest.mark.edge
+    def test_a_file_that_kills_ffmpeg_does_not_stop_the_others(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        bad, good = camera.add("bad"), camera.add("good")
+        script = '    case "$last" in *REO_bad*) kill -SEGV $$;; esac'
+        run = camera.archive(ffmpeg=odd_ffmpeg(script))
+        assert run.code == 3
+        assert camera.sources() == [bad] and [path.name for path in camera.archives()] == [good.name]
+        camera.assert_nothing_lost()
+
+    # --- what dead runs leave ------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    def test_a_run_removes_the_date_folders_it_empties(self, camera: Camera) -> None:
+        camera.add("front")
+        camera.add("garden")
+        camera.archive()
+        camera.assert_finished()
+        assert not (camera.root / "2024").exists()
+
+    @pytest.mark.edge
+    def test_unfinished_state_files_of_dead_runs_are_swept_once_they_are_old(self, camera: Camera) -> None:
+        camera.add()
+        camera.archive("--keep-source")
+        state = camera.archive_root / ".camarchiver"
+        old = [state / ".volume.0123456789abcdef.staged", state / "claims" / "0123.new"]
+        young = [state / ".volume.fedcba9876543210.staged", state / "claims" / "4567.new"]
+        for path in old + young:
+            path.write_text("{")
+        for path in old:
+            os.utime(path, (RECORDED, RECORDED))
+        camera.archive("--keep-source")
+        assert not any(path.exists() for path in old)
+        assert all(path.exists() for path in young)
+
+    @pytest.mark.edge
+    def test_a_picture_that_could_not_follow_its_clip_follows_in_the_next_run(self, camera: Camera) -> None:
+        clip = camera.add()
+        picture = clip.with_suffix(".jpg")
+        picture.write_bytes(b"a picture")
+        run = camera.archive(
+            patch="from camarchiver.disposal import Disposer\n"
+            "def full(*args): raise OSError(28, 'No space left on device')\n"
+            "Disposer._move_sidecar = full"
+        )
+        assert run.code in (1, 3) and camera.sources() == [] and picture.exists()
+        camera.archive()
+        assert (
+            not picture.exists() and (camera.archives()[0].with_suffix(".jpg")).read_bytes() == b"a picture"
+        )
+        camera.assert_finished()
+
+
+def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
+    """`scripts/faults` skips where no fault can be made."""
+    script = Path(__file__).resolve().parents[1] / "scripts/faults"
+    if not script.exists():
+        pytest.skip("scripts/faults is not beside the tests")
+    done = subprocess.run(
+        [sys.executable, str(script), "kill"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "strace" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 passed, 0 failed, 1 skipped"
