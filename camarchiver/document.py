@@ -24,6 +24,7 @@ from camarchiver.model import (
 )
 from camarchiver.plan import Plan, Total, action_of
 from camarchiver.report import is_text, shown
+from camarchiver.verifier import Verified
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -50,6 +51,29 @@ def document(
     totals = [_total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
+
+
+def verified(found: Verified, run: str, exit_code: int) -> str:
+    """The document of `verify`; adds `checked`, `foreign` and `findings`."""
+    status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "command": "verify",
+        "run": run,
+        "status": status,
+        "exit_code": exit_code,
+        "steps": [],
+        "outcomes": [],
+        "totals": [],
+        "errors": [],
+        "checked": found.checked,
+        "foreign": found.foreign,
+        "findings": [
+            {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
+            for each in found.findings
+        ],
+    }
+    return json.dumps(fields) + "\n"
 
 
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:

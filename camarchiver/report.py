@@ -22,6 +22,7 @@ from camarchiver.model import (
     Status,
 )
 from camarchiver.plan import Plan, Total, action_of
+from camarchiver.verifier import Verified
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
@@ -293,6 +294,18 @@ def _not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]
         if outcome.result is not Result.DONE:
             groups[outcome.reason].append(outcome)
     return sorted(groups.items())
+
+
+# --- verify -----------------------------------------------------------------------------------------
+
+
+def verified_lines(found: Verified, *, summary: bool) -> Iterator[str]:
+    """What is off; with `summary` also how much was looked at."""
+    for each in found.findings:
+        yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
+    if summary:
+        foreign = f", {found.foreign:,} foreign" if found.foreign else ""
+        yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
 
 
 # --- one clip's story ------------------------------------------------------------------------------

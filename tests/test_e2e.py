@@ -724,6 +724,65 @@ class TestRestore:
         assert told("restore", "-C", camera, "--list").stdout == ""
 
 
+class TestVerify:
+    @staticmethod
+    def flaws(found: subprocess.CompletedProcess[str]) -> list[str]:
+        return [each["flaw"] for each in json.loads(found.stdout)["findings"]]
+
+    def test_a_sound_archive_is_silent(self, camera: Path, told: Command) -> None:
+        assert told("archive", camera).returncode == 0
+        for options in ((), ("--full",)):
+            found = told("verify", camera, *options)
+            assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+        assert json.loads(told("verify", camera, "--json").stdout)["checked"] == 1
+        assert json.loads(told("verify", camera, "--json", "--sample", "0").stdout)["checked"] == 0
+        assert json.loads(told("verify", camera, "--json", "--since", "2026-03-02").stdout)["checked"] == 0
+
+    @pytest.mark.parametrize(
+        ("flaw", "spoil"),
+        [
+            ("missing", Path.unlink),
+            ("wrong-size", lambda path: os.truncate(path, path.stat().st_size - 1)),
+            ("wrong-hash", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?")),
+        ],
+    )
+    def test_what_is_off_is_listed(
+        self, camera: Path, told: Command, flaw: str, spoil: Callable[[Path], object]
+    ) -> None:
+        told("archive", camera)
+        spoil(camera / f"archived/2026/03/01/{NAME}.mp4")
+        found = told("verify", camera, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, [flaw])
+        assert told("verify", camera).stdout.startswith(f"{flaw}: ")
+
+    def test_a_damaged_archive_of_the_right_hash_is_found_by_decoding(
+        self, camera: Path, told: Command
+    ) -> None:
+        told("archive", camera)
+        path = camera / f"archived/2026/03/01/{NAME}.mp4"
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle - 800 : middle + 800] = bytes(1600)
+        path.write_bytes(content)
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        events = [json.loads(line) for line in lines.read_text().splitlines()]
+        events[0]["archive_blake2b"] = hashlib.blake2b(content).hexdigest()
+        lines.write_text("".join(json.dumps(event) + "\n" for event in events))
+        assert told("verify", camera).returncode == 0
+        assert self.flaws(told("verify", camera, "--full", "--json")) == ["damaged"]
+
+    def test_a_torn_journal_is_told_and_a_foreign_file_is_nobodys_fault(
+        self, camera: Path, told: Command
+    ) -> None:
+        told("archive", camera)
+        (camera / "archived/2026/03/01/archived-20200101000000.mp4").write_bytes(b"an earlier tool's")
+        sound = told("verify", camera, "--json")
+        assert (sound.returncode, json.loads(sound.stdout)["foreign"]) == (0, 1)
+        with (camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl").open("a") as lines:
+            lines.write('{"event": "arch')
+        assert self.flaws(told("verify", camera, "--json")) == ["torn-journal"]
+
+
 class TestConfigCommand:
     def test_each_value_and_where_it_comes_from(self, tmp_path: Path, told: Command) -> None:
         file = tmp_path / "c.toml"

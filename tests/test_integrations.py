@@ -2621,7 +2621,9 @@ class TestArchiveUnderFaults:
         camera.add("front")
         camera.add("garden")
         run = camera.start(ffmpeg=odd_ffmpeg(SLOW), host="one")
-        wait_until(lambda: len(staged(camera)) and processes_with(".staged"), "the encoding")
+        wait_until(
+            lambda: len(staged(camera)) and processes_with(f"file:{camera.archive_root}/"), "the encoding"
+        )
         run.process.send_signal(number)
         began = time.monotonic()
         run.end(20)
@@ -2640,7 +2642,7 @@ class TestArchiveUnderFaults:
         camera.add()
         stubborn = '    trap "" TERM INT HUP; for _ in $(seq 600); do sleep 0.1; done'
         run = camera.start(ffmpeg=odd_ffmpeg(stubborn))
-        wait_until(lambda: processes_with(".staged"), "the encoding")
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             run.process.send_signal(number)
             time.sleep(0.2)
@@ -2657,7 +2659,9 @@ class TestArchiveUnderFaults:
         camera.add("front")
         camera.add("garden")
         run = camera.start(ffmpeg=odd_ffmpeg(SLOW))
-        wait_until(lambda: len(staged(camera)) and processes_with(".staged"), "the encoding")
+        wait_until(
+            lambda: len(staged(camera)) and processes_with(f"file:{camera.archive_root}/"), "the encoding"
+        )
         run.process.kill()
         run.process.communicate()
         wait_until(lambda: not processes_with(str(camera.root)), "the end of ffmpeg")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from camarchiver.plan import Hold
 
 
-@click.group(short_help="Keep a time range from every removal.")
+@click.group()
 def hold() -> None:
     """Keep a time range, of one camera or of all, from being removed or encoded again."""
 

@@ -29,7 +29,7 @@ selection_options = options(
 )
 
 
-@click.command(short_help="Bring clips back from the trash.")
+@click.command()
 @selection_options
 @with_place
 def restore(
