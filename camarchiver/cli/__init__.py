@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -93,7 +94,9 @@ def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
     command = next((word for word in arguments if word in _COMMANDS), "")
     if "--json" in arguments:
         sys.stdout.write(document.failure_document(command, problem, exit_code))
-    else:
+        return exit_code
+    # Where nobody listens the exit code still tells.
+    with contextlib.suppress(OSError):
         print(f"camarchiver: {report.shown(problem.message)}", file=sys.stderr)
         if problem.hint:
             print(f"  {problem.hint}", file=sys.stderr)
