@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from camarchiver.census import Camera, Census
 from camarchiver.model import (
     Archive,
     Disposal,
@@ -23,8 +24,8 @@ from camarchiver.model import (
     Trees,
 )
 from camarchiver.plan import Plan, Total, action_of
-from camarchiver.report import is_text, shown
 from camarchiver.verifier import Verified
+from camarchiver.words import is_text, shown
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -74,6 +75,54 @@ def verified(found: Verified, run: str, exit_code: int) -> str:
         ],
     }
     return json.dumps(fields) + "\n"
+
+
+def census(found: Census, run: str) -> str:
+    """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "command": "status",
+        "run": run,
+        "status": Status.DONE,
+        "exit_code": 0,
+        "steps": [],
+        "outcomes": [],
+        "totals": [],
+        "errors": [],
+        "cameras": [_camera_fields(camera) for camera in found.cameras],
+        "disks": [{"path": shown(d.path), "free": d.free, "total": d.total} for d in found.disks],
+        "working": list(found.working),
+        "last_run": found.last_run,
+        "days_until_full": found.days_until_full,
+        "unreadable": found.unreadable,
+        "no_timestamp": found.unnamed,
+    }
+    return json.dumps(fields) + "\n"
+
+
+def _camera_fields(camera: Camera) -> dict[str, Any]:
+    return {
+        "camera": shown(camera.name),
+        **{
+            tree: {
+                "clips": holding.clips,
+                "bytes": holding.size,
+                "seconds": holding.seconds,
+                "oldest": holding.oldest.isoformat() if holding.oldest else None,
+                "newest": holding.newest.isoformat() if holding.newest else None,
+            }
+            for tree, holding in (
+                ("source", camera.source),
+                ("archive", camera.archive),
+                ("trash", camera.trash),
+            )
+        },
+        "waiting": camera.waiting,
+        "failed": camera.failed,
+        "held": camera.held,
+        "clock_doubtful": camera.clock_doubtful,
+        "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
+    }
 
 
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:

@@ -835,3 +835,46 @@ class TestConfigCommand:
         assert "config accept-volume" in stopped.stderr
         assert told("config", "accept-volume", camera, "-o", tmp_path / "new").returncode == 0
         assert told("archive", camera, "-o", tmp_path / "new").returncode == 0
+
+
+class TestStatus:
+    def test_each_camera_tree_and_trouble_is_counted(self, camera: Path, told: Command) -> None:
+        folder = camera / "2026/03/01"
+        (folder / "REO_front_20260301091500.mp4").write_bytes(b"no video")
+        os.utime(folder / "REO_front_20260301091500.mp4", (1772356500, 1772356500))
+        (folder / "holiday.mp4").write_bytes(b"x")
+        before = json.loads(told("status", camera, "--json").stdout)
+        (front,) = before["cameras"]
+        assert (front["camera"], front["source"]["clips"], front["waiting"]) == ("front", 2, 2)
+        assert (before["last_run"], before["no_timestamp"]) == (None, 1)
+        assert told("archive", camera).returncode == 3
+        after = json.loads(told("status", camera, "--json").stdout)
+        (front,) = after["cameras"]
+        assert [front[tree]["clips"] for tree in ("source", "archive", "trash")] == [1, 1, 1]
+        assert (front["waiting"], front["failed"]) == (0, 1)
+        assert front["archive"]["seconds"] == 2.0
+        assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", 3)
+        told("hold", "add", "-C", camera, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
+        text = told("status", camera).stdout
+        assert "front: 1 clip held" in text
+        assert "1 file without a time in the name" in text
+        assert "free at" in text
+
+    def test_gaps_of_the_last_week_and_the_rate(self, camera: Path, told: Command) -> None:
+        now = time.time()
+        for hours in (30, 29.5, 20, 19.5):
+            at = now - hours * 3600
+            path = camera / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            path.write_bytes(b"x" * 1000)
+            os.utime(path, (at, at))
+        found = json.loads(told("status", camera, "--json").stdout)
+        yard = next(each for each in found["cameras"] if each["camera"] == "yard")
+        assert len(yard["gaps"]) == 1
+        assert found["days_until_full"] > 1
+        wide = json.loads(told("status", camera, "--json", "--gap", "12h").stdout)
+        assert next(each for each in wide["cameras"] if each["camera"] == "yard")["gaps"] == []
+
+    def test_an_empty_tree_has_little_to_tell(self, tmp_path: Path, told: Command) -> None:
+        found = told("status", tmp_path)
+        assert (found.returncode, found.stderr) == (0, "")
+        assert not list(tmp_path.iterdir())

@@ -33,6 +33,7 @@ from camarchiver import (
     report,
     tag,
     trash,
+    words,
     workload,
 )
 from camarchiver.codecs import (
@@ -1602,13 +1603,13 @@ class TestReport:
          (999_600, "1.0 MB"), (5e14, "500 TB")],
     )  # fmt: skip
     def test_sizes(self, count: float, text: str) -> None:
-        assert report.size(count) == text
+        assert words.size(count) == text
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(8, "8 s"), (180, "3 min"), (7500, "2 h 05 min"), (360_000, "100 h 00 min")]
     )
     def test_durations(self, seconds: float, text: str) -> None:
-        assert report.span(seconds) == text
+        assert words.span(seconds) == text
 
     def test_nights_are_told_once_a_rate_is_known(self) -> None:
         clip = a_clip(fingerprint=Fingerprint(1, 2, 10**12, 0))

@@ -22,6 +22,7 @@ _COMMANDS = {
     "config": "Show, check or begin the configuration.",
     "hold": "Keep a time range from every removal.",
     "restore": "Bring clips back from the trash.",
+    "status": "Tell what stands where, and what needs attention.",
     "verify": "Hold the archive against the journal.",
     "why": "Tell a clip's story.",
 }
@@ -89,7 +90,7 @@ def _problem(code: str, message: str, hint: str = "") -> Problem:
 
 
 def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
-    from camarchiver import document, report
+    from camarchiver import document, words
 
     command = next((word for word in arguments if word in _COMMANDS), "")
     if "--json" in arguments:
@@ -97,7 +98,7 @@ def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
         return exit_code
     # Where nobody listens the exit code still tells.
     with contextlib.suppress(OSError):
-        print(f"camarchiver: {report.shown(problem.message)}", file=sys.stderr)
+        print(f"camarchiver: {words.shown(problem.message)}", file=sys.stderr)
         if problem.hint:
             print(f"  {problem.hint}", file=sys.stderr)
     return exit_code
