@@ -324,7 +324,9 @@ class Camera:
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TZ": "UTC", "LC_ALL": "C.UTF-8"}
         if host:
             environment["CAMARCHIVER_HOST_ID"] = host
-        main = f"{patch}\nfrom camarchiver.__main__ import main\nmain()"
+        # A shell that runs the tests in the background leaves SIGINT ignored for all its children.
+        awake = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+        main = f"{awake}\n{patch}\nfrom camarchiver.__main__ import main\nmain()"
         command = [sys.executable, "-c", main, "archive", str(self.root)]
         command += ["-o", str(self.archive_root), "--codec", "h264", "--ffmpeg", str(ffmpeg), *options]
         pipe = subprocess.PIPE
