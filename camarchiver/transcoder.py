@@ -21,7 +21,7 @@ Ended = Literal["exit", "stalled", "stopped"]
 
 STALL_SECONDS = 120.0
 _KILL_SECONDS = 5.0
-_TICK_SECONDS = 0.2
+_TICK_SECONDS = 0.5
 _ENDING_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
 """Between two looks whether anything was done, which cost more than the wait."""
