@@ -361,6 +361,8 @@ def _event_words(event: Mapping[str, Any]) -> str:
             return f"source deleted, its archive stood{detail}"
         case "restored":
             return f"restored from the trash, {shown(str(event.get('trash')))}"
+        case "kept":
+            return "source kept, as asked"
         case "failed":
             return f"could not be archived: {event.get('reason')}{detail}"
         case other:

@@ -262,6 +262,7 @@ class TestArchive:
         assert archive(tree, "--keep-source").returncode == 0
         assert source.exists()
         assert frames(tree / f"archived/{ONE}.mp4") == 20
+        assert [each["event"] for each in journal(tree)] == ["archived", "kept"]
         assert reasons(tree, "--keep-source") == {source.name: "kept-source"}
         done = document(tree)
         assert [step["reason"] for step in done["steps"]] == ["already-archived"]

@@ -23,6 +23,7 @@ from pytest_mock import MockerFixture
 from camarchiver import (
     atomic,
     config,
+    crew,
     document,
     ffmpeg_args,
     journal,
@@ -72,6 +73,7 @@ from camarchiver.model import (
 from camarchiver.names import PATTERNS, Names, ParsedName
 from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Hold, Memory
 from camarchiver.sealed import Sealed
+from camarchiver.stop import Stop
 from camarchiver.verification import Facts, verify
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -1668,6 +1670,64 @@ class TestWorkload:
 
 
 KEYS = {"": {"age", "codec"}, "archive": {"age", "codec"}}
+
+
+class TestCrew:
+    """Steps are begun in their order, several at a time, until the run is to stop."""
+
+    @staticmethod
+    def steps(*reasons: Reason) -> list[Archive | Remove]:
+        return [Archive(a_clip(name=f"{index}.mp4"), "", reason) for index, reason in enumerate(reasons)]
+
+    @staticmethod
+    def performed(
+        steps: list[Archive | Remove], *, stop: Stop | None = None, **how: float
+    ) -> list[tuple[str, int]]:
+        """Each step's name and the share that it was told, in the order of their beginning."""
+        begun: list[tuple[str, int]] = []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            begun.append((step.clip.name, share))
+            return Outcome(step, Result.DONE, step.reason)
+
+        jobs, limit = int(how.get("jobs", 1)), how.get("max_seconds")
+        outcomes = crew.perform_all(steps, perform, jobs=jobs, stop=stop or Stop(), max_seconds=limit)
+        assert len(list(outcomes)) == len(begun)
+        return begun
+
+    def test_in_order_and_the_last_ones_share_with_fewer(self) -> None:
+        steps = self.steps(*[Reason.NOT_ARCHIVED] * 4)
+        assert [name for name, _ in self.performed(steps)] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+        shares = [share for _, share in self.performed(steps, jobs=2)]
+        assert (shares[0], shares[-1] <= 2) == (2, True)
+
+    def test_a_second_name_begins_when_everything_else_has_ended(self) -> None:
+        steps = self.steps(Reason.NOT_ARCHIVED, Reason.NOT_ARCHIVED, Reason.SAME_FILE)
+        ended: list[str] = []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            if step.reason is Reason.SAME_FILE:
+                assert len(ended) == 2
+            ended.append(step.clip.name)
+            return Outcome(step, Result.DONE, step.reason)
+
+        outcomes = list(crew.perform_all(steps, perform, jobs=3, stop=Stop(), max_seconds=None))
+        assert [outcome.step for outcome in outcomes][-1] == steps[-1]
+
+    def test_nothing_is_begun_after_the_time_or_a_stop(self) -> None:
+        steps = self.steps(*[Reason.NOT_ARCHIVED] * 3)
+        assert self.performed(steps, max_seconds=0.0) == []
+        stop = Stop()
+        stop.ask(15)
+        assert self.performed(steps, stop=stop) == []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            stop_now.ask(15)
+            return Outcome(step, Result.DONE, step.reason)
+
+        stop_now = Stop()
+        outcomes = list(crew.perform_all(steps, perform, jobs=1, stop=stop_now, max_seconds=None))
+        assert len(outcomes) == 1
 
 
 class TestConfigFiles:
