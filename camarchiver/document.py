@@ -52,6 +52,25 @@ def document(
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
 
 
+def recorded(
+    found: Mapping[str, Any], run: str, status: Status, exit_code: int, problems: Iterable[Problem]
+) -> str:
+    """The document of `record`; `found` adds `events` (of a dry run) or `clips` and more."""
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "command": "record",
+        "run": run,
+        "status": status,
+        "exit_code": exit_code,
+        "steps": [],
+        "outcomes": [],
+        "totals": [],
+        **found,
+        "errors": [_problem_fields(problem) for problem in problems],
+    }
+    return json.dumps(fields) + "\n"
+
+
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:
     """The document of a run that failed before it had a plan."""
     return (

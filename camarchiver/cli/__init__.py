@@ -12,6 +12,7 @@ from camarchiver import __version__
 from camarchiver.cli.archive import archive
 from camarchiver.cli.config import config
 from camarchiver.cli.hold import hold
+from camarchiver.cli.record import record
 from camarchiver.cli.restore import restore
 from camarchiver.cli.why import why
 from camarchiver.errors import CamarchiverError
@@ -31,6 +32,7 @@ def cli() -> None:
 cli.add_command(archive)
 cli.add_command(config)
 cli.add_command(hold)
+cli.add_command(record)
 cli.add_command(restore)
 cli.add_command(why)
 
