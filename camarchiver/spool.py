@@ -32,9 +32,11 @@ EMPTY_FOR = 3600.0
 
 _OPTIONS = {
     # whole fragments while it is written, an ordinary mp4 once it was closed
-    "movflags": "hybrid_fragmented+default_base_moof",
+    "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
     "frag_duration": str(int(FRAGMENT * 1_000_000)),
     "flush_packets": "1",
+    # with the moov delayed, an edit list keeps sound and picture together; the usual 1000 would round it
+    "movie_timescale": "90000",
 }
 _AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
 VIDEO = frozenset({"h264", "hevc", "av1", "mpeg4"})
@@ -107,7 +109,7 @@ class Take:
         self._last: dict[int, int] = {}
         self._output = av.open(str(self.path), "w", format="mp4", options=_OPTIONS)
         packet = cast("Packet[VideoStream]", label.first.packet)
-        origin = (packet.dts or 0) * packet.time_base
+        origin = (packet.pts or 0) * packet.time_base
         for stream in (video, audio if audio is not None and carries(audio) else None):
             if stream is not None:
                 copy = self._output.add_stream_from_template(stream)
@@ -255,9 +257,9 @@ def _packets(container: InputContainer) -> list[Packet[Any]]:
 
 
 def _ticks(origin: Fraction, stream: Stream) -> int:
-    """The origin in the stream's own ticks, rounded down, so that no time becomes negative."""
+    """The clip's zero, its first frame, in the ticks of one stream."""
     base = stream.time_base
-    return int(origin // base) if base else 0
+    return round(origin / base) if base else 0
 
 
 def _put_picture(picture: bytes, target: Path) -> None:
