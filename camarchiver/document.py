@@ -57,16 +57,7 @@ def document(
 def verified(found: Verified, run: str, exit_code: int) -> str:
     """The document of `verify`; adds `checked`, `foreign` and `findings`."""
     status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
-    fields: dict[str, Any] = {
-        "format": FORMAT,
-        "command": "verify",
-        "run": run,
-        "status": status,
-        "exit_code": exit_code,
-        "steps": [],
-        "outcomes": [],
-        "totals": [],
-        "errors": [],
+    more = {
         "checked": found.checked,
         "foreign": found.foreign,
         "findings": [
@@ -74,21 +65,12 @@ def verified(found: Verified, run: str, exit_code: int) -> str:
             for each in found.findings
         ],
     }
-    return json.dumps(fields) + "\n"
+    return _without_steps("verify", run, status, exit_code, more)
 
 
 def census(found: Census, run: str) -> str:
     """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
-    fields: dict[str, Any] = {
-        "format": FORMAT,
-        "command": "status",
-        "run": run,
-        "status": Status.DONE,
-        "exit_code": 0,
-        "steps": [],
-        "outcomes": [],
-        "totals": [],
-        "errors": [],
+    more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],
         "disks": [{"path": shown(d.path), "free": d.free, "total": d.total} for d in found.disks],
         "working": list(found.working),
@@ -97,7 +79,37 @@ def census(found: Census, run: str) -> str:
         "unreadable": found.unreadable,
         "no_timestamp": found.unnamed,
     }
-    return json.dumps(fields) + "\n"
+    return _without_steps("status", run, Status.DONE, 0, more)
+
+
+def recorded(
+    found: Mapping[str, Any], run: str, status: Status, exit_code: int, problems: Iterable[Problem]
+) -> str:
+    """The document of `record`; `found` adds `events` (of a dry run) or `clips` and more."""
+    return _without_steps("record", run, status, exit_code, found, problems)
+
+
+def _without_steps(
+    command: str,
+    run: str,
+    status: Status,
+    exit_code: int,
+    more: Mapping[str, Any],
+    problems: Iterable[Problem] = (),
+) -> str:
+    """The document of a command that has no plan."""
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "command": command,
+        "run": run,
+        "status": status,
+        "exit_code": exit_code,
+        "steps": [],
+        "outcomes": [],
+        "totals": [],
+        "errors": [_problem_fields(problem) for problem in problems],
+    }
+    return json.dumps({**fields, **more}) + "\n"
 
 
 def _camera_fields(camera: Camera) -> dict[str, Any]:
@@ -127,22 +139,7 @@ def _camera_fields(camera: Camera) -> dict[str, Any]:
 
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:
     """The document of a run that failed before it had a plan."""
-    return (
-        json.dumps(
-            {
-                "format": FORMAT,
-                "command": command,
-                "run": "",
-                "status": Status.FAILED,
-                "exit_code": exit_code,
-                "steps": [],
-                "outcomes": [],
-                "totals": [],
-                "errors": [_problem_fields(problem)],
-            }
-        )
-        + "\n"
-    )
+    return _without_steps(command, "", Status.FAILED, exit_code, {}, (problem,))
 
 
 def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:

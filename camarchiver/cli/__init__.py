@@ -21,6 +21,7 @@ _COMMANDS = {
     "archive": "Turn old clips into small verified archives.",
     "config": "Show, check or begin the configuration.",
     "hold": "Keep a time range from every removal.",
+    "record": "Record motion from a camera.",
     "restore": "Bring clips back from the trash.",
     "status": "Tell what stands where, and what needs attention.",
     "verify": "Hold the archive against the journal.",

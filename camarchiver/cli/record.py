@@ -1,0 +1,96 @@
+"""`camarchiver record`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from camarchiver.cli.options import FOLDER, config_option, option, options
+from camarchiver.params import Duration, Percent, Size
+
+source_options = options(
+    option("--source", required=True, metavar="SOURCE", help="rtsp://HOST/PATH, file:CLIP or file:FIFO."),
+    option("--camera", metavar="NAME", help="The camera's name; required unless --dry-run."),
+    option(
+        "--detect-source", metavar="SOURCE", help="A small stream of the same camera to watch for motion."
+    ),
+    option("--credentials", type=FOLDER, help="A file that holds USER:PASSWORD for rtsp://."),
+    option("--realtime", is_flag=True, help="Read a file no faster than it was recorded."),
+)
+
+motion_options = options(
+    option("--sensitivity", default="medium", metavar="low|medium|high|N", help="N is from 1 to 100."),
+    option(
+        "--min-area",
+        type=Percent(),
+        help="Smallest thing that counts, in percent of the picture.  [default: by sensitivity]",
+    ),
+    option(
+        "--mask",
+        "masks",
+        multiple=True,
+        metavar="FILE.png|POLYGON",
+        help="Ignore the black parts of a picture, or a polygon as '0,0 1,0 1,0.1' (repeatable).",
+    ),
+    option(
+        "--zone",
+        "zones",
+        multiple=True,
+        metavar="NAME=POLYGON",
+        help="Only motion within a zone counts (repeatable).",
+    ),
+    option(
+        "--keyframes",
+        is_flag=True,
+        help="Decode keyframes alone until one is suspicious: much less CPU, and what passes between two"
+        " keyframes is missed.",
+    ),
+)
+
+clip_options = options(
+    option("--spool", type=FOLDER, default=Path("temp_clips"), help="Where unfinished clips are."),
+    option("--outbox", type=FOLDER, default=Path("recorded_clips"), help="Where whole clips go, by camera."),
+    option("--pre", type=Duration(), default="2s", help="Recorded before the motion."),
+    option("--post", type=Duration(), default="3s", help="Recorded after the motion."),
+    option("--max-clip", type=Duration(), default="30s", help="Longer clips are split."),
+    option(
+        "--schedule",
+        "schedules",
+        multiple=True,
+        metavar="[DAYS] HH:MM-HH:MM",
+        help="Record at these times only, as 'mo-fr 18:00-06:00' (repeatable).",
+    ),
+    option("--snapshot", is_flag=True, help="Put a JPG of the largest motion beside each clip."),
+    option("--min-free", type=Size(), default="1GB", help="Record nothing with less free on a disk."),
+    option("--duration", type=Duration(), help="Stop after this time."),
+)
+
+run_options = options(
+    option("--dry-run", is_flag=True, envvar=None, help="Of a file: show the motion, record nothing."),
+    option("--timezone", default="", show_default=False, help="The camera's time zone, as Europe/Berlin."),
+    option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: SPOOL/recorder.log]"),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document at the end instead of text."),
+    option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    option("-v", "--verbose", is_flag=True, help="Log more."),
+    config_option,
+)
+
+
+@click.command()
+@source_options
+@clip_options
+@motion_options
+@run_options
+def record(**chosen: Any) -> int:
+    """Record what moves before a camera, from before it began until after it ended.
+
+    Nothing is encoded: a clip is a copy of the camera's own H.264 or HEVC, with its sound. It appears in
+    OUTBOX/CAMERA when it is whole. SIGTERM ends the running clip and publishes it.
+    """
+    from camarchiver.cli.recording import RecordOptions, record_session
+
+    context = click.get_current_context()
+    by_hand = context.get_parameter_source("source") is click.core.ParameterSource.COMMANDLINE
+    return record_session(RecordOptions(**chosen), source_by_hand=by_hand)

@@ -1,0 +1,274 @@
+"""One run of `record`: what was asked for, checked; then recorded, or shown where it is a dry run."""
+
+from __future__ import annotations
+
+import secrets
+import stat
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camarchiver import clock, document, locking, names, schedule, stop, words
+from camarchiver.errors import EncoderError, StorageError, UsageError
+from camarchiver.logs import logging_to
+from camarchiver.model import Problem, Status
+from camarchiver.motion import polygon, rules_for
+
+if TYPE_CHECKING:
+    from camarchiver.cameras import Camera
+    from camarchiver.delivery import Recorded
+    from camarchiver.lookout import Lookout
+    from camarchiver.motion import Event
+    from camarchiver.recorder import Recorder
+    from camarchiver.sentry import Watch
+    from camarchiver.spool import Folders
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """The command line of `record`, parsed."""
+
+    source: str
+    camera: str | None
+    detect_source: str | None
+    credentials: Path | None
+    realtime: bool
+    spool: Path
+    outbox: Path
+    pre: timedelta
+    post: timedelta
+    max_clip: timedelta
+    schedules: tuple[str, ...]
+    snapshot: bool
+    min_free: int
+    duration: timedelta | None
+    sensitivity: str
+    min_area: float | None
+    masks: tuple[str, ...]
+    zones: tuple[str, ...]
+    keyframes: bool
+    dry_run: bool
+    timezone: str
+    log_file: Path | None
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+    def watch(self) -> Watch:
+        """What is to be noticed. Raises UsageError."""
+        from camarchiver.detector import View
+        from camarchiver.sentry import Watch
+
+        pictures = [Path(mask) for mask in self.masks if mask.lower().endswith(_PICTURES)]
+        if len(pictures) > 1:
+            raise UsageError("--mask takes one picture", hint="draw both into one, or use polygons")
+        for picture in pictures:
+            if not picture.is_file():
+                raise UsageError(f"{picture} is not a file", hint="give a PNG whose black parts are ignored")
+        shapes = tuple(polygon(mask) for mask in self.masks if not mask.lower().endswith(_PICTURES))
+        zones = {}
+        for zone in self.zones:
+            name, equals, corners = zone.partition("=")
+            if not (name and equals):
+                raise UsageError(f"{zone!r} is not a zone", hint="write NAME=0.1,0.2 0.5,0.2 0.5,0.9")
+            zones[name] = polygon(corners)
+        view = View(shapes, pictures[0] if pictures else None, zones)
+        return Watch(rules_for(self.sensitivity, min_area=self.min_area), view, self.keyframes)
+
+    def folders(self) -> tuple[str, Folders]:
+        """The camera's name, and where its clips go. Raises UsageError."""
+        from camarchiver.spool import Folders
+
+        name = self.camera or ""
+        if not name or "/" in name or name.startswith(".") or "\0" in name:
+            raise UsageError(
+                f"--camera {name!r} can't be a folder's name" if name else "--camera is missing",
+                hint="name the camera, as --camera yard: its clips go to OUTBOX/yard",
+            )
+        return name, Folders((self.spool / name).absolute(), (self.outbox / name).absolute())
+
+    def ranges(self) -> tuple[schedule.Range, ...]:
+        """When to record. Raises UsageError."""
+        return tuple(one for text in self.schedules for one in schedule.parse(text))
+
+
+def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
+    """Run `record` and return its exit code."""
+    if find_spec("cv2") is None or find_spec("numpy") is None:
+        raise EncoderError(
+            "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
+        )
+    if source_by_hand and "@" in options.source.partition("://")[2].partition("/")[0]:
+        raise UsageError(
+            "a password on the command line can be read by every user of this machine",
+            hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
+        )
+    from camarchiver.cameras import camera
+
+    login = _credentials(options.credentials)
+    source = camera(options.source, realtime=options.realtime, credentials=login)
+    beside = None
+    if options.detect_source:
+        beside = camera(options.detect_source, realtime=options.realtime, credentials=login)
+    watch = options.watch()
+    if options.dry_run:
+        if source.returns:
+            raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
+        return _show(options, source, _lookout(watch, beside))
+    name, folders = options.folders()
+    run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    with ExitStack() as held:
+        folders.make()
+        log_file = options.log_file or options.spool / "recorder.log"
+        held.enter_context(logging_to(log_file, run=run, verbose=options.verbose, quiet=options.quiet))
+        for folder in (folders.spool, folders.outbox):
+            held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
+        folders.sweep()
+        return _record(options, source, _lookout(watch, beside), run, name, folders)
+
+
+def _credentials(path: Path | None) -> str:
+    if path is None:
+        return ""
+    words = path.read_text(encoding="utf-8").strip()
+    if ":" not in words or "\n" in words:
+        raise UsageError(f"{path} does not hold USER:PASSWORD", hint="write both into its only line")
+    return words
+
+
+def _lookout(watch: Watch, beside: Camera | None) -> Lookout:
+    from camarchiver.lookout import BesideStream, OwnStream
+
+    return BesideStream(watch, beside) if beside is not None else OwnStream(watch)
+
+
+def _show(options: RecordOptions, source: Camera, lookout: Lookout) -> int:
+    """A dry run: what would be recorded, in seconds from the first frame."""
+    limit = options.duration.total_seconds() if options.duration else None
+    events, error = _events(source, lookout, limit)
+    exit_code = 1 if error else 0
+    if options.as_json:
+        found = [{"start": one.start, "end": one.end, "peak": one.peak, "zone": one.zone} for one in events]
+        status = Status.FAILED if error else Status.DONE if events else Status.NOTHING
+        problems = [Problem("failed", f"{source.name}: {error}")] if error else []
+        _print(document.recorded({"dry_run": True, "events": found}, "", status, exit_code, problems))
+        return exit_code
+    for one in events:
+        zone = f", in {words.shown(one.zone)}" if one.zone else ""
+        _print(f"{one.start:.1f} s to {one.end:.1f} s: {one.peak:.2f} % of the picture{zone}\n")
+    if error:
+        raise StorageError(f"{source.name} can't be read on: {error}")
+    return exit_code
+
+
+def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list[Event], str]:
+    """The motion of a whole source, and why it could not be read to its end."""
+    from dataclasses import replace
+
+    from camarchiver.cameras import Ended, Opened, Reader
+    from camarchiver.ring import Entry
+
+    found: list[Event] = []
+    first: float | None = None
+    error = ""
+    reader = Reader(source)
+    while True:
+        item = reader.take(1.0)
+        if isinstance(item, Opened):
+            lookout.begin(item)
+        elif isinstance(item, Entry) and item.video:
+            first = item.at if first is None else first
+            if limit is not None and item.at - first >= limit:
+                break
+            found += lookout.see(item)
+        elif isinstance(item, Ended):
+            error = item.error
+            break
+    found += lookout.finish()
+    reader.close()
+    lookout.close()
+    zero = first or 0.0
+    return [
+        replace(one, start=one.start - zero, end=one.end - zero, peak_at=one.peak_at - zero) for one in found
+    ], error
+
+
+def _record(
+    options: RecordOptions, source: Camera, lookout: Lookout, run: str, name: str, folders: Folders
+) -> int:
+    from camarchiver.delivery import Delivery
+    from camarchiver.recorder import Recorder, Settings
+    from camarchiver.reel import Lengths
+
+    zone = clock.zone(options.timezone)
+    lengths = (options.pre, options.post, options.max_clip)
+    settings = Settings(
+        lengths=Lengths(*(length.total_seconds() for length in lengths)),
+        times=options.ranges(),
+        min_free=options.min_free,
+        duration=options.duration.total_seconds() if options.duration else None,
+        base=_base(options.source, zone),
+    )
+
+    def tell(clip: Recorded) -> None:
+        if clip.published and not (options.quiet or options.as_json):
+            _print(f"{words.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
+
+    delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
+    recorder = Recorder(settings, source, lookout, delivery, lambda: clock.now(zone))
+    with stop.on_signals() as stopping:
+        recorder.run(stopping.event)
+    status, exit_code, problems = _judged(recorder, delivery.clips, source, stopping.signal)
+    if options.as_json:
+        found = {
+            "dry_run": False,
+            "camera": name,
+            "clips": [clip.fields() for clip in delivery.clips],
+            "salvaged": [str(path) for path in delivery.salvaged],
+            "outages": recorder.outages,
+        }
+        _print(document.recorded(found, run, status, exit_code, problems))
+    elif recorder.error:
+        raise StorageError(f"{source.name} can't be read on: {recorder.error}")
+    return exit_code
+
+
+def _judged(
+    recorder: Recorder, clips: list[Recorded], source: Camera, signal: int | None
+) -> tuple[Status, int, list[Problem]]:
+    """Status, exit code and what went wrong, as the design's table has it."""
+    problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
+    if recorder.error:
+        problems.append(Problem(StorageError.code, f"{source.name} can't be read on: {recorder.error}"))
+    if recorder.refused:
+        problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
+    if signal is not None:
+        return Status.STOPPED, 128 + signal, problems
+    if not problems:
+        return (Status.DONE if clips else Status.NOTHING), 0, problems
+    if any(clip.published for clip in clips):
+        return Status.PARTIAL, 3, problems
+    storage = all(problem.code == StorageError.code for problem in problems)
+    return Status.FAILED, StorageError.exit_code if storage else 1, problems
+
+
+def _base(source: str, zone: tzinfo) -> datetime | None:
+    """When a file's first frame was: by its name where that tells, else now; None for what is live."""
+    path = Path(source.removeprefix("file:"))
+    if "://" in source or stat.S_ISFIFO(path.stat().st_mode):
+        return None
+    parsed = names.Names().read(path.stem, path.absolute().parent.name)
+    if parsed is None:
+        return clock.now(zone)
+    return names.locate(parsed, path.stat().st_mtime_ns, zone)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,157 @@
+"""When motion begins and ends: a pure state machine over the scores of single frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from camarchiver.errors import UsageError
+
+NAMED_SENSITIVITY = {"low": 25, "medium": 50, "high": 75}
+MEDIUM_AREA = 0.12
+"""Percent of the picture: about 1,100 of the 921,600 pixels of 720p, a person some 70 pixels tall."""
+
+Polygon = tuple[tuple[float, float], ...]
+"""Corners as (x, y), each 0 to 1 from the picture's top left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What counts as motion; every length is in seconds of the source's own clock."""
+
+    contrast: float = 1.0
+    """How much stronger than the learned noise a change must be, relative to medium sensitivity."""
+    min_area: float = MEDIUM_AREA
+    """Smallest thing that counts, in percent of the picture."""
+    hits: int = 2
+    """So many of the last `window` frames must show motion before an event begins."""
+    window: int = 3
+    span: float = 1.0
+    """Frames further apart than this are not taken together."""
+    quiet: float = 1.0
+    """An event ends after so long without motion; its end is the last motion, not the end of the wait."""
+    still: float = 12.0
+    """Someone who stands still keeps the event open so long; then they are taken for background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the detector saw in one frame."""
+
+    area: float
+    """Largest thing in motion, in percent of the picture."""
+    present: float = 0.0
+    """Largest thing that moved before and still stands there, in percent of the picture."""
+    zone: str = ""
+    """The zone that holds most of the motion; empty without zones."""
+    unsure: bool = False
+    """The whole picture changed (light, infrared, exposure, a knock): neither motion nor rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One stretch of motion, without pre- and post-roll."""
+
+    start: float
+    """Seconds, as the times given to `step`."""
+    end: float
+    peak: float
+    """Largest area, in percent of the picture."""
+    peak_at: float
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The state between two frames; `open` is the event that goes on, as known so far."""
+
+    rules: Rules = Rules()
+    recent: tuple[tuple[float, Score], ...] = ()
+    open: Event | None = None
+    moved: float = 0.0
+    """When an open event last moved, as opposed to stood still."""
+
+
+def step(state: Gate, score: Score, at: float) -> tuple[Gate, Event | None]:
+    """Take one frame's score; the second value is the event that this frame ends, if it does.
+
+    `at` must not run backwards within one state: a source whose clock steps begins a new one after `finish`.
+    """
+    if score.unsure:  # a lamp that is switched on while somebody walks ends nothing
+        return state, None
+    if state.open is None:
+        return _watch(state, score, at), None
+    rules, event = state.rules, state.open
+    if score.area >= rules.min_area:
+        return replace(state, open=_extended(event, score, at), moved=at), None
+    if score.present >= rules.min_area and at - state.moved <= rules.still:
+        return replace(state, open=replace(event, end=at)), None
+    if at - event.end > rules.quiet:
+        return Gate(rules), event
+    return state, None
+
+
+def finish(state: Gate) -> Event | None:
+    """The event that the end of the input cuts off."""
+    return state.open
+
+
+def rules_for(sensitivity: str, *, min_area: float | None = None) -> Rules:
+    """The rules of `low`, `medium`, `high` or a number from 1 to 100 (25, 50 and 75 are the named ones).
+
+    Fifty steps halve or double the contrast asked for, and change the smallest area fourfold.
+    Raises UsageError.
+    """
+    level = _level(sensitivity)
+    scale = 2.0 ** ((NAMED_SENSITIVITY["medium"] - level) / 50)
+    if min_area is not None and not 0 < min_area < 100:
+        raise UsageError(f"min-area {min_area} is not a percentage", hint="give a number between 0 and 100")
+    return Rules(contrast=scale, min_area=MEDIUM_AREA * scale**2 if min_area is None else min_area)
+
+
+def polygon(text: str) -> Polygon:
+    """Read `x,y x,y x,y ...`, each 0 to 1 from the top left, so that it fits every resolution.
+
+    Raises UsageError.
+    """
+    try:
+        corners = tuple((float(x), float(y)) for x, y in (pair.split(",") for pair in text.split()))
+    except ValueError as error:
+        hint = "write corners as 0.1,0.2 0.5,0.2 0.5,0.9"
+        raise UsageError(f"{text!r} is not a polygon", hint=hint) from error
+    if len(corners) < 3 or not all(0 <= value <= 1 for corner in corners for value in corner):
+        raise UsageError(
+            f"{text!r} is not a polygon in the picture",
+            hint="give three corners or more, each between 0,0 (top left) and 1,1 (bottom right)",
+        )
+    return corners
+
+
+def _level(sensitivity: str) -> float:
+    try:
+        level = float(NAMED_SENSITIVITY.get(sensitivity, sensitivity))
+    except ValueError:
+        level = 0.0
+    if not 1 <= level <= 100:
+        hint = "use low, medium, high or a number from 1 to 100"
+        raise UsageError(f"sensitivity {sensitivity!r} is not known", hint=hint)
+    return level
+
+
+def _watch(state: Gate, score: Score, at: float) -> Gate:
+    rules = state.rules
+    recent = (*((when, past) for when, past in state.recent if at - when <= rules.span), (at, score))
+    recent = recent[-rules.window :]
+    hits = [(when, past) for when, past in recent if past.area >= rules.min_area]
+    if len(hits) < rules.hits:
+        return replace(state, recent=recent)
+    start, first = hits[0]
+    event = Event(start, start, first.area, start, first.zone)
+    for when, hit in hits[1:]:
+        event = _extended(event, hit, when)
+    return Gate(rules, (), event, event.end)
+
+
+def _extended(event: Event, score: Score, at: float) -> Event:
+    if score.area <= event.peak:
+        return replace(event, end=at)
+    return Event(event.start, at, score.area, at, score.zone)

@@ -1,0 +1,319 @@
+"""One camera's recorder: what moves is kept, from before it began until after it ended."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from camarchiver import reel, schedule, spool
+from camarchiver.cameras import Camera, Ended, Item, Lost, Opened, Reader
+from camarchiver.delivery import Delivery
+from camarchiver.errors import StorageError
+from camarchiver.lookout import Lookout
+from camarchiver.motion import Event
+from camarchiver.reel import Do, Lengths, Reel
+from camarchiver.ring import Entry, Ring
+from camarchiver.spool import Label, Take
+
+_log = logging.getLogger("camarchiver.recorder")
+
+LATE = 4.0
+"""Seconds that the ring holds beyond the pre-roll: motion is noticed some time after it began."""
+RING_BYTES = 64 << 20
+STEP = 10.0
+"""Seconds; a camera's clock that jumps by more was set, and begins anew."""
+BACK = 1.0
+"""The same, where it jumps back."""
+TEND = 3600.0
+"""Seconds between two looks at what lies in the spool."""
+_TICK = 0.25
+_LINGER = 1.0
+"""Seconds of pictures for which an ended clip still takes the sound that belongs to it."""
+
+
+PAUSE = 10.0
+"""Seconds to wait for room before the next try to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one recorder is to do."""
+
+    lengths: Lengths
+    times: tuple[schedule.Range, ...]
+    min_free: int
+    """Bytes; with less on the spool's or the outbox's filesystem nothing is recorded."""
+    duration: float | None
+    """Seconds; None for ever."""
+    base: datetime | None
+    """When the first frame was, where the arrival of packets doesn't tell."""
+
+
+class Recorder:
+    """Reads one camera until it ends, the time is up or a stop is asked for."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        camera: Camera,
+        lookout: Lookout,
+        delivery: Delivery,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.error = ""
+        """Why the source ended; empty where it just came to its end."""
+        self.outages = 0
+        self.refused = 0
+        """How often recording stopped for want of room."""
+        self._settings = settings
+        self._camera = camera
+        self._lookout = lookout
+        self._delivery = delivery
+        self._now = now
+        self._ring = Ring(settings.lengths.pre + LATE, RING_BYTES)
+        self._stream: Opened | None = None
+        self._first: Entry | None = None
+        self._last: Entry | None = None
+        """The last frame."""
+        self._passed = 0.0
+        """Seconds recorded by clocks that the source had before."""
+        self._reel = Reel(0.0, 0.0, 0.0)
+        self._take: Take | None = None
+        self._ended: tuple[Take, float] | None = None
+        """A clip that waits for the sound of its last frames, and where it ends."""
+        self._full = self._away = False
+        self._pause_until = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Record; every clip is whole in the outbox when it returns."""
+        began = tended = time.monotonic()
+        self._delivery.salvage(set())
+        reader = Reader(self._camera)
+        try:
+            while not stop.is_set() and not self._time_is_up(began):
+                item = reader.take(_TICK)
+                if item is not None and not self._accept(item):
+                    break
+                self._delivery.collect()
+                if time.monotonic() - tended > TEND:
+                    tended = time.monotonic()
+                    self._delivery.salvage(self._writing())
+        finally:
+            reader.close()
+            self._break_off()
+            self._lookout.close()
+            self._delivery.close()
+
+    def _writing(self) -> set[Path]:
+        takes = (self._take, self._ended[0] if self._ended else None)
+        return {take.path for take in takes if take is not None}
+
+    def _time_is_up(self, began: float) -> bool:
+        limit = self._settings.duration
+        if limit is None:
+            return False
+        if self._camera.live:
+            return time.monotonic() - began >= limit
+        return self._media_time() >= limit
+
+    def _media_time(self) -> float:
+        """Seconds of the source that were read, over all its clocks."""
+        if self._first is None or self._last is None:
+            return self._passed
+        return self._passed + self._last.order - self._first.order
+
+    def _accept(self, item: Item) -> bool:
+        """Take one item; False at the end."""
+        match item:
+            case Opened():
+                self._begin(item)
+            case Entry():
+                self._packet(item)
+            case Lost():
+                self._outage(item.reason)
+            case Ended():
+                self.error = item.error
+                return False
+        return True
+
+    def _begin(self, stream: Opened) -> None:
+        codec = stream.video.codec_context.codec.canonical_name
+        if codec not in spool.VIDEO:
+            raise StorageError(
+                f"{self._camera.name} sends {codec}, which can't be recorded without encoding it",
+                hint=f"set the camera to H.264 or HEVC; possible are {', '.join(sorted(spool.VIDEO))}",
+            )
+        if stream.audio is not None and not spool.carries(stream.audio):
+            _log.warning("%s: its sound can't be kept in mp4 and is left out", self._camera.name)
+        if self._away:
+            self._away = False
+            _log.warning("%s is back", self._camera.name)
+        self._stream = stream
+        self._restart()
+
+    def _restart(self) -> None:
+        """Begin with a new clock."""
+        assert self._stream is not None
+        self._passed = self._media_time()
+        self._ring.clear()
+        self._last = self._first = None
+        self._lookout.begin(self._stream)
+
+    def _outage(self, reason: str) -> None:
+        self._break_off()
+        if not self._away:
+            self._away = True
+            self.outages += 1
+            _log.warning("%s is lost: %s; trying again", self._camera.name, reason)
+
+    def _packet(self, entry: Entry) -> None:
+        if entry.video:
+            step = entry.order - self._last.order if self._last else 0.0
+            if not -BACK <= step <= STEP:
+                _log.warning("%s: its clock stepped by %.1f s", self._camera.name, step)
+                self._break_off()
+                self._restart()
+            self._last = entry
+            self._first = self._first or entry
+        self._ring.push(entry)
+        events = [*self._lookout.see(entry)]
+        if self._lookout.open is not None:
+            events.append(self._lookout.open)
+        if not schedule.holds(self._settings.times, self._when(entry)):
+            events.clear()
+        if self._take is not None:
+            self._continue(self._take, events, entry)
+        elif self._perhaps_begin(events, entry):
+            return
+        self._settle(entry)
+
+    def _perhaps_begin(self, events: list[Event], entry: Entry) -> bool:
+        """Begin a clip where there is motion, with everything that the ring holds of it."""
+        if not events or not self._has_room():
+            return False
+        event, lengths = events[-1], self._settings.lengths
+        held = self._ring.since(event.start - lengths.pre)
+        if not held:
+            return False
+        self._release()
+        self._reel = reel.prolonged(Reel(held[0].at, 0.0, event.start), event.end, lengths)
+        if not self._start_take(held[0], entry.at - event.start):
+            return False
+        for one in held:
+            self._write(one)
+            self._note(event)
+        return True
+
+    def _continue(self, take: Take, events: list[Event], entry: Entry) -> None:
+        for event in events:
+            self._reel = reel.prolonged(self._reel, event.end, self._settings.lengths)
+            self._note(event)
+        if entry.key and not self._has_room():
+            self._retire(entry.at)
+            return
+        self._write(entry)
+        if take.failed and self._take is take:
+            self._too_full(f"the clip ends here: {take.failed}")
+            self._retire(entry.at)
+
+    def _write(self, entry: Entry) -> None:
+        """Give a packet to the clip that it belongs to; the running one may end before it."""
+        self._reel, do = reel.decide(self._reel, entry, self._settings.lengths)
+        if do is not Do.WRITE:
+            self._retire(entry.at)
+        if do is Do.SPLIT:
+            self._reel = Reel(entry.at, self._reel.until, self._reel.trigger, self._reel.group, entry.at)
+            self._start_take(entry, 0.0)
+        take = self._take
+        if self._ended is not None and not entry.video and entry.at < self._ended[1]:
+            take = self._ended[0]
+        if take is not None:
+            take.write(entry)
+
+    def _start_take(self, first: Entry, latency: float) -> bool:
+        assert self._stream is not None
+        label = Label(self._when(first), first, self._reel.trigger, latency)
+        try:
+            self._take = Take(self._delivery.folders, label, self._stream.video, self._stream.audio)
+        except OSError as error:
+            self._too_full(f"a clip can't be begun: {error.strerror}")
+            return False
+        if self._full:
+            self._full = False
+            _log.warning("%s: there is room, recording goes on", self._camera.name)
+        return True
+
+    def _note(self, event: Event) -> None:
+        if self._take is not None:
+            self._take.note(event)
+
+    def _retire(self, at: float) -> None:
+        """End the running clip at a time; its last sound may still be on its way."""
+        self._release()
+        take, self._take = self._take, None
+        if take is None:
+            return
+        self._ended = take, at
+        if self._stream is None or self._stream.audio is None or take.failed:
+            self._release()
+
+    def _settle(self, entry: Entry) -> None:
+        """Complete the ended clip's sound."""
+        if self._ended is None:
+            return
+        take, end = self._ended
+        if entry.video or entry.at >= end:
+            if not entry.video or entry.at > end + _LINGER:
+                self._release()
+        elif self._take is None:
+            take.write(entry)
+
+    def _release(self) -> None:
+        """Let the ended clip be closed and published, beside the recording."""
+        if self._ended is not None:
+            self._delivery.hand_over(self._ended[0])
+            self._ended = None
+
+    def _break_off(self) -> None:
+        """End what runs, with the stream or at a stop."""
+        events = list(self._lookout.finish())
+        if self._take is None and self._last is not None:
+            if schedule.holds(self._settings.times, self._when(self._last)):
+                self._perhaps_begin(events, self._last)
+        else:
+            for event in events:
+                self._note(event)
+        self._retire(float("inf"))
+        self._release()
+
+    def _when(self, entry: Entry) -> datetime:
+        """Local time of a packet, from its arrival, or from the source's clock where it comes faster."""
+        base = self._settings.base
+        if base is not None:
+            first = self._first or entry
+            moment = base.timestamp() + self._passed + entry.at - first.at
+            return datetime.fromtimestamp(moment, base.tzinfo)
+        return self._now() - timedelta(seconds=time.monotonic() - entry.arrival)
+
+    def _has_room(self) -> bool:
+        if time.monotonic() < self._pause_until:
+            return False
+        for folder in (self._delivery.folders.spool, self._delivery.folders.outbox):
+            free = shutil.disk_usage(folder).free
+            if free < self._settings.min_free:
+                self._too_full(f"{folder} has {free / 1e9:.2f} GB free")
+                return False
+        return True
+
+    def _too_full(self, reason: str) -> None:
+        self._pause_until = time.monotonic() + PAUSE
+        if not self._full:
+            self._full = True
+            self.refused += 1
+            _log.error("%s: not recording: %s", self._camera.name, reason)

@@ -1,0 +1,74 @@
+"""Watches a stream for motion: packets in, events out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from av.video.codeccontext import VideoCodecContext
+
+from camarchiver import motion
+from camarchiver.detector import Detector, Luma, View
+from camarchiver.frames import KeyframeSampler, Sampler, VideoPacket
+from camarchiver.motion import Event, Gate, Rules
+from camarchiver.ring import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the owner wants to be noticed."""
+
+    rules: Rules
+    view: View
+    keyframes: bool
+    """Decode keyframes alone until one is suspicious."""
+
+
+class Sentry:
+    """The detector with its sampler and its gate; it learns its background once and keeps it."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._detector = Detector(watch.rules, watch.view)
+        self._gate = Gate(watch.rules)
+        self._sampler: Sampler | KeyframeSampler | None = None
+
+    @property
+    def open(self) -> Event | None:
+        """The motion that goes on, as known so far."""
+        return self._gate.open
+
+    def begin(self, codec: VideoCodecContext) -> None:
+        """Watch another stream, or the same one after its clock stepped; `finish` comes before."""
+        self._gate = Gate(self._watch.rules)
+        self._sampler = Sampler(codec)
+        if self._watch.keyframes:
+            self._sampler = KeyframeSampler(codec, suspicious=self._suspicious, busy=self._busy)
+
+    def feed(self, entry: Entry) -> Iterator[Event]:
+        """The events that one packet ends."""
+        if self._sampler is not None:
+            yield from self._step(self._sampler, cast("VideoPacket", entry.packet))
+
+    def finish(self) -> Iterator[Event]:
+        """The events that the end of the stream ends or cuts off."""
+        if self._sampler is not None:
+            yield from self._step(self._sampler, None)
+        last = motion.finish(self._gate)
+        self._gate, self._sampler = Gate(self._watch.rules), None
+        if last is not None:
+            yield last
+
+    def _step(self, sampler: Sampler | KeyframeSampler, packet: VideoPacket | None) -> Iterator[Event]:
+        for picture in sampler.feed(packet):
+            score = self._detector.score(picture.luma, picture.at)
+            self._gate, event = motion.step(self._gate, score, picture.at)
+            if event is not None:
+                yield event
+
+    def _suspicious(self, luma: Luma) -> bool:
+        return self._detector.peek(luma) >= self._watch.rules.min_area
+
+    def _busy(self) -> bool:
+        return self._gate.open is not None or any(score.area for _, score in self._gate.recent)

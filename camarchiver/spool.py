@@ -1,0 +1,283 @@
+"""Clips on their way to the outbox: written in fragments, re-read, made durable, published; and salvage."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from camarchiver import atomic, reel
+from camarchiver.errors import CamarchiverError
+from camarchiver.motion import Event
+from camarchiver.ring import Entry
+
+FRAGMENT = 0.5
+"""Seconds; a kill or a power cut loses at most so much."""
+EMPTY_FOR = 3600.0
+"""Seconds after which a spool file without a whole frame is removed."""
+
+_OPTIONS = {
+    # whole fragments while it is written, an ordinary mp4 once it was closed
+    "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
+    "frag_duration": str(int(FRAGMENT * 1_000_000)),
+    "flush_packets": "1",
+    # with the moov delayed, an edit list keeps sound and picture together; the usual 1000 would round it
+    "movie_timescale": "90000",
+}
+_AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
+VIDEO = frozenset({"h264", "hevc", "av1", "mpeg4"})
+"""Codecs that are copied as they are."""
+
+
+class Unfit(CamarchiverError):
+    """A spool file that is not what was written into it; it stays where it is."""
+
+    code = "damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where one camera's clips are written and where they go."""
+
+    spool: Path
+    outbox: Path
+
+    def make(self) -> None:
+        """Make both, durably."""
+        for folder in (self.spool, self.outbox):
+            atomic.make_folders(folder)
+
+    def sweep(self) -> None:
+        """Remove what a killed copy left in the outbox."""
+        for path in self.outbox.iterdir():
+            if (atomic.staged_stem(path.name) or "").startswith("motion_"):
+                path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a spool file holds."""
+
+    frames: int
+    seconds: float
+    """From the first frame's presentation to the end of the last one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is known of a clip when it begins."""
+
+    start: datetime
+    """Local time of the first frame."""
+    first: Entry
+    trigger: float
+    """When its motion began, in seconds of the source's own clock."""
+    latency: float
+    """Seconds from the motion's begin to the decision to record it."""
+
+
+class Take:
+    """A clip that is being written."""
+
+    def __init__(self, folders: Folders, label: Label, video: VideoStream, audio: AudioStream | None) -> None:
+        """Opens the spool file, whose name tells salvage when the clip began. Raises OSError."""
+        name = f"motion_{reel.stamp(label.start)}.{secrets.token_hex(4)}.mp4"
+        self.path = folders.spool / name
+        self.label = label
+        self.peak: Event | None = None
+        """The motion with the largest thing in it."""
+        self.orders: list[float] = []
+        """Decoding times of its frames, in seconds of the source's own clock."""
+        self.failed = ""
+        """Why writing broke off; empty while all is well."""
+        self._streams: dict[int, tuple[Stream, int]] = {}
+        """Per input stream, its copy and the ticks to take off."""
+        self._last: dict[int, int] = {}
+        self._output = av.open(str(self.path), "w", format="mp4", options=_OPTIONS)
+        packet = cast("Packet[VideoStream]", label.first.packet)
+        origin = (packet.pts or 0) * packet.time_base
+        for stream in (video, audio if audio is not None and carries(audio) else None):
+            if stream is not None:
+                copy = self._output.add_stream_from_template(stream)
+                copy.time_base = stream.time_base
+                self._streams[stream.index] = copy, _ticks(origin, stream)
+
+    def note(self, event: Event) -> None:
+        """Take notice of motion that belongs to this clip."""
+        larger = self.peak is None or event.peak > self.peak.peak
+        if larger and event.peak_at >= self.label.first.at:
+            self.peak = event
+
+    def write(self, entry: Entry) -> None:
+        """Append one packet; after an error nothing more is written, and `failed` tells why."""
+        packet = cast("Packet[Any]", entry.packet)
+        found = self._streams.get(packet.stream_index)
+        if found is None or self.failed:
+            return
+        stream, origin = found
+        copy: Packet[Any] = Packet(bytes(packet))
+        # a camera whose clock stumbles by a tick must not end the clip
+        copy.dts = max((packet.dts or 0) - origin, self._last.get(packet.stream_index, -(1 << 62)) + 1)
+        copy.pts = max((packet.pts or 0) - origin, copy.dts)
+        copy.duration, copy.time_base = packet.duration or 0, packet.time_base
+        copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+        self._last[packet.stream_index] = copy.dts
+        try:
+            self._output.mux_one(copy)
+        except OSError as error:
+            self.failed = error.strerror or str(error)
+            return
+        if entry.video:
+            self.orders.append(entry.order)
+
+    def close(self) -> None:
+        """Finish the file; what an error leaves is cut to its whole fragments."""
+        try:
+            self._output.close()
+        except OSError as error:
+            self.failed = self.failed or error.strerror or str(error)
+        if self.failed:
+            cut(self.path)
+
+
+def carries(audio: AudioStream) -> bool:
+    """Whether mp4 can hold this sound as it is."""
+    return audio.codec_context is not None and audio.codec_context.name in _AUDIO
+
+
+def read(path: Path, *, frames: int | None = None) -> Reading:
+    """Read a finished spool file again. Raises Unfit; `frames` is how many it must hold, None for any."""
+    last: dict[int, int] = {}
+    spans: list[tuple[Fraction, Fraction]] = []
+    try:
+        with av.open(f"file:{path}") as container:
+            for packet in _packets(container):
+                if packet.dts is not None and packet.dts <= last.get(packet.stream_index, packet.dts - 1):
+                    raise Unfit(f"{path} has timestamps that run backwards")
+                last[packet.stream_index] = packet.dts or 0
+                if packet.stream.type != "video":
+                    continue
+                if not spans and not packet.is_keyframe:
+                    raise Unfit(f"{path} does not begin with a keyframe")
+                begin = (packet.pts or 0) * packet.time_base
+                spans.append((begin, begin + (packet.duration or 0) * packet.time_base))
+    except av.FFmpegError as error:
+        raise Unfit(f"{path} can't be read again: {error.strerror}") from error
+    if not spans or (frames is not None and len(spans) != frames):
+        raise Unfit(f"{path} holds {len(spans)} frames" + ("" if frames is None else f" of {frames}"))
+    return Reading(len(spans), float(max(end for _, end in spans) - min(begin for begin, _ in spans)))
+
+
+def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes | None = None) -> Path:
+    """Move a verified spool file into the outbox, durably and without ever replacing; its path there.
+
+    A picture goes beside it first, under the same name. Raises OSError, with the spool file in place.
+    """
+    number = reel.next_number(stamp, [each.name for each in outbox.iterdir()])
+    while True:
+        target = outbox / reel.file_name(stamp, seconds, number)
+        number += 1
+        beside = target.with_suffix(".jpg")
+        try:
+            if picture is not None:
+                _put_picture(picture, beside)
+            try:
+                _move(path, target)
+            except BaseException:
+                if picture is not None:
+                    beside.unlink(missing_ok=True)
+                raise
+        except FileExistsError:
+            continue
+        return target
+
+
+def salvage(path: Path, outbox: Path) -> Path | None:
+    """Publish what is whole of a dead recorder's file; None where there is not one frame.
+
+    Such a file is removed once it is an hour old. Raises OSError or Unfit, with the file in place.
+    """
+    cut(path)
+    if not path.stat().st_size:
+        if time.time() - path.stat().st_mtime > EMPTY_FOR:
+            path.unlink()
+        return None
+    stamp = path.name.removeprefix("motion_").partition(".")[0]
+    return publish(path, stamp, read(path).seconds, outbox)
+
+
+def cut(path: Path) -> None:
+    """Cut a file that was not closed behind its last whole fragment, to nothing if it has none."""
+    size = path.stat().st_size
+    whole = _whole(path, size)
+    if whole < size:
+        before = path.stat()
+        os.truncate(path, whole)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _whole(path: Path, size: int) -> int:
+    """The position behind the last media data whose description is there (ISO 14496-12, 4.2 and 8.8.4)."""
+    position = whole = 0
+    described = closed = False
+    with path.open("rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            header = file.read(16)
+            length, kind = int.from_bytes(header[:4]), header[4:8]
+            if length == 1:
+                length = int.from_bytes(header[8:16])
+            position += length
+            if length < 8 or position > size:
+                break
+            # a closed file has its description behind the data
+            closed = closed or (kind == b"mdat" and not described)
+            described = described or kind == b"moov"
+            if (kind == b"mdat" and described) or (closed and described):
+                whole = position
+    return whole
+
+
+def _packets(container: InputContainer) -> list[Packet[Any]]:
+    return [packet for packet in container.demux() if packet.size]
+
+
+def _ticks(origin: Fraction, stream: Stream) -> int:
+    """The clip's zero, its first frame, in the ticks of one stream."""
+    base = stream.time_base
+    return round(origin / base) if base else 0
+
+
+def _put_picture(picture: bytes, target: Path) -> None:
+    with atomic.staged(target) as part:
+        part.path.write_bytes(picture)
+        part.path.chmod(0o644)
+        atomic.publish(part, target)
+
+
+def _move(path: Path, target: Path) -> None:
+    try:
+        atomic.publish(atomic.Staged(path), target)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    with path.open("rb") as file, atomic.staged(target) as part:
+        atomic.copy_into(file, part)
+        atomic.publish(part, target)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
