@@ -119,7 +119,7 @@ class Take:
                 copy.time_base = stream.time_base
                 self._streams[stream.index] = copy, _ticks(origin, stream)
                 if stream is audio and _has_adts_headers(audio):
-                    self._strip = BitStreamFilterContext("aac_adtstoasc", audio, copy)
+                    self._strip = BitStreamFilterContext("aac_adtstoasc", audio)
 
     def note(self, event: Event) -> None:
         """Take notice of motion that belongs to this clip."""
@@ -141,12 +141,12 @@ class Take:
         copy.duration, copy.time_base = packet.duration or 0, packet.time_base
         copy.is_keyframe, copy.stream = packet.is_keyframe, stream
         self._last[packet.stream_index] = copy.dts
+        strip = None if entry.video else self._strip
         try:
-            if self._strip is None or entry.video:
-                self._output.mux_one(copy)
-            else:
-                self._output.mux(self._strip.filter(copy))
-        except OSError as error:
+            for one in strip.filter(copy) if strip else (copy,):
+                one.stream = stream
+                self._output.mux_one(one)
+        except (OSError, av.FFmpegError) as error:
             self.failed = error.strerror or str(error)
             return
         if entry.video:
@@ -156,7 +156,7 @@ class Take:
         """Finish the file; what an error leaves is cut to its whole fragments."""
         try:
             self._output.close()
-        except OSError as error:
+        except (OSError, av.FFmpegError) as error:
             self.failed = self.failed or error.strerror or str(error)
         if self.failed:
             cut(self.path)
