@@ -87,6 +87,8 @@ class Recorder:
         self._take: Take | None = None
         self._ended: tuple[Take, float] | None = None
         """A clip that waits for the sound of its last frames, and where it ends."""
+        self._covered = float("-inf")
+        """Until when motion needs no further clip, in seconds of the source's own clock."""
         self._full = self._away = False
         self._pause_until = 0.0
 
@@ -163,6 +165,7 @@ class Recorder:
         self._passed = self._media_time()
         self._ring.clear()
         self._last = self._first = None
+        self._covered = float("-inf")
         self._lookout.begin(self._stream)
 
     def _outage(self, reason: str) -> None:
@@ -195,15 +198,17 @@ class Recorder:
 
     def _perhaps_begin(self, events: list[Event], entry: Entry) -> bool:
         """Begin a clip where there is motion, with everything that the ring holds of it."""
-        if not events or not self._has_room():
+        lengths = self._settings.lengths
+        event = next((one for one in events if one.end + lengths.post > self._covered), None)
+        if event is None or not self._has_room():
             return False
-        event, lengths = events[-1], self._settings.lengths
-        held = self._ring.since(event.start - lengths.pre)
+        trigger = max(event.start, self._covered)
+        held = self._ring.since(trigger - lengths.pre)
         if not held:
             return False
         self._release()
-        self._reel = reel.prolonged(Reel(held[0].at, 0.0, event.start), event.end, lengths)
-        if not self._start_take(held[0], entry.at - event.start):
+        self._reel = reel.prolonged(Reel(held[0].at, 0.0, trigger), events[-1].end, lengths)
+        if not self._start_take(held[0], entry.at - trigger):
             return False
         for one in held:
             self._write(one)
@@ -226,6 +231,7 @@ class Recorder:
         """Give a packet to the clip that it belongs to; the running one may end before it."""
         self._reel, do = reel.decide(self._reel, entry, self._settings.lengths)
         if do is not Do.WRITE:
+            self._covered = self._reel.until if do is Do.END else self._covered
             self._retire(entry.at)
         if do is Do.SPLIT:
             self._reel = Reel(entry.at, self._reel.until, self._reel.trigger, self._reel.group, entry.at)

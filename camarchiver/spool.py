@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import av
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -107,6 +108,8 @@ class Take:
         self._streams: dict[int, tuple[Stream, int]] = {}
         """Per input stream, its copy and the ticks to take off."""
         self._last: dict[int, int] = {}
+        self._strip: BitStreamFilterContext | None = None
+        """Takes off the headers that AAC has in transport streams and not in mp4."""
         self._output = av.open(str(self.path), "w", format="mp4", options=_OPTIONS)
         packet = cast("Packet[VideoStream]", label.first.packet)
         origin = (packet.pts or 0) * packet.time_base
@@ -115,6 +118,8 @@ class Take:
                 copy = self._output.add_stream_from_template(stream)
                 copy.time_base = stream.time_base
                 self._streams[stream.index] = copy, _ticks(origin, stream)
+                if stream is audio and _has_adts_headers(audio):
+                    self._strip = BitStreamFilterContext("aac_adtstoasc", audio)
 
     def note(self, event: Event) -> None:
         """Take notice of motion that belongs to this clip."""
@@ -136,9 +141,12 @@ class Take:
         copy.duration, copy.time_base = packet.duration or 0, packet.time_base
         copy.is_keyframe, copy.stream = packet.is_keyframe, stream
         self._last[packet.stream_index] = copy.dts
+        strip = None if entry.video else self._strip
         try:
-            self._output.mux_one(copy)
-        except OSError as error:
+            for one in strip.filter(copy) if strip else (copy,):
+                one.stream = stream
+                self._output.mux_one(one)
+        except (OSError, av.FFmpegError) as error:
             self.failed = error.strerror or str(error)
             return
         if entry.video:
@@ -148,10 +156,14 @@ class Take:
         """Finish the file; what an error leaves is cut to its whole fragments."""
         try:
             self._output.close()
-        except OSError as error:
+        except (OSError, av.FFmpegError) as error:
             self.failed = self.failed or error.strerror or str(error)
         if self.failed:
             cut(self.path)
+
+
+def _has_adts_headers(audio: AudioStream) -> bool:
+    return audio.codec_context.name == "aac" and not audio.codec_context.extradata
 
 
 def carries(audio: AudioStream) -> bool:
