@@ -12,6 +12,7 @@ from camarchiver import config as config_files
 from camarchiver.cli.options import (
     CONFIG_KEY,
     FOLDER,
+    checked_values,
     commands_of,
     config_option,
     keys_of,
@@ -63,8 +64,8 @@ def show(context: click.Context, command: str) -> None:
 @click.pass_context
 def check(context: click.Context) -> None:
     """Say whether the config files are sound; exit 10 where one isn't."""
-    for name in _commands(context):
-        list(_effective(context, name))
+    for command in _commands(context).values():
+        checked_values(context.meta[CONFIG_KEY], command, context)
     own_patterns(context)
     files: tuple[Path, ...] = context.meta[CONFIG_KEY].files
     click.echo("\n".join(f"{file}: sound" for file in files) or "there is no config file")
