@@ -207,7 +207,7 @@ class Recorder:
         if not held:
             return False
         self._release()
-        self._reel = reel.prolonged(Reel(held[0].at, 0.0, trigger), events[-1].end, lengths)
+        self._reel = reel.prolonged(Reel(held[0].at, held[0].at, trigger), events[-1].end, lengths)
         if not self._start_take(held[0], entry.at - trigger):
             return False
         for one in held:
