@@ -128,7 +128,7 @@ class Recorder:
         """Seconds of the source that were read, over all its clocks."""
         if self._first is None or self._last is None:
             return self._passed
-        return self._passed + self._last.order - self._first.order
+        return self._passed + self._last.order + self._last.length - self._first.order
 
     def _accept(self, item: Item) -> bool:
         """Take one item; False at the end."""
