@@ -12,8 +12,8 @@ from pathlib import Path
 from camarchiver.model import Archive, Outcome, Reason, Remove
 from camarchiver.stop import Stop
 
-POLL_SECONDS = 0.2
-"""How soon a signal is noticed while all jobs are busy."""
+POLL_SECONDS = 5.0
+"""How soon `max_seconds` is noticed; a stop ends the jobs themselves, which ends the wait at once."""
 
 Change = Archive | Remove
 

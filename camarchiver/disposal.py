@@ -52,6 +52,7 @@ class Disposer:
         pictures can't.
         """
         if disposal is Disposal.KEEP:
+            self._scribe.kept(clip, archived)
             return Disposed()
         if disposal is Disposal.TRASH:
             place: str | None = self._to_trash(clip)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from camarchiver.census import Camera, Census
 from camarchiver.model import (
     Archive,
     Disposal,
@@ -23,7 +24,8 @@ from camarchiver.model import (
     Trees,
 )
 from camarchiver.plan import Plan, Total, action_of
-from camarchiver.report import is_text, shown
+from camarchiver.verifier import Verified
+from camarchiver.words import is_text, shown
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -52,43 +54,92 @@ def document(
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
 
 
+def verified(found: Verified, run: str, exit_code: int) -> str:
+    """The document of `verify`; adds `checked`, `foreign` and `findings`."""
+    status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
+    more = {
+        "checked": found.checked,
+        "foreign": found.foreign,
+        "findings": [
+            {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
+            for each in found.findings
+        ],
+    }
+    return _without_steps("verify", run, status, exit_code, more)
+
+
+def census(found: Census, run: str) -> str:
+    """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
+    more = {
+        "cameras": [_camera_fields(camera) for camera in found.cameras],
+        "disks": [{"path": shown(d.path), "free": d.free, "total": d.total} for d in found.disks],
+        "working": list(found.working),
+        "last_run": found.last_run,
+        "days_until_full": found.days_until_full,
+        "unreadable": found.unreadable,
+        "no_timestamp": found.unnamed,
+    }
+    return _without_steps("status", run, Status.DONE, 0, more)
+
+
 def recorded(
     found: Mapping[str, Any], run: str, status: Status, exit_code: int, problems: Iterable[Problem]
 ) -> str:
     """The document of `record`; `found` adds `events` (of a dry run) or `clips` and more."""
+    return _without_steps("record", run, status, exit_code, found, problems)
+
+
+def _without_steps(
+    command: str,
+    run: str,
+    status: Status,
+    exit_code: int,
+    more: Mapping[str, Any],
+    problems: Iterable[Problem] = (),
+) -> str:
+    """The document of a command that has no plan."""
     fields: dict[str, Any] = {
         "format": FORMAT,
-        "command": "record",
+        "command": command,
         "run": run,
         "status": status,
         "exit_code": exit_code,
         "steps": [],
         "outcomes": [],
         "totals": [],
-        **found,
         "errors": [_problem_fields(problem) for problem in problems],
     }
-    return json.dumps(fields) + "\n"
+    return json.dumps({**fields, **more}) + "\n"
+
+
+def _camera_fields(camera: Camera) -> dict[str, Any]:
+    return {
+        "camera": shown(camera.name),
+        **{
+            tree: {
+                "clips": holding.clips,
+                "bytes": holding.size,
+                "seconds": holding.seconds,
+                "oldest": holding.oldest.isoformat() if holding.oldest else None,
+                "newest": holding.newest.isoformat() if holding.newest else None,
+            }
+            for tree, holding in (
+                ("source", camera.source),
+                ("archive", camera.archive),
+                ("trash", camera.trash),
+            )
+        },
+        "waiting": camera.waiting,
+        "failed": camera.failed,
+        "held": camera.held,
+        "clock_doubtful": camera.clock_doubtful,
+        "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
+    }
 
 
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:
     """The document of a run that failed before it had a plan."""
-    return (
-        json.dumps(
-            {
-                "format": FORMAT,
-                "command": command,
-                "run": "",
-                "status": Status.FAILED,
-                "exit_code": exit_code,
-                "steps": [],
-                "outcomes": [],
-                "totals": [],
-                "errors": [_problem_fields(problem)],
-            }
-        )
-        + "\n"
-    )
+    return _without_steps(command, "", Status.FAILED, exit_code, {}, (problem,))
 
 
 def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:

@@ -198,12 +198,18 @@ class Machine:
         return Choice(ladder, None, False, tuple(told))
 
     def _software(self, codec: Codec) -> Probe:
-        """The best ffmpeg for the codec's software encoder, by the library's version, then by its own."""
+        """The newest ffmpeg whose software encoder works well, else the one with the newest library."""
         encoder = ENCODERS[_SOFTWARE[codec]]
         built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
-        probes = [self.probe(ffmpeg, encoder) for ffmpeg in built]
-        if not probes:
+        if not built:
             return _not_built(self._ffmpegs[0], encoder)
+        probes: list[Probe] = []
+        for ffmpeg in sorted(built, key=lambda ffmpeg: ffmpeg.version, reverse=True):
+            found = self.probe(ffmpeg, encoder)
+            probes.append(found)
+            # A trial takes a quarter of a second of CPU: none that could only confirm this.
+            if found.rungs and (encoder.name != "libsvtav1" or found.library >= _GOOD_SVT):
+                break
         return max(probes, key=lambda probe: (bool(probe.rungs), probe.library, probe.ffmpeg.version))
 
     def _try(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None) -> Probe:

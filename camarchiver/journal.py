@@ -99,7 +99,7 @@ class Journal:
 
     def day(self, day: date) -> Day:
         """What happened to the clips of one day; read again when the file has changed."""
-        path = self._path(day)
+        path = self.path(day)
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -133,7 +133,7 @@ class Journal:
         for event in events:
             by_day.setdefault(event.start.date(), []).append(event)
         for day, lines in by_day.items():
-            self._append(self._path(day), "".join(event.line() + "\n" for event in lines).encode())
+            self._append(self.path(day), "".join(event.line() + "\n" for event in lines).encode())
 
     def _append(self, path: Path, block: bytes) -> None:
         atomic.make_folders(path.parent)
@@ -151,7 +151,8 @@ class Journal:
             if is_new:
                 atomic.fsync_folder(path.parent)
 
-    def _path(self, day: date) -> Path:
+    def path(self, day: date) -> Path:
+        """The file of one day."""
         return self._root / f"{day:%Y/%m/%d}.jsonl"
 
 

@@ -26,7 +26,7 @@ MAKERS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "camarchiver record",
-        r"motion_(?P<time>\d{8}_\d{6})_(?P<duration>\d+\.\d+)s(?:_\d+)?",
+        r"motion_(?P<time>\d{8}_\d{6})_(?P<duration>\d+\.\d+)s(?:_\d{1,6})?",
         "camarchiver.recorder",
         "front/motion_20260503_142005_10.0s",
     ),
@@ -95,7 +95,7 @@ MAKERS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "Canon",
-        r"(?P<time>\d{14})-\d{6}-[EMRTU]\d\d_\d+(?P<utc>)",
+        r"(?P<time>\d{14})-\d{6}-[EMRTU]\d\d_\d{1,9}(?P<utc>)",
         "https://www.manualshelf.com/manual/canon/vb-s30d/operation-manual-english/page-151.html",
         "gate/20150910070623-070619-M00_508",
     ),

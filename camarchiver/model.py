@@ -316,7 +316,8 @@ class Report:
         if not failed:
             return Status.DONE if self.outcomes else Status.NOTHING
         found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes)
-        achieved = self.count(Result.DONE) or found_damaged or self.unreadable
+        archived = any(outcome.encoding for outcome in self.outcomes)
+        achieved = self.count(Result.DONE) or archived or found_damaged or self.unreadable
         return Status.PARTIAL if achieved else Status.FAILED
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from camarchiver import clock, crew, ffmpegs, holds, kernel, restorations, runs, volume
 from camarchiver.archiver import Archiver, Desk
+from camarchiver.census import Census, Counter
 from camarchiver.codecs import Backend, Codec
 from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
@@ -144,6 +145,12 @@ class Pipeline:
         names = Names(self._patterns)
         discovery = Discovery(self.trees, names, self.journal, self.started, self.zone)
         return Inquiry(self.trees, names, self.journal, discovery, self.memory())
+
+    def census(self, policy: ArchivePolicy, gap: timedelta) -> Census:
+        """What stands in the trees."""
+        discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started, self.zone)
+        counter = Counter(self.trees, self.journal, discovery, self.memory())
+        return counter.count(policy, self.started, gap, runs.last(self.trees.state))
 
     def memory(self) -> Memory:
         """What outlasts a run."""

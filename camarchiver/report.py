@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
-from pathlib import Path
 from typing import Any
 
+from camarchiver.census import Census
 from camarchiver.inquiry import Story
 from camarchiver.model import (
     Archive,
@@ -22,6 +21,8 @@ from camarchiver.model import (
     Status,
 )
 from camarchiver.plan import Plan, Total, action_of
+from camarchiver.verifier import Verified
+from camarchiver.words import count_of, shown, size, span
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
@@ -54,44 +55,6 @@ _WORDS = {
     Reason.FAILED: "failed",
     Reason.STALE: "changed or gone since the plan",
 }
-
-
-def size(count: float) -> str:
-    """Bytes for people, decimal as disks are sold."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 999.5 or unit == "TB":
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.5 else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("the loop ends with TB")
-
-
-def span(seconds: float) -> str:
-    """A duration for people: `8 s`, `3 min`, `2 h 05 min`."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def shown(path: str | Path) -> str:
-    """A path that is safe to print: undecodable bytes and control characters are escaped."""
-    text = os.fspath(path).encode("utf-8", "backslashreplace" if is_text(path) else "surrogateescape")
-    readable = text.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)
-
-
-def is_text(path: str | Path) -> bool:
-    """Whether a path is valid UTF-8."""
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def count_of(number: int, noun: str) -> str:
-    """`1 clip`, `9,120 clips`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 # --- the plan --------------------------------------------------------------------------------------
@@ -295,6 +258,69 @@ def _not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]
     return sorted(groups.items())
 
 
+# --- what stands where -----------------------------------------------------------------------------
+
+
+def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
+    """A table of cameras and trees, then what needs attention, then the disks."""
+    width = max([6, *(len(shown(camera.name)) for camera in census.cameras)])
+    yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
+    for camera in census.cameras:
+        for tree, holding in (
+            ("source", camera.source),
+            ("archive", camera.archive),
+            ("trash", camera.trash),
+        ):
+            if holding.clips:
+                days = " - ".join(
+                    f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (holding.oldest, holding.newest) if at
+                )
+                hours = f"{holding.seconds / 3600:.1f}" if holding.seconds else "?"
+                yield (
+                    f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
+                    f" {hours:>8} {size(holding.size):>9}  {days}"
+                )
+    yield from _attention_lines(census, zone)
+    for disk in census.disks:
+        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}"
+    if (days_left := census.days_until_full) is not None:
+        yield f"full in about {days_left:,.0f} days at the rate of the last two weeks"
+    if (last := census.last_run) is not None:
+        yield f"last run: {last['command']} {last['run']}: {last['status']}, exit code {last['exit_code']}"
+
+
+def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
+    for camera in census.cameras:
+        for count, words in (
+            (camera.waiting, "to be archived by the next run"),
+            (camera.failed, "failed before"),
+            (camera.held, "held"),
+            (camera.clock_doubtful, "dated in the future"),
+        ):
+            if count:
+                yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
+        for start, end in camera.gaps:
+            span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
+            yield f"{shown(camera.name)}: nothing from {span_of}"
+    yield from census.working
+    if census.unnamed:
+        yield f"{count_of(census.unnamed, 'file')} without a time in the name"
+    if census.unreadable:
+        yield f"{census.unreadable:,} files or folders can't be read"
+
+
+# --- verify -----------------------------------------------------------------------------------------
+
+
+def verified_lines(found: Verified, *, summary: bool) -> Iterator[str]:
+    """What is off; with `summary` also how much was looked at."""
+    for each in found.findings:
+        yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
+    if summary:
+        foreign = f", {found.foreign:,} foreign" if found.foreign else ""
+        yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
+
+
 # --- one clip's story ------------------------------------------------------------------------------
 
 
@@ -335,6 +361,8 @@ def _event_words(event: Mapping[str, Any]) -> str:
             return f"source deleted, its archive stood{detail}"
         case "restored":
             return f"restored from the trash, {shown(str(event.get('trash')))}"
+        case "kept":
+            return "source kept, as asked"
         case "failed":
             return f"could not be archived: {event.get('reason')}{detail}"
         case other:

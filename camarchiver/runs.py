@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from camarchiver import atomic
 from camarchiver.model import Report
@@ -39,6 +41,18 @@ def write(state: Path, report: Report, host: str) -> None:
     atomic.write_text(folder / f"{report.run}.json", json.dumps(record, indent=1) + "\n")
     for old in sorted(folder.glob("*.json"))[:-KEPT]:
         old.unlink(missing_ok=True)
+
+
+def last(state: Path) -> Mapping[str, Any] | None:
+    """The record of the newest run that changed something; None where there was none."""
+    for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict):
+            return record
+    return None
 
 
 def bytes_per_second(state: Path) -> float | None:

@@ -82,6 +82,10 @@ class Scribe:
             detail=detail,
         )
 
+    def kept(self, clip: Clip, archived: Archived) -> None:
+        """A source stays although its archive stands, as the owner asked."""
+        self._write(What.KEPT, clip, archive=archived.archive)
+
     def replaced(self, clip: Clip, archive: str, trash: str) -> None:
         """An archive of this clip made room for a better one."""
         self._write(What.TRASHED, clip, archive=archive, trash=trash, reason="replaced")

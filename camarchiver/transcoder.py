@@ -21,8 +21,10 @@ Ended = Literal["exit", "stalled", "stopped"]
 
 STALL_SECONDS = 120.0
 _KILL_SECONDS = 5.0
-_TICK_SECONDS = 0.2
+_TICK_SECONDS = 0.5
 _ENDING_SECONDS = 0.02
+_LOOK_SECONDS = 1.0
+"""Between two looks whether anything was done, which cost more than the wait."""
 _FIRST_LINES = 200
 _LAST_LINES = 100
 _LINE_BYTES = 1000
@@ -144,6 +146,7 @@ class _Watch:
     progress: Progress = field(default_factory=Progress)
     activity: tuple[int, float, int, int] = (0, 0.0, 0, 0)
     active_at: float = field(default_factory=time.monotonic)
+    looked_at: float = 0.0
 
     def report(self, data: bytes) -> None:
         for line in self.reports.feed(data):
@@ -159,6 +162,9 @@ class _Watch:
         if self.stop is not None and self.stop.is_set():
             return "stopped"
         now, done = time.monotonic(), self.progress
+        if now - self.looked_at < min(_LOOK_SECONDS, self.stall_seconds / 5):
+            return None
+        self.looked_at = now
         # `+faststart` moves the whole file at the end without a report, but the kernel counts the writing.
         activity = (done.frame, done.out_time, done.total_size, _bytes_written(process.pid))
         if activity != self.activity:

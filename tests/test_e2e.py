@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import av
+import imageio_ffmpeg
 import pytest
+from conftest import RecCamera, RecRun, rec_clips, rec_document, rec_packets, rec_place
 
 from camarchiver.model import STATE_FOLDER, Reason
 
@@ -262,6 +265,7 @@ class TestArchive:
         assert archive(tree, "--keep-source").returncode == 0
         assert source.exists()
         assert frames(tree / f"archived/{ONE}.mp4") == 20
+        assert [each["event"] for each in journal(tree)] == ["archived", "kept"]
         assert reasons(tree, "--keep-source") == {source.name: "kept-source"}
         done = document(tree)
         assert [step["reason"] for step in done["steps"]] == ["already-archived"]
@@ -724,6 +728,65 @@ class TestRestore:
         assert told("restore", "-C", camera, "--list").stdout == ""
 
 
+class TestVerify:
+    @staticmethod
+    def flaws(found: subprocess.CompletedProcess[str]) -> list[str]:
+        return [each["flaw"] for each in json.loads(found.stdout)["findings"]]
+
+    def test_a_sound_archive_is_silent(self, camera: Path, told: Command) -> None:
+        assert told("archive", camera).returncode == 0
+        for options in ((), ("--full",)):
+            found = told("verify", camera, *options)
+            assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+        assert json.loads(told("verify", camera, "--json").stdout)["checked"] == 1
+        assert json.loads(told("verify", camera, "--json", "--sample", "0").stdout)["checked"] == 0
+        assert json.loads(told("verify", camera, "--json", "--since", "2026-03-02").stdout)["checked"] == 0
+
+    @pytest.mark.parametrize(
+        ("flaw", "spoil"),
+        [
+            ("missing", Path.unlink),
+            ("wrong-size", lambda path: os.truncate(path, path.stat().st_size - 1)),
+            ("wrong-hash", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?")),
+        ],
+    )
+    def test_what_is_off_is_listed(
+        self, camera: Path, told: Command, flaw: str, spoil: Callable[[Path], object]
+    ) -> None:
+        told("archive", camera)
+        spoil(camera / f"archived/2026/03/01/{NAME}.mp4")
+        found = told("verify", camera, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, [flaw])
+        assert told("verify", camera).stdout.startswith(f"{flaw}: ")
+
+    def test_a_damaged_archive_of_the_right_hash_is_found_by_decoding(
+        self, camera: Path, told: Command
+    ) -> None:
+        told("archive", camera)
+        path = camera / f"archived/2026/03/01/{NAME}.mp4"
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle - 800 : middle + 800] = bytes(1600)
+        path.write_bytes(content)
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        events = [json.loads(line) for line in lines.read_text().splitlines()]
+        events[0]["archive_blake2b"] = hashlib.blake2b(content).hexdigest()
+        lines.write_text("".join(json.dumps(event) + "\n" for event in events))
+        assert told("verify", camera).returncode == 0
+        assert self.flaws(told("verify", camera, "--full", "--json")) == ["damaged"]
+
+    def test_a_torn_journal_is_told_and_a_foreign_file_is_nobodys_fault(
+        self, camera: Path, told: Command
+    ) -> None:
+        told("archive", camera)
+        (camera / "archived/2026/03/01/archived-20200101000000.mp4").write_bytes(b"an earlier tool's")
+        sound = told("verify", camera, "--json")
+        assert (sound.returncode, json.loads(sound.stdout)["foreign"]) == (0, 1)
+        with (camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl").open("a") as lines:
+            lines.write('{"event": "arch')
+        assert self.flaws(told("verify", camera, "--json")) == ["torn-journal"]
+
+
 class TestConfigCommand:
     def test_each_value_and_where_it_comes_from(self, tmp_path: Path, told: Command) -> None:
         file = tmp_path / "c.toml"
@@ -776,3 +839,350 @@ class TestConfigCommand:
         assert "config accept-volume" in stopped.stderr
         assert told("config", "accept-volume", camera, "-o", tmp_path / "new").returncode == 0
         assert told("archive", camera, "-o", tmp_path / "new").returncode == 0
+
+
+class TestStatus:
+    def test_each_camera_tree_and_trouble_is_counted(self, camera: Path, told: Command) -> None:
+        folder = camera / "2026/03/01"
+        (folder / "REO_front_20260301091500.mp4").write_bytes(b"no video")
+        os.utime(folder / "REO_front_20260301091500.mp4", (1772356500, 1772356500))
+        (folder / "holiday.mp4").write_bytes(b"x")
+        before = json.loads(told("status", camera, "--json").stdout)
+        (front,) = before["cameras"]
+        assert (front["camera"], front["source"]["clips"], front["waiting"]) == ("front", 2, 2)
+        assert (before["last_run"], before["no_timestamp"]) == (None, 1)
+        assert told("archive", camera).returncode == 3
+        after = json.loads(told("status", camera, "--json").stdout)
+        (front,) = after["cameras"]
+        assert [front[tree]["clips"] for tree in ("source", "archive", "trash")] == [1, 1, 1]
+        assert (front["waiting"], front["failed"]) == (0, 1)
+        assert front["archive"]["seconds"] == 2.0
+        assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", 3)
+        told("hold", "add", "-C", camera, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
+        text = told("status", camera).stdout
+        assert "front: 1 clip held" in text
+        assert "1 file without a time in the name" in text
+        assert "free at" in text
+
+    def test_gaps_of_the_last_week_and_the_rate(self, camera: Path, told: Command) -> None:
+        now = time.time()
+        for hours in (30, 29.5, 20, 19.5):
+            at = now - hours * 3600
+            path = camera / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            path.write_bytes(b"x" * 1000)
+            os.utime(path, (at, at))
+        found = json.loads(told("status", camera, "--json").stdout)
+        yard = next(each for each in found["cameras"] if each["camera"] == "yard")
+        assert len(yard["gaps"]) == 1
+        assert found["days_until_full"] > 1
+        wide = json.loads(told("status", camera, "--json", "--gap", "12h").stdout)
+        assert next(each for each in wide["cameras"] if each["camera"] == "yard")["gaps"] == []
+
+    def test_an_empty_tree_has_little_to_tell(self, tmp_path: Path, told: Command) -> None:
+        found = told("status", tmp_path)
+        assert (found.returncode, found.stderr) == (0, "")
+        assert not list(tmp_path.iterdir())
+
+
+def rec_exact(clips: list[Path], source: Path) -> list[tuple[int, int]]:
+    """First and last frame of each clip within its source; fails where one is not the camera's own."""
+    known = rec_packets(source)
+    places = []
+    for clip in clips:
+        found = rec_packets(clip)
+        first = rec_place(found.video, known.video)
+        assert first >= 0, f"{clip} is not what the camera sent"
+        assert rec_place(found.audio, known.audio) >= 0
+        places.append((first, first + len(found.video) - 1))
+    return places
+
+
+class TestRecord:
+    def test_dry_run_shows_the_motion_and_writes_nothing(
+        self, rec_twice: Path, rec_command: list[str], tmp_path: Path
+    ) -> None:
+        words = [*rec_command, "--source", f"file:{rec_twice}", "--dry-run", "--json"]
+        ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        document = rec_document(ran)
+        assert (ran.returncode, document["status"]) == (0, "done")
+        assert [set(event) for event in document["events"]] == [{"start", "end", "peak", "zone"}] * 2
+        assert [round(event["start"]) for event in document["events"]] == [6, 16]
+        assert not list(tmp_path.iterdir())
+
+    def test_clips_are_the_cameras_own_packets(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        ran = rec_run("--source", rec_twice, "--snapshot")
+        document = rec_document(ran)
+        assert ran.returncode == 0, ran.stderr
+        clips = rec_clips(tmp_path / "recorded_clips" / "yard")
+        assert rec_exact(clips, rec_twice) == [(60, 165), (210, 315)]  # B-frames: 11.1 s comes early
+        assert [clip.with_suffix(".jpg").exists() for clip in clips] == [True, True]
+        assert [clip["frames"] for clip in document["clips"]] == [106, 106]
+        assert [clip["preroll"] for clip in document["clips"]] == [2.0, 2.0]
+        assert [clip["lost"] for clip in document["clips"]] == [0, 0]
+        assert not list((tmp_path / "temp_clips").rglob("motion_*"))
+        log = (tmp_path / "temp_clips" / "recorder.log").read_text().splitlines()
+        assert [json.loads(line[line.index("{") :])["frames"] for line in log] == [106, 106]
+        for clip in clips:
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip), "-f", "null", "-"]
+            assert subprocess.run(command, capture_output=True, text=True).stderr == ""
+
+    def test_two_triggers_three_seconds_apart_are_one_clip(
+        self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        source = rec_make((6, 7.5), (9, 10.5), d=18)
+        assert rec_run("--source", source).returncode == 0
+        assert [first for first, _ in rec_exact(rec_clips(tmp_path), source)] == [60]
+
+    def test_motion_after_the_post_roll_begins_a_clip_whose_preroll_is_whole(
+        self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        source = rec_make((6, 7.5), (10.5, 12), d=18)
+        assert rec_run("--source", source, "--post", "1s", "--pre", "4s").returncode == 0
+        places = rec_exact(rec_clips(tmp_path), source)
+        assert [first for first, _ in places] == [30, 90]
+        assert places[0][1] > 90
+
+    def test_a_split_loses_and_doubles_nothing(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        ran = rec_run("--source", rec_twice, "--max-clip", "2s", "--duration", "14s")
+        assert ran.returncode == 0
+        clips = rec_clips(tmp_path)
+        places = rec_exact(clips, rec_twice)
+        assert places == [(60, 89), (90, 119), (120, 149), (150, 165)]
+        sound = [digest for clip in clips for digest in rec_packets(clip).audio]
+        assert rec_place(tuple(sound), rec_packets(rec_twice).audio) >= 0
+
+    def test_long_groups_begin_before_the_preroll(
+        self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        source = rec_make((14, 16), d=22, options="-g 150 -keyint_min 150 -sc_threshold 0", sound=False)
+        assert rec_run("--source", source).returncode == 0
+        clip = rec_clips(tmp_path)[0]
+        assert rec_place(rec_packets(clip).video, rec_packets(source).video) == 150
+
+    def test_two_clips_in_one_second(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
+        source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142001.mp4"))
+        for _ in range(2):
+            assert rec_run("--source", source, "--duration", "14s").returncode == 0
+        names = [clip.name for clip in rec_clips(tmp_path / "recorded_clips")]
+        assert names == ["motion_20260503_142005_7.1s.mp4", "motion_20260503_142005_7.1s_2.mp4"]
+
+    def test_a_stop_in_the_middle_publishes_the_clip_whole(
+        self,
+        rec_twice: Path,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+    ) -> None:
+        process = rec_start("--source", rec_twice, "--realtime")
+        rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+        time.sleep(0.7)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=20)
+        document: dict[str, Any] = json.loads(output)
+        assert (process.returncode, document["status"]) == (143, "stopped")
+        clips = rec_clips(tmp_path / "recorded_clips")
+        assert [first for first, _ in rec_exact(clips, rec_twice)] == [60]
+        assert document["clips"][0]["frames"] == len(rec_packets(clips[0]).video)
+        assert not list((tmp_path / "temp_clips").rglob("motion_*"))
+
+    @pytest.mark.parametrize("delay", [0.1, 0.8])
+    def test_a_kill_loses_half_a_second_at_most(
+        self,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+        delay: float,
+    ) -> None:
+        spool = tmp_path / "temp_clips"
+        process = rec_start("--source", rec_twice, "--realtime")
+        rec_until(lambda: any(path.stat().st_size > 10_000 for path in spool.rglob("motion_*.mp4")))
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        begun = next(spool.rglob("motion_*.mp4"))
+        ran = rec_run("--source", rec_twice, "--duration", "1s")
+        document = rec_document(ran)
+        assert (ran.returncode, len(document["salvaged"])) == (0, 1)
+        (first, last), *more = rec_exact(rec_clips(tmp_path / "recorded_clips"), rec_twice)
+        assert not more
+        assert first == 60
+        # it began to write at about 6.2 s; frames stand a little ahead because they are reordered
+        assert last >= round((6.2 + delay - 0.5 - 0.3) * 15)
+        assert not begun.exists()
+
+    @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no /dev/shm here")
+    def test_spool_on_another_filesystem(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
+        spool = Path("/dev/shm") / f"camarchiver-e2e-{os.getpid()}"
+        try:
+            assert rec_run("--source", rec_twice, "--spool", spool, "--duration", "14s").returncode == 0
+            assert rec_exact(rec_clips(tmp_path), rec_twice) == [(60, 165)]
+            assert not list(spool.rglob("motion_*"))
+        finally:
+            shutil.rmtree(spool, ignore_errors=True)
+
+    @pytest.mark.parametrize("which", ["--spool", "--outbox"])
+    def test_a_disk_that_fills_up(
+        self, rec_twice: Path, rec_run: RecRun, rec_small_disk: Path, tmp_path: Path, which: str
+    ) -> None:
+        log = tmp_path / "log"
+        ran = rec_run("--source", rec_twice, which, rec_small_disk, "--log-file", log)
+        document = rec_document(ran)
+        assert ran.returncode in (1, 3, 13)
+        assert document["errors"]
+        assert "No space left" in log.read_text()
+        published = (
+            rec_clips(tmp_path / "recorded_clips") if which == "--spool" else rec_clips(rec_small_disk)
+        )
+        for first, _ in rec_exact(published, rec_twice):
+            assert first in (60, 210)
+        if which == "--outbox":  # nothing lost: the next run with room has them
+            assert not published
+            again = rec_document(rec_run("--source", rec_twice, "--duration", "1s"))
+            assert rec_exact([Path(path) for path in again["salvaged"]], rec_twice) == [(60, 165), (210, 315)]
+
+    def test_too_little_room_records_nothing(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
+        ran = rec_run("--source", rec_twice, "--min-free", "100000TB")
+        assert ran.returncode == 13
+        assert rec_document(ran)["errors"][0]["code"] == "storage"
+        assert not rec_clips(tmp_path)
+
+    def test_a_schedule(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
+        source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142945.mp4"))
+        words = ("--source", source, "--schedule", "sa,su 14:30-15:00", "--timezone", "UTC")
+        assert rec_run(*words).returncode == 0
+        names = [clip.name for clip in rec_clips(tmp_path / "recorded_clips")]
+        assert names == ["motion_20260503_142959_7.1s.mp4"]
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            (("--mask", "0.1,0.3 1,0.3 1,0.7 0.1,0.7"), []),
+            (("--zone", "gate=0,0 0.1,0 0.1,1 0,1"), []),
+            (("--zone", "path=0,0.3 1,0.3 1,0.7 0,0.7"), ["path", "path"]),
+            (("--min-area", "20"), []),
+            (("--keyframes", "--sensitivity", "high"), ["", ""]),
+        ],
+    )
+    def test_what_counts_as_motion(
+        self, rec_twice: Path, rec_run: RecRun, words: tuple[str, ...], expected: list[str]
+    ) -> None:
+        document = rec_document(rec_run("--source", rec_twice, "--dry-run", *words))
+        assert [event["zone"] for event in document["events"]] == expected
+
+    def test_a_detection_stream(
+        self, rec_twice: Path, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        still = rec_make()
+        ran = rec_run("--source", still, "--detect-source", rec_twice)
+        assert ran.returncode == 0
+        assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
+
+    def test_a_fifo(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
+        fifo = tmp_path / "camera"
+        os.mkfifo(fifo)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-i", str(rec_twice)]
+        writer = subprocess.Popen([*command, "-c", "copy", "-f", "mpegts", str(fifo)])
+        ran = rec_run("--source", f"file:{fifo}")
+        assert writer.wait(10) == 0
+        assert (ran.returncode, [clip["frames"] for clip in rec_document(ran)["clips"]]) == (0, [106, 106])
+        known = rec_packets(rec_twice)
+        for clip in rec_clips(tmp_path):
+            found = rec_packets(clip)
+            assert rec_place(found.audio, known.audio) >= 0
+            assert found.audio_times[0] == pytest.approx(0, abs=0.05)
+
+    def test_a_camera_that_goes_away_and_comes_back(
+        self,
+        rec_rtsp: RecCamera,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+    ) -> None:
+        server = rec_rtsp.start()
+        recorder = rec_start("--source", rec_rtsp.url)
+        try:
+            rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+            time.sleep(1)
+            server.kill()
+            server.communicate()
+            rec_until(lambda: rec_clips(tmp_path / "recorded_clips"))
+            server = rec_rtsp.start()
+            rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+            time.sleep(1)
+        finally:
+            recorder.terminate()
+            output, complaints = recorder.communicate(timeout=30)
+            server.kill()
+            server.communicate()
+        document = json.loads(output)
+        assert (document["outages"], len(document["clips"])) == (1, 2)
+        assert complaints.count("is lost") == complaints.count("is back") == 1
+        for clip in rec_clips(tmp_path / "recorded_clips"):
+            found = rec_packets(clip)
+            assert len(found.video) > 30
+            assert found.audio
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("--source", "{clip}", "--sensitivity", "much"), "sensitivity"),
+            (("--source", "{clip}", "--zone", "gate"), "NAME="),
+            (("--source", "{clip}", "--mask", "none.png"), "none.png"),
+            (("--source", "{clip}", "--schedule", "always"), "schedule"),
+            (("--source", "rtsp://a:b@c/d"), "--credentials"),
+            (("--source", "rtsp://c/d", "--dry-run"), "--dry-run"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused(
+        self, rec_twice: Path, rec_run: RecRun, words: tuple[str, ...], said: str, tmp_path: Path
+    ) -> None:
+        ran = rec_run(*(word.replace("{clip}", str(rec_twice)) for word in words))
+        error = rec_document(ran)["errors"][0]
+        assert ran.returncode == 2
+        assert said in error["message"] + error["hint"]
+        assert not rec_clips(tmp_path)
+
+    def test_a_camera_name_is_needed_and_is_one_folder(self, rec_twice: Path, rec_run: RecRun) -> None:
+        for name in ("", "../x", ".hidden"):
+            assert rec_run("--source", rec_twice, camera=name).returncode == 2
+
+    def test_a_second_recorder_of_a_camera_is_refused(
+        self,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+    ) -> None:
+        rec_start("--source", rec_twice, "--realtime")
+        rec_until(lambda: (tmp_path / "recorded_clips" / "yard" / ".record.lock").exists())
+        assert rec_run("--source", rec_twice).returncode == 11
+        assert rec_run("--source", rec_twice, "--duration", "1s", camera="door").returncode == 0
+
+    def test_a_source_that_would_have_to_be_encoded_is_refused(self, rec_run: RecRun, tmp_path: Path) -> None:
+        source = tmp_path / "x.avi"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", "testsrc=d=1"]
+        subprocess.run([*command, "-c:v", "mjpeg", str(source)], check=True)
+        ran = rec_run("--source", source)
+        assert ran.returncode == 13
+        assert "mjpeg" in rec_document(ran)["errors"][0]["message"]
+
+    def test_archive_takes_the_clips(
+        self, rec_twice: Path, rec_run: RecRun, rec_command: list[str], tmp_path: Path
+    ) -> None:
+        source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142001.mp4"))
+        assert rec_run("--source", source, "--duration", "14s").returncode == 0
+        command = [rec_command[0], "archive"]
+        words = [*command, str(tmp_path / "recorded_clips"), "--age", "0", "--dry-run", "--json"]
+        later = time.time() - 3600
+        for clip in rec_clips(tmp_path / "recorded_clips"):
+            os.utime(clip, (later, later))
+        ran = subprocess.run(words, capture_output=True, text=True)
+        steps = [step for step in json.loads(ran.stdout)["steps"] if step["action"] == "archive"]
+        assert [step["camera"] for step in steps] == ["yard"]

@@ -24,13 +24,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
+import cv2
+import imageio_ffmpeg
+import numpy as np
 import pytest
+from av.packet import Packet
+from av.video.stream import VideoStream as AvVideoStream
 from conftest import (
     CLIP_ARGUMENTS,
     DAY,
@@ -42,6 +47,8 @@ from conftest import (
     frames_of,
     mounted,
     processes_with,
+    rec_packets,
+    rec_place,
     wait_until,
 )
 from pytest_mock import MockerFixture
@@ -54,20 +61,31 @@ from camarchiver import (
     kernel,
     lockfile,
     locking,
+    motion,
     names,
+    snapshot,
+    spool,
     transcoder,
     trash,
 )
+from camarchiver.cameras import Ended, FileCamera, Opened, Reader, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
+from camarchiver.detector import Detector, View
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
-from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError
+from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
+from camarchiver.frames import KeyframeSampler, Picture, Sampler
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
+from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.model import Fingerprint
+from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.probe import ProbeError, Prober
+from camarchiver.ring import Entry
+from camarchiver.sentry import Sentry, Watch
+from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.verification import Facts, verify
 
@@ -2621,7 +2639,9 @@ class TestArchiveUnderFaults:
         camera.add("front")
         camera.add("garden")
         run = camera.start(ffmpeg=odd_ffmpeg(SLOW), host="one")
-        wait_until(lambda: len(staged(camera)) and processes_with(".staged"), "the encoding")
+        wait_until(
+            lambda: len(staged(camera)) and processes_with(f"file:{camera.archive_root}/"), "the encoding"
+        )
         run.process.send_signal(number)
         began = time.monotonic()
         run.end(20)
@@ -2640,7 +2660,7 @@ class TestArchiveUnderFaults:
         camera.add()
         stubborn = '    trap "" TERM INT HUP; for _ in $(seq 600); do sleep 0.1; done'
         run = camera.start(ffmpeg=odd_ffmpeg(stubborn))
-        wait_until(lambda: processes_with(".staged"), "the encoding")
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             run.process.send_signal(number)
             time.sleep(0.2)
@@ -2657,7 +2677,9 @@ class TestArchiveUnderFaults:
         camera.add("front")
         camera.add("garden")
         run = camera.start(ffmpeg=odd_ffmpeg(SLOW))
-        wait_until(lambda: len(staged(camera)) and processes_with(".staged"), "the encoding")
+        wait_until(
+            lambda: len(staged(camera)) and processes_with(f"file:{camera.archive_root}/"), "the encoding"
+        )
         run.process.kill()
         run.process.communicate()
         wait_until(lambda: not processes_with(str(camera.root)), "the end of ffmpeg")
@@ -2937,3 +2959,384 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "strace" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 passed, 0 failed, 1 skipped"
+
+
+def encode(target: Path, *options: str, filters: str = "null", seconds: int = 2) -> Path:
+    lavfi = f"testsrc2=size=160x120:rate=15:duration={seconds},{filters}"
+    command = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", lavfi, "-g", "30", *options, str(target))
+    subprocess.run(command, check=True)
+    return target
+
+
+def demux(path: Path) -> Iterator[tuple[AvVideoStream, Packet[AvVideoStream] | None]]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        for packet in container.demux(stream):
+            yield stream, packet if packet.size else None
+
+
+def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
+    sampler: Sampler | None = None
+    pictures: list[Picture] = []
+    for stream, packet in demux(path):
+        sampler = sampler or Sampler(stream.codec_context, rate=rate)
+        pictures += sampler.feed(packet)
+    return pictures
+
+
+class TestDetectorMask:
+    @pytest.mark.parametrize(("black", "expected"), [("left", False), ("right", True)])
+    def test_black_parts_of_a_picture_are_ignored(self, tmp_path: Path, black: str, expected: bool) -> None:
+        mask = np.full((360, 640), 255, np.uint8)
+        mask[:, slice(0, 320) if black == "left" else slice(320, 640)] = 0
+        cv2.imwrite(str(tmp_path / "mask.png"), mask)
+        detector = Detector(Rules(), View(mask=tmp_path / "mask.png"))
+        rng = np.random.default_rng(2)
+        wall = np.kron(rng.integers(60, 190, (23, 40)), np.ones((8, 8)))[:180].astype(np.uint8)
+        scores = [detector.score(wall, number * 0.2).area for number in range(12)]
+        for number in range(5):
+            frame = wall.copy()
+            frame[80:140, 40 + 8 * number : 60 + 8 * number] = 0
+            scores.append(detector.score(frame, 2.4 + number * 0.2).area)
+        assert any(scores) is expected
+
+    def test_a_mask_that_is_no_picture(self, tmp_path: Path) -> None:
+        (tmp_path / "mask.png").write_text("not a picture")
+        with pytest.raises(UsageError, match="readable picture"):
+            Detector(Rules(), View(mask=tmp_path / "mask.png")).score(np.zeros((180, 320), np.uint8), 0.0)
+
+
+class TestFrames:
+    @pytest.mark.parametrize("options", [("-bf", "0"), ("-bf", "3"), ("-pix_fmt", "yuv420p10le")])
+    def test_five_pictures_a_second_in_order(self, tmp_path: Path, options: tuple[str, ...]) -> None:
+        pictures = sampled(encode(tmp_path / "a.mp4", *options))
+        assert [picture.at for picture in pictures] == pytest.approx([n / 5 for n in range(10)], abs=0.07)
+        assert {picture.luma.shape for picture in pictures} == {(240, 320)}
+
+    def test_every_frame_of_a_slower_source(self, tmp_path: Path) -> None:
+        assert len(sampled(encode(tmp_path / "a.mp4", filters="fps=3"))) == 6
+
+    def test_a_damaged_packet_brings_nothing_and_ends_nothing(self, tmp_path: Path) -> None:
+        pictures: list[Picture] = []
+        sampler: Sampler | None = None
+        for number, (stream, packet) in enumerate(demux(encode(tmp_path / "a.mp4", seconds=6))):
+            sampler = sampler or Sampler(stream.codec_context)
+            if packet is not None and number in (20, 21):
+                garbled = cast("Packet[AvVideoStream]", Packet(b"\x00\x00\x00\x04\xff\xff\xff\xff"))
+                garbled.pts, garbled.dts, garbled.time_base = packet.pts, packet.dts, packet.time_base
+                pictures += sampler.feed(garbled)
+            else:
+                pictures += sampler.feed(packet)
+        assert pictures[-1].at > 5.5
+
+    def test_only_keyframes_while_nothing_happens(self, tmp_path: Path) -> None:
+        assert self._keyframed(encode(tmp_path / "a.mp4", "-bf", "2", seconds=8), set()) == [0, 2, 4, 6]
+
+    def test_a_suspicious_keyframe_brings_the_group_before_it(self, tmp_path: Path) -> None:
+        times = self._keyframed(encode(tmp_path / "a.mp4", "-bf", "2", seconds=8), {4.0})
+        burst = [time for time in times if 2 < time < 6]
+        assert times == sorted(set(times))
+        assert len(burst) in (19, 20)
+        assert burst[0] < 2.3
+        assert [time for time in times if time <= 2 or time >= 6] == [0, 2, 6]
+
+    def test_a_burst_lasts_while_there_is_motion(self, tmp_path: Path) -> None:
+        times = self._keyframed(encode(tmp_path / "a.mp4", seconds=8), {2.0}, busy=True)
+        assert len(times) == pytest.approx(40, abs=1)
+
+    def _keyframed(self, path: Path, suspects: set[float], *, busy: bool = False) -> list[float]:
+        keys = iter(range(0, 8, 2))
+        sampler: KeyframeSampler | None = None
+        times: list[float] = []
+        for stream, packet in demux(path):
+            sampler = sampler or KeyframeSampler(
+                stream.codec_context, suspicious=lambda _: next(keys) in suspects, busy=lambda: busy
+            )
+            times += [round(picture.at, 3) for picture in sampler.feed(packet)]
+        return times
+
+
+REC_START = datetime(2026, 5, 3, 14, 20, 5, tzinfo=UTC)
+
+
+def rec_items(path: Path) -> tuple[Opened, list[Entry]]:
+    """A whole file as its reader gives it."""
+    reader = Reader(FileCamera(path))
+    opened = reader.take(10)
+    assert isinstance(opened, Opened)
+    entries = []
+    while isinstance(item := reader.take(10), Entry):
+        entries.append(item)
+    assert item == Ended()
+    return opened, entries
+
+
+def rec_watch(**chosen: bool) -> Watch:
+    return Watch(motion.rules_for("medium"), View(), chosen.get("keyframes", False))
+
+
+@pytest.fixture
+def rec_folders(tmp_path: Path) -> Folders:
+    folders = Folders(tmp_path / "spool" / "yard", tmp_path / "outbox" / "yard")
+    folders.make()
+    return folders
+
+
+@pytest.fixture
+def rec_take(rec_folders: Folders, rec_twice: Path) -> Take:
+    """A clip of everything from the fifth keyframe on, still open."""
+    opened, entries = rec_items(rec_twice)
+    first = next(entry for entry in entries if entry.key and entry.at >= 4)
+    take = Take(rec_folders, Label(REC_START, first, 6.0, 0.2), opened.video, opened.audio)
+    for entry in entries[entries.index(first) :]:
+        if entry.at >= first.at:
+            take.write(entry)
+    return take
+
+
+class TestSentry:
+    @pytest.mark.parametrize("keyframes", [False, True])
+    def test_it_tells_when_motion_was(self, rec_twice: Path, keyframes: bool) -> None:
+        opened, entries = rec_items(rec_twice)
+        sentry = Sentry(rec_watch(keyframes=keyframes))
+        sentry.begin(opened.video.codec_context)
+        events: list[Event] = []
+        for entry in entries:
+            if entry.video:
+                events += sentry.feed(entry)
+        events += sentry.finish()
+        assert [round(event.start) for event in events] == [6, 16]
+        assert [round(event.end) for event in events] == [8, 18]
+        assert sentry.open is None
+
+    def test_the_end_cuts_motion_off(self, rec_twice: Path) -> None:
+        opened, entries = rec_items(rec_twice)
+        sentry = Sentry(rec_watch())
+        sentry.begin(opened.video.codec_context)
+        for entry in entries:
+            if entry.video and entry.at < 7:
+                assert not list(sentry.feed(entry))
+        assert sentry.open is not None
+        assert [round(event.start) for event in sentry.finish()] == [6]
+
+
+class TestSnapshot:
+    def test_the_frame_of_the_moment(self, rec_twice: Path, tmp_path: Path) -> None:
+        data = snapshot.jpeg(rec_twice, 7.0)
+        assert data is not None
+        assert data.startswith(b"\xff\xd8")
+        with av.open(str(rec_twice)) as container:
+            shown = next(frame for frame in container.decode(video=0) if frame.time and frame.time >= 7.0)
+        (tmp_path / "x.jpg").write_bytes(data)
+        with av.open(str(tmp_path / "x.jpg")) as picture:
+            found = next(picture.decode(video=0)).to_ndarray(format="gray").astype(int)
+        assert abs(found - shown.to_ndarray(format="gray")).mean() < 3
+
+
+class TestCameras:
+    def test_credentials_are_never_part_of_the_name(self) -> None:
+        found = camera("rtsp://admin:geheim@10.0.0.7:554/h264?x=1")
+        assert isinstance(found, RtspCamera)
+        assert found.name == "rtsp://10.0.0.7:554/h264?x=1"
+        assert "geheim" not in repr(found)
+        assert found.credentials == "admin:geheim"
+
+    def test_credentials_go_into_the_address_escaped(self, mocker: MockerFixture) -> None:
+        opened = mocker.patch("av.open")
+        found = camera("rtsp://10.0.0.7/x", credentials="admin:p@ss/w:rd")
+        found.open()
+        assert opened.call_args.args == ("rtsp://admin:p%40ss%2Fw%3Ard@10.0.0.7/x",)
+
+    @pytest.mark.parametrize("source", ["http://x/y", "rtsp:///x", "file:/nonexistent", "/"])
+    def test_unknown_sources_are_refused(self, source: str) -> None:
+        with pytest.raises(UsageError):
+            camera(source)
+
+    def test_every_packet_is_read_with_its_times(self, rec_twice: Path) -> None:
+        _, entries = rec_items(rec_twice)
+        known = rec_packets(rec_twice)
+        video = [entry for entry in entries if entry.video]
+        assert tuple(entry.at for entry in video) == known.times
+        assert len(entries) - len(video) == len(known.audio)
+        assert video[0].key
+
+    def test_a_fifo_is_read_to_its_end(self, rec_twice: Path, tmp_path: Path) -> None:
+        fifo = tmp_path / "camera"
+        os.mkfifo(fifo)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-i", str(rec_twice)]
+        writer = subprocess.Popen([*command, "-c", "copy", "-f", "mpegts", str(fifo)])
+        opened, entries = rec_items(fifo)
+        assert writer.wait(10) == 0
+        assert opened.audio is not None
+        assert sum(entry.video for entry in entries) == 24 * 15
+        assert FileCamera(fifo).live
+
+    def test_a_file_that_is_no_video_ends_with_the_reason(self, tmp_path: Path) -> None:
+        (tmp_path / "x.mp4").write_bytes(b"nothing" * 100)
+        item = Reader(FileCamera(tmp_path / "x.mp4")).take(10)
+        assert isinstance(item, Ended)
+        assert item.error
+
+    def test_realtime_is_no_faster_than_it_was_recorded(self, rec_twice: Path) -> None:
+        reader = Reader(FileCamera(rec_twice, realtime=True))
+        assert isinstance(reader.take(10), Opened)
+        first = reader.take(10)
+        assert isinstance(first, Entry)
+        began = time.monotonic()
+        while isinstance(item := reader.take(10), Entry) and item.order - first.order < 1.0:
+            pass
+        assert time.monotonic() - began > 0.9
+        reader.close()
+
+
+class TestLookout:
+    def test_a_second_stream_with_another_clock(
+        self, rec_twice: Path, rec_make: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        still = rec_make()
+        small = tmp_path / "small.ts"  # begins at 1.4 s
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-an"]
+        subprocess.run([*command, "-vf", "scale=320:-2", "-g", "15", str(small)], check=True)
+        opened, entries = rec_items(still)
+        own, beside = OwnStream(rec_watch()), BesideStream(rec_watch(), FileCamera(small))
+        found: dict[object, list[Event]] = {own: [], beside: []}
+        for lookout in found:
+            lookout.begin(opened)  # type: ignore[attr-defined]
+            for entry in entries:
+                found[lookout] += lookout.see(entry)  # type: ignore[attr-defined]
+            found[lookout] += lookout.finish()  # type: ignore[attr-defined]
+            lookout.close()  # type: ignore[attr-defined]
+        assert found[own] == []
+        assert [round(event.start) for event in found[beside]] == [6, 16]
+
+
+class TestSpool:
+    def test_a_closed_clip_is_what_the_camera_sent(self, rec_take: Take, rec_twice: Path) -> None:
+        rec_take.close()
+        found, known = rec_packets(rec_take.path), rec_packets(rec_twice)
+        at = rec_place(found.video, known.video)
+        assert at == 60
+        assert at + len(found.video) == len(known.video)
+        assert found.times[0] == 0.0
+        assert found.times == pytest.approx([each - 4.0 for each in known.times[at:]], abs=1e-4)
+        sound = rec_place(found.audio, known.audio)
+        assert found.audio_times == pytest.approx(
+            [each - 4.0 for each in known.audio_times[sound:]], abs=1e-3
+        )
+        assert spool.read(rec_take.path, frames=300) == spool.Reading(300, pytest.approx(20.0))
+
+    def test_a_closed_clip_is_an_ordinary_mp4(self, rec_take: Take) -> None:
+        rec_take.close()
+        with rec_take.path.open("rb") as file:
+            boxes = []
+            while header := file.read(8):
+                boxes.append(header[4:])
+                file.seek(int.from_bytes(header[:4]) - 8, os.SEEK_CUR)
+        assert boxes == [b"ftyp", b"free", b"mdat", b"moov"]
+
+    def test_an_open_clip_can_be_read_but_for_its_last_fragment(self, rec_take: Take, tmp_path: Path) -> None:
+        copy = Path(shutil.copy(rec_take.path, tmp_path / "copy.mp4"))
+        spool.cut(copy)
+        assert spool.read(copy).frames >= 300 - 9
+
+    def test_a_file_cut_anywhere_keeps_its_whole_fragments(
+        self, rec_take: Take, rec_twice: Path, tmp_path: Path
+    ) -> None:
+        data, known = rec_take.path.read_bytes(), rec_packets(rec_twice).video
+        counts = []
+        for length in range(0, len(data), len(data) // 40):
+            part = tmp_path / "part.mp4"
+            part.write_bytes(data[:length])
+            spool.cut(part)
+            if not part.stat().st_size:
+                counts.append(0)
+                continue
+            counts.append(spool.read(part).frames)
+            assert rec_place(rec_packets(part).video, known) == 60
+        assert counts == sorted(counts)
+        assert counts[0] == 0
+        assert counts[-1] > 270
+
+    def test_a_closed_file_is_not_cut(self, rec_take: Take) -> None:
+        rec_take.close()
+        before = rec_take.path.read_bytes()
+        spool.cut(rec_take.path)
+        assert rec_take.path.read_bytes() == before
+
+    def test_lost_frames_are_noticed(self, rec_take: Take) -> None:
+        rec_take.close()
+        with pytest.raises(Unfit, match="300 frames of 301"):
+            spool.read(rec_take.path, frames=301)
+
+    def test_a_clip_that_begins_without_a_keyframe_is_noticed(
+        self, rec_folders: Folders, rec_twice: Path
+    ) -> None:
+        opened, entries = rec_items(rec_twice)
+        video = [entry for entry in entries if entry.video][3:40]
+        take = Take(rec_folders, Label(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        for entry in video:
+            take.write(entry)
+        take.close()
+        with pytest.raises(Unfit, match="keyframe"):
+            spool.read(take.path)
+
+    def test_published_clips_never_replace(self, rec_take: Take, rec_folders: Folders) -> None:
+        rec_take.close()
+        second = Path(shutil.copy(rec_take.path, rec_take.path.with_name("second.mp4")))
+        stamp = "20260503_142005"
+        (rec_folders.outbox / f"motion_{stamp}_20.0s.mp4").write_text("somebody's")
+        one = spool.publish(rec_take.path, stamp, 20.0, rec_folders.outbox)
+        other = spool.publish(second, stamp, 19.9, rec_folders.outbox, b"picture")
+        assert (one.name, other.name) == (f"motion_{stamp}_20.0s_2.mp4", f"motion_{stamp}_19.9s_3.mp4")
+        assert other.with_suffix(".jpg").read_bytes() == b"picture"
+        assert (rec_folders.outbox / f"motion_{stamp}_20.0s.mp4").read_text() == "somebody's"
+        assert not list(rec_folders.spool.iterdir())
+
+    def test_a_clip_that_cannot_be_moved_stays_and_leaves_no_picture(
+        self, rec_take: Take, rec_folders: Folders, mocker: MockerFixture
+    ) -> None:
+        rec_take.close()
+        real = atomic.publish
+
+        def publish(part: atomic.Staged, target: Path) -> None:
+            if target.suffix == ".mp4":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(part, target)
+
+        mocker.patch("camarchiver.atomic.publish", publish)
+        with pytest.raises(OSError, match="No space"):
+            spool.publish(rec_take.path, "20260503_142005", 20.0, rec_folders.outbox, b"picture")
+        assert rec_take.path.exists()
+        assert not list(rec_folders.outbox.iterdir())
+
+    @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no /dev/shm here")
+    def test_another_filesystem(self, rec_twice: Path, tmp_path: Path) -> None:
+        folder = Path("/dev/shm") / f"camarchiver-{os.getpid()}"
+        folder.mkdir()
+        try:
+            copy = Path(shutil.copy(rec_twice, folder / "motion_20260503_142005.0.mp4"))
+            target = spool.salvage(copy, tmp_path)
+            assert target is not None
+            assert target.name == "motion_20260503_142005_24.0s.mp4"
+            assert target.read_bytes() == rec_twice.read_bytes()
+            assert list(tmp_path.iterdir()) == [target]
+            assert not list(folder.iterdir())
+        finally:
+            shutil.rmtree(folder)
+
+    def test_salvage_removes_what_was_empty_for_an_hour(self, rec_folders: Folders) -> None:
+        path = rec_folders.spool / "motion_20260503_142005.0.mp4"
+        path.write_bytes(b"\0\0\0\x1cftypisom")
+        assert spool.salvage(path, rec_folders.outbox) is None
+        assert path.exists()
+        os.utime(path, (time.time() - 3700,) * 2)
+        assert spool.salvage(path, rec_folders.outbox) is None
+        assert not path.exists()
+
+    def test_leftovers_of_a_killed_copy_are_swept(self, rec_folders: Folders) -> None:
+        left = rec_folders.outbox / ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4"
+        other = rec_folders.outbox / ".rsync-partial"
+        left.touch()
+        other.touch()
+        rec_folders.sweep()
+        assert list(rec_folders.outbox.iterdir()) == [other]

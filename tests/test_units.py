@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import re
@@ -15,24 +16,30 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
 from camarchiver import (
     atomic,
     config,
+    crew,
     document,
     ffmpeg_args,
     journal,
     lockfile,
+    motion,
     names,
     params,
     plan,
+    reel,
     report,
+    schedule,
     tag,
     trash,
+    words,
     workload,
 )
 from camarchiver.codecs import (
@@ -46,7 +53,8 @@ from camarchiver.codecs import (
     remux_container,
 )
 from camarchiver.config import Config, Value
-from camarchiver.errors import ConfigError
+from camarchiver.detector import Detector, Luma, View, shrink
+from camarchiver.errors import ConfigError, UsageError
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.journal import Event, What
@@ -68,9 +76,14 @@ from camarchiver.model import (
     Status,
     Trees,
 )
+from camarchiver.motion import Event as Motion
+from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
 from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Hold, Memory
+from camarchiver.reel import Do, Lengths, Reel
+from camarchiver.ring import Entry, Ring
 from camarchiver.sealed import Sealed
+from camarchiver.stop import Stop
 from camarchiver.verification import Facts, verify
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -116,7 +129,9 @@ class TestMakers:
     def test_no_two_rows_match_one_name(self, data):
         # No overlap is allowed at all: the row that matched last is tried first.
         row = data.draw(st.sampled_from(PATTERNS))
-        stem, folder = split(data.draw(st.from_regex(row.regex, fullmatch=True)))
+        text = data.draw(st.from_regex(row.regex, fullmatch=True))
+        assume(row.with_folder or "/" not in text)
+        stem, folder = split(text)
         fitting = [
             other.maker
             for other in PATTERNS
@@ -1600,13 +1615,13 @@ class TestReport:
          (999_600, "1.0 MB"), (5e14, "500 TB")],
     )  # fmt: skip
     def test_sizes(self, count: float, text: str) -> None:
-        assert report.size(count) == text
+        assert words.size(count) == text
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(8, "8 s"), (180, "3 min"), (7500, "2 h 05 min"), (360_000, "100 h 00 min")]
     )
     def test_durations(self, seconds: float, text: str) -> None:
-        assert report.span(seconds) == text
+        assert words.span(seconds) == text
 
     def test_nights_are_told_once_a_rate_is_known(self) -> None:
         clip = a_clip(fingerprint=Fingerprint(1, 2, 10**12, 0))
@@ -1665,6 +1680,64 @@ class TestWorkload:
 
 
 KEYS = {"": {"age", "codec"}, "archive": {"age", "codec"}}
+
+
+class TestCrew:
+    """Steps are begun in their order, several at a time, until the run is to stop."""
+
+    @staticmethod
+    def steps(*reasons: Reason) -> list[Archive | Remove]:
+        return [Archive(a_clip(name=f"{index}.mp4"), "", reason) for index, reason in enumerate(reasons)]
+
+    @staticmethod
+    def performed(
+        steps: list[Archive | Remove], *, stop: Stop | None = None, **how: float
+    ) -> list[tuple[str, int]]:
+        """Each step's name and the share that it was told, in the order of their beginning."""
+        begun: list[tuple[str, int]] = []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            begun.append((step.clip.name, share))
+            return Outcome(step, Result.DONE, step.reason)
+
+        jobs, limit = int(how.get("jobs", 1)), how.get("max_seconds")
+        outcomes = crew.perform_all(steps, perform, jobs=jobs, stop=stop or Stop(), max_seconds=limit)
+        assert len(list(outcomes)) == len(begun)
+        return begun
+
+    def test_in_order_and_the_last_ones_share_with_fewer(self) -> None:
+        steps = self.steps(*[Reason.NOT_ARCHIVED] * 4)
+        assert [name for name, _ in self.performed(steps)] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+        shares = [share for _, share in self.performed(steps, jobs=2)]
+        assert (shares[0], shares[-1] <= 2) == (2, True)
+
+    def test_a_second_name_begins_when_everything_else_has_ended(self) -> None:
+        steps = self.steps(Reason.NOT_ARCHIVED, Reason.NOT_ARCHIVED, Reason.SAME_FILE)
+        ended: list[str] = []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            if step.reason is Reason.SAME_FILE:
+                assert len(ended) == 2
+            ended.append(step.clip.name)
+            return Outcome(step, Result.DONE, step.reason)
+
+        outcomes = list(crew.perform_all(steps, perform, jobs=3, stop=Stop(), max_seconds=None))
+        assert [outcome.step for outcome in outcomes][-1] == steps[-1]
+
+    def test_nothing_is_begun_after_the_time_or_a_stop(self) -> None:
+        steps = self.steps(*[Reason.NOT_ARCHIVED] * 3)
+        assert self.performed(steps, max_seconds=0.0) == []
+        stop = Stop()
+        stop.ask(15)
+        assert self.performed(steps, stop=stop) == []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            stop_now.ask(15)
+            return Outcome(step, Result.DONE, step.reason)
+
+        stop_now = Stop()
+        outcomes = list(crew.perform_all(steps, perform, jobs=1, stop=stop_now, max_seconds=None))
+        assert len(outcomes) == 1
 
 
 class TestConfigFiles:
@@ -1732,3 +1805,397 @@ class TestJournalLines:
     def test_a_line_without_the_needed_fields_is_no_proof(self) -> None:
         text = self.a_line(archive_size=None).encode()
         assert journal.parse(text, Path("01.jsonl")).archived == {}
+
+
+PERIOD = 0.2
+
+
+def gated(scores: list[Score], rules: Rules | None = None, period: float = PERIOD) -> list[Motion]:
+    gate, events = Gate(rules or Rules()), []
+    for number, score in enumerate(scores):
+        gate, event = motion.step(gate, score, round(number * period, 3))
+        events += [event] if event else []
+    last = motion.finish(gate)
+    return events + ([last] if last else [])
+
+
+def areas(text: str) -> list[Score]:
+    """One character a frame: `.` rest, a digit motion of that area, `s` standing still, `?` unsure."""
+    special = {".": Score(0.0), "s": Score(0.0, 2.0), "?": Score(0.0, unsure=True)}
+    return [special[sign] if sign in special else Score(float(sign)) for sign in text]
+
+
+class TestMotion:
+    @pytest.mark.parametrize(
+        ("scores", "spans"),
+        [
+            ("..........", []),
+            ("..1.......", []),
+            ("..1..1..1.", []),
+            ("..11......", [(0.4, 0.6)]),
+            ("..1.1.....", [(0.4, 0.8)]),
+            ("..11....1.........", [(0.4, 1.6)]),
+            ("..11......11......", [(0.4, 0.6), (2.0, 2.2)]),
+            ("..11sssssss1......", [(0.4, 2.2)]),
+            ("..11ss......", [(0.4, 1.0)]),
+            ("..ssssss....", []),
+            ("????????", []),
+            ("..11???11......", [(0.4, 1.6)]),
+            ("..11??????11......", [(0.4, 2.2)]),
+            ("..1?1.....", [(0.4, 0.8)]),
+            ("..11", [(0.4, 0.6)]),
+        ],
+    )
+    def test_golden_scores(self, scores: str, spans: list[tuple[float, float]]) -> None:
+        assert [(event.start, event.end) for event in gated(areas(scores))] == spans
+
+    def test_peak_and_zone_are_those_of_the_largest_motion(self) -> None:
+        scores = [Score(1.0, zone="door"), Score(3.0, zone="yard"), Score(2.0, zone="door")]
+        assert gated(scores) == [Motion(0.0, 0.4, 3.0, 0.2, "yard")]
+
+    def test_standing_still_is_held_only_so_long(self) -> None:
+        (event,) = gated(areas("11" + "s" * 200), Rules(still=5.0))
+        assert event.end == pytest.approx(5.2)
+
+    @pytest.mark.parametrize("period", [1.5, 2.0])
+    def test_frames_far_apart_are_not_taken_together(self, period: float) -> None:
+        assert gated(areas("111111"), period=period) == []
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.floats(0.01, 3.0),
+                st.builds(
+                    Score,
+                    st.sampled_from([0.0, 0.1, 0.2, 5.0]),
+                    st.sampled_from([0.0, 4.0]),
+                    unsure=st.booleans(),
+                ),
+            ),
+            max_size=80,
+        )
+    )
+    def test_events_are_ordered_apart_and_within_the_input(self, frames: list[tuple[float, Score]]) -> None:
+        gate, events, at = Gate(), list[Motion](), 0.0
+        for gap, score in frames:
+            at += gap
+            gate, event = motion.step(gate, score, at)
+            events += [event] if event else []
+        events += [last] if (last := motion.finish(gate)) else []
+        for event in events:
+            assert frames[0][0] <= event.start <= event.peak_at <= event.end <= at
+            assert event.peak >= Rules().min_area
+        assert all(one.end < other.start for one, other in itertools.pairwise(events))
+
+    @pytest.mark.parametrize(("name", "level"), [("low", "25"), ("medium", "50"), ("high", "75")])
+    def test_named_sensitivities(self, name: str, level: str) -> None:
+        assert motion.rules_for(name) == motion.rules_for(level)
+
+    def test_medium_is_the_default_and_more_sensitive_asks_for_less(self) -> None:
+        assert motion.rules_for("medium") == Rules()
+        assert motion.rules_for("75").min_area < Rules().min_area < motion.rules_for("25").min_area
+        assert motion.rules_for("low", min_area=2.5).min_area == 2.5
+
+    @pytest.mark.parametrize("sensitivity", ["", "loud", "0", "101", "-5", "nan"])
+    def test_unknown_sensitivity(self, sensitivity: str) -> None:
+        with pytest.raises(UsageError):
+            motion.rules_for(sensitivity)
+
+    @pytest.mark.parametrize("area", [0.0, -1.0, 100.0, float("nan")])
+    def test_impossible_area(self, area: float) -> None:
+        with pytest.raises(UsageError):
+            motion.rules_for("medium", min_area=area)
+
+    def test_polygon(self) -> None:
+        assert motion.polygon("0,0 0.5,0 0.5,1") == ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
+
+    @pytest.mark.parametrize("text", ["", "0,0 1,1", "0,0 1,1 2,0", "0 1 2", "a,b c,d e,f", "0,0 1,0 1,nan"])
+    def test_wrong_polygon(self, text: str) -> None:
+        with pytest.raises(UsageError):
+            motion.polygon(text)
+
+
+SQUARES = np.random.default_rng(7).integers(60, 190, (23, 40)).astype(np.float32)
+BACKGROUND = np.kron(SQUARES, np.ones((8, 8), np.float32))[:180]
+LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+RIGHT = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))
+
+
+def scene(number: int, *, light: float | np.ndarray = 1.0, thing: int | None = None, width: int = 20) -> Luma:
+    """One noisy frame of a patterned wall; `thing` is the left edge of a dark striped figure."""
+    picture = BACKGROUND * light
+    if thing is not None:
+        picture[80:140, thing : thing + width] = 20
+        picture[80:140:6, thing : thing + width] = 60
+    noise = np.random.default_rng(number).normal(0, 2, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def seen(frames: list[Luma], view: View | None = None) -> list[Score]:
+    detector = Detector(Rules(), view)
+    return [detector.score(frame, number * PERIOD) for number, frame in enumerate(frames)]
+
+
+def calm(count: int = 25) -> list[Luma]:
+    return [scene(number) for number in range(count)]
+
+
+def walk(start: int, count: int = 10) -> list[Luma]:
+    return [scene(100 + number, thing=start + 6 * number) for number in range(count)]
+
+
+class TestDetector:
+    def test_noise_is_no_motion(self) -> None:
+        assert not any(score.area or score.unsure for score in seen(calm(40)))
+
+    def test_a_figure_that_walks_is_motion_of_its_size(self) -> None:
+        scores = seen(calm() + walk(40) + calm(10))
+        assert all(0.5 <= score.area <= 8 for score in scores[25:35])
+        assert [(event.start, event.end) for event in gated(scores)] == [(5.0, 6.8)]
+
+    @pytest.mark.parametrize("light", [0.3, 0.6, 1.3])
+    def test_a_light_switch_is_no_motion(self, light: float) -> None:
+        lit = [scene(200 + number, light=light) for number in range(15)]
+        assert gated(seen(calm() + lit + calm(15))) == []
+
+    def test_headlights_that_pass_are_no_motion(self) -> None:
+        y, x = np.mgrid[0:180, 0:320]
+        beams = [np.exp(-(((x - 30 * number) / 50) ** 2) - ((y - 90) / 40) ** 2) for number in range(15)]
+        frames = [scene(600 + number, light=1 + 0.8 * beam) for number, beam in enumerate(beams)]
+        assert gated(seen(calm() + frames + calm(10))) == []
+
+    def test_infrared_switching_is_learned_at_once(self) -> None:
+        detector = Detector(Rules())
+        negative = [255 - frame for frame in calm(10)]
+        scores = [detector.score(frame, number * PERIOD) for number, frame in enumerate(calm() + negative)]
+        assert [score.unsure for score in scores[25:27]] == [True, False]
+        assert gated(scores) == []
+
+    def test_slow_light_is_no_motion(self) -> None:
+        frames = [scene(number, light=1 - number / 100) for number in range(50)]
+        assert gated(seen(frames)) == []
+
+    def test_light_switched_while_somebody_walks_does_not_end_the_event(self) -> None:
+        dark = [scene(300 + number, light=0.4, thing=100 + 6 * number) for number in range(10)]
+        (event,) = gated(seen(calm() + walk(40) + dark))
+        assert event.start == 5.0
+        assert event.end >= 8.6
+
+    def test_a_shaking_camera_is_no_motion(self) -> None:
+        shaken = [np.roll(scene(400 + number), shift, 1) for number, shift in enumerate([2, -2, 1, -1, 0, 0])]
+        assert gated(seen(calm() + shaken + calm(10))) == []
+
+    def test_whoever_stands_still_is_present_and_then_becomes_background(self) -> None:
+        standing = [scene(500 + number, thing=94) for number in range(90)]
+        scores = seen(calm() + walk(40) + standing)[35:]
+        assert all(score.present for score in scores[1 : int(11 / PERIOD)])
+        assert not any(score.present or score.area for score in scores[int(13 / PERIOD) :])
+
+    def test_whoever_leaves_a_background_they_were_learned_with_is_not_held(self) -> None:
+        scores = seen([scene(number, thing=94) for number in range(25)] + calm(40))
+        assert not any(score.present for score in scores)
+
+    def test_a_change_of_everything_is_unsure_at_first_and_motion_when_it_goes_on(self) -> None:
+        rng = np.random.default_rng(1)
+        wild = [
+            np.kron(rng.integers(0, 255, (23, 40)), np.ones((8, 8)))[:180].astype(np.uint8) for _ in range(12)
+        ]
+        scores = seen(calm() + wild)[25:]
+        assert all(score.unsure for score in scores[:5])
+        assert all(score.area for score in scores[8:])
+
+    def test_ignored_parts_are_ignored(self) -> None:
+        assert gated(seen(calm() + walk(40), View(ignored=(LEFT,)))) == []
+        assert gated(seen(calm() + walk(40), View(ignored=(RIGHT,)))) != []
+
+    def test_motion_has_the_name_of_its_zone(self) -> None:
+        (event,) = gated(seen(calm() + walk(40), View(zones={"gate": RIGHT, "door": LEFT})))
+        assert event.zone == "door"
+
+    def test_with_zones_motion_outside_does_not_count(self) -> None:
+        assert gated(seen(calm() + walk(40), View(zones={"gate": RIGHT}))) == []
+
+    def test_a_new_picture_size_begins_anew(self) -> None:
+        detector = Detector(Rules())
+        for number, frame in enumerate([*calm(), *(frame[:120] for frame in calm())]):
+            assert not detector.score(np.ascontiguousarray(frame), number * PERIOD).area
+
+    def test_peek_does_not_learn(self) -> None:
+        detector = Detector(Rules())
+        for number, frame in enumerate(calm()):
+            detector.score(frame, number * PERIOD)
+        assert detector.peek(scene(900)) < Rules().min_area
+        assert all(detector.peek(scene(900, thing=60)) > 1 for _ in range(20))
+
+    @pytest.mark.parametrize(("shape", "small"), [((720, 1280), (180, 320)), ((120, 160), (240, 320))])
+    def test_shrink_scales_to_one_width(self, shape: tuple[int, int], small: tuple[int, int]) -> None:
+        assert shrink(np.zeros(shape, np.uint8)).shape == small
+
+
+def rec_entry(at: float, *, key: bool = False, video: bool = True, size: int = 10) -> Entry:
+    return Entry(at, at, 0.1, video, key, size, 0.0, None)
+
+
+def rec_stream(seconds: int, *, group: float = 1.0, rate: int = 10) -> list[Entry]:
+    """Frames with a keyframe every `group` seconds, and sound after every second frame."""
+    entries = []
+    for number in range(seconds * rate):
+        at = number / rate
+        entries.append(rec_entry(at, key=number % round(group * rate) == 0))
+        if number % 2:
+            entries.append(rec_entry(at - 0.05, video=False, size=1))
+    return entries
+
+
+class TestRing:
+    def test_it_gives_back_whole_groups(self) -> None:
+        ring = Ring(5.0, 1_000_000)
+        for entry in rec_stream(8):
+            ring.push(entry)
+        held = ring.since(5.5)
+        assert held[0].key
+        assert held[0].at == 5.0
+        assert [entry.at for entry in held if entry.video] == [number / 10 for number in range(50, 80)]
+
+    def test_motion_older_than_the_ring_begins_with_its_oldest_keyframe(self) -> None:
+        ring = Ring(2.0, 1_000_000)
+        for entry in rec_stream(8):
+            ring.push(entry)
+        assert ring.since(0.0)[0].at == 5.0
+
+    def test_sound_that_came_before_its_keyframe_is_kept(self) -> None:
+        ring = Ring(5.0, 1_000)
+        ring.push(rec_entry(0.0, key=True))
+        ring.push(rec_entry(0.95, video=False))
+        ring.push(rec_entry(1.05, video=False))
+        ring.push(rec_entry(1.0, key=True))
+        assert [entry.at for entry in ring.since(1.0)] == [1.0, 1.05]
+
+    def test_nothing_before_the_first_keyframe(self) -> None:
+        ring = Ring(5.0, 1_000)
+        ring.push(rec_entry(0.0))
+        ring.push(rec_entry(0.0, video=False))
+        assert ring.since(0.0) == ()
+        assert ring.size == 0
+
+    def test_a_group_beyond_the_limit_is_dropped_whole(self) -> None:
+        ring = Ring(60.0, 100)
+        for number in range(20):
+            ring.push(rec_entry(number / 10, key=number == 0))
+        assert ring.since(0.0) == ()
+        ring.push(rec_entry(2.0, key=True))
+        assert len(ring.since(0.0)) == 1
+
+    @given(
+        st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=200),
+        st.integers(1, 200),
+        st.floats(0.5, 5),
+    )
+    def test_bounds_and_order_hold_for_any_stream(
+        self, packets: list[tuple[bool, int]], limit: int, seconds: float
+    ) -> None:
+        ring = Ring(seconds, limit)
+        for number, (key, size) in enumerate(packets):
+            ring.push(rec_entry(number / 10, key=key, size=size))
+            held = ring.since(float("-inf"))
+            assert ring.size == sum(entry.size for entry in held) <= limit
+            assert not held or held[0].key
+            assert [entry.at for entry in held] == sorted(entry.at for entry in held)
+
+    def test_cleared(self) -> None:
+        ring = Ring(5.0, 1_000)
+        ring.push(rec_entry(0.0, key=True))
+        ring.clear()
+        assert ring.since(0.0) == ()
+
+
+class TestReel:
+    LENGTHS = Lengths(pre=2.0, post=3.0, longest=10.0)
+
+    def ran(self, reel_: Reel, entries: list[Entry]) -> list[tuple[Do, float]]:
+        done = []
+        for entry in entries:
+            reel_, do = reel.decide(reel_, entry, self.LENGTHS)
+            if do is not Do.WRITE:
+                done.append((do, entry.at))
+            if do is Do.SPLIT:
+                reel_ = Reel(entry.at, reel_.until, reel_.trigger, reel_.group, entry.at)
+            if do is Do.END:
+                break
+        return done
+
+    def test_it_ends_after_the_post_roll(self) -> None:
+        assert self.ran(Reel(0.0, 5.05, 2.0), rec_stream(8)) == [(Do.END, 5.1)]
+
+    def test_it_is_split_at_a_keyframe_before_it_gets_too_long(self) -> None:
+        done = self.ran(Reel(0.0, 35.0, 2.0), rec_stream(40, group=3.0))
+        assert done == [(Do.SPLIT, 9.0), (Do.SPLIT, 18.0), (Do.SPLIT, 27.0), (Do.END, 35.1)]
+
+    def test_groups_longer_than_the_limit_split_at_every_keyframe(self) -> None:
+        done = self.ran(Reel(0.0, 50.0, 2.0), rec_stream(60, group=20.0))
+        assert done == [(Do.SPLIT, 20.0), (Do.SPLIT, 40.0), (Do.END, 50.1)]
+
+    def test_motion_makes_it_longer_and_never_shorter(self) -> None:
+        longer = reel.prolonged(Reel(0.0, 5.0, 2.0), 4.0, self.LENGTHS)
+        assert longer.until == 7.0
+        assert reel.prolonged(longer, 1.0, self.LENGTHS).until == 7.0
+
+    def test_names_are_read_back(self) -> None:
+        stamp = reel.stamp(datetime(2026, 5, 3, 14, 20, 5))
+        assert reel.file_name(stamp, 10.04, 1) == "motion_20260503_142005_10.0s.mp4"
+        second = reel.file_name(stamp, 10.0, 2)
+        assert second == "motion_20260503_142005_10.0s_2.mp4"
+        parsed = Names().read(second.removesuffix(".mp4"), "yard")
+        assert parsed is not None
+        assert (parsed.camera, parsed.start, parsed.duration) == ("yard", datetime(2026, 5, 3, 14, 20, 5), 10)
+
+    def test_numbers_count_clips_of_the_second_whatever_their_length(self) -> None:
+        names = ["motion_20260503_142005_10.0s.mp4", "motion_20260503_142005_10.0s.jpg", "x.mp4"]
+        assert reel.next_number("20260503_142005", names) == 2
+        assert reel.next_number("20260503_142006", names) == 1
+
+    @pytest.mark.parametrize(
+        ("moments", "missing"),
+        [
+            ([], 0),
+            ([0.0, 0.1], 0),
+            ([0.0, 0.1, 0.2, 0.3], 0),
+            ([0.0, 0.1, 0.2, 0.5, 0.6, 0.7], 2),
+            ([0.0, 0.0, 0.0, 0.0], 0),
+        ],
+    )
+    def test_gaps(self, moments: list[float], missing: int) -> None:
+        assert reel.missing(moments) == missing
+
+
+class TestSchedule:
+    @pytest.mark.parametrize(
+        ("text", "moment", "holds"),
+        [
+            ("08:00-18:00", "2026-05-04 08:00", True),
+            ("08:00-18:00", "2026-05-04 18:00", False),
+            ("08:00-09:00,17:00-18:00", "2026-05-04 17:30", True),
+            ("18:00-06:00", "2026-05-04 03:00", True),
+            ("18:00-06:00", "2026-05-04 06:00", False),
+            ("fr 18:00-06:00", "2026-05-09 05:59", True),  # Saturday's morning is Friday's night
+            ("fr 18:00-06:00", "2026-05-08 05:59", False),
+            ("sa-mo 00:00-24:00", "2026-05-10 12:00", True),
+            ("sa-mo 00:00-24:00", "2026-05-12 12:00", False),
+            ("SA,SU 10:00-11:00", "2026-05-10 10:59", True),
+            # the hour that comes twice, and the one that never comes
+            ("02:00-03:00", "2026-10-25 02:30", True),
+            ("01:00-04:00", "2026-03-29 03:00", True),
+        ],
+    )
+    def test_ranges(self, text: str, moment: str, holds: bool) -> None:
+        assert schedule.holds(schedule.parse(text), datetime.fromisoformat(moment)) is holds
+
+    def test_none_is_always(self) -> None:
+        assert schedule.holds((), datetime(2026, 5, 4))
+
+    @pytest.mark.parametrize(
+        "text", ["8-18", "08:00", "25:00-26:00", "08:60-09:00", "08:00-08:00", "xx 08:00-09:00", "a b c"]
+    )
+    def test_nonsense_is_refused(self, text: str) -> None:
+        with pytest.raises(UsageError):
+            schedule.parse(text)

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from camarchiver import __version__
-from camarchiver.cli.archive import archive
-from camarchiver.cli.config import config
-from camarchiver.cli.hold import hold
-from camarchiver.cli.record import record
-from camarchiver.cli.restore import restore
-from camarchiver.cli.why import why
 from camarchiver.errors import CamarchiverError
-from camarchiver.model import Problem
+
+if TYPE_CHECKING:
+    from camarchiver.model import Problem
+
+_COMMANDS = {
+    "archive": "Turn old clips into small verified archives.",
+    "config": "Show, check or begin the configuration.",
+    "hold": "Keep a time range from every removal.",
+    "record": "Record motion from a camera.",
+    "restore": "Bring clips back from the trash.",
+    "status": "Tell what stands where, and what needs attention.",
+    "verify": "Hold the archive against the journal.",
+    "why": "Tell a clip's story.",
+}
+"""What `--help` says of each; `camarchiver.cli.NAME` holds a click command NAME."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is asked for: `--help` would else pay for them all."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every name."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"camarchiver.cli.{cmd_name}")
+        return cast(click.Command, getattr(module, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help text."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
 
 
 @click.group(
+    cls=Commands,
     context_settings={"auto_envvar_prefix": "CAMARCHIVER", "help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 partly done, 10 configuration,"
     " 11 runs already, 12 no usable encoder, 13 storage or clock not to be trusted, 128+n signal n.",
@@ -27,14 +59,6 @@ from camarchiver.model import Problem
 @click.version_option(__version__, prog_name="camarchiver")
 def cli() -> None:
     """Small verified archives of security-camera clips, and a record of where every clip went."""
-
-
-cli.add_command(archive)
-cli.add_command(config)
-cli.add_command(hold)
-cli.add_command(record)
-cli.add_command(restore)
-cli.add_command(why)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -47,27 +71,35 @@ def run(arguments: Sequence[str]) -> int:
         print("stopped; nothing was changed", file=sys.stderr)
         return 130
     except click.ClickException as error:
-        return _tell(arguments, Problem("usage", error.format_message()), 2)
+        return _tell(arguments, _problem("usage", error.format_message()), 2)
     except CamarchiverError as error:
-        return _tell(arguments, Problem(error.code, error.message, error.hint), error.exit_code)
+        return _tell(arguments, _problem(error.code, error.message, error.hint), error.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone (`| head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _tell(arguments, Problem("storage", f"{where}{error.strerror or error}"), 13)
+        return _tell(arguments, _problem("storage", f"{where}{error.strerror or error}"), 13)
     return code if isinstance(code, int) else 0
 
 
-def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
-    from camarchiver import document, report
+def _problem(code: str, message: str, hint: str = "") -> Problem:
+    from camarchiver.model import Problem
 
-    command = next((word for word in arguments if word in cli.commands), "")
+    return Problem(code, message, hint)
+
+
+def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
+    from camarchiver import document, words
+
+    command = next((word for word in arguments if word in _COMMANDS), "")
     if "--json" in arguments:
         sys.stdout.write(document.failure_document(command, problem, exit_code))
-    else:
-        print(f"camarchiver: {report.shown(problem.message)}", file=sys.stderr)
+        return exit_code
+    # Where nobody listens the exit code still tells.
+    with contextlib.suppress(OSError):
+        print(f"camarchiver: {words.shown(problem.message)}", file=sys.stderr)
         if problem.hint:
             print(f"  {problem.hint}", file=sys.stderr)
     return exit_code

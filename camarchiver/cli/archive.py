@@ -94,7 +94,7 @@ run_options = options(
 )
 
 
-@click.command(short_help="Turn old clips into small verified archives.")
+@click.command()
 @tree_options
 @what_options
 @removal_options

@@ -12,6 +12,7 @@ from camarchiver import config as config_files
 from camarchiver.cli.options import (
     CONFIG_KEY,
     FOLDER,
+    commands_of,
     config_option,
     keys_of,
     option,
@@ -42,7 +43,7 @@ EXAMPLE = """\
 """
 
 
-@click.group(short_help="Show, check or begin the configuration.")
+@click.group()
 def config() -> None:
     """Show, check or begin the configuration."""
 
@@ -103,7 +104,7 @@ def accept_volume(directory: Path, output: Path | None) -> None:
 def _commands(context: click.Context) -> dict[str, click.Command]:
     root = context.find_root().command
     assert isinstance(root, click.Group)
-    return {name: command for name, command in root.commands.items() if keys_of(command)}
+    return {name: command for name, command in commands_of(root, context).items() if keys_of(command)}
 
 
 def _effective(context: click.Context, name: str) -> Iterator[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from camarchiver.plan import Hold
 
 
-@click.group(short_help="Keep a time range from every removal.")
+@click.group()
 def hold() -> None:
     """Keep a time range, of one camera or of all, from being removed or encoded again."""
 
@@ -57,7 +57,7 @@ def add(
 @hold.command("list", short_help="List the holds.")
 @with_place
 @click.option("--repair", is_flag=True, help="Put unreadable copies of the list aside and begin anew.")
-def list_holds(place: Place, repair: bool) -> None:
+def list_holds(*, place: Place, repair: bool) -> None:
     """List the holds, also those that have lapsed."""
     from camarchiver import clock, holds
 
@@ -74,7 +74,7 @@ def list_holds(place: Place, repair: bool) -> None:
 @with_place
 @click.argument("name", metavar="ID")
 @click.option("-y", "--no-confirm", is_flag=True, help="Don't ask.")
-def remove(place: Place, name: str, no_confirm: bool) -> None:
+def remove(*, place: Place, name: str, no_confirm: bool) -> None:
     """Take hold ID away: what it kept is subject to the policy again."""
     from camarchiver import holds
 

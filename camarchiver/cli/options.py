@@ -59,11 +59,17 @@ def _load_config(context: click.Context, parameter: click.Parameter, value: Path
 def check(loaded: config_files.Config, context: click.Context) -> None:
     """Refuse keys that no command knows."""
     group = context.find_root().command
-    commands = (
-        group.commands if isinstance(group, click.Group) else {context.command.name or "": context.command}
-    )
+    commands = {context.command.name or "": context.command}
+    if isinstance(group, click.Group):
+        commands = commands_of(group, context)
     valid = {name: keys_of(command) for name, command in commands.items() if keys_of(command)}
     config_files.check_keys(loaded, {"": set().union(*valid.values()), **valid})
+
+
+def commands_of(group: click.Group, context: click.Context) -> dict[str, click.Command]:
+    """The commands of a group by name, imported now where they were not."""
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
 
 
 def keys_of(command: click.Command) -> set[str]:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camarchiver import clock, document, locking, names, report, schedule, stop
+from camarchiver import clock, document, locking, names, schedule, stop, words
 from camarchiver.errors import EncoderError, StorageError, UsageError
 from camarchiver.logs import logging_to
 from camarchiver.model import Problem, Status
@@ -163,7 +163,7 @@ def _show(options: RecordOptions, source: Camera, lookout: Lookout) -> int:
         _print(document.recorded({"dry_run": True, "events": found}, "", status, exit_code, problems))
         return exit_code
     for one in events:
-        zone = f", in {report.shown(one.zone)}" if one.zone else ""
+        zone = f", in {words.shown(one.zone)}" if one.zone else ""
         _print(f"{one.start:.1f} s to {one.end:.1f} s: {one.peak:.2f} % of the picture{zone}\n")
     if error:
         raise StorageError(f"{source.name} can't be read on: {error}")
@@ -221,7 +221,7 @@ def _record(
 
     def tell(clip: Recorded) -> None:
         if clip.published and not (options.quiet or options.as_json):
-            _print(f"{report.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
+            _print(f"{words.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
 
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
     recorder = Recorder(settings, source, lookout, delivery, lambda: clock.now(zone))

@@ -29,7 +29,7 @@ selection_options = options(
 )
 
 
-@click.command(short_help="Bring clips back from the trash.")
+@click.command()
 @selection_options
 @with_place
 def restore(
@@ -68,7 +68,7 @@ def restore(
 
 
 def _restore(selection: Selection, place: Place, *, no_confirm: bool, as_json: bool, show_only: bool) -> int:
-    from camarchiver import document, locking, report, volume
+    from camarchiver import document, locking, report, volume, words
     from camarchiver.cli.session import write
     from camarchiver.logs import logging_to
     from camarchiver.pipeline import Pipeline
@@ -83,13 +83,13 @@ def _restore(selection: Selection, place: Place, *, no_confirm: bool, as_json: b
     if not as_json:
         for step in plan.steps:
             click.echo(
-                f"{report.shown(step.relative)}  {report.size(step.clip.fingerprint.size)}", err=not show_only
+                f"{words.shown(step.relative)}  {words.size(step.clip.fingerprint.size)}", err=not show_only
             )
     if show_only or not plan.steps:
         result = pipeline.report(plan, ())
     else:
         if asks and not no_confirm:
-            click.confirm(f"Restore {report.count_of(len(plan.steps), 'clip')}?", abort=True, err=True)
+            click.confirm(f"Restore {words.count_of(len(plan.steps), 'clip')}?", abort=True, err=True)
         log_file = pipeline.trees.source / "archiver.log"
         with (
             logging_to(log_file, run=pipeline.run.id, verbose=False, quiet=False),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from camarchiver import clock, document, locking, report, runs, stop, volume
+from camarchiver import clock, document, locking, report, runs, stop, volume, words
 from camarchiver.cli.places import Place
 from camarchiver.codecs import Backend, Settings
 from camarchiver.disposal import SidecarPolicy
@@ -177,11 +177,11 @@ def _print_plan(
 ) -> None:
     trees = pipeline.trees
     fate = {
-        Disposal.TRASH: f"sources go to {report.shown(trees.trash)}",
+        Disposal.TRASH: f"sources go to {words.shown(trees.trash)}",
         Disposal.DELETE: "sources are deleted",
         Disposal.KEEP: "sources are kept",
     }[plan.policy.disposal]
-    header = f"archive {report.shown(trees.source)} -> {report.shown(trees.archive)}, {fate}"
+    header = f"archive {words.shown(trees.source)} -> {words.shown(trees.archive)}, {fate}"
     estimate = report.Estimate(
         pipeline.footage_seconds(plan), runs.bytes_per_second(trees.state), options.max_runtime or NIGHT
     )

@@ -20,7 +20,7 @@ question_options = options(
 )
 
 
-@click.command(short_help="Tell a clip's story.")
+@click.command()
 @question_options
 @with_place
 def why(

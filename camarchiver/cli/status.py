@@ -1,0 +1,52 @@
+"""`camarchiver status`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
+from camarchiver.cli.places import Place
+from camarchiver.params import Days, Duration
+
+status_options = options(
+    option("--age", type=Days(zero=True), default="30", help="The age at which `archive` runs here."),
+    option("--gap", type=Duration(), default="1h", help="Tell gaps of the last week that are longer."),
+    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    config_option,
+)
+
+
+@click.command()
+@tree_options
+@status_options
+def status(
+    *,
+    directory: Path,
+    output: Path | None,
+    trash_root: Path | None,
+    age: timedelta,
+    gap: timedelta,
+    timezone: str,
+    as_json: bool,
+) -> int:
+    """Tell what stands below DIRECTORY, camera by camera, and what needs attention.
+
+    Clips, hours and bytes in source, archive and trash, gaps of the last week, clips that wait, failed
+    or are held, free space and the days until the disk is full. Changes nothing.
+    """
+    from camarchiver import document, report
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.plan import ArchivePolicy
+
+    place = Place(directory, output, trash_root, timezone)
+    pipeline = Pipeline(place.trees(), place.zone(), "status", own_patterns(click.get_current_context()))
+    census = pipeline.census(ArchivePolicy(age), gap)
+    if as_json:
+        click.echo(document.census(census, pipeline.run.id), nl=False)
+    else:
+        click.echo("\n".join(report.census_lines(census, pipeline.zone)))
+    return 0

@@ -1,0 +1,44 @@
+"""Sizes, durations, counts and paths as people read them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def size(count: float) -> str:
+    """Bytes for people, decimal as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.5 else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("the loop ends with TB")
+
+
+def span(seconds: float) -> str:
+    """A duration for people: `8 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def shown(path: str | Path) -> str:
+    """A path that is safe to print: undecodable bytes and control characters are escaped."""
+    text = os.fspath(path).encode("utf-8", "backslashreplace" if is_text(path) else "surrogateescape")
+    readable = text.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)
+
+
+def is_text(path: str | Path) -> bool:
+    """Whether a path is valid UTF-8."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def count_of(number: int, noun: str) -> str:
+    """`1 clip`, `9,120 clips`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
