@@ -159,14 +159,16 @@ class Reader:
         self._closed = threading.Event()
         self._items: queue.Queue[Item] = queue.Queue(WAITING)
         self._paced = isinstance(camera, FileCamera) and camera.realtime
-        threading.Thread(target=self._run, name=f"read {camera.name}", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=f"read {camera.name}", daemon=True)
+        self._thread.start()
 
     def take(self, timeout: float) -> Item | None:
         """The next item; None where there was none for so many seconds."""
         try:
             return self._items.get(timeout=timeout) if timeout else self._items.get_nowait()
         except queue.Empty:
-            return None
+            # a bug must not leave the recorder waiting for ever
+            return None if self._thread.is_alive() or self._items.qsize() else Ended("its reader died")
 
     def close(self) -> None:
         """Let the thread end; it may still wait for the source for a while."""
@@ -269,6 +271,5 @@ def _entry(packet: Packet[Any]) -> Entry | None:
 def _words(error: Exception) -> str:
     if isinstance(error, av.error.ExitError):
         return f"no answer for {SILENCE:.0f} s"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
+    # the whole text of FFmpeg's errors holds the address with its password
+    return getattr(error, "strerror", None) or str(error)

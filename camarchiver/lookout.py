@@ -82,10 +82,12 @@ class BesideStream:
         self._camera = camera
         self._reader = Reader(camera)
         self._recorded: Entry | None = None
-        """The first packet of the recorded stream."""
+        """The packet of the recorded stream that is matched with `_first`."""
         self._first: Entry | None = None
         self._last = 0.0
         """Time of the last packet seen of the detection stream."""
+        self._stream: Opened | None = None
+        """The detection stream, while it is there."""
         self._over = self._away = False
 
     @property
@@ -95,8 +97,10 @@ class BesideStream:
         return None if event is None else self._shifted(event)
 
     def begin(self, stream: Opened) -> None:
-        """The recorded stream's clock begins; the detection stream goes on with its own."""
-        self._recorded = None
+        """The recorded stream's clock begins; the detection stream goes on, and is matched with it anew."""
+        self._recorded = self._first = None
+        if self._stream is not None:
+            self._sentry.begin(self._stream.video.codec_context)
 
     def see(self, entry: Entry) -> Iterator[Event]:
         """Catch up with the recorded stream."""
@@ -111,17 +115,18 @@ class BesideStream:
                 case Opened():
                     if self._away:
                         _log.warning("%s is back", self._camera.name)
-                    self._away, self._first = False, None
+                    self._away, self._first, self._stream = False, None, item
                     self._sentry.begin(item.video.codec_context)
                 case Entry():
                     yield from self._watched(item)
                 case Lost():
                     yield from self.finish()
+                    self._stream = None
                     if not self._away:
                         _log.warning("%s is lost: %s; no motion is seen", self._camera.name, item.reason)
                     self._away = True
                 case Ended():
-                    self._over = True
+                    self._over, self._stream = True, None
                     if item.error:
                         _log.error("%s: %s; no motion is seen", self._camera.name, item.error)
                     yield from self.finish()

@@ -128,7 +128,7 @@ class Recorder:
         """Seconds of the source that were read, over all its clocks."""
         if self._first is None or self._last is None:
             return self._passed
-        return self._passed + self._last.order - self._first.order
+        return self._passed + self._last.order + self._last.length - self._first.order
 
     def _accept(self, item: Item) -> bool:
         """Take one item; False at the end."""
@@ -207,7 +207,7 @@ class Recorder:
         if not held:
             return False
         self._release()
-        self._reel = reel.prolonged(Reel(held[0].at, 0.0, trigger), events[-1].end, lengths)
+        self._reel = reel.prolonged(Reel(held[0].at, held[0].at, trigger), events[-1].end, lengths)
         if not self._start_take(held[0], entry.at - trigger):
             return False
         for one in held:

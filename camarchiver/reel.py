@@ -14,6 +14,9 @@ from camarchiver.ring import Entry
 STAMP = "%Y%m%d_%H%M%S"
 """Local time, as `makers.py` reads it back."""
 
+_TICK = 1e-6
+"""Seconds; sums of times differ by less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -57,7 +60,7 @@ def decide(reel: Reel, entry: Entry, lengths: Lengths) -> tuple[Reel, Do]:
     """Take the next packet of a running clip; sound never ends one."""
     if not entry.video:
         return reel, Do.WRITE
-    if entry.at > reel.until:
+    if entry.at > reel.until + _TICK:
         return reel, Do.END
     if not entry.key:
         return reel, Do.WRITE
@@ -65,7 +68,7 @@ def decide(reel: Reel, entry: Entry, lengths: Lengths) -> tuple[Reel, Do]:
         reel = replace(reel, group=entry.at - reel.key)
     reel = replace(reel, key=entry.at)
     # the group that begins here would end beyond the limit
-    too_long = entry.at > reel.begun and entry.at + reel.group > reel.begun + lengths.longest + 1e-6
+    too_long = entry.at > reel.begun and entry.at + reel.group > reel.begun + lengths.longest + _TICK
     return reel, Do.SPLIT if too_long else Do.WRITE
 
 

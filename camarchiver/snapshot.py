@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import av
@@ -13,11 +14,12 @@ QUALITY = 90
 
 def jpeg(path: Path, seconds: float) -> bytes | None:
     """The frame shown `seconds` after the first one, as JPEG; None where nothing decodes."""
-    with av.open(f"file:{path}") as container:
+    chosen = None
+    # a damaged picture must not cost the clip
+    with contextlib.suppress(av.FFmpegError), av.open(f"file:{path}") as container:
         stream = container.streams.video[0]
         start = float((stream.start_time or 0) * (stream.time_base or 0))
         container.seek(int((start + seconds) * 1_000_000))
-        chosen = None
         for frame in container.decode(stream):
             chosen = frame
             if frame.time is not None and frame.time >= start + seconds - 1e-3:

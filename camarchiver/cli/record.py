@@ -11,7 +11,7 @@ from camarchiver.cli.options import FOLDER, config_option, option, options
 from camarchiver.params import Duration, Percent, Size
 
 source_options = options(
-    option("--source", required=True, metavar="SOURCE", help="rtsp://HOST/PATH, file:CLIP or file:FIFO."),
+    option("--source", metavar="SOURCE", help="rtsp://HOST/PATH, file:CLIP or file:FIFO; required."),
     option("--camera", metavar="NAME", help="The camera's name; required unless --dry-run."),
     option(
         "--detect-source", metavar="SOURCE", help="A small stream of the same camera to watch for motion."

@@ -34,7 +34,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 class RecordOptions:
     """The command line of `record`, parsed."""
 
-    source: str
+    source: str | None
     camera: str | None
     detect_source: str | None
     credentials: Path | None
@@ -104,7 +104,10 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
         raise EncoderError(
             "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
         )
-    if source_by_hand and "@" in options.source.partition("://")[2].partition("/")[0]:
+    wanted = options.source
+    if not wanted:
+        raise UsageError("--source is missing", hint="name a camera, as rtsp://HOST/PATH, or file:CLIP")
+    if source_by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
             hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
@@ -112,7 +115,7 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     from camarchiver.cameras import camera
 
     login = _credentials(options.credentials)
-    source = camera(options.source, realtime=options.realtime, credentials=login)
+    source = camera(wanted, realtime=options.realtime, credentials=login)
     beside = None
     if options.detect_source:
         beside = camera(options.detect_source, realtime=options.realtime, credentials=login)
@@ -213,7 +216,7 @@ def _record(
         times=options.ranges(),
         min_free=options.min_free,
         duration=options.duration.total_seconds() if options.duration else None,
-        base=_base(options.source, zone),
+        base=_base(source, zone),
     )
 
     def tell(clip: Recorded) -> None:
@@ -258,10 +261,10 @@ def _judged(
     return Status.FAILED, StorageError.exit_code if storage else 1, problems
 
 
-def _base(source: str, zone: tzinfo) -> datetime | None:
+def _base(source: Camera, zone: tzinfo) -> datetime | None:
     """When a file's first frame was: by its name where that tells, else now; None for what is live."""
-    path = Path(source.removeprefix("file:"))
-    if "://" in source or stat.S_ISFIFO(path.stat().st_mode):
+    path = Path(source.name)
+    if source.returns or stat.S_ISFIFO(path.stat().st_mode):
         return None
     parsed = names.Names().read(path.stem, path.absolute().parent.name)
     if parsed is None:
