@@ -1097,6 +1097,29 @@ class TestRecord:
             assert rec_place(found.audio, known.audio) >= 0
             assert found.audio_times[0] == pytest.approx(0, abs=0.05)
 
+    @pytest.mark.parametrize(
+        ("offsets", "steps"),
+        [
+            ((95430,), 0),  # 33 bits of 90 kHz wrap after 13.7 s
+            ((0, 1000), 1),
+            ((1000, 0), 1),
+        ],
+    )
+    def test_a_clock_that_wraps_or_steps(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, offsets: tuple[int, ...], steps: int
+    ) -> None:
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-c", "copy"]
+        with (tmp_path / "REO_yard_20260503142000.ts").open("wb") as file:
+            for offset in offsets:
+                words = [*command, "-output_ts_offset", str(offset), "-f", "mpegts", "-"]
+                file.write(subprocess.run(words, check=True, capture_output=True).stdout)
+        ran = rec_run("--source", file.name, "--timezone", "UTC")
+        assert ran.returncode == 0
+        assert [clip["frames"] for clip in rec_document(ran)["clips"]] == [106, 106] * len(offsets)
+        assert ran.stderr.count("its clock stepped") == steps
+        starts = [clip.name[16:22] for clip in rec_clips(tmp_path / "recorded_clips")]
+        assert starts == ["142004", "142014", "142028", "142038"][: 2 * len(offsets)]
+
     def test_a_camera_that_goes_away_and_comes_back(
         self,
         rec_rtsp: RecCamera,
@@ -1131,6 +1154,7 @@ class TestRecord:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
+            ((), "--source"),
             (("--source", "{clip}", "--sensitivity", "much"), "sensitivity"),
             (("--source", "{clip}", "--zone", "gate"), "NAME="),
             (("--source", "{clip}", "--mask", "none.png"), "none.png"),

@@ -68,7 +68,7 @@ from camarchiver import (
     transcoder,
     trash,
 )
-from camarchiver.cameras import Ended, FileCamera, Opened, Reader, RtspCamera, camera
+from camarchiver.cameras import Ended, FileCamera, Lost, Opened, Reader, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.detector import Detector, View
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
@@ -3188,6 +3188,17 @@ class TestCameras:
         assert time.monotonic() - began > 0.9
         reader.close()
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_a_reader_that_dies_is_no_silence(self, rec_twice: Path, mocker: MockerFixture) -> None:
+        mocker.patch("camarchiver.cameras.FileCamera.open", side_effect=SystemExit)
+        assert Reader(FileCamera(rec_twice)).take(1) == Ended("its reader died")
+
+    def test_no_error_holds_the_password(self, mocker: MockerFixture) -> None:
+        error = av.error.InvalidDataError(1094995529, "Invalid data", "rtsp://admin:geheim@10.0.0.7/x")
+        mocker.patch("av.open", side_effect=error)
+        item = Reader(RtspCamera("rtsp://10.0.0.7/x", "admin:geheim")).take(5)
+        assert item == Lost("Invalid data")
+
 
 class TestLookout:
     def test_a_second_stream_with_another_clock(
@@ -3208,6 +3219,21 @@ class TestLookout:
             lookout.close()  # type: ignore[attr-defined]
         assert found[own] == []
         assert [round(event.start) for event in found[beside]] == [6, 16]
+
+    def test_it_goes_on_when_the_recorded_stream_begins_anew(
+        self, rec_twice: Path, rec_make: Callable[..., Path]
+    ) -> None:
+        opened, entries = rec_items(rec_make())
+        lookout = BesideStream(rec_watch(), FileCamera(rec_twice))
+        lookout.begin(opened)
+        events: list[Event] = []
+        for entry in entries:
+            if entry.video and round(entry.at * 15) == 150:
+                events += lookout.finish()
+                lookout.begin(opened)
+            events += lookout.see(entry)
+        lookout.close()
+        assert len(events) == 2
 
 
 class TestSpool:
