@@ -54,13 +54,17 @@ class Disposer:
         if disposal is Disposal.KEEP:
             self._scribe.kept(clip, archived)
             return Disposed()
+        last_name = clip.path.lstat().st_nlink == 1
         if disposal is Disposal.TRASH:
             place: str | None = self._to_trash(clip)
-            gone = Disposed(os.fspath(self._trees.trash / str(place)), self._freed(clip, trashed=True))
+            gone = Disposed(
+                os.fspath(self._trees.trash / str(place)),
+                self._freed(clip, last_name=last_name, trashed=True),
+            )
         else:
             place = None
             trash.delete(self._trees.source, clip.relative, clip.fingerprint)
-            gone = Disposed(freed=self._freed(clip, trashed=False))
+            gone = Disposed(freed=self._freed(clip, last_name=last_name, trashed=False))
         self.finish(clip, archived, place, reason)
         return gone
 
@@ -130,6 +134,6 @@ class Disposer:
         found = trash.move(self._trees.source, relative, fingerprint, trash_root=root, trash_relative=place)
         return os.fspath(root / found)
 
-    def _freed(self, clip: Clip, *, trashed: bool) -> int:
+    def _freed(self, clip: Clip, *, last_name: bool, trashed: bool) -> int:
         stays = trashed and self._trees.trash.stat().st_dev == clip.fingerprint.device
-        return 0 if stays or clip.links > 1 else clip.fingerprint.size
+        return clip.fingerprint.size if last_name and not stays else 0

@@ -139,7 +139,8 @@ def _camera_fields(camera: Camera) -> dict[str, Any]:
 
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:
     """The document of a run that failed before it had a plan."""
-    return _without_steps(command, "", Status.FAILED, exit_code, {}, (problem,))
+    status = Status.STOPPED if exit_code > 128 else Status.FAILED
+    return _without_steps(command, "", status, exit_code, {}, (problem,))
 
 
 def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:

@@ -34,6 +34,7 @@ class Stop:
     def __init__(self) -> None:
         self.event = threading.Event()
         self.signal: int | None = None
+        self._interrupts = False
 
     def __bool__(self) -> bool:
         return self.event.is_set()
@@ -43,6 +44,19 @@ class Stop:
         if self.signal is None:
             self.signal = number
         self.event.set()
+        if self._interrupts:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Meanwhile a signal raises KeyboardInterrupt: Python would go on with a read that it broke off."""
+        self._interrupts = True
+        try:
+            if self:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._interrupts = False
 
 
 @contextmanager

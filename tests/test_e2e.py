@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import fcntl
 import hashlib
 import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -364,29 +370,6 @@ class TestBadInput:
         assert frames(outside) == 20
         assert (folder / "REO_out_20260301081500.mp4").is_symlink()
 
-    @pytest.mark.parametrize(
-        "name",
-        [
-            b"REO_caf\xe9_20260301081500.mp4",
-            b"REO_new\nline_20260301081500.mp4",
-            b"-y REO_x_20260301081500.mp4",
-            b"concat:REO_x_20260301081500.mp4",
-            b"REO_%d $(touch x) 'q'_20260301081500.mp4",
-            b"REO_" + b"n" * 232 + b"_20260301081500.mp4",
-        ],
-    )
-    def test_odd_names(self, put: Put, tree: Path, name: bytes, tmp_path: Path) -> None:
-        source = put(DAY.encode() + b"/" + name)
-        done = archive(tree, "--json")
-        document = json.loads(done.stdout)
-        if document["steps"][0]["reason"] == "no-timestamp":
-            assert source.exists()
-            return
-        assert document["exit_code"] == 0, document
-        assert not source.exists()
-        assert len(list((tree / "archived" / DAY).iterdir())) == 1
-        assert not list(Path.cwd().glob("x"))
-
     def test_two_names_of_one_file_are_archived_once(self, put: Put, tree: Path) -> None:
         first = put(f"{ONE}.mp4")
         second = tree / f"{DAY}/REO_front_20260301081501.mp4"
@@ -520,6 +503,24 @@ class TestEveryReason:
             "REO_f_20260301081500.mp4": "filtered",
         }
 
+    def test_an_encoder_that_gives_up_and_a_source_that_changes_meanwhile(
+        self, put: Put, tree: Path, tmp_path: Path
+    ) -> None:
+        """`failed` and `stale`, by an ffmpeg that is real but for the clip itself."""
+        source = put(f"{ONE}.mp4")
+        real = imageio_ffmpeg.get_ffmpeg_exe()
+        script = tmp_path / "ffmpeg"
+        for act, result, reason in (
+            (f'touch -d @{START + 60} "{source}"', "stale", "stale"),
+            ("exit 1", "failed", "failed"),
+        ):
+            script.write_text(f'#!/bin/sh\ncase "$*" in *.staged*) {act};; esac\nexec {real} "$@"\n')
+            script.chmod(0o755)
+            done = document(tree, "--ffmpeg", script)
+            assert [(each["result"], each["reason"]) for each in done["outcomes"]] == [(result, reason)]
+            assert source.exists()
+            assert media(tree / "archived") == []
+
     def test_none_is_forgotten(self) -> None:
         """Every reason stands in a test of this file or of the faults'."""
         folder = Path(__file__).parent
@@ -582,6 +583,653 @@ class TestTerminal:
             [sys.executable, "-m", "camarchiver", "--help"], capture_output=True, text=True, timeout=60
         )
         assert "13 storage" in done.stdout
+
+
+COMMAND = Path(sys.executable).with_name("camarchiver")
+KEYS = {"format", "command", "run", "status", "exit_code", "steps", "outcomes", "totals", "errors"}
+"""Of every document, also of one that tells of a failure."""
+STEP_KEYS = {"action", "path", "target", "reason", "bytes", "camera", "start"}
+OUTCOME_KEYS = {"action", "path", "result", "detail"}
+TRANSCODE_KEYS = {"encoder", "rungs", "seconds", "bytes_before", "bytes_after"}
+
+
+def installed(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed console script without a terminal."""
+    return subprocess.run(
+        [str(COMMAND), *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "TZ": "UTC", **environment},
+    )
+
+
+def whole(root: Path) -> dict[str, tuple[int, int, str]]:
+    """`snapshot`, with the root folder's own times."""
+    return {**snapshot(root), ".": (0, root.stat().st_mtime_ns, "")}
+
+
+def state_of(tree: Path) -> Path:
+    return tree / "archived" / STATE_FOLDER
+
+
+class TestNothingNew:
+    """Runs that have nothing to do, or may do nothing."""
+
+    def test_a_second_run_leaves_every_file_and_folder_as_it_was(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4", SOUND)
+        put(f"{ONE}.jpg", b"picture")
+        put(f"{DAY}/holiday.mp4")
+        assert archive(tree).returncode == 0
+        before = whole(tree)
+        again = archive(tree)
+        assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+        after = whole(tree)
+        assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} <= {
+            f"archived/{STATE_FOLDER}/locks",
+            *(str(path.relative_to(tree)) for path in tree.rglob("*.run")),  # who holds the run lock
+        }
+
+    def test_a_dry_run_changes_nothing_after_runs_that_left_state(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        assert archive(tree).returncode == 3
+        put(f"{DAY}/REO_front_20260301091500.mp4", SOUND)
+        before = whole(tree.parent)
+        for options in ((), ("--json",), ("-v",), ("--retry-failed",), ("--delete",), ("--no-skip",)):
+            assert archive(tree, "--dry-run", *options).returncode == 0, options
+        assert whole(tree.parent) == before
+
+    def test_plan_and_run_agree_on_a_tree_of_every_sort(self, put: Put, tree: Path) -> None:
+        first = put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        put("flat/REO_back_20260302081500.mp4", SOUND)
+        put("flat/holiday.mp4")
+        put("flat/REO_bad_20260301081500.mp4", b"junk")
+        os.link(first, tree / f"{DAY}/REO_front_20260301081501.mp4")
+        plan, real = document(tree, "--dry-run"), document(tree)
+        assert real["steps"] == plan["steps"]
+        assert plan["totals"] == real["totals"]
+        assert real["exit_code"] == 3
+        changing = [step["path"] for step in plan["steps"] if step["action"] != "keep"]
+        assert sorted(each["path"] for each in real["outcomes"]) == sorted(changing)
+
+
+class TestNamesUsedAgain:
+    """A name says when, not which."""
+
+    def test_the_repeated_hour_under_one_name(self, put: Put, tree: Path) -> None:
+        """The camera writes the second hour's clip where the first hour's stood."""
+        first = datetime(2025, 10, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+        name = "2025/10/26/REO_front_20251026023000"
+        for moment, words in ((first, H264), (first.replace(fold=1), SOUND)):
+            put(f"{name}.mp4", words, mtime=moment.timestamp() + 5)
+            assert archive(tree, "--timezone", "Europe/Berlin").returncode == 0
+        made = {each["start"]: each["archive"] for each in journal(tree) if each["event"] == "archived"}
+        assert made == {
+            "2025-10-26T02:30:00+02:00": f"{name}.mp4",
+            "2025-10-26T02:30:00+01:00": f"{name}~2.mp4",
+        }
+        times = [(tree / "archived" / path).stat().st_mtime for path in made.values()]
+        assert times == [first.timestamp(), first.timestamp() + 3600]
+
+    def test_the_longest_name_is_shortened_to_get_a_number(self, put: Put, tree: Path) -> None:
+        name = "n" * (255 - 19) + "_20260301081500.mp4"
+        assert len(name) == 255
+        for words, mtime in ((H264, START), (SOUND, START + 3600)):
+            put(f"{DAY}/{name}", words, mtime=mtime)
+            done = document(tree)
+            assert done["exit_code"] == 0, done
+        made = sorted(path.name for path in (tree / "archived" / DAY).iterdir())
+        assert {len(each) for each in made} == {255}
+        assert {each[-20:] for each in made} == {"n_20260301081500.mp4", "20260301081500~2.mp4"}
+
+    def test_the_same_bytes_again_after_they_were_archived_lose_nothing(self, put: Put, tree: Path) -> None:
+        """A camera that uploads twice: same name, size and time."""
+        put(f"{ONE}.mp4")
+        assert archive(tree).returncode == 0
+        again = put(f"{ONE}.mp4")
+        done = document(tree)
+        assert [step["reason"] for step in done["steps"]] == ["already-archived"]
+        assert [set(each) & TRANSCODE_KEYS for each in done["outcomes"]] == [set()]
+        assert not again.exists()
+        assert len(list((tree / ".deleted/input" / DAY).iterdir())) == 2
+        assert len(list((tree / "archived" / DAY).iterdir())) == 1
+
+
+class TestOddNames:
+    """Names that a shell, ffmpeg or a decoder might take for something else."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            b"-y_REO_x_20260301081500.mp4",
+            b"concat:REO_x_20260301081500.mp4",
+            b"pipe:1_20260301081500.mp4",
+            b"REO_%03d_20260301081500.mp4",
+            b"-y REO_x_20260301081500.mp4",
+            b"REO_%d $(touch x) 'q'_20260301081500.mp4",
+            b"REO_caf\xe9_20260301081500.mp4",
+            b"REO_new\nline_20260301081500.mp4",
+            b"REO_\x1b[31m_20260301081500.mp4",
+            b"n" * (255 - 19) + b"_20260301081500.MP4",
+        ],
+    )
+    def test_each_is_archived_under_its_very_name(self, put: Put, tree: Path, name: bytes) -> None:
+        source = put(DAY.encode() + b"/" + name)
+        content = source.read_bytes()
+        done = document(tree)
+        (step,) = done["steps"]
+        assert (step["reason"], done["exit_code"]) == ("not-archived", 0), done
+        made = [os.fsencode(path.name) for path in (tree / "archived" / DAY).iterdir()]
+        assert made == [name[:-4] + b".mp4"]
+        (trashed,) = (tree / ".deleted/input" / DAY).iterdir()
+        assert os.fsencode(trashed.name) == name
+        assert trashed.read_bytes() == content
+        if b"\xe9" in name:
+            assert base64.b64decode(step["path_bytes"]).endswith(name)
+        else:
+            assert "path_bytes" not in step
+
+    def test_a_line_of_output_stays_one_line_and_sends_no_escapes(self, put: Put, tree: Path) -> None:
+        put(DAY.encode() + b"/REO_new\nline_20260301081500.mp4")
+        put(DAY.encode() + b"/REO_\x1b[31m_20260301081500.mp4")
+        done = archive(tree)
+        assert done.returncode == 0
+        assert sum(": archived " in line for line in done.stdout.splitlines()) == 2
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "\x1b" not in (tree / "archiver.log").read_text()
+
+    def test_links_across_folders_are_one_clip(self, put: Put, tree: Path) -> None:
+        first = put("a/REO_front_20260301081500.mp4")
+        (tree / "b").mkdir()
+        os.link(first, tree / "b/REO_front_20260301081500.mp4")
+        done = document(tree, "--delete", "-y")
+        assert done["exit_code"] == 0, done
+        assert sum("encoder" in each for each in done["outcomes"]) == 1
+        freed = [each["freed"] for each in done["outcomes"]]
+        assert sorted(freed)[0] == 0 < sorted(freed)[1], "bytes count with the last name"
+        assert len(list((tree / "archived").rglob("*.mp4"))) == 1
+
+    def test_a_root_that_is_a_link_is_followed(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        (tmp_path / "link").symlink_to(tree)
+        assert archive(tmp_path / "link").returncode == 0
+        assert frames(tree / f"archived/{ONE}.mp4") == 20
+
+
+class TestNoClip:
+    @pytest.mark.parametrize(
+        "content", [b"", b"\0", b"\0" * 100_000, b"\xff\xd8\xff\xe0" * 500, b"#!/bin/sh\n"]
+    )
+    def test_empty_and_junk_files_stay(self, put: Put, tree: Path, content: bytes) -> None:
+        source = put(f"{ONE}.mp4", content)
+        done = document(tree)
+        assert (done["exit_code"], done["outcomes"][0]["reason"]) == (3, "damaged"), done
+        assert source.read_bytes() == content
+        assert media(tree / "archived") == []
+
+    def test_a_bad_clip_stops_none_of_the_others(self, put: Put, tree: Path) -> None:
+        put(f"{DAY}/REO_a_20260301081500.mp4", b"junk")
+        put(f"{DAY}/REO_b_20260301081500.mp4")
+        put(f"{DAY}/REO_c_20260301081500.mp4", b"")
+        done = document(tree)
+        results = {Path(each["path"]).name[4]: each["result"] for each in done["outcomes"]}
+        assert results == {"a": "failed", "b": "done", "c": "failed"}
+        assert (done["exit_code"], done["status"]) == (3, "partial")
+
+
+class TestNotSmaller:
+    def test_a_tiny_clip_gets_an_archive_that_is_no_bigger_once(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4", "-f lavfi -i color=black:s=160x120:r=10 -frames:v 1 -c:v libx264")
+        size, content = source.stat().st_size, source.read_bytes()
+        done = document(tree, "--min-saving", "90")
+        assert done["exit_code"] == 0, done
+        made = tree / f"archived/{ONE}.mp4"
+        assert made.stat().st_size <= size
+        assert frames(made) == 1
+        assert (tree / f".deleted/input/{ONE}.mp4").read_bytes() == content
+        (line,) = [each for each in journal(tree) if each["event"] == "archived"]
+        assert line["archive_size"] == made.stat().st_size
+        put(f"{ONE}.mp4", content)
+        assert reasons(tree, "--no-skip") == {source.name: "not-smaller"}
+        assert archive(tree, "--no-skip").stdout == ""
+
+    def test_noise_is_never_made_bigger(self, put: Put, tree: Path) -> None:
+        noise = "-f lavfi -i nullsrc=s=160x120:r=10:d=1,geq=random(1)*255:128:128 -c:v libx264 -crf 45"
+        source = put(f"{ONE}.mp4", noise)
+        size = source.stat().st_size
+        done = document(tree, "--quality", "1")
+        assert done["exit_code"] == 0, done
+        assert (tree / f"archived/{ONE}.mp4").stat().st_size <= size
+        assert frames(tree / f"archived/{ONE}.mp4") == 10
+
+
+class TestStandsAtTheTarget:
+    def test_a_damaged_archive_without_a_journal_is_not_adopted(self, put: Put, tree: Path) -> None:
+        """Its tag names this source, its frames don't decode: that proves nothing."""
+        source = put(f"{ONE}.mp4", H264.replace("d=2", "d=4"))
+        assert archive(tree, "--keep-source", "--codec", "h264").returncode == 0
+        target = tree / f"archived/{ONE}.mp4"
+        content = bytearray(target.read_bytes())
+        place = content.index(b"mdat") + 200
+        content[place : place + 3000] = os.urandom(3000)
+        target.write_bytes(content)
+        shutil.rmtree(state_of(tree) / "journal")
+        done = document(tree, "--codec", "h264")
+        assert done["exit_code"] == 0, done
+        assert not source.exists()
+        assert [each["event"] for each in journal(tree) if each["event"] == "adopted"] == []
+        assert (tree / f".deleted/output/{ONE}.mp4").read_bytes() == content
+        assert frames(target) == 40
+
+    @pytest.mark.parametrize("kind", ["link out", "dangling link", "folder"])
+    def test_no_file_at_all(self, put: Put, tree: Path, tmp_path: Path, kind: str) -> None:
+        source = put(f"{ONE}.mp4")
+        target = tree / f"archived/{ONE}.mp4"
+        target.parent.mkdir(parents=True)
+        other = tmp_path / "other.mp4"
+        if kind == "folder":
+            target.mkdir()
+        else:
+            other.write_bytes(b"other") if kind == "link out" else None
+            target.symlink_to(other)
+        before = target.lstat()
+        done = document(tree)
+        assert done["exit_code"] == 0, done
+        assert target.lstat() == before
+        assert other.exists() == (kind == "link out")
+        assert frames(target.with_name("REO_front_20260301081500~2.mp4")) == 20
+        assert not source.exists()
+
+    def test_an_archive_of_another_size_is_decoded_whole_before_it_counts(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        assert archive(tree, "--keep-source").returncode == 0
+        target = tree / f"archived/{ONE}.mp4"
+        target.write_bytes(target.read_bytes() + b"more")
+        assert list(reasons(tree).values()) == ["not-archived"]
+        assert document(tree)["exit_code"] == 0
+        assert frames(target) == 20
+        assert [each["event"] for each in journal(tree)][-2:] == ["adopted", "trashed"]
+
+
+class TestHeldByHand:
+    """`holds.json` as an administrator may write it."""
+
+    @pytest.mark.parametrize(
+        ("fields", "held"),
+        [
+            ({}, True),
+            ({"camera": "front"}, True),
+            ({"camera": "back"}, False),
+            ({"until": "2026-03-05T00:00:00+00:00"}, False),
+            ({"until": "2126-03-05T00:00:00+00:00"}, True),
+            ({"from": "2026-03-01T09:30:00+00:00"}, False),
+            ({"from": "2026-03-01T09:00:00+01:00", "to": "2026-03-01T09:20:00+01:00"}, True),
+        ],
+    )
+    def test_range_camera_and_lapse(self, put: Put, tree: Path, fields: dict[str, str], held: bool) -> None:
+        source = put(f"{ONE}.mp4")
+        hold = {"id": "h1", "from": "2026-03-01T00:00:00+00:00", "to": "2026-03-01T23:59:59+00:00", **fields}
+        state_of(tree).mkdir(parents=True)
+        (state_of(tree) / "holds.json").write_text(json.dumps({"holds": [hold]}))
+        assert reasons(tree) == {source.name: "held" if held else "not-archived"}
+
+    def test_no_option_goes_round_a_hold(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        assert archive(tree, "--keep-source").returncode == 0
+        hold = {"id": "h1", "from": "2026-03-01T00:00:00+00:00", "to": "2026-03-02T00:00:00+00:00"}
+        (state_of(tree) / "holds.json").write_text(json.dumps({"holds": [hold]}))
+        before = whole(tree / "2026"), whole(tree / "archived/2026")
+        for options in ((), ("--delete", "-y"), ("--no-skip",), ("--retry-failed", "--age", "0")):
+            done = archive(tree, *options)
+            assert (done.returncode, done.stdout) == (0, ""), options
+        assert (whole(tree / "2026"), whole(tree / "archived/2026")) == before
+        assert source.exists()
+
+
+class TestRefusals:
+    """What ends a run before it begins: the exit code, one document, and nothing changed."""
+
+    @staticmethod
+    def refused(tree: Path, code: int, *options: object, **environment: str) -> dict[str, Any]:
+        """The one error of a run that was refused with this code, told in both ways."""
+        before = whole(tree) if tree.is_dir() else {}
+        told = installed("archive", tree, *options, **environment)
+        assert (told.returncode, told.stdout) == (code, ""), told.stderr
+        assert "Traceback" not in told.stderr
+        machine = installed("archive", tree, *options, "--json", **environment)
+        assert (machine.returncode, machine.stderr) == (code, "")
+        found = json.loads(machine.stdout)
+        assert set(found) == KEYS
+        assert (found["format"], found["command"]) == (1, "archive")
+        assert (found["status"], found["exit_code"]) == ("failed", code)
+        (error,) = found["errors"]
+        assert set(error) == {"code", "message", "hint"}
+        assert error["message"] in told.stderr
+        after = whole(tree) if tree.is_dir() else {}
+        changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        own = ("archiver.log", "archived", f"archived/{STATE_FOLDER}", ".")
+        assert {name for name in changed if not name.startswith(own)} == set()
+        assert all(after.get(name) == value for name, value in before.items() if name.endswith(".mp4"))
+        return dict(error)
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--age", "5 bananas"), "age"),
+            (("--min-size", "big"), "size"),
+            (("--since", "yesterdayish"), "since"),
+            (("--max-runtime", "soon"), "runtime"),
+            (("--jobs", "0"), "jobs"),
+            (("--limit", "0"), "limit"),
+            (("--sidecar", "burn"), "sidecar"),
+            (("--codec", "vp9"), "codec"),
+            (("--nonsense",), "nonsense"),
+            (("--delete",), "consent"),
+            (("--delete", "--keep-source", "-y"), "exclude each other"),
+            (("--delete", "--age", "0.5", "-y"), "age"),
+        ],
+    )
+    def test_usage(self, put: Put, tree: Path, options: tuple[str, ...], said: str) -> None:
+        put(f"{ONE}.mp4")
+        assert said in self.refused(tree, 2, *options)["message"]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("agee = 3\n", "did you mean age?"),
+            ("[archive]\nkeep-source = true\n", "did you mean keep_source?"),
+            ("[archve]\nage = 3\n", "did you mean archive?"),
+            ("[archive]\nage = 'ages'\n", "age"),
+            ("[archive]\ncodec = 'vp9'\n", "codec"),
+            ("age = \n", "TOML"),
+            ("[patterns]\nmine = '(?P<camera>.*)'\n", "mine"),
+        ],
+    )
+    def test_config(self, put: Put, tree: Path, tmp_path: Path, text: str, said: str) -> None:
+        put(f"{ONE}.mp4")
+        file = tmp_path / "own.toml"
+        file.write_text(text)
+        message = self.refused(tree, 10, "--config", file)["message"]
+        assert said in message
+        if "[patterns]" not in text:
+            assert str(file) in message
+
+    def test_a_config_file_that_is_not_there(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        assert "no such config file" in self.refused(tree, 10, "--config", tmp_path / "no.toml")["message"]
+
+    def test_the_users_own_config_file_is_found_and_named(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        file = tmp_path / "home/.config/camarchiver/config.toml"
+        file.parent.mkdir(parents=True)
+        file.write_text("[archive]\ncodecs = 'h264'\n")
+        home = {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": ""}
+        assert str(file) in self.refused(tree, 10, **home)["message"]
+
+    @pytest.mark.parametrize(
+        "options", [("--ffmpeg", "/nonexistent/ffmpeg"), ("--encoder", "nvenc"), ("--ffmpeg", "/bin/false")]
+    )
+    def test_no_encoder(self, put: Put, tree: Path, options: tuple[str, ...]) -> None:
+        put(f"{ONE}.mp4")
+        error = self.refused(tree, 12, *options)
+        assert error["hint"]
+
+    def test_the_marker_of_the_archive_is_gone(self, put: Put, tree: Path) -> None:
+        """Where a disk is not mounted, its mount point is an empty folder."""
+        put(f"{ONE}.mp4")
+        assert archive(tree).returncode == 0
+        put(f"{DAY}/REO_back_20260301081500.mp4")
+        (state_of(tree) / "volume").unlink()
+        error = self.refused(tree, 13)
+        assert "accept-volume" in error["hint"]
+        (state_of(tree) / "volume").write_text("0" * 32 + "\n")
+        assert "another source tree" in self.refused(tree, 13)["message"]
+
+    def test_roots(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        file = put(f"{ONE}.mp4")
+        assert "does not exist" in self.refused(tmp_path / "none", 13)["message"]
+        assert "not a folder" in self.refused(file, 13)["message"]
+        assert "inside its archive" in self.refused(tree, 2, "-o", tree)["message"]
+        assert "inside its archive" in self.refused(tree, 2, "-o", tmp_path)["message"]
+        assert "inside its trash" in self.refused(tree, 2, "--trash-root", tmp_path)["message"]
+        assert "not a folder" in self.refused(tree, 13, "-o", file)["message"]
+        assert not (tmp_path / "none").exists()
+
+    def test_the_same_command_runs_already(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        code = (
+            "import sys, pathlib\n"
+            "from camarchiver import locking, volume\n"
+            "from camarchiver.model import Trees\n"
+            "root = pathlib.Path(sys.argv[1])\n"
+            "trees = Trees(root, root / 'archived', root / '.deleted')\n"
+            "with locking.exclusive(volume.run_lock(trees, 'archive'), what='archive'):\n"
+            "    print('locked', flush=True); sys.stdin.read()"
+        )
+        other = subprocess.Popen(
+            [sys.executable, "-c", code, str(tree)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        try:
+            self.refused(tree, 11)
+            assert installed("archive", tree, "--dry-run").returncode == 0
+        finally:
+            other.communicate()
+        assert installed("archive", tree).returncode == 0
+
+
+class TestDocument:
+    """The JSON format, section 6 of the design."""
+
+    def test_keys_of_steps_outcomes_and_totals(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/holiday.mp4")
+        put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        done = document(tree)
+        assert set(done) >= KEYS
+        assert all(set(step) >= STEP_KEYS for step in done["steps"])
+        assert all(set(each) >= OUTCOME_KEYS for each in done["outcomes"])
+        made = next(each for each in done["outcomes"] if each["result"] == "done")
+        assert set(made) >= TRANSCODE_KEYS
+        assert made["rungs"][-1]
+        assert 0 < made["bytes_after"] < made["bytes_before"]
+        step = next(
+            step for step in done["steps"] if step["reason"] == "not-archived" and "front" in step["path"]
+        )
+        assert step["target"] == str(tree / f"archived/{ONE}.mp4")
+        assert (step["camera"], step["start"]) == ("front", "2026-03-01T08:15:00+00:00")
+        assert {Reason(step["reason"]) for step in done["steps"]} <= set(Reason)
+        assert [error["code"] for error in done["errors"]] == []
+
+    @pytest.mark.parametrize("options", [(), ("-v",), ("-q",), ("--dry-run", "-v")])
+    def test_nothing_else_on_stdout(self, put: Put, tree: Path, options: tuple[str, ...]) -> None:
+        put(f"{ONE}.mp4")
+        told = installed("archive", tree, "--json", *options)
+        assert json.loads(told.stdout)["exit_code"] == told.returncode == 0
+        assert told.stdout.count("\n") == 1
+
+    def test_quiet_says_nothing_of_what_went_well(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        told = installed("archive", tree, "-q")
+        assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+    def test_the_environment_and_a_file_set_options_and_the_command_line_wins(
+        self, put: Put, tree: Path, tmp_path: Path
+    ) -> None:
+        name = put(f"{ONE}.mp4").name
+        file = tmp_path / "own.toml"
+        file.write_text(f'directory = "{tree}"\n[archive]\nmin_size = "1GB"\n')
+
+        def why(*options: object, **environment: str) -> str:
+            told = installed("archive", "--dry-run", "--json", "--config", file, *options, **environment)
+            return str(json.loads(told.stdout)["steps"][0]["reason"])
+
+        assert Path(tree, ONE + ".mp4").name == name
+        assert why() == "filtered"
+        assert why(CAMARCHIVER_MIN_SIZE="0") == "not-archived"
+        assert why("--min-size", "1GB", CAMARCHIVER_MIN_SIZE="0") == "filtered"
+
+
+class TestCron:
+    def test_an_empty_environment_archives_for_good(self, put: Put, tree: Path) -> None:
+        """No HOME, no PATH, no locale; twice, as the second night follows the first."""
+        put(f"{ONE}.mp4", SOUND)
+        put(DAY.encode() + b"/REO_caf\xc3\xa9_20260301081500.mp4")
+        command = ["/usr/bin/env", "-i", str(COMMAND), "archive", str(tree)]
+        nights = [
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd="/", timeout=120)
+            for _ in range(2)
+        ]
+        assert [(night.returncode, night.stderr) for night in nights] == [(0, b""), (0, b"")]
+        assert nights[0].stdout.count(b"archived ") == 2
+        assert nights[1].stdout == b""
+        assert len(list((tree / "archived" / DAY).glob("*.mp4"))) == 2
+
+    def test_a_reader_that_goes_away_loses_nothing(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/REO_back_20260301081500.mp4")
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [str(COMMAND), "archive", str(tree)],
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=120,
+        )
+        os.close(writer)
+        assert b"Traceback" not in done.stderr
+        for name in ("front", "back"):
+            relative = f"{DAY}/REO_{name}_20260301081500.mp4"
+            source, made = tree / relative, tree / "archived" / relative
+            assert source.exists() or frames(made) == 20
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What came of a command on a terminal."""
+
+    code: int
+    screen: str
+    stdout: str
+    """What a pipe got, where standard output was one."""
+
+
+def on_screen(*arguments: object, answers: bytes = b"", piped: bool = False) -> Shown:
+    """Run the installed command on a terminal of its own; `answers` are typed at the question."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # no bar fits no columns
+    words = ["setsid", "--ctty", "env", "--default-signal=INT", "TZ=UTC", str(COMMAND), *map(str, arguments)]
+    process = subprocess.Popen(
+        words, stdin=theirs, stdout=subprocess.PIPE if piped else theirs, stderr=theirs
+    )
+    os.close(theirs)
+    screen, left = b"", answers
+    deadline = time.monotonic() + 60
+    try:
+        while time.monotonic() < deadline:
+            if not select.select([ours], [], [], 0.2)[0]:
+                continue
+            try:
+                block = os.read(ours, 65536)
+            except OSError:  # Linux tells so that the last program on this terminal has ended
+                break
+            screen += block
+            if left and b"Go on?" in screen:
+                os.write(ours, left)
+                left = b""
+        out = process.communicate(timeout=20)[0] or b""
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return Shown(process.returncode, screen.decode(errors="replace"), out.decode())
+
+
+class TestScreen:
+    """What an operator at a terminal sees and answers."""
+
+    @pytest.mark.parametrize("answers", [b"n\n", b"\n", b"\x04", b"what\nn\n"])
+    def test_anything_but_yes_leaves_everything(self, put: Put, tree: Path, answers: bytes) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        before = snapshot(tree / "2026")
+        shown = on_screen("archive", tree, "--delete", answers=answers)
+        assert (shown.code, "nothing was changed" in shown.screen) == (130, True), shown.screen
+        assert snapshot(tree / "2026") == before
+        assert media(tree / "archived") == []
+        assert not (tree / ".deleted").exists()
+
+    def test_ctrl_c_at_the_question_ends_the_run(self, put: Put, tree: Path) -> None:
+        """At once, without a line to follow; and nothing has happened."""
+        put(f"{ONE}.mp4")
+        before = snapshot(tree / "2026")
+        shown = on_screen("archive", tree, "--json", answers=b"\x03", piped=True)
+        found = json.loads(shown.stdout)
+        assert (shown.code, found["status"], found["exit_code"]) == (130, "stopped", 130), shown.screen
+        assert snapshot(tree / "2026") == before
+        assert media(tree / "archived") == []
+
+    def test_yes_shows_plan_bars_and_report(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, answers=b"y\n")
+        assert shown.code == 0
+        plan, _, rest = shown.screen.partition("Go on?")
+        assert "front" in plan
+        assert "sources go to" in plan
+        assert "run:" in rest
+        assert "100%" in rest
+        assert "archived: 1 clip" in rest
+
+    def test_minus_y_does_not_ask(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, "-y", "--delete")
+        assert (shown.code, "Go on?" in shown.screen) == (0, False)
+        assert "sources are deleted" in shown.screen
+        assert not source.exists()
+
+    def test_nothing_to_do_does_not_ask(self, put: Put, tree: Path) -> None:
+        put(f"{DAY}/holiday.mp4")
+        shown = on_screen("archive", tree)
+        assert (shown.code, "Go on?" in shown.screen) == (0, False)
+
+    def test_bars_and_questions_stay_out_of_a_pipe(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, answers=b"y\n", piped=True)
+        assert shown.code == 0
+        assert "run:" in shown.screen
+        assert "archived: 1 clip" in shown.stdout
+        assert not re.search(r"Go on|run:|[\r\x1b]|%\|", shown.stdout), shown.stdout
+
+    def test_json_is_one_document_beside_the_question(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, "--json", answers=b"y\n", piped=True)
+        assert "Go on?" in shown.screen
+        assert json.loads(shown.stdout)["exit_code"] == shown.code == 0
+
+    def test_json_is_one_document_also_after_no(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, "--json", answers=b"n\n", piped=True)
+        found = json.loads(shown.stdout)
+        assert set(found) >= KEYS
+        assert (found["status"], found["exit_code"]) == ("stopped", shown.code)
+        assert source.exists()
+
+    def test_json_shows_the_plan_it_asks_about(self, put: Put, tree: Path) -> None:
+        """On a terminal a changing command shows the plan and asks (design, section 6)."""
+        put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, "--json", answers=b"n\n", piped=True)
+        assert "front" in shown.screen.partition("Go on?")[0]
+
+    def test_help_and_a_dry_run_never_ask(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        for words in (("archive", "--help"), ("archive", tree, "--dry-run")):
+            shown = on_screen(*words)
+            assert (shown.code, "Go on?" in shown.screen) == (0, False)
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -68,8 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:
-        print("stopped; nothing was changed", file=sys.stderr)
-        return 130
+        return _tell(arguments, _problem("stopped", "stopped; nothing was changed"), 130)
     except click.ClickException as error:
         return _tell(arguments, _problem("usage", error.format_message()), 2)
     except CamarchiverError as error:

@@ -153,9 +153,9 @@ def _run(
     plan = pipeline.plan_archive(policy, list_all=options.as_json)
     plan, choice = pipeline.choose_encoder(plan, options.wish(), how.wishes)
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
-    if plan.steps and on_terminal:
+    if plan.steps and (on_terminal or asks):
         _print_plan(options, pipeline, plan, to_stderr=True)
-    if plan.steps and asks and not stopping and not click.confirm("Go on?", err=True):
+    if plan.steps and asks and not _agreed(stopping):
         raise click.Abort
     total = sum(step.clip.fingerprint.size for step in plan.steps)
     with display(total, wanted=on_terminal and bool(plan.steps)) as shown:
@@ -170,6 +170,17 @@ def _run(
     elif not options.quiet and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
     return result.exit_code
+
+
+def _agreed(stopping: stop.Stop) -> bool:
+    """Ask on the terminal. A signal is no answer: the run then goes on to its clean stop."""
+    try:
+        with stopping.interrupting():
+            return click.confirm("Go on?", err=True)
+    except (click.Abort, KeyboardInterrupt):
+        if not stopping:
+            raise
+        return True
 
 
 def _print_plan(
