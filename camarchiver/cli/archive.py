@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,13 +10,18 @@ from camarchiver.cli.options import (
     FOLDER,
     consent_options,
     general_options,
+    is_on_command_line,
     option,
     options,
     own_patterns,
+    retention_options,
     sidecar_option,
     tree_options,
 )
 from camarchiver.params import Days, Duration, Jobs, Percent, Size, When
+
+if TYPE_CHECKING:
+    from camarchiver.retention import CleanupPolicy
 
 what_options = options(
     option(
@@ -86,11 +91,18 @@ encoder_options = options(
 )
 
 
+cleanup_option = option(
+    "--cleanup", is_flag=True, help="Afterwards do what `camarchiver cleanup` does, with the options below."
+)
+
+
 @click.command()
 @tree_options
 @what_options
 @removal_options
 @encoder_options
+@cleanup_option
+@retention_options
 @consent_options
 @general_options
 def archive(**chosen: Any) -> int:
@@ -101,4 +113,52 @@ def archive(**chosen: Any) -> int:
     """
     from camarchiver.cli.session import ArchiveOptions, archive_session
 
-    return archive_session(ArchiveOptions(**chosen), own_patterns(click.get_current_context()))
+    context = click.get_current_context()
+    policy = _cleanup_policy(context, chosen)
+    for name in _OF_CLEANUP:
+        del chosen[name]
+    return archive_session(ArchiveOptions(**chosen, cleanup=policy), own_patterns(context))
+
+
+_OF_CLEANUP = (
+    "cleanup",
+    "archive_age",
+    "trash_age",
+    "max_size",
+    "min_free",
+    "clean_output",
+    "trust_names",
+    "max_removals",
+    "allow_large",
+)
+"""Parameters that only speak of what comes after archiving."""
+
+
+def _cleanup_policy(context: click.Context, chosen: dict[str, Any]) -> CleanupPolicy | None:
+    """What `--cleanup` keeps; None without it. Raises UsageError for what can't be meant."""
+    from camarchiver.cli.policies import RetentionOptions
+    from camarchiver.errors import UsageError
+
+    if not chosen["cleanup"]:
+        given = [name for name in _OF_CLEANUP[1:] if is_on_command_line(context, name)]
+        if given:
+            option_name = "--" + given[0].replace("_", "-")
+            raise UsageError(f"{option_name} does nothing without --cleanup", hint="add --cleanup")
+        return None
+    own = {name: chosen[name] for name in _OF_CLEANUP[1:]}
+    if chosen["clean_output"] and (chosen["archive_age"] or chosen["age"]) <= chosen["age"]:
+        raise UsageError(
+            "--clean-output here needs an --archive-age above --age, else what was archived goes at once",
+            hint="add for example --archive-age 365",
+        )
+    retention = RetentionOptions(
+        **own,
+        age=chosen["age"],
+        max_age_hard=None,
+        unarchived=False,
+        delete=chosen["delete"],
+        cameras=chosen["cameras"],
+        exclude=chosen["exclude"],
+        sidecar=chosen["sidecar"],
+    )
+    return retention.policy(context)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,9 +16,9 @@ from camarchiver.clearance import CleanupPlan
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
 from camarchiver.disposal import SidecarPolicy
-from camarchiver.errors import UsageError
+from camarchiver.errors import CamarchiverError, UsageError
 from camarchiver.logs import logging_to
-from camarchiver.model import Outcome, Report
+from camarchiver.model import Outcome, Problem, Report
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import display
@@ -38,6 +40,33 @@ class CleanupOptions:
     verbose: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What came of a cleanup, or would come of it."""
+
+    result: Report
+    plan: CleanupPlan | None
+    """None where it failed before there was one."""
+    failed: int = 0
+    """The exit code of that failure."""
+
+    @property
+    def exit_code(self) -> int:
+        """That of the run as a whole."""
+        return self.failed or self.result.exit_code
+
+    def document(self) -> Any:
+        """Its JSON document, to stand within that of another command."""
+        if self.plan is None:
+            return json.loads(document.failure_document("cleanup", self.result.problems[0], self.failed))
+        return json.loads("".join(document.document(self.result, self.plan)))
+
+    def lines(self, *, verbose: bool) -> Iterator[str]:
+        """The plan for a person."""
+        if self.plan is not None:
+            yield from (line + "\n" for line in cleanup_report.plan_lines(self.plan, verbose=verbose))
+
+
 def cleanup_session(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> int:
     """Run `cleanup` and return its exit code."""
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
@@ -47,10 +76,12 @@ def cleanup_session(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> i
             "cleanup needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
         )
     if options.dry_run:
-        plan = pipeline.plan_cleanup(options.policy, list_all=options.verbose or options.as_json)
-        result = pipeline.report(plan, ())
-        write(_shown(options, plan, result))
-        return result.exit_code
+        found = _foreseen(options, pipeline)
+        if options.as_json:
+            write(document.document(found.result, found.plan, {"dry_run": True}))
+        else:
+            write(found.lines(verbose=options.verbose))
+        return found.exit_code
     volume.check_writable(pipeline.trees, removes=True)
     log_file = options.log_file or pipeline.trees.source / "archiver.log"
     with (
@@ -59,13 +90,25 @@ def cleanup_session(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> i
         stop.on_signals() as stopping,
     ):
         pipeline.sweep(SidecarPolicy(options.sidecar))
-        plan, result = clear(options, pipeline, stopping)
+        cleared = clear(options, pipeline, stopping)
     if options.as_json:
-        write(document.document(result, plan))
-    return result.exit_code
+        write(document.document(cleared.result, cleared.plan))
+    return cleared.exit_code
 
 
-def clear(options: CleanupOptions, pipeline: Pipeline, stopping: stop.Stop) -> tuple[CleanupPlan, Report]:
+def foresee(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> Cleared:
+    """What a cleanup would do now."""
+    pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
+    volume.check_both(pipeline.trees)
+    return _foreseen(options, pipeline)
+
+
+def _foreseen(options: CleanupOptions, pipeline: Pipeline) -> Cleared:
+    plan = pipeline.plan_cleanup(options.policy, list_all=options.verbose or options.as_json)
+    return Cleared(pipeline.report(plan, ()), plan)
+
+
+def clear(options: CleanupOptions, pipeline: Pipeline, stopping: stop.Stop) -> Cleared:
     """Plan, show, ask, do; what came of it is printed unless it is wanted as JSON."""
     plan = pipeline.plan_cleanup(options.policy, list_all=options.as_json)
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
@@ -87,11 +130,19 @@ def clear(options: CleanupOptions, pipeline: Pipeline, stopping: stop.Stop) -> t
         )
     if not (options.as_json or options.quiet) and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in cleanup_report.report_lines(result, told=not on_terminal))
-    return plan, result
+    return Cleared(result, plan)
 
 
-def _shown(options: CleanupOptions, plan: CleanupPlan, result: Report) -> Iterator[str]:
-    if options.as_json:
-        yield from document.document(result, plan, {"dry_run": True})
-    else:
-        yield from (line + "\n" for line in cleanup_report.plan_lines(plan, verbose=options.verbose))
+def clear_after(options: CleanupOptions, patterns: tuple[Pattern, ...], stopping: stop.Stop) -> Cleared:
+    """The cleanup after archiving, as a run of its own; a failure of it spoils nothing that was done."""
+    pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
+    try:
+        volume.check_both(pipeline.trees)
+        with locking.exclusive(volume.run_lock(pipeline.trees, "cleanup"), what="cleanup"):
+            return clear(options, pipeline, stopping)
+    except CamarchiverError as error:
+        problem = Problem(error.code, error.message, error.hint)
+        if not options.as_json:
+            print(f"camarchiver: cleanup: {error.message}\n  {error.hint}", file=sys.stderr)
+        result = Report("cleanup", pipeline.run.id, pipeline.started, pipeline.now(), problems=(problem,))
+        return Cleared(result, None, error.exit_code)

@@ -12,6 +12,7 @@ import click
 from camarchiver import config as config_files
 from camarchiver.cli.places import Place
 from camarchiver.errors import ConfigError
+from camarchiver.params import Days, Size
 
 if TYPE_CHECKING:
     from camarchiver.names import Pattern
@@ -116,6 +117,11 @@ def origin(context: click.Context, name: str) -> str:
     return words.get(source, "default") if source else "default"
 
 
+def is_on_command_line(context: click.Context, name: str) -> bool:
+    """Whether a parameter was written out for this very run."""
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 def _entries(context: click.Context) -> Mapping[str, config_files.Value]:
     loaded: config_files.Config = context.meta[CONFIG_KEY]
     return loaded.for_command(context.command.name or "")
@@ -173,6 +179,29 @@ sidecar_option = option(
     type=click.Choice(["archive", "trash", "keep"]),
     default="archive",
     help="Where a clip's picture goes once the clip is archived.",
+)
+
+retention_options = options(
+    option("--archive-age", type=Days(), help="With --clean-output, archives this old go.  [default: --age]"),
+    option(
+        "--trash-age",
+        type=Days(zero=True),
+        default="21",
+        help="What lies in the trash this long is deleted, if its archive stands or a rule gave it up.",
+    ),
+    option("--max-size", type=Size(), help="What source, archive and trash may hold together, as 500GB."),
+    option("--min-free", type=Size(), help="Bytes that must be free on each filesystem, as 20GB."),
+    option("--clean-output", is_flag=True, help="Let archives go, too, by age and by size."),
+    option("--trust-names", is_flag=True, help="Go by the names alone: this tree's mtimes mean nothing."),
+    option(
+        "--max-removals",
+        type=click.IntRange(min=0),
+        default=5000,
+        help="Refuse to lose more clips than this at once.",
+    ),
+    option(
+        "--allow-large", is_flag=True, envvar=None, help="Remove even what takes most of a camera's clips."
+    ),
 )
 
 _place_options = options(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import click
 
 from camarchiver import clock, document, locking, report, runs, stop, volume, words
+from camarchiver.cli.clearing import CleanupOptions, clear_after, foresee
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
 from camarchiver.codecs import Backend, Settings
@@ -22,6 +23,7 @@ from camarchiver.params import Moment
 from camarchiver.pipeline import EncoderWish, Execution, Pipeline
 from camarchiver.plan import ArchivePlan, ArchivePolicy
 from camarchiver.progress import display
+from camarchiver.retention import CleanupPolicy
 from camarchiver.shrink import Wishes
 
 NIGHT = timedelta(hours=6)
@@ -67,10 +69,15 @@ class ArchiveOptions:
     as_json: bool
     quiet: bool
     verbose: bool
+    cleanup: CleanupPolicy | None
+
+    def place(self) -> Place:
+        """The trees and their zone."""
+        return Place(self.directory, self.output, self.trash_root, self.timezone)
 
     def trees(self) -> Trees:
         """The three roots, absolute and free of symbolic links."""
-        return Place(self.directory, self.output, self.trash_root, self.timezone).trees()
+        return self.place().trees()
 
     def policy(self, zone: tzinfo) -> ArchivePolicy:
         """What is to be archived and what becomes of the sources. Raises UsageError."""
@@ -118,12 +125,14 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
     policy = options.policy(zone)
     pipeline = Pipeline(options.trees(), zone, "archive", patterns)
     asks = may_ask()
-    if options.delete and not (options.no_confirm or options.dry_run or asks):
+    if (options.delete or options.cleanup) and not (options.no_confirm or options.dry_run or asks):
         raise UsageError(
-            "--delete needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
+            f"{'--delete' if options.delete else '--cleanup'} needs consent"
+            " and there is no terminal to ask on",
+            hint="add -y; nothing was changed",
         )
     if options.dry_run:
-        return _show_only(options, pipeline, policy)
+        return _show_only(options, pipeline, policy, patterns)
     volume.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
     log_file = options.log_file or pipeline.trees.source / "archiver.log"
     with (
@@ -131,22 +140,36 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
         locking.exclusive(volume.run_lock(pipeline.trees, "archive"), what="archive"),
         stop.on_signals() as stopping,
     ):
-        return _run(options, pipeline, policy, stopping, asks=asks and not options.no_confirm)
+        return _run(options, pipeline, policy, patterns, stopping, asks=asks and not options.no_confirm)
 
 
-def _show_only(options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy) -> int:
+def _show_only(
+    options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy, patterns: tuple[Pattern, ...]
+) -> int:
     plan = pipeline.plan_archive(policy, list_all=options.verbose or options.as_json)
     plan, _ = pipeline.choose_encoder(plan, options.wish(), options.execution().wishes)
     result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
+    after = foresee(_as_cleanup(options, pipeline), patterns) if options.cleanup is not None else None
+    code = result.exit_code or (after.exit_code if after else 0)
     if options.as_json:
-        write(document.document(result, plan, {"dry_run": True}))
+        more = {"exit_code": code, "cleanup": after.document()} if after else {}
+        write(document.document(result, plan, {"dry_run": True, **more}))
     else:
         _print_plan(options, pipeline, plan)
-    return result.exit_code
+        if after:
+            print("\nafterwards, as the trees stand now:")
+            write(after.lines(verbose=options.verbose))
+    return code
 
 
 def _run(
-    options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy, stopping: stop.Stop, *, asks: bool
+    options: ArchiveOptions,
+    pipeline: Pipeline,
+    policy: ArchivePolicy,
+    patterns: tuple[Pattern, ...],
+    stopping: stop.Stop,
+    *,
+    asks: bool,
 ) -> int:
     how = options.execution()
     pipeline.sweep(how.sidecars)
@@ -165,11 +188,34 @@ def _run(
                 print(report.outcome_line(outcome), flush=True)
 
         result = pipeline.execute(plan, choice, how, stop=stopping, display=shown, tell=tell)
-    if options.as_json:
-        write(document.document(result, plan))
-    elif not options.quiet and (on_terminal or result.outcomes or result.exit_code):
+    if not (options.quiet or options.as_json) and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
-    return result.exit_code
+    code, after = result.exit_code, None
+    if options.cleanup is not None and not stopping:
+        after = clear_after(_as_cleanup(options, pipeline), patterns, stopping)
+        code = code or after.exit_code
+    if options.as_json:
+        more = {"exit_code": code, "cleanup": after.document()} if after else {}
+        if after and result.exit_code == 0 != code:
+            more["status"] = after.result.status
+        write(document.document(result, plan, more))
+    return code
+
+
+def _as_cleanup(options: ArchiveOptions, pipeline: Pipeline) -> CleanupOptions:
+    """The options of the cleanup that follows; it leaves alone what this very run has made."""
+    assert options.cleanup is not None
+    return CleanupOptions(
+        options.place(),
+        replace(options.cleanup, spared_run=pipeline.run.id),
+        options.sidecar,
+        options.dry_run,
+        options.no_confirm,
+        options.log_file,
+        options.as_json,
+        options.quiet,
+        options.verbose,
+    )
 
 
 def _print_plan(
