@@ -98,18 +98,19 @@ def check_keys(config: Config, valid: Mapping[str, Iterable[str]]) -> None:
             some = next(iter(values.values()), None)
             raise ConfigError(
                 f"{some.file if some else config.files[-1]}: [{section}] is not a section"
-                f"{_nearest(section, [*valid, *TABLES])}",
+                f"{nearest(section, [*valid, *TABLES])}",
                 hint="sections are " + ", ".join(f"[{name}]" for name in [*valid, *TABLES] if name),
             )
         for key, value in values.items():
             if key not in (allowed := set(valid[section]) | (common if not section else set())):
                 where = f"[{section}] " if section else ""
                 raise ConfigError(
-                    f"{value.file}: {where}{key} is not a key{_nearest(key, allowed)}",
+                    f"{value.file}: {where}{key} is not a key{nearest(key, allowed)}",
                     hint="camarchiver config show lists every key",
                 )
 
 
-def _nearest(word: str, allowed: Iterable[str]) -> str:
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """A question after what was perhaps meant; empty where nothing comes near."""
     close = difflib.get_close_matches(word, [name for name in allowed if name], n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""

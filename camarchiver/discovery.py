@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
-from camarchiver import kernel, locking
+from camarchiver import atomic, kernel, locking
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Fingerprint, Keep, Reason, Trees
 from camarchiver.names import (
@@ -36,6 +36,13 @@ class _Listing:
         self.pictures: list[str] = []
         self.locks: set[str] = set()
         self.odd: list[str] = []
+        self.unfinished: list[str] = []
+        self.is_empty = True
+
+    @property
+    def has_only_ours(self) -> bool:
+        """Whether nothing lies here but what a dead run may have left, or nothing at all."""
+        return bool(self.locks or self.unfinished) or self.is_empty
 
 
 class Discovery:
@@ -73,7 +80,7 @@ class Discovery:
         except OSError as error:
             yield self._unreadable(folder, error)
             return
-        if listing.clips or listing.odd:
+        if listing.clips or listing.odd or listing.pictures or listing.has_only_ours:
             yield self._facts(folder, listing)
         for name in sorted(listing.folders):
             yield from self._walk(f"{folder}/{name}" if folder else name, cutoff)
@@ -83,10 +90,12 @@ class Discovery:
         with os.scandir(self._trees.source / folder) as entries:
             for entry in entries:
                 name = entry.name
+                listing.is_empty = False
                 if name.endswith(".lock"):
                     listing.locks.add(name)
                 elif is_passing(name):
-                    continue
+                    if atomic.staged_stem(name) is not None:
+                        listing.unfinished.append(name)
                 elif entry.is_dir(follow_symlinks=False):
                     if entry.path not in self._pruned:
                         listing.folders.append(name)
@@ -135,6 +144,9 @@ class Discovery:
             standing,
             frozenset(same),
             removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
+            pictures=_unclaimed(listing.pictures, pairs),
+            passing=(*sorted(listing.locks), *sorted(listing.unfinished)),
+            is_empty=listing.is_empty,
         )
 
     def _clip(
@@ -224,6 +236,13 @@ class Discovery:
     def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
         aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
         return FolderFacts(self._trees.source, folder, set_aside=(aside,))
+
+
+def _unclaimed(pictures: list[str], pairs: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    if not pictures:
+        return ()
+    claimed = {name for names in pairs.values() for name in names}
+    return tuple(name for name in sorted(pictures) if name not in claimed)
 
 
 def _observation(clip: Clip, reason: Reason, detail: str) -> Keep:

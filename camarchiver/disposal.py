@@ -11,12 +11,9 @@ from pathlib import PurePosixPath
 from camarchiver import trash
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.scribe import Scribe
+from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE
 
 _log = logging.getLogger(__name__)
-
-FROM_SOURCE = "input"
-FROM_ARCHIVE = "output"
-"""The trash's two folders: what came from the source, what came from the archive."""
 
 
 class SidecarPolicy(StrEnum):

@@ -12,6 +12,7 @@ from typing import Any
 from camarchiver.census import Camera, Census
 from camarchiver.model import (
     Archive,
+    Discard,
     Disposal,
     Keep,
     Outcome,
@@ -21,6 +22,7 @@ from camarchiver.model import (
     Restore,
     Status,
     Step,
+    Tidy,
     Trees,
 )
 from camarchiver.plan import Plan, Total, action_of
@@ -49,6 +51,9 @@ def document(
         yield from _joined(step_fields(step, plan.trees) for step in _all_steps(plan))
     yield '], "outcomes": ['
     yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
+    if plan is not None and plan.forecast:
+        forecast = [{"path": shown(f.path), "free": f.free, "freed": f.freed} for f in plan.forecast]
+        yield '], "forecast": ' + json.dumps(forecast) + ', "notes": ' + json.dumps(plan.notes)[:-1]
     totals = [_total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
@@ -150,29 +155,23 @@ def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:
 
 def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
     """A step as the JSON format lists it; `target` is where the clip is meant to go."""
+    place, target = step.path, ""
     match step:
-        case Keep():
-            place, target, count, camera, start = step.path, "", step.size, step.camera, step.start
         case Archive():
-            place, count = step.clip.path, step.clip.fingerprint.size
             target = os.fspath(trees.archive / step.target)
-            camera, start = step.clip.camera, step.clip.start
         case Restore():
-            place, count = trees.trash / step.trash, step.clip.fingerprint.size
-            target = os.fspath(step.clip.path)
-            camera, start = step.clip.camera, step.clip.start
-        case Remove():
-            place, count = step.clip.path, step.clip.fingerprint.size
-            target = os.fspath(trees.trash) if step.disposal is Disposal.TRASH else ""
-            camera, start = step.clip.camera, step.clip.start
+            place, target = trees.trash / step.trash, os.fspath(step.path)
+        case Remove() | Discard() if step.disposal is Disposal.TRASH:
+            target = os.fspath(trees.trash)
     return {
         "action": action_of(step),
         **path_fields(place),
         "target": shown(target),
         "reason": step.reason,
-        "bytes": count,
-        "camera": shown(camera),
-        "start": start.isoformat() if start else None,
+        "bytes": step.size,
+        "camera": shown(step.camera),
+        "start": step.start.isoformat() if step.start else None,
+        **({"tree": step.tree} if isinstance(step, Discard | Tidy) else {}),
         **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
     }
 
@@ -181,7 +180,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
     """An outcome as the JSON format lists it."""
     fields: dict[str, Any] = {
         "action": action_of(outcome.step),
-        **path_fields(outcome.step.path if isinstance(outcome.step, Keep) else outcome.step.clip.path),
+        **path_fields(outcome.step.path),
         "result": outcome.result,
         "reason": outcome.reason,
         "detail": shown(outcome.detail),
@@ -213,6 +212,7 @@ def _total_fields(total: Total) -> dict[str, Any]:
         "reason": total.group.reason,
         "camera": shown(total.group.camera),
         "day": total.group.day.isoformat() if total.group.day else None,
+        **({"tree": total.group.tree} if total.group.tree else {}),
         "clips": total.clips,
         "bytes": total.size,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -42,6 +42,13 @@ class Failures:
         """The clip was archived after all."""
         if clip.relative in self._known:
             self._change(clip.relative, None)
+
+    def forget_all(self, paths: Iterable[str]) -> None:
+        """Clips that are gone; written at once."""
+        for path in paths:
+            with self._mutex:
+                self._changes[path] = None
+        self.flush()
 
     def flush(self) -> None:
         """Write what is not written yet, merged with what other processes wrote meanwhile."""

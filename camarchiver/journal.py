@@ -33,6 +33,9 @@ class What(StrEnum):
     DELETED = "deleted"
     RESTORED = "restored"
     SWEPT = "swept"
+    INTENDED = "intended"
+    PURGED = "purged"
+    LEFT = "left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Event:
     remuxed: bool | None = None
     verified: str | None = None
     seconds: float | None = None
+    tree: str | None = None
+    """Which tree the file left or is to leave; the source where nothing else is said."""
     trash: str | None = None
     """Below the trash root."""
     sidecars: Mapping[str, str] | None = None

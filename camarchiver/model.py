@@ -39,6 +39,22 @@ class Reason(StrEnum):
     RESTORED = "restored"
     RESTORE_ASKED = "restore-asked"
     TAKEN = "taken"
+    AGE = "age"
+    UNARCHIVED = "unarchived"
+    ARCHIVE_AGE = "archive-age"
+    TRASH_AGE = "trash-age"
+    MAX_SIZE = "max-size"
+    MIN_FREE = "min-free"
+    MAX_AGE_HARD = "max-age-hard"
+    LAST_COPY = "last-copy"
+    NEWEST = "newest"
+    IN_POLICY = "in-policy"
+    FOREIGN = "foreign"
+    ORPHAN_PICTURE = "orphan-picture"
+    PICTURE_ONLY = "picture-only"
+    LEFTOVER = "leftover"
+    EMPTY_FOLDER = "empty-folder"
+    GOAL_MET = "goal-met"
 
 
 class Fingerprint(NamedTuple):
@@ -138,8 +154,40 @@ class Archived:
         return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
 
 
+class _OfClip:
+    """What every step over a clip tells, as `Keep` does of any file."""
+
+    __slots__ = ()
+    clip: Clip
+
+    @property
+    def relative(self) -> str:
+        """The clip's path below its root."""
+        return self.clip.relative
+
+    @property
+    def path(self) -> Path:
+        """The absolute path."""
+        return self.clip.path
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.clip.fingerprint.size
+
+    @property
+    def camera(self) -> str:
+        """The clip's camera."""
+        return self.clip.camera
+
+    @property
+    def start(self) -> datetime:
+        """When the clip begins, aware."""
+        return self.clip.start
+
+
 @dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(_OfClip):
     """Step: encode a clip, verify it, publish it, then dispose of the source."""
 
     clip: Clip
@@ -149,25 +197,15 @@ class Archive:
     standing: Archived | None = None
     """The archive to replace, where a repeat was asked for."""
 
-    @property
-    def relative(self) -> str:
-        """The clip's path below the source root."""
-        return self.clip.relative
-
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(_OfClip):
     """Step: dispose of a clip whose archive stands."""
 
     clip: Clip
     disposal: Disposal
     reason: Reason
     archived: Archived
-
-    @property
-    def relative(self) -> str:
-        """The clip's path below the source root."""
-        return self.clip.relative
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,24 +227,74 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class Restore:
-    """Step: bring a source back from the trash to the very path that it came from."""
+class Restore(_OfClip):
+    """Step: bring a file back from the trash to the very path that it came from."""
 
     clip: Clip
-    """As it was: its root is the source's, its fingerprint the trashed file's."""
+    """As it was: its root is that of its tree, its fingerprint the trashed file's."""
     trash: str
     """Below the trash root."""
     sidecars: Mapping[str, str]
     """Each picture that went with it: its name, and its absolute path now."""
     reason: Reason
+    source: str
+    """The clip's name in the journal: its path below the source root."""
+    identity: tuple[int, int]
+    """Bytes and mtime_ns of the clip's source."""
+    tree: Tree = Tree.SOURCE
+    """Which tree it goes back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discard(_OfClip):
+    """Step of `cleanup`: a copy of a clip leaves one of the trees by a rule of the owner's policy."""
+
+    clip: Clip
+    """The file that goes: its root is that of its tree."""
+    tree: Tree
+    disposal: Disposal
+    reason: Reason
+    source: str
+    """The clip's name in the journal: its path below the source root."""
+    identity: tuple[int, int]
+    """Bytes and mtime_ns of the clip's source, which may be gone."""
+    archived: Archived | None = None
+    """The archive that must still stand when it is done; None where the rule takes a last copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy:
+    """Step of `cleanup`: an unfinished file, a dead owner's lock or an empty folder goes; never footage."""
+
+    root: Path
+    relative: str
+    tree: Tree
+    reason: Reason
+    fingerprint: Fingerprint | None = None
+    """None for a folder."""
 
     @property
-    def relative(self) -> str:
-        """The clip's path below the source root."""
-        return self.clip.relative
+    def path(self) -> Path:
+        """The absolute path."""
+        return self.root / self.relative
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.fingerprint.size if self.fingerprint else 0
+
+    @property
+    def camera(self) -> str:
+        """None of them."""
+        return ""
+
+    @property
+    def start(self) -> None:
+        """No time."""
+        return None
 
 
-Step = Archive | Remove | Restore | Keep
+Step = Archive | Remove | Restore | Discard | Tidy | Keep
 
 
 class Result(StrEnum):
@@ -302,6 +390,9 @@ class Report:
     stopped_by: int | None = None
     """The signal that ended the run."""
     problems: tuple[Problem, ...] = ()
+    """What the plan or the run could not do and the owner must know; the exit code tells of them."""
+    refused: int = 0
+    """The exit code of a brake that stopped the whole plan; 0 where none did."""
 
     def count(self, *results: Result) -> int:
         """How many steps came to one of these results."""
@@ -312,7 +403,11 @@ class Report:
         """The run in one word."""
         if self.stopped_by is not None:
             return Status.STOPPED
+        if self.refused:
+            return Status.FAILED
         failed = self.count(Result.FAILED) + self.unreadable
+        if not failed and self.problems:
+            return Status.PARTIAL
         if not failed:
             return Status.DONE if self.outcomes else Status.NOTHING
         found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes)
@@ -325,6 +420,8 @@ class Report:
         """As the design's table has it."""
         if self.stopped_by is not None:
             return 128 + self.stopped_by
+        if self.refused:
+            return self.refused
         failures = [outcome for outcome in self.outcomes if outcome.result is Result.FAILED]
         if self.status is Status.FAILED:
             return 13 if all(outcome.reason is Reason.NO_SPACE for outcome in failures) else 1

@@ -260,6 +260,14 @@ def numbered(relative: str, n: int) -> str:
     return f"{folder}{slash}{_fit(name.removesuffix(suffix), f'~{n}{suffix}')}"
 
 
+def unnumbered(relative: str) -> str:
+    """The path without the number that `numbered` gave it."""
+    folder, slash, name = relative.rpartition("/")
+    suffix = _suffix(name)
+    stem, tilde, number = name.removesuffix(suffix).rpartition("~")
+    return f"{folder}{slash}{stem}{suffix}" if tilde and number.isdigit() else relative
+
+
 def _suffix(name: str) -> str:
     dot = name.rfind(".")
     # What is longer is no suffix, and would leave no room for the name.

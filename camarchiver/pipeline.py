@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from collections import defaultdict
@@ -15,6 +16,8 @@ from pathlib import Path
 from camarchiver import clock, crew, ffmpegs, holds, kernel, restorations, runs, volume
 from camarchiver.archiver import Archiver, Desk
 from camarchiver.census import Census, Counter
+from camarchiver.cleaner import Cleaner
+from camarchiver.clearance import CleanupPlan, Planner
 from camarchiver.codecs import Backend, Codec
 from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
@@ -42,17 +45,19 @@ from camarchiver.plan import (
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Display
 from camarchiver.restorer import Restorer, Selection
+from camarchiver.retention import CleanupPolicy
 from camarchiver.scribe import RunId, Scribe
 from camarchiver.sealed import Sealed
 from camarchiver.shrink import Shrinker, Wishes
 from camarchiver.standing import Standing
+from camarchiver.stock import Stock
 from camarchiver.stop import Stop
 from camarchiver.sweeper import Sweeper
 from camarchiver.workload import jobs_for, threads_for
 
 Change = Archive | Remove
 RestorePlan = Plan[Restore, Selection]
-AnyPlan = ArchivePlan | RestorePlan
+AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
 
 SAMPLES = 3
 """Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
@@ -233,6 +238,50 @@ class Pipeline:
         self.failures.flush()
         return self.report(plan, tuple(outcomes), stop)
 
+    def plan_cleanup(self, policy: CleanupPolicy, *, list_all: bool) -> CleanupPlan:
+        """Decide for every file of the three trees; changes nothing."""
+        names = Names(self._patterns)
+        discovery = Discovery(self.trees, names, self.journal, self.started, self.zone)
+        stock = Stock(self.trees, names, self.journal, discovery, self.started, self.zone)
+        plan = Planner(self.trees, stock, policy, self.memory(), self.started).plan(list_all=list_all)
+        gone = self._forgettable()
+        if not gone:
+            return plan
+        note = f"{len(gone):,} remembered failure(s) of files that are gone will be forgotten"
+        return replace(plan, notes=(*plan.notes, note))
+
+    def cleanup(
+        self,
+        plan: CleanupPlan,
+        sidecars: SidecarPolicy,
+        *,
+        stop: Stop,
+        display: Display,
+        tell: Callable[[Outcome], None],
+    ) -> Report:
+        """Carry out a plan of `cleanup`, unless a brake refused it; `tell` gets every outcome as it comes."""
+        outcomes: list[Outcome] = []
+        if not plan.refused:
+            scribe = Scribe(self.journal, self.run, self.now)
+            cleaner = Cleaner(
+                self.trees,
+                Standing(self.trees, self.journal),
+                Disposer(self.trees, scribe, sidecars),
+                scribe,
+                self.memory,
+                plan.policy.min_free,
+            )
+            for outcome in cleaner.run(plan.steps, stop, display):
+                outcomes.append(outcome)
+                tell(outcome)
+            self.failures.forget_all(self._forgettable())
+        return self.report(plan, tuple(outcomes), stop)
+
+    def _forgettable(self) -> tuple[str, ...]:
+        """Remembered failures of files that are gone."""
+        source = self.trees.source
+        return tuple(path for path in self.failures.known() if not os.path.lexists(source / path))
+
     def plan_restore(self, selection: Selection) -> RestorePlan:
         """Find what is meant; changes nothing."""
         steps = tuple(self._restorer().steps(selection))
@@ -249,10 +298,11 @@ class Pipeline:
     def _restorer(self) -> Restorer:
         return Restorer(self.trees, self.journal, Scribe(self.journal, self.run, self.now))
 
-    def sweep(self, how: Execution, policy: ArchivePolicy) -> None:
+    def sweep(self, sidecars: SidecarPolicy) -> None:
         """Finish or remove what dead runs left behind, before anything is planned."""
-        desk = self._desk(policy, how)
-        Sweeper(self.trees, self.journal, desk.standing, desk.disposer, desk.scribe).sweep()
+        scribe = Scribe(self.journal, self.run, self.now)
+        disposer = Disposer(self.trees, scribe, sidecars)
+        Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
 
     def _desk(self, policy: ArchivePolicy, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)
@@ -277,6 +327,8 @@ class Pipeline:
             unreadable=plan.found_unreadable,
             remaining=len(plan.steps) - len(outcomes),
             stopped_by=stop.signal if stop else None,
+            problems=plan.problems,
+            refused=plan.refused,
         )
         if outcomes:
             runs.write(self.trees.state, report, self.run.host)

@@ -15,12 +15,15 @@ from camarchiver.model import (
     Archive,
     Archived,
     Clip,
+    Discard,
     Disposal,
     Keep,
+    Problem,
     Reason,
     Remove,
     Restore,
     Step,
+    Tidy,
     Trees,
 )
 from camarchiver.names import archive_path
@@ -115,6 +118,12 @@ class FolderFacts:
     """Names whose inode an earlier name of this run shares."""
     removable: bool = True
     """False where the folder can't be written, so that no source can leave it."""
+    pictures: tuple[str, ...] = ()
+    """Names of pictures that belong to none of the clips."""
+    passing: tuple[str, ...] = ()
+    """Names of locks and unfinished files, whoever made them."""
+    is_empty: bool = False
+    """Whether nothing at all lies in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +160,12 @@ def _decide_clip(
         return keep(clip, reason)
     if memory.holds and held_by(clip, memory.holds, now):
         return keep(clip, Reason.HELD)
-    if _restored_lately(clip, memory, now):
+    print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
+    if memory.restored and restored_lately(clip.relative, print_of, memory, now):
         return keep(clip, Reason.RESTORED, detail="kept for a week after it was restored")
     if observed := facts.observed.get(clip.relative):
         return observed
-    archived = _own_archive(clip, facts)
+    archived = own_archive(clip, facts)
     if archived and not policy.repeat:
         return _dispose(clip, archived, Reason.ALREADY_ARCHIVED, facts, policy)
     if archived and archived.remuxed:
@@ -183,11 +193,10 @@ def held_by(clip: Clip, holds: Iterable[Hold], now: datetime, duration: float | 
 
 def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, now: datetime) -> Reason | None:
     if (
-        (policy.cameras and clip.camera not in policy.cameras)
+        not is_selected(clip, policy.cameras, policy.exclude)
         or clip.fingerprint.size < policy.min_size
         or (policy.since is not None and clip.start < policy.since)
         or (policy.until is not None and clip.start >= policy.until)
-        or any(_matches(clip, pattern) for pattern in policy.exclude)
     ):
         return Reason.FILTERED
     if clip.start > now + DOUBTFUL:
@@ -198,11 +207,15 @@ def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, now: datetime) -> 
     return Reason.NOT_SETTLED if still < policy.settle.total_seconds() else None
 
 
-def _matches(clip: Clip, pattern: str) -> bool:
-    return fnmatchcase(clip.relative, pattern) or fnmatchcase(clip.name, pattern)
+def is_selected(clip: Clip, cameras: Collection[str], exclude: Iterable[str], *, also: str = "") -> bool:
+    """Whether `--camera` and `--exclude` leave a clip in; `also` is another path that it goes by."""
+    if cameras and clip.camera not in cameras:
+        return False
+    names = (clip.relative, clip.name, also) if also else (clip.relative, clip.name)
+    return not any(fnmatchcase(name, pattern) for pattern in exclude for name in names)
 
 
-def _own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
+def own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
     """The newest journalled archive of this very source that still stands."""
     for entry in reversed(facts.archived.get(clip.relative, ())):
         if entry.describes(clip) and entry.archive in facts.standing:
@@ -220,11 +233,12 @@ def _dispose(
     return Remove(clip, policy.disposal, reason, archived)
 
 
-def _restored_lately(clip: Clip, memory: Memory, now: datetime) -> bool:
-    found = memory.restored.get(clip.relative)
+def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now: datetime) -> bool:
+    """Whether an operator brought a copy of this clip back within the grace."""
+    found = memory.restored.get(source)
     if found is None or now - found.at >= RESTORE_GRACE:
         return False
-    return (found.size, found.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+    return (found.size, found.mtime_ns) == identity
 
 
 def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datetime) -> str:
@@ -251,7 +265,7 @@ def order_key(step: Archive | Remove) -> tuple[int, int, str]:
 
     A second name goes last because it takes over the archive that the first one gets.
     """
-    return _rank(step), step.clip.start.toordinal(), step.clip.relative
+    return _rank(step), step.start.toordinal(), step.relative
 
 
 def _rank(step: Archive | Remove) -> int:
@@ -267,7 +281,7 @@ def largest_first(steps: Iterable[Archive | Remove]) -> Iterator[Archive | Remov
             yield from group
             continue
         while block := list(islice(group, LOOK_AHEAD)):
-            block.sort(key=lambda step: -step.clip.fingerprint.size)
+            block.sort(key=lambda step: -step.size)
             yield from block
 
 
@@ -292,6 +306,8 @@ class Group(NamedTuple):
     reason: Reason
     camera: str = ""
     day: date | None = None
+    tree: str = ""
+    """Where the plan changes more than one tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,13 +331,10 @@ class Tally:
 
     def add(self, step: Step) -> None:
         group = group_of(step)
-        if isinstance(step, Keep):
-            self._clips[group] += 1
-            self._size[group] += step.size
-            return
         self._clips[group] += 1
-        self._size[group] += step.clip.fingerprint.size
-        self._seconds[group] = self._seconds.get(group, 0.0) + (step.clip.duration or 0.0)
+        self._size[group] += step.size
+        if not isinstance(step, Keep | Tidy):
+            self._seconds[group] = self._seconds.get(group, 0.0) + (step.clip.duration or 0.0)
 
     def totals(self) -> tuple[Total, ...]:
         return tuple(
@@ -334,7 +347,8 @@ def group_of(step: Step) -> Group:
     """Changes are counted by camera and day, what is left alone by reason and camera."""
     if isinstance(step, Keep):
         return Group("keep", step.reason, step.camera)
-    return Group(action_of(step), step.reason, step.clip.camera, step.clip.start.date())
+    tree = str(step.tree) if isinstance(step, Discard | Tidy) else ""
+    return Group(action_of(step), step.reason, step.camera, step.start.date() if step.start else None, tree)
 
 
 def action_of(step: Step) -> str:
@@ -342,19 +356,32 @@ def action_of(step: Step) -> str:
     match step:
         case Archive():
             return "archive"
-        case Remove():
+        case Remove() | Discard():
             return str(step.disposal)
+        case Tidy():
+            return "delete"
         case Restore():
             return "restore"
         case Keep():
             return "keep"
 
 
-def _group_key(group: Group) -> tuple[str, date, str, str]:
-    return group.action, group.day or date.min, group.camera, group.reason
+def _group_key(group: Group) -> tuple[str, date, str, str, str]:
+    return group.action, group.day or date.min, group.camera, group.reason, group.tree
 
 
-ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore)
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a plan will give back to one filesystem."""
+
+    path: Path
+    free: int
+    """Bytes free now."""
+    freed: int
+    """Bytes that come free: a move into a trash on the same filesystem frees none."""
+
+
+ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy)
 PolicyT = TypeVar("PolicyT")
 
 
@@ -375,6 +402,12 @@ class Plan(Generic[ChangeT, PolicyT]):
     """Date folders too recent to be read."""
     notes: tuple[str, ...] = ()
     """What the owner must know before consenting: encoder and why, marks that will be set."""
+    forecast: tuple[Forecast, ...] = ()
+    """One for each filesystem that files leave."""
+    problems: tuple[Problem, ...] = ()
+    """What the policy asks for and this plan can't do."""
+    refused: int = 0
+    """The exit code of the brake that forbids carrying this plan out; 0 for none."""
 
     @property
     def found_unreadable(self) -> int:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, timedelta, tzinfo
 from typing import Any
 
 from camarchiver.census import Census
-from camarchiver.inquiry import Story
 from camarchiver.model import (
     Archive,
-    Keep,
+    Discard,
     Outcome,
     Reason,
     Report,
     Restore,
     Result,
     Status,
+    Tidy,
 )
 from camarchiver.plan import Plan, Total, action_of
 from camarchiver.verifier import Verified
@@ -27,7 +27,7 @@ from camarchiver.words import count_of, shown, size, span
 ROWS = 40
 """Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
 
-_WORDS = {
+REASON_WORDS = {
     Reason.NOT_ARCHIVED: "to be archived",
     Reason.ALREADY_ARCHIVED: "archived before",
     Reason.REPEAT_ASKED: "to be archived again",
@@ -54,6 +54,22 @@ _WORDS = {
     Reason.UNSUPPORTED: "holds streams that can't be archived",
     Reason.FAILED: "failed",
     Reason.STALE: "changed or gone since the plan",
+    Reason.AGE: "archived, and old enough",
+    Reason.UNARCHIVED: "old enough to go, but not archived",
+    Reason.ARCHIVE_AGE: "archive past its age",
+    Reason.TRASH_AGE: "long enough in the trash",
+    Reason.MAX_SIZE: "over the size limit",
+    Reason.MIN_FREE: "needed as free space",
+    Reason.MAX_AGE_HARD: "past the hard age limit",
+    Reason.LAST_COPY: "in the trash, but the last copy of a clip",
+    Reason.NEWEST: "the newest of its camera",
+    Reason.IN_POLICY: "kept by the policy",
+    Reason.FOREIGN: "not known to the journal: never touched",
+    Reason.ORPHAN_PICTURE: "picture of a clip that was archived or removed",
+    Reason.PICTURE_ONLY: "picture that never had a clip",
+    Reason.LEFTOVER: "left behind by a dead run",
+    Reason.EMPTY_FOLDER: "empty date folder",
+    Reason.GOAL_MET: "not needed any more: there is space enough",
 }
 
 
@@ -83,13 +99,13 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
     if left or plan.unread_folders:
         yield ""
         yield "left alone:"
-        yield from _left_alone(left)
+        yield from left_alone(left)
         if plan.unread_folders:
             yield f"  {plan.unread_folders:>9,}  day folder(s) too recent to be read"
     if verbose:
         yield ""
         for step in plan.steps:
-            yield f"  {action_of(step):8} {step.reason:18} {shown(step.clip.relative)}"
+            yield f"  {action_of(step):8} {step.reason:18} {shown(step.relative)}"
         for kept in plan.left:
             detail = f"  ({shown(kept.detail)})" if kept.detail else ""
             yield f"  keep     {kept.reason:18} {shown(kept.relative)}{detail}"
@@ -145,13 +161,14 @@ def _footage(seconds: float) -> str:
     return span(seconds) if seconds else "?"
 
 
-def _left_alone(left: Sequence[Total]) -> Iterator[str]:
+def left_alone(left: Sequence[Total]) -> Iterator[str]:
+    """A line for each reason."""
     by_reason: dict[Reason, list[Total]] = defaultdict(list)
     for total in left:
         by_reason[total.group.reason].append(total)
     for reason, group in sorted(by_reason.items()):
         clips, count = sum(total.clips for total in group), sum(total.size for total in group)
-        yield f"  {clips:>9,}  {_WORDS[reason]} ({reason}), {size(count)}"
+        yield f"  {clips:>9,}  {REASON_WORDS[reason]} ({reason}), {size(count)}"
 
 
 def _summary(changes: Sequence[Total], estimate: Estimate) -> str:
@@ -189,7 +206,7 @@ def outcome_words(outcome: Outcome) -> str:
     """What came of a step, without the clip's name."""
     detail = f" ({shown(outcome.detail)})" if outcome.detail else ""
     if outcome.result is not Result.DONE:
-        return f"{outcome.result}: {_WORDS[outcome.reason]}{detail}"
+        return f"{outcome.result}: {REASON_WORDS[outcome.reason]}{detail}"
     if (encoding := outcome.encoding) is not None:
         return (
             f"archived {size(encoding.bytes_before)} -> {size(encoding.bytes_after)}"
@@ -197,6 +214,9 @@ def outcome_words(outcome: Outcome) -> str:
         )
     if isinstance(outcome.step, Restore):
         return f"restored{detail}"
+    if isinstance(outcome.step, Discard | Tidy):
+        verb = "moved to the trash" if action_of(outcome.step) == "trash" else "deleted"
+        return f"{verb}: {REASON_WORDS[outcome.reason]}{detail}"
     verb = "archived" if isinstance(outcome.step, Archive) else "removed, archived before"
     return f"{verb}{detail}"
 
@@ -224,8 +244,8 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
     removed = report.count(Result.DONE) - len(encodings) - restored
     if removed:
         yield f"removed or taken over: {count_of(removed, 'source')} archived before"
-    for reason, outcomes in _not_done(report.outcomes):
-        yield f"kept: {count_of(len(outcomes), 'clip')}, {_WORDS[reason]}"
+    for reason, outcomes in not_done(report.outcomes):
+        yield f"kept: {count_of(len(outcomes), 'clip')}, {REASON_WORDS[reason]}"
         if told:
             continue
         yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
@@ -250,7 +270,8 @@ def _encoders(report: Report) -> Iterator[str]:
         yield "  " + ", ".join(f"{count:,} {name}" for name, count in sorted(used.items()))
 
 
-def _not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
+def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
+    """What stayed, by reason."""
     groups: dict[Reason, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.result is not Result.DONE:
@@ -319,51 +340,3 @@ def verified_lines(found: Verified, *, summary: bool) -> Iterator[str]:
     if summary:
         foreign = f", {found.foreign:,} foreign" if found.foreign else ""
         yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
-
-
-# --- one clip's story ------------------------------------------------------------------------------
-
-
-def story_lines(story: Story, zone: tzinfo) -> Iterator[str]:
-    """A clip's story in plain sentences."""
-    yield f"{shown(story.source)}:"
-    for event in story.events:
-        at = datetime.fromisoformat(event["at"]).astimezone(zone)
-        yield f"  {at:%Y-%m-%d %H:%M:%S}  {_event_words(event)}, by run {event['run']} on {event['host']}"
-    if not story.events:
-        yield "  the journal says nothing of it"
-    if (step := story.next_step) is not None:
-        detail = f" ({shown(step.detail)})" if isinstance(step, Keep) and step.detail else ""
-        verb = {"archive": "archive it", "trash": "move it to the trash", "delete": "delete it"}
-        would = verb.get(action_of(step), "leave it alone")
-        yield f"  the next archive run would {would}: {_WORDS[step.reason]}{detail}"
-    elif not story.is_there:
-        yield "  it is not in the source tree now"
-
-
-def _event_words(event: Mapping[str, Any]) -> str:
-    detail = f" ({shown(str(event['detail']))})" if event.get("detail") else ""
-    where = shown(str(event.get("archive", "")))
-    match event.get("event"):
-        case "archived":
-            how = f"archived as {where}"
-            if event.get("encoder"):
-                sizes = f"{size(event['source_size'])} -> {size(event['archive_size'])}"
-                how += f" with {event['encoder']}, {sizes}; verified: {event.get('verified', '?')}"
-            return how + detail
-        case "adopted":
-            return f"the standing archive {where} was taken over; {event.get('verified', '')}{detail}"
-        case "trashed" if event.get("reason") == "replaced":
-            return f"its former archive {where} moved to the trash, {shown(str(event.get('trash')))}"
-        case "trashed":
-            return f"source moved to the trash, {shown(str(event.get('trash')))}{detail}"
-        case "deleted":
-            return f"source deleted, its archive stood{detail}"
-        case "restored":
-            return f"restored from the trash, {shown(str(event.get('trash')))}"
-        case "kept":
-            return "source kept, as asked"
-        case "failed":
-            return f"could not be archived: {event.get('reason')}{detail}"
-        case other:
-            return f"{other}{detail}"

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import atomic, locking
-from camarchiver.model import Clip
 from camarchiver.plan import RESTORE_GRACE, Restored
 
 FILE = "restored.json"
@@ -21,14 +20,11 @@ def read(state: Path) -> Mapping[str, Restored]:
     return {path: found for path, fields in stored.items() if (found := _restored(fields))}
 
 
-def note(state: Path, clips: list[Clip], at: datetime) -> None:
-    """Add clips, and forget those whose grace is over."""
-    if not clips:
-        return
+def note(state: Path, source: str, identity: tuple[int, int], at: datetime) -> None:
+    """Add a clip by its source's path, size and mtime, and forget those whose grace is over."""
     with locking.guarded(state / "restored.lock"):
         kept = {path: found for path, found in read(state).items() if at - found.at < RESTORE_GRACE}
-        for clip in clips:
-            kept[clip.relative] = Restored(clip.fingerprint.size, clip.fingerprint.mtime_ns, at)
+        kept[source] = Restored(*identity, at)
         fields = {
             path: {"size": found.size, "mtime_ns": found.mtime_ns, "at": found.at.isoformat()}
             for path, found in kept.items()

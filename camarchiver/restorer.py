@@ -1,4 +1,4 @@
-"""Brings sources back from the trash to where they came from, never over something else."""
+"""Brings files back from the trash to where they came from, never over something else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from camarchiver import atomic, locking, restorations, trash
 from camarchiver.errors import ClipBusy, StorageError
 from camarchiver.journal import Journal, What
-from camarchiver.model import Clip, Outcome, Reason, Restore, Result, Trees
+from camarchiver.model import Clip, Outcome, Reason, Restore, Result, Tree, Trees
 from camarchiver.scribe import Scribe
 
 
@@ -39,7 +39,7 @@ class Restorer:
         self._scribe = scribe
 
     def steps(self, selection: Selection) -> Iterator[Restore]:
-        """Every selected source that the journal sent to the trash and that still lies there."""
+        """Everything selected that the journal sent to the trash and that still lies there."""
         day = timedelta(days=1)
         for date in self._journal.days():
             if selection.since and date < selection.since.date() - day:
@@ -72,20 +72,20 @@ class Restorer:
         if os.path.lexists(clip.path):
             return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{clip.path} is another file")
         # Noted first: a clip that is back and not yet noted would go again the same night.
-        restorations.note(self._trees.state, [clip], self._scribe.now())
+        restorations.note(self._trees.state, step.source, step.identity, self._scribe.now())
         place = trash.move(
             self._trees.trash,
             step.trash,
             clip.fingerprint,
-            trash_root=self._trees.source,
+            trash_root=clip.root,
             trash_relative=clip.relative,
         )
         came, problem = self._bring_sidecars(step)
-        self._scribe.restored(clip, step.trash, came)
+        self._scribe.restored(step, came)
         if problem:
             return Outcome(step, Result.FAILED, Reason.FAILED, f"restored; but {problem}")
         detail = "" if place == clip.relative else f"as {place}, its own name was taken meanwhile"
-        return Outcome(step, Result.DONE, step.reason, detail, os.fspath(self._trees.source / place))
+        return Outcome(step, Result.DONE, step.reason, detail, os.fspath(clip.root / place))
 
     def _bring_sidecars(self, step: Restore) -> tuple[dict[str, str], str]:
         came: dict[str, str] = {}
@@ -117,7 +117,8 @@ class Restorer:
     def _is_meant(self, event: Mapping[str, Any], place: str, selection: Selection) -> bool:
         start = datetime.fromisoformat(event["start"])
         if selection.paths:
-            homes = (self._trees.source / str(event["source"]), self._trees.trash / place)
+            home, relative = self._home(event)
+            homes = (home / relative, self._trees.trash / place)
             if not any(home.is_relative_to(path) for home in homes for path in selection.paths):
                 return False
         return (
@@ -132,19 +133,30 @@ class Restorer:
             status = (self._trees.trash / place).lstat()
         except OSError:
             return None
+        tree = Tree(event.get("tree") or Tree.SOURCE)
+        kind = "archive" if tree is Tree.ARCHIVE else "source"
         same = (status.st_size, status.st_mtime_ns) == (
-            event.get("source_size"),
-            event.get("source_mtime_ns"),
+            event.get(f"{kind}_size"),
+            event.get(f"{kind}_mtime_ns"),
         )
         if not stat.S_ISREG(status.st_mode) or not same:
             return None
-        folder, _, name = str(event["source"]).rpartition("/")
+        root, relative = self._home(event)
+        folder, _, name = relative.rpartition("/")
         clip = Clip(
-            self._trees.source,
+            root,
             folder,
             name,
             str(event.get("camera", "")),
             datetime.fromisoformat(event["start"]),
             trash.fingerprint_of(status),
         )
-        return Restore(clip, place, dict(event.get("sidecars") or {}), Reason.RESTORE_ASKED)
+        identity = int(event["source_size"]), int(event["source_mtime_ns"])
+        pictures = dict(event.get("sidecars") or {})
+        return Restore(clip, place, pictures, Reason.RESTORE_ASKED, str(event["source"]), identity, tree)
+
+    def _home(self, event: Mapping[str, Any]) -> tuple[Path, str]:
+        """The root and the path below it that a trashed file came from."""
+        if event.get("tree") == Tree.ARCHIVE:
+            return self._trees.archive, str(event["archive"])
+        return self._trees.source, str(event["source"])

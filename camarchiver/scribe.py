@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from camarchiver.journal import Event, Journal, What
-from camarchiver.model import Archived, Clip, Made, Reason
+from camarchiver.model import Archived, Clip, Discard, Made, Reason, Restore, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,20 @@ class RunId:
     id: str
     command: str
     host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What came of one intended removal."""
+
+    step: Discard
+    what: What
+    """TRASHED, DELETED or PURGED; LEFT where nothing was removed."""
+    reason: str
+    place: str | None = None
+    """Where it lies now, below the trash root."""
+    sidecars: Mapping[str, str] | None = None
+    detail: str = ""
 
 
 class Scribe:
@@ -82,6 +98,21 @@ class Scribe:
             detail=detail,
         )
 
+    def intend(self, steps: Iterable[Discard]) -> None:
+        """Each of these files is about to leave its tree; durable before the first one does."""
+        self._journal.append(*(self._of_discard(What.INTENDED, step, step.reason) for step in steps))
+
+    def discarded(self, ends: Iterable[Ended]) -> None:
+        """What became of steps that were intended."""
+        self._journal.append(
+            *(
+                self._of_discard(
+                    end.what, end.step, end.reason, end.place, sidecars=end.sidecars, detail=end.detail
+                )
+                for end in ends
+            )
+        )
+
     def kept(self, clip: Clip, archived: Archived) -> None:
         """A source stays although its archive stands, as the owner asked."""
         self._write(What.KEPT, clip, archive=archived.archive)
@@ -90,13 +121,70 @@ class Scribe:
         """An archive of this clip made room for a better one."""
         self._write(What.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
 
-    def restored(self, clip: Clip, trash: str, sidecars: Mapping[str, str]) -> None:
-        """A source came back from the trash."""
-        self._write(What.RESTORED, clip, trash=trash, sidecars=dict(sidecars) or None)
+    def restored(self, step: Restore, sidecars: Mapping[str, str]) -> None:
+        """A file came back from the trash to the tree that it came from."""
+        self._journal.append(
+            Event(
+                event=What.RESTORED,
+                at=self.now(),
+                run=self.run.id,
+                host=self.run.host,
+                source=step.source,
+                start=step.start,
+                camera=step.camera,
+                source_size=step.identity[0],
+                source_mtime_ns=step.identity[1],
+                archive=step.relative if step.tree is Tree.ARCHIVE else None,
+                tree=step.tree if step.tree is Tree.ARCHIVE else None,
+                trash=step.trash,
+                sidecars=dict(sidecars) or None,
+            )
+        )
+
+    def found_ended(self, event: Mapping[str, Any], what: What, place: str | None, detail: str) -> None:
+        """What a later run found of a removal whose run died before it wrote the end of it."""
+        fields = {field.name for field in dataclasses.fields(Event)}
+        known = {key: value for key, value in event.items() if key in fields}
+        at = {"event": what, "at": self.now(), "run": self.run.id, "host": self.run.host}
+        start = datetime.fromisoformat(str(event["start"]))
+        trash = place if place is not None else event.get("trash")
+        self._journal.append(Event(**{**known, **at, "start": start, "trash": trash, "detail": detail}))
 
     def swept(self, clip: Clip, staged: str) -> None:
         """A dead run's unfinished archive was removed."""
         self._write(What.SWEPT, clip, detail=f"unfinished {staged}")
+
+    def _of_discard(
+        self,
+        what: What,
+        step: Discard,
+        reason: str,
+        place: str | None = None,
+        *,
+        sidecars: Mapping[str, str] | None = None,
+        detail: str = "",
+    ) -> Event:
+        in_archive = step.tree is Tree.ARCHIVE
+        return Event(
+            event=what,
+            at=self.now(),
+            run=self.run.id,
+            host=self.run.host,
+            source=step.source,
+            start=step.start,
+            camera=step.camera,
+            duration=step.clip.duration,
+            source_size=step.identity[0],
+            source_mtime_ns=step.identity[1],
+            archive=step.relative if in_archive else None,
+            archive_size=step.clip.fingerprint.size if in_archive else None,
+            archive_mtime_ns=step.clip.fingerprint.mtime_ns if in_archive else None,
+            tree=step.tree,
+            trash=step.relative if step.tree is Tree.TRASH else place,
+            sidecars=dict(sidecars) if sidecars else None,
+            reason=reason,
+            detail=detail or None,
+        )
 
     def _write(self, what: What, clip: Clip, *, archived: Archived | None = None, **fields: object) -> None:
         if archived is not None:

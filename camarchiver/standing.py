@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Trees
@@ -24,7 +24,12 @@ class Standing:
         self._journal = journal
 
     def stands(self, entry: Archived) -> bool:
-        """Whether the archive is there: a regular file of the journalled size."""
+        """Whether the archive is there: a regular file of the journalled size.
+
+        A journal that leads out of the archive is not believed.
+        """
+        if ".." in PurePosixPath(entry.archive).parts or entry.archive.startswith("/"):
+            return False
         try:
             status = (self._archive / entry.archive).lstat()
         except OSError:

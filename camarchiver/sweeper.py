@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from camarchiver import atomic, claims, locking, trash
+from camarchiver import atomic, claims, intents, locking, trash
 from camarchiver.claims import Claim
-from camarchiver.disposal import FROM_SOURCE, Disposer
+from camarchiver.disposal import Disposer
 from camarchiver.errors import ClipBusy
 from camarchiver.journal import Journal, What
-from camarchiver.model import STATE_FOLDER, Archived, Clip, Reason, Trees
+from camarchiver.ledger import left_archive
+from camarchiver.model import STATE_FOLDER, Archived, Clip, Reason, Tree, Trees
 from camarchiver.names import numbered
 from camarchiver.scribe import Scribe
 from camarchiver.standing import MOST_NAMES, Standing
+from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ class Sweeper:
                 self._settle(note, claim)
             except OSError as error:
                 _log.warning("%s: what a dead run left could not be finished: %s", note, error)
+        self._resolve_intents()
         self._sweep_state()
 
     def _settle(self, note: Path, claim: Claim | None) -> None:
@@ -62,6 +67,38 @@ class Sweeper:
         if not os.path.lexists(clip.path):
             self._disposer.tidy(clip)
         note.unlink(missing_ok=True)
+
+    def _resolve_intents(self) -> None:
+        """Write down what came of removals whose run died in between, by looking."""
+        for note in intents.standing(self._trees.state, self._scribe.run.host):
+            if note.is_live:
+                continue
+            try:
+                for event in intents.unresolved(self._journal, note.days, note.run):
+                    self._look(event)
+                note.path.unlink(missing_ok=True)
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                _log.warning("%s: a removal left open could not be looked into: %s", note.path, error)
+
+    def _look(self, event: Mapping[str, Any]) -> None:
+        tree = Tree(event.get("tree") or Tree.SOURCE)
+        root, kind = {
+            Tree.SOURCE: (self._trees.source, "source"),
+            Tree.ARCHIVE: (self._trees.archive, "archive"),
+            Tree.TRASH: (self._trees.trash, "trash"),
+        }[tree]
+        relative = str(event[kind])
+        if os.path.lexists(root / relative):
+            self._scribe.found_ended(event, What.LEFT, None, "a run died before it removed it")
+            return
+        detail = "written down by a later run"
+        if tree is Tree.TRASH:
+            self._scribe.found_ended(event, What.PURGED, None, detail)
+            return
+        size, mtime_ns = int(event[f"{kind}_size"]), int(event[f"{kind}_mtime_ns"])
+        folder = FROM_ARCHIVE if tree is Tree.ARCHIVE else FROM_SOURCE
+        place = self._place_in_trash(f"{folder}/{relative}", (size, mtime_ns))
+        self._scribe.found_ended(event, What.TRASHED if place else What.DELETED, place, detail)
 
     def _sweep_state(self) -> None:
         """Remove what a kill left half written among our own small files, which take moments to write."""
@@ -99,7 +136,7 @@ class Sweeper:
             event.get("event") in (What.TRASHED, What.DELETED)
             and event.get("source") == clip.relative
             and event.get("source_mtime_ns") == clip.fingerprint.mtime_ns
-            and event.get("reason") != "replaced"
+            and not left_archive(event)
             for event in self._journal.day(clip.start.date()).events
         )
 
@@ -110,12 +147,17 @@ class Sweeper:
         )
 
     def _in_trash(self, clip: Clip) -> str | None:
+        identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        return self._place_in_trash(f"{FROM_SOURCE}/{clip.relative}", identity)
+
+    def _place_in_trash(self, wanted: str, identity: tuple[int, int]) -> str | None:
+        """Where a file of this size and mtime lies, under the wanted name or a numbered one."""
         for number in range(1, MOST_NAMES):
-            place = f"{FROM_SOURCE}/{numbered(clip.relative, number)}"
+            place = numbered(wanted, number)
             try:
                 status = (self._trees.trash / place).lstat()
             except OSError:
                 return None
-            if (status.st_size, status.st_mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns):
+            if (status.st_size, status.st_mtime_ns) == identity:
                 return place
         return None

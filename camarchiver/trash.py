@@ -20,6 +20,10 @@ from camarchiver.errors import CamarchiverError
 from camarchiver.model import Fingerprint
 from camarchiver.names import numbered
 
+FROM_SOURCE = "input"
+FROM_ARCHIVE = "output"
+"""The trash's two folders: what came from the source, what came from the archive."""
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS})
 

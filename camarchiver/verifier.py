@@ -14,7 +14,8 @@ from typing import Any
 
 from camarchiver import claims, ffmpeg_args, locking, transcoder
 from camarchiver.journal import Journal, What
-from camarchiver.model import Trees
+from camarchiver.ledger import left_archive
+from camarchiver.model import Tree, Trees
 from camarchiver.names import is_clip_name, is_passing
 from camarchiver.progress import Display
 from camarchiver.stop import Stopper
@@ -168,6 +169,7 @@ class Verifier:
 def _standing(events: tuple[Mapping[str, Any], ...]) -> tuple[Expected, ...]:
     """The archives of one day's lines that no later line took away."""
     standing: dict[str, Expected] = {}
+    away: dict[str, Expected] = {}
     for event in events:
         archive = str(event.get("archive"))
         match event.get("event"):
@@ -176,6 +178,9 @@ def _standing(events: tuple[Mapping[str, Any], ...]) -> tuple[Expected, ...]:
                 digest = str(event.get("archive_blake2b") or (known.digest if known else ""))
                 size = int(event.get("archive_size") or 0)
                 standing[archive] = Expected(archive, str(event.get("source")), size, digest)
-            case What.TRASHED if event.get("reason") == "replaced":
-                standing.pop(archive, None)
+            case What.TRASHED | What.DELETED if left_archive(event):
+                if archive in standing:
+                    away[archive] = standing.pop(archive)
+            case What.RESTORED if event.get("tree") == Tree.ARCHIVE and archive in away:
+                standing[archive] = away[archive]
     return tuple(standing.values())

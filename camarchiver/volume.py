@@ -57,6 +57,19 @@ def check(trees: Trees) -> None:
         )
 
 
+def check_both(trees: Trees) -> None:
+    """Refuse a source without the marker that its archive has: an empty mount point, perhaps.
+
+    Raises StorageError.
+    """
+    if _read(trees.state) and not _read(trees.source / STATE_FOLDER):
+        raise StorageError(
+            f"the source {trees.source} has no volume marker (is its disk mounted?)",
+            hint="mount the right disk; if it was moved or replaced on purpose: "
+            f"camarchiver config accept-volume {trees.source} -o {trees.archive}",
+        )
+
+
 def check_writable(trees: Trees, *, removes: bool) -> None:
     """Refuse a run that could not finish: an archive, or with `removes` a source, mounted read-only.
 

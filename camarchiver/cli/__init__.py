@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "archive": "Turn old clips into small verified archives.",
+    "cleanup": "Remove what the policy no longer keeps.",
     "config": "Show, check or begin the configuration.",
     "hold": "Keep a time range from every removal.",
     "record": "Record motion from a camera.",

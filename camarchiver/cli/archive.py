@@ -8,10 +8,12 @@ import click
 
 from camarchiver.cli.options import (
     FOLDER,
+    consent_options,
     general_options,
     option,
     options,
     own_patterns,
+    sidecar_option,
     tree_options,
 )
 from camarchiver.params import Days, Duration, Jobs, Percent, Size, When
@@ -39,12 +41,7 @@ what_options = options(
 removal_options = options(
     option("--delete", is_flag=True, help="Delete archived sources instead of moving them to the trash."),
     option("--keep-source", is_flag=True, help="Archive only, remove nothing."),
-    option(
-        "--sidecar",
-        type=click.Choice(["archive", "trash", "keep"]),
-        default="archive",
-        help="Where a clip's picture goes once the clip is archived.",
-    ),
+    sidecar_option,
 )
 
 encoder_options = options(
@@ -88,18 +85,13 @@ encoder_options = options(
     ),
 )
 
-run_options = options(
-    option("--dry-run", is_flag=True, envvar=None, help="Show the plan and change nothing."),
-    option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
-)
-
 
 @click.command()
 @tree_options
 @what_options
 @removal_options
 @encoder_options
-@run_options
+@consent_options
 @general_options
 def archive(**chosen: Any) -> int:
     """Turn the clips below DIRECTORY that are old enough into small archives.

@@ -21,6 +21,7 @@ from camarchiver.cli.options import (
     own_patterns,
 )
 from camarchiver.cli.places import Place
+from camarchiver.cli.policies import camera_tables
 from camarchiver.errors import ConfigError, UsageError
 
 EXAMPLE = """\
@@ -67,6 +68,7 @@ def check(context: click.Context) -> None:
     for command in _commands(context).values():
         checked_values(context.meta[CONFIG_KEY], command, context)
     own_patterns(context)
+    camera_tables(context)
     files: tuple[Path, ...] = context.meta[CONFIG_KEY].files
     click.echo("\n".join(f"{file}: sound" for file in files) or "there is no config file")
 

@@ -74,7 +74,7 @@ def commands_of(group: click.Group, context: click.Context) -> dict[str, click.C
 
 def keys_of(command: click.Command) -> set[str]:
     """The config keys of a command: its parameters, less those that only make sense by hand."""
-    by_hand = {"as_json", "config", "dry_run", "no_confirm"}
+    by_hand = {"as_json", "config", "dry_run", "no_confirm", "allow_large"}
     if isinstance(command, click.Group):
         return set()
     return {parameter.name for parameter in command.params if parameter.name} - by_hand
@@ -161,6 +161,18 @@ general_options = options(
     option("-q", "--quiet", is_flag=True, help="Print errors only."),
     option("-v", "--verbose", is_flag=True, help="List every file, and log more."),
     config_option,
+)
+
+consent_options = options(
+    option("--dry-run", is_flag=True, envvar=None, help="Show the plan and change nothing."),
+    option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
+)
+
+sidecar_option = option(
+    "--sidecar",
+    type=click.Choice(["archive", "trash", "keep"]),
+    default="archive",
+    help="Where a clip's picture goes once the clip is archived.",
 )
 
 _place_options = options(

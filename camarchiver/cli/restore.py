@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,12 +68,12 @@ def restore(
 
 def _restore(selection: Selection, place: Place, *, no_confirm: bool, as_json: bool, show_only: bool) -> int:
     from camarchiver import document, locking, report, volume, words
-    from camarchiver.cli.session import write
+    from camarchiver.cli.consent import may_ask, write
     from camarchiver.logs import logging_to
     from camarchiver.pipeline import Pipeline
 
     pipeline = Pipeline(place.trees(), place.zone(), "restore")
-    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    asks = may_ask()
     if not (no_confirm or show_only or asks):
         raise UsageError(
             "restore needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
@@ -82,9 +81,7 @@ def _restore(selection: Selection, place: Place, *, no_confirm: bool, as_json: b
     plan = pipeline.plan_restore(selection)
     if not as_json:
         for step in plan.steps:
-            click.echo(
-                f"{words.shown(step.relative)}  {words.size(step.clip.fingerprint.size)}", err=not show_only
-            )
+            click.echo(f"{words.shown(step.relative)}  {words.size(step.size)}", err=not show_only)
     if show_only or not plan.steps:
         result = pipeline.report(plan, ())
     else:

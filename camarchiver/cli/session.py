@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 
 from camarchiver import clock, document, locking, report, runs, stop, volume, words
+from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
 from camarchiver.codecs import Backend, Settings
 from camarchiver.disposal import SidecarPolicy
@@ -117,7 +117,7 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
     zone = clock.zone(options.timezone)
     policy = options.policy(zone)
     pipeline = Pipeline(options.trees(), zone, "archive", patterns)
-    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    asks = may_ask()
     if options.delete and not (options.no_confirm or options.dry_run or asks):
         raise UsageError(
             "--delete needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
@@ -149,15 +149,15 @@ def _run(
     options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy, stopping: stop.Stop, *, asks: bool
 ) -> int:
     how = options.execution()
-    pipeline.sweep(how, policy)
+    pipeline.sweep(how.sidecars)
     plan = pipeline.plan_archive(policy, list_all=options.as_json)
     plan, choice = pipeline.choose_encoder(plan, options.wish(), how.wishes)
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
     if plan.steps and (on_terminal or asks):
         _print_plan(options, pipeline, plan, to_stderr=True)
-    if plan.steps and asks and not _agreed(stopping):
+    if plan.steps and asks and not agreed(stopping):
         raise click.Abort
-    total = sum(step.clip.fingerprint.size for step in plan.steps)
+    total = sum(step.size for step in plan.steps)
     with display(total, wanted=on_terminal and bool(plan.steps)) as shown:
 
         def tell(outcome: Outcome) -> None:
@@ -170,17 +170,6 @@ def _run(
     elif not options.quiet and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
     return result.exit_code
-
-
-def _agreed(stopping: stop.Stop) -> bool:
-    """Ask on the terminal. A signal is no answer: the run then goes on to its clean stop."""
-    try:
-        with stopping.interrupting():
-            return click.confirm("Go on?", err=True)
-    except (click.Abort, KeyboardInterrupt):
-        if not stopping:
-            raise
-        return True
 
 
 def _print_plan(
@@ -198,13 +187,6 @@ def _print_plan(
     )
     lines = [header, *report.plan_lines(plan, estimate, verbose=options.verbose)]
     print("\n".join(lines), file=sys.stderr if to_stderr else sys.stdout, flush=True)
-
-
-def write(pieces: Iterable[str]) -> None:
-    """Print text in pieces, and see it gone."""
-    for piece in pieces:
-        sys.stdout.write(piece)
-    sys.stdout.flush()
 
 
 def _aware(moment: datetime | None, zone: tzinfo) -> datetime | None:

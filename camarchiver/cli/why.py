@@ -36,9 +36,9 @@ def why(
     For a clip that is still in the source tree also what the next run would do. Exit 1 when nothing
     is known.
     """
-    from camarchiver import report
     from camarchiver.pipeline import Pipeline
     from camarchiver.plan import ArchivePolicy
+    from camarchiver.story import story_lines
 
     if (path is None) == (camera is None or at is None):
         raise UsageError(
@@ -53,7 +53,7 @@ def why(
         assert at is not None and camera is not None
         stories = list(inquiry.at(camera, at.start.replace(tzinfo=zone), policy, pipeline.started))
     for story in stories:
-        click.echo("\n".join(report.story_lines(story, zone)))
+        click.echo("\n".join(story_lines(story, zone)))
     if not any(story.events or story.is_there for story in stories):
         click.echo("nothing is known of such a clip", err=True)
         return 1

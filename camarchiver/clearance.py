@@ -1,0 +1,341 @@
+"""Makes the plan of `cleanup`: one walk over the trees, then what only the whole can tell."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver import usage
+from camarchiver.model import Discard, Disposal, Keep, Problem, Reason, Tidy, Tree, Trees
+from camarchiver.plan import Forecast, Memory, Plan, Tally
+from camarchiver.retention import (
+    RECORD_BYTES,
+    CleanupPolicy,
+    Copy,
+    Freed,
+    Goal,
+    Herd,
+    Pursuit,
+    Rank,
+    brake,
+    clock_is_far,
+    decide,
+    decide_picture,
+    discard_by,
+    loses,
+    order_key,
+    rank,
+)
+from camarchiver.sealed import Sealed
+from camarchiver.stock import Picture, Stock
+from camarchiver.words import count_of, shown, size
+
+CleanupPlan = Plan[Discard | Tidy, CleanupPolicy]
+
+BRAKES = ("clock", "too-large")
+"""The codes of problems that refuse the whole plan."""
+
+LISTED = 20
+"""Files past the hard limit that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One filesystem that copies lie on."""
+
+    device: int
+    path: Path
+    free: int
+    """Bytes."""
+
+
+class Planner:
+    """Collects what one walk tells; `plan` may be asked once."""
+
+    def __init__(
+        self, trees: Trees, stock: Stock, policy: CleanupPolicy, memory: Memory, now: datetime
+    ) -> None:
+        self._trees = trees
+        self._stock = stock
+        self._policy = policy
+        self._memory = memory
+        self._now = now
+        self._newest: dict[str, datetime] = {}
+        self._doubtful: dict[str, datetime] = {}
+        self._herds: dict[str, Herd] = {}
+        self._bytes: Counter[str] = Counter()
+        self._linked: set[tuple[int, int]] = set()
+        self._roots: dict[int, Path] = {}
+        self._overdue: list[str] = []
+        self._tally = Tally()
+        self._left: list[Keep] = []
+        self._freed = Freed()
+        self._moved_on: Counter[int] = Counter()
+        """Bytes by filesystem that a trash on another one takes off it."""
+        self._freed_of: Counter[str] = Counter()
+        self._small: list[Discard | Tidy] = []
+        """Steps that no rule over the whole can change."""
+        self._removals = 0
+        """By the rules by age."""
+        self._list_all = False
+
+    def plan(self, *, list_all: bool) -> CleanupPlan:
+        """Decide for every file of the three trees; changes nothing.
+
+        StorageError where sizes or free space can't be told.
+        """
+        self._list_all = list_all
+        used = self._used()
+        candidates = Sealed(self._walk(pursued=self._may_pursue(used)), key=_by_rank)
+        far = clock_is_far(self._newest or self._doubtful, self._now)
+        self._newest = {**self._doubtful, **self._newest}
+        pursuit = Pursuit(self._goals(candidates, used), self._freed)
+        steps = Sealed(self._steps(candidates, pursuit), key=order_key)
+        problems, refused = self._problems(pursuit, far)
+        return Plan(
+            "cleanup",
+            self._trees,
+            self._now,
+            self._policy,
+            self._tally.totals(),
+            steps,
+            tuple(self._left),
+            notes=(*self._notes(), *self._unknown_cameras()),
+            forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
+            problems=problems,
+            refused=refused,
+        )
+
+    # --- the walk ----------------------------------------------------------------------------------
+
+    def _walk(self, *, pursued: bool) -> Iterator[tuple[Rank | None, Copy]]:
+        """Every copy that some rule may take, once the newest clips are known; the rest is counted here."""
+        for item in self._stock.items():
+            match item:
+                case Tidy():
+                    self._tally.add(item)
+                    self._small.append(item)
+                case Keep():
+                    self._keep(item)
+                case Picture():
+                    self._picture(item)
+                case Copy():
+                    self._see(item)
+                    step = decide(item, self._policy, self._memory, {}, self._now)
+                    place = rank(item, self._policy, self._memory, {}, self._now) if pursued else None
+                    if isinstance(step, Discard) or place is not None:
+                        yield place, item
+                    else:
+                        self._keep(step)
+
+    def _picture(self, item: Picture) -> None:
+        step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
+        if isinstance(step, Keep):
+            self._keep(step)
+        else:
+            self._tally.add(step)
+            self._small.append(step)
+
+    def _see(self, copy: Copy) -> None:
+        """Count what the brakes and the goals need to know of the whole."""
+        clip = copy.clip
+        self._roots.setdefault(clip.fingerprint.device, clip.root)
+        if clip.links == 1 or (inode := clip.fingerprint[:2]) not in self._linked:
+            self._bytes[clip.camera] += clip.fingerprint.size
+            if clip.links > 1:
+                self._linked.add(inode)
+        if copy.tree is Tree.TRASH or copy.is_picture:
+            return
+        known = self._doubtful if copy.is_doubtful(self._policy, self._now) else self._newest
+        known[clip.camera] = max(known.get(clip.camera, clip.start), clip.start)
+        if loses(copy):
+            herd = self._herds.get(clip.camera, Herd())
+            count = clip.fingerprint.size
+            self._herds[clip.camera] = replace(herd, clips=herd.clips + 1, size=herd.size + count)
+
+    def _keep(self, kept: Keep) -> None:
+        self._tally.add(kept)
+        if self._list_all:
+            self._left.append(kept)
+        if self._policy.limits.max_age_hard is None and not self._policy.cameras_own:
+            return
+        if self._is_overdue(kept):
+            self._overdue.append(f"{kept.path} ({kept.reason})")
+
+    def _is_overdue(self, kept: Keep) -> bool:
+        """Whether a file that stays was recorded before the hard limit, as far as anything tells."""
+        hard = self._policy.of(kept.camera).max_age_hard
+        if hard is None or kept.reason in (Reason.UNREADABLE, Reason.NOT_A_CLIP):
+            return False
+        try:
+            modified = datetime.fromtimestamp(kept.path.lstat().st_mtime, self._now.tzinfo)
+        except OSError:
+            return False
+        return max(modified, kept.start or modified) <= self._now - hard
+
+    # --- the whole ---------------------------------------------------------------------------------
+
+    def _used(self) -> int | None:
+        """Bytes that `--max-size` speaks of, where they can be told before the walk."""
+        if self._policy.max_size is None or self._policy.cameras:
+            return None
+        return usage.used_bytes(self._trees)
+
+    def _may_pursue(self, used: int | None) -> bool:
+        """Whether a rule by size may have to take anything, so that all copies must be remembered."""
+        policy = self._policy
+        if any(limits.max_size is not None for limits in policy.cameras_own.values()):
+            return True
+        if policy.max_size is not None and (used is None or used > policy.max_size):
+            return True
+        return policy.min_free is not None and any(d.free < policy.min_free for d in self._disks())
+
+    def _disks(self) -> list[Disk]:
+        """The filesystems of the roots, and any other that a copy was found on."""
+        roots = {
+            usage.device_of(root): root
+            for root in (self._trees.trash, self._trees.archive, self._trees.source)
+            if root.is_dir()
+        }
+        found = {**self._roots, **roots}
+        return [Disk(device, path, usage.free_bytes(path)) for device, path in found.items()]
+
+    def _goals(self, candidates: Sealed[tuple[Rank | None, Copy]], used: int | None) -> list[Goal]:
+        """What the rules by age leave too many, after counting what they free."""
+        self._count_freed(candidates)
+        policy, goals = self._policy, []
+        for camera, limits in sorted(policy.cameras_own.items()):
+            if limits.max_size is not None:
+                excess = self._bytes[camera] - self._freed_of[camera] - limits.max_size
+                words = f"max_size {size(limits.max_size)} of {camera}"
+                goals.append(Goal(Reason.MAX_SIZE, excess, words, camera=camera))
+        if policy.max_size is not None:
+            if used is None:
+                used = sum(self._bytes[camera] for camera in policy.cameras)
+            written = self._removals * RECORD_BYTES
+            excess = used + written - sum(self._freed_of.values()) - policy.max_size
+            goals.append(Goal(Reason.MAX_SIZE, excess, f"--max-size {size(policy.max_size)}"))
+        if policy.min_free is not None:
+            for disk in self._disks():
+                excess = policy.min_free - disk.free - self._freed_in(disk)
+                words = f"--min-free {size(policy.min_free)} at {shown(disk.path)}"
+                goals.append(Goal(Reason.MIN_FREE, excess, words, device=disk.device))
+        return goals
+
+    def _freed_in(self, disk: Disk) -> int:
+        return self._freed.on.get(disk.device, 0) + self._moved_on[disk.device]
+
+    def _count_freed(self, candidates: Sealed[tuple[Rank | None, Copy]]) -> None:
+        """What the rules by age give back, by camera and by filesystem."""
+        trash = usage.device_of(self._trees.trash) if self._trees.trash.is_dir() else None
+        for _, copy in candidates:
+            step = decide(copy, self._policy, self._memory, self._newest, self._now)
+            if isinstance(step, Keep):
+                continue
+            self._removals += 1
+            device = copy.clip.fingerprint.device
+            if step.disposal is Disposal.DELETE:
+                self._freed_of[copy.clip.camera] += self._freed.by(copy.clip)
+            elif trash is not None and trash != device and copy.clip.links == 1:
+                self._moved_on[device] += copy.clip.fingerprint.size
+                self._moved_on[trash] -= copy.clip.fingerprint.size
+
+    def _steps(
+        self, candidates: Sealed[tuple[Rank | None, Copy]], pursuit: Pursuit
+    ) -> Iterator[Discard | Tidy]:
+        yield from self._small
+        for place, copy in candidates:
+            step = decide(copy, self._policy, self._memory, self._newest, self._now)
+            goes = isinstance(step, Discard) and step.disposal is Disposal.DELETE
+            if not goes and place is not None and self._may_go(copy):
+                reason = pursuit.take(copy.clip)
+                step = discard_by(copy, reason) if reason is not None else step
+            if isinstance(step, Keep):
+                self._keep(step)
+                continue
+            self._tally.add(step)
+            if loses(copy):
+                herd, count = self._herds[copy.clip.camera], copy.clip.fingerprint.size
+                self._herds[copy.clip.camera] = replace(
+                    herd, lost_clips=herd.lost_clips + 1, lost_size=herd.lost_size + count
+                )
+            yield step
+
+    def _may_go(self, copy: Copy) -> bool:
+        return rank(copy, self._policy, self._memory, self._newest, self._now) is not None
+
+    # --- what the owner must know ------------------------------------------------------------------
+
+    def _problems(self, pursuit: Pursuit, far: str) -> tuple[tuple[Problem, ...], int]:
+        found = [
+            Problem(
+                "goal-missed",
+                f"{goal.words} can't be reached: {size(left)} too many remain",
+                self._hint(),
+            )
+            for goal, left in pursuit.unmet.items()
+        ]
+        last = sum(t.clips for t in self._tally.totals() if t.group.reason is Reason.LAST_COPY)
+        if last:
+            words = f"{count_of(last, 'file')} in the trash stay: each is the last copy of a clip"
+            found.append(Problem("last-copy", words, "camarchiver verify says which archives are missing"))
+        found.extend(self._overdue_problems())
+        if far:
+            found.insert(0, Problem("clock", far, "set the clock (timedatectl), then run it again"))
+            return tuple(found), 13
+        if large := brake(self._herds, self._policy):
+            words = "look at the plan; if it is meant, add --allow-large"
+            found.insert(0, Problem("too-large", large, words))
+            return tuple(found), 2
+        return tuple(found), 0
+
+    def _overdue_problems(self) -> Iterator[Problem]:
+        if self._overdue:
+            listed = "; ".join(shown(path) for path in self._overdue[:LISTED])
+            more = f" and {len(self._overdue) - LISTED:,} more" if len(self._overdue) > LISTED else ""
+            words = f"{count_of(len(self._overdue), 'file')} older than max_age_hard stay: {listed}{more}"
+            yield Problem(
+                "past-limit", words, "end the hold, or remove what camarchiver doesn't know by hand"
+            )
+
+    def _hint(self) -> str:
+        options = [
+            name
+            for name, given in (
+                ("--clean-output", self._policy.clean_output),
+                ("--unarchived", self._policy.unarchived),
+            )
+            if not given
+        ]
+        return (
+            f"{' and '.join(options)} would let it take more" if options else "raise the limit or end holds"
+        )
+
+    def _notes(self) -> Iterator[str]:
+        waiting = sum(
+            total.clips for total in self._tally.totals() if total.group[:2] == ("keep", Reason.UNARCHIVED)
+        )
+        if waiting:
+            yield (
+                f"{count_of(waiting, 'source')} old enough to go are not archived and stay;"
+                " --unarchived would include them"
+            )
+        hard = self._policy.limits.max_age_hard
+        if hard is not None and not self._overdue:
+            yield f"after this nothing recorded before {self._now - hard:%Y-%m-%d %H:%M} stands in any tree"
+
+    def _unknown_cameras(self) -> Iterator[str]:
+        known = [*self._bytes]
+        for camera in sorted({*self._policy.cameras_own, *self._policy.cameras} - set(known)):
+            close = difflib.get_close_matches(camera, known, n=1)
+            also = f"; did you mean {shown(close[0])}?" if close else ""
+            yield f"no clip of a camera {shown(camera)} was found{also}"
+
+
+def _by_rank(item: tuple[Rank | None, Copy]) -> tuple[int, float, str]:
+    place, copy = item
+    return (len(Rank) if place is None else place), copy.clip.start.timestamp(), copy.clip.relative

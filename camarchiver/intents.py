@@ -1,0 +1,99 @@
+"""Notes of the removals that a cleanup is about to make, so that the next start finds what one left open.
+
+The journal holds each intent; a note only says in which days' files to look.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from camarchiver import atomic, lockfile
+from camarchiver.journal import Journal, What
+
+FOLDER = "intents"
+
+STALE_SECONDS = lockfile.STALE_LOCK_SECONDS
+"""A note of another host that was not touched for so long has no owner any more."""
+
+_ENDS = frozenset({What.TRASHED, What.DELETED, What.PURGED, What.LEFT})
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The intents of one run."""
+
+    path: Path
+    run: str
+    days: tuple[date, ...]
+    is_live: bool
+
+
+class Notebook:
+    """One run's note, written anew before each block of removals."""
+
+    def __init__(self, state: Path, run: str, host: str) -> None:
+        self._path = state / FOLDER / f"{run}.json"
+        self._fields = {"run": run, "host": host, "pid": os.getpid()}
+
+    def open(self, days: set[date]) -> None:
+        """Durable when this returns: intents in these days' files may be without an outcome."""
+        atomic.make_folders(self._path.parent, mode=0o700)
+        listed = sorted(day.isoformat() for day in days)
+        atomic.write_text(self._path, json.dumps({**self._fields, "days": listed}) + "\n")
+
+    def close(self) -> None:
+        """Every intent has its outcome."""
+        self._path.unlink(missing_ok=True)
+
+
+def standing(state: Path, host: str) -> Iterator[Note]:
+    """Every note; one that can't be understood is left for a person."""
+    folder = state / FOLDER
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        try:
+            fields = json.loads(path.read_text(encoding="ascii"))
+            days = tuple(date.fromisoformat(day) for day in fields["days"])
+            age = time.time() - path.lstat().st_mtime
+            is_live = _lives(fields, host, age)
+            yield Note(path, str(fields["run"]), days, is_live)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+
+
+def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Mapping[str, Any]]:
+    """Intents of a run, in these days' files, that no later line ends; all runs' where `run` is empty."""
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for day in days:
+        for event in journal.day(day).events:
+            if event.get("event") == What.INTENDED:
+                if run in ("", event.get("run")):
+                    found[_key(event)] = event
+            elif event.get("event") in _ENDS:
+                found.pop(_key(event), None)
+    return list(found.values())
+
+
+def _key(event: Mapping[str, Any]) -> tuple[str, str]:
+    """The file that an event speaks of: its tree and its path there."""
+    tree = str(event.get("tree") or "source")
+    field = {"archive": "archive", "trash": "trash"}.get(tree, "source")
+    return tree, str(event.get(field))
+
+
+def _lives(fields: Mapping[str, Any], host: str, age: float) -> bool:
+    if fields["host"] != host:
+        return age < STALE_SECONDS
+    try:
+        os.kill(int(fields["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return int(fields["pid"]) != os.getpid()

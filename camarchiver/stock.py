@@ -1,0 +1,361 @@
+"""Walks the three trees for `cleanup` and states what each file is a copy of; decides nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from pathlib import Path
+
+from camarchiver import atomic, locking
+from camarchiver.discovery import Discovery
+from camarchiver.journal import Day, Journal
+from camarchiver.ledger import NAMED, Ledger, Origin, fold
+from camarchiver.model import Archived, Clip, Keep, Reason, Tidy, Tree, Trees
+from camarchiver.names import (
+    Names,
+    date_of_folder,
+    is_clip_name,
+    is_passing,
+    is_picture_name,
+    locate,
+    unnumbered,
+)
+from camarchiver.plan import FolderFacts, keep, own_archive
+from camarchiver.retention import Copy
+from camarchiver.standing import Standing
+from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
+
+DAYS_IN_MEMORY = 8
+
+ABANDONED = timedelta(days=1)
+"""Nothing that was untouched for so long is still being made."""
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture in the source that belongs to no clip there."""
+
+    copy: Copy
+    orphan: bool
+    """Whether the journal knows its clip, which was archived or removed."""
+
+
+Item = Copy | Picture | Tidy | Keep
+
+
+class Stock:
+    """One walk over source, archive and trash; every file is told once."""
+
+    def __init__(
+        self,
+        trees: Trees,
+        names: Names,
+        journal: Journal,
+        discovery: Discovery,
+        now: datetime,
+        zone: tzinfo,
+    ) -> None:
+        self._trees = trees
+        self._names = names
+        self._journal = journal
+        self._discovery = discovery
+        self._standing = Standing(trees, journal)
+        self._now = now
+        self._zone = zone
+        self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
+        self._odd: dict[str, date] | None = None
+
+    def items(self) -> Iterator[Item]:
+        """Every file of the three trees that is, or could be, a copy of a clip, and what lies about."""
+        for facts in self._discovery.folders(date.max):
+            yield from self._source(facts)
+        yield from self._walk(Tree.ARCHIVE, self._trees.archive, "")
+        yield from self._walk(Tree.TRASH, self._trees.trash, "")
+
+    # --- source ------------------------------------------------------------------------------------
+
+    def _source(self, facts: FolderFacts) -> Iterator[Item]:
+        yield from facts.set_aside
+        for clip in facts.clips:
+            archived = own_archive(clip, facts)
+            yield Copy(
+                clip,
+                Tree.SOURCE,
+                clip.relative,
+                archived,
+                identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
+                observed=facts.observed.get(clip.relative),
+                remark="" if archived else _remark(clip, facts),
+            )
+        for name in facts.pictures:
+            if (picture := self._picture(facts.folder, name)) is not None:
+                yield picture
+        for name in facts.passing:
+            yield from self._passing(Tree.SOURCE, facts.root, facts.folder, name)
+        if facts.is_empty:
+            yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
+
+    def _picture(self, folder: str, name: str) -> Picture | Keep | None:
+        relative = f"{folder}/{name}" if folder else name
+        try:
+            status = (self._trees.source / relative).lstat()
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return Keep(self._trees.source, relative, Reason.NOT_A_CLIP, detail="no regular file")
+        parsed = self._names.read(name.rpartition(".")[0], folder)
+        if parsed is None:
+            return Keep(self._trees.source, relative, Reason.PICTURE_ONLY, status.st_size)
+        start = locate(parsed, status.st_mtime_ns, self._zone)
+        clip = _clip(self._trees.source, relative, parsed.camera, start, status)
+        orphan = self._had_a_clip(folder, name.rpartition(".")[0], parsed.camera, start)
+        identity = status.st_size, status.st_mtime_ns
+        return Picture(Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True), orphan)
+
+    def _had_a_clip(self, folder: str, stem: str, camera: str, start: datetime) -> bool:
+        ledger = self._ledger(start.date())
+        return (folder, stem) in ledger.seen or any(
+            origin.camera == camera and origin.start == start and where[0] == folder
+            for where, origin in ledger.seen.items()
+        )
+
+    # --- archive and trash -------------------------------------------------------------------------
+
+    def _walk(self, tree: Tree, root: Path, folder: str) -> Iterator[Item]:
+        try:
+            with os.scandir(root / folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            yield Keep(root, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
+            return
+        if not entries:
+            yield from self._empty(tree, root, folder)
+        for entry in entries:
+            name = entry.name
+            relative = f"{folder}/{name}" if folder else name
+            if entry.is_dir(follow_symlinks=False):
+                if not is_passing(name) and entry.path not in map(os.fspath, self._other_roots(tree)):
+                    yield from self._walk(tree, root, relative)
+            elif is_passing(name):
+                yield from self._passing(tree, root, folder, name)
+            elif is_clip_name(name) or is_picture_name(name):
+                yield self._copy(tree, root, relative, entry)
+            else:
+                yield Keep(root, relative, Reason.FOREIGN)
+
+    def _other_roots(self, tree: Tree) -> tuple[Path, ...]:
+        trees = self._trees
+        return (trees.source, trees.trash) if tree is Tree.ARCHIVE else (trees.source, trees.archive)
+
+    def _copy(self, tree: Tree, root: Path, relative: str, entry: os.DirEntry[str]) -> Copy | Keep:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            return Keep(root, relative, Reason.UNREADABLE, detail=str(error.strerror))
+        if not stat.S_ISREG(status.st_mode):
+            return Keep(root, relative, Reason.FOREIGN, detail="no regular file")
+        found = self._archive if tree is Tree.ARCHIVE else self._trashed
+        copy = found(root, relative, status)
+        if copy is None:
+            return Keep(root, relative, Reason.FOREIGN, status.st_size)
+        return copy
+
+    def _archive(self, root: Path, relative: str, status: os.stat_result) -> Copy | Keep | None:
+        is_picture = is_picture_name(relative)
+        for day in self._days(relative):
+            ledger = self._ledger(day)
+            known = _archive_of_picture(ledger, relative) if is_picture else ledger.archives.get(relative)
+            if known is None:
+                continue
+            origin, entry = known
+            clip = _clip(root, relative, origin.camera, origin.start, status, entry.duration)
+            if not is_picture and status.st_size != entry.archive_size:
+                return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
+            identity = origin.size, origin.mtime_ns
+            return Copy(
+                clip,
+                Tree.ARCHIVE,
+                origin.source,
+                entry,
+                identity=identity,
+                made_by=origin.run,
+                is_picture=is_picture,
+            )
+        return None
+
+    def _trashed(self, root: Path, relative: str, status: os.stat_result) -> Copy | None:
+        for day in self._days(relative):
+            ledger = self._ledger(day)
+            origin = _trashed_origin(ledger, relative)
+            if origin is None or not _is_that_file(origin, relative, status):
+                continue
+            return self._trash_copy(root, relative, status, day, origin)
+        return self._unwritten(root, relative, status)
+
+    def _trash_copy(
+        self, root: Path, relative: str, status: os.stat_result, day: date, origin: Origin
+    ) -> Copy:
+        entries = [
+            entry
+            for entry in self._journal.day(day).archived.get(origin.source, ())
+            if (entry.size, entry.mtime_ns) == (origin.size, origin.mtime_ns)
+        ]
+        standing = next((entry for entry in reversed(entries) if self._standing.stands(entry)), None)
+        ledger = self._ledger(day)
+        gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
+        return Copy(
+            _clip(root, relative, origin.camera, origin.start, status, origin.duration),
+            Tree.TRASH,
+            origin.source,
+            standing,
+            given_up=origin.reason in NAMED or (standing is None and gone_by_name),
+            since=origin.at,
+            identity=(origin.size, origin.mtime_ns),
+            is_picture=is_picture_name(relative),
+        )
+
+    def _unwritten(self, root: Path, relative: str, status: os.stat_result) -> Copy | None:
+        """A source in the trash that no line speaks of, because a run died before it wrote one."""
+        if not relative.startswith(f"{FROM_SOURCE}/"):
+            return None
+        source = relative.removeprefix(f"{FROM_SOURCE}/")
+        for name in dict.fromkeys((source, unnumbered(source))):
+            for day in self._days(relative):
+                for entry in self._journal.day(day).archived.get(name, ()):
+                    same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
+                    if same and (origin := self._ledger(day).archives.get(entry.archive)):
+                        clip = _clip(root, relative, origin[0].camera, origin[0].start, status)
+                        return Copy(
+                            clip,
+                            Tree.TRASH,
+                            name,
+                            entry if self._standing.stands(entry) else None,
+                            since=datetime.fromtimestamp(status.st_ctime, self._zone),
+                            identity=(entry.size, entry.mtime_ns),
+                        )
+        return None
+
+    # --- what lies about ---------------------------------------------------------------------------
+
+    def _passing(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
+        relative = f"{folder}/{name}" if folder else name
+        try:
+            status = (root / relative).lstat()
+        except OSError:
+            return
+        if not stat.S_ISREG(status.st_mode) or not self._is_old(status.st_mtime):
+            return
+        if name.endswith(".lock"):
+            clip = (root / relative).with_name(name.removesuffix(".lock"))
+            is_left = is_clip_name(clip.name) and locking.held_by(clip) is None
+        else:
+            is_left = atomic.staged_stem(name) is not None
+        if is_left:
+            yield Tidy(root, relative, tree, Reason.LEFTOVER, fingerprint_of(status))
+
+    def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Tidy]:
+        """Date folders only, and none that a camera may be about to fill."""
+        inside = folder.removeprefix(f"{FROM_SOURCE}/").removeprefix(f"{FROM_ARCHIVE}/")
+        day = date_of_folder(inside) if inside else None
+        if day is None or day > (self._now - 2 * _DAY).date():
+            return
+        try:
+            if self._is_old((root / folder).stat().st_mtime):
+                yield Tidy(root, folder, tree, Reason.EMPTY_FOLDER)
+        except OSError:
+            return
+
+    def _is_old(self, mtime: float) -> bool:
+        return mtime < (self._now - ABANDONED).timestamp()
+
+    # --- the journal -------------------------------------------------------------------------------
+
+    def _ledger(self, day: date) -> Ledger:
+        journalled = self._journal.day(day)
+        known = self._ledgers.get(day)
+        if known is None or known[0] is not journalled:
+            known = journalled, fold(journalled.events, journalled.archived)
+            self._ledgers[day] = known
+            while len(self._ledgers) > DAYS_IN_MEMORY:
+                self._ledgers.popitem(last=False)
+        self._ledgers.move_to_end(day)
+        return known[1]
+
+    def _days(self, relative: str) -> Iterator[date]:
+        """The days whose lines may speak of a file in archive or trash, the likeliest first."""
+        folder, _, name = relative.rpartition("/")
+        stem = unnumbered(name).rpartition(".")[0]
+        parsed = self._names.read(stem, folder)
+        day = parsed.start.date() if parsed else date_of_folder(folder)
+        if day is not None:
+            yield from (day, day - _DAY, day + _DAY)
+        elif (day := self._odd_days().get(relative)) is not None:
+            yield day
+
+    def _odd_days(self) -> dict[str, date]:
+        """The days of journalled files whose own names tell none; read once, and only where one is met."""
+        if self._odd is None:
+            self._odd = {}
+            for day in self._journal.days():
+                ledger = self._ledger(day)
+                for relative in (*ledger.archives, *ledger.trashed):
+                    folder, _, name = relative.rpartition("/")
+                    if self._names.read(unnumbered(name).rpartition(".")[0], folder) is None:
+                        self._odd[relative] = day
+        return self._odd
+
+
+def _remark(clip: Clip, facts: FolderFacts) -> str:
+    entries = facts.archived.get(clip.relative, ())
+    if any(entry.describes(clip) for entry in entries):
+        return "its archive is missing or damaged"
+    return "another clip under a name that was archived before" if entries else ""
+
+
+def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[Origin, Archived] | None:
+    """The clip whose picture this is, in the folder of its archive."""
+    folder, _, name = relative.rpartition("/")
+    stem = unnumbered(name)
+    for origin, entry in ledger.archives.values():
+        if entry.archive.rpartition("/")[0] != folder:
+            continue
+        pictures_of = ledger.sidecars.get((origin.source.rpartition("/")[0], stem))
+        if pictures_of is not None and pictures_of.source == origin.source:
+            return origin, entry
+    return None
+
+
+def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
+    if (origin := ledger.trashed.get(relative)) is not None or not is_picture_name(relative):
+        return origin
+    folder, _, name = relative.removeprefix(f"{FROM_SOURCE}/").rpartition("/")
+    return ledger.sidecars.get((folder, unnumbered(name)))
+
+
+def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool:
+    """Whether what stands there is what the journal sent there; of a picture nothing more is known."""
+    if is_picture_name(relative) and not is_picture_name(origin.source):
+        return True
+    if origin.tree is Tree.SOURCE:
+        return (status.st_size, status.st_mtime_ns) == (origin.size, origin.mtime_ns)
+    return origin.file_size in (None, status.st_size)
+
+
+def _clip(
+    root: Path,
+    relative: str,
+    camera: str,
+    start: datetime,
+    status: os.stat_result,
+    duration: float | None = None,
+) -> Clip:
+    folder, _, name = relative.rpartition("/")
+    return Clip(root, folder, name, camera, start, fingerprint_of(status), status.st_nlink, duration)
