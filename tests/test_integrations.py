@@ -10,6 +10,7 @@ import json
 import logging
 import mmap
 import os
+import pty
 import random
 import shutil
 import signal
@@ -63,6 +64,7 @@ from camarchiver import (
     locking,
     motion,
     names,
+    service,
     snapshot,
     spool,
     transcoder,
@@ -1696,6 +1698,72 @@ def _alive(pid: int) -> bool:
 
 def _type_of(path: Path) -> int:
     return int(subprocess.check_output(["stat", "-f", "-c", "%t", str(path)]), 16)
+
+
+class TestService:
+    """systemd's side of the socket, played by the test."""
+
+    @pytest.fixture(params=["path", "abstract"])
+    def told(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+        name = str(tmp_path / "notify") if request.param == "path" else f"@camarchiver-{os.getpid()}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(name.replace("@", "\0", 1) if name.startswith("@") else name)
+            listener.settimeout(10)
+            yield name, listener
+
+    def test_the_manager_hears_every_stage_of_a_run(self, told: tuple[str, socket.socket]) -> None:
+        name, listener = told
+        speaker = service.Service({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000000"})
+        speaker.ready("watching 3 folders")
+        assert listener.recv(1000) == b"READY=1\nSTATUS=watching 3 folders"
+        speaker.status("two\nlines and a name that is not UTF-8: " + os.fsdecode(b"\xff.mp4"))
+        assert listener.recv(1000) == rb"STATUS=two lines and a name that is not UTF-8: \udcff.mp4"
+        speaker.beat()
+        speaker.beat()
+        assert listener.recv(1000) == b"WATCHDOG=1"
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        speaker.reloading()
+        first, second = listener.recv(1000).decode().split("\n")
+        assert first == "RELOADING=1"
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= after
+        speaker.stopping("waits for 2 clips")
+        assert listener.recv(1000) == b"STOPPING=1\nSTATUS=waits for 2 clips"
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.recv(1000)
+
+    def test_beats_go_on_after_each_interval(self, told: tuple[str, socket.socket]) -> None:
+        name, listener = told
+        speaker = service.Service({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "400000"})
+        for _ in range(3):
+            speaker.beat()
+            assert listener.recv(1000) == b"WATCHDOG=1"
+            time.sleep(0.1)
+
+    @pytest.mark.edge
+    def test_a_manager_that_is_gone_is_told_of_once_and_stops_nothing(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        speaker = service.Service({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+        speaker.ready()
+        speaker.status("on we go")
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    def test_systemds_variables_count_only_where_there_is_no_terminal(self) -> None:
+        code = "from camarchiver import service; print(service.is_managed())"
+        environment = {**os.environ, "INVOCATION_ID": "0123456789abcdef"}
+        command = [sys.executable, "-c", code]
+        told = subprocess.run(command, env=environment, start_new_session=True, capture_output=True)
+        assert told.stdout == b"True\n"
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execve(sys.executable, command, environment)
+        try:
+            assert os.read(terminal, 100).strip() == b"False"
+        finally:
+            os.waitpid(child, 0)
+            os.close(terminal)
 
 
 class TestAtomic:

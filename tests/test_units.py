@@ -37,6 +37,7 @@ from camarchiver import (
     reel,
     report,
     schedule,
+    service,
     tag,
     trash,
     words,
@@ -1544,6 +1545,44 @@ class TestSealed:
             return (2 * item for item in items)
 
         assert list(Sealed([2, 1], key=lambda number: number, arrange=doubled)) == [2, 4]
+
+
+class TestService:
+    @pytest.mark.parametrize(
+        ("span", "whom", "seconds"),
+        [
+            ("20000000", "", 10.0),
+            ("1000000", "own", 0.5),
+            ("20000000", "1", None),
+            ("20000000", "nobody", None),
+            ("0", "", None),
+            ("-5", "", None),
+            ("soon", "", None),
+            ("", "", None),
+        ],
+    )
+    def test_beats_come_twice_as_often_as_the_watchdog_bites(
+        self, span: str, whom: str, seconds: float | None
+    ) -> None:
+        pid = str(os.getpid()) if whom == "own" else whom
+        found = service.Service({"WATCHDOG_USEC": span, "WATCHDOG_PID": pid})
+        assert found.beat_seconds == seconds
+
+    def test_the_watchdog_of_whoever_has_no_pid_set_is_ours(self) -> None:
+        assert service.Service({"WATCHDOG_USEC": "2000000"}).beat_seconds == 1.0
+
+    def test_nobody_is_told_where_there_is_no_manager(self, caplog: pytest.LogCaptureFixture) -> None:
+        for address in ("", "@", "vsock:2:1234", "relative"):
+            speaker = service.Service({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"})
+            speaker.ready("up")
+            speaker.status("busy")
+            speaker.reloading()
+            speaker.beat()
+            speaker.stopping()
+        assert not caplog.records
+
+    def test_without_its_variables_no_manager_is_assumed(self) -> None:
+        assert not service.is_managed({})
 
 
 class TestReport:
