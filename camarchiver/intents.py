@@ -75,9 +75,14 @@ def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Mappi
             if event.get("event") == What.INTENDED:
                 if run in ("", event.get("run")):
                     found[_key(event)] = event
-            elif event.get("event") in _ENDS:
+            elif is_end(event):
                 found.pop(_key(event), None)
     return list(found.values())
+
+
+def is_end(event: Mapping[str, Any]) -> bool:
+    """Whether a line tells what came of a removal."""
+    return event.get("event") in _ENDS
 
 
 def _key(event: Mapping[str, Any]) -> tuple[str, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
 from camarchiver.inquiry import Story
+from camarchiver.intents import is_end
 from camarchiver.ledger import REPLACED
 from camarchiver.model import Keep, Reason, Tree
 from camarchiver.plan import action_of
@@ -17,7 +18,7 @@ from camarchiver.words import shown, size
 def story_lines(story: Story, zone: tzinfo) -> Iterator[str]:
     """What was done to the clip and when, and what the next run would do."""
     yield f"{shown(story.source)}:"
-    for event in story.events:
+    for event in _told(story.events):
         at = datetime.fromisoformat(event["at"]).astimezone(zone)
         words = _removal_words(event) or _event_words(event)
         yield f"  {at:%Y-%m-%d %H:%M:%S}  {words}, by run {event['run']} on {event['host']}"
@@ -30,6 +31,14 @@ def story_lines(story: Story, zone: tzinfo) -> Iterator[str]:
         yield f"  the next archive run would {would}: {REASON_WORDS[step.reason]}{detail}"
     elif not story.is_there:
         yield "  it is not in the source tree now"
+
+
+def _told(events: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Without intents whose outcome follows."""
+    for number, event in enumerate(events):
+        ends = (later for later in events[number + 1 :] if later.get("run") == event.get("run"))
+        if event.get("event") != "intended" or not any(is_end(later) for later in ends):
+            yield event
 
 
 def _event_words(event: Mapping[str, Any]) -> str:

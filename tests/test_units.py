@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -29,6 +30,7 @@ from camarchiver import (
     document,
     ffmpeg_args,
     journal,
+    ledger,
     lockfile,
     motion,
     names,
@@ -36,6 +38,7 @@ from camarchiver import (
     plan,
     reel,
     report,
+    retention,
     schedule,
     service,
     tag,
@@ -65,6 +68,7 @@ from camarchiver.model import (
     Archive,
     Archived,
     Clip,
+    Discard,
     Disposal,
     Encoding,
     Fingerprint,
@@ -75,13 +79,15 @@ from camarchiver.model import (
     Report,
     Result,
     Status,
+    Tree,
     Trees,
 )
 from camarchiver.motion import Event as Motion
 from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
-from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Hold, Memory
+from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Hold, Memory, Restored
 from camarchiver.reel import Do, Lengths, Reel
+from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
 from camarchiver.ring import Entry, Ring
 from camarchiver.sealed import Sealed
 from camarchiver.stop import Stop
@@ -1526,6 +1532,332 @@ class TestPlan:
             if isinstance(step, Archive):
                 assert clip.start <= NOW - policy.age
                 assert NOW.timestamp() - clip.fingerprint.mtime_ns / 1e9 >= 59.9
+
+
+# --- what the policy keeps ---------------------------------------------------------------------------
+
+DAYS30 = timedelta(days=30)
+KEEPING = CleanupPolicy(Limits(DAYS30, DAYS30, timedelta(days=21)))
+
+
+def a_copy(
+    tree: Tree = Tree.SOURCE,
+    *,
+    age: float = 40.0,
+    camera: str = "front",
+    archived: bool = True,
+    mtime_off: float = 0.0,
+    **more: Any,
+) -> Copy:
+    """A copy of a clip that was recorded so many days ago; its mtime is off by `mtime_off` days."""
+    start = NOW - timedelta(days=age)
+    mtime_ns = int((start + timedelta(days=mtime_off)).timestamp() * 1e9)
+    name = f"REO_{camera}_{start:%Y%m%d%H%M%S}.mp4"
+    size = more.pop("size", 1000)
+    links = more.pop("links", 1)
+    print_of = Fingerprint(1, more.pop("inode", int(age * 1000)), size, mtime_ns)
+    clip = Clip(Path("/" + tree), "", name, camera, start, print_of, links)
+    entry = Archived(name, 1000, mtime_ns, "d", name, 300, remuxed=False)
+    fields: dict[str, Any] = {
+        "archived": entry if archived or tree is Tree.ARCHIVE else None,
+        "identity": (1000, mtime_ns),
+        "since": NOW - timedelta(days=age - 1) if tree is Tree.TRASH else None,
+        **more,
+    }
+    return Copy(clip, tree, name, **fields)
+
+
+def told(copy: Copy, policy: CleanupPolicy = KEEPING, **known: Any) -> str:
+    """Action and reason in short."""
+    memory = Memory(holds=known.pop("holds", ()), restored=known.pop("restored", {}))
+    step = retention.decide(copy, policy, memory, known.pop("newest", {}), NOW)
+    return f"{plan.action_of(step)} {step.reason}"
+
+
+ARCHIVES_TOO = replace(KEEPING, clean_output=True)
+HARD = replace(KEEPING, limits=replace(KEEPING.limits, max_age_hard=timedelta(days=35)))
+
+
+class TestRetention:
+    """What goes, what stays, and why."""
+
+    @pytest.mark.parametrize(
+        ("copy", "policy", "answer"),
+        [
+            (a_copy(), KEEPING, "trash age"),
+            (a_copy(), replace(KEEPING, delete=True), "delete age"),
+            (a_copy(age=29), KEEPING, "keep too-recent"),
+            (a_copy(mtime_off=15), KEEPING, "keep too-recent"),
+            (a_copy(mtime_off=-400), KEEPING, "trash age"),
+            (a_copy(archived=False), KEEPING, "keep unarchived"),
+            (a_copy(archived=False), replace(KEEPING, unarchived=True), "trash unarchived"),
+            (
+                a_copy(archived=False, mtime_off=-400),
+                replace(KEEPING, unarchived=True),
+                "keep clock-doubtful",
+            ),
+            (
+                a_copy(archived=False, mtime_off=-400),
+                replace(KEEPING, unarchived=True, trust_names=True),
+                "trash unarchived",
+            ),
+            (a_copy(Tree.ARCHIVE), KEEPING, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE), ARCHIVES_TOO, "trash archive-age"),
+            (a_copy(Tree.ARCHIVE, age=29), ARCHIVES_TOO, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, made_by="r"), replace(ARCHIVES_TOO, spared_run="r"), "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, mtime_off=38), ARCHIVES_TOO, "keep clock-doubtful"),
+            (a_copy(Tree.TRASH), KEEPING, "delete trash-age"),
+            (a_copy(Tree.TRASH, age=21), KEEPING, "keep in-policy"),
+            (a_copy(Tree.TRASH, archived=False), KEEPING, "keep last-copy"),
+            (a_copy(Tree.TRASH, archived=False, given_up=True), KEEPING, "delete trash-age"),
+            (a_copy(), replace(KEEPING, cameras=frozenset({"yard"})), "keep filtered"),
+            (a_copy(), replace(KEEPING, exclude=("REO_front*",)), "keep filtered"),
+            (a_copy(age=36, archived=False), HARD, "delete max-age-hard"),
+            (a_copy(Tree.ARCHIVE, age=36), HARD, "delete max-age-hard"),
+            (a_copy(Tree.TRASH, age=36, archived=False), HARD, "delete max-age-hard"),
+            (a_copy(age=36, archived=False, mtime_off=10), HARD, "keep clock-doubtful"),
+            (a_copy(age=34, archived=False), HARD, "keep unarchived"),
+        ],
+    )
+    def test_by_age(self, copy: Copy, policy: CleanupPolicy, answer: str) -> None:
+        assert told(copy, policy) == answer
+
+    def test_what_is_held_restored_or_newest_stays(self) -> None:
+        copy = a_copy()
+        hold = Hold("h", copy.clip.start, copy.clip.start + timedelta(minutes=1))
+        back = {copy.source: Restored(*copy.identity, NOW - timedelta(days=6))}
+        newest = {"front": copy.clip.start}
+        assert told(copy, holds=(hold,)) == "keep held"
+        assert told(copy, restored=back) == "keep restored"
+        assert told(copy, newest=newest) == "keep newest"
+        assert told(copy, HARD, holds=(hold,)) == "keep held"
+        assert told(copy, HARD, restored=back, newest=newest) == "delete max-age-hard"
+        long_ago = {copy.source: Restored(*copy.identity, NOW - timedelta(days=7))}
+        assert told(copy, restored=long_ago) == "trash age"
+
+    def test_a_cameras_own_limits(self) -> None:
+        own = replace(KEEPING, cameras_own={"yard": replace(KEEPING.limits, age=timedelta(days=14))})
+        assert told(a_copy(age=20, camera="yard"), own) == "trash age"
+        assert told(a_copy(age=20, camera="front"), own) == "keep too-recent"
+
+    def test_the_order_of_rules_by_size(self) -> None:
+        everything = replace(ARCHIVES_TOO, unarchived=True)
+
+        def rank(copy: Copy, policy: CleanupPolicy = everything) -> Rank | None:
+            return retention.rank(copy, policy, Memory(), {}, NOW)
+
+        assert rank(a_copy(Tree.TRASH, age=0.1)) is Rank.TRASH
+        assert rank(a_copy(age=0.1)) is Rank.SOURCE
+        assert rank(a_copy(Tree.ARCHIVE, age=2)) is Rank.ARCHIVE
+        assert rank(a_copy(archived=False, age=2)) is Rank.UNARCHIVED
+        assert rank(a_copy(Tree.TRASH, archived=False, given_up=True)) is None
+        assert rank(a_copy(Tree.ARCHIVE, age=0.9)) is None
+        assert rank(a_copy(archived=False, age=0.9)) is None
+        assert rank(a_copy(archived=False, mtime_off=-10)) is None
+        assert rank(a_copy(Tree.ARCHIVE), KEEPING) is None
+        assert rank(a_copy(archived=False), KEEPING) is None
+        assert rank(a_copy(mtime_off=-10)) is Rank.SOURCE
+
+    def test_a_file_with_two_names_comes_free_with_the_second(self) -> None:
+        freed = Freed()
+        assert [freed.by(a_copy(links=2, inode=7, size=50).clip) for _ in range(2)] == [0, 50]
+        assert freed.on == {1: 50}
+
+    def test_every_goal_counts_every_removal(self) -> None:
+        goals = [
+            Goal(Reason.MAX_SIZE, 1500, "", camera="yard"),
+            Goal(Reason.MAX_SIZE, 3500, ""),
+            Goal(Reason.MIN_FREE, 100, "", device=2),
+        ]
+        pursuit = Pursuit(goals, Freed())
+        size = 1000 + retention.RECORD_BYTES
+        taken = [
+            pursuit.take(a_copy(age=age, camera=camera, size=size).clip)
+            for age, camera in ((9, "front"), (8, "yard"), (7, "yard"), (6, "front"), (5, "yard"))
+        ]
+        assert taken == [Reason.MAX_SIZE] * 4 + [None]
+        assert pursuit.unmet == {goals[2]: 100}
+
+    def test_brakes(self) -> None:
+        assert retention.brake({"front": Herd(10, 100, 5, 50)}, KEEPING) == ""
+        assert "6 of 10 clips of front" in retention.brake({"front": Herd(10, 100, 6, 50)}, KEEPING)
+        assert "clips of front" in retention.brake({"front": Herd(10, 100, 1, 51)}, KEEPING)
+        assert retention.brake({"front": Herd(10, 100, 9, 90)}, replace(KEEPING, allow_large=True)) == ""
+        many = {"front": Herd(20_000, 100, 5001, 10)}
+        assert "max_removals (5,000)" in retention.brake(many, KEEPING)
+        assert retention.brake(many, replace(KEEPING, max_removals=5001)) == ""
+
+    @pytest.mark.parametrize(("days", "far"), [(0, False), (365, False), (366, True), (-366, True)])
+    def test_a_clock_that_is_far_off(self, days: int, far: bool) -> None:
+        assert bool(retention.clock_is_far({"front": NOW - timedelta(days=days)}, NOW)) is far
+        assert retention.clock_is_far({}, NOW) == ""
+
+    @pytest.mark.parametrize(
+        ("orphan", "age", "policy", "answer"),
+        [
+            (True, 2, KEEPING, "trash orphan-picture"),
+            (True, 0.5, KEEPING, "keep too-recent"),
+            (False, 2, KEEPING, "keep picture-only"),
+            (True, 2, replace(KEEPING, keep_pictures=True), "keep in-policy"),
+            (False, 36, HARD, "delete max-age-hard"),
+        ],
+    )
+    def test_pictures_without_a_clip(
+        self, orphan: bool, age: float, policy: CleanupPolicy, answer: str
+    ) -> None:
+        step = retention.decide_picture(
+            a_copy(age=age, archived=False, is_picture=True), policy, Memory(), NOW, orphan=orphan
+        )
+        assert f"{plan.action_of(step)} {step.reason}" == answer
+
+    @given(
+        st.data(),
+        st.lists(
+            st.tuples(
+                st.sampled_from(list(Tree)),
+                st.floats(0, 100),
+                st.sampled_from(["front", "yard"]),
+                st.booleans(),
+                st.sampled_from([0.0, 0.5, -3.0, 3.0, 60.0]),
+            ),
+            max_size=30,
+        ),
+        st.booleans(),
+        st.booleans(),
+    )
+    def test_whatever_there_is_nothing_protected_goes(
+        self,
+        data: st.DataObject,
+        found: list[tuple[Tree, float, str, bool, float]],
+        clean_output: bool,
+        unarchived: bool,
+    ) -> None:
+        copies = [
+            a_copy(tree, age=age, camera=camera, archived=archived, mtime_off=off)
+            for tree, age, camera, archived, off in found
+        ]
+        policy = replace(KEEPING, clean_output=clean_output, unarchived=unarchived)
+        held = data.draw(st.sampled_from([*copies, None]))
+        holds = (Hold("h", held.clip.start, held.clip.start, held.clip.camera),) if held else ()
+        newest: dict[str, datetime] = {}
+        for copy in copies:
+            if copy.tree is not Tree.TRASH:
+                newest[copy.clip.camera] = max(newest.get(copy.clip.camera, copy.clip.start), copy.clip.start)
+        memory = Memory(holds=holds)
+        for copy in copies:
+            step = retention.decide(copy, policy, memory, newest, NOW)
+            assert step == retention.decide(copy, policy, memory, newest, NOW)
+            goes = isinstance(step, Discard) or (
+                retention.rank(copy, policy, memory, newest, NOW) is not None
+            )
+            live = copy.tree is not Tree.TRASH
+            if goes:
+                assert not holds or not plan.held_by(copy.clip, holds, NOW)
+                assert not (live and copy.clip.start == newest[copy.clip.camera])
+                if live and (copy.tree is Tree.ARCHIVE or copy.archived is None):
+                    assert clean_output if copy.tree is Tree.ARCHIVE else unarchived
+                    assert not copy.is_doubtful(policy, NOW)
+                    assert copy.recorded(policy) <= NOW - timedelta(days=1)
+                if not live:
+                    assert copy.archived is not None or copy.given_up
+            if isinstance(step, Discard) and live:
+                assert copy.recorded(policy) <= NOW - DAYS30
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(list(Tree)), st.integers(2, 90), st.integers(1001, 9999)),
+            max_size=40,
+        ),
+        st.integers(0, 100_000),
+    )
+    def test_a_cap_is_met_with_the_cheapest_and_no_more_than_it_takes(
+        self, found: list[tuple[Tree, int, int]], cap: int
+    ) -> None:
+        copies = [
+            a_copy(tree, age=age + number / 1000, size=size) for number, (tree, age, size) in enumerate(found)
+        ]
+        total = sum(copy.clip.fingerprint.size for copy in copies)
+        ranks = {id(c): retention.rank(c, ARCHIVES_TOO, Memory(), {}, NOW) for c in copies}
+        ordered = sorted(copies, key=lambda copy: (ranks[id(copy)] or 0, copy.clip.start))
+        pursuit = Pursuit([Goal(Reason.MAX_SIZE, total - cap, "")], Freed())
+        taken = [copy for copy in ordered if pursuit.take(copy.clip)]
+        written = len(taken) * retention.RECORD_BYTES
+        after = total - sum(copy.clip.fingerprint.size for copy in taken) + written
+        assert pursuit.unmet or after <= cap
+        if taken and not pursuit.unmet:
+            last = taken[-1].clip.fingerprint.size - retention.RECORD_BYTES
+            assert after + last > cap
+        assert taken == ordered[: len(taken)]
+
+
+def line_of(event: str, **fields: Any) -> dict[str, Any]:
+    common = {
+        "event": event,
+        "at": "2026-04-01T02:00:00+00:00",
+        "run": "r",
+        "source": "d/REO_front_20260301081500.mp4",
+        "start": "2026-03-01T08:15:00+00:00",
+        "camera": "front",
+        "source_size": 10,
+        "source_mtime_ns": 5,
+    }
+    return {**common, **fields}
+
+
+class TestLedger:
+    """What a day's lines lead to."""
+
+    ARCHIVED = line_of(
+        "archived", source_blake2b="d", archive="d/x.mp4", archive_size=3, sidecars={"x.jpg": "/t/x.jpg"}
+    )
+
+    def fold(self, *events: dict[str, Any]) -> ledger.Ledger:
+        lines = "".join(json.dumps(event) + "\n" for event in events).encode()
+        day = journal.parse(lines, Path("day.jsonl"))
+        return ledger.fold(day.events, day.archived)
+
+    def test_an_archive_stands_until_a_line_takes_it_away(self) -> None:
+        assert set(self.fold(self.ARCHIVED).archives) == {"d/x.mp4"}
+        for line in (
+            line_of("trashed", tree="archive", archive="d/x.mp4", trash="output/d/x.mp4", archive_size=3),
+            line_of("deleted", tree="archive", archive="d/x.mp4", archive_size=3, reason="max-size"),
+            line_of("trashed", archive="d/x.mp4", trash="output/d/x.mp4", reason="replaced"),
+        ):
+            found = self.fold(self.ARCHIVED, line)
+            assert not found.archives
+            assert found.given_up == ({"d/x.mp4"} if line.get("reason") == "max-size" else set())
+        source_gone = line_of("trashed", archive="d/x.mp4", trash="input/d/x.mp4", reason="age")
+        assert set(self.fold(self.ARCHIVED, source_gone).archives) == {"d/x.mp4"}
+
+    def test_what_was_restored_or_purged_is_not_in_the_trash(self) -> None:
+        gone = line_of("trashed", trash="input/a", reason="age", sidecars={"a.jpg": "/t"})
+        assert set(self.fold(gone).trashed) == {"input/a"}
+        assert self.fold(gone).sidecars.keys() == {("d", "a.jpg")}
+        for back in ("restored", "purged"):
+            assert not self.fold(gone, line_of(back, trash="input/a", tree="trash")).trashed
+
+    def test_a_restored_archive_stands_again(self) -> None:
+        gone = line_of("trashed", tree="archive", archive="d/x.mp4", trash="output/a", reason="archive-age")
+        back = line_of("restored", tree="archive", archive="d/x.mp4", trash="output/a")
+        found = self.fold(self.ARCHIVED, gone, back)
+        assert set(found.archives) == {"d/x.mp4"}
+        assert not found.given_up
+
+    @pytest.mark.parametrize(
+        "spoilt",
+        [
+            {"start": "then"},
+            {"start": "2026-03-01T08:15:00"},
+            {"at": None},
+            {"source_size": "many"},
+            {"tree": "cellar"},
+            {"duration": []},
+        ],
+    )
+    def test_a_line_that_makes_no_sense_tells_nothing(self, spoilt: dict[str, Any]) -> None:
+        found = self.fold(line_of("trashed", trash="input/a", **spoilt))
+        assert not found.trashed
+        assert not found.seen
 
 
 class TestSealed:

@@ -17,7 +17,7 @@ from camarchiver.codecs import Backend, Settings
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.errors import UsageError
 from camarchiver.logs import logging_to
-from camarchiver.model import Disposal, Outcome, Report, Trees
+from camarchiver.model import Disposal, Outcome, Report, Status, Trees
 from camarchiver.names import Pattern
 from camarchiver.params import Moment
 from camarchiver.pipeline import EncoderWish, Execution, Pipeline
@@ -196,7 +196,7 @@ def _run(
         code = code or after.exit_code
     if options.as_json:
         more = {"exit_code": code, "cleanup": after.document()} if after else {}
-        if after and result.exit_code == 0 != code:
+        if after and result.exit_code == 0 and after.result.status is not Status.NOTHING:
             more["status"] = after.result.status
         write(document.document(result, plan, more))
     return code
