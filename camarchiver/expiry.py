@@ -21,7 +21,7 @@ _LAST_SECOND = 253402300799.0 - 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Terms:
     """What the owner keeps of each camera in the outbox; without either, everything."""
 
     keep: timedelta | None = None
@@ -82,17 +82,17 @@ class Expiry:
 
 def announced(
     waiting: Iterable[Waiting],
-    rules: Rules,
+    terms: Terms,
     notices: Mapping[str, Notice],
     holds: Sequence[Hold],
     now: datetime,
 ) -> Expiry:
-    """Announce what the rules take within a day; remove what they take now and was announced a day ago."""
+    """Announce what the terms take within a day; remove what they take now and was announced a day ago."""
     order = in_order(waiting)
     if now < CLOCK_WAS_SET:
         return Expiry(tuple(keep(each.clip, Reason.CLOCK_DOUBTFUL) for each in order), notices, ())
-    due = _due(order, rules, holds, now)
-    soon = due | _due(order, rules, holds, now + NOTICE, coming=_of_the_last_day(order, now))
+    due = _due(order, terms, holds, now)
+    soon = due | _due(order, terms, holds, now + NOTICE, coming=_of_the_last_day(order, now))
     steps: list[Discard | Keep] = []
     told: dict[str, Notice] = {}
     fresh = []
@@ -115,11 +115,11 @@ def announced(
 
 
 def at_once(
-    waiting: Iterable[Waiting], rules: Rules, holds: Sequence[Hold], now: datetime
+    waiting: Iterable[Waiting], terms: Terms, holds: Sequence[Hold], now: datetime
 ) -> tuple[Discard | Keep, ...]:
-    """What the rules take now, for an owner who sees the plan and agrees: that announces it."""
+    """What the terms take now, for an owner who sees the plan and agrees: that announces it."""
     order = in_order(waiting)
-    due = _due(order, rules, holds, now) if now >= CLOCK_WAS_SET else {}
+    due = _due(order, terms, holds, now) if now >= CLOCK_WAS_SET else {}
     return tuple(
         discard(each.clip, due[each.clip.relative])
         if each.clip.relative in due
@@ -168,19 +168,19 @@ def discard(clip: Clip, reason: Reason) -> Discard:
 
 
 def _due(
-    order: Sequence[Waiting], rules: Rules, holds: Sequence[Hold], now: datetime, *, coming: int = 0
+    order: Sequence[Waiting], terms: Terms, holds: Sequence[Hold], now: datetime, *, coming: int = 0
 ) -> dict[str, Reason]:
-    """What the rules take at a moment, if so many bytes come until then."""
+    """What the terms take at a moment, if so many bytes come until then."""
     found: dict[str, Reason] = {}
     free = [each for each in order if not protection(each, holds, now)]
     for each in free:
-        if rules.keep is not None and each.moment <= now - rules.keep:
+        if terms.keep is not None and each.moment <= now - terms.keep:
             found[each.clip.relative] = Reason.KEEP_DAYS
-    if rules.max_storage is None:
+    if terms.max_storage is None:
         return found
     total = coming + sum(each.size for each in order if each.clip.relative not in found)
     for each in free:
-        if total <= rules.max_storage:
+        if total <= terms.max_storage:
             break
         if each.clip.relative not in found:
             found[each.clip.relative] = Reason.MAX_STORAGE

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from camarchiver import expiry, holds, locking, outbox, usage
 from camarchiver.errors import CamarchiverError
-from camarchiver.expiry import NOTICE, Rules, Waiting
+from camarchiver.expiry import NOTICE, Terms, Waiting
 from camarchiver.model import Discard, Outcome, Result
 from camarchiver.words import shown
 
@@ -25,7 +25,7 @@ class Upkeep:
         self,
         camera: str,
         folder: Path,
-        rules: Rules,
+        terms: Terms,
         now: Callable[[], datetime],
         *,
         drops_oldest: bool = False,
@@ -41,7 +41,7 @@ class Upkeep:
         """Why the outbox could not be seen to."""
         self._camera = camera
         self._outbox = folder
-        self._rules = rules
+        self._terms = terms
         self._now = now
         self._drops_oldest = drops_oldest
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
@@ -49,8 +49,8 @@ class Upkeep:
         self._stop = threading.Event()
 
     def tend(self) -> None:
-        """Begin to remove what the rules take and was announced; returns at once."""
-        if self._rules and (self._running is None or self._running.done()):
+        """Begin to remove what the terms take and was announced; returns at once."""
+        if self._terms and (self._running is None or self._running.done()):
             self._look_back()
             self._running = self._thread.submit(self._expire)
 
@@ -90,7 +90,7 @@ class Upkeep:
             now = self._now()
             waiting = self._waiting(now)
             known = outbox.notices(self._outbox, self._camera)
-            found = expiry.announced(waiting.values(), self._rules, known, holds.read(state), now)
+            found = expiry.announced(waiting.values(), self._terms, known, holds.read(state), now)
             if found.notices != known:
                 outbox.announce(self._outbox, self._camera, found.notices)
             for relative in found.fresh:

@@ -60,7 +60,7 @@ from camarchiver.codecs import (
 from camarchiver.config import Config, Value
 from camarchiver.detector import Detector, Luma, View, shrink
 from camarchiver.errors import ConfigError, UsageError
-from camarchiver.expiry import Notice, Rules, Waiting
+from camarchiver.expiry import Notice, Terms, Waiting
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.journal import Event, What
@@ -2567,19 +2567,19 @@ def ex_gone(steps: Any) -> list[float]:
 
 class TestExpiry:
     def test_nothing_goes_before_it_was_announced_for_a_day(self) -> None:
-        rules = Rules(timedelta(days=7))
+        terms = Terms(timedelta(days=7))
         clips = [ex_clip(8), ex_clip(6.5), ex_clip(5)]
-        first = expiry.announced(clips, rules, {}, (), EX_NOW)
+        first = expiry.announced(clips, terms, {}, (), EX_NOW)
         assert [step.reason for step in first.steps] == [Reason.ANNOUNCED, Reason.ANNOUNCED, Reason.IN_POLICY]
         assert first.fresh == tuple(each.clip.relative for each in clips[:2])
         for hours, gone in ((23, []), (24, [8.0, 6.5])):
             then = EX_NOW + timedelta(hours=hours)
-            later = expiry.announced(clips, rules, first.notices, (), then)
+            later = expiry.announced(clips, terms, first.notices, (), then)
             assert ex_gone(later.steps) == gone
             assert not set(later.fresh) & set(first.fresh)
 
     def test_an_announcement_speaks_of_one_file_only(self) -> None:
-        rules, clip = Rules(timedelta(days=7)), ex_clip(8)
+        terms, clip = Terms(timedelta(days=7)), ex_clip(8)
         name = clip.clip.relative
         early = EX_NOW - timedelta(days=2)
         for notice in (
@@ -2587,7 +2587,7 @@ class TestExpiry:
             Notice(100, 5, early, Reason.KEEP_DAYS),
             Notice(100, clip.clip.fingerprint.mtime_ns, EX_NOW + timedelta(days=9), Reason.KEEP_DAYS),
         ):
-            found = expiry.announced([clip], rules, {name: notice}, (), EX_NOW)
+            found = expiry.announced([clip], terms, {name: notice}, (), EX_NOW)
             assert (ex_gone(found.steps), found.fresh) == ([], (name,))
             assert found.notices[name].at == EX_NOW
 
@@ -2598,37 +2598,37 @@ class TestExpiry:
             (399, [3.0]),
             (300, [3.0]),
             (200, [3.0, 5.0]),
-            (1, [3.0, 5.0, 4.0, 2.0]),
+            (1, [3.0, 5, 4, 2]),
         ):
-            assert ex_gone(expiry.at_once(clips, Rules(None, limit), (), EX_NOW)) == gone
+            assert ex_gone(expiry.at_once(clips, Terms(None, limit), (), EX_NOW)) == gone
 
     def test_max_storage_announces_what_the_next_day_will_push_out(self) -> None:
         clips = [ex_clip(5), ex_clip(4), ex_clip(0.5)]
-        found = expiry.announced(clips, Rules(None, 300), {}, (), EX_NOW)
+        found = expiry.announced(clips, Terms(None, 300), {}, (), EX_NOW)
         assert found.fresh == (clips[0].clip.relative,)
-        assert ex_gone(expiry.at_once(clips, Rules(None, 300), (), EX_NOW)) == []
+        assert ex_gone(expiry.at_once(clips, Terms(None, 300), (), EX_NOW)) == []
 
     def test_what_goes_by_age_does_not_count_as_stored(self) -> None:
         clips = [ex_clip(9), ex_clip(8), ex_clip(2), ex_clip(1)]
-        assert ex_gone(expiry.at_once(clips, Rules(timedelta(days=7), 200), (), EX_NOW)) == [9.0, 8.0]
+        assert ex_gone(expiry.at_once(clips, Terms(timedelta(days=7), 200), (), EX_NOW)) == [9.0, 8.0]
 
     def test_a_hold_keeps_a_clip_from_every_rule(self) -> None:
         hold = Hold("x", EX_NOW - timedelta(days=9), EX_NOW - timedelta(days=8))
         clips = [ex_clip(8.5, transferred=True), ex_clip(8.1), ex_clip(7.9)]
-        rules = Rules(timedelta(days=1), 1)
-        assert ex_gone(expiry.at_once(clips, rules, [hold], EX_NOW)) == [7.9]
+        terms = Terms(timedelta(days=1), 1)
+        assert ex_gone(expiry.at_once(clips, terms, [hold], EX_NOW)) == [7.9]
         assert ex_gone(expiry.make_room(clips, 1000, [hold], EX_NOW)) == [7.9]
-        found = expiry.announced(clips, rules, {}, [hold], EX_NOW)
+        found = expiry.announced(clips, terms, {}, [hold], EX_NOW)
         assert [step.reason for step in found.steps] == [Reason.HELD, Reason.HELD, Reason.ANNOUNCED]
 
     def test_a_doubtful_clock_keeps_what_was_not_transferred(self) -> None:
-        rules = Rules(timedelta(days=7))
-        clips = [ex_clip(30, off=3), ex_clip(30, off=3, transferred=True), ex_clip(-3, off=-40)]
-        assert ex_gone(expiry.at_once(clips, rules, (), EX_NOW)) == [30.0]
+        terms = Terms(timedelta(days=7))
+        clips = [ex_clip(31, off=3), ex_clip(30, off=3, transferred=True), ex_clip(-3, off=-40)]
+        assert ex_gone(expiry.at_once(clips, terms, (), EX_NOW)) == [30.0]
         past = datetime(1970, 1, 2, tzinfo=UTC)
-        assert ex_gone(expiry.at_once([ex_clip(30)], rules, (), past)) == []
+        assert ex_gone(expiry.at_once([ex_clip(30)], terms, (), past)) == []
         notices = {"yard/x": Notice(1, 1, EX_NOW, Reason.KEEP_DAYS)}
-        assert expiry.announced([ex_clip(30)], rules, notices, (), past).notices == notices
+        assert expiry.announced([ex_clip(30)], terms, notices, (), past).notices == notices
 
     def test_room_is_made_of_no_more_than_needed_and_only_of_what_frees_any(self) -> None:
         clips = [ex_clip(5, links=2), ex_clip(4), ex_clip(3), ex_clip(2, transferred=True)]
@@ -2644,10 +2644,10 @@ class TestExpiry:
     def test_what_goes_was_announced_for_a_day_whatever_comes(
         self, ages: list[float], limit: int, days: float, hours: float
     ) -> None:
-        clips, rules = [ex_clip(age) for age in ages], Rules(timedelta(days=days), limit)
-        first = expiry.announced(clips, rules, {}, (), EX_NOW)
+        clips, terms = [ex_clip(age) for age in ages], Terms(timedelta(days=days), limit)
+        first = expiry.announced(clips, terms, {}, (), EX_NOW)
         assert ex_gone(first.steps) == []
-        later = expiry.announced(clips, rules, first.notices, (), EX_NOW + timedelta(hours=hours))
+        later = expiry.announced(clips, terms, first.notices, (), EX_NOW + timedelta(hours=hours))
         if hours < 24:
             assert ex_gone(later.steps) == []
         gone = {step.relative for step in later.steps if isinstance(step, Discard)}

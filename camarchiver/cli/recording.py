@@ -99,7 +99,7 @@ class RecordOptions:
 
     def upkeep(self, camera: str, zone: tzinfo) -> Upkeep:
         """Who sees to this camera's clips in the outbox. Raises UsageError."""
-        from camarchiver.expiry import Rules
+        from camarchiver.expiry import Terms
         from camarchiver.upkeep import Upkeep
 
         if self.max_storage == 0:
@@ -111,8 +111,8 @@ class RecordOptions:
             raise UsageError(
                 "--on-full drop-oldest needs to know when a disk is full", hint="set --min-free, as 1GB"
             )
-        rules = Rules(self.keep_days, self.max_storage)
-        return Upkeep(camera, self.outbox.absolute(), rules, lambda: clock.now(zone), drops_oldest=drops)
+        terms = Terms(self.keep_days, self.max_storage)
+        return Upkeep(camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops)
 
     def ranges(self) -> tuple[schedule.Range, ...]:
         """When to record. Raises UsageError."""
