@@ -114,7 +114,7 @@ class Recorder:
             self._break_off()
             self._lookout.close()
             self._delivery.close()
-            self._upkeep.close()
+            self._upkeep.close(hurry=stop.is_set())
 
     def _tend(self) -> None:
         """See to what lies in the spool and in the outbox, and whether there is room for more."""

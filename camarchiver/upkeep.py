@@ -54,9 +54,10 @@ class Upkeep:
             self._look_back()
             self._running = self._thread.submit(self._expire)
 
-    def close(self) -> None:
-        """End, with the file that is being removed; the others go the next time."""
-        self._stop.set()
+    def close(self, *, hurry: bool = False) -> None:
+        """Wait until what was begun is done; in a hurry only for the file that is being removed."""
+        if hurry:
+            self._stop.set()
         self._thread.shutdown()
         self._look_back()
 

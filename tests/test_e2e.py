@@ -1545,6 +1545,16 @@ def rec_exact(clips: list[Path], source: Path) -> list[tuple[int, int]]:
     return places
 
 
+def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard") -> Path:
+    """A clip that was recorded some days ago, in UTC."""
+    start = datetime.now(UTC) - timedelta(days=days)
+    path = outbox / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    os.utime(path, (start.timestamp(),) * 2)
+    return path
+
+
 class TestRecord:
     def test_dry_run_shows_the_motion_and_writes_nothing(
         self, rec_twice: Path, rec_command: list[str], tmp_path: Path
@@ -1693,6 +1703,97 @@ class TestRecord:
             assert not published
             again = rec_document(rec_run("--source", rec_twice, "--duration", "1s"))
             assert rec_exact([Path(path) for path in again["salvaged"]], rec_twice) == [(60, 165), (210, 315)]
+
+    def test_the_outbox_expires_a_day_after_it_was_announced(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        old = [rec_old(tmp_path / "recorded_clips", days) for days in (9, 8, 1)]
+        other = rec_old(tmp_path / "recorded_clips", 9, camera="door")
+        words = ("--source", rec_twice, "--duration", "1s", "--keep-days", "7", "--timezone", "UTC")
+        document = rec_document(rec_run(*words))
+        assert (document["announced"], document["removed"]) == ([str(old[0]), str(old[1])], [])
+        listed = tmp_path / "recorded_clips/.camarchiver/announced/yard.json"
+        announced = json.loads(listed.read_text())
+        for notice in announced["clips"].values():
+            notice["at"] = (datetime.fromisoformat(notice["at"]) - timedelta(hours=24)).isoformat()
+        listed.write_text(json.dumps(announced))
+        held = tmp_path / "recorded_clips/.camarchiver"
+        start, end = (datetime.now(UTC) - timedelta(days=days) for days in (8.5, 7.5))
+        holds.add(held, start, end, camera="yard", reason="x", until=None)
+        ran = rec_run(*words)
+        document = rec_document(ran)
+        assert ran.returncode == 0, ran.stderr
+        assert [(each["path"], each["result"], each["reason"]) for each in document["removed"]] == [
+            (str(old[0]), "done", "keep-days")
+        ]
+        assert [path.exists() for path in (*old, other)] == [False, True, True, True]
+        log = (tmp_path / "temp_clips/recorder.log").read_text()
+        assert f"removed {old[0]} (keep-days); no transfer of it was confirmed" in log
+
+    def test_max_storage_waits_for_its_announcement(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        old = [rec_old(tmp_path / "recorded_clips", days, size=1000) for days in (3, 2)]
+        document = rec_document(
+            rec_run("--source", rec_twice, "--duration", "1s", "--max-storage", "1500", "--timezone", "UTC")
+        )
+        assert document["announced"] == [str(old[0])]
+        assert "(max-storage)" in (tmp_path / "temp_clips/recorder.log").read_text()
+        assert all(path.exists() for path in old)
+
+    def test_drop_oldest_makes_room_on_a_full_disk(
+        self, rec_twice: Path, rec_run: RecRun, small_disk: Path
+    ) -> None:
+        outbox, room = small_disk / "out", 1_500_000
+        folder = outbox / "yard"
+        folder.mkdir(parents=True)
+        (folder / "holiday.mp4").write_bytes(bytes(100_000))
+        old = []
+        while shutil.disk_usage(small_disk).free > room + 100_000:
+            old.append(rec_old(outbox, 40 - len(old) / 10, size=300_000))
+        assert len(old) > 3
+        words = ("--source", rec_twice, "--spool", small_disk / "spool", "--outbox", outbox, "--timezone", "UTC")
+        ran = rec_run(*words, "--min-free", str(room), "--on-full", "drop-oldest")
+        document = rec_document(ran)
+        assert ran.returncode == 0, ran.stderr
+        new = [Path(clip["path"]) for clip in document["clips"]]
+        assert rec_exact(new, rec_twice) == [(60, 165), (210, 315)]
+        gone = [path for path in old if not path.exists()]
+        assert gone == old[: len(gone)]
+        assert [each["reason"] for each in document["removed"]] == ["min-free"] * len(gone)
+        assert len(gone) <= (sum(path.stat().st_size for path in new) + 400_000) / 300_000 + 1
+        assert (folder / "holiday.mp4").exists()
+
+    def test_a_full_disk_stops_recording_until_there_is_room(
+        self,
+        rec_twice: Path,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        small_disk: Path,
+    ) -> None:
+        filler, log = small_disk / "somebody's", small_disk.parent / "log"
+        filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 2_000_000))
+        words = ("--spool", small_disk / "spool", "--outbox", small_disk / "out", "--log-file", log)
+        process = rec_start("--source", rec_twice, "--realtime", *words, "--min-free", "2500000")
+        rec_until(lambda: log.exists() and "not recording" in log.read_text())
+        filler.unlink()
+        output, _ = process.communicate(timeout=60)
+        document = json.loads(output)
+        assert (process.returncode, document["status"]) == (3, "partial")
+        assert document["errors"][0]["message"] == "there was too little room to record"
+        assert "there is room, recording goes on" in log.read_text()
+        assert [first for first, _ in rec_exact(rec_clips(small_disk), rec_twice)] == [210]
+
+    @pytest.mark.parametrize(
+        "words", [("--on-full", "drop-oldest", "--min-free", "0"), ("--max-storage", "0"), ("--keep-days", "0")]
+    )
+    def test_terms_that_cannot_be_meant_are_refused(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        ran = rec_run("--source", rec_twice, *words)
+        assert ran.returncode == 2
+        assert words[0].removeprefix("--") in ran.stdout + ran.stderr
+        assert not rec_clips(tmp_path)
 
     def test_too_little_room_records_nothing(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         ran = rec_run("--source", rec_twice, "--min-free", "100000TB")

@@ -3565,12 +3565,12 @@ class TestUpkeep:
         assert f"removed {old} (keep-days)" in caplog.text
         assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
         assert others.exists()
-        assert (tmp_path / "outbox/.camarchiver").stat().st_mode & 0o777 == 0o700
 
     def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
         self.tended(tmp_path, Terms(timedelta(days=7)))
         state = outbox.state(tmp_path / "outbox")
+        assert state.stat().st_mode & 0o777 == 0o700
         holds.add(state, OB_NOW - timedelta(days=9), OB_NOW, camera="", reason="x", until=None)
         assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == []
         assert old.exists()
