@@ -104,7 +104,8 @@ class Sweeper:
         """Remove what a kill left half written among our own small files, which take moments to write."""
         state = self._trees.state
         before = time.time() - ABANDONED_SECONDS
-        for folder in (state, state / "runs", state / claims.FOLDER, self._trees.source / STATE_FOLDER):
+        own = (state, state / "runs", state / claims.FOLDER, state / intents.FOLDER)
+        for folder in (*own, self._trees.source / STATE_FOLDER):
             for path in folder.glob("*") if folder.is_dir() else ():
                 if atomic.staged_stem(path.name) is None and path.suffix != claims.UNFINISHED:
                     continue
