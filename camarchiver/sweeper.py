@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from camarchiver import atomic, claims, intents, locking, trash
+from camarchiver import atomic, claims, intents, locking, logs, trash
 from camarchiver.claims import Claim
 from camarchiver.disposal import Disposer
 from camarchiver.errors import ClipBusy
@@ -56,6 +56,10 @@ class Sweeper:
             note.unlink(missing_ok=True)
             return
         clip = claim.as_clip(self._trees.source)
+        with logs.about(clip.relative):
+            self._finish(note, clip, claim)
+
+    def _finish(self, note: Path, clip: Clip, claim: Claim) -> None:
         try:
             with locking.clip_lock(clip.path, place=self._trees.state / "locks"):
                 self._resolve(clip, claim)

@@ -67,6 +67,7 @@ from camarchiver import (
     kernel,
     lockfile,
     locking,
+    logs,
     motion,
     names,
     restorations,
@@ -1776,6 +1777,68 @@ class TestService:
         finally:
             os.waitpid(child, 0)
             os.close(terminal)
+
+
+class TestLogs:
+    """The log file's lines."""
+
+    @staticmethod
+    def lines(file: Path) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in file.read_text(encoding="ascii").splitlines()]
+
+    def test_json_has_run_and_clip_on_every_line(self, tmp_path: Path) -> None:
+        file = tmp_path / "run.log"
+        log = logging.getLogger("camarchiver.archiver")
+        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"):
+            log.info("begins")
+            with logs.about("2026/03/01/a.mp4"):
+                log.warning("%s: failed", "a.mp4")
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(log.info, "another clip's thread").result()
+            log.info("ends")
+        first, second, third, fourth = self.lines(file)
+        assert [line["clip"] for line in (first, second, third, fourth)] == [
+            None,
+            "2026/03/01/a.mp4",
+            None,
+            None,
+        ]
+        assert {line["run"] for line in (first, second, third, fourth)} == {"r1"}
+        assert second["level"] == "warning"
+        assert second["logger"] == "camarchiver.archiver"
+        assert second["message"] == "a.mp4: failed"
+        assert datetime.fromisoformat(second["time"]).tzinfo is not None
+
+    @pytest.mark.edge
+    def test_no_text_makes_a_second_line_or_shows_a_password(self, tmp_path: Path) -> None:
+        file = tmp_path / "run.log"
+        log = logging.getLogger("camarchiver.cameras")
+        odd = os.fsdecode(b"a\n\xff\x1b[31m\xe2\x80\xa8.mp4")
+        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"), logs.about(odd):
+            log.info("%s from rtsp://user:secret@cam/1", odd)
+            try:
+                raise ValueError("rtsp://user:secret@cam/1 says no")
+            except ValueError:
+                log.exception("failed")
+        first, second = self.lines(file)
+        assert first["clip"] == "a\n\\udcff\x1b[31m\u2028.mp4"
+        assert "rtsp://***@cam/1" in first["message"]
+        assert "ValueError" in second["error"]
+        assert "secret" not in file.read_text()
+
+    def test_a_locks_heart_speaks_of_the_clip_that_is_worked_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(locking, "HEARTBEAT_SECONDS", 0.05)
+        clip, file = tmp_path / "a.mp4", tmp_path / "run.log"
+        with (
+            logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"),
+            logs.about("day/a.mp4"),
+            locking.clip_lock(clip) as lock,
+        ):
+            lock.file.unlink()
+            assert lock.lost.wait(20)
+        assert [line["clip"] for line in self.lines(file)] == ["day/a.mp4"]
 
 
 class TestAtomic:
