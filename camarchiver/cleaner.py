@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from camarchiver import locking, trash, usage
+from camarchiver import locking, logs, trash, usage
 from camarchiver.disposal import Disposer
 from camarchiver.errors import CamarchiverError, ClipBusy
 from camarchiver.intents import Notebook
@@ -95,6 +95,13 @@ class Cleaner:
             self._scribe.discarded(ends)
 
     def _discard(self, step: Discard, ends: list[Ended]) -> Outcome:
+        with logs.about(step.source):
+            outcome = self._perform(step, ends)
+            words = step.path, outcome.result, outcome.reason, outcome.detail
+            _log.info("%s: %s (%s) %s", *words)
+        return outcome
+
+    def _perform(self, step: Discard, ends: list[Ended]) -> Outcome:
         gone: _Gone | None = None
         try:
             outcome, gone = self._try(step)

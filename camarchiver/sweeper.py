@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from camarchiver import atomic, claims, intents, locking, trash
+from camarchiver import atomic, claims, intents, locking, logs, trash
 from camarchiver.claims import Claim
 from camarchiver.disposal import Disposer
 from camarchiver.errors import ClipBusy
@@ -56,6 +56,10 @@ class Sweeper:
             note.unlink(missing_ok=True)
             return
         clip = claim.as_clip(self._trees.source)
+        with logs.about(clip.relative):
+            self._finish(note, clip, claim)
+
+    def _finish(self, note: Path, clip: Clip, claim: Claim) -> None:
         try:
             with locking.clip_lock(clip.path, place=self._trees.state / "locks"):
                 self._resolve(clip, claim)
@@ -104,7 +108,8 @@ class Sweeper:
         """Remove what a kill left half written among our own small files, which take moments to write."""
         state = self._trees.state
         before = time.time() - ABANDONED_SECONDS
-        for folder in (state, state / "runs", state / claims.FOLDER, self._trees.source / STATE_FOLDER):
+        own = (state, state / "runs", state / claims.FOLDER, state / intents.FOLDER)
+        for folder in (*own, self._trees.source / STATE_FOLDER):
             for path in folder.glob("*") if folder.is_dir() else ():
                 if atomic.staged_stem(path.name) is None and path.suffix != claims.UNFINISHED:
                     continue
