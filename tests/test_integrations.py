@@ -2904,6 +2904,27 @@ class TestArchiveUnderFaults:
         camera.assert_finished()
         assert camera.events("swept")
 
+    @pytest.mark.edge
+    @pytest.mark.parametrize("number", [1, 2], ids=["clip", "picture"])
+    def test_a_copy_to_another_disk_that_a_kill_ended_is_swept(
+        self, camera: Camera, other_disk: Path, number: int
+    ) -> None:
+        clip = camera.add()
+        clip.with_suffix(".jpg").write_bytes(b"a picture")
+        camera.archive_root = other_disk / "archive"
+        trash = ("--trash-root", str(other_disk / "trash"), "--sidecar", "trash")
+        killed = camera.start(
+            *trash,
+            patch="import os\nfrom camarchiver import atomic\ncopies, copy = [], atomic.copy_into\n"
+            "def die(*a):\n    copies.append(copy(*a))\n"
+            f"    len(copies) == {number} and os.kill(os.getpid(), 9)\n"
+            "atomic.copy_into = die",
+        ).end()
+        assert killed.code == -9 and list(other_disk.rglob("*.staged*"))
+        assert camera.archive(*trash).code == 0
+        assert not list(other_disk.rglob("*.staged*")) and camera.sources() == []
+        assert {path.suffix for path in (other_disk / "trash/input").rglob("*.*")} == {".mp4", ".jpg"}
+
     def test_a_second_start_on_the_same_host_says_so(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
         camera.add()
         first = camera.start(ffmpeg=odd_ffmpeg("    sleep 1.5"))
