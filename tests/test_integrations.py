@@ -1779,6 +1779,78 @@ class TestService:
             os.close(terminal)
 
 
+UNITS = Path(__file__).resolve().parents[1] / "systemd"
+SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+TIMERS = sorted(path.name for path in UNITS.glob("*.timer"))
+
+
+@pytest.fixture(scope="session")
+def runnable_units(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of the units whose programs are those of this checkout."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not here: apt-get install systemd")
+    folder = tmp_path_factory.mktemp("units")
+    for path in UNITS.glob("*"):
+        if path.suffix in (".service", ".timer"):
+            text = path.read_text().replace("/etc/camarchiver/on-failure", str(UNITS / "on-failure"))
+            own = str(Path(sys.executable).with_name("camarchiver"))
+            (folder / path.name).write_text(text.replace("/opt/camarchiver/bin/camarchiver", own))
+    return folder
+
+
+class TestUnits:
+    """The files of systemd/, judged by systemd's own tools."""
+
+    @pytest.mark.parametrize("name", [*SERVICES, *TIMERS])
+    def test_systemd_has_not_a_word_to_say(self, runnable_units: Path, name: str) -> None:
+        # A key that systemd doesn't know only makes it say so: the exit code is 0.
+        command = ["systemd-analyze", "verify", "--man=no", f"./{name}"]
+        told = subprocess.run(command, cwd=runnable_units, capture_output=True, text=True, timeout=60)
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_exposure_is_at_most_2_5(self, runnable_units: Path, name: str) -> None:
+        command = [
+            "systemd-analyze",
+            "security",
+            "--offline=yes",
+            "--threshold=25",
+            "--no-pager",
+            f"./{name}",
+        ]
+        told = subprocess.run(command, cwd=runnable_units, capture_output=True, text=True, timeout=60)
+        assert told.returncode == 0, told.stdout[-300:] + told.stderr
+
+    def test_hardening_is_the_same_in_every_service(self) -> None:
+        block = [
+            (UNITS / name).read_text().partition("# What it may do, and nothing else.\n")[2]
+            for name in SERVICES
+        ]
+        common = {text.partition("SystemCallErrorNumber=EPERM\n")[0] for text in block}
+        assert len(common) == 1 and common != {""}
+
+    def test_only_the_recorder_and_the_hook_reach_the_network(self) -> None:
+        reach = [name for name in SERVICES if "PrivateNetwork=yes" not in (UNITS / name).read_text()]
+        assert reach == ["camarchiver-failed@.service", "camarchiver-record@.service"]
+
+    def test_failures_of_every_service_call_the_hook(self) -> None:
+        for name in set(SERVICES) - {"camarchiver-failed@.service"}:
+            assert "\nOnFailure=camarchiver-failed@%n.service\n" in (UNITS / name).read_text(), name
+
+    def test_every_timer_catches_up_and_wakes_its_service(self) -> None:
+        for name in TIMERS:
+            text = (UNITS / name).read_text()
+            assert "\nPersistent=yes\n" in text and "\nRandomizedDelaySec=" in text
+            assert (UNITS / name).with_suffix(".service").exists()
+
+    def test_the_hook_names_the_unit_as_a_critical_message(self) -> None:
+        said = subprocess.run(
+            [UNITS / "on-failure", "camarchiver-archive.service"], capture_output=True, text=True
+        )
+        assert (said.returncode, said.stderr) == (0, "")
+        assert said.stdout.startswith("<2>camarchiver-archive.service failed; ")
+
+
 class TestLogs:
     """The log file's lines."""
 
@@ -2831,6 +2903,27 @@ class TestArchiveUnderFaults:
         assert camera.archive().code == 0
         camera.assert_finished()
         assert camera.events("swept")
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("number", [1, 2], ids=["clip", "picture"])
+    def test_a_copy_to_another_disk_that_a_kill_ended_is_swept(
+        self, camera: Camera, other_disk: Path, number: int
+    ) -> None:
+        clip = camera.add()
+        clip.with_suffix(".jpg").write_bytes(b"a picture")
+        camera.archive_root = other_disk / "archive"
+        trash = ("--trash-root", str(other_disk / "trash"), "--sidecar", "trash")
+        killed = camera.start(
+            *trash,
+            patch="import os\nfrom camarchiver import atomic\ncopies, copy = [], atomic.copy_into\n"
+            "def die(*a):\n    copies.append(copy(*a))\n"
+            f"    len(copies) == {number} and os.kill(os.getpid(), 9)\n"
+            "atomic.copy_into = die",
+        ).end()
+        assert killed.code == -9 and list(other_disk.rglob("*.staged*"))
+        assert camera.archive(*trash).code == 0
+        assert not list(other_disk.rglob("*.staged*")) and camera.sources() == []
+        assert {path.suffix for path in (other_disk / "trash/input").rglob("*.*")} == {".mp4", ".jpg"}
 
     def test_a_second_start_on_the_same_host_says_so(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
         camera.add()
