@@ -73,7 +73,6 @@ REASON_WORDS = {
     Reason.KEEP_DAYS: "longer in the outbox than --keep-days",
     Reason.MAX_STORAGE: "over --max-storage",
     Reason.ANNOUNCED: "goes within a day or two, as announced",
-    Reason.UNFINISHED: "left unfinished by a recorder that ended",
 }
 
 

@@ -20,7 +20,7 @@ import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,6 +30,7 @@ import imageio_ffmpeg
 import pytest
 from conftest import RecCamera, RecRun, rec_clips, rec_document, rec_packets, rec_place
 
+from camarchiver import holds
 from camarchiver.model import STATE_FOLDER, Reason
 
 Make = Callable[..., Path]
@@ -654,6 +655,35 @@ class TestNothingNew:
         assert real["exit_code"] == 3
         changing = [step["path"] for step in plan["steps"] if step["action"] != "keep"]
         assert sorted(each["path"] for each in real["outcomes"]) == sorted(changing)
+
+
+class TestJsonLog:
+    """`--log-format json`, by option and by config file."""
+
+    def test_every_line_names_run_and_clip(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        config, log = tmp_path / "config.toml", tmp_path / "json.log"
+        config.write_text(f'log_format = "json"\nlog_file = "{log}"\n')
+        done = archive(tree, "--json", "--config", config)
+        assert done.returncode == 3
+        assert archive(tree, "--log-format", "json", "--log-file", log, "-v").returncode == 0
+        removed = installed("cleanup", tree, "-y", "--trash-age", 0, "--config", config)
+        assert removed.returncode == 0, removed.stderr
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        run = json.loads(done.stdout)["run"]
+        told = {line["clip"]: line["message"] for line in lines if line["run"] == run}
+        assert set(told) == {f"{ONE}.mp4", f"{DAY}/REO_bad_20260301081500.mp4"}
+        assert "damaged" in told[f"{DAY}/REO_bad_20260301081500.mp4"]
+        gone = [line for line in lines if "trash-age" in line["message"]]
+        assert [line["clip"] for line in gone] == [f"{ONE}.mp4"]
+
+    def test_a_recorders_line_names_its_clip(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
+        ran = rec_run("--source", rec_twice, "--log-format", "json", "--duration", "14s")
+        assert ran.returncode == 0, ran.stderr
+        (line,) = (json.loads(each) for each in (tmp_path / "temp_clips/recorder.log").open())
+        assert (line["run"], line["level"]) == (rec_document(ran)["run"], "info")
+        assert line["clip"].startswith("motion_")
 
 
 class TestNamesUsedAgain:
@@ -1555,6 +1585,15 @@ def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard")
     return path
 
 
+def rec_a_day_later(outbox: Path) -> None:
+    """Date back what was announced."""
+    listed = outbox / ".camarchiver/announced/yard.json"
+    announced = json.loads(listed.read_text())
+    for notice in announced["clips"].values():
+        notice["at"] = (datetime.fromisoformat(notice["at"]) - timedelta(hours=24)).isoformat()
+    listed.write_text(json.dumps(announced))
+
+
 class TestRecord:
     def test_dry_run_shows_the_motion_and_writes_nothing(
         self, rec_twice: Path, rec_command: list[str], tmp_path: Path
@@ -1712,11 +1751,7 @@ class TestRecord:
         words = ("--source", rec_twice, "--duration", "1s", "--keep-days", "7", "--timezone", "UTC")
         document = rec_document(rec_run(*words))
         assert (document["announced"], document["removed"]) == ([str(old[0]), str(old[1])], [])
-        listed = tmp_path / "recorded_clips/.camarchiver/announced/yard.json"
-        announced = json.loads(listed.read_text())
-        for notice in announced["clips"].values():
-            notice["at"] = (datetime.fromisoformat(notice["at"]) - timedelta(hours=24)).isoformat()
-        listed.write_text(json.dumps(announced))
+        rec_a_day_later(tmp_path / "recorded_clips")
         held = tmp_path / "recorded_clips/.camarchiver"
         start, end = (datetime.now(UTC) - timedelta(days=days) for days in (8.5, 7.5))
         holds.add(held, start, end, camera="yard", reason="x", until=None)
@@ -1734,25 +1769,35 @@ class TestRecord:
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path
     ) -> None:
         old = [rec_old(tmp_path / "recorded_clips", days, size=1000) for days in (3, 2)]
-        document = rec_document(
-            rec_run("--source", rec_twice, "--duration", "1s", "--max-storage", "1500", "--timezone", "UTC")
-        )
-        assert document["announced"] == [str(old[0])]
-        assert "(max-storage)" in (tmp_path / "temp_clips/recorder.log").read_text()
-        assert all(path.exists() for path in old)
+        words = ("--source", rec_twice, "--duration", "1s", "--max-storage", "1500", "--timezone", "UTC")
+        assert rec_document(rec_run(*words))["announced"] == [str(old[0])]
+        assert [path.exists() for path in old] == [True, True]
+        rec_a_day_later(tmp_path / "recorded_clips")
+        removed = rec_document(rec_run(*words))["removed"]
+        assert [(each["path"], each["reason"]) for each in removed] == [(str(old[0]), "max-storage")]
+        assert [path.exists() for path in old] == [False, True]
 
     def test_drop_oldest_makes_room_on_a_full_disk(
-        self, rec_twice: Path, rec_run: RecRun, small_disk: Path
+        self, rec_twice: Path, rec_run: RecRun, rec_disk: Path
     ) -> None:
-        outbox, room = small_disk / "out", 1_500_000
+        outbox, room = rec_disk / "out", 1_500_000
         folder = outbox / "yard"
         folder.mkdir(parents=True)
         (folder / "holiday.mp4").write_bytes(bytes(100_000))
         old = []
-        while shutil.disk_usage(small_disk).free > room + 100_000:
+        while shutil.disk_usage(rec_disk).free > room + 100_000:
             old.append(rec_old(outbox, 40 - len(old) / 10, size=300_000))
         assert len(old) > 3
-        words = ("--source", rec_twice, "--spool", small_disk / "spool", "--outbox", outbox, "--timezone", "UTC")
+        words = (
+            "--source",
+            rec_twice,
+            "--spool",
+            rec_disk / "spool",
+            "--outbox",
+            outbox,
+            "--timezone",
+            "UTC",
+        )
         ran = rec_run(*words, "--min-free", str(room), "--on-full", "drop-oldest")
         document = rec_document(ran)
         assert ran.returncode == 0, ran.stderr
@@ -1766,15 +1811,16 @@ class TestRecord:
 
     def test_a_full_disk_stops_recording_until_there_is_room(
         self,
-        rec_twice: Path,
+        rec_make: Callable[..., Path],
         rec_start: Callable[..., subprocess.Popen[str]],
         rec_until: Callable[..., None],
-        small_disk: Path,
+        rec_disk: Path,
     ) -> None:
-        filler, log = small_disk / "somebody's", small_disk.parent / "log"
-        filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 2_000_000))
-        words = ("--spool", small_disk / "spool", "--outbox", small_disk / "out", "--log-file", log)
-        process = rec_start("--source", rec_twice, "--realtime", *words, "--min-free", "2500000")
+        filler, log = rec_disk / "somebody's", rec_disk.parent / "log"
+        filler.write_bytes(bytes(shutil.disk_usage(rec_disk).free - 2_000_000))
+        words = ("--spool", rec_disk / "spool", "--outbox", rec_disk / "out", "--log-file", log)
+        source = rec_make((13, 14), d=16, sound=False)
+        process = rec_start("--source", source, "--realtime", *words, "--min-free", "2500000")
         rec_until(lambda: log.exists() and "not recording" in log.read_text())
         filler.unlink()
         output, _ = process.communicate(timeout=60)
@@ -1782,10 +1828,11 @@ class TestRecord:
         assert (process.returncode, document["status"]) == (3, "partial")
         assert document["errors"][0]["message"] == "there was too little room to record"
         assert "there is room, recording goes on" in log.read_text()
-        assert [first for first, _ in rec_exact(rec_clips(small_disk), rec_twice)] == [210]
+        assert [first for first, _ in rec_exact(rec_clips(rec_disk), source)] == [165]
 
     @pytest.mark.parametrize(
-        "words", [("--on-full", "drop-oldest", "--min-free", "0"), ("--max-storage", "0"), ("--keep-days", "0")]
+        "words",
+        [("--on-full", "drop-oldest", "--min-free", "0"), ("--max-storage", "0"), ("--keep-days", "0")],
     )
     def test_terms_that_cannot_be_meant_are_refused(
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, words: tuple[str, ...]

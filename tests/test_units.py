@@ -1265,6 +1265,8 @@ class TestAtomic:
         stem = atomic.staged_stem(staged)
         assert stem is not None
         assert name.startswith(stem)
+        assert atomic.is_staged_for(staged, name)
+        assert not atomic.is_staged_for(staged, f"y{name[:100]}")
 
     @pytest.mark.parametrize(
         "name",
@@ -1716,7 +1718,7 @@ class TestRetention:
         st.data(),
         st.lists(
             st.tuples(
-                st.sampled_from(list(Tree)),
+                st.sampled_from([Tree.SOURCE, Tree.ARCHIVE, Tree.TRASH]),
                 st.floats(0, 100),
                 st.sampled_from(["front", "yard"]),
                 st.booleans(),
@@ -1767,7 +1769,7 @@ class TestRetention:
 
     @given(
         st.lists(
-            st.tuples(st.sampled_from(list(Tree)), st.integers(2, 90), st.integers(1001, 9999)),
+            st.tuples(st.sampled_from([Tree.SOURCE, Tree.ARCHIVE, Tree.TRASH]), st.integers(2, 90), st.integers(1001, 9999)),
             max_size=40,
         ),
         st.integers(0, 100_000),
