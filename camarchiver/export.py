@@ -18,7 +18,7 @@ from typing import BinaryIO
 from camarchiver import atomic, manifest, usage
 from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError, UsageError
 from camarchiver.holdings import Gap, Holdings, Part
-from camarchiver.model import Problem, Tree, Trees
+from camarchiver.model import Problem, Reason, Tree, Trees
 from camarchiver.names import numbered
 from camarchiver.playable import PLAYABLE, PlayableMaker
 from camarchiver.progress import Display
@@ -207,6 +207,8 @@ class Exporter:
             try:
                 made = maker.make(part.clip, part.source, self._place, display)
             except ClipFailed as failed:
+                if failed.reason is Reason.NO_SPACE:
+                    raise _Full(f"{self._place} is full: no playable copy of {part.path}") from failed
                 self._note("not-playable", f"{part.path}: no playable copy: {failed.message}")
             except OSError as error:
                 if error.errno in _FULL:
