@@ -1347,6 +1347,164 @@ class TestHold:
         assert told("hold", "add", "-C", camera, *times, "--reason", "x").returncode == 2
 
 
+class TestExport:
+    """`hold export`, on a tree with one archived clip, one unarchived one, and a picture."""
+
+    @pytest.fixture
+    def held(self, camera: Path, told: Command) -> str:
+        """The hold of a day whose clips are archived, but for one that came later."""
+        assert told("archive", camera).returncode == 0
+        later = camera / "2026/03/01/REO_front_20260301101500.mp4"
+        later.parent.mkdir(parents=True)
+        later.write_bytes((camera / f".deleted/input/2026/03/01/{NAME}.mp4").read_bytes() + b"0")
+        os.utime(later, (1772360100, 1772360100))
+        day = ("--from", "2026-03-01", "--to", "2026-03-01")
+        added = told("hold", "add", "-C", camera, *day, "--reason", "x")
+        return str(added.stdout.split()[0])
+
+    @staticmethod
+    def files(place: Path) -> set[str]:
+        return {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+
+    @staticmethod
+    def is_proved(place: Path) -> bool:
+        checked = subprocess.run(["b2sum", "--strict", "-c", "B2SUMS"], cwd=place, capture_output=True)
+        return checked.returncode == 0
+
+    def test_every_copy_of_a_clip_goes_along_and_is_proved(
+        self, camera: Path, told: Command, held: str, tmp_path: Path
+    ) -> None:
+        place = tmp_path / "evidence"
+        before = snapshot(camera)
+        done = told("hold", "export", "-C", camera, held, place)
+        assert done.returncode == 0, done.stderr
+        assert self.files(place) == {
+            "B2SUMS",
+            "journal.jsonl",
+            f"archive/2026/03/01/{NAME}.jpg",
+            f"archive/2026/03/01/{NAME}.mp4",
+            "source/2026/03/01/REO_front_20260301101500.mp4",
+            f"trash/input/2026/03/01/{NAME}.mp4",
+        }
+        assert self.is_proved(place)
+        assert snapshot(camera) == before
+        trashed = camera / f".deleted/input/2026/03/01/{NAME}.mp4"
+        copy = place / f"trash/input/2026/03/01/{NAME}.mp4"
+        assert copy.read_bytes() == trashed.read_bytes()
+        assert copy.stat().st_mtime_ns == trashed.stat().st_mtime_ns
+        lines = [json.loads(line) for line in (place / "journal.jsonl").read_text().splitlines()]
+        assert [line["event"] for line in lines] == [event["event"] for event in journal(camera)]
+
+    def test_it_can_be_run_again_and_overwrites_nothing(
+        self, camera: Path, told: Command, held: str, tmp_path: Path
+    ) -> None:
+        place = tmp_path / "evidence"
+        told("hold", "export", "-C", camera, held, place)
+        first = snapshot(place)
+        again = told("hold", "export", "-C", camera, held, place, "--json")
+        assert (again.returncode, snapshot(place)) == (0, first)
+        assert all(file["was_there"] for file in json.loads(again.stdout)["files"])
+        other = place / "source/2026/03/01/REO_front_20260301101500.mp4"
+        other.write_bytes(b"somebody else's")
+        (place / f"archive/2026/03/01/{NAME}.jpg").unlink()
+        refused = told("hold", "export", "-C", camera, held, place)
+        assert refused.returncode == 3
+        assert "REO_front_20260301101500.mp4" in refused.stderr
+        assert "never overwritten" in refused.stderr
+        assert other.read_bytes() == b"somebody else's"
+        assert (place / f"archive/2026/03/01/{NAME}.jpg").read_bytes() == b"jpg"
+        assert not self.is_proved(place)
+
+    def test_playable_copies_are_h264_for_every_player(
+        self, camera: Path, told: Command, held: str, tmp_path: Path, make_clip: Make
+    ) -> None:
+        folder, place = camera / "2026/03/01", tmp_path / "evidence"
+        odd = make_clip("-f lavfi -i testsrc2=s=160x120:r=10:d=2 -pix_fmt yuvj422p -c:v mjpeg", ".avi")
+        shutil.copy(odd, folder / "REO_yard_20260301120000.avi")
+        shutil.copy(odd, folder / "REO_yard_20260301130000.avi")
+        os.truncate(folder / "REO_yard_20260301130000.avi", 100)
+        done = told("hold", "export", "-C", camera, held, place, "--playable")
+        assert done.returncode == 3
+        assert "REO_yard_20260301130000.avi: no playable copy" in done.stderr
+        made = sorted((place / "playable").rglob("*.mp4"))
+        assert [path.stem for path in made] == [
+            NAME,
+            "REO_front_20260301101500",
+            "REO_yard_20260301120000",
+        ]
+        for path in made:
+            with av.open(str(path)) as opened:
+                stream = opened.streams.video[0].codec_context
+                assert (stream.name, stream.pix_fmt) in {("h264", "yuv420p"), ("h264", "yuvj420p")}
+            assert frames(path) == 20
+        assert self.is_proved(place)
+        first = snapshot(place)
+        assert told("hold", "export", "-C", camera, held, place, "--playable").returncode == 3
+        assert snapshot(place) == first
+
+    def test_what_is_missing_or_damaged_is_named(
+        self, camera: Path, told: Command, held: str, tmp_path: Path
+    ) -> None:
+        archived = camera / f"archived/2026/03/01/{NAME}.mp4"
+        (camera / f".deleted/input/2026/03/01/{NAME}.mp4").unlink()
+        content = archived.read_bytes()
+        archived.write_bytes(content[:-1] + b"?")
+        done = told("hold", "export", "-C", camera, held, tmp_path / "a", "--json")
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["status"]) == (3, "partial")
+        assert {error["code"] for error in found["errors"]} == {"missing", "damaged"}
+        archived.unlink()
+        done = told("hold", "export", "-C", camera, held, tmp_path / "b")
+        assert (done.returncode, done.stderr.count("is missing")) == (3, 2)
+
+    def test_a_place_that_cannot_be_meant_is_refused(
+        self, camera: Path, told: Command, held: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        for place in (camera / "evidence", camera / "archived/x", tmp_path / "no/where", tmp_path / "file"):
+            assert told("hold", "export", "-C", camera, held, place).returncode == 2
+        assert told("hold", "export", "-C", camera, "nohold", tmp_path / "evidence").returncode == 2
+        nothing = told(
+            "hold", "add", "-C", camera, "--from", "2020-01-01", "--to", "2020-01-02", "--reason", "x"
+        )
+        empty = told("hold", "export", "-C", camera, nothing.stdout.split()[0], tmp_path / "evidence")
+        assert (empty.returncode, "no file" in empty.stdout) == (1, True)
+
+    def test_a_disk_too_small_is_said_before_anything_is_copied(
+        self, camera: Path, told: Command, held: str, small_disk: Path
+    ) -> None:
+        (small_disk / "filler").write_bytes(bytes(900_000))
+        done = told("hold", "export", "-C", camera, held, small_disk / "evidence")
+        assert done.returncode == 13
+        assert "nothing was copied" in done.stderr
+        assert self.files(small_disk / "evidence") == set()
+
+    def test_a_disk_that_fills_up_on_the_way_is_said(
+        self, camera: Path, told: Command, held: str, small_disk: Path
+    ) -> None:
+        needed = sum(path.stat().st_size for path in camera.rglob("*.mp4"))
+        (small_disk / "filler").write_bytes(bytes(1_000_000 - needed))
+        done = told("hold", "export", "-C", camera, held, small_disk / "evidence", "--playable")
+        assert done.returncode == 3
+        assert "is full" in done.stderr
+        (small_disk / "filler").unlink()
+        done = told("hold", "export", "-C", camera, held, small_disk / "evidence", "--playable")
+        assert done.returncode == 0, done.stderr
+        assert self.is_proved(small_disk / "evidence")
+
+    def test_names_that_no_list_of_sums_likes(
+        self, camera: Path, told: Command, held: str, tmp_path: Path
+    ) -> None:
+        source = camera / "2026/03/01/REO_front_20260301101500.mp4"
+        odd = os.fsdecode(b"a\\b\nc\xff")
+        (camera / "2026/03/01" / odd).mkdir()
+        source.rename(camera / "2026/03/01" / odd / source.name)
+        done = told("hold", "export", "-C", camera, held, tmp_path / "evidence")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "evidence/source/2026/03/01" / odd / source.name).exists()
+        assert self.is_proved(tmp_path / "evidence")
+
+
 class TestWhy:
     def test_a_clip_is_followed_from_source_to_trash_and_back(self, camera: Path, told: Command) -> None:
         source = camera / f"2026/03/01/{NAME}.mp4"

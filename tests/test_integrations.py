@@ -85,15 +85,18 @@ from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
+from camarchiver.export import Exported
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.frames import KeyframeSampler, Picture, Sampler
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
-from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result
+from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
+from camarchiver.pipeline import Pipeline
+from camarchiver.plan import Hold
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.restorer import Selection
@@ -1779,6 +1782,78 @@ class TestService:
             os.close(terminal)
 
 
+UNITS = Path(__file__).resolve().parents[1] / "systemd"
+SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+TIMERS = sorted(path.name for path in UNITS.glob("*.timer"))
+
+
+@pytest.fixture(scope="session")
+def runnable_units(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of the units whose programs are those of this checkout."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not here: apt-get install systemd")
+    folder = tmp_path_factory.mktemp("units")
+    for path in UNITS.glob("*"):
+        if path.suffix in (".service", ".timer"):
+            text = path.read_text().replace("/etc/camarchiver/on-failure", str(UNITS / "on-failure"))
+            own = str(Path(sys.executable).with_name("camarchiver"))
+            (folder / path.name).write_text(text.replace("/opt/camarchiver/bin/camarchiver", own))
+    return folder
+
+
+class TestUnits:
+    """The files of systemd/, judged by systemd's own tools."""
+
+    @pytest.mark.parametrize("name", [*SERVICES, *TIMERS])
+    def test_systemd_has_not_a_word_to_say(self, runnable_units: Path, name: str) -> None:
+        # A key that systemd doesn't know only makes it say so: the exit code is 0.
+        command = ["systemd-analyze", "verify", "--man=no", f"./{name}"]
+        told = subprocess.run(command, cwd=runnable_units, capture_output=True, text=True, timeout=60)
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_exposure_is_at_most_2_5(self, runnable_units: Path, name: str) -> None:
+        command = [
+            "systemd-analyze",
+            "security",
+            "--offline=yes",
+            "--threshold=25",
+            "--no-pager",
+            f"./{name}",
+        ]
+        told = subprocess.run(command, cwd=runnable_units, capture_output=True, text=True, timeout=60)
+        assert told.returncode == 0, told.stdout[-300:] + told.stderr
+
+    def test_hardening_is_the_same_in_every_service(self) -> None:
+        block = [
+            (UNITS / name).read_text().partition("# What it may do, and nothing else.\n")[2]
+            for name in SERVICES
+        ]
+        common = {text.partition("SystemCallErrorNumber=EPERM\n")[0] for text in block}
+        assert len(common) == 1 and common != {""}
+
+    def test_only_the_recorder_and_the_hook_reach_the_network(self) -> None:
+        reach = [name for name in SERVICES if "PrivateNetwork=yes" not in (UNITS / name).read_text()]
+        assert reach == ["camarchiver-failed@.service", "camarchiver-record@.service"]
+
+    def test_failures_of_every_service_call_the_hook(self) -> None:
+        for name in set(SERVICES) - {"camarchiver-failed@.service"}:
+            assert "\nOnFailure=camarchiver-failed@%n.service\n" in (UNITS / name).read_text(), name
+
+    def test_every_timer_catches_up_and_wakes_its_service(self) -> None:
+        for name in TIMERS:
+            text = (UNITS / name).read_text()
+            assert "\nPersistent=yes\n" in text and "\nRandomizedDelaySec=" in text
+            assert (UNITS / name).with_suffix(".service").exists()
+
+    def test_the_hook_names_the_unit_as_a_critical_message(self) -> None:
+        said = subprocess.run(
+            [UNITS / "on-failure", "camarchiver-archive.service"], capture_output=True, text=True
+        )
+        assert (said.returncode, said.stderr) == (0, "")
+        assert said.stdout.startswith("<2>camarchiver-archive.service failed; ")
+
+
 class TestLogs:
     """The log file's lines."""
 
@@ -2832,6 +2907,27 @@ class TestArchiveUnderFaults:
         camera.assert_finished()
         assert camera.events("swept")
 
+    @pytest.mark.edge
+    @pytest.mark.parametrize("number", [1, 2], ids=["clip", "picture"])
+    def test_a_copy_to_another_disk_that_a_kill_ended_is_swept(
+        self, camera: Camera, other_disk: Path, number: int
+    ) -> None:
+        clip = camera.add()
+        clip.with_suffix(".jpg").write_bytes(b"a picture")
+        camera.archive_root = other_disk / "archive"
+        trash = ("--trash-root", str(other_disk / "trash"), "--sidecar", "trash")
+        killed = camera.start(
+            *trash,
+            patch="import os\nfrom camarchiver import atomic\ncopies, copy = [], atomic.copy_into\n"
+            "def die(*a):\n    copies.append(copy(*a))\n"
+            f"    len(copies) == {number} and os.kill(os.getpid(), 9)\n"
+            "atomic.copy_into = die",
+        ).end()
+        assert killed.code == -9 and list(other_disk.rglob("*.staged*"))
+        assert camera.archive(*trash).code == 0
+        assert not list(other_disk.rglob("*.staged*")) and camera.sources() == []
+        assert {path.suffix for path in (other_disk / "trash/input").rglob("*.*")} == {".mp4", ".jpg"}
+
     def test_a_second_start_on_the_same_host_says_so(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
         camera.add()
         first = camera.start(ffmpeg=odd_ffmpeg("    sleep 1.5"))
@@ -3125,6 +3221,94 @@ def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
         sampler = sampler or Sampler(stream.codec_context, rate=rate)
         pictures += sampler.feed(packet)
     return pictures
+
+
+class TestExport:
+    """`hold export` under faults; what it copies is told by the end-to-end tests."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "camera/2026/03/01"
+        folder.mkdir(parents=True)
+        for name, count in (("front_20260301101500.mp4", 3_000_000), ("front_20260301101500.jpg", 9)):
+            (folder / f"REO_{name}").write_bytes(random.Random(1).randbytes(count))
+        return tmp_path / "camera"
+
+    @staticmethod
+    def export(tree: Path, place: Path, stop: Stop | None = None) -> Exported:
+        trees = Trees(tree, tree / "archived", tree / ".deleted")
+        day = datetime(2026, 3, 1, tzinfo=UTC)
+        return Pipeline(trees, UTC, "hold").export(
+            Hold("h", day, day.replace(day=2)),
+            place,
+            ffmpeg=None,
+            playable=False,
+            stop=stop or Stop(),
+            shown=lambda total: contextlib.nullcontext(Silent()),
+        )
+
+    def test_killed_at_any_moment_it_is_finished_by_the_next_run(
+        self, tree: Path, tmp_path: Path, sweep_kills: Sweep
+    ) -> None:
+        source, places = tree / "2026/03/01/REO_front_20260301101500.mp4", iter(range(1000))
+        os.truncate(source, 2000)
+
+        def begin() -> None:
+            self.export(tree, tmp_path / "out")
+
+        def check() -> None:
+            for path in (tmp_path / "out").rglob("*.mp4"):
+                assert path.name.startswith(".") or path.read_bytes() == source.read_bytes()
+            again = self.export(tree, tmp_path / "out")
+            assert (again.exit_code, len(again.copied)) == (0, 2)
+            assert not list((tmp_path / "out").rglob(".*"))
+            subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=tmp_path / "out", check=True)
+            (tmp_path / "out").rename(tmp_path / f"out{next(places)}")
+
+        assert sweep_kills(begin, check) > 10
+
+    def test_a_disk_that_fills_up_keeps_what_is_whole(
+        self, tree: Path, small_disk: Path, mocker: MockerFixture
+    ) -> None:
+        # as if something else wrote there after the space was looked at
+        mocker.patch.object(usage, "free_bytes", return_value=10**12)
+        os.truncate(tree / "2026/03/01/REO_front_20260301101500.mp4", shutil.disk_usage(small_disk).free + 1)
+        done = self.export(tree, small_disk / "out")
+        assert (done.exit_code, done.full) == (3, True)
+        assert [each.target[-4:] for each in done.copied] == [".jpg"]
+        assert "is full" in done.problems[0].message
+        found = sorted(path.name for path in (small_disk / "out").rglob("*") if path.is_file())
+        assert found == ["B2SUMS", "REO_front_20260301101500.jpg"]
+
+    def test_a_stop_ends_it_within_a_file_and_it_goes_on_later(self, tree: Path, tmp_path: Path) -> None:
+        stop = Stop()
+        stop.ask(signal.SIGTERM)
+        assert self.export(tree, tmp_path / "out", stop).copied == ()
+        assert list((tmp_path / "out").rglob("*.mp4")) == []
+        assert len(self.export(tree, tmp_path / "out").copied) == 2
+
+    def test_a_link_in_the_target_is_not_followed(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "out/source").symlink_to(tmp_path / "elsewhere")
+        done = self.export(tree, tmp_path / "out")
+        assert (done.exit_code, done.copied) == (1, ())
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+    def test_two_at_once_into_one_folder_are_refused(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        folder = os.open(tmp_path / "out", os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning):
+            self.export(tree, tmp_path / "out")
+        os.close(folder)
+
+    def test_what_may_not_be_read_is_named(self, tree: Path, tmp_path: Path) -> None:
+        if IS_ROOT:
+            pytest.skip("root may read everything")
+        (tree / "2026/03/01/REO_front_20260301101500.mp4").chmod(0)
+        done = self.export(tree, tmp_path / "out")
+        assert done.exit_code == 3
 
 
 def hold(yard: Yard, start: datetime) -> None:
