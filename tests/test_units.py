@@ -33,6 +33,7 @@ from camarchiver import (
     journal,
     ledger,
     lockfile,
+    manifest,
     motion,
     names,
     params,
@@ -1544,6 +1545,9 @@ DAYS30 = timedelta(days=30)
 KEEPING = CleanupPolicy(Limits(DAYS30, DAYS30, timedelta(days=21)))
 
 
+A_TREE = st.sampled_from([Tree.SOURCE, Tree.ARCHIVE, Tree.TRASH])
+
+
 def a_copy(
     tree: Tree = Tree.SOURCE,
     *,
@@ -1718,7 +1722,7 @@ class TestRetention:
         st.data(),
         st.lists(
             st.tuples(
-                st.sampled_from([Tree.SOURCE, Tree.ARCHIVE, Tree.TRASH]),
+                A_TREE,
                 st.floats(0, 100),
                 st.sampled_from(["front", "yard"]),
                 st.booleans(),
@@ -1769,7 +1773,11 @@ class TestRetention:
 
     @given(
         st.lists(
-            st.tuples(st.sampled_from([Tree.SOURCE, Tree.ARCHIVE, Tree.TRASH]), st.integers(2, 90), st.integers(1001, 9999)),
+            st.tuples(
+                A_TREE,
+                st.integers(2, 90),
+                st.integers(1001, 9999),
+            ),
             max_size=40,
         ),
         st.integers(0, 100_000),
@@ -2017,6 +2025,17 @@ class TestReport:
         made = plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
         lines = list(report.plan_lines(made, report.Estimate({}, None, timedelta(1)), verbose=False))
         assert sum("2025-" in line or "2026-" in line for line in lines) == 14
+
+
+class TestManifest:
+    def test_names_that_need_it_are_escaped_as_b2sum_does(self) -> None:
+        assert manifest.line("a b.mp4", "00") == b"00  a b.mp4"
+        assert manifest.line("a\\b\nc", "00") == b"\\00  a\\\\b\\nc"
+
+    def test_lines_are_added_and_none_is_changed(self) -> None:
+        before = manifest.merged(b"", {"b": "01", "a\nb": "02"})
+        assert manifest.merged(before, {"b": "ff", "c": "03"}) == b"\\02  a\\nb\n01  b\n03  c\n"
+        assert manifest.merged(before, {"b": "01"}) == before
 
 
 class TestTag:
