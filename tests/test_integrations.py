@@ -70,7 +70,7 @@ from camarchiver import (
     transcoder,
     trash,
 )
-from camarchiver.cameras import Ended, FileCamera, Lost, Opened, Reader, RtspCamera, camera
+from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.detector import Detector, View
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
@@ -85,6 +85,7 @@ from camarchiver.model import Fingerprint
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.probe import ProbeError, Prober
+from camarchiver.reader import Ended, Lost, Opened, Reader
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.spool import Folders, Label, Take, Unfit
