@@ -76,7 +76,7 @@ def timed(packet: AnyPacket) -> bool:
 
 
 class Process:
-    """A program that writes video to its standard output; the kernel ends it with the thread that began it."""
+    """A program that writes video to its standard output; it ends with the thread that began it."""
 
     def __init__(self, command: Sequence[str], *, patience: float | None, pipe_in: bool = False) -> None:
         """`patience`: seconds without a byte after which reading fails; None to wait. Raises OSError."""
@@ -162,21 +162,25 @@ class Pump:
         return self._error or said
 
     def _run(self) -> None:
+        # an error of writing is the process's to explain
+        with (
+            contextlib.suppress(OSError, av.FFmpegError, ValueError),
+            self._process.stdin as pipe,
+            av.open(pipe, "w", format="nut") as output,
+        ):
+            streams = [one for one in (self._feed.video, self._feed.audio) if one is not None]
+            copies = {one.index: output.add_stream_from_template(one) for one in streams}
+            for packet in self._packets():
+                packet.stream = copies[packet.stream_index]
+                output.mux_one(packet)
+        self._feed.let_go()
+
+    def _packets(self) -> Iterator[AnyPacket]:
         try:
-            with self._process.stdin as pipe, av.open(pipe, "w", format="nut") as output:
-                feed = self._feed
-                streams = [one for one in (feed.video, feed.audio) if one is not None]
-                copies = {one.index: output.add_stream_from_template(one) for one in streams}
-                for packet in feed.packets:
-                    if self._closed.is_set():
-                        return
-                    if timed(packet):
-                        packet.stream = copies[packet.stream_index]
-                        output.mux_one(packet)
-        except BrokenPipeError:
-            pass  # the process tells why
+            for packet in self._feed.packets:
+                if self._closed.is_set():
+                    return
+                if timed(packet):
+                    yield packet
         except (OSError, av.FFmpegError, ValueError) as error:
-            if not self._closed.is_set():
-                self._error = getattr(error, "strerror", None) or str(error)
-        finally:
-            self._feed.let_go()
+            self._error = getattr(error, "strerror", None) or str(error)

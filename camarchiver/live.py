@@ -1,4 +1,4 @@
-"""Encodes what a source sends uncompressed, as it comes: the arguments for ffmpeg, and which encoder works."""
+"""Encodes what a source sends uncompressed, as it comes: ffmpeg's arguments, and which encoder works."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _works(candidate: Compressor) -> bool:
             capture_output=True,
             timeout=_TRIAL_SECONDS,
         )
-        with av.open(io.BytesIO(done.stdout)) as container:
+        with av.open(io.BytesIO(done.stdout), "r") as container:
             frames = sum(not frame.is_corrupt for frame in container.decode(video=0))
     except (OSError, subprocess.TimeoutExpired, av.FFmpegError, IndexError):
         return False

@@ -14,7 +14,7 @@ source_options = options(
     option(
         "--source",
         metavar="SOURCE",
-        help="rtsp://HOST/PATH, /dev/video0 (or with a mode, as /dev/video0,1280x720@15), file:CLIP or"
+        help="rtsp://HOST/PATH, /dev/video0 (or with a mode: /dev/video0,1280x720@15), file:CLIP or"
         " file:FIFO; required.",
     ),
     option("--camera", metavar="NAME", help="The camera's name; required unless --dry-run."),

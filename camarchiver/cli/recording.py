@@ -106,9 +106,8 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
         )
     wanted = options.source
     if not wanted:
-        raise UsageError(
-            "--source is missing", hint="name a camera, as rtsp://HOST/PATH or /dev/video0, or file:CLIP"
-        )
+        hint = "name a camera, as rtsp://HOST/PATH or /dev/video0, or file:CLIP"
+        raise UsageError("--source is missing", hint=hint)
     if source_by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
