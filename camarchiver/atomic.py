@@ -225,7 +225,7 @@ def fitted(stem: str, ending: str) -> str:
     return stem + ending
 
 
-_STAGED = re.compile(r"\.(?P<stem>.*)\.[0-9a-f]{16}\.staged(?:\.[^.]*)?", re.DOTALL)
+_STAGED = re.compile(r"\.(?P<stem>.*)\.(?P<token>[0-9a-f]{16})\.staged(?:\.[^.]*)?", re.DOTALL)
 
 
 def staged_stem(name: str) -> str | None:
@@ -234,9 +234,15 @@ def staged_stem(name: str) -> str | None:
     return match["stem"] if match else None
 
 
-def _staged_name(name: str) -> str:
+def is_staged_for(staged_name: str, name: str) -> bool:
+    """Whether an unfinished file of this name was to become `name` in the same folder."""
+    match = _STAGED.fullmatch(staged_name)
+    return match is not None and staged_name == _staged_name(name, match["token"])
+
+
+def _staged_name(name: str, token: str = "") -> str:
     stem, suffix = _split(name)
-    return fitted(f".{stem}", f".{secrets.token_hex(8)}.staged{suffix}")
+    return fitted(f".{stem}", f".{token or secrets.token_hex(8)}.staged{suffix}")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -1263,6 +1263,8 @@ class TestAtomic:
         stem = atomic.staged_stem(staged)
         assert stem is not None
         assert name.startswith(stem)
+        assert atomic.is_staged_for(staged, name)
+        assert not atomic.is_staged_for(staged, f"y{name[:100]}")
 
     @pytest.mark.parametrize(
         "name",

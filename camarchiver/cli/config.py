@@ -32,6 +32,7 @@ EXAMPLE = """\
 # directory = "/camera"
 # output = "/mnt/nas/archive"      # default: DIRECTORY/archived
 # timezone = "Europe/Berlin"       # the cameras' zone; default: the machine's
+# log_format = "json"              # one object per line
 
 [archive]
 # age = 30                         # days
