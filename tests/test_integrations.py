@@ -90,15 +90,18 @@ from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
+from camarchiver.export import Exported
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.frames import KeyframeSampler, Picture, Sampler
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
-from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result
+from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
+from camarchiver.pipeline import Pipeline
+from camarchiver.plan import Hold
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
@@ -3225,6 +3228,94 @@ def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
         sampler = sampler or Sampler(stream.codec_context, rate=rate)
         pictures += sampler.feed(packet)
     return pictures
+
+
+class TestExport:
+    """`hold export` under faults; what it copies is told by the end-to-end tests."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "camera/2026/03/01"
+        folder.mkdir(parents=True)
+        for name, count in (("front_20260301101500.mp4", 3_000_000), ("front_20260301101500.jpg", 9)):
+            (folder / f"REO_{name}").write_bytes(random.Random(1).randbytes(count))
+        return tmp_path / "camera"
+
+    @staticmethod
+    def export(tree: Path, place: Path, stop: Stop | None = None) -> Exported:
+        trees = Trees(tree, tree / "archived", tree / ".deleted")
+        day = datetime(2026, 3, 1, tzinfo=UTC)
+        return Pipeline(trees, UTC, "hold").export(
+            Hold("h", day, day.replace(day=2)),
+            place,
+            ffmpeg=None,
+            playable=False,
+            stop=stop or Stop(),
+            shown=lambda total: contextlib.nullcontext(Silent()),
+        )
+
+    def test_killed_at_any_moment_it_is_finished_by_the_next_run(
+        self, tree: Path, tmp_path: Path, sweep_kills: Sweep
+    ) -> None:
+        source, places = tree / "2026/03/01/REO_front_20260301101500.mp4", iter(range(1000))
+        os.truncate(source, 2000)
+
+        def begin() -> None:
+            self.export(tree, tmp_path / "out")
+
+        def check() -> None:
+            for path in (tmp_path / "out").rglob("*.mp4"):
+                assert path.name.startswith(".") or path.read_bytes() == source.read_bytes()
+            again = self.export(tree, tmp_path / "out")
+            assert (again.exit_code, len(again.copied)) == (0, 2)
+            assert not list((tmp_path / "out").rglob(".*"))
+            subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=tmp_path / "out", check=True)
+            (tmp_path / "out").rename(tmp_path / f"out{next(places)}")
+
+        assert sweep_kills(begin, check) > 10
+
+    def test_a_disk_that_fills_up_keeps_what_is_whole(
+        self, tree: Path, small_disk: Path, mocker: MockerFixture
+    ) -> None:
+        # as if something else wrote there after the space was looked at
+        mocker.patch.object(usage, "free_bytes", return_value=10**12)
+        os.truncate(tree / "2026/03/01/REO_front_20260301101500.mp4", shutil.disk_usage(small_disk).free + 1)
+        done = self.export(tree, small_disk / "out")
+        assert (done.exit_code, done.full) == (3, True)
+        assert [each.target[-4:] for each in done.copied] == [".jpg"]
+        assert "is full" in done.problems[0].message
+        found = sorted(path.name for path in (small_disk / "out").rglob("*") if path.is_file())
+        assert found == ["B2SUMS", "REO_front_20260301101500.jpg"]
+
+    def test_a_stop_ends_it_within_a_file_and_it_goes_on_later(self, tree: Path, tmp_path: Path) -> None:
+        stop = Stop()
+        stop.ask(signal.SIGTERM)
+        assert self.export(tree, tmp_path / "out", stop).copied == ()
+        assert list((tmp_path / "out").rglob("*.mp4")) == []
+        assert len(self.export(tree, tmp_path / "out").copied) == 2
+
+    def test_a_link_in_the_target_is_not_followed(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "out/source").symlink_to(tmp_path / "elsewhere")
+        done = self.export(tree, tmp_path / "out")
+        assert (done.exit_code, done.copied) == (1, ())
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+    def test_two_at_once_into_one_folder_are_refused(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        folder = os.open(tmp_path / "out", os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning):
+            self.export(tree, tmp_path / "out")
+        os.close(folder)
+
+    def test_what_may_not_be_read_is_named(self, tree: Path, tmp_path: Path) -> None:
+        if IS_ROOT:
+            pytest.skip("root may read everything")
+        (tree / "2026/03/01/REO_front_20260301101500.mp4").chmod(0)
+        done = self.export(tree, tmp_path / "out")
+        assert done.exit_code == 3
 
 
 def hold(yard: Yard, start: datetime) -> None:
