@@ -167,8 +167,8 @@ def make_model(options: Options, folder: Path) -> None:
         newest.parent.mkdir(exist_ok=True)
         shutil.copyfile(front, newest)
         os.utime(newest, (NEXT.timestamp(),) * 2)
-    _must(program.run(*words, "--keep-source", "--camera", "front"))
-    _must(program.run(*words, "--camera", "yard", "--exclude", f"*{NEXT:%Y%m%d}*"))
+    must(program.run(*words, "--keep-source", "--camera", "front"))
+    must(program.run(*words, "--camera", "yard", "--exclude", f"*{NEXT:%Y%m%d}*"))
     (folder / f"{OLD}.mp4").unlink()
     for part in (folder / OLD).parents[:3]:
         part.rmdir()
@@ -183,7 +183,8 @@ def make_model(options: Options, folder: Path) -> None:
     (folder / "archiver.log").unlink(missing_ok=True)
 
 
-def _must(ran: Ran) -> None:
+def must(ran: Ran) -> None:
+    """End the sweep if a run that prepares it fails."""
     if ran.code:
         raise SystemExit(f"the tree to clean up can't be made: {ran.said}")
 
