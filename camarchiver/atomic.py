@@ -141,16 +141,19 @@ def read_json(path: Path) -> object | None:
     return value
 
 
-def copy_into(source: BinaryIO, part: Staged) -> str:
+def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:
     """Copy an open file's bytes, times, mode and owner into a staged file, durably; the bytes' BLAKE2b.
 
-    What arrived is read back and compared: StorageError when it differs.
+    What arrived is read back and compared: StorageError when it differs. `watch` is told of each block's
+    bytes, and may end it by an exception.
     """
     sent = hashlib.blake2b()
     with part.path.open("wb") as target:
         while block := source.read(_COPY_BYTES):
             sent.update(block)
             target.write(block)
+            if watch is not None:
+                watch(len(block))
         target.flush()
         _copy_attributes(source, target)
         os.fsync(target.fileno())

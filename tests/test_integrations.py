@@ -27,6 +27,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ from conftest import (
     RECORDED,
     Camera,
     Yard,
+    children_with,
     frames_of,
     mounted,
     processes_with,
@@ -60,11 +62,13 @@ from camarchiver import (
     atomic,
     cleaner,
     encoders,
+    feeds,
     ffmpeg_args,
     ffmpegs,
     holds,
     intents,
     kernel,
+    live,
     lockfile,
     locking,
     logs,
@@ -77,31 +81,37 @@ from camarchiver import (
     transcoder,
     trash,
     usage,
+    v4l2,
     volume,
 )
-from camarchiver.cameras import Ended, FileCamera, Lost, Opened, Reader, RtspCamera, camera
+from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
+from camarchiver.export import Exported
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.frames import KeyframeSampler, Picture, Sampler
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
-from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result
+from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
+from camarchiver.pipeline import Pipeline
+from camarchiver.plan import Hold
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
+from camarchiver.reader import Ended, Lost, Opened, Reader
 from camarchiver.restorer import Selection
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop
 from camarchiver.transcoder import Finished, Progress
+from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
 
 
@@ -1779,6 +1789,78 @@ class TestService:
             os.close(terminal)
 
 
+UNITS = Path(__file__).resolve().parents[1] / "systemd"
+SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+TIMERS = sorted(path.name for path in UNITS.glob("*.timer"))
+
+
+@pytest.fixture(scope="session")
+def runnable_units(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of the units whose programs are those of this checkout."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not here: apt-get install systemd")
+    folder = tmp_path_factory.mktemp("units")
+    for path in UNITS.glob("*"):
+        if path.suffix in (".service", ".timer"):
+            text = path.read_text().replace("/etc/camarchiver/on-failure", str(UNITS / "on-failure"))
+            own = str(Path(sys.executable).with_name("camarchiver"))
+            (folder / path.name).write_text(text.replace("/opt/camarchiver/bin/camarchiver", own))
+    return folder
+
+
+class TestUnits:
+    """The files of systemd/, judged by systemd's own tools."""
+
+    @pytest.mark.parametrize("name", [*SERVICES, *TIMERS])
+    def test_systemd_has_not_a_word_to_say(self, runnable_units: Path, name: str) -> None:
+        # A key that systemd doesn't know only makes it say so: the exit code is 0.
+        command = ["systemd-analyze", "verify", "--man=no", f"./{name}"]
+        told = subprocess.run(command, cwd=runnable_units, capture_output=True, text=True, timeout=60)
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_exposure_is_at_most_2_5(self, runnable_units: Path, name: str) -> None:
+        command = [
+            "systemd-analyze",
+            "security",
+            "--offline=yes",
+            "--threshold=25",
+            "--no-pager",
+            f"./{name}",
+        ]
+        told = subprocess.run(command, cwd=runnable_units, capture_output=True, text=True, timeout=60)
+        assert told.returncode == 0, told.stdout[-300:] + told.stderr
+
+    def test_hardening_is_the_same_in_every_service(self) -> None:
+        block = [
+            (UNITS / name).read_text().partition("# What it may do, and nothing else.\n")[2]
+            for name in SERVICES
+        ]
+        common = {text.partition("SystemCallErrorNumber=EPERM\n")[0] for text in block}
+        assert len(common) == 1 and common != {""}
+
+    def test_only_the_recorder_and_the_hook_reach_the_network(self) -> None:
+        reach = [name for name in SERVICES if "PrivateNetwork=yes" not in (UNITS / name).read_text()]
+        assert reach == ["camarchiver-failed@.service", "camarchiver-record@.service"]
+
+    def test_failures_of_every_service_call_the_hook(self) -> None:
+        for name in set(SERVICES) - {"camarchiver-failed@.service"}:
+            assert "\nOnFailure=camarchiver-failed@%n.service\n" in (UNITS / name).read_text(), name
+
+    def test_every_timer_catches_up_and_wakes_its_service(self) -> None:
+        for name in TIMERS:
+            text = (UNITS / name).read_text()
+            assert "\nPersistent=yes\n" in text and "\nRandomizedDelaySec=" in text
+            assert (UNITS / name).with_suffix(".service").exists()
+
+    def test_the_hook_names_the_unit_as_a_critical_message(self) -> None:
+        said = subprocess.run(
+            [UNITS / "on-failure", "camarchiver-archive.service"], capture_output=True, text=True
+        )
+        assert (said.returncode, said.stderr) == (0, "")
+        assert said.stdout.startswith("<2>camarchiver-archive.service failed; ")
+
+
 class TestLogs:
     """The log file's lines."""
 
@@ -3148,6 +3230,94 @@ def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
     return pictures
 
 
+class TestExport:
+    """`hold export` under faults; what it copies is told by the end-to-end tests."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "camera/2026/03/01"
+        folder.mkdir(parents=True)
+        for name, count in (("front_20260301101500.mp4", 3_000_000), ("front_20260301101500.jpg", 9)):
+            (folder / f"REO_{name}").write_bytes(random.Random(1).randbytes(count))
+        return tmp_path / "camera"
+
+    @staticmethod
+    def export(tree: Path, place: Path, stop: Stop | None = None) -> Exported:
+        trees = Trees(tree, tree / "archived", tree / ".deleted")
+        day = datetime(2026, 3, 1, tzinfo=UTC)
+        return Pipeline(trees, UTC, "hold").export(
+            Hold("h", day, day.replace(day=2)),
+            place,
+            ffmpeg=None,
+            playable=False,
+            stop=stop or Stop(),
+            shown=lambda total: contextlib.nullcontext(Silent()),
+        )
+
+    def test_killed_at_any_moment_it_is_finished_by_the_next_run(
+        self, tree: Path, tmp_path: Path, sweep_kills: Sweep
+    ) -> None:
+        source, places = tree / "2026/03/01/REO_front_20260301101500.mp4", iter(range(1000))
+        os.truncate(source, 2000)
+
+        def begin() -> None:
+            self.export(tree, tmp_path / "out")
+
+        def check() -> None:
+            for path in (tmp_path / "out").rglob("*.mp4"):
+                assert path.name.startswith(".") or path.read_bytes() == source.read_bytes()
+            again = self.export(tree, tmp_path / "out")
+            assert (again.exit_code, len(again.copied)) == (0, 2)
+            assert not list((tmp_path / "out").rglob(".*"))
+            subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=tmp_path / "out", check=True)
+            (tmp_path / "out").rename(tmp_path / f"out{next(places)}")
+
+        assert sweep_kills(begin, check) > 10
+
+    def test_a_disk_that_fills_up_keeps_what_is_whole(
+        self, tree: Path, small_disk: Path, mocker: MockerFixture
+    ) -> None:
+        # as if something else wrote there after the space was looked at
+        mocker.patch.object(usage, "free_bytes", return_value=10**12)
+        os.truncate(tree / "2026/03/01/REO_front_20260301101500.mp4", shutil.disk_usage(small_disk).free + 1)
+        done = self.export(tree, small_disk / "out")
+        assert (done.exit_code, done.full) == (3, True)
+        assert [each.target[-4:] for each in done.copied] == [".jpg"]
+        assert "is full" in done.problems[0].message
+        found = sorted(path.name for path in (small_disk / "out").rglob("*") if path.is_file())
+        assert found == ["B2SUMS", "REO_front_20260301101500.jpg"]
+
+    def test_a_stop_ends_it_within_a_file_and_it_goes_on_later(self, tree: Path, tmp_path: Path) -> None:
+        stop = Stop()
+        stop.ask(signal.SIGTERM)
+        assert self.export(tree, tmp_path / "out", stop).copied == ()
+        assert list((tmp_path / "out").rglob("*.mp4")) == []
+        assert len(self.export(tree, tmp_path / "out").copied) == 2
+
+    def test_a_link_in_the_target_is_not_followed(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "out/source").symlink_to(tmp_path / "elsewhere")
+        done = self.export(tree, tmp_path / "out")
+        assert (done.exit_code, done.copied) == (1, ())
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+    def test_two_at_once_into_one_folder_are_refused(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        folder = os.open(tmp_path / "out", os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning):
+            self.export(tree, tmp_path / "out")
+        os.close(folder)
+
+    def test_what_may_not_be_read_is_named(self, tree: Path, tmp_path: Path) -> None:
+        if IS_ROOT:
+            pytest.skip("root may read everything")
+        (tree / "2026/03/01/REO_front_20260301101500.mp4").chmod(0)
+        done = self.export(tree, tmp_path / "out")
+        assert done.exit_code == 3
+
+
 def hold(yard: Yard, start: datetime) -> None:
     """Keep the hour from this moment on."""
     holds.add(yard.trees.state, start, start + timedelta(hours=1), camera="", reason="police", until=None)
@@ -3822,6 +3992,205 @@ class TestSnapshot:
         with av.open(str(tmp_path / "x.jpg")) as picture:
             found = next(picture.decode(video=0)).to_ndarray(format="gray").astype(int)
         assert abs(found - shown.to_ndarray(format="gray")).mean() < 3
+
+
+def rec_mjpeg(tmp_path: Path, rec_twice: Path, *options: str) -> Path:
+    """What a USB camera sends: MJPEG, or what the options say, with uncompressed sound."""
+    made = tmp_path / "usb.avi"
+    words = options or ("-c:v", "mjpeg", "-q:v", "4")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(rec_twice)]
+    subprocess.run([*command, "-t", "6", *words, "-c:a", "pcm_s16le", str(made)], check=True)
+    return made
+
+
+def rec_taken(reader: Reader, count: int = 1000) -> list[object]:
+    """What a reader gives until its end, a loss, or so many items."""
+    items: list[object] = []
+    while len(items) < count:
+        item = reader.take(20)
+        items.append(item)
+        if isinstance(item, Ended | Lost):
+            break
+    reader.close()
+    return items
+
+
+class TestLive:
+    @pytest.mark.parametrize(
+        "options", [(), ("-c:v", "rawvideo", "-pix_fmt", "yuyv422"), ("-c:v", "mpeg2video")]
+    )
+    def test_what_is_not_compressed_is_encoded_frame_by_frame(
+        self, rec_twice: Path, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        source = rec_mjpeg(tmp_path, rec_twice, *options)
+        opened, *entries = rec_taken(Reader(FileCamera(source), encodes=True))
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "h264"
+        assert opened.audio is not None
+        assert opened.audio.codec_context.name == "aac"
+        assert entries.pop() == Ended()
+        video = [entry for entry in entries if isinstance(entry, Entry) and entry.video]
+        assert len(video) == frames_of(source)
+        keys = [entry.at for entry in video if entry.key]
+        assert max(later - earlier for earlier, later in pairwise(keys)) <= 2.0
+        times = [video[0].at + number / 15 for number in range(len(video))]
+        assert [entry.at for entry in video] == pytest.approx(times, abs=0.002)
+
+    def test_a_reader_that_only_watches_encodes_nothing(self, rec_twice: Path, tmp_path: Path) -> None:
+        opened, *entries = rec_taken(Reader(FileCamera(rec_mjpeg(tmp_path, rec_twice))))
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "mjpeg"
+        assert sum(isinstance(entry, Entry) and entry.video for entry in entries) == 6 * 15
+
+    def test_an_encoder_that_fails_its_trial_is_passed_over(self, mocker: MockerFixture) -> None:
+        broken = live.Way("libx264", ("-preset", "no-such-preset"))
+        mocker.patch.object(live, "WAYS", (broken, live.WAYS[-1]))
+        assert live.compressor.__wrapped__().way == live.WAYS[-1]
+        mocker.patch.object(live, "WAYS", (broken,))
+        with pytest.raises(EncoderError, match=r"H\.264"):
+            live.compressor.__wrapped__()
+
+    def test_an_encoder_that_dies_is_no_end_of_the_source(self, rec_twice: Path, tmp_path: Path) -> None:
+        source = rec_mjpeg(tmp_path, rec_twice)
+        reader = Reader(FileCamera(source), encodes=True)
+        assert isinstance(reader.take(20), Opened)
+        for pid in children_with("pipe:0"):
+            os.kill(pid, signal.SIGKILL)
+        last = rec_taken(reader)[-1]
+        assert isinstance(last, Ended)
+        assert last.error.endswith("ended with status -9")
+
+
+FAKE_DEVICE = """#!/bin/sh
+# an ffmpeg whose camera is a clip: everything up to the input is replaced
+while [ "$1" != /dev/video0 ]; do shift; done
+shift
+{script}
+exec {ffmpeg} -v error -re -i {clip} "$@"
+"""
+
+
+@pytest.fixture
+def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCamera]:
+    """A camera of the kernel: an ioctl's answers, and an ffmpeg that reads a clip in its place."""
+
+    def make(clip: Path, formats: set[str], script: str = "") -> DeviceCamera:
+        real = live.compressor()
+        fake = tmp_path / "ffmpeg"
+        fake.write_text(FAKE_DEVICE.format(ffmpeg=real.ffmpeg.path, clip=clip, script=script))
+        fake.chmod(0o755)
+        ffmpeg = replace(real.ffmpeg, path=fake)
+        mocker.patch.object(live, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
+        mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
+        return DeviceCamera(Path("/dev/video0"))
+
+    return make
+
+
+class TestV4l2:
+    def test_h264_of_the_camera_comes_as_it_is(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera]
+    ) -> None:
+        device = rec_device(rec_twice, {"YUYV", "MJPG", "H264"})
+        opened, *entries = rec_taken(Reader(device, encodes=True), 30)
+        assert isinstance(opened, Opened)
+        sent = [bytes(cast("Any", entry).packet) for entry in entries]
+        with av.open(str(rec_twice)) as container:
+            known = [bytes(packet) for packet in container.demux(video=0)]
+        assert sent == known[: len(sent)]
+
+    def test_mjpeg_of_the_camera_is_encoded(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera], tmp_path: Path
+    ) -> None:
+        device = rec_device(rec_mjpeg(tmp_path, rec_twice), {"YUYV", "MJPG"})
+        opened, *entries = rec_taken(Reader(device, encodes=True), 30)
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "h264"
+        assert all(isinstance(entry, Entry) for entry in entries)
+
+    def test_the_best_format_is_asked_for(self) -> None:
+        words = v4l2.command(Path("/dev/video0"), v4l2.Mode("1280x720", "15"), "mjpeg")
+        asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
+        assert words[3 : 3 + len(asked)] == asked
+        assert "copy" in v4l2.command(Path("/dev/video0"), v4l2.Mode(), "h264")
+
+    @pytest.mark.parametrize(
+        ("script", "reason"),
+        [
+            ("echo '[v4l2] ioctl(VIDIOC_STREAMON): Device or resource busy' >&2; exit 1", "another program"),
+            ("echo 'Cannot open video device /dev/video0: No such device' >&2; exit 1", "No such device"),
+            ("exit 3", "status 3"),
+            ("sleep 20", "no data for 1 s"),
+        ],
+    )
+    def test_why_a_camera_is_lost(
+        self,
+        rec_twice: Path,
+        rec_device: Callable[..., DeviceCamera],
+        mocker: MockerFixture,
+        script: str,
+        reason: str,
+    ) -> None:
+        mocker.patch.object(feeds, "SILENCE", 1.0)
+        (lost,) = rec_taken(Reader(rec_device(rec_twice, {"H264"}, script), encodes=True))
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+
+    def test_it_is_left_alone_after_the_end(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera]
+    ) -> None:
+        reader = Reader(rec_device(rec_twice, {"H264"}), encodes=True)
+        assert isinstance(reader.take(20), Opened)
+        assert children_with("pipe:1")
+        reader.close()
+        wait_until(lambda: not children_with("pipe:1"), "the end of ffmpeg")
+
+    def test_devices_that_are_no_camera(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="is not there"):
+            camera("/dev/video99")
+        (tmp_path / "video0").touch()
+        with pytest.raises(UsageError, match="is no camera"):
+            camera(f"v4l2:{tmp_path}/video0")
+        with pytest.raises(UsageError, match="no size and rate"):
+            camera("/dev/video0,big")
+
+    def test_what_a_camera_offers(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        (tmp_path / "video0").touch()
+        known = [b"YUYV", b"MJPG"]
+
+        def ioctl(descriptor: int, request: int, asked: bytes) -> bytes:
+            index = int.from_bytes(asked[:4], sys.byteorder)
+            if request != 0xC0405602 or len(asked) != 64 or index >= len(known):
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return asked[:44] + known[index] + asked[48:]
+
+        mocker.patch("fcntl.ioctl", ioctl)
+        assert v4l2.formats(tmp_path / "video0") == {"YUYV", "MJPG"}
+        known.clear()
+        with pytest.raises(UsageError, match="no pictures"):
+            v4l2.formats(tmp_path / "video0")
+
+    @pytest.mark.skipif(not IS_ROOT, reason="needs root, to give a file to somebody else")
+    def test_a_device_of_another_group(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            device = Path(folder, "video0")
+            device.touch(mode=0o660)
+            os.chown(device, 0, grp.getgrnam("video").gr_gid)
+            Path(folder).chmod(0o755)
+            os.seteuid(65534)
+            try:
+                with pytest.raises(UsageError) as refused:
+                    v4l2.formats(device)
+            finally:
+                os.seteuid(0)
+        assert "no permission" in refused.value.message
+        assert "usermod -aG video" in refused.value.hint
+
+    @pytest.mark.skipif(not Path("/dev/video0").exists(), reason="no /dev/video0 on this machine")
+    def test_a_real_camera(self) -> None:
+        opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
+        assert isinstance(opened, Opened)
+        assert all(isinstance(entry, Entry) for entry in entries)
 
 
 class TestCameras:
