@@ -855,6 +855,12 @@ def rec_small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def rec_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 6 MB, room for some clips."""
+    yield from mounted(tmp_path / "rec_disk", "-t", "tmpfs", "-o", "size=6m", "tmpfs")
+
+
+@pytest.fixture
 def rec_until() -> Callable[..., None]:
     """Wait until something is so."""
 

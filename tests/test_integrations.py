@@ -62,6 +62,7 @@ from camarchiver import (
     atomic,
     cleaner,
     encoders,
+    expiry,
     feeds,
     ffmpeg_args,
     ffmpegs,
@@ -74,6 +75,7 @@ from camarchiver import (
     logs,
     motion,
     names,
+    outbox,
     restorations,
     service,
     snapshot,
@@ -91,6 +93,7 @@ from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
+from camarchiver.expiry import Terms
 from camarchiver.export import Exported
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
@@ -112,6 +115,7 @@ from camarchiver.sentry import Sentry, Watch
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop
 from camarchiver.transcoder import Finished, Progress
+from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
 
@@ -4503,6 +4507,22 @@ class TestSpool:
         assert spool.salvage(path, rec_folders.outbox) is None
         assert not path.exists()
 
+    def test_salvage_publishes_nothing_twice(self, rec_take: Take, rec_folders: Folders) -> None:
+        rec_take.close()
+        path = rec_take.path.rename(rec_take.path.with_name("motion_20260503_142005.0.mp4"))
+        # killed between publishing and unlinking: by a link, by a copy, and while the picture was there alone
+        for bring in (os.link, shutil.copy2):
+            target = rec_folders.outbox / "motion_20260503_142005_20.0s.mp4"
+            bring(path, target)
+            spare = Path(shutil.copy2(path, path.with_name("spare")))
+            assert spool.salvage(path, rec_folders.outbox) is None
+            assert (path.exists(), list(rec_folders.outbox.iterdir())) == (False, [target])
+            spare.rename(path)
+            target.unlink()
+        picture = rec_folders.outbox / "motion_20260503_142005_20.0s.jpg"
+        picture.touch()
+        assert spool.salvage(path, rec_folders.outbox) == picture.with_suffix(".mp4")
+
     def test_leftovers_of_a_killed_copy_are_swept(self, rec_folders: Folders) -> None:
         left = rec_folders.outbox / ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4"
         other = rec_folders.outbox / ".rsync-partial"
@@ -4510,3 +4530,156 @@ class TestSpool:
         other.touch()
         rec_folders.sweep()
         assert list(rec_folders.outbox.iterdir()) == [other]
+
+
+OB_NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+ObPut = Callable[..., Path]
+
+
+@pytest.fixture
+def ob_put(tmp_path: Path) -> ObPut:
+    """Put a clip of so many bytes, some days old, into the outbox."""
+
+    def put(age: float, *, size: int = 1000, camera: str = "yard", picture: int = 0) -> Path:
+        start = OB_NOW - timedelta(days=age)
+        path = tmp_path / "outbox" / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+        os.utime(path, (start.timestamp(),) * 2)
+        if picture:
+            path.with_suffix(".jpg").write_bytes(bytes(picture))
+        return path
+
+    return put
+
+
+def ob_confirm(path: Path) -> None:
+    """What scripts/transfer-clips writes."""
+    outbox, status = path.parent.parent, path.stat()
+    (outbox / ".camarchiver").mkdir(exist_ok=True)
+    with (outbox / ".camarchiver/transferred").open("a") as file:
+        file.write(f"{status.st_size} {status.st_mtime_ns} {path.relative_to(outbox)}\n")
+
+
+class TestOutbox:
+    def test_only_the_recorders_own_clips_are_found(self, ob_put: ObPut, tmp_path: Path) -> None:
+        clip, folder = ob_put(3, picture=50), tmp_path / "outbox/yard"
+        for name in (
+            ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4",
+            "motion_20260503_142005.mp4",
+            "motion_20260503_142005_20.0s.mkv",
+            "motion_20260503_142005_20.0s_0.mp4",
+            "motion_20261399_142005_20.0s.mp4",
+            "holiday.mp4",
+            "motion_20260503_142005_20.0s.mp4.part",
+        ):
+            (folder / name).touch()
+        (folder / "motion_20260503_142006_20.0s.mp4").symlink_to(clip)
+        (folder / "motion_20260503_142007_20.0s.mp4").mkdir()
+        (folder / "2026").mkdir()
+        shutil.copy(clip, folder / "2026")
+        ob_put(3, camera="door")
+        (tmp_path / "outbox/.rsync").mkdir()
+        found = list(outbox.waiting(tmp_path / "outbox", "yard", UTC))
+        assert [(each.clip.path, each.size, each.clip.duration) for each in found] == [(clip, 1050, 10.0)]
+        assert outbox.cameras(tmp_path / "outbox") == ("door", "yard")
+        assert list(outbox.waiting(tmp_path / "outbox", "gate", UTC)) == []
+
+    def test_a_transfer_is_confirmed_by_a_whole_line_on_this_very_file(
+        self, ob_put: ObPut, tmp_path: Path
+    ) -> None:
+        clips = [ob_put(age) for age in (5, 4, 3, 2)]
+        for clip in clips[:3]:
+            ob_confirm(clip)
+        os.utime(clips[1], (OB_NOW.timestamp(),) * 2)
+        listed = tmp_path / "outbox/.camarchiver/transferred"
+        listed.write_text(listed.read_text().removesuffix("\n") + "\nnonsense\n\n-1 2 x\n7 8")
+        found = outbox.waiting(tmp_path / "outbox", "yard", UTC)
+        assert [each.transferred for each in found] == [True, False, True, False]
+        listed.write_text(listed.read_text().split("\n")[0])  # torn before its end
+        assert not any(each.transferred for each in outbox.waiting(tmp_path / "outbox", "yard", UTC))
+
+    def test_a_file_that_changed_since_stays(self, ob_put: ObPut, tmp_path: Path) -> None:
+        clip, other = ob_put(5, picture=10), ob_put(4)
+        steps = [
+            expiry.discard(each.clip, Reason.KEEP_DAYS)
+            for each in outbox.waiting(tmp_path / "outbox", "yard", UTC)
+        ]
+        clip.write_bytes(b"another")
+        other.unlink()
+        assert [outbox.remove(step).result for step in steps] == [Result.STALE, Result.DONE]
+        assert sorted(path.suffix for path in clip.parent.iterdir()) == [".jpg", ".mp4"]
+
+
+class TestUpkeep:
+    def tended(self, tmp_path: Path, terms: Terms, *, days: float = 0, camera: str = "yard") -> Upkeep:
+        """One look at the outbox, some days later."""
+        tended = Upkeep(camera, tmp_path / "outbox", terms, lambda: OB_NOW + timedelta(days=days))
+        tended.tend()
+        tended.close()
+        assert not tended.troubles
+        return tended
+
+    def test_what_goes_was_announced_a_day_before_each_by_name(
+        self, ob_put: ObPut, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        old, young, others = ob_put(8, picture=10), ob_put(2), ob_put(9, camera="door")
+        ob_confirm(old)
+        foreign = old.with_name("holiday.mp4")
+        shutil.copy2(old, foreign)
+        terms = Terms(timedelta(days=7))
+        first = self.tended(tmp_path, terms)
+        assert (first.announced, first.outcomes) == ([old], [])
+        assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
+        assert "its transfer was confirmed" in caplog.text
+        assert self.tended(tmp_path, terms, days=0.9).announced == []
+        assert old.exists()
+        later = self.tended(tmp_path, terms, days=1)
+        assert [(each.result, each.freed) for each in later.outcomes] == [(Result.DONE, 1010)]
+        assert f"removed {old} (keep-days)" in caplog.text
+        assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
+        assert others.exists()
+
+    def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(8)
+        self.tended(tmp_path, Terms(timedelta(days=7)))
+        state = outbox.state(tmp_path / "outbox")
+        assert state.stat().st_mode & 0o777 == 0o700
+        holds.add(state, OB_NOW - timedelta(days=9), OB_NOW, camera="", reason="x", until=None)
+        assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == []
+        assert old.exists()
+        for name in ("holds.json", "holds.json.bak"):
+            (state / name).write_text("{ torn")
+        upkeep = Upkeep("yard", tmp_path / "outbox", Terms(None, 1), lambda: OB_NOW + timedelta(days=2))
+        upkeep.tend()
+        upkeep.close()
+        assert "nobody knows what is held" in next(iter(upkeep.troubles))
+        assert old.exists()
+
+    def test_announcements_that_cannot_be_read_are_made_anew(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(8)
+        terms = Terms(timedelta(days=7))
+        self.tended(tmp_path, terms)
+        for path in (tmp_path / "outbox/.camarchiver/announced").iterdir():
+            path.write_text('{"clips": {"yard/x": {"size": 1}}}')
+        assert self.tended(tmp_path, terms, days=2).announced == [old]
+        assert self.tended(tmp_path, terms, days=3.5).outcomes
+        assert not old.exists()
+
+    def test_without_terms_nothing_is_touched_or_made(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(800)
+        self.tended(tmp_path, Terms())
+        assert [path.name for path in (tmp_path / "outbox").rglob("*")] == ["yard", old.name]
+
+    def test_room_is_made_only_where_asked_for_and_only_on_that_disk(
+        self, ob_put: ObPut, tmp_path: Path, other_disk: Path
+    ) -> None:
+        clips = [ob_put(age) for age in (5, 4, 3)]
+        folder = clips[0].parent
+        assert Upkeep("yard", tmp_path / "outbox", Terms(), lambda: OB_NOW).make_room(folder, 1) == 0
+        upkeep = Upkeep("yard", tmp_path / "outbox", Terms(), lambda: OB_NOW, drops_oldest=True)
+        assert upkeep.make_room(other_disk, 1) == 0
+        assert all(clip.exists() for clip in clips)
+        assert upkeep.make_room(folder, 1500) == 2000
+        assert [clip.exists() for clip in clips] == [False, False, True]
