@@ -1564,6 +1564,36 @@ class TestRestore:
         assert source.read_bytes() == b"another clip"
         assert (camera / f".deleted/input/2026/03/01/{NAME}.mp4").exists()
 
+    @pytest.mark.edge
+    @pytest.mark.parametrize("how", ["renamed", "copied"])
+    def test_a_restore_that_died_halfway_is_finished_by_the_next(
+        self, camera: Path, told: Command, how: str
+    ) -> None:
+        """It died after the clip was back, on another filesystem before the trash had lost it."""
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        told("archive", camera)
+        source.parent.mkdir(parents=True, exist_ok=True)
+        trashed = camera / f".deleted/input/2026/03/01/{NAME}.mp4"
+        shutil.copy2(trashed, source)
+        if how == "renamed":
+            trashed.unlink()
+        part = source.with_name(f".{NAME}.0123456789abcdef.staged.jpg")
+        part.write_bytes(b"j")
+        assert told("restore", "-C", camera, source, "-y").returncode == 0
+        assert source.with_suffix(".jpg").read_bytes() == b"jpg"
+        assert source.exists() and not trashed.exists() and not part.exists()
+        assert "restored from the trash" in told("why", "-C", camera, source).stdout
+        assert told("restore", "-C", camera, "--list", "--camera", "front").stdout == ""
+
+    def test_pictures_come_back_where_the_tree_is_mounted_elsewhere(
+        self, camera: Path, told: Command
+    ) -> None:
+        told("archive", camera)
+        moved = camera.rename(camera.with_name("elsewhere"))
+        assert told("restore", "-C", moved, "--since", "2026-03-01", "-y").returncode == 0
+        assert (moved / f"2026/03/01/{NAME}.mp4").exists()
+        assert (moved / f"2026/03/01/{NAME}.jpg").read_bytes() == b"jpg"
+
     def test_a_changed_file_in_the_trash_is_not_taken_for_the_clip(self, camera: Path, told: Command) -> None:
         told("archive", camera)
         (camera / f".deleted/input/2026/03/01/{NAME}.mp4").write_bytes(b"something else")
