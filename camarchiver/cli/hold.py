@@ -16,7 +16,7 @@ from camarchiver.model import STATE_FOLDER
 from camarchiver.params import Moment, When
 
 if TYPE_CHECKING:
-    from camarchiver.plan import Hold
+    from camarchiver.coverage import Hold
 
 
 _outbox_option = click.option(
