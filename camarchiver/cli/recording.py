@@ -162,8 +162,8 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
                 log_format=options.channels.log_format,
             )
         )
-        for folder in (folders.spool, folders.outbox):
-            held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
+        for lock in folders.locks:
+            held.enter_context(locking.exclusive(lock, what="record"))
         folders.sweep()
         return _record(options, source, _lookout(watch, beside), run, name, folders)
 
