@@ -115,6 +115,7 @@ def _reloaded(
     try:
         fresh = reread()
         fresh.archive.policy(clock.zone(fresh.archive.timezone))
+        volume.check_roots(fresh.archive.trees())
     except (CamarchiverError, click.ClickException) as error:
         _log.error("the config was read anew and is wrong, so nothing changes: %s", error)
         return options, agenda
