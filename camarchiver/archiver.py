@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver import atomic, claims, kernel, locking, tag, trash
+from camarchiver import atomic, claims, kernel, locking, logs, tag, trash
 from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
 from camarchiver.discovery import still_there
@@ -91,6 +91,10 @@ class Archiver:
 
     def perform(self, step: Archive | Remove, threads: int) -> Outcome:
         """What came of one step; every expected trouble is an outcome, none ends the run."""
+        with logs.about(step.clip.relative):
+            return self._perform(step, threads)
+
+    def _perform(self, step: Archive | Remove, threads: int) -> Outcome:
         try:
             outcome = self._claimed(step, threads)
         except ClipBusy as busy:

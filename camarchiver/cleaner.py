@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from camarchiver import locking, trash, usage
+from camarchiver import locking, logs, trash, usage
 from camarchiver.disposal import Disposer
 from camarchiver.errors import CamarchiverError, ClipBusy
 from camarchiver.intents import Notebook
@@ -95,6 +95,13 @@ class Cleaner:
             self._scribe.discarded(ends)
 
     def _discard(self, step: Discard, ends: list[Ended]) -> Outcome:
+        with logs.about(step.source):
+            outcome = self._perform(step, ends)
+            words = step.path, outcome.result, outcome.reason, outcome.detail
+            _log.info("%s: %s (%s) %s", *words)
+        return outcome
+
+    def _perform(self, step: Discard, ends: list[Ended]) -> Outcome:
         gone: _Gone | None = None
         try:
             outcome, gone = self._try(step)
@@ -158,7 +165,7 @@ class Cleaner:
         went: dict[str, str] = {}
         problem = ""
         for name in step.clip.sidecars:
-            relative = f"{step.clip.folder}/{name}" if step.clip.folder else name
+            relative = step.clip.beside(name)
             try:
                 status = (step.clip.root / relative).lstat()
                 now_at = self._send(step, relative, trash.fingerprint_of(status))

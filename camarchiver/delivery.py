@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from camarchiver import reel, snapshot, spool
+from camarchiver import logs, reel, snapshot, spool
 from camarchiver.errors import CamarchiverError
 from camarchiver.spool import Folders, Take
 
@@ -85,7 +85,8 @@ class Delivery:
                 clip = future.result()
             except (OSError, CamarchiverError) as error:
                 clip = _recorded(take, take.path, None, error=_words(error))
-                _log.error("%s was not published: %s", take.path, clip.error)
+                with logs.about(take.path.name):
+                    _log.error("%s was not published: %s", take.path, clip.error)
             self.clips.append(clip)
             self._tell(clip)
 
@@ -98,16 +99,24 @@ class Delivery:
         """Publish what dead recorders, and clips that could not be published, left in the spool."""
         busy = writing | {take.path for take, _ in self._pending}
         for path in sorted(set(self.folders.spool.glob("motion_*.mp4")) - busy):
-            try:
-                target = spool.salvage(path, self.folders.outbox)
-            except (OSError, CamarchiverError) as error:
-                _log.error("%s was not salvaged: %s", path, _words(error))
-                continue
-            if target is not None:
-                self.salvaged.append(target)
-                _log.warning("salvaged %s", target)
+            with logs.about(path.name):
+                self._salvage(path)
+
+    def _salvage(self, path: Path) -> None:
+        try:
+            target = spool.salvage(path, self.folders.outbox)
+        except (OSError, CamarchiverError) as error:
+            _log.error("%s was not salvaged: %s", path, _words(error))
+            return
+        if target is not None:
+            self.salvaged.append(target)
+            _log.warning("salvaged %s", target)
 
     def _publish(self, take: Take) -> Recorded:
+        with logs.about(take.path.name):
+            return self._published(take)
+
+    def _published(self, take: Take) -> Recorded:
         take.close()
         found = spool.read(take.path, frames=None if take.failed else len(take.orders))
         picture = None

@@ -7,7 +7,9 @@ removal looks again (`atomic.publish`, `trash`); both hold when a lock fails.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -45,7 +47,9 @@ class ClipLock:
         """Set as soon as the lock is known to be somebody else's: stop ffmpeg, publish nothing."""
         self._claim = claim
         self._released = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name=f"lock {path.name}", daemon=True)
+        # Its log lines are about the same clip as those of the thread that holds the lock.
+        beat = functools.partial(contextvars.copy_context().run, self._beat)
+        self._heart = threading.Thread(target=beat, name=f"lock {path.name}", daemon=True)
         self._heart.start()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -9,11 +10,18 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 ROTATE_AT = 10_000_000
 """Bytes."""
 KEEP_FILES = 5
+
+Format = Literal["text", "json"]
+
+_clip: ContextVar[str | None] = ContextVar("clip", default=None)
 
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@")
 
@@ -39,12 +47,56 @@ class _Console(logging.Handler):
             print(self.format(record), file=sys.stderr, flush=True)
 
 
+class _Json(logging.Formatter):
+    """One JSON object per record: `time`, `level`, `run`, `clip`, `logger`, `message`, `error`."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._run = run
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Escaped to ASCII, so that no line can hold anything but itself."""
+        message = _CREDENTIALS.sub(r"\1***@", record.getMessage())
+        fields = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "run": self._run,
+            "clip": _readable(_clip.get()),
+            "logger": record.name,
+            "message": _readable(message),
+        }
+        if record.exc_info:
+            fields["error"] = _readable(_CREDENTIALS.sub(r"\1***@", self.formatException(record.exc_info)))
+        return json.dumps(fields)
+
+
+def _readable(text: str | None) -> str | None:
+    return text if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def about(clip: str) -> Iterator[None]:
+    """What this thread logs meanwhile is about this clip, by its name in the journal."""
+    token = _clip.set(clip)
+    try:
+        yield
+    finally:
+        _clip.reset(token)
+
+
 @contextmanager
 def logging_to(
-    file: Path | None, *, run: str, verbose: bool, quiet: bool, console: bool = True
+    file: Path | None,
+    *,
+    run: str,
+    verbose: bool,
+    quiet: bool,
+    console: bool = True,
+    log_format: Format = "text",
 ) -> Iterator[None]:
     """Log the run; handlers are taken away at the end.
 
+    `log_format` is the file's; standard error is for people.
     The file is shared safely by commands that overlap: each line is written under a lock, also
     while another process rotates. A file that can't be opened is said once and the run goes on.
     """
@@ -59,7 +111,8 @@ def logging_to(
         root.addHandler(handlers[-1])
     if file is not None and (to_file := _file_handler(file)) is not None:
         to_file.setLevel(logging.DEBUG if verbose else logging.INFO)
-        to_file.setFormatter(_Redacted(f"%(asctime)s %(levelname)s {run} %(message)s"))
+        text = _Redacted(f"%(asctime)s %(levelname)s {run} %(message)s")
+        to_file.setFormatter(_Json(run) if log_format == "json" else text)
         root.addHandler(to_file)
         handlers.append(to_file)
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camarchiver.cli.channels import with_channels
 from camarchiver.cli.options import (
     FOLDER,
     consent_options,
@@ -105,6 +106,7 @@ cleanup_option = option(
 @retention_options
 @consent_options
 @general_options
+@with_channels
 def archive(**chosen: Any) -> int:
     """Turn the clips below DIRECTORY that are old enough into small archives.
 

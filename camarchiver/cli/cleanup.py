@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from camarchiver.cli.channels import Channels, with_channels
 from camarchiver.cli.options import (
     consent_options,
     general_options,
@@ -44,6 +45,7 @@ what_options = options(
 @consent_options
 @general_options
 @click.pass_context
+@with_channels
 def cleanup(
     context: click.Context,
     /,
@@ -54,6 +56,7 @@ def cleanup(
     dry_run: bool,
     no_confirm: bool,
     log_file: Path | None,
+    channels: Channels,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -71,6 +74,15 @@ def cleanup(
     chosen = RetentionOptions(**retention)
     place = Place(directory, output, trash_root, timezone)
     run = CleanupOptions(
-        place, chosen.policy(context), chosen.sidecar, dry_run, no_confirm, log_file, as_json, quiet, verbose
+        place,
+        chosen.policy(context),
+        chosen.sidecar,
+        dry_run,
+        no_confirm,
+        log_file,
+        channels,
+        as_json,
+        quiet,
+        verbose,
     )
     return cleanup_session(run, own_patterns(context))

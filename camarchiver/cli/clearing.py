@@ -13,6 +13,7 @@ import click
 
 from camarchiver import cleanup_report, document, locking, report, stop, volume
 from camarchiver.clearance import CleanupPlan
+from camarchiver.cli.channels import Channels
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
 from camarchiver.disposal import SidecarPolicy
@@ -35,6 +36,7 @@ class CleanupOptions:
     dry_run: bool
     no_confirm: bool
     log_file: Path | None
+    channels: Channels
     as_json: bool
     quiet: bool
     verbose: bool
@@ -85,7 +87,13 @@ def cleanup_session(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> i
     volume.check_writable(pipeline.trees, removes=True)
     log_file = options.log_file or pipeline.trees.source / "archiver.log"
     with (
-        logging_to(log_file, run=pipeline.run.id, verbose=options.verbose, quiet=options.quiet),
+        logging_to(
+            log_file,
+            run=pipeline.run.id,
+            verbose=options.verbose,
+            quiet=options.quiet,
+            log_format=options.channels.log_format,
+        ),
         locking.exclusive(volume.run_lock(pipeline.trees, "cleanup"), what="cleanup"),
         stop.on_signals() as stopping,
     ):

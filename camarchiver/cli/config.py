@@ -32,12 +32,28 @@ EXAMPLE = """\
 # directory = "/camera"
 # output = "/mnt/nas/archive"      # default: DIRECTORY/archived
 # timezone = "Europe/Berlin"       # the cameras' zone; default: the machine's
+# log_format = "json"              # one object per line
 
 [archive]
 # age = 30                         # days
 # codec = "h264"                   # where a player can't do AV1
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
+
+[cleanup]
+# age = 30                         # days: archived sources go to the trash
+# trash_age = 21                   # days in the trash, then they are deleted
+# archive_age = 400                # with clean_output
+# clean_output = true
+# max_size = "2TB"                 # source, archive and trash together
+# min_free = "50GB"                # on each filesystem
+
+# [camera.front_door]
+# A camera's own limits for cleanup; where the command line or [cleanup] has one, too, the stricter wins.
+# age = 14
+# archive_age = 400
+# max_size = "50GB"
+# max_age_hard = 365               # nothing older stays anywhere, for those whom the law gives a limit
 
 [patterns]
 # Names that camarchiver doesn't know yet, as regular expressions with named groups:

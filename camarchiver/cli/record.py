@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from camarchiver.cli.channels import with_channels
 from camarchiver.cli.options import FOLDER, config_option, option, options
 from camarchiver.params import Duration, Percent, Size
 
@@ -83,6 +84,7 @@ run_options = options(
 @clip_options
 @motion_options
 @run_options
+@with_channels
 def record(**chosen: Any) -> int:
     """Record what moves before a camera, from before it began until after it ended.
 

@@ -20,6 +20,7 @@ from camarchiver.motion import polygon, rules_for
 
 if TYPE_CHECKING:
     from camarchiver.cameras import Camera
+    from camarchiver.cli.channels import Channels
     from camarchiver.delivery import Recorded
     from camarchiver.lookout import Lookout
     from camarchiver.motion import Event
@@ -56,6 +57,7 @@ class RecordOptions:
     dry_run: bool
     timezone: str
     log_file: Path | None
+    channels: Channels
     as_json: bool
     quiet: bool
     verbose: bool
@@ -129,7 +131,15 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     with ExitStack() as held:
         folders.make()
         log_file = options.log_file or options.spool / "recorder.log"
-        held.enter_context(logging_to(log_file, run=run, verbose=options.verbose, quiet=options.quiet))
+        held.enter_context(
+            logging_to(
+                log_file,
+                run=run,
+                verbose=options.verbose,
+                quiet=options.quiet,
+                log_format=options.channels.log_format,
+            )
+        )
         for folder in (folders.spool, folders.outbox):
             held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
         folders.sweep()

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from camarchiver import clock, document, locking, report, runs, stop, volume, words
+from camarchiver.cli.channels import Channels
 from camarchiver.cli.clearing import CleanupOptions, clear_after, foresee
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
@@ -66,6 +67,7 @@ class ArchiveOptions:
     no_confirm: bool
     timezone: str
     log_file: Path | None
+    channels: Channels
     as_json: bool
     quiet: bool
     verbose: bool
@@ -136,7 +138,13 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
     volume.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
     log_file = options.log_file or pipeline.trees.source / "archiver.log"
     with (
-        logging_to(log_file, run=pipeline.run.id, verbose=options.verbose, quiet=options.quiet),
+        logging_to(
+            log_file,
+            run=pipeline.run.id,
+            verbose=options.verbose,
+            quiet=options.quiet,
+            log_format=options.channels.log_format,
+        ),
         locking.exclusive(volume.run_lock(pipeline.trees, "archive"), what="archive"),
         stop.on_signals() as stopping,
     ):
@@ -212,6 +220,7 @@ def _as_cleanup(options: ArchiveOptions, pipeline: Pipeline) -> CleanupOptions:
         options.dry_run,
         options.no_confirm,
         options.log_file,
+        options.channels,
         options.as_json,
         options.quiet,
         options.verbose,

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from camarchiver.cli.archive import encoder_options
+from camarchiver.cli.channels import with_channels
 from camarchiver.cli.options import (
     general_options,
     option,
@@ -56,6 +57,8 @@ class RereadCommand(click.Command):
 
 
 _ARGUMENTS = "camarchiver.watch.arguments"
+_READ_AGAIN = "camarchiver.watch.read-again"
+"""Where the command leaves its options, instead of watching, while the config is read again."""
 
 
 @click.command(cls=RereadCommand)
@@ -63,6 +66,7 @@ _ARGUMENTS = "camarchiver.watch.arguments"
 @what_options
 @encoder_options
 @general_options
+@with_channels
 def watch(**chosen: Any) -> int:
     """Archive the clips below DIRECTORY as they arrive, until it is stopped.
 
@@ -73,10 +77,19 @@ def watch(**chosen: Any) -> int:
     from camarchiver.cli.watching import WatchOptions, watch_session
 
     context = click.get_current_context()
+    options = WatchOptions.of(chosen, own_patterns(context))
+    if (read_again := context.meta.get(_READ_AGAIN)) is not None:
+        read_again.append(options)
+        return 0
 
     def reread() -> WatchOptions:
-        arguments = list(context.meta[_ARGUMENTS])
+        arguments, found = list(context.meta[_ARGUMENTS]), list[WatchOptions]()
         with context.command.make_context(context.info_name, arguments, parent=context.parent) as fresh:
-            return WatchOptions.of(fresh.params, own_patterns(fresh))
+            fresh.meta[_READ_AGAIN] = found
+            try:
+                context.command.invoke(fresh)
+            finally:
+                del fresh.meta[_READ_AGAIN]
+        return found[0]
 
-    return watch_session(WatchOptions.of(chosen, own_patterns(context)), reread)
+    return watch_session(options, reread)

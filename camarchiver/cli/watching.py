@@ -141,7 +141,13 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
             print(report.outcome_line(outcome), flush=True)
 
     with (
-        logging_to(log_file, run=pipeline.run.id, verbose=asked.verbose, quiet=asked.quiet),
+        logging_to(
+            log_file,
+            run=pipeline.run.id,
+            verbose=asked.verbose,
+            quiet=asked.quiet,
+            log_format=asked.channels.log_format,
+        ),
         locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
     ):
         pipeline.sweep(how.sidecars)
