@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -125,13 +124,7 @@ class Cleaner:
     def _try(self, step: Discard) -> tuple[Outcome, _Gone | None]:
         if (refusal := self._gauge.refusal(step)) is not None:
             return refusal, None
-        with ExitStack() as lock:
-            try:
-                place = self._trees.state / "locks"
-                lock.enter_context(locking.clip_lock(self._trees.source / step.source, place=place))
-            except (FileNotFoundError, NotADirectoryError):
-                # Its folder is gone, so nobody can work on the clip there.
-                pass
+        with locking.lock_if_there(self._trees.source / step.source, place=self._trees.state / "locks"):
             outcome, gone = self._locked(step)
         if gone is not None:
             _remove_empty(step.clip.root, step.clip.folder)

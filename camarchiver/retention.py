@@ -139,6 +139,8 @@ def decide(
             return _archive(copy, policy, now)
         case Tree.TRASH:
             return _trash(copy, policy, now)
+        case Tree.SPOOL | Tree.OUTBOX:
+            raise ValueError(f"{copy.clip.path} is the recorder's")
 
 
 def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime) -> Rank | None:
