@@ -88,6 +88,7 @@ from camarchiver import (
 )
 from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
+from camarchiver.coverage import Hold
 from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
@@ -104,7 +105,7 @@ from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Tr
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.pipeline import Pipeline
-from camarchiver.plan import Hold
+from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
@@ -3232,6 +3233,89 @@ def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
         sampler = sampler or Sampler(stream.codec_context, rate=rate)
         pictures += sampler.feed(packet)
     return pictures
+
+
+class TestEnds:
+    """When clips end, by their own word or by what comes after them."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path, model_clip: Path) -> Callable[..., Path]:
+        """Puts a clip of one second, or one that is none, into a tree; large enough for any length."""
+
+        def put(clock: str, *, day: str = "20260301", whole: bool = True) -> Path:
+            folder = tmp_path / f"camera/{day[:4]}/{day[4:6]}/{day[6:]}"
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"REO_front_{day}{clock}.mp4"
+            shutil.copyfile(model_clip, path)
+            os.truncate(path, 5_000_000 if whole else 0)
+            os.truncate(path, 5_000_000)
+            os.utime(path, (1772440000, 1772440000))
+            return path
+
+        return put
+
+    @staticmethod
+    def held(tmp_path: Path, clock: str) -> list[str]:
+        """The clips that a hold of ten minutes covers, by the plan of `archive`."""
+        root = tmp_path / "camera"
+        trees = Trees(root, root / "archived", root / ".deleted")
+        start = datetime.fromisoformat(f"2026-03-01T{clock}+00:00")
+        state = trees.state / holds.FILE
+        state.parent.mkdir(parents=True, exist_ok=True)
+        for copy in trees.state.glob("holds*"):
+            copy.unlink()
+        holds.add(trees.state, start, start + timedelta(minutes=10), camera="", reason="x", until=None)
+        pipeline = Pipeline(trees, UTC, "archive")
+        steps = pipeline.plan_archive(ArchivePolicy(timedelta(days=1)), list_all=True).left
+        return sorted(step.relative[-10:-4] for step in steps if step.reason is Reason.HELD)
+
+    def test_a_clip_says_itself_how_long_it_lasts(self, tree: Callable[..., Path], tmp_path: Path) -> None:
+        tree("081500")
+        assert self.held(tmp_path, "08:15:00") == ["081500"]
+        assert self.held(tmp_path, "08:15:01") == ["081500"]
+        assert self.held(tmp_path, "08:15:02") == []
+        assert self.held(tmp_path, "08:20:00") == []
+
+    def test_what_cannot_be_read_lasts_until_the_next_clip_or_an_hour(
+        self, tree: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        tree("081500", whole=False)
+        assert self.held(tmp_path, "09:10:00") == ["081500"]
+        assert self.held(tmp_path, "09:20:00") == []
+        tree("100000")
+        assert self.held(tmp_path, "09:20:00") == ["081500"]
+        tree("090000")
+        assert self.held(tmp_path, "09:10:00") == []
+
+    def test_the_next_clip_may_be_in_the_next_folder_or_in_the_archive(
+        self, tree: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        tree("223000", whole=False)
+        tree("003000", day="20260302")
+        assert self.held(tmp_path, "23:40:00") == ["223000"]
+        line = {"event": "archived", "start": "2026-03-01T23:00:00+00:00", "camera": "front", "source": "x"}
+        journal = tmp_path / "camera/archived/.camarchiver/journal/2026/03/01.jsonl"
+        journal.parent.mkdir(parents=True)
+        journal.write_text(json.dumps(line) + "\n")
+        assert self.held(tmp_path, "23:10:00") == []
+
+    def test_nothing_is_opened_where_the_journal_knows_or_nothing_depends_on_it(
+        self, tree: Callable[..., Path], tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        clip = tree("081500", whole=False)
+        line = {"event": "archived", "start": "2026-03-01T08:15:00+00:00", "camera": "front"}
+        line |= {"source": f"2026/03/01/{clip.name}", "archive": "x.mp4", "source_blake2b": ""}
+        numbers = {"duration": 900.0, "archive_size": 1, "source_size": clip.stat().st_size}
+        numbers["source_mtime_ns"] = clip.stat().st_mtime_ns
+        journal = tmp_path / "camera/archived/.camarchiver/journal/2026/03/01.jsonl"
+        journal.parent.mkdir(parents=True)
+        journal.write_text(json.dumps({**line, **numbers}) + "\n")
+        tree("180000")
+        opened = mocker.spy(Prober, "glance")
+        assert self.held(tmp_path, "08:29:00") == ["081500"]
+        assert self.held(tmp_path, "08:31:00") == []
+        assert self.held(tmp_path, "17:55:00") == ["180000"]
+        assert opened.call_count == 0
 
 
 class TestExport:

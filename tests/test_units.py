@@ -59,6 +59,7 @@ from camarchiver.codecs import (
     remux_container,
 )
 from camarchiver.config import Config, Value
+from camarchiver.coverage import Hold, held_by, may_reach
 from camarchiver.detector import Detector, Luma, View, shrink
 from camarchiver.errors import ConfigError, UsageError
 from camarchiver.expiry import Notice, Terms, Waiting
@@ -88,7 +89,7 @@ from camarchiver.model import (
 from camarchiver.motion import Event as Motion
 from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
-from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Hold, Memory, Restored
+from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
 from camarchiver.ring import Entry, Ring
@@ -1365,6 +1366,66 @@ def decided(
     return step
 
 
+class TestCoverage:
+    """Whether a hold covers a clip."""
+
+    @staticmethod
+    def clip(start: datetime, *, seconds: float | None = None, size: int = 5_000_000) -> Clip:
+        return Clip(Path("/c"), "", "x.mp4", "front", start, Fingerprint(1, 1, size, 0), duration=seconds)
+
+    @staticmethod
+    def hold(start: datetime, minutes: int = 10) -> Hold:
+        return Hold("h", start, start + timedelta(minutes=minutes))
+
+    def test_a_clip_is_held_where_its_own_time_meets_the_range(self) -> None:
+        nine = datetime(2026, 3, 1, 9, tzinfo=UTC)
+        now, holds = nine + timedelta(days=40), (self.hold(nine),)
+        for minutes, seconds, is_held in (
+            (-61, None, False),
+            (-60, None, True),
+            (-60, 10, False),
+            (-120, 7200, True),
+            (10, 10, True),
+            (11, 10, False),
+        ):
+            found = self.clip(nine + timedelta(minutes=minutes), seconds=seconds)
+            assert (held_by(found, holds, now) is not None) is is_held, (minutes, seconds)
+        lapsed = replace(holds[0], until=now)
+        other = replace(holds[0], camera="back")
+        assert held_by(self.clip(nine), (lapsed, other), now) is None
+
+    def test_an_hour_is_an_hour_when_the_clock_is_changed(self) -> None:
+        # 01:30 in winter time, two hours before 04:30 in summer time
+        start = datetime(2026, 3, 29, 1, 30, tzinfo=BERLIN)
+        hold = self.hold(datetime(2026, 3, 29, 4, 20, tzinfo=BERLIN))
+        assert held_by(self.clip(start, seconds=7200), (hold,), start + timedelta(days=40)) is not None
+
+    def test_both_clips_of_a_repeated_hour_are_held(self) -> None:
+        first = datetime(2025, 10, 26, 2, 30, tzinfo=BERLIN)
+        hold = Hold("h", first.replace(minute=20), first.replace(minute=40, fold=1))
+        for start in (first, first.replace(fold=1)):
+            assert held_by(self.clip(start, seconds=5), (hold,), start + timedelta(days=40)) is not None
+
+    def test_only_where_the_end_decides_is_it_worth_a_look(self) -> None:
+        nine = datetime(2026, 3, 1, 9, tzinfo=UTC)
+        now, holds = nine + timedelta(days=40), (self.hold(nine),)
+        for minutes, size, worth in (
+            (0, 5_000_000, False),
+            (5, 5_000_000, False),
+            (-1, 5_000_000, True),
+            (-59, 1000, True),
+            (-61, 1000, False),
+            (-5 * 60, 5_000_000, True),
+            (-6 * 60, 5_000_000, False),
+            (-47 * 60, 10**12, True),
+            (-49 * 60, 10**12, False),
+        ):
+            found = self.clip(nine + timedelta(minutes=minutes), size=size)
+            assert may_reach(found, holds, now) is worth, (minutes, size)
+        assert not may_reach(self.clip(nine - timedelta(minutes=1), seconds=5), holds, now)
+        assert not may_reach(self.clip(nine - timedelta(minutes=1)), (replace(holds[0], until=now),), now)
+
+
 class TestPlan:
     """Every clip gets exactly one decision with a reason."""
 
@@ -1760,7 +1821,7 @@ class TestRetention:
             )
             live = copy.tree is not Tree.TRASH
             if goes:
-                assert not holds or not plan.held_by(copy.clip, holds, NOW)
+                assert not holds or not held_by(copy.clip, holds, NOW)
                 assert not (live and copy.clip.start == newest[copy.clip.camera])
                 if live and (copy.tree is Tree.ARCHIVE or copy.archived is None):
                     assert clean_output if copy.tree is Tree.ARCHIVE else unarchived

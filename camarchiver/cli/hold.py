@@ -15,7 +15,7 @@ from camarchiver.errors import UsageError
 from camarchiver.params import Moment, When
 
 if TYPE_CHECKING:
-    from camarchiver.plan import Hold
+    from camarchiver.coverage import Hold
 
 
 @click.group()
