@@ -1478,6 +1478,19 @@ class TestHold:
         assert (repaired.returncode, repaired.stderr.count("put aside")) == (0, 2)
         assert told("archive", camera).returncode == 0
 
+    def test_a_recorders_outbox_has_holds_of_its_own(self, told: Command, tmp_path: Path) -> None:
+        outbox = tmp_path / "out"
+        range_ = ("--from", "2026-03-01", "--to", "2026-03-01", "--reason", "x")
+        missing = told("hold", "add", "--outbox", outbox, *range_)
+        assert (missing.returncode, f"{outbox} is not a folder" in missing.stderr) == (13, True)
+        outbox.mkdir()
+        added = told("hold", "add", "--outbox", outbox, *range_)
+        assert added.returncode == 0, added.stderr
+        assert [each.reason for each in holds.read(outbox / STATE_FOLDER)] == ["x"]
+        assert told("hold", "list", "--outbox", outbox).stdout == added.stdout
+        assert told("hold", "remove", "--outbox", outbox, added.stdout.split()[0], "-y").returncode == 0
+        assert holds.read(outbox / STATE_FOLDER) == ()
+
     def test_the_repeated_hour_is_held_whole(self, camera: Path, told: Command) -> None:
         zone = ("--timezone", "Europe/Berlin")
         times = ("--from", "2025-10-26 02:10", "--to", "2025-10-26 02:20")
