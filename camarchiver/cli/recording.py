@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +22,10 @@ from camarchiver.motion import polygon, rules_for
 
 if TYPE_CHECKING:
     from camarchiver.cameras import Camera
+    from camarchiver.cli.attendance import Attendance
     from camarchiver.cli.channels import Channels
-    from camarchiver.delivery import Recorded
+    from camarchiver.delivery import Delivery, Recorded
+    from camarchiver.figures import Figure
     from camarchiver.lookout import Lookout
     from camarchiver.motion import Event
     from camarchiver.recorder import Recorder
@@ -102,6 +106,20 @@ class RecordOptions:
 
 def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     """Run `record` and return its exit code."""
+    if options.dry_run:
+        source, lookout = _sources(options, by_hand=source_by_hand)
+        if source.returns:
+            raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
+        return _show(options, source, lookout)
+    from camarchiver.cli.attendance import attending
+
+    with attending(options.channels, "record", camera=options.camera or "") as attendance:
+        source, lookout = _sources(options, by_hand=source_by_hand)
+        return _attended(options, source, lookout, attendance)
+
+
+def _sources(options: RecordOptions, *, by_hand: bool) -> tuple[Camera, Lookout]:
+    """What is recorded, and what looks for motion. Raises EncoderError, UsageError."""
     if find_spec("cv2") is None or find_spec("numpy") is None:
         raise EncoderError(
             "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
@@ -109,7 +127,7 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     wanted = options.source
     if not wanted:
         raise UsageError("--source is missing", hint="name a camera, as rtsp://HOST/PATH, or file:CLIP")
-    if source_by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
+    if by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
             hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
@@ -121,11 +139,10 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     beside = None
     if options.detect_source:
         beside = camera(options.detect_source, realtime=options.realtime, credentials=login)
-    watch = options.watch()
-    if options.dry_run:
-        if source.returns:
-            raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
-        return _show(options, source, _lookout(watch, beside))
+    return source, _lookout(options.watch(), beside)
+
+
+def _attended(options: RecordOptions, source: Camera, lookout: Lookout, attendance: Attendance) -> int:
     name, folders = options.folders()
     run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     with ExitStack() as held:
@@ -143,7 +160,8 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
         for folder in (folders.spool, folders.outbox):
             held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
         folders.sweep()
-        return _record(options, source, _lookout(watch, beside), run, name, folders)
+        attendance.started()
+        return _record(options, source, lookout, run, name, folders, attendance)
 
 
 def _credentials(path: Path | None) -> str:
@@ -213,7 +231,13 @@ def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list
 
 
 def _record(
-    options: RecordOptions, source: Camera, lookout: Lookout, run: str, name: str, folders: Folders
+    options: RecordOptions,
+    source: Camera,
+    lookout: Lookout,
+    run: str,
+    name: str,
+    folders: Folders,
+    attendance: Attendance,
 ) -> int:
     from camarchiver.delivery import Delivery
     from camarchiver.recorder import Recorder, Settings
@@ -235,21 +259,49 @@ def _record(
 
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
     recorder = Recorder(settings, source, lookout, delivery, lambda: clock.now(zone))
-    with stop.on_signals() as stopping:
+    look = partial(_figures, recorder, delivery, name)
+    with (
+        stop.on_signals() as stopping,
+        attendance.each_minute(look, lambda: recorder.is_connected and not recorder.is_full),
+    ):
         recorder.run(stopping.event)
     status, exit_code, problems = _judged(recorder, delivery.clips, source, stopping.signal)
+    found = {
+        "dry_run": False,
+        "camera": name,
+        "clips": [clip.fields() for clip in delivery.clips],
+        "salvaged": [str(path) for path in delivery.salvaged],
+        "outages": recorder.outages,
+    }
+    text = document.recorded(found, run, status, exit_code, problems)
+    attendance.closed(exit_code, look(), text, failed=bool(problems))
     if options.as_json:
-        found = {
-            "dry_run": False,
-            "camera": name,
-            "clips": [clip.fields() for clip in delivery.clips],
-            "salvaged": [str(path) for path in delivery.salvaged],
-            "outages": recorder.outages,
-        }
-        _print(document.recorded(found, run, status, exit_code, problems))
+        _print(text)
     elif recorder.error:
         raise StorageError(f"{source.name} can't be read on: {recorder.error}")
     return exit_code
+
+
+def _figures(recorder: Recorder, delivery: Delivery, name: str) -> Iterator[Figure]:
+    """The recorder's numbers as they are now."""
+    from camarchiver import figures, vitals
+
+    clips = tuple(delivery.clips)
+    published = [clip for clip in clips if clip.published]
+    recording = figures.Recording(
+        frames=recorder.frames,
+        lost=sum(clip.lost for clip in clips),
+        published=len(published) + len(delivery.salvaged),
+        failed=len(clips) - len(published),
+        seconds=sum(clip.seconds for clip in published),
+        outages=recorder.outages,
+        refusals=recorder.refused,
+        last_frame=recorder.last_frame,
+        connected=recorder.is_connected,
+    )
+    yield from figures.of_recording(recording, name)
+    folders = delivery.folders
+    yield from figures.of_rooms(vitals.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
 
 
 def _judged(
