@@ -141,16 +141,19 @@ def read_json(path: Path) -> object | None:
     return value
 
 
-def copy_into(source: BinaryIO, part: Staged) -> str:
+def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:
     """Copy an open file's bytes, times, mode and owner into a staged file, durably; the bytes' BLAKE2b.
 
-    What arrived is read back and compared: StorageError when it differs.
+    What arrived is read back and compared: StorageError when it differs. `watch` is told of each block's
+    bytes, and may end it by an exception.
     """
     sent = hashlib.blake2b()
     with part.path.open("wb") as target:
         while block := source.read(_COPY_BYTES):
             sent.update(block)
             target.write(block)
+            if watch is not None:
+                watch(len(block))
         target.flush()
         _copy_attributes(source, target)
         os.fsync(target.fileno())
@@ -225,7 +228,7 @@ def fitted(stem: str, ending: str) -> str:
     return stem + ending
 
 
-_STAGED = re.compile(r"\.(?P<stem>.*)\.[0-9a-f]{16}\.staged(?:\.[^.]*)?", re.DOTALL)
+_STAGED = re.compile(r"\.(?P<stem>.*)\.(?P<token>[0-9a-f]{16})\.staged(?:\.[^.]*)?", re.DOTALL)
 
 
 def staged_stem(name: str) -> str | None:
@@ -234,9 +237,15 @@ def staged_stem(name: str) -> str | None:
     return match["stem"] if match else None
 
 
-def _staged_name(name: str) -> str:
+def is_staged_for(staged_name: str, name: str) -> bool:
+    """Whether an unfinished file of this name was to become `name` in the same folder."""
+    match = _STAGED.fullmatch(staged_name)
+    return match is not None and staged_name == _staged_name(name, match["token"])
+
+
+def _staged_name(name: str, token: str = "") -> str:
     stem, suffix = _split(name)
-    return fitted(f".{stem}", f".{secrets.token_hex(8)}.staged{suffix}")
+    return fitted(f".{stem}", f".{token or secrets.token_hex(8)}.staged{suffix}")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -165,7 +165,7 @@ class Cleaner:
         went: dict[str, str] = {}
         problem = ""
         for name in step.clip.sidecars:
-            relative = f"{step.clip.folder}/{name}" if step.clip.folder else name
+            relative = step.clip.beside(name)
             try:
                 status = (step.clip.root / relative).lstat()
                 now_at = self._send(step, relative, trash.fingerprint_of(status))

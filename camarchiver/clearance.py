@@ -199,7 +199,6 @@ class Planner:
         roots = {
             usage.device_of(root): root
             for root in (self._trees.trash, self._trees.archive, self._trees.source)
-            if root.is_dir()
         }
         found = {**self._roots, **roots}
         return [Disk(device, path, usage.free_bytes(path)) for device, path in found.items()]
@@ -231,7 +230,7 @@ class Planner:
 
     def _count_freed(self, candidates: Sealed[tuple[Rank | None, Copy]]) -> None:
         """What the rules by age give back, by camera and by filesystem."""
-        trash = usage.device_of(self._trees.trash) if self._trees.trash.is_dir() else None
+        trash = usage.device_of(self._trees.trash)
         for _, copy in candidates:
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
             if isinstance(step, Keep):
@@ -240,7 +239,7 @@ class Planner:
             device = copy.clip.fingerprint.device
             if step.disposal is Disposal.DELETE:
                 self._freed_of[copy.clip.camera] += self._freed.by(copy.clip)
-            elif trash is not None and trash != device and copy.clip.links == 1:
+            elif trash != device and copy.clip.links == 1:
                 self._moved_on[device] += copy.clip.fingerprint.size
                 self._moved_on[trash] -= copy.clip.fingerprint.size
 

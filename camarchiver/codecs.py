@@ -126,6 +126,8 @@ class Settings:
     max_height: int | None = None
     """Pixels; nothing is ever enlarged."""
     audio: Audio = "copy"
+    only_420: bool = False
+    """Eight bits of 4:2:0 whatever the source has: many players know nothing else."""
 
 
 def obstacle(encoder: Encoder, rung: Rung, media: Media) -> str:

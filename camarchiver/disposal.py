@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from camarchiver import trash
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
@@ -87,6 +88,17 @@ class Disposer:
             os.path.lexists(clip.path.with_name(name)) for name in clip.sidecars
         )
 
+    def copies(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, str]]:
+        """Root and path of each file that disposing of the clip would make."""
+        yield self._trees.trash, f"{FROM_SOURCE}/{clip.relative}"
+        for name in clip.sidecars if self._sidecars is not SidecarPolicy.KEEP else ():
+            if self._sidecars is SidecarPolicy.TRASH:
+                yield self._trees.trash, f"{FROM_SOURCE}/{clip.beside(name)}"
+            elif archived is not None:
+                yield self._trees.archive, _beside(archived, name)
+        if archived is not None:
+            yield self._trees.trash, f"{FROM_ARCHIVE}/{archived.archive}"
+
     def replace_archive(self, clip: Clip, relative: str) -> None:
         """Move an archive of this clip into the trash, to make room for a better one."""
         status = (self._trees.archive / relative).lstat()
@@ -113,7 +125,7 @@ class Disposer:
         went: dict[str, str] = {}
         problem: OSError | None = None
         for name in clip.sidecars if self._sidecars is not SidecarPolicy.KEEP else ():
-            relative = f"{clip.folder}/{name}" if clip.folder else name
+            relative = clip.beside(name)
             try:
                 went[name] = self._move_sidecar(relative, name, archived)
             except FileNotFoundError:
@@ -125,7 +137,7 @@ class Disposer:
     def _move_sidecar(self, relative: str, name: str, archived: Archived) -> str:
         fingerprint = trash.fingerprint_of((self._trees.source / relative).lstat())
         if self._sidecars is SidecarPolicy.ARCHIVE:
-            root, place = self._trees.archive, str(PurePosixPath(archived.archive).parent / name)
+            root, place = self._trees.archive, _beside(archived, name)
         else:
             root, place = self._trees.trash, f"{FROM_SOURCE}/{relative}"
         found = trash.move(self._trees.source, relative, fingerprint, trash_root=root, trash_relative=place)
@@ -134,3 +146,7 @@ class Disposer:
     def _freed(self, clip: Clip, *, last_name: bool, trashed: bool) -> int:
         stays = trashed and self._trees.trash.stat().st_dev == clip.fingerprint.device
         return clip.fingerprint.size if last_name and not stays else 0
+
+
+def _beside(archived: Archived, name: str) -> str:
+    return str(PurePosixPath(archived.archive).parent / name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.census import Camera, Census
+from camarchiver.export import Exported
 from camarchiver.model import (
     Archive,
     Discard,
@@ -85,6 +86,25 @@ def census(found: Census, run: str) -> str:
         "no_timestamp": found.unnamed,
     }
     return _without_steps("status", run, Status.DONE, 0, more)
+
+
+def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
+    """The document of `hold export`; adds `files`, each with its BLAKE2b."""
+    status = Status.DONE if not found.problems else Status.PARTIAL if found.copied else Status.FAILED
+    if not (found.problems or found.copied):
+        status = Status.NOTHING
+    files = [
+        {
+            **path_fields(each.path),
+            "target": shown(place / each.target),
+            "bytes": each.size,
+            "blake2b": each.digest,
+            "was_there": each.was_there,
+        }
+        for each in found.copied
+    ]
+    status = Status.STOPPED if exit_code > 128 else status
+    return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
 
 
 def recorded(

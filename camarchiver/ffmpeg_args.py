@@ -288,7 +288,7 @@ def _upload(way: Transcode) -> tuple[str, ...]:
         case Backend.V4L2M2M:
             return ("format=yuv420p",)
         case Backend.SOFTWARE:
-            return ()
+            return ("format=yuv420p",) if way.job.settings.only_420 else ()
 
 
 def _audio_options(kept: tuple[AudioStream, ...], audio: Audio) -> dict[str, str]:

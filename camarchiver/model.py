@@ -90,12 +90,16 @@ class Clip:
     @property
     def relative(self) -> str:
         """The path below the source root: the clip's name in journal, holds and failures."""
-        return f"{self.folder}/{self.name}" if self.folder else self.name
+        return self.beside(self.name)
 
     @property
     def path(self) -> Path:
         """The absolute path."""
         return self.root / self.relative
+
+    def beside(self, name: str) -> str:
+        """The path, relative to the root, of another file in the clip's folder."""
+        return f"{self.folder}/{name}" if self.folder else name
 
 
 class Tree(StrEnum):

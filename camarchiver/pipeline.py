@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
@@ -23,7 +23,9 @@ from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.encoders import Choice
 from camarchiver.encoders import Machine as Encoders
+from camarchiver.export import Exported, Exporter
 from camarchiver.failures import Failures
+from camarchiver.holdings import Holdings
 from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
 from camarchiver.ladder import Breaker
@@ -33,6 +35,7 @@ from camarchiver.plan import (
     ArchivePlan,
     ArchivePolicy,
     Group,
+    Hold,
     Memory,
     Plan,
     Tally,
@@ -42,6 +45,8 @@ from camarchiver.plan import (
     order_key,
     within_limit,
 )
+from camarchiver.playable import SETTINGS as PLAYABLE_SETTINGS
+from camarchiver.playable import PlayableMaker
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Display
 from camarchiver.restorer import Restorer, Selection
@@ -58,6 +63,8 @@ from camarchiver.workload import jobs_for, threads_for
 Change = Archive | Remove
 RestorePlan = Plan[Restore, Selection]
 AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
+Show = Callable[[int], AbstractContextManager[Display]]
+"""Shows the progress of so many bytes."""
 
 SAMPLES = 3
 """Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
@@ -238,12 +245,35 @@ class Pipeline:
         self.failures.flush()
         return self.report(plan, tuple(outcomes), stop)
 
-    def plan_cleanup(self, policy: CleanupPolicy, *, list_all: bool) -> CleanupPlan:
-        """Decide for every file of the three trees; changes nothing."""
+    def export(
+        self, hold: Hold, place: Path, *, ffmpeg: Path | None, playable: bool, stop: Stop, shown: Show
+    ) -> Exported:
+        """Copy what a hold keeps into a folder, with copies that every player knows where they are wanted.
+
+        Raises EncoderError where those can't be made here, before anything is copied.
+        """
+        holdings = Holdings(self.trees, self.journal, self._stock(), hold, self.started)
+        with ExitStack() as stack:
+            maker = None
+            if playable:
+                self._encoders = Encoders(ffmpegs.find(ffmpeg), PLAYABLE_SETTINGS)
+                choice = self._encoders.choose("auto", "h264")
+                breaker = Breaker(lambda: self._encoders.still_works(choice))
+                prober = stack.enter_context(Prober())
+                maker = PlayableMaker(prober, choice, breaker, stop=stop.event)
+            exporter = Exporter(self.trees, holdings, place, maker, stop.event)
+            parts = exporter.parts()
+            display = stack.enter_context(shown(sum(part.size for part in parts)))
+            return exporter.run(parts, display)
+
+    def _stock(self) -> Stock:
         names = Names(self._patterns)
         discovery = Discovery(self.trees, names, self.journal, self.started, self.zone)
-        stock = Stock(self.trees, names, self.journal, discovery, self.started, self.zone)
-        plan = Planner(self.trees, stock, policy, self.memory(), self.started).plan(list_all=list_all)
+        return Stock(self.trees, names, self.journal, discovery, self.started, self.zone)
+
+    def plan_cleanup(self, policy: CleanupPolicy, *, list_all: bool) -> CleanupPlan:
+        """Decide for every file of the three trees; changes nothing."""
+        plan = Planner(self.trees, self._stock(), policy, self.memory(), self.started).plan(list_all=list_all)
         gone = self._forgettable()
         if not gone:
             return plan

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
+from pathlib import Path
 from typing import Any
 
+from camarchiver import manifest
 from camarchiver.census import Census
+from camarchiver.export import Exported
 from camarchiver.model import (
     Archive,
     Discard,
     Outcome,
+    Problem,
     Reason,
     Report,
     Restore,
@@ -256,7 +261,7 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
     if report.remaining:
         yield f"left for the next run: {count_of(report.remaining, 'clip')}"
     for problem in report.problems:
-        yield f"error: {problem.message}" + (f" ({problem.hint})" if problem.hint else "")
+        yield problem_line(problem)
     if report.status is Status.NOTHING:
         yield "nothing to do"
 
@@ -328,6 +333,29 @@ def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
         yield f"{count_of(census.unnamed, 'file')} without a time in the name"
     if census.unreadable:
         yield f"{census.unreadable:,} files or folders can't be read"
+
+
+# --- export -----------------------------------------------------------------------------------------
+
+
+def exported_lines(found: Exported, place: Path) -> Iterator[str]:
+    """How much was copied, and how to prove it."""
+    if not found.copied:
+        yield "nothing was copied" if found.problems else "no file that stands here is kept by this hold"
+        return
+    before = sum(each.was_there for each in found.copied)
+    total = size(sum(each.size for each in found.copied))
+    yield (
+        f"{count_of(len(found.copied), 'file')}, {total}, in {shown(place)}"
+        + (f" ({before:,} of them were there)" if before else "")
+        + (f", {len(found.problems):,} could not be copied as they should" if found.problems else "")
+    )
+    yield f"to check them: cd {shlex.quote(shown(place))} && b2sum -c {manifest.NAME}"
+
+
+def problem_line(problem: Problem) -> str:
+    """What could not be done, and the remedy."""
+    return f"error: {shown(problem.message)}" + (f" ({problem.hint})" if problem.hint else "")
 
 
 # --- verify -----------------------------------------------------------------------------------------

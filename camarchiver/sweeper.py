@@ -108,7 +108,8 @@ class Sweeper:
         """Remove what a kill left half written among our own small files, which take moments to write."""
         state = self._trees.state
         before = time.time() - ABANDONED_SECONDS
-        for folder in (state, state / "runs", state / claims.FOLDER, self._trees.source / STATE_FOLDER):
+        own = (state, state / "runs", state / claims.FOLDER, state / intents.FOLDER)
+        for folder in (*own, self._trees.source / STATE_FOLDER):
             for path in folder.glob("*") if folder.is_dir() else ():
                 if atomic.staged_stem(path.name) is None and path.suffix != claims.UNFINISHED:
                     continue
@@ -118,17 +119,20 @@ class Sweeper:
 
     def _resolve(self, clip: Clip, claim: Claim) -> None:
         if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
-            self._remove_staged(clip, claim.staged)
+            self._remove_staged(clip, self._trees.archive, claim.staged)
         entries = self._standing.entries(clip)
+        for root, copy in self._disposer.copies(clip, entries[-1] if entries else None):
+            for staged in trash.unfinished(root, copy):
+                self._remove_staged(clip, root, staged)
         if not entries or os.path.lexists(clip.path):
             return
         if not self._is_explained(clip) or self._disposer.left_behind(clip):
             self._explain(clip, entries[-1])
 
-    def _remove_staged(self, clip: Clip, staged: str) -> None:
+    def _remove_staged(self, clip: Clip, root: Path, staged: str) -> None:
         try:
-            status = (self._trees.archive / staged).lstat()
-            trash.delete(self._trees.archive, staged, trash.fingerprint_of(status))
+            status = (root / staged).lstat()
+            trash.delete(root, staged, trash.fingerprint_of(status))
         except FileNotFoundError:
             return
         _log.info("%s: removed the unfinished %s of a dead run", clip.relative, staged)

@@ -66,6 +66,17 @@ def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:
         file.unlink()
 
 
+def unfinished(root: Path, relative: str) -> tuple[str, ...]:
+    """Copies to `relative` below `root` that a dead run left unfinished, if nobody makes one now."""
+    *parents, name = _parts(relative)
+    folder = root.joinpath(*parents)
+    try:
+        found = [path.name for path in folder.iterdir() if atomic.is_staged_for(path.name, name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return tuple("/".join((*parents, entry)) for entry in sorted(found))
+
+
 def remove_empty_folders(root: Path, folder: str, *, stop_at: str = "") -> tuple[str, ...]:
     """Remove the date folder `folder` and those above it as far as they are empty; which they were.
 

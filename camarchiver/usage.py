@@ -58,9 +58,12 @@ def _statuses(folder: Path) -> Iterator[os.stat_result]:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that this user may still write. StorageError where that can't be told."""
+    """Bytes that this user may still write, where a folder is or would be made.
+
+    StorageError where that can't be told.
+    """
     try:
-        status = os.statvfs(folder)
+        status = os.statvfs(_nearest(folder))
     except OSError as error:
         raise StorageError(
             f"the free space at {folder} can't be told: {error.strerror}", hint="check that it is mounted"
@@ -69,10 +72,17 @@ def free_bytes(folder: Path) -> int:
 
 
 def device_of(folder: Path) -> int:
-    """The filesystem (`st_dev`) that a folder lies on. StorageError where that can't be told."""
+    """The filesystem (`st_dev`) that a folder lies on, or would be made on.
+
+    StorageError where that can't be told.
+    """
     try:
-        return folder.stat().st_dev
+        return _nearest(folder).stat().st_dev
     except OSError as error:
         raise StorageError(
             f"{folder} can't be looked at: {error.strerror}", hint="check that it is mounted"
         ) from error
+
+
+def _nearest(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if os.path.lexists(place))

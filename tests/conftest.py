@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -14,8 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,30 @@ import imageio_ffmpeg
 import pytest
 from hypothesis import settings
 
-from camarchiver import ffmpegs
+from camarchiver import ffmpegs, volume
+from camarchiver.clearance import CleanupPlan
+from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.ffmpegs import Ffmpeg
+from camarchiver.journal import Journal
+from camarchiver.model import (
+    Archived,
+    Clip,
+    Discard,
+    Disposal,
+    Encoding,
+    Made,
+    Reason,
+    Report,
+    Trees,
+    Way,
+)
+from camarchiver.pipeline import Pipeline
 from camarchiver.probe import Prober
+from camarchiver.progress import Silent
+from camarchiver.retention import CleanupPolicy, Limits
+from camarchiver.scribe import RunId, Scribe
+from camarchiver.stop import Stop
+from camarchiver.trash import fingerprint_of
 
 # A busy machine is no failure: speed is measured by scripts/bench, never asserted in a test.
 # In CI the same examples each time: what is new is found at a desk, not in somebody else's change.
@@ -266,6 +289,139 @@ def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+class Yard:
+    """A journalled tree of small files that cameras recorded before `now`; nothing is encoded."""
+
+    def __init__(self, root: Path, *, archive_root: Path | None = None, trash_root: Path | None = None):
+        self.trees = Trees(root, archive_root or root / "archived", trash_root or root / ".deleted")
+        self.now = datetime.now(UTC)
+        root.mkdir(exist_ok=True)
+        volume.mark(self.trees)
+
+    def record(self, days: float, camera: str = "front", size: int = 10_000) -> Clip:
+        """A source that was recorded so many days before `now`."""
+        start = (self.now - timedelta(days=days)).replace(microsecond=0)
+        path = self.trees.source / f"{start:%Y/%m/%d}" / f"REO_{camera}_{start:%Y%m%d%H%M%S}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(random.Random(f"{camera}{start}").randbytes(size))
+        os.utime(path, (start.timestamp(),) * 2)
+        return self.clip(path, camera, start)
+
+    def clip(self, path: Path, camera: str, start: datetime) -> Clip:
+        """The source that stands at `path`."""
+        status = path.lstat()
+        folder = path.parent.relative_to(self.trees.source).as_posix()
+        pictures = tuple(p.name for p in sorted(path.parent.glob(f"{path.stem}.jpg")))
+        return Clip(self.trees.source, folder, path.name, camera, start, fingerprint_of(status), pictures)
+
+    def archive(self, clip: Clip, size: int = 3000) -> Archived:
+        """Stand an archive for it and journal it, as `archive --keep-source` leaves it."""
+        path = self.trees.archive / clip.relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"a" * size)
+        os.utime(path, ns=(clip.fingerprint.mtime_ns,) * 2)
+        print_ = clip.fingerprint
+        archived = Archived(
+            clip.relative, print_.size, print_.mtime_ns, "0" * 128, clip.relative, size, False, 60.0
+        )
+        made = Made(Way.ENCODE, Encoding("x264", ("x264",), 1.0, print_.size, size), {}, "test")
+        self.scribe(clip.start).archived(clip, archived, made, "0" * 128, print_.mtime_ns)
+        return archived
+
+    def trash(self, clip: Clip, archived: Archived, days: float) -> Path:
+        """Trash the source, as `archive` did so many days before `now`."""
+        scribe = self.scribe(self.now - timedelta(days=days))
+        disposer = Disposer(self.trees, scribe, SidecarPolicy.TRASH)
+        disposer.dispose(clip, archived, Disposal.TRASH, Reason.AGE)
+        disposer.tidy(clip)
+        return self.trees.trash / "input" / clip.relative
+
+    def standing(self, days: float, camera: str = "front") -> Clip:
+        """A source with its archive."""
+        clip = self.record(days, camera)
+        self.archive(clip)
+        return clip
+
+    def given_away(self, days: float, trashed: float, camera: str = "front") -> Path:
+        """An archive whose source lies in the trash since `trashed` days."""
+        clip = self.record(days, camera)
+        return self.trash(clip, self.archive(clip), trashed)
+
+    def scribe(self, at: datetime) -> Scribe:
+        """Writes in the name of a run of that time."""
+        return Scribe(Journal(self.trees.state), RunId("20260101T000000-aaaaaa", "archive", "pi"), lambda: at)
+
+    # --- acting --------------------------------------------------------------------------------------
+
+    def pipeline(self, now: datetime | None = None) -> Pipeline:
+        """A pipeline whose clock stands at `now`."""
+        pipeline = Pipeline(self.trees, UTC, "cleanup")
+        pipeline.started = now or self.now
+        return pipeline
+
+    def plan(self, now: datetime | None = None, **policy: Any) -> CleanupPlan:
+        """The plan, and the pipeline's whole list of what stays."""
+        return self.pipeline(now).plan_cleanup(cleanup_policy(**policy), list_all=True)
+
+    def carry_out(self, plan: CleanupPlan, *, stop: Stop | None = None) -> Report:
+        """Do what the plan says."""
+        return self.pipeline().cleanup(
+            plan, SidecarPolicy.TRASH, stop=stop or Stop(), display=Silent(), tell=lambda outcome: None
+        )
+
+    # --- looking -------------------------------------------------------------------------------------
+
+    def files(self) -> dict[str, bytes]:
+        """Every file of the three trees that is no state of ours, by path below the source's parent."""
+        roots = {self.trees.source, self.trees.archive, self.trees.trash}
+        found = {path for root in roots for path in root.rglob("*") if path.is_file()}
+        return {
+            os.path.relpath(path, self.trees.source): path.read_bytes()
+            for path in sorted(found)
+            if not path.match("*.log") and ".camarchiver" not in path.parts
+        }
+
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        """Lines of the journal of these kinds."""
+        files = sorted((self.trees.state / "journal").rglob("*.jsonl"))
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [line for line in lines if line["event"] in kinds]
+
+
+def cleanup_policy(
+    age: float = 30,
+    archive_age: float | None = None,
+    trash_age: float = 21,
+    max_age_hard: float | None = None,
+    cameras_own: Mapping[str, Limits] | None = None,
+    **fields: Any,
+) -> CleanupPolicy:
+    """A policy with ages in days."""
+    limits = Limits(
+        timedelta(days=age),
+        timedelta(days=age if archive_age is None else archive_age),
+        timedelta(days=trash_age),
+        None if max_age_hard is None else timedelta(days=max_age_hard),
+    )
+    return CleanupPolicy(limits, cameras_own or {}, **fields)
+
+
+def reasons_of(plan: CleanupPlan) -> dict[str, str]:
+    """By path below its tree's root: what the plan says of each file, kept ones as their reason alone."""
+    taken = {
+        step.relative: f"{step.disposal} {step.reason}"
+        if isinstance(step, Discard)
+        else f"tidy {step.reason}"
+        for step in plan.steps
+    }
+    return {**{kept.relative: str(kept.reason) for kept in plan.left}, **taken}
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    return Yard(tmp_path / "cams")
 
 
 REAL_FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()

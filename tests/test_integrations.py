@@ -23,9 +23,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -46,9 +46,11 @@ from conftest import (
     RECORDED,
     Camera,
     Web,
+    Yard,
     frames_of,
     mounted,
     processes_with,
+    reasons_of,
     rec_packets,
     rec_place,
     wait_until,
@@ -58,10 +60,13 @@ from pytest_mock import MockerFixture
 
 from camarchiver import (
     atomic,
+    cleaner,
     encoders,
     ffmpeg_args,
     ffmpegs,
     figures,
+    holds,
+    intents,
     kernel,
     lockfile,
     locking,
@@ -70,18 +75,23 @@ from camarchiver import (
     names,
     notices,
     pulse,
+    restorations,
     service,
     snapshot,
     spool,
     transcoder,
     trash,
+    usage,
     vitals,
+    volume,
 )
 from camarchiver.cameras import Ended, FileCamera, Lost, Opened, Reader, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.detector import Detector, View
+from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
+from camarchiver.export import Exported
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.figures import Figure
@@ -90,14 +100,19 @@ from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
-from camarchiver.model import Fingerprint, Trees
+from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.notices import Pinger
+from camarchiver.pipeline import Pipeline
+from camarchiver.plan import Hold
 from camarchiver.probe import ProbeError, Prober
+from camarchiver.progress import Silent
+from camarchiver.restorer import Selection
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.spool import Folders, Label, Take, Unfit
+from camarchiver.stop import Stop
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.verification import Facts, verify
 
@@ -1984,6 +1999,78 @@ class TestNotices:
         assert "secret" not in caplog.text
 
 
+UNITS = Path(__file__).resolve().parents[1] / "systemd"
+SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+TIMERS = sorted(path.name for path in UNITS.glob("*.timer"))
+
+
+@pytest.fixture(scope="session")
+def runnable_units(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of the units whose programs are those of this checkout."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not here: apt-get install systemd")
+    folder = tmp_path_factory.mktemp("units")
+    for path in UNITS.glob("*"):
+        if path.suffix in (".service", ".timer"):
+            text = path.read_text().replace("/etc/camarchiver/on-failure", str(UNITS / "on-failure"))
+            own = str(Path(sys.executable).with_name("camarchiver"))
+            (folder / path.name).write_text(text.replace("/opt/camarchiver/bin/camarchiver", own))
+    return folder
+
+
+class TestUnits:
+    """The files of systemd/, judged by systemd's own tools."""
+
+    @pytest.mark.parametrize("name", [*SERVICES, *TIMERS])
+    def test_systemd_has_not_a_word_to_say(self, runnable_units: Path, name: str) -> None:
+        # A key that systemd doesn't know only makes it say so: the exit code is 0.
+        command = ["systemd-analyze", "verify", "--man=no", f"./{name}"]
+        told = subprocess.run(command, cwd=runnable_units, capture_output=True, text=True, timeout=60)
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_exposure_is_at_most_2_5(self, runnable_units: Path, name: str) -> None:
+        command = [
+            "systemd-analyze",
+            "security",
+            "--offline=yes",
+            "--threshold=25",
+            "--no-pager",
+            f"./{name}",
+        ]
+        told = subprocess.run(command, cwd=runnable_units, capture_output=True, text=True, timeout=60)
+        assert told.returncode == 0, told.stdout[-300:] + told.stderr
+
+    def test_hardening_is_the_same_in_every_service(self) -> None:
+        block = [
+            (UNITS / name).read_text().partition("# What it may do, and nothing else.\n")[2]
+            for name in SERVICES
+        ]
+        common = {text.partition("SystemCallErrorNumber=EPERM\n")[0] for text in block}
+        assert len(common) == 1 and common != {""}
+
+    def test_only_the_recorder_and_the_hook_reach_the_network(self) -> None:
+        reach = [name for name in SERVICES if "PrivateNetwork=yes" not in (UNITS / name).read_text()]
+        assert reach == ["camarchiver-failed@.service", "camarchiver-record@.service"]
+
+    def test_failures_of_every_service_call_the_hook(self) -> None:
+        for name in set(SERVICES) - {"camarchiver-failed@.service"}:
+            assert "\nOnFailure=camarchiver-failed@%n.service\n" in (UNITS / name).read_text(), name
+
+    def test_every_timer_catches_up_and_wakes_its_service(self) -> None:
+        for name in TIMERS:
+            text = (UNITS / name).read_text()
+            assert "\nPersistent=yes\n" in text and "\nRandomizedDelaySec=" in text
+            assert (UNITS / name).with_suffix(".service").exists()
+
+    def test_the_hook_names_the_unit_as_a_critical_message(self) -> None:
+        said = subprocess.run(
+            [UNITS / "on-failure", "camarchiver-archive.service"], capture_output=True, text=True
+        )
+        assert (said.returncode, said.stderr) == (0, "")
+        assert said.stdout.startswith("<2>camarchiver-archive.service failed; ")
+
+
 class TestLogs:
     """The log file's lines."""
 
@@ -2936,7 +3023,7 @@ def swap_in(clip: Path) -> None:
     """Another file of the same size and time: only its inode tells."""
     other = clip.with_suffix(".new-upload")
     other.write_bytes(clip.read_bytes()[:-4] + b"othr")
-    os.utime(other, (RECORDED, RECORDED))
+    os.utime(other, ns=(clip.stat().st_mtime_ns,) * 2)
     other.replace(clip)
 
 
@@ -3036,6 +3123,27 @@ class TestArchiveUnderFaults:
         assert camera.archive().code == 0
         camera.assert_finished()
         assert camera.events("swept")
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("number", [1, 2], ids=["clip", "picture"])
+    def test_a_copy_to_another_disk_that_a_kill_ended_is_swept(
+        self, camera: Camera, other_disk: Path, number: int
+    ) -> None:
+        clip = camera.add()
+        clip.with_suffix(".jpg").write_bytes(b"a picture")
+        camera.archive_root = other_disk / "archive"
+        trash = ("--trash-root", str(other_disk / "trash"), "--sidecar", "trash")
+        killed = camera.start(
+            *trash,
+            patch="import os\nfrom camarchiver import atomic\ncopies, copy = [], atomic.copy_into\n"
+            "def die(*a):\n    copies.append(copy(*a))\n"
+            f"    len(copies) == {number} and os.kill(os.getpid(), 9)\n"
+            "atomic.copy_into = die",
+        ).end()
+        assert killed.code == -9 and list(other_disk.rglob("*.staged*"))
+        assert camera.archive(*trash).code == 0
+        assert not list(other_disk.rglob("*.staged*")) and camera.sources() == []
+        assert {path.suffix for path in (other_disk / "trash/input").rglob("*.*")} == {".mp4", ".jpg"}
 
     def test_a_second_start_on_the_same_host_says_so(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
         camera.add()
@@ -3330,6 +3438,621 @@ def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
         sampler = sampler or Sampler(stream.codec_context, rate=rate)
         pictures += sampler.feed(packet)
     return pictures
+
+
+class TestExport:
+    """`hold export` under faults; what it copies is told by the end-to-end tests."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "camera/2026/03/01"
+        folder.mkdir(parents=True)
+        for name, count in (("front_20260301101500.mp4", 3_000_000), ("front_20260301101500.jpg", 9)):
+            (folder / f"REO_{name}").write_bytes(random.Random(1).randbytes(count))
+        return tmp_path / "camera"
+
+    @staticmethod
+    def export(tree: Path, place: Path, stop: Stop | None = None) -> Exported:
+        trees = Trees(tree, tree / "archived", tree / ".deleted")
+        day = datetime(2026, 3, 1, tzinfo=UTC)
+        return Pipeline(trees, UTC, "hold").export(
+            Hold("h", day, day.replace(day=2)),
+            place,
+            ffmpeg=None,
+            playable=False,
+            stop=stop or Stop(),
+            shown=lambda total: contextlib.nullcontext(Silent()),
+        )
+
+    def test_killed_at_any_moment_it_is_finished_by_the_next_run(
+        self, tree: Path, tmp_path: Path, sweep_kills: Sweep
+    ) -> None:
+        source, places = tree / "2026/03/01/REO_front_20260301101500.mp4", iter(range(1000))
+        os.truncate(source, 2000)
+
+        def begin() -> None:
+            self.export(tree, tmp_path / "out")
+
+        def check() -> None:
+            for path in (tmp_path / "out").rglob("*.mp4"):
+                assert path.name.startswith(".") or path.read_bytes() == source.read_bytes()
+            again = self.export(tree, tmp_path / "out")
+            assert (again.exit_code, len(again.copied)) == (0, 2)
+            assert not list((tmp_path / "out").rglob(".*"))
+            subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=tmp_path / "out", check=True)
+            (tmp_path / "out").rename(tmp_path / f"out{next(places)}")
+
+        assert sweep_kills(begin, check) > 10
+
+    def test_a_disk_that_fills_up_keeps_what_is_whole(
+        self, tree: Path, small_disk: Path, mocker: MockerFixture
+    ) -> None:
+        # as if something else wrote there after the space was looked at
+        mocker.patch.object(usage, "free_bytes", return_value=10**12)
+        os.truncate(tree / "2026/03/01/REO_front_20260301101500.mp4", shutil.disk_usage(small_disk).free + 1)
+        done = self.export(tree, small_disk / "out")
+        assert (done.exit_code, done.full) == (3, True)
+        assert [each.target[-4:] for each in done.copied] == [".jpg"]
+        assert "is full" in done.problems[0].message
+        found = sorted(path.name for path in (small_disk / "out").rglob("*") if path.is_file())
+        assert found == ["B2SUMS", "REO_front_20260301101500.jpg"]
+
+    def test_a_stop_ends_it_within_a_file_and_it_goes_on_later(self, tree: Path, tmp_path: Path) -> None:
+        stop = Stop()
+        stop.ask(signal.SIGTERM)
+        assert self.export(tree, tmp_path / "out", stop).copied == ()
+        assert list((tmp_path / "out").rglob("*.mp4")) == []
+        assert len(self.export(tree, tmp_path / "out").copied) == 2
+
+    def test_a_link_in_the_target_is_not_followed(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "out/source").symlink_to(tmp_path / "elsewhere")
+        done = self.export(tree, tmp_path / "out")
+        assert (done.exit_code, done.copied) == (1, ())
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+    def test_two_at_once_into_one_folder_are_refused(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        folder = os.open(tmp_path / "out", os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunning):
+            self.export(tree, tmp_path / "out")
+        os.close(folder)
+
+    def test_what_may_not_be_read_is_named(self, tree: Path, tmp_path: Path) -> None:
+        if IS_ROOT:
+            pytest.skip("root may read everything")
+        (tree / "2026/03/01/REO_front_20260301101500.mp4").chmod(0)
+        done = self.export(tree, tmp_path / "out")
+        assert done.exit_code == 3
+
+
+def hold(yard: Yard, start: datetime) -> None:
+    """Keep the hour from this moment on."""
+    holds.add(yard.trees.state, start, start + timedelta(hours=1), camera="", reason="police", until=None)
+
+
+class TestCleanup:
+    """The plan and the removal of copies, on real files."""
+
+    # --- every reason --------------------------------------------------------------------------------
+
+    def test_what_ages_goes_and_each_answer_has_its_reason(self, yard: Yard) -> None:
+        old, young = yard.standing(40), yard.standing(5)
+        alone, newest = yard.record(41), yard.record(1)
+        purged, kept = yard.given_away(50, trashed=22), yard.given_away(51, trashed=3)
+        trashed_for_good = yard.given_away(52, trashed=30)
+        (yard.trees.archive / trashed_for_good.relative_to(yard.trees.trash / "input")).unlink()
+        found = reasons_of(yard.plan())
+        taken = {step.relative: (step.tree, step.disposal, step.reason) for step in yard.plan().steps}
+        assert taken == {
+            old.relative: ("source", "trash", Reason.AGE),
+            purged.relative_to(yard.trees.trash).as_posix(): ("trash", "delete", Reason.TRASH_AGE),
+        }
+        assert found[alone.relative] == Reason.UNARCHIVED
+        assert found[young.relative] == Reason.IN_POLICY
+        assert found[newest.relative] == Reason.TOO_RECENT
+        assert found[kept.relative_to(yard.trees.trash).as_posix()] == Reason.IN_POLICY
+        assert found[trashed_for_good.relative_to(yard.trees.trash).as_posix()] == Reason.LAST_COPY
+        report = yard.carry_out(yard.plan())
+        assert report.exit_code == 3, "a last copy was found"
+        assert not old.path.exists() and not purged.exists()
+        assert (yard.trees.trash / "input" / old.relative).exists()
+        assert trashed_for_good.exists() and alone.path.exists() and young.path.exists()
+
+    @pytest.mark.parametrize(
+        ("option", "reason"),
+        [("clean_output", Reason.ARCHIVE_AGE), ("unarchived", Reason.UNARCHIVED)],
+    )
+    def test_only_an_option_lets_the_last_copy_go_and_then_to_the_trash(
+        self, yard: Yard, option: str, reason: Reason
+    ) -> None:
+        clip = yard.record(40)
+        for days in range(1, 6):
+            yard.standing(days)
+        if option == "clean_output":
+            yard.archive(clip)
+            clip.path.unlink()
+        before = yard.files()
+        assert not yard.plan().steps
+        plan = yard.plan(**{option: True})
+        assert [(step.reason, step.relative) for step in plan.steps] == [(reason, clip.relative)]
+        assert yard.carry_out(plan).exit_code == 0
+        gone = before.keys() - yard.files().keys()
+        assert len(gone) == 1
+        came = yard.files().keys() - before.keys()
+        assert [yard.files()[path] for path in came] == [before[path] for path in gone]
+        assert not yard.plan(**{option: True}).steps
+
+    def test_a_source_counts_as_archived_only_by_its_own_size_time_and_a_whole_archive(
+        self, yard: Yard
+    ) -> None:
+        again, shorter, missing = (yard.standing(days) for days in (40, 41, 42))
+        yard.record(1)
+        again.path.write_bytes(b"another clip under a used name")
+        os.truncate(yard.trees.archive / shorter.relative, 1000)
+        (yard.trees.archive / missing.relative).unlink()
+        plan = yard.plan()
+        assert not plan.steps
+        left = {(kept.root, kept.relative): kept for kept in plan.left}
+        remarks = [left[yard.trees.source, clip.relative].detail for clip in (shorter, missing)]
+        assert remarks == ["its archive is missing or damaged"] * 2
+        assert left[yard.trees.archive, shorter.relative].reason == Reason.DAMAGED
+        # Its new time is now: not old enough, and by its name and clock in doubt.
+        assert left[yard.trees.source, again.relative].reason == Reason.CLOCK_DOUBTFUL
+
+    def test_every_copy_of_a_held_or_restored_clip_stays(self, yard: Yard) -> None:
+        held, back = yard.standing(40), yard.standing(44)
+        trashed = yard.given_away(48, trashed=40)
+        yard.record(1)
+        for days in (40, 48):
+            at = yard.now - timedelta(days=days)
+            hold(yard, at)
+        restorations.note(yard.trees.state, back.relative, back.fingerprint[2:], yard.now)
+        found = yard.plan(clean_output=True, max_size=1)
+        assert not found.steps
+        by_path = {kept.path: kept.reason for kept in found.left}
+        assert by_path[held.path] == by_path[trashed] == Reason.HELD
+        assert by_path[yard.trees.archive / held.relative] == Reason.HELD
+        assert by_path[back.path] == Reason.RESTORED
+
+    def test_a_hold_made_between_plan_and_removal_stops_it(self, yard: Yard) -> None:
+        clip = yard.standing(40)
+        yard.record(1)
+        plan = yard.plan()
+        hold(yard, clip.start)
+        report = yard.carry_out(plan)
+        assert [(each.result, each.reason) for each in report.outcomes] == [(Result.HELD, Reason.HELD)]
+        assert clip.path.exists()
+
+    def test_the_newest_clip_of_each_camera_stays_however_old(self, yard: Yard) -> None:
+        front, back = yard.standing(300, "front"), yard.standing(200, "back")
+        older = yard.standing(301, "front")
+        plan = yard.plan(clean_output=True, max_size=1, allow_large=True)
+        assert {step.path for step in plan.steps} == {older.path, yard.trees.archive / older.relative}
+        left = {kept.path: kept.reason for kept in plan.left}
+        assert left[front.path] == left[back.path] == Reason.NEWEST
+        assert left[yard.trees.archive / front.relative] == Reason.NEWEST
+
+    def test_pictures_whose_clip_is_gone_are_orphans_and_others_are_the_owners(self, yard: Yard) -> None:
+        yard.given_away(40, trashed=3)
+        gone = next(iter((yard.trees.archive).rglob("*.mp4"))).relative_to(yard.trees.archive)
+        orphan = yard.trees.source / gone.with_suffix(".jpg")
+        only = orphan.with_name("REO_front_20200101000000.jpg")
+        orphan.parent.mkdir(parents=True, exist_ok=True)
+        for picture in (orphan, only):
+            picture.write_bytes(b"jpeg")
+            os.utime(picture, ((yard.now - timedelta(days=40)).timestamp(),) * 2)
+        yard.record(1)
+        found = reasons_of(yard.plan())
+        assert found[gone.with_suffix(".jpg").as_posix()] == f"trash {Reason.ORPHAN_PICTURE}"
+        assert found[only.relative_to(yard.trees.source).as_posix()] == Reason.PICTURE_ONLY
+        assert yard.carry_out(yard.plan()).exit_code == 0
+        assert not orphan.exists() and only.exists()
+        assert (yard.trees.trash / "input" / gone.with_suffix(".jpg")).read_bytes() == b"jpeg"
+        assert reasons_of(yard.plan(keep_pictures=True)).get(str(gone.with_suffix(".jpg"))) is None
+
+    def test_leftovers_and_empty_date_folders_are_tidied_but_no_root_and_nothing_new(
+        self, yard: Yard
+    ) -> None:
+        clip = yard.standing(40)
+        yard.record(1)
+        staged = yard.trees.archive / f"{clip.folder}/.{clip.path.stem}.0123456789abcdef.staged.mp4"
+        fresh = staged.with_name(".other.fedcba9876543210.staged.mp4")
+        empty = yard.trees.source / "2024/02/03"
+        foreign = yard.trees.source / "notes"
+        for folder in (empty, foreign):
+            folder.mkdir(parents=True)
+        for path in (staged, fresh):
+            path.write_bytes(b"half")
+        yesterday = (yard.now - timedelta(days=2)).timestamp()
+        for path in (staged, empty, foreign):
+            os.utime(path, (yesterday, yesterday))
+        found = reasons_of(yard.plan())
+        assert found["2024/02/03"] == f"tidy {Reason.EMPTY_FOLDER}"
+        assert found[staged.relative_to(yard.trees.archive).as_posix()] == f"tidy {Reason.LEFTOVER}"
+        assert yard.carry_out(yard.plan()).exit_code == 0
+        assert not staged.exists() and not (yard.trees.source / "2024").exists()
+        assert fresh.exists() and foreign.exists()
+        assert not clip.path.parent.exists(), "its folder was left empty"
+
+    def test_foreign_files_stay_and_are_told(self, yard: Yard) -> None:
+        yard.standing(40)
+        strange = yard.trees.archive / "2020/01/01/REO_front_20200101000000.mp4"
+        thing = yard.trees.trash / "input/diary.txt"
+        for path in (strange, thing):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"mine")
+        yard.record(1)
+        yard.carry_out(yard.plan(clean_output=True, max_size=1, allow_large=True, unarchived=True))
+        assert strange.exists() and thing.exists()
+        assert reasons_of(yard.plan())["input/diary.txt"] == Reason.FOREIGN
+
+    def test_the_hard_limit_reaches_every_tree_but_no_hold(self, yard: Yard) -> None:
+        standing, trashed = yard.standing(400), yard.given_away(401, trashed=1)
+        held, lonely = yard.standing(402), yard.record(403, "back")
+        hold(yard, held.start)
+        yard.record(1)
+        plan = yard.plan(age=500, max_age_hard=365, allow_large=True)
+        assert {(step.disposal, step.reason) for step in plan.steps} == {
+            (Disposal.DELETE, Reason.MAX_AGE_HARD)
+        }
+        report = yard.carry_out(plan)
+        assert report.exit_code == 3
+        assert "older than max_age_hard stay" in report.problems[0].message
+        assert str(held.path) in report.problems[0].message
+        for path in (standing.path, yard.trees.archive / standing.relative, trashed, lonely.path):
+            assert not path.exists(), path
+        assert held.path.exists() and (yard.trees.archive / held.relative).exists()
+
+    # --- sizes ---------------------------------------------------------------------------------------
+
+    def test_a_cap_takes_the_cheapest_first_and_ends_below_it(self, yard: Yard) -> None:
+        trashed = [yard.given_away(days, trashed=1) for days in (60, 61)]
+        both = [yard.standing(days) for days in (20, 21)]
+        for days in (2, 3, 4):
+            yard.standing(days, "back")
+        everything = usage.used_bytes(yard.trees)
+        plan = yard.plan(max_size=everything - 15_000)
+        assert [step.path for step in plan.steps] == [trashed[1], trashed[0]]
+        assert {(step.disposal, step.reason) for step in plan.steps} == {(Disposal.DELETE, Reason.MAX_SIZE)}
+        plan = yard.plan(max_size=everything - 25_000)
+        assert [step.path for step in plan.steps] == [trashed[1], trashed[0], both[1].path]
+        report = yard.carry_out(plan)
+        assert report.exit_code == 0
+        assert usage.used_bytes(yard.trees) <= everything - 25_000
+        assert sum(outcome.freed for outcome in report.outcomes) == 30_000
+
+    def test_a_cap_that_nothing_may_reach_is_said(self, yard: Yard) -> None:
+        yard.record(40)
+        yard.record(1)
+        plan = yard.plan(max_size=1)
+        assert not plan.steps
+        assert [problem.code for problem in plan.problems] == ["goal-missed"]
+        assert "--clean-output and --unarchived" in plan.problems[0].hint
+        assert yard.carry_out(plan).exit_code == 3
+
+    def test_a_file_with_two_names_is_freed_by_the_last_of_them(self, yard: Yard) -> None:
+        clip = yard.standing(40)
+        for days in (2, 3, 4, 5):
+            yard.standing(days)
+        other = clip.path.with_name(clip.name.replace("front", "side"))
+        os.link(clip.path, other)
+        assert usage.used_bytes(yard.trees) < 5 * 13_000 + 12_000
+        plan = yard.plan(delete=True)
+        assert [step.path for step in plan.steps] == [clip.path]
+        report = yard.carry_out(plan)
+        assert [outcome.freed for outcome in report.outcomes] == [0]
+        assert other.exists() and not clip.path.exists()
+
+    def test_free_space_is_measured_on_the_disk_itself(self, tmp_path: Path) -> None:
+        for disk in mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4M", "tmpfs"):
+            yard = Yard(disk / "cams")
+            clips = [yard.record(days, size=500_000) for days in (20, 21, 22, 23)]
+            for clip in clips:
+                yard.archive(clip, size=50_000)
+            yard.standing(1)
+            free = usage.free_bytes(disk)
+            plan = yard.plan(min_free=free + 900_000)
+            assert [step.path for step in plan.steps] == [clips[3].path, clips[2].path]
+            assert {step.reason for step in plan.steps} == {Reason.MIN_FREE}
+            report = yard.carry_out(plan)
+            assert report.exit_code == 0
+            assert usage.free_bytes(disk) >= free + 900_000
+            assert not yard.plan(min_free=free + 900_000).steps
+
+    def test_it_stops_as_soon_as_the_disk_is_free_enough(self, tmp_path: Path) -> None:
+        for disk in mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4M", "tmpfs"):
+            yard = Yard(disk / "cams")
+            for days in (20, 21, 22):
+                yard.archive(yard.record(days, size=500_000))
+            yard.standing(1)
+            (disk / "other").write_bytes(b"o" * 1_000_000)
+            plan = yard.plan(min_free=usage.free_bytes(disk) + 900_000)
+            assert len(plan.steps) == 2
+            (disk / "other").unlink()
+            report = yard.carry_out(plan)
+            assert [outcome.reason for outcome in report.outcomes] == [Reason.GOAL_MET] * 2
+            assert report.exit_code == 0
+
+    def test_it_stops_when_removals_free_nothing(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        """A reader keeps the removed files' blocks, as a snapshot does."""
+        mocker.patch.object(cleaner, "LAG_AFTER", 900_000)
+        for disk in mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8M", "tmpfs"):
+            yard = Yard(disk / "cams")
+            clips = [yard.record(days, size=500_000) for days in (20, 21, 22, 23)]
+            for clip in clips:
+                yard.archive(clip)
+            yard.standing(1)
+            plan = yard.plan(min_free=usage.free_bytes(disk) + 1_900_000)
+            assert len(plan.steps) == 4
+            with ExitStack() as readers:
+                for clip in clips:
+                    readers.enter_context(clip.path.open("rb"))
+                report = yard.carry_out(plan)
+            results = [(outcome.result, outcome.reason) for outcome in report.outcomes]
+            assert results == [(Result.DONE, Reason.MIN_FREE)] * 2 + [(Result.FAILED, Reason.MIN_FREE)] * 2
+            assert "is there a snapshot?" in report.outcomes[-1].detail
+            assert report.exit_code == 3
+
+    def test_free_space_that_cannot_be_told_refuses(self, yard: Yard, mocker: MockerFixture) -> None:
+        yard.standing(40)
+        yard.record(1)
+        mocker.patch("os.statvfs", side_effect=OSError(errno.EIO, "Input/output error"))
+        with pytest.raises(StorageError):
+            yard.plan(min_free=1)
+
+    # --- other disks, other clocks -------------------------------------------------------------------
+
+    def test_a_trash_on_another_disk_gets_whole_files(self, tmp_path: Path, other_disk: Path) -> None:
+        yard = Yard(tmp_path / "cams", trash_root=other_disk / "trash")
+        clip = yard.standing(40)
+        content, times = clip.path.read_bytes(), clip.path.stat().st_mtime_ns
+        yard.record(1)
+        plan = yard.plan()
+        freed = {forecast.path: forecast.freed for forecast in plan.forecast}
+        assert sorted(freed.values()) == [-10_000, 10_000]
+        report = yard.carry_out(plan)
+        moved = yard.trees.trash / "input" / clip.relative
+        assert (moved.read_bytes(), moved.stat().st_mtime_ns) == (content, times)
+        assert [outcome.freed for outcome in report.outcomes] == [10_000]
+        pipeline = yard.pipeline()
+        assert pipeline.restore(pipeline.plan_restore(Selection(paths=(clip.path,)))).exit_code == 0
+        assert (clip.path.read_bytes(), clip.path.stat().st_mtime_ns) == (content, times)
+
+    @pytest.mark.parametrize("years", [10, -10])
+    def test_a_clock_far_from_every_clip_refuses_the_whole_plan(self, yard: Yard, years: int) -> None:
+        yard.standing(40)
+        yard.standing(1)
+        before = yard.files()
+        plan = yard.plan(yard.now + timedelta(days=365 * years), clean_output=True, allow_large=True)
+        assert plan.refused == 13
+        assert plan.problems[0].code == "clock"
+        assert yard.carry_out(plan).exit_code == 13
+        assert yard.files() == before
+
+    def test_clips_of_a_camera_that_fell_back_to_1970_stay(self, yard: Yard) -> None:
+        start = datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
+        path = yard.trees.source / "1970/01/01/REO_front_19700101000500.mp4"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"recorded yesterday")
+        os.utime(path, ((yard.now - timedelta(days=40)).timestamp(),) * 2)
+        yard.standing(1)
+        plan = yard.plan(unarchived=True, max_size=1)
+        assert not plan.steps and start.year == 1970
+        assert reasons_of(plan)["1970/01/01/REO_front_19700101000500.mp4"] == Reason.CLOCK_DOUBTFUL
+
+    @pytest.mark.parametrize("tree", ["archive", "source"])
+    def test_an_empty_mount_point_is_never_taken_for_a_tree(self, tmp_path: Path, tree: str) -> None:
+        yard = Yard(tmp_path / "cams", archive_root=tmp_path / "disk")
+        clip = yard.standing(40)
+        yard.record(1)
+        root = getattr(yard.trees, tree)
+        shutil.move(root, tmp_path / "unmounted")
+        root.mkdir()
+        with pytest.raises(StorageError, match="volume marker"):
+            yard.plan()
+            volume.check_both(yard.trees)
+        assert list(root.iterdir()) == []
+        assert (tmp_path / "unmounted" / clip.folder / clip.name).exists()
+
+    # --- brakes --------------------------------------------------------------------------------------
+
+    def test_more_than_half_of_a_camera_for_good_needs_a_word(self, yard: Yard) -> None:
+        for days in (1, 40, 41, 42):
+            yard.record(days)
+        plan = yard.plan(unarchived=True)
+        assert plan.refused == 2 and plan.problems[0].code == "too-large"
+        assert "3 of 4 clips of front" in plan.problems[0].message
+        before = yard.files()
+        assert yard.carry_out(plan).exit_code == 2
+        assert yard.files() == before
+        assert yard.plan(unarchived=True, max_removals=2, allow_large=True).refused == 0
+
+    def test_many_removals_need_a_word_unless_they_lose_nothing(self, yard: Yard) -> None:
+        for days in range(1, 6):
+            yard.record(days)
+        for days in (40, 41):
+            yard.record(days)
+        assert yard.plan(unarchived=True, max_removals=2).refused == 0
+        plan = yard.plan(unarchived=True, max_removals=1)
+        assert plan.refused == 2 and "max_removals (1)" in plan.problems[0].message
+        for days in range(50, 60):
+            yard.standing(days)
+        assert yard.plan(max_removals=1).refused == 0
+
+    # --- between plan and removal --------------------------------------------------------------------
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("change", [grow, swap_in, Path.unlink])
+    def test_a_file_that_changed_since_the_plan_is_left(
+        self, yard: Yard, change: Callable[[Path], object]
+    ) -> None:
+        clip, other = yard.standing(40), yard.standing(41)
+        yard.record(1)
+        plan = yard.plan()
+        change(clip.path)
+        changed = clip.path.read_bytes() if clip.path.exists() else None
+        results = {outcome.step.path: outcome.result for outcome in yard.carry_out(plan).outcomes}
+        assert results == {clip.path: Result.STALE, other.path: Result.DONE}
+        assert (clip.path.read_bytes() if clip.path.exists() else None) == changed
+
+    @pytest.mark.edge
+    def test_an_archive_that_vanished_since_the_plan_keeps_its_source(self, yard: Yard) -> None:
+        clip, trashed = yard.standing(40), yard.given_away(41, trashed=30)
+        yard.record(1)
+        plan = yard.plan()
+        assert len(plan.steps) == 2
+        shutil.rmtree(yard.trees.archive / clip.folder)
+        shutil.rmtree(yard.trees.archive / trashed.parent.relative_to(yard.trees.trash / "input"))
+        report = yard.carry_out(plan)
+        assert {outcome.result for outcome in report.outcomes} == {Result.STALE}
+        assert clip.path.exists() and trashed.exists()
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("tree", ["source", "trash"])
+    def test_a_folder_swapped_for_a_link_is_not_followed(self, yard: Yard, tmp_path: Path, tree: str) -> None:
+        clip = yard.standing(40).path if tree == "source" else yard.given_away(40, trashed=30)
+        yard.record(1)
+        plan = yard.plan()
+        elsewhere = tmp_path / "elsewhere"
+        clip.parent.rename(elsewhere)
+        clip.parent.symlink_to(elsewhere)
+        report = yard.carry_out(plan)
+        assert [outcome.result for outcome in report.outcomes] == [Result.STALE]
+        assert (elsewhere / clip.name).exists()
+
+    @pytest.mark.edge
+    def test_a_trash_swapped_for_a_link_gets_nothing(self, yard: Yard, tmp_path: Path) -> None:
+        clip = yard.standing(40)
+        yard.record(1)
+        plan = yard.plan()
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        yard.trees.trash.mkdir()
+        (yard.trees.trash / "input").symlink_to(elsewhere)
+        report = yard.carry_out(plan)
+        assert [outcome.result for outcome in report.outcomes] != [Result.DONE]
+        assert clip.path.exists() and list(elsewhere.iterdir()) == []
+
+    def test_a_clip_that_another_process_works_on_is_busy(self, yard: Yard) -> None:
+        clip = yard.standing(40)
+        yard.record(1)
+        plan = yard.plan()
+        with locking.clip_lock(clip.path, place=yard.trees.state / "locks"):
+            report = yard.carry_out(plan)
+        assert [(outcome.result, outcome.step.path) for outcome in report.outcomes] == [
+            (Result.BUSY, clip.path)
+        ]
+        assert clip.path.exists()
+
+    def test_a_stop_leaves_the_rest_and_says_how_much(self, yard: Yard) -> None:
+        for days in range(40, 50):
+            yard.standing(days)
+        yard.record(1)
+        plan, stop = yard.plan(), Stop()
+        seen: list[Outcome] = []
+
+        def tell(outcome: Outcome) -> None:
+            seen.append(outcome)
+            if len(seen) == 3:
+                stop.ask(signal.SIGTERM)
+
+        pipeline = yard.pipeline()
+        report = pipeline.cleanup(plan, SidecarPolicy.TRASH, stop=stop, display=Silent(), tell=tell)
+        assert (len(report.outcomes), report.remaining) == (3, 7)
+        assert report.exit_code == 128 + signal.SIGTERM
+        assert len(yard.events("trashed")) == 3
+        assert len(yard.events("left")) == 7, "an intent that was not carried out has its end"
+        assert len(yard.carry_out(yard.plan()).outcomes) == 7
+
+    # --- kills ---------------------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    def test_killed_anywhere_it_loses_nothing_unnamed_and_forgets_nothing_gone(
+        self, tmp_path: Path, sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int]
+    ) -> None:
+        model = Yard(tmp_path / "model")
+        model.standing(40)
+        model.given_away(41, trashed=30)
+        model.archive(gone := model.record(42))
+        gone.path.unlink()
+        for days in (1, 2, 3):
+            model.standing(days)
+        place = tmp_path / "cams"
+
+        def fresh() -> Yard:
+            shutil.rmtree(place, ignore_errors=True)
+            subprocess.run(["cp", "-a", model.trees.source, place], check=True)
+            return Yard(place)
+
+        def act() -> None:
+            yard = fresh_or_same[0]
+            yard.carry_out(yard.plan(clean_output=True))
+
+        def check() -> None:
+            yard = fresh_or_same[0]
+            yard.pipeline().sweep(SidecarPolicy.TRASH)
+            gone = before.keys() - yard.files().keys()
+            assert gone <= named, "something went that the plan did not name"
+            told = yard.events("trashed", "deleted", "purged")
+            for path in gone:
+                assert any(Path(path).name in json.dumps(line) for line in told), (
+                    f"{path}: no line tells of it"
+                )
+            yard.carry_out(yard.plan(clean_output=True))
+            assert before.keys() - yard.files().keys() == named
+            assert not list(intents.standing(yard.trees.state, "")), "an intent is left without an end"
+            fresh_or_same[0] = fresh()
+
+        fresh_or_same = [fresh()]
+        before = fresh_or_same[0].files()
+        plan = fresh_or_same[0].plan(clean_output=True)
+        named = {os.path.relpath(step.path, place) for step in plan.steps}
+        assert len(named) == 5
+        assert sweep_kills(act, check) > 15
+
+    @pytest.mark.edge
+    def test_cleanup_and_archive_at_once_lose_nothing(self, camera: Camera) -> None:
+        for minute in range(6):
+            camera.add("front", f"10{minute:02}00")
+        assert camera.archive("--keep-source").code == 0
+        for minute in range(3):
+            camera.add("garden", f"10{minute:02}00")
+        code = (
+            "from datetime import timedelta\n"
+            "from camarchiver import retention\n"
+            "retention._FAR = timedelta(40000)\n"
+            "from camarchiver.__main__ import main\n"
+            "main()"
+        )
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            "cleanup",
+            camera.root,
+            "-o",
+            camera.archive_root,
+            "-y",
+            "--json",
+        ]
+        cleaning = subprocess.Popen(
+            command,
+            env={"PATH": os.environ["PATH"], "HOME": str(camera.home), "TZ": "UTC"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        archiving = camera.start()
+        out, errors = cleaning.communicate(timeout=60)
+        archiving.end()
+        assert "Traceback" not in errors
+        assert json.loads(out)["outcomes"]
+        camera.assert_nothing_lost()
+        assert camera.archive().code == 0
+        camera.assert_finished()
 
 
 class TestDetectorMask:

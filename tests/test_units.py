@@ -33,6 +33,7 @@ from camarchiver import (
     journal,
     ledger,
     lockfile,
+    manifest,
     motion,
     names,
     params,
@@ -1265,6 +1266,8 @@ class TestAtomic:
         stem = atomic.staged_stem(staged)
         assert stem is not None
         assert name.startswith(stem)
+        assert atomic.is_staged_for(staged, name)
+        assert not atomic.is_staged_for(staged, f"y{name[:100]}")
 
     @pytest.mark.parametrize(
         "name",
@@ -2081,6 +2084,17 @@ class TestReport:
         made = plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
         lines = list(report.plan_lines(made, report.Estimate({}, None, timedelta(1)), verbose=False))
         assert sum("2025-" in line or "2026-" in line for line in lines) == 14
+
+
+class TestManifest:
+    def test_names_that_need_it_are_escaped_as_b2sum_does(self) -> None:
+        assert manifest.line("a b.mp4", "00") == b"00  a b.mp4"
+        assert manifest.line("a\\b\nc", "00") == b"\\00  a\\\\b\\nc"
+
+    def test_lines_are_added_and_none_is_changed(self) -> None:
+        before = manifest.merged(b"", {"b": "01", "a\nb": "02"})
+        assert manifest.merged(before, {"b": "ff", "c": "03"}) == b"\\02  a\\nb\n01  b\n03  c\n"
+        assert manifest.merged(before, {"b": "01"}) == before
 
 
 class TestTag:

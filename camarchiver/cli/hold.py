@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from camarchiver.cli.options import with_place
+from camarchiver.cli.options import option, own_patterns, with_place
 from camarchiver.cli.places import Place
 from camarchiver.errors import UsageError
 from camarchiver.params import Moment, When
@@ -88,6 +88,27 @@ def remove(*, place: Place, name: str, no_confirm: bool) -> None:
             )
         click.confirm(f"Remove {_line(found, zone)}?", abort=True, err=True)
     click.echo("removed " + _line(holds.remove(state, name), zone))
+
+
+@hold.command(short_help="Copy what a hold keeps to another disk.")
+@with_place
+@click.argument("name", metavar="ID")
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--playable", is_flag=True, help="Add copies in H.264, which every player knows.")
+@click.option("--ffmpeg", type=click.Path(path_type=Path), help="ffmpeg to make them with.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def export(
+    *, place: Place, name: str, target: Path, playable: bool, ffmpeg: Path | None, as_json: bool
+) -> int:
+    """Copy all that hold ID keeps into DIR: sources, archives, what is in the trash, pictures, journal lines.
+
+    The file B2SUMS there proves the copies: cd DIR && b2sum -c B2SUMS. Nothing is overwritten, and an
+    export that was interrupted can be run again. Exit 3 when a part could not be copied.
+    """
+    from camarchiver.cli.exporting import ExportOptions, export_session
+
+    patterns = own_patterns(click.get_current_context())
+    return export_session(ExportOptions(place, name, target, playable, ffmpeg, as_json), patterns)
 
 
 def _state(place: Place) -> Path:

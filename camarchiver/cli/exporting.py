@@ -1,0 +1,57 @@
+"""One run of `hold export`: find, copy, report."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from camarchiver import document, holds, report, stop, volume
+from camarchiver.cli.places import Place
+from camarchiver.errors import UsageError
+from camarchiver.names import Pattern
+from camarchiver.pipeline import Pipeline
+from camarchiver.progress import display
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """The command line of `hold export`, parsed."""
+
+    place: Place
+    name: str
+    target: Path
+    playable: bool
+    ffmpeg: Path | None
+    as_json: bool
+
+
+def export_session(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int:
+    """Run `hold export` and return its exit code."""
+    pipeline = Pipeline(options.place.trees(), options.place.zone(), "hold", patterns)
+    volume.check_both(pipeline.trees)
+    found = next((hold for hold in holds.read(pipeline.trees.state) if hold.id == options.name), None)
+    if found is None:
+        raise UsageError(f"there is no hold {options.name}", hint="camarchiver hold list shows them all")
+    with stop.on_signals() as stopping:
+        exported = pipeline.export(
+            found,
+            options.target.resolve(),
+            ffmpeg=options.ffmpeg,
+            playable=options.playable,
+            stop=stopping,
+            shown=lambda total: display(total, wanted=not options.as_json),
+        )
+    code = 128 + stopping.signal if stopping.signal else exported.exit_code
+    if options.as_json:
+        click.echo(document.exported(exported, options.target.resolve(), pipeline.run.id, code), nl=False)
+        return code
+    for problem in exported.problems:
+        click.echo(report.problem_line(problem), err=True)
+    for line in report.exported_lines(exported, options.target):
+        click.echo(line)
+    if stopping.signal:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+    return code

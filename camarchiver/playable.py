@@ -1,0 +1,101 @@
+"""Makes copies of clips that every player knows: H.264 in 4:2:0 with AAC, in mp4, verified."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+
+from camarchiver import atomic, tag
+from camarchiver.codecs import Settings
+from camarchiver.encoders import Choice
+from camarchiver.ladder import Breaker
+from camarchiver.media import Media
+from camarchiver.model import Clip, Reason, Way
+from camarchiver.names import numbered
+from camarchiver.probe import Prober
+from camarchiver.progress import Display
+from camarchiver.shrink import ClipFailed, Original, Shrinker, Wishes
+from camarchiver.standing import MOST_NAMES
+from camarchiver.stop import Stopper
+
+PLAYABLE = "playable"
+"""The folder of such copies."""
+
+SETTINGS = Settings(audio="aac", only_420=True)
+
+_PIXELS = frozenset({"yuv420p", "yuvj420p"})
+_AUDIO = frozenset({"aac", "mp3"})
+
+
+@dataclass(frozen=True, slots=True)
+class Playable:
+    """One such copy."""
+
+    target: str
+    """Below the export's folder."""
+    size: int
+    """Bytes."""
+    digest: str
+    """BLAKE2b."""
+    was_there: bool
+    """Made by an earlier export."""
+
+
+class PlayableMaker:
+    """Encodes what isn't playable yet, and only repacks what is."""
+
+    def __init__(self, prober: Prober, choice: Choice, breaker: Breaker, *, stop: Stopper) -> None:
+        self._shrinker = Shrinker(prober, choice, breaker, Wishes(SETTINGS, verify_full=True))
+        self._stop = stop
+
+    def make(self, clip: Clip, source: str, place: Path, display: Display) -> Playable:
+        """A playable copy of a clip below `place`, durable; one made before is taken as it is.
+
+        ClipFailed, Stopped or OSError when that can't be done.
+        """
+        with clip.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "blake2b").hexdigest()
+        identity = tag.Tag(source, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
+        metadata = {
+            "comment": tag.compose(identity),
+            "creation_time": clip.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+        wanted = f"{PLAYABLE}/{source.rpartition('.')[0]}.mp4"
+        for number in range(1, MOST_NAMES):
+            target = place / numbered(wanted, number)
+            if not os.path.lexists(target):
+                original = Original(clip, self._shrinker.measure(clip), digest, metadata)
+                return self._made(original, place, target, display)
+            if tag.parse(self._shrinker.tags(target).get("comment", "")) == identity:
+                return _playable(target, place, was_there=True)
+        raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
+
+    def _made(self, original: Original, place: Path, target: Path, display: Display) -> Playable:
+        atomic.make_folders(target.parent)
+        way = Way.REMUX if _is_playable(original.media) else Way.ENCODE
+        with atomic.staged(target) as part:
+            with display.job(original.clip.relative, original.media.span) as advance:
+                self._shrinker.fill(way, original, part, threads=0, stop=self._stop, advance=advance)
+            start_ns = int(original.clip.start.timestamp() * 1_000_000_000)
+            part.path.chmod(0o644)
+            os.utime(part.path, ns=(start_ns, start_ns))
+            atomic.publish(part, target)
+        return _playable(target, place, was_there=False)
+
+
+def _is_playable(media: Media) -> bool:
+    video = media.video
+    return (
+        video.codec == "h264"
+        and video.pixel_format in _PIXELS
+        and all(audio.codec in _AUDIO for audio in media.audio)
+    )
+
+
+def _playable(target: Path, place: Path, *, was_there: bool) -> Playable:
+    with target.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "blake2b").hexdigest()
+    return Playable(target.relative_to(place).as_posix(), target.stat().st_size, digest, was_there)

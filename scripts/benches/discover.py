@@ -1,0 +1,122 @@
+"""What planning costs over large trees, against `find -printf '%s %T@ %p'` over the same trees."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benches.measuring import Options, Result, Row, cpu_seconds, in_turns, ratio, say, workplace
+from benches.trees import NOW, Forest, Shape, grow
+
+SOURCE = Shape("source", 733, 150)
+THREE = Shape("three", 400, 250, archived=280, trashed=80)
+MILLION = Shape("source", 1661, 301)
+MILLION_IN_THREE = Shape("three", 1240, 367, archived=868, trashed=248)
+FIVE_YEARS = Shape("source", 1826, 40)
+
+# The command as it is, at the moment that the trees were made for. The files are empty: no encoder is tried
+# and no header read for the guess at hours of footage.
+_DRIVER = """
+import sys
+from datetime import datetime
+told, moment = sys.argv[1:3]
+from camarchiver.cli import run
+from camarchiver.pipeline import Pipeline
+Pipeline.now = lambda self: datetime.fromisoformat(moment).astimezone(self.zone)
+Pipeline.choose_encoder = lambda self, plan, *_: (plan, None)
+Pipeline.footage_seconds = lambda self, plan: {}
+run(sys.argv[3:])
+with open("/proc/self/status") as status, open(told, "w") as stream:
+    stream.write(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+ARCHIVE = ("archive", "--dry-run")
+CLEANUP = ("cleanup", "--dry-run", "--allow-large")
+STATUS = ("status",)
+
+
+@dataclass
+class Planning:
+    """One command over one forest."""
+
+    forest: Forest
+    words: tuple[str, ...]
+    place: Path
+    peak: float = 0.0
+    """Megabytes of the last run."""
+
+    def run(self) -> float:
+        """CPU seconds."""
+        told = self.place / "told"
+        config = self.place / "config.toml"
+        config.touch()
+        command = [sys.executable, "-c", _DRIVER, str(told), NOW.isoformat(), *self.words]
+        spent = cpu_seconds([*command, *self.forest.arguments, "--timezone", "UTC", "--config", str(config)])
+        self.peak = int(told.read_text()) * 1024 / 1e6
+        return spent
+
+
+def bench(options: Options) -> Result:
+    """Plans over 220,000 and a million files, and a nightly run that reads one day of five years."""
+    result = Result("discover")
+    with workplace(options) as place:
+        result.rows += _source(grow(SOURCE, options), options, place)
+        result.rows += _three(grow(THREE, options), options, place)
+        if options.quick:
+            result.skipped.append("a million files: left out by --quick")
+        else:
+            result.rows += _source(grow(MILLION, options), options, place)
+            result.rows += _three(grow(MILLION_IN_THREE, options), options, place)
+        result.rows += _nightly(grow(FIVE_YEARS, options), options, place)
+    return result
+
+
+def _find(forest: Forest) -> float:
+    return cpu_seconds(["find", *forest.roots, "-printf", "%s %T@ %p\\n"])
+
+
+def _rounds(options: Options) -> int:
+    return options.rounds or (2 if options.quick else 5)
+
+
+def _source(forest: Forest, options: Options, place: Path) -> Iterator[Row]:
+    """`archive` where nothing was archived yet: every clip is a step of the plan."""
+    title = f"{forest.files:,} files in the source: "
+    say(title)
+    archive = Planning(forest, (*ARCHIVE, "--age", "0"), place)
+    tasks = {"find": partial(_find, forest), "archive": archive.run}
+    figures = in_turns(tasks, _rounds(options))
+    yield from _rows(title, figures, {"archive": (archive, 2.5)})
+
+
+def _three(forest: Forest, options: Options, place: Path) -> Iterator[Row]:
+    """Two thirds are archived, the trash holds the last ones, the journal tells of all."""
+    title = f"{forest.files:,} files in three trees: "
+    say(title)
+    cleanup, status = Planning(forest, CLEANUP, place), Planning(forest, STATUS, place)
+    tasks = {"find": partial(_find, forest), "cleanup": cleanup.run, "status": status.run}
+    figures = in_turns(tasks, _rounds(options))
+    yield from _rows(title, figures, {"cleanup": (cleanup, 4.0), "status": (status, None)})
+
+
+def _rows(
+    title: str, figures: dict[str, list[float]], plans: dict[str, tuple[Planning, float | None]]
+) -> Iterator[Row]:
+    yield Row(title + "find", "s", figures["find"])
+    for name, (planning, goal) in plans.items():
+        yield Row(title + name, "s", figures[name])
+        yield ratio(title + f"{name} / find", figures[name], figures["find"], goal=goal)
+        yield Row(title + f"{name}, peak memory", "MB", [planning.peak], goal=60)
+
+
+def _nightly(forest: Forest, options: Options, place: Path) -> Iterator[Row]:
+    """Five years lie there and only the oldest day is due: the others are not read."""
+    title = f"nightly, one day due of 1,826 with {forest.files:,} files: "
+    say(title)
+    due = Planning(forest, (*ARCHIVE, "--age", "1825"), place)
+    figures = in_turns({"find": partial(_find, forest), "archive": due.run}, 2 * _rounds(options))
+    yield Row(title + "archive", "s", figures["archive"], goal=0.5)
+    yield ratio(title + "archive / find", figures["archive"], figures["find"])

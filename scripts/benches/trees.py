@@ -1,0 +1,168 @@
+"""Large trees of empty clips with a journal that fits them, made once and kept for the next time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from benches.measuring import Options, say
+
+VERSION = "trees-1"
+"""Another name for another kind of tree: what is cached is never mistaken for it."""
+NOW = datetime(2026, 1, 1, 3, tzinfo=UTC)
+"""The moment that the trees were made for; what is measured is told that it is now."""
+CAMERAS = ("front", "garage", "garden")
+SIZE = 3_000_000
+"""Bytes of a clip; its blocks are never written."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Days of footage, each of so many clips, and in which trees they stand."""
+
+    name: str
+    days: int
+    clips: int
+    """A day, each with a picture."""
+    archived: int = 0
+    """The oldest days, whose clips and pictures stand in the archive."""
+    trashed: int = 0
+    """The youngest of these, whose sources are still in the trash."""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Where one shape's three trees stand."""
+
+    source: Path
+    archive: Path
+    trash: Path
+    files: int
+
+    @property
+    def roots(self) -> list[str]:
+        """Those that are there."""
+        return [str(root) for root in (self.source, self.archive, self.trash) if root.is_dir()]
+
+    @property
+    def arguments(self) -> list[str]:
+        """For `camarchiver`."""
+        return [str(self.source), "-o", str(self.archive), "--trash-root", str(self.trash)]
+
+
+def grow(shape: Shape, options: Options) -> Forest:
+    """The trees of a shape, made when they aren't there."""
+    place = options.cache / VERSION / f"{shape.name}-{shape.days}-{shape.clips}"
+    forest = Forest(place / "camera", place / "archive", place / "trash", 0)
+    done = place / "files"
+    if not done.exists():
+        say(f"  making {place}")
+        shutil.rmtree(place, ignore_errors=True)
+        forest.source.mkdir(parents=True)
+        files = sum(_day(forest, shape, number) for number in range(shape.days))
+        if shape.archived:
+            _mark(forest)
+        done.write_text(str(files))
+    return Forest(forest.source, forest.archive, forest.trash, int(done.read_text()))
+
+
+def _day(forest: Forest, shape: Shape, number: int) -> int:
+    """Make one day's files, the oldest being number 0; tells how many they are."""
+    day = NOW.date() - timedelta(days=shape.days - number)
+    starts = list(_starts(day, shape.clips))
+    names = [f"REO_{CAMERAS[each % 3]}_{start:%Y%m%d%H%M%S}" for each, start in enumerate(starts)]
+    folder = f"{day:%Y/%m/%d}"
+    in_archive = number < shape.archived
+    root = forest.archive if in_archive else forest.source
+    _fill(root / folder, names, starts, (".mp4", ".jpg"))
+    if not in_archive:
+        return 2 * len(names)
+    trashed = number >= shape.archived - shape.trashed
+    if trashed:
+        _fill(forest.trash / "input" / folder, names, starts, (".mp4",))
+    _journal(forest, folder, day, names, starts, purged=not trashed)
+    return (3 if trashed else 2) * len(names)
+
+
+def _starts(day: date, count: int) -> Iterator[datetime]:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    yield from (midnight + timedelta(seconds=each * 86_400 // count) for each in range(count))
+
+
+def _fill(folder: Path, names: list[str], starts: list[datetime], suffixes: tuple[str, ...]) -> None:
+    folder.mkdir(parents=True)
+    here = os.open(folder, os.O_RDONLY)
+    for name, start in zip(names, starts, strict=True):
+        for suffix in suffixes:
+            file = os.open(name + suffix, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=here)
+            os.ftruncate(file, SIZE if suffix == ".mp4" else 1)
+            os.utime(file, (start.timestamp(), start.timestamp()))
+            os.close(file)
+    os.close(here)
+
+
+def _journal(
+    forest: Forest, folder: str, day: date, names: list[str], starts: list[datetime], *, purged: bool
+) -> None:
+    """What `archive` and later `cleanup` wrote of a day."""
+    from camarchiver.journal import Event, What
+
+    path = forest.archive / ".camarchiver/journal" / f"{folder}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    archived_at = datetime(day.year, day.month, day.day, 3, tzinfo=UTC) + timedelta(days=31)
+    for name, start in zip(names, starts, strict=True):
+        clip, trash = f"{folder}/{name}.mp4", f"input/{folder}/{name}.mp4"
+        common = {
+            "run": f"{archived_at:%Y%m%dT%H%M%S}-0d2ae5",
+            "host": "nas",
+            "source": clip,
+            "start": start,
+            "camera": name.split("_")[1],
+            "source_size": SIZE,
+            "source_mtime_ns": int(start.timestamp()) * 10**9,
+        }
+        archived = Event(
+            What.ARCHIVED,
+            at=archived_at,
+            duration=20.0,
+            source_blake2b="5" * 128,
+            archive=clip,
+            archive_size=SIZE,
+            archive_mtime_ns=int(start.timestamp()) * 10**9,
+            archive_blake2b="b" * 128,
+            encoder="libsvtav1",
+            settings={"quality": 35, "preset": "10", "max_height": None, "audio": "copy"},
+            remuxed=False,
+            verified="every frame counted, keyframes decoded",
+            seconds=4.2,
+            **common,
+        )
+        pictures = {f"{name}.jpg": str(forest.archive / folder / f"{name}.jpg")}
+        trashed = Event(
+            What.TRASHED,
+            at=archived_at,
+            archive=clip,
+            trash=trash,
+            sidecars=pictures,
+            reason="not-archived",
+            **common,
+        )
+        lines += [archived.line(), trashed.line()]
+        if purged:
+            later = archived_at + timedelta(days=30)
+            ends = {"tree": "trash", "trash": trash, "reason": "trash-age", "at": later, "duration": 20.0}
+            lines += [Event(what, **ends, **common).line() for what in (What.INTENDED, What.PURGED)]
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def _mark(forest: Forest) -> None:
+    """Trees that know each other."""
+    for root in (forest.source, forest.archive):
+        state = root / ".camarchiver"
+        state.mkdir(exist_ok=True)
+        (state / "volume").write_text("b" * 32 + "\n")

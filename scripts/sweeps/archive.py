@@ -1,0 +1,141 @@
+"""Faults at every call of `archive`, ours and ffmpeg's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeps import Options, camera
+from sweeps.calls import Subject, sweeps_of
+from sweeps.camera import Program, Ran
+
+INSIDE = """
+import ctypes, os, subprocess, threading, time
+from camarchiver import archiver
+
+PR_SET_PTRACER = 0x59616D61
+ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
+perform, first = archiver.Archiver.perform, threading.Lock()
+
+def traced(self, step, threads):
+    if first.acquire(blocking=False):
+        thread, nothing = threading.get_native_id(), subprocess.DEVNULL
+        command = [*{strace}, "-p", str(thread)]
+        subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing)
+        while "TracerPid:\\t0" in open(f"/proc/self/task/{{thread}}/status").read():
+            time.sleep(0.001)
+    return perform(self, step, threads)
+
+archiver.Archiver.perform = traced
+"""
+"""Lets strace trace nothing but the thread that archives, from its first clip on.
+
+strace counts the calls of each thread by themselves, and the main thread comes to any number first: a
+run that is traced as a whole is never killed at the early calls of the thread that does the work.
+"""
+
+
+class Tree:
+    """A camera tree of two clips, one with its picture; what must become of it is known beforehand."""
+
+    def __init__(self, options: Options, folder: Path, model: Path) -> None:
+        self.root = folder / "camera"
+        self.archive, self.trash = self.root / "archived", self.root / ".deleted"
+        shutil.copytree(model, self.root)
+        self.originals = camera.digests(model)
+        self.program = Program(options.package, folder)
+        self.roots: tuple[Path, ...] = (self.root,)
+
+    def run(self, strace: tuple[str, ...], *, inside: bool) -> Ran:
+        # One job: the thread that is traced inside then archives both clips.
+        words = self._words("1" if inside else "2")
+        if inside:
+            return self.program.run(*words, code=INSIDE.format(strace=list(strace)) + camera.START)
+        return self.program.run(*words, before=(*strace, "-f") if strace else ())
+
+    def again(self) -> Ran:
+        camera.let_a_day_pass(self.root)
+        return self.program.run(*self._words("2"), "--retry-failed")
+
+    def _words(self, jobs: str) -> tuple[str, ...]:
+        words = ("archive", str(self.root), "--codec", "h264", "--jobs", jobs, "--ffmpeg", camera.FFMPEG)
+        return (*words, "-o", str(self.archive), "--trash-root", str(self.trash))
+
+    def violations(self) -> Iterator[str]:
+        for relative, original in self.originals.items():
+            source, trashed = self.root / relative, self.trash / "input" / relative
+            archived = self.archive / relative
+            if camera.is_whole(source, original):
+                continue
+            if relative.endswith(".jpg"):
+                if not camera.is_whole(archived, original):
+                    yield f"the picture {relative} is lost"
+            elif source.exists():
+                yield f"{relative} is no longer what the camera wrote"
+            elif not camera.is_whole(trashed, original):
+                yield f"{relative} is lost: neither in the source nor in the trash"
+            elif not camera.is_archive(archived):
+                yield f"{relative} left the source without a complete archive"
+        for path in camera.final(self.archive):
+            if path.suffix == ".mp4" and not camera.is_archive(path):
+                yield f"a final name holds a part: {path}"
+        known = set(self.originals.values())
+        for path in camera.final(self.trash / "input"):
+            if camera.digest(path) not in known:
+                yield f"a final name holds a part: {path}"
+
+    def unfinished(self) -> Iterator[str]:
+        events = list(camera.events(self.archive))
+        for relative in self.originals:
+            if (self.root / relative).exists():
+                yield f"{relative} is still in the source"
+            elif relative.endswith(".mp4"):
+                told = [event for event in events if event["source"] == relative]
+                made = [e for e in told if e["event"] in ("archived", "adopted")]
+                if not any(camera.is_archive(self.archive / e["archive"]) for e in made):
+                    yield f"the journal does not tell where {relative} was archived"
+                places = [
+                    e["trash"] for e in told if e["event"] == "trashed" and e.get("reason") != "replaced"
+                ]
+                if not any((self.trash / place).exists() for place in places):
+                    yield f"the journal does not tell where the source {relative} went"
+        clips = [p for p in camera.final(self.archive) if p.suffix == ".mp4"]
+        if len(clips) > sum(relative.endswith(".mp4") for relative in self.originals):
+            yield f"archived more than once: {', '.join(p.name for p in clips)}"
+        for root in self.roots:
+            yield from camera.litter(root)
+
+    def close(self) -> None:
+        pass
+
+
+class TwoDisks(Tree):
+    """The same, with archive and trash on another filesystem than the source."""
+
+    def __init__(self, options: Options, folder: Path, model: Path) -> None:
+        super().__init__(options, folder, model)
+        self.other = camera.other_disk(folder)
+        self.archive, self.trash = self.other / "archived", self.other / "deleted"
+        self.roots = (self.root, self.other)
+
+    def again(self) -> Ran:
+        camera.let_a_day_pass(self.other)
+        return super().again()
+
+    def close(self) -> None:
+        shutil.rmtree(self.other, ignore_errors=True)
+
+
+def make_model(_options: Options, folder: Path) -> None:
+    """Two clips and a picture of one second."""
+    day = folder / "2024/01/05"
+    camera.make_clip(day / "REO_front_20240105101500.mp4")
+    camera.make_clip(day / "REO_garden_20240105101500.mp4", source="mandelbrot")
+    camera.make_picture(day / "REO_front_20240105101500.jpg")
+
+
+SWEEPS = (
+    *sweeps_of(Subject("archive", make_model, Tree, inside=True, share=6)),
+    *sweeps_of(Subject("archive-two-disks", make_model, TwoDisks, inside=True, share=2)),
+)

@@ -1,0 +1,300 @@
+"""Makes a fault happen at each file-system call of a run, one call a trial, by strace's injection.
+
+A run is traced once to count its calls. Then, for call after call, a run on a fresh tree is killed there,
+or that call is made to fail; the invariants are checked; a second run without faults must finish the job
+and leave nothing lying about. To add a command: a `Stage`, and `SWEEPS = sweeps_of(Subject(...))`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sweeps import Options, Sweep, Tally, Unable, violation
+from sweeps.camera import Ran
+
+CHANGES = [
+    "copy_file_range",
+    "creat",
+    "fallocate",
+    "fchmod",
+    "fchmodat",
+    "fdatasync",
+    "fsync",
+    "ftruncate",
+    "link",
+    "linkat",
+    "mkdir",
+    "mkdirat",
+    "openat",
+    "pwrite64",
+    "rename",
+    "renameat",
+    "renameat2",
+    "rmdir",
+    "unlink",
+    "unlinkat",
+    "utimensat",
+    "write",
+    "writev",
+]
+LOOKS = [
+    "access",
+    "close",
+    "faccessat2",
+    "flock",
+    "fstat",
+    "getdents64",
+    "lseek",
+    "newfstatat",
+    "pread64",
+    "read",
+    "statx",
+]
+OTHERS = ["clone", "clone3", "execve", "vfork", "wait4", "waitid"]
+"""Calls at which only a kill makes sense."""
+REFUSED = {"fdatasync", "fsync", "ftruncate", "pwrite64", "write", "writev", "copy_file_range", "fallocate"}
+"""Calls on open files, which permissions no longer concern."""
+INTERRUPTED = {"openat", "creat", "close", "fsync", "fdatasync", "ftruncate", "fallocate", "flock", "read"}
+INTERRUPTED |= {"pread64", "write", "writev", "pwrite64", "copy_file_range"}
+"""Calls that a signal may interrupt."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of fault."""
+
+    name: str
+    inject: str
+    """strace's words for it."""
+    calls: frozenset[str]
+    for_ever: bool = False
+
+
+KINDS = {
+    "kill": [Kind("SIGKILL", "signal=KILL", frozenset([*CHANGES, *LOOKS, *OTHERS]))],
+    "errors": [
+        Kind("EIO", "error=EIO", frozenset([*CHANGES, *LOOKS])),
+        Kind("ENOSPC once", "error=ENOSPC", frozenset(CHANGES)),
+        Kind("ENOSPC from then on", "error=ENOSPC", frozenset(CHANGES), for_ever=True),
+        Kind("EACCES", "error=EACCES", frozenset({*CHANGES, "access", "faccessat2"} - REFUSED)),
+        Kind("EINTR", "error=EINTR", frozenset(INTERRUPTED)),
+    ],
+}
+
+
+class Stage(Protocol):
+    """A fresh tree, and the command that is tried on it."""
+
+    roots: tuple[Path, ...]
+    """What the run works on: its calls count from the first one that names a path below one of these."""
+
+    def run(self, strace: tuple[str, ...], *, inside: bool) -> Ran:
+        """The run that meets the fault; `strace` is the beginning of a command, empty for none."""
+
+    def again(self) -> Ran:
+        """A later run without faults, which must end well."""
+
+    def violations(self) -> Iterator[str]:
+        """What does not hold and must at every moment."""
+
+    def unfinished(self) -> Iterator[str]:
+        """What the later run should have finished or removed."""
+
+    def close(self) -> None:
+        """Remove what lies outside the stage's own folder."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A command whose calls are swept."""
+
+    name: str
+    make_model: Callable[[Options, Path], None]
+    """Fill a folder, once; the trials work on copies."""
+    stage: Callable[[Options, Path, Path], Stage]
+    """In that folder, from that model."""
+    inside: bool = False
+    """Whether a thread of its own does the work, so that its calls are counted by themselves, too."""
+    share: int = 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fault: the Nth such call of a thread, as strace counts them."""
+
+    kind: Kind
+    call: str
+    number: int
+    inside: bool
+    """In the thread that works, else in any thread or program of the run."""
+
+    def __str__(self) -> str:
+        where = "the working thread's" if self.inside else "any thread's"
+        return f"{self.kind.name} at {where} {self.call} {self.number}"
+
+    def options(self) -> tuple[str, ...]:
+        """strace's."""
+        when = f"{self.number}{'+' if self.kind.for_ever else ''}"
+        return ("-e", f"trace={self.call}", "-e", f"inject={self.call}:{self.kind.inject}:when={when}")
+
+
+Calls = dict[tuple[bool, str], list[int]]
+"""The numbers of each system call, by whether it is counted inside the thread that works."""
+
+
+def sweeps_of(subject: Subject, *names: str) -> tuple[Sweep, ...]:
+    """The sweeps `kill-NAME` and `errors-NAME` of a command, or only the named ones."""
+    return tuple(
+        Sweep(f"{name}-{subject.name}", lambda options, name=name: _sweep(subject, name, options), share)
+        for name, share in (("kill", subject.share), ("errors", subject.share))
+        if not names or name in names
+    )
+
+
+def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
+    if shutil.which("strace") is None:
+        raise Unable("strace is not installed, so no fault can be made: apt-get install strace")
+    dice = random.Random(options.seed)
+    with options.folder(f"{name}-{subject.name}") as where:
+        model = where / "model"
+        model.mkdir()
+        subject.make_model(options, model)
+        calls: Calls = {
+            (inside, call): numbers
+            for inside in ((False, True) if subject.inside else (False,))
+            for call, numbers in _count(subject, options, where, model, inside=inside).items()
+        }
+        kinds = KINDS[name]
+        for at, kind in enumerate(kinds):
+            part = None if options.sample is None else share_of(options.sample, len(kinds), at)
+            if part != 0:
+                trials = trials_of(kind, calls, dice, part)
+                yield _tally(subject, name, trials, options, where, model)
+
+
+def share_of(total: int, parts: int, at: int) -> int:
+    """One of nearly equal whole parts."""
+    return total * (at + 1) // parts - total * at // parts
+
+
+def _count(
+    subject: Subject, options: Options, where: Path, model: Path, *, inside: bool
+) -> dict[str, list[int]]:
+    """For each system call the numbers at which a fault meets a run that has begun to work on the tree."""
+    folder = where / ("dry-inside" if inside else "dry")
+    folder.mkdir()
+    stage, log = subject.stage(options, folder, model), folder / "calls"
+    wanted = [*CHANGES, *LOOKS, *OTHERS]
+    traced = ",".join(f"?{name}" for name in wanted)
+    try:
+        ran = stage.run(("strace", "-qq", "-y", "-o", str(log), "-e", f"trace={traced}"), inside=inside)
+        problems = [*ran.problems(), *stage.violations(), *stage.unfinished()]
+        if ran.code or problems:
+            told = f"{ran.said}{'; '.join(problems)}"
+            raise SystemExit(f"{subject.name}: a run without faults fails (exit {ran.code}): {told}")
+        return _numbers(log, stage.roots, set(wanted), inside=inside)
+    finally:
+        stage.close()
+
+
+def _numbers(log: Path, roots: Sequence[Path], wanted: set[str], *, inside: bool) -> dict[str, list[int]]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    at_work: set[str] = set()
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for line in log.read_text(errors="replace").splitlines():
+        started = re.match(r"(\d*)\s*([a-z]\w*)\(", line)
+        if not started:
+            continue
+        thread, call = started.groups()
+        counts[thread][call] += 1
+        if any(f"{root}/" in line or f"<{root}" in line for root in roots):
+            at_work.add(thread)
+        if (inside or thread in at_work) and call in wanted:
+            numbers[call].add(counts[thread][call])
+    return {call: sorted(found) for call, found in numbers.items()}
+
+
+def trials_of(kind: Kind, calls: Calls, dice: random.Random, sample: int | None) -> list[Trial]:
+    """Every possible trial, or a sample that takes each system call in turn, so that rare ones come up."""
+    open_: Calls = {key: list(calls[key]) for key in sorted(calls) if key[1] in kind.calls}
+    if sample is None:
+        return [Trial(kind, call, number, inside) for (inside, call), ns in open_.items() for number in ns]
+    for numbers in open_.values():
+        dice.shuffle(numbers)
+    alone = not any(inside for inside, _ in open_)
+    # Most of a sample goes to calls that change something in the thread that works: there is most to lose.
+    order = [key for key in open_ for _ in range(1 + 2 * ((key[0] or alone) and key[1] in CHANGES))]
+    dice.shuffle(order)
+    chosen: list[Trial] = []
+    while len(chosen) < sample and any(open_.values()):
+        for inside, call in order:
+            if open_[inside, call] and len(chosen) < sample:
+                chosen.append(Trial(kind, call, open_[inside, call].pop(), inside))
+    return chosen
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a trial showed."""
+
+    met: bool
+    """Whether the fault happened: threads don't make the same calls in every run."""
+    violations: list[str]
+
+
+def attempt(subject: Subject, trial: Trial, options: Options, where: Path, model: Path) -> Attempt:
+    """Run into the fault, check, run again without it, check again."""
+    folder = Path(tempfile.mkdtemp(prefix="trial-", dir=where))
+    stage, log = subject.stage(options, folder, model), folder / "calls"
+    ran = stage.run(("strace", "-qq", "-o", str(log), *trial.options()), inside=trial.inside)
+    met = ran.code == -9 or has_met(log)
+    found = [f"after the fault: {problem}" for problem in stage.violations()]
+    found += ran.problems()
+    again = stage.again()
+    if again.code != 0:
+        found.append(f"the second run ends with {again.code}: {again.tail}")
+    found += [f"after the second run: {problem}" for problem in (*stage.violations(), *stage.unfinished())]
+    if found and options.keep:
+        kept = Path(tempfile.mkdtemp(prefix="camarchiver-violation-"))
+        shutil.copytree(folder, kept, dirs_exist_ok=True, symlinks=True)
+        found.append(f"exit {ran.code}, kept in {kept}: {ran.tail}")
+    stage.close()
+    shutil.rmtree(folder, ignore_errors=True)
+    return Attempt(met, found)
+
+
+def has_met(log: Path) -> bool:
+    """Whether strace made the fault; it may end a moment after the run."""
+    for _ in range(20):
+        text = log.read_text(errors="replace") if log.exists() else ""
+        if "(INJECTED)" in text or "killed by SIGKILL" in text:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _tally(
+    subject: Subject, name: str, trials: list[Trial], options: Options, where: Path, model: Path
+) -> Tally:
+    began = time.monotonic()
+    bad = missed = 0
+    kind = trials[0].kind.name if trials else ""
+    with ThreadPoolExecutor(options.jobs) as pool:
+        found = pool.map(lambda trial: attempt(subject, trial, options, where, model), trials)
+        for trial, shown in zip(trials, found, strict=True):
+            missed += not shown.met
+            if shown.violations:
+                bad += 1
+                violation(f"{subject.name}, {trial}", shown.violations)
+    note = f"{missed} met no fault" if missed else ""
+    return Tally(f"{name} {subject.name}, {kind}", len(trials), bad, time.monotonic() - began, note)
