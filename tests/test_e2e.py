@@ -862,17 +862,28 @@ class TestChannels:
         feed = ["-i", str(rec_twice), "-t", "9", "-c", "copy", "-f", "mpegts", str(fifo), "-y"]
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *feed]
         subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=120)
-        wait_until(lambda: rec_clips(tmp_path / "recorded_clips"), "a published clip", 60)
-        recorder.send_signal(signal.SIGTERM)
         out, errors = recorder.communicate(timeout=60)
+        assert recorder.returncode == 0, errors
         clips = json.loads(out)["clips"]
-        assert recorder.returncode == 143, errors
         assert numbers(file, "record_clips_total", camera="yard", result="published") == [len(clips)]
         assert numbers(file, "record_clip_seconds_total") == [
             pytest.approx(sum(clip["seconds"] for clip in clips), abs=0.01)
         ]
         assert numbers(file, "record_frames_total")[0] > 100
         assert len(numbers(file, "filesystem_free_bytes", command="record")) == 2
+        assert [path for path, _ in web.heard] == ["/uuid/start", "/uuid"]
+
+    def test_a_clean_stop_is_neither_success_nor_failure(
+        self, rec_start: Callable[..., subprocess.Popen[str]], tmp_path: Path, web: Web
+    ) -> None:
+        fifo, file = tmp_path / "fifo", tmp_path / "camarchiver.prom"
+        os.mkfifo(fifo)
+        recorder = rec_start("--source", f"file:{fifo}", "--metrics", file, "--ping-url", f"{web.url}/uuid")
+        wait_until(file.exists, "the first minute's numbers", 60)
+        recorder.send_signal(signal.SIGTERM)
+        recorder.communicate(timeout=60)
+        assert recorder.returncode == 143
+        assert numbers(file, "last_run_exit_code", command="record", camera="yard") == [143]
         assert [path for path, _ in web.heard] == ["/uuid/start"]
 
 

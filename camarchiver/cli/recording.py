@@ -260,24 +260,22 @@ def _record(
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
     recorder = Recorder(settings, source, lookout, delivery, lambda: clock.now(zone))
     look = partial(_figures, recorder, delivery, name)
-    with (
-        stop.on_signals() as stopping,
-        attendance.each_minute(look, lambda: recorder.is_connected and not recorder.is_full),
-    ):
-        recorder.run(stopping.event)
-    status, exit_code, problems = _judged(recorder, delivery.clips, source, stopping.signal)
-    found = {
-        "dry_run": False,
-        "camera": name,
-        "clips": [clip.fields() for clip in delivery.clips],
-        "salvaged": [str(path) for path in delivery.salvaged],
-        "outages": recorder.outages,
-    }
-    text = document.recorded(found, run, status, exit_code, problems)
-    attendance.closed(exit_code, look(), text, failed=bool(problems))
-    if options.as_json:
-        _print(text)
-    elif recorder.error:
+    with stop.on_signals() as stopping:
+        with attendance.each_minute(look, lambda: recorder.is_connected and not recorder.is_full):
+            recorder.run(stopping.event)
+        status, exit_code, problems = _judged(recorder, delivery.clips, source, stopping.signal)
+        found = {
+            "dry_run": False,
+            "camera": name,
+            "clips": [clip.fields() for clip in delivery.clips],
+            "salvaged": [str(path) for path in delivery.salvaged],
+            "outages": recorder.outages,
+        }
+        text = document.recorded(found, run, status, exit_code, problems)
+        attendance.closed(exit_code, look(), text, failed=bool(problems))
+        if options.as_json:
+            _print(text)
+    if recorder.error and not options.as_json:
         raise StorageError(f"{source.name} can't be read on: {recorder.error}")
     return exit_code
 
