@@ -19,10 +19,12 @@ from camarchiver.census import Census, Counter
 from camarchiver.cleaner import Cleaner
 from camarchiver.clearance import CleanupPlan, Planner
 from camarchiver.codecs import Backend, Codec
+from camarchiver.coverage import Hold
 from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.encoders import Choice
 from camarchiver.encoders import Machine as Encoders
+from camarchiver.ends import Ends
 from camarchiver.export import Exported, Exporter
 from camarchiver.failures import Failures
 from camarchiver.holdings import Holdings
@@ -35,7 +37,6 @@ from camarchiver.plan import (
     ArchivePlan,
     ArchivePolicy,
     Group,
-    Hold,
     Memory,
     Plan,
     Tally,
@@ -129,8 +130,8 @@ class Pipeline:
 
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
-        discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started, self.zone)
         memory = self.memory()
+        discovery = self._discovery(memory)
         tally, left = Tally(), list[Keep]()
 
         def changes() -> Iterator[Change]:
@@ -154,14 +155,14 @@ class Pipeline:
 
     def inquiry(self) -> Inquiry:
         """What can be told of single clips."""
+        memory = self.memory()
         names = Names(self._patterns)
-        discovery = Discovery(self.trees, names, self.journal, self.started, self.zone)
-        return Inquiry(self.trees, names, self.journal, discovery, self.memory())
+        return Inquiry(self.trees, names, self.journal, self._discovery(memory), memory)
 
     def census(self, policy: ArchivePolicy, gap: timedelta) -> Census:
         """What stands in the trees."""
-        discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started, self.zone)
-        counter = Counter(self.trees, self.journal, discovery, self.memory())
+        memory = self.memory()
+        counter = Counter(self.trees, self.journal, self._discovery(memory), memory)
         return counter.count(policy, self.started, gap, runs.last(self.trees.state))
 
     def memory(self) -> Memory:
@@ -252,7 +253,8 @@ class Pipeline:
 
         Raises EncoderError where those can't be made here, before anything is copied.
         """
-        holdings = Holdings(self.trees, self.journal, self._stock(), hold, self.started)
+        stock = self._stock(Memory(holds=(replace(hold, until=None),)))
+        holdings = Holdings(self.trees, self.journal, stock, hold, self.started)
         with ExitStack() as stack:
             maker = None
             if playable:
@@ -266,14 +268,20 @@ class Pipeline:
             display = stack.enter_context(shown(sum(part.size for part in parts)))
             return exporter.run(parts, display)
 
-    def _stock(self) -> Stock:
-        names = Names(self._patterns)
-        discovery = Discovery(self.trees, names, self.journal, self.started, self.zone)
-        return Stock(self.trees, names, self.journal, discovery, self.started, self.zone)
+    def _stock(self, memory: Memory) -> Stock:
+        names, ends = Names(self._patterns), Ends(memory.holds, self.started)
+        discovery = self._discovery(memory)
+        return Stock(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
+
+    def _discovery(self, memory: Memory) -> Discovery:
+        ends = Ends(memory.holds, self.started)
+        return Discovery(self.trees, Names(self._patterns), self.journal, ends, self.started, self.zone)
 
     def plan_cleanup(self, policy: CleanupPolicy, *, list_all: bool) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing."""
-        plan = Planner(self.trees, self._stock(), policy, self.memory(), self.started).plan(list_all=list_all)
+        memory = self.memory()
+        planner = Planner(self.trees, self._stock(memory), policy, memory, self.started)
+        plan = planner.plan(list_all=list_all)
         gone = self._forgettable()
         if not gone:
             return plan
