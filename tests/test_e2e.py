@@ -18,8 +18,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -1496,6 +1496,150 @@ def camera(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
         path.write_bytes(content)
         os.utime(path, (1772352000, 1772352000))
     return root
+
+
+@dataclass
+class Manager:
+    """systemd's side of one `watch`: what it was told, and the process."""
+
+    process: subprocess.Popen[str]
+    listener: socket.socket
+    heard: list[str] = field(default_factory=list)
+
+    def wait_for(self, line: str, *, more: int = 1, seconds: float = 60) -> None:
+        """Listen until a line that begins so was heard once (or `more` times) more."""
+        deadline = time.monotonic() + seconds
+        while more:
+            self.listener.settimeout(max(0.1, deadline - time.monotonic()))
+            lines = self.listener.recv(4096).decode().split("\n")
+            self.heard += lines
+            more -= any(each.startswith(line) for each in lines)
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, errors = self.process.communicate(timeout=60)
+        assert "Traceback" not in errors, errors
+        return self.process.returncode, out, errors
+
+
+@pytest.fixture
+def watch(tmp_path: Path, tree: Path) -> Iterator[Callable[..., Manager]]:
+    """Starts `watch` as systemd does and waits until it is ready; `managed=False`: as a shell does."""
+    started: list[Manager] = []
+
+    def start(*options: object, managed: bool = True, **environment: str) -> Manager:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        address = tmp_path / f"notify{len(started)}"
+        listener.bind(str(address))
+        shell = {key: value for key, value in os.environ.items() if key != "INVOCATION_ID"}
+        notify = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"} if managed else {}
+        process = subprocess.Popen(
+            [str(COMMAND), "watch", str(tree), "--codec", "h264", *map(str, options)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**shell, "TZ": "UTC", **notify, **environment},
+        )
+        started.append(Manager(process, listener))
+        if managed:
+            started[-1].wait_for("READY=1")
+        else:
+            wait_until(lambda: "scanned in" in _log_of(tree), "the start", 60)
+        return started[-1]
+
+    (tree / DAY).mkdir(parents=True, exist_ok=True)
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.communicate()
+        each.listener.close()
+
+
+def _log_of(tree: Path) -> str:
+    log = tree / "archiver.log"
+    return log.read_text() if log.exists() else ""
+
+
+def arrive(put: Put, relative: str, words: str | bytes = H264, *, mtime: float | None = None) -> Path:
+    """A clip that is renamed into place, just written."""
+    when = time.time() if mtime is None else mtime
+    folder, _, name = relative.rpartition("/")
+    hidden = put(f"{folder}/.{name}", words, mtime=when)
+    return hidden.rename(hidden.with_name(name))
+
+
+class TestWatch:
+    def test_a_clip_renamed_into_place_is_archived_at_once(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch()
+        source = arrive(put, f"{ONE}.mp4")
+        made = tree / "archived" / f"{ONE}.mp4"
+        wait_until(lambda: made.exists() and not source.exists(), "the archive")
+        manager.wait_for("STATUS=waiting for clips, 0 not yet looked at, 1 archived")
+        manager.wait_for("WATCHDOG=1", more=3)
+        assert frames(made) == 20
+        assert (tree / ".deleted/input" / f"{ONE}.mp4").exists()
+        code, out, errors = manager.end()
+        assert (code, errors) == (128 + signal.SIGTERM, "")
+        assert out.startswith(f"{ONE}.mp4: archived ")
+        manager.wait_for("STOPPING=1")
+        assert [event["event"] for event in journal(tree)] == ["archived", "trashed"]
+        assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_puts_back_what_was_begun(
+        self,
+        put: Put,
+        tree: Path,
+        watch: Callable[..., Manager],
+        odd_ffmpeg: Callable[[str], Path],
+        number: int,
+    ) -> None:
+        (tree / "2024/01/05").mkdir(parents=True)
+        manager = watch("--json", "--ffmpeg", odd_ffmpeg('    touch "$last"; exec sleep 100'))
+        source = arrive(put, "2024/01/05/REO_front_20240105101500.mp4")
+        wait_until(lambda: list(tree.rglob("*.staged*")), "the encoding", 60)
+        code, out, _ = manager.end(number)
+        assert code == 128 + number
+        found = json.loads(out)
+        assert (found["command"], found["status"], found["exit_code"]) == ("watch", "stopped", code)
+        assert found["results"] == {"skipped": 1}
+        assert source.exists() and not list(tree.rglob("*.staged*"))
+        assert not source.with_name(source.name + ".lock").exists()
+
+    def test_a_hangup_reads_the_config_anew_under_a_manager(
+        self, put: Put, tree: Path, watch: Callable[..., Manager], tmp_path: Path
+    ) -> None:
+        config = tmp_path / "own.toml"
+        config.write_text('[watch]\nexclude = ["*front*"]\n')
+        manager = watch("--config", config)
+        excluded = arrive(put, f"{ONE}.mp4")
+        second = arrive(put, f"{DAY}/REO_back_20260301081500.mp4")
+        wait_until(lambda: not second.exists(), "the second clip's archive")
+        assert excluded.exists()
+        config.write_text("[watch]\nexclud = []\n")
+        manager.process.send_signal(signal.SIGHUP)
+        manager.wait_for("READY=1")
+        config.write_text("[watch]\nexclude = []\n")
+        manager.process.send_signal(signal.SIGHUP)
+        manager.wait_for("RELOADING=1")
+        manager.wait_for("READY=1")
+        again = arrive(put, f"{DAY}/REO_front_20260301091500.mp4")
+        wait_until(lambda: not again.exists(), "the archive after the reload")
+        code, _, errors = manager.end()
+        assert code == 128 + signal.SIGTERM
+        assert "exclud is not a key; did you mean exclude?" in errors and "nothing changes" in errors
+
+    def test_a_hangup_ends_it_on_a_terminal_and_a_second_start_is_refused(
+        self, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch(managed=False)
+        second = installed("watch", tree)
+        assert second.returncode == 11 and "watch runs here already" in second.stderr
+        assert manager.end(signal.SIGHUP)[0] == 128 + signal.SIGHUP
 
 
 class TestHold:
