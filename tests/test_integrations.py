@@ -4740,6 +4740,34 @@ class TestSpool:
         picture.touch()
         assert spool.salvage(path, rec_folders.outbox) == picture.with_suffix(".mp4")
 
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    def test_killed_at_any_change_the_next_start_has_the_clip_once(
+        self,
+        rec_twice: Path,
+        rec_folders: Folders,
+        other_disk: Path,
+        sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int],
+        elsewhere: bool,
+    ) -> None:
+        folders = Folders(rec_folders.spool, other_disk) if elsewhere else rec_folders
+        path = folders.spool / "motion_20260503_142005.0.mp4"
+        target = folders.outbox / "motion_20260503_142005_24.0s.mp4"
+        shutil.copy(rec_twice, path)
+
+        def check() -> None:
+            for one in folders.outbox.glob("motion_*.mp4"):
+                assert one.read_bytes() == rec_twice.read_bytes()
+            folders.sweep()
+            if path.exists():
+                spool.salvage(path, folders.outbox)
+            assert [*folders.spool.iterdir(), *folders.outbox.iterdir()] == [target]
+            shutil.move(target, path)
+
+        def act() -> None:
+            spool.publish(path, "20260503_142005", 24.0, folders.outbox)
+
+        assert sweep_kills(act, check) >= (5 if elsewhere else 2)
+
     def test_leftovers_of_a_killed_copy_are_swept(self, rec_folders: Folders) -> None:
         left = rec_folders.outbox / ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4"
         other = rec_folders.outbox / ".rsync-partial"
@@ -4857,6 +4885,35 @@ class TestUpkeep:
         assert f"removed {old} (keep-days)" in caplog.text
         assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
         assert others.exists()
+
+    def test_killed_at_any_change_it_goes_on_at_the_next_start(
+        self,
+        ob_put: ObPut,
+        tmp_path: Path,
+        sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int],
+    ) -> None:
+        old = [ob_put(age, picture=10) for age in (9, 8.5, 8)]
+        new = [ob_put(5, picture=10), ob_put(9, camera="door")]
+        state, terms = tmp_path / "outbox/.camarchiver", Terms(timedelta(days=7))
+        holds.add(state, OB_NOW - timedelta(days=8.1), OB_NOW, camera="", reason="x", until=None)
+
+        def act() -> None:
+            for days in (0, 1.1):
+                self.tended(tmp_path, terms, days=days)
+
+        def check() -> None:
+            assert all(path.exists() for path in (old[2], *new))
+            assert all(path.with_suffix(".jpg").exists() for path in (old[2], new[0]))
+            assert len(holds.read(state)) == 1
+            # a picture never outlives its clip
+            pictures = set((tmp_path / "outbox/yard").glob("*.jpg"))
+            assert {path.with_suffix(".mp4") for path in pictures} <= set(
+                (tmp_path / "outbox/yard").iterdir()
+            )
+
+        assert sweep_kills(act, check) >= 8
+        assert [path.exists() for path in old] == [False, False, True]
+        assert not list((state / "announced").glob(".*"))
 
     def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
