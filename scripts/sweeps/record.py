@@ -134,12 +134,10 @@ def whole_part(path: Path, folder: Path) -> Path:
         if length < 8 or at + length > len(data):
             break
         at += length
-        first_described = kind == b"moov" and not described
-        described = described or kind == b"moov"
         # a closed file's description stands behind its media data
-        if described and (
-            kind == b"mdat" or (first_described and b"mdat" in data[:at] and b"mvex" not in data)
-        ):
+        closed = closed or (kind == b"mdat" and not described)
+        described = described or kind == b"moov"
+        if described and (kind == b"mdat" or closed):
             whole = at
     copy = Path(tempfile.mkdtemp(prefix="part-", dir=folder)) / path.name
     copy.write_bytes(data[:whole])
