@@ -7,17 +7,19 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
+import av
 import imageio_ffmpeg
 
 from benches.measuring import Options, Result, Row, cpu_seconds, in_turns, own_command, ratio, say, workplace
@@ -29,12 +31,37 @@ POST = 2.0
 """Seconds that dvr-scan adds to the end of an event, by its standard."""
 GAP = 3
 """Seconds without motion after which motion ends an event."""
-LAG = 0.45
-"""Seconds from feeding a frame to motion's script, the same for every event."""
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's own, for which GStreamer is packaged."""
 QUICK = ("s01_day_walk", "s05_light_switch", "s10_brief")
 
 # The least false events for motion that any setting tried gave on these clips.
 _TUNED = "threshold 500\nminimum_motion_frames 3\nlightswitch_percent 25\n"
+
+SERVER = """
+import sys, time
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_service(sys.argv[1])
+def tell(media, state):
+    if state == Gst.State.PLAYING:
+        print(time.time(), flush=True)
+for name, clip in (each.split("=", 1) for each in sys.argv[2:]):
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(
+        f"( filesrc location={clip} ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    )
+    if name == "main":
+        factory.connect("media-configure", lambda _, media: media.connect("new-state", tell))
+    server.get_mount_points().add_factory("/" + name, factory)
+server.attach(None)
+print("ready", flush=True)
+GLib.MainLoop().run()
+"""
 
 Events = list[list[float]]
 
@@ -48,7 +75,7 @@ def bench(options: Options) -> Result:
         result.skipped.append(f"everything: no labelled clips in {clips}, or no {scorer}")
         return result
     with workplace(options) as place:
-        motion, dvr = _motion(result), _dvr_scan(options, result)
+        motion, dvr = _motion(result) if _has_camera(result) else "", _dvr_scan(options, result)
         _see(options, result, Judge(clips, scorer, options.quick), place, motion, dvr)
         _spend(options, result, clips, place, motion, dvr)
     return result
@@ -107,23 +134,50 @@ def _ended(process: subprocess.Popen[Any], what: str) -> Spent:
     return Spent(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
 
 
+@dataclass(frozen=True)
+class Camera:
+    """A loopback RTSP camera that shows each clip as fast as it was recorded, from its begin on demand."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    def url(self, name: str) -> str:
+        """Where one of its streams is."""
+        return f"rtsp://127.0.0.1:{self.port}/{name}"
+
+    def began(self) -> float:
+        """Wait until somebody watches; when that was."""
+        assert self.process.stdout is not None
+        return float(self.process.stdout.readline())
+
+
 @contextmanager
-def _feeding(*pairs: tuple[Path, Path]) -> Iterator[list[subprocess.Popen[Any]]]:
-    """Feed clips into FIFOs as a camera would, as fast as they were recorded."""
-    feeders = []
-    for clip, fifo in pairs:
-        with suppress(FileNotFoundError):
-            fifo.unlink()
-        os.mkfifo(fifo)
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "quiet", "-re", "-i", str(clip)]
-        command += ["-map", "0:v", "-c", "copy", "-f", "mpegts", "-y", str(fifo)]
-        feeders.append(subprocess.Popen(command))
+def _showing(clips: Mapping[str, Path]) -> Iterator[Camera]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [SYSTEM_PYTHON, "-c", SERVER, str(port), *(f"{name}={clip}" for name, clip in clips.items())]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        yield feeders
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield Camera(process, port)
     finally:
-        for feeder in feeders:
-            feeder.kill()
-            feeder.wait()
+        process.kill()
+        process.communicate()
+
+
+def _has_camera(result: Result) -> bool:
+    needed = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    there = (
+        Path(SYSTEM_PYTHON).exists()
+        and not subprocess.run([SYSTEM_PYTHON, "-c", needed], capture_output=True).returncode
+    )
+    if not there:
+        result.skipped.append(
+            "skipped: motion, for want of a loopback camera; scripts/test installs GStreamer's"
+        )
+    return there
 
 
 def _run_motion(
@@ -133,46 +187,37 @@ def _run_motion(
     folder = place / "motion"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "out").mkdir(parents=True)
-    fifo, told, script = folder / "fifo", folder / "told", folder / "tell"
+    told, script = folder / "told", folder / "tell"
     # motion itself replaces what looks like a date in a command
     script.write_text(f'#!/bin/sh\necho "$1" "$(date +%s.%N)" >> {told}\n')
     script.chmod(0o755)
-    (folder / "motion.conf").write_text(
-        f"daemon off\nlog_level 4\nlog_file {folder}/log\ntarget_dir {folder}/out\nwebcontrol_port 0\n"
-        f"stream_port 0\nnetcam_url file://{fifo}\nwidth {size[0]}\nheight {size[1]}\nframerate {fps:.0f}\n"
-        f"event_gap {GAP}\npre_capture {5 * fps:.0f}\npicture_output off\nmovie_output on\n"
-        f"movie_passthrough on\non_event_start {script} start\non_event_end {script} end\n{_TUNED}"
-    )
-    with _feeding((clip, fifo)) as feeders:
-        process = subprocess.Popen(
-            [command, "-n", "-c", str(folder / "motion.conf")],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+    with _showing({"main": clip}) as camera:
+        (folder / "motion.conf").write_text(
+            f"daemon off\nlog_level 4\nlog_file {folder}/log\ntarget_dir {folder}/out\nwebcontrol_port 0\n"
+            f"stream_port 0\nnetcam_url {camera.url('main')}\nwidth {size[0]}\nheight {size[1]}\n"
+            f"framerate {fps:.0f}\nevent_gap {GAP}\npre_capture {5 * fps:.0f}\npicture_output off\n"
+            f"movie_output on\nmovie_passthrough on\non_event_start {script} start\n"
+            f"on_event_end {script} end\n{_TUNED}"
         )
-        began = _opened(feeders[0])
-        feeders[0].wait()
-        time.sleep(1.0)
+        words = [command, "-n", "-c", str(folder / "motion.conf")]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        began, length = camera.began(), _length(clip)
+        time.sleep(length)
         process.send_signal(signal.SIGTERM)
         spent = _ended(process, "motion")
-    return spent, _events_told(told, began, time.time() - began)
+    return spent, _events_told(told, began, length)
 
 
-def _opened(feeder: subprocess.Popen[Any]) -> float:
-    """When the reader came: a FIFO opens for writing only then."""
-    links = Path(f"/proc/{feeder.pid}/fd")
-    while feeder.poll() is None:
-        with suppress(OSError):
-            if any(str(each.readlink()).endswith("fifo") for each in links.iterdir()):
-                break
-        time.sleep(0.02)
-    return time.time()
+def _length(clip: Path) -> float:
+    with av.open(str(clip)) as container:
+        return (container.duration or 0) / 1_000_000
 
 
 def _events_told(told: Path, began: float, length: float) -> Events:
     found: Events = []
     for line in told.read_text().splitlines() if told.exists() else ():
         word, moment = line.split()
-        at = float(moment) - began - LAG
+        at = float(moment) - began
         if word == "start":
             found.append([at, length])
         elif found:
@@ -220,6 +265,7 @@ def _see(options: Options, result: Result, judge: Judge, place: Path, motion: st
         return [[start, max(end - POST, start)] for start, end in pairs]
 
     def motions(clip: Path, facts: dict[str, Any]) -> Events:
+        clip = _as_camera_sends(clip, place)
         return _run_motion(motion, clip, place, size=facts["size"], fps=facts["fps"])[1]
 
     known = {
@@ -252,13 +298,14 @@ def _seconds(text: str) -> float:
 
 
 def _spend(options: Options, result: Result, clips: Path, place: Path, motion: str, dvr: str) -> None:
-    large, small = _scaled(clips, place, 1920, "5M"), _scaled(clips, place, 640, "600k")
+    large, small = _scaled(clips, place, 1920, "3M"), _scaled(clips, place, 640, "600k")
     rounds = options.rounds or (1 if options.quick else 3)
     memory: dict[str, list[float]] = {"camarchiver": [], "motion": []}
 
-    def live(*words: str, beside: Path | None = None) -> float:
-        spent = _run_live(large, beside, place, words)
-        if beside is None and not words:
+    def live(*words: str, beside: bool = False) -> float:
+        clips = {"main": large, **({"small": small} if beside else {})}
+        spent = _run_live(clips, place, words)
+        if not (beside or words):
             memory["camarchiver"].append(spent.memory)
         return spent.cpu
 
@@ -273,7 +320,7 @@ def _spend(options: Options, result: Result, clips: Path, place: Path, motion: s
                 "motion": motion_live,
                 "every frame": live,
                 "keyframes": lambda: live("--keyframes"),
-                "sub-stream": lambda: live(beside=small),
+                "sub-stream": lambda: live(beside=True),
             },
             rounds,
         )
@@ -300,15 +347,27 @@ def _recording(source: str, place: Path, *words: str) -> list[str]:
     return [own_command(), "record", "--source", source, "--camera", "bench", *folders, "--pre", "5s", *words]
 
 
-def _run_live(clip: Path, beside: Path | None, place: Path, words: Sequence[str]) -> Spent:
-    pairs = [(clip, place / "fifo")]
-    if beside is not None:
-        pairs.append((beside, place / "small-fifo"))
-        words = (*words, "--detect-source", f"file:{place / 'small-fifo'}")
-    with _feeding(*pairs):
-        command = _recording(f"file:{place / 'fifo'}", place, *words)
+def _run_live(clips: Mapping[str, Path], place: Path, words: Sequence[str]) -> Spent:
+    with _showing(clips) as camera:
+        if "small" in clips:
+            words = (*words, "--detect-source", camera.url("small"))
+        command = _recording(camera.url("main"), place, *words)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        camera.began()
+        time.sleep(_length(clips["main"]))
+        process.send_signal(signal.SIGTERM)
         return _ended(process, "camarchiver record")
+
+
+def _as_camera_sends(clip: Path, place: Path) -> Path:
+    """The same pictures as H.264 in mp4, for those that only know cameras."""
+    with av.open(str(clip)) as container:
+        copied = container.streams.video[0].codec_context.name == "h264"
+    target = place / f"{clip.stem}.mp4"
+    words = ["-c", "copy"] if copied else ["-c:v", "libx264", "-g", "30", "-bf", "0", "-crf", "18"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", "-i", str(clip), "-an"]
+    subprocess.run([*command, *words, str(target)], check=True)
+    return target
 
 
 def _scaled(clips: Path, place: Path, width: int, rate: str) -> Path:
@@ -316,6 +375,7 @@ def _scaled(clips: Path, place: Path, width: int, rate: str) -> Path:
     target = place / f"{width}.mp4"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-ss", "5", "-t", "20"]
     command += ["-i", str(clips / "s01_day_walk.mp4"), "-vf", f"scale={width}:-2", "-an", "-c:v", "libx264"]
-    command += ["-preset", "veryfast", "-b:v", rate, "-g", "30", "-bf", "0", str(target)]
+    command += ["-preset", "veryfast", "-b:v", rate, "-maxrate", rate, "-bufsize", rate]
+    command += ["-g", "30", "-bf", "0", str(target)]
     subprocess.run(command, check=True)
     return target
