@@ -131,7 +131,7 @@ class Pipeline:
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
         memory = self.memory()
-        discovery = self._discovery(memory)
+        discovery = self._discovery(memory.holds)
         tally, left = Tally(), list[Keep]()
 
         def changes() -> Iterator[Change]:
@@ -157,12 +157,12 @@ class Pipeline:
         """What can be told of single clips."""
         memory = self.memory()
         names = Names(self._patterns)
-        return Inquiry(self.trees, names, self.journal, self._discovery(memory), memory)
+        return Inquiry(self.trees, names, self.journal, self._discovery, memory)
 
     def census(self, policy: ArchivePolicy, gap: timedelta) -> Census:
         """What stands in the trees."""
         memory = self.memory()
-        counter = Counter(self.trees, self.journal, self._discovery(memory), memory)
+        counter = Counter(self.trees, self.journal, self._discovery(memory.holds), memory)
         return counter.count(policy, self.started, gap, runs.last(self.trees.state))
 
     def memory(self) -> Memory:
@@ -270,18 +270,23 @@ class Pipeline:
 
     def _stock(self, memory: Memory) -> Stock:
         names, ends = Names(self._patterns), Ends(memory.holds, self.started)
-        discovery = self._discovery(memory)
+        discovery = self._discovery(memory.holds)
         return Stock(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
 
-    def _discovery(self, memory: Memory) -> Discovery:
-        ends = Ends(memory.holds, self.started)
+    def _discovery(self, kept: tuple[Hold, ...]) -> Discovery:
+        ends = Ends(kept, self.started)
         return Discovery(self.trees, Names(self._patterns), self.journal, ends, self.started, self.zone)
 
-    def plan_cleanup(self, policy: CleanupPolicy, *, list_all: bool) -> CleanupPlan:
-        """Decide for every file of the three trees; changes nothing."""
+    def plan_cleanup(
+        self, policy: CleanupPolicy, *, list_all: bool, asked: frozenset[Path] = frozenset()
+    ) -> CleanupPlan:
+        """Decide for every file of the three trees; changes nothing.
+
+        Files left alone are listed where all are, or where they are asked for.
+        """
         memory = self.memory()
         planner = Planner(self.trees, self._stock(memory), policy, memory, self.started)
-        plan = planner.plan(list_all=list_all)
+        plan = planner.plan(list_all=list_all, asked=asked)
         gone = self._forgettable()
         if not gone:
             return plan
