@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -75,6 +75,14 @@ class Discovery:
         """Facts of a single folder, relative to the source root."""
         return self._facts(folder, self._list(folder))
 
+    def some(self, folder: str, names: Collection[str]) -> FolderFacts:
+        """Facts of a few clips of one folder, without a look at its other clips; FileNotFoundError where
+        the folder is gone."""
+        listing = self._list(folder)
+        wanted = frozenset(names)
+        listing.odd = [name for name in listing.odd if name in wanted]
+        return self._facts(folder, listing, wanted)
+
     def _walk(self, folder: str, cutoff: date, earliest: date) -> Iterator[FolderFacts]:
         day = date_of_folder(folder)
         if day is not None and day > cutoff:
@@ -117,15 +125,18 @@ class Discovery:
                     listing.odd.append(name)
         return listing
 
-    def _facts(self, folder: str, listing: _Listing) -> FolderFacts:
+    def _facts(self, folder: str, listing: _Listing, wanted: frozenset[str] | None = None) -> FolderFacts:
+        entries = [entry for entry in listing.clips if wanted is None or entry.name in wanted]
+        # A picture may belong to a clip that is not wanted.
         parsed = {
-            entry.name: self._names.read(entry.name.rpartition(".")[0], folder) for entry in listing.clips
+            entry.name: self._names.read(entry.name.rpartition(".")[0], folder)
+            for entry in (listing.clips if listing.pictures else entries)
         }
         pairs = self._pair(folder, parsed, listing.pictures)
         clips: list[Clip] = []
         aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
         same: set[str] = set()
-        for entry in sorted(listing.clips, key=lambda found: found.name):
+        for entry in sorted(entries, key=lambda found: found.name):
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:

@@ -408,6 +408,11 @@ class Report:
         return sum(outcome.result in results for outcome in self.outcomes)
 
     @property
+    def has_failures(self) -> bool:
+        """Whether anything went wrong; a stop is nothing wrong."""
+        return bool(self.refused or self.count(Result.FAILED) or self.unreadable or self.problems)
+
+    @property
     def status(self) -> Status:
         """The run in one word."""
         if self.stopped_by is not None:

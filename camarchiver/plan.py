@@ -58,10 +58,14 @@ class ArchivePolicy:
     """The first moment that is too late."""
     min_size: int = 0
     limit: int | None = None
+    quiet: timedelta | None = None
+    """How long a clip must have stood still; None for the rule of `settle`."""
 
     @property
     def settle(self) -> timedelta:
         """How long size and mtime must have stood still before a clip counts as finished."""
+        if self.quiet is not None:
+            return self.quiet
         return timedelta(seconds=60) if self.age >= timedelta(days=1) else timedelta(minutes=10)
 
 
