@@ -28,7 +28,7 @@ from zoneinfo import ZoneInfo
 import av
 import imageio_ffmpeg
 import pytest
-from conftest import RecCamera, RecRun, Yard, rec_clips, rec_document, rec_packets, rec_place
+from conftest import RecCamera, RecRun, Yard, rec_clips, rec_document, rec_packets, rec_place, rec_slices
 
 from camarchiver.model import STATE_FOLDER, Reason
 
@@ -2195,6 +2195,32 @@ class TestRecord:
         ran = rec_run("--source", still, "--detect-source", rec_twice)
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
+
+    @pytest.mark.parametrize("source", ["rpicam-vid:", "picamera2:0,640x360@15"])
+    def test_a_raspberry_pis_camera(
+        self,
+        rec_annexb: Path,
+        rec_rpicam: Callable[..., dict[str, str]],
+        rec_picamera: Callable[..., Path],
+        rec_command: list[str],
+        tmp_path: Path,
+        source: str,
+    ) -> None:
+        """Fakes of its program and of its module."""
+        environment = {**rec_rpicam(), "PYTHONPATH": str(rec_picamera())}
+        words = ["--source", source, "--camera", "yard", "--min-free", "0", "--duration", "6s", "--json"]
+        ran = subprocess.run(
+            [*rec_command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr
+        (clip,) = rec_document(ran)["clips"]
+        found, known = rec_packets(Path(clip["path"])), rec_packets(rec_annexb)
+        place = rec_place(rec_slices(Path(clip["path"])), rec_slices(rec_annexb))
+        assert (place, clip["lost"]) == (15, 0)
+        assert 1.5 <= clip["preroll"] <= 2.5
+        assert found.times == pytest.approx(
+            [each - known.times[place] for each in known.times[place : place + len(found.times)]], abs=1e-3
+        )
 
     def test_mjpeg_is_encoded(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         source = tmp_path / "REO_yard_20260503142000.avi"

@@ -108,7 +108,7 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
         )
     wanted = options.source
     if not wanted:
-        hint = "name a camera, as rtsp://HOST/PATH or /dev/video0, or file:CLIP"
+        hint = "name a camera, as rtsp://HOST/PATH, /dev/video0 or picamera2:, or file:CLIP"
         raise UsageError("--source is missing", hint=hint)
     if source_by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
@@ -126,7 +126,7 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     if options.dry_run:
         if source.returns:
             raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
-        return _show(options, source, _lookout(watch, beside))
+        return _show(options, source, _lookout(watch, source, beside))
     name, folders = options.folders()
     run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     with ExitStack() as held:
@@ -144,7 +144,7 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
         for folder in (folders.spool, folders.outbox):
             held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
         folders.sweep()
-        return _record(options, source, _lookout(watch, beside), run, name, folders)
+        return _record(options, source, _lookout(watch, source, beside), run, name, folders)
 
 
 def _credentials(path: Path | None) -> str:
@@ -156,9 +156,12 @@ def _credentials(path: Path | None) -> str:
     return words
 
 
-def _lookout(watch: Watch, beside: Camera | None) -> Lookout:
-    from camarchiver.lookout import BesideStream, OwnStream
+def _lookout(watch: Watch, source: Camera, beside: Camera | None) -> Lookout:
+    from camarchiver.lookout import BesideStream, OwnPictures, OwnStream
+    from camarchiver.picamera import PicameraCamera
 
+    if beside is None and isinstance(source, PicameraCamera):
+        return OwnPictures(watch, source.pictures)
     return BesideStream(watch, beside) if beside is not None else OwnStream(watch)
 
 
