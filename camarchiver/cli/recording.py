@@ -179,8 +179,8 @@ def _attended(options: RecordOptions, source: Camera, lookout: Lookout, attendan
                 log_format=options.channels.log_format,
             )
         )
-        for folder in (folders.spool, folders.outbox):
-            held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
+        for lock in folders.locks:
+            held.enter_context(locking.exclusive(lock, what="record"))
         folders.sweep()
         attendance.started()
         return _record(options, source, lookout, run, name, folders, attendance)
