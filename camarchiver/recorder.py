@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from camarchiver import reel, schedule, spool
-from camarchiver.cameras import Camera, Ended, Item, Lost, Opened, Reader
+from camarchiver.cameras import Camera
 from camarchiver.delivery import Delivery
-from camarchiver.errors import StorageError
 from camarchiver.lookout import Lookout
 from camarchiver.motion import Event
+from camarchiver.reader import Ended, Item, Lost, Opened, Reader
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.ring import Entry, Ring
 from camarchiver.spool import Label, Take
@@ -96,7 +96,7 @@ class Recorder:
         """Record; every clip is whole in the outbox when it returns."""
         began = tended = time.monotonic()
         self._delivery.salvage(set())
-        reader = Reader(self._camera)
+        reader = Reader(self._camera, encodes=True)
         try:
             while not stop.is_set() and not self._time_is_up(began):
                 item = reader.take(_TICK)
@@ -145,12 +145,6 @@ class Recorder:
         return True
 
     def _begin(self, stream: Opened) -> None:
-        codec = stream.video.codec_context.codec.canonical_name
-        if codec not in spool.VIDEO:
-            raise StorageError(
-                f"{self._camera.name} sends {codec}, which can't be recorded without encoding it",
-                hint=f"set the camera to H.264 or HEVC; possible are {', '.join(sorted(spool.VIDEO))}",
-            )
         if stream.audio is not None and not spool.carries(stream.audio):
             _log.warning("%s: its sound can't be kept in mp4 and is left out", self._camera.name)
         if self._away:

@@ -40,8 +40,6 @@ _OPTIONS = {
     "movie_timescale": "90000",
 }
 _AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
-VIDEO = frozenset({"h264", "hevc", "av1", "mpeg4"})
-"""Codecs that are copied as they are."""
 
 
 class Unfit(CamarchiverError):

@@ -6,7 +6,7 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -85,7 +85,7 @@ class Stock:
         for clip in facts.clips:
             archived = own_archive(clip, facts)
             yield Copy(
-                clip,
+                _timed(clip, archived),
                 Tree.SOURCE,
                 clip.relative,
                 archived,
@@ -211,8 +211,9 @@ class Stock:
         standing = next((entry for entry in reversed(entries) if self._standing.stands(entry)), None)
         ledger = self._ledger(day)
         gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
+        clip = _clip(root, relative, origin.camera, origin.start, status, origin.duration)
         return Copy(
-            _clip(root, relative, origin.camera, origin.start, status, origin.duration),
+            _timed(clip, entries[-1] if entries else None),
             Tree.TRASH,
             origin.source,
             standing,
@@ -311,6 +312,13 @@ class Stock:
                     if self._names.read(unnumbered(name).rpartition(".")[0], folder) is None:
                         self._odd[relative] = day
         return self._odd
+
+
+def _timed(clip: Clip, archived: Archived | None) -> Clip:
+    """The clip with the duration that its archive has, where its name tells none."""
+    if clip.duration is not None or archived is None:
+        return clip
+    return replace(clip, duration=archived.duration)
 
 
 def _remark(clip: Clip, facts: FolderFacts) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -575,6 +576,16 @@ def wait_until(true: Callable[[], Any], what: str, seconds: float = 20.0) -> Non
     while not true():
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds:.0f} s"
         time.sleep(0.01)
+
+
+def children_with(text: str) -> list[int]:
+    """Living processes of this one whose command line holds a text."""
+    found = []
+    for pid in processes_with(text):
+        with contextlib.suppress(OSError):
+            if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(pid)
+    return found
 
 
 def processes_with(text: str) -> list[int]:

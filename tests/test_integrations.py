@@ -27,6 +27,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ from conftest import (
     RECORDED,
     Camera,
     Yard,
+    children_with,
     frames_of,
     mounted,
     processes_with,
@@ -60,11 +62,13 @@ from camarchiver import (
     atomic,
     cleaner,
     encoders,
+    feeds,
     ffmpeg_args,
     ffmpegs,
     holds,
     intents,
     kernel,
+    live,
     lockfile,
     locking,
     logs,
@@ -77,9 +81,10 @@ from camarchiver import (
     transcoder,
     trash,
     usage,
+    v4l2,
     volume,
 )
-from camarchiver.cameras import Ended, FileCamera, Lost, Opened, Reader, RtspCamera, camera
+from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
@@ -99,12 +104,14 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.plan import Hold
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
+from camarchiver.reader import Ended, Lost, Opened, Reader
 from camarchiver.restorer import Selection
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop
 from camarchiver.transcoder import Finished, Progress
+from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
 
 
@@ -3985,6 +3992,205 @@ class TestSnapshot:
         with av.open(str(tmp_path / "x.jpg")) as picture:
             found = next(picture.decode(video=0)).to_ndarray(format="gray").astype(int)
         assert abs(found - shown.to_ndarray(format="gray")).mean() < 3
+
+
+def rec_mjpeg(tmp_path: Path, rec_twice: Path, *options: str) -> Path:
+    """What a USB camera sends: MJPEG, or what the options say, with uncompressed sound."""
+    made = tmp_path / "usb.avi"
+    words = options or ("-c:v", "mjpeg", "-q:v", "4")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(rec_twice)]
+    subprocess.run([*command, "-t", "6", *words, "-c:a", "pcm_s16le", str(made)], check=True)
+    return made
+
+
+def rec_taken(reader: Reader, count: int = 1000) -> list[object]:
+    """What a reader gives until its end, a loss, or so many items."""
+    items: list[object] = []
+    while len(items) < count:
+        item = reader.take(20)
+        items.append(item)
+        if isinstance(item, Ended | Lost):
+            break
+    reader.close()
+    return items
+
+
+class TestLive:
+    @pytest.mark.parametrize(
+        "options", [(), ("-c:v", "rawvideo", "-pix_fmt", "yuyv422"), ("-c:v", "mpeg2video")]
+    )
+    def test_what_is_not_compressed_is_encoded_frame_by_frame(
+        self, rec_twice: Path, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        source = rec_mjpeg(tmp_path, rec_twice, *options)
+        opened, *entries = rec_taken(Reader(FileCamera(source), encodes=True))
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "h264"
+        assert opened.audio is not None
+        assert opened.audio.codec_context.name == "aac"
+        assert entries.pop() == Ended()
+        video = [entry for entry in entries if isinstance(entry, Entry) and entry.video]
+        assert len(video) == frames_of(source)
+        keys = [entry.at for entry in video if entry.key]
+        assert max(later - earlier for earlier, later in pairwise(keys)) <= 2.0
+        times = [video[0].at + number / 15 for number in range(len(video))]
+        assert [entry.at for entry in video] == pytest.approx(times, abs=0.002)
+
+    def test_a_reader_that_only_watches_encodes_nothing(self, rec_twice: Path, tmp_path: Path) -> None:
+        opened, *entries = rec_taken(Reader(FileCamera(rec_mjpeg(tmp_path, rec_twice))))
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "mjpeg"
+        assert sum(isinstance(entry, Entry) and entry.video for entry in entries) == 6 * 15
+
+    def test_an_encoder_that_fails_its_trial_is_passed_over(self, mocker: MockerFixture) -> None:
+        broken = live.Way("libx264", ("-preset", "no-such-preset"))
+        mocker.patch.object(live, "WAYS", (broken, live.WAYS[-1]))
+        assert live.compressor.__wrapped__().way == live.WAYS[-1]
+        mocker.patch.object(live, "WAYS", (broken,))
+        with pytest.raises(EncoderError, match=r"H\.264"):
+            live.compressor.__wrapped__()
+
+    def test_an_encoder_that_dies_is_no_end_of_the_source(self, rec_twice: Path, tmp_path: Path) -> None:
+        source = rec_mjpeg(tmp_path, rec_twice)
+        reader = Reader(FileCamera(source), encodes=True)
+        assert isinstance(reader.take(20), Opened)
+        for pid in children_with("pipe:0"):
+            os.kill(pid, signal.SIGKILL)
+        last = rec_taken(reader)[-1]
+        assert isinstance(last, Ended)
+        assert last.error.endswith("ended with status -9")
+
+
+FAKE_DEVICE = """#!/bin/sh
+# an ffmpeg whose camera is a clip: everything up to the input is replaced
+while [ "$1" != /dev/video0 ]; do shift; done
+shift
+{script}
+exec {ffmpeg} -v error -re -i {clip} "$@"
+"""
+
+
+@pytest.fixture
+def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCamera]:
+    """A camera of the kernel: an ioctl's answers, and an ffmpeg that reads a clip in its place."""
+
+    def make(clip: Path, formats: set[str], script: str = "") -> DeviceCamera:
+        real = live.compressor()
+        fake = tmp_path / "ffmpeg"
+        fake.write_text(FAKE_DEVICE.format(ffmpeg=real.ffmpeg.path, clip=clip, script=script))
+        fake.chmod(0o755)
+        ffmpeg = replace(real.ffmpeg, path=fake)
+        mocker.patch.object(live, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
+        mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
+        return DeviceCamera(Path("/dev/video0"))
+
+    return make
+
+
+class TestV4l2:
+    def test_h264_of_the_camera_comes_as_it_is(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera]
+    ) -> None:
+        device = rec_device(rec_twice, {"YUYV", "MJPG", "H264"})
+        opened, *entries = rec_taken(Reader(device, encodes=True), 30)
+        assert isinstance(opened, Opened)
+        sent = [bytes(cast("Any", entry).packet) for entry in entries]
+        with av.open(str(rec_twice)) as container:
+            known = [bytes(packet) for packet in container.demux(video=0)]
+        assert sent == known[: len(sent)]
+
+    def test_mjpeg_of_the_camera_is_encoded(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera], tmp_path: Path
+    ) -> None:
+        device = rec_device(rec_mjpeg(tmp_path, rec_twice), {"YUYV", "MJPG"})
+        opened, *entries = rec_taken(Reader(device, encodes=True), 30)
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "h264"
+        assert all(isinstance(entry, Entry) for entry in entries)
+
+    def test_the_best_format_is_asked_for(self) -> None:
+        words = v4l2.command(Path("/dev/video0"), v4l2.Mode("1280x720", "15"), "mjpeg")
+        asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
+        assert words[3 : 3 + len(asked)] == asked
+        assert "copy" in v4l2.command(Path("/dev/video0"), v4l2.Mode(), "h264")
+
+    @pytest.mark.parametrize(
+        ("script", "reason"),
+        [
+            ("echo '[v4l2] ioctl(VIDIOC_STREAMON): Device or resource busy' >&2; exit 1", "another program"),
+            ("echo 'Cannot open video device /dev/video0: No such device' >&2; exit 1", "No such device"),
+            ("exit 3", "status 3"),
+            ("sleep 20", "no data for 1 s"),
+        ],
+    )
+    def test_why_a_camera_is_lost(
+        self,
+        rec_twice: Path,
+        rec_device: Callable[..., DeviceCamera],
+        mocker: MockerFixture,
+        script: str,
+        reason: str,
+    ) -> None:
+        mocker.patch.object(feeds, "SILENCE", 1.0)
+        (lost,) = rec_taken(Reader(rec_device(rec_twice, {"H264"}, script), encodes=True))
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+
+    def test_it_is_left_alone_after_the_end(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera]
+    ) -> None:
+        reader = Reader(rec_device(rec_twice, {"H264"}), encodes=True)
+        assert isinstance(reader.take(20), Opened)
+        assert children_with("pipe:1")
+        reader.close()
+        wait_until(lambda: not children_with("pipe:1"), "the end of ffmpeg")
+
+    def test_devices_that_are_no_camera(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="is not there"):
+            camera("/dev/video99")
+        (tmp_path / "video0").touch()
+        with pytest.raises(UsageError, match="is no camera"):
+            camera(f"v4l2:{tmp_path}/video0")
+        with pytest.raises(UsageError, match="no size and rate"):
+            camera("/dev/video0,big")
+
+    def test_what_a_camera_offers(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        (tmp_path / "video0").touch()
+        known = [b"YUYV", b"MJPG"]
+
+        def ioctl(descriptor: int, request: int, asked: bytes) -> bytes:
+            index = int.from_bytes(asked[:4], sys.byteorder)
+            if request != 0xC0405602 or len(asked) != 64 or index >= len(known):
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return asked[:44] + known[index] + asked[48:]
+
+        mocker.patch("fcntl.ioctl", ioctl)
+        assert v4l2.formats(tmp_path / "video0") == {"YUYV", "MJPG"}
+        known.clear()
+        with pytest.raises(UsageError, match="no pictures"):
+            v4l2.formats(tmp_path / "video0")
+
+    @pytest.mark.skipif(not IS_ROOT, reason="needs root, to give a file to somebody else")
+    def test_a_device_of_another_group(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            device = Path(folder, "video0")
+            device.touch(mode=0o660)
+            os.chown(device, 0, grp.getgrnam("video").gr_gid)
+            Path(folder).chmod(0o755)
+            os.seteuid(65534)
+            try:
+                with pytest.raises(UsageError) as refused:
+                    v4l2.formats(device)
+            finally:
+                os.seteuid(0)
+        assert "no permission" in refused.value.message
+        assert "usermod -aG video" in refused.value.hint
+
+    @pytest.mark.skipif(not Path("/dev/video0").exists(), reason="no /dev/video0 on this machine")
+    def test_a_real_camera(self) -> None:
+        opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
+        assert isinstance(opened, Opened)
+        assert all(isinstance(entry, Entry) for entry in entries)
 
 
 class TestCameras:

@@ -12,7 +12,12 @@ from camarchiver.cli.options import FOLDER, config_option, option, options
 from camarchiver.params import Duration, Percent, Size
 
 source_options = options(
-    option("--source", metavar="SOURCE", help="rtsp://HOST/PATH, file:CLIP or file:FIFO; required."),
+    option(
+        "--source",
+        metavar="SOURCE",
+        help="rtsp://HOST/PATH, /dev/video0 (or with a mode: /dev/video0,1280x720@15), file:CLIP or"
+        " file:FIFO; required.",
+    ),
     option("--camera", metavar="NAME", help="The camera's name; required unless --dry-run."),
     option(
         "--detect-source", metavar="SOURCE", help="A small stream of the same camera to watch for motion."
@@ -88,8 +93,9 @@ run_options = options(
 def record(**chosen: Any) -> int:
     """Record what moves before a camera, from before it began until after it ended.
 
-    Nothing is encoded: a clip is a copy of the camera's own H.264 or HEVC, with its sound. It appears in
-    OUTBOX/CAMERA when it is whole. SIGTERM ends the running clip and publishes it.
+    A clip is a copy of the camera's own H.264 or HEVC, with its sound; only what comes uncompressed or as
+    MJPEG is encoded. It appears in OUTBOX/CAMERA when it is whole. SIGTERM ends the running clip and
+    publishes it.
     """
     from camarchiver.cli.recording import RecordOptions, record_session
 

@@ -108,7 +108,8 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
         )
     wanted = options.source
     if not wanted:
-        raise UsageError("--source is missing", hint="name a camera, as rtsp://HOST/PATH, or file:CLIP")
+        hint = "name a camera, as rtsp://HOST/PATH or /dev/video0, or file:CLIP"
+        raise UsageError("--source is missing", hint=hint)
     if source_by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
@@ -184,7 +185,7 @@ def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list
     """The motion of a whole source, and why it could not be read to its end."""
     from dataclasses import replace
 
-    from camarchiver.cameras import Ended, Opened, Reader
+    from camarchiver.reader import Ended, Opened, Reader
     from camarchiver.ring import Entry
 
     found: list[Event] = []
