@@ -55,6 +55,9 @@ class Reason(StrEnum):
     LEFTOVER = "leftover"
     EMPTY_FOLDER = "empty-folder"
     GOAL_MET = "goal-met"
+    KEEP_DAYS = "keep-days"
+    MAX_STORAGE = "max-storage"
+    ANNOUNCED = "announced"
 
 
 class Fingerprint(NamedTuple):
@@ -103,11 +106,13 @@ class Clip:
 
 
 class Tree(StrEnum):
-    """Which of the three trees a path lies in."""
+    """Which of the three trees, or of the recorder's two, a path lies in."""
 
     SOURCE = "source"
     ARCHIVE = "archive"
     TRASH = "trash"
+    SPOOL = "spool"
+    OUTBOX = "outbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +406,11 @@ class Report:
     def count(self, *results: Result) -> int:
         """How many steps came to one of these results."""
         return sum(outcome.result in results for outcome in self.outcomes)
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether anything went wrong; a stop is nothing wrong."""
+        return bool(self.refused or self.count(Result.FAILED) or self.unreadable or self.problems)
 
     @property
     def status(self) -> Status:

@@ -20,6 +20,7 @@ from camarchiver.reader import Ended, Item, Lost, Opened, Reader
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.ring import Entry, Ring
 from camarchiver.spool import Label, Take
+from camarchiver.upkeep import Upkeep
 
 _log = logging.getLogger("camarchiver.recorder")
 
@@ -64,17 +65,22 @@ class Recorder:
         camera: Camera,
         lookout: Lookout,
         delivery: Delivery,
+        upkeep: Upkeep,
         now: Callable[[], datetime],
     ) -> None:
         self.error = ""
         """Why the source ended; empty where it just came to its end."""
         self.outages = 0
+        self.frames = 0
+        self.last_frame: float | None = None
+        """Unix time of its arrival."""
         self.refused = 0
         """How often recording stopped for want of room."""
         self._settings = settings
         self._camera = camera
         self._lookout = lookout
         self._delivery = delivery
+        self._upkeep = upkeep
         self._now = now
         self._ring = Ring(settings.lengths.pre + LATE, RING_BYTES)
         self._stream: Opened | None = None
@@ -95,7 +101,7 @@ class Recorder:
     def run(self, stop: threading.Event) -> None:
         """Record; every clip is whole in the outbox when it returns."""
         began = tended = time.monotonic()
-        self._delivery.salvage(set())
+        self._tend()
         reader = Reader(self._camera, encodes=True)
         try:
             while not stop.is_set() and not self._time_is_up(began):
@@ -105,12 +111,29 @@ class Recorder:
                 self._delivery.collect()
                 if time.monotonic() - tended > TEND:
                     tended = time.monotonic()
-                    self._delivery.salvage(self._writing())
+                    self._tend()
         finally:
             reader.close()
             self._break_off()
             self._lookout.close()
             self._delivery.close()
+            self._upkeep.close(hurry=stop.is_set())
+
+    def _tend(self) -> None:
+        """See to what lies in the spool and in the outbox, and whether there is room for more."""
+        self._delivery.salvage(self._writing())
+        self._upkeep.tend()
+        self._has_room()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the camera is there now."""
+        return self._stream is not None and not self._away
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is too little room to record now."""
+        return self._full
 
     def _writing(self) -> set[Path]:
         takes = (self._take, self._ended[0] if self._ended else None)
@@ -171,6 +194,8 @@ class Recorder:
 
     def _packet(self, entry: Entry) -> None:
         if entry.video:
+            self.frames += 1
+            self.last_frame = self._now().timestamp()
             step = entry.order - self._last.order if self._last else 0.0
             if not -BACK <= step <= STEP:
                 _log.warning("%s: its clock stepped by %.1f s", self._camera.name, step)
@@ -306,7 +331,8 @@ class Recorder:
             return False
         for folder in (self._delivery.folders.spool, self._delivery.folders.outbox):
             free = shutil.disk_usage(folder).free
-            if free < self._settings.min_free:
+            short = self._settings.min_free - free
+            if short > 0 and self._upkeep.make_room(folder, short) < short:
                 self._too_full(f"{folder} has {free / 1e9:.2f} GB free")
                 return False
         return True

@@ -14,10 +14,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -613,6 +615,56 @@ def mounted(place: Path, *options: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+class Web:
+    """A web server on loopback, and what it was told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+        self.answers: list[int] = []
+        """Status codes of the next answers; 200 afterwards."""
+        self.how = ""
+        """`silent` or `trickles` where it does not answer as it should."""
+        self.ended = threading.Event()
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                web.heard.append((self.path, body.decode()))
+                if web.how == "silent":
+                    web.ended.wait(60)
+                    return
+                self.send_response(web.answers.pop(0) if web.answers else 200)
+                self.send_header("Content-Length", "100" if web.how == "trickles" else "2")
+                self.end_headers()
+                while web.how == "trickles" and not web.ended.wait(0.2):
+                    self.wfile.write(b"O")
+                self.wfile.write(b"OK")
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        """Leave nobody listening on its port."""
+        self.ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A web server that answers whatever it is told with 200."""
+    server = Web()
+    yield server
+    if not server.ended.is_set():
+        server.close()
+
+
 @pytest.fixture(scope="session")
 def model_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One second of video, large for what it shows, so that encoding saves much."""
@@ -852,6 +904,12 @@ def rec_small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a tmpfs can't be mounted here")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def rec_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 6 MB, room for some clips."""
+    yield from mounted(tmp_path / "rec_disk", "-t", "tmpfs", "-o", "size=6m", "tmpfs")
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ from conftest import (
     IS_ROOT,
     RECORDED,
     Camera,
+    Web,
     Yard,
     children_with,
     frames_of,
@@ -56,15 +57,18 @@ from conftest import (
     rec_place,
     wait_until,
 )
+from prometheus_client.parser import text_string_to_metric_families
 from pytest_mock import MockerFixture
 
 from camarchiver import (
     atomic,
     cleaner,
     encoders,
+    expiry,
     feeds,
     ffmpeg_args,
     ffmpegs,
+    figures,
     holds,
     intents,
     kernel,
@@ -74,6 +78,9 @@ from camarchiver import (
     logs,
     motion,
     names,
+    notices,
+    outbox,
+    pulse,
     restorations,
     service,
     snapshot,
@@ -82,26 +89,32 @@ from camarchiver import (
     trash,
     usage,
     v4l2,
+    vitals,
     volume,
 )
 from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
+from camarchiver.coverage import Hold
 from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
+from camarchiver.expiry import Terms
 from camarchiver.export import Exported
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
+from camarchiver.figures import Figure
 from camarchiver.frames import KeyframeSampler, Picture, Sampler
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
+from camarchiver.metrics import Textfile
 from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
+from camarchiver.notices import Pinger
 from camarchiver.pipeline import Pipeline
-from camarchiver.plan import Hold
+from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
@@ -111,6 +124,7 @@ from camarchiver.sentry import Sentry, Watch
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop
 from camarchiver.transcoder import Finished, Progress
+from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
 
@@ -1789,6 +1803,214 @@ class TestService:
             os.close(terminal)
 
 
+def samples(file: Path) -> dict[str, float]:
+    """A textfile as Prometheus's own parser reads it."""
+    found = {}
+    for family in text_string_to_metric_families(file.read_text(encoding="utf-8")):
+        assert family.documentation
+        for sample in family.samples:
+            labels = " ".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name} {labels}"] = sample.value
+    return found
+
+
+class TestMetrics:
+    """The file for node_exporter's textfile collector."""
+
+    OWN = figures.labels(command="archive")
+
+    def test_runs_add_up_and_nothing_else_lies_about(self, tmp_path: Path) -> None:
+        file = tmp_path / "camarchiver.prom"
+        odd = figures.labels(camera='a "b"\\\n' + os.fsdecode(b"\xff"))
+        for _ in range(2):
+            textfile = Textfile(file)
+            for count in (1, 3):  # counted from the start of this process
+                assert textfile.write((self.OWN, (Figure("camarchiver_clips_total", count, odd),)))
+        (key,) = samples(file)
+        assert key.startswith('camarchiver_clips_total camera=a "b"')
+        assert samples(file)[key] == 6
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+        assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == [file.name]
+        assert not list(tmp_path.glob(".*.prom"))
+
+    def test_commands_that_write_at_once_lose_nothing(
+        self, tmp_path: Path, start_python: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        file = tmp_path / "camarchiver.prom"
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom camarchiver import figures\n"
+            "from camarchiver.metrics import Textfile\n"
+            "group = figures.labels(command=sys.argv[2]), (figures.Figure('camarchiver_runs_total', 1),)\n"
+            "for _ in range(20):\n"
+            "    assert Textfile(Path(sys.argv[1])).write(group)"
+        )
+        for process in [start_python(code, file, name) for name in ("archive", "cleanup", "watch")]:
+            assert process.wait(60) == 0
+        assert set(samples(file).values()) == {20.0}
+        assert len(samples(file)) == 3
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        "text", ["", "\0" * 100, "camarchiver_runs_total{comm", "# HELP camarchiver_x\n\x01"]
+    )
+    def test_a_torn_file_is_begun_anew(self, tmp_path: Path, text: str) -> None:
+        file = tmp_path / "camarchiver.prom"
+        file.write_text(text)
+        assert Textfile(file).write((self.OWN, (Figure("camarchiver_runs_total", 1),)))
+        assert list(samples(file).values()) == [1.0]
+
+    @pytest.mark.edge
+    def test_what_can_not_be_written_is_a_warning_and_no_failure(
+        self, tmp_path: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        figure = (self.OWN, (Figure("camarchiver_runs_total", 1),))
+        foreign, kept = tmp_path / "node.prom", "node_time_seconds 1\n"
+        foreign.write_text(kept)
+        assert not Textfile(foreign).write(figure)
+        assert foreign.read_text() == kept
+        assert not Textfile(tmp_path / "none" / "a.prom").write(figure)
+        assert not (tmp_path / "none").exists()
+        whole = small_disk / "a.prom"
+        assert Textfile(whole).write(figure)
+        before = whole.read_bytes()
+        _fill(small_disk / "filler")
+        many = tuple(Figure("camarchiver_holds", 1, figures.labels(camera=f"c{n}")) for n in range(2000))
+        assert not Textfile(whole).write((self.OWN, many))
+        assert whole.read_bytes() == before
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+
+
+class TestVitals:
+    """How the trees are."""
+
+    def test_growth_counts_the_last_two_weeks_of_the_source_alone(self, tmp_path: Path) -> None:
+        source = tmp_path / "camera"
+        trees = Trees(source, source / "archived", source / ".deleted")
+        now = datetime(2026, 3, 20, 12, tzinfo=UTC)
+        for relative, days in (
+            ("2026/03/19/REO_a_20260319120000.mp4", 1),
+            ("flat/REO_a_20260318120000.mp4", 2),
+            ("2026/01/01/REO_a_20260101120000.mp4", 1),
+            ("flat/REO_a_20260101120000.mp4", 78),
+            ("archived/2026/03/19/REO_a_20260319120000.mp4", 1),
+            (".deleted/input/2026/03/19/REO_a_20260319120000.mp4", 1),
+            ("2026/03/19/.REO_a_20260319120000.mp4.aB3xYz", 1),
+            ("2026/03/19/REO_a_20260319120000.txt", 1),
+        ):
+            path = source / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x" * 700)
+            made = now.timestamp() - days * 86_400
+            os.utime(path, (made, made))
+        assert vitals.daily_bytes(trees, now) == 100.0
+        found = vitals.look(trees, now, daily_bytes=100.0)
+        assert [room.tree for room in found.rooms] == ["source", "archive", "trash"]
+        assert (found.failures, found.holds) == (0, 0)
+
+    def test_a_tree_that_is_not_there_is_measured_above(self, tmp_path: Path) -> None:
+        (room,) = vitals.rooms(("archive", tmp_path / "not" / "yet"))
+        assert room.size == os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize
+
+
+class TestPulse:
+    def test_a_beat_that_fails_or_hangs_ends_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(pulse, "SECONDS", 0.05)
+        beats = 0
+        hang = threading.Event()
+
+        def act() -> None:
+            nonlocal beats
+            beats += 1
+            if beats == 1:
+                raise ValueError("once")
+            if beats == 3:
+                hang.wait(60)
+
+        began = time.monotonic()
+        with pulse.every_minute(act):
+            wait_until(lambda: beats == 3, "the third beat")
+        assert time.monotonic() - began < 30
+        hang.set()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+class TestNotices:
+    """Commands and servers that behave, and others."""
+
+    @staticmethod
+    def command(folder: Path, body: str) -> tuple[str, ...]:
+        path = folder / "tell"
+        path.write_text(f"#!/bin/bash\n{body}\n")
+        path.chmod(0o755)
+        return (os.fspath(path), "one argument; with $HOME")
+
+    def test_the_command_gets_arguments_and_report(self, tmp_path: Path) -> None:
+        command = self.command(tmp_path, f'printf %s "$1" > {tmp_path}/words; cat > {tmp_path}/report')
+        assert notices.notify(command, ('{"a": ', "1}"))
+        assert (tmp_path / "words").read_text() == "one argument; with $HOME"
+        assert json.loads((tmp_path / "report").read_text()) == {"a": 1}
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            ("echo no mail today >&2; exit 4", "exit 4: no mail today"),
+            ("sleep 300 & sleep 300", "longer than 1 s"),
+            ("kill -9 $$", "exit -9"),
+        ],
+    )
+    def test_a_command_that_fails_or_hangs_is_a_warning(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, body: str, said: str
+    ) -> None:
+        big = ("x" * 100_000 for _ in range(10))  # more than any pipe holds
+        began = time.monotonic()
+        assert not notices.notify(self.command(tmp_path, body), big, seconds=1.0)
+        assert time.monotonic() - began < 30
+        assert said in caplog.text
+
+    def test_a_command_that_is_not_there_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert not notices.notify(("/no/such/command",), ("{}",))
+        assert "/no/such/command can't be started" in caplog.text
+
+    def test_start_success_and_failure_come_in_order(self, web: Web) -> None:
+        pinger = Pinger(f"{web.url}/secret/")
+        pinger.send("start", wait=False)
+        pinger.send("success", "all is well")
+        pinger.send("failure", "exit code 3")
+        assert web.heard == [
+            ("/secret/start", ""),
+            ("/secret", "all is well"),
+            ("/secret/fail", "exit code 3"),
+        ]
+
+    @pytest.mark.edge
+    def test_a_server_that_stumbles_is_asked_again(self, web: Web) -> None:
+        web.answers = [503, 200]
+        Pinger(web.url).send("success")
+        assert len(web.heard) == 2
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("how", ["silent", "trickles", "down", "refuses"])
+    def test_no_server_delays_or_fails_the_run(
+        self, web: Web, caplog: pytest.LogCaptureFixture, how: str
+    ) -> None:
+        web.how = how
+        url = f"{web.url}/secret"
+        if how == "down":
+            web.close()
+        web.answers = [404] * 3 if how == "refuses" else []
+        began = time.monotonic()
+        pinger = Pinger(url, seconds=2.5)
+        pinger.send("start", wait=False)
+        assert time.monotonic() - began < 1
+        pinger.send("success")
+        assert time.monotonic() - began < 20
+        assert caplog.records
+        assert "secret" not in caplog.text
+
+
 UNITS = Path(__file__).resolve().parents[1] / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 TIMERS = sorted(path.name for path in UNITS.glob("*.timer"))
@@ -3230,6 +3452,89 @@ def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
     return pictures
 
 
+class TestEnds:
+    """When clips end, by their own word or by what comes after them."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path, model_clip: Path) -> Callable[..., Path]:
+        """Puts a clip of one second, or one that is none, into a tree; large enough for any length."""
+
+        def put(clock: str, *, day: str = "20260301", whole: bool = True) -> Path:
+            folder = tmp_path / f"camera/{day[:4]}/{day[4:6]}/{day[6:]}"
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"REO_front_{day}{clock}.mp4"
+            shutil.copyfile(model_clip, path)
+            os.truncate(path, 5_000_000 if whole else 0)
+            os.truncate(path, 5_000_000)
+            os.utime(path, (1772440000, 1772440000))
+            return path
+
+        return put
+
+    @staticmethod
+    def held(tmp_path: Path, clock: str) -> list[str]:
+        """The clips that a hold of ten minutes covers, by the plan of `archive`."""
+        root = tmp_path / "camera"
+        trees = Trees(root, root / "archived", root / ".deleted")
+        start = datetime.fromisoformat(f"2026-03-01T{clock}+00:00")
+        state = trees.state / holds.FILE
+        state.parent.mkdir(parents=True, exist_ok=True)
+        for copy in trees.state.glob("holds*"):
+            copy.unlink()
+        holds.add(trees.state, start, start + timedelta(minutes=10), camera="", reason="x", until=None)
+        pipeline = Pipeline(trees, UTC, "archive")
+        steps = pipeline.plan_archive(ArchivePolicy(timedelta(days=1)), list_all=True).left
+        return sorted(step.relative[-10:-4] for step in steps if step.reason is Reason.HELD)
+
+    def test_a_clip_says_itself_how_long_it_lasts(self, tree: Callable[..., Path], tmp_path: Path) -> None:
+        tree("081500")
+        assert self.held(tmp_path, "08:15:00") == ["081500"]
+        assert self.held(tmp_path, "08:15:01") == ["081500"]
+        assert self.held(tmp_path, "08:15:02") == []
+        assert self.held(tmp_path, "08:20:00") == []
+
+    def test_what_cannot_be_read_lasts_until_the_next_clip_or_an_hour(
+        self, tree: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        tree("081500", whole=False)
+        assert self.held(tmp_path, "09:10:00") == ["081500"]
+        assert self.held(tmp_path, "09:20:00") == []
+        tree("100000")
+        assert self.held(tmp_path, "09:20:00") == ["081500"]
+        tree("090000")
+        assert self.held(tmp_path, "09:10:00") == []
+
+    def test_the_next_clip_may_be_in_the_next_folder_or_in_the_archive(
+        self, tree: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        tree("223000", whole=False)
+        tree("003000", day="20260302")
+        assert self.held(tmp_path, "23:40:00") == ["223000"]
+        line = {"event": "archived", "start": "2026-03-01T23:00:00+00:00", "camera": "front", "source": "x"}
+        journal = tmp_path / "camera/archived/.camarchiver/journal/2026/03/01.jsonl"
+        journal.parent.mkdir(parents=True)
+        journal.write_text(json.dumps(line) + "\n")
+        assert self.held(tmp_path, "23:10:00") == []
+
+    def test_nothing_is_opened_where_the_journal_knows_or_nothing_depends_on_it(
+        self, tree: Callable[..., Path], tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        clip = tree("081500", whole=False)
+        line = {"event": "archived", "start": "2026-03-01T08:15:00+00:00", "camera": "front"}
+        line |= {"source": f"2026/03/01/{clip.name}", "archive": "x.mp4", "source_blake2b": ""}
+        numbers = {"duration": 900.0, "archive_size": 1, "source_size": clip.stat().st_size}
+        numbers["source_mtime_ns"] = clip.stat().st_mtime_ns
+        journal = tmp_path / "camera/archived/.camarchiver/journal/2026/03/01.jsonl"
+        journal.parent.mkdir(parents=True)
+        journal.write_text(json.dumps({**line, **numbers}) + "\n")
+        tree("180000")
+        opened = mocker.spy(Prober, "glance")
+        assert self.held(tmp_path, "08:29:00") == ["081500"]
+        assert self.held(tmp_path, "08:31:00") == []
+        assert self.held(tmp_path, "17:55:00") == ["180000"]
+        assert opened.call_count == 0
+
+
 class TestExport:
     """`hold export` under faults; what it copies is told by the end-to-end tests."""
 
@@ -4419,6 +4724,22 @@ class TestSpool:
         assert spool.salvage(path, rec_folders.outbox) is None
         assert not path.exists()
 
+    def test_salvage_publishes_nothing_twice(self, rec_take: Take, rec_folders: Folders) -> None:
+        rec_take.close()
+        path = rec_take.path.rename(rec_take.path.with_name("motion_20260503_142005.0.mp4"))
+        # killed between publishing and unlinking: by a link, by a copy, and while the picture was there alone
+        for bring in (os.link, shutil.copy2):
+            target = rec_folders.outbox / "motion_20260503_142005_20.0s.mp4"
+            bring(path, target)
+            spare = Path(shutil.copy2(path, path.with_name("spare")))
+            assert spool.salvage(path, rec_folders.outbox) is None
+            assert (path.exists(), list(rec_folders.outbox.iterdir())) == (False, [target])
+            spare.rename(path)
+            target.unlink()
+        picture = rec_folders.outbox / "motion_20260503_142005_20.0s.jpg"
+        picture.touch()
+        assert spool.salvage(path, rec_folders.outbox) == picture.with_suffix(".mp4")
+
     def test_leftovers_of_a_killed_copy_are_swept(self, rec_folders: Folders) -> None:
         left = rec_folders.outbox / ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4"
         other = rec_folders.outbox / ".rsync-partial"
@@ -4426,3 +4747,156 @@ class TestSpool:
         other.touch()
         rec_folders.sweep()
         assert list(rec_folders.outbox.iterdir()) == [other]
+
+
+OB_NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+ObPut = Callable[..., Path]
+
+
+@pytest.fixture
+def ob_put(tmp_path: Path) -> ObPut:
+    """Put a clip of so many bytes, some days old, into the outbox."""
+
+    def put(age: float, *, size: int = 1000, camera: str = "yard", picture: int = 0) -> Path:
+        start = OB_NOW - timedelta(days=age)
+        path = tmp_path / "outbox" / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+        os.utime(path, (start.timestamp(),) * 2)
+        if picture:
+            path.with_suffix(".jpg").write_bytes(bytes(picture))
+        return path
+
+    return put
+
+
+def ob_confirm(path: Path) -> None:
+    """What scripts/transfer-clips writes."""
+    outbox, status = path.parent.parent, path.stat()
+    (outbox / ".camarchiver").mkdir(exist_ok=True)
+    with (outbox / ".camarchiver/transferred").open("a") as file:
+        file.write(f"{status.st_size} {status.st_mtime_ns} {path.relative_to(outbox)}\n")
+
+
+class TestOutbox:
+    def test_only_the_recorders_own_clips_are_found(self, ob_put: ObPut, tmp_path: Path) -> None:
+        clip, folder = ob_put(3, picture=50), tmp_path / "outbox/yard"
+        for name in (
+            ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4",
+            "motion_20260503_142005.mp4",
+            "motion_20260503_142005_20.0s.mkv",
+            "motion_20260503_142005_20.0s_0.mp4",
+            "motion_20261399_142005_20.0s.mp4",
+            "holiday.mp4",
+            "motion_20260503_142005_20.0s.mp4.part",
+        ):
+            (folder / name).touch()
+        (folder / "motion_20260503_142006_20.0s.mp4").symlink_to(clip)
+        (folder / "motion_20260503_142007_20.0s.mp4").mkdir()
+        (folder / "2026").mkdir()
+        shutil.copy(clip, folder / "2026")
+        ob_put(3, camera="door")
+        (tmp_path / "outbox/.rsync").mkdir()
+        found = list(outbox.waiting(tmp_path / "outbox", "yard", UTC))
+        assert [(each.clip.path, each.size, each.clip.duration) for each in found] == [(clip, 1050, 10.0)]
+        assert outbox.cameras(tmp_path / "outbox") == ("door", "yard")
+        assert list(outbox.waiting(tmp_path / "outbox", "gate", UTC)) == []
+
+    def test_a_transfer_is_confirmed_by_a_whole_line_on_this_very_file(
+        self, ob_put: ObPut, tmp_path: Path
+    ) -> None:
+        clips = [ob_put(age) for age in (5, 4, 3, 2)]
+        for clip in clips[:3]:
+            ob_confirm(clip)
+        os.utime(clips[1], (OB_NOW.timestamp(),) * 2)
+        listed = tmp_path / "outbox/.camarchiver/transferred"
+        listed.write_text(listed.read_text().removesuffix("\n") + "\nnonsense\n\n-1 2 x\n7 8")
+        found = outbox.waiting(tmp_path / "outbox", "yard", UTC)
+        assert [each.transferred for each in found] == [True, False, True, False]
+        listed.write_text(listed.read_text().split("\n")[0])  # torn before its end
+        assert not any(each.transferred for each in outbox.waiting(tmp_path / "outbox", "yard", UTC))
+
+    def test_a_file_that_changed_since_stays(self, ob_put: ObPut, tmp_path: Path) -> None:
+        clip, other = ob_put(5, picture=10), ob_put(4)
+        steps = [
+            expiry.discard(each.clip, Reason.KEEP_DAYS)
+            for each in outbox.waiting(tmp_path / "outbox", "yard", UTC)
+        ]
+        clip.write_bytes(b"another")
+        other.unlink()
+        assert [outbox.remove(step).result for step in steps] == [Result.STALE, Result.DONE]
+        assert sorted(path.suffix for path in clip.parent.iterdir()) == [".jpg", ".mp4"]
+
+
+class TestUpkeep:
+    def tended(self, tmp_path: Path, terms: Terms, *, days: float = 0, camera: str = "yard") -> Upkeep:
+        """One look at the outbox, some days later."""
+        tended = Upkeep(camera, tmp_path / "outbox", terms, lambda: OB_NOW + timedelta(days=days))
+        tended.tend()
+        tended.close()
+        assert not tended.troubles
+        return tended
+
+    def test_what_goes_was_announced_a_day_before_each_by_name(
+        self, ob_put: ObPut, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        old, young, others = ob_put(8, picture=10), ob_put(2), ob_put(9, camera="door")
+        ob_confirm(old)
+        foreign = old.with_name("holiday.mp4")
+        shutil.copy2(old, foreign)
+        terms = Terms(timedelta(days=7))
+        first = self.tended(tmp_path, terms)
+        assert (first.announced, first.outcomes) == ([old], [])
+        assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
+        assert "its transfer was confirmed" in caplog.text
+        assert self.tended(tmp_path, terms, days=0.9).announced == []
+        assert old.exists()
+        later = self.tended(tmp_path, terms, days=1)
+        assert [(each.result, each.freed) for each in later.outcomes] == [(Result.DONE, 1010)]
+        assert f"removed {old} (keep-days)" in caplog.text
+        assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
+        assert others.exists()
+
+    def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(8)
+        self.tended(tmp_path, Terms(timedelta(days=7)))
+        state = outbox.state(tmp_path / "outbox")
+        assert state.stat().st_mode & 0o777 == 0o700
+        holds.add(state, OB_NOW - timedelta(days=9), OB_NOW, camera="", reason="x", until=None)
+        assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == []
+        assert old.exists()
+        for name in ("holds.json", "holds.json.bak"):
+            (state / name).write_text("{ torn")
+        upkeep = Upkeep("yard", tmp_path / "outbox", Terms(None, 1), lambda: OB_NOW + timedelta(days=2))
+        upkeep.tend()
+        upkeep.close()
+        assert "nobody knows what is held" in next(iter(upkeep.troubles))
+        assert old.exists()
+
+    def test_announcements_that_cannot_be_read_are_made_anew(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(8)
+        terms = Terms(timedelta(days=7))
+        self.tended(tmp_path, terms)
+        for path in (tmp_path / "outbox/.camarchiver/announced").iterdir():
+            path.write_text('{"clips": {"yard/x": {"size": 1}}}')
+        assert self.tended(tmp_path, terms, days=2).announced == [old]
+        assert self.tended(tmp_path, terms, days=3.5).outcomes
+        assert not old.exists()
+
+    def test_without_terms_nothing_is_touched_or_made(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(800)
+        self.tended(tmp_path, Terms())
+        assert [path.name for path in (tmp_path / "outbox").rglob("*")] == ["yard", old.name]
+
+    def test_room_is_made_only_where_asked_for_and_only_on_that_disk(
+        self, ob_put: ObPut, tmp_path: Path, other_disk: Path
+    ) -> None:
+        clips = [ob_put(age) for age in (5, 4, 3)]
+        folder = clips[0].parent
+        assert Upkeep("yard", tmp_path / "outbox", Terms(), lambda: OB_NOW).make_room(folder, 1) == 0
+        upkeep = Upkeep("yard", tmp_path / "outbox", Terms(), lambda: OB_NOW, drops_oldest=True)
+        assert upkeep.make_room(other_disk, 1) == 0
+        assert all(clip.exists() for clip in clips)
+        assert upkeep.make_room(folder, 1500) == 2000
+        assert [clip.exists() for clip in clips] == [False, False, True]

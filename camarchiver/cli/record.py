@@ -9,7 +9,7 @@ import click
 
 from camarchiver.cli.channels import with_channels
 from camarchiver.cli.options import FOLDER, config_option, option, options
-from camarchiver.params import Duration, Percent, Size
+from camarchiver.params import Days, Duration, Percent, Size
 
 source_options = options(
     option(
@@ -70,6 +70,24 @@ clip_options = options(
     ),
     option("--snapshot", is_flag=True, help="Put a JPG of the largest motion beside each clip."),
     option("--min-free", type=Size(), default="1GB", help="Record nothing with less free on a disk."),
+    option(
+        "--on-full",
+        type=click.Choice(["stop", "drop-oldest"]),
+        default="stop",
+        help="With less free: record nothing, or remove this camera's oldest clips from the outbox.",
+    ),
+    option(
+        "--keep-days",
+        type=Days(),
+        help="Remove this camera's clips from the outbox at this age; each is announced a day before."
+        "  [default: keep all]",
+    ),
+    option(
+        "--max-storage",
+        type=Size(),
+        help="What this camera's clips in the outbox may take, as 50GB; the oldest go, each is announced"
+        " a day before.  [default: no limit]",
+    ),
     option("--duration", type=Duration(), help="Stop after this time."),
 )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +22,16 @@ from camarchiver.motion import polygon, rules_for
 
 if TYPE_CHECKING:
     from camarchiver.cameras import Camera
+    from camarchiver.cli.attendance import Attendance
     from camarchiver.cli.channels import Channels
-    from camarchiver.delivery import Recorded
+    from camarchiver.delivery import Delivery, Recorded
+    from camarchiver.figures import Figure
     from camarchiver.lookout import Lookout
     from camarchiver.motion import Event
     from camarchiver.recorder import Recorder
     from camarchiver.sentry import Watch
     from camarchiver.spool import Folders
+    from camarchiver.upkeep import Upkeep
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -48,6 +53,9 @@ class RecordOptions:
     schedules: tuple[str, ...]
     snapshot: bool
     min_free: int
+    on_full: str
+    keep_days: timedelta | None
+    max_storage: int | None
     duration: timedelta | None
     sensitivity: str
     min_area: float | None
@@ -95,6 +103,23 @@ class RecordOptions:
             )
         return name, Folders((self.spool / name).absolute(), (self.outbox / name).absolute())
 
+    def upkeep(self, camera: str, zone: tzinfo) -> Upkeep:
+        """Who sees to this camera's clips in the outbox. Raises UsageError."""
+        from camarchiver.expiry import Terms
+        from camarchiver.upkeep import Upkeep
+
+        if self.max_storage == 0:
+            raise UsageError(
+                "--max-storage 0 would keep nothing", hint="leave it out, or name a size such as 50GB"
+            )
+        drops = self.on_full == "drop-oldest"
+        if drops and not self.min_free:
+            raise UsageError(
+                "--on-full drop-oldest needs to know when a disk is full", hint="set --min-free, as 1GB"
+            )
+        terms = Terms(self.keep_days, self.max_storage)
+        return Upkeep(camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops)
+
     def ranges(self) -> tuple[schedule.Range, ...]:
         """When to record. Raises UsageError."""
         return tuple(one for text in self.schedules for one in schedule.parse(text))
@@ -102,6 +127,20 @@ class RecordOptions:
 
 def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     """Run `record` and return its exit code."""
+    if options.dry_run:
+        source, lookout = _sources(options, by_hand=source_by_hand)
+        if source.returns:
+            raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
+        return _show(options, source, lookout)
+    from camarchiver.cli.attendance import attending
+
+    with attending(options.channels, "record", camera=options.camera or "") as attendance:
+        source, lookout = _sources(options, by_hand=source_by_hand)
+        return _attended(options, source, lookout, attendance)
+
+
+def _sources(options: RecordOptions, *, by_hand: bool) -> tuple[Camera, Lookout]:
+    """What is recorded, and what looks for motion. Raises EncoderError, UsageError."""
     if find_spec("cv2") is None or find_spec("numpy") is None:
         raise EncoderError(
             "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
@@ -110,7 +149,7 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     if not wanted:
         hint = "name a camera, as rtsp://HOST/PATH or /dev/video0, or file:CLIP"
         raise UsageError("--source is missing", hint=hint)
-    if source_by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
+    if by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
             hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
@@ -122,11 +161,10 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     beside = None
     if options.detect_source:
         beside = camera(options.detect_source, realtime=options.realtime, credentials=login)
-    watch = options.watch()
-    if options.dry_run:
-        if source.returns:
-            raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
-        return _show(options, source, _lookout(watch, beside))
+    return source, _lookout(options.watch(), beside)
+
+
+def _attended(options: RecordOptions, source: Camera, lookout: Lookout, attendance: Attendance) -> int:
     name, folders = options.folders()
     run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     with ExitStack() as held:
@@ -144,7 +182,8 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
         for folder in (folders.spool, folders.outbox):
             held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
         folders.sweep()
-        return _record(options, source, _lookout(watch, beside), run, name, folders)
+        attendance.started()
+        return _record(options, source, lookout, run, name, folders, attendance)
 
 
 def _credentials(path: Path | None) -> str:
@@ -214,7 +253,13 @@ def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list
 
 
 def _record(
-    options: RecordOptions, source: Camera, lookout: Lookout, run: str, name: str, folders: Folders
+    options: RecordOptions,
+    source: Camera,
+    lookout: Lookout,
+    run: str,
+    name: str,
+    folders: Folders,
+    attendance: Attendance,
 ) -> int:
     from camarchiver.delivery import Delivery
     from camarchiver.recorder import Recorder, Settings
@@ -235,29 +280,60 @@ def _record(
             _print(f"{words.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
 
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
-    recorder = Recorder(settings, source, lookout, delivery, lambda: clock.now(zone))
+    upkeep = options.upkeep(name, zone)
+    recorder = Recorder(settings, source, lookout, delivery, upkeep, lambda: clock.now(zone))
+    look = partial(_figures, recorder, delivery, upkeep, name)
     with stop.on_signals() as stopping:
-        recorder.run(stopping.event)
-    status, exit_code, problems = _judged(recorder, delivery.clips, source, stopping.signal)
-    if options.as_json:
+        with attendance.each_minute(look, lambda: recorder.is_connected and not recorder.is_full):
+            recorder.run(stopping.event)
+        status, exit_code, problems = _judged(recorder, delivery.clips, upkeep, source, stopping.signal)
         found = {
             "dry_run": False,
             "camera": name,
             "clips": [clip.fields() for clip in delivery.clips],
             "salvaged": [str(path) for path in delivery.salvaged],
+            "removed": [document.outcome_fields(outcome) for outcome in upkeep.outcomes],
+            "announced": [str(path) for path in upkeep.announced],
             "outages": recorder.outages,
         }
-        _print(document.recorded(found, run, status, exit_code, problems))
-    elif recorder.error:
+        text = document.recorded(found, run, status, exit_code, problems)
+        attendance.closed(exit_code, look(), text, failed=bool(problems))
+        if options.as_json:
+            _print(text)
+    if recorder.error and not options.as_json:
         raise StorageError(f"{source.name} can't be read on: {recorder.error}")
     return exit_code
 
 
+def _figures(recorder: Recorder, delivery: Delivery, upkeep: Upkeep, name: str) -> Iterator[Figure]:
+    """The recorder's numbers as they are now."""
+    from camarchiver import figures, vitals
+
+    clips = tuple(delivery.clips)
+    published = [clip for clip in clips if clip.published]
+    recording = figures.Recording(
+        frames=recorder.frames,
+        lost=sum(clip.lost for clip in clips),
+        published=len(published) + len(delivery.salvaged),
+        failed=len(clips) - len(published),
+        seconds=sum(clip.seconds for clip in published),
+        outages=recorder.outages,
+        refusals=recorder.refused,
+        last_frame=recorder.last_frame,
+        connected=recorder.is_connected,
+    )
+    yield from figures.of_recording(recording, name)
+    yield from figures.Sums(tuple(upkeep.outcomes)).figures()
+    folders = delivery.folders
+    yield from figures.of_rooms(vitals.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
+
+
 def _judged(
-    recorder: Recorder, clips: list[Recorded], source: Camera, signal: int | None
+    recorder: Recorder, clips: list[Recorded], upkeep: Upkeep, source: Camera, signal: int | None
 ) -> tuple[Status, int, list[Problem]]:
     """Status, exit code and what went wrong, as the design's table has it."""
     problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
+    problems += [Problem("failed", trouble) for trouble in upkeep.troubles]
     if recorder.error:
         problems.append(Problem(StorageError.code, f"{source.name} can't be read on: {recorder.error}"))
     if recorder.refused:
