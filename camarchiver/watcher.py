@@ -19,7 +19,7 @@ from itertools import groupby
 from camarchiver import quiet, volume
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.errors import StorageError
-from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Result
+from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Result
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
 from camarchiver.quiet import Agenda
@@ -188,6 +188,8 @@ class Watcher:
         began = time.monotonic()
         for found in arrivals.scan():
             self._note(found, began)
+            if not found.names and self._policies[False].disposal is not Disposal.KEEP:
+                self._pipeline.tidy(found.folder)
             self._service.beat()
         if arrivals.why_polled and arrivals.why_polled != self._polled:
             _log.warning("%s: scanning every %.0f s instead", arrivals.why_polled, self._poll_seconds)

@@ -162,7 +162,9 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
             tell=tell,
             agenda=agenda,
         )
-        with pipeline.workshop(policy.disposal, choice, how, stop=signals.stop, display=Silent()) as shop:
+        with pipeline.workshop(
+            policy.disposal, choice, how, stop=signals.stop, display=Silent(), keeps_folders=True
+        ) as shop:
             watcher.run(shop)
             if not signals.stop:
                 speaker.reloading()
