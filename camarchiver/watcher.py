@@ -192,7 +192,7 @@ class Watcher:
                 self._pipeline.tidy(found.folder)
             self._service.beat()
         if arrivals.why_polled and arrivals.why_polled != self._polled:
-            _log.warning("%s: scanning every %.0f s instead", arrivals.why_polled, self._poll_seconds)
+            _log.warning("%s: scanning every %g s instead", arrivals.why_polled, self._poll_seconds)
         self._polled = arrivals.why_polled
         words = f"{arrivals.watched} folders watched, {len(self.agenda)} clips to look at"
         _log.log(

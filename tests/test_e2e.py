@@ -1437,6 +1437,35 @@ class TestWatch:
         assert code == 128 + signal.SIGTERM
         assert "exclud is not a key; did you mean exclude?" in errors and "nothing changes" in errors
 
+    def test_a_damaged_clip_is_tried_once_and_again_only_when_it_has_changed(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch("--quiet-for", "1s")
+        arrive(put, f"{ONE}.mp4", b"no video")
+        wait_until(lambda: len(journal(tree)) == 1, "the failure")
+        with (tree / f"{ONE}.mp4").open("rb+"):
+            pass
+        whole_one = arrive(put, f"{DAY}/REO_back_20260301081500.mp4")
+        wait_until(lambda: not whole_one.exists(), "the other clip")
+        time.sleep(1.5)
+        assert [event["event"] for event in journal(tree)] == ["failed", "archived", "trashed"]
+        replaced = arrive(put, f"{ONE}.mp4")
+        wait_until(lambda: not replaced.exists(), "the archive of what replaced it")
+        manager.end()
+        assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
+
+    def test_an_upload_that_was_there_before_and_its_picture_are_found(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        fresh = put(f"{DAY}/REO_back_20260301081500.mp4", mtime=time.time())
+        manager = watch()
+        made = tree / "archived" / f"{ONE}.jpg"
+        wait_until(made.exists, "the picture")
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert fresh.exists()
+
     def test_a_hangup_ends_it_on_a_terminal_and_a_second_start_is_refused(
         self, tree: Path, watch: Callable[..., Manager]
     ) -> None:
