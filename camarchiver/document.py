@@ -21,6 +21,7 @@ from camarchiver.model import (
     Remove,
     Report,
     Restore,
+    Salvage,
     Status,
     Step,
     Tidy,
@@ -181,6 +182,8 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
             target = os.fspath(trees.archive / step.target)
         case Restore():
             place, target = trees.trash / step.trash, os.fspath(step.path)
+        case Salvage():
+            target = os.fspath(step.target)
         case Remove() | Discard() if step.disposal is Disposal.TRASH:
             target = os.fspath(trees.trash)
     return {
@@ -191,7 +194,7 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
         "bytes": step.size,
         "camera": shown(step.camera),
         "start": step.start.isoformat() if step.start else None,
-        **({"tree": step.tree} if isinstance(step, Discard | Tidy) else {}),
+        **({"tree": step.tree} if isinstance(step, Discard | Tidy | Salvage) else {}),
         **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
     }
 

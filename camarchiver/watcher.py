@@ -91,6 +91,16 @@ class Watcher:
         self._mounts_changed = False
         self._done = 0
 
+    @property
+    def waiting(self) -> int:
+        """Clips that are still to be done, or at least to be looked at."""
+        return len(self.agenda) + len(self._queue)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether storage is there and has room."""
+        return not self._away and time.monotonic() >= self._full_until
+
     def run(self, shop: Workshop) -> None:
         """Archive what is there and what arrives; every job has ended when it returns.
 
@@ -329,5 +339,4 @@ class Watcher:
         if self._away:
             return f"waiting: {self._away}"
         state = f"working on {len(self._running)}" if self._running else "waiting for clips"
-        waiting = len(self.agenda) + len(self._queue)
-        return f"{state}, {waiting} not yet looked at, {self._done} archived"
+        return f"{state}, {self.waiting} not yet looked at, {self._done} archived"

@@ -28,7 +28,19 @@ from zoneinfo import ZoneInfo
 import av
 import imageio_ffmpeg
 import pytest
-from conftest import RecCamera, RecRun, Yard, rec_clips, rec_document, rec_packets, rec_place, wait_until
+from conftest import (
+    RecCamera,
+    RecRun,
+    Web,
+    Yard,
+    rec_clips,
+    rec_document,
+    rec_packets,
+    rec_place,
+    rec_slices,
+    wait_until,
+)
+from prometheus_client.parser import text_string_to_metric_families
 
 from camarchiver import holds
 from camarchiver.model import STATE_FOLDER, Reason
@@ -690,6 +702,191 @@ class TestJsonLog:
         (line,) = (json.loads(each) for each in (tmp_path / "temp_clips/recorder.log").open())
         assert (line["run"], line["level"]) == (rec_document(ran)["run"], "info")
         assert line["clip"].startswith("motion_")
+
+
+def numbers(file: Path, name: str, **labels: str) -> list[float]:
+    """What a textfile says under a name, with these labels among others."""
+    return [
+        sample.value
+        for family in text_string_to_metric_families(file.read_text(encoding="utf-8"))
+        for sample in family.samples
+        if sample.name == f"camarchiver_{name}" and labels.items() <= sample.labels.items()
+    ]
+
+
+class TestChannels:
+    """Metrics, the command that is notified and the URL that is pinged."""
+
+    @pytest.fixture
+    def channels(self, tmp_path: Path, web: Web) -> list[str]:
+        """All of them, by a config file."""
+        teller = tmp_path / "tell"
+        teller.write_text(f'#!/bin/sh\ncat > "{tmp_path}/report.$1"\n')
+        teller.chmod(0o755)
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f'metrics = "{tmp_path}/camarchiver.prom"\n'
+            f'notify = ["{teller}", "json"]\n'
+            f'ping_url = "{web.url}/uuid"\n'
+        )
+        return ["--config", str(config)]
+
+    def test_a_good_night(self, put: Put, tree: Path, tmp_path: Path, channels: list[str], web: Web) -> None:
+        put(f"{ONE}.mp4")
+        began = time.time()
+        for number in (1, 2):
+            done = archive(tree, *channels)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert (
+                web.heard == [("/uuid/start", ""), ("/uuid", "camarchiver archive: exit code 0\n")] * number
+            )
+        file = tmp_path / "camarchiver.prom"
+        kind = {"command": "archive", "camera": "front", "result": "done", "encoder": "libsvtav1"}
+        made = (tree / f"archived/{ONE}.mp4").stat().st_size
+        assert numbers(file, "clips_total", **kind) == [1]
+        assert numbers(file, "archive_bytes_total", **kind) == [made]
+        assert numbers(file, "runs_total", command="archive", exit_code="0") == [2]
+        (last,) = numbers(file, "last_success_timestamp_seconds", source=str(tree))
+        assert began < last < time.time() + 1
+        assert numbers(file, "last_run_duration_seconds", command="archive") < [240]
+        for name in ("queue_clips", "remembered_failures", "holds", "last_run_exit_code"):
+            assert numbers(file, name) == [0], name
+        assert len(numbers(file, "filesystem_free_bytes")) == 3
+        assert not list(tmp_path.glob("report.*"))
+
+    def test_a_night_with_failures(
+        self, put: Put, tree: Path, tmp_path: Path, channels: list[str], web: Web
+    ) -> None:
+        put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk" * 100_000)
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/REO_front_20260301091500.mp4")
+        put("flat/REO_new_20260301081500.mp4", mtime=time.time())
+        installed("hold", "add", "-C", tree, "--from", "2026-05-01", "--to", "2026-05-02", "--reason", "x")
+        options = [*channels, "--limit", "2", "--keep-source"]
+        assert archive(tree, *options).returncode == 3
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert (report["status"], report["exit_code"]) == ("partial", 3)
+        assert {outcome["result"] for outcome in report["outcomes"]} == {"done", "failed"}
+        assert web.heard[-1] == ("/uuid/fail", "camarchiver archive: exit code 3\n")
+        file = tmp_path / "camarchiver.prom"
+        assert numbers(file, "clips_total", result="failed", camera="bad") == [1]
+        assert numbers(file, "remembered_failures") == numbers(file, "holds") == [1]
+        assert numbers(file, "queue_clips") == [1]
+        assert len(numbers(file, "until_full_seconds")) == 1
+        assert numbers(file, "last_success_timestamp_seconds") == []
+        after = archive(tree, *channels, "--cleanup", "-y", "--json")
+        assert after.returncode == 0, after.stdout
+        for command in ("archive", "cleanup"):
+            assert numbers(file, "last_run_exit_code", command=command) == [0]
+        assert numbers(file, "filesystem_free_bytes", tree="source") != []
+
+    def test_a_run_that_could_not_begin(
+        self, put: Put, tree: Path, tmp_path: Path, channels: list[str], web: Web
+    ) -> None:
+        put(f"{ONE}.mp4")
+        missing = archive(tmp_path / "not-mounted", *channels)
+        assert missing.returncode == 13
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert report["errors"][0]["message"] == f"the source {tmp_path}/not-mounted does not exist"
+        refused = installed("cleanup", tree, *channels)
+        assert refused.returncode == 2
+        assert [path for path, _ in web.heard] == ["/uuid/fail"] * 2
+        file = tmp_path / "camarchiver.prom"
+        assert numbers(file, "last_run_exit_code", command="archive") == [13]
+        assert numbers(file, "last_run_exit_code", command="cleanup") == [2]
+
+    def test_a_dry_run_tells_nobody(
+        self, put: Put, tree: Path, tmp_path: Path, channels: list[str], web: Web
+    ) -> None:
+        put(f"{ONE}.mp4")
+        before = snapshot(tmp_path)
+        assert archive(tree, *channels, "--dry-run").returncode == 0
+        assert installed("cleanup", tree, *channels, "--dry-run").returncode == 0
+        assert installed("cleanup", tmp_path / "none", *channels, "--dry-run").returncode == 13
+        assert (snapshot(tmp_path), web.heard) == (before, [])
+
+    @pytest.mark.edge
+    def test_a_second_start_is_no_failure(
+        self, tree: Path, tmp_path: Path, channels: list[str], web: Web
+    ) -> None:
+        tree.mkdir()
+        assert installed("cleanup", tree, "-y", *channels).returncode == 0
+        (lock,) = (state_of(tree) / "locks").glob("cleanup@*.run")
+        heard = list(web.heard)
+        with lock.open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert installed("cleanup", tree, "-y", *channels).returncode == 11
+        assert web.heard == heard
+        assert numbers(tmp_path / "camarchiver.prom", "last_run_exit_code") == [0]
+
+    @pytest.mark.edge
+    def test_channels_that_fail_change_no_exit_code(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        done = archive(
+            tree,
+            *("--metrics", tmp_path / "none/a.prom", "--notify", "/no/such command"),
+            *("--ping-url", f"http://127.0.0.1:{port}/uuid"),
+        )
+        assert done.returncode == 3
+        assert "no metrics were written" in done.stderr
+        assert "/no/such can't be started" in done.stderr
+        assert "127.0.0.1 did not take the ping: Connection refused" in done.stderr
+        assert "no metrics were written" in (tree / "archiver.log").read_text()
+
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ('ping_url = "file:///etc/passwd"', "is not an address"),
+            ('ping_url = "hc-ping.com/x"', "is not an address"),
+            ("notify = []", "is not a command"),
+            ("log_format = 'xml'", "is not one of"),
+        ],
+    )
+    def test_what_can_not_be_meant_is_refused(self, tree: Path, tmp_path: Path, line: str, said: str) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text(line + "\n")
+        refused = installed("config", "check", "--config", config)
+        assert refused.returncode == 10
+        assert said in refused.stderr
+
+    def test_a_recorder_tells_every_minute_and_at_its_end(
+        self, rec_twice: Path, rec_start: Callable[..., subprocess.Popen[str]], tmp_path: Path, web: Web
+    ) -> None:
+        fifo, file = tmp_path / "fifo", tmp_path / "camarchiver.prom"
+        os.mkfifo(fifo)
+        recorder = rec_start("--source", f"file:{fifo}", "--metrics", file, "--ping-url", f"{web.url}/uuid")
+        wait_until(file.exists, "the first minute's numbers", 60)
+        assert numbers(file, "record_connected", camera="yard") == [0]
+        feed = ["-i", str(rec_twice), "-t", "9", "-c", "copy", "-f", "mpegts", str(fifo), "-y"]
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *feed]
+        subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=120)
+        out, errors = recorder.communicate(timeout=60)
+        assert recorder.returncode == 0, errors
+        clips = json.loads(out)["clips"]
+        assert numbers(file, "record_clips_total", camera="yard", result="published") == [len(clips)]
+        assert numbers(file, "record_clip_seconds_total") == [
+            pytest.approx(sum(clip["seconds"] for clip in clips), abs=0.01)
+        ]
+        assert numbers(file, "record_frames_total")[0] > 100
+        assert len(numbers(file, "filesystem_free_bytes", command="record")) == 2
+        assert [path for path, _ in web.heard] == ["/uuid/start", "/uuid"]
+
+    def test_a_clean_stop_is_neither_success_nor_failure(
+        self, rec_start: Callable[..., subprocess.Popen[str]], tmp_path: Path, web: Web
+    ) -> None:
+        fifo, file = tmp_path / "fifo", tmp_path / "camarchiver.prom"
+        os.mkfifo(fifo)
+        recorder = rec_start("--source", f"file:{fifo}", "--metrics", file, "--ping-url", f"{web.url}/uuid")
+        wait_until(file.exists, "the first minute's numbers", 60)
+        recorder.send_signal(signal.SIGTERM)
+        recorder.communicate(timeout=60)
+        assert recorder.returncode == 143
+        assert numbers(file, "last_run_exit_code", command="record", camera="yard") == [143]
+        assert [path for path, _ in web.heard] == ["/uuid/start"]
 
 
 class TestNamesUsedAgain:
@@ -1378,7 +1575,8 @@ class TestWatch:
     def test_a_clip_renamed_into_place_is_archived_at_once(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
-        manager = watch()
+        numbers = tree.with_name("watch.prom")
+        manager = watch("--metrics", numbers)
         source = arrive(put, f"{ONE}.mp4")
         made = tree / "archived" / f"{ONE}.mp4"
         wait_until(lambda: made.exists() and not source.exists(), "the archive")
@@ -1390,6 +1588,9 @@ class TestWatch:
         assert (code, errors) == (128 + signal.SIGTERM, "")
         assert out.startswith(f"{ONE}.mp4: archived ")
         manager.wait_for("STOPPING=1")
+        assert re.search(
+            r"camarchiver_clips_total{.*command=\"watch\".*result=\"done\".*} 1.0", numbers.read_text()
+        )
         assert [event["event"] for event in journal(tree)] == ["archived", "trashed"]
         assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
 
@@ -2531,6 +2732,32 @@ class TestRecord:
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
 
+    @pytest.mark.parametrize("source", ["rpicam-vid:", "picamera2:0,640x360@15"])
+    def test_a_raspberry_pis_camera(
+        self,
+        rec_annexb: Path,
+        rec_rpicam: Callable[..., dict[str, str]],
+        rec_picamera: Callable[..., Path],
+        rec_command: list[str],
+        tmp_path: Path,
+        source: str,
+    ) -> None:
+        """Fakes of its program and of its module."""
+        environment = {**rec_rpicam(), "PYTHONPATH": str(rec_picamera())}
+        words = ["--source", source, "--camera", "yard", "--min-free", "0", "--duration", "6s", "--json"]
+        ran = subprocess.run(
+            [*rec_command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr
+        (clip,) = rec_document(ran)["clips"]
+        found, known = rec_packets(Path(clip["path"])), rec_packets(rec_annexb)
+        place = rec_place(rec_slices(Path(clip["path"])), rec_slices(rec_annexb))
+        assert (place, clip["lost"]) == (15, 0)
+        assert 1.5 <= clip["preroll"] <= 2.5
+        assert found.times == pytest.approx(
+            [each - known.times[place] for each in known.times[place : place + len(found.times)]], abs=1e-3
+        )
+
     def test_mjpeg_is_encoded(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         source = tmp_path / "REO_yard_20260503142000.avi"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "14"]
@@ -2664,3 +2891,128 @@ class TestRecord:
         ran = subprocess.run(words, capture_output=True, text=True)
         steps = [step for step in json.loads(ran.stdout)["steps"] if step["action"] == "archive"]
         assert [step["camera"] for step in steps] == ["yard"]
+
+
+class TestCleanupOfASpool:
+    def left(self, tmp_path: Path, clip: Path) -> dict[str, Path]:
+        """What two dead recorders and their owner left behind."""
+        spool, outbox = tmp_path / "temp_clips/yard", tmp_path / "recorded_clips"
+        spool.mkdir(parents=True)
+        half = spool / "motion_20260503_142005.0123.mp4"
+        half.write_bytes(clip.read_bytes())
+        found = {
+            "half": half,
+            "torn": spool / "motion_20260503_142006.0123.mp4",
+            "empty": spool / "motion_20260503_142007.0123.mp4",
+            "young": spool / "motion_20260503_142008.0123.mp4",
+            "theirs": spool / "notes.txt",
+            "old": rec_old(outbox, 9),
+            "other": rec_old(outbox, 8, camera="door"),
+            "held": rec_old(outbox, 7.5),
+            "new": rec_old(outbox, 1),
+            "foreign": outbox / "yard/holiday.mp4",
+            "staged": outbox / "yard/.motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4",
+            "part": outbox / "yard/.rsync-partial.mp4",
+        }
+        found["torn"].write_bytes(
+            b"\0\0\0\x08free" * 2 + b"\0\0\0\x10moovxxxxxxxx" + b"\0\0\0\x10mdatxxxxxxxx"
+        )
+        for name in ("empty", "young", "theirs", "foreign", "staged", "part"):
+            found[name].write_bytes(b"\0\0\0\x1cftypisom")
+        os.utime(found["empty"], (time.time() - 3700,) * 2)
+        start, end = (datetime.now(UTC) - timedelta(days=days) for days in (7.6, 7.4))
+        holds.add(outbox / STATE_FOLDER, start, end, camera="yard", reason="x", until=None)
+        return found
+
+    def test_it_does_by_hand_what_a_recorder_does_every_hour(
+        self, told: Command, tmp_path: Path, rec_twice: Path
+    ) -> None:
+        found = self.left(tmp_path, rec_twice)
+        words = ("cleanup", "--spool", tmp_path / "temp_clips", "--keep-days", "7", "--timezone", "UTC")
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        shown = told(*words, "--dry-run")
+        assert shown.returncode == 0, shown.stderr
+        assert re.search(r"salvage +spool +yard +unfinished", shown.stdout)
+        asked = told(*words)
+        assert (asked.returncode, "add -y" in asked.stderr) == (2, True)
+        planned = json.loads(told(*words, "--dry-run", "--json").stdout)
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+        decided = {Path(step["path"]): (step["action"], step["reason"]) for step in planned["steps"]}
+        assert decided == {
+            found["half"]: ("salvage", "unfinished"),
+            found["torn"]: ("salvage", "unfinished"),
+            found["empty"]: ("delete", "leftover"),
+            found["young"]: ("keep", "too-recent"),
+            found["old"]: ("delete", "keep-days"),
+            found["other"]: ("delete", "keep-days"),
+            found["held"]: ("keep", "held"),
+            found["new"]: ("keep", "in-policy"),
+            found["foreign"]: ("keep", "foreign"),
+            found["staged"]: ("delete", "leftover"),
+        }
+        ran = told(*words, "-y", "--json")
+        document = json.loads(ran.stdout)
+        assert (ran.returncode, document["status"]) == (3, "partial")  # the torn one is damaged, and stays
+        came = {Path(each["path"]): each["result"] for each in document["outcomes"]}
+        assert came[found["torn"]] == "failed"
+        assert [came[path] for path in came if path != found["torn"]] == ["done"] * 5
+        left = {name for name, path in found.items() if path.exists()}
+        assert left == {"torn", "young", "theirs", "held", "new", "foreign", "part"}
+        salvaged = tmp_path / "recorded_clips/yard/motion_20260503_142005_24.0s.mp4"
+        assert salvaged.read_bytes() == rec_twice.read_bytes()
+        assert str(salvaged) in (tmp_path / "temp_clips/recorder.log").read_text()
+
+    def test_one_camera_and_max_storage_with_confirmed_transfers_first(
+        self, told: Command, tmp_path: Path
+    ) -> None:
+        outbox = tmp_path / "out"
+        clips = [rec_old(outbox, days, size=1000) for days in (5, 4, 3)]
+        other = rec_old(outbox, 9, size=9000, camera="door")
+        (tmp_path / "spool").mkdir()
+        status = clips[1].stat()
+        (outbox / STATE_FOLDER).mkdir()
+        (outbox / STATE_FOLDER / "transferred").write_text(
+            f"{status.st_size} {status.st_mtime_ns} yard/{clips[1].name}\n"
+        )
+        words = ("--spool", tmp_path / "spool", "--outbox", outbox, "--max-storage", "2500")
+        ran = told("cleanup", *words, "--camera", "yard", "--timezone", "UTC", "-y")
+        assert ran.returncode == 0, ran.stderr
+        assert [clip.exists() for clip in clips] == [True, False, True]
+        assert other.exists()
+        assert "over --max-storage" in ran.stdout
+
+    def test_a_running_recorders_spool_is_left_alone(
+        self,
+        told: Command,
+        tmp_path: Path,
+        rec_twice: Path,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+    ) -> None:
+        process = rec_start("--source", rec_twice, "--realtime")
+        rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+        ran = told("cleanup", "--spool", tmp_path / "temp_clips", "--dry-run", "--json")
+        assert [(each["action"], each["reason"]) for each in json.loads(ran.stdout)["steps"]] == [
+            ("keep", "busy")
+        ]
+        assert told("cleanup", "--spool", tmp_path / "temp_clips", "-y").returncode == 0
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+        assert len(json.loads(output)["clips"]) == 1
+        assert [first for first, _ in rec_exact(rec_clips(tmp_path / "recorded_clips"), rec_twice)] == [60]
+
+    @pytest.mark.parametrize(
+        ("words", "said", "code"),
+        [
+            (("--keep-days", "3"), "--keep-days is for a recorder", 2),
+            (("/camera", "--spool", "."), "DIRECTORY has no meaning with --spool", 2),
+            (("--spool", ".", "--max-size", "1GB"), "--max-size has no meaning with --spool", 2),
+            (("--spool", ".", "--max-storage", "0"), "would keep nothing", 2),
+            (("--spool", "none"), "none is not a folder", 13),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused(
+        self, told: Command, words: tuple[str, ...], said: str, code: int
+    ) -> None:
+        ran = told("cleanup", *words, "-y")
+        assert (ran.returncode, said in ran.stderr) == (code, True), ran.stderr

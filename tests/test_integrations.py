@@ -27,6 +27,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -46,6 +47,7 @@ from conftest import (
     IS_ROOT,
     RECORDED,
     Camera,
+    Web,
     Yard,
     children_with,
     frames_of,
@@ -56,6 +58,7 @@ from conftest import (
     rec_place,
     wait_until,
 )
+from prometheus_client.parser import text_string_to_metric_families
 from pytest_mock import MockerFixture
 
 from camarchiver import (
@@ -66,6 +69,7 @@ from camarchiver import (
     feeds,
     ffmpeg_args,
     ffmpegs,
+    figures,
     holds,
     intents,
     kernel,
@@ -76,7 +80,9 @@ from camarchiver import (
     motion,
     mounts,
     names,
+    notices,
     outbox,
+    pulse,
     restorations,
     service,
     snapshot,
@@ -85,6 +91,7 @@ from camarchiver import (
     trash,
     usage,
     v4l2,
+    vitals,
     volume,
 )
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
@@ -99,13 +106,17 @@ from camarchiver.expiry import Terms
 from camarchiver.export import Exported
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
+from camarchiver.figures import Figure
 from camarchiver.frames import KeyframeSampler, Picture, Sampler
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
+from camarchiver.metrics import Textfile
 from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
+from camarchiver.notices import Pinger
+from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
@@ -1796,6 +1807,214 @@ class TestService:
         finally:
             os.waitpid(child, 0)
             os.close(terminal)
+
+
+def samples(file: Path) -> dict[str, float]:
+    """A textfile as Prometheus's own parser reads it."""
+    found = {}
+    for family in text_string_to_metric_families(file.read_text(encoding="utf-8")):
+        assert family.documentation
+        for sample in family.samples:
+            labels = " ".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name} {labels}"] = sample.value
+    return found
+
+
+class TestMetrics:
+    """The file for node_exporter's textfile collector."""
+
+    OWN = figures.labels(command="archive")
+
+    def test_runs_add_up_and_nothing_else_lies_about(self, tmp_path: Path) -> None:
+        file = tmp_path / "camarchiver.prom"
+        odd = figures.labels(camera='a "b"\\\n' + os.fsdecode(b"\xff"))
+        for _ in range(2):
+            textfile = Textfile(file)
+            for count in (1, 3):  # counted from the start of this process
+                assert textfile.write((self.OWN, (Figure("camarchiver_clips_total", count, odd),)))
+        (key,) = samples(file)
+        assert key.startswith('camarchiver_clips_total camera=a "b"')
+        assert samples(file)[key] == 6
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+        assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == [file.name]
+        assert not list(tmp_path.glob(".*.prom"))
+
+    def test_commands_that_write_at_once_lose_nothing(
+        self, tmp_path: Path, start_python: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        file = tmp_path / "camarchiver.prom"
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom camarchiver import figures\n"
+            "from camarchiver.metrics import Textfile\n"
+            "group = figures.labels(command=sys.argv[2]), (figures.Figure('camarchiver_runs_total', 1),)\n"
+            "for _ in range(20):\n"
+            "    assert Textfile(Path(sys.argv[1])).write(group)"
+        )
+        for process in [start_python(code, file, name) for name in ("archive", "cleanup", "watch")]:
+            assert process.wait(60) == 0
+        assert set(samples(file).values()) == {20.0}
+        assert len(samples(file)) == 3
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        "text", ["", "\0" * 100, "camarchiver_runs_total{comm", "# HELP camarchiver_x\n\x01"]
+    )
+    def test_a_torn_file_is_begun_anew(self, tmp_path: Path, text: str) -> None:
+        file = tmp_path / "camarchiver.prom"
+        file.write_text(text)
+        assert Textfile(file).write((self.OWN, (Figure("camarchiver_runs_total", 1),)))
+        assert list(samples(file).values()) == [1.0]
+
+    @pytest.mark.edge
+    def test_what_can_not_be_written_is_a_warning_and_no_failure(
+        self, tmp_path: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        figure = (self.OWN, (Figure("camarchiver_runs_total", 1),))
+        foreign, kept = tmp_path / "node.prom", "node_time_seconds 1\n"
+        foreign.write_text(kept)
+        assert not Textfile(foreign).write(figure)
+        assert foreign.read_text() == kept
+        assert not Textfile(tmp_path / "none" / "a.prom").write(figure)
+        assert not (tmp_path / "none").exists()
+        whole = small_disk / "a.prom"
+        assert Textfile(whole).write(figure)
+        before = whole.read_bytes()
+        _fill(small_disk / "filler")
+        many = tuple(Figure("camarchiver_holds", 1, figures.labels(camera=f"c{n}")) for n in range(2000))
+        assert not Textfile(whole).write((self.OWN, many))
+        assert whole.read_bytes() == before
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+
+
+class TestVitals:
+    """How the trees are."""
+
+    def test_growth_counts_the_last_two_weeks_of_the_source_alone(self, tmp_path: Path) -> None:
+        source = tmp_path / "camera"
+        trees = Trees(source, source / "archived", source / ".deleted")
+        now = datetime(2026, 3, 20, 12, tzinfo=UTC)
+        for relative, days in (
+            ("2026/03/19/REO_a_20260319120000.mp4", 1),
+            ("flat/REO_a_20260318120000.mp4", 2),
+            ("2026/01/01/REO_a_20260101120000.mp4", 1),
+            ("flat/REO_a_20260101120000.mp4", 78),
+            ("archived/2026/03/19/REO_a_20260319120000.mp4", 1),
+            (".deleted/input/2026/03/19/REO_a_20260319120000.mp4", 1),
+            ("2026/03/19/.REO_a_20260319120000.mp4.aB3xYz", 1),
+            ("2026/03/19/REO_a_20260319120000.txt", 1),
+        ):
+            path = source / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x" * 700)
+            made = now.timestamp() - days * 86_400
+            os.utime(path, (made, made))
+        assert vitals.daily_bytes(trees, now) == 100.0
+        found = vitals.look(trees, now, daily_bytes=100.0)
+        assert [room.tree for room in found.rooms] == ["source", "archive", "trash"]
+        assert (found.failures, found.holds) == (0, 0)
+
+    def test_a_tree_that_is_not_there_is_measured_above(self, tmp_path: Path) -> None:
+        (room,) = vitals.rooms(("archive", tmp_path / "not" / "yet"))
+        assert room.size == os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize
+
+
+class TestPulse:
+    def test_a_beat_that_fails_or_hangs_ends_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(pulse, "SECONDS", 0.05)
+        beats = 0
+        hang = threading.Event()
+
+        def act() -> None:
+            nonlocal beats
+            beats += 1
+            if beats == 1:
+                raise ValueError("once")
+            if beats == 3:
+                hang.wait(60)
+
+        began = time.monotonic()
+        with pulse.every_minute(act):
+            wait_until(lambda: beats == 3, "the third beat")
+        assert time.monotonic() - began < 30
+        hang.set()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+class TestNotices:
+    """Commands and servers that behave, and others."""
+
+    @staticmethod
+    def command(folder: Path, body: str) -> tuple[str, ...]:
+        path = folder / "tell"
+        path.write_text(f"#!/bin/bash\n{body}\n")
+        path.chmod(0o755)
+        return (os.fspath(path), "one argument; with $HOME")
+
+    def test_the_command_gets_arguments_and_report(self, tmp_path: Path) -> None:
+        command = self.command(tmp_path, f'printf %s "$1" > {tmp_path}/words; cat > {tmp_path}/report')
+        assert notices.notify(command, ('{"a": ', "1}"))
+        assert (tmp_path / "words").read_text() == "one argument; with $HOME"
+        assert json.loads((tmp_path / "report").read_text()) == {"a": 1}
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            ("echo no mail today >&2; exit 4", "exit 4: no mail today"),
+            ("sleep 300 & sleep 300", "longer than 1 s"),
+            ("kill -9 $$", "exit -9"),
+        ],
+    )
+    def test_a_command_that_fails_or_hangs_is_a_warning(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, body: str, said: str
+    ) -> None:
+        big = ("x" * 100_000 for _ in range(10))  # more than any pipe holds
+        began = time.monotonic()
+        assert not notices.notify(self.command(tmp_path, body), big, seconds=1.0)
+        assert time.monotonic() - began < 30
+        assert said in caplog.text
+
+    def test_a_command_that_is_not_there_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert not notices.notify(("/no/such/command",), ("{}",))
+        assert "/no/such/command can't be started" in caplog.text
+
+    def test_start_success_and_failure_come_in_order(self, web: Web) -> None:
+        pinger = Pinger(f"{web.url}/secret/")
+        pinger.send("start", wait=False)
+        pinger.send("success", "all is well")
+        pinger.send("failure", "exit code 3")
+        assert web.heard == [
+            ("/secret/start", ""),
+            ("/secret", "all is well"),
+            ("/secret/fail", "exit code 3"),
+        ]
+
+    @pytest.mark.edge
+    def test_a_server_that_stumbles_is_asked_again(self, web: Web) -> None:
+        web.answers = [503, 200]
+        Pinger(web.url).send("success")
+        assert len(web.heard) == 2
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("how", ["silent", "trickles", "down", "refuses"])
+    def test_no_server_delays_or_fails_the_run(
+        self, web: Web, caplog: pytest.LogCaptureFixture, how: str
+    ) -> None:
+        web.how = how
+        url = f"{web.url}/secret"
+        if how == "down":
+            web.close()
+        web.answers = [404] * 3 if how == "refuses" else []
+        began = time.monotonic()
+        pinger = Pinger(url, seconds=2.5)
+        pinger.send("start", wait=False)
+        assert time.monotonic() - began < 1
+        pinger.send("success")
+        assert time.monotonic() - began < 20
+        assert caplog.records
+        assert "secret" not in caplog.text
 
 
 UNITS = Path(__file__).resolve().parents[1] / "systemd"
@@ -4633,7 +4852,7 @@ def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCam
         ffmpeg = replace(real.ffmpeg, path=fake)
         mocker.patch.object(live, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
         mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
-        return DeviceCamera(Path("/dev/video0"))
+        return DeviceCamera(Path("/dev/video0"), feeds.Mode())
 
     return make
 
@@ -4660,10 +4879,10 @@ class TestV4l2:
         assert all(isinstance(entry, Entry) for entry in entries)
 
     def test_the_best_format_is_asked_for(self) -> None:
-        words = v4l2.command(Path("/dev/video0"), v4l2.Mode("1280x720", "15"), "mjpeg")
+        words = v4l2.command(Path("/dev/video0"), feeds.Mode((1280, 720), 15), "mjpeg")
         asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
         assert words[3 : 3 + len(asked)] == asked
-        assert "copy" in v4l2.command(Path("/dev/video0"), v4l2.Mode(), "h264")
+        assert "copy" in v4l2.command(Path("/dev/video0"), feeds.Mode(), "h264")
 
     @pytest.mark.parametrize(
         ("script", "reason"),
@@ -4742,6 +4961,103 @@ class TestV4l2:
         opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
         assert isinstance(opened, Opened)
         assert all(isinstance(entry, Entry) for entry in entries)
+
+
+class TestRpicam:
+    @pytest.fixture(autouse=True)
+    def _short(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(feeds, "SILENCE", 2.0)
+
+    def test_its_stream_comes_as_it_is(
+        self, rec_rpicam: Callable[..., dict[str, str]], rec_annexb: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.dict(os.environ, rec_rpicam())
+        opened, *entries = rec_taken(Reader(camera("rpicam-vid:1,1280x720@10"), encodes=True), 30)
+        assert isinstance(opened, Opened)
+        sent = [bytes(cast("Any", entry).packet) for entry in entries]
+        with av.open(str(rec_annexb)) as container:
+            known = [bytes(packet) for packet in container.demux(video=0)]
+        assert sent == known[: len(sent)]
+        words = (Path(os.environ["PATH"].split(":")[0]) / "rpicam-arguments").read_text()
+        assert "--camera 1 --width 1280 --height 720 --framerate 10 --intra 15" in words
+
+    @pytest.mark.parametrize(
+        ("script", "reason"),
+        [
+            ("echo 'ERROR: *** no cameras available ***' >&2; exit 255", "no cameras available"),
+            ("exec sleep 20", "no data for 2 s"),
+        ],
+    )
+    def test_why_it_is_lost(
+        self, rec_rpicam: Callable[..., dict[str, str]], mocker: MockerFixture, script: str, reason: str
+    ) -> None:
+        mocker.patch.dict(os.environ, rec_rpicam(script))
+        (lost,) = rec_taken(Reader(camera("rpicam-vid:"), encodes=True))
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+        assert not children_with("rpicam-vid")
+
+    def test_without_the_program_it_says_what_to_install(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        mocker.patch.dict(os.environ, {"PATH": str(tmp_path)})
+        with pytest.raises(UsageError) as refused:
+            camera("rpicam-vid:0")
+        assert "rpicam-apps" in refused.value.hint
+
+    @pytest.mark.skipif(shutil.which("rpicam-vid") is None, reason="no rpicam-vid on this machine")
+    def test_a_real_camera(self) -> None:
+        assert isinstance(rec_taken(Reader(camera("rpicam-vid:"), encodes=True), 30)[-1], Entry)
+
+
+class TestPicamera:
+    @pytest.fixture(autouse=True)
+    def _fresh(self, mocker: MockerFixture) -> Iterator[None]:
+        mocker.patch.object(feeds, "SILENCE", 2.0)
+        yield
+        for name in [name for name in sys.modules if name.partition(".")[0] == "picamera2"]:
+            del sys.modules[name]
+
+    def test_frames_and_pictures(
+        self, rec_picamera: Callable[..., Path], rec_annexb: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(rec_picamera())
+        source = camera("picamera2:0,640x360@15")
+        assert isinstance(source, PicameraCamera)
+        opened, *entries = rec_taken(Reader(source, encodes=True), 31)
+        assert isinstance(opened, Opened)
+        with av.open(str(rec_annexb)) as container:
+            known = [packet for packet in container.demux(video=0) if packet.size]
+        assert [bytes(cast("Any", entry).packet) for entry in entries] == list(map(bytes, known[:30]))
+        times = [float(packet.pts * packet.time_base) for packet in known[:30]]
+        assert [cast("Entry", entry).at for entry in entries] == pytest.approx(times, abs=1e-5)
+        assert 6 <= len(source.pictures) <= 20
+        assert source.pictures[0].luma.shape == (180, 320)
+        assert source.pictures[-1].luma.std() > 10
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [("none", "list index out of range"), ("stall", "no frame for 2 s"), ("lores", "lores went away")],
+    )
+    def test_why_it_is_lost(
+        self,
+        rec_picamera: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        fault: str,
+        reason: str,
+    ) -> None:
+        monkeypatch.syspath_prepend(rec_picamera(fault))
+        lost = rec_taken(Reader(camera("picamera2:"), encodes=True))[-1]
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+
+    @pytest.mark.skipif(find_spec("picamera2") is not None, reason="picamera2 is installed here")
+    def test_without_the_bindings_it_says_what_to_install(self) -> None:
+        with pytest.raises(UsageError) as refused:
+            camera("picamera2:")
+        assert "python3-picamera2" in refused.value.hint
+
+    @pytest.mark.skipif(find_spec("picamera2") is None, reason="no picamera2 on this machine")
+    def test_a_real_camera(self) -> None:
+        assert isinstance(rec_taken(Reader(camera("picamera2:"), encodes=True), 30)[-1], Entry)
 
 
 class TestCameras:
