@@ -110,6 +110,16 @@ class Watcher:
                 self._say()
                 self._wait(shop)
 
+    @property
+    def waiting(self) -> int:
+        """Clips that are still to be looked at or archived."""
+        return len(self.agenda) + len(self._queue) + len(self._running)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the tree's storage is not there now."""
+        return bool(self._away)
+
     def _is_over(self) -> bool:
         return bool(self._signals.stop) or self._signals.reload.is_set()
 

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import policy
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -836,6 +838,26 @@ class TestChannels:
         assert "127.0.0.1 did not take the ping: Connection refused" in done.stderr
         assert "no metrics were written" in (tree / "archiver.log").read_text()
 
+    def test_the_example_mails_what_failed(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{DAY}/REO_bad_ü_20260301081500.mp4", b"junk")
+        post, script = tmp_path / "sendmail", Path(__file__).parents[1] / "scripts" / "mail-report"
+        post.write_text(f'#!/bin/sh\necho "$@" > "{tmp_path}/words"; cat > "{tmp_path}/mail"\n')
+        post.chmod(0o755)
+        config = tmp_path / "config.toml"
+        config.write_text(f'notify = ["{script}", "you@example.org", "me@example.org"]\n')
+        done = archive(tree, "--config", config, SENDMAIL=str(post))
+        assert (done.returncode, done.stderr) == (3, "")
+        mail = BytesParser(policy=policy.default).parsebytes((tmp_path / "mail").read_bytes())
+        assert (tmp_path / "words").read_text() == "-t -oi\n"
+        assert mail["To"] == "you@example.org, me@example.org"
+        assert mail["Subject"] == f"camarchiver archive on {socket.gethostname()}: partial, 1 failed"
+        assert "REO_bad_ü_20260301081500.mp4: damaged" in mail.get_content()
+        gone = archive(tmp_path / "none", "--config", config, SENDMAIL=str(post))
+        assert gone.returncode == 13
+        assert b"does not exist" in (tmp_path / "mail").read_bytes()
+        dumb = archive(tmp_path / "none", "--config", config, SENDMAIL="no-such-sendmail")
+        assert "there is no sendmail" in dumb.stderr
+
     @pytest.mark.parametrize(
         ("line", "said"),
         [
@@ -1588,6 +1610,31 @@ class TestWatch:
         manager.wait_for("STOPPING=1")
         assert [event["event"] for event in journal(tree)] == ["archived", "trashed"]
         assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
+
+    def test_metrics_and_failures_are_told_while_it_runs(
+        self, put: Put, tree: Path, tmp_path: Path, watch: Callable[..., Manager], web: Web
+    ) -> None:
+        file, teller = tmp_path / "camarchiver.prom", tmp_path / "tell"
+        teller.write_text(
+            f'#!/bin/sh\ncat > "{tmp_path}/report.new"; mv {tmp_path}/report.new {tmp_path}/report\n'
+        )
+        teller.chmod(0o755)
+        options = ("--metrics", file, "--notify", teller, "--ping-url", f"{web.url}/uuid")
+        (tmp_path / "sitecustomize.py").write_text("from camarchiver import pulse\npulse.SECONDS = 0.5\n")
+        manager = watch(*options, PYTHONPATH=str(tmp_path))
+        arrive(put, f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        arrive(put, f"{ONE}.mp4")
+        wait_until((tmp_path / "report").exists, "the notice", 60)
+        told = json.loads((tmp_path / "report").read_text())
+        assert [(each["result"], each["reason"]) for each in told["outcomes"]] == [("failed", "damaged")]
+        good = {"command": "watch", "camera": "front", "result": "done"}
+        wait_until(lambda: numbers(file, "clips_total", **good) == [1], "the good clip's number", 60)
+        assert numbers(file, "remembered_failures") == [1]
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert numbers(file, "clips_total", command="watch", result="failed") == [1]
+        assert numbers(file, "clips_total", **good) == [1]
+        assert [path for path, _ in web.heard][:2] == ["/uuid/start", "/uuid"]
+        assert "/uuid/fail" not in [path for path, _ in web.heard]
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_puts_back_what_was_begun(

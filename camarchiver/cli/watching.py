@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver import clock, document, locking, report, service, stop, volume
+from camarchiver import clock, document, figures, locking, report, service, stop, volume
+from camarchiver.cli.attendance import Attendance, attending
 from camarchiver.cli.consent import write
 from camarchiver.cli.session import ArchiveOptions
 from camarchiver.errors import CamarchiverError, EncoderError, UsageError
+from camarchiver.figures import Figure, Sums
 from camarchiver.logs import logging_to
-from camarchiver.model import Outcome, Report
+from camarchiver.model import Outcome, Report, Result
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import Silent
@@ -27,7 +29,7 @@ from camarchiver.quiet import Agenda
 from camarchiver.service import Service
 
 if TYPE_CHECKING:
-    from camarchiver.watcher import Signals
+    from camarchiver.watcher import Signals, Watcher
 
 _log = logging.getLogger("camarchiver.watch")
 
@@ -123,8 +125,49 @@ def _reloaded(
     return fresh, agenda if fresh.archive.trees() == options.archive.trees() else Agenda()
 
 
+class News:
+    """What the channels are told of one watch."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.sums = Sums()
+        self._failed: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self._pipeline = pipeline
+
+    def add(self, outcome: Outcome) -> None:
+        """One outcome more."""
+        self.sums.add(outcome)
+        if outcome.result is Result.FAILED:
+            self._failed.append(outcome)
+
+    def figures(self, watcher: Watcher) -> tuple[Figure, ...]:
+        """The numbers as they are now."""
+        return (*self.sums.figures(), figures.of_queue(watcher.waiting))
+
+    def failures(self) -> Iterator[str] | None:
+        """The JSON document of the failures since it was last asked for; None where there are none."""
+        found = tuple(self._failed.popleft() for _ in range(len(self._failed)))
+        if not found:
+            return None
+        pipeline = self._pipeline
+        told = Report("watch", pipeline.run.id, pipeline.started, pipeline.now(), found)
+        return document.document(told, None)
+
+
 def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tally, agenda: Agenda) -> Report:
     """Watch with these options until a stop or a reload is asked for."""
+    asked = options.archive
+    with attending(asked.channels, "watch", source=str(asked.trees().source)) as attendance:
+        return _attended(options, signals, speaker, tally, agenda, attendance)
+
+
+def _attended(
+    options: WatchOptions,
+    signals: Signals,
+    speaker: Service,
+    tally: Tally,
+    agenda: Agenda,
+    attendance: Attendance,
+) -> Report:
     from camarchiver.watcher import Watcher
 
     asked = options.archive
@@ -134,9 +177,11 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
     pipeline = Pipeline(asked.trees(), zone, "watch", options.patterns)
     volume.check_writable(pipeline.trees, removes=not asked.keep_source)
     log_file = asked.log_file or pipeline.trees.source / "archiver.log"
+    news = News(pipeline)
 
     def tell(outcome: Outcome) -> None:
         tally.add(outcome)
+        news.add(outcome)
         if not (asked.as_json or asked.quiet):
             print(report.outcome_line(outcome), flush=True)
 
@@ -150,6 +195,7 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
         ),
         locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
     ):
+        attendance.started(pipeline.trees)
         pipeline.sweep(how.sidecars)
         choice, notes = pipeline.encoder(asked.wish(), how.wishes)
         _log.info("%s", "; ".join(notes))
@@ -163,10 +209,20 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
             agenda=agenda,
         )
         with pipeline.workshop(policy.disposal, choice, how, stop=signals.stop, display=Silent()) as shop:
-            watcher.run(shop)
+            with attendance.each_minute(
+                lambda: news.figures(watcher), lambda: not watcher.is_away, news.failures
+            ):
+                watcher.run(shop)
             if not signals.stop:
                 speaker.reloading()
-        return pipeline.report_watched(tuple(tally.newest), signals.stop)
+        last = pipeline.report_watched(tuple(tally.newest), signals.stop)
+        untold = news.failures()
+        if not signals.stop:
+            attendance.handed_over(news.figures(watcher))
+        else:
+            pieces = untold or document.document(last, None)
+            attendance.closed(last.exit_code, news.figures(watcher), pieces, failed=untold is not None)
+        return last
 
 
 def _finish(asked: ArchiveOptions, last: Report, tally: Tally) -> int:
