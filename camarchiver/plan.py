@@ -23,6 +23,7 @@ from camarchiver.model import (
     Reason,
     Remove,
     Restore,
+    Salvage,
     Step,
     Tidy,
     Trees,
@@ -313,7 +314,7 @@ class Tally:
         group = group_of(step)
         self._clips[group] += 1
         self._size[group] += step.size
-        if not isinstance(step, Keep | Tidy):
+        if not isinstance(step, Keep | Tidy | Salvage):
             self._seconds[group] = self._seconds.get(group, 0.0) + (step.clip.duration or 0.0)
 
     def totals(self) -> tuple[Total, ...]:
@@ -327,7 +328,7 @@ def group_of(step: Step) -> Group:
     """Changes are counted by camera and day, what is left alone by reason and camera."""
     if isinstance(step, Keep):
         return Group("keep", step.reason, step.camera)
-    tree = str(step.tree) if isinstance(step, Discard | Tidy) else ""
+    tree = str(step.tree) if isinstance(step, Discard | Tidy | Salvage) else ""
     return Group(action_of(step), step.reason, step.camera, step.start.date() if step.start else None, tree)
 
 
@@ -342,6 +343,8 @@ def action_of(step: Step) -> str:
             return "delete"
         case Restore():
             return "restore"
+        case Salvage():
+            return "salvage"
         case Keep():
             return "keep"
 
@@ -361,7 +364,7 @@ class Forecast:
     """Bytes that come free: a move into a trash on the same filesystem frees none."""
 
 
-ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy)
+ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy | Salvage)
 PolicyT = TypeVar("PolicyT")
 
 

@@ -28,6 +28,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -114,6 +115,7 @@ from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Tr
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.notices import Pinger
+from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
@@ -4392,7 +4394,7 @@ def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCam
         ffmpeg = replace(real.ffmpeg, path=fake)
         mocker.patch.object(live, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
         mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
-        return DeviceCamera(Path("/dev/video0"))
+        return DeviceCamera(Path("/dev/video0"), feeds.Mode())
 
     return make
 
@@ -4419,10 +4421,10 @@ class TestV4l2:
         assert all(isinstance(entry, Entry) for entry in entries)
 
     def test_the_best_format_is_asked_for(self) -> None:
-        words = v4l2.command(Path("/dev/video0"), v4l2.Mode("1280x720", "15"), "mjpeg")
+        words = v4l2.command(Path("/dev/video0"), feeds.Mode((1280, 720), 15), "mjpeg")
         asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
         assert words[3 : 3 + len(asked)] == asked
-        assert "copy" in v4l2.command(Path("/dev/video0"), v4l2.Mode(), "h264")
+        assert "copy" in v4l2.command(Path("/dev/video0"), feeds.Mode(), "h264")
 
     @pytest.mark.parametrize(
         ("script", "reason"),
@@ -4501,6 +4503,103 @@ class TestV4l2:
         opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
         assert isinstance(opened, Opened)
         assert all(isinstance(entry, Entry) for entry in entries)
+
+
+class TestRpicam:
+    @pytest.fixture(autouse=True)
+    def _short(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(feeds, "SILENCE", 2.0)
+
+    def test_its_stream_comes_as_it_is(
+        self, rec_rpicam: Callable[..., dict[str, str]], rec_annexb: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.dict(os.environ, rec_rpicam())
+        opened, *entries = rec_taken(Reader(camera("rpicam-vid:1,1280x720@10"), encodes=True), 30)
+        assert isinstance(opened, Opened)
+        sent = [bytes(cast("Any", entry).packet) for entry in entries]
+        with av.open(str(rec_annexb)) as container:
+            known = [bytes(packet) for packet in container.demux(video=0)]
+        assert sent == known[: len(sent)]
+        words = (Path(os.environ["PATH"].split(":")[0]) / "rpicam-arguments").read_text()
+        assert "--camera 1 --width 1280 --height 720 --framerate 10 --intra 15" in words
+
+    @pytest.mark.parametrize(
+        ("script", "reason"),
+        [
+            ("echo 'ERROR: *** no cameras available ***' >&2; exit 255", "no cameras available"),
+            ("exec sleep 20", "no data for 2 s"),
+        ],
+    )
+    def test_why_it_is_lost(
+        self, rec_rpicam: Callable[..., dict[str, str]], mocker: MockerFixture, script: str, reason: str
+    ) -> None:
+        mocker.patch.dict(os.environ, rec_rpicam(script))
+        (lost,) = rec_taken(Reader(camera("rpicam-vid:"), encodes=True))
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+        assert not children_with("rpicam-vid")
+
+    def test_without_the_program_it_says_what_to_install(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        mocker.patch.dict(os.environ, {"PATH": str(tmp_path)})
+        with pytest.raises(UsageError) as refused:
+            camera("rpicam-vid:0")
+        assert "rpicam-apps" in refused.value.hint
+
+    @pytest.mark.skipif(shutil.which("rpicam-vid") is None, reason="no rpicam-vid on this machine")
+    def test_a_real_camera(self) -> None:
+        assert isinstance(rec_taken(Reader(camera("rpicam-vid:"), encodes=True), 30)[-1], Entry)
+
+
+class TestPicamera:
+    @pytest.fixture(autouse=True)
+    def _fresh(self, mocker: MockerFixture) -> Iterator[None]:
+        mocker.patch.object(feeds, "SILENCE", 2.0)
+        yield
+        for name in [name for name in sys.modules if name.partition(".")[0] == "picamera2"]:
+            del sys.modules[name]
+
+    def test_frames_and_pictures(
+        self, rec_picamera: Callable[..., Path], rec_annexb: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(rec_picamera())
+        source = camera("picamera2:0,640x360@15")
+        assert isinstance(source, PicameraCamera)
+        opened, *entries = rec_taken(Reader(source, encodes=True), 31)
+        assert isinstance(opened, Opened)
+        with av.open(str(rec_annexb)) as container:
+            known = [packet for packet in container.demux(video=0) if packet.size]
+        assert [bytes(cast("Any", entry).packet) for entry in entries] == list(map(bytes, known[:30]))
+        times = [float(packet.pts * packet.time_base) for packet in known[:30]]
+        assert [cast("Entry", entry).at for entry in entries] == pytest.approx(times, abs=1e-5)
+        assert 6 <= len(source.pictures) <= 20
+        assert source.pictures[0].luma.shape == (180, 320)
+        assert source.pictures[-1].luma.std() > 10
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [("none", "list index out of range"), ("stall", "no frame for 2 s"), ("lores", "lores went away")],
+    )
+    def test_why_it_is_lost(
+        self,
+        rec_picamera: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        fault: str,
+        reason: str,
+    ) -> None:
+        monkeypatch.syspath_prepend(rec_picamera(fault))
+        lost = rec_taken(Reader(camera("picamera2:"), encodes=True))[-1]
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+
+    @pytest.mark.skipif(find_spec("picamera2") is not None, reason="picamera2 is installed here")
+    def test_without_the_bindings_it_says_what_to_install(self) -> None:
+        with pytest.raises(UsageError) as refused:
+            camera("picamera2:")
+        assert "python3-picamera2" in refused.value.hint
+
+    @pytest.mark.skipif(find_spec("picamera2") is None, reason="no picamera2 on this machine")
+    def test_a_real_camera(self) -> None:
+        assert isinstance(rec_taken(Reader(camera("picamera2:"), encodes=True), 30)[-1], Entry)
 
 
 class TestCameras:

@@ -145,7 +145,7 @@ def _sources(options: RecordOptions, *, by_hand: bool) -> tuple[Camera, Lookout]
         )
     wanted = options.source
     if not wanted:
-        hint = "name a camera, as rtsp://HOST/PATH or /dev/video0, or file:CLIP"
+        hint = "name a camera, as rtsp://HOST/PATH, /dev/video0 or picamera2:, or file:CLIP"
         raise UsageError("--source is missing", hint=hint)
     if by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
@@ -159,7 +159,7 @@ def _sources(options: RecordOptions, *, by_hand: bool) -> tuple[Camera, Lookout]
     beside = None
     if options.detect_source:
         beside = camera(options.detect_source, realtime=options.realtime, credentials=login)
-    return source, _lookout(options.watch(), beside)
+    return source, _lookout(options.watch(), source, beside)
 
 
 def _attended(options: RecordOptions, source: Camera, lookout: Lookout, attendance: Attendance) -> int:
@@ -177,8 +177,8 @@ def _attended(options: RecordOptions, source: Camera, lookout: Lookout, attendan
                 log_format=options.channels.log_format,
             )
         )
-        for folder in (folders.spool, folders.outbox):
-            held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
+        for lock in folders.locks:
+            held.enter_context(locking.exclusive(lock, what="record"))
         folders.sweep()
         attendance.started()
         return _record(options, source, lookout, run, name, folders, attendance)
@@ -193,9 +193,12 @@ def _credentials(path: Path | None) -> str:
     return words
 
 
-def _lookout(watch: Watch, beside: Camera | None) -> Lookout:
-    from camarchiver.lookout import BesideStream, OwnStream
+def _lookout(watch: Watch, source: Camera, beside: Camera | None) -> Lookout:
+    from camarchiver.lookout import BesideStream, OwnPictures, OwnStream
+    from camarchiver.picamera import PicameraCamera
 
+    if beside is None and isinstance(source, PicameraCamera):
+        return OwnPictures(watch, source.pictures)
     return BesideStream(watch, beside) if beside is not None else OwnStream(watch)
 
 
