@@ -51,8 +51,8 @@ class Ran:
         if self.code is None:
             yield "it hangs"
         # Not our code's fault: a module that can't be read, a last word that can't be written.
-        told = "Traceback" in self.said and "importlib" not in self.said and "    print(" not in self.said
-        if told:
+        excused = ("importlib", "ImportError", "    print(")
+        if "Traceback" in self.said and not any(words in self.said for words in excused):
             yield "a traceback: " + " / ".join(self.said.strip().splitlines()[-3:])
 
 
