@@ -16,8 +16,10 @@ from pathlib import Path
 from camarchiver import atomic, claims, kernel, locking, logs, tag, trash
 from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
+from camarchiver.coverage import Hold
 from camarchiver.discovery import still_there
 from camarchiver.disposal import Disposer
+from camarchiver.ends import hold_over
 from camarchiver.errors import ClipBusy, StorageError
 from camarchiver.failures import Failures
 from camarchiver.locking import ClipLock
@@ -36,7 +38,6 @@ from camarchiver.model import (
     Way,
 )
 from camarchiver.names import numbered
-from camarchiver.plan import Hold, held_by
 from camarchiver.progress import Display
 from camarchiver.scribe import Scribe
 from camarchiver.shrink import ClipFailed, Original, Shrinker, Stopped
@@ -63,6 +64,8 @@ class Desk:
     holds: Callable[[], tuple[Hold, ...]]
     """Read anew under each clip's lock."""
     disposal: Disposal
+    keeps_folders: bool = False
+    """Whether date folders stay when they become empty: somebody may be filling them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +129,12 @@ class Archiver:
         with ExitStack() as after, locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise trash.Stale("changed or gone since it was planned")
-            if hold := held_by(clip, self._desk.holds(), self._desk.scribe.now()):
+            now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
+            if hold := hold_over(clip, self._desk.holds(), now, entries):
                 return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
             if kernel.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
-            if self._desk.disposal is not Disposal.KEEP:
+            if self._desk.disposal is not Disposal.KEEP and not self._desk.keeps_folders:
                 after.callback(self._desk.disposer.tidy, clip)
             note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
             work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from camarchiver import atomic, kernel, locking
+from camarchiver.ends import Ends, Following
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Fingerprint, Keep, Reason, Trees
 from camarchiver.names import (
@@ -48,10 +50,13 @@ class _Listing:
 class Discovery:
     """One walk of the source tree; remembers inodes with several names, and folders left unread."""
 
-    def __init__(self, trees: Trees, names: Names, journal: Journal, now: datetime, zone: tzinfo) -> None:
+    def __init__(
+        self, trees: Trees, names: Names, journal: Journal, ends: Ends, now: datetime, zone: tzinfo
+    ) -> None:
         self._trees = trees
         self._names = names
         self._journal = journal
+        self._ends = ends
         self._standing = Standing(trees, journal)
         self._now = now
         self._zone = zone
@@ -59,21 +64,31 @@ class Discovery:
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
 
-    def folders(self, cutoff: date) -> Iterator[FolderFacts]:
+    def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
 
-        A date folder later than that is counted and not read.
+        A date folder later than that is counted and not read; one before `earliest` is passed over.
         """
-        yield from self._walk("", cutoff)
+        yield from self._walk("", cutoff, earliest)
 
     def folder(self, folder: str) -> FolderFacts:
         """Facts of a single folder, relative to the source root."""
         return self._facts(folder, self._list(folder))
 
-    def _walk(self, folder: str, cutoff: date) -> Iterator[FolderFacts]:
+    def some(self, folder: str, names: Collection[str]) -> FolderFacts:
+        """Facts of a few clips of one folder, without a look at its other clips; FileNotFoundError where
+        the folder is gone."""
+        listing = self._list(folder)
+        wanted = frozenset(names)
+        listing.odd = [name for name in listing.odd if name in wanted]
+        return self._facts(folder, listing, wanted)
+
+    def _walk(self, folder: str, cutoff: date, earliest: date) -> Iterator[FolderFacts]:
         day = date_of_folder(folder)
         if day is not None and day > cutoff:
             self.unread_folders += 1
+            return
+        if day is not None and day < earliest:
             return
         try:
             listing = self._list(folder)
@@ -83,7 +98,7 @@ class Discovery:
         if listing.clips or listing.odd or listing.pictures or listing.has_only_ours:
             yield self._facts(folder, listing)
         for name in sorted(listing.folders):
-            yield from self._walk(f"{folder}/{name}" if folder else name, cutoff)
+            yield from self._walk(f"{folder}/{name}" if folder else name, cutoff, earliest)
 
     def _list(self, folder: str) -> _Listing:
         listing = _Listing()
@@ -110,15 +125,18 @@ class Discovery:
                     listing.odd.append(name)
         return listing
 
-    def _facts(self, folder: str, listing: _Listing) -> FolderFacts:
+    def _facts(self, folder: str, listing: _Listing, wanted: frozenset[str] | None = None) -> FolderFacts:
+        entries = [entry for entry in listing.clips if wanted is None or entry.name in wanted]
+        # A picture may belong to a clip that is not wanted.
         parsed = {
-            entry.name: self._names.read(entry.name.rpartition(".")[0], folder) for entry in listing.clips
+            entry.name: self._names.read(entry.name.rpartition(".")[0], folder)
+            for entry in (listing.clips if listing.pictures else entries)
         }
         pairs = self._pair(folder, parsed, listing.pictures)
         clips: list[Clip] = []
         aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
         same: set[str] = set()
-        for entry in sorted(listing.clips, key=lambda found: found.name):
+        for entry in sorted(entries, key=lambda found: found.name):
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
@@ -134,10 +152,11 @@ class Discovery:
             if clip.links > 1 and self._seen_before(clip):
                 same.add(clip.relative)
         archived, standing = self._known(clips)
+        following = self.following(clips)
         return FolderFacts(
             self._trees.source,
             folder,
-            tuple(clips),
+            tuple(self._ends.told(clip, archived.get(clip.relative, ()), following) for clip in clips),
             tuple(aside),
             self._observe(clips, listing.locks),
             archived,
@@ -208,6 +227,38 @@ class Discovery:
                 entry.archive for entry in entries if entry.describes(clip) and self._standing.stands(entry)
             )
         return archived, frozenset(standing)
+
+    def following(self, beside: Sequence[Clip]) -> Following:
+        """When a camera's next clip begins: of those beside it, the journalled, and the next day's folder."""
+
+        def after(clip: Clip) -> datetime | None:
+            next_day = clip.start.date() + timedelta(days=1)
+            starts = [
+                *(each.start for each in beside if each.camera == clip.camera),
+                *self._journalled_starts(clip.camera, (clip.start.date(), next_day)),
+                *self._starts_in(clip.folder, next_day, clip.camera),
+            ]
+            return min((start for start in starts if start > clip.start), default=None)
+
+        return after
+
+    def _journalled_starts(self, camera: str, days: Iterable[date]) -> Iterator[datetime]:
+        for day in days:
+            for event in self._journal.day(day).events:
+                if event.get("camera") == camera:
+                    yield datetime.fromisoformat(str(event["start"]))
+
+    def _starts_in(self, folder: str, day: date, camera: str) -> Iterator[datetime]:
+        """Of the clips in the date folder of another day."""
+        here = date_of_folder(folder)
+        if here is None:
+            return
+        beside = f"{day:%Y/%m/%d}".join(folder.rsplit(f"{here:%Y/%m/%d}", 1))
+        with suppress(OSError):
+            for entry in self._list(beside).clips:
+                parsed = self._names.read(entry.name.rpartition(".")[0], beside)
+                if parsed is not None and parsed.camera == camera:
+                    yield locate(parsed, entry.stat(follow_symlinks=False).st_mtime_ns, self._zone)
 
     def _observe(self, clips: list[Clip], locks: set[str]) -> dict[str, Keep]:
         observed: dict[str, Keep] = {}

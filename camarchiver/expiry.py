@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from camarchiver.coverage import Hold, held_by
 from camarchiver.model import Clip, Discard, Disposal, Keep, Reason, Tree
-from camarchiver.plan import DOUBTFUL, Hold, held_by, keep
+from camarchiver.plan import DOUBTFUL, keep
 
 NOTICE = timedelta(days=1)
 """How long before its removal a clip is announced."""

@@ -11,6 +11,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from camarchiver.coverage import Hold, held_by
 from camarchiver.model import (
     Archive,
     Archived,
@@ -22,6 +23,7 @@ from camarchiver.model import (
     Reason,
     Remove,
     Restore,
+    Salvage,
     Step,
     Tidy,
     Trees,
@@ -57,29 +59,15 @@ class ArchivePolicy:
     """The first moment that is too late."""
     min_size: int = 0
     limit: int | None = None
+    quiet: timedelta | None = None
+    """How long a clip must have stood still; None for the rule of `settle`."""
 
     @property
     def settle(self) -> timedelta:
         """How long size and mtime must have stood still before a clip counts as finished."""
+        if self.quiet is not None:
+            return self.quiet
         return timedelta(seconds=60) if self.age >= timedelta(days=1) else timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A time range, of one camera or of all, that nothing may remove."""
-
-    id: str
-    start: datetime
-    end: datetime
-    camera: str = ""
-    reason: str = ""
-    until: datetime | None = None
-    """When the hold itself lapses."""
-
-    def covers(self, camera: str, start: datetime, end: datetime, now: datetime) -> bool:
-        """Whether a clip of this camera between these moments is held."""
-        lapsed = self.until is not None and self.until <= now
-        return not lapsed and self.camera in ("", camera) and start <= self.end and end >= self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +170,6 @@ def _decide_clip(
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
     """The step that leaves a clip alone."""
     return Keep(clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail)
-
-
-def held_by(clip: Clip, holds: Iterable[Hold], now: datetime, duration: float | None = None) -> Hold | None:
-    """The hold that covers a clip; without a known duration a clip is taken to last an hour."""
-    seconds = duration if duration is not None else clip.duration
-    end = clip.start + (timedelta(hours=1) if seconds is None else timedelta(seconds=seconds))
-    return next((hold for hold in holds if hold.covers(clip.camera, clip.start, end, now)), None)
 
 
 def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, now: datetime) -> Reason | None:
@@ -333,7 +314,7 @@ class Tally:
         group = group_of(step)
         self._clips[group] += 1
         self._size[group] += step.size
-        if not isinstance(step, Keep | Tidy):
+        if not isinstance(step, Keep | Tidy | Salvage):
             self._seconds[group] = self._seconds.get(group, 0.0) + (step.clip.duration or 0.0)
 
     def totals(self) -> tuple[Total, ...]:
@@ -347,7 +328,7 @@ def group_of(step: Step) -> Group:
     """Changes are counted by camera and day, what is left alone by reason and camera."""
     if isinstance(step, Keep):
         return Group("keep", step.reason, step.camera)
-    tree = str(step.tree) if isinstance(step, Discard | Tidy) else ""
+    tree = str(step.tree) if isinstance(step, Discard | Tidy | Salvage) else ""
     return Group(action_of(step), step.reason, step.camera, step.start.date() if step.start else None, tree)
 
 
@@ -362,6 +343,8 @@ def action_of(step: Step) -> str:
             return "delete"
         case Restore():
             return "restore"
+        case Salvage():
+            return "salvage"
         case Keep():
             return "keep"
 
@@ -381,7 +364,7 @@ class Forecast:
     """Bytes that come free: a move into a trash on the same filesystem frees none."""
 
 
-ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy)
+ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy | Salvage)
 PolicyT = TypeVar("PolicyT")
 
 

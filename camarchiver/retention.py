@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from camarchiver.coverage import held_by
 from camarchiver.model import Archived, Clip, Discard, Disposal, Keep, Reason, Tidy, Tree
-from camarchiver.plan import DOUBTFUL, Memory, held_by, is_selected, keep, restored_lately
+from camarchiver.plan import DOUBTFUL, Memory, is_selected, keep, restored_lately
 
 YOUNG = timedelta(days=1)
 """No rule by size takes the last copy of what was recorded within this."""
