@@ -1600,7 +1600,8 @@ class TestWatch:
     def test_a_clip_renamed_into_place_is_archived_at_once(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
-        manager = watch()
+        numbers = tree.with_name("watch.prom")
+        manager = watch("--metrics", numbers)
         source = arrive(put, f"{ONE}.mp4")
         made = tree / "archived" / f"{ONE}.mp4"
         wait_until(lambda: made.exists() and not source.exists(), "the archive")
@@ -1612,6 +1613,9 @@ class TestWatch:
         assert (code, errors) == (128 + signal.SIGTERM, "")
         assert out.startswith(f"{ONE}.mp4: archived ")
         manager.wait_for("STOPPING=1")
+        assert re.search(
+            r"camarchiver_clips_total{.*command=\"watch\".*result=\"done\".*} 1.0", numbers.read_text()
+        )
         assert [event["event"] for event in journal(tree)] == ["archived", "trashed"]
         assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
 
@@ -1634,10 +1638,10 @@ class TestWatch:
         good = {"command": "watch", "camera": "front", "result": "done"}
         wait_until(lambda: numbers(file, "clips_total", **good) == [1], "the good clip's number", 60)
         assert numbers(file, "remembered_failures") == [1]
+        wait_until(lambda: ("/uuid", "") in web.heard, "the sign of life", 60)
         assert manager.end()[0] == 128 + signal.SIGTERM
         assert numbers(file, "clips_total", command="watch", result="failed") == [1]
         assert numbers(file, "clips_total", **good) == [1]
-        assert [path for path, _ in web.heard][:2] == ["/uuid/start", "/uuid"]
         assert "/uuid/fail" not in [path for path, _ in web.heard]
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -1683,6 +1687,35 @@ class TestWatch:
         code, _, errors = manager.end()
         assert code == 128 + signal.SIGTERM
         assert "exclud is not a key; did you mean exclude?" in errors and "nothing changes" in errors
+
+    def test_a_damaged_clip_is_tried_once_and_again_only_when_it_has_changed(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch("--quiet-for", "1s")
+        arrive(put, f"{ONE}.mp4", b"no video")
+        wait_until(lambda: len(journal(tree)) == 1, "the failure")
+        with (tree / f"{ONE}.mp4").open("rb+"):
+            pass
+        whole_one = arrive(put, f"{DAY}/REO_back_20260301081500.mp4")
+        wait_until(lambda: not whole_one.exists(), "the other clip")
+        time.sleep(1.5)
+        assert [event["event"] for event in journal(tree)] == ["failed", "archived", "trashed"]
+        replaced = arrive(put, f"{ONE}.mp4")
+        wait_until(lambda: not replaced.exists(), "the archive of what replaced it")
+        manager.end()
+        assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
+
+    def test_an_upload_that_was_there_before_and_its_picture_are_found(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        fresh = put(f"{DAY}/REO_back_20260301081500.mp4", mtime=time.time())
+        manager = watch()
+        made = tree / "archived" / f"{ONE}.jpg"
+        wait_until(made.exists, "the picture")
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert fresh.exists()
 
     def test_a_hangup_ends_it_on_a_terminal_and_a_second_start_is_refused(
         self, tree: Path, watch: Callable[..., Manager]

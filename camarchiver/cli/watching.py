@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,24 @@ class Tally:
     def __init__(self) -> None:
         self.results: Counter[str] = Counter()
         self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self.sums = Sums()
+        """Since the config was read."""
+        self._untold: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
 
     def add(self, outcome: Outcome) -> None:
         """One more."""
+        if outcome.result is Result.FAILED:
+            self._untold.append(outcome)
         self.results[outcome.result] += 1
         self.newest.append(outcome)
+        self.sums.add(outcome)
+
+    def untold(self, run: Pipeline) -> Iterator[str] | None:
+        """The JSON document of the failures since it was last asked for; None where there are none."""
+        found = tuple(self._untold.popleft() for _ in range(len(self._untold)))
+        if not found:
+            return None
+        return document.document(Report("watch", run.run.id, run.started, run.now(), found), None)
 
 
 def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
@@ -102,12 +116,15 @@ def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> 
 
         signals = Signals(stopping, reload, wake)
         while True:
-            last = _watch(options, signals, speaker, tally, agenda)
-            if stopping:
-                speaker.stopping()
-                return _finish(options.archive, last, tally)
-            options, agenda = _reloaded(options, reread, agenda)
+            with attending(
+                options.archive.channels, "watch", source=str(options.archive.trees().source)
+            ) as attendance:
+                last = _watch(options, signals, speaker, tally, agenda, attendance)
+                if stopping:
+                    speaker.stopping()
+                    return _finish(options.archive, last, tally)
             reload.clear()
+            options, agenda = _reloaded(options, reread, agenda)
 
 
 def _reloaded(
@@ -125,42 +142,7 @@ def _reloaded(
     return fresh, agenda if fresh.archive.trees() == options.archive.trees() else Agenda()
 
 
-class News:
-    """What the channels are told of one watch."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.sums = Sums()
-        self._failed: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
-        self._pipeline = pipeline
-
-    def add(self, outcome: Outcome) -> None:
-        """One outcome more."""
-        self.sums.add(outcome)
-        if outcome.result is Result.FAILED:
-            self._failed.append(outcome)
-
-    def figures(self, watcher: Watcher) -> tuple[Figure, ...]:
-        """The numbers as they are now."""
-        return (*self.sums.figures(), figures.of_queue(watcher.waiting))
-
-    def failures(self) -> Iterator[str] | None:
-        """The JSON document of the failures since it was last asked for; None where there are none."""
-        found = tuple(self._failed.popleft() for _ in range(len(self._failed)))
-        if not found:
-            return None
-        pipeline = self._pipeline
-        told = Report("watch", pipeline.run.id, pipeline.started, pipeline.now(), found)
-        return document.document(told, None)
-
-
-def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tally, agenda: Agenda) -> Report:
-    """Watch with these options until a stop or a reload is asked for."""
-    asked = options.archive
-    with attending(asked.channels, "watch", source=str(asked.trees().source)) as attendance:
-        return _attended(options, signals, speaker, tally, agenda, attendance)
-
-
-def _attended(
+def _watch(
     options: WatchOptions,
     signals: Signals,
     speaker: Service,
@@ -168,6 +150,7 @@ def _attended(
     agenda: Agenda,
     attendance: Attendance,
 ) -> Report:
+    """Watch with these options until a stop or a reload is asked for."""
     from camarchiver.watcher import Watcher
 
     asked = options.archive
@@ -177,11 +160,9 @@ def _attended(
     pipeline = Pipeline(asked.trees(), zone, "watch", options.patterns)
     volume.check_writable(pipeline.trees, removes=not asked.keep_source)
     log_file = asked.log_file or pipeline.trees.source / "archiver.log"
-    news = News(pipeline)
 
     def tell(outcome: Outcome) -> None:
         tally.add(outcome)
-        news.add(outcome)
         if not (asked.as_json or asked.quiet):
             print(report.outcome_line(outcome), flush=True)
 
@@ -195,6 +176,7 @@ def _attended(
         ),
         locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
     ):
+        tally.sums = Sums()
         attendance.started(pipeline.trees)
         pipeline.sweep(how.sidecars)
         choice, notes = pipeline.encoder(asked.wish(), how.wishes)
@@ -208,21 +190,26 @@ def _attended(
             tell=tell,
             agenda=agenda,
         )
-        with pipeline.workshop(policy.disposal, choice, how, stop=signals.stop, display=Silent()) as shop:
-            with attendance.each_minute(
-                lambda: news.figures(watcher), lambda: not watcher.is_away, news.failures
-            ):
+        with pipeline.workshop(
+            policy.disposal, choice, how, stop=signals.stop, display=Silent(), keeps_folders=True
+        ) as shop:
+            look, failures = partial(_figures, tally, watcher), partial(tally.untold, pipeline)
+            with attendance.each_minute(look, lambda: watcher.is_well, failures):
                 watcher.run(shop)
             if not signals.stop:
                 speaker.reloading()
         last = pipeline.report_watched(tuple(tally.newest), signals.stop)
-        untold = news.failures()
-        if not signals.stop:
-            attendance.handed_over(news.figures(watcher))
-        else:
+        if signals.stop:
+            untold = failures()
             pieces = untold or document.document(last, None)
-            attendance.closed(last.exit_code, news.figures(watcher), pieces, failed=untold is not None)
+            attendance.closed(last.exit_code, look(), pieces, failed=untold is not None)
+        else:
+            attendance.handed_over(look())
         return last
+
+
+def _figures(tally: Tally, watcher: Watcher) -> tuple[Figure, ...]:
+    return (*tally.sums.figures(), figures.of_queue(watcher.waiting))
 
 
 def _finish(asked: ArchiveOptions, last: Report, tally: Tally) -> int:
