@@ -12,8 +12,8 @@ from camarchiver import atomic, kernel, locking
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Fingerprint, Keep, Reason, Trees
 from camarchiver.names import (
-    PLAIN_CLIPS,
-    PLAIN_PICTURES,
+    CLIP_SUFFIXES,
+    PLAIN_ENDS,
     Names,
     ParsedName,
     date_of_folder,
@@ -106,12 +106,13 @@ class Discovery:
         try:
             with os.scandir(here) as entries:
                 for entry in entries:
-                    listing.is_empty = False
-                    ending = entry.name[-4:]
-                    if ending in PLAIN_PICTURES and _is_plain(entry):
-                        listing.pictures.append(entry.name)
-                    elif ending in PLAIN_CLIPS and _is_plain(entry):
-                        listing.add_clip(entry)
+                    name, listing.is_empty = entry.name, False
+                    ending = name[-4:]
+                    if ending in PLAIN_ENDS and name[0] != "." and entry.is_file(follow_symlinks=False):
+                        if ending in CLIP_SUFFIXES:
+                            listing.add_clip(entry)
+                        else:
+                            listing.pictures.append(name)
                     else:
                         self._sort_in(entry, folder, listing)
         finally:
@@ -262,11 +263,6 @@ class Discovery:
     def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
         aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
         return FolderFacts(self._trees.source, folder, set_aside=(aside,))
-
-
-def _is_plain(entry: os.DirEntry[str]) -> bool:
-    """Whether its name isn't hidden and it is a regular file."""
-    return entry.name[0] != "." and entry.is_file(follow_symlinks=False)
 
 
 def _unclaimed(pictures: list[str], pairs: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -12,12 +12,10 @@ from typing import NamedTuple
 from camarchiver.errors import ConfigError
 from camarchiver.makers import MAKERS
 
-PLAIN_CLIPS = frozenset({".mp4", ".mkv", ".mov", ".avi", ".m4v"})
-PLAIN_PICTURES = frozenset({".jpg", ".png"})
-"""Last four characters that tell a clip or a picture at once, if the name doesn't begin with a dot."""
-
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v"})
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+PLAIN_ENDS = frozenset(suffix for suffix in CLIP_SUFFIXES | PICTURE_SUFFIXES if len(suffix) == 4)
+"""What the last four characters of most names are; whatever else a name ends in is looked at closer."""
 
 NAME_MAX = 255
 """Bytes of one path component on ext4, XFS, Btrfs, NFS and SMB."""
@@ -246,7 +244,7 @@ def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
     if parsed.utc:
         return parsed.start.replace(tzinfo=UTC).astimezone(zone)
     if _has_one_offset(parsed.start.date(), zone):
-        return parsed.start.replace(tzinfo=zone)
+        return parsed.start.replace(tzinfo=zone, fold=0)
     first = parsed.start.replace(tzinfo=zone, fold=0)
     second = first.replace(fold=1)
     ahead, later_ahead = first.utcoffset(), second.utcoffset()

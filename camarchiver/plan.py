@@ -289,7 +289,8 @@ def order_key(step: Archive | Remove) -> tuple[int, int, str]:
 
     A second name goes last because it takes over the archive that the first one gets.
     """
-    return _rank(step), step.start.toordinal(), step.relative
+    clip = step.clip
+    return _rank(step), clip.start.toordinal(), clip.relative
 
 
 def _rank(step: Archive | Remove) -> int:
