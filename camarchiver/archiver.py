@@ -16,8 +16,10 @@ from pathlib import Path
 from camarchiver import atomic, claims, kernel, locking, logs, tag, trash
 from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
+from camarchiver.coverage import Hold
 from camarchiver.discovery import still_there
 from camarchiver.disposal import Disposer
+from camarchiver.ends import hold_over
 from camarchiver.errors import ClipBusy, StorageError
 from camarchiver.failures import Failures
 from camarchiver.locking import ClipLock
@@ -36,7 +38,6 @@ from camarchiver.model import (
     Way,
 )
 from camarchiver.names import numbered
-from camarchiver.plan import Hold, held_by
 from camarchiver.progress import Display
 from camarchiver.scribe import Scribe
 from camarchiver.shrink import ClipFailed, Original, Shrinker, Stopped
@@ -126,7 +127,8 @@ class Archiver:
         with ExitStack() as after, locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise trash.Stale("changed or gone since it was planned")
-            if hold := held_by(clip, self._desk.holds(), self._desk.scribe.now()):
+            now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
+            if hold := hold_over(clip, self._desk.holds(), now, entries):
                 return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
             if kernel.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)

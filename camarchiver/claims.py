@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from camarchiver import atomic
 from camarchiver.model import Clip, Fingerprint, Trees
+from camarchiver.names import is_below
 
 FOLDER = "claims"
 UNFINISHED = ".new"
@@ -98,10 +99,5 @@ def standing(trees: Trees) -> Iterator[tuple[Path, Claim | None]]:
         except (OSError, ValueError, TypeError, KeyError):
             yield note, None
             continue
-        inside = _is_inside(claim.clip) and (not claim.staged or _is_inside(claim.staged))
+        inside = is_below(claim.clip) and (not claim.staged or is_below(claim.staged))
         yield note, claim if inside else None
-
-
-def _is_inside(relative: str) -> bool:
-    path = PurePosixPath(relative)
-    return not path.is_absolute() and ".." not in path.parts and relative not in ("", ".")

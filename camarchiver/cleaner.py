@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from camarchiver import locking, logs, trash, usage
 from camarchiver.disposal import Disposer
+from camarchiver.ends import hold_over
 from camarchiver.errors import CamarchiverError, ClipBusy
 from camarchiver.intents import Notebook
 from camarchiver.journal import What
 from camarchiver.model import Discard, Disposal, Fingerprint, Outcome, Reason, Result, Tidy, Tree, Trees
-from camarchiver.plan import Memory, held_by, restored_lately
+from camarchiver.plan import Memory, restored_lately
 from camarchiver.progress import Display
 from camarchiver.scribe import Ended, Scribe
 from camarchiver.standing import Standing
@@ -125,13 +125,7 @@ class Cleaner:
     def _try(self, step: Discard) -> tuple[Outcome, _Gone | None]:
         if (refusal := self._gauge.refusal(step)) is not None:
             return refusal, None
-        with ExitStack() as lock:
-            try:
-                place = self._trees.state / "locks"
-                lock.enter_context(locking.clip_lock(self._trees.source / step.source, place=place))
-            except (FileNotFoundError, NotADirectoryError):
-                # Its folder is gone, so nobody can work on the clip there.
-                pass
+        with locking.lock_if_there(self._trees.source / step.source, place=self._trees.state / "locks"):
             outcome, gone = self._locked(step)
         if gone is not None:
             _remove_empty(step.clip.root, step.clip.folder)
@@ -139,7 +133,7 @@ class Cleaner:
 
     def _locked(self, step: Discard) -> tuple[Outcome, _Gone | None]:
         memory, now = self._memory(), self._scribe.now()
-        if held_by(step.clip, memory.holds, now):
+        if hold_over(step.clip, memory.holds, now, (step.archived,) if step.archived else ()):
             return Outcome(step, Result.HELD, Reason.HELD), None
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):

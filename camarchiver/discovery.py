@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from camarchiver import atomic, kernel, locking
+from camarchiver.ends import Ends, Following
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Fingerprint, Keep, Reason, Trees
 from camarchiver.names import (
@@ -35,6 +37,8 @@ class _Listing:
     def __init__(self) -> None:
         self.folders: list[str] = []
         self.clips: list[tuple[str, os.stat_result]] = []
+        self.others: list[str] = []
+        """Names of clips that were not asked for, or that could not be looked at."""
         self.unreadable: list[tuple[str, OSError]] = []
         self.pictures: list[str] = []
         self.locks: set[str] = set()
@@ -43,12 +47,13 @@ class _Listing:
         self.is_empty = True
 
     def add_clip(self, entry: os.DirEntry[str]) -> None:
-        """A regular file with a clip's suffix; one that is gone meanwhile isn't added."""
+        """A regular file with a clip's suffix."""
         try:
             self.clips.append((entry.name, entry.stat(follow_symlinks=False)))
         except FileNotFoundError:
-            return
+            self.others.append(entry.name)
         except OSError as error:
+            self.others.append(entry.name)
             self.unreadable.append((entry.name, error))
 
     @property
@@ -60,10 +65,13 @@ class _Listing:
 class Discovery:
     """One walk of the source tree; remembers inodes with several names, and folders left unread."""
 
-    def __init__(self, trees: Trees, names: Names, journal: Journal, now: datetime, zone: tzinfo) -> None:
+    def __init__(
+        self, trees: Trees, names: Names, journal: Journal, ends: Ends, now: datetime, zone: tzinfo
+    ) -> None:
         self._trees = trees
         self._names = names
         self._journal = journal
+        self._ends = ends
         self._standing = Standing(trees, journal)
         self._now = now
         self._zone = zone
@@ -82,6 +90,11 @@ class Discovery:
         """Facts of a single folder, relative to the source root."""
         return self._facts(folder, self._list(folder))
 
+    def some(self, folder: str, names: Collection[str]) -> FolderFacts:
+        """Facts of a few clips of one folder, without a look at its other clips; FileNotFoundError where
+        the folder is gone."""
+        return self._facts(folder, self._list(folder, frozenset(names)))
+
     def _walk(self, folder: str, cutoff: date) -> Iterator[FolderFacts]:
         day = date_of_folder(folder)
         if day is not None and day > cutoff:
@@ -97,7 +110,8 @@ class Discovery:
         for name in sorted(listing.folders):
             yield from self._walk(f"{folder}/{name}" if folder else name, cutoff)
 
-    def _list(self, folder: str) -> _Listing:
+    def _list(self, folder: str, wanted: frozenset[str] | None = None) -> _Listing:
+        """Sort what a folder holds into kinds; only `wanted` clips are looked at, where these are given."""
         listing = _Listing()
         # Relative to its folder a file is looked at in two thirds of the time that a long path takes.
         here = os.open(
@@ -109,17 +123,21 @@ class Discovery:
                     name, listing.is_empty = entry.name, False
                     ending = name[-4:]
                     if ending in PLAIN_ENDS and name[0] != "." and entry.is_file(follow_symlinks=False):
-                        if ending in CLIP_SUFFIXES:
+                        if ending not in CLIP_SUFFIXES:
+                            listing.pictures.append(name)
+                        elif wanted is None or name in wanted:
                             listing.add_clip(entry)
                         else:
-                            listing.pictures.append(name)
+                            listing.others.append(name)
                     else:
-                        self._sort_in(entry, folder, listing)
+                        self._sort_in(entry, folder, listing, wanted)
         finally:
             os.close(here)
         return listing
 
-    def _sort_in(self, entry: os.DirEntry[str], folder: str, listing: _Listing) -> None:
+    def _sort_in(
+        self, entry: os.DirEntry[str], folder: str, listing: _Listing, wanted: frozenset[str] | None
+    ) -> None:
         name = entry.name
         if name.endswith(".lock"):
             listing.locks.add(name)
@@ -129,6 +147,8 @@ class Discovery:
         elif entry.is_dir(follow_symlinks=False):
             if os.fspath(self._trees.source / folder / name) not in self._pruned:
                 listing.folders.append(name)
+        elif is_clip_name(name) and wanted is not None and name not in wanted:
+            listing.others.append(name)
         elif is_clip_name(name):
             if entry.is_file(follow_symlinks=False):
                 listing.add_clip(entry)
@@ -136,19 +156,23 @@ class Discovery:
                 listing.odd.append(name)
         elif is_picture_name(name):
             listing.pictures.append(name)
-        elif entry.is_symlink() and entry.is_dir():
+        elif entry.is_symlink() and entry.is_dir() and wanted is None:
             listing.odd.append(name)
 
     def _facts(self, folder: str, listing: _Listing) -> FolderFacts:
         listing.clips.sort()
-        parsed = {name: self._names.read(name.rpartition(".")[0], folder) for name, _ in listing.clips}
+        names = [name for name, _ in listing.clips]
+        if listing.pictures and listing.others:
+            # A picture may belong to a clip that isn't asked for.
+            names = sorted((*names, *listing.others))
+        parsed = {name: self._names.read(name.rpartition(".")[0], folder) for name in names}
         pairs = self._pair(folder, parsed, listing.pictures)
         clips, aside = self._clips(folder, listing, parsed, pairs)
         archived, standing = self._known(clips)
         return FolderFacts(
             self._trees.source,
             folder,
-            tuple(clips),
+            self._ends.all_told(clips, archived, self.following(clips)),
             tuple(aside),
             self._observe(clips, listing.locks),
             archived,
@@ -235,6 +259,38 @@ class Discovery:
                 entry.archive for entry in entries if entry.describes(clip) and self._standing.stands(entry)
             )
         return archived, frozenset(standing)
+
+    def following(self, beside: Sequence[Clip]) -> Following:
+        """When a camera's next clip begins: of those beside it, the journalled, and the next day's folder."""
+
+        def after(clip: Clip) -> datetime | None:
+            next_day = clip.start.date() + timedelta(days=1)
+            starts = [
+                *(each.start for each in beside if each.camera == clip.camera),
+                *self._journalled_starts(clip.camera, (clip.start.date(), next_day)),
+                *self._starts_in(clip.folder, next_day, clip.camera),
+            ]
+            return min((start for start in starts if start > clip.start), default=None)
+
+        return after
+
+    def _journalled_starts(self, camera: str, days: Iterable[date]) -> Iterator[datetime]:
+        for day in days:
+            for event in self._journal.day(day).events:
+                if event.get("camera") == camera:
+                    yield datetime.fromisoformat(str(event["start"]))
+
+    def _starts_in(self, folder: str, day: date, camera: str) -> Iterator[datetime]:
+        """Of the clips in the date folder of another day."""
+        here = date_of_folder(folder)
+        if here is None:
+            return
+        beside = f"{day:%Y/%m/%d}".join(folder.rsplit(f"{here:%Y/%m/%d}", 1))
+        with suppress(OSError):
+            for name, status in self._list(beside).clips:
+                parsed = self._names.read(name.rpartition(".")[0], beside)
+                if parsed is not None and parsed.camera == camera:
+                    yield locate(parsed, status.st_mtime_ns, self._zone)
 
     def _observe(self, clips: list[Clip], locks: set[str]) -> dict[str, Keep]:
         observed: dict[str, Keep] = {}

@@ -6,15 +6,20 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from camarchiver import trash
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
+from camarchiver.names import date_of_folder
 from camarchiver.scribe import Scribe
 from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE
 
 _log = logging.getLogger(__name__)
+
+FILLED_FOR = timedelta(days=2)
+"""Within this a date folder may still be filled."""
 
 
 class SidecarPolicy(StrEnum):
@@ -76,7 +81,13 @@ class Disposer:
             raise problem
 
     def tidy(self, clip: Clip) -> None:
-        """Remove the date folders that a clip left empty; only once its lock, a file there, is released."""
+        """Remove the date folders that a clip left empty; only once its lock, a file there, is released.
+
+        Not those of today and yesterday: a camera that made its folder is about to fill it.
+        """
+        day = date_of_folder(clip.folder)
+        if day is None or day > (self._scribe.now() - FILLED_FOR).date():
+            return
         try:
             trash.remove_empty_folders(self._trees.source, clip.folder)
         except OSError as error:

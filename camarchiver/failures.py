@@ -30,6 +30,11 @@ class Failures:
         """What earlier runs remembered."""
         return self._known
 
+    def of(self, path: str) -> Failure | None:
+        """What is remembered of one clip, also of this very run."""
+        with self._mutex:
+            return self._changes[path] if path in self._changes else self._known.get(path)
+
     def note(self, clip: Clip, reason: Reason, detail: str, at: datetime) -> None:
         """Remember one more failure; a changed file starts to count afresh."""
         before = self._known.get(clip.relative)

@@ -9,11 +9,11 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from camarchiver.coverage import Hold, held_by
 from camarchiver.journal import Journal
 from camarchiver.ledger import fold
 from camarchiver.model import Clip, Fingerprint, Keep, Reason, Tree, Trees
 from camarchiver.names import date_of_folder, is_picture_name
-from camarchiver.plan import Hold, held_by
 from camarchiver.retention import Copy
 from camarchiver.stock import Picture, Stock
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import atomic, locking
+from camarchiver.coverage import Hold
 from camarchiver.errors import StorageError, UsageError
-from camarchiver.plan import Hold
 
 FILE = "holds.json"
 

@@ -100,6 +100,15 @@ def clip_lock(path: Path, *, place: Path | None = None) -> Iterator[ClipLock]:
         lock._release()
 
 
+@contextlib.contextmanager
+def lock_if_there(path: Path, *, place: Path) -> Iterator[None]:
+    """`clip_lock` of a clip whose folder may be gone: then nobody can work on it there, and none is held."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            stack.enter_context(clip_lock(path, place=place))
+        yield
+
+
 def held_by(path: Path, *, place: Path | None = None) -> str | None:
     """A sentence on who works on the clip, None if nobody does; changes nothing."""
     try:

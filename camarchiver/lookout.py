@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from camarchiver.cameras import Camera, Ended, Lost, Opened, Reader
+from camarchiver.cameras import Camera
 from camarchiver.motion import Event
+from camarchiver.reader import Ended, Lost, Opened, Reader
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 

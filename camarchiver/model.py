@@ -55,6 +55,9 @@ class Reason(StrEnum):
     LEFTOVER = "leftover"
     EMPTY_FOLDER = "empty-folder"
     GOAL_MET = "goal-met"
+    KEEP_DAYS = "keep-days"
+    MAX_STORAGE = "max-storage"
+    ANNOUNCED = "announced"
 
 
 class Fingerprint(NamedTuple):
@@ -106,11 +109,13 @@ class Clip(NamedTuple):
 
 
 class Tree(StrEnum):
-    """Which of the three trees a path lies in."""
+    """Which of the three trees, or of the recorder's two, a path lies in."""
 
     SOURCE = "source"
     ARCHIVE = "archive"
     TRASH = "trash"
+    SPOOL = "spool"
+    OUTBOX = "outbox"
 
 
 @dataclass(frozen=True, slots=True)

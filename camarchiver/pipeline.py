@@ -6,36 +6,37 @@ import os
 import secrets
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from pathlib import Path
 
-from camarchiver import clock, crew, ffmpegs, holds, kernel, restorations, runs, volume
-from camarchiver.archiver import Archiver, Desk
+from camarchiver import clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
+from camarchiver.archiver import Desk
 from camarchiver.census import Census, Counter
 from camarchiver.cleaner import Cleaner
 from camarchiver.clearance import CleanupPlan, Planner
 from camarchiver.codecs import Backend, Codec
+from camarchiver.coverage import Hold
 from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.encoders import Choice
 from camarchiver.encoders import Machine as Encoders
+from camarchiver.ends import Ends
 from camarchiver.export import Exported, Exporter
 from camarchiver.failures import Failures
 from camarchiver.holdings import Holdings
 from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
 from camarchiver.ladder import Breaker
-from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Report, Restore, Trees
+from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Report, Restore, Trees
 from camarchiver.names import Names, Pattern
 from camarchiver.plan import (
     ArchivePlan,
     ArchivePolicy,
     Group,
-    Hold,
     Memory,
     Plan,
     Tally,
@@ -53,12 +54,12 @@ from camarchiver.restorer import Restorer, Selection
 from camarchiver.retention import CleanupPolicy
 from camarchiver.scribe import RunId, Scribe
 from camarchiver.sealed import Sealed
-from camarchiver.shrink import Shrinker, Wishes
+from camarchiver.shrink import Wishes
 from camarchiver.standing import Standing
 from camarchiver.stock import Stock
 from camarchiver.stop import Stop
 from camarchiver.sweeper import Sweeper
-from camarchiver.workload import jobs_for, threads_for
+from camarchiver.workshop import Tools, Workshop
 
 Change = Archive | Remove
 RestorePlan = Plan[Restore, Selection]
@@ -129,8 +130,8 @@ class Pipeline:
 
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
-        discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started, self.zone)
         memory = self.memory()
+        discovery = self._discovery(memory)
         tally, left = Tally(), list[Keep]()
 
         def changes() -> Iterator[Change]:
@@ -152,16 +153,27 @@ class Pipeline:
         unread = discovery.unread_folders
         return Plan("archive", self.trees, self.started, policy, totals, steps, tuple(left), unread)
 
+    def look(
+        self, folder: str, names: Collection[str], policy: ArchivePolicy
+    ) -> Iterator[Archive | Remove | Keep]:
+        """Decide for a few clips of one folder, as of this moment; changes nothing.
+
+        OSError where the folder can't be read.
+        """
+        now, memory = self.now(), self.memory()
+        facts = self._discovery(memory, now).some(folder, names)
+        yield from decide_archive(facts, policy, memory, now)
+
     def inquiry(self) -> Inquiry:
         """What can be told of single clips."""
+        memory = self.memory()
         names = Names(self._patterns)
-        discovery = Discovery(self.trees, names, self.journal, self.started, self.zone)
-        return Inquiry(self.trees, names, self.journal, discovery, self.memory())
+        return Inquiry(self.trees, names, self.journal, self._discovery(memory), memory)
 
     def census(self, policy: ArchivePolicy, gap: timedelta) -> Census:
         """What stands in the trees."""
-        discovery = Discovery(self.trees, Names(self._patterns), self.journal, self.started, self.zone)
-        counter = Counter(self.trees, self.journal, discovery, self.memory())
+        memory = self.memory()
+        counter = Counter(self.trees, self.journal, self._discovery(memory), memory)
         return counter.count(policy, self.started, gap, runs.last(self.trees.state))
 
     def memory(self) -> Memory:
@@ -179,12 +191,17 @@ class Pipeline:
         """
         if not any(isinstance(step, Archive) for step in plan.steps):
             return plan, None
+        choice, notes = self.encoder(wish, wishes)
+        return replace(plan, notes=(*plan.notes, *notes)), choice
+
+    def encoder(self, wish: EncoderWish, wishes: Wishes) -> tuple[Choice, tuple[str, ...]]:
+        """Try out what encodes here, and say what is taken and why. Raises EncoderError."""
         self._encoders = Encoders(ffmpegs.find(wish.ffmpeg), wishes.encode, device=wish.device)
         choice = self._encoders.choose(wish.backend or "auto", wish.codec or "auto")
         quality = wishes.encode.quality or choice.encoder.quality
         preset = wishes.encode.preset or choice.encoder.preset
         scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
-        return replace(plan, notes=(*plan.notes, *choice.explanation, scale)), choice
+        return choice, (*choice.explanation, scale)
 
     def footage_seconds(self, plan: ArchivePlan) -> dict[str, float]:
         """How much footage each camera's part of a plan holds, guessed from a few clips' headers."""
@@ -220,30 +237,27 @@ class Pipeline:
         tell: Callable[[Outcome], None],
     ) -> Report:
         """Carry out a plan; `tell` gets every outcome as it comes."""
-        kernel.lower_priority(how.nice)
-        volume.mark(self.trees)
         outcomes: list[Outcome] = []
-        with ExitStack() as stack:
-            shrinker, jobs = None, 1
-            if choice is not None:
-                prober = stack.enter_context(Prober())
-                breaker = Breaker(lambda: self._encoders.still_works(choice))
-                shrinker = Shrinker(prober, choice, breaker, how.wishes)
-                machine = crew.Machine.look()
-                jobs = how.jobs or jobs_for(choice.encoder, cores=machine.cores, memory=machine.memory)
-            archiver = Archiver(self._desk(plan.policy, how), shrinker, display, stop)
-
-            def perform(step: Change, share: int) -> Outcome:
-                if choice is None:
-                    return archiver.perform(step, 0)
-                return archiver.perform(step, threads_for(choice.encoder, cores=machine.cores, running=share))
-
-            limit = how.max_runtime.total_seconds() if how.max_runtime else None
-            for outcome in crew.perform_all(plan.steps, perform, jobs=jobs, stop=stop, max_seconds=limit):
+        limit = how.max_runtime.total_seconds() if how.max_runtime else None
+        with self.workshop(plan.policy.disposal, choice, how, stop=stop, display=display) as shop:
+            for outcome in crew.perform_all(
+                plan.steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
+            ):
                 outcomes.append(outcome)
                 tell(outcome)
-        self.failures.flush()
         return self.report(plan, tuple(outcomes), stop)
+
+    @contextmanager
+    def workshop(
+        self, disposal: Disposal, choice: Choice | None, how: Execution, *, stop: Stop, display: Display
+    ) -> Iterator[Workshop]:
+        """Everything that archives single clips; what failed is remembered when it is left."""
+        volume.mark(self.trees)
+        tools = Tools(choice, self._encoders, how.wishes) if choice is not None else None
+        desk = self._desk(disposal, how)
+        with workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display) as shop:
+            yield shop
+        self.failures.flush()
 
     def export(
         self, hold: Hold, place: Path, *, ffmpeg: Path | None, playable: bool, stop: Stop, shown: Show
@@ -252,7 +266,8 @@ class Pipeline:
 
         Raises EncoderError where those can't be made here, before anything is copied.
         """
-        holdings = Holdings(self.trees, self.journal, self._stock(), hold, self.started)
+        stock = self._stock(Memory(holds=(replace(hold, until=None),)))
+        holdings = Holdings(self.trees, self.journal, stock, hold, self.started)
         with ExitStack() as stack:
             maker = None
             if playable:
@@ -266,14 +281,21 @@ class Pipeline:
             display = stack.enter_context(shown(sum(part.size for part in parts)))
             return exporter.run(parts, display)
 
-    def _stock(self) -> Stock:
-        names = Names(self._patterns)
-        discovery = Discovery(self.trees, names, self.journal, self.started, self.zone)
-        return Stock(self.trees, names, self.journal, discovery, self.started, self.zone)
+    def _stock(self, memory: Memory) -> Stock:
+        names, ends = Names(self._patterns), Ends(memory.holds, self.started)
+        discovery = self._discovery(memory)
+        return Stock(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
+
+    def _discovery(self, memory: Memory, now: datetime | None = None) -> Discovery:
+        now = now or self.started
+        ends = Ends(memory.holds, now)
+        return Discovery(self.trees, Names(self._patterns), self.journal, ends, now, self.zone)
 
     def plan_cleanup(self, policy: CleanupPolicy, *, list_all: bool) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing."""
-        plan = Planner(self.trees, self._stock(), policy, self.memory(), self.started).plan(list_all=list_all)
+        memory = self.memory()
+        planner = Planner(self.trees, self._stock(memory), policy, memory, self.started)
+        plan = planner.plan(list_all=list_all)
         gone = self._forgettable()
         if not gone:
             return plan
@@ -334,7 +356,7 @@ class Pipeline:
         disposer = Disposer(self.trees, scribe, sidecars)
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
 
-    def _desk(self, policy: ArchivePolicy, how: Execution) -> Desk:
+    def _desk(self, disposal: Disposal, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)
         return Desk(
             self.trees,
@@ -343,24 +365,34 @@ class Pipeline:
             Disposer(self.trees, scribe, how.sidecars),
             scribe,
             lambda: holds.read(self.trees.state),
-            policy.disposal,
+            disposal,
         )
 
     def report(self, plan: AnyPlan, outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
         """What came of a plan, written down where anything was done."""
-        report = Report(
-            command=plan.command,
-            run=self.run.id,
-            started=self.started,
-            ended=self.now(),
-            outcomes=outcomes,
-            unreadable=plan.found_unreadable,
-            remaining=len(plan.steps) - len(outcomes),
-            stopped_by=stop.signal if stop else None,
-            problems=plan.problems,
-            refused=plan.refused,
+        return self._written(
+            Report(
+                command=plan.command,
+                run=self.run.id,
+                started=self.started,
+                ended=self.now(),
+                outcomes=outcomes,
+                unreadable=plan.found_unreadable,
+                remaining=len(plan.steps) - len(outcomes),
+                stopped_by=stop.signal if stop else None,
+                problems=plan.problems,
+                refused=plan.refused,
+            )
         )
-        if outcomes:
+
+    def report_watched(self, outcomes: tuple[Outcome, ...], stop: Stop) -> Report:
+        """What came of a run without a plan, written down where anything was done."""
+        return self._written(
+            Report("watch", self.run.id, self.started, self.now(), outcomes, stopped_by=stop.signal)
+        )
+
+    def _written(self, report: Report) -> Report:
+        if report.outcomes:
             runs.write(self.trees.state, report, self.run.host)
         return report
 

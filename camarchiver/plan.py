@@ -10,6 +10,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from camarchiver.coverage import Hold, held_by
 from camarchiver.model import (
     Archive,
     Archived,
@@ -56,29 +57,15 @@ class ArchivePolicy:
     """The first moment that is too late."""
     min_size: int = 0
     limit: int | None = None
+    quiet: timedelta | None = None
+    """How long a clip must have stood still; None for the rule of `settle`."""
 
     @property
     def settle(self) -> timedelta:
         """How long size and mtime must have stood still before a clip counts as finished."""
+        if self.quiet is not None:
+            return self.quiet
         return timedelta(seconds=60) if self.age >= timedelta(days=1) else timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A time range, of one camera or of all, that nothing may remove."""
-
-    id: str
-    start: datetime
-    end: datetime
-    camera: str = ""
-    reason: str = ""
-    until: datetime | None = None
-    """When the hold itself lapses."""
-
-    def covers(self, camera: str, start: datetime, end: datetime, now: datetime) -> bool:
-        """Whether a clip of this camera between these moments is held."""
-        lapsed = self.until is not None and self.until <= now
-        return not lapsed and self.camera in ("", camera) and start <= self.end and end >= self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +192,6 @@ def _decide_clip(
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
     """The step that leaves a clip alone."""
     return Keep(clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail)
-
-
-def held_by(clip: Clip, holds: Iterable[Hold], now: datetime, duration: float | None = None) -> Hold | None:
-    """The hold that covers a clip; without a known duration a clip is taken to last an hour."""
-    seconds = duration if duration is not None else clip.duration
-    end = clip.start + (timedelta(hours=1) if seconds is None else timedelta(seconds=seconds))
-    return next((hold for hold in holds if hold.covers(clip.camera, clip.start, end, now)), None)
 
 
 def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, bounds: _Bounds) -> Reason | None:

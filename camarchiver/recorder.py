@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from camarchiver import reel, schedule, spool
-from camarchiver.cameras import Camera, Ended, Item, Lost, Opened, Reader
+from camarchiver.cameras import Camera
 from camarchiver.delivery import Delivery
-from camarchiver.errors import StorageError
 from camarchiver.lookout import Lookout
 from camarchiver.motion import Event
+from camarchiver.reader import Ended, Item, Lost, Opened, Reader
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.ring import Entry, Ring
 from camarchiver.spool import Label, Take
+from camarchiver.upkeep import Upkeep
 
 _log = logging.getLogger("camarchiver.recorder")
 
@@ -64,6 +65,7 @@ class Recorder:
         camera: Camera,
         lookout: Lookout,
         delivery: Delivery,
+        upkeep: Upkeep,
         now: Callable[[], datetime],
     ) -> None:
         self.error = ""
@@ -75,6 +77,7 @@ class Recorder:
         self._camera = camera
         self._lookout = lookout
         self._delivery = delivery
+        self._upkeep = upkeep
         self._now = now
         self._ring = Ring(settings.lengths.pre + LATE, RING_BYTES)
         self._stream: Opened | None = None
@@ -95,8 +98,8 @@ class Recorder:
     def run(self, stop: threading.Event) -> None:
         """Record; every clip is whole in the outbox when it returns."""
         began = tended = time.monotonic()
-        self._delivery.salvage(set())
-        reader = Reader(self._camera)
+        self._tend()
+        reader = Reader(self._camera, encodes=True)
         try:
             while not stop.is_set() and not self._time_is_up(began):
                 item = reader.take(_TICK)
@@ -105,12 +108,19 @@ class Recorder:
                 self._delivery.collect()
                 if time.monotonic() - tended > TEND:
                     tended = time.monotonic()
-                    self._delivery.salvage(self._writing())
+                    self._tend()
         finally:
             reader.close()
             self._break_off()
             self._lookout.close()
             self._delivery.close()
+            self._upkeep.close(hurry=stop.is_set())
+
+    def _tend(self) -> None:
+        """See to what lies in the spool and in the outbox, and whether there is room for more."""
+        self._delivery.salvage(self._writing())
+        self._upkeep.tend()
+        self._has_room()
 
     def _writing(self) -> set[Path]:
         takes = (self._take, self._ended[0] if self._ended else None)
@@ -145,12 +155,6 @@ class Recorder:
         return True
 
     def _begin(self, stream: Opened) -> None:
-        codec = stream.video.codec_context.codec.canonical_name
-        if codec not in spool.VIDEO:
-            raise StorageError(
-                f"{self._camera.name} sends {codec}, which can't be recorded without encoding it",
-                hint=f"set the camera to H.264 or HEVC; possible are {', '.join(sorted(spool.VIDEO))}",
-            )
         if stream.audio is not None and not spool.carries(stream.audio):
             _log.warning("%s: its sound can't be kept in mp4 and is left out", self._camera.name)
         if self._away:
@@ -312,7 +316,8 @@ class Recorder:
             return False
         for folder in (self._delivery.folders.spool, self._delivery.folders.outbox):
             free = shutil.disk_usage(folder).free
-            if free < self._settings.min_free:
+            short = self._settings.min_free - free
+            if short > 0 and self._upkeep.make_room(folder, short) < short:
                 self._too_full(f"{folder} has {free / 1e9:.2f} GB free")
                 return False
         return True

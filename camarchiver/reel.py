@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +14,8 @@ from camarchiver.ring import Entry
 
 STAMP = "%Y%m%d_%H%M%S"
 """Local time, as `makers.py` reads it back."""
+
+_FILE_NAME = re.compile(r"motion_\d{8}_\d{6}_\d+\.\ds(_[1-9]\d{0,5})?\.mp4", re.ASCII)
 
 _TICK = 1e-6
 """Seconds; sums of times differ by less."""
@@ -80,6 +83,11 @@ def prolonged(reel: Reel, end: float, lengths: Lengths) -> Reel:
 def file_name(stamp: str, seconds: float, number: int) -> str:
     """The name of a clip; `number` is 1 unless others begin in the same second."""
     return f"motion_{stamp}_{seconds:.1f}s{f'_{number}' if number > 1 else ''}.mp4"
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a clip of the recorder is called so."""
+    return _FILE_NAME.fullmatch(name) is not None
 
 
 def stamp(start: datetime) -> str:

@@ -75,6 +75,9 @@ REASON_WORDS = {
     Reason.LEFTOVER: "left behind by a dead run",
     Reason.EMPTY_FOLDER: "empty date folder",
     Reason.GOAL_MET: "not needed any more: there is space enough",
+    Reason.KEEP_DAYS: "longer in the outbox than --keep-days",
+    Reason.MAX_STORAGE: "over --max-storage",
+    Reason.ANNOUNCED: "goes within a day or two, as announced",
 }
 
 

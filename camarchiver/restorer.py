@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from camarchiver import atomic, locking, restorations, trash
 from camarchiver.errors import ClipBusy, StorageError
 from camarchiver.journal import Journal, What
-from camarchiver.model import Clip, Outcome, Reason, Restore, Result, Tree, Trees
+from camarchiver.model import Clip, Fingerprint, Outcome, Reason, Restore, Result, Tree, Trees
+from camarchiver.names import is_below
 from camarchiver.scribe import Scribe
 
 
@@ -47,18 +49,26 @@ class Restorer:
             if selection.until and date > selection.until.date() + day:
                 continue
             places: dict[str, Mapping[str, Any]] = {}
+            told: set[str] = set()
             for event in self._journal.day(date).events:
                 if event.get("event") == What.TRASHED and event.get("reason") != "replaced":
                     places[str(event.get("trash"))] = event
+                    told.discard(str(event.get("trash")))
+                elif event.get("event") == What.RESTORED:
+                    told.add(str(event.get("trash")))
             for place, event in places.items():
-                if self._is_meant(event, place, selection) and (step := self._step(event, place)):
+                if not self._is_meant(event, place, selection):
+                    continue
+                if (step := self._step(event, place)) and not (place in told and self._is_whole(step)):
                     yield step
 
     def perform(self, step: Restore) -> Outcome:
         """What came of one step."""
         try:
             atomic.make_folders(step.clip.path.parent)
-            with locking.clip_lock(step.clip.path, place=self._trees.state / "locks"):
+            # Also an archive comes back under the lock of its clip, which whoever makes it anew holds.
+            clip = self._trees.source / step.source
+            with locking.lock_if_there(clip, place=self._trees.state / "locks"):
                 return self._locked(step)
         except ClipBusy as busy:
             return Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
@@ -68,51 +78,87 @@ class Restorer:
             return Outcome(step, Result.FAILED, Reason.FAILED, str(error))
 
     def _locked(self, step: Restore) -> Outcome:
-        clip = step.clip
-        if os.path.lexists(clip.path):
+        clip, place, detail = step.clip, step.clip.relative, "it was back already"
+        self._sweep(step)
+        is_back = self._is_back(step)
+        if not is_back and os.path.lexists(clip.path):
             return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{clip.path} is another file")
         # Noted first: a clip that is back and not yet noted would go again the same night.
         restorations.note(self._trees.state, step.source, step.identity, self._scribe.now())
-        place = trash.move(
-            self._trees.trash,
-            step.trash,
-            clip.fingerprint,
-            trash_root=clip.root,
-            trash_relative=clip.relative,
-        )
+        if not is_back:
+            place = trash.move(
+                self._trees.trash,
+                step.trash,
+                clip.fingerprint,
+                trash_root=clip.root,
+                trash_relative=clip.relative,
+            )
+            detail = "" if place == clip.relative else f"as {place}, its own name was taken meanwhile"
         came, problem = self._bring_sidecars(step)
         self._scribe.restored(step, came)
         if problem:
             return Outcome(step, Result.FAILED, Reason.FAILED, f"restored; but {problem}")
-        detail = "" if place == clip.relative else f"as {place}, its own name was taken meanwhile"
         return Outcome(step, Result.DONE, step.reason, detail, os.fspath(clip.root / place))
+
+    def _is_whole(self, step: Restore) -> bool:
+        """Whether nothing of a restored clip is left to bring back."""
+        return not os.path.lexists(self._trees.trash / step.trash) and not any(
+            self._picture(went) and not os.path.lexists(self._trees.source / _beside(step, name))
+            for name, went in step.sidecars.items()
+        )
+
+    def _sweep(self, step: Restore) -> None:
+        """Remove the unfinished copies of a run that died while it brought this clip back."""
+        pictures = ((self._trees.source, _beside(step, name)) for name in step.sidecars)
+        for root, relative in ((step.clip.root, step.clip.relative), *pictures):
+            for staged in trash.unfinished(root, relative):
+                trash.delete(root, staged, trash.fingerprint_of((root / staged).lstat()))
+
+    def _is_back(self, step: Restore) -> bool:
+        """Whether an earlier run died after it had brought the clip back; the trash loses its copy then."""
+        home, place = step.clip.path, self._trees.trash / step.trash
+        if not _is_same(home, step.clip.fingerprint):
+            return False
+        if not os.path.lexists(place):
+            return True
+        if _digest(home) != _digest(place):
+            return False
+        atomic.sync_file(home)
+        atomic.fsync_folder(home.parent)
+        trash.delete(self._trees.trash, step.trash, trash.fingerprint_of(place.lstat()))
+        return True
 
     def _bring_sidecars(self, step: Restore) -> tuple[dict[str, str], str]:
         came: dict[str, str] = {}
         problem = ""
-        folder = f"{step.clip.folder}/" if step.clip.folder else ""
-        for name, now in step.sidecars.items():
-            root = next(
-                (r for r in (self._trees.trash, self._trees.archive) if Path(now).is_relative_to(r)), None
-            )
-            if root is None or os.path.lexists(self._trees.source / f"{folder}{name}"):
+        for name, went in step.sidecars.items():
+            home = _beside(step, name)
+            found = self._picture(went)
+            if found is None or os.path.lexists(self._trees.source / home):
                 continue
+            root, relative = found
             try:
-                relative = Path(now).relative_to(root).as_posix()
-                fingerprint = trash.fingerprint_of(Path(now).lstat())
-                trash.move(
-                    root,
-                    relative,
-                    fingerprint,
-                    trash_root=self._trees.source,
-                    trash_relative=f"{folder}{name}",
-                )
-                came[name] = f"{folder}{name}"
+                fingerprint = trash.fingerprint_of((root / relative).lstat())
+                trash.move(root, relative, fingerprint, trash_root=self._trees.source, trash_relative=home)
+                came[name] = home
             except FileNotFoundError:
                 continue
             except (OSError, trash.Stale, StorageError) as error:
                 problem = f"its picture {name} stays: {error}"
         return came, problem
+
+    def _picture(self, went: str) -> tuple[Path, str] | None:
+        """The tree that a picture lies in and its path there; also where the tree is mounted elsewhere now.
+
+        The journal has the absolute path of its day: what counts is the end of it.
+        """
+        parts = PurePosixPath(went).parts
+        for start in range(1, len(parts)):
+            relative = "/".join(parts[start:])
+            for root in (self._trees.trash, self._trees.archive):
+                if is_below(relative) and (root / relative).is_file():
+                    return root, relative
+        return None
 
     def _is_meant(self, event: Mapping[str, Any], place: str, selection: Selection) -> bool:
         start = datetime.fromisoformat(event["start"])
@@ -129,19 +175,15 @@ class Restorer:
         )
 
     def _step(self, event: Mapping[str, Any], place: str) -> Restore | None:
-        try:
-            status = (self._trees.trash / place).lstat()
-        except OSError:
-            return None
-        tree = Tree(event.get("tree") or Tree.SOURCE)
-        kind = "archive" if tree is Tree.ARCHIVE else "source"
-        same = (status.st_size, status.st_mtime_ns) == (
-            event.get(f"{kind}_size"),
-            event.get(f"{kind}_mtime_ns"),
-        )
-        if not stat.S_ISREG(status.st_mode) or not same:
-            return None
         root, relative = self._home(event)
+        source = str(event["source"])
+        if not (is_below(place) and is_below(relative) and is_below(source)):
+            return None
+        kind = "archive" if event.get("tree") == Tree.ARCHIVE else "source"
+        journalled = event.get(f"{kind}_size"), event.get(f"{kind}_mtime_ns")
+        status = _look(self._trees.trash / place, journalled) or _look(root / relative, journalled)
+        if status is None:
+            return None
         folder, _, name = relative.rpartition("/")
         clip = Clip(
             root,
@@ -152,11 +194,37 @@ class Restorer:
             trash.fingerprint_of(status),
         )
         identity = int(event["source_size"]), int(event["source_mtime_ns"])
-        pictures = dict(event.get("sidecars") or {})
-        return Restore(clip, place, pictures, Reason.RESTORE_ASKED, str(event["source"]), identity, tree)
+        pictures = {str(name): str(went) for name, went in dict(event.get("sidecars") or {}).items()}
+        tree = Tree(event.get("tree") or Tree.SOURCE)
+        return Restore(clip, place, pictures, Reason.RESTORE_ASKED, source, identity, tree)
 
     def _home(self, event: Mapping[str, Any]) -> tuple[Path, str]:
         """The root and the path below it that a trashed file came from."""
         if event.get("tree") == Tree.ARCHIVE:
             return self._trees.archive, str(event["archive"])
         return self._trees.source, str(event["source"])
+
+
+def _beside(step: Restore, name: str) -> str:
+    """Where a picture of the clip belongs, below the source root."""
+    return f"{step.source.rpartition('/')[0]}/{name}".lstrip("/")
+
+
+def _look(path: Path, journalled: tuple[Any, Any]) -> os.stat_result | None:
+    """The state of a regular file of the journalled size and mtime."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    same = (status.st_size, status.st_mtime_ns) == journalled
+    return status if stat.S_ISREG(status.st_mode) and same else None
+
+
+def _is_same(path: Path, fingerprint: Fingerprint) -> bool:
+    """Whether a file of that size and mtime stands there; a copy has another inode."""
+    return _look(path, (fingerprint.size, fingerprint.mtime_ns)) is not None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from camarchiver.coverage import held_by
 from camarchiver.model import Archived, Clip, Discard, Disposal, Keep, Reason, Tidy, Tree
-from camarchiver.plan import DOUBTFUL, Memory, held_by, is_selected, keep, restored_lately
+from camarchiver.plan import DOUBTFUL, Memory, is_selected, keep, restored_lately
 
 YOUNG = timedelta(days=1)
 """No rule by size takes the last copy of what was recorded within this."""
@@ -139,6 +140,8 @@ def decide(
             return _archive(copy, policy, now)
         case Tree.TRASH:
             return _trash(copy, policy, now)
+        case Tree.SPOOL | Tree.OUTBOX:
+            raise ValueError(f"{copy.clip.path} is the recorder's")
 
 
 def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime) -> Rank | None:

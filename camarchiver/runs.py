@@ -61,7 +61,8 @@ def bytes_per_second(state: Path) -> float | None:
     for path in sorted((state / "runs").glob("*-*.json"))[-RECENT:]:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if record["encoded"]:
+            # A watch waits most of its time.
+            if record["encoded"] and record["command"] != "watch":
                 size += record["bytes_before"]
                 seconds += record["seconds"]
         except (OSError, ValueError, KeyError, TypeError):

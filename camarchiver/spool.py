@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import os
 import secrets
 import time
@@ -40,8 +41,6 @@ _OPTIONS = {
     "movie_timescale": "90000",
 }
 _AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
-VIDEO = frozenset({"h264", "hevc", "av1", "mpeg4"})
-"""Codecs that are copied as they are."""
 
 
 class Unfit(CamarchiverError):
@@ -219,9 +218,10 @@ def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes
 
 
 def salvage(path: Path, outbox: Path) -> Path | None:
-    """Publish what is whole of a dead recorder's file; None where there is not one frame.
+    """Publish what is whole of a dead recorder's file; None where there is nothing more to publish.
 
-    Such a file is removed once it is an hour old. Raises OSError or Unfit, with the file in place.
+    What was published before goes, and what has not one frame once it is an hour old. Raises OSError or
+    Unfit, with the file in place.
     """
     cut(path)
     if not path.stat().st_size:
@@ -229,7 +229,23 @@ def salvage(path: Path, outbox: Path) -> Path | None:
             path.unlink()
         return None
     stamp = path.name.removeprefix("motion_").partition(".")[0]
+    if _published(path, stamp, outbox):
+        path.unlink()
+        return None
     return publish(path, stamp, read(path).seconds, outbox)
+
+
+def _published(path: Path, stamp: str, outbox: Path) -> bool:
+    """Whether the outbox has this very clip, durably: a recorder may die between publishing and unlinking."""
+    size = path.stat().st_size
+    for other in outbox.glob(f"motion_{stamp}_*.mp4"):
+        if other.is_symlink() or other.stat().st_size != size:
+            continue
+        if filecmp.cmp(path, other, shallow=False):
+            atomic.sync_file(other)
+            atomic.fsync_folder(outbox)
+            return True
+    return False
 
 
 def cut(path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Trees
-from camarchiver.names import numbered
+from camarchiver.names import is_below, numbered
 
 MOST_NAMES = 1000
 """Numbered names looked at before a folder is taken to be in trouble."""
@@ -28,7 +28,7 @@ class Standing:
 
         A journal that leads out of the archive is not believed.
         """
-        if ".." in PurePosixPath(entry.archive).parts or entry.archive.startswith("/"):
+        if not is_below(entry.archive):
             return False
         try:
             status = (self._archive / entry.archive).lstat()

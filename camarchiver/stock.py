@@ -6,12 +6,13 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from camarchiver import atomic, locking
 from camarchiver.discovery import Discovery
+from camarchiver.ends import Ends
 from camarchiver.journal import Day, Journal
 from camarchiver.ledger import NAMED, Ledger, Origin, fold
 from camarchiver.model import Archived, Clip, Keep, Reason, Tidy, Tree, Trees
@@ -58,6 +59,7 @@ class Stock:
         names: Names,
         journal: Journal,
         discovery: Discovery,
+        ends: Ends,
         now: datetime,
         zone: tzinfo,
     ) -> None:
@@ -65,6 +67,7 @@ class Stock:
         self._names = names
         self._journal = journal
         self._discovery = discovery
+        self._ends = ends
         self._standing = Standing(trees, journal)
         self._now = now
         self._zone = zone
@@ -85,7 +88,7 @@ class Stock:
         for clip in facts.clips:
             archived = own_archive(clip, facts)
             yield Copy(
-                clip,
+                _timed(clip, archived),
                 Tree.SOURCE,
                 clip.relative,
                 archived,
@@ -113,16 +116,25 @@ class Stock:
         if parsed is None:
             return Keep(self._trees.source, relative, Reason.PICTURE_ONLY, status.st_size)
         start = locate(parsed, status.st_mtime_ns, self._zone)
-        clip = _clip(self._trees.source, relative, parsed.camera, start, status)
-        orphan = self._had_a_clip(folder, name.rpartition(".")[0], parsed.camera, start)
+        origin = self._clip_of(folder, name.rpartition(".")[0], parsed.camera, start)
+        seconds = origin.duration if origin else None
+        clip = _clip(self._trees.source, relative, parsed.camera, start, status, seconds)
         identity = status.st_size, status.st_mtime_ns
-        return Picture(Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True), orphan)
+        copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True)
+        return Picture(copy, orphan=origin is not None)
 
-    def _had_a_clip(self, folder: str, stem: str, camera: str, start: datetime) -> bool:
-        ledger = self._ledger(start.date())
-        return (folder, stem) in ledger.seen or any(
-            origin.camera == camera and origin.start == start and where[0] == folder
-            for where, origin in ledger.seen.items()
+    def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
+        """The clip that a picture belonged to, if the journal knows it."""
+        seen = self._ledger(start.date()).seen
+        if (folder, stem) in seen:
+            return seen[folder, stem]
+        return next(
+            (
+                origin
+                for where, origin in seen.items()
+                if where[0] == folder and (origin.camera, origin.start) == (camera, start)
+            ),
+            None,
         )
 
     # --- archive and trash -------------------------------------------------------------------------
@@ -166,7 +178,11 @@ class Stock:
         copy = found(root, relative, status)
         if copy is None:
             return Keep(root, relative, Reason.FOREIGN, status.st_size)
-        return copy
+        if isinstance(copy, Keep) or copy.is_picture:
+            return copy
+        known = (copy.archived,) if copy.archived else ()
+        clip = self._ends.told(copy.clip, known, self._discovery.following(()))
+        return copy if clip is copy.clip else replace(copy, clip=clip)
 
     def _archive(self, root: Path, relative: str, status: os.stat_result) -> Copy | Keep | None:
         is_picture = is_picture_name(relative)
@@ -211,8 +227,9 @@ class Stock:
         standing = next((entry for entry in reversed(entries) if self._standing.stands(entry)), None)
         ledger = self._ledger(day)
         gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
+        clip = _clip(root, relative, origin.camera, origin.start, status, origin.duration)
         return Copy(
-            _clip(root, relative, origin.camera, origin.start, status, origin.duration),
+            _timed(clip, entries[-1] if entries else None),
             Tree.TRASH,
             origin.source,
             standing,
@@ -311,6 +328,13 @@ class Stock:
                     if self._names.read(unnumbered(name).rpartition(".")[0], folder) is None:
                         self._odd[relative] = day
         return self._odd
+
+
+def _timed(clip: Clip, archived: Archived | None) -> Clip:
+    """The clip with the duration that its archive has, where its name tells none."""
+    if clip.duration is not None or archived is None:
+        return clip
+    return clip._replace(duration=archived.duration)
 
 
 def _remark(clip: Clip, facts: FolderFacts) -> str:

@@ -1,11 +1,12 @@
-"""Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop; later ones change nothing."""
+"""Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, and ends waits."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Protocol
 
@@ -59,16 +60,56 @@ class Stop:
             self._interrupts = False
 
 
+class Wake:
+    """Ends another's wait in `select.poll`: a pipe that can be rung by any thread or signal handler."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Readable once it was rung."""
+        return self._reader
+
+    def ring(self) -> None:
+        """End the wait, or the next one."""
+        # A full pipe rings already.
+        with suppress(BlockingIOError):
+            os.write(self._writer, b"!")
+
+    def clear(self) -> None:
+        """Make ready for the next ring."""
+        with suppress(BlockingIOError):
+            while os.read(self._reader, 4096):
+                continue
+
+    @contextmanager
+    def by_signals(self) -> Iterator[None]:
+        """Meanwhile every signal that has a handler rings; for the main thread."""
+        before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+
 @contextmanager
-def on_signals() -> Iterator[Stop]:
+def on_signals(*, reload: threading.Event | None = None) -> Iterator[Stop]:
     """A `Stop` that the process's signals set; the handlers before are put back at the end.
 
-    A signal that was ignored from outside (`nohup`) stays ignored.
+    With `reload`, SIGHUP sets that instead. A signal that was ignored from outside (`nohup`) stays ignored.
     """
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop.ask(number)
+        if reload is not None and number == signal.SIGHUP:
+            reload.set()
+        else:
+            stop.ask(number)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     watched = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]

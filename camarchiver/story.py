@@ -70,7 +70,7 @@ def _removal_words(event: Mapping[str, Any]) -> str:
     copy = {Tree.ARCHIVE: f"its archive {where}", Tree.TRASH: f"the copy in the trash, {place},"}.get(
         Tree(tree) if tree in set(Tree) else Tree.SOURCE, "source"
     )
-    rule = f" by the rule {reason} ({REASON_WORDS[Reason(reason)]})" if reason in set(Reason) else ""
+    rule = f", by the rule {reason} ({REASON_WORDS[Reason(reason)]})" if reason in set(Reason) else ""
     match event.get("event"):
         case "trashed" if reason == REPLACED:
             return f"its former archive {where} moved to the trash, {place}"

@@ -70,6 +70,27 @@ def check_both(trees: Trees) -> None:
         )
 
 
+def marker(state: Path) -> str:
+    """The marker of the archive with this state folder; empty where it has none. Raises StorageError."""
+    return _read(state)
+
+
+def check_same(trees: Trees, known: str) -> None:
+    """Refuse trees that are not those of an earlier moment: one of their disks went away meanwhile.
+
+    `known` is the marker of that moment. Raises StorageError.
+    """
+    for root, found in (
+        (trees.archive, _read(trees.state)),
+        (trees.source, _read(trees.source / STATE_FOLDER)),
+    ):
+        if found != known and (found or root == trees.archive or os.access(root, os.W_OK)):
+            raise StorageError(
+                f"{root} is not what it was when the run began (is its disk mounted?)",
+                hint="mount the right disk",
+            )
+
+
 def check_writable(trees: Trees, *, removes: bool) -> None:
     """Refuse a run that could not finish: an archive, or with `removes` a source, mounted read-only.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -577,6 +578,16 @@ def wait_until(true: Callable[[], Any], what: str, seconds: float = 20.0) -> Non
         time.sleep(0.01)
 
 
+def children_with(text: str) -> list[int]:
+    """Living processes of this one whose command line holds a text."""
+    found = []
+    for pid in processes_with(text):
+        with contextlib.suppress(OSError):
+            if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(pid)
+    return found
+
+
 def processes_with(text: str) -> list[int]:
     """Living processes whose command line holds a text."""
     found = []
@@ -841,6 +852,12 @@ def rec_small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a tmpfs can't be mounted here")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def rec_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 6 MB, room for some clips."""
+    yield from mounted(tmp_path / "rec_disk", "-t", "tmpfs", "-o", "size=6m", "tmpfs")
 
 
 @pytest.fixture

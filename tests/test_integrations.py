@@ -27,6 +27,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ from conftest import (
     RECORDED,
     Camera,
     Yard,
+    children_with,
     frames_of,
     mounted,
     processes_with,
@@ -60,16 +62,20 @@ from camarchiver import (
     atomic,
     cleaner,
     encoders,
+    expiry,
+    feeds,
     ffmpeg_args,
     ffmpegs,
     holds,
     intents,
     kernel,
+    live,
     lockfile,
     locking,
     logs,
     motion,
     names,
+    outbox,
     restorations,
     service,
     snapshot,
@@ -77,14 +83,17 @@ from camarchiver import (
     transcoder,
     trash,
     usage,
+    v4l2,
     volume,
 )
-from camarchiver.cameras import Ended, FileCamera, Lost, Opened, Reader, RtspCamera, camera
+from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
+from camarchiver.coverage import Hold
 from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
+from camarchiver.expiry import Terms
 from camarchiver.export import Exported
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
@@ -96,15 +105,18 @@ from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Tr
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.pipeline import Pipeline
-from camarchiver.plan import Hold
+from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
+from camarchiver.reader import Ended, Lost, Opened, Reader
 from camarchiver.restorer import Selection
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop
 from camarchiver.transcoder import Finished, Progress
+from camarchiver.upkeep import Upkeep
+from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
 
 
@@ -3223,6 +3235,89 @@ def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
     return pictures
 
 
+class TestEnds:
+    """When clips end, by their own word or by what comes after them."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path, model_clip: Path) -> Callable[..., Path]:
+        """Puts a clip of one second, or one that is none, into a tree; large enough for any length."""
+
+        def put(clock: str, *, day: str = "20260301", whole: bool = True) -> Path:
+            folder = tmp_path / f"camera/{day[:4]}/{day[4:6]}/{day[6:]}"
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"REO_front_{day}{clock}.mp4"
+            shutil.copyfile(model_clip, path)
+            os.truncate(path, 5_000_000 if whole else 0)
+            os.truncate(path, 5_000_000)
+            os.utime(path, (1772440000, 1772440000))
+            return path
+
+        return put
+
+    @staticmethod
+    def held(tmp_path: Path, clock: str) -> list[str]:
+        """The clips that a hold of ten minutes covers, by the plan of `archive`."""
+        root = tmp_path / "camera"
+        trees = Trees(root, root / "archived", root / ".deleted")
+        start = datetime.fromisoformat(f"2026-03-01T{clock}+00:00")
+        state = trees.state / holds.FILE
+        state.parent.mkdir(parents=True, exist_ok=True)
+        for copy in trees.state.glob("holds*"):
+            copy.unlink()
+        holds.add(trees.state, start, start + timedelta(minutes=10), camera="", reason="x", until=None)
+        pipeline = Pipeline(trees, UTC, "archive")
+        steps = pipeline.plan_archive(ArchivePolicy(timedelta(days=1)), list_all=True).left
+        return sorted(step.relative[-10:-4] for step in steps if step.reason is Reason.HELD)
+
+    def test_a_clip_says_itself_how_long_it_lasts(self, tree: Callable[..., Path], tmp_path: Path) -> None:
+        tree("081500")
+        assert self.held(tmp_path, "08:15:00") == ["081500"]
+        assert self.held(tmp_path, "08:15:01") == ["081500"]
+        assert self.held(tmp_path, "08:15:02") == []
+        assert self.held(tmp_path, "08:20:00") == []
+
+    def test_what_cannot_be_read_lasts_until_the_next_clip_or_an_hour(
+        self, tree: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        tree("081500", whole=False)
+        assert self.held(tmp_path, "09:10:00") == ["081500"]
+        assert self.held(tmp_path, "09:20:00") == []
+        tree("100000")
+        assert self.held(tmp_path, "09:20:00") == ["081500"]
+        tree("090000")
+        assert self.held(tmp_path, "09:10:00") == []
+
+    def test_the_next_clip_may_be_in_the_next_folder_or_in_the_archive(
+        self, tree: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        tree("223000", whole=False)
+        tree("003000", day="20260302")
+        assert self.held(tmp_path, "23:40:00") == ["223000"]
+        line = {"event": "archived", "start": "2026-03-01T23:00:00+00:00", "camera": "front", "source": "x"}
+        journal = tmp_path / "camera/archived/.camarchiver/journal/2026/03/01.jsonl"
+        journal.parent.mkdir(parents=True)
+        journal.write_text(json.dumps(line) + "\n")
+        assert self.held(tmp_path, "23:10:00") == []
+
+    def test_nothing_is_opened_where_the_journal_knows_or_nothing_depends_on_it(
+        self, tree: Callable[..., Path], tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        clip = tree("081500", whole=False)
+        line = {"event": "archived", "start": "2026-03-01T08:15:00+00:00", "camera": "front"}
+        line |= {"source": f"2026/03/01/{clip.name}", "archive": "x.mp4", "source_blake2b": ""}
+        numbers = {"duration": 900.0, "archive_size": 1, "source_size": clip.stat().st_size}
+        numbers["source_mtime_ns"] = clip.stat().st_mtime_ns
+        journal = tmp_path / "camera/archived/.camarchiver/journal/2026/03/01.jsonl"
+        journal.parent.mkdir(parents=True)
+        journal.write_text(json.dumps({**line, **numbers}) + "\n")
+        tree("180000")
+        opened = mocker.spy(Prober, "glance")
+        assert self.held(tmp_path, "08:29:00") == ["081500"]
+        assert self.held(tmp_path, "08:31:00") == []
+        assert self.held(tmp_path, "17:55:00") == ["180000"]
+        assert opened.call_count == 0
+
+
 class TestExport:
     """`hold export` under faults; what it copies is told by the end-to-end tests."""
 
@@ -3987,6 +4082,205 @@ class TestSnapshot:
         assert abs(found - shown.to_ndarray(format="gray")).mean() < 3
 
 
+def rec_mjpeg(tmp_path: Path, rec_twice: Path, *options: str) -> Path:
+    """What a USB camera sends: MJPEG, or what the options say, with uncompressed sound."""
+    made = tmp_path / "usb.avi"
+    words = options or ("-c:v", "mjpeg", "-q:v", "4")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(rec_twice)]
+    subprocess.run([*command, "-t", "6", *words, "-c:a", "pcm_s16le", str(made)], check=True)
+    return made
+
+
+def rec_taken(reader: Reader, count: int = 1000) -> list[object]:
+    """What a reader gives until its end, a loss, or so many items."""
+    items: list[object] = []
+    while len(items) < count:
+        item = reader.take(20)
+        items.append(item)
+        if isinstance(item, Ended | Lost):
+            break
+    reader.close()
+    return items
+
+
+class TestLive:
+    @pytest.mark.parametrize(
+        "options", [(), ("-c:v", "rawvideo", "-pix_fmt", "yuyv422"), ("-c:v", "mpeg2video")]
+    )
+    def test_what_is_not_compressed_is_encoded_frame_by_frame(
+        self, rec_twice: Path, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        source = rec_mjpeg(tmp_path, rec_twice, *options)
+        opened, *entries = rec_taken(Reader(FileCamera(source), encodes=True))
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "h264"
+        assert opened.audio is not None
+        assert opened.audio.codec_context.name == "aac"
+        assert entries.pop() == Ended()
+        video = [entry for entry in entries if isinstance(entry, Entry) and entry.video]
+        assert len(video) == frames_of(source)
+        keys = [entry.at for entry in video if entry.key]
+        assert max(later - earlier for earlier, later in pairwise(keys)) <= 2.0
+        times = [video[0].at + number / 15 for number in range(len(video))]
+        assert [entry.at for entry in video] == pytest.approx(times, abs=0.002)
+
+    def test_a_reader_that_only_watches_encodes_nothing(self, rec_twice: Path, tmp_path: Path) -> None:
+        opened, *entries = rec_taken(Reader(FileCamera(rec_mjpeg(tmp_path, rec_twice))))
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "mjpeg"
+        assert sum(isinstance(entry, Entry) and entry.video for entry in entries) == 6 * 15
+
+    def test_an_encoder_that_fails_its_trial_is_passed_over(self, mocker: MockerFixture) -> None:
+        broken = live.Way("libx264", ("-preset", "no-such-preset"))
+        mocker.patch.object(live, "WAYS", (broken, live.WAYS[-1]))
+        assert live.compressor.__wrapped__().way == live.WAYS[-1]
+        mocker.patch.object(live, "WAYS", (broken,))
+        with pytest.raises(EncoderError, match=r"H\.264"):
+            live.compressor.__wrapped__()
+
+    def test_an_encoder_that_dies_is_no_end_of_the_source(self, rec_twice: Path, tmp_path: Path) -> None:
+        source = rec_mjpeg(tmp_path, rec_twice)
+        reader = Reader(FileCamera(source), encodes=True)
+        assert isinstance(reader.take(20), Opened)
+        for pid in children_with("pipe:0"):
+            os.kill(pid, signal.SIGKILL)
+        last = rec_taken(reader)[-1]
+        assert isinstance(last, Ended)
+        assert last.error.endswith("ended with status -9")
+
+
+FAKE_DEVICE = """#!/bin/sh
+# an ffmpeg whose camera is a clip: everything up to the input is replaced
+while [ "$1" != /dev/video0 ]; do shift; done
+shift
+{script}
+exec {ffmpeg} -v error -re -i {clip} "$@"
+"""
+
+
+@pytest.fixture
+def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCamera]:
+    """A camera of the kernel: an ioctl's answers, and an ffmpeg that reads a clip in its place."""
+
+    def make(clip: Path, formats: set[str], script: str = "") -> DeviceCamera:
+        real = live.compressor()
+        fake = tmp_path / "ffmpeg"
+        fake.write_text(FAKE_DEVICE.format(ffmpeg=real.ffmpeg.path, clip=clip, script=script))
+        fake.chmod(0o755)
+        ffmpeg = replace(real.ffmpeg, path=fake)
+        mocker.patch.object(live, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
+        mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
+        return DeviceCamera(Path("/dev/video0"))
+
+    return make
+
+
+class TestV4l2:
+    def test_h264_of_the_camera_comes_as_it_is(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera]
+    ) -> None:
+        device = rec_device(rec_twice, {"YUYV", "MJPG", "H264"})
+        opened, *entries = rec_taken(Reader(device, encodes=True), 30)
+        assert isinstance(opened, Opened)
+        sent = [bytes(cast("Any", entry).packet) for entry in entries]
+        with av.open(str(rec_twice)) as container:
+            known = [bytes(packet) for packet in container.demux(video=0)]
+        assert sent == known[: len(sent)]
+
+    def test_mjpeg_of_the_camera_is_encoded(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera], tmp_path: Path
+    ) -> None:
+        device = rec_device(rec_mjpeg(tmp_path, rec_twice), {"YUYV", "MJPG"})
+        opened, *entries = rec_taken(Reader(device, encodes=True), 30)
+        assert isinstance(opened, Opened)
+        assert opened.video.codec_context.name == "h264"
+        assert all(isinstance(entry, Entry) for entry in entries)
+
+    def test_the_best_format_is_asked_for(self) -> None:
+        words = v4l2.command(Path("/dev/video0"), v4l2.Mode("1280x720", "15"), "mjpeg")
+        asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
+        assert words[3 : 3 + len(asked)] == asked
+        assert "copy" in v4l2.command(Path("/dev/video0"), v4l2.Mode(), "h264")
+
+    @pytest.mark.parametrize(
+        ("script", "reason"),
+        [
+            ("echo '[v4l2] ioctl(VIDIOC_STREAMON): Device or resource busy' >&2; exit 1", "another program"),
+            ("echo 'Cannot open video device /dev/video0: No such device' >&2; exit 1", "No such device"),
+            ("exit 3", "status 3"),
+            ("sleep 20", "no data for 1 s"),
+        ],
+    )
+    def test_why_a_camera_is_lost(
+        self,
+        rec_twice: Path,
+        rec_device: Callable[..., DeviceCamera],
+        mocker: MockerFixture,
+        script: str,
+        reason: str,
+    ) -> None:
+        mocker.patch.object(feeds, "SILENCE", 1.0)
+        (lost,) = rec_taken(Reader(rec_device(rec_twice, {"H264"}, script), encodes=True))
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+
+    def test_it_is_left_alone_after_the_end(
+        self, rec_twice: Path, rec_device: Callable[..., DeviceCamera]
+    ) -> None:
+        reader = Reader(rec_device(rec_twice, {"H264"}), encodes=True)
+        assert isinstance(reader.take(20), Opened)
+        assert children_with("pipe:1")
+        reader.close()
+        wait_until(lambda: not children_with("pipe:1"), "the end of ffmpeg")
+
+    def test_devices_that_are_no_camera(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="is not there"):
+            camera("/dev/video99")
+        (tmp_path / "video0").touch()
+        with pytest.raises(UsageError, match="is no camera"):
+            camera(f"v4l2:{tmp_path}/video0")
+        with pytest.raises(UsageError, match="no size and rate"):
+            camera("/dev/video0,big")
+
+    def test_what_a_camera_offers(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        (tmp_path / "video0").touch()
+        known = [b"YUYV", b"MJPG"]
+
+        def ioctl(descriptor: int, request: int, asked: bytes) -> bytes:
+            index = int.from_bytes(asked[:4], sys.byteorder)
+            if request != 0xC0405602 or len(asked) != 64 or index >= len(known):
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return asked[:44] + known[index] + asked[48:]
+
+        mocker.patch("fcntl.ioctl", ioctl)
+        assert v4l2.formats(tmp_path / "video0") == {"YUYV", "MJPG"}
+        known.clear()
+        with pytest.raises(UsageError, match="no pictures"):
+            v4l2.formats(tmp_path / "video0")
+
+    @pytest.mark.skipif(not IS_ROOT, reason="needs root, to give a file to somebody else")
+    def test_a_device_of_another_group(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            device = Path(folder, "video0")
+            device.touch(mode=0o660)
+            os.chown(device, 0, grp.getgrnam("video").gr_gid)
+            Path(folder).chmod(0o755)
+            os.seteuid(65534)
+            try:
+                with pytest.raises(UsageError) as refused:
+                    v4l2.formats(device)
+            finally:
+                os.seteuid(0)
+        assert "no permission" in refused.value.message
+        assert "usermod -aG video" in refused.value.hint
+
+    @pytest.mark.skipif(not Path("/dev/video0").exists(), reason="no /dev/video0 on this machine")
+    def test_a_real_camera(self) -> None:
+        opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
+        assert isinstance(opened, Opened)
+        assert all(isinstance(entry, Entry) for entry in entries)
+
+
 class TestCameras:
     def test_credentials_are_never_part_of_the_name(self) -> None:
         found = camera("rtsp://admin:geheim@10.0.0.7:554/h264?x=1")
@@ -4213,6 +4507,22 @@ class TestSpool:
         assert spool.salvage(path, rec_folders.outbox) is None
         assert not path.exists()
 
+    def test_salvage_publishes_nothing_twice(self, rec_take: Take, rec_folders: Folders) -> None:
+        rec_take.close()
+        path = rec_take.path.rename(rec_take.path.with_name("motion_20260503_142005.0.mp4"))
+        # killed between publishing and unlinking: by a link, by a copy, and while the picture was there alone
+        for bring in (os.link, shutil.copy2):
+            target = rec_folders.outbox / "motion_20260503_142005_20.0s.mp4"
+            bring(path, target)
+            spare = Path(shutil.copy2(path, path.with_name("spare")))
+            assert spool.salvage(path, rec_folders.outbox) is None
+            assert (path.exists(), list(rec_folders.outbox.iterdir())) == (False, [target])
+            spare.rename(path)
+            target.unlink()
+        picture = rec_folders.outbox / "motion_20260503_142005_20.0s.jpg"
+        picture.touch()
+        assert spool.salvage(path, rec_folders.outbox) == picture.with_suffix(".mp4")
+
     def test_leftovers_of_a_killed_copy_are_swept(self, rec_folders: Folders) -> None:
         left = rec_folders.outbox / ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4"
         other = rec_folders.outbox / ".rsync-partial"
@@ -4220,3 +4530,156 @@ class TestSpool:
         other.touch()
         rec_folders.sweep()
         assert list(rec_folders.outbox.iterdir()) == [other]
+
+
+OB_NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+ObPut = Callable[..., Path]
+
+
+@pytest.fixture
+def ob_put(tmp_path: Path) -> ObPut:
+    """Put a clip of so many bytes, some days old, into the outbox."""
+
+    def put(age: float, *, size: int = 1000, camera: str = "yard", picture: int = 0) -> Path:
+        start = OB_NOW - timedelta(days=age)
+        path = tmp_path / "outbox" / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+        os.utime(path, (start.timestamp(),) * 2)
+        if picture:
+            path.with_suffix(".jpg").write_bytes(bytes(picture))
+        return path
+
+    return put
+
+
+def ob_confirm(path: Path) -> None:
+    """What scripts/transfer-clips writes."""
+    outbox, status = path.parent.parent, path.stat()
+    (outbox / ".camarchiver").mkdir(exist_ok=True)
+    with (outbox / ".camarchiver/transferred").open("a") as file:
+        file.write(f"{status.st_size} {status.st_mtime_ns} {path.relative_to(outbox)}\n")
+
+
+class TestOutbox:
+    def test_only_the_recorders_own_clips_are_found(self, ob_put: ObPut, tmp_path: Path) -> None:
+        clip, folder = ob_put(3, picture=50), tmp_path / "outbox/yard"
+        for name in (
+            ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4",
+            "motion_20260503_142005.mp4",
+            "motion_20260503_142005_20.0s.mkv",
+            "motion_20260503_142005_20.0s_0.mp4",
+            "motion_20261399_142005_20.0s.mp4",
+            "holiday.mp4",
+            "motion_20260503_142005_20.0s.mp4.part",
+        ):
+            (folder / name).touch()
+        (folder / "motion_20260503_142006_20.0s.mp4").symlink_to(clip)
+        (folder / "motion_20260503_142007_20.0s.mp4").mkdir()
+        (folder / "2026").mkdir()
+        shutil.copy(clip, folder / "2026")
+        ob_put(3, camera="door")
+        (tmp_path / "outbox/.rsync").mkdir()
+        found = list(outbox.waiting(tmp_path / "outbox", "yard", UTC))
+        assert [(each.clip.path, each.size, each.clip.duration) for each in found] == [(clip, 1050, 10.0)]
+        assert outbox.cameras(tmp_path / "outbox") == ("door", "yard")
+        assert list(outbox.waiting(tmp_path / "outbox", "gate", UTC)) == []
+
+    def test_a_transfer_is_confirmed_by_a_whole_line_on_this_very_file(
+        self, ob_put: ObPut, tmp_path: Path
+    ) -> None:
+        clips = [ob_put(age) for age in (5, 4, 3, 2)]
+        for clip in clips[:3]:
+            ob_confirm(clip)
+        os.utime(clips[1], (OB_NOW.timestamp(),) * 2)
+        listed = tmp_path / "outbox/.camarchiver/transferred"
+        listed.write_text(listed.read_text().removesuffix("\n") + "\nnonsense\n\n-1 2 x\n7 8")
+        found = outbox.waiting(tmp_path / "outbox", "yard", UTC)
+        assert [each.transferred for each in found] == [True, False, True, False]
+        listed.write_text(listed.read_text().split("\n")[0])  # torn before its end
+        assert not any(each.transferred for each in outbox.waiting(tmp_path / "outbox", "yard", UTC))
+
+    def test_a_file_that_changed_since_stays(self, ob_put: ObPut, tmp_path: Path) -> None:
+        clip, other = ob_put(5, picture=10), ob_put(4)
+        steps = [
+            expiry.discard(each.clip, Reason.KEEP_DAYS)
+            for each in outbox.waiting(tmp_path / "outbox", "yard", UTC)
+        ]
+        clip.write_bytes(b"another")
+        other.unlink()
+        assert [outbox.remove(step).result for step in steps] == [Result.STALE, Result.DONE]
+        assert sorted(path.suffix for path in clip.parent.iterdir()) == [".jpg", ".mp4"]
+
+
+class TestUpkeep:
+    def tended(self, tmp_path: Path, terms: Terms, *, days: float = 0, camera: str = "yard") -> Upkeep:
+        """One look at the outbox, some days later."""
+        tended = Upkeep(camera, tmp_path / "outbox", terms, lambda: OB_NOW + timedelta(days=days))
+        tended.tend()
+        tended.close()
+        assert not tended.troubles
+        return tended
+
+    def test_what_goes_was_announced_a_day_before_each_by_name(
+        self, ob_put: ObPut, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        old, young, others = ob_put(8, picture=10), ob_put(2), ob_put(9, camera="door")
+        ob_confirm(old)
+        foreign = old.with_name("holiday.mp4")
+        shutil.copy2(old, foreign)
+        terms = Terms(timedelta(days=7))
+        first = self.tended(tmp_path, terms)
+        assert (first.announced, first.outcomes) == ([old], [])
+        assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
+        assert "its transfer was confirmed" in caplog.text
+        assert self.tended(tmp_path, terms, days=0.9).announced == []
+        assert old.exists()
+        later = self.tended(tmp_path, terms, days=1)
+        assert [(each.result, each.freed) for each in later.outcomes] == [(Result.DONE, 1010)]
+        assert f"removed {old} (keep-days)" in caplog.text
+        assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
+        assert others.exists()
+
+    def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(8)
+        self.tended(tmp_path, Terms(timedelta(days=7)))
+        state = outbox.state(tmp_path / "outbox")
+        assert state.stat().st_mode & 0o777 == 0o700
+        holds.add(state, OB_NOW - timedelta(days=9), OB_NOW, camera="", reason="x", until=None)
+        assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == []
+        assert old.exists()
+        for name in ("holds.json", "holds.json.bak"):
+            (state / name).write_text("{ torn")
+        upkeep = Upkeep("yard", tmp_path / "outbox", Terms(None, 1), lambda: OB_NOW + timedelta(days=2))
+        upkeep.tend()
+        upkeep.close()
+        assert "nobody knows what is held" in next(iter(upkeep.troubles))
+        assert old.exists()
+
+    def test_announcements_that_cannot_be_read_are_made_anew(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(8)
+        terms = Terms(timedelta(days=7))
+        self.tended(tmp_path, terms)
+        for path in (tmp_path / "outbox/.camarchiver/announced").iterdir():
+            path.write_text('{"clips": {"yard/x": {"size": 1}}}')
+        assert self.tended(tmp_path, terms, days=2).announced == [old]
+        assert self.tended(tmp_path, terms, days=3.5).outcomes
+        assert not old.exists()
+
+    def test_without_terms_nothing_is_touched_or_made(self, ob_put: ObPut, tmp_path: Path) -> None:
+        old = ob_put(800)
+        self.tended(tmp_path, Terms())
+        assert [path.name for path in (tmp_path / "outbox").rglob("*")] == ["yard", old.name]
+
+    def test_room_is_made_only_where_asked_for_and_only_on_that_disk(
+        self, ob_put: ObPut, tmp_path: Path, other_disk: Path
+    ) -> None:
+        clips = [ob_put(age) for age in (5, 4, 3)]
+        folder = clips[0].parent
+        assert Upkeep("yard", tmp_path / "outbox", Terms(), lambda: OB_NOW).make_room(folder, 1) == 0
+        upkeep = Upkeep("yard", tmp_path / "outbox", Terms(), lambda: OB_NOW, drops_oldest=True)
+        assert upkeep.make_room(other_disk, 1) == 0
+        assert all(clip.exists() for clip in clips)
+        assert upkeep.make_room(folder, 1500) == 2000
+        assert [clip.exists() for clip in clips] == [False, False, True]

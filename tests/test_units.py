@@ -28,6 +28,7 @@ from camarchiver import (
     config,
     crew,
     document,
+    expiry,
     ffmpeg_args,
     journal,
     ledger,
@@ -58,8 +59,10 @@ from camarchiver.codecs import (
     remux_container,
 )
 from camarchiver.config import Config, Value
+from camarchiver.coverage import Hold, held_by, may_reach
 from camarchiver.detector import Detector, Luma, View, shrink
 from camarchiver.errors import ConfigError, UsageError
+from camarchiver.expiry import Notice, Terms, Waiting
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.journal import Event, What
@@ -86,7 +89,7 @@ from camarchiver.model import (
 from camarchiver.motion import Event as Motion
 from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
-from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Hold, Memory, Restored
+from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
 from camarchiver.ring import Entry, Ring
@@ -1363,6 +1366,66 @@ def decided(
     return step
 
 
+class TestCoverage:
+    """Whether a hold covers a clip."""
+
+    @staticmethod
+    def clip(start: datetime, *, seconds: float | None = None, size: int = 5_000_000) -> Clip:
+        return Clip(Path("/c"), "", "x.mp4", "front", start, Fingerprint(1, 1, size, 0), duration=seconds)
+
+    @staticmethod
+    def hold(start: datetime, minutes: int = 10) -> Hold:
+        return Hold("h", start, start + timedelta(minutes=minutes))
+
+    def test_a_clip_is_held_where_its_own_time_meets_the_range(self) -> None:
+        nine = datetime(2026, 3, 1, 9, tzinfo=UTC)
+        now, holds = nine + timedelta(days=40), (self.hold(nine),)
+        for minutes, seconds, is_held in (
+            (-61, None, False),
+            (-60, None, True),
+            (-60, 10, False),
+            (-120, 7200, True),
+            (10, 10, True),
+            (11, 10, False),
+        ):
+            found = self.clip(nine + timedelta(minutes=minutes), seconds=seconds)
+            assert (held_by(found, holds, now) is not None) is is_held, (minutes, seconds)
+        lapsed = replace(holds[0], until=now)
+        other = replace(holds[0], camera="back")
+        assert held_by(self.clip(nine), (lapsed, other), now) is None
+
+    def test_an_hour_is_an_hour_when_the_clock_is_changed(self) -> None:
+        # 01:30 in winter time, two hours before 04:30 in summer time
+        start = datetime(2026, 3, 29, 1, 30, tzinfo=BERLIN)
+        hold = self.hold(datetime(2026, 3, 29, 4, 20, tzinfo=BERLIN))
+        assert held_by(self.clip(start, seconds=7200), (hold,), start + timedelta(days=40)) is not None
+
+    def test_both_clips_of_a_repeated_hour_are_held(self) -> None:
+        first = datetime(2025, 10, 26, 2, 30, tzinfo=BERLIN)
+        hold = Hold("h", first.replace(minute=20), first.replace(minute=40, fold=1))
+        for start in (first, first.replace(fold=1)):
+            assert held_by(self.clip(start, seconds=5), (hold,), start + timedelta(days=40)) is not None
+
+    def test_only_where_the_end_decides_is_it_worth_a_look(self) -> None:
+        nine = datetime(2026, 3, 1, 9, tzinfo=UTC)
+        now, holds = nine + timedelta(days=40), (self.hold(nine),)
+        for minutes, size, worth in (
+            (0, 5_000_000, False),
+            (5, 5_000_000, False),
+            (-1, 5_000_000, True),
+            (-59, 1000, True),
+            (-61, 1000, False),
+            (-5 * 60, 5_000_000, True),
+            (-6 * 60, 5_000_000, False),
+            (-47 * 60, 10**12, True),
+            (-49 * 60, 10**12, False),
+        ):
+            found = self.clip(nine + timedelta(minutes=minutes), size=size)
+            assert may_reach(found, holds, now) is worth, (minutes, size)
+        assert not may_reach(self.clip(nine - timedelta(minutes=1), seconds=5), holds, now)
+        assert not may_reach(self.clip(nine - timedelta(minutes=1)), (replace(holds[0], until=now),), now)
+
+
 class TestPlan:
     """Every clip gets exactly one decision with a reason."""
 
@@ -1543,6 +1606,9 @@ DAYS30 = timedelta(days=30)
 KEEPING = CleanupPolicy(Limits(DAYS30, DAYS30, timedelta(days=21)))
 
 
+A_TREE = st.sampled_from([Tree.SOURCE, Tree.ARCHIVE, Tree.TRASH])
+
+
 def a_copy(
     tree: Tree = Tree.SOURCE,
     *,
@@ -1717,7 +1783,7 @@ class TestRetention:
         st.data(),
         st.lists(
             st.tuples(
-                st.sampled_from(list(Tree)),
+                A_TREE,
                 st.floats(0, 100),
                 st.sampled_from(["front", "yard"]),
                 st.booleans(),
@@ -1755,7 +1821,7 @@ class TestRetention:
             )
             live = copy.tree is not Tree.TRASH
             if goes:
-                assert not holds or not plan.held_by(copy.clip, holds, NOW)
+                assert not holds or not held_by(copy.clip, holds, NOW)
                 assert not (live and copy.clip.start == newest[copy.clip.camera])
                 if live and (copy.tree is Tree.ARCHIVE or copy.archived is None):
                     assert clean_output if copy.tree is Tree.ARCHIVE else unarchived
@@ -1768,7 +1834,11 @@ class TestRetention:
 
     @given(
         st.lists(
-            st.tuples(st.sampled_from(list(Tree)), st.integers(2, 90), st.integers(1001, 9999)),
+            st.tuples(
+                A_TREE,
+                st.integers(2, 90),
+                st.integers(1001, 9999),
+            ),
             max_size=40,
         ),
         st.integers(0, 100_000),
@@ -2551,6 +2621,120 @@ class TestReel:
     )
     def test_gaps(self, moments: list[float], missing: int) -> None:
         assert reel.missing(moments) == missing
+
+
+EX_NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
+
+
+def ex_clip(age: float, *, size: int = 100, transferred: bool = False, off: float = 0.0, **more: Any) -> Any:
+    """A clip in the outbox, some days old by its name and `off` days less by its mtime."""
+    start = EX_NOW - timedelta(days=age)
+    mtime = int((start + timedelta(days=off)).timestamp() * 1e9)
+    clip = Clip(
+        root=Path("/outbox"),
+        folder="yard",
+        name=f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4",
+        camera="yard",
+        start=start,
+        fingerprint=Fingerprint(1, 2, size, mtime),
+        **more,
+    )
+    return Waiting(clip, size, transferred)
+
+
+def ex_gone(steps: Any) -> list[float]:
+    """How old what goes is, in days, in its order."""
+    return [(EX_NOW - step.start) / timedelta(days=1) for step in steps if isinstance(step, Discard)]
+
+
+class TestExpiry:
+    def test_nothing_goes_before_it_was_announced_for_a_day(self) -> None:
+        terms = Terms(timedelta(days=7))
+        clips = [ex_clip(8), ex_clip(6.5), ex_clip(5)]
+        first = expiry.announced(clips, terms, {}, (), EX_NOW)
+        assert [step.reason for step in first.steps] == [Reason.ANNOUNCED, Reason.ANNOUNCED, Reason.IN_POLICY]
+        assert first.fresh == tuple(each.clip.relative for each in clips[:2])
+        for hours, gone in ((23, []), (24, [8.0, 6.5])):
+            then = EX_NOW + timedelta(hours=hours)
+            later = expiry.announced(clips, terms, first.notices, (), then)
+            assert ex_gone(later.steps) == gone
+            assert not set(later.fresh) & set(first.fresh)
+
+    def test_an_announcement_speaks_of_one_file_only(self) -> None:
+        terms, clip = Terms(timedelta(days=7)), ex_clip(8)
+        name = clip.clip.relative
+        early = EX_NOW - timedelta(days=2)
+        for notice in (
+            Notice(99, clip.clip.fingerprint.mtime_ns, early, Reason.KEEP_DAYS),
+            Notice(100, 5, early, Reason.KEEP_DAYS),
+            Notice(100, clip.clip.fingerprint.mtime_ns, EX_NOW + timedelta(days=9), Reason.KEEP_DAYS),
+        ):
+            found = expiry.announced([clip], terms, {name: notice}, (), EX_NOW)
+            assert (ex_gone(found.steps), found.fresh) == ([], (name,))
+            assert found.notices[name].at == EX_NOW
+
+    def test_max_storage_takes_confirmed_transfers_first_then_the_oldest(self) -> None:
+        clips = [ex_clip(5), ex_clip(4), ex_clip(3, transferred=True), ex_clip(2)]
+        for limit, gone in (
+            (400, []),
+            (399, [3.0]),
+            (300, [3.0]),
+            (200, [3.0, 5.0]),
+            (1, [3.0, 5, 4, 2]),
+        ):
+            assert ex_gone(expiry.at_once(clips, Terms(None, limit), (), EX_NOW)) == gone
+
+    def test_max_storage_announces_what_the_next_day_will_push_out(self) -> None:
+        clips = [ex_clip(5), ex_clip(4), ex_clip(0.5)]
+        found = expiry.announced(clips, Terms(None, 300), {}, (), EX_NOW)
+        assert found.fresh == (clips[0].clip.relative,)
+        assert ex_gone(expiry.at_once(clips, Terms(None, 300), (), EX_NOW)) == []
+
+    def test_what_goes_by_age_does_not_count_as_stored(self) -> None:
+        clips = [ex_clip(9), ex_clip(8), ex_clip(2), ex_clip(1)]
+        assert ex_gone(expiry.at_once(clips, Terms(timedelta(days=7), 200), (), EX_NOW)) == [9.0, 8.0]
+
+    def test_a_hold_keeps_a_clip_from_every_rule(self) -> None:
+        hold = Hold("x", EX_NOW - timedelta(days=9), EX_NOW - timedelta(days=8))
+        clips = [ex_clip(8.5, transferred=True), ex_clip(8.1), ex_clip(7.9)]
+        terms = Terms(timedelta(days=1), 1)
+        assert ex_gone(expiry.at_once(clips, terms, [hold], EX_NOW)) == [7.9]
+        assert ex_gone(expiry.make_room(clips, 1000, [hold], EX_NOW)) == [7.9]
+        found = expiry.announced(clips, terms, {}, [hold], EX_NOW)
+        assert [step.reason for step in found.steps] == [Reason.HELD, Reason.HELD, Reason.ANNOUNCED]
+
+    def test_a_doubtful_clock_keeps_what_was_not_transferred(self) -> None:
+        terms = Terms(timedelta(days=7))
+        clips = [ex_clip(31, off=3), ex_clip(30, off=3, transferred=True), ex_clip(-3, off=-40)]
+        assert ex_gone(expiry.at_once(clips, terms, (), EX_NOW)) == [30.0]
+        past = datetime(1970, 1, 2, tzinfo=UTC)
+        assert ex_gone(expiry.at_once([ex_clip(30)], terms, (), past)) == []
+        notices = {"yard/x": Notice(1, 1, EX_NOW, Reason.KEEP_DAYS)}
+        assert expiry.announced([ex_clip(30)], terms, notices, (), past).notices == notices
+
+    def test_room_is_made_of_no_more_than_needed_and_only_of_what_frees_any(self) -> None:
+        clips = [ex_clip(5, links=2), ex_clip(4), ex_clip(3), ex_clip(2, transferred=True)]
+        assert ex_gone(expiry.make_room(clips, 150, (), EX_NOW)) == [2.0, 4.0]
+        assert expiry.make_room(clips, 0, (), EX_NOW) == ()
+
+    @given(
+        ages=st.lists(st.floats(0, 40), max_size=12),
+        limit=st.integers(1, 1500),
+        days=st.floats(0.1, 40),
+        hours=st.floats(0, 100),
+    )
+    def test_what_goes_was_announced_for_a_day_whatever_comes(
+        self, ages: list[float], limit: int, days: float, hours: float
+    ) -> None:
+        clips, terms = [ex_clip(age) for age in ages], Terms(timedelta(days=days), limit)
+        first = expiry.announced(clips, terms, {}, (), EX_NOW)
+        assert ex_gone(first.steps) == []
+        later = expiry.announced(clips, terms, first.notices, (), EX_NOW + timedelta(hours=hours))
+        if hours < 24:
+            assert ex_gone(later.steps) == []
+        gone = {step.relative for step in later.steps if isinstance(step, Discard)}
+        assert gone <= set(first.notices)
+        assert len(later.steps) == len(clips)
 
 
 class TestSchedule:

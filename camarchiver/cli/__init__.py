@@ -26,6 +26,7 @@ _COMMANDS = {
     "restore": "Bring clips back from the trash.",
     "status": "Tell what stands where, and what needs attention.",
     "verify": "Hold the archive against the journal.",
+    "watch": "Archive clips as they arrive.",
     "why": "Tell a clip's story.",
 }
 """What `--help` says of each; `camarchiver.cli.NAME` holds a click command NAME."""

@@ -40,6 +40,21 @@ EXAMPLE = """\
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
 
+[cleanup]
+# age = 30                         # days: archived sources go to the trash
+# trash_age = 21                   # days in the trash, then they are deleted
+# archive_age = 400                # with clean_output
+# clean_output = true
+# max_size = "2TB"                 # source, archive and trash together
+# min_free = "50GB"                # on each filesystem
+
+# [camera.front_door]
+# A camera's own limits for cleanup; where the command line or [cleanup] has one, too, the stricter wins.
+# age = 14
+# archive_age = 400
+# max_size = "50GB"
+# max_age_hard = 365               # nothing older stays anywhere, for those whom the law gives a limit
+
 [patterns]
 # Names that camarchiver doesn't know yet, as regular expressions with named groups:
 # yard = '(?P<camera>yard\\d)-(?P<time>\\d{8}-\\d{6})'

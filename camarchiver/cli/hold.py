@@ -11,11 +11,19 @@ import click
 
 from camarchiver.cli.options import option, own_patterns, with_place
 from camarchiver.cli.places import Place
-from camarchiver.errors import UsageError
+from camarchiver.errors import StorageError, UsageError
+from camarchiver.model import STATE_FOLDER
 from camarchiver.params import Moment, When
 
 if TYPE_CHECKING:
-    from camarchiver.plan import Hold
+    from camarchiver.coverage import Hold
+
+
+_outbox_option = click.option(
+    "--outbox",
+    type=click.Path(path_type=Path),
+    help="The holds of a recorder's outbox, instead of an archive's.",
+)
 
 
 @click.group()
@@ -25,6 +33,7 @@ def hold() -> None:
 
 @hold.command(short_help="Hold what lies between two times.")
 @with_place
+@_outbox_option
 @click.option("--camera", default="", help="This camera only.  [default: all]")
 @click.option("--from", "start", type=When(), required=True, help="First moment, as '2026-05-03 14:00'.")
 @click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
@@ -33,6 +42,7 @@ def hold() -> None:
 def add(
     *,
     place: Place,
+    outbox: Path | None,
     camera: str,
     start: Moment,
     end: Moment,
@@ -44,7 +54,7 @@ def add(
 
     zone = place.zone()
     made = holds.add(
-        _state(place),
+        _state(place, outbox),
         start.start.replace(tzinfo=zone),
         _last(end, zone),
         camera=camera,
@@ -56,12 +66,13 @@ def add(
 
 @hold.command("list", short_help="List the holds.")
 @with_place
+@_outbox_option
 @click.option("--repair", is_flag=True, help="Put unreadable copies of the list aside and begin anew.")
-def list_holds(*, place: Place, repair: bool) -> None:
+def list_holds(*, place: Place, outbox: Path | None, repair: bool) -> None:
     """List the holds, also those that have lapsed."""
     from camarchiver import clock, holds
 
-    state, zone = _state(place), place.zone()
+    state, zone = _state(place, outbox), place.zone()
     if repair:
         for aside in holds.repair(state):
             click.echo(f"unreadable, put aside: {aside}", err=True)
@@ -72,13 +83,14 @@ def list_holds(*, place: Place, repair: bool) -> None:
 
 @hold.command(short_help="Take a hold away.")
 @with_place
+@_outbox_option
 @click.argument("name", metavar="ID")
 @click.option("-y", "--no-confirm", is_flag=True, help="Don't ask.")
-def remove(*, place: Place, name: str, no_confirm: bool) -> None:
+def remove(*, place: Place, outbox: Path | None, name: str, no_confirm: bool) -> None:
     """Take hold ID away: what it kept is subject to the policy again."""
     from camarchiver import holds
 
-    state, zone = _state(place), place.zone()
+    state, zone = _state(place, outbox), place.zone()
     found = next((each for each in holds.read(state) if each.id == name), None)
     if found is not None and not no_confirm:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -111,9 +123,13 @@ def export(
     return export_session(ExportOptions(place, name, target, playable, ffmpeg, as_json), patterns)
 
 
-def _state(place: Place) -> Path:
+def _state(place: Place, outbox: Path | None) -> Path:
     from camarchiver import volume
 
+    if outbox is not None:
+        if not outbox.is_dir():
+            raise StorageError(f"{outbox} is not a folder", hint="name what the recorder has as --outbox")
+        return outbox.absolute() / STATE_FOLDER
     trees = place.trees()
     volume.check_roots(trees)
     volume.check(trees)

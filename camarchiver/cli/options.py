@@ -28,11 +28,13 @@ FOLDER = click.Path(path_type=Path)
 def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
     """A click option that `CAMARCHIVER_NAME` sets for every command that has it.
 
-    (`CAMARCHIVER_COMMAND_NAME`, which click adds by itself, sets it for one command only.)
+    (`CAMARCHIVER_COMMAND_NAME`, which click adds by itself, sets it for one command only.) With
+    `envvar=None` no variable sets it: what lifts a brake is said each time.
     """
     long = next(name for name in names if name.startswith("--"))
     variable = "CAMARCHIVER_" + long.split("/")[0].strip("- ").replace("-", "_").upper()
     attributes.setdefault("envvar", variable)
+    attributes.setdefault("allow_from_autoenv", attributes["envvar"] is not None)
     attributes.setdefault("show_default", attributes.get("default") not in (None, False, ()))
     return click.option(*names, **attributes)
 

@@ -9,10 +9,15 @@ import click
 
 from camarchiver.cli.channels import with_channels
 from camarchiver.cli.options import FOLDER, config_option, option, options
-from camarchiver.params import Duration, Percent, Size
+from camarchiver.params import Days, Duration, Percent, Size
 
 source_options = options(
-    option("--source", metavar="SOURCE", help="rtsp://HOST/PATH, file:CLIP or file:FIFO; required."),
+    option(
+        "--source",
+        metavar="SOURCE",
+        help="rtsp://HOST/PATH, /dev/video0 (or with a mode: /dev/video0,1280x720@15), file:CLIP or"
+        " file:FIFO; required.",
+    ),
     option("--camera", metavar="NAME", help="The camera's name; required unless --dry-run."),
     option(
         "--detect-source", metavar="SOURCE", help="A small stream of the same camera to watch for motion."
@@ -65,6 +70,24 @@ clip_options = options(
     ),
     option("--snapshot", is_flag=True, help="Put a JPG of the largest motion beside each clip."),
     option("--min-free", type=Size(), default="1GB", help="Record nothing with less free on a disk."),
+    option(
+        "--on-full",
+        type=click.Choice(["stop", "drop-oldest"]),
+        default="stop",
+        help="With less free: record nothing, or remove this camera's oldest clips from the outbox.",
+    ),
+    option(
+        "--keep-days",
+        type=Days(),
+        help="Remove this camera's clips from the outbox at this age; each is announced a day before."
+        "  [default: keep all]",
+    ),
+    option(
+        "--max-storage",
+        type=Size(),
+        help="What this camera's clips in the outbox may take, as 50GB; the oldest go, each is announced"
+        " a day before.  [default: no limit]",
+    ),
     option("--duration", type=Duration(), help="Stop after this time."),
 )
 
@@ -88,8 +111,9 @@ run_options = options(
 def record(**chosen: Any) -> int:
     """Record what moves before a camera, from before it began until after it ended.
 
-    Nothing is encoded: a clip is a copy of the camera's own H.264 or HEVC, with its sound. It appears in
-    OUTBOX/CAMERA when it is whole. SIGTERM ends the running clip and publishes it.
+    A clip is a copy of the camera's own H.264 or HEVC, with its sound; only what comes uncompressed or as
+    MJPEG is encoded. It appears in OUTBOX/CAMERA when it is whole. SIGTERM ends the running clip and
+    publishes it.
     """
     from camarchiver.cli.recording import RecordOptions, record_session
 

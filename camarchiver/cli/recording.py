@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from camarchiver.recorder import Recorder
     from camarchiver.sentry import Watch
     from camarchiver.spool import Folders
+    from camarchiver.upkeep import Upkeep
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -48,6 +49,9 @@ class RecordOptions:
     schedules: tuple[str, ...]
     snapshot: bool
     min_free: int
+    on_full: str
+    keep_days: timedelta | None
+    max_storage: int | None
     duration: timedelta | None
     sensitivity: str
     min_area: float | None
@@ -95,6 +99,23 @@ class RecordOptions:
             )
         return name, Folders((self.spool / name).absolute(), (self.outbox / name).absolute())
 
+    def upkeep(self, camera: str, zone: tzinfo) -> Upkeep:
+        """Who sees to this camera's clips in the outbox. Raises UsageError."""
+        from camarchiver.expiry import Terms
+        from camarchiver.upkeep import Upkeep
+
+        if self.max_storage == 0:
+            raise UsageError(
+                "--max-storage 0 would keep nothing", hint="leave it out, or name a size such as 50GB"
+            )
+        drops = self.on_full == "drop-oldest"
+        if drops and not self.min_free:
+            raise UsageError(
+                "--on-full drop-oldest needs to know when a disk is full", hint="set --min-free, as 1GB"
+            )
+        terms = Terms(self.keep_days, self.max_storage)
+        return Upkeep(camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops)
+
     def ranges(self) -> tuple[schedule.Range, ...]:
         """When to record. Raises UsageError."""
         return tuple(one for text in self.schedules for one in schedule.parse(text))
@@ -108,7 +129,8 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
         )
     wanted = options.source
     if not wanted:
-        raise UsageError("--source is missing", hint="name a camera, as rtsp://HOST/PATH, or file:CLIP")
+        hint = "name a camera, as rtsp://HOST/PATH or /dev/video0, or file:CLIP"
+        raise UsageError("--source is missing", hint=hint)
     if source_by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
@@ -184,7 +206,7 @@ def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list
     """The motion of a whole source, and why it could not be read to its end."""
     from dataclasses import replace
 
-    from camarchiver.cameras import Ended, Opened, Reader
+    from camarchiver.reader import Ended, Opened, Reader
     from camarchiver.ring import Entry
 
     found: list[Event] = []
@@ -234,16 +256,19 @@ def _record(
             _print(f"{words.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
 
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
-    recorder = Recorder(settings, source, lookout, delivery, lambda: clock.now(zone))
+    upkeep = options.upkeep(name, zone)
+    recorder = Recorder(settings, source, lookout, delivery, upkeep, lambda: clock.now(zone))
     with stop.on_signals() as stopping:
         recorder.run(stopping.event)
-    status, exit_code, problems = _judged(recorder, delivery.clips, source, stopping.signal)
+    status, exit_code, problems = _judged(recorder, delivery.clips, upkeep, source, stopping.signal)
     if options.as_json:
         found = {
             "dry_run": False,
             "camera": name,
             "clips": [clip.fields() for clip in delivery.clips],
             "salvaged": [str(path) for path in delivery.salvaged],
+            "removed": [document.outcome_fields(outcome) for outcome in upkeep.outcomes],
+            "announced": [str(path) for path in upkeep.announced],
             "outages": recorder.outages,
         }
         _print(document.recorded(found, run, status, exit_code, problems))
@@ -253,10 +278,11 @@ def _record(
 
 
 def _judged(
-    recorder: Recorder, clips: list[Recorded], source: Camera, signal: int | None
+    recorder: Recorder, clips: list[Recorded], upkeep: Upkeep, source: Camera, signal: int | None
 ) -> tuple[Status, int, list[Problem]]:
     """Status, exit code and what went wrong, as the design's table has it."""
     problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
+    problems += [Problem("failed", trouble) for trouble in upkeep.troubles]
     if recorder.error:
         problems.append(Problem(StorageError.code, f"{source.name} can't be read on: {recorder.error}"))
     if recorder.refused:

@@ -1,0 +1,177 @@
+"""One run of `watch`: set up, watch until a signal, set up anew after a reload, report."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camarchiver import clock, document, locking, report, service, stop, volume
+from camarchiver.cli.consent import write
+from camarchiver.cli.session import ArchiveOptions
+from camarchiver.errors import CamarchiverError, EncoderError, UsageError
+from camarchiver.logs import logging_to
+from camarchiver.model import Outcome, Report
+from camarchiver.names import Pattern
+from camarchiver.pipeline import Pipeline
+from camarchiver.progress import Silent
+from camarchiver.quiet import Agenda
+from camarchiver.service import Service
+
+if TYPE_CHECKING:
+    from camarchiver.watcher import Signals
+
+_log = logging.getLogger("camarchiver.watch")
+
+KEPT_OUTCOMES = 1000
+"""The newest outcomes, for the report at the end: a run may last for years."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """The command line of `watch`, parsed."""
+
+    archive: ArchiveOptions
+    quiet: timedelta
+    poll_seconds: float
+    patterns: tuple[Pattern, ...]
+
+    @classmethod
+    def of(cls, chosen: Mapping[str, Any], patterns: tuple[Pattern, ...]) -> WatchOptions:
+        """From click's parameters. Raises UsageError."""
+        own = {key: value for key, value in chosen.items() if key not in ("quiet_for", "poll")}
+        if chosen["poll"].total_seconds() < 1:
+            raise UsageError("--poll is at least one second", hint="leave it out for a minute")
+        return cls(
+            ArchiveOptions(
+                **own,
+                since=None,
+                until=None,
+                limit=None,
+                max_runtime=None,
+                no_skip=False,
+                retry_failed=False,
+                delete=False,
+                dry_run=False,
+                no_confirm=True,
+                cleanup=None,
+            ),
+            chosen["quiet_for"],
+            chosen["poll"].total_seconds(),
+            patterns,
+        )
+
+
+class Tally:
+    """What a run of any length did, in bounded memory."""
+
+    def __init__(self) -> None:
+        self.results: Counter[str] = Counter()
+        self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+
+    def add(self, outcome: Outcome) -> None:
+        """One more."""
+        self.results[outcome.result] += 1
+        self.newest.append(outcome)
+
+
+def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
+    """Run `watch` and return its exit code."""
+    if find_spec("inotify_simple") is None:
+        raise EncoderError(
+            "watch needs inotify_simple, which is not installed", hint="pip install camarchiver[watch]"
+        )
+    speaker, tally, agenda = Service(), Tally(), Agenda()
+    reload = threading.Event()
+    with ExitStack() as stack:
+        wake = stop.Wake()
+        stack.callback(wake.close)
+        stopping = stack.enter_context(stop.on_signals(reload=reload if service.is_managed() else None))
+        stack.enter_context(wake.by_signals())
+        from camarchiver.watcher import Signals
+
+        signals = Signals(stopping, reload, wake)
+        while True:
+            last = _watch(options, signals, speaker, tally, agenda)
+            if stopping:
+                speaker.stopping()
+                return _finish(options.archive, last, tally)
+            options, agenda = _reloaded(options, reread, agenda)
+            reload.clear()
+
+
+def _reloaded(
+    options: WatchOptions, reread: Callable[[], WatchOptions], agenda: Agenda
+) -> tuple[WatchOptions, Agenda]:
+    """The options as the config has them now; the old ones where it is wrong."""
+    try:
+        fresh = reread()
+        fresh.archive.policy(clock.zone(fresh.archive.timezone))
+        volume.check_roots(fresh.archive.trees())
+    except (CamarchiverError, click.ClickException) as error:
+        _log.error("the config was read anew and is wrong, so nothing changes: %s", error)
+        return options, agenda
+    _log.warning("the config was read anew")
+    return fresh, agenda if fresh.archive.trees() == options.archive.trees() else Agenda()
+
+
+def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tally, agenda: Agenda) -> Report:
+    """Watch with these options until a stop or a reload is asked for."""
+    from camarchiver.watcher import Watcher
+
+    asked = options.archive
+    zone = clock.zone(asked.timezone)
+    policy = replace(asked.policy(zone), quiet=options.quiet)
+    how = asked.execution()
+    pipeline = Pipeline(asked.trees(), zone, "watch", options.patterns)
+    volume.check_writable(pipeline.trees, removes=not asked.keep_source)
+    log_file = asked.log_file or pipeline.trees.source / "archiver.log"
+
+    def tell(outcome: Outcome) -> None:
+        tally.add(outcome)
+        if not (asked.as_json or asked.quiet):
+            print(report.outcome_line(outcome), flush=True)
+
+    with (
+        logging_to(
+            log_file,
+            run=pipeline.run.id,
+            verbose=asked.verbose,
+            quiet=asked.quiet,
+            log_format=asked.channels.log_format,
+        ),
+        locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
+    ):
+        pipeline.sweep(how.sidecars)
+        choice, notes = pipeline.encoder(asked.wish(), how.wishes)
+        _log.info("%s", "; ".join(notes))
+        watcher = Watcher(
+            pipeline,
+            policy,
+            signals,
+            speaker,
+            poll_seconds=options.poll_seconds,
+            tell=tell,
+            agenda=agenda,
+        )
+        with pipeline.workshop(policy.disposal, choice, how, stop=signals.stop, display=Silent()) as shop:
+            watcher.run(shop)
+            if not signals.stop:
+                speaker.reloading()
+        return pipeline.report_watched(tuple(tally.newest), signals.stop)
+
+
+def _finish(asked: ArchiveOptions, last: Report, tally: Tally) -> int:
+    if asked.as_json:
+        write(document.document(last, None, {"results": dict(tally.results)}))
+    elif not asked.quiet:
+        write(line + "\n" for line in report.report_lines(last, told=True))
+    return last.exit_code

@@ -1,0 +1,186 @@
+"""A thread that demuxes one camera, and seeks it when it is lost."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import av
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
+
+from camarchiver import feeds, live
+from camarchiver.cameras import Camera, FileCamera
+from camarchiver.errors import CamarchiverError
+from camarchiver.feeds import SILENCE, AnyPacket, Feed
+from camarchiver.ring import Entry
+
+BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds to wait before the next try to reach a camera; the last one again and again."""
+WAITING = 1000
+"""Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The source was reached, also once more: what follows has a clock of its own."""
+
+    video: VideoStream
+    audio: AudioStream | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The camera went away; the reader seeks it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing follows."""
+
+    error: str = ""
+    """Empty where the source just came to its end."""
+
+
+Item = Opened | Entry | Lost | Ended
+
+
+class Reader:
+    """A thread that demuxes one camera and seeks it when it is lost."""
+
+    def __init__(self, camera: Camera, *, encodes: bool = False) -> None:
+        """`encodes`: what no clip can hold as it is comes as H.264."""
+        self.camera = camera
+        self._encodes = encodes
+        self._feed: Feed | None = None
+        self._closed = threading.Event()
+        self._items: queue.Queue[Item] = queue.Queue(WAITING)
+        self._paced = isinstance(camera, FileCamera) and camera.realtime
+        self._thread = threading.Thread(target=self._run, name=f"read {camera.name}", daemon=True)
+        self._thread.start()
+
+    def take(self, timeout: float) -> Item | None:
+        """The next item; None where there was none for so many seconds."""
+        try:
+            return self._items.get(timeout=timeout) if timeout else self._items.get_nowait()
+        except queue.Empty:
+            # a bug must not leave the recorder waiting for ever
+            return None if self._thread.is_alive() or self._items.qsize() else Ended("its reader died")
+
+    def close(self) -> None:
+        """Let the thread end; it may still wait for the source for a while."""
+        self._closed.set()
+        if self._feed is not None:
+            self._feed.let_go()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closed.is_set():
+            seen = False
+            reason = "its stream ended"
+            try:
+                for item in self._session():
+                    seen = seen or isinstance(item, Entry)
+                    self._put(item)
+            except (OSError, av.FFmpegError, ValueError, CamarchiverError) as error:
+                reason = _words(error)
+                if not self.camera.returns:
+                    self._put(Ended(reason))
+                    return
+            if not self.camera.returns:
+                self._put(Ended())
+                return
+            failures = 0 if seen else failures + 1
+            self._put(Lost(reason))
+            self._closed.wait(BACKOFF[min(failures, len(BACKOFF) - 1)])
+
+    def _session(self) -> Iterator[Item]:
+        feed = self._feed = self._reached()
+        error: Exception | None = None
+        try:
+            yield Opened(feed.video, feed.audio)
+            yield from self._entries(feed)
+        except (OSError, av.FFmpegError, ValueError) as broken:
+            error = broken
+        finally:
+            said = feed.let_go()
+        if error is not None and not (said and isinstance(error, av.FFmpegError)):
+            raise error
+        if said and not self._closed.is_set():
+            raise ValueError(said)
+
+    def _reached(self) -> Feed:
+        feed = self.camera.open()
+        if not self._encodes or feed.video.codec_context.codec.canonical_name in feeds.COPIED:
+            return feed
+        return live.encoded(feed)
+
+    def _entries(self, feed: Feed) -> Iterator[Entry]:
+        last_frame = time.monotonic()
+        pace = _Pace() if self._paced else None
+        for packet in feed.packets:
+            entry = _entry(packet)
+            if entry is None:
+                continue
+            if entry.video:
+                last_frame = entry.arrival
+            elif self.camera.returns and entry.arrival - last_frame > SILENCE:
+                raise ValueError(f"no frame for {SILENCE:.0f} s")
+            if pace is not None:
+                pace.wait(entry.order, self._closed)
+                entry = replace(entry, arrival=time.monotonic())
+            yield entry
+            if self._closed.is_set():
+                return
+
+    def _put(self, item: Item) -> None:
+        while not self._closed.is_set():
+            try:
+                self._items.put(item, timeout=0.5)
+                return
+            except queue.Full:
+                continue
+
+
+class _Pace:
+    """Holds a file's packets back until their time has come."""
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+
+    def wait(self, at: float, closed: threading.Event) -> None:
+        now = time.monotonic()
+        if self._ahead is None:
+            self._ahead = at - now
+        if (pause := at - self._ahead - now) > 0:
+            closed.wait(pause)
+
+
+def _entry(packet: AnyPacket) -> Entry | None:
+    """What decisions need of a packet; None for one that is of no use."""
+    if not feeds.timed(packet):
+        return None
+    base = packet.time_base
+    return Entry(
+        at=float(cast("int", packet.pts) * base),
+        order=float(cast("int", packet.dts) * base),
+        length=float((packet.duration or 0) * base),
+        video=packet.stream.type == "video",
+        key=packet.is_keyframe,
+        size=packet.size,
+        arrival=time.monotonic(),
+        packet=packet,
+    )
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, av.error.ExitError):
+        return f"no answer for {SILENCE:.0f} s"
+    # the whole text of FFmpeg's errors holds the address with its password
+    return getattr(error, "strerror", None) or str(error)

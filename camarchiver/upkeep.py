@@ -1,0 +1,136 @@
+"""Sees to one camera's clips in the outbox: what its owner no longer keeps goes, each named and announced."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver import expiry, holds, locking, outbox, usage
+from camarchiver.errors import CamarchiverError
+from camarchiver.expiry import NOTICE, Terms, Waiting
+from camarchiver.model import Discard, Outcome, Result
+from camarchiver.words import shown
+
+_log = logging.getLogger("camarchiver.upkeep")
+
+
+class Upkeep:
+    """Expires clips beside the recording, and makes room for it where that was asked for."""
+
+    def __init__(
+        self,
+        camera: str,
+        folder: Path,
+        terms: Terms,
+        now: Callable[[], datetime],
+        *,
+        drops_oldest: bool = False,
+    ) -> None:
+        """`folder` is the outbox of all cameras; only this one's clips are ever touched.
+
+        `now` tells the time in the camera's zone.
+        """
+        self.outcomes: list[Outcome] = []
+        """Every removal that was tried."""
+        self.announced: list[Path] = []
+        self.troubles: dict[str, None] = {}
+        """Why the outbox could not be seen to."""
+        self._camera = camera
+        self._outbox = folder
+        self._terms = terms
+        self._now = now
+        self._drops_oldest = drops_oldest
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
+        self._running: Future[None] | None = None
+        self._stop = threading.Event()
+
+    def tend(self) -> None:
+        """Begin to remove what the terms take and was announced; returns at once."""
+        if self._terms and (self._running is None or self._running.done()):
+            self._look_back()
+            self._running = self._thread.submit(self._expire)
+
+    def close(self, *, hurry: bool = False) -> None:
+        """Wait until what was begun is done; in a hurry only for the file that is being removed."""
+        if hurry:
+            self._stop.set()
+        self._thread.shutdown()
+        self._look_back()
+
+    def _look_back(self) -> None:
+        # whatever went wrong in here, the recording goes on
+        error = self._running.exception() if self._running else None
+        if error is not None:
+            self._complain(error)
+
+    def make_room(self, folder: Path, needed: int) -> int:
+        """Remove the oldest clips until so many bytes came free on the folder's filesystem; how many did.
+
+        0 where that was not asked for, or the outbox lies on another filesystem.
+        """
+        try:
+            if not self._drops_oldest or usage.device_of(folder) != usage.device_of(self._outbox):
+                return 0
+            now = self._now()
+            waiting = self._waiting(now)
+            held = holds.read(outbox.state(self._outbox))
+            steps = expiry.make_room(waiting.values(), needed, held, now)
+        except (OSError, CamarchiverError) as error:
+            self._complain(error)
+            return 0
+        return sum(self._remove(step, waiting) for step in steps)
+
+    def _expire(self) -> None:
+        state = outbox.state(self._outbox)
+        outbox.make_state(self._outbox)
+        with locking.guarded(state / "upkeep.lock"):
+            now = self._now()
+            waiting = self._waiting(now)
+            known = outbox.notices(self._outbox, self._camera)
+            found = expiry.announced(waiting.values(), self._terms, known, holds.read(state), now)
+            if found.notices != known:
+                outbox.announce(self._outbox, self._camera, found.notices)
+            for relative in found.fresh:
+                self._announce(waiting[relative], found.notices[relative])
+            for step in found.steps:
+                if isinstance(step, Discard) and not self._stop.is_set():
+                    self._remove(step, waiting)
+
+    def _waiting(self, now: datetime) -> dict[str, Waiting]:
+        assert now.tzinfo is not None
+        found = outbox.waiting(self._outbox, self._camera, now.tzinfo)
+        return {each.clip.relative: each for each in found}
+
+    def _announce(self, each: Waiting, notice: expiry.Notice) -> None:
+        self.announced.append(each.clip.path)
+        _log.warning(
+            "%s will be removed after %s (%s); %s",
+            shown(each.clip.path),
+            f"{notice.at + NOTICE:%Y-%m-%d %H:%M}",
+            notice.reason,
+            _fate(each),
+        )
+
+    def _remove(self, step: Discard, waiting: dict[str, Waiting]) -> int:
+        """Bytes that came free."""
+        outcome = outbox.remove(step)
+        self.outcomes.append(outcome)
+        path = shown(step.path)
+        if outcome.result is Result.DONE:
+            _log.warning("removed %s (%s); %s", path, step.reason, _fate(waiting[step.relative]))
+        else:
+            _log.error("%s was not removed: %s %s", path, outcome.reason, outcome.detail)
+        return outcome.freed
+
+    def _complain(self, error: BaseException) -> None:
+        words = error.message if isinstance(error, CamarchiverError) else str(error)
+        self.troubles[words] = None
+        _log.error("nothing is removed from the outbox: %s", words)
+
+
+def _fate(each: Waiting) -> str:
+    return "its transfer was confirmed" if each.transferred else "no transfer of it was confirmed"
