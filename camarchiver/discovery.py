@@ -79,12 +79,12 @@ class Discovery:
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
 
-    def folders(self, cutoff: date) -> Iterator[FolderFacts]:
+    def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
 
-        A date folder later than that is counted and not read.
+        A date folder later than that is counted and not read; one before `earliest` is passed over.
         """
-        yield from self._walk("", cutoff)
+        yield from self._walk("", cutoff, earliest)
 
     def folder(self, folder: str) -> FolderFacts:
         """Facts of a single folder, relative to the source root."""
@@ -95,10 +95,12 @@ class Discovery:
         the folder is gone."""
         return self._facts(folder, self._list(folder, frozenset(names)))
 
-    def _walk(self, folder: str, cutoff: date) -> Iterator[FolderFacts]:
+    def _walk(self, folder: str, cutoff: date, earliest: date) -> Iterator[FolderFacts]:
         day = date_of_folder(folder)
         if day is not None and day > cutoff:
             self.unread_folders += 1
+            return
+        if day is not None and day < earliest:
             return
         try:
             listing = self._list(folder)
@@ -108,7 +110,7 @@ class Discovery:
         if listing.clips or listing.odd or listing.pictures or listing.has_only_ours:
             yield self._facts(folder, listing)
         for name in sorted(listing.folders):
-            yield from self._walk(f"{folder}/{name}" if folder else name, cutoff)
+            yield from self._walk(f"{folder}/{name}" if folder else name, cutoff, earliest)
 
     def _list(self, folder: str, wanted: frozenset[str] | None = None) -> _Listing:
         """Sort what a folder holds into kinds; only `wanted` clips are looked at, where these are given."""

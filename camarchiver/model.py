@@ -58,6 +58,7 @@ class Reason(StrEnum):
     KEEP_DAYS = "keep-days"
     MAX_STORAGE = "max-storage"
     ANNOUNCED = "announced"
+    UNFINISHED = "unfinished"
 
 
 class Fingerprint(NamedTuple):
@@ -321,7 +322,43 @@ class Tidy:
         return None
 
 
-Step = Archive | Remove | Restore | Discard | Tidy | Keep
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """Step: what a dead recorder left of a clip goes into the outbox, as far as it is whole."""
+
+    root: Path
+    """The spool."""
+    camera: str
+    name: str
+    fingerprint: Fingerprint
+    target: Path
+    """The camera's folder in the outbox."""
+    reason: Reason = Reason.UNFINISHED
+    start: datetime | None = None
+    """Aware; None where the name doesn't tell."""
+
+    @property
+    def relative(self) -> str:
+        """The path below the spool."""
+        return f"{self.camera}/{self.name}"
+
+    @property
+    def path(self) -> Path:
+        """The absolute path."""
+        return self.root / self.relative
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.fingerprint.size
+
+    @property
+    def tree(self) -> Tree:
+        """The spool."""
+        return Tree.SPOOL
+
+
+Step = Archive | Remove | Restore | Discard | Tidy | Salvage | Keep
 
 
 class Result(StrEnum):
@@ -424,6 +461,11 @@ class Report:
     def count(self, *results: Result) -> int:
         """How many steps came to one of these results."""
         return sum(outcome.result in results for outcome in self.outcomes)
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether anything went wrong; a stop is nothing wrong."""
+        return bool(self.refused or self.count(Result.FAILED) or self.unreadable or self.problems)
 
     @property
     def status(self) -> Status:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
+from urllib.parse import urlsplit
 
 import click
 
@@ -130,6 +132,45 @@ class Jobs(click.ParamType[int | None]):
         if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 64:
             self.fail(f"{value!r} is not a number of jobs; write auto, or for example 4.", param, ctx)
         return int(text)
+
+
+class Command(click.ParamType[tuple[str, ...]]):
+    """A command as its arguments: a list in a config file, one text that is split as a shell would."""
+
+    name = "command"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """At least a program's name."""
+        if isinstance(value, list | tuple):
+            words = tuple(str(word) for word in value)
+        else:
+            try:
+                words = tuple(shlex.split(_text(value)))
+            except ValueError as error:
+                self.fail(f"{value!r} is not a command: {error}.", param, ctx)
+        if not words or not words[0] or any("\0" in word for word in words):
+            self.fail(f"{value!r} is not a command; write for example ['mail-report', 'root'].", param, ctx)
+        return words
+
+
+class Url(click.ParamType[str]):
+    """An address that begins with http:// or https://."""
+
+    name = "url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As it was given."""
+        text = _text(value)
+        try:
+            parts = urlsplit(text)
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            sound = False
+        if not sound or not text.isprintable() or " " in text or not text.isascii():
+            self.fail(f"{text!r} is not an address; write for example https://hc-ping.com/UUID.", param, ctx)
+        return text
 
 
 def _text(value: object) -> str:

@@ -22,6 +22,7 @@ from camarchiver.model import (
     Reason,
     Remove,
     Restore,
+    Salvage,
     Step,
     Tidy,
     Trees,
@@ -355,7 +356,7 @@ class Tally:
             size, seconds = clip.fingerprint.size, clip.duration or 0.0
         else:
             key, size = group_of(step), step.size
-            seconds = 0.0 if isinstance(step, Tidy) else step.clip.duration or 0.0
+            seconds = 0.0 if isinstance(step, Tidy | Salvage) else step.clip.duration or 0.0
         count = self._counts.get(key)
         if count is None:
             count = self._counts[key] = _Count(group_of(step))
@@ -375,7 +376,7 @@ def group_of(step: Step) -> Group:
     """Changes are counted by camera and day, what is left alone by reason and camera."""
     if isinstance(step, Keep):
         return Group("keep", step.reason, step.camera)
-    tree = str(step.tree) if isinstance(step, Discard | Tidy) else ""
+    tree = str(step.tree) if isinstance(step, Discard | Tidy | Salvage) else ""
     return Group(action_of(step), step.reason, step.camera, step.start.date() if step.start else None, tree)
 
 
@@ -390,6 +391,8 @@ def action_of(step: Step) -> str:
             return "delete"
         case Restore():
             return "restore"
+        case Salvage():
+            return "salvage"
         case Keep():
             return "keep"
 
@@ -409,7 +412,7 @@ class Forecast:
     """Bytes that come free: a move into a trash on the same filesystem frees none."""
 
 
-ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy)
+ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy | Salvage)
 PolicyT = TypeVar("PolicyT")
 
 

@@ -71,6 +71,9 @@ class Recorder:
         self.error = ""
         """Why the source ended; empty where it just came to its end."""
         self.outages = 0
+        self.frames = 0
+        self.last_frame: float | None = None
+        """Unix time of its arrival."""
         self.refused = 0
         """How often recording stopped for want of room."""
         self._settings = settings
@@ -121,6 +124,16 @@ class Recorder:
         self._delivery.salvage(self._writing())
         self._upkeep.tend()
         self._has_room()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the camera is there now."""
+        return self._stream is not None and not self._away
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is too little room to record now."""
+        return self._full
 
     def _writing(self) -> set[Path]:
         takes = (self._take, self._ended[0] if self._ended else None)
@@ -181,6 +194,8 @@ class Recorder:
 
     def _packet(self, entry: Entry) -> None:
         if entry.video:
+            self.frames += 1
+            self.last_frame = self._now().timestamp()
             step = entry.order - self._last.order if self._last else 0.0
             if not -BACK <= step <= STEP:
                 _log.warning("%s: its clock stepped by %.1f s", self._camera.name, step)

@@ -22,6 +22,7 @@ from camarchiver.model import (
     Report,
     Restore,
     Result,
+    Salvage,
     Status,
     Tidy,
 )
@@ -78,6 +79,7 @@ REASON_WORDS = {
     Reason.KEEP_DAYS: "longer in the outbox than --keep-days",
     Reason.MAX_STORAGE: "over --max-storage",
     Reason.ANNOUNCED: "goes within a day or two, as announced",
+    Reason.UNFINISHED: "left unfinished by a recorder that ended",
 }
 
 
@@ -227,6 +229,8 @@ def outcome_words(outcome: Outcome) -> str:
         )
     if isinstance(outcome.step, Restore):
         return f"restored{detail}"
+    if isinstance(outcome.step, Salvage):
+        return f"salvaged to {shown(outcome.target)}" if outcome.target else f"removed{detail}"
     if isinstance(outcome.step, Discard | Tidy):
         verb = "moved to the trash" if action_of(outcome.step) == "trash" else "deleted"
         return f"{verb}: {REASON_WORDS[outcome.reason]}{detail}"

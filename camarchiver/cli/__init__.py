@@ -73,15 +73,14 @@ def run(arguments: Sequence[str]) -> int:
         return _tell(arguments, _problem("stopped", "stopped; nothing was changed"), 130)
     except click.ClickException as error:
         return _tell(arguments, _problem("usage", error.format_message()), 2)
-    except CamarchiverError as error:
-        return _tell(arguments, _problem(error.code, error.message, error.hint), error.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone (`| head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _tell(arguments, _problem("storage", f"{where}{error.strerror or error}"), 13)
+    except (CamarchiverError, OSError) as error:
+        from camarchiver.cli.failure import failure
+
+        return _tell(arguments, *failure(error))
     return code if isinstance(code, int) else 0
 
 

@@ -1,22 +1,29 @@
-"""Where a run tells of itself besides its output: the form of its log."""
+"""Where a run tells of itself besides its output: the form of its log, metrics, a command, a URL."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from camarchiver.cli.options import option, options
+from camarchiver.cli.options import FOLDER, option, options
+from camarchiver.params import Command, Url
 
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """How a run tells others than its caller what it does."""
+    """How a run tells others than its caller what it does; None for what is not wanted."""
 
     log_format: Literal["text", "json"] = "text"
+    metrics: Path | None = None
+    """A file for node_exporter's textfile collector."""
+    notify: tuple[str, ...] | None = None
+    """A command that gets the report of a run with failures on its standard input."""
+    ping_url: str | None = None
 
 
 _channel_options = options(
@@ -26,6 +33,22 @@ _channel_options = options(
         default="text",
         help="Lines of the log file; json has an object with run and clip on each.",
     ),
+    option(
+        "--metrics",
+        type=FOLDER,
+        metavar="FILE.prom",
+        help="Keep numbers for Prometheus in this file, which several commands may share.",
+    ),
+    option(
+        "--notify",
+        type=Command(),
+        help="After a run with failures start this with the JSON report on its standard input.",
+    ),
+    option(
+        "--ping-url",
+        type=Url(),
+        help="Tell this address of start, success and failure, as healthchecks.io understands it.",
+    ),
 )
 
 
@@ -34,7 +57,15 @@ def with_channels(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @_channel_options
     @functools.wraps(command)
-    def told(*arguments: Any, log_format: Literal["text", "json"], **others: Any) -> Any:
-        return command(*arguments, channels=Channels(log_format), **others)
+    def told(
+        *arguments: Any,
+        log_format: Literal["text", "json"],
+        metrics: Path | None,
+        notify: tuple[str, ...] | None,
+        ping_url: str | None,
+        **others: Any,
+    ) -> Any:
+        channels = Channels(log_format, metrics, notify, ping_url)
+        return command(*arguments, channels=channels, **others)
 
     return told

@@ -13,6 +13,7 @@ import click
 
 from camarchiver import cleanup_report, document, locking, report, stop, volume
 from camarchiver.clearance import CleanupPlan
+from camarchiver.cli.attendance import Attendance, Part, attending
 from camarchiver.cli.channels import Channels
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
@@ -57,6 +58,10 @@ class Cleared:
         """That of the run as a whole."""
         return self.failed or self.result.exit_code
 
+    def part(self) -> Part:
+        """Its numbers."""
+        return Part(self.result, self.plan.totals if self.plan else (), self.exit_code)
+
     def document(self) -> Any:
         """Its JSON document, to stand within that of another command."""
         if self.plan is None:
@@ -71,19 +76,24 @@ class Cleared:
 
 def cleanup_session(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> int:
     """Run `cleanup` and return its exit code."""
-    pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
-    volume.check_both(pipeline.trees)
-    if not (options.no_confirm or options.dry_run or may_ask()):
-        raise UsageError(
-            "cleanup needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
-        )
     if options.dry_run:
-        found = _foreseen(options, pipeline)
+        found = foresee(options, patterns)
         if options.as_json:
             write(document.document(found.result, found.plan, {"dry_run": True}))
         else:
             write(found.lines(verbose=options.verbose))
         return found.exit_code
+    with attending(options.channels, "cleanup", source=str(options.place.trees().source)) as attendance:
+        return _attended(options, patterns, attendance)
+
+
+def _attended(options: CleanupOptions, patterns: tuple[Pattern, ...], attendance: Attendance) -> int:
+    pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
+    volume.check_both(pipeline.trees)
+    if not (options.no_confirm or may_ask()):
+        raise UsageError(
+            "cleanup needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
+        )
     volume.check_writable(pipeline.trees, removes=True)
     log_file = options.log_file or pipeline.trees.source / "archiver.log"
     with (
@@ -97,8 +107,11 @@ def cleanup_session(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> i
         locking.exclusive(volume.run_lock(pipeline.trees, "cleanup"), what="cleanup"),
         stop.on_signals() as stopping,
     ):
+        attendance.started(pipeline.trees)
         pipeline.sweep(SidecarPolicy(options.sidecar))
         cleared = clear(options, pipeline, stopping)
+        pieces = document.document(cleared.result, cleared.plan)
+        attendance.reported(cleared.exit_code, (cleared.part(),), pieces)
     if options.as_json:
         write(document.document(cleared.result, cleared.plan))
     return cleared.exit_code
@@ -108,10 +121,6 @@ def foresee(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> Cleared:
     """What a cleanup would do now."""
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
     volume.check_both(pipeline.trees)
-    return _foreseen(options, pipeline)
-
-
-def _foreseen(options: CleanupOptions, pipeline: Pipeline) -> Cleared:
     plan = pipeline.plan_cleanup(options.policy, list_all=options.verbose or options.as_json)
     return Cleared(pipeline.report(plan, ()), plan)
 

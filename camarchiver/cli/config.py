@@ -33,6 +33,9 @@ EXAMPLE = """\
 # output = "/mnt/nas/archive"      # default: DIRECTORY/archived
 # timezone = "Europe/Berlin"       # the cameras' zone; default: the machine's
 # log_format = "json"              # one object per line
+# metrics = "/var/lib/prometheus/node-exporter/camarchiver.prom"
+# notify = ["mail-report", "root"] # gets the JSON report of a run with failures
+# ping_url = "https://hc-ping.com/UUID"
 
 [archive]
 # age = 30                         # days

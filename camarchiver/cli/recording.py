@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +22,10 @@ from camarchiver.motion import polygon, rules_for
 
 if TYPE_CHECKING:
     from camarchiver.cameras import Camera
+    from camarchiver.cli.attendance import Attendance
     from camarchiver.cli.channels import Channels
-    from camarchiver.delivery import Recorded
+    from camarchiver.delivery import Delivery, Recorded
+    from camarchiver.figures import Figure
     from camarchiver.lookout import Lookout
     from camarchiver.motion import Event
     from camarchiver.recorder import Recorder
@@ -123,15 +127,29 @@ class RecordOptions:
 
 def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     """Run `record` and return its exit code."""
+    if options.dry_run:
+        source, lookout = _sources(options, by_hand=source_by_hand)
+        if source.returns:
+            raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
+        return _show(options, source, lookout)
+    from camarchiver.cli.attendance import attending
+
+    with attending(options.channels, "record", camera=options.camera or "") as attendance:
+        source, lookout = _sources(options, by_hand=source_by_hand)
+        return _attended(options, source, lookout, attendance)
+
+
+def _sources(options: RecordOptions, *, by_hand: bool) -> tuple[Camera, Lookout]:
+    """What is recorded, and what looks for motion. Raises EncoderError, UsageError."""
     if find_spec("cv2") is None or find_spec("numpy") is None:
         raise EncoderError(
             "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
         )
     wanted = options.source
     if not wanted:
-        hint = "name a camera, as rtsp://HOST/PATH or /dev/video0, or file:CLIP"
+        hint = "name a camera, as rtsp://HOST/PATH, /dev/video0 or picamera2:, or file:CLIP"
         raise UsageError("--source is missing", hint=hint)
-    if source_by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
+    if by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
             hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
@@ -143,11 +161,10 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
     beside = None
     if options.detect_source:
         beside = camera(options.detect_source, realtime=options.realtime, credentials=login)
-    watch = options.watch()
-    if options.dry_run:
-        if source.returns:
-            raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
-        return _show(options, source, _lookout(watch, beside))
+    return source, _lookout(options.watch(), source, beside)
+
+
+def _attended(options: RecordOptions, source: Camera, lookout: Lookout, attendance: Attendance) -> int:
     name, folders = options.folders()
     run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     with ExitStack() as held:
@@ -162,10 +179,11 @@ def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
                 log_format=options.channels.log_format,
             )
         )
-        for folder in (folders.spool, folders.outbox):
-            held.enter_context(locking.exclusive(folder / ".record.lock", what="record"))
+        for lock in folders.locks:
+            held.enter_context(locking.exclusive(lock, what="record"))
         folders.sweep()
-        return _record(options, source, _lookout(watch, beside), run, name, folders)
+        attendance.started()
+        return _record(options, source, lookout, run, name, folders, attendance)
 
 
 def _credentials(path: Path | None) -> str:
@@ -177,9 +195,12 @@ def _credentials(path: Path | None) -> str:
     return words
 
 
-def _lookout(watch: Watch, beside: Camera | None) -> Lookout:
-    from camarchiver.lookout import BesideStream, OwnStream
+def _lookout(watch: Watch, source: Camera, beside: Camera | None) -> Lookout:
+    from camarchiver.lookout import BesideStream, OwnPictures, OwnStream
+    from camarchiver.picamera import PicameraCamera
 
+    if beside is None and isinstance(source, PicameraCamera):
+        return OwnPictures(watch, source.pictures)
     return BesideStream(watch, beside) if beside is not None else OwnStream(watch)
 
 
@@ -235,7 +256,13 @@ def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list
 
 
 def _record(
-    options: RecordOptions, source: Camera, lookout: Lookout, run: str, name: str, folders: Folders
+    options: RecordOptions,
+    source: Camera,
+    lookout: Lookout,
+    run: str,
+    name: str,
+    folders: Folders,
+    attendance: Attendance,
 ) -> int:
     from camarchiver.delivery import Delivery
     from camarchiver.recorder import Recorder, Settings
@@ -258,10 +285,11 @@ def _record(
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
     upkeep = options.upkeep(name, zone)
     recorder = Recorder(settings, source, lookout, delivery, upkeep, lambda: clock.now(zone))
+    look = partial(_figures, recorder, delivery, upkeep, name)
     with stop.on_signals() as stopping:
-        recorder.run(stopping.event)
-    status, exit_code, problems = _judged(recorder, delivery.clips, upkeep, source, stopping.signal)
-    if options.as_json:
+        with attendance.each_minute(look, lambda: recorder.is_connected and not recorder.is_full):
+            recorder.run(stopping.event)
+        status, exit_code, problems = _judged(recorder, delivery.clips, upkeep, source, stopping.signal)
         found = {
             "dry_run": False,
             "camera": name,
@@ -271,10 +299,36 @@ def _record(
             "announced": [str(path) for path in upkeep.announced],
             "outages": recorder.outages,
         }
-        _print(document.recorded(found, run, status, exit_code, problems))
-    elif recorder.error:
+        text = document.recorded(found, run, status, exit_code, problems)
+        attendance.closed(exit_code, look(), text, failed=bool(problems))
+        if options.as_json:
+            _print(text)
+    if recorder.error and not options.as_json:
         raise StorageError(f"{source.name} can't be read on: {recorder.error}")
     return exit_code
+
+
+def _figures(recorder: Recorder, delivery: Delivery, upkeep: Upkeep, name: str) -> Iterator[Figure]:
+    """The recorder's numbers as they are now."""
+    from camarchiver import figures, vitals
+
+    clips = tuple(delivery.clips)
+    published = [clip for clip in clips if clip.published]
+    recording = figures.Recording(
+        frames=recorder.frames,
+        lost=sum(clip.lost for clip in clips),
+        published=len(published) + len(delivery.salvaged),
+        failed=len(clips) - len(published),
+        seconds=sum(clip.seconds for clip in published),
+        outages=recorder.outages,
+        refusals=recorder.refused,
+        last_frame=recorder.last_frame,
+        connected=recorder.is_connected,
+    )
+    yield from figures.of_recording(recording, name)
+    yield from figures.Sums(tuple(upkeep.outcomes)).figures()
+    folders = delivery.folders
+    yield from figures.of_rooms(vitals.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
 
 
 def _judged(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import click
 
 from camarchiver import clock, document, locking, report, runs, stop, volume, words
+from camarchiver.cli.attendance import Attendance, Part, attending
 from camarchiver.cli.channels import Channels
-from camarchiver.cli.clearing import CleanupOptions, clear_after, foresee
+from camarchiver.cli.clearing import CleanupOptions, Cleared, clear_after, foresee
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
 from camarchiver.codecs import Backend, Settings
@@ -123,18 +126,25 @@ class ArchiveOptions:
 
 def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> int:
     """Run `archive` and return its exit code."""
+    if options.dry_run:
+        zone = clock.zone(options.timezone)
+        policy = options.policy(zone)
+        return _show_only(options, Pipeline(options.trees(), zone, "archive", patterns), policy, patterns)
+    with attending(options.channels, "archive", source=str(options.trees().source)) as attendance:
+        return _attended(options, patterns, attendance)
+
+
+def _attended(options: ArchiveOptions, patterns: tuple[Pattern, ...], attendance: Attendance) -> int:
     zone = clock.zone(options.timezone)
     policy = options.policy(zone)
     pipeline = Pipeline(options.trees(), zone, "archive", patterns)
     asks = may_ask()
-    if (options.delete or options.cleanup) and not (options.no_confirm or options.dry_run or asks):
+    if (options.delete or options.cleanup) and not (options.no_confirm or asks):
         raise UsageError(
             f"{'--delete' if options.delete else '--cleanup'} needs consent"
             " and there is no terminal to ask on",
             hint="add -y; nothing was changed",
         )
-    if options.dry_run:
-        return _show_only(options, pipeline, policy, patterns)
     volume.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
     log_file = options.log_file or pipeline.trees.source / "archiver.log"
     with (
@@ -148,7 +158,14 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
         locking.exclusive(volume.run_lock(pipeline.trees, "archive"), what="archive"),
         stop.on_signals() as stopping,
     ):
-        return _run(options, pipeline, policy, patterns, stopping, asks=asks and not options.no_confirm)
+        attendance.started(pipeline.trees)
+        asks = asks and not options.no_confirm
+        finished = _run(options, pipeline, policy, patterns, stopping, asks=asks)
+        code = finished.exit_code
+        attendance.reported(code, finished.parts(), finished.document())
+        if options.as_json:
+            write(finished.document())
+        return code
 
 
 def _show_only(
@@ -178,7 +195,7 @@ def _run(
     stopping: stop.Stop,
     *,
     asks: bool,
-) -> int:
+) -> _Finished:
     how = options.execution()
     pipeline.sweep(how.sidecars)
     plan = pipeline.plan_archive(policy, list_all=options.as_json)
@@ -198,16 +215,35 @@ def _run(
         result = pipeline.execute(plan, choice, how, stop=stopping, display=shown, tell=tell)
     if not (options.quiet or options.as_json) and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
-    code, after = result.exit_code, None
+    after = None
     if options.cleanup is not None and not stopping:
         after = clear_after(_as_cleanup(options, pipeline), patterns, stopping)
-        code = code or after.exit_code
-    if options.as_json:
-        more = {"exit_code": code, "cleanup": after.document()} if after else {}
-        if after and result.exit_code == 0 and after.result.status is not Status.NOTHING:
-            more["status"] = after.result.status
-        write(document.document(result, plan, more))
-    return code
+    return _Finished(result, plan, after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """What came of a run, and of the cleanup after it."""
+
+    result: Report
+    plan: ArchivePlan
+    after: Cleared | None
+
+    @property
+    def exit_code(self) -> int:
+        return self.result.exit_code or (self.after.exit_code if self.after else 0)
+
+    def parts(self) -> tuple[Part, ...]:
+        own = Part(self.result, self.plan.totals, self.result.exit_code)
+        return (own, self.after.part()) if self.after else (own,)
+
+    def document(self) -> Iterator[str]:
+        more: dict[str, Any] = {}
+        if self.after:
+            more = {"exit_code": self.exit_code, "cleanup": self.after.document()}
+            if self.result.exit_code == 0 and self.after.result.status is not Status.NOTHING:
+                more["status"] = self.after.result.status
+        return document.document(self.result, self.plan, more)
 
 
 def _as_cleanup(options: ArchiveOptions, pipeline: Pipeline) -> CleanupOptions:

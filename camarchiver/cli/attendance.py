@@ -1,0 +1,162 @@
+"""Attends a run: tells its channels of its start, of its minutes where it is long, and of its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import click
+
+from camarchiver import __version__, document, figures, notices, pulse, vitals
+from camarchiver.cli.channels import Channels
+from camarchiver.cli.failure import failure
+from camarchiver.errors import AlreadyRunning, CamarchiverError
+from camarchiver.figures import Figure, Labels
+from camarchiver.metrics import Textfile
+from camarchiver.model import Problem, Report, Trees
+from camarchiver.notices import Pinger
+from camarchiver.plan import Total
+
+PING_MINUTES = 5
+"""How often a long run that is well says so."""
+GROWTH_MINUTES = 60
+"""How often a long run looks how fast its source grows, which takes a walk."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended."""
+
+    exit_code: int
+    failed: bool
+    """Whether anything failed; a run that was merely stopped has not."""
+    document: Iterable[str]
+    """Its JSON document, in pieces."""
+    figures: tuple[tuple[Labels, Iterable[Figure]], ...]
+    """The numbers of each part of the run, and whose they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One report of a run: its own, or that of the cleanup after it."""
+
+    report: Report
+    totals: tuple[Total, ...]
+    """Of its plan."""
+    exit_code: int
+
+
+@dataclass
+class Attendance:
+    """What the channels hear of one run."""
+
+    command: str
+    own: Labels
+    """The labels of this run's numbers."""
+    _pinger: Pinger | None
+    _file: Textfile | None
+    _notify: tuple[str, ...] | None
+    _trees: Trees | None = None
+    _began: float = field(default_factory=time.monotonic)
+    _growth: float | None = None
+    _minutes: int = 0
+    _ended: bool = False
+
+    def started(self, trees: Trees | None = None) -> None:
+        """The run has its lock and begins; `trees` are those whose state is told, too."""
+        self._trees = trees
+        if self._pinger is not None:
+            self._pinger.send("start", wait=False)
+
+    def each_minute(
+        self, look: Callable[[], Iterable[Figure]], is_well: Callable[[], bool] = lambda: True
+    ) -> AbstractContextManager[None]:
+        """Meanwhile write what `look` tells every minute, and ping now and then while all is well.
+
+        `look` and `is_well` are called in another thread; counters count from the start of the run.
+        """
+
+        def act() -> None:
+            if self._file is not None:
+                self._write((self.own, look()))
+            if self._pinger is not None and self._minutes % PING_MINUTES == PING_MINUTES - 1 and is_well():
+                self._pinger.send("success")
+            self._minutes += 1
+
+        if self._file is None and self._pinger is None:
+            return nullcontext()
+        return pulse.every_minute(act)
+
+    def reported(self, exit_code: int, parts: Iterable[Part], document: Iterable[str]) -> None:
+        """The run is over and has its reports."""
+        parts = tuple(parts)
+        failed = any(part.report.has_failures for part in parts)
+        found = (
+            (self._of(part.report.command), figures.of_run(part.report, part.totals, part.exit_code))
+            for part in parts
+        )
+        self.ended(End(exit_code, failed, document, tuple(found)))
+
+    def closed(self, exit_code: int, last: Iterable[Figure], document: str, *, failed: bool) -> None:
+        """A long run is over; `last` is its last look."""
+        seconds = time.monotonic() - self._began
+        found = (*last, *figures.of_end(time.time(), seconds, exit_code))
+        self.ended(End(exit_code, failed, (document,), ((self.own, found),)))
+
+    def _of(self, command: str) -> Labels:
+        return figures.labels(**{**dict(self.own), "command": command})
+
+    def ended(self, end: End) -> None:
+        """The run is over; nothing that fails here changes its exit code."""
+        self._ended = True
+        if self._file is not None:
+            self._write(*end.figures)
+        if self._notify is not None and end.failed:
+            notices.notify(self._notify, end.document)
+        stopped = end.exit_code > 128
+        if self._pinger is not None and (end.failed or not stopped):
+            event: notices.Event = "failure" if end.failed or end.exit_code else "success"
+            self._pinger.send(event, f"camarchiver {self.command}: exit code {end.exit_code}\n")
+
+    def broke_off(self, error: Exception) -> None:
+        """An error ended the run before it could report; that another one runs already is none."""
+        if self._ended or isinstance(error, AlreadyRunning | click.Abort | BrokenPipeError):
+            return
+        problem, exit_code = Problem("failed", f"{type(error).__name__}: {error}"), 1
+        if isinstance(error, CamarchiverError | OSError):
+            problem, exit_code = failure(error)
+        pieces = (document.failure_document(self.command, problem, exit_code),)
+        figures_of_it = figures.of_end(time.time(), time.monotonic() - self._began, exit_code)
+        self.ended(End(exit_code, True, pieces, ((self.own, figures_of_it),)))
+
+    def _write(self, *groups: tuple[Labels, Iterable[Figure]]) -> None:
+        assert self._file is not None
+        build = figures.Figure("camarchiver_build_info", 1, figures.labels(version=__version__))
+        groups = ((), (build,)), *groups
+        if self._trees is not None:
+            now = datetime.now().astimezone()
+            if self._growth is None or self._minutes % GROWTH_MINUTES == 0:
+                self._growth = vitals.daily_bytes(self._trees, now)
+            found = vitals.look(self._trees, now, daily_bytes=self._growth)
+            groups = (*groups, (figures.labels(source=str(self._trees.source)), figures.of_vitals(found)))
+        self._file.write(*groups)
+
+
+@contextmanager
+def attending(channels: Channels, command: str, **own: str) -> Iterator[Attendance]:
+    """Attend a run; `own` are the labels that tell its numbers from those of others."""
+    attendance = Attendance(
+        command,
+        figures.labels(command=command, **own),
+        Pinger(channels.ping_url) if channels.ping_url else None,
+        Textfile(channels.metrics) if channels.metrics else None,
+        channels.notify,
+    )
+    try:
+        yield attendance
+    except Exception as error:
+        attendance.broke_off(error)
+        raise

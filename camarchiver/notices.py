@@ -1,0 +1,123 @@
+"""Tells others how a run went: a command that gets the report, and a URL that waits for a sign of life."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+_log = logging.getLogger(__name__)
+
+Event = Literal["start", "success", "failure"]
+
+NOTIFY_SECONDS = 60.0
+"""What the command may take; then it is killed."""
+PING_SECONDS = 10.0
+"""What all tries of one ping may take together."""
+_TRIES = 3
+_PAUSE = 1.0
+_PATHS = {"start": "/start", "success": "", "failure": "/fail"}
+_BODY_BYTES = 10_000
+"""What healthchecks keep of a message."""
+
+
+def notify(command: tuple[str, ...], document: Iterable[str], *, seconds: float = NOTIFY_SECONDS) -> bool:
+    """Start the command with the document on its standard input; False, with a warning, where that fails."""
+    # A file: a command that never reads its input then can't block us, however long the report is.
+    with tempfile.TemporaryFile() as report:
+        for piece in document:
+            report.write(piece.encode())
+        report.seek(0)
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=report,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            _log.warning("%s can't be started to tell of this run: %s", command[0], _words(error))
+            return False
+    try:
+        _, said = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_PAUSE)
+        _log.warning("%s took longer than %.0f s to tell of this run and was killed", command[0], seconds)
+        return False
+    if process.returncode:
+        last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        _log.warning("%s failed to tell of this run: exit %d: %s", command[0], process.returncode, last)
+    return process.returncode == 0
+
+
+class Pinger:
+    """Sends one ping after the other to a URL in the style of healthchecks; never fails, never hangs."""
+
+    def __init__(self, url: str, *, seconds: float = PING_SECONDS) -> None:
+        self._url = urlsplit(url)
+        self._seconds = seconds
+        self._under_way: threading.Thread | None = None
+
+    def send(self, event: Event, message: str = "", *, wait: bool = True) -> None:
+        """Tell of an event; without `wait` in the background, and before the next one."""
+        before = self._under_way
+        arguments = (before, event, message.encode("utf-8", "backslashreplace")[:_BODY_BYTES])
+        # A thread: neither a name server nor a server that trickles heeds a socket's timeout.
+        self._under_way = threading.Thread(target=self._try, args=arguments, name="ping", daemon=True)
+        self._under_way.start()
+        if wait:
+            self._under_way.join(self._seconds * (2 if before else 1))
+            if self._under_way.is_alive():
+                _log.warning("%s did not answer the ping in %.0f s", self._url.hostname, self._seconds)
+
+    def _try(self, before: threading.Thread | None, event: Event, body: bytes) -> None:
+        if before is not None:
+            before.join(self._seconds)
+        until = time.monotonic() + self._seconds
+        problem = ""
+        for number in range(_TRIES):
+            if number:
+                time.sleep(_PAUSE)
+            if (left := until - time.monotonic()) <= 0:
+                break
+            problem = _post(_address(self._url, event), body, left)
+            if not problem:
+                return
+        _log.warning("%s did not take the ping: %s", self._url.hostname, problem)
+
+
+def _address(url: SplitResult, event: Event) -> str:
+    return url._replace(path=url.path.rstrip("/") + _PATHS[event]).geturl()
+
+
+def _post(address: str, body: bytes, seconds: float) -> str:
+    """What went wrong, without the URL, whose path is a secret; empty where nothing did."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    headers = {"User-Agent": "camarchiver", "Content-Type": "text/plain; charset=utf-8"}
+    try:
+        with urlopen(Request(address, body, headers, method="POST"), timeout=seconds) as answer:
+            answer.read(1000)
+    except HTTPError as error:
+        error.close()
+        return f"HTTP {error.code}"
+    except (URLError, OSError, HTTPException, ValueError) as error:
+        return _words(error.reason) if isinstance(error, URLError) else _words(error)
+    return ""
+
+
+def _words(error: object) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
