@@ -1579,7 +1579,8 @@ class TestWatch:
     def test_a_clip_renamed_into_place_is_archived_at_once(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
-        manager = watch()
+        numbers = tree.with_name("watch.prom")
+        manager = watch("--metrics", numbers)
         source = arrive(put, f"{ONE}.mp4")
         made = tree / "archived" / f"{ONE}.mp4"
         wait_until(lambda: made.exists() and not source.exists(), "the archive")
@@ -1591,6 +1592,9 @@ class TestWatch:
         assert (code, errors) == (128 + signal.SIGTERM, "")
         assert out.startswith(f"{ONE}.mp4: archived ")
         manager.wait_for("STOPPING=1")
+        assert re.search(
+            r"camarchiver_clips_total{.*command=\"watch\".*result=\"done\".*} 1.0", numbers.read_text()
+        )
         assert [event["event"] for event in journal(tree)] == ["archived", "trashed"]
         assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
 
@@ -1638,6 +1642,35 @@ class TestWatch:
         assert code == 128 + signal.SIGTERM
         assert "exclud is not a key; did you mean exclude?" in errors and "nothing changes" in errors
 
+    def test_a_damaged_clip_is_tried_once_and_again_only_when_it_has_changed(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch("--quiet-for", "1s")
+        arrive(put, f"{ONE}.mp4", b"no video")
+        wait_until(lambda: len(journal(tree)) == 1, "the failure")
+        with (tree / f"{ONE}.mp4").open("rb+"):
+            pass
+        whole_one = arrive(put, f"{DAY}/REO_back_20260301081500.mp4")
+        wait_until(lambda: not whole_one.exists(), "the other clip")
+        time.sleep(1.5)
+        assert [event["event"] for event in journal(tree)] == ["failed", "archived", "trashed"]
+        replaced = arrive(put, f"{ONE}.mp4")
+        wait_until(lambda: not replaced.exists(), "the archive of what replaced it")
+        manager.end()
+        assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
+
+    def test_an_upload_that_was_there_before_and_its_picture_are_found(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        fresh = put(f"{DAY}/REO_back_20260301081500.mp4", mtime=time.time())
+        manager = watch()
+        made = tree / "archived" / f"{ONE}.jpg"
+        wait_until(made.exists, "the picture")
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert fresh.exists()
+
     def test_a_hangup_ends_it_on_a_terminal_and_a_second_start_is_refused(
         self, tree: Path, watch: Callable[..., Manager]
     ) -> None:
@@ -1654,6 +1687,8 @@ class TestHold:
         )
         assert added.returncode == 0
         name = added.stdout.split()[0]
+        (listed,) = json.loads(told("hold", "list", "-C", camera, "--json").stdout)["holds"]
+        assert (listed["id"], listed["reason"], listed["lapsed"]) == (name, "x", False)
         held = json.loads(told("archive", camera, "--dry-run", "--json").stdout)
         assert [step["reason"] for step in held["steps"]] == ["held"]
         assert told("archive", camera).stdout == ""
@@ -1887,9 +1922,68 @@ class TestWhy:
         assert told("restore", "-C", camera, source, "-y").returncode == 0
         assert "restored from the trash" in told("why", "-C", camera, source).stdout
 
+    def test_the_next_runs_are_those_of_the_config(self, camera: Path, told: Command, tmp_path: Path) -> None:
+        source, config = camera / f"2026/03/01/{NAME}.mp4", tmp_path / "c.toml"
+        for day in ("02", "03"):
+            newer = camera / f"2026/03/01/REO_front_202603{day}081500.mp4"
+            shutil.copy(source, newer)
+            os.utime(newer, (1772352900 + 86400 * int(day), 1772352900 + 86400 * int(day)))
+        for text, runs in (
+            ("", ("archive it", "leave the source alone")),
+            ("unarchived = true", ("archive it", "move the source to the trash")),
+            ("unarchived = true\n[cleanup]\ndelete = true", ("archive it", "delete the source")),
+            ("[archive]\nage = 30000\n[cleanup]\nage = 30000", ("leave it alone", "leave the source alone")),
+        ):
+            config.write_text(text + "\n")
+            found = told("why", "-C", camera, "--config", config, source).stdout
+            assert f"the next archive run would {runs[0]}:" in found, text
+            assert f"the next cleanup would {runs[1]}, {source}:" in found, text
+        config.write_text("unarchived = true\nmax_removals = 0\n")
+        found = told("why", "-C", camera, "--config", config, source).stdout
+        assert "the next cleanup would change nothing: the plan would remove" in found
+        assert "leave it alone" in told("why", "-C", camera, source, "--age", "30000").stdout
+
+    def test_each_copy_is_told_of(self, camera: Path, told: Command) -> None:
+        told("archive", camera)
+        found = told("why", "-C", camera, camera / f"2026/03/01/{NAME}.mp4").stdout
+        assert f"leave the archive alone, {camera}/archived/2026/03/01/{NAME}.mp4: " in found
+        assert f"leave the copy in the trash alone, {camera}/.deleted/input/2026/03/01/{NAME}.mp4: " in found
+        document = json.loads(told("why", "-C", camera, camera / f"2026/03/01/{NAME}.mp4", "--json").stdout)
+        (story,) = document["stories"]
+        assert [event["event"] for event in story["events"]] == ["archived", "trashed"]
+        assert {place["tree"] for place in story["places"]} == {"archive", "trash"}
+        assert {step["reason"] for step in story["next_cleanup"]} == {"in-policy"}
+        assert story["next_archive"] is None
+        assert any("archived as" in sentence for sentence in story["sentences"])
+
+    def test_a_moment_names_the_clip_that_covers_it(self, camera: Path, told: Command) -> None:
+        def names(at: str) -> list[str]:
+            found = told("why", "-C", camera, "--camera", "front", "--at", at, "--json")
+            return [story["source"][-10:-4] for story in json.loads(found.stdout)["stories"]]
+
+        for archived in (False, True):
+            assert names("2026-03-01 08:15:01") == ["081500"], archived
+            assert names("2026-03-01 08:15:03") == [], archived
+            if not archived:
+                assert told("archive", camera).returncode == 0
+
+    def test_both_clips_of_an_hour_that_repeats_are_told(self, camera: Path, told: Command) -> None:
+        folder = camera / "2025/10/26"
+        folder.mkdir(parents=True)
+        for second, at in (("00", 1761438600), ("01", 1761442201)):
+            path = folder / f"REO_front_202510260230{second}.mp4"
+            shutil.copy(camera / f"2026/03/01/{NAME}.mp4", path)
+            os.utime(path, (at, at))
+        zone, asked = ("--timezone", "Europe/Berlin"), ("--camera", "front", "--at", "2025-10-26 02:30:01")
+        found = told("why", "-C", camera, *zone, *asked).stdout
+        assert [name in found for name in ("023000", "023001")] == [True, True]
+
     def test_what_nobody_knows_is_said(self, camera: Path, told: Command, tmp_path: Path) -> None:
         unknown = told("why", "-C", camera, camera / "2026/03/01/REO_front_20260301090000.mp4")
         assert (unknown.returncode, "nothing is known" in unknown.stderr) == (1, True)
+        asked = ("--camera", "front", "--at", "2020-01-01", "--json")
+        failed = json.loads(told("why", "-C", camera, *asked).stdout)
+        assert (failed["status"], failed["errors"][0]["code"]) == ("failed", "unknown")
         assert told("why", "-C", camera, tmp_path / "elsewhere.mp4").returncode == 2
         assert told("why", "-C", camera).returncode == 2
 
