@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
@@ -64,6 +64,8 @@ RestorePlan = Plan[Restore, Selection]
 AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
 Show = Callable[[int], AbstractContextManager[Display]]
 """Shows the progress of so many bytes."""
+
+UNUSED_SECONDS = 3600.0
 
 SAMPLES = 3
 """Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
@@ -247,12 +249,19 @@ class Pipeline:
 
     @contextmanager
     def workshop(
-        self, disposal: Disposal, choice: Choice | None, how: Execution, *, stop: Stop, display: Display
+        self,
+        disposal: Disposal,
+        choice: Choice | None,
+        how: Execution,
+        *,
+        stop: Stop,
+        display: Display,
+        keeps_folders: bool = False,
     ) -> Iterator[Workshop]:
         """Everything that archives single clips; what failed is remembered when it is left."""
         volume.mark(self.trees)
         tools = Tools(choice, self._encoders, how.wishes) if choice is not None else None
-        desk = self._desk(disposal, how)
+        desk = replace(self._desk(disposal, how), keeps_folders=keeps_folders)
         with workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display) as shop:
             yield shop
         self.failures.flush()
@@ -352,6 +361,14 @@ class Pipeline:
         scribe = Scribe(self.journal, self.run, self.now)
         disposer = Disposer(self.trees, scribe, sidecars)
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
+
+    def tidy(self, folder: str) -> None:
+        """Remove an empty date folder that nobody fills: nothing came or went there for an hour."""
+        with suppress(FileNotFoundError):
+            if self.now().timestamp() - (self.trees.source / folder).stat().st_mtime < UNUSED_SECONDS:
+                return
+        scribe = Scribe(self.journal, self.run, self.now)
+        Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
 
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)

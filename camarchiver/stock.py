@@ -312,7 +312,7 @@ def _timed(clip: Clip, archived: Archived | None) -> Clip:
     """The clip with the duration that its archive has, where its name tells none."""
     if clip.duration is not None or archived is None:
         return clip
-    return replace(clip, duration=archived.duration)
+    return clip._replace(duration=archived.duration)
 
 
 def _remark(clip: Clip, facts: FolderFacts) -> str:

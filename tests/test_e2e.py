@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import re
+import runpy
 import select
 import shlex
 import shutil
@@ -23,6 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import policy
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -840,6 +843,26 @@ class TestChannels:
         assert "127.0.0.1 did not take the ping: Connection refused" in done.stderr
         assert "no metrics were written" in (tree / "archiver.log").read_text()
 
+    def test_the_example_mails_what_failed(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{DAY}/REO_bad_ü_20260301081500.mp4", b"junk")
+        post, script = tmp_path / "sendmail", Path(__file__).parents[1] / "scripts" / "mail-report"
+        post.write_text(f'#!/bin/sh\necho "$@" > "{tmp_path}/words"; cat > "{tmp_path}/mail"\n')
+        post.chmod(0o755)
+        config = tmp_path / "config.toml"
+        config.write_text(f'notify = ["{script}", "you@example.org", "me@example.org"]\n')
+        done = archive(tree, "--config", config, SENDMAIL=str(post))
+        assert (done.returncode, done.stderr) == (3, "")
+        mail = BytesParser(policy=policy.default).parsebytes((tmp_path / "mail").read_bytes())
+        assert (tmp_path / "words").read_text() == "-t -oi\n"
+        assert mail["To"] == "you@example.org, me@example.org"
+        assert mail["Subject"] == f"camarchiver archive on {socket.gethostname()}: partial, 1 failed"
+        assert "REO_bad_ü_20260301081500.mp4: damaged" in mail.get_content()
+        gone = archive(tmp_path / "none", "--config", config, SENDMAIL=str(post))
+        assert gone.returncode == 13
+        assert b"does not exist" in (tmp_path / "mail").read_bytes()
+        dumb = archive(tmp_path / "none", "--config", config, SENDMAIL="no-such-sendmail")
+        assert "there is no sendmail" in dumb.stderr
+
     @pytest.mark.parametrize(
         ("line", "said"),
         [
@@ -1578,7 +1601,8 @@ class TestWatch:
     def test_a_clip_renamed_into_place_is_archived_at_once(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
-        manager = watch()
+        numbers = tree.with_name("watch.prom")
+        manager = watch("--metrics", numbers)
         source = arrive(put, f"{ONE}.mp4")
         made = tree / "archived" / f"{ONE}.mp4"
         wait_until(lambda: made.exists() and not source.exists(), "the archive")
@@ -1590,8 +1614,36 @@ class TestWatch:
         assert (code, errors) == (128 + signal.SIGTERM, "")
         assert out.startswith(f"{ONE}.mp4: archived ")
         manager.wait_for("STOPPING=1")
+        assert re.search(
+            r"camarchiver_clips_total{.*command=\"watch\".*result=\"done\".*} 1.0", numbers.read_text()
+        )
         assert [event["event"] for event in journal(tree)] == ["archived", "trashed"]
         assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
+
+    def test_metrics_and_failures_are_told_while_it_runs(
+        self, put: Put, tree: Path, tmp_path: Path, watch: Callable[..., Manager], web: Web
+    ) -> None:
+        file, teller = tmp_path / "camarchiver.prom", tmp_path / "tell"
+        teller.write_text(
+            f'#!/bin/sh\ncat > "{tmp_path}/report.new"; mv {tmp_path}/report.new {tmp_path}/report\n'
+        )
+        teller.chmod(0o755)
+        options = ("--metrics", file, "--notify", teller, "--ping-url", f"{web.url}/uuid")
+        (tmp_path / "sitecustomize.py").write_text("from camarchiver import pulse\npulse.SECONDS = 0.5\n")
+        manager = watch(*options, PYTHONPATH=str(tmp_path))
+        arrive(put, f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        arrive(put, f"{ONE}.mp4")
+        wait_until((tmp_path / "report").exists, "the notice", 60)
+        told = json.loads((tmp_path / "report").read_text())
+        assert [(each["result"], each["reason"]) for each in told["outcomes"]] == [("failed", "damaged")]
+        good = {"command": "watch", "camera": "front", "result": "done"}
+        wait_until(lambda: numbers(file, "clips_total", **good) == [1], "the good clip's number", 60)
+        assert numbers(file, "remembered_failures") == [1]
+        wait_until(lambda: ("/uuid", "") in web.heard, "the sign of life", 60)
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert numbers(file, "clips_total", command="watch", result="failed") == [1]
+        assert numbers(file, "clips_total", **good) == [1]
+        assert "/uuid/fail" not in [path for path, _ in web.heard]
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_puts_back_what_was_begun(
@@ -1636,6 +1688,35 @@ class TestWatch:
         code, _, errors = manager.end()
         assert code == 128 + signal.SIGTERM
         assert "exclud is not a key; did you mean exclude?" in errors and "nothing changes" in errors
+
+    def test_a_damaged_clip_is_tried_once_and_again_only_when_it_has_changed(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch("--quiet-for", "1s")
+        arrive(put, f"{ONE}.mp4", b"no video")
+        wait_until(lambda: len(journal(tree)) == 1, "the failure")
+        with (tree / f"{ONE}.mp4").open("rb+"):
+            pass
+        whole_one = arrive(put, f"{DAY}/REO_back_20260301081500.mp4")
+        wait_until(lambda: not whole_one.exists(), "the other clip")
+        time.sleep(1.5)
+        assert [event["event"] for event in journal(tree)] == ["failed", "archived", "trashed"]
+        replaced = arrive(put, f"{ONE}.mp4")
+        wait_until(lambda: not replaced.exists(), "the archive of what replaced it")
+        manager.end()
+        assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
+
+    def test_an_upload_that_was_there_before_and_its_picture_are_found(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        fresh = put(f"{DAY}/REO_back_20260301081500.mp4", mtime=time.time())
+        manager = watch()
+        made = tree / "archived" / f"{ONE}.jpg"
+        wait_until(made.exists, "the picture")
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert fresh.exists()
 
     def test_a_hangup_ends_it_on_a_terminal_and_a_second_start_is_refused(
         self, tree: Path, watch: Callable[..., Manager]
@@ -3029,6 +3110,184 @@ class TestRecord:
         ran = subprocess.run(words, capture_output=True, text=True)
         steps = [step for step in json.loads(ran.stdout)["steps"] if step["action"] == "archive"]
         assert [step["camera"] for step in steps] == ["yard"]
+
+
+INSTALL = Path(__file__).resolve().parents[1] / "scripts/install"
+
+
+def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """scripts/install below a folder of the test."""
+    command = [sys.executable, INSTALL, "--root", root, *options]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="session")
+def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation for a camera tree that lies elsewhere than usual."""
+    root = tmp_path_factory.mktemp("machine")
+    (root / "etc").mkdir()
+    (root / "etc/camarchiver.toml").write_text(
+        'directory = "/srv/my cameras"\noutput = "/mnt/50%/archive"\n[record]\noutbox = "/home/pi/outbox"\n'
+    )
+    done = install(root)
+    if done.returncode and "pip" in done.stderr and "No matching distribution" in done.stderr:
+        pytest.skip(f"pip reaches no package index here: {done.stderr[-300:]}")
+    assert (done.returncode, done.stderr) == (0, "")
+    return root
+
+
+def files_of(root: Path) -> dict[str, tuple[int, int]]:
+    """Everything but the program's own Python."""
+    found = [path for path in root.rglob("*") if not path.is_dir() or path.is_symlink()]
+    inside = [
+        path for path in found if "opt/camarchiver/" not in str(path) or path.parent.name == "camarchiver"
+    ]
+    return {str(path.relative_to(root)): path.lstat()[6:9:2] for path in inside}
+
+
+class TestInstall:
+    """scripts/install into a folder of its own."""
+
+    def test_a_dry_run_shows_every_step_and_changes_nothing(self, tmp_path: Path) -> None:
+        for wanted in ("/usr/local/bin/camarchiver", "camarchiver-watch.service", "systemd-sysusers"):
+            assert wanted in install(tmp_path, "--dry-run").stdout
+        assert not any(tmp_path.iterdir())
+
+    def test_the_command_its_pages_and_its_units_are_there(self, installed_root: Path) -> None:
+        own = installed_root / "opt/camarchiver/bin/camarchiver"
+        told = subprocess.run([own, "--help"], capture_output=True, text=True)
+        assert told.returncode == 0
+        commands = re.findall(r"^  ([a-z]+)  ", told.stdout.partition("Commands:")[2], flags=re.MULTILINE)
+        assert {"archive", "cleanup", "record", "verify", "watch"} <= set(commands)
+        for name in commands:
+            page = (installed_root / f"usr/local/share/man/man1/camarchiver-{name}.1").read_text()
+            assert f".B camarchiver {name}" in page
+        units = {path.name for path in (installed_root / "usr/local/lib/systemd/system").iterdir()}
+        assert {"camarchiver-archive.timer", "camarchiver-record@.service"} <= units
+        link = (installed_root / "usr/local/bin/camarchiver").readlink()
+        assert link == Path("/opt/camarchiver/bin/camarchiver")
+        hook = installed_root / "etc/camarchiver/on-failure"
+        assert os.access(hook, os.X_OK)
+
+    def test_units_name_commands_and_options_that_exist(self, installed_root: Path) -> None:
+        for unit in (installed_root / "usr/local/lib/systemd/system").glob("*.service"):
+            started = re.search(
+                r"^ExecStart=/opt/camarchiver/bin/(\S+) (.+)$", unit.read_text(), flags=re.MULTILINE
+            )
+            if unit.name == "camarchiver-failed@.service":
+                continue
+            assert started is not None, unit
+            command = [installed_root / "opt/camarchiver/bin" / started[1], *started[2].split(), "--help"]
+            assert subprocess.run(command, capture_output=True).returncode == 0, unit
+
+    def test_shells_complete_commands(self, installed_root: Path) -> None:
+        share = installed_root / "usr/local/share"
+        bin_folder = installed_root / "opt/camarchiver/bin"
+        script = (
+            f"source {share}/bash-completion/completions/camarchiver; COMP_WORDS=(camarchiver ver);"
+            " COMP_CWORD=1; _camarchiver_completion camarchiver; echo ${COMPREPLY[@]}"
+        )
+        path = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        told = subprocess.run(["bash", "-c", script], env=path, capture_output=True, text=True)
+        assert told.stdout == "verify\n", told.stderr
+        for shell, file in (
+            ("zsh", "zsh/site-functions/_camarchiver"),
+            ("fish", "fish/vendor_completions.d/camarchiver.fish"),
+        ):
+            assert "camarchiver" in (share / file).read_text()
+            if shutil.which(shell):
+                assert subprocess.run([shell, "-n", share / file]).returncode == 0
+
+    def test_units_may_write_what_the_configuration_names(self, installed_root: Path) -> None:
+        units = installed_root / "usr/local/lib/systemd/system"
+        assert (units / "camarchiver-archive.service.d/trees.conf").read_text().splitlines()[1:] == [
+            "[Unit]",
+            'RequiresMountsFor="/srv/my cameras"',
+            "RequiresMountsFor=/mnt/50%%/archive",
+            "",
+            "[Service]",
+            "ReadWritePaths=",
+            'ReadWritePaths="-/srv/my cameras"',
+            "ReadWritePaths=-/mnt/50%%/archive",
+        ]
+        assert "ReadWritePaths" not in (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
+        assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
+
+    def test_systemd_understands_the_drop_ins(self, installed_root: Path, tmp_path: Path) -> None:
+        if shutil.which("systemd-analyze") is None:
+            pytest.skip("systemd-analyze is not here: apt-get install systemd")
+        units = Path(shutil.copytree(installed_root / "usr/local/lib/systemd/system", tmp_path / "units"))
+        for unit in units.glob("*.service"):
+            text = unit.read_text().replace("=/opt/", f"={installed_root}/opt/")
+            unit.write_text(text.replace("=/etc/camarchiver/on", f"={installed_root}/etc/camarchiver/on"))
+        names = [f"./{path.name}" for path in units.glob("*.[st]*e*") if path.is_file()]
+        command = ["systemd-analyze", "verify", "--man=no", *names]
+        told = subprocess.run(command, cwd=units, capture_output=True, text=True, timeout=60)
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+    def test_again_it_changes_nothing(self, installed_root: Path) -> None:
+        before = files_of(installed_root)
+        done = install(installed_root)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[0] == "Next:"
+        after = files_of(installed_root)
+        del before["opt/camarchiver/installed.json"], after["opt/camarchiver/installed.json"]
+        assert after == before
+
+    def test_the_owners_work_is_never_touched(self, installed_root: Path, tmp_path: Path) -> None:
+        root = Path(shutil.copytree(installed_root, tmp_path / "machine", symlinks=True))
+        hook = root / "etc/camarchiver/on-failure"
+        hook.write_text("mine")
+        unit = root / "usr/local/lib/systemd/system/camarchiver-archive.service"
+        unit.write_text("[Service]\nExecStart=/bin/true\n")
+        done = install(root)
+        assert "camarchiver-archive.service was changed by hand and stays as it is" in done.stdout
+        assert (hook.read_text(), unit.read_text()) == ("mine", "[Service]\nExecStart=/bin/true\n")
+        (root / "etc/camarchiver/record-yard.env").write_text("CAMARCHIVER_SOURCE=rtsp://yard/1\n")
+        gone = install(root, "--uninstall")
+        assert (gone.returncode, gone.stderr) == (0, "")
+        assert set(files_of(root)) - {
+            "etc/passwd",
+            "etc/group",
+            "etc/shadow",
+            "etc/gshadow",
+            "etc/.pwd.lock",
+        } == {
+            "etc/camarchiver.toml",
+            "etc/camarchiver/on-failure",
+            "etc/camarchiver/record-yard.env",
+            "usr/local/lib/systemd/system/camarchiver-archive.service",
+        }
+        assert not (root / "opt/camarchiver").exists()
+        assert "nothing is installed" in install(root, "--uninstall").stdout
+
+    def test_somebody_elses_file_stops_it(self, tmp_path: Path) -> None:
+        place = tmp_path / "opt/camarchiver"
+        place.mkdir(parents=True)
+        (place / "README").write_text("something else")
+        done = install(tmp_path)
+        assert (done.returncode, "holds something else" in done.stderr) == (1, True)
+        assert [path.name for path in place.iterdir()] == ["README"]
+
+    def test_cut_short_it_can_go_on_and_be_undone(self, tmp_path: Path) -> None:
+        script = runpy.run_path(str(INSTALL))
+        target = script["Target"](tmp_path, "/opt/camarchiver", False)
+        (tmp_path / "opt/camarchiver").mkdir(parents=True)
+        file = script["File"]
+        old = {f"/etc/camarchiver/{name}": file(f"old {name}") for name in "abc"}
+        script["place"](target, old, {}, {})
+        new = {path: file(each.text.replace("old", "new")) for path, each in old.items()}
+        (tmp_path / "etc/camarchiver/.b.new").mkdir()
+        with pytest.raises(OSError, match=r"\.b\.new"):
+            script["place"](target, new, script["read_manifest"](target), {})
+        (tmp_path / "etc/camarchiver/.b.new").rmdir()
+        texts = [(tmp_path / path.lstrip("/")).read_text() for path in old]
+        assert texts == ["new a", "old b", "old c"]
+        script["place"](target, new, script["read_manifest"](target), {})
+        assert [(tmp_path / path.lstrip("/")).read_text() for path in old] == ["new a", "new b", "new c"]
+        script["uninstall"](target)
+        assert [path.name for path in (tmp_path / "etc").iterdir()] == []
 
 
 TRANSFER = Path(__file__).resolve().parents[1] / "scripts/transfer-clips"
