@@ -3210,7 +3210,11 @@ class TestInstall:
             'ReadWritePaths="-/srv/my cameras"',
             "ReadWritePaths=-/mnt/50%%/archive",
         ]
-        assert "ReadWritePaths" not in (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        verify = (units / "camarchiver-verify.service.d/trees.conf").read_text().splitlines()
+        writable = [line for line in verify if line.startswith("ReadWritePaths=")]
+        assert writable[0] == "ReadWritePaths="
+        assert "ReadWritePaths=-/mnt/50%%/archive/.camarchiver" in writable
+        assert all(line.rstrip('"').endswith("/.camarchiver") for line in writable[1:])
         record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
