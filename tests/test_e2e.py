@@ -2591,6 +2591,10 @@ class TestConfigCommand:
         assert told("archive", camera, "-o", tmp_path / "new").returncode == 0
 
 
+def parsed(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
 class TestStatus:
     def test_each_camera_tree_and_trouble_is_counted(self, camera: Path, told: Command) -> None:
         folder = camera / "2026/03/01"
@@ -2610,7 +2614,7 @@ class TestStatus:
         assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", 3)
         told("hold", "add", "-C", camera, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
         text = told("status", camera).stdout
-        assert "front: 1 clip held" in text
+        assert "front: 2 clips held" in text
         assert "1 file without a time in the name" in text
         assert "free at" in text
 
@@ -2623,10 +2627,46 @@ class TestStatus:
             os.utime(path, (at, at))
         found = json.loads(told("status", camera, "--json").stdout)
         yard = next(each for each in found["cameras"] if each["camera"] == "yard")
-        assert len(yard["gaps"]) == 1
-        assert found["days_until_full"] > 1
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [9.5, 19.5]
+        (disk,) = found["disks"]
+        assert 4000 / 2 < disk["daily"] <= 4000
+        assert found["days_until_full"] == disk["days_until_full"] > 1
         wide = json.loads(told("status", camera, "--json", "--gap", "12h").stdout)
-        assert next(each for each in wide["cameras"] if each["camera"] == "yard")["gaps"] == []
+        (yard,) = (each for each in wide["cameras"] if each["camera"] == "yard")
+        assert len(yard["gaps"]) == 1
+
+    def test_what_was_archived_leaves_no_gap_and_unknown_lengths_are_looked_at(
+        self, camera: Path, told: Command, make_clip: Make
+    ) -> None:
+        # Three clips of two hours, one after the other, of which the first is in the archive.
+        long = make_clip("-f lavfi -i testsrc2=s=64x48:r=1/60:d=7200 -c:v libx264 -preset ultrafast")
+        now = time.time() - 9 * 3600
+        for number in range(3):
+            at = now + number * 7200
+            path = camera / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            shutil.copy(long, path)
+            os.utime(path, (at, at))
+            if not number:
+                assert told("archive", camera, "--age", "0", "--camera", "yard").returncode == 0
+        found = json.loads(told("status", camera, "--json").stdout)
+        (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+        assert (yard["archive"]["clips"], yard["source"]["clips"]) == (1, 2)
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [3.0]
+        assert (yard["source"]["seconds_guessed"], round(yard["source"]["seconds"])) == (True, 14400)
+        assert (yard["archive"]["seconds_guessed"], round(yard["archive"]["seconds"])) == (False, 7200)
+
+    def test_doubtful_clocks_are_counted_until_the_names_are_trusted(
+        self, camera: Path, told: Command, tmp_path: Path
+    ) -> None:
+        for stamp, mtime in (("19700101000500", START), ("20990101000000", START), ("20260301090000", START)):
+            path = camera / f"REO_yard_{stamp}.mp4"
+            path.write_bytes(b"x")
+            os.utime(path, (mtime, mtime))
+        (tmp_path / "c.toml").write_text("[cleanup]\ntrust_names = true\n[archive]\nage = 20000\n")
+        for options, doubtful, waiting in (((), 2, 2), (("--config", tmp_path / "c.toml"), 1, 1)):
+            found = json.loads(told("status", camera, "--json", *options).stdout)
+            (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+            assert (yard["clock_doubtful"], yard["waiting"]) == (doubtful, waiting)
 
     def test_an_empty_tree_has_little_to_tell(self, tmp_path: Path, told: Command) -> None:
         found = told("status", tmp_path)
