@@ -168,6 +168,9 @@ class Recorder:
         return True
 
     def _begin(self, stream: Opened) -> None:
+        if self._stream is not None and not self._away:
+            _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
+            self._break_off()
         if stream.audio is not None and not spool.carries(stream.audio):
             _log.warning("%s: its sound can't be kept in mp4 and is left out", self._camera.name)
         if self._away:
@@ -343,3 +346,8 @@ class Recorder:
             self._full = True
             self.refused += 1
             _log.error("%s: not recording: %s", self._camera.name, reason)
+
+
+def _picture(stream: Opened) -> str:
+    codec = stream.video.codec_context
+    return f"{codec.codec.canonical_name}, {codec.width}x{codec.height}"
