@@ -64,12 +64,12 @@ class Discovery:
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
 
-    def folders(self, cutoff: date) -> Iterator[FolderFacts]:
+    def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
 
-        A date folder later than that is counted and not read.
+        A date folder later than that is counted and not read; one before `earliest` is passed over.
         """
-        yield from self._walk("", cutoff)
+        yield from self._walk("", cutoff, earliest)
 
     def folder(self, folder: str) -> FolderFacts:
         """Facts of a single folder, relative to the source root."""
@@ -83,10 +83,12 @@ class Discovery:
         listing.odd = [name for name in listing.odd if name in wanted]
         return self._facts(folder, listing, wanted)
 
-    def _walk(self, folder: str, cutoff: date) -> Iterator[FolderFacts]:
+    def _walk(self, folder: str, cutoff: date, earliest: date) -> Iterator[FolderFacts]:
         day = date_of_folder(folder)
         if day is not None and day > cutoff:
             self.unread_folders += 1
+            return
+        if day is not None and day < earliest:
             return
         try:
             listing = self._list(folder)
@@ -96,7 +98,7 @@ class Discovery:
         if listing.clips or listing.odd or listing.pictures or listing.has_only_ours:
             yield self._facts(folder, listing)
         for name in sorted(listing.folders):
-            yield from self._walk(f"{folder}/{name}" if folder else name, cutoff)
+            yield from self._walk(f"{folder}/{name}" if folder else name, cutoff, earliest)
 
     def _list(self, folder: str) -> _Listing:
         listing = _Listing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -10,6 +11,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -33,6 +35,7 @@ from conftest import (
     RecRun,
     Web,
     Yard,
+    processes_with,
     rec_clips,
     rec_document,
     rec_packets,
@@ -1575,7 +1578,8 @@ class TestWatch:
     def test_a_clip_renamed_into_place_is_archived_at_once(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
-        manager = watch()
+        numbers = tree.with_name("watch.prom")
+        manager = watch("--metrics", numbers)
         source = arrive(put, f"{ONE}.mp4")
         made = tree / "archived" / f"{ONE}.mp4"
         wait_until(lambda: made.exists() and not source.exists(), "the archive")
@@ -1587,6 +1591,9 @@ class TestWatch:
         assert (code, errors) == (128 + signal.SIGTERM, "")
         assert out.startswith(f"{ONE}.mp4: archived ")
         manager.wait_for("STOPPING=1")
+        assert re.search(
+            r"camarchiver_clips_total{.*command=\"watch\".*result=\"done\".*} 1.0", numbers.read_text()
+        )
         assert [event["event"] for event in journal(tree)] == ["archived", "trashed"]
         assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
 
@@ -1634,6 +1641,35 @@ class TestWatch:
         assert code == 128 + signal.SIGTERM
         assert "exclud is not a key; did you mean exclude?" in errors and "nothing changes" in errors
 
+    def test_a_damaged_clip_is_tried_once_and_again_only_when_it_has_changed(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch("--quiet-for", "1s")
+        arrive(put, f"{ONE}.mp4", b"no video")
+        wait_until(lambda: len(journal(tree)) == 1, "the failure")
+        with (tree / f"{ONE}.mp4").open("rb+"):
+            pass
+        whole_one = arrive(put, f"{DAY}/REO_back_20260301081500.mp4")
+        wait_until(lambda: not whole_one.exists(), "the other clip")
+        time.sleep(1.5)
+        assert [event["event"] for event in journal(tree)] == ["failed", "archived", "trashed"]
+        replaced = arrive(put, f"{ONE}.mp4")
+        wait_until(lambda: not replaced.exists(), "the archive of what replaced it")
+        manager.end()
+        assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
+
+    def test_an_upload_that_was_there_before_and_its_picture_are_found(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        fresh = put(f"{DAY}/REO_back_20260301081500.mp4", mtime=time.time())
+        manager = watch()
+        made = tree / "archived" / f"{ONE}.jpg"
+        wait_until(made.exists, "the picture")
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert fresh.exists()
+
     def test_a_hangup_ends_it_on_a_terminal_and_a_second_start_is_refused(
         self, tree: Path, watch: Callable[..., Manager]
     ) -> None:
@@ -1650,6 +1686,8 @@ class TestHold:
         )
         assert added.returncode == 0
         name = added.stdout.split()[0]
+        (listed,) = json.loads(told("hold", "list", "-C", camera, "--json").stdout)["holds"]
+        assert (listed["id"], listed["reason"], listed["lapsed"]) == (name, "x", False)
         held = json.loads(told("archive", camera, "--dry-run", "--json").stdout)
         assert [step["reason"] for step in held["steps"]] == ["held"]
         assert told("archive", camera).stdout == ""
@@ -1883,9 +1921,68 @@ class TestWhy:
         assert told("restore", "-C", camera, source, "-y").returncode == 0
         assert "restored from the trash" in told("why", "-C", camera, source).stdout
 
+    def test_the_next_runs_are_those_of_the_config(self, camera: Path, told: Command, tmp_path: Path) -> None:
+        source, config = camera / f"2026/03/01/{NAME}.mp4", tmp_path / "c.toml"
+        for day in ("02", "03"):
+            newer = camera / f"2026/03/01/REO_front_202603{day}081500.mp4"
+            shutil.copy(source, newer)
+            os.utime(newer, (1772352900 + 86400 * int(day), 1772352900 + 86400 * int(day)))
+        for text, runs in (
+            ("", ("archive it", "leave the source alone")),
+            ("unarchived = true", ("archive it", "move the source to the trash")),
+            ("unarchived = true\n[cleanup]\ndelete = true", ("archive it", "delete the source")),
+            ("[archive]\nage = 30000\n[cleanup]\nage = 30000", ("leave it alone", "leave the source alone")),
+        ):
+            config.write_text(text + "\n")
+            found = told("why", "-C", camera, "--config", config, source).stdout
+            assert f"the next archive run would {runs[0]}:" in found, text
+            assert f"the next cleanup would {runs[1]}, {source}:" in found, text
+        config.write_text("unarchived = true\nmax_removals = 0\n")
+        found = told("why", "-C", camera, "--config", config, source).stdout
+        assert "the next cleanup would change nothing: the plan would remove" in found
+        assert "leave it alone" in told("why", "-C", camera, source, "--age", "30000").stdout
+
+    def test_each_copy_is_told_of(self, camera: Path, told: Command) -> None:
+        told("archive", camera)
+        found = told("why", "-C", camera, camera / f"2026/03/01/{NAME}.mp4").stdout
+        assert f"leave the archive alone, {camera}/archived/2026/03/01/{NAME}.mp4: " in found
+        assert f"leave the copy in the trash alone, {camera}/.deleted/input/2026/03/01/{NAME}.mp4: " in found
+        document = json.loads(told("why", "-C", camera, camera / f"2026/03/01/{NAME}.mp4", "--json").stdout)
+        (story,) = document["stories"]
+        assert [event["event"] for event in story["events"]] == ["archived", "trashed"]
+        assert {place["tree"] for place in story["places"]} == {"archive", "trash"}
+        assert {step["reason"] for step in story["next_cleanup"]} == {"in-policy"}
+        assert story["next_archive"] is None
+        assert any("archived as" in sentence for sentence in story["sentences"])
+
+    def test_a_moment_names_the_clip_that_covers_it(self, camera: Path, told: Command) -> None:
+        def names(at: str) -> list[str]:
+            found = told("why", "-C", camera, "--camera", "front", "--at", at, "--json")
+            return [story["source"][-10:-4] for story in json.loads(found.stdout)["stories"]]
+
+        for archived in (False, True):
+            assert names("2026-03-01 08:15:01") == ["081500"], archived
+            assert names("2026-03-01 08:15:03") == [], archived
+            if not archived:
+                assert told("archive", camera).returncode == 0
+
+    def test_both_clips_of_an_hour_that_repeats_are_told(self, camera: Path, told: Command) -> None:
+        folder = camera / "2025/10/26"
+        folder.mkdir(parents=True)
+        for second, at in (("00", 1761438600), ("01", 1761442201)):
+            path = folder / f"REO_front_202510260230{second}.mp4"
+            shutil.copy(camera / f"2026/03/01/{NAME}.mp4", path)
+            os.utime(path, (at, at))
+        zone, asked = ("--timezone", "Europe/Berlin"), ("--camera", "front", "--at", "2025-10-26 02:30:01")
+        found = told("why", "-C", camera, *zone, *asked).stdout
+        assert [name in found for name in ("023000", "023001")] == [True, True]
+
     def test_what_nobody_knows_is_said(self, camera: Path, told: Command, tmp_path: Path) -> None:
         unknown = told("why", "-C", camera, camera / "2026/03/01/REO_front_20260301090000.mp4")
         assert (unknown.returncode, "nothing is known" in unknown.stderr) == (1, True)
+        asked = ("--camera", "front", "--at", "2020-01-01", "--json")
+        failed = json.loads(told("why", "-C", camera, *asked).stdout)
+        assert (failed["status"], failed["errors"][0]["code"]) == ("failed", "unknown")
         assert told("why", "-C", camera, tmp_path / "elsewhere.mp4").returncode == 2
         assert told("why", "-C", camera).returncode == 2
 
@@ -2858,6 +2955,326 @@ class TestRecord:
         ran = subprocess.run(words, capture_output=True, text=True)
         steps = [step for step in json.loads(ran.stdout)["steps"] if step["action"] == "archive"]
         assert [step["camera"] for step in steps] == ["yard"]
+
+
+TRANSFER = Path(__file__).resolve().parents[1] / "scripts/transfer-clips"
+
+
+@dataclass(frozen=True)
+class Pi:
+    """A recorder's outbox behind an ssh server on this machine, and the tree that its clips are to reach."""
+
+    home: Path
+    rsh: str
+
+    @property
+    def outbox(self) -> Path:
+        return self.home / "outbox"
+
+    @property
+    def tree(self) -> Path:
+        return self.home / "camera"
+
+    def put(self, name: str, content: bytes, mtime_ns: int = 1_772_352_900_123_456_789) -> Path:
+        path = self.outbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+        return path
+
+    def command(self, *options: str) -> list[str]:
+        target = [f"127.0.0.1:{self.outbox}", str(self.tree)]
+        return [sys.executable, str(TRANSFER), "--rsh", self.rsh, *options, *target]
+
+    def transfer(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Again while an rsync that outlived its run is still at it."""
+        while True:
+            ran = subprocess.run(
+                self.command(*options),
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            if ran.returncode != 11:
+                return ran
+            time.sleep(0.05)
+
+    def wait_for_bytes(self, least: int) -> None:
+        """Until so much of a clip was fetched."""
+        folder = self.tree / ".camarchiver/transfer/temporary"
+
+        def fetched() -> int:
+            with contextlib.suppress(FileNotFoundError):
+                return sum(path.stat().st_size for path in folder.iterdir())
+            return 0
+
+        wait_until(lambda: fetched() > least, "the transfer", seconds=60)
+
+    def seen(self, root: Path) -> dict[str, bytes]:
+        """What a scan of a folder would find."""
+        return {name: (root / name).read_bytes() for name in media(root)}
+
+    def everywhere(self) -> set[bytes]:
+        """The contents of all files, hidden ones too."""
+        found = [path for root in (self.outbox, self.tree) for path in root.rglob("*")]
+        return {path.read_bytes() for path in found if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def rsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An ssh server of our own on a port of the loopback interface; the client's command."""
+    missing = [name for name in ("ssh", "ssh-keygen", "rsync") if shutil.which(name) is None]
+    missing += [] if Path("/usr/sbin/sshd").exists() else ["sshd"]
+    if missing:
+        pytest.skip(f"not here: {', '.join(missing)} (apt-get install openssh-server rsync)")
+    home = tmp_path_factory.mktemp("ssh")
+    home.chmod(0o700)
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / key], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lines = [f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {home}/host", f"PidFile {home}/pid"]
+    lines += [f"AuthorizedKeysFile {home}/user.pub", "StrictModes no", "UsePAM no", "MaxStartups 100"]
+    (home / "config").write_text("\n".join(lines) + "\n")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    log = home / "log"
+    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", home / "config", "-E", log])
+    client = f"ssh -F none -p {port} -i {home}/user -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR"
+    client += f" -o StrictHostKeyChecking=no -o UserKnownHostsFile={home}/known"
+    # One connection for all: a machine that runs tests takes half a second for each.
+    client += f" -o ControlMaster=auto -o ControlPath={home}/m -o ControlPersist=yes"
+    try:
+        for _ in range(100):
+            if subprocess.run([*client.split(), "127.0.0.1", "true"], capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.skip(f"the ssh server lets nobody in here: {log.read_text()[-500:]}")
+        yield client
+    finally:
+        subprocess.run([*client.split(), "-O", "exit", "127.0.0.1"], capture_output=True)
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def pi(tmp_path: Path, rsh: str) -> Pi:
+    made = Pi(tmp_path, rsh)
+    made.outbox.mkdir()
+    made.tree.mkdir()
+    return made
+
+
+def killing_rsync(folder: Path, after: int) -> dict[str, str]:
+    """An environment in which the run that calls rsync is killed once the so-many-th call has ended."""
+    script = folder / f"bin{after}" / "rsync"
+    script.parent.mkdir()
+    script.write_text(
+        f'#!/bin/sh\necho >> {script}.calls\n{shutil.which("rsync")} "$@"; code=$?\n'
+        f"[ $(wc -l < {script}.calls) -ne {after} ] || kill -9 $PPID\nexit $code\n"
+    )
+    script.chmod(0o755)
+    return {"PATH": f"{script.parent}:{os.environ['PATH']}"}
+
+
+class TestTransfer:
+    """scripts/transfer-clips, with a real ssh server and rsync."""
+
+    def test_clips_and_pictures_move_and_keep_their_times(self, pi: Pi) -> None:
+        name = "yard/motion_20260301_081500_10.0s.mp4"
+        odd = "gate/motion_ö \\#012\n_1.0s.MP4"
+        pi.put(name, b"clip")
+        pi.put(name.replace(".mp4", ".jpg"), b"picture")
+        pi.put(odd, b"odd")
+        for unfinished in ("yard/.motion_x.mp4.Ab12Cd", "yard/notes.txt", ".camarchiver/journal.mp4"):
+            pi.put(unfinished, b"not yet")
+        ran = pi.transfer()
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout == f"3 files moved to {pi.tree}\n"
+        assert pi.seen(pi.tree) == {name: b"clip", name.replace(".mp4", ".jpg"): b"picture", odd: b"odd"}
+        assert (pi.tree / name).stat().st_mtime_ns == 1_772_352_900_123_456_789
+        assert pi.seen(pi.outbox) == {"yard/notes.txt": b"not yet"}
+        assert (pi.outbox / "yard/.motion_x.mp4.Ab12Cd").exists()
+        again = pi.transfer()
+        assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+    def test_the_recorder_finds_a_list_of_what_arrived(self, pi: Pi) -> None:
+        pi.put("yard/a b.mp4", b"clip")
+        assert pi.transfer().returncode == 0
+        listed = (pi.outbox / ".camarchiver/transferred").read_text()
+        assert listed == "4 1772352900123456789 yard/a b.mp4\n"
+        pi.put("yard/c d.mp4", b"clap")
+        assert pi.transfer().returncode == 0
+        listed = (pi.outbox / ".camarchiver/transferred").read_text()
+        assert listed == "4 1772352900123456789 yard/c d.mp4\n"
+
+    def test_a_taken_name_is_never_replaced(self, pi: Pi) -> None:
+        for name, content in (("yard/longer.mp4", b"another"), ("yard/same size.mp4", b"clap")):
+            pi.put(name, b"clip")
+            (pi.tree / name).parent.mkdir(exist_ok=True)
+            (pi.tree / name).write_bytes(content)
+        pi.put("yard/new.mp4", b"new")
+        ran = pi.transfer()
+        assert ran.returncode == 3
+        assert ran.stderr.splitlines() == [
+            "transfer-clips: yard/longer.mp4 stays in the outbox: another file has its name",
+            "transfer-clips: yard/same size.mp4 stays in the outbox: another file has its name",
+        ]
+        assert pi.seen(pi.tree) == {
+            "yard/longer.mp4": b"another",
+            "yard/new.mp4": b"new",
+            "yard/same size.mp4": b"clap",
+        }
+        assert pi.seen(pi.outbox) == {"yard/longer.mp4": b"clip", "yard/same size.mp4": b"clip"}
+
+    def test_the_very_same_clip_needs_no_second_copy(self, pi: Pi) -> None:
+        pi.put("yard/a.mp4", b"clip")
+        (pi.tree / "yard").mkdir()
+        (pi.tree / "yard/a.mp4").write_bytes(b"clip")
+        ran = pi.transfer()
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == ({}, {"yard/a.mp4": b"clip"})
+
+    @pytest.mark.parametrize("after", [2, 3, 4, 5])
+    def test_killed_between_its_stages_it_goes_on_from_there(
+        self, pi: Pi, after: int, tmp_path: Path
+    ) -> None:
+        content = {f"yard/motion_20260301_08150{n}_1.0s.mp4": os.urandom(5000) for n in range(3)}
+        for name, data in content.items():
+            pi.put(name, data)
+        killed = pi.transfer(**killing_rsync(tmp_path, after))
+        assert killed.returncode == -signal.SIGKILL
+        assert set(content.values()) <= pi.everywhere()
+        assert pi.seen(pi.tree) == {}
+        ran = pi.transfer()
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert pi.seen(pi.tree) == content
+        assert pi.seen(pi.outbox) == {}
+
+    @pytest.mark.parametrize("when", [2, 4])
+    def test_killed_while_clips_appear_it_goes_on_from_there(self, pi: Pi, when: int) -> None:
+        if shutil.which("strace") is None:
+            pytest.skip("strace is not here")
+        content = {"yard/a.mp4": b"clip", "yard/a.jpg": b"picture"}
+        for name, data in content.items():
+            pi.put(name, data)
+        inject = ["-e", "trace=renameat2", "-e", f"inject=renameat2:signal=KILL:when={when}"]
+        strace = ["strace", "-qq", "-o", "/dev/null", *inject]
+        killed = subprocess.run([*strace, *pi.command()], capture_output=True, text=True, timeout=120)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert set(content.values()) <= pi.everywhere()
+        # The picture comes first: a clip never appears without it.
+        assert list(pi.seen(pi.tree)) in ([], ["yard/a.jpg"])
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == (content, {})
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_stopped_in_the_middle_of_a_clip_it_keeps_what_it_has(self, pi: Pi, number: int) -> None:
+        data = os.urandom(6_000_000)
+        pi.put("yard/large.mp4", data)
+        hidden = pi.tree / ".camarchiver/transfer"
+        process = subprocess.Popen(pi.command("--bwlimit", "4m"), stderr=subprocess.PIPE, text=True)
+        pi.wait_for_bytes(1_000_000)
+        assert pi.seen(pi.tree) == {}
+        busy = subprocess.run(pi.command(), capture_output=True, text=True)
+        assert (busy.returncode, busy.stderr) == (
+            11,
+            "transfer-clips: a transfer into this folder runs already\n",
+        )
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        if number == signal.SIGTERM:
+            assert process.returncode == 128 + number
+            assert "transfer-clips: stopped by SIGTERM; the next run goes on from here" in said
+            assert (hidden / "partial/large.mp4").stat().st_size > 500_000
+        assert pi.seen(pi.outbox) == {"yard/large.mp4": data}
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/large.mp4": data}, {})
+        assert not any((hidden / "partial").iterdir())
+
+    def test_a_connection_that_breaks_passes_its_code_on(self, pi: Pi) -> None:
+        pi.put("yard/large.mp4", data := os.urandom(6_000_000))
+        process = subprocess.Popen(pi.command("--bwlimit", "4m"), stderr=subprocess.PIPE, text=True)
+        pi.wait_for_bytes(1_000_000)
+        (remote,) = [
+            pid
+            for pid in processes_with(f"{pi.outbox}/")
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"rsync\0--server")
+        ]
+        os.kill(remote, signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (12, 255), said
+        assert f"transfer-clips: rsync ended with {process.returncode}" in said
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({}, {"yard/large.mp4": data})
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/large.mp4": data}, {})
+
+    def test_nobody_there_passes_sshs_code_on(self, pi: Pi) -> None:
+        ran = pi.transfer("--rsh", "ssh -F none -o BatchMode=yes -p 1")
+        # Now and then rsync sees the silence before ssh's code.
+        assert ran.returncode in (12, 255)
+        assert f"transfer-clips: rsync ended with {ran.returncode}\n" in ran.stderr
+
+    def test_an_outbox_that_lets_nothing_go_is_said_and_nothing_comes_twice(self, pi: Pi) -> None:
+        name = "yard/a.mp4"
+        path = pi.put(name, b"clip")
+        frozen = subprocess.run(["chattr", "+i", path], capture_output=True)
+        if frozen.returncode:
+            pytest.skip("no file can be made immutable here")
+        try:
+            for _ in range(2):
+                ran = pi.transfer()
+                assert ran.returncode == 3
+                assert f"{name} stays in the outbox: it can't be removed" in ran.stderr
+                assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({}, {name: b"clip"})
+        finally:
+            subprocess.run(["chattr", "-i", path], check=True)
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({name: b"clip"}, {})
+
+    def test_a_key_that_may_only_rsync_is_enough(self, pi: Pi, rsh: str) -> None:
+        guard = shutil.which("rrsync")
+        if guard is None:
+            pytest.skip("rrsync is not here")
+        key = Path(shlex.split(rsh)[shlex.split(rsh).index("-i") + 1]).with_name("user.pub")
+        before = key.read_text()
+        key.write_text(f'restrict,command="{guard} {pi.outbox}" {before}')
+        try:
+            pi.put("yard/a.mp4", b"clip")
+            target = ["127.0.0.1:.", str(pi.tree)]
+            alone = f"{rsh} -S none"
+            ran = subprocess.run([sys.executable, TRANSFER, "--rsh", alone, *target], capture_output=True)
+        finally:
+            key.write_text(before)
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/a.mp4": b"clip"}, {})
+
+    def test_a_link_leads_nobody_out_of_the_tree(self, pi: Pi, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (pi.tree / "yard").symlink_to(tmp_path / "elsewhere")
+        pi.put("yard/a.mp4", b"clip")
+        ran = pi.transfer()
+        assert (ran.returncode, "is a symbolic link; nothing was fetched" in ran.stderr) == (13, True)
+        assert not any((tmp_path / "elsewhere").iterdir())
+        assert pi.seen(pi.outbox) == {"yard/a.mp4": b"clip"}
+
+    @pytest.mark.parametrize("outbox", ["/srv/outbox", "host", "host:", "host::module", "dir/x:y"])
+    def test_what_is_no_host_is_refused(self, tmp_path: Path, outbox: str) -> None:
+        ran = subprocess.run([sys.executable, TRANSFER, outbox, tmp_path], capture_output=True, text=True)
+        assert (ran.returncode, "is not HOST:OUTBOX" in ran.stderr) == (2, True)
+
+    def test_a_tree_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
+        command = [sys.executable, TRANSFER, "host:outbox", tmp_path / "gone"]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        assert (ran.returncode, ran.stderr) == (
+            13,
+            f"transfer-clips: {tmp_path}/gone is not a folder\n",
+        )
+        assert not any(tmp_path.iterdir())
 
 
 class TestCleanupOfASpool:

@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver import clock, document, locking, report, service, stop, volume
+from camarchiver import clock, document, figures, locking, report, service, stop, volume
+from camarchiver.cli.attendance import Attendance, attending
 from camarchiver.cli.consent import write
 from camarchiver.cli.session import ArchiveOptions
 from camarchiver.errors import CamarchiverError, EncoderError, UsageError
+from camarchiver.figures import Figure, Sums
 from camarchiver.logs import logging_to
 from camarchiver.model import Outcome, Report
 from camarchiver.names import Pattern
@@ -27,7 +30,7 @@ from camarchiver.quiet import Agenda
 from camarchiver.service import Service
 
 if TYPE_CHECKING:
-    from camarchiver.watcher import Signals
+    from camarchiver.watcher import Signals, Watcher
 
 _log = logging.getLogger("camarchiver.watch")
 
@@ -76,11 +79,14 @@ class Tally:
     def __init__(self) -> None:
         self.results: Counter[str] = Counter()
         self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self.sums = Sums()
+        """Since the config was read."""
 
     def add(self, outcome: Outcome) -> None:
         """One more."""
         self.results[outcome.result] += 1
         self.newest.append(outcome)
+        self.sums.add(outcome)
 
 
 def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
@@ -100,12 +106,15 @@ def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> 
 
         signals = Signals(stopping, reload, wake)
         while True:
-            last = _watch(options, signals, speaker, tally, agenda)
-            if stopping:
-                speaker.stopping()
-                return _finish(options.archive, last, tally)
-            options, agenda = _reloaded(options, reread, agenda)
+            with attending(
+                options.archive.channels, "watch", source=str(options.archive.trees().source)
+            ) as attendance:
+                last = _watch(options, signals, speaker, tally, agenda, attendance)
+                if stopping:
+                    speaker.stopping()
+                    return _finish(options.archive, last, tally, attendance)
             reload.clear()
+            options, agenda = _reloaded(options, reread, agenda)
 
 
 def _reloaded(
@@ -123,7 +132,14 @@ def _reloaded(
     return fresh, agenda if fresh.archive.trees() == options.archive.trees() else Agenda()
 
 
-def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tally, agenda: Agenda) -> Report:
+def _watch(
+    options: WatchOptions,
+    signals: Signals,
+    speaker: Service,
+    tally: Tally,
+    agenda: Agenda,
+    attendance: Attendance,
+) -> Report:
     """Watch with these options until a stop or a reload is asked for."""
     from camarchiver.watcher import Watcher
 
@@ -150,6 +166,8 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
         ),
         locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
     ):
+        tally.sums = Sums()
+        attendance.started(pipeline.trees)
         pipeline.sweep(how.sidecars)
         choice, notes = pipeline.encoder(asked.wish(), how.wishes)
         _log.info("%s", "; ".join(notes))
@@ -162,16 +180,25 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
             tell=tell,
             agenda=agenda,
         )
-        with pipeline.workshop(policy.disposal, choice, how, stop=signals.stop, display=Silent()) as shop:
-            watcher.run(shop)
+        with pipeline.workshop(
+            policy.disposal, choice, how, stop=signals.stop, display=Silent(), keeps_folders=True
+        ) as shop:
+            with attendance.each_minute(partial(_figures, tally, watcher), lambda: watcher.is_well):
+                watcher.run(shop)
             if not signals.stop:
                 speaker.reloading()
         return pipeline.report_watched(tuple(tally.newest), signals.stop)
 
 
-def _finish(asked: ArchiveOptions, last: Report, tally: Tally) -> int:
+def _figures(tally: Tally, watcher: Watcher) -> tuple[Figure, ...]:
+    return (*tally.sums.figures(), figures.of_queue(watcher.waiting))
+
+
+def _finish(asked: ArchiveOptions, last: Report, tally: Tally, attendance: Attendance) -> int:
+    text = "".join(document.document(last, None, {"results": dict(tally.results)}))
+    attendance.closed(last.exit_code, tally.sums.figures(), text, failed=last.has_failures)
     if asked.as_json:
-        write(document.document(last, None, {"results": dict(tally.results)}))
+        write([text])
     elif not asked.quiet:
         write(line + "\n" for line in report.report_lines(last, told=True))
     return last.exit_code
