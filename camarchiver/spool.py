@@ -43,6 +43,10 @@ _OPTIONS = {
 _AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
 
 
+UNSYNCED = "clock: unsynced"
+"""Stands in the `comment` of a clip whose start is by a clock that no time server had set."""
+
+
 class Unfit(CamarchiverError):
     """A spool file that is not what was written into it; it stays where it is."""
 
@@ -100,6 +104,8 @@ class Label:
     """When its motion began, in seconds of the source's own clock."""
     latency: float
     """Seconds from the motion's begin to the decision to record it."""
+    unsynced: bool = False
+    """The start is by a clock that no time server has set."""
 
 
 class Take:
@@ -122,6 +128,8 @@ class Take:
         self._strip: BitStreamFilterContext | None = None
         """Takes off the headers that AAC has in transport streams and not in mp4."""
         self._output = av.open(str(self.path), "w", format="mp4", options=_OPTIONS)
+        if label.unsynced:
+            self._output.metadata["comment"] = UNSYNCED
         packet = cast("Packet[VideoStream]", label.first.packet)
         origin = (packet.pts or 0) * packet.time_base
         for stream in (video, audio if audio is not None and carries(audio) else None):

@@ -267,6 +267,8 @@ def _record(
     from camarchiver.delivery import Delivery
     from camarchiver.recorder import Recorder, Settings
     from camarchiver.reel import Lengths
+    from camarchiver.service import Service
+    from camarchiver.vigil import Vigil
 
     zone = clock.zone(options.timezone)
     lengths = (options.pre, options.post, options.max_clip)
@@ -284,11 +286,14 @@ def _record(
 
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
     upkeep = options.upkeep(name, zone)
-    recorder = Recorder(settings, source, lookout, delivery, upkeep, lambda: clock.now(zone))
+    vigil = Vigil(Service(), (name,))
+    recorder = Recorder(settings, source, lookout, delivery, upkeep, vigil, lambda: clock.now(zone))
     look = partial(_figures, recorder, delivery, upkeep, name)
     with stop.on_signals() as stopping:
+        vigil.begin()
         with attendance.each_minute(look, lambda: recorder.is_connected and not recorder.is_full):
             recorder.run(stopping.event)
+        vigil.end()
         status, exit_code, problems = _judged(recorder, delivery.clips, upkeep, source, stopping.signal)
         found = {
             "dry_run": False,
