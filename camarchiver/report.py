@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import manifest
+from camarchiver.bookmark import Bookmark
 from camarchiver.census import Census
 from camarchiver.export import Exported
 from camarchiver.model import (
@@ -373,10 +374,20 @@ def problem_line(problem: Problem) -> str:
 # --- verify -----------------------------------------------------------------------------------------
 
 
-def verified_lines(found: Verified, *, summary: bool) -> Iterator[str]:
-    """What is off; with `summary` also how much was looked at."""
+def verified_lines(found: Verified, *, summary: bool, all_foreign: bool) -> Iterator[str]:
+    """What is off; with `summary` also how much was looked at, with `all_foreign` what is not ours."""
     for each in found.findings:
         yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
+    if all_foreign:
+        yield from (f"foreign: {shown(path)}" for path in found.foreign)
     if summary:
-        foreign = f", {found.foreign:,} foreign" if found.foreign else ""
+        foreign = f", {len(found.foreign):,} foreign" if found.foreign else ""
         yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
+
+
+def resumed_line(mark: Bookmark) -> str:
+    """Where an interrupted `verify` goes on."""
+    return (
+        f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
+        " (--anew begins again)"
+    )

@@ -2425,9 +2425,116 @@ class TestVerify:
         (camera / "archived/2026/03/01/archived-20200101000000.mp4").write_bytes(b"an earlier tool's")
         sound = told("verify", camera, "--json")
         assert (sound.returncode, json.loads(sound.stdout)["foreign"]) == (0, 1)
+        assert told("verify", camera, "-v").stdout.startswith("foreign: ")
         with (camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl").open("a") as lines:
             lines.write('{"event": "arch')
         assert self.flaws(told("verify", camera, "--json")) == ["torn-journal"]
+
+    @pytest.fixture
+    def archive_of_five(self, camera: Path, told: Command) -> list[Path]:
+        """The archives of five clips of five days, in the order in which they are looked at."""
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        for day in range(2, 6):
+            path = camera / f"2026/03/0{day}/REO_front_2026030{day}081500.mp4"
+            path.parent.mkdir()
+            path.write_bytes(source.read_bytes() + bytes(day))
+            os.utime(path, (START + day * 86400, START + day * 86400))
+        assert told("archive", camera).returncode == 0
+        return sorted((camera / "archived").rglob("*.mp4"))
+
+    def test_an_interrupted_run_goes_on_where_it_stopped(
+        self, camera: Path, told: Command, archive_of_five: list[Path], tmp_path: Path
+    ) -> None:
+        archive_of_five[0].write_bytes(b"?" * archive_of_five[0].stat().st_size)
+        archive_of_five[3].unlink()
+        # an ffmpeg that hangs at the third archive
+        slow = tmp_path / "ffmpeg"
+        real = imageio_ffmpeg.get_ffmpeg_exe()
+        hangs = f"touch {tmp_path}/asked; sleep 60"
+        slow.write_text(f'#!/bin/sh\ncase "$*" in *20260303*) {hangs};; esac\nexec {real} "$@"\n')
+        slow.chmod(0o755)
+        full = ("verify", camera, "--full")
+        running = subprocess.Popen(
+            [sys.executable, "-m", "camarchiver", *map(str, full), "--ffmpeg", str(slow)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "asked").exists() and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        running.send_signal(signal.SIGTERM)
+        out, errors = running.communicate(timeout=30)
+        assert running.returncode == 143, errors
+        assert out.startswith("wrong-hash: ")
+        assert "stopped after 2 archives; the same command goes on from there" in errors
+
+        # another question begins anew, and doesn't forget where this one stopped
+        assert json.loads(told("verify", camera, "--json").stdout)["resumed"] == 0
+        again = told(*full, "--json")
+        found = json.loads(again.stdout)
+        assert (again.returncode, found["checked"], found["resumed"]) == (3, 5, 1)
+        assert self.flaws(again) == ["wrong-hash", "missing"]
+        assert json.loads(told(*full, "--json").stdout)["resumed"] == 0
+
+    def test_a_sample_is_drawn_anew_each_time_and_anew_begins_again(
+        self, camera: Path, told: Command, archive_of_five: list[Path]
+    ) -> None:
+        state = camera / "archived" / STATE_FOLDER / "verify.json"
+        asked = {"since": None, "percent": 100.0, "full": False}
+        place = {"day": "2026-03-04", "archive": "2026/03/04/REO_front_20260304081500.mp4"}
+        mark = {"asked": asked, "run": "before", "after": place, "checked": 4, "off": []}
+        state.write_text(json.dumps(mark))
+        drawn = {
+            json.loads(told("verify", camera, "--sample", "50", "--json").stdout)["checked"] for _ in "1234"
+        }
+        assert len(drawn) > 1 or drawn not in ({0}, {5})
+        archive_of_five[0].unlink()
+        went_on = told("verify", camera, "--json")
+        assert (went_on.returncode, json.loads(went_on.stdout)["checked"]) == (0, 5)
+        state.write_text(json.dumps(mark))
+        assert self.flaws(told("verify", camera, "--anew", "--json")) == ["missing"]
+        state.write_text("{ torn")
+        assert self.flaws(told("verify", camera, "--json")) == ["missing"]
+
+    def test_a_removal_without_an_outcome_is_told(self, camera: Path, told: Command) -> None:
+        told("archive", camera)
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        trashed = json.loads(lines.read_text().splitlines()[-1])
+        intended = {**trashed, "event": "intended", "tree": "trash", "run": "dead", "reason": "trash-age"}
+        with lines.open("a") as journal_of_day:
+            journal_of_day.write(json.dumps(intended) + "\n")
+        found = told("verify", camera)
+        assert found.returncode == 3
+        assert found.stdout.startswith(f"unfinished: {camera}/.deleted/input/2026/03/01/{NAME}.mp4: run dead")
+        assert "it still stands" in found.stdout
+        with lines.open("a") as journal_of_day:
+            journal_of_day.write(json.dumps({**intended, "event": "left", "run": "later"}) + "\n")
+        assert told("verify", camera).returncode == 0
+
+    def test_an_archive_that_cannot_be_written_is_verified_all_the_same(
+        self, camera: Path, told: Command, tmp_path: Path
+    ) -> None:
+        told("archive", camera)
+        subprocess.run(["mount", "--bind", camera, camera], check=False, capture_output=True)
+        ro = subprocess.run(["mount", "-o", "remount,ro,bind", camera], check=False, capture_output=True)
+        if ro.returncode:
+            pytest.skip("only root may mount")
+        try:
+            assert json.loads(told("verify", camera, "--json").stdout)["checked"] == 1
+        finally:
+            subprocess.run(["umount", "-l", camera], check=True)
+
+    def test_what_a_hostile_journal_names_is_not_read(self, camera: Path, told: Command) -> None:
+        told("archive", camera)
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        first = json.loads(lines.read_text().splitlines()[0])
+        with lines.open("a") as more:
+            for archive, size in (("../../../etc/passwd", 5), ("/etc/passwd", 5), ("x.mp4", "many")):
+                more.write(json.dumps({**first, "archive": archive, "archive_size": size}) + "\n")
+        found = told("verify", camera, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, ["missing", "missing"])
 
 
 class TestConfigCommand:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sweeps import Options, archive, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import Ran
+from sweeps.camera import LATELY, Ran, clip_of
 
-INCOMING = "2024/01/05/REO_garden_20240105101500.mp4"
-HIDDEN = "2024/01/05/.REO_garden_20240105101500.mp4"
+INCOMING = f"{clip_of('garden', LATELY)}.mp4"
+HIDDEN = "/.".join(INCOMING.rsplit("/", 1))
 
 IDLE = """
 import os, signal, sys, threading, time
