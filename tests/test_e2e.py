@@ -3210,7 +3210,8 @@ class TestInstall:
             'ReadWritePaths="-/srv/my cameras"',
             "ReadWritePaths=-/mnt/50%%/archive",
         ]
-        assert "ReadWritePaths" not in (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        verify = (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        assert verify.endswith("\nReadWritePaths=\nReadWritePaths=-/mnt/50%%/archive/.camarchiver\n")
         record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
