@@ -66,11 +66,13 @@ def document(
 
 
 def verified(found: Verified, run: str, exit_code: int) -> str:
-    """The document of `verify`; adds `checked`, `foreign` and `findings`."""
+    """The document of `verify`; adds `checked`, `resumed`, `foreign`, `foreign_files` and `findings`."""
     status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
     more = {
         "checked": found.checked,
-        "foreign": found.foreign,
+        "resumed": found.resumed,
+        "foreign": len(found.foreign),
+        "foreign_files": [shown(path) for path in found.foreign],
         "findings": [
             {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
             for each in found.findings

@@ -12,6 +12,7 @@ import mmap
 import os
 import pty
 import random
+import re
 import shutil
 import signal
 import socket
@@ -1831,6 +1832,10 @@ class TestMetrics:
     """The file for node_exporter's textfile collector."""
 
     OWN = figures.labels(command="archive")
+
+    def test_the_manual_names_every_number_and_no_other(self) -> None:
+        text = Path(__file__).parents[1].joinpath("docs", "monitoring.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"camarchiver_[a-z_]+", text)) == set(figures.HELP)
 
     def test_runs_add_up_and_nothing_else_lies_about(self, tmp_path: Path) -> None:
         file = tmp_path / "camarchiver.prom"
