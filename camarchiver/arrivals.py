@@ -51,7 +51,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Clips that stand in a folder, however long they have."""
+    """Clips that stand in a folder, however long they have; none where it is empty."""
 
     folder: str
     names: tuple[str, ...]
@@ -82,7 +82,7 @@ class Arrivals:
         self._folders: dict[int, str] = {}
         self._complained: set[str] = set()
         self._identity = _identity(root)
-        self._mounts = _mounts(root)
+        self._mounts = _mounts(root, pruned)
         self._table = _open_table()
         self._inotify: INotify | None = None
         self.why_polled = ""
@@ -126,24 +126,27 @@ class Arrivals:
     def has_moved(self) -> bool:
         """Whether the root is not the folder that it was at the start, or other mounts matter to it."""
         try:
-            return _identity(self._root) != self._identity or _mounts(self._root) != self._mounts
+            return (
+                _identity(self._root) != self._identity or _mounts(self._root, self._pruned) != self._mounts
+            )
         except OSError:
             return True
 
     def scan(self, folder: str = "") -> Iterator[Found]:
-        """Every folder from here down that holds clips; each is watched before it is listed."""
+        """Every folder from here down that holds clips, or nothing at all; each is watched before it is
+        listed."""
         waiting = [folder]
         while waiting:
             folder = waiting.pop()
             try:
                 if not self._watch(folder):
                     continue
-                names, below = self._list(folder)
+                names, below, is_empty = self._list(folder)
             except OSError as error:
                 self._complain(folder, error)
                 continue
             waiting.extend(reversed(below))
-            if names:
+            if names or is_empty:
                 yield Found(folder, names)
 
     def read(self) -> Iterator[Arrival]:
@@ -230,10 +233,12 @@ class Arrivals:
             " and in /etc/sysctl.d for the next start"
         )
 
-    def _list(self, folder: str) -> tuple[tuple[str, ...], list[str]]:
-        names, below = [], []
+    def _list(self, folder: str) -> tuple[tuple[str, ...], list[str], bool]:
+        names, below = list[str](), list[str]()
+        is_empty = True
         with os.scandir(self._root / folder) as entries:
             for entry in entries:
+                is_empty = False
                 if is_passing(entry.name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
@@ -241,7 +246,7 @@ class Arrivals:
                         below.append(_join(folder, entry.name))
                 elif is_clip_name(entry.name):
                     names.append(entry.name)
-        return tuple(sorted(names)), sorted(below)
+        return tuple(sorted(names)), sorted(below), is_empty
 
     def _complain(self, folder: str, error: OSError) -> None:
         if not folder:
@@ -269,12 +274,12 @@ def _open_table() -> TextIO | None:
         return None
 
 
-def _mounts(root: Path) -> tuple[mounts.Mount, ...]:
+def _mounts(root: Path, pruned: frozenset[str]) -> tuple[mounts.Mount, ...]:
     try:
         text = _MOUNTINFO.read_text(encoding="latin-1")
     except OSError:
         return ()
-    return mounts.that_matter(mounts.parse(text), os.fspath(root))
+    return mounts.that_matter(mounts.parse(text), os.fspath(root), pruned)
 
 
 def _limit(name: str) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
 from camarchiver.clearance import BRAKES, CleanupPlan
-from camarchiver.model import Disposal, Outcome, Problem, Report, Result, Status, Tidy
+from camarchiver.leavings import SpoolPlan
+from camarchiver.model import Disposal, Outcome, Problem, Report, Result, Salvage, Status, Tidy
 from camarchiver.plan import Total, action_of
 from camarchiver.report import REASON_WORDS, ROWS, left_alone, not_done, outcome_line
 from camarchiver.words import count_of, shown, size, span
@@ -17,6 +18,16 @@ def plan_lines(plan: CleanupPlan, *, verbose: bool) -> Iterator[str]:
     """Per tree, camera and reason: files, hours, bytes, oldest and newest; then what will really be free."""
     trash = "deleted" if plan.policy.disposal is Disposal.DELETE else f"to {shown(plan.trees.trash)}"
     yield f"cleanup of {shown(plan.trees.source)} and {shown(plan.trees.archive)}; what ages goes {trash}"
+    yield from _content(plan, verbose=verbose)
+
+
+def spool_lines(plan: SpoolPlan, *, verbose: bool) -> Iterator[str]:
+    """The same, of a recorder's spool and outbox."""
+    yield f"cleanup of the spool {shown(plan.policy.spool)} and the outbox {shown(plan.policy.outbox)}"
+    yield from _content(plan, verbose=verbose)
+
+
+def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
     changes = [total for total in plan.totals if total.group.action != "keep"]
     if changes:
         yield ""
@@ -68,7 +79,7 @@ def _between(days: Sequence[date]) -> str:
     return f"{days[0]} - {days[-1]}" if days else "-"
 
 
-def _forecast(plan: CleanupPlan, changes: Sequence[Total]) -> Iterator[str]:
+def _forecast(plan: CleanupPlan | SpoolPlan, changes: Sequence[Total]) -> Iterator[str]:
     if not changes:
         yield "nothing to remove"
         return
@@ -116,5 +127,7 @@ def _done(outcomes: Iterable[Outcome]) -> list[tuple[str, list[Outcome]]]:
             verb = "moved to the trash" if action_of(outcome.step) == "trash" else "deleted"
             if isinstance(outcome.step, Tidy):
                 verb = "tidied up"
+            elif isinstance(outcome.step, Salvage):
+                verb = "salvaged"
             groups[verb].append(outcome)
     return sorted(groups.items())

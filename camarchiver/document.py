@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 from camarchiver.census import Camera, Census
+from camarchiver.coverage import Hold
 from camarchiver.export import Exported
+from camarchiver.inquiry import Story
 from camarchiver.model import (
     Archive,
     Discard,
@@ -21,12 +24,14 @@ from camarchiver.model import (
     Remove,
     Report,
     Restore,
+    Salvage,
     Status,
     Step,
     Tidy,
     Trees,
 )
 from camarchiver.plan import Plan, Total, action_of
+from camarchiver.story import Foreseen, story_lines
 from camarchiver.verifier import Verified
 from camarchiver.words import is_text, shown
 
@@ -61,11 +66,13 @@ def document(
 
 
 def verified(found: Verified, run: str, exit_code: int) -> str:
-    """The document of `verify`; adds `checked`, `foreign` and `findings`."""
+    """The document of `verify`; adds `checked`, `resumed`, `foreign`, `foreign_files` and `findings`."""
     status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
     more = {
         "checked": found.checked,
-        "foreign": found.foreign,
+        "resumed": found.resumed,
+        "foreign": len(found.foreign),
+        "foreign_files": [shown(path) for path in found.foreign],
         "findings": [
             {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
             for each in found.findings
@@ -86,6 +93,45 @@ def census(found: Census, run: str) -> str:
         "no_timestamp": found.unnamed,
     }
     return _without_steps("status", run, Status.DONE, 0, more)
+
+
+def stories(found: Sequence[Story], foreseen: Foreseen, run: str, trees: Trees, zone: tzinfo) -> str:
+    """The document of `why`; adds `stories`: sentences, journal lines, and what the next runs would do."""
+    told = [
+        {
+            "source": shown(story.source),
+            "sentences": [line.strip() for line in story_lines(story, foreseen, zone)][1:],
+            "events": list(story.events),
+            "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
+            "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
+            "next_cleanup": [
+                step_fields(foreseen.steps[path], trees) for path in story.places if path in foreseen.steps
+            ],
+        }
+        for story in found
+    ]
+    if not found:
+        problem = Problem("unknown", "nothing is known of such a clip")
+        return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, (problem,))
+    more = {"stories": told, "cleanup_stopped": foreseen.stopped}
+    return _without_steps("why", run, Status.DONE, 0, more)
+
+
+def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
+    """The document of `hold list`; adds `holds`."""
+    listed = [
+        {
+            "id": each.id,
+            "camera": each.camera,
+            "from": each.start.isoformat(),
+            "to": each.end.isoformat(),
+            "until": each.until.isoformat() if each.until else None,
+            "reason": each.reason,
+            "lapsed": each.until is not None and each.until <= now,
+        }
+        for each in found
+    ]
+    return _without_steps("hold", run, Status.DONE, 0, {"holds": listed})
 
 
 def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
@@ -181,6 +227,8 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
             target = os.fspath(trees.archive / step.target)
         case Restore():
             place, target = trees.trash / step.trash, os.fspath(step.path)
+        case Salvage():
+            target = os.fspath(step.target)
         case Remove() | Discard() if step.disposal is Disposal.TRASH:
             target = os.fspath(trees.trash)
     return {
@@ -191,7 +239,7 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
         "bytes": step.size,
         "camera": shown(step.camera),
         "start": step.start.isoformat() if step.start else None,
-        **({"tree": step.tree} if isinstance(step, Discard | Tidy) else {}),
+        **({"tree": step.tree} if isinstance(step, Discard | Tidy | Salvage) else {}),
         **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
     }
 

@@ -31,6 +31,31 @@ _LAST_LINES = 5
 _ENDING_SECONDS = 0.5
 _KILL_SECONDS = 5.0
 
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What is asked of a local camera; what is not said is left to it, or to us where it has to be told."""
+
+    size: tuple[int, int] | None = None
+    rate: int | None = None
+    """Frames a second."""
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height for a camera that has to be told."""
+        return self.size or (1920, 1080)
+
+    @property
+    def frames(self) -> int:
+        """Frames a second for a camera that has to be told."""
+        return self.rate or 15
+
+    @property
+    def group(self) -> int:
+        """Frames from one keyframe to the next: a second and a half, so that pre-roll is not too long."""
+        return max(self.frames * 3 // 2, 1)
+
+
 AnyPacket: TypeAlias = "Packet[Any]"
 
 

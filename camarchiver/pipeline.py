@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
@@ -30,7 +30,6 @@ from camarchiver.failures import Failures
 from camarchiver.holdings import Holdings
 from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
-from camarchiver.ladder import Breaker
 from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Report, Restore, Trees
 from camarchiver.names import Names, Pattern
 from camarchiver.plan import (
@@ -46,8 +45,7 @@ from camarchiver.plan import (
     order_key,
     within_limit,
 )
-from camarchiver.playable import SETTINGS as PLAYABLE_SETTINGS
-from camarchiver.playable import PlayableMaker
+from camarchiver.playable import playable_maker
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Display
 from camarchiver.restorer import Restorer, Selection
@@ -67,6 +65,8 @@ RestorePlan = Plan[Restore, Selection]
 AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
 Show = Callable[[int], AbstractContextManager[Display]]
 """Shows the progress of so many bytes."""
+
+UNUSED_SECONDS = 3600.0
 
 SAMPLES = 3
 """Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
@@ -122,7 +122,7 @@ class Pipeline:
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
         memory = self.memory()
-        discovery = self._discovery(memory)
+        discovery = self._discovery(memory.holds)
         tally, left = Tally(), list[Keep]()
 
         def changes() -> Iterator[Change]:
@@ -152,19 +152,19 @@ class Pipeline:
         OSError where the folder can't be read.
         """
         now, memory = self.now(), self.memory()
-        facts = self._discovery(memory, now).some(folder, names)
+        facts = self._discovery(memory.holds, now).some(folder, names)
         yield from decide_archive(facts, policy, memory, now)
 
     def inquiry(self) -> Inquiry:
         """What can be told of single clips."""
         memory = self.memory()
         names = Names(self._patterns)
-        return Inquiry(self.trees, names, self.journal, self._discovery(memory), memory)
+        return Inquiry(self.trees, names, self.journal, self._discovery, memory)
 
     def census(self, policy: ArchivePolicy, gap: timedelta) -> Census:
         """What stands in the trees."""
         memory = self.memory()
-        counter = Counter(self.trees, self.journal, self._discovery(memory), memory)
+        counter = Counter(self.trees, self.journal, self._discovery(memory.holds), memory)
         return counter.count(policy, self.started, gap, runs.last(self.trees.state))
 
     def memory(self) -> Memory:
@@ -272,11 +272,12 @@ class Pipeline:
         stop: Stop,
         display: Display,
         cluster: Cluster | None = None,
+        keeps_folders: bool = False,
     ) -> Iterator[Workshop]:
         """Everything that archives single clips; what failed is remembered when it is left."""
         volume.mark(self.trees)
         tools = Tools(choice, self._encoders, how.wishes) if choice is not None else None
-        desk = self._desk(disposal, how)
+        desk = replace(self._desk(disposal, how), keeps_folders=keeps_folders)
         if cluster is not None and cluster.is_hired:
             opening = cluster.opened(desk, how.jobs, stop=stop, display=display)
         else:
@@ -295,13 +296,7 @@ class Pipeline:
         stock = self._stock(Memory(holds=(replace(hold, until=None),)))
         holdings = Holdings(self.trees, self.journal, stock, hold, self.started)
         with ExitStack() as stack:
-            maker = None
-            if playable:
-                self._encoders = Encoders(ffmpegs.find(ffmpeg), PLAYABLE_SETTINGS)
-                choice = self._encoders.choose("auto", "h264")
-                breaker = Breaker(lambda: self._encoders.still_works(choice))
-                prober = stack.enter_context(Prober())
-                maker = PlayableMaker(prober, choice, breaker, stop=stop.event)
+            maker = stack.enter_context(playable_maker(ffmpeg, stop.event)) if playable else None
             exporter = Exporter(self.trees, holdings, place, maker, stop.event)
             parts = exporter.parts()
             display = stack.enter_context(shown(sum(part.size for part in parts)))
@@ -309,19 +304,24 @@ class Pipeline:
 
     def _stock(self, memory: Memory) -> Stock:
         names, ends = Names(self._patterns), Ends(memory.holds, self.started)
-        discovery = self._discovery(memory)
+        discovery = self._discovery(memory.holds)
         return Stock(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
 
-    def _discovery(self, memory: Memory, now: datetime | None = None) -> Discovery:
+    def _discovery(self, kept: tuple[Hold, ...], now: datetime | None = None) -> Discovery:
         now = now or self.started
-        ends = Ends(memory.holds, now)
+        ends = Ends(kept, now)
         return Discovery(self.trees, Names(self._patterns), self.journal, ends, now, self.zone)
 
-    def plan_cleanup(self, policy: CleanupPolicy, *, list_all: bool) -> CleanupPlan:
-        """Decide for every file of the three trees; changes nothing."""
+    def plan_cleanup(
+        self, policy: CleanupPolicy, *, list_all: bool, asked: frozenset[Path] = frozenset()
+    ) -> CleanupPlan:
+        """Decide for every file of the three trees; changes nothing.
+
+        Files left alone are listed where all are, or where they are asked for.
+        """
         memory = self.memory()
         planner = Planner(self.trees, self._stock(memory), policy, memory, self.started)
-        plan = planner.plan(list_all=list_all)
+        plan = planner.plan(list_all=list_all, asked=asked)
         gone = self._forgettable()
         if not gone:
             return plan
@@ -381,6 +381,14 @@ class Pipeline:
         scribe = Scribe(self.journal, self.run, self.now)
         disposer = Disposer(self.trees, scribe, sidecars)
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
+
+    def tidy(self, folder: str) -> None:
+        """Remove an empty date folder that nobody fills: nothing came or went there for an hour."""
+        with suppress(FileNotFoundError):
+            if self.now().timestamp() - (self.trees.source / folder).stat().st_mtime < UNUSED_SECONDS:
+                return
+        scribe = Scribe(self.journal, self.run, self.now)
+        Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
 
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)

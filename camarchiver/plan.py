@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -23,6 +22,7 @@ from camarchiver.model import (
     Reason,
     Remove,
     Restore,
+    Salvage,
     Step,
     Tidy,
     Trees,
@@ -131,37 +131,61 @@ class Memory:
     restored: Mapping[str, Restored] = field(default_factory=dict)
 
 
+class _Bounds(NamedTuple):
+    """What a policy means at one moment; worked out once for a folder, not for every clip."""
+
+    recent: datetime
+    """Clips that start later are too recent."""
+    future: datetime
+    """Clips that start later are of a doubtful clock."""
+    now: float
+    """Seconds since the epoch."""
+    settle: float
+    """Seconds."""
+    is_choosy: bool
+    """Whether the policy leaves clips out that are old enough."""
+
+
 def decide_archive(
     facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
 ) -> Iterator[Archive | Remove | Keep]:
     """Exactly one step for every clip of a folder."""
     yield from facts.set_aside
+    limits = policy.since, policy.until
+    bounds = _Bounds(
+        now - policy.age,
+        now + DOUBTFUL,
+        now.timestamp(),
+        policy.settle.total_seconds(),
+        bool(policy.cameras or policy.exclude or policy.min_size or limits != (None, None)),
+    )
     for clip in facts.clips:
-        yield _decide_clip(clip, facts, policy, memory, now)
+        yield _decide_clip(clip, facts, policy, memory, now, bounds)
 
 
 def _decide_clip(
-    clip: Clip, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
+    clip: Clip, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime, bounds: _Bounds
 ) -> Archive | Remove | Keep:
-    if reason := _too_early_or_unwanted(clip, policy, now):
+    if reason := _too_early_or_unwanted(clip, policy, bounds):
         return keep(clip, reason)
     if memory.holds and held_by(clip, memory.holds, now):
         return keep(clip, Reason.HELD)
-    print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
-    if memory.restored and restored_lately(clip.relative, print_of, memory, now):
-        return keep(clip, Reason.RESTORED, detail="kept for a week after it was restored")
-    if observed := facts.observed.get(clip.relative):
+    if memory.restored:
+        print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        if restored_lately(clip.relative, print_of, memory, now):
+            return keep(clip, Reason.RESTORED, detail="kept for a week after it was restored")
+    if facts.observed and (observed := facts.observed.get(clip.relative)):
         return observed
-    archived = own_archive(clip, facts)
+    archived = own_archive(clip, facts) if facts.archived else None
     if archived and not policy.repeat:
         return _dispose(clip, archived, Reason.ALREADY_ARCHIVED, facts, policy)
     if archived and archived.remuxed:
         return keep(clip, Reason.NOT_SMALLER, detail="encoding it before did not make it smaller")
-    if wait := _still_waiting(clip, memory, policy, now):
+    if memory.failures and (wait := _still_waiting(clip, memory, policy, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=wait)
     target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
-    if clip.relative in facts.same_file:
+    if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
     return Archive(clip, target, reason, archived)
 
@@ -171,26 +195,27 @@ def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
     return Keep(clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail)
 
 
-def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, now: datetime) -> Reason | None:
-    if (
+def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, bounds: _Bounds) -> Reason | None:
+    start = clip.start
+    if bounds.is_choosy and (
         not is_selected(clip, policy.cameras, policy.exclude)
         or clip.fingerprint.size < policy.min_size
-        or (policy.since is not None and clip.start < policy.since)
-        or (policy.until is not None and clip.start >= policy.until)
+        or (policy.since is not None and start < policy.since)
+        or (policy.until is not None and start >= policy.until)
     ):
         return Reason.FILTERED
-    if clip.start > now + DOUBTFUL:
-        return Reason.CLOCK_DOUBTFUL
-    if clip.start > now - policy.age:
-        return Reason.TOO_RECENT
-    still = abs(now.timestamp() - clip.fingerprint.mtime_ns / 1e9)
-    return Reason.NOT_SETTLED if still < policy.settle.total_seconds() else None
+    if start > bounds.recent:
+        return Reason.CLOCK_DOUBTFUL if start > bounds.future else Reason.TOO_RECENT
+    still = abs(bounds.now - clip.fingerprint.mtime_ns / 1e9)
+    return Reason.NOT_SETTLED if still < bounds.settle else None
 
 
-def is_selected(clip: Clip, cameras: Collection[str], exclude: Iterable[str], *, also: str = "") -> bool:
+def is_selected(clip: Clip, cameras: Collection[str], exclude: Collection[str], *, also: str = "") -> bool:
     """Whether `--camera` and `--exclude` leave a clip in; `also` is another path that it goes by."""
     if cameras and clip.camera not in cameras:
         return False
+    if not exclude:
+        return True
     names = (clip.relative, clip.name, also) if also else (clip.relative, clip.name)
     return not any(fnmatchcase(name, pattern) for pattern in exclude for name in names)
 
@@ -245,7 +270,8 @@ def order_key(step: Archive | Remove) -> tuple[int, int, str]:
 
     A second name goes last because it takes over the archive that the first one gets.
     """
-    return _rank(step), step.start.toordinal(), step.relative
+    clip = step.clip
+    return _rank(step), clip.start.toordinal(), clip.relative
 
 
 def _rank(step: Archive | Remove) -> int:
@@ -301,25 +327,48 @@ class Total:
     """Footage, as far as the names tell it."""
 
 
+@dataclass(slots=True)
+class _Count:
+    """What was counted of one group."""
+
+    group: Group
+    clips: int = 0
+    size: int = 0
+    seconds: float = 0.0
+
+
 class Tally:
     """Counts steps by action, reason, camera and day; grows with the groups, not with the clips."""
 
     def __init__(self) -> None:
-        self._clips: Counter[Group] = Counter()
-        self._size: Counter[Group] = Counter()
-        self._seconds: dict[Group, float] = {}
+        self._counts: dict[Hashable, _Count] = {}
 
     def add(self, step: Step) -> None:
-        group = group_of(step)
-        self._clips[group] += 1
-        self._size[group] += step.size
-        if not isinstance(step, Keep | Tidy):
-            self._seconds[group] = self._seconds.get(group, 0.0) + (step.clip.duration or 0.0)
+        """Count a step."""
+        key: Hashable
+        seconds = 0.0
+        if isinstance(step, Keep):
+            key = step.reason, step.camera
+            size = step.size
+        elif isinstance(step, Archive):
+            clip = step.clip
+            key = step.reason, clip.camera, clip.start.date()
+            size, seconds = clip.fingerprint.size, clip.duration or 0.0
+        else:
+            key, size = group_of(step), step.size
+            seconds = 0.0 if isinstance(step, Tidy | Salvage) else step.clip.duration or 0.0
+        count = self._counts.get(key)
+        if count is None:
+            count = self._counts[key] = _Count(group_of(step))
+        count.clips += 1
+        count.size += size
+        count.seconds += seconds
 
     def totals(self) -> tuple[Total, ...]:
+        """One for each group, in a fixed order."""
         return tuple(
-            Total(group, clips, self._size[group], self._seconds.get(group, 0.0))
-            for group, clips in sorted(self._clips.items(), key=lambda item: _group_key(item[0]))
+            Total(each.group, each.clips, each.size, each.seconds)
+            for each in sorted(self._counts.values(), key=lambda count: _group_key(count.group))
         )
 
 
@@ -327,7 +376,7 @@ def group_of(step: Step) -> Group:
     """Changes are counted by camera and day, what is left alone by reason and camera."""
     if isinstance(step, Keep):
         return Group("keep", step.reason, step.camera)
-    tree = str(step.tree) if isinstance(step, Discard | Tidy) else ""
+    tree = str(step.tree) if isinstance(step, Discard | Tidy | Salvage) else ""
     return Group(action_of(step), step.reason, step.camera, step.start.date() if step.start else None, tree)
 
 
@@ -342,6 +391,8 @@ def action_of(step: Step) -> str:
             return "delete"
         case Restore():
             return "restore"
+        case Salvage():
+            return "salvage"
         case Keep():
             return "keep"
 
@@ -361,7 +412,7 @@ class Forecast:
     """Bytes that come free: a move into a trash on the same filesystem frees none."""
 
 
-ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy)
+ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy | Salvage)
 PolicyT = TypeVar("PolicyT")
 
 

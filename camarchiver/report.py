@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import manifest
+from camarchiver.bookmark import Bookmark
 from camarchiver.census import Census
 from camarchiver.export import Exported
 from camarchiver.model import (
@@ -22,6 +23,7 @@ from camarchiver.model import (
     Report,
     Restore,
     Result,
+    Salvage,
     Status,
     Tidy,
 )
@@ -78,6 +80,7 @@ REASON_WORDS = {
     Reason.KEEP_DAYS: "longer in the outbox than --keep-days",
     Reason.MAX_STORAGE: "over --max-storage",
     Reason.ANNOUNCED: "goes within a day or two, as announced",
+    Reason.UNFINISHED: "left unfinished by a recorder that ended",
 }
 
 
@@ -136,13 +139,20 @@ def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
 def _rows(changes: Sequence[Total], estimate: Estimate) -> list[tuple[str, str, str, int, float, int]]:
     """Rows by day where they fit, else by month, else by camera."""
     table: list[tuple[str, str, str, int, float, int]] = []
+    of_camera = Counter[str]()
+    for total in changes:
+        of_camera[total.group.camera] += total.size
     for grain in ("%Y-%m-%d", "%Y-%m", ""):
         groups: dict[tuple[str, str, str], list[Total]] = defaultdict(list)
         for total in changes:
             day = total.group.day or date.min
             groups[(total.group.action, total.group.camera, day.strftime(grain))].append(total)
         table = [
-            (*key[:2], key[2] or _days(group), *_sums(group, key[1], changes, estimate))
+            (
+                *key[:2],
+                key[2] or _days(group),
+                *_sums(group, of_camera[key[1]], estimate.footage_seconds.get(key[1], 0.0)),
+            )
             for key, group in sorted(groups.items())
         ]
         if len(table) <= ROWS:
@@ -155,13 +165,11 @@ def _days(group: Sequence[Total]) -> str:
     return f"{days[0]} - {days[-1]}" if days else ""
 
 
-def _sums(
-    group: Sequence[Total], camera: str, changes: Sequence[Total], estimate: Estimate
-) -> tuple[int, float, int]:
+def _sums(group: Sequence[Total], of_camera: int, seconds: float) -> tuple[int, float, int]:
+    """Clips, seconds and bytes; the seconds are the group's part of those guessed for all of its camera."""
     clips, count = sum(total.clips for total in group), sum(total.size for total in group)
     named = sum(total.seconds for total in group)
-    of_camera = sum(total.size for total in changes if total.group.camera == camera)
-    guessed = estimate.footage_seconds.get(camera, 0.0) * count / of_camera if of_camera else 0.0
+    guessed = seconds * count / of_camera if of_camera else 0.0
     return clips, named or guessed, count
 
 
@@ -222,6 +230,8 @@ def outcome_words(outcome: Outcome) -> str:
         )
     if isinstance(outcome.step, Restore):
         return f"restored{detail}"
+    if isinstance(outcome.step, Salvage):
+        return f"salvaged to {shown(outcome.target)}" if outcome.target else f"removed{detail}"
     if isinstance(outcome.step, Discard | Tidy):
         verb = "moved to the trash" if action_of(outcome.step) == "trash" else "deleted"
         return f"{verb}: {REASON_WORDS[outcome.reason]}{detail}"
@@ -364,10 +374,20 @@ def problem_line(problem: Problem) -> str:
 # --- verify -----------------------------------------------------------------------------------------
 
 
-def verified_lines(found: Verified, *, summary: bool) -> Iterator[str]:
-    """What is off; with `summary` also how much was looked at."""
+def verified_lines(found: Verified, *, summary: bool, all_foreign: bool) -> Iterator[str]:
+    """What is off; with `summary` also how much was looked at, with `all_foreign` what is not ours."""
     for each in found.findings:
         yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
+    if all_foreign:
+        yield from (f"foreign: {shown(path)}" for path in found.foreign)
     if summary:
-        foreign = f", {found.foreign:,} foreign" if found.foreign else ""
+        foreign = f", {len(found.foreign):,} foreign" if found.foreign else ""
         yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
+
+
+def resumed_line(mark: Bookmark) -> str:
+    """Where an interrupted `verify` goes on."""
+    return (
+        f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
+        " (--anew begins again)"
+    )

@@ -61,11 +61,23 @@ class Folders:
         for folder in (self.spool, self.outbox):
             atomic.make_folders(folder)
 
+    @property
+    def locks(self) -> tuple[Path, Path]:
+        """What a recorder holds as long as it writes here."""
+        return self.spool / ".record.lock", self.outbox / ".record.lock"
+
+    def leftovers(self) -> tuple[Path, ...]:
+        """What a killed copy left in the outbox. Raises OSError."""
+        return tuple(
+            path
+            for path in sorted(self.outbox.iterdir())
+            if (atomic.staged_stem(path.name) or "").startswith("motion_")
+        )
+
     def sweep(self) -> None:
         """Remove what a killed copy left in the outbox."""
-        for path in self.outbox.iterdir():
-            if (atomic.staged_stem(path.name) or "").startswith("motion_"):
-                path.unlink(missing_ok=True)
+        for path in self.leftovers():
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +258,16 @@ def _published(path: Path, stamp: str, outbox: Path) -> bool:
             atomic.fsync_folder(outbox)
             return True
     return False
+
+
+def is_empty(path: Path) -> bool:
+    """Whether not one frame of a file is whole; changes nothing. Raises OSError."""
+    return not _whole(path, path.stat().st_size)
+
+
+def is_spool_name(name: str) -> bool:
+    """Whether a recorder writes a clip under such a name."""
+    return name.startswith("motion_") and name.endswith(".mp4")
 
 
 def cut(path: Path) -> None:

@@ -128,12 +128,12 @@ class Station:
         events: list[Event] = []
         _written.set(events)
         try:
-            clip = replace(step.clip, fingerprint=_as_seen_here(step))
+            clip = step.clip._replace(fingerprint=_as_seen_here(step))
         except (FileNotFoundError, NotADirectoryError):
             return Delivery(
                 Outcome(step, Result.STALE, Reason.STALE, "changed or gone since it was planned"), ()
             )
-        outcome = self._workshop().perform(replace(step, clip=clip), self._slots)
+        outcome = self._workshop().perform(step._replace(clip=clip), self._slots)
         self._failures.flush()
         told = tuple(event for event in events if event.event is not What.KEPT)
         return Delivery(replace(outcome, step=step), told)

@@ -19,7 +19,7 @@ from itertools import groupby
 from camarchiver import quiet, volume
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.errors import StorageError
-from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Result
+from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Result
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
 from camarchiver.quiet import Agenda
@@ -90,6 +90,16 @@ class Watcher:
         self._said_at = -math.inf
         self._mounts_changed = False
         self._done = 0
+
+    @property
+    def waiting(self) -> int:
+        """Clips that are still to be done, or at least to be looked at."""
+        return len(self.agenda) + len(self._queue)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether storage is there and has room."""
+        return not self._away and time.monotonic() >= self._full_until
 
     def run(self, shop: Workshop) -> None:
         """Archive what is there and what arrives; every job has ended when it returns.
@@ -188,9 +198,11 @@ class Watcher:
         began = time.monotonic()
         for found in arrivals.scan():
             self._note(found, began)
+            if not found.names and self._policies[False].disposal is not Disposal.KEEP:
+                self._pipeline.tidy(found.folder)
             self._service.beat()
         if arrivals.why_polled and arrivals.why_polled != self._polled:
-            _log.warning("%s: scanning every %.0f s instead", arrivals.why_polled, self._poll_seconds)
+            _log.warning("%s: scanning every %g s instead", arrivals.why_polled, self._poll_seconds)
         self._polled = arrivals.why_polled
         words = f"{arrivals.watched} folders watched, {len(self.agenda)} clips to look at"
         _log.log(
@@ -327,5 +339,4 @@ class Watcher:
         if self._away:
             return f"waiting: {self._away}"
         state = f"working on {len(self._running)}" if self._running else "waiting for clips"
-        waiting = len(self.agenda) + len(self._queue)
-        return f"{state}, {waiting} not yet looked at, {self._done} archived"
+        return f"{state}, {self.waiting} not yet looked at, {self._done} archived"

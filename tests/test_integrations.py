@@ -12,6 +12,7 @@ import mmap
 import os
 import pty
 import random
+import re
 import shutil
 import signal
 import socket
@@ -24,9 +25,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -77,6 +79,7 @@ from camarchiver import (
     locking,
     logs,
     motion,
+    mounts,
     names,
     notices,
     outbox,
@@ -92,6 +95,7 @@ from camarchiver import (
     vitals,
     volume,
 )
+from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
@@ -109,10 +113,11 @@ from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
-from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Trees
+from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.notices import Pinger
+from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
@@ -122,11 +127,13 @@ from camarchiver.restorer import Selection
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.spool import Folders, Label, Take, Unfit
-from camarchiver.stop import Stop
+from camarchiver.stop import Stop, Wake
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
+from camarchiver.watcher import Signals, Watcher
+from camarchiver.workshop import Workshop
 
 
 class TestNames:
@@ -1819,6 +1826,10 @@ class TestMetrics:
 
     OWN = figures.labels(command="archive")
 
+    def test_the_manual_names_every_number_and_no_other(self) -> None:
+        text = Path(__file__).parents[1].joinpath("docs", "monitoring.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"camarchiver_[a-z_]+", text)) == set(figures.HELP)
+
     def test_runs_add_up_and_nothing_else_lies_about(self, tmp_path: Path) -> None:
         file = tmp_path / "camarchiver.prom"
         odd = figures.labels(camera='a "b"\\\n' + os.fsdecode(b"\xff"))
@@ -2143,6 +2154,186 @@ class TestLogs:
             lock.file.unlink()
             assert lock.lost.wait(20)
         assert [line["clip"] for line in self.lines(file)] == ["day/a.mp4"]
+
+
+def on_arrivals(arrivals: Arrivals, *, seconds: float = 5.0) -> list[Arrival]:
+    """What the kernel tells until it falls silent for a moment."""
+    heard: list[Arrival] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        new = list(arrivals.read())
+        heard += new
+        if heard and not new:
+            break
+        time.sleep(0.05)
+    return heard
+
+
+class TestArrivals:
+    """inotify, on a real folder."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        (tmp_path / "camera/front").mkdir(parents=True)
+        return tmp_path / "camera"
+
+    @pytest.fixture
+    def arrivals(self, root: Path) -> Iterator[Arrivals]:
+        arrivals = Arrivals(root, frozenset((str(root / "archived"), str(root / ".deleted"))))
+        assert arrivals.why_polled == ""
+        list(arrivals.scan())
+        yield arrivals
+        arrivals.close()
+
+    def test_a_rename_and_a_write_are_told_apart(self, root: Path, arrivals: Arrivals) -> None:
+        (root / "front/.a.mp4").write_bytes(b"a")
+        (root / "front/.a.mp4").rename(root / "front/a.mp4")
+        (root / "b.mkv").write_bytes(b"b")
+        os.link(root / "b.mkv", root / "front/c.mkv")
+        heard = on_arrivals(arrivals)
+        assert heard.count(Moved("front/a.mp4")) == 1
+        assert set(heard) == {Moved("front/a.mp4"), Written("b.mkv"), Written("front/c.mkv")}
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(".hidden.mp4", ".clip.mp4.Ab3dE9", "clip.mp4.part", "clip.mp4.tmp", "clip.mp4.lock"),
+            *("clip.jpg", "notes.txt", ".~tmp~/clip.mp4", "archived/clip.mp4", ".deleted/clip.mp4"),
+        ],
+    )
+    def test_what_is_no_finished_clip_is_not_heard_of(
+        self, root: Path, arrivals: Arrivals, name: str
+    ) -> None:
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        path.rename(path.with_name(path.name + ".x"))
+        path.with_name(path.name + ".x").rename(path)
+        (root / "last.mp4").write_bytes(b"x")
+        assert set(on_arrivals(arrivals)) == {Written("last.mp4")}
+
+    def test_what_was_put_into_a_new_folder_before_it_was_watched_is_found(
+        self, root: Path, arrivals: Arrivals
+    ) -> None:
+        (root / "2026/03/01").mkdir(parents=True)
+        (root / "2026/03/01/a.mp4").write_bytes(b"a")
+        assert Found("2026/03/01", ("a.mp4",)) in on_arrivals(arrivals)
+        (root / "2026/03/01/b.mp4").write_bytes(b"b")
+        assert Written("2026/03/01/b.mp4") in on_arrivals(arrivals)
+
+    def test_a_flood_of_new_folders_loses_nothing(self, root: Path, arrivals: Arrivals) -> None:
+        """Writers race the watches: 8 cameras, 60 new folders each, by rename and by write."""
+
+        def fill(camera: int) -> None:
+            for number in range(60):
+                folder = root / f"cam{camera}/{number:03}"
+                folder.mkdir(parents=True)
+                (folder / ".a.mp4").write_bytes(b"x")
+                (folder / ".a.mp4").rename(folder / "a.mp4")
+
+        heard: set[str] = set()
+        with ThreadPoolExecutor(8) as pool:
+            writing = [pool.submit(fill, camera) for camera in range(8)]
+            deadline = time.monotonic() + 60
+            while len(heard) < 480 and time.monotonic() < deadline:
+                for arrival in arrivals.read():
+                    if isinstance(arrival, Moved | Written):
+                        heard.add(arrival.path)
+                    elif isinstance(arrival, Found):
+                        heard.update(f"{arrival.folder}/{name}" for name in arrival.names)
+            for future in writing:
+                future.result()
+        assert len(heard) == 480
+
+    def test_a_folder_that_is_renamed_is_known_by_its_new_name(self, root: Path, arrivals: Arrivals) -> None:
+        (root / "front/sub").mkdir()
+        (root / "front/sub/a.mp4").write_bytes(b"a")
+        on_arrivals(arrivals)
+        (root / "front").rename(root / "back")
+        assert Found("back/sub", ("a.mp4",)) in on_arrivals(arrivals)
+        (root / "back/sub/b.mp4").write_bytes(b"b")
+        assert set(on_arrivals(arrivals)) == {Written("back/sub/b.mp4")}
+
+    def test_a_folder_that_leaves_the_tree_is_not_heard_of_any_more(
+        self, root: Path, arrivals: Arrivals, tmp_path: Path
+    ) -> None:
+        (root / "front").rename(tmp_path / "away")
+        on_arrivals(arrivals, seconds=0.5)
+        (tmp_path / "away/a.mp4").write_bytes(b"a")
+        assert on_arrivals(arrivals, seconds=0.5) == []
+
+    def test_dropped_events_are_told(
+        self, root: Path, arrivals: Arrivals, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        if queue > 50_000:
+            pytest.skip(f"the queue here holds {queue} events")
+        for number in range(queue // 2 + 10):
+            (root / f"{number}.mp4").touch()
+        assert Missed() in on_arrivals(arrivals)
+        assert "max_queued_events" in caplog.text
+        assert sum(len(found.names) for found in arrivals.scan()) == queue // 2 + 10
+
+    def test_a_removed_root_is_told(self, root: Path, arrivals: Arrivals) -> None:
+        shutil.rmtree(root)
+        assert Gone() in on_arrivals(arrivals)
+        assert arrivals.has_moved()
+
+    def test_an_unmounted_root_is_told(self, tmp_path: Path) -> None:
+        for place in mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs"):
+            arrivals = Arrivals(place, frozenset())
+            list(arrivals.scan())
+            assert not arrivals.has_moved()
+            subprocess.run(["mount", "-t", "tmpfs", "over", str(place)], check=True)
+            assert arrivals.has_moved()
+            subprocess.run(["umount", str(place)], check=True)
+            assert not arrivals.has_moved()
+            subprocess.run(["umount", str(place)], check=True)
+            assert Gone() in on_arrivals(arrivals)
+            arrivals.close()
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], check=True)
+
+    @pytest.mark.parametrize(("knob", "limit"), [("max_inotify_watches", 3), ("max_inotify_instances", 0)])
+    def test_the_kernels_limits_name_the_setting_and_the_tree_is_listed_instead(
+        self, root: Path, knob: str, limit: int, start_python: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        for number in range(5):
+            (root / f"{number}").mkdir()
+            (root / f"{number}/a.mp4").touch()
+        code = (
+            "import sys; from pathlib import Path; from camarchiver.arrivals import Arrivals\n"
+            f"Path('/proc/sys/user/{knob}').write_text('{limit}')\n"
+            "arrivals = Arrivals(Path(sys.argv[1]), frozenset())\n"
+            "print(len([found for found in arrivals.scan() if found.names]))\n"
+            "print(arrivals.why_polled)"
+        )
+        command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, str(root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if "unshare" in done.stderr or "Permission" in done.stderr:
+            pytest.skip(f"no user namespace here: {done.stderr.strip()[-200:]}")
+        count, why = done.stdout.splitlines()
+        name = knob.replace("inotify", "user")
+        assert count == "5"
+        assert f"fs.inotify.{name} " in why and f"sysctl -w fs.inotify.{name}=" in why
+
+    def test_fuse_is_listed_instead(self, root: Path, tmp_path: Path) -> None:
+        """The daemon may serve what others change."""
+        if shutil.which("bindfs") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            pytest.skip("no bindfs or no /dev/fuse")
+        place = tmp_path / "fuse"
+        place.mkdir()
+        done = subprocess.run(["bindfs", str(root), str(place)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"bindfs can't mount here: {done.stderr.strip()}")
+        try:
+            (root / "front/a.mp4").touch()
+            arrivals = Arrivals(place, frozenset())
+            assert f"{place} is fuse" in arrivals.why_polled
+            assert list(arrivals.scan()) == [Found("front", ("a.mp4",))]
+            assert arrivals.watched == 0
+            arrivals.close()
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 class TestAtomic:
@@ -3008,6 +3199,285 @@ def staged(camera: Camera) -> list[Path]:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A filesystem of 3 MiB."""
     yield from mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=3M", "tmpfs")
+
+
+@dataclass
+class Watched:
+    """A watcher over a real tree whose jobs archive nothing: they note the clip and remove it."""
+
+    root: Path
+    pipeline: Pipeline
+    signals: Signals
+    answer: Callable[[Archive | Remove], Outcome | None]
+    poll_seconds: float = 0.2
+    quiet_seconds: float = 0.3
+    jobs: int = 2
+    seen: list[str] = field(default_factory=list)
+    told: list[Outcome] = field(default_factory=list)
+    thread: threading.Thread | None = None
+    trouble: BaseException | None = None
+    watcher: Watcher | None = None
+
+    def start(self) -> Watched:
+        volume.mark(self.pipeline.trees)
+        policy = ArchivePolicy(timedelta(0), quiet=timedelta(seconds=self.quiet_seconds))
+        self.watcher = Watcher(
+            self.pipeline,
+            policy,
+            self.signals,
+            service.Service({}),
+            poll_seconds=self.poll_seconds,
+            tell=self.told.append,
+        )
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        wait_until(lambda: (self.watcher and self.watcher._next_scan) or self.trouble, "the first scan")
+        return self
+
+    def _run(self) -> None:
+        assert self.watcher is not None
+        try:
+            self.watcher.run(Workshop(self.jobs, self._perform))
+        except BaseException as error:
+            self.trouble = error
+
+    def _perform(self, step: Archive | Remove, share: int) -> Outcome:
+        self.seen.append(step.relative)
+        if (outcome := self.answer(step)) is not None:
+            return outcome
+        try:
+            step.path.unlink()
+        except FileNotFoundError:
+            return Outcome(step, Result.STALE, Reason.STALE)
+        return Outcome(step, Result.DONE, step.reason)
+
+    def end(self) -> None:
+        self.signals.stop.event.set()
+        self.signals.wake.ring()
+        if self.thread is not None:
+            self.thread.join(30)
+            assert not self.thread.is_alive()
+        assert self.trouble is None, self.trouble
+
+    def move_in(self, relative: str, *, mtime: float | None = None) -> Path:
+        path = self.root / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hidden = path.with_name(f".{path.name}")
+        hidden.write_bytes(b"x")
+        if mtime is not None:
+            os.utime(hidden, (mtime, mtime))
+        return hidden.rename(path)
+
+
+def clip_name(second: int, camera: str = "front") -> str:
+    return f"REO_{camera}_20240105{second // 3600:02}{second // 60 % 60:02}{second % 60:02}.mp4"
+
+
+class TestWatcher:
+    @pytest.fixture
+    def watched(self, tmp_path: Path) -> Iterator[Watched]:
+        root = tmp_path / "camera"
+        (root / "front").mkdir(parents=True)
+        pipeline = Pipeline(Trees(root, tmp_path / "archive", tmp_path / "trash"), UTC, "watch")
+        signals = Signals(Stop(), threading.Event(), Wake())
+        made = Watched(root, pipeline, signals, lambda step: None)
+        yield made
+        made.end()
+        signals.wake.close()
+
+    def test_what_stood_there_and_what_is_renamed_in_is_taken(self, watched: Watched) -> None:
+        old = watched.move_in(f"front/{clip_name(1)}", mtime=RECORDED)
+        watched.quiet_seconds = 600
+        watched.start()
+        new = watched.move_in(f"front/{clip_name(2)}")
+        wait_until(lambda: not old.exists() and not new.exists(), "both clips")
+        assert watched.seen == [f"front/{clip_name(1)}", f"front/{clip_name(2)}"]
+
+    def test_a_pausing_upload_is_taken_once_it_has_been_quiet(self, watched: Watched) -> None:
+        watched.quiet_seconds = 1.5
+        watched.start()
+        path = watched.root / "front" / clip_name(1)
+        for _ in range(4):
+            with path.open("ab") as upload:
+                upload.write(b"x")
+            time.sleep(0.7)
+            assert watched.seen == []
+        last = time.time()
+        wait_until(lambda: not path.exists(), "the clip")
+        assert time.time() - last > 0.5
+        assert len(watched.seen) == 1
+
+    def test_an_open_writer_keeps_it_waiting(self, watched: Watched) -> None:
+        watched.start()
+        path = watched.root / "front" / clip_name(1)
+        with path.open("wb") as upload:
+            upload.write(b"x")
+            upload.flush()
+            wait_until(lambda: watched.watcher and len(watched.watcher.agenda), "the look")
+            time.sleep(1.0)
+            assert watched.seen == []
+        wait_until(lambda: not path.exists(), "the clip")
+
+    def test_a_clip_that_fails_for_its_storages_sake_is_not_tried_in_a_loop(self, watched: Watched) -> None:
+        watched.answer = lambda step: Outcome(step, Result.FAILED, Reason.FAILED, "I/O error")
+        watched.start()
+        path = watched.move_in(f"front/{clip_name(1)}")
+        wait_until(lambda: watched.told, "the failure")
+        time.sleep(1.0)
+        assert path.exists() and len(watched.seen) == 1
+
+    def test_nothing_is_begun_for_a_while_where_there_is_no_room(self, watched: Watched) -> None:
+        watched.jobs = 1
+        watched.answer = lambda step: Outcome(step, Result.FAILED, Reason.NO_SPACE, "full")
+        watched.start()
+        for number in range(5):
+            watched.move_in(f"front/{clip_name(number)}")
+        wait_until(lambda: watched.told, "the failure")
+        time.sleep(1.0)
+        assert len(watched.seen) == 1
+
+    def test_a_busy_clip_is_left_to_its_worker(self, watched: Watched) -> None:
+        watched.start()
+        with locking.clip_lock(watched.root / "front" / clip_name(1)):
+            watched.move_in(f"front/{clip_name(1)}")
+            free = watched.move_in(f"front/{clip_name(2)}")
+            wait_until(lambda: not free.exists(), "the clip that is free")
+        assert watched.seen == [f"front/{clip_name(2)}"]
+
+    def test_two_names_of_one_file_are_not_worked_on_at_once(self, watched: Watched) -> None:
+        running, most = [], []
+
+        def slow(step: Archive | Remove) -> None:
+            running.append(step)
+            most.append(len(running))
+            time.sleep(0.3)
+            running.pop()
+
+        watched.answer = slow
+        first = watched.move_in(f"front/{clip_name(1)}", mtime=RECORDED)
+        os.link(first, watched.root / "front" / clip_name(2))
+        watched.start()
+        wait_until(lambda: len(watched.told) == 2, "both names")
+        assert most == [1, 1]
+
+    def test_a_removed_root_is_waited_for(
+        self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        watched.start()
+        watched.root.rename(watched.root.with_name("elsewhere"))
+        wait_until(lambda: "waiting until it is back" in caplog.text, "the warning")
+        watched.root.mkdir()
+        time.sleep(0.6)
+        assert "is back" not in caplog.text.replace("waiting until it is back", "")
+        watched.root.rmdir()
+        watched.root.with_name("elsewhere").rename(watched.root)
+        wait_until(lambda: f"{watched.root} is back" in caplog.text, "the return")
+        path = watched.move_in(f"front/{clip_name(1)}")
+        wait_until(lambda: not path.exists(), "the clip")
+
+    def test_an_unmounted_disk_is_waited_for(
+        self, tmp_path: Path, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        store = tmp_path / "store"
+        store.mkdir()
+        for place in mounted(watched.root, "--bind", str(store)):
+            (place / "front").mkdir()
+            watched.start()
+            subprocess.run(["umount", "-l", str(place)], check=True)
+            wait_until(lambda: "waiting until it is back" in caplog.text, "the warning")
+            wrong = watched.move_in(f"front/{clip_name(1)}")
+            time.sleep(0.6)
+            assert wrong.exists()
+            subprocess.run(["mount", "--bind", str(store), str(place)], check=True)
+            wait_until(lambda: f"{watched.root} is back" in caplog.text, "the return")
+            watched.move_in(f"front/{clip_name(2)}")
+            wait_until(lambda: watched.told, "the clip")
+        assert watched.seen == [f"front/{clip_name(2)}"]
+
+    def test_a_filesystem_that_tells_nothing_is_polled_and_that_is_said_once(
+        self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(mounts.Mount, "tells", False)
+        watched.start()
+        for number in range(3):
+            path = watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
+            wait_until(lambda path=path: not path.exists(), "the clip")
+        assert caplog.text.count("does not tell of every change: scanning every 0.2 s instead") == 1
+
+    def test_a_reload_ends_it_when_its_jobs_are_done_and_hands_over_what_waits(
+        self, watched: Watched
+    ) -> None:
+        begun, go = threading.Event(), threading.Event()
+
+        def slow(step: Archive | Remove) -> None:
+            begun.set()
+            go.wait(20)
+
+        watched.answer, watched.jobs = slow, 1
+        watched.start()
+        watched.move_in(f"front/{clip_name(1)}")
+        begun.wait(20)
+        watched.signals.reload.set()
+        watched.signals.wake.ring()
+        late = watched.move_in(f"front/{clip_name(2)}")
+        assert watched.watcher is not None and watched.thread is not None
+        wait_until(lambda: watched.watcher and len(watched.watcher.agenda), "the second clip's arrival")
+        go.set()
+        watched.thread.join(20)
+        assert late.exists() and [due.finished for due in watched.watcher.agenda.take(1e12, 9)] == [True]
+
+    def test_an_empty_folder_of_an_old_day_goes_and_one_just_made_stays(self, watched: Watched) -> None:
+        for day in ("2024/01/04", "2024/01/05"):
+            (watched.root / day).mkdir(parents=True)
+        os.utime(watched.root / "2024/01/04", (RECORDED, RECORDED))
+        watched.start()
+        assert not (watched.root / "2024/01/04").exists()
+        assert (watched.root / "2024/01/05").exists() and (watched.root / "front").exists()
+
+    def test_thousands_of_clips_in_a_rush_are_all_taken(self, watched: Watched) -> None:
+        """2,000 folders and 2,000 clips, or with CAMARCHIVER_FULL the 20,000 and 10,000 in a minute."""
+        folders, clips = (20_000, 10_000) if os.environ.get("CAMARCHIVER_FULL") else (2_000, 2_000)
+        for number in range(folders):
+            (watched.root / f"cam{number // 1000}/{number % 1000:03}").mkdir(parents=True)
+        watched.start()
+        made = {f"cam{each % folders // 1000}/{each % 1000:03}/{clip_name(each)}" for each in range(clips)}
+        begun = time.monotonic()
+        for number, relative in enumerate(sorted(made)):
+            watched.move_in(relative)
+            if folders == 20_000 and (early := begun + number * 60 / clips - time.monotonic()) > 0:
+                time.sleep(early)
+        wait_until(lambda: len(watched.told) == clips, "the last clip", 120)
+        assert set(watched.seen) == made and len(watched.seen) == clips
+        assert {outcome.result for outcome in watched.told} == {Result.DONE}
+
+    def test_a_flood_that_overruns_the_kernels_queue_loses_nothing(
+        self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.OVERFLOW_SECONDS", 0.1)
+        queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        if queue > 50_000:
+            pytest.skip(f"the queue here holds {queue} events")
+        gate = threading.Event()
+        scan = Arrivals.read
+
+        def held(arrivals: Arrivals) -> Iterator[Arrival]:
+            gate.wait(60)
+            yield from scan(arrivals)
+
+        watched.start()
+        mocker.patch.object(Arrivals, "read", held)
+        clips = 200
+        for number in range(clips):
+            watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
+            for each in range(queue // clips):
+                (watched.root / f"front/{each}.tmp").touch()
+                (watched.root / f"front/{each}.tmp").unlink()
+        last = watched.move_in(f"front/{clip_name(clips)}", mtime=RECORDED)
+        gate.set()
+        wait_until(lambda: not last.exists() and len(watched.told) == clips + 1, "the last clip", 60)
+        assert "the kernel dropped events" in caplog.text
 
 
 class Gate:
@@ -4613,7 +5083,7 @@ def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCam
         ffmpeg = replace(real.ffmpeg, path=fake)
         mocker.patch.object(live, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
         mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
-        return DeviceCamera(Path("/dev/video0"))
+        return DeviceCamera(Path("/dev/video0"), feeds.Mode())
 
     return make
 
@@ -4640,10 +5110,10 @@ class TestV4l2:
         assert all(isinstance(entry, Entry) for entry in entries)
 
     def test_the_best_format_is_asked_for(self) -> None:
-        words = v4l2.command(Path("/dev/video0"), v4l2.Mode("1280x720", "15"), "mjpeg")
+        words = v4l2.command(Path("/dev/video0"), feeds.Mode((1280, 720), 15), "mjpeg")
         asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
         assert words[3 : 3 + len(asked)] == asked
-        assert "copy" in v4l2.command(Path("/dev/video0"), v4l2.Mode(), "h264")
+        assert "copy" in v4l2.command(Path("/dev/video0"), feeds.Mode(), "h264")
 
     @pytest.mark.parametrize(
         ("script", "reason"),
@@ -4722,6 +5192,103 @@ class TestV4l2:
         opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
         assert isinstance(opened, Opened)
         assert all(isinstance(entry, Entry) for entry in entries)
+
+
+class TestRpicam:
+    @pytest.fixture(autouse=True)
+    def _short(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(feeds, "SILENCE", 2.0)
+
+    def test_its_stream_comes_as_it_is(
+        self, rec_rpicam: Callable[..., dict[str, str]], rec_annexb: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.dict(os.environ, rec_rpicam())
+        opened, *entries = rec_taken(Reader(camera("rpicam-vid:1,1280x720@10"), encodes=True), 30)
+        assert isinstance(opened, Opened)
+        sent = [bytes(cast("Any", entry).packet) for entry in entries]
+        with av.open(str(rec_annexb)) as container:
+            known = [bytes(packet) for packet in container.demux(video=0)]
+        assert sent == known[: len(sent)]
+        words = (Path(os.environ["PATH"].split(":")[0]) / "rpicam-arguments").read_text()
+        assert "--camera 1 --width 1280 --height 720 --framerate 10 --intra 15" in words
+
+    @pytest.mark.parametrize(
+        ("script", "reason"),
+        [
+            ("echo 'ERROR: *** no cameras available ***' >&2; exit 255", "no cameras available"),
+            ("exec sleep 20", "no data for 2 s"),
+        ],
+    )
+    def test_why_it_is_lost(
+        self, rec_rpicam: Callable[..., dict[str, str]], mocker: MockerFixture, script: str, reason: str
+    ) -> None:
+        mocker.patch.dict(os.environ, rec_rpicam(script))
+        (lost,) = rec_taken(Reader(camera("rpicam-vid:"), encodes=True))
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+        assert not children_with("rpicam-vid")
+
+    def test_without_the_program_it_says_what_to_install(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        mocker.patch.dict(os.environ, {"PATH": str(tmp_path)})
+        with pytest.raises(UsageError) as refused:
+            camera("rpicam-vid:0")
+        assert "rpicam-apps" in refused.value.hint
+
+    @pytest.mark.skipif(shutil.which("rpicam-vid") is None, reason="no rpicam-vid on this machine")
+    def test_a_real_camera(self) -> None:
+        assert isinstance(rec_taken(Reader(camera("rpicam-vid:"), encodes=True), 30)[-1], Entry)
+
+
+class TestPicamera:
+    @pytest.fixture(autouse=True)
+    def _fresh(self, mocker: MockerFixture) -> Iterator[None]:
+        mocker.patch.object(feeds, "SILENCE", 2.0)
+        yield
+        for name in [name for name in sys.modules if name.partition(".")[0] == "picamera2"]:
+            del sys.modules[name]
+
+    def test_frames_and_pictures(
+        self, rec_picamera: Callable[..., Path], rec_annexb: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(rec_picamera())
+        source = camera("picamera2:0,640x360@15")
+        assert isinstance(source, PicameraCamera)
+        opened, *entries = rec_taken(Reader(source, encodes=True), 31)
+        assert isinstance(opened, Opened)
+        with av.open(str(rec_annexb)) as container:
+            known = [packet for packet in container.demux(video=0) if packet.size]
+        assert [bytes(cast("Any", entry).packet) for entry in entries] == list(map(bytes, known[:30]))
+        times = [float(packet.pts * packet.time_base) for packet in known[:30]]
+        assert [cast("Entry", entry).at for entry in entries] == pytest.approx(times, abs=1e-5)
+        assert 6 <= len(source.pictures) <= 20
+        assert source.pictures[0].luma.shape == (180, 320)
+        assert source.pictures[-1].luma.std() > 10
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [("none", "list index out of range"), ("stall", "no frame for 2 s"), ("lores", "lores went away")],
+    )
+    def test_why_it_is_lost(
+        self,
+        rec_picamera: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        fault: str,
+        reason: str,
+    ) -> None:
+        monkeypatch.syspath_prepend(rec_picamera(fault))
+        lost = rec_taken(Reader(camera("picamera2:"), encodes=True))[-1]
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+
+    @pytest.mark.skipif(find_spec("picamera2") is not None, reason="picamera2 is installed here")
+    def test_without_the_bindings_it_says_what_to_install(self) -> None:
+        with pytest.raises(UsageError) as refused:
+            camera("picamera2:")
+        assert "python3-picamera2" in refused.value.hint
+
+    @pytest.mark.skipif(find_spec("picamera2") is None, reason="no picamera2 on this machine")
+    def test_a_real_camera(self) -> None:
+        assert isinstance(rec_taken(Reader(camera("picamera2:"), encodes=True), 30)[-1], Entry)
 
 
 class TestCameras:

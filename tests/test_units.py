@@ -36,9 +36,11 @@ from camarchiver import (
     lockfile,
     manifest,
     motion,
+    mounts,
     names,
     params,
     plan,
+    quiet,
     reel,
     report,
     retention,
@@ -92,6 +94,7 @@ from camarchiver.motion import Event as Motion
 from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
 from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
+from camarchiver.quiet import Agenda, Due
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
 from camarchiver.ring import Entry, Ring
@@ -2200,6 +2203,149 @@ class TestWorkload:
         x264 = ENCODERS["libx264"]
         assert [workload.threads_for(x264, cores=4, running=n) for n in (4, 2, 1)] == [1, 2, 4]
         assert workload.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
+
+
+class TestMounts:
+    TABLE = (
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "31 22 0:40 / /mnt/nas rw - nfs4 nas:/export rw\n"
+        "32 22 8:17 / /mnt/nas\\040two\\303\\251 rw master:4 propagate_from:2 - xfs /dev/sdb1 rw\n"
+        "33 31 0:41 / /mnt/nas/cam/archived rw - fuse.sshfs me@there:/ rw\n"
+        "a line that says nothing\n"
+    )
+
+    def test_the_table_is_read_with_its_escapes(self) -> None:
+        places = [mount.place for mount in mounts.parse(self.TABLE)]
+        assert places == ["/", "/mnt/nas", "/mnt/nas twoé", "/mnt/nas/cam/archived"]
+
+    @pytest.mark.parametrize(
+        ("root", "pruned", "kinds"),
+        [
+            ("/camera", (), ["ext4"]),
+            ("/mnt/nas two", (), ["ext4"]),
+            ("/mnt/nas twoé/x", (), ["xfs"]),
+            ("/mnt/nas/cam", (), ["nfs4", "fuse.sshfs"]),
+            ("/mnt/nas/cam", ("/mnt/nas/cam/archived",), ["nfs4"]),
+            ("/mnt/nas", (), ["nfs4", "fuse.sshfs"]),
+        ],
+    )
+    def test_only_mounts_on_the_way_to_a_clip_matter(
+        self, root: str, pruned: tuple[str, ...], kinds: list[str]
+    ) -> None:
+        found = mounts.that_matter(mounts.parse(self.TABLE), root, pruned)
+        assert [mount.kind for mount in found] == kinds
+
+    def test_the_last_of_two_mounts_at_one_place_counts(self) -> None:
+        table = [mounts.Mount("/", "ext4"), mounts.Mount("/cam", "ext4"), mounts.Mount("/cam", "cifs")]
+        assert [mount.kind for mount in mounts.that_matter(table, "/cam")] == ["cifs"]
+
+    @pytest.mark.parametrize(
+        ("kind", "tells"),
+        [
+            *((kind, True) for kind in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "vfat", "exfat")),
+            *((kind, False) for kind in ("nfs", "nfs4", "cifs", "smb3", "fuse", "fuseblk", "fuse.sshfs")),
+            *((kind, False) for kind in ("fuse.bindfs", "9p", "virtiofs", "ceph", "afs", "ocfs2")),
+        ],
+    )
+    def test_who_else_may_change_it_decides(self, kind: str, *, tells: bool) -> None:
+        assert mounts.Mount("/x", kind).tells is tells
+
+
+class TestQuiet:
+    """What is looked at when; times are seconds of a clock that the test turns."""
+
+    def test_each_path_comes_once_at_the_newest_word(self) -> None:
+        agenda = Agenda()
+        agenda.put("a", 600.0)
+        agenda.put("b", 601.0)
+        agenda.put("a", 900.0)
+        agenda.put_new("b", 0.0)
+        assert agenda.next_at() == 601.0
+        assert [due.path for due in agenda.take(1000.0, 10)] == ["b", "a"]
+        assert (len(agenda), agenda.next_at()) == (0, None)
+
+    def test_a_rename_ends_the_quiet_period_and_a_write_begins_it_anew(self) -> None:
+        agenda = Agenda()
+        agenda.put("a", 600.0)
+        agenda.put("a", 30.0, finished=True)
+        assert list(agenda.take(30.0, 10)) == [Due("a", 30.0, True)]
+        agenda.put("a", 40.0, finished=True)
+        agenda.put("a", 640.0)
+        assert list(agenda.take(40.0, 10)) == []
+        assert list(agenda.take(640.0, 10)) == [Due("a", 640.0, False)]
+        assert agenda.next_at() is None
+
+    @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 9), st.booleans()), max_size=40))
+    def test_nothing_is_lost_or_early_whatever_comes(self, words: list[tuple[str, float, bool]]) -> None:
+        agenda, newest = Agenda(), dict[str, Due]()
+        for path, at, finished in words:
+            agenda.put(path, at, finished=finished)
+            newest[path] = Due(path, at, finished)
+            assert agenda.next_at() == min(due.at for due in newest.values())
+        for now in range(10):
+            taken = list(agenda.take(now, 3))
+            assert taken == [newest.pop(due.path) for due in taken]
+            assert all(due.at <= now for due in taken)
+            assert len(taken) == 3 or all(due.at > now for due in newest.values())
+        assert len(agenda) == len(newest)
+
+    def test_many_writes_to_one_file_take_no_room(self) -> None:
+        agenda = Agenda()
+        for second in range(10_000):
+            agenda.put("a", float(second))
+        assert len(agenda._heap) == 1
+
+    @pytest.mark.parametrize(
+        ("reason", "seconds"),
+        [
+            (Reason.NOT_SETTLED, 540),
+            (Reason.BEING_WRITTEN, 600),
+            (Reason.BUSY, 300),
+            (Reason.FAILED_BEFORE, 3600),
+            (Reason.TOO_RECENT, 120),
+            (Reason.NO_TIMESTAMP, None),
+            (Reason.HELD, None),
+            (Reason.FILTERED, None),
+        ],
+    )
+    def test_a_clip_left_alone_is_looked_at_when_that_may_have_changed(
+        self, reason: Reason, seconds: int | None
+    ) -> None:
+        now = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
+        policy = ArchivePolicy(timedelta(minutes=5), quiet=timedelta(minutes=10))
+        step = Keep(Path("/camera"), "a.mp4", reason, start=now - timedelta(minutes=3))
+        failure = Failure(1, 1, 1, now, Reason.DAMAGED, "")
+        wait = quiet.again_after_keep(step, ns(now - timedelta(minutes=1)), policy, failure, now)
+        assert wait == (None if seconds is None else timedelta(seconds=seconds))
+
+    def test_a_clip_that_failed_waits_as_the_failure_memory_says(self) -> None:
+        now = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
+        policy = ArchivePolicy(timedelta(0), quiet=timedelta(minutes=10))
+        step = Archive(a_clip(), "x.mp4", Reason.NOT_ARCHIVED)
+
+        def wait(result: Result, reason: Reason, failure: Failure | None = None) -> timedelta | None:
+            return quiet.again_after(Outcome(step, result, reason), policy, failure, now)
+
+        failed = [Failure(1, 1, count, now, Reason.DAMAGED, "") for count in (1, 2, 3, 4)]
+        found = [wait(Result.FAILED, Reason.DAMAGED, failure) for failure in failed]
+        assert found == [timedelta(hours=1), timedelta(days=1), timedelta(days=7), None]
+        assert wait(Result.FAILED, Reason.FAILED) == quiet.TROUBLE_AGAIN
+        assert wait(Result.FAILED, Reason.NO_SPACE) == quiet.TROUBLE_AGAIN
+        old = Failure(1, 1, 1, now - timedelta(days=2), Reason.DAMAGED, "")
+        assert wait(Result.FAILED, Reason.FAILED, old) == quiet.TROUBLE_AGAIN
+        assert wait(Result.BUSY, Reason.BUSY) == quiet.BUSY_AGAIN
+        assert wait(Result.STALE, Reason.STALE) == timedelta(minutes=10)
+        assert wait(Result.DONE, Reason.NOT_ARCHIVED) is None
+        assert wait(Result.SKIPPED, Reason.NOT_ARCHIVED) is None
+
+    def test_what_was_renamed_into_place_needs_no_quiet_period(self) -> None:
+        now = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
+        fresh = a_clip(start=now - timedelta(minutes=1), fingerprint=Fingerprint(1, 1, 10, ns(now)))
+        facts = FolderFacts(Path("/camera"), "", (fresh,))
+        policy = ArchivePolicy(timedelta(0), quiet=timedelta(minutes=10))
+        (waits,) = plan.decide_archive(facts, policy, Memory(), now)
+        (begins,) = plan.decide_archive(facts, quiet.as_finished(policy), Memory(), now)
+        assert (waits.reason, begins.reason) == (Reason.NOT_SETTLED, Reason.NOT_ARCHIVED)
 
 
 KEYS = {"": {"age", "codec"}, "archive": {"age", "codec"}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import click
 
 from camarchiver.cli.channels import Channels, with_channels
 from camarchiver.cli.options import (
+    FOLDER,
     consent_options,
     general_options,
+    is_on_command_line,
     option,
     options,
     own_patterns,
@@ -19,7 +23,8 @@ from camarchiver.cli.options import (
     tree_options,
 )
 from camarchiver.cli.places import Place
-from camarchiver.params import Days
+from camarchiver.errors import UsageError
+from camarchiver.params import Days, Size
 
 what_options = options(
     option("--age", type=Days(), default="30", help="Sources this old go, if their archive stands."),
@@ -37,10 +42,43 @@ what_options = options(
     sidecar_option,
 )
 
+spool_options = options(
+    option("--spool", type=FOLDER, help="See to a recorder's spool and outbox, and to no other tree."),
+    option("--outbox", type=FOLDER, help="With --spool.  [default: recorded_clips beside the spool]"),
+    option("--keep-days", type=Days(), help="With --spool: clips this old leave the outbox."),
+    option("--max-storage", type=Size(), help="With --spool: what each camera may take in the outbox."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOptions:
+    """The command line of `cleanup --spool`, parsed."""
+
+    spool: Path
+    outbox: Path
+    keep_days: timedelta | None
+    max_storage: int | None
+    cameras: tuple[str, ...]
+    timezone: str
+    dry_run: bool
+    no_confirm: bool
+    log_file: Path | None
+    channels: Channels
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+
+_ALSO_WITH_SPOOL = frozenset(
+    {"cameras", "spool", "outbox", "keep_days", "max_storage", "timezone", "dry_run", "no_confirm"}
+    | {"log_file", "log_format", "as_json", "quiet", "verbose", "config"}
+)
+
 
 @click.command()
 @tree_options
 @what_options
+@spool_options
 @retention_options
 @consent_options
 @general_options
@@ -60,6 +98,10 @@ def cleanup(
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    spool: Path | None,
+    outbox: Path | None,
+    keep_days: timedelta | None,
+    max_storage: int | None,
     **retention: Any,
 ) -> int:
     """Remove what the policy no longer keeps below DIRECTORY: sources, trash, and archives if asked.
@@ -67,7 +109,32 @@ def cleanup(
     Nothing goes whose archive does not stand, unless an option names it. --max-size and --min-free take
     the cheapest copies first: trash, then archived sources, then (if named) archives and unarchived
     sources, the oldest first. Holds and each camera's newest clip stay.
+
+    With --spool it does by hand what a recorder does every hour: salvages what dead recorders left, removes
+    what is empty, and takes what --keep-days and --max-storage no longer keep from the outbox, at once.
     """
+    if spool is not None:
+        return _of_spool(
+            context,
+            SpoolOptions(
+                spool.absolute(),
+                outbox.absolute() if outbox else spool.absolute().parent / "recorded_clips",
+                keep_days,
+                max_storage,
+                retention["cameras"],
+                timezone,
+                dry_run,
+                no_confirm,
+                log_file,
+                channels,
+                as_json,
+                quiet,
+                verbose,
+            ),
+        )
+    for name in ("outbox", "keep_days", "max_storage"):
+        if is_on_command_line(context, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for a recorder", hint="add its --spool DIR")
     from camarchiver.cli.clearing import CleanupOptions, cleanup_session
     from camarchiver.cli.policies import RetentionOptions
 
@@ -86,3 +153,14 @@ def cleanup(
         verbose,
     )
     return cleanup_session(run, own_patterns(context))
+
+
+def _of_spool(context: click.Context, chosen: SpoolOptions) -> int:
+    from camarchiver.cli.spooling import spool_session
+
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in _ALSO_WITH_SPOOL and is_on_command_line(context, name):
+            word = name.upper() if isinstance(parameter, click.Argument) else parameter.opts[0]
+            raise UsageError(f"{word} has no meaning with --spool", hint="run cleanup once for each of them")
+    return spool_session(chosen)

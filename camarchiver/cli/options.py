@@ -22,6 +22,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 CONFIG_KEY = "camarchiver.config"
 """Where a context keeps the loaded `Config`."""
 
+CONFIG_FILE = "camarchiver.config_file"
+"""Where a context keeps the file that `--config` names; None for the usual ones."""
+
 FOLDER = click.Path(path_type=Path)
 
 
@@ -55,6 +58,7 @@ def _load_config(context: click.Context, parameter: click.Parameter, value: Path
     loaded = config_files.load(value)
     check(loaded, context)
     context.meta[CONFIG_KEY] = loaded
+    context.meta[CONFIG_FILE] = value
     context.default_map = checked_values(loaded, context.command, context)
     return value
 

@@ -15,8 +15,8 @@ source_options = options(
     option(
         "--source",
         metavar="SOURCE",
-        help="rtsp://HOST/PATH, /dev/video0 (or with a mode: /dev/video0,1280x720@15), file:CLIP or"
-        " file:FIFO; required.",
+        help="rtsp://HOST/PATH, /dev/video0, picamera2:, rpicam-vid:, file:CLIP or file:FIFO; required. A"
+        " local camera's size and rate follow its name: /dev/video0,1280x720@15, picamera2:0,1920x1080@15.",
     ),
     option("--camera", metavar="NAME", help="The camera's name; required unless --dry-run."),
     option(

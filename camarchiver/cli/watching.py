@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver import clock, document, locking, report, service, stop, volume
+from camarchiver import clock, document, figures, locking, report, service, stop, volume
+from camarchiver.cli.attendance import Attendance, attending
 from camarchiver.cli.consent import write
 from camarchiver.cli.session import ArchiveOptions
 from camarchiver.errors import CamarchiverError, EncoderError, UsageError
+from camarchiver.figures import Figure, Sums
 from camarchiver.logs import logging_to
-from camarchiver.model import Outcome, Report
+from camarchiver.model import Outcome, Report, Result
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import Silent
@@ -27,7 +30,7 @@ from camarchiver.quiet import Agenda
 from camarchiver.service import Service
 
 if TYPE_CHECKING:
-    from camarchiver.watcher import Signals
+    from camarchiver.watcher import Signals, Watcher
 
 _log = logging.getLogger("camarchiver.watch")
 
@@ -77,11 +80,24 @@ class Tally:
     def __init__(self) -> None:
         self.results: Counter[str] = Counter()
         self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self.sums = Sums()
+        """Since the config was read."""
+        self._untold: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
 
     def add(self, outcome: Outcome) -> None:
         """One more."""
+        if outcome.result is Result.FAILED:
+            self._untold.append(outcome)
         self.results[outcome.result] += 1
         self.newest.append(outcome)
+        self.sums.add(outcome)
+
+    def untold(self, run: Pipeline) -> Iterator[str] | None:
+        """The JSON document of the failures since it was last asked for; None where there are none."""
+        found = tuple(self._untold.popleft() for _ in range(len(self._untold)))
+        if not found:
+            return None
+        return document.document(Report("watch", run.run.id, run.started, run.now(), found), None)
 
 
 def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
@@ -101,12 +117,15 @@ def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> 
 
         signals = Signals(stopping, reload, wake)
         while True:
-            last = _watch(options, signals, speaker, tally, agenda)
-            if stopping:
-                speaker.stopping()
-                return _finish(options.archive, last, tally)
-            options, agenda = _reloaded(options, reread, agenda)
+            with attending(
+                options.archive.channels, "watch", source=str(options.archive.trees().source)
+            ) as attendance:
+                last = _watch(options, signals, speaker, tally, agenda, attendance)
+                if stopping:
+                    speaker.stopping()
+                    return _finish(options.archive, last, tally)
             reload.clear()
+            options, agenda = _reloaded(options, reread, agenda)
 
 
 def _reloaded(
@@ -124,7 +143,14 @@ def _reloaded(
     return fresh, agenda if fresh.archive.trees() == options.archive.trees() else Agenda()
 
 
-def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tally, agenda: Agenda) -> Report:
+def _watch(
+    options: WatchOptions,
+    signals: Signals,
+    speaker: Service,
+    tally: Tally,
+    agenda: Agenda,
+    attendance: Attendance,
+) -> Report:
     """Watch with these options until a stop or a reload is asked for."""
     from camarchiver.watcher import Watcher
 
@@ -151,6 +177,8 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
         ),
         locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
     ):
+        tally.sums = Sums()
+        attendance.started(pipeline.trees)
         pipeline.sweep(how.sidecars)
         choice, notes = pipeline.encoder(asked.wish(), how.wishes)
         _log.info("%s", "; ".join(notes))
@@ -163,11 +191,26 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
             tell=tell,
             agenda=agenda,
         )
-        with pipeline.workshop(policy.disposal, choice, how, stop=signals.stop, display=Silent()) as shop:
-            watcher.run(shop)
+        with pipeline.workshop(
+            policy.disposal, choice, how, stop=signals.stop, display=Silent(), keeps_folders=True
+        ) as shop:
+            look, failures = partial(_figures, tally, watcher), partial(tally.untold, pipeline)
+            with attendance.each_minute(look, lambda: watcher.is_well, failures):
+                watcher.run(shop)
             if not signals.stop:
                 speaker.reloading()
-        return pipeline.report_watched(tuple(tally.newest), signals.stop)
+        last = pipeline.report_watched(tuple(tally.newest), signals.stop)
+        if signals.stop:
+            untold = failures()
+            pieces = untold or document.document(last, None)
+            attendance.closed(last.exit_code, look(), pieces, failed=untold is not None)
+        else:
+            attendance.handed_over(look())
+        return last
+
+
+def _figures(tally: Tally, watcher: Watcher) -> tuple[Figure, ...]:
+    return (*tally.sums.figures(), figures.of_queue(watcher.waiting))
 
 
 def _finish(asked: ArchiveOptions, last: Report, tally: Tally) -> int:

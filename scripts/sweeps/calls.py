@@ -104,6 +104,9 @@ class Stage(Protocol):
     def again(self) -> Ran:
         """A later run without faults, which must end well."""
 
+    def tidy(self) -> Ran:
+        """The nightly cleanup, which removes what only a power cut leaves behind."""
+
     def violations(self) -> Iterator[str]:
         """What does not hold and must at every moment."""
 
@@ -172,7 +175,7 @@ def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
         calls: Calls = {
             (inside, call): numbers
             for inside in ((False, True) if subject.inside else (False,))
-            for call, numbers in _count(subject, options, where, model, inside=inside).items()
+            for call, numbers in count(subject, options, where, model, inside=inside).items()
         }
         kinds = KINDS[name]
         for at, kind in enumerate(kinds):
@@ -187,7 +190,7 @@ def share_of(total: int, parts: int, at: int) -> int:
     return total * (at + 1) // parts - total * at // parts
 
 
-def _count(
+def count(
     subject: Subject, options: Options, where: Path, model: Path, *, inside: bool
 ) -> dict[str, list[int]]:
     """For each system call the numbers at which a fault meets a run that has begun to work on the tree."""
