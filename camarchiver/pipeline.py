@@ -32,6 +32,7 @@ from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
 from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Report, Restore, Trees
 from camarchiver.names import Names, Pattern
+from camarchiver.order import from_own_place, largest_first, order_key, place_among, within_limit
 from camarchiver.plan import (
     ArchivePlan,
     ArchivePolicy,
@@ -41,9 +42,6 @@ from camarchiver.plan import (
     Tally,
     Total,
     decide_archive,
-    largest_first,
-    order_key,
-    within_limit,
 )
 from camarchiver.playable import playable_maker
 from camarchiver.probe import ProbeError, Prober
@@ -255,12 +253,17 @@ class Pipeline:
         limit = how.max_runtime.total_seconds() if how.max_runtime else None
         disposal = plan.policy.disposal
         with self.workshop(disposal, choice, how, stop=stop, display=display, cluster=cluster) as shop:
+            steps = from_own_place(plan.steps, place_among(*self.workers()))
             for outcome in crew.perform_all(
-                plan.steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
+                steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
             ):
                 outcomes.append(outcome)
                 tell(outcome)
         return self.report(plan, tuple(outcomes), stop)
+
+    def workers(self) -> tuple[str, frozenset[str]]:
+        """This run's name, and the names of all that archive the same tree, here and on other hosts."""
+        return volume.workers(self.trees, self.run.command)
 
     @contextmanager
     def workshop(

@@ -38,6 +38,7 @@ from camarchiver import (
     motion,
     mounts,
     names,
+    order,
     params,
     plan,
     quiet,
@@ -1559,22 +1560,22 @@ class TestPlan:
             return Archive(clip, name, Reason.NOT_ARCHIVED)
 
         steps = [step(f"{index:04}", 1 + index // 300, index % 7) for index in range(600)]
-        ordered = list(plan.largest_first(sorted(steps, key=plan.order_key)))
-        assert sorted(map(plan.order_key, ordered)) == sorted(map(plan.order_key, steps))
+        ordered = list(order.largest_first(sorted(steps, key=order.order_key)))
+        assert sorted(map(order.order_key, ordered)) == sorted(map(order.order_key, steps))
         assert ordered[0].clip.fingerprint.size == 6
-        assert max(ordered.index(each) for each in steps[:300]) < 300 + plan.LOOK_AHEAD
+        assert max(ordered.index(each) for each in steps[:300]) < 300 + order.LOOK_AHEAD
 
     def test_a_second_name_waits_for_everything_before(self) -> None:
         first = Archive(a_clip(), "a", Reason.NOT_ARCHIVED)
         second = Archive(a_clip(name="b"), "b", Reason.SAME_FILE)
-        ordered = list(plan.largest_first(sorted([second, first], key=plan.order_key)))
+        ordered = list(order.largest_first(sorted([second, first], key=order.order_key)))
         assert ordered == [first, second]
 
     def test_a_limit_counts_encodes_only(self) -> None:
         clip = a_clip()
         removal = Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
         encode = Archive(clip, "a", Reason.NOT_ARCHIVED)
-        assert list(plan.within_limit([removal, encode, encode], 1)) == [removal, encode]
+        assert list(order.within_limit([removal, encode, encode], 1)) == [removal, encode]
 
     @given(
         st.lists(
@@ -2203,6 +2204,47 @@ class TestWorkload:
         x264 = ENCODERS["libx264"]
         assert [workload.threads_for(x264, cores=4, running=n) for n in (4, 2, 1)] == [1, 2, 4]
         assert workload.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
+
+
+class TestOrder:
+    """Several hosts on one tree begin at different places."""
+
+    @staticmethod
+    def steps(count: int) -> list[Archive | Remove]:
+        clips = [a_clip(name=f"{number:03}.mp4") for number in range(count)]
+        removed = Remove(clips[0], Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clips[0]))
+        second = Archive(clips[0], "again", Reason.SAME_FILE)
+        return [removed, *(Archive(clip, clip.name, Reason.NOT_ARCHIVED) for clip in clips), second]
+
+    def test_a_lone_host_keeps_the_order(self) -> None:
+        steps = self.steps(9)
+        assert list(order.from_own_place(steps, order.place_among("a", []))) == steps
+        assert list(order.from_own_place(steps, order.place_among("a", ["a"]))) == steps
+
+    def test_each_host_begins_elsewhere_and_does_all(self) -> None:
+        hosts, steps = ["archive@nas", "archive@attic", "watch@nas"], self.steps(9)
+        plans = [list(order.from_own_place(steps, order.place_among(host, hosts))) for host in hosts]
+        assert sorted(int(each[1].clip.name[:3]) for each in plans) == [0, 3, 6]
+        for each in plans:
+            assert sorted(step.relative for step in each) == sorted(step.relative for step in steps)
+            assert (each[0], each[-1]) == (steps[0], steps[-1])
+
+    @given(st.integers(0, 60), st.lists(st.text(max_size=4), min_size=1, max_size=6, unique=True))
+    def test_hosts_that_go_on_at_one_speed_never_meet(self, count: int, hosts: list[str]) -> None:
+        steps = self.steps(count) if count else []
+        plans = [list(order.from_own_place(steps, order.place_among(host, hosts)))[1:-1] for host in hosts]
+        for at in range(count // len(hosts)):
+            assert len({each[at].relative for each in plans}) == len(hosts)
+
+    def test_what_a_scan_finds_is_gone_round_from_different_places(self) -> None:
+        paths = [f"2026/03/01/{number}.mp4" for number in range(200)]
+        orders = [
+            sorted(paths, key=lambda path, place=place: order.turn(path, place))
+            for place in (order.place_among(host, "ab") for host in "ab")
+        ]
+        assert all(0 <= order.turn(path, order.place_among("b", "ab")) < 1 for path in paths)
+        assert not set(orders[0][:80]) & set(orders[1][:80])
+        assert orders[1].index(orders[0][0]) > 80
 
 
 class TestMounts:
