@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ from conftest import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from camarchiver import holds
+from camarchiver import holds, outbox
 from camarchiver.model import STATE_FOLDER, Reason
 
 Make = Callable[..., Path]
@@ -1727,6 +1728,81 @@ class TestWatch:
         assert manager.end(signal.SIGHUP)[0] == 128 + signal.SIGHUP
 
 
+class TestManyHosts:
+    """Any number of hosts on one tree; here they are processes that call themselves different hosts."""
+
+    @pytest.fixture
+    def start(self, tree: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+        started: list[subprocess.Popen[str]] = []
+
+        def start(command: str, host: str, *options: object) -> subprocess.Popen[str]:
+            started.append(
+                subprocess.Popen(
+                    [str(COMMAND), command, str(tree), "--codec", "h264", "--jobs", "1", *map(str, options)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,
+                    env={**os.environ, "TZ": "UTC", "CAMARCHIVER_HOST_ID": host},
+                )
+            )
+            return started[-1]
+
+        yield start
+        for process in started:
+            process.kill()
+            process.communicate()
+
+    def test_every_clip_is_archived_once(
+        self, put: Put, tree: Path, start: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        sources = [put(f"{DAY}/REO_front_202603010815{second:02}.mp4") for second in range(12)]
+        hosts = [
+            start("archive", "nas", "--json"),
+            start("archive", "attic", "--json"),
+            start("watch", "desk", "--json", "--poll", "1s"),
+        ]
+        wait_until(lambda: not any(source.exists() for source in sources), "the last clip", 120)
+        hosts[-1].send_signal(signal.SIGTERM)
+        for host in hosts:
+            out, errors = host.communicate(timeout=60)
+            assert errors == ""
+            assert json.loads(out)["exit_code"] == host.returncode
+            assert host.returncode in (0, 128 + signal.SIGTERM)
+        made = [event["source"] for event in journal(tree) if event["event"] == "archived"]
+        assert sorted(made) == sorted(source.relative_to(tree).as_posix() for source in sources)
+        assert len({event["run"] for event in journal(tree)}) > 1
+        archives = sorted((tree / "archived" / DAY).iterdir())
+        assert [frames(path) for path in archives] == [20] * 12
+        assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
+
+    def test_they_begin_at_different_clips_and_status_tells_who_works_on_what(
+        self,
+        put: Put,
+        tree: Path,
+        odd_ffmpeg: Callable[[str], Path],
+        start: Callable[..., subprocess.Popen[str]],
+    ) -> None:
+        sleeping = odd_ffmpeg('    touch "$last"; exec sleep 100')
+        for second in range(8):
+            put(f"2024/01/05/REO_front_202401051015{second:02}.mp4")
+        locks = tree / "archived" / STATE_FOLDER / "locks"
+        locks.mkdir(parents=True)
+        for host in ("attic", "nas"):
+            (locks / f"archive@{host}.run").touch()
+        hosts = [start("archive", host, "--ffmpeg", sleeping) for host in ("attic", "nas")]
+        wait_until(lambda: len(list(tree.rglob("*.mp4.lock"))) == 2, "both locks", 60)
+        told = json.loads(installed("status", tree, "--json").stdout)["working"]
+        assert len(told) == 2
+        assert all(f"(host {host}, pid" in " ".join(told) for host in ("attic", "nas")), told
+        locked = sorted(path.name for path in tree.rglob("*.mp4.lock"))
+        assert locked == [f"REO_front_202401051015{second}.mp4.lock" for second in ("00", "04")]
+        for host in hosts:
+            host.send_signal(signal.SIGTERM)
+            assert host.wait(60) == 128 + signal.SIGTERM
+
+
 class TestHold:
     def test_a_held_clip_is_left_alone_until_the_hold_goes(self, camera: Path, told: Command) -> None:
         added = told(
@@ -2991,6 +3067,28 @@ class TestRecord:
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
 
+    def test_the_service_manager_hears_of_it(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heard: list[str] = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(tmp_path / "notify"))
+
+            def hear() -> None:
+                while heard[-1:] != ["STOPPING=1"]:
+                    heard.extend(listener.recv(1000).decode().split("\n"))
+
+            ear = threading.Thread(target=hear, daemon=True)
+            ear.start()
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+            assert rec_run("--source", rec_twice, "--duration", "9s").returncode == 0
+            ear.join(20)
+        assert heard[:2] == ["READY=1", "STATUS=yard: waiting"]
+        assert "WATCHDOG=1" in heard
+        assert "STATUS=yard: recording" in heard
+        assert heard[-1] == "STOPPING=1"
+
     @pytest.mark.parametrize("source", ["rpicam-vid:", "picamera2:0,640x360@15"])
     def test_a_raspberry_pis_camera(
         self,
@@ -3250,11 +3348,8 @@ class TestInstall:
             'ReadWritePaths="-/srv/my cameras"',
             "ReadWritePaths=-/mnt/50%%/archive",
         ]
-        verify = (units / "camarchiver-verify.service.d/trees.conf").read_text().splitlines()
-        writable = [line for line in verify if line.startswith("ReadWritePaths=")]
-        assert writable[0] == "ReadWritePaths="
-        assert "ReadWritePaths=-/mnt/50%%/archive/.camarchiver" in writable
-        assert all(line.rstrip('"').endswith("/.camarchiver") for line in writable[1:])
+        verify = (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        assert verify.endswith("\nReadWritePaths=\nReadWritePaths=-/mnt/50%%/archive/.camarchiver\n")
         record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
@@ -3652,6 +3747,57 @@ class TestTransfer:
             f"transfer-clips: {tmp_path}/gone is not a folder\n",
         )
         assert not any(tmp_path.iterdir())
+
+
+class TestFromTheCameraToTheArchive:
+    """Recorder, transfer and watch together, each of them killed once at its work."""
+
+    def test_every_clip_is_archived_once_and_leaves_the_outbox(
+        self,
+        pi: Pi,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        watch: Callable[..., Manager],
+        tmp_path: Path,
+    ) -> None:
+        recorder = rec_start("--source", rec_twice, "--realtime", "--outbox", pi.outbox)
+        spool = tmp_path / "temp_clips/yard"
+        wait_until(lambda: any(path.stat().st_size for path in spool.glob("motion_*")), "a clip", 60)
+        time.sleep(1)
+        recorder.kill()
+        recorder.wait()
+        source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142001.mp4"))
+        assert rec_run("--source", source, "--outbox", pi.outbox, "--snapshot").returncode == 0
+        recorded = {path.name: frames(path) for path in rec_clips(pi.outbox / "yard")}
+        assert len(recorded) == 3 and not any(spool.glob("motion_*"))
+        everything = pi.seen(pi.outbox)
+
+        assert pi.transfer(**killing_rsync(tmp_path, 3)).returncode == -signal.SIGKILL
+        assert {f"yard/{name}" for name in recorded} <= {
+            each.relative for each in outbox.transferred(pi.outbox)
+        }
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == (everything, {})
+        assert pi.transfer(**killing_rsync(tmp_path, 4)).returncode == -signal.SIGKILL
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == ({}, {})
+        assert set(everything.values()) <= pi.everywhere()
+
+        watcher = watch("--quiet-for", "1s")
+        assert pi.transfer().returncode == 0
+        wait_until(lambda: list(pi.tree.rglob("*.staged*")), "the encoding", 60)
+        watcher.process.kill()
+        watcher.process.communicate()
+        watch("--quiet-for", "1s")
+        wait_until(lambda: not list(pi.tree.glob("yard/*")), "the archives", 120)
+
+        made = {path.name: frames(path) for path in (pi.tree / "archived/yard").rglob("motion_*.mp4")}
+        assert made == recorded
+        told = [(event["event"], Path(event["source"]).name) for event in journal(pi.tree)]
+        for name in recorded:
+            assert told.count(("archived", name)) == told.count(("trashed", name)) == 1
+        assert (pi.seen(pi.outbox), pi.transfer().returncode) == ({}, 0)
+        verified = [COMMAND, "verify", pi.tree, "--full"]
+        assert subprocess.run(verified, capture_output=True, text=True).returncode == 0
 
 
 class TestCleanupOfASpool:

@@ -27,6 +27,8 @@ def told(self, shop):
     return begin(self, shop)
 
 def is_idle(self):
+    if time.monotonic() < self._full_until:
+        return True
     due = self.agenda.next_at()
     later = due is None or due > time.monotonic() + 30
     return later and not (self._queue or self._running or os.path.lexists({hidden!r}))
