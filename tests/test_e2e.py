@@ -3203,6 +3203,7 @@ def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "etc").mkdir()
     (root / "etc/camarchiver.toml").write_text(
         'directory = "/srv/my cameras"\noutput = "/mnt/50%/archive"\n[record]\noutbox = "/home/pi/outbox"\n'
+        '[watch]\nping_url = "https://hc.example/x"\n'
     )
     done = install(root)
     if done.returncode and "pip" in done.stderr and "No matching distribution" in done.stderr:
@@ -3275,7 +3276,7 @@ class TestInstall:
 
     def test_units_may_write_what_the_configuration_names(self, installed_root: Path) -> None:
         units = installed_root / "usr/local/lib/systemd/system"
-        assert (units / "camarchiver-archive.service.d/trees.conf").read_text().splitlines()[1:] == [
+        assert (units / "camarchiver-archive.service.d/configured.conf").read_text().splitlines()[1:] == [
             "[Unit]",
             'RequiresMountsFor="/srv/my cameras"',
             "RequiresMountsFor=/mnt/50%%/archive",
@@ -3285,9 +3286,11 @@ class TestInstall:
             'ReadWritePaths="-/srv/my cameras"',
             "ReadWritePaths=-/mnt/50%%/archive",
         ]
-        verify = (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        verify = (units / "camarchiver-verify.service.d/configured.conf").read_text()
         assert verify.endswith("\nReadWritePaths=\nReadWritePaths=-/mnt/50%%/archive/.camarchiver\n")
-        record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
+        watch = (units / "camarchiver-watch.service.d/configured.conf").read_text()
+        assert "PrivateNetwork=no\n" in watch and "PrivateNetwork" not in verify
+        record = (units / "camarchiver-record@.service.d/configured.conf").read_text()
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
     def test_systemd_understands_the_drop_ins(self, installed_root: Path, tmp_path: Path) -> None:
