@@ -4200,6 +4200,14 @@ class TestCleanup:
         assert left[front.path] == left[back.path] == Reason.NEWEST
         assert left[yard.trees.archive / front.relative] == Reason.NEWEST
 
+    def test_the_newest_of_a_camera_whose_clock_is_always_wrong_stays_too(self, yard: Yard) -> None:
+        clips = [yard.record(days) for days in (40, 41)]
+        for clip in clips:
+            os.utime(clip.path, ((clip.start - timedelta(days=400)).timestamp(),) * 2)
+            yard.archive(yard.clip(clip.path, clip.camera, clip.start))
+        yard.standing(1, "back")
+        assert [step.path for step in yard.plan().steps] == [clips[1].path]
+
     def test_pictures_whose_clip_is_gone_are_orphans_and_others_are_the_owners(self, yard: Yard) -> None:
         yard.given_away(40, trashed=3)
         gone = next(iter((yard.trees.archive).rglob("*.mp4"))).relative_to(yard.trees.archive)
@@ -4254,6 +4262,31 @@ class TestCleanup:
         assert strange.exists() and thing.exists()
         assert reasons_of(yard.plan())["input/diary.txt"] == Reason.FOREIGN
 
+    def test_a_link_under_a_journalled_name_is_no_copy(self, yard: Yard, tmp_path: Path) -> None:
+        clip, trashed = yard.standing(40), yard.given_away(41, trashed=30)
+        yard.standing(1)
+        for path in (yard.trees.archive / clip.relative, trashed):
+            target = tmp_path / path.parent.name
+            path.rename(target)
+            path.symlink_to(target)
+        plan = yard.plan(clean_output=True)
+        left = {kept.path: kept.reason for kept in plan.left}
+        assert left[trashed] == left[yard.trees.archive / clip.relative] == Reason.FOREIGN
+        assert left[clip.path] == Reason.UNARCHIVED
+
+    def test_a_trashed_source_that_no_line_tells_of_is_known_by_its_archive(self, yard: Yard) -> None:
+        """A run died between the move and the line."""
+        clip = yard.standing(40)
+        yard.standing(1)
+        place = yard.trees.trash / "input" / clip.relative
+        place.parent.mkdir(parents=True)
+        clip.path.rename(place)
+        later = yard.now + timedelta(days=30)
+        assert reasons_of(yard.plan())[f"input/{clip.relative}"] == Reason.IN_POLICY
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == f"delete {Reason.TRASH_AGE}"
+        (yard.trees.archive / clip.relative).unlink()
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == Reason.LAST_COPY
+
     def test_the_hard_limit_reaches_every_tree_but_no_hold(self, yard: Yard) -> None:
         standing, trashed = yard.standing(400), yard.given_away(401, trashed=1)
         held, lonely = yard.standing(402), yard.record(403, "back")
@@ -4288,6 +4321,16 @@ class TestCleanup:
         assert report.exit_code == 0
         assert usage.used_bytes(yard.trees) <= everything - 25_000
         assert sum(outcome.freed for outcome in report.outcomes) == 30_000
+
+    def test_a_cap_counts_what_the_removals_themselves_write(self, yard: Yard) -> None:
+        gone = [yard.given_away(days, trashed=30) for days in (60, 61, 62, 63)]
+        spare = yard.given_away(59, trashed=1)
+        yard.standing(1)
+        cap = usage.used_bytes(yard.trees) - 4 * 10_000
+        plan = yard.plan(max_size=cap)
+        assert {step.path for step in plan.steps} == {*gone, spare}
+        yard.carry_out(plan)
+        assert usage.used_bytes(yard.trees) <= cap
 
     def test_a_cap_that_nothing_may_reach_is_said(self, yard: Yard) -> None:
         yard.record(40)
@@ -4618,6 +4661,189 @@ class TestCleanup:
         camera.assert_nothing_lost()
         assert camera.archive().code == 0
         camera.assert_finished()
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[DaskCluster]:
+    """A scheduler on loopback; workers are started by the test, and all are gone afterwards."""
+    pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
+    cluster = DaskCluster(tmp_path / "dask")
+    yield cluster
+    cluster.close()
+
+
+class DaskCluster:
+    """Real Dask processes; `address` is the scheduler's."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir()
+        self._place = place
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._file = place / "scheduler.json"
+        listening = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self._start("scheduler", *listening, "--scheduler-file", self._file)
+        wait_until(self._file.exists, "the scheduler", seconds=60)
+        self.address = str(json.loads(self._file.read_text())["address"])
+
+    def worker(
+        self, name: str, *options: str, slots: int = 1, preload: str = "", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """A worker process without a nanny; `preload` is Python that it runs first."""
+        arguments: list[object] = [self.address, "--no-dashboard", "--no-nanny", "--nthreads", 2]
+        arguments += ["--name", name, "--local-directory", self._place / name, "--host", "127.0.0.1"]
+        arguments += ["--resources", f"encoder={slots}"] if slots else []
+        if preload:
+            (self._place / f"{name}.py").write_text(preload)
+            arguments += ["--preload", self._place / f"{name}.py"]
+        process = self._start("worker", *arguments, *options, name=name, before=before)
+        log = self._place / f"{name}.log"
+        wait_until(lambda: b"Registered to" in log.read_bytes(), f"the worker {name}", seconds=60)
+        return process
+
+    def _start(
+        self, kind: str, *arguments: object, name: str = "scheduler", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        command = [*before, sys.executable, "-m", "distributed.cli.dask_" + kind, *map(str, arguments)]
+        with (self._place / f"{name}.log").open("wb") as log:
+            environment = {**os.environ, "CAMARCHIVER_HOST_ID": name, "TZ": "UTC"}
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End every process."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+
+
+@pytest.mark.slow
+class TestCluster:
+    """`archive --scheduler` with a real scheduler and real worker processes."""
+
+    def test_every_clip_is_archived_once_though_a_worker_is_killed_in_the_middle_of_one(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg, tmp_path: Path
+    ) -> None:
+        for minute in range(6):
+            camera.add("front", f"10{minute:02}00")
+        gate = Gate(tmp_path)
+        stale = (
+            "from camarchiver import lockfile, locking\n"
+            "lockfile.STALE_LOCK_SECONDS = 4\n"
+            "locking.HEARTBEAT_SECONDS = 1\n"
+        )
+        workers = [dask.worker(name, preload=stale) for name in ("one", "two")]
+        busy = "from camarchiver import cluster\ncluster.BUSY_SECONDS = 60\n"
+        ffmpeg = odd_ffmpeg(gate.script(after=False))
+        run = camera.start("--json", "--scheduler", dask.address, ffmpeg=ffmpeg, patch=busy)
+        wait_until(gate.waiting.exists, "the encoding", seconds=60)
+        wait_until(lambda: len(list(camera.archive_root.rglob("*.staged.mp4"))) == 2, "both", seconds=60)
+        workers[0].kill()
+        gate.open.touch()
+        run.end(200)
+        document = run.document()
+        assert [outcome["result"] for outcome in document["outcomes"]] == ["done"] * 6, run.errors
+        assert run.code == 0
+        assert {event["host"] for event in camera.events("archived")} == {socket.gethostname()}
+        assert camera.archive().code == 0, "the next run sweeps what the dead worker left"
+        camera.assert_finished()
+
+    def test_who_cannot_take_part_is_told_before_the_first_clip(
+        self, camera: Camera, dask: DaskCluster
+    ) -> None:
+        camera.add()
+        nobody = camera.archive("--dry-run", "--scheduler", dask.address)
+        assert (nobody.code, "it has none" in nobody.errors) == (12, True)
+        dask.worker("plain", slots=0)
+        hidden = f'mount -t tmpfs none {camera.root} && exec "$@"'
+        if IS_ROOT:
+            dask.worker("blind", before=("unshare", "-m", "sh", "-c", hidden, "sh"))
+        refused = camera.archive("--scheduler", dask.address)
+        assert refused.code == 12
+        assert '--resources "encoder=N"' in refused.errors
+        if IS_ROOT:
+            assert "blind (127.0.0.1): the archive" in refused.errors
+            assert "is not the one of this run" in refused.errors
+        dask.worker("good", slots=2)
+        lacking = camera.archive("--encoder", "v4l2m2m", "--scheduler", dask.address)
+        assert lacking.code == 12
+        assert "good (127.0.0.1): h264_v4l2m2m" in lacking.errors
+        planned = camera.archive("--dry-run", "--scheduler", dask.address)
+        assert planned.code == 0
+        assert "good (127.0.0.1): libx264" in planned.out
+        assert "plain (127.0.0.1) can't take part" in planned.out
+        assert camera.archives() == [] and len(camera.sources()) == 1
+        assert camera.archive("--scheduler", dask.address).code == 0
+        camera.assert_finished()
+
+    def test_a_signal_ends_the_workers_jobs_too(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add("front")
+        camera.add("garden")
+        dask.worker("one")
+        run = camera.start("--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW))
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
+        run.process.send_signal(signal.SIGTERM)
+        run.end(60)
+        assert run.code == 128 + signal.SIGTERM, run.errors
+        assert "stopped by signal 15" in run.out
+        assert processes_with(f"file:{camera.archive_root}/") == []
+        assert len(camera.sources()) == 2 and camera.archives() == []
+        assert camera.archive("--scheduler", dask.address).code == 0
+        camera.assert_finished()
+
+    def test_when_no_worker_is_left_the_run_ends_and_says_so(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add()
+        worker = dask.worker("only")
+        patch = "from camarchiver import cluster\ncluster.ALONE_SECONDS = 3\n"
+        run = camera.start("--json", "--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW), patch=patch)
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
+        worker.kill()
+        run.end(90)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert f"no worker of {dask.address} is left" in outcome["detail"]
+        wait_until(lambda: not processes_with(f"file:{camera.archive_root}/"), "the end of ffmpeg")
+        assert len(camera.sources()) == 1
+        assert camera.archive(host="only").code == 0
+        camera.assert_finished()
+
+    def test_what_a_worker_tells_is_checked(self, camera: Camera, dask: DaskCluster) -> None:
+        """A worker whose disk lost what it wrote: neither journalled nor removed."""
+        camera.add()
+        torn = (
+            "from camarchiver import archiver, atomic\n"
+            "publish = atomic.publish\n"
+            "class Torn:\n"
+            "    def __getattr__(self, name): return getattr(atomic, name)\n"
+            "    def publish(self, part, target):\n"
+            "        publish(part, target)\n"
+            "        target.chmod(0o600)\n"
+            "        with target.open('r+b') as stream: stream.seek(-9, 2); stream.write(b'zeroed...')\n"
+            "archiver.atomic = Torn()\n"
+        )
+        dask.worker("torn", preload=torn)
+        run = camera.archive("--json", "--scheduler", dask.address)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert "reads differently here" in outcome["detail"]
+        assert len(camera.sources()) == 1 and camera.events("archived") == []
+
+    def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:
+        camera.add()
+        patch = "from camarchiver import cluster\ncluster.CONNECT_SECONDS = 2\n"
+        run = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=patch)
+        assert run.code == 12
+        assert "the scheduler tcp://127.0.0.1:9 can't be reached" in run.errors
+        absent = "import sys\nsys.modules['distributed'] = None\n"
+        missing = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=absent)
+        assert missing.code == 2
+        assert "pip install 'camarchiver[distributed]'" in missing.errors
+        assert len(camera.sources()) == 1
 
 
 class TestDetectorMask:
