@@ -3256,6 +3256,16 @@ class TestInstall:
             command = [installed_root / "opt/camarchiver/bin" / started[1], *started[2].split(), "--help"]
             assert subprocess.run(command, capture_output=True).returncode == 0, unit
 
+    def test_the_cron_example_names_commands_and_options_that_exist(self) -> None:
+        lines = (INSTALL.parents[1] / "docs/crontab").read_text().splitlines()
+        jobs = [line.split() for line in lines if line[:1].isdigit() or line[:1] == "*"]
+        assert len(jobs) == 4
+        for job in jobs:
+            assert all(re.fullmatch(r"[\d*/]+", field) for field in job[:5]) and job[5] == "camarchiver"
+            program = {"camarchiver": str(COMMAND), "transfer-clips": str(TRANSFER)}[job[6]]
+            command = [program, *job[7:], "--help"]
+            assert subprocess.run(command, capture_output=True).returncode == 0, job
+
     def test_shells_complete_commands(self, installed_root: Path) -> None:
         share = installed_root / "usr/local/share"
         bin_folder = installed_root / "opt/camarchiver/bin"
