@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -3025,6 +3026,28 @@ class TestRecord:
         ran = rec_run("--source", still, "--detect-source", rec_twice)
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
+
+    def test_the_service_manager_hears_of_it(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heard: list[str] = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(tmp_path / "notify"))
+
+            def hear() -> None:
+                while heard[-1:] != ["STOPPING=1"]:
+                    heard.extend(listener.recv(1000).decode().split("\n"))
+
+            ear = threading.Thread(target=hear, daemon=True)
+            ear.start()
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+            assert rec_run("--source", rec_twice, "--duration", "9s").returncode == 0
+            ear.join(20)
+        assert heard[:2] == ["READY=1", "STATUS=yard: waiting"]
+        assert "WATCHDOG=1" in heard
+        assert "STATUS=yard: recording" in heard
+        assert heard[-1] == "STOPPING=1"
 
     @pytest.mark.parametrize("source", ["rpicam-vid:", "picamera2:0,640x360@15"])
     def test_a_raspberry_pis_camera(
