@@ -3266,6 +3266,7 @@ def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "etc").mkdir()
     (root / "etc/camarchiver.toml").write_text(
         'directory = "/srv/my cameras"\noutput = "/mnt/50%/archive"\n[record]\noutbox = "/home/pi/outbox"\n'
+        '[watch]\nping_url = "https://hc.example/x"\n'
     )
     done = install(root)
     if done.returncode and "pip" in done.stderr and "No matching distribution" in done.stderr:
@@ -3318,6 +3319,16 @@ class TestInstall:
             command = [installed_root / "opt/camarchiver/bin" / started[1], *started[2].split(), "--help"]
             assert subprocess.run(command, capture_output=True).returncode == 0, unit
 
+    def test_the_cron_example_names_commands_and_options_that_exist(self) -> None:
+        lines = (INSTALL.parents[1] / "docs/crontab").read_text().splitlines()
+        jobs = [line.split() for line in lines if line[:1].isdigit() or line[:1] == "*"]
+        assert len(jobs) == 4
+        for job in jobs:
+            assert all(re.fullmatch(r"[\d*/]+", field) for field in job[:5]) and job[5] == "camarchiver"
+            program = {"camarchiver": str(COMMAND), "transfer-clips": str(TRANSFER)}[job[6]]
+            command = [program, *job[7:], "--help"]
+            assert subprocess.run(command, capture_output=True).returncode == 0, job
+
     def test_shells_complete_commands(self, installed_root: Path) -> None:
         share = installed_root / "usr/local/share"
         bin_folder = installed_root / "opt/camarchiver/bin"
@@ -3338,7 +3349,7 @@ class TestInstall:
 
     def test_units_may_write_what_the_configuration_names(self, installed_root: Path) -> None:
         units = installed_root / "usr/local/lib/systemd/system"
-        assert (units / "camarchiver-archive.service.d/trees.conf").read_text().splitlines()[1:] == [
+        assert (units / "camarchiver-archive.service.d/configured.conf").read_text().splitlines()[1:] == [
             "[Unit]",
             'RequiresMountsFor="/srv/my cameras"',
             "RequiresMountsFor=/mnt/50%%/archive",
@@ -3348,9 +3359,11 @@ class TestInstall:
             'ReadWritePaths="-/srv/my cameras"',
             "ReadWritePaths=-/mnt/50%%/archive",
         ]
-        verify = (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        verify = (units / "camarchiver-verify.service.d/configured.conf").read_text()
         assert verify.endswith("\nReadWritePaths=\nReadWritePaths=-/mnt/50%%/archive/.camarchiver\n")
-        record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
+        watch = (units / "camarchiver-watch.service.d/configured.conf").read_text()
+        assert "PrivateNetwork=no\n" in watch and "PrivateNetwork" not in verify
+        record = (units / "camarchiver-record@.service.d/configured.conf").read_text()
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
     def test_systemd_understands_the_drop_ins(self, installed_root: Path, tmp_path: Path) -> None:
