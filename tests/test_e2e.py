@@ -648,6 +648,9 @@ class TestNothingNew:
         put(f"{ONE}.jpg", b"picture")
         put(f"{DAY}/holiday.mp4")
         assert archive(tree).returncode == 0
+        assert {path.name for path in tree.iterdir()} == {
+            *("2026", "archived", ".deleted", STATE_FOLDER, "archiver.log")
+        }
         before = whole(tree)
         again = archive(tree)
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -2059,12 +2062,16 @@ class TestWhy:
         ):
             config.write_text(text + "\n")
             found = told("why", "-C", camera, "--config", config, source).stdout
+            assert "recorded by camera front, " in found
             assert f"the next archive run would {runs[0]}:" in found, text
             assert f"the next cleanup would {runs[1]}, {source}:" in found, text
         config.write_text("unarchived = true\nmax_removals = 0\n")
         found = told("why", "-C", camera, "--config", config, source).stdout
         assert "the next cleanup would change nothing: the plan would remove" in found
         assert "leave it alone" in told("why", "-C", camera, source, "--age", "30000").stdout
+        day = ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", camera, *day, "--reason", "police").stdout.split()[0]
+        assert told("why", "-C", camera, source).stdout.count(f"held (by hold {name}: police)") == 2
 
     def test_each_copy_is_told_of(self, camera: Path, told: Command) -> None:
         told("archive", camera)

@@ -2796,6 +2796,15 @@ class TestLocking:
                 pass
         assert names_in(tmp_path) == [clip.name]
 
+    def test_a_plan_sees_the_lock_of_a_name_of_255_bytes(self, tmp_path: Path) -> None:
+        clip = tmp_path / ("n" * (255 - 19) + "_20260301081500.mp4")
+        clip.touch()
+        os.utime(clip, (1772352900, 1772352900))
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        with locking.clip_lock(clip):
+            plan = Pipeline(trees, UTC, "archive").plan_archive(ArchivePolicy(timedelta(1)), list_all=True)
+        assert [step.reason for step in plan.left] == [Reason.BUSY]
+
     @pytest.mark.parametrize("missing", ["O_TMPFILE", "link"])
     def test_it_works_where_files_need_a_name(
         self, clip: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, missing: str
