@@ -1211,6 +1211,15 @@ class TestProbe:
         path.write_bytes(zeroed(data, second, 4096))
         assert reason_of(prober.measure, path) == "damaged"
 
+    def test_zeros_that_the_demuxer_calls_not_ready(
+        self, prober: Prober, make_clip: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        encoded = "-c:v libx264 -preset ultrafast -crf 5 -g 15 -pix_fmt yuv420p"
+        data = make_clip(f"-f lavfi -i testsrc2=s=160x120:r=15:d=2 {encoded}", ".ts").read_bytes()
+        path = tmp_path / "x.ts"
+        path.write_bytes(zeroed(data, len(data) // 2, len(data) - len(data) // 2))
+        assert reason_of(prober.measure, path) == "damaged"
+
     def test_damaged_keyframe(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
         data = (clips / "faststart.mp4").read_bytes()
         path = tmp_path / "x.mp4"
