@@ -12,6 +12,7 @@ import mmap
 import os
 import pty
 import random
+import re
 import shutil
 import signal
 import socket
@@ -1063,7 +1064,15 @@ GOOD = [
     for name in CLIP_ARGUMENTS
     if name not in ("sound-only.mp4", "two-pictures.mp4", "many-keyframes.mkv")
 ]
-FRAME_COUNTS = {"irregular.mp4": 25, "one-frame.mp4": 1, "one-frame.mkv": 1, "one-frame.ts": 1}
+FRAME_COUNTS = {
+    "irregular.mp4": 25,
+    "slow.mp4": 30,
+    "slow-odd-ticks.avi": 30,
+    "one-frame.mp4": 1,
+    "one-frame.mkv": 1,
+    "one-frame.ts": 1,
+}
+FRAME_COUNTS |= {"slow.mp4": 30, "slow-odd-ticks.avi": 30}
 CODECS = {"libx264": "h264", "libsvtav1": "av1", "libx265": "hevc"}
 
 
@@ -1137,7 +1146,8 @@ class TestProbe:
         assert media.packets_before_keyframe == 0
         assert media.keyframes >= 1
         assert (media.video.width, media.video.height, media.video.bit_depth) == (320, 240, 8)
-        assert media.span == pytest.approx(media.packets * 0.04 if "irregular" not in name else 2.0, abs=0.08)
+        seconds = 0.04 if "one-frame" in name else 2.0
+        assert media.span == pytest.approx(seconds, abs=0.08)
 
     @pytest.mark.parametrize("name", GOOD)
     def test_glance_agrees_with_measure(self, prober: Prober, clips: Path, name: str) -> None:
@@ -3900,7 +3910,7 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert "strace" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 passed, 0 failed, 1 skipped"
+    assert re.fullmatch(r"0 passed, 0 failed, \d+ skipped", done.stdout.splitlines()[-1])
 
 
 def encode(target: Path, *options: str, filters: str = "null", seconds: int = 2) -> Path:
@@ -4535,6 +4545,30 @@ class TestCleanup:
         assert len(yard.events("trashed")) == 3
         assert len(yard.events("left")) == 7, "an intent that was not carried out has its end"
         assert len(yard.carry_out(yard.plan()).outcomes) == 7
+
+    @pytest.mark.edge
+    def test_a_removal_that_fails_when_the_file_is_gone_already_is_told_by_the_next_start(
+        self, yard: Yard, mocker: MockerFixture
+    ) -> None:
+        """The disk fills up between the rename into the trash and its fsync."""
+        old, _ = yard.standing(40), yard.standing(5)
+        move = trash.move
+
+        def moves_and_fails(*arguments: Any, **named: Any) -> str:
+            move(*arguments, **named)
+            raise OSError(errno.ENOSPC, "No space left on device", str(old.path))
+
+        mocker.patch.object(trash, "move", moves_and_fails)
+        assert [each.result for each in yard.carry_out(yard.plan()).outcomes] == ["failed"]
+        mocker.stopall()
+        assert not old.path.exists() and yard.events("left", "trashed") == []
+        (note,) = (yard.trees.state / "intents").iterdir()
+        fields = json.loads(note.read_text())
+        note.write_text(json.dumps({**fields, "pid": 2**22 + 1}))
+        yard.pipeline().sweep(SidecarPolicy.TRASH)
+        (told,) = yard.events("trashed")
+        assert (yard.trees.trash / told["trash"]).exists()
+        assert not list((yard.trees.state / "intents").iterdir())
 
     # --- kills ---------------------------------------------------------------------------------------
 
