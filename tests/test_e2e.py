@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ from conftest import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from camarchiver import holds
+from camarchiver import holds, outbox
 from camarchiver.model import STATE_FOLDER, Reason
 
 Make = Callable[..., Path]
@@ -1728,6 +1729,81 @@ class TestWatch:
         assert manager.end(signal.SIGHUP)[0] == 128 + signal.SIGHUP
 
 
+class TestManyHosts:
+    """Any number of hosts on one tree; here they are processes that call themselves different hosts."""
+
+    @pytest.fixture
+    def start(self, tree: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+        started: list[subprocess.Popen[str]] = []
+
+        def start(command: str, host: str, *options: object) -> subprocess.Popen[str]:
+            started.append(
+                subprocess.Popen(
+                    [str(COMMAND), command, str(tree), "--codec", "h264", "--jobs", "1", *map(str, options)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,
+                    env={**os.environ, "TZ": "UTC", "CAMARCHIVER_HOST_ID": host},
+                )
+            )
+            return started[-1]
+
+        yield start
+        for process in started:
+            process.kill()
+            process.communicate()
+
+    def test_every_clip_is_archived_once(
+        self, put: Put, tree: Path, start: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        sources = [put(f"{DAY}/REO_front_202603010815{second:02}.mp4") for second in range(12)]
+        hosts = [
+            start("archive", "nas", "--json"),
+            start("archive", "attic", "--json"),
+            start("watch", "desk", "--json", "--poll", "1s"),
+        ]
+        wait_until(lambda: not any(source.exists() for source in sources), "the last clip", 120)
+        hosts[-1].send_signal(signal.SIGTERM)
+        for host in hosts:
+            out, errors = host.communicate(timeout=60)
+            assert errors == ""
+            assert json.loads(out)["exit_code"] == host.returncode
+            assert host.returncode in (0, 128 + signal.SIGTERM)
+        made = [event["source"] for event in journal(tree) if event["event"] == "archived"]
+        assert sorted(made) == sorted(source.relative_to(tree).as_posix() for source in sources)
+        assert len({event["run"] for event in journal(tree)}) > 1
+        archives = sorted((tree / "archived" / DAY).iterdir())
+        assert [frames(path) for path in archives] == [20] * 12
+        assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
+
+    def test_they_begin_at_different_clips_and_status_tells_who_works_on_what(
+        self,
+        put: Put,
+        tree: Path,
+        odd_ffmpeg: Callable[[str], Path],
+        start: Callable[..., subprocess.Popen[str]],
+    ) -> None:
+        sleeping = odd_ffmpeg('    touch "$last"; exec sleep 100')
+        for second in range(8):
+            put(f"2024/01/05/REO_front_202401051015{second:02}.mp4")
+        locks = tree / "archived" / STATE_FOLDER / "locks"
+        locks.mkdir(parents=True)
+        for host in ("attic", "nas"):
+            (locks / f"archive@{host}.run").touch()
+        hosts = [start("archive", host, "--ffmpeg", sleeping) for host in ("attic", "nas")]
+        wait_until(lambda: len(list(tree.rglob("*.mp4.lock"))) == 2, "both locks", 60)
+        told = json.loads(installed("status", tree, "--json").stdout)["working"]
+        assert len(told) == 2
+        assert all(f"(host {host}, pid" in " ".join(told) for host in ("attic", "nas")), told
+        locked = sorted(path.name for path in tree.rglob("*.mp4.lock"))
+        assert locked == [f"REO_front_202401051015{second}.mp4.lock" for second in ("00", "04")]
+        for host in hosts:
+            host.send_signal(signal.SIGTERM)
+            assert host.wait(60) == 128 + signal.SIGTERM
+
+
 class TestHold:
     def test_a_held_clip_is_left_alone_until_the_hold_goes(self, camera: Path, told: Command) -> None:
         added = told(
@@ -2689,6 +2765,10 @@ class TestDoctor:
         assert "config       BAD  archive: Invalid value for '--quality'" in variable.stdout
 
 
+def parsed(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
 class TestStatus:
     def test_each_camera_tree_and_trouble_is_counted(self, camera: Path, told: Command) -> None:
         folder = camera / "2026/03/01"
@@ -2708,7 +2788,7 @@ class TestStatus:
         assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", 3)
         told("hold", "add", "-C", camera, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
         text = told("status", camera).stdout
-        assert "front: 1 clip held" in text
+        assert "front: 2 clips held" in text
         assert "1 file without a time in the name" in text
         assert "free at" in text
 
@@ -2721,10 +2801,46 @@ class TestStatus:
             os.utime(path, (at, at))
         found = json.loads(told("status", camera, "--json").stdout)
         yard = next(each for each in found["cameras"] if each["camera"] == "yard")
-        assert len(yard["gaps"]) == 1
-        assert found["days_until_full"] > 1
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [9.5, 19.5]
+        (disk,) = found["disks"]
+        assert 4000 / 2 < disk["daily"] <= 4000
+        assert found["days_until_full"] == disk["days_until_full"] > 1
         wide = json.loads(told("status", camera, "--json", "--gap", "12h").stdout)
-        assert next(each for each in wide["cameras"] if each["camera"] == "yard")["gaps"] == []
+        (yard,) = (each for each in wide["cameras"] if each["camera"] == "yard")
+        assert len(yard["gaps"]) == 1
+
+    def test_what_was_archived_leaves_no_gap_and_unknown_lengths_are_looked_at(
+        self, camera: Path, told: Command, make_clip: Make
+    ) -> None:
+        # Three clips of two hours, one after the other, of which the first is in the archive.
+        long = make_clip("-f lavfi -i testsrc2=s=64x48:r=1/60:d=7200 -c:v libx264 -preset ultrafast")
+        now = time.time() - 9 * 3600
+        for number in range(3):
+            at = now + number * 7200
+            path = camera / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            shutil.copy(long, path)
+            os.utime(path, (at, at))
+            if not number:
+                assert told("archive", camera, "--age", "0", "--camera", "yard").returncode == 0
+        found = json.loads(told("status", camera, "--json").stdout)
+        (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+        assert (yard["archive"]["clips"], yard["source"]["clips"]) == (1, 2)
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [3.0]
+        assert (yard["source"]["seconds_guessed"], round(yard["source"]["seconds"])) == (True, 14400)
+        assert (yard["archive"]["seconds_guessed"], round(yard["archive"]["seconds"])) == (False, 7200)
+
+    def test_doubtful_clocks_are_counted_until_the_names_are_trusted(
+        self, camera: Path, told: Command, tmp_path: Path
+    ) -> None:
+        for stamp, mtime in (("19700101000500", START), ("20990101000000", START), ("20260301090000", START)):
+            path = camera / f"REO_yard_{stamp}.mp4"
+            path.write_bytes(b"x")
+            os.utime(path, (mtime, mtime))
+        (tmp_path / "c.toml").write_text("[cleanup]\ntrust_names = true\n[archive]\nage = 20000\n")
+        for options, doubtful, waiting in (((), 2, 2), (("--config", tmp_path / "c.toml"), 1, 1)):
+            found = json.loads(told("status", camera, "--json", *options).stdout)
+            (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+            assert (yard["clock_doubtful"], yard["waiting"]) == (doubtful, waiting)
 
     def test_an_empty_tree_has_little_to_tell(self, tmp_path: Path, told: Command) -> None:
         found = told("status", tmp_path)
@@ -3049,6 +3165,28 @@ class TestRecord:
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
 
+    def test_the_service_manager_hears_of_it(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heard: list[str] = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(tmp_path / "notify"))
+
+            def hear() -> None:
+                while heard[-1:] != ["STOPPING=1"]:
+                    heard.extend(listener.recv(1000).decode().split("\n"))
+
+            ear = threading.Thread(target=hear, daemon=True)
+            ear.start()
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+            assert rec_run("--source", rec_twice, "--duration", "9s").returncode == 0
+            ear.join(20)
+        assert heard[:2] == ["READY=1", "STATUS=yard: waiting"]
+        assert "WATCHDOG=1" in heard
+        assert "STATUS=yard: recording" in heard
+        assert heard[-1] == "STOPPING=1"
+
     @pytest.mark.parametrize("source", ["rpicam-vid:", "picamera2:0,640x360@15"])
     def test_a_raspberry_pis_camera(
         self,
@@ -3226,6 +3364,7 @@ def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "etc").mkdir()
     (root / "etc/camarchiver.toml").write_text(
         'directory = "/srv/my cameras"\noutput = "/mnt/50%/archive"\n[record]\noutbox = "/home/pi/outbox"\n'
+        '[watch]\nping_url = "https://hc.example/x"\n'
     )
     done = install(root)
     if done.returncode and "pip" in done.stderr and "No matching distribution" in done.stderr:
@@ -3278,6 +3417,16 @@ class TestInstall:
             command = [installed_root / "opt/camarchiver/bin" / started[1], *started[2].split(), "--help"]
             assert subprocess.run(command, capture_output=True).returncode == 0, unit
 
+    def test_the_cron_example_names_commands_and_options_that_exist(self) -> None:
+        lines = (INSTALL.parents[1] / "docs/crontab").read_text().splitlines()
+        jobs = [line.split() for line in lines if line[:1].isdigit() or line[:1] == "*"]
+        assert len(jobs) == 4
+        for job in jobs:
+            assert all(re.fullmatch(r"[\d*/]+", field) for field in job[:5]) and job[5] == "camarchiver"
+            program = {"camarchiver": str(COMMAND), "transfer-clips": str(TRANSFER)}[job[6]]
+            command = [program, *job[7:], "--help"]
+            assert subprocess.run(command, capture_output=True).returncode == 0, job
+
     def test_shells_complete_commands(self, installed_root: Path) -> None:
         share = installed_root / "usr/local/share"
         bin_folder = installed_root / "opt/camarchiver/bin"
@@ -3298,7 +3447,7 @@ class TestInstall:
 
     def test_units_may_write_what_the_configuration_names(self, installed_root: Path) -> None:
         units = installed_root / "usr/local/lib/systemd/system"
-        assert (units / "camarchiver-archive.service.d/trees.conf").read_text().splitlines()[1:] == [
+        assert (units / "camarchiver-archive.service.d/configured.conf").read_text().splitlines()[1:] == [
             "[Unit]",
             'RequiresMountsFor="/srv/my cameras"',
             "RequiresMountsFor=/mnt/50%%/archive",
@@ -3308,8 +3457,11 @@ class TestInstall:
             'ReadWritePaths="-/srv/my cameras"',
             "ReadWritePaths=-/mnt/50%%/archive",
         ]
-        assert "ReadWritePaths" not in (units / "camarchiver-verify.service.d/trees.conf").read_text()
-        record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
+        verify = (units / "camarchiver-verify.service.d/configured.conf").read_text()
+        assert verify.endswith("\nReadWritePaths=\nReadWritePaths=-/mnt/50%%/archive/.camarchiver\n")
+        watch = (units / "camarchiver-watch.service.d/configured.conf").read_text()
+        assert "PrivateNetwork=no\n" in watch and "PrivateNetwork" not in verify
+        record = (units / "camarchiver-record@.service.d/configured.conf").read_text()
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
     def test_systemd_understands_the_drop_ins(self, installed_root: Path, tmp_path: Path) -> None:
@@ -3706,6 +3858,57 @@ class TestTransfer:
             f"transfer-clips: {tmp_path}/gone is not a folder\n",
         )
         assert not any(tmp_path.iterdir())
+
+
+class TestFromTheCameraToTheArchive:
+    """Recorder, transfer and watch together, each of them killed once at its work."""
+
+    def test_every_clip_is_archived_once_and_leaves_the_outbox(
+        self,
+        pi: Pi,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        watch: Callable[..., Manager],
+        tmp_path: Path,
+    ) -> None:
+        recorder = rec_start("--source", rec_twice, "--realtime", "--outbox", pi.outbox)
+        spool = tmp_path / "temp_clips/yard"
+        wait_until(lambda: any(path.stat().st_size for path in spool.glob("motion_*")), "a clip", 60)
+        time.sleep(1)
+        recorder.kill()
+        recorder.wait()
+        source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142001.mp4"))
+        assert rec_run("--source", source, "--outbox", pi.outbox, "--snapshot").returncode == 0
+        recorded = {path.name: frames(path) for path in rec_clips(pi.outbox / "yard")}
+        assert len(recorded) == 3 and not any(spool.glob("motion_*"))
+        everything = pi.seen(pi.outbox)
+
+        assert pi.transfer(**killing_rsync(tmp_path, 3)).returncode == -signal.SIGKILL
+        assert {f"yard/{name}" for name in recorded} <= {
+            each.relative for each in outbox.transferred(pi.outbox)
+        }
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == (everything, {})
+        assert pi.transfer(**killing_rsync(tmp_path, 4)).returncode == -signal.SIGKILL
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == ({}, {})
+        assert set(everything.values()) <= pi.everywhere()
+
+        watcher = watch("--quiet-for", "1s")
+        assert pi.transfer().returncode == 0
+        wait_until(lambda: list(pi.tree.rglob("*.staged*")), "the encoding", 60)
+        watcher.process.kill()
+        watcher.process.communicate()
+        watch("--quiet-for", "1s")
+        wait_until(lambda: not list(pi.tree.glob("yard/*")), "the archives", 120)
+
+        made = {path.name: frames(path) for path in (pi.tree / "archived/yard").rglob("motion_*.mp4")}
+        assert made == recorded
+        told = [(event["event"], Path(event["source"]).name) for event in journal(pi.tree)]
+        for name in recorded:
+            assert told.count(("archived", name)) == told.count(("trashed", name)) == 1
+        assert (pi.seen(pi.outbox), pi.transfer().returncode) == ({}, 0)
+        verified = [COMMAND, "verify", pi.tree, "--full"]
+        assert subprocess.run(verified, capture_output=True, text=True).returncode == 0
 
 
 class TestCleanupOfASpool:

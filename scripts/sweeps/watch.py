@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sweeps import Options, archive, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import Ran
+from sweeps.camera import LATELY, Ran, clip_of
 
-INCOMING = "2024/01/05/REO_garden_20240105101500.mp4"
-HIDDEN = "2024/01/05/.REO_garden_20240105101500.mp4"
+INCOMING = f"{clip_of('garden', LATELY)}.mp4"
+HIDDEN = "/.".join(INCOMING.rsplit("/", 1))
 
 IDLE = """
 import os, signal, sys, threading, time
@@ -27,6 +27,8 @@ def told(self, shop):
     return begin(self, shop)
 
 def is_idle(self):
+    if time.monotonic() < self._full_until:
+        return True
     due = self.agenda.next_at()
     later = due is None or due > time.monotonic() + 30
     return later and not (self._queue or self._running or os.path.lexists({hidden!r}))
