@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Inquiry:
             ledger = fold(known.events, known.archived)
             for origin in (*ledger.seen.values(), *(origin for origin, _ in ledger.archives.values())):
                 clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(0, 0, 0, 0))
-                if held_by(replace(clip, duration=origin.duration), asked, now):
+                if held_by(clip._replace(duration=origin.duration), asked, now):
                     found.add(origin.source)
         return found
 

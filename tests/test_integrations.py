@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -66,6 +66,9 @@ from camarchiver import (
     atomic,
     cleaner,
     encoders,
+    examine_machine,
+    examine_software,
+    examine_storage,
     expiry,
     feeds,
     ffmpeg_args,
@@ -84,7 +87,10 @@ from camarchiver import (
     notices,
     outbox,
     pulse,
+    reader,
+    recorder,
     restorations,
+    runs,
     service,
     snapshot,
     spool,
@@ -99,12 +105,15 @@ from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, 
 from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
+from camarchiver.delivery import Delivery, Recorded
 from camarchiver.detector import Detector, View
+from camarchiver.diagnosis import Finding, Verdict
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
 from camarchiver.export import Exported
+from camarchiver.feeds import Feed
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.figures import Figure
@@ -113,7 +122,7 @@ from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
-from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Result, Trees
+from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Report, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.notices import Pinger
@@ -123,15 +132,18 @@ from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
+from camarchiver.reel import Lengths
 from camarchiver.restorer import Selection
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
+from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop, Wake
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
+from camarchiver.vigil import Vigil
 from camarchiver.watcher import Signals, Watcher
 from camarchiver.workshop import Workshop
 
@@ -1844,6 +1856,10 @@ class TestMetrics:
 
     OWN = figures.labels(command="archive")
 
+    def test_the_manual_names_every_number_and_no_other(self) -> None:
+        text = Path(__file__).parents[1].joinpath("docs", "monitoring.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"camarchiver_[a-z_]+", text)) == set(figures.HELP)
+
     def test_runs_add_up_and_nothing_else_lies_about(self, tmp_path: Path) -> None:
         file = tmp_path / "camarchiver.prom"
         odd = figures.labels(camera='a "b"\\\n' + os.fsdecode(b"\xff"))
@@ -2106,6 +2122,377 @@ class TestUnits:
         )
         assert (said.returncode, said.stderr) == (0, "")
         assert said.stdout.startswith("<2>camarchiver-archive.service failed; ")
+
+
+def bad(findings: Iterable[Finding]) -> dict[str, str]:
+    """What is wrong, by area, with its remedy; every trouble has one."""
+    wrong = [each for each in findings if each.verdict is Verdict.BAD]
+    assert all(each.remedy for each in wrong)
+    return {each.area: f"{each.message} -> {each.remedy}" for each in wrong}
+
+
+def notes(findings: Iterable[Finding]) -> str:
+    """What is worth a remark, in one text."""
+    return "\n".join(each.message for each in findings if each.verdict is Verdict.NOTE)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user of this machine may enter; pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def as_nobody(code: str, *words: object) -> str:
+    """What Python code prints that imports the examinations and runs without any right."""
+    if os.geteuid():
+        pytest.skip("needs root to become another user")
+    head = (
+        # An interpreter in root's home can import nothing more once it is somebody else's.
+        "import encodings.latin_1, os, random, sys, tempfile\n"
+        "from pathlib import Path\nfrom camarchiver.model import Trees\n"
+        "from camarchiver import examine_machine, examine_software, examine_storage\n"
+        "place = Path(sys.argv[1])\ntrees = Trees(place, place / 'archived', place / '.deleted')\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    )
+    tail = "\nfor each in found:\n    print(each.area, each.verdict, each.message, '->', each.remedy)"
+    command = [sys.executable, "-c", head + code + tail, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class TestDoctor:
+    """Each finding that is bad is made bad for real."""
+
+    @staticmethod
+    def trees_in(folder: Path) -> Trees:
+        (folder / "camera").mkdir(exist_ok=True)
+        return Trees(folder / "camera", folder / "camera/archived", folder / "camera/.deleted")
+
+    # --- software ----------------------------------------------------------------------------------
+
+    def test_what_is_installed_is_sound(self) -> None:
+        (found,) = examine_software.packages(("record",))
+        assert found.verdict is Verdict.OK
+        assert "imageio-ffmpeg" in found.message
+        assert [each.verdict for each in examine_software.python()] == [Verdict.OK]
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        ("files", "said", "remedy"),
+        [
+            ({"av-1.0.dist-info/METADATA": "Name: av\nVersion: 1.0\n"}, "av 1.0 is not", "pip install 'av"),
+            (
+                {
+                    "camarchiver-9.dist-info/METADATA": "Name: camarchiver\nVersion: 9\n"
+                    "Provides-Extra: record\nRequires-Dist: no-such-package>=2\n"
+                    "Requires-Dist: no-such-other; extra == 'record'\n"
+                },
+                "no-such-package is not installed",
+                "pip install 'no-such-package>=2'",
+            ),
+            (
+                {"av.py": "raise ImportError('libc is too old')"},
+                "av can't be started: ImportError: libc",
+                "fits",
+            ),
+            ({"av.py": "import os; os.abort()"}, "av can't be started: signal 6", "fits this machine"),
+        ],
+    )
+    def test_packages(self, tmp_path: Path, files: dict[str, str], said: str, remedy: str) -> None:
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        code = (
+            "import sys\nfrom camarchiver.examine_software import packages\n"
+            "for each in packages(sys.argv[1:]):\n    print(each.verdict, each.message, each.remedy)"
+        )
+        command = [sys.executable, "-c", code]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        (line,) = (each for each in done.stdout.splitlines() if each.startswith("bad"))
+        assert said in line
+        assert remedy in line
+        if "no-such" in said:
+            assert "note no-such-other is not installed; record needs it" in done.stdout
+
+    def test_no_ffmpeg_in_path_is_no_trouble(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "/nonexistent")
+        found = list(examine_software.binaries(None))
+        assert bad(found) == {}
+        assert "no ffmpeg in PATH" in notes(found)
+        assert any("(embedded)" in each.message for each in found)
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            (
+                "#!/bin/sh\necho 'error while loading shared libraries: libx264.so' >&2\nexit 127",
+                "libx264.so",
+            ),
+            ("#!/bin/sh\necho hello", "does not tell its version"),
+            ("#!/no/such/interpreter", "No such file"),
+            ("\x7fELF nonsense", "Exec format error"),
+        ],
+    )
+    def test_a_broken_ffmpeg(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+    ) -> None:
+        (tmp_path / "ffmpeg").write_text(body)
+        (tmp_path / "ffmpeg").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        assert said in bad(examine_software.binaries(None))["ffmpeg"]
+        assert said in bad(examine_software.binaries(tmp_path / "ffmpeg"))["ffmpeg"]
+        found = examine_software.encoders(tmp_path / "ffmpeg", Settings(), None, "auto", "auto")
+        assert "no ffmpeg that runs here" in bad(found)["encoder"]
+
+    # --- GPUs --------------------------------------------------------------------------------------
+
+    @pytest.fixture
+    def node(self, public_folder: Path) -> Path:
+        """A character device that stands for a render node."""
+        path = public_folder / "renderD128"
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o660, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("nobody may make devices here")
+        return path
+
+    def test_a_stand_in_gpu_is_used(
+        self, softqsv: Path, node: Path, monkeypatch: pytest.MonkeyPatch, embedded: Ffmpeg
+    ) -> None:
+        monkeypatch.setenv("SOFTQSV_NODE", str(node))
+        assert bad(examine_machine.render_nodes(node)) == {}
+        found = list(examine_software.encoders(embedded.path, Settings(), node, "auto", "auto"))
+        assert bad(found) == {}
+        assert re.search(rf"archive uses \w+_qsv on {node}", found[-1].message)
+        (works, *_) = (each for each in found if "_qsv" in each.message and "works (gpu" in each.message)
+        assert works.seconds is not None
+
+    @pytest.mark.edge
+    def test_a_gpu_without_its_driver(
+        self, softqsv: Path, node: Path, monkeypatch: pytest.MonkeyPatch, embedded: Ffmpeg
+    ) -> None:
+        monkeypatch.setenv("SOFTQSV_NODE", str(node))
+        monkeypatch.setenv("SOFTQSV_VA_INIT", "-1")
+        found = list(examine_software.encoders(embedded.path, Settings(), node, "auto", "h264"))
+        assert "there is a GPU, and it can't be used" in bad(found)["encoder"]
+        assert "archive uses libx264" in found[-1].message
+        named = examine_software.encoders(embedded.path, Settings(), node, Backend.QSV, "h264")
+        assert "h264_qsv can't be used" in bad(named)["encoder"]
+
+    @pytest.mark.edge
+    def test_a_forbidden_render_node(self, node: Path) -> None:
+        said = as_nobody("found = [*examine_machine.render_nodes(place)]", node)
+        group = grp.getgrgid(0).gr_name
+        assert said.startswith(
+            f"render node bad no permission for {node} ({node}, driver unknown, group {group})"
+        )
+        assert f"-> usermod -aG {group} nobody, then log in anew" in said
+
+    @pytest.mark.edge
+    def test_a_render_node_that_is_gone_or_dead(self, tmp_path: Path, public_folder: Path) -> None:
+        assert "is not there" in bad(examine_machine.render_nodes(tmp_path / "renderD128"))["render node"]
+        dead = public_folder / "renderD129"
+        try:
+            os.mknod(dead, stat.S_IFCHR | 0o666, os.makedev(226, 255))
+        except PermissionError:
+            pytest.skip("nobody may make devices here")
+        assert "can't be opened" in bad(examine_machine.render_nodes(dead))["render node"]
+
+    @pytest.mark.skipif(Path("/dev/dri").exists(), reason="this machine has a GPU")
+    def test_a_machine_without_gpu(self, embedded: Ffmpeg) -> None:
+        found = [
+            *examine_machine.render_nodes(None),
+            *examine_software.encoders(embedded.path, Settings(), None, "auto", "h264"),
+        ]
+        assert bad(found) == {}
+        assert "there is no GPU here" in notes(found)
+        assert "qsv: no render node" in notes(found)
+        assert "archive uses libx264" in found[-1].message
+
+    # --- trees -------------------------------------------------------------------------------------
+
+    def test_sound_trees_and_nothing_left_in_them(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        found = [*examine_storage.roots(trees), *examine_storage.journal(trees)]
+        assert bad(found) == {}
+        assert "rename without replacing" in found[0].message
+        assert list(trees.source.iterdir()) == []
+
+    @pytest.mark.edge
+    def test_trees_that_are_not_there_or_not_meant(self, tmp_path: Path) -> None:
+        gone = Trees(tmp_path / "none", tmp_path / "none/archived", tmp_path / "none/.deleted")
+        assert "does not exist" in bad(examine_storage.roots(gone))["trees"]
+        inside = Trees(tmp_path, tmp_path.parent, tmp_path / ".deleted")
+        assert "lies inside its archive" in bad(examine_storage.roots(inside))["trees"]
+
+    @pytest.mark.edge
+    def test_roots_that_can_not_be_written(self, public_folder: Path, read_only: Path) -> None:
+        said = as_nobody("found = examine_storage.roots(trees)", public_folder)
+        assert "source bad" in said
+        assert f"this user can't write there: Permission denied -> chown or chmod {public_folder}" in said
+        found = bad(examine_storage.root_of("archive", read_only))
+        assert "it is mounted read-only -> mount -o remount,rw" in found["archive"]
+
+    @pytest.mark.edge
+    def test_a_full_disk(self, small_disk: Path) -> None:
+        assert bad(examine_storage.root_of("archive", small_disk)) == {}
+        _fill(small_disk / "filler")
+        assert "archive" in bad(examine_storage.root_of("archive", small_disk))
+        assert not list(small_disk.glob(".camarchiver*"))
+
+    @pytest.mark.edge
+    def test_a_filesystem_without_links(self, tmp_path: Path) -> None:
+        image, place = tmp_path / "image", tmp_path / "fat"
+        image.write_bytes(b"\0" * (4 << 20))
+        if subprocess.run(["mkfs.vfat", image], capture_output=True).returncode:
+            pytest.skip("no FAT can be made here")
+        for _ in mounted(place, "-o", "loop", str(image)):
+            (found,) = examine_storage.root_of("archive", place)
+        assert found.verdict is Verdict.OK
+        assert found.message.endswith("without O_TMPFILE, link")
+        assert "vfat" in found.message
+
+    def test_the_wrong_volume(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        assert "no markers yet" in notes(examine_storage.roots(trees))
+        volume.mark(trees)
+        assert bad(examine_storage.roots(trees)) == {}
+        (trees.state / volume.MARKER).unlink()
+        assert "has no volume marker (is its disk mounted?)" in bad(examine_storage.roots(trees))["volume"]
+        assert "accept-volume" in bad(examine_storage.roots(trees))["volume"]
+
+    # --- state -------------------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    def test_a_journal_that_can_not_be_read(self, public_folder: Path) -> None:
+        trees = self.trees_in(public_folder)
+        day = trees.state / "journal/2026/03/01.jsonl"
+        day.parent.mkdir(parents=True)
+        day.write_text("{}\n")
+        day.chmod(0o600)
+        place = trees.source
+        code = "found = examine_storage.journal(trees)"
+        assert "can't be read and written by this user -> chown -R" in as_nobody(code, place)
+        trees.state.chmod(0o777)
+        said = as_nobody(code, place)
+        assert "journal bad 3 file(s) of the journal can't be read and written" in said
+        assert bad(examine_storage.journal(trees)) == {}
+
+    @pytest.mark.edge
+    def test_a_journal_that_is_torn(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        day = trees.state / "journal/2026/03/01.jsonl"
+        day.parent.mkdir(parents=True)
+        day.write_text('{}\n{"event": "arch')
+        assert "a crash tore one" in notes(examine_storage.journal(trees))
+        day.write_bytes(b"\0\n" * 3)
+        assert f"3 line(s) of {day} can't be read" in bad(examine_storage.journal(trees))["journal"]
+
+    @pytest.mark.edge
+    def test_state_that_can_not_be_understood(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        (trees.state / "journal").mkdir(parents=True)
+        for name in ("holds.json", "holds.json.bak"):
+            (trees.state / name).write_text("{")
+        assert "nobody knows what is held -> " in bad(examine_storage.journal(trees))["state"]
+
+    # --- machine -----------------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    def test_too_few_watches(self, tmp_path: Path) -> None:
+        for number in range(5):
+            (tmp_path / f"{number}").mkdir()
+        trees = self.trees_in(tmp_path)
+        assert examine_storage.count_folders(Trees(tmp_path, trees.archive, trees.trash)) == 7
+        code = (
+            "from camarchiver.examine_machine import inotify\n"
+            "for each in inotify(6):\n    print(each.verdict, each.message, each.remedy)"
+        )
+        lowered = 'echo 6 > /proc/sys/user/max_inotify_watches && exec "$0" -c "$1"'
+        command = ["unshare", "-Ur", "sh", "-c", lowered, sys.executable, code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            pytest.skip(f"no limit can be lowered here: {done.stderr[-200:]}")
+        assert "bad user.max_inotify_watches is 6, 6 folders are to be watched" in done.stdout
+        assert "sysctl -w user.max_inotify_watches=524288" in done.stdout
+        assert bad(examine_machine.inotify(6)) == {}
+
+    @pytest.mark.edge
+    def test_a_clock_that_is_behind_its_own_records(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        assert bad(examine_machine.clocks("UTC", trees)) == {}
+        ended = datetime(2124, 5, 1, 1, tzinfo=UTC)
+        runs.write(
+            trees.state,
+            Report("archive", "21240501T000000-abcdef", datetime(2124, 5, 1, tzinfo=UTC), ended),
+            "host",
+        )
+        said = bad(examine_machine.clocks("UTC", trees))["clock"]
+        assert "but the last run here ended 2124-05-01 01:00:00+0000 -> set the clock" in said
+
+    @pytest.mark.edge
+    def test_a_time_zone_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "Mars/Olympus" in bad(examine_machine.clocks("Mars/Olympus", None))["clock"]
+        code = (
+            "from camarchiver.examine_machine import clocks\n"
+            "for each in clocks('', None):\n    print(each.verdict, each.message)"
+        )
+        environment = {**os.environ, "TZ": "Mars/Olympus"}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        assert done.stdout.startswith("bad the time zone can't be told")
+
+    # --- recorder ----------------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    def test_a_camera_that_does_not_answer(self) -> None:
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            port = server.getsockname()[1]
+            source = f"rtsp://user:secret@127.0.0.1:{port}/cam"
+            said = bad(examine_machine.camera(source))["camera"]
+            assert f"127.0.0.1 does not answer on port {port}: Connection refused" in said
+            server.listen()
+            (found,) = examine_machine.camera(source)
+        assert found.message == f"127.0.0.1 answers on port {port}"
+        assert "secret" not in said
+        assert "no address" in bad(examine_machine.camera("rtsp://[::1/x"))["camera"]
+        assert "/no/clip can't be read" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+
+    @pytest.mark.edge
+    def test_devices_that_are_no_cameras(self) -> None:
+        assert "/dev/video99 is not there" in bad(examine_machine.camera("/dev/video99"))["camera"]
+        assert "/dev/null is no camera" in bad(examine_machine.camera("/dev/null"))["camera"]
+        closed = next((each for each in Path("/dev").iterdir() if _is_closed_device(each)), None)
+        if closed is not None:
+            said = as_nobody(f"found = examine_machine.camera({str(closed)!r})", closed)
+            assert f"camera bad {closed}: no permission to read it -> usermod -aG" in said
+
+    @pytest.mark.edge
+    def test_a_recorders_folders(self, public_folder: Path, small_disk: Path) -> None:
+        spool, outbox = public_folder / "temp_clips", public_folder / "recorded_clips"
+        left = spool / "yard/motion_20260301_081500.mp4"
+        left.parent.mkdir(parents=True)
+        left.touch()
+        make_older(left, 90_000)
+        found = list(examine_storage.recorder(spool, outbox))
+        assert bad(found) == {}
+        assert f"1 clip(s) were left unfinished, the oldest {left}" in notes(found)
+        assert "another filesystem than the spool" in notes(examine_storage.recorder(spool, small_disk))
+        code = "found = examine_storage.recorder(place, Path(sys.argv[2]))"
+        said = as_nobody(code, spool, outbox)
+        assert "spool bad" in said and "outbox bad" in said
+
+
+def _is_closed_device(path: Path) -> bool:
+    status = path.lstat()
+    return stat.S_ISCHR(status.st_mode) and not status.st_mode & 0o006 and status.st_gid != 65534
 
 
 class TestLogs:
@@ -4214,6 +4601,14 @@ class TestCleanup:
         assert left[front.path] == left[back.path] == Reason.NEWEST
         assert left[yard.trees.archive / front.relative] == Reason.NEWEST
 
+    def test_the_newest_of_a_camera_whose_clock_is_always_wrong_stays_too(self, yard: Yard) -> None:
+        clips = [yard.record(days) for days in (40, 41)]
+        for clip in clips:
+            os.utime(clip.path, ((clip.start - timedelta(days=400)).timestamp(),) * 2)
+            yard.archive(yard.clip(clip.path, clip.camera, clip.start))
+        yard.standing(1, "back")
+        assert [step.path for step in yard.plan().steps] == [clips[1].path]
+
     def test_pictures_whose_clip_is_gone_are_orphans_and_others_are_the_owners(self, yard: Yard) -> None:
         yard.given_away(40, trashed=3)
         gone = next(iter((yard.trees.archive).rglob("*.mp4"))).relative_to(yard.trees.archive)
@@ -4268,6 +4663,31 @@ class TestCleanup:
         assert strange.exists() and thing.exists()
         assert reasons_of(yard.plan())["input/diary.txt"] == Reason.FOREIGN
 
+    def test_a_link_under_a_journalled_name_is_no_copy(self, yard: Yard, tmp_path: Path) -> None:
+        clip, trashed = yard.standing(40), yard.given_away(41, trashed=30)
+        yard.standing(1)
+        for path in (yard.trees.archive / clip.relative, trashed):
+            target = tmp_path / path.parent.name
+            path.rename(target)
+            path.symlink_to(target)
+        plan = yard.plan(clean_output=True)
+        left = {kept.path: kept.reason for kept in plan.left}
+        assert left[trashed] == left[yard.trees.archive / clip.relative] == Reason.FOREIGN
+        assert left[clip.path] == Reason.UNARCHIVED
+
+    def test_a_trashed_source_that_no_line_tells_of_is_known_by_its_archive(self, yard: Yard) -> None:
+        """A run died between the move and the line."""
+        clip = yard.standing(40)
+        yard.standing(1)
+        place = yard.trees.trash / "input" / clip.relative
+        place.parent.mkdir(parents=True)
+        clip.path.rename(place)
+        later = yard.now + timedelta(days=30)
+        assert reasons_of(yard.plan())[f"input/{clip.relative}"] == Reason.IN_POLICY
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == f"delete {Reason.TRASH_AGE}"
+        (yard.trees.archive / clip.relative).unlink()
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == Reason.LAST_COPY
+
     def test_the_hard_limit_reaches_every_tree_but_no_hold(self, yard: Yard) -> None:
         standing, trashed = yard.standing(400), yard.given_away(401, trashed=1)
         held, lonely = yard.standing(402), yard.record(403, "back")
@@ -4302,6 +4722,16 @@ class TestCleanup:
         assert report.exit_code == 0
         assert usage.used_bytes(yard.trees) <= everything - 25_000
         assert sum(outcome.freed for outcome in report.outcomes) == 30_000
+
+    def test_a_cap_counts_what_the_removals_themselves_write(self, yard: Yard) -> None:
+        gone = [yard.given_away(days, trashed=30) for days in (60, 61, 62, 63)]
+        spare = yard.given_away(59, trashed=1)
+        yard.standing(1)
+        cap = usage.used_bytes(yard.trees) - 4 * 10_000
+        plan = yard.plan(max_size=cap)
+        assert {step.path for step in plan.steps} == {*gone, spare}
+        yard.carry_out(plan)
+        assert usage.used_bytes(yard.trees) <= cap
 
     def test_a_cap_that_nothing_may_reach_is_said(self, yard: Yard) -> None:
         yard.record(40)
@@ -4656,6 +5086,189 @@ class TestCleanup:
         camera.assert_nothing_lost()
         assert camera.archive().code == 0
         camera.assert_finished()
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[DaskCluster]:
+    """A scheduler on loopback; workers are started by the test, and all are gone afterwards."""
+    pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
+    cluster = DaskCluster(tmp_path / "dask")
+    yield cluster
+    cluster.close()
+
+
+class DaskCluster:
+    """Real Dask processes; `address` is the scheduler's."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir()
+        self._place = place
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._file = place / "scheduler.json"
+        listening = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self._start("scheduler", *listening, "--scheduler-file", self._file)
+        wait_until(self._file.exists, "the scheduler", seconds=60)
+        self.address = str(json.loads(self._file.read_text())["address"])
+
+    def worker(
+        self, name: str, *options: str, slots: int = 1, preload: str = "", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """A worker process without a nanny; `preload` is Python that it runs first."""
+        arguments: list[object] = [self.address, "--no-dashboard", "--no-nanny", "--nthreads", 2]
+        arguments += ["--name", name, "--local-directory", self._place / name, "--host", "127.0.0.1"]
+        arguments += ["--resources", f"encoder={slots}"] if slots else []
+        if preload:
+            (self._place / f"{name}.py").write_text(preload)
+            arguments += ["--preload", self._place / f"{name}.py"]
+        process = self._start("worker", *arguments, *options, name=name, before=before)
+        log = self._place / f"{name}.log"
+        wait_until(lambda: b"Registered to" in log.read_bytes(), f"the worker {name}", seconds=60)
+        return process
+
+    def _start(
+        self, kind: str, *arguments: object, name: str = "scheduler", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        command = [*before, sys.executable, "-m", "distributed.cli.dask_" + kind, *map(str, arguments)]
+        with (self._place / f"{name}.log").open("wb") as log:
+            environment = {**os.environ, "CAMARCHIVER_HOST_ID": name, "TZ": "UTC"}
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End every process."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+
+
+@pytest.mark.slow
+class TestCluster:
+    """`archive --scheduler` with a real scheduler and real worker processes."""
+
+    def test_every_clip_is_archived_once_though_a_worker_is_killed_in_the_middle_of_one(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg, tmp_path: Path
+    ) -> None:
+        for minute in range(6):
+            camera.add("front", f"10{minute:02}00")
+        gate = Gate(tmp_path)
+        stale = (
+            "from camarchiver import lockfile, locking\n"
+            "lockfile.STALE_LOCK_SECONDS = 4\n"
+            "locking.HEARTBEAT_SECONDS = 1\n"
+        )
+        workers = [dask.worker(name, preload=stale) for name in ("one", "two")]
+        busy = "from camarchiver import cluster\ncluster.BUSY_SECONDS = 60\n"
+        ffmpeg = odd_ffmpeg(gate.script(after=False))
+        run = camera.start("--json", "--scheduler", dask.address, ffmpeg=ffmpeg, patch=busy)
+        wait_until(gate.waiting.exists, "the encoding", seconds=60)
+        wait_until(lambda: len(list(camera.archive_root.rglob("*.staged.mp4"))) == 2, "both", seconds=60)
+        workers[0].kill()
+        gate.open.touch()
+        run.end(200)
+        document = run.document()
+        assert [outcome["result"] for outcome in document["outcomes"]] == ["done"] * 6, run.errors
+        assert run.code == 0
+        assert {event["host"] for event in camera.events("archived")} == {socket.gethostname()}
+        assert camera.archive().code == 0, "the next run sweeps what the dead worker left"
+        camera.assert_finished()
+
+    def test_who_cannot_take_part_is_told_before_the_first_clip(
+        self, camera: Camera, dask: DaskCluster
+    ) -> None:
+        camera.add()
+        nobody = camera.archive("--dry-run", "--scheduler", dask.address)
+        assert (nobody.code, "it has none" in nobody.errors) == (12, True)
+        dask.worker("plain", slots=0)
+        hidden = f'mount -t tmpfs none {camera.root} && exec "$@"'
+        if IS_ROOT:
+            dask.worker("blind", before=("unshare", "-m", "sh", "-c", hidden, "sh"))
+        refused = camera.archive("--scheduler", dask.address)
+        assert refused.code == 12
+        assert '--resources "encoder=N"' in refused.errors
+        if IS_ROOT:
+            assert "blind (127.0.0.1): the archive" in refused.errors
+            assert "is not the one of this run" in refused.errors
+        dask.worker("good", slots=2)
+        lacking = camera.archive("--encoder", "v4l2m2m", "--scheduler", dask.address)
+        assert lacking.code == 12
+        assert "good (127.0.0.1): h264_v4l2m2m" in lacking.errors
+        planned = camera.archive("--dry-run", "--scheduler", dask.address)
+        assert planned.code == 0
+        assert "good (127.0.0.1): libx264" in planned.out
+        assert "plain (127.0.0.1) can't take part" in planned.out
+        assert camera.archives() == [] and len(camera.sources()) == 1
+        assert camera.archive("--scheduler", dask.address).code == 0
+        camera.assert_finished()
+
+    def test_a_signal_ends_the_workers_jobs_too(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add("front")
+        camera.add("garden")
+        dask.worker("one")
+        run = camera.start("--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW))
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
+        run.process.send_signal(signal.SIGTERM)
+        run.end(60)
+        assert run.code == 128 + signal.SIGTERM, run.errors
+        assert "stopped by signal 15" in run.out
+        assert processes_with(f"file:{camera.archive_root}/") == []
+        assert len(camera.sources()) == 2 and camera.archives() == []
+        assert camera.archive("--scheduler", dask.address).code == 0
+        camera.assert_finished()
+
+    def test_when_no_worker_is_left_the_run_ends_and_says_so(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add()
+        worker = dask.worker("only")
+        patch = "from camarchiver import cluster\ncluster.ALONE_SECONDS = 3\n"
+        run = camera.start("--json", "--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW), patch=patch)
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
+        worker.kill()
+        run.end(90)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert f"no worker of {dask.address} is left" in outcome["detail"]
+        wait_until(lambda: not processes_with(f"file:{camera.archive_root}/"), "the end of ffmpeg")
+        assert len(camera.sources()) == 1
+        assert camera.archive(host="only").code == 0
+        camera.assert_finished()
+
+    def test_what_a_worker_tells_is_checked(self, camera: Camera, dask: DaskCluster) -> None:
+        """A worker whose disk lost what it wrote: neither journalled nor removed."""
+        camera.add()
+        torn = (
+            "from camarchiver import archiver, atomic\n"
+            "publish = atomic.publish\n"
+            "class Torn:\n"
+            "    def __getattr__(self, name): return getattr(atomic, name)\n"
+            "    def publish(self, part, target):\n"
+            "        publish(part, target)\n"
+            "        target.chmod(0o600)\n"
+            "        with target.open('r+b') as stream: stream.seek(-9, 2); stream.write(b'zeroed...')\n"
+            "archiver.atomic = Torn()\n"
+        )
+        dask.worker("torn", preload=torn)
+        run = camera.archive("--json", "--scheduler", dask.address)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert "reads differently here" in outcome["detail"]
+        assert len(camera.sources()) == 1 and camera.events("archived") == []
+
+    def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:
+        camera.add()
+        patch = "from camarchiver import cluster\ncluster.CONNECT_SECONDS = 2\n"
+        run = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=patch)
+        assert run.code == 12
+        assert "the scheduler tcp://127.0.0.1:9 can't be reached" in run.errors
+        absent = "import sys\nsys.modules['distributed'] = None\n"
+        missing = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=absent)
+        assert missing.code == 2
+        assert "pip install 'camarchiver[distributed]'" in missing.errors
+        assert len(camera.sources()) == 1
 
 
 class TestDetectorMask:
@@ -5074,7 +5687,7 @@ class TestPicamera:
         assert [cast("Entry", entry).at for entry in entries] == pytest.approx(times, abs=1e-5)
         assert 6 <= len(source.pictures) <= 20
         assert source.pictures[0].luma.shape == (180, 320)
-        assert source.pictures[-1].luma.std() > 10
+        assert 100 < source.pictures[-1].luma.mean() < 160
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
@@ -5505,3 +6118,203 @@ class TestUpkeep:
         assert all(clip.exists() for clip in clips)
         assert upkeep.make_room(folder, 1500) == 2000
         assert [clip.exists() for clip in clips] == [False, False, True]
+
+
+@dataclass
+class RecSource:
+    """A camera whose every connection sends the next of some clips, live and as fast as they can be read."""
+
+    clips: list[Path]
+    name: str = "camera"
+    live: bool = True
+    returns: bool = False
+
+    def open(self) -> Feed:
+        if not self.clips:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return feeds.of_container(av.open(str(self.clips.pop(0))))
+
+
+@dataclass
+class RecRecorder:
+    """A recorder in this process and what came of it."""
+
+    folders: Folders
+    delivery: Delivery
+    recorder: recorder.Recorder
+    stop: threading.Event
+
+    def run(self) -> list[Recorded]:
+        self.recorder.run(self.stop)
+        return self.delivery.clips
+
+
+@pytest.fixture
+def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecorder]:
+    """Make a recorder of a camera."""
+
+    def make(
+        source: Any,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        manager: Service | None = None,
+        lengths: Lengths | None = None,
+    ) -> RecRecorder:
+        delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        upkeep = Upkeep("yard", rec_folders.outbox.parent, Terms(None, None), now)
+        settings = recorder.Settings(lengths or Lengths(), (), 0, None, None)
+        vigil = Vigil(manager or Service({}), ("yard",))
+        made = recorder.Recorder(settings, source, OwnStream(rec_watch()), delivery, upkeep, vigil, now)
+        return RecRecorder(rec_folders, delivery, made, threading.Event())
+
+    return make
+
+
+class TestRecorder:
+    def test_a_step_of_the_hosts_clock_closes_no_clip(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder]
+    ) -> None:
+        told = [datetime(2026, 5, 3, 14, 20, 5, tzinfo=UTC)]
+
+        def now() -> datetime:
+            told.append(told[-1] + timedelta(hours=1 if len(told) % 2 else -3))
+            return told[-1]
+
+        clips = rec_recorder(RecSource([rec_twice]), now=now).run()
+        assert [clip.frames for clip in clips] == [106, 106]
+        assert not any(clip.error for clip in clips)
+
+    @pytest.mark.parametrize("synced", [True, False, None])
+    def test_a_clip_by_an_unsynced_clock_is_marked(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+        synced: bool | None,
+    ) -> None:
+        mocker.patch("camarchiver.kernel.clock_is_synced", return_value=synced)
+        with caplog.at_level(logging.INFO):
+            clip, _ = rec_recorder(RecSource([rec_twice])).run()
+        expected = "unsynced" if synced is False else None
+        assert clip.fields().get("clock") == expected
+        assert caplog.text.count('"clock": "unsynced"') == (2 if expected else 0)
+        with av.open(str(clip.path)) as container:
+            assert container.metadata.get("comment") == (f"clock: {expected}" if expected else None)
+
+    def test_another_size_closes_the_clip_and_begins_anew(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """In the middle of a clip, within one transport stream."""
+        larger = ["-ss", "4", "-s", "640x480", "-g", "15", "-c:v", "libx264", "-c:a", "aac"]
+        parts = []
+        for number, words in enumerate((["-t", "7", "-c", "copy"], larger)):
+            parts.append(tmp_path / f"{number}.ts")
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), *words]
+            command += ["-output_ts_offset", str(number * 7), str(parts[-1])]
+            subprocess.run(command, check=True)
+        whole = tmp_path / "whole.ts"
+        whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+        first, *rest = rec_recorder(RecSource([whole])).run()
+        sizes = []
+        for clip in (first, *rest):
+            with av.open(str(clip.path)) as container:
+                stream = container.streams.video[0]
+                sizes.append((stream.width, stream.height))
+                assert {(frame.width, frame.height) for frame in container.decode(stream)} == {sizes[-1]}
+            assert frames_of(clip.path) == clip.frames
+        with av.open(str(rec_twice)) as container:
+            before = (container.streams.video[0].width, container.streams.video[0].height)
+        assert sizes == [before, *[(640, 480)] * len(rest)]
+        assert len(rest) == 2
+        assert caplog.text.count("sends another picture: h264, 640x480") == 1
+
+    def test_another_codec_after_a_loss(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(reader, "BACKOFF", (0.1,))
+        other = tmp_path / "hevc.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "10"]
+        subprocess.run([*command, "-c:v", "libx265", "-preset", "ultrafast", str(other)], check=True)
+        made = rec_recorder(RecSource([rec_twice, other], returns=True))
+        threading.Thread(
+            target=lambda: (wait_until(lambda: made.recorder.outages == 2, "two losses", 60), made.stop.set())
+        ).start()
+        codecs = []
+        for clip in made.run():
+            with av.open(str(clip.path)) as container:
+                codecs.append(container.streams.video[0].codec_context.name)
+            assert frames_of(clip.path) == clip.frames
+        assert codecs == ["h264", "h264", "hevc"]
+
+    def test_a_codec_that_changes_within_a_stream_ends_it(self, rec_twice: Path, tmp_path: Path) -> None:
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "3", "-an"]
+        data = b""
+        for codec in ("libx264", "libx265"):
+            part = subprocess.run(
+                [*command, "-c:v", codec, "-f", "mpegts", "-"], check=True, capture_output=True
+            )
+            data += part.stdout
+        (tmp_path / "both.ts").write_bytes(data)
+        assert rec_taken(Reader(FileCamera(tmp_path / "both.ts")))[-1] == Ended("its codec changed")
+
+    def test_a_fifo_that_falls_silent_is_one_outage(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        tmp_path: Path,
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """It falls silent in the middle of a clip, and goes on."""
+        mocker.patch.object(recorder, "SILENCE", 1.5)
+        fifo, stream = tmp_path / "camera", tmp_path / "x.ts"
+        os.mkfifo(fifo)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-c", "copy"]
+        subprocess.run([*command, str(stream)], check=True)
+        data = stream.read_bytes()
+        middle = len(data) * 7 // 24 // 188 * 188
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.bind(str(tmp_path / "notify"))
+        manager = Service({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
+        heard: list[bytes] = []
+
+        def hear() -> None:
+            while (message := listener.recv(1000)) != b"end":
+                heard.append(message)
+
+        ear = threading.Thread(target=hear)
+        ear.start()
+        made = rec_recorder(FileCamera(fifo), manager=manager)
+        fed: list[int] = []
+
+        def send() -> None:
+            with fifo.open("wb") as pipe:
+                pipe.write(data[:middle])
+                pipe.flush()
+                wait_until(lambda: made.recorder.outages == 1, "the outage", 60)
+                for _ in range(2):
+                    fed.append(heard.count(b"WATCHDOG=1"))
+                    time.sleep(1)
+                pipe.write(data[middle:])
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        clips = made.run()
+        sender.join()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+            speaker.sendto(b"end", str(tmp_path / "notify"))
+        ear.join()
+        assert made.recorder.outages == 1
+        assert caplog.text.count("is lost: no frame for") == caplog.text.count("is back") == 1
+        assert fed[0] == fed[1]
+        assert 0 < fed[0] < heard.count(b"WATCHDOG=1")
+        assert b"STATUS=yard: lost" in heard
+        assert len(clips) == 3
+        for clip in clips:
+            assert frames_of(clip.path) == clip.frames
+        listener.close()
