@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
@@ -365,13 +365,19 @@ class Pipeline:
         disposer = Disposer(self.trees, scribe, sidecars)
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
 
-    def tidy(self, folder: str) -> None:
-        """Remove an empty date folder that nobody fills: nothing came or went there for an hour."""
-        with suppress(FileNotFoundError):
-            if self.now().timestamp() - (self.trees.source / folder).stat().st_mtime < UNUSED_SECONDS:
-                return
+    def tidy(self, folder: str) -> bool:
+        """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay.
+
+        One where something came or went within the hour is left for another time.
+        """
+        try:
+            unused = self.now().timestamp() - (self.trees.source / folder).stat().st_mtime
+        except OSError:
+            return True
+        if unused < UNUSED_SECONDS:
+            return False
         scribe = Scribe(self.journal, self.run, self.now)
-        Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
+        return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
 
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)
