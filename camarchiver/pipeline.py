@@ -393,31 +393,30 @@ class Pipeline:
 
     def report(self, plan: AnyPlan, outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
         """What came of a plan, written down where anything was done."""
-        return self._written(
-            Report(
-                command=plan.command,
-                run=self.run.id,
-                started=self.started,
-                ended=self.now(),
-                outcomes=outcomes,
-                unreadable=plan.found_unreadable,
-                remaining=len(plan.steps) - len(outcomes),
-                stopped_by=stop.signal if stop else None,
-                problems=plan.problems,
-                refused=plan.refused,
-            )
+        report = Report(
+            command=plan.command,
+            run=self.run.id,
+            started=self.started,
+            ended=self.now(),
+            outcomes=outcomes,
+            unreadable=plan.found_unreadable,
+            remaining=len(plan.steps) - len(outcomes),
+            stopped_by=stop.signal if stop else None,
+            problems=plan.problems,
+            refused=plan.refused,
         )
-
-    def report_watched(self, outcomes: tuple[Outcome, ...], stop: Stop) -> Report:
-        """What came of a run without a plan, written down where anything was done."""
-        return self._written(
-            Report("watch", self.run.id, self.started, self.now(), outcomes, stopped_by=stop.signal)
-        )
-
-    def _written(self, report: Report) -> Report:
-        if report.outcomes:
+        if outcomes:
             runs.write(self.trees.state, report, self.run.host)
         return report
+
+    def watched(self, newest: tuple[Outcome, ...], stop: Stop) -> Report:
+        """What came of a run without a plan so far, as far as its newest outcomes tell."""
+        return Report("watch", self.run.id, self.started, self.now(), newest, stopped_by=stop.signal)
+
+    def record(self, report: Report, done: runs.Done) -> None:
+        """Write a run down whose report doesn't hold every outcome; `done` adds up all of them."""
+        if report.outcomes:
+            runs.write(self.trees.state, report, self.run.host, done)
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:
