@@ -13,16 +13,16 @@ from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from pathlib import Path
 
-from camarchiver import clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
+from camarchiver import __version__, clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
 from camarchiver.archiver import Desk
 from camarchiver.census import Census, Counter
 from camarchiver.cleaner import Cleaner
 from camarchiver.clearance import CleanupPlan, Planner
-from camarchiver.codecs import Backend, Codec
+from camarchiver.cluster import Cluster
 from camarchiver.coverage import Hold
 from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
-from camarchiver.encoders import Choice
+from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.encoders import Machine as Encoders
 from camarchiver.ends import Ends
 from camarchiver.export import Exported, Exporter
@@ -52,6 +52,7 @@ from camarchiver.scribe import RunId, Scribe
 from camarchiver.sealed import Sealed
 from camarchiver.shrink import Wishes
 from camarchiver.standing import Standing
+from camarchiver.station import Order
 from camarchiver.stock import Stock
 from camarchiver.stop import Stop
 from camarchiver.sweeper import Sweeper
@@ -67,16 +68,6 @@ UNUSED_SECONDS = 3600.0
 
 SAMPLES = 3
 """Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderWish:
-    """Which encoder the owner wants."""
-
-    backend: Backend | None = None
-    codec: Codec | None = None
-    device: Path | None = None
-    ffmpeg: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +192,28 @@ class Pipeline:
         scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
         return choice, (*choice.explanation, scale)
 
+    def hire(self, plan: ArchivePlan, cluster: Cluster, wish: EncoderWish, how: Execution) -> ArchivePlan:
+        """Ask the workers of a cluster what they can do, if the plan has a clip to encode; the plan then
+        says so. Raises EncoderError when none can take part.
+        """
+        first = next((step for step in plan.steps if isinstance(step, Archive)), None)
+        if first is None:
+            return plan
+        clip = first.clip
+        sample = clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns
+        order = Order(
+            __version__,
+            self.trees,
+            self.zone,
+            volume.marker(self.trees.state),
+            sample,
+            self.run,
+            wish,
+            how.wishes,
+            how.nice,
+        )
+        return replace(plan, notes=(*plan.notes, *cluster.hire(order)))
+
     def footage_seconds(self, plan: ArchivePlan) -> dict[str, float]:
         """How much footage each camera's part of a plan holds, guessed from a few clips' headers."""
         sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
@@ -233,11 +246,13 @@ class Pipeline:
         stop: Stop,
         display: Display,
         tell: Callable[[Outcome], None],
+        cluster: Cluster | None = None,
     ) -> Report:
-        """Carry out a plan; `tell` gets every outcome as it comes."""
+        """Carry out a plan; `tell` gets every outcome as it comes. A cluster's hired workers encode."""
         outcomes: list[Outcome] = []
         limit = how.max_runtime.total_seconds() if how.max_runtime else None
-        with self.workshop(plan.policy.disposal, choice, how, stop=stop, display=display) as shop:
+        disposal = plan.policy.disposal
+        with self.workshop(disposal, choice, how, stop=stop, display=display, cluster=cluster) as shop:
             steps = from_own_place(plan.steps, place_among(*self.workers()))
             for outcome in crew.perform_all(
                 steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
@@ -259,13 +274,18 @@ class Pipeline:
         *,
         stop: Stop,
         display: Display,
+        cluster: Cluster | None = None,
         keeps_folders: bool = False,
     ) -> Iterator[Workshop]:
         """Everything that archives single clips; what failed is remembered when it is left."""
         volume.mark(self.trees)
         tools = Tools(choice, self._encoders, how.wishes) if choice is not None else None
         desk = replace(self._desk(disposal, how), keeps_folders=keeps_folders)
-        with workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display) as shop:
+        if cluster is not None and cluster.is_hired:
+            opening = cluster.opened(desk, how.jobs, stop=stop, display=display)
+        else:
+            opening = workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display)
+        with opening as shop:
             yield shop
         self.failures.flush()
 

@@ -97,6 +97,18 @@ def check_same(trees: Trees, known: str) -> None:
             )
 
 
+def check_is(trees: Trees, expected: str) -> None:
+    """Refuse an archive that has another marker than a machine that works on the same run.
+
+    Raises StorageError.
+    """
+    if marker(trees.state) != expected:
+        raise StorageError(
+            f"the archive {trees.archive} is not the one of this run",
+            hint="mount the same tree at the same path",
+        )
+
+
 def check_writable(trees: Trees, *, removes: bool) -> None:
     """Refuse a run that could not finish: an archive, or with `removes` a source, mounted read-only.
 

@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ from conftest import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from camarchiver import holds
+from camarchiver import holds, outbox
 from camarchiver.model import STATE_FOLDER, Reason
 
 Make = Callable[..., Path]
@@ -3026,6 +3027,28 @@ class TestRecord:
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
 
+    def test_the_service_manager_hears_of_it(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heard: list[str] = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(tmp_path / "notify"))
+
+            def hear() -> None:
+                while heard[-1:] != ["STOPPING=1"]:
+                    heard.extend(listener.recv(1000).decode().split("\n"))
+
+            ear = threading.Thread(target=hear, daemon=True)
+            ear.start()
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+            assert rec_run("--source", rec_twice, "--duration", "9s").returncode == 0
+            ear.join(20)
+        assert heard[:2] == ["READY=1", "STATUS=yard: waiting"]
+        assert "WATCHDOG=1" in heard
+        assert "STATUS=yard: recording" in heard
+        assert heard[-1] == "STOPPING=1"
+
     @pytest.mark.parametrize("source", ["rpicam-vid:", "picamera2:0,640x360@15"])
     def test_a_raspberry_pis_camera(
         self,
@@ -3285,7 +3308,8 @@ class TestInstall:
             'ReadWritePaths="-/srv/my cameras"',
             "ReadWritePaths=-/mnt/50%%/archive",
         ]
-        assert "ReadWritePaths" not in (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        verify = (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        assert verify.endswith("\nReadWritePaths=\nReadWritePaths=-/mnt/50%%/archive/.camarchiver\n")
         record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
@@ -3683,6 +3707,57 @@ class TestTransfer:
             f"transfer-clips: {tmp_path}/gone is not a folder\n",
         )
         assert not any(tmp_path.iterdir())
+
+
+class TestFromTheCameraToTheArchive:
+    """Recorder, transfer and watch together, each of them killed once at its work."""
+
+    def test_every_clip_is_archived_once_and_leaves_the_outbox(
+        self,
+        pi: Pi,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        watch: Callable[..., Manager],
+        tmp_path: Path,
+    ) -> None:
+        recorder = rec_start("--source", rec_twice, "--realtime", "--outbox", pi.outbox)
+        spool = tmp_path / "temp_clips/yard"
+        wait_until(lambda: any(path.stat().st_size for path in spool.glob("motion_*")), "a clip", 60)
+        time.sleep(1)
+        recorder.kill()
+        recorder.wait()
+        source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142001.mp4"))
+        assert rec_run("--source", source, "--outbox", pi.outbox, "--snapshot").returncode == 0
+        recorded = {path.name: frames(path) for path in rec_clips(pi.outbox / "yard")}
+        assert len(recorded) == 3 and not any(spool.glob("motion_*"))
+        everything = pi.seen(pi.outbox)
+
+        assert pi.transfer(**killing_rsync(tmp_path, 3)).returncode == -signal.SIGKILL
+        assert {f"yard/{name}" for name in recorded} <= {
+            each.relative for each in outbox.transferred(pi.outbox)
+        }
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == (everything, {})
+        assert pi.transfer(**killing_rsync(tmp_path, 4)).returncode == -signal.SIGKILL
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == ({}, {})
+        assert set(everything.values()) <= pi.everywhere()
+
+        watcher = watch("--quiet-for", "1s")
+        assert pi.transfer().returncode == 0
+        wait_until(lambda: list(pi.tree.rglob("*.staged*")), "the encoding", 60)
+        watcher.process.kill()
+        watcher.process.communicate()
+        watch("--quiet-for", "1s")
+        wait_until(lambda: not list(pi.tree.glob("yard/*")), "the archives", 120)
+
+        made = {path.name: frames(path) for path in (pi.tree / "archived/yard").rglob("motion_*.mp4")}
+        assert made == recorded
+        told = [(event["event"], Path(event["source"]).name) for event in journal(pi.tree)]
+        for name in recorded:
+            assert told.count(("archived", name)) == told.count(("trashed", name)) == 1
+        assert (pi.seen(pi.outbox), pi.transfer().returncode) == ({}, 0)
+        verified = [COMMAND, "verify", pi.tree, "--full"]
+        assert subprocess.run(verified, capture_output=True, text=True).returncode == 0
 
 
 class TestCleanupOfASpool:

@@ -31,6 +31,7 @@ from camarchiver import (
     expiry,
     ffmpeg_args,
     figures,
+    headers,
     journal,
     ledger,
     lockfile,
@@ -49,6 +50,7 @@ from camarchiver import (
     service,
     tag,
     trash,
+    vigil,
     words,
     workload,
 )
@@ -2770,6 +2772,93 @@ def rec_stream(seconds: int, *, group: float = 1.0, rate: int = 10) -> list[Entr
         if number % 2:
             entries.append(rec_entry(at - 0.05, video=False, size=1))
     return entries
+
+
+class TestHeaders:
+    SEQUENCE = b"\x67\x4d\x00\x1f\x95"
+    OTHER = b"\x67\x4d\x00\x28\x95"
+    HEVC = b"\x42\x01\x01\x60"
+
+    def packet(self, *units: bytes) -> bytes:
+        return b"".join(b"\0\0\0\1" + unit for unit in units)
+
+    def test_the_sequence_parameter_sets_before_the_first_slice(self) -> None:
+        found = headers.sequence(
+            self.packet(b"\x09\xf0", self.SEQUENCE, b"\x68\xee", b"\x65\x88", self.OTHER), "h264"
+        )
+        assert found == self.SEQUENCE
+        assert headers.sequence(self.packet(b"\x46\x01", self.HEVC, b"\x26\x01\xaf"), "hevc") == self.HEVC
+        assert headers.sequence(self.packet(b"\x65\x88"), "h264") == b""
+
+    @given(st.binary(max_size=60), st.sampled_from(["h264", "hevc", "av1"]))
+    def test_anything_may_come(self, data: bytes, codec: str) -> None:
+        assert isinstance(headers.sequence(data, codec), bytes)
+        assert headers.codec(data) in ("", *headers.CODECS)
+
+    def test_what_begins_a_packet_tells_its_codec(self) -> None:
+        assert headers.codec(self.packet(b"\x09\xf0")) == "h264"
+        assert headers.codec(self.packet(self.SEQUENCE)) == "h264"
+        assert headers.codec(self.packet(b"\x46\x01\x50")) == "hevc"
+        assert headers.codec(self.packet(b"\x40\x01\x0c")) == "hevc"
+        assert headers.codec(self.packet(b"\x41\x9a\x21")) == ""
+        assert headers.codec(b"\xff\xd8") == ""
+
+
+class TestVigil:
+    class Manager(service.Service):
+        """Notes what it would send."""
+
+        def __init__(self) -> None:
+            super().__init__({"WATCHDOG_USEC": "20000000"})
+            self.sent: list[str] = []
+
+        def beat(self) -> None:
+            self.sent.append("beat")
+
+        def _send(self, *lines: str) -> None:
+            self.sent += lines
+
+    @pytest.fixture
+    def now(self, mocker: MockerFixture) -> list[float]:
+        moment = [100.0]
+        mocker.patch("camarchiver.vigil.time.monotonic", lambda: moment[0])
+        return moment
+
+    def test_every_frame_of_the_only_camera_feeds_the_watchdog(self, now: list[float]) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard"])
+        for now[0] in (101.0, 300.0):
+            watch.frame("yard")
+        assert manager.sent == ["beat", "beat"]
+
+    def test_a_camera_that_hangs_starves_it_until_it_is_known_to_be_away(self, now: list[float]) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard", "gate"])
+        now[0] = 109.0
+        watch.frame("yard")
+        now[0] = 111.0
+        watch.frame("yard")
+        assert manager.sent == ["beat"]
+        watch.tell("gate", "lost", away=True)
+        watch.frame("yard")
+        assert manager.sent == ["beat", "STATUS=yard: waiting; gate: lost", "beat"]
+        watch.frame("gate")
+        now[0] = 125.0
+        watch.frame("yard")
+        assert manager.sent[3:] == ["beat"]
+
+    def test_the_manager_hears_of_changes_once(self) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard", "gate"])
+        watch.begin()
+        for doing in ("watching", "watching", "recording"):
+            watch.tell("gate", doing)
+        watch.end()
+        assert manager.sent == [
+            *("READY=1", "STATUS=yard: waiting; gate: waiting"),
+            *("STATUS=yard: waiting; gate: watching", "STATUS=yard: waiting; gate: recording"),
+            "STOPPING=1",
+        ]
 
 
 class TestRing:

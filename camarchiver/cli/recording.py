@@ -265,6 +265,8 @@ def _record(
     from camarchiver.delivery import Delivery
     from camarchiver.recorder import Recorder, Settings
     from camarchiver.reel import Lengths
+    from camarchiver.service import Service
+    from camarchiver.vigil import Vigil
 
     zone = clock.zone(options.timezone)
     lengths = (options.pre, options.post, options.max_clip)
@@ -282,7 +284,8 @@ def _record(
 
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
     upkeep = options.upkeep(name, zone)
-    recorder = Recorder(settings, source, lookout, delivery, upkeep, lambda: clock.now(zone))
+    vigil = Vigil(Service(), (name,))
+    recorder = Recorder(settings, source, lookout, delivery, upkeep, vigil, lambda: clock.now(zone))
     look = partial(figures_of, recorder, delivery, upkeep, name)
     with stop.on_signals() as stopping:
         judge = partial(judged, recorder, delivery.clips, upkeep, source)
@@ -290,7 +293,9 @@ def _record(
         with attendance.each_minute(
             look, lambda: recorder.is_connected and not recorder.is_full, news.failures
         ):
+            vigil.begin()
             recorder.run(stopping.event)
+            vigil.end()
         status, exit_code, problems = judge(stopping.signal)
         found = {
             "dry_run": False,

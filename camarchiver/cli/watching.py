@@ -65,6 +65,7 @@ class WatchOptions:
                 until=None,
                 limit=None,
                 max_runtime=None,
+                scheduler=None,
                 no_skip=False,
                 retry_failed=False,
                 delete=False,
