@@ -3820,22 +3820,57 @@ class TestWatcher:
         watched.start()
         watched.move_in(f"front/{clip_name(1)}")
         begun.wait(20)
+        for number in (3, 4):
+            watched.move_in(f"front/{clip_name(number)}")
         watched.signals.reload.set()
         watched.signals.wake.ring()
         late = watched.move_in(f"front/{clip_name(2)}")
         assert watched.watcher is not None and watched.thread is not None
-        wait_until(lambda: watched.watcher and len(watched.watcher.agenda), "the second clip's arrival")
+        wait_until(lambda: watched.watcher and len(watched.watcher.agenda) == 3, "the other clips' arrival")
         go.set()
         watched.thread.join(20)
-        assert late.exists() and [due.finished for due in watched.watcher.agenda.take(1e12, 9)] == [True]
+        assert late.exists() and [due.finished for due in watched.watcher.agenda.take(1e12, 9)] == [True] * 3
 
-    def test_an_empty_folder_of_an_old_day_goes_and_one_just_made_stays(self, watched: Watched) -> None:
-        for day in ("2024/01/04", "2024/01/05"):
-            (watched.root / day).mkdir(parents=True)
-        os.utime(watched.root / "2024/01/04", (RECORDED, RECORDED))
+    def test_a_date_folder_that_its_clips_have_left_goes_once_nobody_fills_it(
+        self, watched: Watched, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.RESCAN_SECONDS", 0.2)
+        today = f"{datetime.now(UTC):%Y/%m/%d}"
+        folders = [watched.root / day for day in ("2024/01/04", "2024/01/05", "2024/01/06", today)]
+        for folder in folders:
+            folder.mkdir(parents=True)
         watched.start()
-        assert not (watched.root / "2024/01/04").exists()
-        assert (watched.root / "2024/01/05").exists() and (watched.root / "front").exists()
+        for folder in folders[1:]:
+            watched.move_in(str(folder.relative_to(watched.root) / clip_name(1)), mtime=RECORDED)
+        wait_until(lambda: len(watched.told) == 3, "the clips")
+        for folder in (folders[0], folders[1], folders[3]):
+            os.utime(folder, (RECORDED, RECORDED))
+        wait_until(lambda: not folders[1].exists(), "the folder's end")
+        time.sleep(0.5)
+        assert [folder.exists() for folder in folders] == [True, False, True, True]
+
+    def test_a_name_that_is_used_again_while_its_clip_is_worked_on_is_not_forgotten(
+        self, watched: Watched, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.quiet.AT_LEAST", timedelta(seconds=0.3))
+        begun, go = threading.Event(), threading.Event()
+
+        def slow(step: Archive | Remove) -> None:
+            begun.set()
+            go.wait(20)
+
+        watched.answer = slow
+        watched.start()
+        path = watched.move_in(f"front/{clip_name(1)}")
+        begun.wait(20)
+        path.unlink()
+        watched.move_in(f"front/{clip_name(1)}")
+        time.sleep(0.5)
+        watched.answer = lambda step: None
+        go.set()
+        wait_until(lambda: watched.told, "the first")
+        watched.move_in(f"front/{clip_name(1)}")
+        wait_until(lambda: not path.exists() and len(watched.told) > 1, "the last")
 
     def test_thousands_of_clips_in_a_rush_are_all_taken(self, watched: Watched) -> None:
         """2,000 folders and 2,000 clips, or with CAMARCHIVER_FULL the 20,000 and 10,000 in a minute."""
