@@ -12,6 +12,7 @@ from typing import Any
 
 from camarchiver.census import Camera, Census
 from camarchiver.coverage import Hold
+from camarchiver.diagnosis import Finding
 from camarchiver.export import Exported
 from camarchiver.inquiry import Story
 from camarchiver.model import (
@@ -85,7 +86,16 @@ def census(found: Census, run: str) -> str:
     """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
     more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],
-        "disks": [{"path": shown(d.path), "free": d.free, "total": d.total} for d in found.disks],
+        "disks": [
+            {
+                "path": shown(disk.path),
+                "free": disk.free,
+                "total": disk.total,
+                "daily": round(disk.daily),
+                "days_until_full": disk.days_until_full,
+            }
+            for disk in found.disks
+        ],
         "working": list(found.working),
         "last_run": found.last_run,
         "days_until_full": found.days_until_full,
@@ -153,6 +163,22 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
     return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
 
 
+def diagnosed(found: Iterable[Finding], exit_code: int) -> str:
+    """The document of `doctor`; adds `findings`."""
+    findings = [
+        {
+            "area": each.area,
+            "verdict": each.verdict,
+            "message": shown(each.message),
+            "remedy": shown(each.remedy),
+            **({"seconds": round(each.seconds, 3)} if each.seconds is not None else {}),
+        }
+        for each in found
+    ]
+    status = Status.FAILED if exit_code else Status.DONE
+    return _without_steps("doctor", "", status, exit_code, {"findings": findings})
+
+
 def recorded(
     found: Mapping[str, Any], run: str, status: Status, exit_code: int, problems: Iterable[Problem]
 ) -> str:
@@ -190,7 +216,8 @@ def _camera_fields(camera: Camera) -> dict[str, Any]:
             tree: {
                 "clips": holding.clips,
                 "bytes": holding.size,
-                "seconds": holding.seconds,
+                "seconds": round(holding.seconds, 3),
+                "seconds_guessed": holding.guessed,
                 "oldest": holding.oldest.isoformat() if holding.oldest else None,
                 "newest": holding.newest.isoformat() if holding.newest else None,
             }

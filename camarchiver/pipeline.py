@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from camarchiver import __version__, clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
 from camarchiver.archiver import Desk
-from camarchiver.census import Census, Counter
+from camarchiver.census import Census, Counter, Question
 from camarchiver.cleaner import Cleaner
 from camarchiver.clearance import CleanupPlan, Planner
 from camarchiver.cluster import Cluster
@@ -44,7 +43,6 @@ from camarchiver.plan import (
     decide_archive,
 )
 from camarchiver.playable import playable_maker
-from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Display
 from camarchiver.restorer import Restorer, Selection
 from camarchiver.retention import CleanupPolicy
@@ -65,9 +63,6 @@ Show = Callable[[int], AbstractContextManager[Display]]
 """Shows the progress of so many bytes."""
 
 UNUSED_SECONDS = 3600.0
-
-SAMPLES = 3
-"""Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +154,14 @@ class Pipeline:
         names = Names(self._patterns)
         return Inquiry(self.trees, names, self.journal, self._discovery, memory)
 
-    def census(self, policy: ArchivePolicy, gap: timedelta) -> Census:
+    def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> Census:
         """What stands in the trees."""
         memory = self.memory()
-        counter = Counter(self.trees, self.journal, self._discovery(memory.holds), memory)
-        return counter.count(policy, self.started, gap, runs.last(self.trees.state))
+        question = Question(policy, self.started, gap, trust_names)
+        discovery = self._discovery(memory.holds)
+        return Counter(self.trees, self.journal, discovery, memory, question).count(
+            runs.last(self.trees.state)
+        )
 
     def memory(self) -> Memory:
         """What outlasts a run."""
@@ -213,27 +211,6 @@ class Pipeline:
             how.nice,
         )
         return replace(plan, notes=(*plan.notes, *cluster.hire(order)))
-
-    def footage_seconds(self, plan: ArchivePlan) -> dict[str, float]:
-        """How much footage each camera's part of a plan holds, guessed from a few clips' headers."""
-        sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        with Prober() as prober:
-            for step in plan.steps:
-                known = sampled[step.clip.camera]
-                if step.clip.duration is None and len(known) < SAMPLES:
-                    try:
-                        seconds = prober.glance(step.clip.path).duration or 0.0
-                    except ProbeError:
-                        continue
-                    known.append((step.clip.fingerprint.size, seconds))
-        sizes: dict[str, int] = defaultdict(int)
-        for total in plan.totals:
-            sizes[total.group.camera] += total.size if total.group.action != "keep" else 0
-        return {
-            camera: sizes[camera] * sum(seconds for _, seconds in known) / sum(size for size, _ in known)
-            for camera, known in sampled.items()
-            if sum(size for size, _ in known)
-        }
 
     # --- execution ---------------------------------------------------------------------------------
 
@@ -385,13 +362,19 @@ class Pipeline:
         disposer = Disposer(self.trees, scribe, sidecars)
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
 
-    def tidy(self, folder: str) -> None:
-        """Remove an empty date folder that nobody fills: nothing came or went there for an hour."""
-        with suppress(FileNotFoundError):
-            if self.now().timestamp() - (self.trees.source / folder).stat().st_mtime < UNUSED_SECONDS:
-                return
+    def tidy(self, folder: str) -> bool:
+        """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay.
+
+        One where something came or went within the hour is left for another time.
+        """
+        try:
+            unused = self.now().timestamp() - (self.trees.source / folder).stat().st_mtime
+        except OSError:
+            return True
+        if unused < UNUSED_SECONDS:
+            return False
         scribe = Scribe(self.journal, self.run, self.now)
-        Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
+        return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
 
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)
@@ -407,31 +390,30 @@ class Pipeline:
 
     def report(self, plan: AnyPlan, outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
         """What came of a plan, written down where anything was done."""
-        return self._written(
-            Report(
-                command=plan.command,
-                run=self.run.id,
-                started=self.started,
-                ended=self.now(),
-                outcomes=outcomes,
-                unreadable=plan.found_unreadable,
-                remaining=len(plan.steps) - len(outcomes),
-                stopped_by=stop.signal if stop else None,
-                problems=plan.problems,
-                refused=plan.refused,
-            )
+        report = Report(
+            command=plan.command,
+            run=self.run.id,
+            started=self.started,
+            ended=self.now(),
+            outcomes=outcomes,
+            unreadable=plan.found_unreadable,
+            remaining=len(plan.steps) - len(outcomes),
+            stopped_by=stop.signal if stop else None,
+            problems=plan.problems,
+            refused=plan.refused,
         )
-
-    def report_watched(self, outcomes: tuple[Outcome, ...], stop: Stop) -> Report:
-        """What came of a run without a plan, written down where anything was done."""
-        return self._written(
-            Report("watch", self.run.id, self.started, self.now(), outcomes, stopped_by=stop.signal)
-        )
-
-    def _written(self, report: Report) -> Report:
-        if report.outcomes:
+        if outcomes:
             runs.write(self.trees.state, report, self.run.host)
         return report
+
+    def watched(self, newest: tuple[Outcome, ...], stop: Stop) -> Report:
+        """What came of a run without a plan so far, as far as its newest outcomes tell."""
+        return Report("watch", self.run.id, self.started, self.now(), newest, stopped_by=stop.signal)
+
+    def record(self, report: Report, done: runs.Done) -> None:
+        """Write a run down whose report doesn't hold every outcome; `done` adds up all of them."""
+        if report.outcomes:
+            runs.write(self.trees.state, report, self.run.host, done)
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:

@@ -314,16 +314,18 @@ def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
                 days = " - ".join(
                     f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (holding.oldest, holding.newest) if at
                 )
-                hours = f"{holding.seconds / 3600:.1f}" if holding.seconds else "?"
+                guess = "~" if holding.guessed else ""
+                hours = f"{guess}{holding.seconds / 3600:.1f}" if holding.seconds else "?"
                 yield (
                     f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
                     f" {hours:>8} {size(holding.size):>9}  {days}"
                 )
     yield from _attention_lines(census, zone)
     for disk in census.disks:
-        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}"
-    if (days_left := census.days_until_full) is not None:
-        yield f"full in about {days_left:,.0f} days at the rate of the last two weeks"
+        full = ""
+        if (left := disk.days_until_full) is not None:
+            full = f"; full in about {left:,.0f} days at {size(disk.daily)} a day, as in the last two weeks"
+        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}{full}"
     if (last := census.last_run) is not None:
         yield f"last run: {last['command']} {last['run']}: {last['status']}, exit code {last['exit_code']}"
 
@@ -334,7 +336,7 @@ def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
             (camera.waiting, "to be archived by the next run"),
             (camera.failed, "failed before"),
             (camera.held, "held"),
-            (camera.clock_doubtful, "dated in the future"),
+            (camera.clock_doubtful, "whose clock is doubtful: name and mtime are more than a day apart"),
         ):
             if count:
                 yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"

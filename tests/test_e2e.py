@@ -16,6 +16,7 @@ import shlex
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -2667,6 +2668,107 @@ class TestConfigCommand:
         assert told("archive", camera, "-o", tmp_path / "new").returncode == 0
 
 
+class TestDoctor:
+    """The whole table, on three machines: without a GPU, with one, with one that is forbidden."""
+
+    @pytest.fixture
+    def node(self, tmp_path: Path) -> Path:
+        """A device that stands for a render node; its group is nobody's here."""
+        path = tmp_path / "renderD128"
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o660, os.makedev(1, 3))
+            os.chown(path, 54321, 54321)
+        except PermissionError:
+            pytest.skip("nobody may make devices here")
+        return path
+
+    @staticmethod
+    def config(tmp_path: Path, more: str = "") -> Path:
+        """One ffmpeg alone is tried: the tests have little time."""
+        path = tmp_path / "config.toml"
+        path.write_text(f'[archive]\nffmpeg = "{imageio_ffmpeg.get_ffmpeg_exe()}"\n{more}')
+        return path
+
+    @staticmethod
+    def found(done: subprocess.CompletedProcess[str], area: str) -> list[tuple[str, str]]:
+        return [
+            (each["verdict"], each["message"])
+            for each in json.loads(done.stdout)["findings"]
+            if each["area"] == area
+        ]
+
+    @pytest.mark.skipif(Path("/dev/dri").exists(), reason="this machine has a GPU")
+    def test_a_machine_without_gpu(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        config = self.config(tmp_path)
+        before = snapshot(tree)
+        done = installed("doctor", tree, "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert snapshot(tree) == before
+        lines = done.stdout.splitlines()
+        assert f"config       ok   {config} is sound" in lines
+        assert (
+            "render node  note there is no GPU here (/dev/dri is empty); encoding is done in software"
+            in lines
+        )
+        assert "encoder      note qsv: no render node" in lines
+        assert any(
+            re.match(r"encoder      ok   libsvtav1 .* works \(software\) \([\d.]+ s\)", each)
+            for each in lines
+        )
+        assert lines[-1].startswith("nothing is wrong: ")
+
+    def test_a_machine_with_the_stand_in_gpu(
+        self, tree: Path, tmp_path: Path, softqsv: Path, node: Path
+    ) -> None:
+        tree.mkdir()
+        config = self.config(tmp_path, f'device = "{node}"\n')
+        done = installed("doctor", tree, "--json", "--config", config, SOFTQSV_NODE=str(node))
+        assert done.returncode == 0, done.stdout
+        ((verdict, said),) = self.found(done, "render node")
+        assert (verdict, said.startswith(f"{node}, driver ")) == ("ok", True)
+        *_, (verdict, said) = self.found(done, "encoder")
+        assert verdict == "ok"
+        assert re.match(rf"archive uses av1_qsv on {node} with ffmpeg", said)
+
+    @pytest.mark.edge
+    def test_a_machine_whose_render_node_is_forbidden(self, tree: Path, tmp_path: Path, node: Path) -> None:
+        tree.mkdir()
+        config = self.config(tmp_path, f'device = "{node}"\n')
+        powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+        command = [*powerless, COMMAND, "doctor", tree, "--quiet", "--config", config]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1, done.stderr
+        assert (
+            f"render node  BAD  no permission for {node} ({node}, driver unknown, group 54321)" in done.stdout
+        )
+        assert "-> usermod -aG 54321 root, then log in anew" in done.stdout
+        assert "encoder      BAD  there is a GPU, and it can't be used: no permission" in done.stdout
+        assert re.search(r"^2 of \d+ are wrong$", done.stdout, re.MULTILINE)
+
+    @pytest.mark.edge
+    def test_a_wrong_config_is_a_finding_and_ends_nothing(self, tree: Path, tmp_path: Path) -> None:
+        config = self.config(tmp_path, "agee = 30\n")
+        quick = {"CAMARCHIVER_QUALITY": "best", "PATH": "/nonexistent"}
+        done = installed("doctor", tree, "--json", "--config", config, **quick)
+        assert done.returncode == 1, done.stderr
+        document = json.loads(done.stdout)
+        assert document.keys() == KEYS | {"findings"}
+        assert (document["status"], document["exit_code"]) == ("failed", 1)
+        assert self.found(done, "config") == [
+            ("bad", f"{config}: [archive] agee is not a key; did you mean age?"),
+        ]
+        assert self.found(done, "trees") == [("bad", f"the source {tree} does not exist")]
+        assert self.found(done, "encoder")[-1][0] == "ok"
+        config.write_text("")
+        variable = installed("doctor", tree, "-q", "--config", config, **quick)
+        assert "config       BAD  archive: Invalid value for '--quality'" in variable.stdout
+
+
+def parsed(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
 class TestStatus:
     def test_each_camera_tree_and_trouble_is_counted(self, camera: Path, told: Command) -> None:
         folder = camera / "2026/03/01"
@@ -2686,7 +2788,7 @@ class TestStatus:
         assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", 3)
         told("hold", "add", "-C", camera, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
         text = told("status", camera).stdout
-        assert "front: 1 clip held" in text
+        assert "front: 2 clips held" in text
         assert "1 file without a time in the name" in text
         assert "free at" in text
 
@@ -2699,10 +2801,46 @@ class TestStatus:
             os.utime(path, (at, at))
         found = json.loads(told("status", camera, "--json").stdout)
         yard = next(each for each in found["cameras"] if each["camera"] == "yard")
-        assert len(yard["gaps"]) == 1
-        assert found["days_until_full"] > 1
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [9.5, 19.5]
+        (disk,) = found["disks"]
+        assert 4000 / 2 < disk["daily"] <= 4000
+        assert found["days_until_full"] == disk["days_until_full"] > 1
         wide = json.loads(told("status", camera, "--json", "--gap", "12h").stdout)
-        assert next(each for each in wide["cameras"] if each["camera"] == "yard")["gaps"] == []
+        (yard,) = (each for each in wide["cameras"] if each["camera"] == "yard")
+        assert len(yard["gaps"]) == 1
+
+    def test_what_was_archived_leaves_no_gap_and_unknown_lengths_are_looked_at(
+        self, camera: Path, told: Command, make_clip: Make
+    ) -> None:
+        # Three clips of two hours, one after the other, of which the first is in the archive.
+        long = make_clip("-f lavfi -i testsrc2=s=64x48:r=1/60:d=7200 -c:v libx264 -preset ultrafast")
+        now = time.time() - 9 * 3600
+        for number in range(3):
+            at = now + number * 7200
+            path = camera / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            shutil.copy(long, path)
+            os.utime(path, (at, at))
+            if not number:
+                assert told("archive", camera, "--age", "0", "--camera", "yard").returncode == 0
+        found = json.loads(told("status", camera, "--json").stdout)
+        (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+        assert (yard["archive"]["clips"], yard["source"]["clips"]) == (1, 2)
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [3.0]
+        assert (yard["source"]["seconds_guessed"], round(yard["source"]["seconds"])) == (True, 14400)
+        assert (yard["archive"]["seconds_guessed"], round(yard["archive"]["seconds"])) == (False, 7200)
+
+    def test_doubtful_clocks_are_counted_until_the_names_are_trusted(
+        self, camera: Path, told: Command, tmp_path: Path
+    ) -> None:
+        for stamp, mtime in (("19700101000500", START), ("20990101000000", START), ("20260301090000", START)):
+            path = camera / f"REO_yard_{stamp}.mp4"
+            path.write_bytes(b"x")
+            os.utime(path, (mtime, mtime))
+        (tmp_path / "c.toml").write_text("[cleanup]\ntrust_names = true\n[archive]\nage = 20000\n")
+        for options, doubtful, waiting in (((), 2, 2), (("--config", tmp_path / "c.toml"), 1, 1)):
+            found = json.loads(told("status", camera, "--json", *options).stdout)
+            (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+            assert (yard["clock_doubtful"], yard["waiting"]) == (doubtful, waiting)
 
     def test_an_empty_tree_has_little_to_tell(self, tmp_path: Path, told: Command) -> None:
         found = told("status", tmp_path)
@@ -3283,6 +3421,7 @@ def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "etc").mkdir()
     (root / "etc/camarchiver.toml").write_text(
         'directory = "/srv/my cameras"\noutput = "/mnt/50%/archive"\n[record]\noutbox = "/home/pi/outbox"\n'
+        '[watch]\nping_url = "https://hc.example/x"\n'
     )
     done = install(root)
     if done.returncode and "pip" in done.stderr and "No matching distribution" in done.stderr:
@@ -3335,6 +3474,16 @@ class TestInstall:
             command = [installed_root / "opt/camarchiver/bin" / started[1], *started[2].split(), "--help"]
             assert subprocess.run(command, capture_output=True).returncode == 0, unit
 
+    def test_the_cron_example_names_commands_and_options_that_exist(self) -> None:
+        lines = (INSTALL.parents[1] / "docs/crontab").read_text().splitlines()
+        jobs = [line.split() for line in lines if line[:1].isdigit() or line[:1] == "*"]
+        assert len(jobs) == 4
+        for job in jobs:
+            assert all(re.fullmatch(r"[\d*/]+", field) for field in job[:5]) and job[5] == "camarchiver"
+            program = {"camarchiver": str(COMMAND), "transfer-clips": str(TRANSFER)}[job[6]]
+            command = [program, *job[7:], "--help"]
+            assert subprocess.run(command, capture_output=True).returncode == 0, job
+
     def test_shells_complete_commands(self, installed_root: Path) -> None:
         share = installed_root / "usr/local/share"
         bin_folder = installed_root / "opt/camarchiver/bin"
@@ -3355,7 +3504,7 @@ class TestInstall:
 
     def test_units_may_write_what_the_configuration_names(self, installed_root: Path) -> None:
         units = installed_root / "usr/local/lib/systemd/system"
-        assert (units / "camarchiver-archive.service.d/trees.conf").read_text().splitlines()[1:] == [
+        assert (units / "camarchiver-archive.service.d/configured.conf").read_text().splitlines()[1:] == [
             "[Unit]",
             'RequiresMountsFor="/srv/my cameras"',
             "RequiresMountsFor=/mnt/50%%/archive",
@@ -3365,9 +3514,11 @@ class TestInstall:
             'ReadWritePaths="-/srv/my cameras"',
             "ReadWritePaths=-/mnt/50%%/archive",
         ]
-        verify = (units / "camarchiver-verify.service.d/trees.conf").read_text()
+        verify = (units / "camarchiver-verify.service.d/configured.conf").read_text()
         assert verify.endswith("\nReadWritePaths=\nReadWritePaths=-/mnt/50%%/archive/.camarchiver\n")
-        record = (units / "camarchiver-record@.service.d/trees.conf").read_text()
+        watch = (units / "camarchiver-watch.service.d/configured.conf").read_text()
+        assert "PrivateNetwork=no\n" in watch and "PrivateNetwork" not in verify
+        record = (units / "camarchiver-record@.service.d/configured.conf").read_text()
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
     def test_systemd_understands_the_drop_ins(self, installed_root: Path, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ from camarchiver.expiry import Notice, Terms, Waiting
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.figures import Figure, Room, Sums, Vitals
+from camarchiver.gaps import Coverage, gaps
 from camarchiver.journal import Event, What
 from camarchiver.ladder import Breaker
 from camarchiver.media import AudioStream, Media, VideoStream
@@ -1046,7 +1047,7 @@ class TestBreaker:
         for _ in range(5):
             breaker.failed("GPU Hang (-21)")
         assert breaker.tripped
-        assert said == ["the GPU failed (GPU Hang (-21)): software encodes the rest of this run"]
+        assert said == ["the GPU failed (GPU Hang (-21)): software encodes from now on"]
 
     def test_a_good_trial_starts_the_count_afresh(self) -> None:
         trials = iter([True, False])
@@ -1056,6 +1057,20 @@ class TestBreaker:
             breaker.failed("x")
             tripped.append(breaker.tripped)
         assert tripped == [False, False, False, True]
+
+    def test_a_gpu_that_was_given_up_gets_a_trial_half_a_day_later(self) -> None:
+        said, now = list[str](), [0.0]
+        trials = iter([False, False, True])
+        breaker = Breaker(lambda: next(trials), announce=said.append, clock=lambda: now[0])
+        tripped = []
+        for hours in (0, 11, 12, 23, 24):
+            now[0] = hours * 3600.0
+            if hours == 0:
+                breaker.failed("x")
+                breaker.failed("x")
+            tripped.append(breaker.tripped)
+        assert tripped == [True, True, True, True, False]
+        assert said[-1] == "the GPU works again"
 
     def test_many_threads_trip_it_once(self) -> None:
         said: list[str] = []
@@ -1372,6 +1387,46 @@ def decided(
     known = FolderFacts(ROOT, clip.folder, (clip,), **facts)  # type: ignore[arg-type]  # by name
     (step,) = plan.decide_archive(known, policy, memory or Memory(), NOW)
     return step
+
+
+class TestGaps:
+    """Times without footage, of the week before noon of the eighth."""
+
+    NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)
+
+    def gaps(
+        self, *clips: tuple[float, float | None], lengths: dict[str, float] | None = None
+    ) -> list[tuple[float, float]]:
+        """From and to, in hours before now; clips likewise with their hours."""
+        week = self.NOW - timedelta(days=7)
+        coverage = Coverage()
+        for ago, hours in clips:
+            seconds = None if hours is None else hours * 3600
+            coverage.add(self.NOW - timedelta(hours=ago), seconds, str(ago), since=week)
+
+        def length(path: str) -> float | None:
+            return (lengths or {}).get(path)
+
+        found = gaps(coverage, timedelta(hours=1), since=week, now=self.NOW, length=length)
+        return [((self.NOW - a) / timedelta(hours=1), (self.NOW - b) / timedelta(hours=1)) for a, b in found]
+
+    def test_between_clips_in_any_order_and_until_now(self) -> None:
+        assert self.gaps() == []
+        assert self.gaps((0.5, 0.5)) == []
+        assert self.gaps((5, 5), (12, 1), (10, 1)) == [(9, 5)]
+        assert self.gaps((10, 1)) == [(9, 0)]
+
+    def test_what_came_before_the_week_counts(self) -> None:
+        assert self.gaps((200, 1), (5, 5)) == [(168, 5)]
+        assert self.gaps((169, 164), (5, 5)) == []
+        assert self.gaps((300, 1)) == [(168, 0)]
+
+    def test_an_unknown_length_is_asked_for_before_a_gap_only(self) -> None:
+        assert self.gaps((10, None), (5, None), (1, None), lengths={"10": 5 * 3600, "1": 3600}) == [(5, 1)]
+        assert self.gaps((10, None), (9.5, None), (9, 9)) == []
+
+    def test_a_longer_clip_covers_those_within_it(self) -> None:
+        assert self.gaps((10, 10), (8, 0.1)) == []
 
 
 class TestCoverage:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from camarchiver import clock, cluster, document, locking, report, runs, stop, volume, words
+from camarchiver import clock, cluster, document, footage, locking, report, runs, stop, volume, words
 from camarchiver.cli.attendance import Attendance, Part, attending
 from camarchiver.cli.channels import Channels
 from camarchiver.cli.clearing import CleanupOptions, Cleared, clear_after, foresee
@@ -303,7 +303,7 @@ def _print_plan(
     }[plan.policy.disposal]
     header = f"archive {words.shown(trees.source)} -> {words.shown(trees.archive)}, {fate}"
     estimate = report.Estimate(
-        pipeline.footage_seconds(plan), runs.bytes_per_second(trees.state), options.max_runtime or NIGHT
+        footage.seconds_in(plan), runs.bytes_per_second(trees.state), options.max_runtime or NIGHT
     )
     lines = [header, *report.plan_lines(plan, estimate, verbose=options.verbose)]
     print("\n".join(lines), file=sys.stderr if to_stderr else sys.stdout, flush=True)
