@@ -2522,6 +2522,18 @@ class TestConfigFiles:
             ("archive", "zzz", "/etc/c.toml: [archive] zzz is not a key"),
         ],
     )
+    def test_an_unknown_key_is_named_with_the_nearest(self, section: str, key: str, message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            config.check_keys(self.with_key(section, key), KEYS)
+        assert caught.value.message == message
+        assert caught.value.exit_code == 10
+
+    def test_a_section_wins_over_the_common_part(self) -> None:
+        common, own = Value(1, Path("a")), Value(2, Path("b"))
+        files = Config({"": {"age": common, "codec": common}, "archive": {"age": own}})
+        assert files.for_command("archive") == {"age": own, "codec": common}
+        config.check_keys(files, KEYS)
+
     def test_a_camera_of_the_recorder_has_a_section_of_its_own(self, mocker: MockerFixture) -> None:
         parsed = {"record": {"pre": "1s", "yard": {"source": "x"}}, "camera": {"yard": {"age": 3}}}
         mocker.patch("camarchiver.config._parse", return_value=parsed)
@@ -2536,18 +2548,6 @@ class TestConfigFiles:
             config.check_keys(
                 config.load(Path("c.toml")), {"": set(), "record": {"pre", "source", "duration"}}
             )
-
-    def test_an_unknown_key_is_named_with_the_nearest(self, section: str, key: str, message: str) -> None:
-        with pytest.raises(ConfigError) as caught:
-            config.check_keys(self.with_key(section, key), KEYS)
-        assert caught.value.message == message
-        assert caught.value.exit_code == 10
-
-    def test_a_section_wins_over_the_common_part(self) -> None:
-        common, own = Value(1, Path("a")), Value(2, Path("b"))
-        files = Config({"": {"age": common, "codec": common}, "archive": {"age": own}})
-        assert files.for_command("archive") == {"age": own, "codec": common}
-        config.check_keys(files, KEYS)
 
 
 class TestJournalLines:
