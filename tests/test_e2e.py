@@ -983,6 +983,10 @@ class TestOddNames:
         done = document(tree)
         (step,) = done["steps"]
         assert (step["reason"], done["exit_code"]) == ("not-archived", 0), done
+        (outcome,) = done["outcomes"]
+        raw = outcome.get("target_bytes")
+        target = base64.b64decode(raw) if raw else outcome["target"].encode()
+        assert target == os.fsencode(tree / "archived" / DAY) + b"/" + name[:-4] + b".mp4"
         made = [os.fsencode(path.name) for path in (tree / "archived" / DAY).iterdir()]
         assert made == [name[:-4] + b".mp4"]
         (trashed,) = (tree / ".deleted/input" / DAY).iterdir()
