@@ -103,6 +103,7 @@ from camarchiver import (
 )
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.cameras import FileCamera, RtspCamera, camera
+from camarchiver.cli.fleet import Fleet, Member
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
 from camarchiver.delivery import Delivery, Recorded
@@ -6362,3 +6363,21 @@ class TestRecorder:
         for clip in clips:
             assert frames_of(clip.path) == clip.frames
         listener.close()
+
+
+class TestFleet:
+    def test_one_cameras_failure_stops_no_other(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        made = rec_recorder(RecSource([rec_twice]))
+        broken = mocker.Mock()
+        broken.run.side_effect = RuntimeError("a bug")
+        members = [
+            Member(name, mocker.Mock(), each, made.delivery, mocker.Mock(troubles={}))
+            for name, each in (("gate", broken), ("yard", made.recorder))
+        ]
+        fleet = Fleet(members)
+        fleet.run(made.stop)
+        assert [clip.frames for clip in made.delivery.clips] == [106, 106]
+        assert str(members[0].error) == "gate: RuntimeError: a bug"
+        assert members[1].error is None
