@@ -64,6 +64,8 @@ class Desk:
     holds: Callable[[], tuple[Hold, ...]]
     """Read anew under each clip's lock."""
     disposal: Disposal
+    keeps_folders: bool = False
+    """Whether date folders stay when they become empty: somebody may be filling them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class Archiver:
                 return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
             if kernel.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
-            if self._desk.disposal is not Disposal.KEEP:
+            if self._desk.disposal is not Disposal.KEEP and not self._desk.keeps_folders:
                 after.callback(self._desk.disposer.tidy, clip)
             note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
             work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))

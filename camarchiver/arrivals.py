@@ -82,7 +82,7 @@ class Arrivals:
         self._folders: dict[int, str] = {}
         self._complained: set[str] = set()
         self._identity = _identity(root)
-        self._mounts = _mounts(root)
+        self._mounts = _mounts(root, pruned)
         self._table = _open_table()
         self._inotify: INotify | None = None
         self.why_polled = ""
@@ -126,7 +126,9 @@ class Arrivals:
     def has_moved(self) -> bool:
         """Whether the root is not the folder that it was at the start, or other mounts matter to it."""
         try:
-            return _identity(self._root) != self._identity or _mounts(self._root) != self._mounts
+            return (
+                _identity(self._root) != self._identity or _mounts(self._root, self._pruned) != self._mounts
+            )
         except OSError:
             return True
 
@@ -231,7 +233,7 @@ class Arrivals:
         )
 
     def _list(self, folder: str) -> tuple[tuple[str, ...], list[str]]:
-        names, below = [], []
+        names, below = list[str](), list[str]()
         with os.scandir(self._root / folder) as entries:
             for entry in entries:
                 if is_passing(entry.name):
@@ -269,12 +271,12 @@ def _open_table() -> TextIO | None:
         return None
 
 
-def _mounts(root: Path) -> tuple[mounts.Mount, ...]:
+def _mounts(root: Path, pruned: frozenset[str]) -> tuple[mounts.Mount, ...]:
     try:
         text = _MOUNTINFO.read_text(encoding="latin-1")
     except OSError:
         return ()
-    return mounts.that_matter(mounts.parse(text), os.fspath(root))
+    return mounts.that_matter(mounts.parse(text), os.fspath(root), pruned)
 
 
 def _limit(name: str) -> int:

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 
 import av
 
-from camarchiver import feeds, v4l2
+from camarchiver import feeds, rpicam, v4l2
 from camarchiver.errors import UsageError
-from camarchiver.feeds import SILENCE, Feed
+from camarchiver.feeds import SILENCE, Feed, Mode
 from camarchiver.v4l2 import DeviceCamera
 
 
@@ -93,26 +93,31 @@ class RtspCamera:
         return feeds.of_container(container)
 
 
-def camera(
-    source: str, *, realtime: bool = False, credentials: str = ""
-) -> FileCamera | RtspCamera | DeviceCamera:
-    """The camera that `file:PATH`, `PATH`, `v4l2:DEVICE` or `rtsp://...` names. Raises UsageError."""
-    if source.startswith(("rtsp://", "rtsps://")):
+def camera(source: str, *, realtime: bool = False, credentials: str = "") -> Camera:
+    """The camera that the command line's `--source` names. Raises UsageError."""
+    kind, _, rest = source.partition(":")
+    if kind in ("rtsp", "rtsps"):
         return _rtsp(source, credentials)
+    if kind in ("rpicam-vid", "picamera2"):
+        number, mode = _local(rest or "0")
+        if not number.isdecimal():
+            raise UsageError(f"{number!r} is no number of a camera", hint=f"write {kind}:0")
+        if kind == "rpicam-vid":
+            return rpicam.find(int(number), mode)
+        return _picamera(int(number), mode)
+    if kind == "v4l2" or source.startswith("/dev/video"):
+        path, mode = _local(source.removeprefix("v4l2:"))
+        v4l2.formats(Path(path))
+        return DeviceCamera(Path(path), mode)
     if "://" in source:
-        kind = source.split("://", 1)[0]
         raise UsageError(f"{kind}:// is no known kind of source", hint=_KINDS)
-    if source.startswith(("v4l2:", "/dev/video")):
-        device = _device(source.removeprefix("v4l2:"))
-        v4l2.formats(device.path)
-        return device
-    path = Path(source.removeprefix("file:"))
-    if not path.exists() or path.is_dir():
-        raise UsageError(f"{path} is not a file", hint=_KINDS)
-    return FileCamera(path, realtime)
+    file = Path(source.removeprefix("file:"))
+    if not file.exists() or file.is_dir():
+        raise UsageError(f"{file} is not a file", hint=_KINDS)
+    return FileCamera(file, realtime)
 
 
-_KINDS = "use rtsp://HOST/PATH, /dev/video0, file:CLIP or file:FIFO"
+_KINDS = "use rtsp://HOST/PATH, /dev/video0, picamera2:, rpicam-vid:, file:CLIP or file:FIFO"
 
 
 def _rtsp(source: str, credentials: str) -> RtspCamera:
@@ -124,12 +129,21 @@ def _rtsp(source: str, credentials: str) -> RtspCamera:
     return RtspCamera(clean, credentials or own)
 
 
-def _device(text: str) -> DeviceCamera:
-    path, _, mode = text.partition(",")
-    found = _MODE.fullmatch(mode)
+def _picamera(number: int, mode: Mode) -> Camera:
+    # it brings OpenCV, which only its pictures need
+    from camarchiver import picamera
+
+    return picamera.find(number, mode)
+
+
+def _local(text: str) -> tuple[str, Mode]:
+    """What names a local camera, and the mode behind a comma. Raises UsageError."""
+    which, _, wanted = text.partition(",")
+    found = _MODE.fullmatch(wanted)
     if found is None:
-        raise UsageError(f"{mode!r} is no size and rate", hint="write /dev/video0,1280x720@15")
-    return DeviceCamera(Path(path), v4l2.Mode(found["size"] or "", found["rate"] or ""))
+        raise UsageError(f"{wanted!r} is no size and rate", hint=f"write {which},1280x720@15")
+    size = (int(found["width"]), int(found["height"])) if found["width"] else None
+    return which, Mode(size, int(found["rate"]) if found["rate"] else None)
 
 
-_MODE = re.compile(r"(?P<size>[1-9]\d{1,4}x[1-9]\d{1,4})?(@(?P<rate>[1-9]\d{0,2}))?", re.ASCII)
+_MODE = re.compile(r"((?P<width>[1-9]\d{1,4})x(?P<height>[1-9]\d{1,4}))?(@(?P<rate>[1-9]\d{0,2}))?", re.ASCII)

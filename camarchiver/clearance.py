@@ -82,13 +82,15 @@ class Planner:
         self._removals = 0
         """By the rules by age."""
         self._list_all = False
+        self._asked: frozenset[Path] = frozenset()
 
-    def plan(self, *, list_all: bool) -> CleanupPlan:
+    def plan(self, *, list_all: bool, asked: frozenset[Path] = frozenset()) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing.
 
+        Files left alone are listed where all are, or where they are asked for.
         StorageError where sizes or free space can't be told.
         """
-        self._list_all = list_all
+        self._list_all, self._asked = list_all, asked
         used = self._used()
         candidates = Sealed(self._walk(pursued=self._may_pursue(used)), key=_by_rank)
         far = clock_is_far(self._newest or self._doubtful, self._now)
@@ -159,7 +161,7 @@ class Planner:
 
     def _keep(self, kept: Keep) -> None:
         self._tally.add(kept)
-        if self._list_all:
+        if self._list_all or (self._asked and kept.path in self._asked):
             self._left.append(kept)
         if self._policy.limits.max_age_hard is None and not self._policy.cameras_own:
             return

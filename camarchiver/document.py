@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 from camarchiver.census import Camera, Census
+from camarchiver.coverage import Hold
+from camarchiver.diagnosis import Finding
 from camarchiver.export import Exported
+from camarchiver.inquiry import Story
 from camarchiver.model import (
     Archive,
     Discard,
@@ -28,6 +32,7 @@ from camarchiver.model import (
     Trees,
 )
 from camarchiver.plan import Plan, Total, action_of
+from camarchiver.story import Foreseen, story_lines
 from camarchiver.verifier import Verified
 from camarchiver.words import is_text, shown
 
@@ -62,11 +67,13 @@ def document(
 
 
 def verified(found: Verified, run: str, exit_code: int) -> str:
-    """The document of `verify`; adds `checked`, `foreign` and `findings`."""
+    """The document of `verify`; adds `checked`, `resumed`, `foreign`, `foreign_files` and `findings`."""
     status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
     more = {
         "checked": found.checked,
-        "foreign": found.foreign,
+        "resumed": found.resumed,
+        "foreign": len(found.foreign),
+        "foreign_files": [shown(path) for path in found.foreign],
         "findings": [
             {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
             for each in found.findings
@@ -79,7 +86,16 @@ def census(found: Census, run: str) -> str:
     """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
     more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],
-        "disks": [{"path": shown(d.path), "free": d.free, "total": d.total} for d in found.disks],
+        "disks": [
+            {
+                "path": shown(disk.path),
+                "free": disk.free,
+                "total": disk.total,
+                "daily": round(disk.daily),
+                "days_until_full": disk.days_until_full,
+            }
+            for disk in found.disks
+        ],
         "working": list(found.working),
         "last_run": found.last_run,
         "days_until_full": found.days_until_full,
@@ -87,6 +103,45 @@ def census(found: Census, run: str) -> str:
         "no_timestamp": found.unnamed,
     }
     return _without_steps("status", run, Status.DONE, 0, more)
+
+
+def stories(found: Sequence[Story], foreseen: Foreseen, run: str, trees: Trees, zone: tzinfo) -> str:
+    """The document of `why`; adds `stories`: sentences, journal lines, and what the next runs would do."""
+    told = [
+        {
+            "source": shown(story.source),
+            "sentences": [line.strip() for line in story_lines(story, foreseen, zone)][1:],
+            "events": list(story.events),
+            "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
+            "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
+            "next_cleanup": [
+                step_fields(foreseen.steps[path], trees) for path in story.places if path in foreseen.steps
+            ],
+        }
+        for story in found
+    ]
+    if not found:
+        problem = Problem("unknown", "nothing is known of such a clip")
+        return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, (problem,))
+    more = {"stories": told, "cleanup_stopped": foreseen.stopped}
+    return _without_steps("why", run, Status.DONE, 0, more)
+
+
+def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
+    """The document of `hold list`; adds `holds`."""
+    listed = [
+        {
+            "id": each.id,
+            "camera": each.camera,
+            "from": each.start.isoformat(),
+            "to": each.end.isoformat(),
+            "until": each.until.isoformat() if each.until else None,
+            "reason": each.reason,
+            "lapsed": each.until is not None and each.until <= now,
+        }
+        for each in found
+    ]
+    return _without_steps("hold", run, Status.DONE, 0, {"holds": listed})
 
 
 def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
@@ -97,7 +152,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
     files = [
         {
             **path_fields(each.path),
-            "target": shown(place / each.target),
+            **path_fields(place / each.target, "target"),
             "bytes": each.size,
             "blake2b": each.digest,
             "was_there": each.was_there,
@@ -106,6 +161,22 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
     ]
     status = Status.STOPPED if exit_code > 128 else status
     return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
+
+
+def diagnosed(found: Iterable[Finding], exit_code: int) -> str:
+    """The document of `doctor`; adds `findings`."""
+    findings = [
+        {
+            "area": each.area,
+            "verdict": each.verdict,
+            "message": shown(each.message),
+            "remedy": shown(each.remedy),
+            **({"seconds": round(each.seconds, 3)} if each.seconds is not None else {}),
+        }
+        for each in found
+    ]
+    status = Status.FAILED if exit_code else Status.DONE
+    return _without_steps("doctor", "", status, exit_code, {"findings": findings})
 
 
 def recorded(
@@ -145,7 +216,8 @@ def _camera_fields(camera: Camera) -> dict[str, Any]:
             tree: {
                 "clips": holding.clips,
                 "bytes": holding.size,
-                "seconds": holding.seconds,
+                "seconds": round(holding.seconds, 3),
+                "seconds_guessed": holding.guessed,
                 "oldest": holding.oldest.isoformat() if holding.oldest else None,
                 "newest": holding.newest.isoformat() if holding.newest else None,
             }
@@ -189,7 +261,7 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
     return {
         "action": action_of(step),
         **path_fields(place),
-        "target": shown(target),
+        **path_fields(target, "target"),
         "reason": step.reason,
         "bytes": step.size,
         "camera": shown(step.camera),
@@ -207,7 +279,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
         "result": outcome.result,
         "reason": outcome.reason,
         "detail": shown(outcome.detail),
-        "target": shown(outcome.target),
+        **path_fields(outcome.target, "target"),
         "freed": outcome.freed,
     }
     if (encoding := outcome.encoding) is not None:
@@ -221,12 +293,12 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
     return fields
 
 
-def path_fields(path: Path) -> dict[str, str]:
-    """A path, and its bytes in base64 where they are not UTF-8."""
+def path_fields(path: Path | str, key: str = "path") -> dict[str, str]:
+    """A path, and its bytes in base64 where they are not UTF-8, as `path_bytes`."""
     text = os.fspath(path)
     if is_text(path):
-        return {"path": text}
-    return {"path": shown(path), "path_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
+        return {key: text}
+    return {key: shown(path), f"{key}_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
 
 
 def _total_fields(total: Total) -> dict[str, Any]:

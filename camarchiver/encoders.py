@@ -9,6 +9,7 @@ import re
 import stat
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -84,6 +85,16 @@ class Choice:
         return self.ladder[0].ffmpeg
 
 
+@dataclass(frozen=True, slots=True)
+class EncoderWish:
+    """Which encoder the owner wants."""
+
+    backend: Backend | None = None
+    codec: Codec | None = None
+    device: Path | None = None
+    ffmpeg: Path | None = None
+
+
 class Machine:
     """Tries encoders when asked, each once, and chooses among them."""
 
@@ -133,6 +144,29 @@ class Machine:
             if key not in self._probes:
                 self._probes[key] = self._try(ffmpeg, encoder, device)
             return self._probes[key]
+
+    def absence(self, backend: Backend) -> str:
+        """Why there can be no such hardware here; empty where only a trial tells."""
+        if backend is Backend.V4L2M2M:
+            return "" if any(Path("/dev").glob("video*")) else "no video device"
+        return "" if backend is Backend.SOFTWARE else self._not_worth_asking(backend)
+
+    def trials(self, backend: Backend) -> Iterator[Probe]:
+        """Try all encoders of a backend, on every device and with every ffmpeg that has them."""
+        devices: tuple[Path | None, ...] = self._devices(backend) if backend in _VENDORS else (None,)
+        hopeless: set[tuple[Path, Path | None]] = set()
+        for device, codec in product(devices, _CODECS):
+            for encoder in _rows(backend, codec):
+                built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
+                if not built:
+                    yield _not_built(self._ffmpegs[0], encoder)
+                for ffmpeg in built:
+                    if (ffmpeg.path, device) in hopeless:
+                        continue
+                    probe = self.probe(ffmpeg, encoder, device)
+                    if probe.no_device:
+                        hopeless.add((ffmpeg.path, device))
+                    yield probe
 
     def still_works(self, choice: Choice) -> bool:
         """Try the chosen encoder anew."""
@@ -244,10 +278,10 @@ class _Trial:
         for rung in rungs:
             if obstacle(self.encoder, rung, TRIAL_MEDIA):
                 continue
-            finished = self._encode(rung, quantiser)
+            finished = self._encode(rung, constant_quantiser=quantiser)
             if finished.returncode and refuses_constant_quality(finished.stderr) and not quantiser:
                 quantiser = True
-                finished = self._encode(rung, quantiser)
+                finished = self._encode(rung, constant_quantiser=quantiser)
             library = max(library, _svt_version(finished.stderr))
             finished = finished if _failed(finished) else _run(self.ffmpeg, ffmpeg_args.decode(self._target))
             if not _failed(finished):
@@ -260,7 +294,7 @@ class _Trial:
     def _target(self) -> Path:
         return self.clip.with_name("trial.mp4")
 
-    def _encode(self, rung: Rung, constant_quantiser: bool) -> Finished:
+    def _encode(self, rung: Rung, *, constant_quantiser: bool) -> Finished:
         arguments = ffmpeg_args.trial(
             self.encoder,
             rung,

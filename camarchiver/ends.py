@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from camarchiver.coverage import Hold, held_by, may_reach
@@ -27,6 +26,14 @@ class Ends:
         self._mutex = threading.Lock()
         self._prober: Prober | None = None
 
+    def all_told(
+        self, clips: Iterable[Clip], archived: Mapping[str, Iterable[Archived]], following: Following
+    ) -> tuple[Clip, ...]:
+        """The clips of one folder with their durations, where these matter; `archived` by relative path."""
+        if not self._holds:
+            return tuple(clips)
+        return tuple(self.told(clip, archived.get(clip.relative, ()), following) for clip in clips)
+
     def told(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
         """The clip with its duration, where it matters: the journal's, else its own, else until the next."""
         if is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
@@ -37,7 +44,7 @@ class Ends:
             seconds = self._probed(clip)
         if seconds is None and (later := following(clip)) is not None:
             seconds = later.timestamp() - clip.start.timestamp()
-        return clip if seconds is None else replace(clip, duration=seconds)
+        return clip if seconds is None else clip._replace(duration=seconds)
 
     def _probed(self, clip: Clip) -> float | None:
         """Seconds by the file's header; by all its packets where that says nothing; None for no video."""

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from camarchiver.coverage import Hold, held_by
 from camarchiver.discovery import Discovery
 from camarchiver.errors import UsageError
 from camarchiver.journal import Journal
-from camarchiver.model import Step, Trees
-from camarchiver.names import Names, date_of_folder
+from camarchiver.ledger import fold
+from camarchiver.model import Clip, Fingerprint, Step, Tree, Trees
+from camarchiver.names import Names
 from camarchiver.plan import ArchivePolicy, Memory, decide_archive
-
-HOUR = timedelta(hours=1)
-"""How long a clip is taken to last where the journal doesn't say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +27,33 @@ class Story:
     """Its path below the source root."""
     events: tuple[Mapping[str, Any], ...]
     """From the journal, oldest first."""
-    is_there: bool
+    places: Mapping[Path, Tree]
+    """Where it stands now: its source, its archives, and copies in the trash."""
     next_step: Step | None
     """What `archive` would do with it now; None where it is not in the source tree."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it."""
+        return bool(self.events or self.places)
 
 
 class Inquiry:
     """Answers from one pair of trees."""
 
     def __init__(
-        self, trees: Trees, names: Names, journal: Journal, discovery: Discovery, memory: Memory
+        self,
+        trees: Trees,
+        names: Names,
+        journal: Journal,
+        discover: Callable[[tuple[Hold, ...]], Discovery],
+        memory: Memory,
     ) -> None:
+        """`discover` begins a walk that finds out the ends of clips where these holds depend on them."""
         self._trees = trees
         self._names = names
         self._journal = journal
-        self._discovery = discovery
+        self._discover = discover
         self._memory = memory
 
     def of_path(self, path: Path, policy: ArchivePolicy, now: datetime) -> Story:
@@ -57,33 +68,39 @@ class Inquiry:
             event for day in self._days(relative) for event in day if event.get("source") == relative
         )
         step = self._next_step(relative, policy, now)
-        is_there = os.path.lexists(self._trees.source / relative)
-        return Story(relative, events, is_there, step)
+        return Story(relative, events, self._places(relative, events), step)
 
     def at(self, camera: str, moment: datetime, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
-        """The stories of every clip of a camera that covers a moment."""
+        """The stories of every clip of a camera that covers a moment; both times of one that repeats."""
         found: set[str] = set()
-        for day in {moment.date() - timedelta(days=1), moment.date()}:
-            for event in self._journal.day(day).events:
-                start = datetime.fromisoformat(event["start"])
-                seconds = event.get("duration")
-                end = start + (timedelta(seconds=seconds) if seconds is not None else HOUR)
-                if event.get("camera") == camera and start <= moment <= end:
-                    found.add(event["source"])
-        found |= self._in_source(camera, moment)
+        for instant in {each.astimezone(UTC) for each in (moment.replace(fold=0), moment.replace(fold=1))}:
+            asked = (Hold("", instant, instant, camera),)
+            found |= self._journalled(asked, moment.date(), now) | self._in_source(asked, moment.date(), now)
         for source in sorted(found):
             yield self.of_path(self._trees.source / source, policy, now)
 
-    def _in_source(self, camera: str, moment: datetime) -> set[str]:
+    def _journalled(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
         found = set()
-        for facts in self._discovery.folders(moment.date()):
-            if (day := date_of_folder(facts.folder)) and abs(day - moment.date()) > timedelta(days=1):
-                continue
-            for clip in facts.clips:
-                end = clip.start + (timedelta(seconds=clip.duration) if clip.duration else HOUR)
-                if clip.camera == camera and clip.start <= moment <= end:
-                    found.add(clip.relative)
+        for each in (day - timedelta(days=1), day):
+            known = self._journal.day(each)
+            ledger = fold(known.events, known.archived)
+            for origin in (*ledger.seen.values(), *(origin for origin, _ in ledger.archives.values())):
+                clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(0, 0, 0, 0))
+                if held_by(clip._replace(duration=origin.duration), asked, now):
+                    found.add(origin.source)
         return found
+
+    def _in_source(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
+        near = self._discover(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
+        return {clip.relative for facts in near for clip in facts.clips if held_by(clip, asked, now)}
+
+    def _places(self, source: str, events: Iterable[Mapping[str, Any]]) -> dict[Path, Tree]:
+        found = {self._trees.source / source: Tree.SOURCE}
+        for event in events:
+            for tree, root in ((Tree.ARCHIVE, self._trees.archive), (Tree.TRASH, self._trees.trash)):
+                if isinstance(place := event.get(tree), str):
+                    found[root / place] = tree
+        return {path: tree for path, tree in found.items() if os.path.lexists(path)}
 
     def _below(self, path: Path) -> tuple[str, str]:
         """Which tree a path lies in, and where in it."""
@@ -121,7 +138,7 @@ class Inquiry:
 
     def _next_step(self, relative: str, policy: ArchivePolicy, now: datetime) -> Step | None:
         try:
-            facts = self._discovery.folder(relative.rpartition("/")[0])
+            facts = self._discover(self._memory.holds).folder(relative.rpartition("/")[0])
         except OSError:
             return None
         steps = decide_archive(facts, policy, self._memory, now)

@@ -40,17 +40,23 @@ class Notebook:
 
     def __init__(self, state: Path, run: str, host: str) -> None:
         self._path = state / FOLDER / f"{run}.json"
+        self._unclear: set[date] = set()
         self._fields = {"run": run, "host": host, "pid": os.getpid()}
 
     def open(self, days: set[date]) -> None:
         """Durable when this returns: intents in these days' files may be without an outcome."""
         atomic.make_folders(self._path.parent, mode=0o700)
-        listed = sorted(day.isoformat() for day in days)
+        listed = sorted(day.isoformat() for day in days | self._unclear)
         atomic.write_text(self._path, json.dumps({**self._fields, "days": listed}) + "\n")
 
+    def leave_open(self, day: date) -> None:
+        """An intent of this day has no outcome that can be told now: the next start is to look."""
+        self._unclear.add(day)
+
     def close(self) -> None:
-        """Every intent has its outcome."""
-        self._path.unlink(missing_ok=True)
+        """Every intent has its outcome, but for those that were left open."""
+        if not self._unclear:
+            self._path.unlink(missing_ok=True)
 
 
 def standing(state: Path, host: str) -> Iterator[Note]:
@@ -74,9 +80,9 @@ def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Mappi
         for event in journal.day(day).events:
             if event.get("event") == What.INTENDED:
                 if run in ("", event.get("run")):
-                    found[_key(event)] = event
+                    found[place_of(event)] = event
             elif is_end(event):
-                found.pop(_key(event), None)
+                found.pop(place_of(event), None)
     return list(found.values())
 
 
@@ -85,7 +91,7 @@ def is_end(event: Mapping[str, Any]) -> bool:
     return event.get("event") in _ENDS
 
 
-def _key(event: Mapping[str, Any]) -> tuple[str, str]:
+def place_of(event: Mapping[str, Any]) -> tuple[str, str]:
     """The file that an event speaks of: its tree and its path there."""
     tree = str(event.get("tree") or "source")
     field = {"archive": "archive", "trash": "trash"}.get(tree, "source")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -68,7 +68,7 @@ def fold(events: Iterable[Mapping[str, Any]], archived: Mapping[str, tuple[Archi
     ledger = Ledger()
     for event in events:
         if (origin := _origin(event)) is not None:
-            _apply(ledger, event, origin, archived)
+            _apply(ledger, event, _with_duration(origin, archived), archived)
     return ledger
 
 
@@ -122,6 +122,16 @@ def _note_sidecars(ledger: Ledger, event: Mapping[str, Any], origin: Origin) -> 
     folder = origin.source.rpartition("/")[0]
     for name in pictures if isinstance(pictures, dict) else ():
         ledger.sidecars[folder, str(name)] = origin
+
+
+def _with_duration(origin: Origin, archived: Mapping[str, tuple[Archived, ...]]) -> Origin:
+    """A line that tells no duration speaks of a clip whose other lines may."""
+    if origin.duration is not None:
+        return origin
+    for entry in archived.get(origin.source, ()):
+        if (entry.size, entry.mtime_ns) == (origin.size, origin.mtime_ns) and entry.duration is not None:
+            return replace(origin, duration=entry.duration)
+    return origin
 
 
 def _origin(event: Mapping[str, Any]) -> Origin | None:

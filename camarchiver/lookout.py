@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
 from camarchiver.cameras import Camera
+from camarchiver.frames import Picture
 from camarchiver.motion import Event
 from camarchiver.reader import Ended, Lost, Opened, Reader
 from camarchiver.ring import Entry
@@ -63,6 +65,44 @@ class OwnStream:
         """The events that one packet ends."""
         if entry.video:
             yield from self._sentry.feed(entry)
+
+    def finish(self) -> Iterator[Event]:
+        """The events that the end cuts off."""
+        yield from self._sentry.finish()
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class OwnPictures:
+    """Watches the small pictures that the camera itself makes beside its stream: nothing is decoded."""
+
+    def __init__(self, watch: Watch, pictures: deque[Picture]) -> None:
+        """`pictures` by arrival; each is taken out when it is looked at."""
+        self._sentry = Sentry(watch)
+        self._pictures = pictures
+        self._shift = float("-inf")
+        """From a time of arrival to the stream's own clock, by the packet that took the shortest way."""
+
+    @property
+    def open(self) -> Event | None:
+        """The motion that goes on."""
+        return self._sentry.open
+
+    def begin(self, stream: Opened) -> None:
+        """Watch from here on."""
+        self._shift = float("-inf")
+        self._pictures.clear()
+        self._sentry.begin(None)
+
+    def see(self, entry: Entry) -> Iterator[Event]:
+        """The events of the pictures that have come meanwhile."""
+        if not entry.video:
+            return
+        self._shift = max(self._shift, entry.at - entry.arrival)
+        while self._pictures:
+            picture = self._pictures.popleft()
+            yield from self._sentry.look(Picture(picture.luma, picture.at + self._shift))
 
     def finish(self) -> Iterator[Event]:
         """The events that the end cuts off."""

@@ -71,9 +71,12 @@ class Fingerprint(NamedTuple):
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One finished video file of one camera, placed in time by its name."""
+class Clip(NamedTuple):
+    """One finished video file of one camera, placed in time by its name.
+
+    A tuple as the steps are: a plan makes one of each for every file, and a frozen dataclass takes six
+    times as long to make.
+    """
 
     root: Path
     """The source root, absolute."""
@@ -168,7 +171,11 @@ class _OfClip:
     """What every step over a clip tells, as `Keep` does of any file."""
 
     __slots__ = ()
-    clip: Clip
+
+    @property
+    def clip(self) -> Clip:
+        """The file."""
+        raise NotImplementedError
 
     @property
     def relative(self) -> str:
@@ -196,10 +203,7 @@ class _OfClip:
         return self.clip.start
 
 
-@dataclass(frozen=True, slots=True)
-class Archive(_OfClip):
-    """Step: encode a clip, verify it, publish it, then dispose of the source."""
-
+class _ArchiveFields(NamedTuple):
     clip: Clip
     target: str
     """Relative to the archive root; execution numbers it when it is taken by something else."""
@@ -208,18 +212,26 @@ class Archive(_OfClip):
     """The archive to replace, where a repeat was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remove(_OfClip):
-    """Step: dispose of a clip whose archive stands."""
+class Archive(_ArchiveFields, _OfClip):
+    """Step: encode a clip, verify it, publish it, then dispose of the source."""
 
+    __slots__ = ()
+
+
+class _RemoveFields(NamedTuple):
     clip: Clip
     disposal: Disposal
     reason: Reason
     archived: Archived
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Remove(_RemoveFields, _OfClip):
+    """Step: dispose of a clip whose archive stands."""
+
+    __slots__ = ()
+
+
+class Keep(NamedTuple):
     """Step: leave a file alone, and say why."""
 
     root: Path
@@ -236,10 +248,7 @@ class Keep:
         return self.root / self.relative
 
 
-@dataclass(frozen=True, slots=True)
-class Restore(_OfClip):
-    """Step: bring a file back from the trash to the very path that it came from."""
-
+class _RestoreFields(NamedTuple):
     clip: Clip
     """As it was: its root is that of its tree, its fingerprint the trashed file's."""
     trash: str
@@ -255,10 +264,13 @@ class Restore(_OfClip):
     """Which tree it goes back to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Discard(_OfClip):
-    """Step of `cleanup`: a copy of a clip leaves one of the trees by a rule of the owner's policy."""
+class Restore(_RestoreFields, _OfClip):
+    """Step: bring a file back from the trash to the very path that it came from."""
 
+    __slots__ = ()
+
+
+class _DiscardFields(NamedTuple):
     clip: Clip
     """The file that goes: its root is that of its tree."""
     tree: Tree
@@ -270,6 +282,12 @@ class Discard(_OfClip):
     """Bytes and mtime_ns of the clip's source, which may be gone."""
     archived: Archived | None = None
     """The archive that must still stand when it is done; None where the rule takes a last copy."""
+
+
+class Discard(_DiscardFields, _OfClip):
+    """Step of `cleanup`: a copy of a clip leaves one of the trees by a rule of the owner's policy."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -44,13 +44,14 @@ def parse(text: str) -> Iterator[Mount]:
             )
 
 
-def that_matter(mounts: Iterable[Mount], root: str) -> tuple[Mount, ...]:
-    """The mount that a folder lies on, and those below the folder."""
+def that_matter(mounts: Iterable[Mount], root: str, pruned: Collection[str] = ()) -> tuple[Mount, ...]:
+    """The mount that a folder lies on, and those below the folder, but not within what is pruned."""
     own: Mount | None = None
     below = []
     for mount in mounts:
         if mount.place != root and _is_within(mount.place, root):
-            below.append(mount)
+            if not any(_is_within(mount.place, folder) for folder in pruned):
+                below.append(mount)
         elif _is_within(root, mount.place) and (own is None or len(mount.place) >= len(own.place)):
             own = mount
     return (*((own,) if own else ()), *below)

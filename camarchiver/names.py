@@ -15,6 +15,8 @@ from camarchiver.makers import MAKERS
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v"})
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+PLAIN_ENDS = frozenset(suffix for suffix in CLIP_SUFFIXES | PICTURE_SUFFIXES if len(suffix) == 4)
+"""What the last four characters of most names are; whatever else a name ends in is looked at closer."""
 
 NAME_MAX = 255
 """Bytes of one path component on ext4, XFS, Btrfs, NFS and SMB."""
@@ -27,6 +29,9 @@ _GROUPS = frozenset(
     {"camera", "channel", "time", "unix", *_FULL_DATE, "hour", "minute", "second"}
     | {"millisecond", "end", "duration", "utc"}
 )
+_TIME_LAST = r"_(?P<time>\d{14})"
+_FRONTS = 1000
+"""Beginnings of names that are remembered."""
 _OWN_EXAMPLE = r"(?P<camera>\w+)-(?P<time>\d{8}-\d{6})"
 
 # YYYY/MM/DD, YYYY-MM-DD, YYYYMMDD, YYYY/MMDD, also without the day; some makers put hours below.
@@ -70,6 +75,8 @@ class Pattern:
     """A path below the source root, without suffix."""
     with_folder: bool
     """Whether the expression is matched against folder and name."""
+    has_front: bool
+    """Whether it tells only camera and channel, and these from what stands before 14 digits at the end."""
 
     def read(self, stem: str, folder: str) -> ParsedName | None:
         """What `stem` in `folder` says; None if it isn't of this pattern or its time is impossible."""
@@ -149,7 +156,9 @@ def _offset(text: str) -> timedelta:
 def _row(maker: str, regex: str, source: str, example: str) -> Pattern:
     # Names may hold a newline; only ASCII digits are a time.
     compiled = re.compile(regex, re.ASCII | re.DOTALL)
-    return Pattern(maker, compiled, source, example, with_folder="/" in regex)
+    groups = compiled.groupindex.keys()
+    has_front = regex.endswith(_TIME_LAST) and {"camera", "time"} <= groups <= {"camera", "channel", "time"}
+    return Pattern(maker, compiled, source, example, with_folder="/" in regex, has_front=has_front)
 
 
 PATTERNS = tuple(_row(*maker) for maker in MAKERS)
@@ -189,18 +198,41 @@ class Names:
     def __init__(self, own: Iterable[Pattern] = ()) -> None:
         self._own = tuple(own)
         self._last = PATTERNS[0]
+        self._fronts: dict[str, ParsedName] = {}
 
     def read(self, stem: str, folder: str) -> ParsedName | None:
         """What a name without suffix says in its folder (relative, with `/`); None without a time."""
+        # A camera's names differ in their last digits only: what stands before them is read once.
+        if (alike := self._fronts.get(stem[:-14])) is not None and (
+            start := _start_of(stem[-14:])
+        ) is not None:
+            return ParsedName(alike.camera, start, False, None, alike.channel)
         for pattern in self._own:
             if parsed := pattern.read(stem, folder):
                 return parsed
         if parsed := self._last.read(stem, folder):
+            self._remember(stem, parsed)
             return parsed
         for pattern in PATTERNS:
             if parsed := pattern.read(stem, folder):
                 self._last = pattern
+                self._remember(stem, parsed)
                 return parsed
+        return None
+
+    def _remember(self, stem: str, parsed: ParsedName) -> None:
+        # Not where an own pattern, which goes first, may read the next name in another way.
+        if self._last.has_front and not self._own and len(self._fronts) < _FRONTS:
+            self._fronts[stem[:-14]] = parsed
+
+
+def _start_of(digits: str) -> datetime | None:
+    """The time that 14 digits are; None where they are none, or of no year that patterns read."""
+    if len(digits) != 14 or not (digits.isdecimal() and digits.isascii() and "1970" <= digits < "2101"):
+        return None
+    try:
+        return datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}")
+    except ValueError:
         return None
 
 
@@ -212,6 +244,8 @@ def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
     """
     if parsed.utc:
         return parsed.start.replace(tzinfo=UTC).astimezone(zone)
+    if _has_one_offset(parsed.start.date(), zone):
+        return parsed.start.replace(tzinfo=zone, fold=0)
     first = parsed.start.replace(tzinfo=zone, fold=0)
     second = first.replace(fold=1)
     ahead, later_ahead = first.utcoffset(), second.utcoffset()
@@ -222,6 +256,15 @@ def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
     return second if second.timestamp() <= mtime_ns / 1e9 else first
 
 
+@lru_cache(maxsize=64)
+def _has_one_offset(day: date, zone: tzinfo) -> bool:
+    """Whether no clock is put forward or back within a day; asked for every clip of it."""
+    midnight = datetime.combine(day, time(), zone)
+    hours = [midnight + timedelta(hours=hour) for hour in range(25)] if day < date.max else []
+    return len({hour.replace(fold=fold).utcoffset() for hour in hours for fold in (0, 1)}) == 1
+
+
+@lru_cache(maxsize=64)
 def date_of_folder(folder: str) -> date | None:
     """The day of a path that ends in YYYY/MM/DD, YYYY-MM-DD or YYYYMMDD."""
     return next((day for day, end in _dates(folder) if end == len(folder)), None)
@@ -248,8 +291,13 @@ def archive_path(folder: str, stem: str, start: date, *, suffix: str = ".mp4") -
     The source's folder, date folders where it has none, the stem (cut at its front where another
     suffix would make it longer than NAME_MAX bytes).
     """
-    parts = [folder, *_missing_date(folder, start), _fit(stem, suffix)]
-    return "/".join(part for part in parts if part)
+    return _archive_folder(folder, start) + _fit(stem, suffix)
+
+
+@lru_cache(maxsize=64)
+def _archive_folder(folder: str, start: date) -> str:
+    """With its slash; asked for every clip of a day."""
+    return "".join(f"{part}/" for part in (folder, *_missing_date(folder, start)) if part)
 
 
 def numbered(relative: str, n: int) -> str:
@@ -276,6 +324,8 @@ def _suffix(name: str) -> str:
 
 
 def _fit(stem: str, ending: str) -> str:
+    if 4 * (len(stem) + len(ending)) <= NAME_MAX:
+        return stem + ending
     # The front goes, because the time stands at the end.
     while stem and len(f"{stem}{ending}".encode("utf-8", "surrogateescape")) > NAME_MAX:
         stem = stem[1:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,16 +12,16 @@ from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from pathlib import Path
 
-from camarchiver import clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
+from camarchiver import __version__, clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
 from camarchiver.archiver import Desk
-from camarchiver.census import Census, Counter
+from camarchiver.census import Census, Counter, Question
 from camarchiver.cleaner import Cleaner
 from camarchiver.clearance import CleanupPlan, Planner
-from camarchiver.codecs import Backend, Codec
+from camarchiver.cluster import Cluster
 from camarchiver.coverage import Hold
 from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
-from camarchiver.encoders import Choice
+from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.encoders import Machine as Encoders
 from camarchiver.ends import Ends
 from camarchiver.export import Exported, Exporter
@@ -30,9 +29,9 @@ from camarchiver.failures import Failures
 from camarchiver.holdings import Holdings
 from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
-from camarchiver.ladder import Breaker
 from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Report, Restore, Trees
 from camarchiver.names import Names, Pattern
+from camarchiver.order import from_own_place, largest_first, order_key, place_among, within_limit
 from camarchiver.plan import (
     ArchivePlan,
     ArchivePolicy,
@@ -42,13 +41,8 @@ from camarchiver.plan import (
     Tally,
     Total,
     decide_archive,
-    largest_first,
-    order_key,
-    within_limit,
 )
-from camarchiver.playable import SETTINGS as PLAYABLE_SETTINGS
-from camarchiver.playable import PlayableMaker
-from camarchiver.probe import ProbeError, Prober
+from camarchiver.playable import playable_maker
 from camarchiver.progress import Display
 from camarchiver.restorer import Restorer, Selection
 from camarchiver.retention import CleanupPolicy
@@ -56,6 +50,7 @@ from camarchiver.scribe import RunId, Scribe
 from camarchiver.sealed import Sealed
 from camarchiver.shrink import Wishes
 from camarchiver.standing import Standing
+from camarchiver.station import Order
 from camarchiver.stock import Stock
 from camarchiver.stop import Stop
 from camarchiver.sweeper import Sweeper
@@ -67,18 +62,7 @@ AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
 Show = Callable[[int], AbstractContextManager[Display]]
 """Shows the progress of so many bytes."""
 
-SAMPLES = 3
-"""Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderWish:
-    """Which encoder the owner wants."""
-
-    backend: Backend | None = None
-    codec: Codec | None = None
-    device: Path | None = None
-    ffmpeg: Path | None = None
+UNUSED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +115,7 @@ class Pipeline:
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
         memory = self.memory()
-        discovery = self._discovery(memory)
+        discovery = self._discovery(memory.holds)
         tally, left = Tally(), list[Keep]()
 
         def changes() -> Iterator[Change]:
@@ -161,20 +145,23 @@ class Pipeline:
         OSError where the folder can't be read.
         """
         now, memory = self.now(), self.memory()
-        facts = self._discovery(memory, now).some(folder, names)
+        facts = self._discovery(memory.holds, now).some(folder, names)
         yield from decide_archive(facts, policy, memory, now)
 
     def inquiry(self) -> Inquiry:
         """What can be told of single clips."""
         memory = self.memory()
         names = Names(self._patterns)
-        return Inquiry(self.trees, names, self.journal, self._discovery(memory), memory)
+        return Inquiry(self.trees, names, self.journal, self._discovery, memory)
 
-    def census(self, policy: ArchivePolicy, gap: timedelta) -> Census:
+    def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> Census:
         """What stands in the trees."""
         memory = self.memory()
-        counter = Counter(self.trees, self.journal, self._discovery(memory), memory)
-        return counter.count(policy, self.started, gap, runs.last(self.trees.state))
+        question = Question(policy, self.started, gap, trust_names)
+        discovery = self._discovery(memory.holds)
+        return Counter(self.trees, self.journal, discovery, memory, question).count(
+            runs.last(self.trees.state)
+        )
 
     def memory(self) -> Memory:
         """What outlasts a run."""
@@ -203,26 +190,27 @@ class Pipeline:
         scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
         return choice, (*choice.explanation, scale)
 
-    def footage_seconds(self, plan: ArchivePlan) -> dict[str, float]:
-        """How much footage each camera's part of a plan holds, guessed from a few clips' headers."""
-        sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        with Prober() as prober:
-            for step in plan.steps:
-                known = sampled[step.clip.camera]
-                if step.clip.duration is None and len(known) < SAMPLES:
-                    try:
-                        seconds = prober.glance(step.clip.path).duration or 0.0
-                    except ProbeError:
-                        continue
-                    known.append((step.clip.fingerprint.size, seconds))
-        sizes: dict[str, int] = defaultdict(int)
-        for total in plan.totals:
-            sizes[total.group.camera] += total.size if total.group.action != "keep" else 0
-        return {
-            camera: sizes[camera] * sum(seconds for _, seconds in known) / sum(size for size, _ in known)
-            for camera, known in sampled.items()
-            if sum(size for size, _ in known)
-        }
+    def hire(self, plan: ArchivePlan, cluster: Cluster, wish: EncoderWish, how: Execution) -> ArchivePlan:
+        """Ask the workers of a cluster what they can do, if the plan has a clip to encode; the plan then
+        says so. Raises EncoderError when none can take part.
+        """
+        first = next((step for step in plan.steps if isinstance(step, Archive)), None)
+        if first is None:
+            return plan
+        clip = first.clip
+        sample = clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns
+        order = Order(
+            __version__,
+            self.trees,
+            self.zone,
+            volume.marker(self.trees.state),
+            sample,
+            self.run,
+            wish,
+            how.wishes,
+            how.nice,
+        )
+        return replace(plan, notes=(*plan.notes, *cluster.hire(order)))
 
     # --- execution ---------------------------------------------------------------------------------
 
@@ -235,27 +223,46 @@ class Pipeline:
         stop: Stop,
         display: Display,
         tell: Callable[[Outcome], None],
+        cluster: Cluster | None = None,
     ) -> Report:
-        """Carry out a plan; `tell` gets every outcome as it comes."""
+        """Carry out a plan; `tell` gets every outcome as it comes. A cluster's hired workers encode."""
         outcomes: list[Outcome] = []
         limit = how.max_runtime.total_seconds() if how.max_runtime else None
-        with self.workshop(plan.policy.disposal, choice, how, stop=stop, display=display) as shop:
+        disposal = plan.policy.disposal
+        with self.workshop(disposal, choice, how, stop=stop, display=display, cluster=cluster) as shop:
+            steps = from_own_place(plan.steps, place_among(*self.workers()))
             for outcome in crew.perform_all(
-                plan.steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
+                steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
             ):
                 outcomes.append(outcome)
                 tell(outcome)
         return self.report(plan, tuple(outcomes), stop)
 
+    def workers(self) -> tuple[str, frozenset[str]]:
+        """This run's name, and the names of all that archive the same tree, here and on other hosts."""
+        return volume.workers(self.trees, self.run.command)
+
     @contextmanager
     def workshop(
-        self, disposal: Disposal, choice: Choice | None, how: Execution, *, stop: Stop, display: Display
+        self,
+        disposal: Disposal,
+        choice: Choice | None,
+        how: Execution,
+        *,
+        stop: Stop,
+        display: Display,
+        cluster: Cluster | None = None,
+        keeps_folders: bool = False,
     ) -> Iterator[Workshop]:
         """Everything that archives single clips; what failed is remembered when it is left."""
         volume.mark(self.trees)
         tools = Tools(choice, self._encoders, how.wishes) if choice is not None else None
-        desk = self._desk(disposal, how)
-        with workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display) as shop:
+        desk = replace(self._desk(disposal, how), keeps_folders=keeps_folders)
+        if cluster is not None and cluster.is_hired:
+            opening = cluster.opened(desk, how.jobs, stop=stop, display=display)
+        else:
+            opening = workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display)
+        with opening as shop:
             yield shop
         self.failures.flush()
 
@@ -269,13 +276,7 @@ class Pipeline:
         stock = self._stock(Memory(holds=(replace(hold, until=None),)))
         holdings = Holdings(self.trees, self.journal, stock, hold, self.started)
         with ExitStack() as stack:
-            maker = None
-            if playable:
-                self._encoders = Encoders(ffmpegs.find(ffmpeg), PLAYABLE_SETTINGS)
-                choice = self._encoders.choose("auto", "h264")
-                breaker = Breaker(lambda: self._encoders.still_works(choice))
-                prober = stack.enter_context(Prober())
-                maker = PlayableMaker(prober, choice, breaker, stop=stop.event)
+            maker = stack.enter_context(playable_maker(ffmpeg, stop.event)) if playable else None
             exporter = Exporter(self.trees, holdings, place, maker, stop.event)
             parts = exporter.parts()
             display = stack.enter_context(shown(sum(part.size for part in parts)))
@@ -283,19 +284,24 @@ class Pipeline:
 
     def _stock(self, memory: Memory) -> Stock:
         names, ends = Names(self._patterns), Ends(memory.holds, self.started)
-        discovery = self._discovery(memory)
+        discovery = self._discovery(memory.holds)
         return Stock(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
 
-    def _discovery(self, memory: Memory, now: datetime | None = None) -> Discovery:
+    def _discovery(self, kept: tuple[Hold, ...], now: datetime | None = None) -> Discovery:
         now = now or self.started
-        ends = Ends(memory.holds, now)
+        ends = Ends(kept, now)
         return Discovery(self.trees, Names(self._patterns), self.journal, ends, now, self.zone)
 
-    def plan_cleanup(self, policy: CleanupPolicy, *, list_all: bool) -> CleanupPlan:
-        """Decide for every file of the three trees; changes nothing."""
+    def plan_cleanup(
+        self, policy: CleanupPolicy, *, list_all: bool, asked: frozenset[Path] = frozenset()
+    ) -> CleanupPlan:
+        """Decide for every file of the three trees; changes nothing.
+
+        Files left alone are listed where all are, or where they are asked for.
+        """
         memory = self.memory()
         planner = Planner(self.trees, self._stock(memory), policy, memory, self.started)
-        plan = planner.plan(list_all=list_all)
+        plan = planner.plan(list_all=list_all, asked=asked)
         gone = self._forgettable()
         if not gone:
             return plan
@@ -356,6 +362,20 @@ class Pipeline:
         disposer = Disposer(self.trees, scribe, sidecars)
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
 
+    def tidy(self, folder: str) -> bool:
+        """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay.
+
+        One where something came or went within the hour is left for another time.
+        """
+        try:
+            unused = self.now().timestamp() - (self.trees.source / folder).stat().st_mtime
+        except OSError:
+            return True
+        if unused < UNUSED_SECONDS:
+            return False
+        scribe = Scribe(self.journal, self.run, self.now)
+        return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
+
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)
         return Desk(
@@ -370,31 +390,30 @@ class Pipeline:
 
     def report(self, plan: AnyPlan, outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
         """What came of a plan, written down where anything was done."""
-        return self._written(
-            Report(
-                command=plan.command,
-                run=self.run.id,
-                started=self.started,
-                ended=self.now(),
-                outcomes=outcomes,
-                unreadable=plan.found_unreadable,
-                remaining=len(plan.steps) - len(outcomes),
-                stopped_by=stop.signal if stop else None,
-                problems=plan.problems,
-                refused=plan.refused,
-            )
+        report = Report(
+            command=plan.command,
+            run=self.run.id,
+            started=self.started,
+            ended=self.now(),
+            outcomes=outcomes,
+            unreadable=plan.found_unreadable,
+            remaining=len(plan.steps) - len(outcomes),
+            stopped_by=stop.signal if stop else None,
+            problems=plan.problems,
+            refused=plan.refused,
         )
-
-    def report_watched(self, outcomes: tuple[Outcome, ...], stop: Stop) -> Report:
-        """What came of a run without a plan, written down where anything was done."""
-        return self._written(
-            Report("watch", self.run.id, self.started, self.now(), outcomes, stopped_by=stop.signal)
-        )
-
-    def _written(self, report: Report) -> Report:
-        if report.outcomes:
+        if outcomes:
             runs.write(self.trees.state, report, self.run.host)
         return report
+
+    def watched(self, newest: tuple[Outcome, ...], stop: Stop) -> Report:
+        """What came of a run without a plan so far, as far as its newest outcomes tell."""
+        return Report("watch", self.run.id, self.started, self.now(), newest, stopped_by=stop.signal)
+
+    def record(self, report: Report, done: runs.Done) -> None:
+        """Write a run down whose report doesn't hold every outcome; `done` adds up all of them."""
+        if report.outcomes:
+            runs.write(self.trees.state, report, self.run.host, done)
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -29,9 +27,6 @@ from camarchiver.model import (
     Trees,
 )
 from camarchiver.names import archive_path
-
-LOOK_AHEAD = 200
-"""Clips among which the largest goes first, so that no long one keeps the last job busy alone."""
 
 DOUBTFUL = timedelta(days=1)
 """How far name and clock may lie apart before one of them must be wrong (design, section 7)."""
@@ -132,37 +127,61 @@ class Memory:
     restored: Mapping[str, Restored] = field(default_factory=dict)
 
 
+class _Bounds(NamedTuple):
+    """What a policy means at one moment; worked out once for a folder, not for every clip."""
+
+    recent: datetime
+    """Clips that start later are too recent."""
+    future: datetime
+    """Clips that start later are of a doubtful clock."""
+    now: float
+    """Seconds since the epoch."""
+    settle: float
+    """Seconds."""
+    is_choosy: bool
+    """Whether the policy leaves clips out that are old enough."""
+
+
 def decide_archive(
     facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
 ) -> Iterator[Archive | Remove | Keep]:
     """Exactly one step for every clip of a folder."""
     yield from facts.set_aside
+    limits = policy.since, policy.until
+    bounds = _Bounds(
+        now - policy.age,
+        now + DOUBTFUL,
+        now.timestamp(),
+        policy.settle.total_seconds(),
+        bool(policy.cameras or policy.exclude or policy.min_size or limits != (None, None)),
+    )
     for clip in facts.clips:
-        yield _decide_clip(clip, facts, policy, memory, now)
+        yield _decide_clip(clip, facts, policy, memory, now, bounds)
 
 
 def _decide_clip(
-    clip: Clip, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
+    clip: Clip, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime, bounds: _Bounds
 ) -> Archive | Remove | Keep:
-    if reason := _too_early_or_unwanted(clip, policy, now):
+    if reason := _too_early_or_unwanted(clip, policy, bounds):
         return keep(clip, reason)
-    if memory.holds and held_by(clip, memory.holds, now):
-        return keep(clip, Reason.HELD)
-    print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
-    if memory.restored and restored_lately(clip.relative, print_of, memory, now):
-        return keep(clip, Reason.RESTORED, detail="kept for a week after it was restored")
-    if observed := facts.observed.get(clip.relative):
+    if memory.holds and (hold := held_by(clip, memory.holds, now)):
+        return keep(clip, Reason.HELD, hold.words)
+    if memory.restored:
+        print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        if restored_lately(clip.relative, print_of, memory, now):
+            return keep(clip, Reason.RESTORED, detail="kept for a week after it was restored")
+    if facts.observed and (observed := facts.observed.get(clip.relative)):
         return observed
-    archived = own_archive(clip, facts)
+    archived = own_archive(clip, facts) if facts.archived else None
     if archived and not policy.repeat:
         return _dispose(clip, archived, Reason.ALREADY_ARCHIVED, facts, policy)
     if archived and archived.remuxed:
         return keep(clip, Reason.NOT_SMALLER, detail="encoding it before did not make it smaller")
-    if wait := _still_waiting(clip, memory, policy, now):
+    if memory.failures and (wait := _still_waiting(clip, memory, policy, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=wait)
     target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
-    if clip.relative in facts.same_file:
+    if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
     return Archive(clip, target, reason, archived)
 
@@ -172,26 +191,27 @@ def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
     return Keep(clip.root, clip.relative, reason, clip.fingerprint.size, clip.camera, clip.start, detail)
 
 
-def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, now: datetime) -> Reason | None:
-    if (
+def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, bounds: _Bounds) -> Reason | None:
+    start = clip.start
+    if bounds.is_choosy and (
         not is_selected(clip, policy.cameras, policy.exclude)
         or clip.fingerprint.size < policy.min_size
-        or (policy.since is not None and clip.start < policy.since)
-        or (policy.until is not None and clip.start >= policy.until)
+        or (policy.since is not None and start < policy.since)
+        or (policy.until is not None and start >= policy.until)
     ):
         return Reason.FILTERED
-    if clip.start > now + DOUBTFUL:
-        return Reason.CLOCK_DOUBTFUL
-    if clip.start > now - policy.age:
-        return Reason.TOO_RECENT
-    still = abs(now.timestamp() - clip.fingerprint.mtime_ns / 1e9)
-    return Reason.NOT_SETTLED if still < policy.settle.total_seconds() else None
+    if start > bounds.recent:
+        return Reason.CLOCK_DOUBTFUL if start > bounds.future else Reason.TOO_RECENT
+    still = abs(bounds.now - clip.fingerprint.mtime_ns / 1e9)
+    return Reason.NOT_SETTLED if still < bounds.settle else None
 
 
-def is_selected(clip: Clip, cameras: Collection[str], exclude: Iterable[str], *, also: str = "") -> bool:
+def is_selected(clip: Clip, cameras: Collection[str], exclude: Collection[str], *, also: str = "") -> bool:
     """Whether `--camera` and `--exclude` leave a clip in; `also` is another path that it goes by."""
     if cameras and clip.camera not in cameras:
         return False
+    if not exclude:
+        return True
     names = (clip.relative, clip.name, also) if also else (clip.relative, clip.name)
     return not any(fnmatchcase(name, pattern) for pattern in exclude for name in names)
 
@@ -235,48 +255,6 @@ def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datet
     return f"{failure.detail}; next try {failure.next_try.astimezone(clip.start.tzinfo):%Y-%m-%d %H:%M}"
 
 
-# --- order -----------------------------------------------------------------------------------------
-
-
-_REMOVE, _ENCODE, _SECOND_NAME = range(3)
-
-
-def order_key(step: Archive | Remove) -> tuple[int, int, str]:
-    """What was archived before goes first, then the oldest day, then second names of one file.
-
-    A second name goes last because it takes over the archive that the first one gets.
-    """
-    return _rank(step), step.start.toordinal(), step.relative
-
-
-def _rank(step: Archive | Remove) -> int:
-    if isinstance(step, Remove):
-        return _REMOVE
-    return _SECOND_NAME if step.reason is Reason.SAME_FILE else _ENCODE
-
-
-def largest_first(steps: Iterable[Archive | Remove]) -> Iterator[Archive | Remove]:
-    """Ordered steps, the largest clip first within each block of `LOOK_AHEAD` to be encoded."""
-    for rank, group in groupby(steps, key=_rank):
-        if rank != _ENCODE:
-            yield from group
-            continue
-        while block := list(islice(group, LOOK_AHEAD)):
-            block.sort(key=lambda step: -step.size)
-            yield from block
-
-
-def within_limit(steps: Iterable[Archive | Remove], limit: int) -> Iterator[Archive | Remove]:
-    """The steps of a run that encodes at most so many clips."""
-    encoded = 0
-    for step in steps:
-        if isinstance(step, Archive):
-            encoded += 1
-            if encoded > limit:
-                return
-        yield step
-
-
 # --- the plan --------------------------------------------------------------------------------------
 
 
@@ -302,25 +280,48 @@ class Total:
     """Footage, as far as the names tell it."""
 
 
+@dataclass(slots=True)
+class _Count:
+    """What was counted of one group."""
+
+    group: Group
+    clips: int = 0
+    size: int = 0
+    seconds: float = 0.0
+
+
 class Tally:
     """Counts steps by action, reason, camera and day; grows with the groups, not with the clips."""
 
     def __init__(self) -> None:
-        self._clips: Counter[Group] = Counter()
-        self._size: Counter[Group] = Counter()
-        self._seconds: dict[Group, float] = {}
+        self._counts: dict[Hashable, _Count] = {}
 
     def add(self, step: Step) -> None:
-        group = group_of(step)
-        self._clips[group] += 1
-        self._size[group] += step.size
-        if not isinstance(step, Keep | Tidy | Salvage):
-            self._seconds[group] = self._seconds.get(group, 0.0) + (step.clip.duration or 0.0)
+        """Count a step."""
+        key: Hashable
+        seconds = 0.0
+        if isinstance(step, Keep):
+            key = step.reason, step.camera
+            size = step.size
+        elif isinstance(step, Archive):
+            clip = step.clip
+            key = step.reason, clip.camera, clip.start.date()
+            size, seconds = clip.fingerprint.size, clip.duration or 0.0
+        else:
+            key, size = group_of(step), step.size
+            seconds = 0.0 if isinstance(step, Tidy | Salvage) else step.clip.duration or 0.0
+        count = self._counts.get(key)
+        if count is None:
+            count = self._counts[key] = _Count(group_of(step))
+        count.clips += 1
+        count.size += size
+        count.seconds += seconds
 
     def totals(self) -> tuple[Total, ...]:
+        """One for each group, in a fixed order."""
         return tuple(
-            Total(group, clips, self._size[group], self._seconds.get(group, 0.0))
-            for group, clips in sorted(self._clips.items(), key=lambda item: _group_key(item[0]))
+            Total(each.group, each.clips, each.size, each.seconds)
+            for each in sorted(self._counts.values(), key=lambda count: _group_key(count.group))
         )
 
 

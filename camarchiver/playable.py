@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver import atomic, tag
+from camarchiver import atomic, ffmpegs, tag
 from camarchiver.codecs import Settings
-from camarchiver.encoders import Choice
+from camarchiver.encoders import Choice, Machine
 from camarchiver.ladder import Breaker
 from camarchiver.media import Media
 from camarchiver.model import Clip, Reason, Way
@@ -84,6 +86,15 @@ class PlayableMaker:
             os.utime(part.path, ns=(start_ns, start_ns))
             atomic.publish(part, target)
         return _playable(target, place, was_there=False)
+
+
+@contextmanager
+def playable_maker(ffmpeg: Path | None, stop: Stopper) -> Iterator[PlayableMaker]:
+    """A maker with an H.264 encoder that was tried out. Raises EncoderError where there is none."""
+    machine = Machine(ffmpegs.find(ffmpeg), SETTINGS)
+    choice = machine.choose("auto", "h264")
+    with Prober() as prober:
+        yield PlayableMaker(prober, choice, Breaker(lambda: machine.still_works(choice)), stop=stop)
 
 
 def _is_playable(media: Media) -> bool:

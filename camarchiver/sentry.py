@@ -10,7 +10,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from camarchiver import motion
 from camarchiver.detector import Detector, Luma, View
-from camarchiver.frames import KeyframeSampler, Sampler, VideoPacket
+from camarchiver.frames import KeyframeSampler, Picture, Sampler, VideoPacket
 from camarchiver.motion import Event, Gate, Rules
 from camarchiver.ring import Entry
 
@@ -39,17 +39,27 @@ class Sentry:
         """The motion that goes on, as known so far."""
         return self._gate.open
 
-    def begin(self, codec: VideoCodecContext) -> None:
-        """Watch another stream, or the same one after its clock stepped; `finish` comes before."""
+    def begin(self, codec: VideoCodecContext | None) -> None:
+        """Watch another stream, or the same one after its clock stepped; `finish` comes before.
+
+        Without a codec there is nothing to decode: pictures come by `look`.
+        """
         self._gate = Gate(self._watch.rules)
-        self._sampler = Sampler(codec)
-        if self._watch.keyframes:
+        self._sampler = Sampler(codec) if codec is not None else None
+        if self._watch.keyframes and codec is not None:
             self._sampler = KeyframeSampler(codec, suspicious=self._suspicious, busy=self._busy)
 
     def feed(self, entry: Entry) -> Iterator[Event]:
         """The events that one packet ends."""
         if self._sampler is not None:
             yield from self._step(self._sampler, cast("VideoPacket", entry.packet))
+
+    def look(self, picture: Picture) -> Iterator[Event]:
+        """The events that one picture ends."""
+        score = self._detector.score(picture.luma, picture.at)
+        self._gate, event = motion.step(self._gate, score, picture.at)
+        if event is not None:
+            yield event
 
     def finish(self) -> Iterator[Event]:
         """The events that the end of the stream ends or cuts off."""
@@ -62,10 +72,7 @@ class Sentry:
 
     def _step(self, sampler: Sampler | KeyframeSampler, packet: VideoPacket | None) -> Iterator[Event]:
         for picture in sampler.feed(packet):
-            score = self._detector.score(picture.luma, picture.at)
-            self._gate, event = motion.step(self._gate, score, picture.at)
-            if event is not None:
-                yield event
+            yield from self.look(picture)
 
     def _suspicious(self, luma: Luma) -> bool:
         return self._detector.peek(luma) >= self._watch.rules.min_area

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import Any
 
 from camarchiver.inquiry import Story
 from camarchiver.intents import is_end
 from camarchiver.ledger import REPLACED
-from camarchiver.model import Keep, Reason, Tree
+from camarchiver.model import Keep, Reason, Step, Tree
 from camarchiver.plan import action_of
 from camarchiver.report import REASON_WORDS
 from camarchiver.words import shown, size
 
+_COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
 
-def story_lines(story: Story, zone: tzinfo) -> Iterator[str]:
-    """What was done to the clip and when, and what the next run would do."""
+_BY_ARCHIVE = frozenset({Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE})
+"""Why `archive` worked on a clip, which is no rule that removes anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What the next cleanup would do with the copies of clips, if it can be told."""
+
+    steps: Mapping[Path, Step]
+    """By where the copy stands."""
+    stopped: str = ""
+    """Why that cleanup would do nothing at all."""
+
+
+def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]:
+    """What was done to the clip and when, and what the next runs would do."""
     yield f"{shown(story.source)}:"
+    yield from _found(story, zone)
     for event in _told(story.events):
         at = datetime.fromisoformat(event["at"]).astimezone(zone)
         words = _removal_words(event) or _event_words(event)
@@ -25,12 +43,44 @@ def story_lines(story: Story, zone: tzinfo) -> Iterator[str]:
     if not story.events:
         yield "  the journal says nothing of it"
     if (step := story.next_step) is not None:
-        detail = f" ({shown(step.detail)})" if isinstance(step, Keep) and step.detail else ""
-        verb = {"archive": "archive it", "trash": "move it to the trash", "delete": "delete it"}
-        would = verb.get(action_of(step), "leave it alone")
-        yield f"  the next archive run would {would}: {REASON_WORDS[step.reason]}{detail}"
-    elif not story.is_there:
+        yield f"  the next archive run would {_deed(step, 'it')}: {_why(step)}"
+    elif Tree.SOURCE not in story.places.values():
         yield "  it is not in the source tree now"
+    for path, tree in story.places.items():
+        if (step := foreseen.steps.get(path)) is not None:
+            yield f"  the next cleanup would {_deed(step, _COPIES[tree])}, {shown(path)}: {_why(step)}"
+    if story.places and foreseen.stopped:
+        yield f"  the next cleanup would change nothing: {foreseen.stopped}"
+
+
+def _found(story: Story, zone: tzinfo) -> Iterator[str]:
+    """What the clip is, by the journal's first word of it or by looking."""
+    step = story.next_step
+    if story.events:
+        first = story.events[0]
+        start, camera, count = first["start"], str(first.get("camera") or ""), first.get("source_size")
+        at = datetime.fromisoformat(start)
+    elif step is not None and step.start is not None:
+        at, camera, count = step.start, step.camera, step.size
+    else:
+        return
+    of = f" by camera {shown(camera)}" if camera else ""
+    yield f"  {at.astimezone(zone):%Y-%m-%d %H:%M:%S}  recorded{of}" + (f", {size(count)}" if count else "")
+
+
+def _deed(step: Step, what: str) -> str:
+    match action_of(step):
+        case "trash":
+            return f"move {what} to the trash"
+        case "keep":
+            return f"leave {what} alone"
+        case verb:
+            return f"{verb} {what}"
+
+
+def _why(step: Step) -> str:
+    detail = f" ({shown(step.detail)})" if isinstance(step, Keep) and step.detail else ""
+    return f"{REASON_WORDS[step.reason]}{detail}"
 
 
 def _told(events: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -70,7 +120,8 @@ def _removal_words(event: Mapping[str, Any]) -> str:
     copy = {Tree.ARCHIVE: f"its archive {where}", Tree.TRASH: f"the copy in the trash, {place},"}.get(
         Tree(tree) if tree in set(Tree) else Tree.SOURCE, "source"
     )
-    rule = f", by the rule {reason} ({REASON_WORDS[Reason(reason)]})" if reason in set(Reason) else ""
+    is_rule = reason in set(Reason) - _BY_ARCHIVE
+    rule = f", by the rule {reason} ({REASON_WORDS[Reason(reason)]})" if is_rule else ""
     match event.get("event"):
         case "trashed" if reason == REPLACED:
             return f"its former archive {where} moved to the trash, {place}"

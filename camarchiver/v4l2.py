@@ -12,7 +12,7 @@ from pathlib import Path
 
 from camarchiver import feeds, live
 from camarchiver.errors import UsageError
-from camarchiver.feeds import Feed, Process
+from camarchiver.feeds import Feed, Mode, Process
 
 _ENUM_FMT = 0xC0405602
 """VIDIOC_ENUM_FMT of linux/videodev2.h with its struct v4l2_fmtdesc of 64 bytes."""
@@ -23,21 +23,11 @@ _COMPRESSED = {"H264": "h264", "HEVC": "hevc", "MJPG": "mjpeg", "JPEG": "mjpeg"}
 
 
 @dataclass(frozen=True, slots=True)
-class Mode:
-    """What is asked of a camera; what is not said is left to it."""
-
-    size: str = ""
-    """`1280x720`."""
-    rate: str = ""
-    """Frames a second."""
-
-
-@dataclass(frozen=True, slots=True)
 class DeviceCamera:
     """A camera of the kernel: its own H.264 as packets, else its pictures encoded by ffmpeg."""
 
     path: Path
-    mode: Mode = Mode()
+    mode: Mode
     live: bool = field(default=True, init=False)
     returns: bool = field(default=True, init=False)
 
@@ -61,8 +51,10 @@ class DeviceCamera:
 
 def command(path: Path, mode: Mode, wanted: str) -> tuple[str, ...]:
     """ffmpeg's command line for a device that is to deliver the format `wanted`. Raises EncoderError."""
+    size = f"{mode.size[0]}x{mode.size[1]}" if mode.size else ""
+    rate = str(mode.rate) if mode.rate else ""
     source = ["-f", "v4l2"]
-    for option, value in (("-input_format", wanted), ("-video_size", mode.size), ("-framerate", mode.rate)):
+    for option, value in (("-input_format", wanted), ("-video_size", size), ("-framerate", rate)):
         source += [option, value] if value else []
     source += ["-i", str(path)]
     compressor = live.compressor()

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import pty
 import re
+import runpy
 import select
+import shlex
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import policy
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -33,15 +40,17 @@ from conftest import (
     RecRun,
     Web,
     Yard,
+    processes_with,
     rec_clips,
     rec_document,
     rec_packets,
     rec_place,
+    rec_slices,
     wait_until,
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from camarchiver import holds
+from camarchiver import holds, outbox
 from camarchiver.model import STATE_FOLDER, Reason
 
 Make = Callable[..., Path]
@@ -640,6 +649,9 @@ class TestNothingNew:
         put(f"{ONE}.jpg", b"picture")
         put(f"{DAY}/holiday.mp4")
         assert archive(tree).returncode == 0
+        assert {path.name for path in tree.iterdir()} == {
+            *("2026", "archived", ".deleted", STATE_FOLDER, "archiver.log")
+        }
         before = whole(tree)
         again = archive(tree)
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -836,6 +848,26 @@ class TestChannels:
         assert "127.0.0.1 did not take the ping: Connection refused" in done.stderr
         assert "no metrics were written" in (tree / "archiver.log").read_text()
 
+    def test_the_example_mails_what_failed(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{DAY}/REO_bad_ü_20260301081500.mp4", b"junk")
+        post, script = tmp_path / "sendmail", Path(__file__).parents[1] / "scripts" / "mail-report"
+        post.write_text(f'#!/bin/sh\necho "$@" > "{tmp_path}/words"; cat > "{tmp_path}/mail"\n')
+        post.chmod(0o755)
+        config = tmp_path / "config.toml"
+        config.write_text(f'notify = ["{script}", "you@example.org", "me@example.org"]\n')
+        done = archive(tree, "--config", config, SENDMAIL=str(post))
+        assert (done.returncode, done.stderr) == (3, "")
+        mail = BytesParser(policy=policy.default).parsebytes((tmp_path / "mail").read_bytes())
+        assert (tmp_path / "words").read_text() == "-t -oi\n"
+        assert mail["To"] == "you@example.org, me@example.org"
+        assert mail["Subject"] == f"camarchiver archive on {socket.gethostname()}: partial, 1 failed"
+        assert "REO_bad_ü_20260301081500.mp4: damaged" in mail.get_content()
+        gone = archive(tmp_path / "none", "--config", config, SENDMAIL=str(post))
+        assert gone.returncode == 13
+        assert b"does not exist" in (tmp_path / "mail").read_bytes()
+        dumb = archive(tmp_path / "none", "--config", config, SENDMAIL="no-such-sendmail")
+        assert "there is no sendmail" in dumb.stderr
+
     @pytest.mark.parametrize(
         ("line", "said"),
         [
@@ -954,6 +986,10 @@ class TestOddNames:
         done = document(tree)
         (step,) = done["steps"]
         assert (step["reason"], done["exit_code"]) == ("not-archived", 0), done
+        (outcome,) = done["outcomes"]
+        raw = outcome.get("target_bytes")
+        target = base64.b64decode(raw) if raw else outcome["target"].encode()
+        assert target == os.fsencode(tree / "archived" / DAY) + b"/" + name[:-4] + b".mp4"
         made = [os.fsencode(path.name) for path in (tree / "archived" / DAY).iterdir()]
         assert made == [name[:-4] + b".mp4"]
         (trashed,) = (tree / ".deleted/input" / DAY).iterdir()
@@ -1574,7 +1610,8 @@ class TestWatch:
     def test_a_clip_renamed_into_place_is_archived_at_once(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
-        manager = watch()
+        numbers = tree.with_name("watch.prom")
+        manager = watch("--metrics", numbers)
         source = arrive(put, f"{ONE}.mp4")
         made = tree / "archived" / f"{ONE}.mp4"
         wait_until(lambda: made.exists() and not source.exists(), "the archive")
@@ -1586,8 +1623,36 @@ class TestWatch:
         assert (code, errors) == (128 + signal.SIGTERM, "")
         assert out.startswith(f"{ONE}.mp4: archived ")
         manager.wait_for("STOPPING=1")
+        assert re.search(
+            r"camarchiver_clips_total{.*command=\"watch\".*result=\"done\".*} 1.0", numbers.read_text()
+        )
         assert [event["event"] for event in journal(tree)] == ["archived", "trashed"]
         assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
+
+    def test_metrics_and_failures_are_told_while_it_runs(
+        self, put: Put, tree: Path, tmp_path: Path, watch: Callable[..., Manager], web: Web
+    ) -> None:
+        file, teller = tmp_path / "camarchiver.prom", tmp_path / "tell"
+        teller.write_text(
+            f'#!/bin/sh\ncat > "{tmp_path}/report.new"; mv {tmp_path}/report.new {tmp_path}/report\n'
+        )
+        teller.chmod(0o755)
+        options = ("--metrics", file, "--notify", teller, "--ping-url", f"{web.url}/uuid")
+        (tmp_path / "sitecustomize.py").write_text("from camarchiver import pulse\npulse.SECONDS = 0.5\n")
+        manager = watch(*options, PYTHONPATH=str(tmp_path))
+        arrive(put, f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        arrive(put, f"{ONE}.mp4")
+        wait_until((tmp_path / "report").exists, "the notice", 60)
+        told = json.loads((tmp_path / "report").read_text())
+        assert [(each["result"], each["reason"]) for each in told["outcomes"]] == [("failed", "damaged")]
+        good = {"command": "watch", "camera": "front", "result": "done"}
+        wait_until(lambda: numbers(file, "clips_total", **good) == [1], "the good clip's number", 60)
+        assert numbers(file, "remembered_failures") == [1]
+        wait_until(lambda: ("/uuid", "") in web.heard, "the sign of life", 60)
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert numbers(file, "clips_total", command="watch", result="failed") == [1]
+        assert numbers(file, "clips_total", **good) == [1]
+        assert "/uuid/fail" not in [path for path, _ in web.heard]
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_puts_back_what_was_begun(
@@ -1633,6 +1698,35 @@ class TestWatch:
         assert code == 128 + signal.SIGTERM
         assert "exclud is not a key; did you mean exclude?" in errors and "nothing changes" in errors
 
+    def test_a_damaged_clip_is_tried_once_and_again_only_when_it_has_changed(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch("--quiet-for", "1s")
+        arrive(put, f"{ONE}.mp4", b"no video")
+        wait_until(lambda: len(journal(tree)) == 1, "the failure")
+        with (tree / f"{ONE}.mp4").open("rb+"):
+            pass
+        whole_one = arrive(put, f"{DAY}/REO_back_20260301081500.mp4")
+        wait_until(lambda: not whole_one.exists(), "the other clip")
+        time.sleep(1.5)
+        assert [event["event"] for event in journal(tree)] == ["failed", "archived", "trashed"]
+        replaced = arrive(put, f"{ONE}.mp4")
+        wait_until(lambda: not replaced.exists(), "the archive of what replaced it")
+        manager.end()
+        assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
+
+    def test_an_upload_that_was_there_before_and_its_picture_are_found(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        fresh = put(f"{DAY}/REO_back_20260301081500.mp4", mtime=time.time())
+        manager = watch()
+        made = tree / "archived" / f"{ONE}.jpg"
+        wait_until(made.exists, "the picture")
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert fresh.exists()
+
     def test_a_hangup_ends_it_on_a_terminal_and_a_second_start_is_refused(
         self, tree: Path, watch: Callable[..., Manager]
     ) -> None:
@@ -1642,6 +1736,81 @@ class TestWatch:
         assert manager.end(signal.SIGHUP)[0] == 128 + signal.SIGHUP
 
 
+class TestManyHosts:
+    """Any number of hosts on one tree; here they are processes that call themselves different hosts."""
+
+    @pytest.fixture
+    def start(self, tree: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+        started: list[subprocess.Popen[str]] = []
+
+        def start(command: str, host: str, *options: object) -> subprocess.Popen[str]:
+            started.append(
+                subprocess.Popen(
+                    [str(COMMAND), command, str(tree), "--codec", "h264", "--jobs", "1", *map(str, options)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,
+                    env={**os.environ, "TZ": "UTC", "CAMARCHIVER_HOST_ID": host},
+                )
+            )
+            return started[-1]
+
+        yield start
+        for process in started:
+            process.kill()
+            process.communicate()
+
+    def test_every_clip_is_archived_once(
+        self, put: Put, tree: Path, start: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        sources = [put(f"{DAY}/REO_front_202603010815{second:02}.mp4") for second in range(12)]
+        hosts = [
+            start("archive", "nas", "--json"),
+            start("archive", "attic", "--json"),
+            start("watch", "desk", "--json", "--poll", "1s"),
+        ]
+        wait_until(lambda: not any(source.exists() for source in sources), "the last clip", 120)
+        hosts[-1].send_signal(signal.SIGTERM)
+        for host in hosts:
+            out, errors = host.communicate(timeout=60)
+            assert errors == ""
+            assert json.loads(out)["exit_code"] == host.returncode
+            assert host.returncode in (0, 128 + signal.SIGTERM)
+        made = [event["source"] for event in journal(tree) if event["event"] == "archived"]
+        assert sorted(made) == sorted(source.relative_to(tree).as_posix() for source in sources)
+        assert len({event["run"] for event in journal(tree)}) > 1
+        archives = sorted((tree / "archived" / DAY).iterdir())
+        assert [frames(path) for path in archives] == [20] * 12
+        assert not [*tree.rglob("*.mp4.lock"), *tree.rglob("*.staged*"), *tree.rglob("claims/*")]
+
+    def test_they_begin_at_different_clips_and_status_tells_who_works_on_what(
+        self,
+        put: Put,
+        tree: Path,
+        odd_ffmpeg: Callable[[str], Path],
+        start: Callable[..., subprocess.Popen[str]],
+    ) -> None:
+        sleeping = odd_ffmpeg('    touch "$last"; exec sleep 100')
+        for second in range(8):
+            put(f"2024/01/05/REO_front_202401051015{second:02}.mp4")
+        locks = tree / "archived" / STATE_FOLDER / "locks"
+        locks.mkdir(parents=True)
+        for host in ("attic", "nas"):
+            (locks / f"archive@{host}.run").touch()
+        hosts = [start("archive", host, "--ffmpeg", sleeping) for host in ("attic", "nas")]
+        wait_until(lambda: len(list(tree.rglob("*.mp4.lock"))) == 2, "both locks", 60)
+        told = json.loads(installed("status", tree, "--json").stdout)["working"]
+        assert len(told) == 2
+        assert all(f"(host {host}, pid" in " ".join(told) for host in ("attic", "nas")), told
+        locked = sorted(path.name for path in tree.rglob("*.mp4.lock"))
+        assert locked == [f"REO_front_202401051015{second}.mp4.lock" for second in ("00", "04")]
+        for host in hosts:
+            host.send_signal(signal.SIGTERM)
+            assert host.wait(60) == 128 + signal.SIGTERM
+
+
 class TestHold:
     def test_a_held_clip_is_left_alone_until_the_hold_goes(self, camera: Path, told: Command) -> None:
         added = told(
@@ -1649,6 +1818,8 @@ class TestHold:
         )
         assert added.returncode == 0
         name = added.stdout.split()[0]
+        (listed,) = json.loads(told("hold", "list", "-C", camera, "--json").stdout)["holds"]
+        assert (listed["id"], listed["reason"], listed["lapsed"]) == (name, "x", False)
         held = json.loads(told("archive", camera, "--dry-run", "--json").stdout)
         assert [step["reason"] for step in held["steps"]] == ["held"]
         assert told("archive", camera).stdout == ""
@@ -1882,9 +2053,72 @@ class TestWhy:
         assert told("restore", "-C", camera, source, "-y").returncode == 0
         assert "restored from the trash" in told("why", "-C", camera, source).stdout
 
+    def test_the_next_runs_are_those_of_the_config(self, camera: Path, told: Command, tmp_path: Path) -> None:
+        source, config = camera / f"2026/03/01/{NAME}.mp4", tmp_path / "c.toml"
+        for day in ("02", "03"):
+            newer = camera / f"2026/03/01/REO_front_202603{day}081500.mp4"
+            shutil.copy(source, newer)
+            os.utime(newer, (1772352900 + 86400 * int(day), 1772352900 + 86400 * int(day)))
+        for text, runs in (
+            ("", ("archive it", "leave the source alone")),
+            ("unarchived = true", ("archive it", "move the source to the trash")),
+            ("unarchived = true\n[cleanup]\ndelete = true", ("archive it", "delete the source")),
+            ("[archive]\nage = 30000\n[cleanup]\nage = 30000", ("leave it alone", "leave the source alone")),
+        ):
+            config.write_text(text + "\n")
+            found = told("why", "-C", camera, "--config", config, source).stdout
+            assert "recorded by camera front, " in found
+            assert f"the next archive run would {runs[0]}:" in found, text
+            assert f"the next cleanup would {runs[1]}, {source}:" in found, text
+        config.write_text("unarchived = true\nmax_removals = 0\n")
+        found = told("why", "-C", camera, "--config", config, source).stdout
+        assert "the next cleanup would change nothing: the plan would remove" in found
+        assert "leave it alone" in told("why", "-C", camera, source, "--age", "30000").stdout
+        day = ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", camera, *day, "--reason", "police").stdout.split()[0]
+        assert told("why", "-C", camera, source).stdout.count(f"held (by hold {name}: police)") == 2
+
+    def test_each_copy_is_told_of(self, camera: Path, told: Command) -> None:
+        told("archive", camera)
+        found = told("why", "-C", camera, camera / f"2026/03/01/{NAME}.mp4").stdout
+        assert f"leave the archive alone, {camera}/archived/2026/03/01/{NAME}.mp4: " in found
+        assert f"leave the copy in the trash alone, {camera}/.deleted/input/2026/03/01/{NAME}.mp4: " in found
+        document = json.loads(told("why", "-C", camera, camera / f"2026/03/01/{NAME}.mp4", "--json").stdout)
+        (story,) = document["stories"]
+        assert [event["event"] for event in story["events"]] == ["archived", "trashed"]
+        assert {place["tree"] for place in story["places"]} == {"archive", "trash"}
+        assert {step["reason"] for step in story["next_cleanup"]} == {"in-policy"}
+        assert story["next_archive"] is None
+        assert any("archived as" in sentence for sentence in story["sentences"])
+
+    def test_a_moment_names_the_clip_that_covers_it(self, camera: Path, told: Command) -> None:
+        def names(at: str) -> list[str]:
+            found = told("why", "-C", camera, "--camera", "front", "--at", at, "--json")
+            return [story["source"][-10:-4] for story in json.loads(found.stdout)["stories"]]
+
+        for archived in (False, True):
+            assert names("2026-03-01 08:15:01") == ["081500"], archived
+            assert names("2026-03-01 08:15:03") == [], archived
+            if not archived:
+                assert told("archive", camera).returncode == 0
+
+    def test_both_clips_of_an_hour_that_repeats_are_told(self, camera: Path, told: Command) -> None:
+        folder = camera / "2025/10/26"
+        folder.mkdir(parents=True)
+        for second, at in (("00", 1761438600), ("01", 1761442201)):
+            path = folder / f"REO_front_202510260230{second}.mp4"
+            shutil.copy(camera / f"2026/03/01/{NAME}.mp4", path)
+            os.utime(path, (at, at))
+        zone, asked = ("--timezone", "Europe/Berlin"), ("--camera", "front", "--at", "2025-10-26 02:30:01")
+        found = told("why", "-C", camera, *zone, *asked).stdout
+        assert [name in found for name in ("023000", "023001")] == [True, True]
+
     def test_what_nobody_knows_is_said(self, camera: Path, told: Command, tmp_path: Path) -> None:
         unknown = told("why", "-C", camera, camera / "2026/03/01/REO_front_20260301090000.mp4")
         assert (unknown.returncode, "nothing is known" in unknown.stderr) == (1, True)
+        asked = ("--camera", "front", "--at", "2020-01-01", "--json")
+        failed = json.loads(told("why", "-C", camera, *asked).stdout)
+        assert (failed["status"], failed["errors"][0]["code"]) == ("failed", "unknown")
         assert told("why", "-C", camera, tmp_path / "elsewhere.mp4").returncode == 2
         assert told("why", "-C", camera).returncode == 2
 
@@ -2279,9 +2513,116 @@ class TestVerify:
         (camera / "archived/2026/03/01/archived-20200101000000.mp4").write_bytes(b"an earlier tool's")
         sound = told("verify", camera, "--json")
         assert (sound.returncode, json.loads(sound.stdout)["foreign"]) == (0, 1)
+        assert told("verify", camera, "-v").stdout.startswith("foreign: ")
         with (camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl").open("a") as lines:
             lines.write('{"event": "arch')
         assert self.flaws(told("verify", camera, "--json")) == ["torn-journal"]
+
+    @pytest.fixture
+    def archive_of_five(self, camera: Path, told: Command) -> list[Path]:
+        """The archives of five clips of five days, in the order in which they are looked at."""
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        for day in range(2, 6):
+            path = camera / f"2026/03/0{day}/REO_front_2026030{day}081500.mp4"
+            path.parent.mkdir()
+            path.write_bytes(source.read_bytes() + bytes(day))
+            os.utime(path, (START + day * 86400, START + day * 86400))
+        assert told("archive", camera).returncode == 0
+        return sorted((camera / "archived").rglob("*.mp4"))
+
+    def test_an_interrupted_run_goes_on_where_it_stopped(
+        self, camera: Path, told: Command, archive_of_five: list[Path], tmp_path: Path
+    ) -> None:
+        archive_of_five[0].write_bytes(b"?" * archive_of_five[0].stat().st_size)
+        archive_of_five[3].unlink()
+        # an ffmpeg that hangs at the third archive
+        slow = tmp_path / "ffmpeg"
+        real = imageio_ffmpeg.get_ffmpeg_exe()
+        hangs = f"touch {tmp_path}/asked; sleep 60"
+        slow.write_text(f'#!/bin/sh\ncase "$*" in *20260303*) {hangs};; esac\nexec {real} "$@"\n')
+        slow.chmod(0o755)
+        full = ("verify", camera, "--full")
+        running = subprocess.Popen(
+            [sys.executable, "-m", "camarchiver", *map(str, full), "--ffmpeg", str(slow)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "asked").exists() and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        running.send_signal(signal.SIGTERM)
+        out, errors = running.communicate(timeout=30)
+        assert running.returncode == 143, errors
+        assert out.startswith("wrong-hash: ")
+        assert "stopped after 2 archives; the same command goes on from there" in errors
+
+        # another question begins anew, and doesn't forget where this one stopped
+        assert json.loads(told("verify", camera, "--json").stdout)["resumed"] == 0
+        again = told(*full, "--json")
+        found = json.loads(again.stdout)
+        assert (again.returncode, found["checked"], found["resumed"]) == (3, 5, 1)
+        assert self.flaws(again) == ["wrong-hash", "missing"]
+        assert json.loads(told(*full, "--json").stdout)["resumed"] == 0
+
+    def test_a_sample_is_drawn_anew_each_time_and_anew_begins_again(
+        self, camera: Path, told: Command, archive_of_five: list[Path]
+    ) -> None:
+        state = camera / "archived" / STATE_FOLDER / "verify.json"
+        asked = {"since": None, "percent": 100.0, "full": False}
+        place = {"day": "2026-03-04", "archive": "2026/03/04/REO_front_20260304081500.mp4"}
+        mark = {"asked": asked, "run": "before", "after": place, "checked": 4, "off": []}
+        state.write_text(json.dumps(mark))
+        drawn = {
+            json.loads(told("verify", camera, "--sample", "50", "--json").stdout)["checked"] for _ in "1234"
+        }
+        assert len(drawn) > 1 or drawn not in ({0}, {5})
+        archive_of_five[0].unlink()
+        went_on = told("verify", camera, "--json")
+        assert (went_on.returncode, json.loads(went_on.stdout)["checked"]) == (0, 5)
+        state.write_text(json.dumps(mark))
+        assert self.flaws(told("verify", camera, "--anew", "--json")) == ["missing"]
+        state.write_text("{ torn")
+        assert self.flaws(told("verify", camera, "--json")) == ["missing"]
+
+    def test_a_removal_without_an_outcome_is_told(self, camera: Path, told: Command) -> None:
+        told("archive", camera)
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        trashed = json.loads(lines.read_text().splitlines()[-1])
+        intended = {**trashed, "event": "intended", "tree": "trash", "run": "dead", "reason": "trash-age"}
+        with lines.open("a") as journal_of_day:
+            journal_of_day.write(json.dumps(intended) + "\n")
+        found = told("verify", camera)
+        assert found.returncode == 3
+        assert found.stdout.startswith(f"unfinished: {camera}/.deleted/input/2026/03/01/{NAME}.mp4: run dead")
+        assert "it still stands" in found.stdout
+        with lines.open("a") as journal_of_day:
+            journal_of_day.write(json.dumps({**intended, "event": "left", "run": "later"}) + "\n")
+        assert told("verify", camera).returncode == 0
+
+    def test_an_archive_that_cannot_be_written_is_verified_all_the_same(
+        self, camera: Path, told: Command, tmp_path: Path
+    ) -> None:
+        told("archive", camera)
+        subprocess.run(["mount", "--bind", camera, camera], check=False, capture_output=True)
+        ro = subprocess.run(["mount", "-o", "remount,ro,bind", camera], check=False, capture_output=True)
+        if ro.returncode:
+            pytest.skip("only root may mount")
+        try:
+            assert json.loads(told("verify", camera, "--json").stdout)["checked"] == 1
+        finally:
+            subprocess.run(["umount", "-l", camera], check=True)
+
+    def test_what_a_hostile_journal_names_is_not_read(self, camera: Path, told: Command) -> None:
+        told("archive", camera)
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        first = json.loads(lines.read_text().splitlines()[0])
+        with lines.open("a") as more:
+            for archive, size in (("../../../etc/passwd", 5), ("/etc/passwd", 5), ("x.mp4", "many")):
+                more.write(json.dumps({**first, "archive": archive, "archive_size": size}) + "\n")
+        found = told("verify", camera, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, ["missing", "missing"])
 
 
 class TestConfigCommand:
@@ -2338,6 +2679,107 @@ class TestConfigCommand:
         assert told("archive", camera, "-o", tmp_path / "new").returncode == 0
 
 
+class TestDoctor:
+    """The whole table, on three machines: without a GPU, with one, with one that is forbidden."""
+
+    @pytest.fixture
+    def node(self, tmp_path: Path) -> Path:
+        """A device that stands for a render node; its group is nobody's here."""
+        path = tmp_path / "renderD128"
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o660, os.makedev(1, 3))
+            os.chown(path, 54321, 54321)
+        except PermissionError:
+            pytest.skip("nobody may make devices here")
+        return path
+
+    @staticmethod
+    def config(tmp_path: Path, more: str = "") -> Path:
+        """One ffmpeg alone is tried: the tests have little time."""
+        path = tmp_path / "config.toml"
+        path.write_text(f'[archive]\nffmpeg = "{imageio_ffmpeg.get_ffmpeg_exe()}"\n{more}')
+        return path
+
+    @staticmethod
+    def found(done: subprocess.CompletedProcess[str], area: str) -> list[tuple[str, str]]:
+        return [
+            (each["verdict"], each["message"])
+            for each in json.loads(done.stdout)["findings"]
+            if each["area"] == area
+        ]
+
+    @pytest.mark.skipif(Path("/dev/dri").exists(), reason="this machine has a GPU")
+    def test_a_machine_without_gpu(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        config = self.config(tmp_path)
+        before = snapshot(tree)
+        done = installed("doctor", tree, "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert snapshot(tree) == before
+        lines = done.stdout.splitlines()
+        assert f"config       ok   {config} is sound" in lines
+        assert (
+            "render node  note there is no GPU here (/dev/dri is empty); encoding is done in software"
+            in lines
+        )
+        assert "encoder      note qsv: no render node" in lines
+        assert any(
+            re.match(r"encoder      ok   libsvtav1 .* works \(software\) \([\d.]+ s\)", each)
+            for each in lines
+        )
+        assert lines[-1].startswith("nothing is wrong: ")
+
+    def test_a_machine_with_the_stand_in_gpu(
+        self, tree: Path, tmp_path: Path, softqsv: Path, node: Path
+    ) -> None:
+        tree.mkdir()
+        config = self.config(tmp_path, f'device = "{node}"\n')
+        done = installed("doctor", tree, "--json", "--config", config, SOFTQSV_NODE=str(node))
+        assert done.returncode == 0, done.stdout
+        ((verdict, said),) = self.found(done, "render node")
+        assert (verdict, said.startswith(f"{node}, driver ")) == ("ok", True)
+        *_, (verdict, said) = self.found(done, "encoder")
+        assert verdict == "ok"
+        assert re.match(rf"archive uses av1_qsv on {node} with ffmpeg", said)
+
+    @pytest.mark.edge
+    def test_a_machine_whose_render_node_is_forbidden(self, tree: Path, tmp_path: Path, node: Path) -> None:
+        tree.mkdir()
+        config = self.config(tmp_path, f'device = "{node}"\n')
+        powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+        command = [*powerless, COMMAND, "doctor", tree, "--quiet", "--config", config]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1, done.stderr
+        assert (
+            f"render node  BAD  no permission for {node} ({node}, driver unknown, group 54321)" in done.stdout
+        )
+        assert "-> usermod -aG 54321 root, then log in anew" in done.stdout
+        assert "encoder      BAD  there is a GPU, and it can't be used: no permission" in done.stdout
+        assert re.search(r"^2 of \d+ are wrong$", done.stdout, re.MULTILINE)
+
+    @pytest.mark.edge
+    def test_a_wrong_config_is_a_finding_and_ends_nothing(self, tree: Path, tmp_path: Path) -> None:
+        config = self.config(tmp_path, "agee = 30\n")
+        quick = {"CAMARCHIVER_QUALITY": "best", "PATH": "/nonexistent"}
+        done = installed("doctor", tree, "--json", "--config", config, **quick)
+        assert done.returncode == 1, done.stderr
+        document = json.loads(done.stdout)
+        assert document.keys() == KEYS | {"findings"}
+        assert (document["status"], document["exit_code"]) == ("failed", 1)
+        assert self.found(done, "config") == [
+            ("bad", f"{config}: [archive] agee is not a key; did you mean age?"),
+        ]
+        assert self.found(done, "trees") == [("bad", f"the source {tree} does not exist")]
+        assert self.found(done, "encoder")[-1][0] == "ok"
+        config.write_text("")
+        variable = installed("doctor", tree, "-q", "--config", config, **quick)
+        assert "config       BAD  archive: Invalid value for '--quality'" in variable.stdout
+
+
+def parsed(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
 class TestStatus:
     def test_each_camera_tree_and_trouble_is_counted(self, camera: Path, told: Command) -> None:
         folder = camera / "2026/03/01"
@@ -2357,7 +2799,7 @@ class TestStatus:
         assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", 3)
         told("hold", "add", "-C", camera, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
         text = told("status", camera).stdout
-        assert "front: 1 clip held" in text
+        assert "front: 2 clips held" in text
         assert "1 file without a time in the name" in text
         assert "free at" in text
 
@@ -2370,10 +2812,46 @@ class TestStatus:
             os.utime(path, (at, at))
         found = json.loads(told("status", camera, "--json").stdout)
         yard = next(each for each in found["cameras"] if each["camera"] == "yard")
-        assert len(yard["gaps"]) == 1
-        assert found["days_until_full"] > 1
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [9.5, 19.5]
+        (disk,) = found["disks"]
+        assert 4000 / 2 < disk["daily"] <= 4000
+        assert found["days_until_full"] == disk["days_until_full"] > 1
         wide = json.loads(told("status", camera, "--json", "--gap", "12h").stdout)
-        assert next(each for each in wide["cameras"] if each["camera"] == "yard")["gaps"] == []
+        (yard,) = (each for each in wide["cameras"] if each["camera"] == "yard")
+        assert len(yard["gaps"]) == 1
+
+    def test_what_was_archived_leaves_no_gap_and_unknown_lengths_are_looked_at(
+        self, camera: Path, told: Command, make_clip: Make
+    ) -> None:
+        # Three clips of two hours, one after the other, of which the first is in the archive.
+        long = make_clip("-f lavfi -i testsrc2=s=64x48:r=1/60:d=7200 -c:v libx264 -preset ultrafast")
+        now = time.time() - 9 * 3600
+        for number in range(3):
+            at = now + number * 7200
+            path = camera / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            shutil.copy(long, path)
+            os.utime(path, (at, at))
+            if not number:
+                assert told("archive", camera, "--age", "0", "--camera", "yard").returncode == 0
+        found = json.loads(told("status", camera, "--json").stdout)
+        (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+        assert (yard["archive"]["clips"], yard["source"]["clips"]) == (1, 2)
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [3.0]
+        assert (yard["source"]["seconds_guessed"], round(yard["source"]["seconds"])) == (True, 14400)
+        assert (yard["archive"]["seconds_guessed"], round(yard["archive"]["seconds"])) == (False, 7200)
+
+    def test_doubtful_clocks_are_counted_until_the_names_are_trusted(
+        self, camera: Path, told: Command, tmp_path: Path
+    ) -> None:
+        for stamp, mtime in (("19700101000500", START), ("20990101000000", START), ("20260301090000", START)):
+            path = camera / f"REO_yard_{stamp}.mp4"
+            path.write_bytes(b"x")
+            os.utime(path, (mtime, mtime))
+        (tmp_path / "c.toml").write_text("[cleanup]\ntrust_names = true\n[archive]\nage = 20000\n")
+        for options, doubtful, waiting in (((), 2, 2), (("--config", tmp_path / "c.toml"), 1, 1)):
+            found = json.loads(told("status", camera, "--json", *options).stdout)
+            (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+            assert (yard["clock_doubtful"], yard["waiting"]) == (doubtful, waiting)
 
     def test_an_empty_tree_has_little_to_tell(self, tmp_path: Path, told: Command) -> None:
         found = told("status", tmp_path)
@@ -2698,6 +3176,111 @@ class TestRecord:
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
 
+    @pytest.fixture
+    def rec_fleet(self, rec_twice: Path, rec_make: Callable[..., Path], tmp_path: Path) -> Path:
+        """A config of two cameras that can be read and one that can't."""
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f"""
+            [record]
+            min_free = 0
+            realtime = true
+            [record.yard]
+            source = "{rec_twice}"
+            [record.roof]
+            source = "{tmp_path}/nothing.mp4"
+            [record.gate]
+            source = "{rec_make((5, 7), d=12)}"
+            pre = "1s"
+            """
+        )
+        return config
+
+    def test_several_cameras_in_one_process(
+        self, rec_fleet: Path, rec_command: list[str], rec_until: Callable[..., None], tmp_path: Path
+    ) -> None:
+        """Stopped in the middle of a clip of each; the third one's failure stopped neither."""
+        words = [*rec_command, "--config", str(rec_fleet), "--json"]
+        recorder = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        rec_until(lambda: len(list((tmp_path / "temp_clips").rglob("motion_*.mp4"))) == 2)
+        time.sleep(0.7)
+        recorder.terminate()
+        document = json.loads(recorder.communicate(timeout=30)[0])
+        assert (recorder.returncode, document["status"]) == (143, "stopped")
+        assert "nothing.mp4" in document["errors"][0]["message"]
+        codes = {each["camera"]: each["exit_code"] for each in document["cameras"]}
+        assert codes == {"yard": 0, "gate": 0, "roof": 2}
+        assert [clip["preroll"] for clip in document["clips"]] == [2.0, 1.0]
+        clips = rec_clips(tmp_path / "recorded_clips")
+        assert [clip.parent.name for clip in clips] == ["gate", "yard"]
+        assert not list((tmp_path / "temp_clips").rglob("motion_*.mp4"))
+        assert all(len(rec_packets(clip).video) > 20 for clip in clips)
+
+    def test_the_worst_camera_decides_the_exit_code(
+        self, rec_fleet: Path, rec_command: list[str], tmp_path: Path
+    ) -> None:
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            command = [*rec_command, "--config", str(rec_fleet), *words]
+            return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+        ran = run("--duration", "1s", "--json")
+        assert (ran.returncode, rec_document(ran)["status"]) == (2, "failed")
+        assert "roof is not recorded" in ran.stderr
+        assert run("--duration", "1s", "--camera", "gate").returncode == 0
+        refused = run("--dry-run")
+        assert (refused.returncode, "yard, roof, gate" in refused.stderr) == (2, True)
+        rec_fleet.write_text(rec_fleet.read_text() + "duration = '5s'\n")
+        wrong = run("--camera", "gate")
+        assert (wrong.returncode, "[record.gate] duration is not a key" in wrong.stderr) == (10, True)
+
+    def test_the_service_manager_hears_of_it(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heard: list[str] = []
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(tmp_path / "notify"))
+
+            def hear() -> None:
+                while heard[-1:] != ["STOPPING=1"]:
+                    heard.extend(listener.recv(1000).decode().split("\n"))
+
+            ear = threading.Thread(target=hear, daemon=True)
+            ear.start()
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+            assert rec_run("--source", rec_twice, "--duration", "9s").returncode == 0
+            ear.join(20)
+        assert heard[:2] == ["READY=1", "STATUS=yard: waiting"]
+        assert "WATCHDOG=1" in heard
+        assert "STATUS=yard: recording" in heard
+        assert heard[-1] == "STOPPING=1"
+
+    @pytest.mark.parametrize("source", ["rpicam-vid:", "picamera2:0,640x360@15"])
+    def test_a_raspberry_pis_camera(
+        self,
+        rec_annexb: Path,
+        rec_rpicam: Callable[..., dict[str, str]],
+        rec_picamera: Callable[..., Path],
+        rec_command: list[str],
+        tmp_path: Path,
+        source: str,
+    ) -> None:
+        """Fakes of its program and of its module."""
+        environment = {**rec_rpicam(), "PYTHONPATH": str(rec_picamera())}
+        words = ["--source", source, "--camera", "yard", "--min-free", "0", "--duration", "6s", "--json"]
+        ran = subprocess.run(
+            [*rec_command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr
+        (clip,) = rec_document(ran)["clips"]
+        found, known = rec_packets(Path(clip["path"])), rec_packets(rec_annexb)
+        place = rec_place(rec_slices(Path(clip["path"])), rec_slices(rec_annexb))
+        assert (place, clip["lost"]) == (15, 0)
+        assert 1.5 <= clip["preroll"] <= 2.5
+        assert found.times == pytest.approx(
+            [each - known.times[place] for each in known.times[place : place + len(found.times)]], abs=1e-3
+        )
+
     def test_mjpeg_is_encoded(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         source = tmp_path / "REO_yard_20260503142000.avi"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "14"]
@@ -2831,6 +3414,569 @@ class TestRecord:
         ran = subprocess.run(words, capture_output=True, text=True)
         steps = [step for step in json.loads(ran.stdout)["steps"] if step["action"] == "archive"]
         assert [step["camera"] for step in steps] == ["yard"]
+
+
+INSTALL = Path(__file__).resolve().parents[1] / "scripts/install"
+
+
+def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """scripts/install below a folder of the test."""
+    command = [sys.executable, INSTALL, "--root", root, *options]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="session")
+def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation for a camera tree that lies elsewhere than usual."""
+    root = tmp_path_factory.mktemp("machine")
+    (root / "etc").mkdir()
+    (root / "etc/camarchiver.toml").write_text(
+        'directory = "/srv/my cameras"\noutput = "/mnt/50%/archive"\n[record]\noutbox = "/home/pi/outbox"\n'
+        '[watch]\nping_url = "https://hc.example/x"\n'
+    )
+    done = install(root)
+    if done.returncode and "pip" in done.stderr and "No matching distribution" in done.stderr:
+        pytest.skip(f"pip reaches no package index here: {done.stderr[-300:]}")
+    assert (done.returncode, done.stderr) == (0, "")
+    return root
+
+
+def files_of(root: Path) -> dict[str, tuple[int, int]]:
+    """Everything but the program's own Python."""
+    found = [path for path in root.rglob("*") if not path.is_dir() or path.is_symlink()]
+    inside = [
+        path for path in found if "opt/camarchiver/" not in str(path) or path.parent.name == "camarchiver"
+    ]
+    return {str(path.relative_to(root)): path.lstat()[6:9:2] for path in inside}
+
+
+class TestInstall:
+    """scripts/install into a folder of its own."""
+
+    def test_a_dry_run_shows_every_step_and_changes_nothing(self, tmp_path: Path) -> None:
+        for wanted in ("/usr/local/bin/camarchiver", "camarchiver-watch.service", "systemd-sysusers"):
+            assert wanted in install(tmp_path, "--dry-run").stdout
+        assert not any(tmp_path.iterdir())
+
+    def test_the_command_its_pages_and_its_units_are_there(self, installed_root: Path) -> None:
+        own = installed_root / "opt/camarchiver/bin/camarchiver"
+        told = subprocess.run([own, "--help"], capture_output=True, text=True)
+        assert told.returncode == 0
+        commands = re.findall(r"^  ([a-z]+)  ", told.stdout.partition("Commands:")[2], flags=re.MULTILINE)
+        assert {"archive", "cleanup", "record", "verify", "watch"} <= set(commands)
+        for name in commands:
+            page = (installed_root / f"usr/local/share/man/man1/camarchiver-{name}.1").read_text()
+            assert f".B camarchiver {name}" in page
+        units = {path.name for path in (installed_root / "usr/local/lib/systemd/system").iterdir()}
+        assert {"camarchiver-archive.timer", "camarchiver-record@.service"} <= units
+        link = (installed_root / "usr/local/bin/camarchiver").readlink()
+        assert link == Path("/opt/camarchiver/bin/camarchiver")
+        hook = installed_root / "etc/camarchiver/on-failure"
+        assert os.access(hook, os.X_OK)
+
+    def test_units_name_commands_and_options_that_exist(self, installed_root: Path) -> None:
+        for unit in (installed_root / "usr/local/lib/systemd/system").glob("*.service"):
+            started = re.search(
+                r"^ExecStart=/opt/camarchiver/bin/(\S+) (.+)$", unit.read_text(), flags=re.MULTILINE
+            )
+            if unit.name == "camarchiver-failed@.service":
+                continue
+            assert started is not None, unit
+            command = [installed_root / "opt/camarchiver/bin" / started[1], *started[2].split(), "--help"]
+            assert subprocess.run(command, capture_output=True).returncode == 0, unit
+
+    def test_the_cron_example_names_commands_and_options_that_exist(self) -> None:
+        lines = (INSTALL.parents[1] / "docs/crontab").read_text().splitlines()
+        jobs = [line.split() for line in lines if line[:1].isdigit() or line[:1] == "*"]
+        assert len(jobs) == 4
+        for job in jobs:
+            assert all(re.fullmatch(r"[\d*/]+", field) for field in job[:5]) and job[5] == "camarchiver"
+            program = {"camarchiver": str(COMMAND), "transfer-clips": str(TRANSFER)}[job[6]]
+            command = [program, *job[7:], "--help"]
+            assert subprocess.run(command, capture_output=True).returncode == 0, job
+
+    def test_shells_complete_commands(self, installed_root: Path) -> None:
+        share = installed_root / "usr/local/share"
+        bin_folder = installed_root / "opt/camarchiver/bin"
+        script = (
+            f"source {share}/bash-completion/completions/camarchiver; COMP_WORDS=(camarchiver ver);"
+            " COMP_CWORD=1; _camarchiver_completion camarchiver; echo ${COMPREPLY[@]}"
+        )
+        path = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        told = subprocess.run(["bash", "-c", script], env=path, capture_output=True, text=True)
+        assert told.stdout == "verify\n", told.stderr
+        for shell, file in (
+            ("zsh", "zsh/site-functions/_camarchiver"),
+            ("fish", "fish/vendor_completions.d/camarchiver.fish"),
+        ):
+            assert "camarchiver" in (share / file).read_text()
+            if shutil.which(shell):
+                assert subprocess.run([shell, "-n", share / file]).returncode == 0
+
+    def test_units_may_write_what_the_configuration_names(self, installed_root: Path) -> None:
+        units = installed_root / "usr/local/lib/systemd/system"
+        assert (units / "camarchiver-archive.service.d/configured.conf").read_text().splitlines()[1:] == [
+            "[Unit]",
+            'RequiresMountsFor="/srv/my cameras"',
+            "RequiresMountsFor=/mnt/50%%/archive",
+            "",
+            "[Service]",
+            "ReadWritePaths=",
+            'ReadWritePaths="-/srv/my cameras"',
+            "ReadWritePaths=-/mnt/50%%/archive",
+        ]
+        verify = (units / "camarchiver-verify.service.d/configured.conf").read_text()
+        assert verify.endswith("\nReadWritePaths=\nReadWritePaths=-/mnt/50%%/archive/.camarchiver\n")
+        watch = (units / "camarchiver-watch.service.d/configured.conf").read_text()
+        assert "PrivateNetwork=no\n" in watch and "PrivateNetwork" not in verify
+        record = (units / "camarchiver-record@.service.d/configured.conf").read_text()
+        assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
+
+    def test_systemd_understands_the_drop_ins(self, installed_root: Path, tmp_path: Path) -> None:
+        if shutil.which("systemd-analyze") is None:
+            pytest.skip("systemd-analyze is not here: apt-get install systemd")
+        units = Path(shutil.copytree(installed_root / "usr/local/lib/systemd/system", tmp_path / "units"))
+        for unit in units.glob("*.service"):
+            text = unit.read_text().replace("=/opt/", f"={installed_root}/opt/")
+            unit.write_text(text.replace("=/etc/camarchiver/on", f"={installed_root}/etc/camarchiver/on"))
+        names = [f"./{path.name}" for path in units.glob("*.[st]*e*") if path.is_file()]
+        command = ["systemd-analyze", "verify", "--man=no", *names]
+        told = subprocess.run(command, cwd=units, capture_output=True, text=True, timeout=60)
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+    def test_again_it_changes_nothing(self, installed_root: Path) -> None:
+        before = files_of(installed_root)
+        done = install(installed_root)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[0] == "Next:"
+        after = files_of(installed_root)
+        del before["opt/camarchiver/installed.json"], after["opt/camarchiver/installed.json"]
+        assert after == before
+
+    def test_the_owners_work_is_never_touched(self, installed_root: Path, tmp_path: Path) -> None:
+        root = Path(shutil.copytree(installed_root, tmp_path / "machine", symlinks=True))
+        hook = root / "etc/camarchiver/on-failure"
+        hook.write_text("mine")
+        unit = root / "usr/local/lib/systemd/system/camarchiver-archive.service"
+        unit.write_text("[Service]\nExecStart=/bin/true\n")
+        done = install(root)
+        assert "camarchiver-archive.service was changed by hand and stays as it is" in done.stdout
+        assert (hook.read_text(), unit.read_text()) == ("mine", "[Service]\nExecStart=/bin/true\n")
+        (root / "etc/camarchiver/record-yard.env").write_text("CAMARCHIVER_SOURCE=rtsp://yard/1\n")
+        gone = install(root, "--uninstall")
+        assert (gone.returncode, gone.stderr) == (0, "")
+        assert set(files_of(root)) - {
+            "etc/passwd",
+            "etc/group",
+            "etc/shadow",
+            "etc/gshadow",
+            "etc/.pwd.lock",
+        } == {
+            "etc/camarchiver.toml",
+            "etc/camarchiver/on-failure",
+            "etc/camarchiver/record-yard.env",
+            "usr/local/lib/systemd/system/camarchiver-archive.service",
+        }
+        assert not (root / "opt/camarchiver").exists()
+        assert "nothing is installed" in install(root, "--uninstall").stdout
+
+    def test_somebody_elses_file_stops_it(self, tmp_path: Path) -> None:
+        place = tmp_path / "opt/camarchiver"
+        place.mkdir(parents=True)
+        (place / "README").write_text("something else")
+        done = install(tmp_path)
+        assert (done.returncode, "holds something else" in done.stderr) == (1, True)
+        assert [path.name for path in place.iterdir()] == ["README"]
+
+    def test_cut_short_it_can_go_on_and_be_undone(self, tmp_path: Path) -> None:
+        script = runpy.run_path(str(INSTALL))
+        target = script["Target"](tmp_path, "/opt/camarchiver", False)
+        (tmp_path / "opt/camarchiver").mkdir(parents=True)
+        file = script["File"]
+        old = {f"/etc/camarchiver/{name}": file(f"old {name}") for name in "abc"}
+        script["place"](target, old, {}, {})
+        new = {path: file(each.text.replace("old", "new")) for path, each in old.items()}
+        (tmp_path / "etc/camarchiver/.b.new").mkdir()
+        with pytest.raises(OSError, match=r"\.b\.new"):
+            script["place"](target, new, script["read_manifest"](target), {})
+        (tmp_path / "etc/camarchiver/.b.new").rmdir()
+        texts = [(tmp_path / path.lstrip("/")).read_text() for path in old]
+        assert texts == ["new a", "old b", "old c"]
+        script["place"](target, new, script["read_manifest"](target), {})
+        assert [(tmp_path / path.lstrip("/")).read_text() for path in old] == ["new a", "new b", "new c"]
+        script["uninstall"](target)
+        assert [path.name for path in (tmp_path / "etc").iterdir()] == []
+
+
+TRANSFER = Path(__file__).resolve().parents[1] / "scripts/transfer-clips"
+
+
+@dataclass(frozen=True)
+class Pi:
+    """A recorder's outbox behind an ssh server on this machine, and the tree that its clips are to reach."""
+
+    home: Path
+    rsh: str
+
+    @property
+    def outbox(self) -> Path:
+        return self.home / "outbox"
+
+    @property
+    def tree(self) -> Path:
+        return self.home / "camera"
+
+    def put(self, name: str, content: bytes, mtime_ns: int = 1_772_352_900_123_456_789) -> Path:
+        path = self.outbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+        return path
+
+    def command(self, *options: str) -> list[str]:
+        target = [f"127.0.0.1:{self.outbox}", str(self.tree)]
+        return [sys.executable, str(TRANSFER), "--rsh", self.rsh, *options, *target]
+
+    def transfer(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Again while an rsync that outlived its run is still at it."""
+        while True:
+            ran = subprocess.run(
+                self.command(*options),
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            if ran.returncode != 11:
+                return ran
+            time.sleep(0.05)
+
+    def wait_for_bytes(self, least: int) -> None:
+        """Until so much of a clip was fetched."""
+        folder = self.tree / ".camarchiver/transfer/temporary"
+
+        def fetched() -> int:
+            with contextlib.suppress(FileNotFoundError):
+                return sum(path.stat().st_size for path in folder.iterdir())
+            return 0
+
+        wait_until(lambda: fetched() > least, "the transfer", seconds=60)
+
+    def seen(self, root: Path) -> dict[str, bytes]:
+        """What a scan of a folder would find."""
+        return {name: (root / name).read_bytes() for name in media(root)}
+
+    def everywhere(self) -> set[bytes]:
+        """The contents of all files, hidden ones too."""
+        found = [path for root in (self.outbox, self.tree) for path in root.rglob("*")]
+        return {path.read_bytes() for path in found if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def rsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An ssh server of our own on a port of the loopback interface; the client's command."""
+    missing = [name for name in ("ssh", "ssh-keygen", "rsync") if shutil.which(name) is None]
+    missing += [] if Path("/usr/sbin/sshd").exists() else ["sshd"]
+    if missing:
+        pytest.skip(f"not here: {', '.join(missing)} (apt-get install openssh-server rsync)")
+    home = tmp_path_factory.mktemp("ssh")
+    home.chmod(0o700)
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / key], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lines = [f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {home}/host", f"PidFile {home}/pid"]
+    lines += [f"AuthorizedKeysFile {home}/user.pub", "StrictModes no", "UsePAM no", "MaxStartups 100"]
+    (home / "config").write_text("\n".join(lines) + "\n")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    log = home / "log"
+    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", home / "config", "-E", log])
+    client = f"ssh -F none -p {port} -i {home}/user -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR"
+    client += f" -o StrictHostKeyChecking=no -o UserKnownHostsFile={home}/known"
+    # One connection for all: a machine that runs tests takes half a second for each.
+    client += f" -o ControlMaster=auto -o ControlPath={home}/m -o ControlPersist=yes"
+    try:
+        for _ in range(100):
+            if subprocess.run([*client.split(), "127.0.0.1", "true"], capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.skip(f"the ssh server lets nobody in here: {log.read_text()[-500:]}")
+        yield client
+    finally:
+        subprocess.run([*client.split(), "-O", "exit", "127.0.0.1"], capture_output=True)
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def pi(tmp_path: Path, rsh: str) -> Pi:
+    made = Pi(tmp_path, rsh)
+    made.outbox.mkdir()
+    made.tree.mkdir()
+    return made
+
+
+def killing_rsync(folder: Path, after: int) -> dict[str, str]:
+    """An environment in which the run that calls rsync is killed once the so-many-th call has ended."""
+    script = folder / f"bin{after}" / "rsync"
+    script.parent.mkdir()
+    script.write_text(
+        f'#!/bin/sh\necho >> {script}.calls\n{shutil.which("rsync")} "$@"; code=$?\n'
+        f"[ $(wc -l < {script}.calls) -ne {after} ] || kill -9 $PPID\nexit $code\n"
+    )
+    script.chmod(0o755)
+    return {"PATH": f"{script.parent}:{os.environ['PATH']}"}
+
+
+class TestTransfer:
+    """scripts/transfer-clips, with a real ssh server and rsync."""
+
+    def test_clips_and_pictures_move_and_keep_their_times(self, pi: Pi) -> None:
+        name = "yard/motion_20260301_081500_10.0s.mp4"
+        odd = "gate/motion_ö \\#012\n_1.0s.MP4"
+        pi.put(name, b"clip")
+        pi.put(name.replace(".mp4", ".jpg"), b"picture")
+        pi.put(odd, b"odd")
+        for unfinished in ("yard/.motion_x.mp4.Ab12Cd", "yard/notes.txt", ".camarchiver/journal.mp4"):
+            pi.put(unfinished, b"not yet")
+        ran = pi.transfer()
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout == f"3 files moved to {pi.tree}\n"
+        assert pi.seen(pi.tree) == {name: b"clip", name.replace(".mp4", ".jpg"): b"picture", odd: b"odd"}
+        assert (pi.tree / name).stat().st_mtime_ns == 1_772_352_900_123_456_789
+        assert pi.seen(pi.outbox) == {"yard/notes.txt": b"not yet"}
+        assert (pi.outbox / "yard/.motion_x.mp4.Ab12Cd").exists()
+        again = pi.transfer()
+        assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+    def test_the_recorder_finds_a_list_of_what_arrived(self, pi: Pi) -> None:
+        pi.put("yard/a b.mp4", b"clip")
+        assert pi.transfer().returncode == 0
+        listed = (pi.outbox / ".camarchiver/transferred").read_text()
+        assert listed == "4 1772352900123456789 yard/a b.mp4\n"
+        pi.put("yard/c d.mp4", b"clap")
+        assert pi.transfer().returncode == 0
+        listed = (pi.outbox / ".camarchiver/transferred").read_text()
+        assert listed == "4 1772352900123456789 yard/c d.mp4\n"
+
+    def test_a_taken_name_is_never_replaced(self, pi: Pi) -> None:
+        for name, content in (("yard/longer.mp4", b"another"), ("yard/same size.mp4", b"clap")):
+            pi.put(name, b"clip")
+            (pi.tree / name).parent.mkdir(exist_ok=True)
+            (pi.tree / name).write_bytes(content)
+        pi.put("yard/new.mp4", b"new")
+        ran = pi.transfer()
+        assert ran.returncode == 3
+        assert ran.stderr.splitlines() == [
+            "transfer-clips: yard/longer.mp4 stays in the outbox: another file has its name",
+            "transfer-clips: yard/same size.mp4 stays in the outbox: another file has its name",
+        ]
+        assert pi.seen(pi.tree) == {
+            "yard/longer.mp4": b"another",
+            "yard/new.mp4": b"new",
+            "yard/same size.mp4": b"clap",
+        }
+        assert pi.seen(pi.outbox) == {"yard/longer.mp4": b"clip", "yard/same size.mp4": b"clip"}
+
+    def test_the_very_same_clip_needs_no_second_copy(self, pi: Pi) -> None:
+        pi.put("yard/a.mp4", b"clip")
+        (pi.tree / "yard").mkdir()
+        (pi.tree / "yard/a.mp4").write_bytes(b"clip")
+        ran = pi.transfer()
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == ({}, {"yard/a.mp4": b"clip"})
+
+    @pytest.mark.parametrize("after", [2, 3, 4, 5])
+    def test_killed_between_its_stages_it_goes_on_from_there(
+        self, pi: Pi, after: int, tmp_path: Path
+    ) -> None:
+        content = {f"yard/motion_20260301_08150{n}_1.0s.mp4": os.urandom(5000) for n in range(3)}
+        for name, data in content.items():
+            pi.put(name, data)
+        killed = pi.transfer(**killing_rsync(tmp_path, after))
+        assert killed.returncode == -signal.SIGKILL
+        assert set(content.values()) <= pi.everywhere()
+        assert pi.seen(pi.tree) == {}
+        ran = pi.transfer()
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert pi.seen(pi.tree) == content
+        assert pi.seen(pi.outbox) == {}
+
+    @pytest.mark.parametrize("when", [2, 4])
+    def test_killed_while_clips_appear_it_goes_on_from_there(self, pi: Pi, when: int) -> None:
+        if shutil.which("strace") is None:
+            pytest.skip("strace is not here")
+        content = {"yard/a.mp4": b"clip", "yard/a.jpg": b"picture"}
+        for name, data in content.items():
+            pi.put(name, data)
+        inject = ["-e", "trace=renameat2", "-e", f"inject=renameat2:signal=KILL:when={when}"]
+        strace = ["strace", "-qq", "-o", "/dev/null", *inject]
+        killed = subprocess.run([*strace, *pi.command()], capture_output=True, text=True, timeout=120)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert set(content.values()) <= pi.everywhere()
+        # The picture comes first: a clip never appears without it.
+        assert list(pi.seen(pi.tree)) in ([], ["yard/a.jpg"])
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == (content, {})
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    def test_stopped_in_the_middle_of_a_clip_it_keeps_what_it_has(self, pi: Pi, number: int) -> None:
+        data = os.urandom(6_000_000)
+        pi.put("yard/large.mp4", data)
+        hidden = pi.tree / ".camarchiver/transfer"
+        process = subprocess.Popen(pi.command("--bwlimit", "4m"), stderr=subprocess.PIPE, text=True)
+        pi.wait_for_bytes(1_000_000)
+        assert pi.seen(pi.tree) == {}
+        busy = subprocess.run(pi.command(), capture_output=True, text=True)
+        assert (busy.returncode, busy.stderr) == (
+            11,
+            "transfer-clips: a transfer into this folder runs already\n",
+        )
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        if number == signal.SIGTERM:
+            assert process.returncode == 128 + number
+            assert "transfer-clips: stopped by SIGTERM; the next run goes on from here" in said
+            assert (hidden / "partial/large.mp4").stat().st_size > 500_000
+        assert pi.seen(pi.outbox) == {"yard/large.mp4": data}
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/large.mp4": data}, {})
+        assert not any((hidden / "partial").iterdir())
+
+    def test_a_connection_that_breaks_passes_its_code_on(self, pi: Pi) -> None:
+        pi.put("yard/large.mp4", data := os.urandom(6_000_000))
+        process = subprocess.Popen(pi.command("--bwlimit", "4m"), stderr=subprocess.PIPE, text=True)
+        pi.wait_for_bytes(1_000_000)
+        (remote,) = [
+            pid
+            for pid in processes_with(f"{pi.outbox}/")
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"rsync\0--server")
+        ]
+        os.kill(remote, signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode in (12, 255), said
+        assert f"transfer-clips: rsync ended with {process.returncode}" in said
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({}, {"yard/large.mp4": data})
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/large.mp4": data}, {})
+
+    def test_nobody_there_passes_sshs_code_on(self, pi: Pi) -> None:
+        ran = pi.transfer("--rsh", "ssh -F none -o BatchMode=yes -p 1")
+        # Now and then rsync sees the silence before ssh's code.
+        assert ran.returncode in (12, 255)
+        assert f"transfer-clips: rsync ended with {ran.returncode}\n" in ran.stderr
+
+    def test_an_outbox_that_lets_nothing_go_is_said_and_nothing_comes_twice(self, pi: Pi) -> None:
+        name = "yard/a.mp4"
+        path = pi.put(name, b"clip")
+        frozen = subprocess.run(["chattr", "+i", path], capture_output=True)
+        if frozen.returncode:
+            pytest.skip("no file can be made immutable here")
+        try:
+            for _ in range(2):
+                ran = pi.transfer()
+                assert ran.returncode == 3
+                assert f"{name} stays in the outbox: it can't be removed" in ran.stderr
+                assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({}, {name: b"clip"})
+        finally:
+            subprocess.run(["chattr", "-i", path], check=True)
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({name: b"clip"}, {})
+
+    def test_a_key_that_may_only_rsync_is_enough(self, pi: Pi, rsh: str) -> None:
+        guard = shutil.which("rrsync")
+        if guard is None:
+            pytest.skip("rrsync is not here")
+        key = Path(shlex.split(rsh)[shlex.split(rsh).index("-i") + 1]).with_name("user.pub")
+        before = key.read_text()
+        key.write_text(f'restrict,command="{guard} {pi.outbox}" {before}')
+        try:
+            pi.put("yard/a.mp4", b"clip")
+            target = ["127.0.0.1:.", str(pi.tree)]
+            alone = f"{rsh} -S none"
+            ran = subprocess.run([sys.executable, TRANSFER, "--rsh", alone, *target], capture_output=True)
+        finally:
+            key.write_text(before)
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/a.mp4": b"clip"}, {})
+
+    def test_a_link_leads_nobody_out_of_the_tree(self, pi: Pi, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (pi.tree / "yard").symlink_to(tmp_path / "elsewhere")
+        pi.put("yard/a.mp4", b"clip")
+        ran = pi.transfer()
+        assert (ran.returncode, "is a symbolic link; nothing was fetched" in ran.stderr) == (13, True)
+        assert not any((tmp_path / "elsewhere").iterdir())
+        assert pi.seen(pi.outbox) == {"yard/a.mp4": b"clip"}
+
+    @pytest.mark.parametrize("outbox", ["/srv/outbox", "host", "host:", "host::module", "dir/x:y"])
+    def test_what_is_no_host_is_refused(self, tmp_path: Path, outbox: str) -> None:
+        ran = subprocess.run([sys.executable, TRANSFER, outbox, tmp_path], capture_output=True, text=True)
+        assert (ran.returncode, "is not HOST:OUTBOX" in ran.stderr) == (2, True)
+
+    def test_a_tree_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
+        command = [sys.executable, TRANSFER, "host:outbox", tmp_path / "gone"]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        assert (ran.returncode, ran.stderr) == (
+            13,
+            f"transfer-clips: {tmp_path}/gone is not a folder\n",
+        )
+        assert not any(tmp_path.iterdir())
+
+
+class TestFromTheCameraToTheArchive:
+    """Recorder, transfer and watch together, each of them killed once at its work."""
+
+    def test_every_clip_is_archived_once_and_leaves_the_outbox(
+        self,
+        pi: Pi,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        watch: Callable[..., Manager],
+        tmp_path: Path,
+    ) -> None:
+        recorder = rec_start("--source", rec_twice, "--realtime", "--outbox", pi.outbox)
+        spool = tmp_path / "temp_clips/yard"
+        wait_until(lambda: any(path.stat().st_size for path in spool.glob("motion_*")), "a clip", 60)
+        time.sleep(1)
+        recorder.kill()
+        recorder.wait()
+        source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142001.mp4"))
+        assert rec_run("--source", source, "--outbox", pi.outbox, "--snapshot").returncode == 0
+        recorded = {path.name: frames(path) for path in rec_clips(pi.outbox / "yard")}
+        assert len(recorded) == 3 and not any(spool.glob("motion_*"))
+        everything = pi.seen(pi.outbox)
+
+        assert pi.transfer(**killing_rsync(tmp_path, 3)).returncode == -signal.SIGKILL
+        assert {f"yard/{name}" for name in recorded} <= {
+            each.relative for each in outbox.transferred(pi.outbox)
+        }
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == (everything, {})
+        assert pi.transfer(**killing_rsync(tmp_path, 4)).returncode == -signal.SIGKILL
+        assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == ({}, {})
+        assert set(everything.values()) <= pi.everywhere()
+
+        watcher = watch("--quiet-for", "1s")
+        assert pi.transfer().returncode == 0
+        wait_until(lambda: list(pi.tree.rglob("*.staged*")), "the encoding", 60)
+        watcher.process.kill()
+        watcher.process.communicate()
+        watch("--quiet-for", "1s")
+        wait_until(lambda: not list(pi.tree.glob("yard/*")), "the archives", 120)
+
+        made = {path.name: frames(path) for path in (pi.tree / "archived/yard").rglob("motion_*.mp4")}
+        assert made == recorded
+        told = [(event["event"], Path(event["source"]).name) for event in journal(pi.tree)]
+        for name in recorded:
+            assert told.count(("archived", name)) == told.count(("trashed", name)) == 1
+        assert (pi.seen(pi.outbox), pi.transfer().returncode) == ({}, 0)
+        verified = [COMMAND, "verify", pi.tree, "--full"]
+        assert subprocess.run(verified, capture_output=True, text=True).returncode == 0
 
 
 class TestCleanupOfASpool:

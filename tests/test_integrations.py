@@ -12,6 +12,7 @@ import mmap
 import os
 import pty
 import random
+import re
 import shutil
 import signal
 import socket
@@ -21,12 +22,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -64,6 +66,9 @@ from camarchiver import (
     atomic,
     cleaner,
     encoders,
+    examine_machine,
+    examine_software,
+    examine_storage,
     expiry,
     feeds,
     ffmpeg_args,
@@ -77,11 +82,15 @@ from camarchiver import (
     locking,
     logs,
     motion,
+    mounts,
     names,
     notices,
     outbox,
     pulse,
+    reader,
+    recorder,
     restorations,
+    runs,
     service,
     snapshot,
     spool,
@@ -92,15 +101,20 @@ from camarchiver import (
     vitals,
     volume,
 )
+from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.cameras import FileCamera, RtspCamera, camera
+from camarchiver.cli.fleet import Fleet, Member
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
+from camarchiver.delivery import Delivery, Recorded
 from camarchiver.detector import Detector, View
+from camarchiver.diagnosis import Finding, Verdict
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
 from camarchiver.export import Exported
+from camarchiver.feeds import Feed
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.figures import Figure
@@ -109,24 +123,30 @@ from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
-from camarchiver.model import Disposal, Fingerprint, Outcome, Reason, Result, Trees
+from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Report, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.notices import Pinger
+from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
+from camarchiver.reel import Lengths
 from camarchiver.restorer import Selection
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
+from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
-from camarchiver.stop import Stop
+from camarchiver.stop import Stop, Wake
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
+from camarchiver.vigil import Vigil
+from camarchiver.watcher import Signals, Watcher
+from camarchiver.workshop import Workshop
 
 
 class TestNames:
@@ -1057,7 +1077,15 @@ GOOD = [
     for name in CLIP_ARGUMENTS
     if name not in ("sound-only.mp4", "two-pictures.mp4", "many-keyframes.mkv")
 ]
-FRAME_COUNTS = {"irregular.mp4": 25, "one-frame.mp4": 1, "one-frame.mkv": 1, "one-frame.ts": 1}
+FRAME_COUNTS = {
+    "irregular.mp4": 25,
+    "slow.mp4": 30,
+    "slow-odd-ticks.avi": 30,
+    "one-frame.mp4": 1,
+    "one-frame.mkv": 1,
+    "one-frame.ts": 1,
+}
+FRAME_COUNTS |= {"slow.mp4": 30, "slow-odd-ticks.avi": 30}
 CODECS = {"libx264": "h264", "libsvtav1": "av1", "libx265": "hevc"}
 
 
@@ -1131,7 +1159,8 @@ class TestProbe:
         assert media.packets_before_keyframe == 0
         assert media.keyframes >= 1
         assert (media.video.width, media.video.height, media.video.bit_depth) == (320, 240, 8)
-        assert media.span == pytest.approx(media.packets * 0.04 if "irregular" not in name else 2.0, abs=0.08)
+        seconds = 0.04 if "one-frame" in name else 2.0
+        assert media.span == pytest.approx(seconds, abs=0.08)
 
     @pytest.mark.parametrize("name", GOOD)
     def test_glance_agrees_with_measure(self, prober: Prober, clips: Path, name: str) -> None:
@@ -1203,6 +1232,15 @@ class TestProbe:
         second = data.index(b"moof", data.index(b"moof") + 4) - 4
         path = tmp_path / "x.mp4"
         path.write_bytes(zeroed(data, second, 4096))
+        assert reason_of(prober.measure, path) == "damaged"
+
+    def test_zeros_that_the_demuxer_calls_not_ready(
+        self, prober: Prober, make_clip: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        encoded = "-c:v libx264 -preset ultrafast -crf 5 -g 15 -pix_fmt yuv420p"
+        data = make_clip(f"-f lavfi -i testsrc2=s=160x120:r=15:d=2 {encoded}", ".ts").read_bytes()
+        path = tmp_path / "x.ts"
+        path.write_bytes(zeroed(data, len(data) // 2, len(data) - len(data) // 2))
         assert reason_of(prober.measure, path) == "damaged"
 
     def test_damaged_keyframe(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
@@ -1819,6 +1857,10 @@ class TestMetrics:
 
     OWN = figures.labels(command="archive")
 
+    def test_the_manual_names_every_number_and_no_other(self) -> None:
+        text = Path(__file__).parents[1].joinpath("docs", "monitoring.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"camarchiver_[a-z_]+", text)) == set(figures.HELP)
+
     def test_runs_add_up_and_nothing_else_lies_about(self, tmp_path: Path) -> None:
         file = tmp_path / "camarchiver.prom"
         odd = figures.labels(camera='a "b"\\\n' + os.fsdecode(b"\xff"))
@@ -2083,6 +2125,377 @@ class TestUnits:
         assert said.stdout.startswith("<2>camarchiver-archive.service failed; ")
 
 
+def bad(findings: Iterable[Finding]) -> dict[str, str]:
+    """What is wrong, by area, with its remedy; every trouble has one."""
+    wrong = [each for each in findings if each.verdict is Verdict.BAD]
+    assert all(each.remedy for each in wrong)
+    return {each.area: f"{each.message} -> {each.remedy}" for each in wrong}
+
+
+def notes(findings: Iterable[Finding]) -> str:
+    """What is worth a remark, in one text."""
+    return "\n".join(each.message for each in findings if each.verdict is Verdict.NOTE)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user of this machine may enter; pytest's own are root's alone."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def as_nobody(code: str, *words: object) -> str:
+    """What Python code prints that imports the examinations and runs without any right."""
+    if os.geteuid():
+        pytest.skip("needs root to become another user")
+    head = (
+        # An interpreter in root's home can import nothing more once it is somebody else's.
+        "import encodings.latin_1, os, random, sys, tempfile\n"
+        "from pathlib import Path\nfrom camarchiver.model import Trees\n"
+        "from camarchiver import examine_machine, examine_software, examine_storage\n"
+        "place = Path(sys.argv[1])\ntrees = Trees(place, place / 'archived', place / '.deleted')\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    )
+    tail = "\nfor each in found:\n    print(each.area, each.verdict, each.message, '->', each.remedy)"
+    command = [sys.executable, "-c", head + code + tail, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class TestDoctor:
+    """Each finding that is bad is made bad for real."""
+
+    @staticmethod
+    def trees_in(folder: Path) -> Trees:
+        (folder / "camera").mkdir(exist_ok=True)
+        return Trees(folder / "camera", folder / "camera/archived", folder / "camera/.deleted")
+
+    # --- software ----------------------------------------------------------------------------------
+
+    def test_what_is_installed_is_sound(self) -> None:
+        (found,) = examine_software.packages(("record",))
+        assert found.verdict is Verdict.OK
+        assert "imageio-ffmpeg" in found.message
+        assert [each.verdict for each in examine_software.python()] == [Verdict.OK]
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        ("files", "said", "remedy"),
+        [
+            ({"av-1.0.dist-info/METADATA": "Name: av\nVersion: 1.0\n"}, "av 1.0 is not", "pip install 'av"),
+            (
+                {
+                    "camarchiver-9.dist-info/METADATA": "Name: camarchiver\nVersion: 9\n"
+                    "Provides-Extra: record\nRequires-Dist: no-such-package>=2\n"
+                    "Requires-Dist: no-such-other; extra == 'record'\n"
+                },
+                "no-such-package is not installed",
+                "pip install 'no-such-package>=2'",
+            ),
+            (
+                {"av.py": "raise ImportError('libc is too old')"},
+                "av can't be started: ImportError: libc",
+                "fits",
+            ),
+            ({"av.py": "import os; os.abort()"}, "av can't be started: signal 6", "fits this machine"),
+        ],
+    )
+    def test_packages(self, tmp_path: Path, files: dict[str, str], said: str, remedy: str) -> None:
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        code = (
+            "import sys\nfrom camarchiver.examine_software import packages\n"
+            "for each in packages(sys.argv[1:]):\n    print(each.verdict, each.message, each.remedy)"
+        )
+        command = [sys.executable, "-c", code]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        (line,) = (each for each in done.stdout.splitlines() if each.startswith("bad"))
+        assert said in line
+        assert remedy in line
+        if "no-such" in said:
+            assert "note no-such-other is not installed; record needs it" in done.stdout
+
+    def test_no_ffmpeg_in_path_is_no_trouble(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "/nonexistent")
+        found = list(examine_software.binaries(None))
+        assert bad(found) == {}
+        assert "no ffmpeg in PATH" in notes(found)
+        assert any("(embedded)" in each.message for each in found)
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            (
+                "#!/bin/sh\necho 'error while loading shared libraries: libx264.so' >&2\nexit 127",
+                "libx264.so",
+            ),
+            ("#!/bin/sh\necho hello", "does not tell its version"),
+            ("#!/no/such/interpreter", "No such file"),
+            ("\x7fELF nonsense", "Exec format error"),
+        ],
+    )
+    def test_a_broken_ffmpeg(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+    ) -> None:
+        (tmp_path / "ffmpeg").write_text(body)
+        (tmp_path / "ffmpeg").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        assert said in bad(examine_software.binaries(None))["ffmpeg"]
+        assert said in bad(examine_software.binaries(tmp_path / "ffmpeg"))["ffmpeg"]
+        found = examine_software.encoders(tmp_path / "ffmpeg", Settings(), None, "auto", "auto")
+        assert "no ffmpeg that runs here" in bad(found)["encoder"]
+
+    # --- GPUs --------------------------------------------------------------------------------------
+
+    @pytest.fixture
+    def node(self, public_folder: Path) -> Path:
+        """A character device that stands for a render node."""
+        path = public_folder / "renderD128"
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o660, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("nobody may make devices here")
+        return path
+
+    def test_a_stand_in_gpu_is_used(
+        self, softqsv: Path, node: Path, monkeypatch: pytest.MonkeyPatch, embedded: Ffmpeg
+    ) -> None:
+        monkeypatch.setenv("SOFTQSV_NODE", str(node))
+        assert bad(examine_machine.render_nodes(node)) == {}
+        found = list(examine_software.encoders(embedded.path, Settings(), node, "auto", "auto"))
+        assert bad(found) == {}
+        assert re.search(rf"archive uses \w+_qsv on {node}", found[-1].message)
+        (works, *_) = (each for each in found if "_qsv" in each.message and "works (gpu" in each.message)
+        assert works.seconds is not None
+
+    @pytest.mark.edge
+    def test_a_gpu_without_its_driver(
+        self, softqsv: Path, node: Path, monkeypatch: pytest.MonkeyPatch, embedded: Ffmpeg
+    ) -> None:
+        monkeypatch.setenv("SOFTQSV_NODE", str(node))
+        monkeypatch.setenv("SOFTQSV_VA_INIT", "-1")
+        found = list(examine_software.encoders(embedded.path, Settings(), node, "auto", "h264"))
+        assert "there is a GPU, and it can't be used" in bad(found)["encoder"]
+        assert "archive uses libx264" in found[-1].message
+        named = examine_software.encoders(embedded.path, Settings(), node, Backend.QSV, "h264")
+        assert "h264_qsv can't be used" in bad(named)["encoder"]
+
+    @pytest.mark.edge
+    def test_a_forbidden_render_node(self, node: Path) -> None:
+        said = as_nobody("found = [*examine_machine.render_nodes(place)]", node)
+        group = grp.getgrgid(0).gr_name
+        assert said.startswith(
+            f"render node bad no permission for {node} ({node}, driver unknown, group {group})"
+        )
+        assert f"-> usermod -aG {group} nobody, then log in anew" in said
+
+    @pytest.mark.edge
+    def test_a_render_node_that_is_gone_or_dead(self, tmp_path: Path, public_folder: Path) -> None:
+        assert "is not there" in bad(examine_machine.render_nodes(tmp_path / "renderD128"))["render node"]
+        dead = public_folder / "renderD129"
+        try:
+            os.mknod(dead, stat.S_IFCHR | 0o666, os.makedev(226, 255))
+        except PermissionError:
+            pytest.skip("nobody may make devices here")
+        assert "can't be opened" in bad(examine_machine.render_nodes(dead))["render node"]
+
+    @pytest.mark.skipif(Path("/dev/dri").exists(), reason="this machine has a GPU")
+    def test_a_machine_without_gpu(self, embedded: Ffmpeg) -> None:
+        found = [
+            *examine_machine.render_nodes(None),
+            *examine_software.encoders(embedded.path, Settings(), None, "auto", "h264"),
+        ]
+        assert bad(found) == {}
+        assert "there is no GPU here" in notes(found)
+        assert "qsv: no render node" in notes(found)
+        assert "archive uses libx264" in found[-1].message
+
+    # --- trees -------------------------------------------------------------------------------------
+
+    def test_sound_trees_and_nothing_left_in_them(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        found = [*examine_storage.roots(trees), *examine_storage.journal(trees)]
+        assert bad(found) == {}
+        assert "rename without replacing" in found[0].message
+        assert list(trees.source.iterdir()) == []
+
+    @pytest.mark.edge
+    def test_trees_that_are_not_there_or_not_meant(self, tmp_path: Path) -> None:
+        gone = Trees(tmp_path / "none", tmp_path / "none/archived", tmp_path / "none/.deleted")
+        assert "does not exist" in bad(examine_storage.roots(gone))["trees"]
+        inside = Trees(tmp_path, tmp_path.parent, tmp_path / ".deleted")
+        assert "lies inside its archive" in bad(examine_storage.roots(inside))["trees"]
+
+    @pytest.mark.edge
+    def test_roots_that_can_not_be_written(self, public_folder: Path, read_only: Path) -> None:
+        said = as_nobody("found = examine_storage.roots(trees)", public_folder)
+        assert "source bad" in said
+        assert f"this user can't write there: Permission denied -> chown or chmod {public_folder}" in said
+        found = bad(examine_storage.root_of("archive", read_only))
+        assert "it is mounted read-only -> mount -o remount,rw" in found["archive"]
+
+    @pytest.mark.edge
+    def test_a_full_disk(self, small_disk: Path) -> None:
+        assert bad(examine_storage.root_of("archive", small_disk)) == {}
+        _fill(small_disk / "filler")
+        assert "archive" in bad(examine_storage.root_of("archive", small_disk))
+        assert not list(small_disk.glob(".camarchiver*"))
+
+    @pytest.mark.edge
+    def test_a_filesystem_without_links(self, tmp_path: Path) -> None:
+        image, place = tmp_path / "image", tmp_path / "fat"
+        image.write_bytes(b"\0" * (4 << 20))
+        if subprocess.run(["mkfs.vfat", image], capture_output=True).returncode:
+            pytest.skip("no FAT can be made here")
+        for _ in mounted(place, "-o", "loop", str(image)):
+            (found,) = examine_storage.root_of("archive", place)
+        assert found.verdict is Verdict.OK
+        assert found.message.endswith("without O_TMPFILE, link")
+        assert "vfat" in found.message
+
+    def test_the_wrong_volume(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        assert "no markers yet" in notes(examine_storage.roots(trees))
+        volume.mark(trees)
+        assert bad(examine_storage.roots(trees)) == {}
+        (trees.state / volume.MARKER).unlink()
+        assert "has no volume marker (is its disk mounted?)" in bad(examine_storage.roots(trees))["volume"]
+        assert "accept-volume" in bad(examine_storage.roots(trees))["volume"]
+
+    # --- state -------------------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    def test_a_journal_that_can_not_be_read(self, public_folder: Path) -> None:
+        trees = self.trees_in(public_folder)
+        day = trees.state / "journal/2026/03/01.jsonl"
+        day.parent.mkdir(parents=True)
+        day.write_text("{}\n")
+        day.chmod(0o600)
+        place = trees.source
+        code = "found = examine_storage.journal(trees)"
+        assert "can't be read and written by this user -> chown -R" in as_nobody(code, place)
+        trees.state.chmod(0o777)
+        said = as_nobody(code, place)
+        assert "journal bad 3 file(s) of the journal can't be read and written" in said
+        assert bad(examine_storage.journal(trees)) == {}
+
+    @pytest.mark.edge
+    def test_a_journal_that_is_torn(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        day = trees.state / "journal/2026/03/01.jsonl"
+        day.parent.mkdir(parents=True)
+        day.write_text('{}\n{"event": "arch')
+        assert "a crash tore one" in notes(examine_storage.journal(trees))
+        day.write_bytes(b"\0\n" * 3)
+        assert f"3 line(s) of {day} can't be read" in bad(examine_storage.journal(trees))["journal"]
+
+    @pytest.mark.edge
+    def test_state_that_can_not_be_understood(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        (trees.state / "journal").mkdir(parents=True)
+        for name in ("holds.json", "holds.json.bak"):
+            (trees.state / name).write_text("{")
+        assert "nobody knows what is held -> " in bad(examine_storage.journal(trees))["state"]
+
+    # --- machine -----------------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    def test_too_few_watches(self, tmp_path: Path) -> None:
+        for number in range(5):
+            (tmp_path / f"{number}").mkdir()
+        trees = self.trees_in(tmp_path)
+        assert examine_storage.count_folders(Trees(tmp_path, trees.archive, trees.trash)) == 7
+        code = (
+            "from camarchiver.examine_machine import inotify\n"
+            "for each in inotify(6):\n    print(each.verdict, each.message, each.remedy)"
+        )
+        lowered = 'echo 6 > /proc/sys/user/max_inotify_watches && exec "$0" -c "$1"'
+        command = ["unshare", "-Ur", "sh", "-c", lowered, sys.executable, code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            pytest.skip(f"no limit can be lowered here: {done.stderr[-200:]}")
+        assert "bad user.max_inotify_watches is 6, 6 folders are to be watched" in done.stdout
+        assert "sysctl -w user.max_inotify_watches=524288" in done.stdout
+        assert bad(examine_machine.inotify(6)) == {}
+
+    @pytest.mark.edge
+    def test_a_clock_that_is_behind_its_own_records(self, tmp_path: Path) -> None:
+        trees = self.trees_in(tmp_path)
+        assert bad(examine_machine.clocks("UTC", trees)) == {}
+        ended = datetime(2124, 5, 1, 1, tzinfo=UTC)
+        runs.write(
+            trees.state,
+            Report("archive", "21240501T000000-abcdef", datetime(2124, 5, 1, tzinfo=UTC), ended),
+            "host",
+        )
+        said = bad(examine_machine.clocks("UTC", trees))["clock"]
+        assert "but the last run here ended 2124-05-01 01:00:00+0000 -> set the clock" in said
+
+    @pytest.mark.edge
+    def test_a_time_zone_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "Mars/Olympus" in bad(examine_machine.clocks("Mars/Olympus", None))["clock"]
+        code = (
+            "from camarchiver.examine_machine import clocks\n"
+            "for each in clocks('', None):\n    print(each.verdict, each.message)"
+        )
+        environment = {**os.environ, "TZ": "Mars/Olympus"}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        assert done.stdout.startswith("bad the time zone can't be told")
+
+    # --- recorder ----------------------------------------------------------------------------------
+
+    @pytest.mark.edge
+    def test_a_camera_that_does_not_answer(self) -> None:
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            port = server.getsockname()[1]
+            source = f"rtsp://user:secret@127.0.0.1:{port}/cam"
+            said = bad(examine_machine.camera(source))["camera"]
+            assert f"127.0.0.1 does not answer on port {port}: Connection refused" in said
+            server.listen()
+            (found,) = examine_machine.camera(source)
+        assert found.message == f"127.0.0.1 answers on port {port}"
+        assert "secret" not in said
+        assert "no address" in bad(examine_machine.camera("rtsp://[::1/x"))["camera"]
+        assert "/no/clip can't be read" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+
+    @pytest.mark.edge
+    def test_devices_that_are_no_cameras(self) -> None:
+        assert "/dev/video99 is not there" in bad(examine_machine.camera("/dev/video99"))["camera"]
+        assert "/dev/null is no camera" in bad(examine_machine.camera("/dev/null"))["camera"]
+        closed = next((each for each in Path("/dev").iterdir() if _is_closed_device(each)), None)
+        if closed is not None:
+            said = as_nobody(f"found = examine_machine.camera({str(closed)!r})", closed)
+            assert f"camera bad {closed}: no permission to read it -> usermod -aG" in said
+
+    @pytest.mark.edge
+    def test_a_recorders_folders(self, public_folder: Path, small_disk: Path) -> None:
+        spool, outbox = public_folder / "temp_clips", public_folder / "recorded_clips"
+        left = spool / "yard/motion_20260301_081500.mp4"
+        left.parent.mkdir(parents=True)
+        left.touch()
+        make_older(left, 90_000)
+        found = list(examine_storage.recorder(spool, outbox))
+        assert bad(found) == {}
+        assert f"1 clip(s) were left unfinished, the oldest {left}" in notes(found)
+        assert "another filesystem than the spool" in notes(examine_storage.recorder(spool, small_disk))
+        code = "found = examine_storage.recorder(place, Path(sys.argv[2]))"
+        said = as_nobody(code, spool, outbox)
+        assert "spool bad" in said and "outbox bad" in said
+
+
+def _is_closed_device(path: Path) -> bool:
+    status = path.lstat()
+    return stat.S_ISCHR(status.st_mode) and not status.st_mode & 0o006 and status.st_gid != 65534
+
+
 class TestLogs:
     """The log file's lines."""
 
@@ -2143,6 +2556,186 @@ class TestLogs:
             lock.file.unlink()
             assert lock.lost.wait(20)
         assert [line["clip"] for line in self.lines(file)] == ["day/a.mp4"]
+
+
+def on_arrivals(arrivals: Arrivals, *, seconds: float = 5.0) -> list[Arrival]:
+    """What the kernel tells until it falls silent for a moment."""
+    heard: list[Arrival] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        new = list(arrivals.read())
+        heard += new
+        if heard and not new:
+            break
+        time.sleep(0.05)
+    return heard
+
+
+class TestArrivals:
+    """inotify, on a real folder."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        (tmp_path / "camera/front").mkdir(parents=True)
+        return tmp_path / "camera"
+
+    @pytest.fixture
+    def arrivals(self, root: Path) -> Iterator[Arrivals]:
+        arrivals = Arrivals(root, frozenset((str(root / "archived"), str(root / ".deleted"))))
+        assert arrivals.why_polled == ""
+        list(arrivals.scan())
+        yield arrivals
+        arrivals.close()
+
+    def test_a_rename_and_a_write_are_told_apart(self, root: Path, arrivals: Arrivals) -> None:
+        (root / "front/.a.mp4").write_bytes(b"a")
+        (root / "front/.a.mp4").rename(root / "front/a.mp4")
+        (root / "b.mkv").write_bytes(b"b")
+        os.link(root / "b.mkv", root / "front/c.mkv")
+        heard = on_arrivals(arrivals)
+        assert heard.count(Moved("front/a.mp4")) == 1
+        assert set(heard) == {Moved("front/a.mp4"), Written("b.mkv"), Written("front/c.mkv")}
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(".hidden.mp4", ".clip.mp4.Ab3dE9", "clip.mp4.part", "clip.mp4.tmp", "clip.mp4.lock"),
+            *("clip.jpg", "notes.txt", ".~tmp~/clip.mp4", "archived/clip.mp4", ".deleted/clip.mp4"),
+        ],
+    )
+    def test_what_is_no_finished_clip_is_not_heard_of(
+        self, root: Path, arrivals: Arrivals, name: str
+    ) -> None:
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        path.rename(path.with_name(path.name + ".x"))
+        path.with_name(path.name + ".x").rename(path)
+        (root / "last.mp4").write_bytes(b"x")
+        assert set(on_arrivals(arrivals)) == {Written("last.mp4")}
+
+    def test_what_was_put_into_a_new_folder_before_it_was_watched_is_found(
+        self, root: Path, arrivals: Arrivals
+    ) -> None:
+        (root / "2026/03/01").mkdir(parents=True)
+        (root / "2026/03/01/a.mp4").write_bytes(b"a")
+        assert Found("2026/03/01", ("a.mp4",)) in on_arrivals(arrivals)
+        (root / "2026/03/01/b.mp4").write_bytes(b"b")
+        assert Written("2026/03/01/b.mp4") in on_arrivals(arrivals)
+
+    def test_a_flood_of_new_folders_loses_nothing(self, root: Path, arrivals: Arrivals) -> None:
+        """Writers race the watches: 8 cameras, 60 new folders each, by rename and by write."""
+
+        def fill(camera: int) -> None:
+            for number in range(60):
+                folder = root / f"cam{camera}/{number:03}"
+                folder.mkdir(parents=True)
+                (folder / ".a.mp4").write_bytes(b"x")
+                (folder / ".a.mp4").rename(folder / "a.mp4")
+
+        heard: set[str] = set()
+        with ThreadPoolExecutor(8) as pool:
+            writing = [pool.submit(fill, camera) for camera in range(8)]
+            deadline = time.monotonic() + 60
+            while len(heard) < 480 and time.monotonic() < deadline:
+                for arrival in arrivals.read():
+                    if isinstance(arrival, Moved | Written):
+                        heard.add(arrival.path)
+                    elif isinstance(arrival, Found):
+                        heard.update(f"{arrival.folder}/{name}" for name in arrival.names)
+            for future in writing:
+                future.result()
+        assert len(heard) == 480
+
+    def test_a_folder_that_is_renamed_is_known_by_its_new_name(self, root: Path, arrivals: Arrivals) -> None:
+        (root / "front/sub").mkdir()
+        (root / "front/sub/a.mp4").write_bytes(b"a")
+        on_arrivals(arrivals)
+        (root / "front").rename(root / "back")
+        assert Found("back/sub", ("a.mp4",)) in on_arrivals(arrivals)
+        (root / "back/sub/b.mp4").write_bytes(b"b")
+        assert set(on_arrivals(arrivals)) == {Written("back/sub/b.mp4")}
+
+    def test_a_folder_that_leaves_the_tree_is_not_heard_of_any_more(
+        self, root: Path, arrivals: Arrivals, tmp_path: Path
+    ) -> None:
+        (root / "front").rename(tmp_path / "away")
+        on_arrivals(arrivals, seconds=0.5)
+        (tmp_path / "away/a.mp4").write_bytes(b"a")
+        assert on_arrivals(arrivals, seconds=0.5) == []
+
+    def test_dropped_events_are_told(
+        self, root: Path, arrivals: Arrivals, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        if queue > 50_000:
+            pytest.skip(f"the queue here holds {queue} events")
+        for number in range(queue // 2 + 10):
+            (root / f"{number}.mp4").touch()
+        assert Missed() in on_arrivals(arrivals)
+        assert "max_queued_events" in caplog.text
+        assert sum(len(found.names) for found in arrivals.scan()) == queue // 2 + 10
+
+    def test_a_removed_root_is_told(self, root: Path, arrivals: Arrivals) -> None:
+        shutil.rmtree(root)
+        assert Gone() in on_arrivals(arrivals)
+        assert arrivals.has_moved()
+
+    def test_an_unmounted_root_is_told(self, tmp_path: Path) -> None:
+        for place in mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs"):
+            arrivals = Arrivals(place, frozenset())
+            list(arrivals.scan())
+            assert not arrivals.has_moved()
+            subprocess.run(["mount", "-t", "tmpfs", "over", str(place)], check=True)
+            assert arrivals.has_moved()
+            subprocess.run(["umount", str(place)], check=True)
+            assert not arrivals.has_moved()
+            subprocess.run(["umount", str(place)], check=True)
+            assert Gone() in on_arrivals(arrivals)
+            arrivals.close()
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], check=True)
+
+    @pytest.mark.parametrize(("knob", "limit"), [("max_inotify_watches", 3), ("max_inotify_instances", 0)])
+    def test_the_kernels_limits_name_the_setting_and_the_tree_is_listed_instead(
+        self, root: Path, knob: str, limit: int, start_python: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        for number in range(5):
+            (root / f"{number}").mkdir()
+            (root / f"{number}/a.mp4").touch()
+        code = (
+            "import sys; from pathlib import Path; from camarchiver.arrivals import Arrivals\n"
+            f"Path('/proc/sys/user/{knob}').write_text('{limit}')\n"
+            "arrivals = Arrivals(Path(sys.argv[1]), frozenset())\n"
+            "print(len([found for found in arrivals.scan() if found.names]))\n"
+            "print(arrivals.why_polled)"
+        )
+        command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code, str(root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if "unshare" in done.stderr or "Permission" in done.stderr:
+            pytest.skip(f"no user namespace here: {done.stderr.strip()[-200:]}")
+        count, why = done.stdout.splitlines()
+        name = knob.replace("inotify", "user")
+        assert count == "5"
+        assert f"fs.inotify.{name} " in why and f"sysctl -w fs.inotify.{name}=" in why
+
+    def test_fuse_is_listed_instead(self, root: Path, tmp_path: Path) -> None:
+        """The daemon may serve what others change."""
+        if shutil.which("bindfs") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            pytest.skip("no bindfs or no /dev/fuse")
+        place = tmp_path / "fuse"
+        place.mkdir()
+        done = subprocess.run(["bindfs", str(root), str(place)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"bindfs can't mount here: {done.stderr.strip()}")
+        try:
+            (root / "front/a.mp4").touch()
+            arrivals = Arrivals(place, frozenset())
+            assert f"{place} is fuse" in arrivals.why_polled
+            assert list(arrivals.scan()) == [Found("front", ("a.mp4",))]
+            assert arrivals.watched == 0
+            arrivals.close()
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 class TestAtomic:
@@ -2598,6 +3191,15 @@ class TestLocking:
                 pass
         assert names_in(tmp_path) == [clip.name]
 
+    def test_a_plan_sees_the_lock_of_a_name_of_255_bytes(self, tmp_path: Path) -> None:
+        clip = tmp_path / ("n" * (255 - 19) + "_20260301081500.mp4")
+        clip.touch()
+        os.utime(clip, (1772352900, 1772352900))
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        with locking.clip_lock(clip):
+            plan = Pipeline(trees, UTC, "archive").plan_archive(ArchivePolicy(timedelta(1)), list_all=True)
+        assert [step.reason for step in plan.left] == [Reason.BUSY]
+
     @pytest.mark.parametrize("missing", ["O_TMPFILE", "link"])
     def test_it_works_where_files_need_a_name(
         self, clip: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, missing: str
@@ -3008,6 +3610,320 @@ def staged(camera: Camera) -> list[Path]:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A filesystem of 3 MiB."""
     yield from mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=3M", "tmpfs")
+
+
+@dataclass
+class Watched:
+    """A watcher over a real tree whose jobs archive nothing: they note the clip and remove it."""
+
+    root: Path
+    pipeline: Pipeline
+    signals: Signals
+    answer: Callable[[Archive | Remove], Outcome | None]
+    poll_seconds: float = 0.2
+    quiet_seconds: float = 0.3
+    jobs: int = 2
+    seen: list[str] = field(default_factory=list)
+    told: list[Outcome] = field(default_factory=list)
+    thread: threading.Thread | None = None
+    trouble: BaseException | None = None
+    watcher: Watcher | None = None
+
+    def start(self) -> Watched:
+        volume.mark(self.pipeline.trees)
+        policy = ArchivePolicy(timedelta(0), quiet=timedelta(seconds=self.quiet_seconds))
+        self.watcher = Watcher(
+            self.pipeline,
+            policy,
+            self.signals,
+            service.Service({}),
+            poll_seconds=self.poll_seconds,
+            tell=self.told.append,
+        )
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        wait_until(lambda: (self.watcher and self.watcher._next_scan) or self.trouble, "the first scan")
+        return self
+
+    def _run(self) -> None:
+        assert self.watcher is not None
+        try:
+            self.watcher.run(Workshop(self.jobs, self._perform))
+        except BaseException as error:
+            self.trouble = error
+
+    def _perform(self, step: Archive | Remove, share: int) -> Outcome:
+        self.seen.append(step.relative)
+        if (outcome := self.answer(step)) is not None:
+            return outcome
+        try:
+            step.path.unlink()
+        except FileNotFoundError:
+            return Outcome(step, Result.STALE, Reason.STALE)
+        return Outcome(step, Result.DONE, step.reason)
+
+    def end(self) -> None:
+        self.signals.stop.event.set()
+        self.signals.wake.ring()
+        if self.thread is not None:
+            self.thread.join(30)
+            assert not self.thread.is_alive()
+        assert self.trouble is None, self.trouble
+
+    def move_in(self, relative: str, *, mtime: float | None = None) -> Path:
+        path = self.root / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hidden = path.with_name(f".{path.name}")
+        hidden.write_bytes(b"x")
+        if mtime is not None:
+            os.utime(hidden, (mtime, mtime))
+        return hidden.rename(path)
+
+
+def clip_name(second: int, camera: str = "front") -> str:
+    return f"REO_{camera}_20240105{second // 3600:02}{second // 60 % 60:02}{second % 60:02}.mp4"
+
+
+class TestWatcher:
+    @pytest.fixture
+    def watched(self, tmp_path: Path) -> Iterator[Watched]:
+        root = tmp_path / "camera"
+        (root / "front").mkdir(parents=True)
+        pipeline = Pipeline(Trees(root, tmp_path / "archive", tmp_path / "trash"), UTC, "watch")
+        signals = Signals(Stop(), threading.Event(), Wake())
+        made = Watched(root, pipeline, signals, lambda step: None)
+        yield made
+        made.end()
+        signals.wake.close()
+
+    def test_what_stood_there_and_what_is_renamed_in_is_taken(self, watched: Watched) -> None:
+        old = watched.move_in(f"front/{clip_name(1)}", mtime=RECORDED)
+        watched.quiet_seconds = 600
+        watched.start()
+        new = watched.move_in(f"front/{clip_name(2)}")
+        wait_until(lambda: not old.exists() and not new.exists(), "both clips")
+        assert watched.seen == [f"front/{clip_name(1)}", f"front/{clip_name(2)}"]
+
+    def test_a_pausing_upload_is_taken_once_it_has_been_quiet(self, watched: Watched) -> None:
+        watched.quiet_seconds = 1.5
+        watched.start()
+        path = watched.root / "front" / clip_name(1)
+        for _ in range(4):
+            with path.open("ab") as upload:
+                upload.write(b"x")
+            time.sleep(0.7)
+            assert watched.seen == []
+        last = time.time()
+        wait_until(lambda: not path.exists(), "the clip")
+        assert time.time() - last > 0.5
+        assert len(watched.seen) == 1
+
+    def test_an_open_writer_keeps_it_waiting(self, watched: Watched) -> None:
+        watched.start()
+        path = watched.root / "front" / clip_name(1)
+        with path.open("wb") as upload:
+            upload.write(b"x")
+            upload.flush()
+            wait_until(lambda: watched.watcher and len(watched.watcher.agenda), "the look")
+            time.sleep(1.0)
+            assert watched.seen == []
+        wait_until(lambda: not path.exists(), "the clip")
+
+    def test_a_clip_that_fails_for_its_storages_sake_is_not_tried_in_a_loop(self, watched: Watched) -> None:
+        watched.answer = lambda step: Outcome(step, Result.FAILED, Reason.FAILED, "I/O error")
+        watched.start()
+        path = watched.move_in(f"front/{clip_name(1)}")
+        wait_until(lambda: watched.told, "the failure")
+        time.sleep(1.0)
+        assert path.exists() and len(watched.seen) == 1
+
+    def test_nothing_is_begun_for_a_while_where_there_is_no_room(self, watched: Watched) -> None:
+        watched.jobs = 1
+        watched.answer = lambda step: Outcome(step, Result.FAILED, Reason.NO_SPACE, "full")
+        watched.start()
+        for number in range(5):
+            watched.move_in(f"front/{clip_name(number)}")
+        wait_until(lambda: watched.told, "the failure")
+        time.sleep(1.0)
+        assert len(watched.seen) == 1
+
+    def test_a_busy_clip_is_left_to_its_worker(self, watched: Watched) -> None:
+        watched.start()
+        with locking.clip_lock(watched.root / "front" / clip_name(1)):
+            watched.move_in(f"front/{clip_name(1)}")
+            free = watched.move_in(f"front/{clip_name(2)}")
+            wait_until(lambda: not free.exists(), "the clip that is free")
+        assert watched.seen == [f"front/{clip_name(2)}"]
+
+    def test_two_names_of_one_file_are_not_worked_on_at_once(self, watched: Watched) -> None:
+        running, most = [], []
+
+        def slow(step: Archive | Remove) -> None:
+            running.append(step)
+            most.append(len(running))
+            time.sleep(0.3)
+            running.pop()
+
+        watched.answer = slow
+        first = watched.move_in(f"front/{clip_name(1)}", mtime=RECORDED)
+        os.link(first, watched.root / "front" / clip_name(2))
+        watched.start()
+        wait_until(lambda: len(watched.told) == 2, "both names")
+        assert most == [1, 1]
+
+    def test_a_removed_root_is_waited_for(
+        self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        watched.start()
+        watched.root.rename(watched.root.with_name("elsewhere"))
+        wait_until(lambda: "waiting until it is back" in caplog.text, "the warning")
+        watched.root.mkdir()
+        time.sleep(0.6)
+        assert "is back" not in caplog.text.replace("waiting until it is back", "")
+        watched.root.rmdir()
+        watched.root.with_name("elsewhere").rename(watched.root)
+        wait_until(lambda: f"{watched.root} is back" in caplog.text, "the return")
+        path = watched.move_in(f"front/{clip_name(1)}")
+        wait_until(lambda: not path.exists(), "the clip")
+
+    def test_an_unmounted_disk_is_waited_for(
+        self, tmp_path: Path, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        store = tmp_path / "store"
+        store.mkdir()
+        for place in mounted(watched.root, "--bind", str(store)):
+            (place / "front").mkdir()
+            watched.start()
+            subprocess.run(["umount", "-l", str(place)], check=True)
+            wait_until(lambda: "waiting until it is back" in caplog.text, "the warning")
+            wrong = watched.move_in(f"front/{clip_name(1)}")
+            time.sleep(0.6)
+            assert wrong.exists()
+            subprocess.run(["mount", "--bind", str(store), str(place)], check=True)
+            wait_until(lambda: f"{watched.root} is back" in caplog.text, "the return")
+            watched.move_in(f"front/{clip_name(2)}")
+            wait_until(lambda: watched.told, "the clip")
+        assert watched.seen == [f"front/{clip_name(2)}"]
+
+    def test_a_filesystem_that_tells_nothing_is_polled_and_that_is_said_once(
+        self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(mounts.Mount, "tells", False)
+        watched.start()
+        for number in range(3):
+            path = watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
+            wait_until(lambda path=path: not path.exists(), "the clip")
+        assert caplog.text.count("does not tell of every change: scanning every 0.2 s instead") == 1
+
+    def test_a_reload_ends_it_when_its_jobs_are_done_and_hands_over_what_waits(
+        self, watched: Watched
+    ) -> None:
+        begun, go = threading.Event(), threading.Event()
+
+        def slow(step: Archive | Remove) -> None:
+            begun.set()
+            go.wait(20)
+
+        watched.answer, watched.jobs = slow, 1
+        watched.start()
+        watched.move_in(f"front/{clip_name(1)}")
+        begun.wait(20)
+        for number in (3, 4):
+            watched.move_in(f"front/{clip_name(number)}")
+        watched.signals.reload.set()
+        watched.signals.wake.ring()
+        late = watched.move_in(f"front/{clip_name(2)}")
+        assert watched.watcher is not None and watched.thread is not None
+        wait_until(lambda: watched.watcher and len(watched.watcher.agenda) == 3, "the other clips' arrival")
+        go.set()
+        watched.thread.join(20)
+        assert late.exists() and [due.finished for due in watched.watcher.agenda.take(1e12, 9)] == [True] * 3
+
+    def test_a_date_folder_that_its_clips_have_left_goes_once_nobody_fills_it(
+        self, watched: Watched, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.RESCAN_SECONDS", 0.2)
+        today = f"{datetime.now(UTC):%Y/%m/%d}"
+        folders = [watched.root / day for day in ("2024/01/04", "2024/01/05", "2024/01/06", today)]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        watched.start()
+        for folder in folders[1:]:
+            watched.move_in(str(folder.relative_to(watched.root) / clip_name(1)), mtime=RECORDED)
+        wait_until(lambda: len(watched.told) == 3, "the clips")
+        for folder in (folders[0], folders[1], folders[3]):
+            os.utime(folder, (RECORDED, RECORDED))
+        wait_until(lambda: not folders[1].exists(), "the folder's end")
+        time.sleep(0.5)
+        assert [folder.exists() for folder in folders] == [True, False, True, True]
+
+    def test_a_name_that_is_used_again_while_its_clip_is_worked_on_is_not_forgotten(
+        self, watched: Watched, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.quiet.AT_LEAST", timedelta(seconds=0.3))
+        begun, go = threading.Event(), threading.Event()
+
+        def slow(step: Archive | Remove) -> None:
+            begun.set()
+            go.wait(20)
+
+        watched.answer = slow
+        watched.start()
+        path = watched.move_in(f"front/{clip_name(1)}")
+        begun.wait(20)
+        path.unlink()
+        watched.move_in(f"front/{clip_name(1)}")
+        time.sleep(0.5)
+        watched.answer = lambda step: None
+        go.set()
+        wait_until(lambda: watched.told, "the first")
+        watched.move_in(f"front/{clip_name(1)}")
+        wait_until(lambda: not path.exists() and len(watched.told) > 1, "the last")
+
+    def test_thousands_of_clips_in_a_rush_are_all_taken(self, watched: Watched) -> None:
+        """2,000 folders and 2,000 clips, or with CAMARCHIVER_FULL the 20,000 and 10,000 in a minute."""
+        folders, clips = (20_000, 10_000) if os.environ.get("CAMARCHIVER_FULL") else (2_000, 2_000)
+        for number in range(folders):
+            (watched.root / f"cam{number // 1000}/{number % 1000:03}").mkdir(parents=True)
+        watched.start()
+        made = {f"cam{each % folders // 1000}/{each % 1000:03}/{clip_name(each)}" for each in range(clips)}
+        begun = time.monotonic()
+        for number, relative in enumerate(sorted(made)):
+            watched.move_in(relative)
+            if folders == 20_000 and (early := begun + number * 60 / clips - time.monotonic()) > 0:
+                time.sleep(early)
+        wait_until(lambda: len(watched.told) == clips, "the last clip", 120)
+        assert set(watched.seen) == made and len(watched.seen) == clips
+        assert {outcome.result for outcome in watched.told} == {Result.DONE}
+
+    def test_a_flood_that_overruns_the_kernels_queue_loses_nothing(
+        self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.OVERFLOW_SECONDS", 0.1)
+        queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        if queue > 50_000:
+            pytest.skip(f"the queue here holds {queue} events")
+        gate = threading.Event()
+        scan = Arrivals.read
+
+        def held(arrivals: Arrivals) -> Iterator[Arrival]:
+            gate.wait(60)
+            yield from scan(arrivals)
+
+        watched.start()
+        mocker.patch.object(Arrivals, "read", held)
+        clips = 200
+        for number in range(clips):
+            watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
+            for each in range(queue // clips):
+                (watched.root / f"front/{each}.tmp").touch()
+                (watched.root / f"front/{each}.tmp").unlink()
+        last = watched.move_in(f"front/{clip_name(clips)}", mtime=RECORDED)
+        gate.set()
+        wait_until(lambda: not last.exists() and len(watched.told) == clips + 1, "the last clip", 60)
+        assert "the kernel dropped events" in caplog.text
 
 
 class Gate:
@@ -3426,7 +4342,7 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert "strace" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 passed, 0 failed, 1 skipped"
+    assert re.fullmatch(r"0 passed, 0 failed, \d+ skipped", done.stdout.splitlines()[-1])
 
 
 def encode(target: Path, *options: str, filters: str = "null", seconds: int = 2) -> Path:
@@ -3730,6 +4646,14 @@ class TestCleanup:
         assert left[front.path] == left[back.path] == Reason.NEWEST
         assert left[yard.trees.archive / front.relative] == Reason.NEWEST
 
+    def test_the_newest_of_a_camera_whose_clock_is_always_wrong_stays_too(self, yard: Yard) -> None:
+        clips = [yard.record(days) for days in (40, 41)]
+        for clip in clips:
+            os.utime(clip.path, ((clip.start - timedelta(days=400)).timestamp(),) * 2)
+            yard.archive(yard.clip(clip.path, clip.camera, clip.start))
+        yard.standing(1, "back")
+        assert [step.path for step in yard.plan().steps] == [clips[1].path]
+
     def test_pictures_whose_clip_is_gone_are_orphans_and_others_are_the_owners(self, yard: Yard) -> None:
         yard.given_away(40, trashed=3)
         gone = next(iter((yard.trees.archive).rglob("*.mp4"))).relative_to(yard.trees.archive)
@@ -3784,6 +4708,31 @@ class TestCleanup:
         assert strange.exists() and thing.exists()
         assert reasons_of(yard.plan())["input/diary.txt"] == Reason.FOREIGN
 
+    def test_a_link_under_a_journalled_name_is_no_copy(self, yard: Yard, tmp_path: Path) -> None:
+        clip, trashed = yard.standing(40), yard.given_away(41, trashed=30)
+        yard.standing(1)
+        for path in (yard.trees.archive / clip.relative, trashed):
+            target = tmp_path / path.parent.name
+            path.rename(target)
+            path.symlink_to(target)
+        plan = yard.plan(clean_output=True)
+        left = {kept.path: kept.reason for kept in plan.left}
+        assert left[trashed] == left[yard.trees.archive / clip.relative] == Reason.FOREIGN
+        assert left[clip.path] == Reason.UNARCHIVED
+
+    def test_a_trashed_source_that_no_line_tells_of_is_known_by_its_archive(self, yard: Yard) -> None:
+        """A run died between the move and the line."""
+        clip = yard.standing(40)
+        yard.standing(1)
+        place = yard.trees.trash / "input" / clip.relative
+        place.parent.mkdir(parents=True)
+        clip.path.rename(place)
+        later = yard.now + timedelta(days=30)
+        assert reasons_of(yard.plan())[f"input/{clip.relative}"] == Reason.IN_POLICY
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == f"delete {Reason.TRASH_AGE}"
+        (yard.trees.archive / clip.relative).unlink()
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == Reason.LAST_COPY
+
     def test_the_hard_limit_reaches_every_tree_but_no_hold(self, yard: Yard) -> None:
         standing, trashed = yard.standing(400), yard.given_away(401, trashed=1)
         held, lonely = yard.standing(402), yard.record(403, "back")
@@ -3818,6 +4767,16 @@ class TestCleanup:
         assert report.exit_code == 0
         assert usage.used_bytes(yard.trees) <= everything - 25_000
         assert sum(outcome.freed for outcome in report.outcomes) == 30_000
+
+    def test_a_cap_counts_what_the_removals_themselves_write(self, yard: Yard) -> None:
+        gone = [yard.given_away(days, trashed=30) for days in (60, 61, 62, 63)]
+        spare = yard.given_away(59, trashed=1)
+        yard.standing(1)
+        cap = usage.used_bytes(yard.trees) - 4 * 10_000
+        plan = yard.plan(max_size=cap)
+        assert {step.path for step in plan.steps} == {*gone, spare}
+        yard.carry_out(plan)
+        assert usage.used_bytes(yard.trees) <= cap
 
     def test_a_cap_that_nothing_may_reach_is_said(self, yard: Yard) -> None:
         yard.record(40)
@@ -4062,6 +5021,30 @@ class TestCleanup:
         assert len(yard.events("left")) == 7, "an intent that was not carried out has its end"
         assert len(yard.carry_out(yard.plan()).outcomes) == 7
 
+    @pytest.mark.edge
+    def test_a_removal_that_fails_when_the_file_is_gone_already_is_told_by_the_next_start(
+        self, yard: Yard, mocker: MockerFixture
+    ) -> None:
+        """The disk fills up between the rename into the trash and its fsync."""
+        old, _ = yard.standing(40), yard.standing(5)
+        move = trash.move
+
+        def moves_and_fails(*arguments: Any, **named: Any) -> str:
+            move(*arguments, **named)
+            raise OSError(errno.ENOSPC, "No space left on device", str(old.path))
+
+        mocker.patch.object(trash, "move", moves_and_fails)
+        assert [each.result for each in yard.carry_out(yard.plan()).outcomes] == ["failed"]
+        mocker.stopall()
+        assert not old.path.exists() and yard.events("left", "trashed") == []
+        (note,) = (yard.trees.state / "intents").iterdir()
+        fields = json.loads(note.read_text())
+        note.write_text(json.dumps({**fields, "pid": 2**22 + 1}))
+        yard.pipeline().sweep(SidecarPolicy.TRASH)
+        (told,) = yard.events("trashed")
+        assert (yard.trees.trash / told["trash"]).exists()
+        assert not list((yard.trees.state / "intents").iterdir())
+
     # --- kills ---------------------------------------------------------------------------------------
 
     @pytest.mark.edge
@@ -4148,6 +5131,189 @@ class TestCleanup:
         camera.assert_nothing_lost()
         assert camera.archive().code == 0
         camera.assert_finished()
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[DaskCluster]:
+    """A scheduler on loopback; workers are started by the test, and all are gone afterwards."""
+    pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
+    cluster = DaskCluster(tmp_path / "dask")
+    yield cluster
+    cluster.close()
+
+
+class DaskCluster:
+    """Real Dask processes; `address` is the scheduler's."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir()
+        self._place = place
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._file = place / "scheduler.json"
+        listening = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self._start("scheduler", *listening, "--scheduler-file", self._file)
+        wait_until(self._file.exists, "the scheduler", seconds=60)
+        self.address = str(json.loads(self._file.read_text())["address"])
+
+    def worker(
+        self, name: str, *options: str, slots: int = 1, preload: str = "", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """A worker process without a nanny; `preload` is Python that it runs first."""
+        arguments: list[object] = [self.address, "--no-dashboard", "--no-nanny", "--nthreads", 2]
+        arguments += ["--name", name, "--local-directory", self._place / name, "--host", "127.0.0.1"]
+        arguments += ["--resources", f"encoder={slots}"] if slots else []
+        if preload:
+            (self._place / f"{name}.py").write_text(preload)
+            arguments += ["--preload", self._place / f"{name}.py"]
+        process = self._start("worker", *arguments, *options, name=name, before=before)
+        log = self._place / f"{name}.log"
+        wait_until(lambda: b"Registered to" in log.read_bytes(), f"the worker {name}", seconds=60)
+        return process
+
+    def _start(
+        self, kind: str, *arguments: object, name: str = "scheduler", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        command = [*before, sys.executable, "-m", "distributed.cli.dask_" + kind, *map(str, arguments)]
+        with (self._place / f"{name}.log").open("wb") as log:
+            environment = {**os.environ, "CAMARCHIVER_HOST_ID": name, "TZ": "UTC"}
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End every process."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+
+
+@pytest.mark.slow
+class TestCluster:
+    """`archive --scheduler` with a real scheduler and real worker processes."""
+
+    def test_every_clip_is_archived_once_though_a_worker_is_killed_in_the_middle_of_one(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg, tmp_path: Path
+    ) -> None:
+        for minute in range(6):
+            camera.add("front", f"10{minute:02}00")
+        gate = Gate(tmp_path)
+        stale = (
+            "from camarchiver import lockfile, locking\n"
+            "lockfile.STALE_LOCK_SECONDS = 4\n"
+            "locking.HEARTBEAT_SECONDS = 1\n"
+        )
+        workers = [dask.worker(name, preload=stale) for name in ("one", "two")]
+        busy = "from camarchiver import cluster\ncluster.BUSY_SECONDS = 60\n"
+        ffmpeg = odd_ffmpeg(gate.script(after=False))
+        run = camera.start("--json", "--scheduler", dask.address, ffmpeg=ffmpeg, patch=busy)
+        wait_until(gate.waiting.exists, "the encoding", seconds=60)
+        wait_until(lambda: len(list(camera.archive_root.rglob("*.staged.mp4"))) == 2, "both", seconds=60)
+        workers[0].kill()
+        gate.open.touch()
+        run.end(200)
+        document = run.document()
+        assert [outcome["result"] for outcome in document["outcomes"]] == ["done"] * 6, run.errors
+        assert run.code == 0
+        assert {event["host"] for event in camera.events("archived")} == {socket.gethostname()}
+        assert camera.archive().code == 0, "the next run sweeps what the dead worker left"
+        camera.assert_finished()
+
+    def test_who_cannot_take_part_is_told_before_the_first_clip(
+        self, camera: Camera, dask: DaskCluster
+    ) -> None:
+        camera.add()
+        nobody = camera.archive("--dry-run", "--scheduler", dask.address)
+        assert (nobody.code, "it has none" in nobody.errors) == (12, True)
+        dask.worker("plain", slots=0)
+        hidden = f'mount -t tmpfs none {camera.root} && exec "$@"'
+        if IS_ROOT:
+            dask.worker("blind", before=("unshare", "-m", "sh", "-c", hidden, "sh"))
+        refused = camera.archive("--scheduler", dask.address)
+        assert refused.code == 12
+        assert '--resources "encoder=N"' in refused.errors
+        if IS_ROOT:
+            assert "blind (127.0.0.1): the archive" in refused.errors
+            assert "is not the one of this run" in refused.errors
+        dask.worker("good", slots=2)
+        lacking = camera.archive("--encoder", "v4l2m2m", "--scheduler", dask.address)
+        assert lacking.code == 12
+        assert "good (127.0.0.1): h264_v4l2m2m" in lacking.errors
+        planned = camera.archive("--dry-run", "--scheduler", dask.address)
+        assert planned.code == 0
+        assert "good (127.0.0.1): libx264" in planned.out
+        assert "plain (127.0.0.1) can't take part" in planned.out
+        assert camera.archives() == [] and len(camera.sources()) == 1
+        assert camera.archive("--scheduler", dask.address).code == 0
+        camera.assert_finished()
+
+    def test_a_signal_ends_the_workers_jobs_too(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add("front")
+        camera.add("garden")
+        dask.worker("one")
+        run = camera.start("--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW))
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
+        run.process.send_signal(signal.SIGTERM)
+        run.end(60)
+        assert run.code == 128 + signal.SIGTERM, run.errors
+        assert "stopped by signal 15" in run.out
+        assert processes_with(f"file:{camera.archive_root}/") == []
+        assert len(camera.sources()) == 2 and camera.archives() == []
+        assert camera.archive("--scheduler", dask.address).code == 0
+        camera.assert_finished()
+
+    def test_when_no_worker_is_left_the_run_ends_and_says_so(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add()
+        worker = dask.worker("only")
+        patch = "from camarchiver import cluster\ncluster.ALONE_SECONDS = 3\n"
+        run = camera.start("--json", "--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW), patch=patch)
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
+        worker.kill()
+        run.end(90)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert f"no worker of {dask.address} is left" in outcome["detail"]
+        wait_until(lambda: not processes_with(f"file:{camera.archive_root}/"), "the end of ffmpeg")
+        assert len(camera.sources()) == 1
+        assert camera.archive(host="only").code == 0
+        camera.assert_finished()
+
+    def test_what_a_worker_tells_is_checked(self, camera: Camera, dask: DaskCluster) -> None:
+        """A worker whose disk lost what it wrote: neither journalled nor removed."""
+        camera.add()
+        torn = (
+            "from camarchiver import archiver, atomic\n"
+            "publish = atomic.publish\n"
+            "class Torn:\n"
+            "    def __getattr__(self, name): return getattr(atomic, name)\n"
+            "    def publish(self, part, target):\n"
+            "        publish(part, target)\n"
+            "        target.chmod(0o600)\n"
+            "        with target.open('r+b') as stream: stream.seek(-9, 2); stream.write(b'zeroed...')\n"
+            "archiver.atomic = Torn()\n"
+        )
+        dask.worker("torn", preload=torn)
+        run = camera.archive("--json", "--scheduler", dask.address)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert "reads differently here" in outcome["detail"]
+        assert len(camera.sources()) == 1 and camera.events("archived") == []
+
+    def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:
+        camera.add()
+        patch = "from camarchiver import cluster\ncluster.CONNECT_SECONDS = 2\n"
+        run = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=patch)
+        assert run.code == 12
+        assert "the scheduler tcp://127.0.0.1:9 can't be reached" in run.errors
+        absent = "import sys\nsys.modules['distributed'] = None\n"
+        missing = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=absent)
+        assert missing.code == 2
+        assert "pip install 'camarchiver[distributed]'" in missing.errors
+        assert len(camera.sources()) == 1
 
 
 class TestDetectorMask:
@@ -4387,7 +5553,7 @@ def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCam
         ffmpeg = replace(real.ffmpeg, path=fake)
         mocker.patch.object(live, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
         mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
-        return DeviceCamera(Path("/dev/video0"))
+        return DeviceCamera(Path("/dev/video0"), feeds.Mode())
 
     return make
 
@@ -4414,10 +5580,10 @@ class TestV4l2:
         assert all(isinstance(entry, Entry) for entry in entries)
 
     def test_the_best_format_is_asked_for(self) -> None:
-        words = v4l2.command(Path("/dev/video0"), v4l2.Mode("1280x720", "15"), "mjpeg")
+        words = v4l2.command(Path("/dev/video0"), feeds.Mode((1280, 720), 15), "mjpeg")
         asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
         assert words[3 : 3 + len(asked)] == asked
-        assert "copy" in v4l2.command(Path("/dev/video0"), v4l2.Mode(), "h264")
+        assert "copy" in v4l2.command(Path("/dev/video0"), feeds.Mode(), "h264")
 
     @pytest.mark.parametrize(
         ("script", "reason"),
@@ -4496,6 +5662,103 @@ class TestV4l2:
         opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
         assert isinstance(opened, Opened)
         assert all(isinstance(entry, Entry) for entry in entries)
+
+
+class TestRpicam:
+    @pytest.fixture(autouse=True)
+    def _short(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(feeds, "SILENCE", 2.0)
+
+    def test_its_stream_comes_as_it_is(
+        self, rec_rpicam: Callable[..., dict[str, str]], rec_annexb: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.dict(os.environ, rec_rpicam())
+        opened, *entries = rec_taken(Reader(camera("rpicam-vid:1,1280x720@10"), encodes=True), 30)
+        assert isinstance(opened, Opened)
+        sent = [bytes(cast("Any", entry).packet) for entry in entries]
+        with av.open(str(rec_annexb)) as container:
+            known = [bytes(packet) for packet in container.demux(video=0)]
+        assert sent == known[: len(sent)]
+        words = (Path(os.environ["PATH"].split(":")[0]) / "rpicam-arguments").read_text()
+        assert "--camera 1 --width 1280 --height 720 --framerate 10 --intra 15" in words
+
+    @pytest.mark.parametrize(
+        ("script", "reason"),
+        [
+            ("echo 'ERROR: *** no cameras available ***' >&2; exit 255", "no cameras available"),
+            ("exec sleep 20", "no data for 2 s"),
+        ],
+    )
+    def test_why_it_is_lost(
+        self, rec_rpicam: Callable[..., dict[str, str]], mocker: MockerFixture, script: str, reason: str
+    ) -> None:
+        mocker.patch.dict(os.environ, rec_rpicam(script))
+        (lost,) = rec_taken(Reader(camera("rpicam-vid:"), encodes=True))
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+        assert not children_with("rpicam-vid")
+
+    def test_without_the_program_it_says_what_to_install(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        mocker.patch.dict(os.environ, {"PATH": str(tmp_path)})
+        with pytest.raises(UsageError) as refused:
+            camera("rpicam-vid:0")
+        assert "rpicam-apps" in refused.value.hint
+
+    @pytest.mark.skipif(shutil.which("rpicam-vid") is None, reason="no rpicam-vid on this machine")
+    def test_a_real_camera(self) -> None:
+        assert isinstance(rec_taken(Reader(camera("rpicam-vid:"), encodes=True), 30)[-1], Entry)
+
+
+class TestPicamera:
+    @pytest.fixture(autouse=True)
+    def _fresh(self, mocker: MockerFixture) -> Iterator[None]:
+        mocker.patch.object(feeds, "SILENCE", 2.0)
+        yield
+        for name in [name for name in sys.modules if name.partition(".")[0] == "picamera2"]:
+            del sys.modules[name]
+
+    def test_frames_and_pictures(
+        self, rec_picamera: Callable[..., Path], rec_annexb: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(rec_picamera())
+        source = camera("picamera2:0,640x360@15")
+        assert isinstance(source, PicameraCamera)
+        opened, *entries = rec_taken(Reader(source, encodes=True), 31)
+        assert isinstance(opened, Opened)
+        with av.open(str(rec_annexb)) as container:
+            known = [packet for packet in container.demux(video=0) if packet.size]
+        assert [bytes(cast("Any", entry).packet) for entry in entries] == list(map(bytes, known[:30]))
+        times = [float(packet.pts * packet.time_base) for packet in known[:30]]
+        assert [cast("Entry", entry).at for entry in entries] == pytest.approx(times, abs=1e-5)
+        assert 6 <= len(source.pictures) <= 20
+        assert source.pictures[0].luma.shape == (180, 320)
+        assert 100 < source.pictures[-1].luma.mean() < 160
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [("none", "list index out of range"), ("stall", "no frame for 2 s"), ("lores", "lores went away")],
+    )
+    def test_why_it_is_lost(
+        self,
+        rec_picamera: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        fault: str,
+        reason: str,
+    ) -> None:
+        monkeypatch.syspath_prepend(rec_picamera(fault))
+        lost = rec_taken(Reader(camera("picamera2:"), encodes=True))[-1]
+        assert isinstance(lost, Lost)
+        assert reason in lost.reason
+
+    @pytest.mark.skipif(find_spec("picamera2") is not None, reason="picamera2 is installed here")
+    def test_without_the_bindings_it_says_what_to_install(self) -> None:
+        with pytest.raises(UsageError) as refused:
+            camera("picamera2:")
+        assert "python3-picamera2" in refused.value.hint
+
+    @pytest.mark.skipif(find_spec("picamera2") is None, reason="no picamera2 on this machine")
+    def test_a_real_camera(self) -> None:
+        assert isinstance(rec_taken(Reader(camera("picamera2:"), encodes=True), 30)[-1], Entry)
 
 
 class TestCameras:
@@ -4957,3 +6220,221 @@ class TestUpkeep:
         assert all(clip.exists() for clip in clips)
         assert upkeep.make_room(folder, 1500) == 2000
         assert [clip.exists() for clip in clips] == [False, False, True]
+
+
+@dataclass
+class RecSource:
+    """A camera whose every connection sends the next of some clips, live and as fast as they can be read."""
+
+    clips: list[Path]
+    name: str = "camera"
+    live: bool = True
+    returns: bool = False
+
+    def open(self) -> Feed:
+        if not self.clips:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return feeds.of_container(av.open(str(self.clips.pop(0))))
+
+
+@dataclass
+class RecRecorder:
+    """A recorder in this process and what came of it."""
+
+    folders: Folders
+    delivery: Delivery
+    recorder: recorder.Recorder
+    stop: threading.Event
+
+    def run(self) -> list[Recorded]:
+        self.recorder.run(self.stop)
+        return self.delivery.clips
+
+
+@pytest.fixture
+def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecorder]:
+    """Make a recorder of a camera."""
+
+    def make(
+        source: Any,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        manager: Service | None = None,
+        lengths: Lengths | None = None,
+    ) -> RecRecorder:
+        delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        upkeep = Upkeep("yard", rec_folders.outbox.parent, Terms(None, None), now)
+        settings = recorder.Settings(lengths or Lengths(), (), 0, None, None)
+        vigil = Vigil(manager or Service({}), ("yard",))
+        made = recorder.Recorder(settings, source, OwnStream(rec_watch()), delivery, upkeep, vigil, now)
+        return RecRecorder(rec_folders, delivery, made, threading.Event())
+
+    return make
+
+
+class TestRecorder:
+    def test_a_step_of_the_hosts_clock_closes_no_clip(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder]
+    ) -> None:
+        told = [datetime(2026, 5, 3, 14, 20, 5, tzinfo=UTC)]
+
+        def now() -> datetime:
+            told.append(told[-1] + timedelta(hours=1 if len(told) % 2 else -3))
+            return told[-1]
+
+        clips = rec_recorder(RecSource([rec_twice]), now=now).run()
+        assert [clip.frames for clip in clips] == [106, 106]
+        assert not any(clip.error for clip in clips)
+
+    @pytest.mark.parametrize("synced", [True, False, None])
+    def test_a_clip_by_an_unsynced_clock_is_marked(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+        synced: bool | None,
+    ) -> None:
+        mocker.patch("camarchiver.kernel.clock_is_synced", return_value=synced)
+        with caplog.at_level(logging.INFO):
+            clip, _ = rec_recorder(RecSource([rec_twice])).run()
+        expected = "unsynced" if synced is False else None
+        assert clip.fields().get("clock") == expected
+        assert caplog.text.count('"clock": "unsynced"') == (2 if expected else 0)
+        with av.open(str(clip.path)) as container:
+            assert container.metadata.get("comment") == (f"clock: {expected}" if expected else None)
+
+    def test_another_size_closes_the_clip_and_begins_anew(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """In the middle of a clip, within one transport stream."""
+        larger = ["-ss", "4", "-s", "640x480", "-g", "15", "-c:v", "libx264", "-c:a", "aac"]
+        parts = []
+        for number, words in enumerate((["-t", "7", "-c", "copy"], larger)):
+            parts.append(tmp_path / f"{number}.ts")
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), *words]
+            command += ["-output_ts_offset", str(number * 7), str(parts[-1])]
+            subprocess.run(command, check=True)
+        whole = tmp_path / "whole.ts"
+        whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+        first, *rest = rec_recorder(RecSource([whole])).run()
+        sizes = []
+        for clip in (first, *rest):
+            with av.open(str(clip.path)) as container:
+                stream = container.streams.video[0]
+                sizes.append((stream.width, stream.height))
+                assert {(frame.width, frame.height) for frame in container.decode(stream)} == {sizes[-1]}
+            assert frames_of(clip.path) == clip.frames
+        with av.open(str(rec_twice)) as container:
+            before = (container.streams.video[0].width, container.streams.video[0].height)
+        assert sizes == [before, *[(640, 480)] * len(rest)]
+        assert len(rest) == 2
+        assert caplog.text.count("sends another picture: h264, 640x480") == 1
+
+    def test_another_codec_after_a_loss(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(reader, "BACKOFF", (0.1,))
+        other = tmp_path / "hevc.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "10"]
+        subprocess.run([*command, "-c:v", "libx265", "-preset", "ultrafast", str(other)], check=True)
+        made = rec_recorder(RecSource([rec_twice, other], returns=True))
+        threading.Thread(
+            target=lambda: (wait_until(lambda: made.recorder.outages == 2, "two losses", 60), made.stop.set())
+        ).start()
+        codecs = []
+        for clip in made.run():
+            with av.open(str(clip.path)) as container:
+                codecs.append(container.streams.video[0].codec_context.name)
+            assert frames_of(clip.path) == clip.frames
+        assert codecs == ["h264", "h264", "hevc"]
+
+    def test_a_codec_that_changes_within_a_stream_ends_it(self, rec_twice: Path, tmp_path: Path) -> None:
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "3", "-an"]
+        data = b""
+        for codec in ("libx264", "libx265"):
+            part = subprocess.run(
+                [*command, "-c:v", codec, "-f", "mpegts", "-"], check=True, capture_output=True
+            )
+            data += part.stdout
+        (tmp_path / "both.ts").write_bytes(data)
+        assert rec_taken(Reader(FileCamera(tmp_path / "both.ts")))[-1] == Ended("its codec changed")
+
+    def test_a_fifo_that_falls_silent_is_one_outage(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        tmp_path: Path,
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """It falls silent in the middle of a clip, and goes on."""
+        mocker.patch.object(recorder, "SILENCE", 1.5)
+        fifo, stream = tmp_path / "camera", tmp_path / "x.ts"
+        os.mkfifo(fifo)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-c", "copy"]
+        subprocess.run([*command, str(stream)], check=True)
+        data = stream.read_bytes()
+        middle = len(data) * 7 // 24 // 188 * 188
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.bind(str(tmp_path / "notify"))
+        manager = Service({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
+        heard: list[bytes] = []
+
+        def hear() -> None:
+            while (message := listener.recv(1000)) != b"end":
+                heard.append(message)
+
+        ear = threading.Thread(target=hear)
+        ear.start()
+        made = rec_recorder(FileCamera(fifo), manager=manager)
+        fed: list[int] = []
+
+        def send() -> None:
+            with fifo.open("wb") as pipe:
+                pipe.write(data[:middle])
+                pipe.flush()
+                wait_until(lambda: made.recorder.outages == 1, "the outage", 60)
+                for _ in range(2):
+                    fed.append(heard.count(b"WATCHDOG=1"))
+                    time.sleep(1)
+                pipe.write(data[middle:])
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        clips = made.run()
+        sender.join()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+            speaker.sendto(b"end", str(tmp_path / "notify"))
+        ear.join()
+        assert made.recorder.outages == 1
+        assert caplog.text.count("is lost: no frame for") == caplog.text.count("is back") == 1
+        assert fed[0] == fed[1]
+        assert 0 < fed[0] < heard.count(b"WATCHDOG=1")
+        assert b"STATUS=yard: lost" in heard
+        assert len(clips) == 3
+        for clip in clips:
+            assert frames_of(clip.path) == clip.frames
+        listener.close()
+
+
+class TestFleet:
+    def test_one_cameras_failure_stops_no_other(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        made = rec_recorder(RecSource([rec_twice]))
+        broken = mocker.Mock()
+        broken.run.side_effect = RuntimeError("a bug")
+        members = [
+            Member(name, mocker.Mock(), each, made.delivery, mocker.Mock(troubles={}))
+            for name, each in (("gate", broken), ("yard", made.recorder))
+        ]
+        fleet = Fleet(members)
+        fleet.run(made.stop)
+        assert [clip.frames for clip in made.delivery.clips] == [106, 106]
+        assert str(members[0].error) == "gate: RuntimeError: a bug"
+        assert members[1].error is None

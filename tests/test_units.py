@@ -31,14 +31,18 @@ from camarchiver import (
     expiry,
     ffmpeg_args,
     figures,
+    headers,
     journal,
     ledger,
     lockfile,
     manifest,
     motion,
+    mounts,
     names,
+    order,
     params,
     plan,
+    quiet,
     reel,
     report,
     retention,
@@ -46,6 +50,7 @@ from camarchiver import (
     service,
     tag,
     trash,
+    vigil,
     words,
     workload,
 )
@@ -67,6 +72,7 @@ from camarchiver.expiry import Notice, Terms, Waiting
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.figures import Figure, Room, Sums, Vitals
+from camarchiver.gaps import Coverage, gaps
 from camarchiver.journal import Event, What
 from camarchiver.ladder import Breaker
 from camarchiver.media import AudioStream, Media, VideoStream
@@ -92,6 +98,7 @@ from camarchiver.motion import Event as Motion
 from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
 from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
+from camarchiver.quiet import Agenda, Due
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
 from camarchiver.ring import Entry, Ring
@@ -1040,7 +1047,7 @@ class TestBreaker:
         for _ in range(5):
             breaker.failed("GPU Hang (-21)")
         assert breaker.tripped
-        assert said == ["the GPU failed (GPU Hang (-21)): software encodes the rest of this run"]
+        assert said == ["the GPU failed (GPU Hang (-21)): software encodes from now on"]
 
     def test_a_good_trial_starts_the_count_afresh(self) -> None:
         trials = iter([True, False])
@@ -1050,6 +1057,20 @@ class TestBreaker:
             breaker.failed("x")
             tripped.append(breaker.tripped)
         assert tripped == [False, False, False, True]
+
+    def test_a_gpu_that_was_given_up_gets_a_trial_half_a_day_later(self) -> None:
+        said, now = list[str](), [0.0]
+        trials = iter([False, False, True])
+        breaker = Breaker(lambda: next(trials), announce=said.append, clock=lambda: now[0])
+        tripped = []
+        for hours in (0, 11, 12, 23, 24):
+            now[0] = hours * 3600.0
+            if hours == 0:
+                breaker.failed("x")
+                breaker.failed("x")
+            tripped.append(breaker.tripped)
+        assert tripped == [True, True, True, True, False]
+        assert said[-1] == "the GPU works again"
 
     def test_many_threads_trip_it_once(self) -> None:
         said: list[str] = []
@@ -1368,6 +1389,46 @@ def decided(
     return step
 
 
+class TestGaps:
+    """Times without footage, of the week before noon of the eighth."""
+
+    NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)
+
+    def gaps(
+        self, *clips: tuple[float, float | None], lengths: dict[str, float] | None = None
+    ) -> list[tuple[float, float]]:
+        """From and to, in hours before now; clips likewise with their hours."""
+        week = self.NOW - timedelta(days=7)
+        coverage = Coverage()
+        for ago, hours in clips:
+            seconds = None if hours is None else hours * 3600
+            coverage.add(self.NOW - timedelta(hours=ago), seconds, str(ago), since=week)
+
+        def length(path: str) -> float | None:
+            return (lengths or {}).get(path)
+
+        found = gaps(coverage, timedelta(hours=1), since=week, now=self.NOW, length=length)
+        return [((self.NOW - a) / timedelta(hours=1), (self.NOW - b) / timedelta(hours=1)) for a, b in found]
+
+    def test_between_clips_in_any_order_and_until_now(self) -> None:
+        assert self.gaps() == []
+        assert self.gaps((0.5, 0.5)) == []
+        assert self.gaps((5, 5), (12, 1), (10, 1)) == [(9, 5)]
+        assert self.gaps((10, 1)) == [(9, 0)]
+
+    def test_what_came_before_the_week_counts(self) -> None:
+        assert self.gaps((200, 1), (5, 5)) == [(168, 5)]
+        assert self.gaps((169, 164), (5, 5)) == []
+        assert self.gaps((300, 1)) == [(168, 0)]
+
+    def test_an_unknown_length_is_asked_for_before_a_gap_only(self) -> None:
+        assert self.gaps((10, None), (5, None), (1, None), lengths={"10": 5 * 3600, "1": 3600}) == [(5, 1)]
+        assert self.gaps((10, None), (9.5, None), (9, 9)) == []
+
+    def test_a_longer_clip_covers_those_within_it(self) -> None:
+        assert self.gaps((10, 10), (8, 0.1)) == []
+
+
 class TestCoverage:
     """Whether a hold covers a clip."""
 
@@ -1556,22 +1617,22 @@ class TestPlan:
             return Archive(clip, name, Reason.NOT_ARCHIVED)
 
         steps = [step(f"{index:04}", 1 + index // 300, index % 7) for index in range(600)]
-        ordered = list(plan.largest_first(sorted(steps, key=plan.order_key)))
-        assert sorted(map(plan.order_key, ordered)) == sorted(map(plan.order_key, steps))
+        ordered = list(order.largest_first(sorted(steps, key=order.order_key)))
+        assert sorted(map(order.order_key, ordered)) == sorted(map(order.order_key, steps))
         assert ordered[0].clip.fingerprint.size == 6
-        assert max(ordered.index(each) for each in steps[:300]) < 300 + plan.LOOK_AHEAD
+        assert max(ordered.index(each) for each in steps[:300]) < 300 + order.LOOK_AHEAD
 
     def test_a_second_name_waits_for_everything_before(self) -> None:
         first = Archive(a_clip(), "a", Reason.NOT_ARCHIVED)
         second = Archive(a_clip(name="b"), "b", Reason.SAME_FILE)
-        ordered = list(plan.largest_first(sorted([second, first], key=plan.order_key)))
+        ordered = list(order.largest_first(sorted([second, first], key=order.order_key)))
         assert ordered == [first, second]
 
     def test_a_limit_counts_encodes_only(self) -> None:
         clip = a_clip()
         removal = Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
         encode = Archive(clip, "a", Reason.NOT_ARCHIVED)
-        assert list(plan.within_limit([removal, encode, encode], 1)) == [removal, encode]
+        assert list(order.within_limit([removal, encode, encode], 1)) == [removal, encode]
 
     @given(
         st.lists(
@@ -2202,6 +2263,190 @@ class TestWorkload:
         assert workload.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
 
 
+class TestOrder:
+    """Several hosts on one tree begin at different places."""
+
+    @staticmethod
+    def steps(count: int) -> list[Archive | Remove]:
+        clips = [a_clip(name=f"{number:03}.mp4") for number in range(count)]
+        removed = Remove(clips[0], Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clips[0]))
+        second = Archive(clips[0], "again", Reason.SAME_FILE)
+        return [removed, *(Archive(clip, clip.name, Reason.NOT_ARCHIVED) for clip in clips), second]
+
+    def test_a_lone_host_keeps_the_order(self) -> None:
+        steps = self.steps(9)
+        assert list(order.from_own_place(steps, order.place_among("a", []))) == steps
+        assert list(order.from_own_place(steps, order.place_among("a", ["a"]))) == steps
+
+    def test_each_host_begins_elsewhere_and_does_all(self) -> None:
+        hosts, steps = ["archive@nas", "archive@attic", "watch@nas"], self.steps(9)
+        plans = [list(order.from_own_place(steps, order.place_among(host, hosts))) for host in hosts]
+        assert sorted(int(each[1].clip.name[:3]) for each in plans) == [0, 3, 6]
+        for each in plans:
+            assert sorted(step.relative for step in each) == sorted(step.relative for step in steps)
+            assert (each[0], each[-1]) == (steps[0], steps[-1])
+
+    @given(st.integers(0, 60), st.lists(st.text(max_size=4), min_size=1, max_size=6, unique=True))
+    def test_hosts_that_go_on_at_one_speed_never_meet(self, count: int, hosts: list[str]) -> None:
+        steps = self.steps(count) if count else []
+        plans = [list(order.from_own_place(steps, order.place_among(host, hosts)))[1:-1] for host in hosts]
+        for at in range(count // len(hosts)):
+            assert len({each[at].relative for each in plans}) == len(hosts)
+
+    def test_what_a_scan_finds_is_gone_round_from_different_places(self) -> None:
+        paths = [f"2026/03/01/{number}.mp4" for number in range(200)]
+        orders = [
+            sorted(paths, key=lambda path, place=place: order.turn(path, place))
+            for place in (order.place_among(host, "ab") for host in "ab")
+        ]
+        assert all(0 <= order.turn(path, order.place_among("b", "ab")) < 1 for path in paths)
+        assert not set(orders[0][:80]) & set(orders[1][:80])
+        assert orders[1].index(orders[0][0]) > 80
+
+
+class TestMounts:
+    TABLE = (
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "31 22 0:40 / /mnt/nas rw - nfs4 nas:/export rw\n"
+        "32 22 8:17 / /mnt/nas\\040two\\303\\251 rw master:4 propagate_from:2 - xfs /dev/sdb1 rw\n"
+        "33 31 0:41 / /mnt/nas/cam/archived rw - fuse.sshfs me@there:/ rw\n"
+        "a line that says nothing\n"
+    )
+
+    def test_the_table_is_read_with_its_escapes(self) -> None:
+        places = [mount.place for mount in mounts.parse(self.TABLE)]
+        assert places == ["/", "/mnt/nas", "/mnt/nas twoé", "/mnt/nas/cam/archived"]
+
+    @pytest.mark.parametrize(
+        ("root", "pruned", "kinds"),
+        [
+            ("/camera", (), ["ext4"]),
+            ("/mnt/nas two", (), ["ext4"]),
+            ("/mnt/nas twoé/x", (), ["xfs"]),
+            ("/mnt/nas/cam", (), ["nfs4", "fuse.sshfs"]),
+            ("/mnt/nas/cam", ("/mnt/nas/cam/archived",), ["nfs4"]),
+            ("/mnt/nas", (), ["nfs4", "fuse.sshfs"]),
+        ],
+    )
+    def test_only_mounts_on_the_way_to_a_clip_matter(
+        self, root: str, pruned: tuple[str, ...], kinds: list[str]
+    ) -> None:
+        found = mounts.that_matter(mounts.parse(self.TABLE), root, pruned)
+        assert [mount.kind for mount in found] == kinds
+
+    def test_the_last_of_two_mounts_at_one_place_counts(self) -> None:
+        table = [mounts.Mount("/", "ext4"), mounts.Mount("/cam", "ext4"), mounts.Mount("/cam", "cifs")]
+        assert [mount.kind for mount in mounts.that_matter(table, "/cam")] == ["cifs"]
+
+    @pytest.mark.parametrize(
+        ("kind", "tells"),
+        [
+            *((kind, True) for kind in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "vfat", "exfat")),
+            *((kind, False) for kind in ("nfs", "nfs4", "cifs", "smb3", "fuse", "fuseblk", "fuse.sshfs")),
+            *((kind, False) for kind in ("fuse.bindfs", "9p", "virtiofs", "ceph", "afs", "ocfs2")),
+        ],
+    )
+    def test_who_else_may_change_it_decides(self, kind: str, *, tells: bool) -> None:
+        assert mounts.Mount("/x", kind).tells is tells
+
+
+class TestQuiet:
+    """What is looked at when; times are seconds of a clock that the test turns."""
+
+    def test_each_path_comes_once_at_the_newest_word(self) -> None:
+        agenda = Agenda()
+        agenda.put("a", 600.0)
+        agenda.put("b", 601.0)
+        agenda.put("a", 900.0)
+        agenda.put_new("b", 0.0)
+        assert agenda.next_at() == 601.0
+        assert [due.path for due in agenda.take(1000.0, 10)] == ["b", "a"]
+        assert (len(agenda), agenda.next_at()) == (0, None)
+
+    def test_a_rename_ends_the_quiet_period_and_a_write_begins_it_anew(self) -> None:
+        agenda = Agenda()
+        agenda.put("a", 600.0)
+        agenda.put("a", 30.0, finished=True)
+        assert list(agenda.take(30.0, 10)) == [Due("a", 30.0, True)]
+        agenda.put("a", 40.0, finished=True)
+        agenda.put("a", 640.0)
+        assert list(agenda.take(40.0, 10)) == []
+        assert list(agenda.take(640.0, 10)) == [Due("a", 640.0, False)]
+        assert agenda.next_at() is None
+
+    @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 9), st.booleans()), max_size=40))
+    def test_nothing_is_lost_or_early_whatever_comes(self, words: list[tuple[str, float, bool]]) -> None:
+        agenda, newest = Agenda(), dict[str, Due]()
+        for path, at, finished in words:
+            agenda.put(path, at, finished=finished)
+            newest[path] = Due(path, at, finished)
+            assert agenda.next_at() == min(due.at for due in newest.values())
+        for now in range(10):
+            taken = list(agenda.take(now, 3))
+            assert taken == [newest.pop(due.path) for due in taken]
+            assert all(due.at <= now for due in taken)
+            assert len(taken) == 3 or all(due.at > now for due in newest.values())
+        assert len(agenda) == len(newest)
+
+    def test_many_writes_to_one_file_take_no_room(self) -> None:
+        agenda = Agenda()
+        for second in range(10_000):
+            agenda.put("a", float(second))
+        assert len(agenda._heap) == 1
+
+    @pytest.mark.parametrize(
+        ("reason", "seconds"),
+        [
+            (Reason.NOT_SETTLED, 540),
+            (Reason.BEING_WRITTEN, 600),
+            (Reason.BUSY, 300),
+            (Reason.FAILED_BEFORE, 3600),
+            (Reason.TOO_RECENT, 120),
+            (Reason.NO_TIMESTAMP, None),
+            (Reason.HELD, None),
+            (Reason.FILTERED, None),
+        ],
+    )
+    def test_a_clip_left_alone_is_looked_at_when_that_may_have_changed(
+        self, reason: Reason, seconds: int | None
+    ) -> None:
+        now = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
+        policy = ArchivePolicy(timedelta(minutes=5), quiet=timedelta(minutes=10))
+        step = Keep(Path("/camera"), "a.mp4", reason, start=now - timedelta(minutes=3))
+        failure = Failure(1, 1, 1, now, Reason.DAMAGED, "")
+        wait = quiet.again_after_keep(step, ns(now - timedelta(minutes=1)), policy, failure, now)
+        assert wait == (None if seconds is None else timedelta(seconds=seconds))
+
+    def test_a_clip_that_failed_waits_as_the_failure_memory_says(self) -> None:
+        now = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
+        policy = ArchivePolicy(timedelta(0), quiet=timedelta(minutes=10))
+        step = Archive(a_clip(), "x.mp4", Reason.NOT_ARCHIVED)
+
+        def wait(result: Result, reason: Reason, failure: Failure | None = None) -> timedelta | None:
+            return quiet.again_after(Outcome(step, result, reason), policy, failure, now)
+
+        failed = [Failure(1, 1, count, now, Reason.DAMAGED, "") for count in (1, 2, 3, 4)]
+        found = [wait(Result.FAILED, Reason.DAMAGED, failure) for failure in failed]
+        assert found == [timedelta(hours=1), timedelta(days=1), timedelta(days=7), None]
+        assert wait(Result.FAILED, Reason.FAILED) == quiet.TROUBLE_AGAIN
+        assert wait(Result.FAILED, Reason.NO_SPACE) == quiet.TROUBLE_AGAIN
+        old = Failure(1, 1, 1, now - timedelta(days=2), Reason.DAMAGED, "")
+        assert wait(Result.FAILED, Reason.FAILED, old) == quiet.TROUBLE_AGAIN
+        assert wait(Result.BUSY, Reason.BUSY) == quiet.BUSY_AGAIN
+        assert wait(Result.STALE, Reason.STALE) == timedelta(minutes=10)
+        assert wait(Result.DONE, Reason.NOT_ARCHIVED) is None
+        assert wait(Result.SKIPPED, Reason.NOT_ARCHIVED) is None
+
+    def test_what_was_renamed_into_place_needs_no_quiet_period(self) -> None:
+        now = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
+        fresh = a_clip(start=now - timedelta(minutes=1), fingerprint=Fingerprint(1, 1, 10, ns(now)))
+        facts = FolderFacts(Path("/camera"), "", (fresh,))
+        policy = ArchivePolicy(timedelta(0), quiet=timedelta(minutes=10))
+        (waits,) = plan.decide_archive(facts, policy, Memory(), now)
+        (begins,) = plan.decide_archive(facts, quiet.as_finished(policy), Memory(), now)
+        assert (waits.reason, begins.reason) == (Reason.NOT_SETTLED, Reason.NOT_ARCHIVED)
+
+
 KEYS = {"": {"age", "codec"}, "archive": {"age", "codec"}}
 
 
@@ -2288,6 +2533,21 @@ class TestConfigFiles:
         files = Config({"": {"age": common, "codec": common}, "archive": {"age": own}})
         assert files.for_command("archive") == {"age": own, "codec": common}
         config.check_keys(files, KEYS)
+
+    def test_a_camera_of_the_recorder_has_a_section_of_its_own(self, mocker: MockerFixture) -> None:
+        parsed = {"record": {"pre": "1s", "yard": {"source": "x"}}, "camera": {"yard": {"age": 3}}}
+        mocker.patch("camarchiver.config._parse", return_value=parsed)
+        found = config.load(Path("c.toml"))
+        assert {name: dict(values) for name, values in found.cameras("record").items()} == {
+            "yard": {"source": config.Value("x", Path("c.toml"))}
+        }
+        assert set(found.for_command("record")) == {"pre"}
+        config.check_keys(found, {"": {"pre"}, "record": {"pre", "source", "duration"}})
+        parsed["record"]["yard"] = {"duration": "3s"}
+        with pytest.raises(ConfigError, match=r"\[record.yard\] duration"):
+            config.check_keys(
+                config.load(Path("c.toml")), {"": set(), "record": {"pre", "source", "duration"}}
+            )
 
 
 class TestJournalLines:
@@ -2568,6 +2828,93 @@ def rec_stream(seconds: int, *, group: float = 1.0, rate: int = 10) -> list[Entr
         if number % 2:
             entries.append(rec_entry(at - 0.05, video=False, size=1))
     return entries
+
+
+class TestHeaders:
+    SEQUENCE = b"\x67\x4d\x00\x1f\x95"
+    OTHER = b"\x67\x4d\x00\x28\x95"
+    HEVC = b"\x42\x01\x01\x60"
+
+    def packet(self, *units: bytes) -> bytes:
+        return b"".join(b"\0\0\0\1" + unit for unit in units)
+
+    def test_the_sequence_parameter_sets_before_the_first_slice(self) -> None:
+        found = headers.sequence(
+            self.packet(b"\x09\xf0", self.SEQUENCE, b"\x68\xee", b"\x65\x88", self.OTHER), "h264"
+        )
+        assert found == self.SEQUENCE
+        assert headers.sequence(self.packet(b"\x46\x01", self.HEVC, b"\x26\x01\xaf"), "hevc") == self.HEVC
+        assert headers.sequence(self.packet(b"\x65\x88"), "h264") == b""
+
+    @given(st.binary(max_size=60), st.sampled_from(["h264", "hevc", "av1"]))
+    def test_anything_may_come(self, data: bytes, codec: str) -> None:
+        assert isinstance(headers.sequence(data, codec), bytes)
+        assert headers.codec(data) in ("", *headers.CODECS)
+
+    def test_what_begins_a_packet_tells_its_codec(self) -> None:
+        assert headers.codec(self.packet(b"\x09\xf0")) == "h264"
+        assert headers.codec(self.packet(self.SEQUENCE)) == "h264"
+        assert headers.codec(self.packet(b"\x46\x01\x50")) == "hevc"
+        assert headers.codec(self.packet(b"\x40\x01\x0c")) == "hevc"
+        assert headers.codec(self.packet(b"\x41\x9a\x21")) == ""
+        assert headers.codec(b"\xff\xd8") == ""
+
+
+class TestVigil:
+    class Manager(service.Service):
+        """Notes what it would send."""
+
+        def __init__(self) -> None:
+            super().__init__({"WATCHDOG_USEC": "20000000"})
+            self.sent: list[str] = []
+
+        def beat(self) -> None:
+            self.sent.append("beat")
+
+        def _send(self, *lines: str) -> None:
+            self.sent += lines
+
+    @pytest.fixture
+    def now(self, mocker: MockerFixture) -> list[float]:
+        moment = [100.0]
+        mocker.patch("camarchiver.vigil.time.monotonic", lambda: moment[0])
+        return moment
+
+    def test_every_frame_of_the_only_camera_feeds_the_watchdog(self, now: list[float]) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard"])
+        for now[0] in (101.0, 300.0):
+            watch.frame("yard")
+        assert manager.sent == ["beat", "beat"]
+
+    def test_a_camera_that_hangs_starves_it_until_it_is_known_to_be_away(self, now: list[float]) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard", "gate"])
+        now[0] = 109.0
+        watch.frame("yard")
+        now[0] = 111.0
+        watch.frame("yard")
+        assert manager.sent == ["beat"]
+        watch.tell("gate", "lost", away=True)
+        watch.frame("yard")
+        assert manager.sent == ["beat", "STATUS=yard: waiting; gate: lost", "beat"]
+        watch.frame("gate")
+        now[0] = 125.0
+        watch.frame("yard")
+        assert manager.sent[3:] == ["beat"]
+
+    def test_the_manager_hears_of_changes_once(self) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard", "gate"])
+        watch.begin()
+        for doing in ("watching", "watching", "recording"):
+            watch.tell("gate", doing)
+        watch.end()
+        assert manager.sent == [
+            *("READY=1", "STATUS=yard: waiting; gate: waiting"),
+            *("STATUS=yard: waiting; gate: watching", "STATUS=yard: waiting; gate: recording"),
+            "STOPPING=1",
+        ]
 
 
 class TestRing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,9 @@ from camarchiver.params import Days, Duration, Jobs, Percent, Size, When
 
 if TYPE_CHECKING:
     from camarchiver.retention import CleanupPolicy
+
+DEVICE = click.Path(path_type=Path, readable=False)
+"""Who may not open it is told how to, once it is tried."""
 
 what_options = options(
     option(
@@ -79,7 +83,7 @@ encoder_options = options(
         default="10",
         help="Below this the archive is a lossless copy of the source.",
     ),
-    option("--device", type=FOLDER, help="Render node, as /dev/dri/renderD128."),
+    option("--device", type=DEVICE, help="Render node, as /dev/dri/renderD128."),
     option(
         "--ffmpeg",
         type=FOLDER,
@@ -92,6 +96,10 @@ encoder_options = options(
 )
 
 
+scheduler_option = option(
+    "--scheduler", metavar="ADDRESS", help="Have the workers of this Dask cluster encode, as tcp://HOST:8786."
+)
+
 cleanup_option = option(
     "--cleanup", is_flag=True, help="Afterwards do what `camarchiver cleanup` does, with the options below."
 )
@@ -102,6 +110,7 @@ cleanup_option = option(
 @what_options
 @removal_options
 @encoder_options
+@scheduler_option
 @cleanup_option
 @retention_options
 @consent_options

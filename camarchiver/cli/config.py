@@ -34,7 +34,7 @@ EXAMPLE = """\
 # timezone = "Europe/Berlin"       # the cameras' zone; default: the machine's
 # log_format = "json"              # one object per line
 # metrics = "/var/lib/prometheus/node-exporter/camarchiver.prom"
-# notify = ["mail-report", "root"] # gets the JSON report of a run with failures
+# notify = ["/opt/camarchiver/bin/mail-report", "root"]  # gets the JSON report of a run with failures
 # ping_url = "https://hc-ping.com/UUID"
 
 [archive]
@@ -42,6 +42,11 @@ EXAMPLE = """\
 # codec = "h264"                   # where a player can't do AV1
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
+
+[watch]
+# quiet_for = "10m"                # a clip that is written in place is finished after so long
+# poll = "60s"                     # where the kernel does not tell of arrivals: NFS, SMB, FUSE
+# codec = "h264"                   # keys of [archive] do not speak to watch
 
 [cleanup]
 # age = 30                         # days: archived sources go to the trash
@@ -57,6 +62,14 @@ EXAMPLE = """\
 # archive_age = 400
 # max_size = "50GB"
 # max_age_hard = 365               # nothing older stays anywhere, for those whom the law gives a limit
+
+[record]
+# min_free = "4GB"
+
+# Several cameras in one process: every key of [record] may stand in a camera's own table.
+# [record.yard]
+# source = "rtsp://192.0.2.10/stream1"
+# credentials = "/etc/camarchiver/yard.secret"
 
 [patterns]
 # Names that camarchiver doesn't know yet, as regular expressions with named groups:

@@ -68,7 +68,8 @@ def add(
 @with_place
 @_outbox_option
 @click.option("--repair", is_flag=True, help="Put unreadable copies of the list aside and begin anew.")
-def list_holds(*, place: Place, outbox: Path | None, repair: bool) -> None:
+@option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def list_holds(*, place: Place, outbox: Path | None, repair: bool, as_json: bool) -> None:
     """List the holds, also those that have lapsed."""
     from camarchiver import clock, holds
 
@@ -76,6 +77,11 @@ def list_holds(*, place: Place, outbox: Path | None, repair: bool) -> None:
     if repair:
         for aside in holds.repair(state):
             click.echo(f"unreadable, put aside: {aside}", err=True)
+    if as_json:
+        from camarchiver import document
+
+        click.echo(document.held(holds.read(state), clock.now(zone)), nl=False)
+        return
     for each in holds.read(state):
         lapsed = "  (lapsed)" if each.until and each.until <= clock.now(zone) else ""
         click.echo(_line(each, zone) + lapsed)

@@ -22,6 +22,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 CONFIG_KEY = "camarchiver.config"
 """Where a context keeps the loaded `Config`."""
 
+CONFIG_FILE = "camarchiver.config_file"
+"""Where a context keeps the file that `--config` names; None for the usual ones."""
+
 FOLDER = click.Path(path_type=Path)
 
 
@@ -55,6 +58,7 @@ def _load_config(context: click.Context, parameter: click.Parameter, value: Path
     loaded = config_files.load(value)
     check(loaded, context)
     context.meta[CONFIG_KEY] = loaded
+    context.meta[CONFIG_FILE] = value
     context.default_map = checked_values(loaded, context.command, context)
     return value
 
@@ -99,6 +103,28 @@ def checked_values(
             raise ConfigError(f"{entry.file}: {key}: {error.message}", hint="mend that value") from error
         values[key] = _as_click_reads(entry.value)
     return values
+
+
+def cameras_own(context: click.Context) -> dict[str, dict[str, Any]]:
+    """The parsed values of the command's own table for each camera. Raises ConfigError.
+
+    What the command line or the environment says is left out: it is for all.
+    """
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    known = {parameter.name: parameter for parameter in context.command.params}
+    given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
+    found: dict[str, dict[str, Any]] = {}
+    for camera, values in loaded.cameras(context.command.name or "").items():
+        own = found[camera] = {}
+        for key, entry in values.items():
+            try:
+                value = known[key].type_cast_value(context, _as_click_reads(entry.value))
+            except click.BadParameter as error:
+                message = f"{entry.file}: [{context.command.name}.{camera}] {key}: {error.message}"
+                raise ConfigError(message, hint="mend that value") from error
+            if context.get_parameter_source(key) not in given:
+                own[key] = value
+    return found
 
 
 def _as_click_reads(value: Any) -> Any:

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver import clock, document, locking, report, service, stop, volume
+from camarchiver import clock, document, figures, locking, report, service, stop, volume
+from camarchiver.cli.attendance import Attendance, attending
 from camarchiver.cli.consent import write
 from camarchiver.cli.session import ArchiveOptions
 from camarchiver.errors import CamarchiverError, EncoderError, UsageError
+from camarchiver.figures import Figure, Sums
 from camarchiver.logs import logging_to
-from camarchiver.model import Outcome, Report
+from camarchiver.model import Outcome, Report, Result
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import Silent
 from camarchiver.quiet import Agenda
+from camarchiver.runs import Done
 from camarchiver.service import Service
 
 if TYPE_CHECKING:
-    from camarchiver.watcher import Signals
+    from camarchiver.watcher import Signals, Watcher
 
 _log = logging.getLogger("camarchiver.watch")
+
+RECORD_SECONDS = 3600.0
 
 KEPT_OUTCOMES = 1000
 """The newest outcomes, for the report at the end: a run may last for years."""
@@ -57,6 +65,7 @@ class WatchOptions:
                 until=None,
                 limit=None,
                 max_runtime=None,
+                scheduler=None,
                 no_skip=False,
                 retry_failed=False,
                 delete=False,
@@ -76,11 +85,53 @@ class Tally:
     def __init__(self) -> None:
         self.results: Counter[str] = Counter()
         self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self._untold: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self.begin()
+
+    def begin(self) -> None:
+        """Count anew what is told by run: every reload begins one."""
+        self.sums, self.done = Sums(), Done()
 
     def add(self, outcome: Outcome) -> None:
         """One more."""
+        if outcome.result is Result.FAILED:
+            self._untold.append(outcome)
         self.results[outcome.result] += 1
         self.newest.append(outcome)
+        self.sums.add(outcome)
+        self.done.add(outcome)
+
+    def untold(self, run: Pipeline) -> Iterator[str] | None:
+        """The JSON document of the failures since it was last asked for; None where there are none."""
+        found = tuple(self._untold.popleft() for _ in range(len(self._untold)))
+        if not found:
+            return None
+        return document.document(Report("watch", run.run.id, run.started, run.now(), found), None)
+
+
+class _Recorder:
+    """Writes the run's record down now and then, for a run that a power cut ends after months."""
+
+    def __init__(self, pipeline: Pipeline, tally: Tally, stopping: stop.Stop) -> None:
+        self._pipeline = pipeline
+        self._tally = tally
+        self._stopping = stopping
+        self._written = -math.inf
+
+    def now_and_then(self) -> None:
+        """At the first clip, then every hour at most."""
+        if time.monotonic() - self._written >= RECORD_SECONDS:
+            self._written = time.monotonic()
+            self.report()
+
+    def report(self) -> Report:
+        """What came of the run so far, written down where its storage is there."""
+        found = self._pipeline.watched(tuple(self._tally.newest), self._stopping)
+        try:
+            self._pipeline.record(found, self._tally.done)
+        except OSError as error:
+            _log.warning("the run's record could not be written: %s", error)
+        return found
 
 
 def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
@@ -100,12 +151,15 @@ def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> 
 
         signals = Signals(stopping, reload, wake)
         while True:
-            last = _watch(options, signals, speaker, tally, agenda)
-            if stopping:
-                speaker.stopping()
-                return _finish(options.archive, last, tally)
-            options, agenda = _reloaded(options, reread, agenda)
+            with attending(
+                options.archive.channels, "watch", source=str(options.archive.trees().source)
+            ) as attendance:
+                last = _watch(options, signals, speaker, tally, agenda, attendance)
+                if stopping:
+                    speaker.stopping()
+                    return _finish(options.archive, last, tally)
             reload.clear()
+            options, agenda = _reloaded(options, reread, agenda)
 
 
 def _reloaded(
@@ -123,7 +177,14 @@ def _reloaded(
     return fresh, agenda if fresh.archive.trees() == options.archive.trees() else Agenda()
 
 
-def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tally, agenda: Agenda) -> Report:
+def _watch(
+    options: WatchOptions,
+    signals: Signals,
+    speaker: Service,
+    tally: Tally,
+    agenda: Agenda,
+    attendance: Attendance,
+) -> Report:
     """Watch with these options until a stop or a reload is asked for."""
     from camarchiver.watcher import Watcher
 
@@ -135,8 +196,11 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
     volume.check_writable(pipeline.trees, removes=not asked.keep_source)
     log_file = asked.log_file or pipeline.trees.source / "archiver.log"
 
+    recorder = _Recorder(pipeline, tally, signals.stop)
+
     def tell(outcome: Outcome) -> None:
         tally.add(outcome)
+        recorder.now_and_then()
         if not (asked.as_json or asked.quiet):
             print(report.outcome_line(outcome), flush=True)
 
@@ -150,6 +214,8 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
         ),
         locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
     ):
+        tally.begin()
+        attendance.started(pipeline.trees)
         pipeline.sweep(how.sidecars)
         choice, notes = pipeline.encoder(asked.wish(), how.wishes)
         _log.info("%s", "; ".join(notes))
@@ -162,11 +228,26 @@ def _watch(options: WatchOptions, signals: Signals, speaker: Service, tally: Tal
             tell=tell,
             agenda=agenda,
         )
-        with pipeline.workshop(policy.disposal, choice, how, stop=signals.stop, display=Silent()) as shop:
-            watcher.run(shop)
+        with pipeline.workshop(
+            policy.disposal, choice, how, stop=signals.stop, display=Silent(), keeps_folders=True
+        ) as shop:
+            look, failures = partial(_figures, tally, watcher), partial(tally.untold, pipeline)
+            with attendance.each_minute(look, lambda: watcher.is_well, failures):
+                watcher.run(shop)
             if not signals.stop:
                 speaker.reloading()
-        return pipeline.report_watched(tuple(tally.newest), signals.stop)
+        last = recorder.report()
+        if signals.stop:
+            untold = failures()
+            pieces = untold or document.document(last, None)
+            attendance.closed(last.exit_code, look(), pieces, failed=untold is not None)
+        else:
+            attendance.handed_over(look())
+        return last
+
+
+def _figures(tally: Tally, watcher: Watcher) -> tuple[Figure, ...]:
+    return (*tally.sums.figures(), figures.of_queue(watcher.waiting))
 
 
 def _finish(asked: ArchiveOptions, last: Report, tally: Tally) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeps import Options, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import Program, Ran
+from sweeps.camera import LATELY, Program, Ran, clip_of
 
 INSIDE = """
 import ctypes, os, subprocess, threading, time
@@ -57,6 +57,10 @@ class Tree:
     def again(self) -> Ran:
         camera.let_a_day_pass(self.root)
         return self.program.run(*self._words("2"), "--retry-failed")
+
+    def tidy(self) -> Ran:
+        trees = (self.root, "-o", self.archive, "--trash-root", self.trash)
+        return self.program.run("cleanup", "-y", *trees, "--age", "3000")
 
     def _words(self, jobs: str) -> tuple[str, ...]:
         words = ("archive", str(self.root), "--codec", "h264", "--jobs", jobs, "--ffmpeg", camera.FFMPEG)
@@ -113,9 +117,9 @@ class Tree:
 class TwoDisks(Tree):
     """The same, with archive and trash on another filesystem than the source."""
 
-    def __init__(self, options: Options, folder: Path, model: Path) -> None:
+    def __init__(self, options: Options, folder: Path, model: Path, other: Path | None = None) -> None:
         super().__init__(options, folder, model)
-        self.other = camera.other_disk(folder)
+        self.other = other or camera.other_disk(folder)
         self.archive, self.trash = self.other / "archived", self.other / "deleted"
         self.roots = (self.root, self.other)
 
@@ -129,10 +133,9 @@ class TwoDisks(Tree):
 
 def make_model(_options: Options, folder: Path) -> None:
     """Two clips and a picture of one second."""
-    day = folder / "2024/01/05"
-    camera.make_clip(day / "REO_front_20240105101500.mp4")
-    camera.make_clip(day / "REO_garden_20240105101500.mp4", source="mandelbrot")
-    camera.make_picture(day / "REO_front_20240105101500.jpg")
+    for name, source in (("front", "testsrc2"), ("garden", "mandelbrot")):
+        camera.make_clip(folder / f"{clip_of(name, LATELY)}.mp4", source=source)
+    camera.make_picture(folder / f"{clip_of('front', LATELY)}.jpg")
 
 
 SWEEPS = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sweeps import Options, Sweep, Tally, Unable, violation
+from sweeps import ROOT, Options, Sweep, Tally, Unable, violation
 from sweeps.camera import Ran
 
 CHANGES = [
@@ -69,6 +70,16 @@ INTERRUPTED |= {"pread64", "write", "writev", "pwrite64", "copy_file_range"}
 """Calls that a signal may interrupt."""
 
 
+MODULES = (
+    f"{sys.base_prefix}/",
+    f"{sys.prefix}/",
+    f"{ROOT}/camarchiver/",
+    "/mutant/camarchiver/",
+    "/usr/lib/",
+)
+"""Where the interpreter looks for code: a fault there is one at the last call before, which changed more."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """One sort of fault."""
@@ -103,6 +114,9 @@ class Stage(Protocol):
 
     def again(self) -> Ran:
         """A later run without faults, which must end well."""
+
+    def tidy(self) -> Ran:
+        """The nightly cleanup, which removes what only a power cut leaves behind."""
 
     def violations(self) -> Iterator[str]:
         """What does not hold and must at every moment."""
@@ -172,7 +186,7 @@ def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
         calls: Calls = {
             (inside, call): numbers
             for inside in ((False, True) if subject.inside else (False,))
-            for call, numbers in _count(subject, options, where, model, inside=inside).items()
+            for call, numbers in count(subject, options, where, model, inside=inside).items()
         }
         kinds = KINDS[name]
         for at, kind in enumerate(kinds):
@@ -187,7 +201,7 @@ def share_of(total: int, parts: int, at: int) -> int:
     return total * (at + 1) // parts - total * at // parts
 
 
-def _count(
+def count(
     subject: Subject, options: Options, where: Path, model: Path, *, inside: bool
 ) -> dict[str, list[int]]:
     """For each system call the numbers at which a fault meets a run that has begun to work on the tree."""
@@ -217,6 +231,10 @@ def _numbers(log: Path, roots: Sequence[Path], wanted: set[str], *, inside: bool
             continue
         thread, call = started.groups()
         counts[thread][call] += 1
+        if call == "execve" and thread not in at_work and not inside:
+            continue
+        if any(module in line for module in MODULES):
+            continue
         if any(f"{root}/" in line or f"<{root}" in line for root in roots):
             at_work.add(thread)
         if (inside or thread in at_work) and call in wanted:

@@ -7,22 +7,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from sweeps import Options, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import Program, Ran
+from sweeps.camera import LATELY, Program, Ran, clip_of
 
-LATELY = datetime.combine(date.today() - timedelta(days=60), time(10, 15), UTC)
-"""A clock that is a year away from the newest clip is not believed."""
 NEXT = LATELY + timedelta(days=1)
 LONG_AGO = LATELY - timedelta(days=2400)
-
-
-def clip_of(camera_name: str, start: datetime) -> str:
-    """Where Reolink's upload puts a clip, without its suffix."""
-    return f"{start:%Y/%m/%d}/REO_{camera_name}_{start:%Y%m%d%H%M%S}"
 
 
 AGED = clip_of("front", LATELY)
@@ -58,6 +51,9 @@ class Tree:
         for root in self.roots:
             camera.let_a_day_pass(root)
         return self.program.run(*self._words())
+
+    def tidy(self) -> Ran:
+        return self.again()
 
     def _words(self) -> tuple[str, ...]:
         words = ("cleanup", str(self.root), "-y", "--age", "30", "--unarchived", "--clean-output")
@@ -140,9 +136,9 @@ class Deleting(Tree):
 class TwoDisks(Tree):
     """The same with archive and trash on another filesystem."""
 
-    def __init__(self, options: Options, folder: Path, model: Path) -> None:
+    def __init__(self, options: Options, folder: Path, model: Path, other: Path | None = None) -> None:
         super().__init__(options, folder, model)
-        self.other = camera.other_disk(folder)
+        self.other = other or camera.other_disk(folder)
         shutil.move(self.archive, self.other / "archived")
         shutil.move(self.trash, self.other / "deleted")
         self.archive, self.trash = self.other / "archived", self.other / "deleted"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sweeps import Options, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import Program, Ran
-from sweeps.cleanup import LATELY, clip_of, must
+from sweeps.camera import LATELY, Program, Ran, clip_of
+from sweeps.cleanup import must
 
 CLIPS = (clip_of("front", LATELY), clip_of("garden", LATELY))
 PICTURE = f"{CLIPS[0]}.jpg"
@@ -40,7 +40,10 @@ class Tree:
             camera.let_a_day_pass(root)
         ran = self.program.run(*self._words())
         # What a restore can't know to be its own is the nightly cleanup's.
-        return ran if ran.code else self.program.run("cleanup", "-y", *self._trees(), "--age", "3000")
+        return ran if ran.code else self.tidy()
+
+    def tidy(self) -> Ran:
+        return self.program.run("cleanup", "-y", *self._trees(), "--age", "3000")
 
     def _trees(self) -> tuple[str, ...]:
         return (str(self.root), "-o", str(self.archive), "--trash-root", str(self.trash))

@@ -1,0 +1,165 @@
+"""Plants known bugs into a copy of the package: the sweeps are worth something only if they catch them."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps import ROOT, Options, Sweep, Tally, Unable, archive, calls, power, violation
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug, by the text of the package that it replaces, and what must notice it."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+    """Module, text that stands there once, text to put in its place."""
+    catch: Callable[[Options, Path], list[str]]
+    needs_root: bool = False
+
+    def plant(self, folder: Path) -> Path:
+        """The folder of a copy of the package with this bug."""
+        copy = folder / "mutant"
+        shutil.copytree(
+            ROOT / "camarchiver", copy / "camarchiver", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for module, text, planted in self.edits:
+            path = copy / "camarchiver" / f"{module}.py"
+            whole = path.read_text()
+            if whole.count(text) != 1:
+                raise SystemExit(f"mutant {self.name}: the text it replaces stands no longer in {module}.py")
+            path.write_text(whole.replace(text, planted))
+        return copy
+
+
+def by_calls(subject: calls.Subject, kind: calls.Kind, call: str) -> Callable[[Options, Path], list[str]]:
+    """Faults at each of the working thread's calls of one sort, until one shows a violation."""
+
+    def catch(options: Options, where: Path) -> list[str]:
+        if shutil.which("strace") is None:
+            raise Unable("strace is not installed")
+        model = where / "model"
+        model.mkdir()
+        subject.make_model(options, model)
+        numbers = calls.count(subject, options, where, model, inside=True).get(call, [])
+        for number in numbers:
+            trial = calls.Trial(kind, call, number, inside=True)
+            if found := calls.attempt(subject, trial, options, where, model).violations:
+                return found
+        return []
+
+    return catch
+
+
+def by_power(layout: power.Layout, call: str = "") -> Callable[[Options, Path], list[str]]:
+    """Power cuts on ext4 at the end of a run, or at each such call until one shows a violation."""
+
+    def catch(options: Options, where: Path) -> list[str]:
+        with power.in_memory() as memory:
+            for _, model, every in power.cuts(options, where, [layout], ["ext4"]):
+                for cut in (cut for cut in every if cut.call == call):
+                    if found := power.attempt(options, memory, model)(cut):
+                        return found
+        return []
+
+    return catch
+
+
+KILL = calls.KINDS["kill"][0]
+ENOSPC = next(kind for kind in calls.KINDS["errors"] if kind.name == "ENOSPC once")
+ONE = calls.Subject("archive", archive.make_model, archive.Tree)
+TWO = calls.Subject("archive", archive.make_model, archive.TwoDisks)
+ONE_DISK, TWO_DISKS = power.LAYOUTS[0], power.LAYOUTS[1]
+
+MUTANTS = (
+    Mutant(
+        "the source goes before the archive is published",
+        (
+            (
+                "archiver",
+                "        place = self._place(step, original, part, target)\n",
+                "        planned = target.relative_to(self._desk.trees.archive).as_posix()\n"
+                "        early = self._entry(original, planned, size, remuxed=False)\n"
+                "        self._desk.disposer.dispose(clip, early, self._desk.disposal, step.reason)\n"
+                "        place = self._place(step, original, part, target)\n",
+            ),
+        ),
+        by_calls(ONE, KILL, "linkat"),
+    ),
+    Mutant(
+        "an archive is not fsynced",
+        (
+            (
+                "atomic",
+                '''a second try could lie."""
+    descriptor''',
+                '''a second try could lie."""
+    return
+    descriptor''',
+            ),
+        ),
+        by_power(ONE_DISK),
+        needs_root=True,
+    ),
+    Mutant(
+        "an error of a write is ignored",
+        (
+            (
+                "atomic",
+                "            target.write(block)\n",
+                "            with contextlib.suppress(OSError):\n"
+                "                os.write(target.fileno(), block)\n",
+            ),
+            ("atomic", "    if arrived != sent.hexdigest():\n", "    if not arrived:\n"),
+        ),
+        by_calls(TWO, ENOSPC, "write"),
+    ),
+    Mutant(
+        "no folder is fsynced, on two disks",
+        (
+            (
+                "atomic",
+                '''where a filesystem has no such thing."""
+''',
+                '''where a filesystem has no such thing."""
+    return
+''',
+            ),
+        ),
+        by_power(TWO_DISKS, "fsync"),
+        needs_root=True,
+    ),
+)
+
+
+def sweep(options: Options) -> Iterator[Tally]:
+    """Each bug must be caught; one that isn't is a violation."""
+    began = time.monotonic()
+    caught, skipped = 0, []
+    tried = MUTANTS if options.sample is None else MUTANTS[: max(options.sample, 1)]
+    for mutant in tried:
+        if mutant.needs_root and (why := power.missing()):
+            skipped.append(f"{mutant.name}: {why}")
+            continue
+        with options.folder("mutant") as where:
+            planted = dataclasses.replace(options, where=where, package=mutant.plant(where), keep=False)
+            try:
+                found = mutant.catch(planted, where)
+            except Unable as unable:
+                skipped.append(f"{mutant.name}: {unable.why}")
+                continue
+        if found:
+            caught += 1
+        else:
+            violation("mutants", [f"not caught: {mutant.name}"])
+    seconds, trials = time.monotonic() - began, len(tried) - len(skipped)
+    note = "; ".join([f"{caught} caught", *skipped])
+    yield Tally("mutants", trials, trials - caught, seconds, note, skipped=len(skipped))
+
+
+SWEEPS = (Sweep("mutants", sweep, share=4),)
