@@ -298,7 +298,7 @@ def _seconds(text: str) -> float:
 
 
 def _spend(options: Options, result: Result, clips: Path, place: Path, motion: str, dvr: str) -> None:
-    large, small = _scaled(clips, place, 1920, "3M"), _scaled(clips, place, 640, "600k")
+    large, small = _scaled(clips, place, 1920, "5M"), _scaled(clips, place, 640, "600k")
     rounds = options.rounds or (1 if options.quick else 3)
     memory: dict[str, list[float]] = {"camarchiver": [], "motion": []}
 
@@ -371,11 +371,23 @@ def _as_camera_sends(clip: Path, place: Path) -> Path:
 
 
 def _scaled(clips: Path, place: Path, width: int, rate: str) -> Path:
-    """Twenty seconds with one walk, as a camera would send them."""
+    """Forty seconds with two walks, with the noise that a camera adds."""
     target = place / f"{width}.mp4"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-ss", "5", "-t", "20"]
-    command += ["-i", str(clips / "s01_day_walk.mp4"), "-vf", f"scale={width}:-2", "-an", "-c:v", "libx264"]
-    command += ["-preset", "veryfast", "-b:v", rate, "-maxrate", rate, "-bufsize", rate]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-ss", "5", "-t", "40"]
+    command += ["-i", str(clips / "s01_day_walk.mp4"), "-vf", f"scale={width}:-2,noise=alls=6:allf=t"]
+    command += [
+        "-an",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-b:v",
+        rate,
+        "-maxrate",
+        rate,
+        "-bufsize",
+        rate,
+    ]
     command += ["-g", "30", "-bf", "0", str(target)]
     subprocess.run(command, check=True)
     return target
