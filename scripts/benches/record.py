@@ -31,6 +31,8 @@ POST = 2.0
 """Seconds that dvr-scan adds to the end of an event, by its standard."""
 GAP = 3
 """Seconds without motion after which motion ends an event."""
+LAG = 0.3
+"""Seconds from showing motion a frame to its script, roughly."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's own, for which GStreamer is packaged."""
 QUICK = ("s01_day_walk", "s05_light_switch", "s10_brief")
@@ -180,32 +182,58 @@ def _has_camera(result: Result) -> bool:
     return there
 
 
-def _run_motion(
-    command: str, clip: Path, place: Path, *, size: Sequence[int], fps: float
-) -> tuple[Spent, Events]:
-    """One clip live through motion, which copies what it records and keeps five seconds before it."""
-    folder = place / "motion"
+def _start_motion(
+    command: str, place: Path, source: str, *, size: Sequence[int], fps: float
+) -> subprocess.Popen[bytes]:
+    """It copies what it records, keeps five seconds before it, and writes down its events."""
+    folder = _motion_folder(place)
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "out").mkdir(parents=True)
-    told, script = folder / "told", folder / "tell"
+    script = folder / "tell"
     # motion itself replaces what looks like a date in a command
-    script.write_text(f'#!/bin/sh\necho "$1" "$(date +%s.%N)" >> {told}\n')
+    script.write_text(f'#!/bin/sh\necho "$1" "$(date +%s.%N)" >> {folder}/told\n')
     script.chmod(0o755)
+    (folder / "motion.conf").write_text(
+        f"daemon off\nlog_level 4\nlog_file {folder}/log\ntarget_dir {folder}/out\nwebcontrol_port 0\n"
+        f"stream_port 0\nnetcam_url {source}\nwidth {size[0]}\nheight {size[1]}\n"
+        f"framerate {fps:.0f}\nevent_gap {GAP}\npre_capture {5 * fps:.0f}\npicture_output off\n"
+        f"movie_output on\nmovie_passthrough on\non_event_start {script} start\n"
+        f"on_event_end {script} end\n{_TUNED}"
+    )
+    words = [command, "-n", "-c", str(folder / "motion.conf")]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _motion_folder(place: Path) -> Path:
+    return place / "motion"
+
+
+def _motion_live(command: str, clip: Path, place: Path) -> Spent:
+    """What 1080p costs motion, from a camera."""
     with _showing({"main": clip}) as camera:
-        (folder / "motion.conf").write_text(
-            f"daemon off\nlog_level 4\nlog_file {folder}/log\ntarget_dir {folder}/out\nwebcontrol_port 0\n"
-            f"stream_port 0\nnetcam_url {camera.url('main')}\nwidth {size[0]}\nheight {size[1]}\n"
-            f"framerate {fps:.0f}\nevent_gap {GAP}\npre_capture {5 * fps:.0f}\npicture_output off\n"
-            f"movie_output on\nmovie_passthrough on\non_event_start {script} start\n"
-            f"on_event_end {script} end\n{_TUNED}"
-        )
-        words = [command, "-n", "-c", str(folder / "motion.conf")]
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        began, length = camera.began(), _length(clip)
-        time.sleep(length)
+        process = _start_motion(command, place, camera.url("main"), size=(1920, 1080), fps=15)
+        camera.began()
+        time.sleep(_length(clip))
         process.send_signal(signal.SIGTERM)
-        spent = _ended(process, "motion")
-    return spent, _events_told(told, began, length)
+        return _ended(process, "motion")
+
+
+def _motion_events(command: str, clip: Path, place: Path, facts: Mapping[str, Any]) -> Events:
+    """What motion sees. It connects to a camera twice, so a FIFO is what tells when a frame was shown."""
+    fifo = place / "fifo"
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo)
+    feed = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "quiet", "-y", "-readrate", "1"]
+    feed += ["-readrate_initial_burst", "0.001", "-i", str(clip), "-map", "0:v", "-c", "copy"]
+    feeder = subprocess.Popen([*feed, "-f", "mpegts", str(fifo)])
+    began = time.time()
+    process = _start_motion(command, place, f"file://{fifo}", size=facts["size"], fps=facts["fps"])
+    feeder.wait()
+    ended = time.time()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _ended(process, "motion")
+    return _events_told(_motion_folder(place) / "told", began, ended - began)
 
 
 def _length(clip: Path) -> float:
@@ -217,7 +245,7 @@ def _events_told(told: Path, began: float, length: float) -> Events:
     found: Events = []
     for line in told.read_text().splitlines() if told.exists() else ():
         word, moment = line.split()
-        at = float(moment) - began
+        at = float(moment) - began - LAG
         if word == "start":
             found.append([at, length])
         elif found:
@@ -266,7 +294,7 @@ def _see(options: Options, result: Result, judge: Judge, place: Path, motion: st
 
     def motions(clip: Path, facts: dict[str, Any]) -> Events:
         clip = _as_camera_sends(clip, place)
-        return _run_motion(motion, clip, place, size=facts["size"], fps=facts["fps"])[1]
+        return _motion_events(motion, clip, place, facts)
 
     known = {
         "camarchiver": ours,
@@ -310,7 +338,7 @@ def _spend(options: Options, result: Result, clips: Path, place: Path, motion: s
         return spent.cpu
 
     def motion_live() -> float:
-        spent, _ = _run_motion(motion, large, place, size=(1920, 1080), fps=15)
+        spent = _motion_live(motion, large, place)
         memory["motion"].append(spent.memory)
         return spent.cpu
 
