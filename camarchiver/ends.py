@@ -36,7 +36,7 @@ class Ends:
 
     def told(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
         """The clip with its duration, where it matters: the journal's, else its own, else until the next."""
-        if is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
+        if not self._holds or is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
             return clip
         journalled = (entry.duration for entry in archived if entry.describes(clip))
         seconds = next((seconds for seconds in journalled if seconds is not None), None)

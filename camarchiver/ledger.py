@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from camarchiver.model import Archived, Reason, Tree
 
@@ -25,8 +25,7 @@ REPLACED = "replaced"
 """The reason of an archive that made room for a better one of the same clip."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The clip that a file in archive or trash is a copy of."""
 
     source: str
@@ -59,6 +58,8 @@ class Ledger:
     """Archives that a named rule removed."""
     sidecars: dict[tuple[str, str], Origin] = field(default_factory=dict)
     """By folder below the source root and name: pictures that followed their clip."""
+    pictures: dict[tuple[str, str], tuple[Origin, Archived]] = field(default_factory=dict)
+    """The same by folder below the archive root and name: the archive that each of them lies beside."""
     seen: dict[tuple[str, str], Origin] = field(default_factory=dict)
     """By folder and stem: clips that were archived or removed."""
 
@@ -69,6 +70,7 @@ def fold(events: Iterable[Mapping[str, Any]], archived: Mapping[str, tuple[Archi
     for event in events:
         if (origin := _origin(event)) is not None:
             _apply(ledger, event, _with_duration(origin, archived), archived)
+    _place_pictures(ledger)
     return ledger
 
 
@@ -124,13 +126,23 @@ def _note_sidecars(ledger: Ledger, event: Mapping[str, Any], origin: Origin) -> 
         ledger.sidecars[folder, str(name)] = origin
 
 
+def _place_pictures(ledger: Ledger) -> None:
+    names: dict[str, list[str]] = {}
+    for (folder, name), origin in ledger.sidecars.items():
+        if origin.source.rpartition("/")[0] == folder:
+            names.setdefault(origin.source, []).append(name)
+    for origin, entry in ledger.archives.values() if names else ():
+        for name in names.get(origin.source, ()):
+            ledger.pictures.setdefault((entry.archive.rpartition("/")[0], name), (origin, entry))
+
+
 def _with_duration(origin: Origin, archived: Mapping[str, tuple[Archived, ...]]) -> Origin:
     """A line that tells no duration speaks of a clip whose other lines may."""
     if origin.duration is not None:
         return origin
     for entry in archived.get(origin.source, ()):
         if (entry.size, entry.mtime_ns) == (origin.size, origin.mtime_ns) and entry.duration is not None:
-            return replace(origin, duration=entry.duration)
+            return origin._replace(duration=entry.duration)
     return origin
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import NamedTuple
 
 from camarchiver.coverage import held_by
 from camarchiver.model import Archived, Clip, Discard, Disposal, Keep, Reason, Tidy, Tree
@@ -76,8 +77,7 @@ class CleanupPolicy:
         return Disposal.DELETE if self.delete else Disposal.TRASH
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """One file of a clip in one of the trees, and what is known of it."""
 
     clip: Clip
