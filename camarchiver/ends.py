@@ -26,17 +26,22 @@ class Ends:
         self._mutex = threading.Lock()
         self._prober: Prober | None = None
 
+    @property
+    def matter(self) -> bool:
+        """Whether there is any hold."""
+        return bool(self._holds)
+
     def all_told(
         self, clips: Iterable[Clip], archived: Mapping[str, Iterable[Archived]], following: Following
     ) -> tuple[Clip, ...]:
         """The clips of one folder with their durations, where these matter; `archived` by relative path."""
-        if not self._holds:
+        if not self.matter:
             return tuple(clips)
         return tuple(self.told(clip, archived.get(clip.relative, ()), following) for clip in clips)
 
     def told(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
         """The clip with its duration, where it matters: the journal's, else its own, else until the next."""
-        if not self._holds or is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
+        if is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
             return clip
         journalled = (entry.duration for entry in archived if entry.describes(clip))
         seconds = next((seconds for seconds in journalled if seconds is not None), None)

@@ -179,7 +179,7 @@ class Stock:
         copy = found(root, relative, status)
         if copy is None:
             return Keep(root, relative, Reason.FOREIGN, status.st_size)
-        if isinstance(copy, Keep) or copy.is_picture:
+        if isinstance(copy, Keep) or copy.is_picture or not self._ends.matter:
             return copy
         known = (copy.archived,) if copy.archived else ()
         clip = self._ends.told(copy.clip, known, self._discovery.following(()))
@@ -348,12 +348,13 @@ def _listing(folder: Path) -> Iterator[tuple[str, bool, os.stat_result | OSError
             for entry in found:
                 status: os.stat_result | OSError | None = None
                 is_folder = entry.is_dir(follow_symlinks=False)
-                if not is_folder and (is_clip_name(entry.name) or is_picture_name(entry.name)):
+                name = entry.name
+                if not is_folder and (is_clip_name(name) or is_picture_name(name)):
                     try:
                         status = entry.stat(follow_symlinks=False)
                     except OSError as error:
                         status = error
-                yield entry.name, is_folder, status
+                yield name, is_folder, status
     finally:
         os.close(here)
 
