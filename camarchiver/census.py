@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from camarchiver import claims, locking
+from camarchiver.coverage import held_by
 from camarchiver.discovery import Discovery
-from camarchiver.journal import Journal, What
-from camarchiver.model import Archive, Clip, Keep, Reason, Remove, Trees
-from camarchiver.plan import ArchivePolicy, Memory, decide_archive
+from camarchiver.footage import SAMPLES, seconds_of
+from camarchiver.gaps import Coverage, gaps
+from camarchiver.journal import Journal
+from camarchiver.ledger import Origin, fold
+from camarchiver.model import Archive, Clip, Fingerprint, Keep, Reason, Trees
+from camarchiver.names import is_clip_name
+from camarchiver.plan import DOUBTFUL, ArchivePolicy, FolderFacts, Memory, decide_archive, own_archive
+from camarchiver.probe import Prober
 
-RATE_DAYS = 14
-"""Days of footage from which the growth of the source is taken."""
+RATE = timedelta(days=14)
+"""How far back the growth of the trees is taken from."""
 
-GAP_DAYS = 7
-"""Days that are looked at for gaps."""
+WEEK = timedelta(days=7)
+"""How far back gaps are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +35,11 @@ class Holding:
     clips: int = 0
     size: int = 0
     seconds: float = 0.0
-    """Footage, as far as it is known."""
+    """Footage."""
+    guessed: bool = False
+    """Whether the hours are a guess from a few clips, since nobody told those of all."""
     oldest: datetime | None = None
     newest: datetime | None = None
-
-    def plus(self, start: datetime, size: int, seconds: float | None) -> Holding:
-        """With one clip more."""
-        return Holding(
-            self.clips + 1,
-            self.size + size,
-            self.seconds + (seconds or 0.0),
-            min(self.oldest, start) if self.oldest else start,
-            max(self.newest, start) if self.newest else start,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +54,11 @@ class Camera:
     """Clips that the next archive run would encode."""
     failed: int = 0
     held: int = 0
+    """Clips in source or archive."""
     clock_doubtful: int = 0
-    recent_bytes: int = 0
-    """Bytes of source footage of the last `RATE_DAYS`."""
+    """Clips without an archive whose name and mtime lie more than a day apart, or that are of the future."""
     gaps: tuple[tuple[datetime, datetime], ...] = ()
+    """Of the last week, also the one that still lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,13 @@ class Disk:
     free: int
     total: int
     """Bytes."""
+    daily: float = 0.0
+    """Bytes of footage that came to stand here on a day of the last two weeks."""
+
+    @property
+    def days_until_full(self) -> float | None:
+        """At that rate, if nothing is removed; None where nothing came in."""
+        return self.free / self.daily if self.daily else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,119 +93,218 @@ class Census:
 
     @property
     def days_until_full(self) -> float | None:
-        """At the rate of the last `RATE_DAYS`, on the source's filesystem; None where nothing came in."""
-        daily = sum(camera.recent_bytes for camera in self.cameras) / RATE_DAYS
-        return self.disks[0].free / daily if daily else None
+        """Of the filesystem that is full first."""
+        return min((d.days_until_full for d in self.disks if d.days_until_full is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be counted."""
+
+    policy: ArchivePolicy
+    """Says what the next archive run would do."""
+    now: datetime
+    gap: timedelta
+    """Gaps longer than this are told."""
+    trust_names: bool
+    """Whether this tree's mtimes mean nothing."""
+
+
+class _Heap:
+    """One tree's clips of one camera, while they are counted."""
+
+    __slots__ = ("clips", "newest", "oldest", "samples", "seconds", "size", "unknown")
+
+    def __init__(self) -> None:
+        self.clips = self.size = self.unknown = 0
+        self.seconds = 0.0
+        self.oldest: datetime | None = None
+        self.newest: datetime | None = None
+        self.samples: list[tuple[str, int]] = []
+        """Of the newest clips whose length nobody told, with their bytes."""
+
+    def add(self, start: datetime, size: int, seconds: float | None, path: str) -> None:
+        self.clips += 1
+        self.size += size
+        if seconds is not None:
+            self.seconds += seconds
+        else:
+            self.unknown += size
+            self.samples = [*self.samples[1 - SAMPLES :], (path, size)]
+        if self.oldest is None or start < self.oldest:
+            self.oldest = start
+        if self.newest is None or start > self.newest:
+            self.newest = start
+
+    def holding(self, prober: Prober) -> Holding:
+        guess = 0.0
+        if self.unknown:
+            known = [
+                (size, found) for path, size in self.samples if (found := seconds_of(prober, Path(path)))
+            ]
+            sampled = sum(size for size, _ in known)
+            guess = self.unknown * sum(found for _, found in known) / sampled if sampled else 0.0
+        return Holding(
+            self.clips, self.size, self.seconds + guess, bool(self.unknown), self.oldest, self.newest
+        )
+
+
+class _Tally:
+    """One camera while it is counted."""
+
+    __slots__ = ("archive", "clock_doubtful", "coverage", "failed", "held", "source", "trash", "waiting")
+
+    def __init__(self) -> None:
+        self.source, self.archive, self.trash = _Heap(), _Heap(), _Heap()
+        self.waiting = self.failed = self.held = self.clock_doubtful = 0
+        self.coverage = Coverage()
 
 
 class Counter:
-    """Walks the trees once and the journal once, a day at a time."""
+    """Walks the trees once and the journal once, a day at a time; `count` may be asked once."""
 
-    def __init__(self, trees: Trees, journal: Journal, discovery: Discovery, memory: Memory) -> None:
+    def __init__(
+        self, trees: Trees, journal: Journal, discovery: Discovery, memory: Memory, question: Question
+    ) -> None:
         self._trees = trees
         self._journal = journal
         self._discovery = discovery
         self._memory = memory
-        self._cameras: dict[str, Camera] = {}
-        self._last_end: dict[str, datetime] = {}
+        self._question = question
+        self._tallies: dict[str, _Tally] = {}
+        self._recent: dict[int, int] = {}
+        """Bytes of the last `RATE` by filesystem."""
+        self._first = question.now
+        """The oldest of them."""
         self._unreadable = 0
         self._unnamed = 0
 
-    def count(
-        self, policy: ArchivePolicy, now: datetime, gap: timedelta, last_run: Mapping[str, Any] | None
-    ) -> Census:
-        """Count everything as of `now`; `policy` says what would be archived."""
+    def count(self, last_run: Mapping[str, Any] | None) -> Census:
+        """Count everything."""
+        question = self._question
         for facts in self._discovery.folders(date.max):
-            for clip in sorted(facts.clips, key=lambda each: each.start):
-                self._source(clip, now, gap)
-            for step in decide_archive(facts, policy, self._memory, now):
+            for clip in facts.clips:
+                self._source(clip, facts)
+            for step in decide_archive(facts, question.policy, self._memory, question.now):
                 self._attention(step)
         for day in self._journal.days():
-            self._day(self._journal.day(day).events)
-        return Census(
-            tuple(self._cameras[name] for name in sorted(self._cameras)),
-            tuple(self._disks()),
-            tuple(self._working()),
-            last_run,
-            self._unreadable,
-            self._unnamed,
-        )
+            self._day(day)
+        with Prober() as prober:
+            cameras = tuple(self._camera(name, prober) for name in sorted(self._tallies))
+        disks, working = tuple(self._disks()), tuple(self._working())
+        return Census(cameras, disks, working, last_run, self._unreadable, self._unnamed)
 
-    def _camera(self, name: str) -> Camera:
-        return self._cameras.setdefault(name, Camera(name))
+    # --- one clip ----------------------------------------------------------------------------------
 
-    def _source(self, clip: Clip, now: datetime, gap: timedelta) -> None:
-        camera = self._camera(clip.camera)
-        size = clip.fingerprint.size
-        lately = timedelta(0) <= now - clip.start <= timedelta(days=RATE_DAYS)
-        gaps = camera.gaps
-        before = self._last_end.get(clip.camera)
-        if before and clip.start - before > gap and now - clip.start <= timedelta(days=GAP_DAYS):
-            gaps = (*gaps, (before, clip.start))
-        self._last_end[clip.camera] = max(
-            clip.start + timedelta(seconds=clip.duration or 0.0), before or clip.start
-        )
-        self._cameras[clip.camera] = replace(
-            camera,
-            source=camera.source.plus(clip.start, size, clip.duration),
-            recent_bytes=camera.recent_bytes + (size if lately else 0),
-            gaps=gaps,
-        )
+    def _tally(self, name: str) -> _Tally:
+        if name not in self._tallies:
+            self._tallies[name] = _Tally()
+        return self._tallies[name]
 
-    def _attention(self, step: Archive | Remove | Keep) -> None:
-        if isinstance(step, Remove):
+    def _source(self, clip: Clip, facts: FolderFacts) -> None:
+        tally, now = self._tally(clip.camera), self._question.now
+        # A Path for each of a million clips would take most of the time.
+        print_of, path = clip.fingerprint, f"{self._trees.source}/{clip.relative}"
+        tally.source.add(clip.start, print_of.size, clip.duration, path)
+        self._note_recent(clip.start, print_of.size, print_of.device)
+        self._note_coverage(tally, clip.start, clip.duration, path)
+        if self._memory.holds and held_by(clip, self._memory.holds, now):
+            tally.held += 1
+        if self._is_doubtful(clip) and own_archive(clip, facts) is None:
+            tally.clock_doubtful += 1
+
+    def _is_doubtful(self, clip: Clip) -> bool:
+        if clip.start > self._question.now + DOUBTFUL:
+            return True
+        apart = abs(clip.start.timestamp() - clip.fingerprint.mtime_ns / 1e9)
+        return not self._question.trust_names and apart > DOUBTFUL.total_seconds()
+
+    def _note_recent(self, start: datetime, size: int, device: int) -> None:
+        now = self._question.now
+        if now - RATE <= start <= now:
+            self._recent[device] = self._recent.get(device, 0) + size
+            self._first = min(self._first, start)
+
+    def _note_coverage(self, tally: _Tally, start: datetime, seconds: float | None, path: str) -> None:
+        if start <= self._question.now:
+            tally.coverage.add(start, seconds, path, since=self._question.now - WEEK)
+
+    def _attention(self, step: Keep | object) -> None:
+        match step:
+            case Archive():
+                self._tally(step.camera).waiting += 1
+            case Keep(reason=Reason.FAILED_BEFORE):
+                self._tally(step.camera).failed += 1
+            case Keep(reason=Reason.UNREADABLE):
+                self._unreadable += 1
+            case Keep(reason=Reason.NO_TIMESTAMP):
+                self._unnamed += 1
+
+    # --- what the journal tells --------------------------------------------------------------------
+
+    def _day(self, day: date) -> None:
+        known = self._journal.day(day)
+        ledger = fold(known.events, known.archived)
+        for relative, (origin, _) in ledger.archives.items():
+            self._archived(f"{self._trees.archive}/{relative}", origin)
+        for relative, origin in ledger.trashed.items():
+            path = f"{self._trees.trash}/{relative}"
+            if is_clip_name(relative) and (status := _status(path)):
+                self._tally(origin.camera).trash.add(origin.start, status.st_size, origin.duration, path)
+
+    def _archived(self, path: str, origin: Origin) -> None:
+        status = _status(path)
+        if status is None:
             return
-        if isinstance(step, Archive):
-            camera = self._camera(step.clip.camera)
-            self._cameras[camera.name] = replace(camera, waiting=camera.waiting + 1)
-            return
-        self._unreadable += step.reason is Reason.UNREADABLE
-        self._unnamed += step.reason is Reason.NO_TIMESTAMP
-        camera = self._camera(step.camera) if step.camera else Camera("")
-        match step.reason:
-            case Reason.FAILED_BEFORE:
-                camera = replace(camera, failed=camera.failed + 1)
-            case Reason.HELD:
-                camera = replace(camera, held=camera.held + 1)
-            case Reason.CLOCK_DOUBTFUL:
-                camera = replace(camera, clock_doubtful=camera.clock_doubtful + 1)
-        if camera.name:
-            self._cameras[camera.name] = camera
+        tally = self._tally(origin.camera)
+        tally.archive.add(origin.start, status.st_size, origin.duration, path)
+        self._note_recent(origin.start, status.st_size, status.st_dev)
+        self._note_coverage(tally, origin.start, origin.duration, path)
+        if self._memory.holds and self._is_held(origin) and not self._has_source(origin):
+            tally.held += 1
 
-    def _day(self, events: Iterable[Mapping[str, Any]]) -> None:
-        archived: dict[str, Mapping[str, Any]] = {}
-        trashed: dict[str, Mapping[str, Any]] = {}
-        for event in events:
-            if event.get("event") in (What.ARCHIVED, What.ADOPTED):
-                archived[str(event.get("archive"))] = event
-            elif event.get("event") == What.TRASHED:
-                trashed[str(event.get("trash"))] = event
-        for place, event in archived.items():
-            self._standing(self._trees.archive / place, event, "archive")
-        for place, event in trashed.items():
-            self._standing(self._trees.trash / place, event, "trash")
+    def _is_held(self, origin: Origin) -> bool:
+        print_of = Fingerprint(-1, -1, origin.size, origin.mtime_ns)
+        clip = Clip(
+            self._trees.source, "", "", origin.camera, origin.start, print_of, duration=origin.duration
+        )
+        return held_by(clip, self._memory.holds, self._question.now) is not None
 
-    def _standing(self, path: Path, event: Mapping[str, Any], tree: Literal["archive", "trash"]) -> None:
-        try:
-            size = path.lstat().st_size
-        except OSError:
-            return
-        camera = self._camera(str(event.get("camera", "")))
-        start, seconds = datetime.fromisoformat(event["start"]), event.get("duration")
-        if tree == "archive":
-            camera = replace(camera, archive=camera.archive.plus(start, size, seconds))
-        else:
-            camera = replace(camera, trash=camera.trash.plus(start, size, seconds))
-        self._cameras[camera.name] = camera
+    def _has_source(self, origin: Origin) -> bool:
+        return os.path.lexists(self._trees.source / origin.source)
+
+    # --- the whole ---------------------------------------------------------------------------------
+
+    def _camera(self, name: str, prober: Prober) -> Camera:
+        tally, question = self._tallies[name], self._question
+        found = gaps(
+            tally.coverage,
+            question.gap,
+            since=question.now - WEEK,
+            now=question.now,
+            length=lambda path: seconds_of(prober, Path(path)),
+        )
+        return Camera(
+            name,
+            tally.source.holding(prober),
+            tally.archive.holding(prober),
+            tally.trash.holding(prober),
+            tally.waiting,
+            tally.failed,
+            tally.held,
+            tally.clock_doubtful,
+            tuple(found),
+        )
 
     def _disks(self) -> Iterator[Disk]:
         seen = set()
+        days = max((self._question.now - self._first) / timedelta(days=1), 1.0)
         for root in (self._trees.source, self._trees.archive, self._trees.trash):
-            if root.is_dir() and root.stat().st_dev not in seen:
-                seen.add(root.stat().st_dev)
+            if root.is_dir() and (device := root.stat().st_dev) not in seen:
+                seen.add(device)
                 status = os.statvfs(root)
                 free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-                yield Disk(root, free, total)
+                yield Disk(root, free, total, self._recent.get(device, 0) / days)
 
     def _working(self) -> Iterator[str]:
         for _, claim in claims.standing(self._trees):
@@ -207,3 +312,10 @@ class Counter:
                 path = claim.as_clip(self._trees.source).path
                 if owner := locking.held_by(path, place=self._trees.state / "locks"):
                     yield owner
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None

@@ -36,6 +36,8 @@ class Recorded:
     """Largest thing in motion, in percent of the picture."""
     zone: str
     published: bool
+    unsynced: bool = False
+    """The start is by a clock that no time server had set."""
     error: str = ""
     """Why it was not published, or why it ended early."""
 
@@ -51,6 +53,7 @@ class Recorded:
             "latency": round(self.latency, 3),
             "peak": round(self.peak, 3),
             "zone": self.zone,
+            **({"clock": "unsynced"} if self.unsynced else {}),
             **({"error": self.error} if self.error else {}),
         }
 
@@ -65,7 +68,7 @@ class Delivery:
         self.clips: list[Recorded] = []
         self.salvaged: list[Path] = []
         self.folders = folders
-        self._camera = camera
+        self.camera = camera
         self._pictures = pictures
         self._tell = tell
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="close")
@@ -127,7 +130,7 @@ class Delivery:
         stamp = reel.stamp(take.label.start)
         path = spool.publish(take.path, stamp, found.seconds, self.folders.outbox, picture)
         clip = _recorded(take, path, found)
-        _log.info("%s", json.dumps({**clip.fields(), "camera": self._camera, "bytes": size}))
+        _log.info("%s", json.dumps({**clip.fields(), "camera": self.camera, "bytes": size}))
         return clip
 
 
@@ -144,6 +147,7 @@ def _recorded(take: Take, path: Path, found: spool.Reading | None, *, error: str
         peak=take.peak.peak if take.peak else 0.0,
         zone=take.peak.zone if take.peak else "",
         published=found is not None,
+        unsynced=label.unsynced,
         error=error or take.failed,
     )
 

@@ -66,11 +66,13 @@ def document(
 
 
 def verified(found: Verified, run: str, exit_code: int) -> str:
-    """The document of `verify`; adds `checked`, `foreign` and `findings`."""
+    """The document of `verify`; adds `checked`, `resumed`, `foreign`, `foreign_files` and `findings`."""
     status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
     more = {
         "checked": found.checked,
-        "foreign": found.foreign,
+        "resumed": found.resumed,
+        "foreign": len(found.foreign),
+        "foreign_files": [shown(path) for path in found.foreign],
         "findings": [
             {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
             for each in found.findings
@@ -83,7 +85,16 @@ def census(found: Census, run: str) -> str:
     """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
     more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],
-        "disks": [{"path": shown(d.path), "free": d.free, "total": d.total} for d in found.disks],
+        "disks": [
+            {
+                "path": shown(disk.path),
+                "free": disk.free,
+                "total": disk.total,
+                "daily": round(disk.daily),
+                "days_until_full": disk.days_until_full,
+            }
+            for disk in found.disks
+        ],
         "working": list(found.working),
         "last_run": found.last_run,
         "days_until_full": found.days_until_full,
@@ -188,7 +199,8 @@ def _camera_fields(camera: Camera) -> dict[str, Any]:
             tree: {
                 "clips": holding.clips,
                 "bytes": holding.size,
-                "seconds": holding.seconds,
+                "seconds": round(holding.seconds, 3),
+                "seconds_guessed": holding.guessed,
                 "oldest": holding.oldest.isoformat() if holding.oldest else None,
                 "newest": holding.newest.isoformat() if holding.newest else None,
             }

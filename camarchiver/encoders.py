@@ -84,6 +84,16 @@ class Choice:
         return self.ladder[0].ffmpeg
 
 
+@dataclass(frozen=True, slots=True)
+class EncoderWish:
+    """Which encoder the owner wants."""
+
+    backend: Backend | None = None
+    codec: Codec | None = None
+    device: Path | None = None
+    ffmpeg: Path | None = None
+
+
 class Machine:
     """Tries encoders when asked, each once, and chooses among them."""
 

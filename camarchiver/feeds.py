@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import select
 import signal
@@ -11,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeAlias, cast
 
 import av
@@ -86,6 +88,19 @@ def of_container(container: InputContainer, let_go: Callable[[], str] = _nothing
     audio = container.streams.audio[0] if container.streams.audio else None
     chosen = [videos[0], *([audio] if audio else [])]
     return Feed(videos[0], audio, container.demux(chosen), let_go)
+
+
+def template(keyframe: bytes, codec: str, time_base: Fraction) -> VideoStream:
+    """The stream that an Annex B keyframe with its parameter sets describes. Raises ValueError."""
+    try:
+        container = av.open(io.BytesIO(keyframe), "r", format=codec)
+        stream = container.streams.video[0]
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError("its first keyframe can't be read") from error
+    if not stream.codec_context.width:
+        raise ValueError("its first keyframe can't be read")
+    stream.time_base = time_base
+    return stream
 
 
 def timed(packet: AnyPacket) -> bool:

@@ -74,9 +74,9 @@ def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Mappi
         for event in journal.day(day).events:
             if event.get("event") == What.INTENDED:
                 if run in ("", event.get("run")):
-                    found[_key(event)] = event
+                    found[place_of(event)] = event
             elif is_end(event):
-                found.pop(_key(event), None)
+                found.pop(place_of(event), None)
     return list(found.values())
 
 
@@ -85,7 +85,7 @@ def is_end(event: Mapping[str, Any]) -> bool:
     return event.get("event") in _ENDS
 
 
-def _key(event: Mapping[str, Any]) -> tuple[str, str]:
+def place_of(event: Mapping[str, Any]) -> tuple[str, str]:
     """The file that an event speaks of: its tree and its path there."""
     tree = str(event.get("tree") or "source")
     field = {"archive": "archive", "trash": "trash"}.get(tree, "source")

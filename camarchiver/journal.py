@@ -23,6 +23,12 @@ _log = logging.getLogger(__name__)
 DAYS_IN_MEMORY = 8
 """Parsed days kept at once; a tree is planned day by day, so a few are enough."""
 
+EVENTS_IN_MEMORY = 20_000
+"""Parsed lines kept at once where days are busy; some 3 kB each."""
+
+NEIGHBOURS = 3
+"""A day and those beside it, which are kept in any case: a file is looked for in all three."""
+
 
 class What(StrEnum):
     """The kinds of events."""
@@ -116,10 +122,17 @@ class Journal:
         if known is None or known[0] != mark:
             known = (mark, parse(path.read_bytes(), path))
             self._days[day] = known
-            while len(self._days) > DAYS_IN_MEMORY:
-                self._days.popitem(last=False)
+            self._forget()
         self._days.move_to_end(day)
         return known[1]
+
+    def _forget(self) -> None:
+        """Drop the days that were asked for longest ago."""
+        while len(self._days) > DAYS_IN_MEMORY or (
+            len(self._days) > NEIGHBOURS
+            and sum(len(each.events) for _, each in self._days.values()) > EVENTS_IN_MEMORY
+        ):
+            self._days.popitem(last=False)
 
     def days(self) -> list[date]:
         """Every day of footage that something was written of, oldest first."""

@@ -113,6 +113,20 @@ def being_written(path: Path) -> bool | None:
         os.close(descriptor)
 
 
+_STA_UNSYNC = 0x40
+_TIMESYNC = Path("/run/systemd/timesync/synchronized")
+
+
+def clock_is_synced() -> bool | None:
+    """Whether the host's clock follows a time server (adjtimex(2)); None where that can't be known."""
+    # struct timex: modes and three longs come before its status; the rest is room enough
+    buffer = ctypes.create_string_buffer(512)
+    if _LIBC.adjtimex(buffer) < 0:
+        return True if _TIMESYNC.exists() else None
+    status = ctypes.c_int.from_buffer(buffer, 5 * ctypes.sizeof(ctypes.c_long)).value
+    return not status & _STA_UNSYNC or _TIMESYNC.exists()
+
+
 _NFS, _CIFS, _SMB2 = 0x6969, 0xFF534D42, 0xFE534D42
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import io
 import queue
 import threading
 import time
@@ -14,9 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import av
 import numpy as np
-from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -57,7 +54,7 @@ class PicameraCamera:
         session = _Session(self)
         try:
             first = session.first()
-            video = template(first.data)
+            video = feeds.template(first.data, "h264", _MICROSECONDS)
         except BaseException:
             session.end()
             raise
@@ -73,18 +70,6 @@ def find(number: int, mode: Mode) -> PicameraCamera:
             " or use rpicam-vid:",
         )
     return PicameraCamera(number, mode)
-
-
-def template(keyframe: bytes) -> VideoStream:
-    """The stream that a keyframe with its parameter sets describes. Raises ValueError."""
-    try:
-        container = av.open(io.BytesIO(keyframe), "r", format="h264")
-        stream = container.streams.video[0]
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError("its first keyframe can't be read") from error
-    assert isinstance(container, InputContainer)
-    stream.time_base = _MICROSECONDS
-    return stream
 
 
 @dataclass(frozen=True, slots=True)

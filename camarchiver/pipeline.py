@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,16 +12,16 @@ from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from pathlib import Path
 
-from camarchiver import clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
+from camarchiver import __version__, clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
 from camarchiver.archiver import Desk
-from camarchiver.census import Census, Counter
+from camarchiver.census import Census, Counter, Question
 from camarchiver.cleaner import Cleaner
 from camarchiver.clearance import CleanupPlan, Planner
-from camarchiver.codecs import Backend, Codec
+from camarchiver.cluster import Cluster
 from camarchiver.coverage import Hold
 from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
-from camarchiver.encoders import Choice
+from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.encoders import Machine as Encoders
 from camarchiver.ends import Ends
 from camarchiver.export import Exported, Exporter
@@ -32,6 +31,7 @@ from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
 from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Report, Restore, Trees
 from camarchiver.names import Names, Pattern
+from camarchiver.order import from_own_place, largest_first, order_key, place_among, within_limit
 from camarchiver.plan import (
     ArchivePlan,
     ArchivePolicy,
@@ -41,12 +41,8 @@ from camarchiver.plan import (
     Tally,
     Total,
     decide_archive,
-    largest_first,
-    order_key,
-    within_limit,
 )
 from camarchiver.playable import playable_maker
-from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Display
 from camarchiver.restorer import Restorer, Selection
 from camarchiver.retention import CleanupPolicy
@@ -54,6 +50,7 @@ from camarchiver.scribe import RunId, Scribe
 from camarchiver.sealed import Sealed
 from camarchiver.shrink import Wishes
 from camarchiver.standing import Standing
+from camarchiver.station import Order
 from camarchiver.stock import Stock
 from camarchiver.stop import Stop
 from camarchiver.sweeper import Sweeper
@@ -66,19 +63,6 @@ Show = Callable[[int], AbstractContextManager[Display]]
 """Shows the progress of so many bytes."""
 
 UNUSED_SECONDS = 3600.0
-
-SAMPLES = 3
-"""Clips of a camera whose headers are read to guess how many hours of footage a plan holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderWish:
-    """Which encoder the owner wants."""
-
-    backend: Backend | None = None
-    codec: Codec | None = None
-    device: Path | None = None
-    ffmpeg: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +154,14 @@ class Pipeline:
         names = Names(self._patterns)
         return Inquiry(self.trees, names, self.journal, self._discovery, memory)
 
-    def census(self, policy: ArchivePolicy, gap: timedelta) -> Census:
+    def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> Census:
         """What stands in the trees."""
         memory = self.memory()
-        counter = Counter(self.trees, self.journal, self._discovery(memory.holds), memory)
-        return counter.count(policy, self.started, gap, runs.last(self.trees.state))
+        question = Question(policy, self.started, gap, trust_names)
+        discovery = self._discovery(memory.holds)
+        return Counter(self.trees, self.journal, discovery, memory, question).count(
+            runs.last(self.trees.state)
+        )
 
     def memory(self) -> Memory:
         """What outlasts a run."""
@@ -203,26 +190,27 @@ class Pipeline:
         scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
         return choice, (*choice.explanation, scale)
 
-    def footage_seconds(self, plan: ArchivePlan) -> dict[str, float]:
-        """How much footage each camera's part of a plan holds, guessed from a few clips' headers."""
-        sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        with Prober() as prober:
-            for step in plan.steps:
-                known = sampled[step.clip.camera]
-                if step.clip.duration is None and len(known) < SAMPLES:
-                    try:
-                        seconds = prober.glance(step.clip.path).duration or 0.0
-                    except ProbeError:
-                        continue
-                    known.append((step.clip.fingerprint.size, seconds))
-        sizes: dict[str, int] = defaultdict(int)
-        for total in plan.totals:
-            sizes[total.group.camera] += total.size if total.group.action != "keep" else 0
-        return {
-            camera: sizes[camera] * sum(seconds for _, seconds in known) / sum(size for size, _ in known)
-            for camera, known in sampled.items()
-            if sum(size for size, _ in known)
-        }
+    def hire(self, plan: ArchivePlan, cluster: Cluster, wish: EncoderWish, how: Execution) -> ArchivePlan:
+        """Ask the workers of a cluster what they can do, if the plan has a clip to encode; the plan then
+        says so. Raises EncoderError when none can take part.
+        """
+        first = next((step for step in plan.steps if isinstance(step, Archive)), None)
+        if first is None:
+            return plan
+        clip = first.clip
+        sample = clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns
+        order = Order(
+            __version__,
+            self.trees,
+            self.zone,
+            volume.marker(self.trees.state),
+            sample,
+            self.run,
+            wish,
+            how.wishes,
+            how.nice,
+        )
+        return replace(plan, notes=(*plan.notes, *cluster.hire(order)))
 
     # --- execution ---------------------------------------------------------------------------------
 
@@ -235,17 +223,24 @@ class Pipeline:
         stop: Stop,
         display: Display,
         tell: Callable[[Outcome], None],
+        cluster: Cluster | None = None,
     ) -> Report:
-        """Carry out a plan; `tell` gets every outcome as it comes."""
+        """Carry out a plan; `tell` gets every outcome as it comes. A cluster's hired workers encode."""
         outcomes: list[Outcome] = []
         limit = how.max_runtime.total_seconds() if how.max_runtime else None
-        with self.workshop(plan.policy.disposal, choice, how, stop=stop, display=display) as shop:
+        disposal = plan.policy.disposal
+        with self.workshop(disposal, choice, how, stop=stop, display=display, cluster=cluster) as shop:
+            steps = from_own_place(plan.steps, place_among(*self.workers()))
             for outcome in crew.perform_all(
-                plan.steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
+                steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
             ):
                 outcomes.append(outcome)
                 tell(outcome)
         return self.report(plan, tuple(outcomes), stop)
+
+    def workers(self) -> tuple[str, frozenset[str]]:
+        """This run's name, and the names of all that archive the same tree, here and on other hosts."""
+        return volume.workers(self.trees, self.run.command)
 
     @contextmanager
     def workshop(
@@ -256,13 +251,18 @@ class Pipeline:
         *,
         stop: Stop,
         display: Display,
+        cluster: Cluster | None = None,
         keeps_folders: bool = False,
     ) -> Iterator[Workshop]:
         """Everything that archives single clips; what failed is remembered when it is left."""
         volume.mark(self.trees)
         tools = Tools(choice, self._encoders, how.wishes) if choice is not None else None
         desk = replace(self._desk(disposal, how), keeps_folders=keeps_folders)
-        with workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display) as shop:
+        if cluster is not None and cluster.is_hired:
+            opening = cluster.opened(desk, how.jobs, stop=stop, display=display)
+        else:
+            opening = workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display)
+        with opening as shop:
             yield shop
         self.failures.flush()
 

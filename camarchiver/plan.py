@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -28,9 +27,6 @@ from camarchiver.model import (
     Trees,
 )
 from camarchiver.names import archive_path
-
-LOOK_AHEAD = 200
-"""Clips among which the largest goes first, so that no long one keeps the last job busy alone."""
 
 DOUBTFUL = timedelta(days=1)
 """How far name and clock may lie apart before one of them must be wrong (design, section 7)."""
@@ -257,49 +253,6 @@ def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datet
     if failure.next_try <= now:
         return ""
     return f"{failure.detail}; next try {failure.next_try.astimezone(clip.start.tzinfo):%Y-%m-%d %H:%M}"
-
-
-# --- order -----------------------------------------------------------------------------------------
-
-
-_REMOVE, _ENCODE, _SECOND_NAME = range(3)
-
-
-def order_key(step: Archive | Remove) -> tuple[int, int, str]:
-    """What was archived before goes first, then the oldest day, then second names of one file.
-
-    A second name goes last because it takes over the archive that the first one gets.
-    """
-    clip = step.clip
-    return _rank(step), clip.start.toordinal(), clip.relative
-
-
-def _rank(step: Archive | Remove) -> int:
-    if isinstance(step, Remove):
-        return _REMOVE
-    return _SECOND_NAME if step.reason is Reason.SAME_FILE else _ENCODE
-
-
-def largest_first(steps: Iterable[Archive | Remove]) -> Iterator[Archive | Remove]:
-    """Ordered steps, the largest clip first within each block of `LOOK_AHEAD` to be encoded."""
-    for rank, group in groupby(steps, key=_rank):
-        if rank != _ENCODE:
-            yield from group
-            continue
-        while block := list(islice(group, LOOK_AHEAD)):
-            block.sort(key=lambda step: -step.size)
-            yield from block
-
-
-def within_limit(steps: Iterable[Archive | Remove], limit: int) -> Iterator[Archive | Remove]:
-    """The steps of a run that encodes at most so many clips."""
-    encoded = 0
-    for step in steps:
-        if isinstance(step, Archive):
-            encoded += 1
-            if encoded > limit:
-                return
-        yield step
 
 
 # --- the plan --------------------------------------------------------------------------------------

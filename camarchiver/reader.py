@@ -13,7 +13,7 @@ import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from camarchiver import feeds, live
+from camarchiver import feeds, headers, live
 from camarchiver.cameras import Camera, FileCamera
 from camarchiver.errors import CamarchiverError
 from camarchiver.feeds import SILENCE, AnyPacket, Feed
@@ -27,7 +27,7 @@ WAITING = 1000
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The source was reached, also once more: what follows has a clock of its own."""
+    """The source was reached, also once more, or sends another picture: what follows stands for itself."""
 
     video: VideoStream
     audio: AudioStream | None
@@ -105,7 +105,7 @@ class Reader:
         error: Exception | None = None
         try:
             yield Opened(feed.video, feed.audio)
-            yield from self._entries(feed)
+            yield from self._watched(feed)
         except (OSError, av.FFmpegError, ValueError) as broken:
             error = broken
         finally:
@@ -120,6 +120,26 @@ class Reader:
         if not self._encodes or feed.video.codec_context.codec.canonical_name in feeds.COPIED:
             return feed
         return live.encoded(feed)
+
+    def _watched(self, feed: Feed) -> Iterator[Item]:
+        """The packets, with another `Opened` before the keyframe from which on the picture is another."""
+        context = feed.video.codec_context
+        codec = context.codec.canonical_name
+        if codec not in headers.CODECS or (context.extradata or b"")[:1] == b"\1":
+            # mp4 and its like describe the picture once
+            yield from self._entries(feed)
+            return
+        known = b""
+        for entry in self._entries(feed):
+            packet = cast("AnyPacket", entry.packet)
+            if entry.video and headers.codec(bytes(memoryview(packet)[:16])) not in ("", codec):
+                raise ValueError("its codec changed")
+            if entry.video and entry.key:
+                found = headers.sequence(bytes(packet), codec)
+                if known and found and found != known:
+                    yield Opened(feeds.template(bytes(packet), codec, packet.time_base), feed.audio)
+                known = found or known
+            yield entry
 
     def _entries(self, feed: Feed) -> Iterator[Entry]:
         last_frame = time.monotonic()

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from camarchiver import reel, schedule, spool
+import av
+
+from camarchiver import kernel, reel, schedule, spool
 from camarchiver.cameras import Camera
 from camarchiver.delivery import Delivery
+from camarchiver.feeds import SILENCE
 from camarchiver.lookout import Lookout
 from camarchiver.motion import Event
 from camarchiver.reader import Ended, Item, Lost, Opened, Reader
@@ -21,6 +24,7 @@ from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.ring import Entry, Ring
 from camarchiver.spool import Label, Take
 from camarchiver.upkeep import Upkeep
+from camarchiver.vigil import Vigil
 
 _log = logging.getLogger("camarchiver.recorder")
 
@@ -66,6 +70,7 @@ class Recorder:
         lookout: Lookout,
         delivery: Delivery,
         upkeep: Upkeep,
+        vigil: Vigil,
         now: Callable[[], datetime],
     ) -> None:
         self.error = ""
@@ -81,6 +86,7 @@ class Recorder:
         self._lookout = lookout
         self._delivery = delivery
         self._upkeep = upkeep
+        self._vigil = vigil
         self._now = now
         self._ring = Ring(settings.lengths.pre + LATE, RING_BYTES)
         self._stream: Opened | None = None
@@ -96,6 +102,8 @@ class Recorder:
         self._covered = float("-inf")
         """Until when motion needs no further clip, in seconds of the source's own clock."""
         self._full = self._away = False
+        self._seen = time.monotonic()
+        """When the last frame came, in seconds of the monotonic clock."""
         self._pause_until = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -108,16 +116,28 @@ class Recorder:
                 item = reader.take(_TICK)
                 if item is not None and not self._accept(item):
                     break
-                self._delivery.collect()
+                self._look_around(item.arrival if isinstance(item, Entry) else time.monotonic())
                 if time.monotonic() - tended > TEND:
                     tended = time.monotonic()
                     self._tend()
         finally:
+            self._vigil.tell(self._delivery.camera, "ended", away=True)
             reader.close()
             self._break_off()
             self._lookout.close()
             self._delivery.close()
             self._upkeep.close(hurry=stop.is_set())
+
+    def _look_around(self, now: float) -> None:
+        """See to what no packet tells: clips that were published, a camera that is silent.
+
+        `now` is when the last packet came that was taken: a recorder that fell behind sees no silence.
+        """
+        self._delivery.collect()
+        if self._camera.live and not self._away and now - self._seen > SILENCE:
+            self._outage(f"no frame for {SILENCE:.0f} s")
+        doing = "no room" if self._full else "recording" if self._take else "watching"
+        self._vigil.tell(self._delivery.camera, "lost" if self._away else doing, away=self._away)
 
     def _tend(self) -> None:
         """See to what lies in the spool and in the outbox, and whether there is room for more."""
@@ -168,11 +188,11 @@ class Recorder:
         return True
 
     def _begin(self, stream: Opened) -> None:
+        if self._stream is not None and not self._away:
+            _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
+            self._break_off()
         if stream.audio is not None and not spool.carries(stream.audio):
             _log.warning("%s: its sound can't be kept in mp4 and is left out", self._camera.name)
-        if self._away:
-            self._away = False
-            _log.warning("%s is back", self._camera.name)
         self._stream = stream
         self._restart()
 
@@ -194,6 +214,12 @@ class Recorder:
 
     def _packet(self, entry: Entry) -> None:
         if entry.video:
+            if self._away:
+                self._away = False
+                _log.warning("%s is back", self._camera.name)
+                self._restart()
+            self._seen = entry.arrival
+            self._vigil.frame(self._delivery.camera)
             self.frames += 1
             self.last_frame = self._now().timestamp()
             step = entry.order - self._last.order if self._last else 0.0
@@ -263,10 +289,11 @@ class Recorder:
 
     def _start_take(self, first: Entry, latency: float) -> bool:
         assert self._stream is not None
-        label = Label(self._when(first), first, self._reel.trigger, latency)
+        unsynced = self._settings.base is None and kernel.clock_is_synced() is False
+        label = Label(self._when(first), first, self._reel.trigger, latency, unsynced)
         try:
             self._take = Take(self._delivery.folders, label, self._stream.video, self._stream.audio)
-        except OSError as error:
+        except (OSError, av.FFmpegError) as error:
             self._too_full(f"a clip can't be begun: {error.strerror}")
             return False
         if self._full:
@@ -343,3 +370,8 @@ class Recorder:
             self._full = True
             self.refused += 1
             _log.error("%s: not recording: %s", self._camera.name, reason)
+
+
+def _picture(stream: Opened) -> str:
+    codec = stream.video.codec_context
+    return f"{codec.codec.canonical_name}, {codec.width}x{codec.height}"

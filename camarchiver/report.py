@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import manifest
+from camarchiver.bookmark import Bookmark
 from camarchiver.census import Census
 from camarchiver.export import Exported
 from camarchiver.model import (
@@ -313,16 +314,18 @@ def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
                 days = " - ".join(
                     f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (holding.oldest, holding.newest) if at
                 )
-                hours = f"{holding.seconds / 3600:.1f}" if holding.seconds else "?"
+                guess = "~" if holding.guessed else ""
+                hours = f"{guess}{holding.seconds / 3600:.1f}" if holding.seconds else "?"
                 yield (
                     f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
                     f" {hours:>8} {size(holding.size):>9}  {days}"
                 )
     yield from _attention_lines(census, zone)
     for disk in census.disks:
-        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}"
-    if (days_left := census.days_until_full) is not None:
-        yield f"full in about {days_left:,.0f} days at the rate of the last two weeks"
+        full = ""
+        if (left := disk.days_until_full) is not None:
+            full = f"; full in about {left:,.0f} days at {size(disk.daily)} a day, as in the last two weeks"
+        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}{full}"
     if (last := census.last_run) is not None:
         yield f"last run: {last['command']} {last['run']}: {last['status']}, exit code {last['exit_code']}"
 
@@ -333,7 +336,7 @@ def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
             (camera.waiting, "to be archived by the next run"),
             (camera.failed, "failed before"),
             (camera.held, "held"),
-            (camera.clock_doubtful, "dated in the future"),
+            (camera.clock_doubtful, "whose clock is doubtful: name and mtime are more than a day apart"),
         ):
             if count:
                 yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
@@ -373,10 +376,20 @@ def problem_line(problem: Problem) -> str:
 # --- verify -----------------------------------------------------------------------------------------
 
 
-def verified_lines(found: Verified, *, summary: bool) -> Iterator[str]:
-    """What is off; with `summary` also how much was looked at."""
+def verified_lines(found: Verified, *, summary: bool, all_foreign: bool) -> Iterator[str]:
+    """What is off; with `summary` also how much was looked at, with `all_foreign` what is not ours."""
     for each in found.findings:
         yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
+    if all_foreign:
+        yield from (f"foreign: {shown(path)}" for path in found.foreign)
     if summary:
-        foreign = f", {found.foreign:,} foreign" if found.foreign else ""
+        foreign = f", {len(found.foreign):,} foreign" if found.foreign else ""
         yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
+
+
+def resumed_line(mark: Bookmark) -> str:
+    """Where an interrupted `verify` goes on."""
+    return (
+        f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
+        " (--anew begins again)"
+    )

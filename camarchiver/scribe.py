@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from camarchiver.journal import Event, Journal, What
+from camarchiver.journal import Event, What
 from camarchiver.model import Archived, Clip, Discard, Made, Reason, Restore, Tree
 
 
@@ -35,10 +35,18 @@ class Ended:
     detail: str = ""
 
 
+class Lines(Protocol):
+    """What takes events: the journal, or what passes them on to it."""
+
+    def append(self, *events: Event) -> None:
+        """Take them, in this order."""
+        ...
+
+
 class Scribe:
     """One run's pen; every method returns when its line is durable."""
 
-    def __init__(self, journal: Journal, run: RunId, now: Callable[[], datetime]) -> None:
+    def __init__(self, journal: Lines, run: RunId, now: Callable[[], datetime]) -> None:
         self._journal = journal
         self.run = run
         self.now = now
@@ -57,6 +65,10 @@ class Scribe:
             seconds=round(made.encoding.seconds, 3),
             detail="; ".join(made.notes) or None,
         )
+
+    def relay(self, events: Iterable[Event]) -> None:
+        """What another host did for this run, in its own words."""
+        self._journal.append(*events)
 
     def same_file(self, clip: Clip, archived: Archived) -> None:
         """Another name of the same bytes was archived before."""

@@ -43,6 +43,10 @@ _OPTIONS = {
 _AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
 
 
+UNSYNCED = "clock: unsynced"
+"""Stands in the `comment` of a clip whose start is by a clock that no time server had set."""
+
+
 class Unfit(CamarchiverError):
     """A spool file that is not what was written into it; it stays where it is."""
 
@@ -100,6 +104,8 @@ class Label:
     """When its motion began, in seconds of the source's own clock."""
     latency: float
     """Seconds from the motion's begin to the decision to record it."""
+    unsynced: bool = False
+    """The start is by a clock that no time server has set."""
 
 
 class Take:
@@ -116,19 +122,21 @@ class Take:
         """Decoding times of its frames, in seconds of the source's own clock."""
         self.failed = ""
         """Why writing broke off; empty while all is well."""
-        self._streams: dict[int, tuple[Stream, int]] = {}
-        """Per input stream, its copy and the ticks to take off."""
-        self._last: dict[int, int] = {}
+        self._streams: dict[bool, tuple[Stream, int]] = {}
+        """Of the pictures and of the sound, the copy and the ticks to take off."""
+        self._last: dict[bool, int] = {}
         self._strip: BitStreamFilterContext | None = None
         """Takes off the headers that AAC has in transport streams and not in mp4."""
         self._output = av.open(str(self.path), "w", format="mp4", options=_OPTIONS)
+        if label.unsynced:
+            self._output.metadata["comment"] = UNSYNCED
         packet = cast("Packet[VideoStream]", label.first.packet)
         origin = (packet.pts or 0) * packet.time_base
         for stream in (video, audio if audio is not None and carries(audio) else None):
             if stream is not None:
                 copy = self._output.add_stream_from_template(stream)
                 copy.time_base = stream.time_base
-                self._streams[stream.index] = copy, _ticks(origin, stream)
+                self._streams[stream is video] = copy, _ticks(origin, stream)
                 if stream is audio and _has_adts_headers(audio):
                     self._strip = BitStreamFilterContext("aac_adtstoasc", audio)
 
@@ -141,17 +149,17 @@ class Take:
     def write(self, entry: Entry) -> None:
         """Append one packet; after an error nothing more is written, and `failed` tells why."""
         packet = cast("Packet[Any]", entry.packet)
-        found = self._streams.get(packet.stream_index)
+        found = self._streams.get(entry.video)
         if found is None or self.failed:
             return
         stream, origin = found
         copy: Packet[Any] = Packet(bytes(packet))
         # a camera whose clock stumbles by a tick must not end the clip
-        copy.dts = max((packet.dts or 0) - origin, self._last.get(packet.stream_index, -(1 << 62)) + 1)
+        copy.dts = max((packet.dts or 0) - origin, self._last.get(entry.video, -(1 << 62)) + 1)
         copy.pts = max((packet.pts or 0) - origin, copy.dts)
         copy.duration, copy.time_base = packet.duration or 0, packet.time_base
         copy.is_keyframe, copy.stream = packet.is_keyframe, stream
-        self._last[packet.stream_index] = copy.dts
+        self._last[entry.video] = copy.dts
         strip = None if entry.video else self._strip
         try:
             for one in strip.filter(copy) if strip else (copy,):

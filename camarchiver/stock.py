@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from camarchiver import atomic, locking
+from camarchiver.days import Days
 from camarchiver.discovery import Discovery
 from camarchiver.ends import Ends
 from camarchiver.journal import Day, Journal
@@ -74,7 +75,7 @@ class Stock:
         self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
         self._fresh: dict[date, tuple[Day, Ledger]] = {}
         """Those that were looked at for the folder in hand."""
-        self._odd: dict[str, date] | None = None
+        self._days = Days(names, journal)
 
     def items(self) -> Iterator[Item]:
         """Every file of the three trees that is, or could be, a copy of a clip, and what lies about."""
@@ -187,7 +188,7 @@ class Stock:
 
     def _archive(self, root: Path, relative: str, status: os.stat_result) -> Copy | Keep | None:
         is_picture = is_picture_name(relative)
-        for day in self._days(relative):
+        for day in self._days.of(relative):
             ledger = self._ledger(day)
             known = _archive_of_picture(ledger, relative) if is_picture else ledger.archives.get(relative)
             if known is None:
@@ -209,7 +210,7 @@ class Stock:
         return None
 
     def _trashed(self, root: Path, relative: str, status: os.stat_result) -> Copy | None:
-        for day in self._days(relative):
+        for day in self._days.of(relative):
             ledger = self._ledger(day)
             origin = _trashed_origin(ledger, relative)
             if origin is None or not _is_that_file(origin, relative, status):
@@ -246,7 +247,7 @@ class Stock:
             return None
         source = relative.removeprefix(f"{FROM_SOURCE}/")
         for name in dict.fromkeys((source, unnumbered(source))):
-            for day in self._days(relative):
+            for day in self._days.of(relative):
                 for entry in self._day(day)[0].archived.get(name, ()):
                     same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
                     if same and (origin := self._ledger(day).archives.get(entry.archive)):
@@ -315,29 +316,6 @@ class Stock:
             self._fresh.clear()
         self._fresh[day] = known
         return known
-
-    def _days(self, relative: str) -> Iterator[date]:
-        """The days whose lines may speak of a file in archive or trash, the likeliest first."""
-        folder, _, name = relative.rpartition("/")
-        stem = unnumbered(name).rpartition(".")[0]
-        parsed = self._names.read(stem, folder)
-        day = parsed.start.date() if parsed else date_of_folder(folder)
-        if day is not None:
-            yield from (day, day - _DAY, day + _DAY)
-        elif (day := self._odd_days().get(relative)) is not None:
-            yield day
-
-    def _odd_days(self) -> dict[str, date]:
-        """The days of journalled files whose own names tell none; read once, and only where one is met."""
-        if self._odd is None:
-            self._odd = {}
-            for day in self._journal.days():
-                ledger = self._ledger(day)
-                for relative in (*ledger.archives, *ledger.trashed):
-                    folder, _, name = relative.rpartition("/")
-                    if self._names.read(unnumbered(name).rpartition(".")[0], folder) is None:
-                        self._odd[relative] = day
-        return self._odd
 
 
 def _listing(folder: Path) -> Iterator[tuple[str, bool, os.stat_result | OSError | None]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from camarchiver import claims, ffmpeg_args, locking, transcoder
+from camarchiver import bookmark, claims, ffmpeg_args, intents, locking, transcoder
+from camarchiver.bookmark import Asked, Bookmark, Place
+from camarchiver.days import Days
 from camarchiver.journal import Journal, What
 from camarchiver.ledger import left_archive
 from camarchiver.model import Tree, Trees
@@ -20,6 +24,11 @@ from camarchiver.names import is_clip_name, is_passing
 from camarchiver.progress import Display
 from camarchiver.stop import Stopper
 from camarchiver.verification import is_harmless
+
+MARK_SECONDS = 10.0
+"""How often an unattended run notes how far it came."""
+
+DAYS_IN_MEMORY = 8
 
 _BLOCK = 1 << 20
 
@@ -62,48 +71,125 @@ class Verified:
     """What came of holding the archive against the journal."""
 
     checked: int
-    foreign: int
+    foreign: tuple[str, ...]
     """Clips that camarchiver didn't make."""
     findings: tuple[Finding, ...]
+    resumed: int = 0
+    """Archives of `checked` that an interrupted run had looked at."""
+    is_marked: bool = False
+    """Whether a later run goes on where this one was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one `verify` is to look at."""
+
+    asked: Asked
+    run: str
+    """Draws the sample."""
+    mark: Bookmark | None = None
+    """Where an interrupted run of the same question stopped."""
+
+    def wants(self, place: Place) -> bool:
+        """Whether this archive is of the sample, and was not looked at before."""
+        if self.mark is not None and _order(place) <= _order(self.mark.after):
+            return place in self.mark.off
+        if self.asked.percent >= 100:
+            return True
+        name = f"{self.run}/{place.archive}".encode("utf-8", "surrogateescape")
+        drawn = int.from_bytes(hashlib.blake2b(name, digest_size=4).digest())
+        return drawn < self.asked.percent / 100 * 2**32
+
+
+def task_for(asked: Asked, state: Path, run: str, *, anew: bool) -> Task:
+    """What to look at; after an interruption of the same question, unless `anew`, the rest of it."""
+    mark = None if anew else bookmark.read(state)
+    if mark is None or mark.asked != asked:
+        return Task(asked, run)
+    return Task(asked, mark.run, mark)
 
 
 class Verifier:
-    """Checks one archive; changes nothing."""
+    """Checks one archive; changes nothing but its own bookmark."""
 
-    def __init__(self, trees: Trees, journal: Journal, stop: Stopper, ffmpeg: Path | None) -> None:
+    def __init__(
+        self,
+        trees: Trees,
+        journal: Journal,
+        days: Days,
+        task: Task,
+        *,
+        host: str,
+        stop: Stopper,
+        ffmpeg: Path | None,
+    ) -> None:
         """`ffmpeg` is given where every archive is to be decoded whole."""
         self._trees = trees
         self._journal = journal
+        self._days = days
+        self._task = task
         self._stop = stop
         self._ffmpeg = ffmpeg
+        self._host = host
+        self._marked_at = time.monotonic()
+        self._known: dict[date, frozenset[str]] = {}
 
-    def run(self, since: date | None, chosen: Callable[[str], bool], display: Display) -> Verified:
-        """Check everything that is chosen, until the stop."""
-        findings, checked = list(self.journal_findings()), 0
-        for expected in self.expected(since, chosen):
+    def run(self, display: Display) -> Verified:
+        """Check everything that is asked for, until the stop, which leaves a bookmark."""
+        mark = self._task.mark
+        findings, off, last = list(self.journal_findings()), list[Place](), None
+        before = checked = mark.checked - len(mark.off) if mark else 0
+        for place, expected in self.expected():
+            finding = self.check(expected)
             if self._stop.is_set():
                 break
-            if finding := self.check(expected):
+            if finding:
                 findings.append(finding)
-            checked += 1
+                off.append(place)
+            checked, last = checked + 1, place
             display.done(expected.size)
-        foreign = 0 if self._stop.is_set() else sum(1 for _ in self.foreign())
-        return Verified(checked, foreign, tuple(findings))
+            if time.monotonic() - self._marked_at > MARK_SECONDS:
+                self._put_mark(last, checked, off)
+        foreign = () if self._stop.is_set() else self._foreign_files()
+        if not self._stop.is_set():
+            bookmark.remove(self._trees.state, self._task.asked)
+        elif last is not None:
+            self._put_mark(last, checked, off)
+        is_marked = self._stop.is_set() and bookmark.read(self._trees.state) is not None
+        return Verified(checked, foreign, tuple(findings), before, is_marked)
 
-    def bytes_of(self, since: date | None, chosen: Callable[[str], bool]) -> int:
-        """How much there is to check."""
-        return sum(expected.size for expected in self.expected(since, chosen))
+    def bytes_to_check(self) -> int:
+        """How much there is to read."""
+        return sum(expected.size for _, expected in self.expected())
 
-    def expected(self, since: date | None, chosen: Callable[[str], bool]) -> Iterator[Expected]:
-        """Every archive that stands by the journal's word, day by day, once."""
+    def expected(self) -> Iterator[tuple[Place, Expected]]:
+        """Every archive that is to be looked at and stands by the journal's word, day by day, once."""
+        since = self._task.asked.since
         for day in self._journal.days():
             if since is None or day >= since:
-                found = _standing(self._journal.day(day).events)
-                yield from (each for each in found if chosen(each.archive))
+                for found in sorted(_standing(self._journal.day(day).events), key=lambda each: each.archive):
+                    place = Place(day, found.archive)
+                    if self._task.wants(place):
+                        yield place, found
+
+    def _put_mark(self, place: Place, checked: int, off: list[Place]) -> None:
+        """Where a later run goes on; what was off before must all be looked at again first."""
+        mark = self._task.mark
+        if mark is not None and _order(place) <= _order(mark.after):
+            return
+        self._marked_at = time.monotonic()
+        # An archive mounted read-only keeps no bookmark: the next run then begins anew.
+        with contextlib.suppress(OSError):
+            found = Bookmark(self._task.asked, self._task.run, place, checked, tuple(off))
+            bookmark.write(self._trees.state, found)
 
     def check(self, expected: Expected) -> Finding | None:
         """What is off with one archive; None for nothing. A stop leaves it unchecked."""
         path = self._trees.archive / expected.archive
+        if ".." in PurePosixPath(expected.archive).parts or expected.archive.startswith("/"):
+            return Finding(
+                str(path), Flaw.MISSING, "the journal leads out of the archive, which is not believed"
+            )
         try:
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode):
@@ -120,31 +206,54 @@ class Verifier:
         return self._decode(path)
 
     def journal_findings(self) -> Iterator[Finding]:
-        """Lines that can't be read, and work that a dead run left unfinished."""
+        """Lines that can't be read, removals without an outcome, and work that a dead run left unfinished."""
+        live = {note.run for note in intents.standing(self._trees.state, self._host) if note.is_live}
         for day in self._journal.days():
             if torn := self._journal.day(day).torn:
                 words = f"{torn} line(s) can't be read"
                 yield Finding(str(self._journal.path(day)), Flaw.TORN_JOURNAL, words)
+            for event in intents.unresolved(self._journal, (day,), ""):
+                if event.get("run") not in live:
+                    yield self._open_intent(event)
         for note, claim in claims.standing(self._trees):
             clip = claim.as_clip(self._trees.source).path if claim else None
             if clip is None or locking.held_by(clip, place=self._trees.state / "locks") is None:
                 words = "left by a dead run; the next archive run resolves it"
                 yield Finding(str(clip or note), Flaw.UNFINISHED, words)
 
-    def foreign(self) -> Iterator[Path]:
+    def _open_intent(self, event: Mapping[str, Any]) -> Finding:
+        tree, relative = intents.place_of(event)
+        roots = {"archive": self._trees.archive, "trash": self._trees.trash}
+        root = roots.get(tree, self._trees.source)
+        stands = "it still stands" if os.path.lexists(root / relative) else "it is gone"
+        words = f"run {event.get('run')} was about to remove it and wrote no outcome; {stands}"
+        return Finding(str(root / relative), Flaw.UNFINISHED, f"{words}; the next cleanup resolves it")
+
+    def _foreign_files(self) -> tuple[str, ...]:
         """Clips below the archive that no journal line speaks of."""
-        known = {
-            str(event.get("archive"))
-            for day in self._journal.days()
-            for event in self._journal.day(day).events
-        }
+        found = []
         for folder, folders, names in os.walk(self._trees.archive):
+            if self._stop.is_set():
+                break
             folders[:] = sorted(name for name in folders if not is_passing(name))
             for name in sorted(names):
                 path = Path(folder, name)
-                relative = path.relative_to(self._trees.archive).as_posix()
-                if is_clip_name(name) and not is_passing(name) and relative not in known:
-                    yield path
+                if is_clip_name(name) and not self._is_known(
+                    path.relative_to(self._trees.archive).as_posix()
+                ):
+                    found.append(str(path))
+        return tuple(found)
+
+    def _is_known(self, relative: str) -> bool:
+        return any(relative in self._archives_of(day) for day in self._days.of(relative))
+
+    def _archives_of(self, day: date) -> frozenset[str]:
+        """Every archive that a day's lines speak of; a few days are kept, since a tree is walked by date."""
+        if day not in self._known:
+            while len(self._known) >= DAYS_IN_MEMORY:
+                del self._known[next(iter(self._known))]
+            self._known[day] = frozenset(str(e.get("archive")) for e in self._journal.day(day).events)
+        return self._known[day]
 
     def _digest(self, path: Path) -> str:
         """The file's BLAKE2b; empty when the run is to stop."""
@@ -154,6 +263,8 @@ class Verifier:
                 if self._stop.is_set():
                     return ""
                 digest.update(block)
+            # What was read once is not kept in memory at the cost of others' files.
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return digest.hexdigest()
 
     def _decode(self, path: Path) -> Finding | None:
@@ -166,6 +277,10 @@ class Verifier:
         return Finding(str(path), Flaw.DAMAGED, line)
 
 
+def _order(place: Place) -> tuple[date, str]:
+    return place.day, place.archive
+
+
 def _standing(events: tuple[Mapping[str, Any], ...]) -> tuple[Expected, ...]:
     """The archives of one day's lines that no later line took away."""
     standing: dict[str, Expected] = {}
@@ -176,8 +291,9 @@ def _standing(events: tuple[Mapping[str, Any], ...]) -> tuple[Expected, ...]:
             case What.ARCHIVED | What.ADOPTED:
                 known = standing.get(archive)
                 digest = str(event.get("archive_blake2b") or (known.digest if known else ""))
-                size = int(event.get("archive_size") or 0)
-                standing[archive] = Expected(archive, str(event.get("source")), size, digest)
+                size = event.get("archive_size")
+                if isinstance(size, int):
+                    standing[archive] = Expected(archive, str(event.get("source")), size, digest)
             case What.TRASHED | What.DELETED if left_archive(event):
                 if archive in standing:
                     away[archive] = standing.pop(archive)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from camarchiver import atomic, lockfile
@@ -11,6 +12,11 @@ from camarchiver.errors import StorageError, UsageError
 from camarchiver.model import STATE_FOLDER, Trees
 
 MARKER = "volume"
+
+AT_WORK_SECONDS = 86_400.0
+"""A run that touched its lock file within this is taken to be at work."""
+
+_ARCHIVING = ("archive@", "watch@")
 
 
 def check_roots(trees: Trees) -> None:
@@ -91,6 +97,18 @@ def check_same(trees: Trees, known: str) -> None:
             )
 
 
+def check_is(trees: Trees, expected: str) -> None:
+    """Refuse an archive that has another marker than a machine that works on the same run.
+
+    Raises StorageError.
+    """
+    if marker(trees.state) != expected:
+        raise StorageError(
+            f"the archive {trees.archive} is not the one of this run",
+            hint="mount the same tree at the same path",
+        )
+
+
 def check_writable(trees: Trees, *, removes: bool) -> None:
     """Refuse a run that could not finish: an archive, or with `removes` a source, mounted read-only.
 
@@ -117,6 +135,23 @@ def run_lock(trees: Trees, command: str) -> Path:
     folder = trees.state / "locks"
     atomic.make_folders(folder, mode=0o700)
     return folder / f"{command}@{lockfile.host_id()}.run"
+
+
+def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
+    """This run's name among those that archive this tree, and the names of all that lately showed it.
+
+    A run shows it by touching its lock file, at the start and now and then.
+    """
+    lock = run_lock(trees, command)
+    found = set()
+    with suppress(OSError):
+        lock.touch(mode=0o600)
+        now = lock.stat().st_mtime
+        for other in lock.parent.glob("*.run"):
+            with suppress(OSError):
+                if other.name.startswith(_ARCHIVING) and now - other.stat().st_mtime < AT_WORK_SECONDS:
+                    found.add(other.name)
+    return lock.name, frozenset(found)
 
 
 def mark(trees: Trees) -> None:

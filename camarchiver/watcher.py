@@ -14,12 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from fractions import Fraction
 from itertools import groupby
 
 from camarchiver import quiet, volume
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.errors import StorageError
 from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Result
+from camarchiver.order import place_among, turn
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
 from camarchiver.quiet import Agenda
@@ -82,6 +84,8 @@ class Watcher:
         self._tell = tell
         self._marker = ""
         self._arrivals: Arrivals | None = None
+        self._place: Fraction | None = None
+        """Where this host begins with what stands there; None where it is alone."""
         self._queue: deque[Archive | Remove] = deque()
         self._running: dict[Future[Outcome], Archive | Remove] = {}
         self._taken: set[str] = set()
@@ -192,10 +196,13 @@ class Watcher:
         for name in found.names:
             path = f"{found.folder}/{name}" if found.folder else name
             if path not in self._taken:
-                self.agenda.put_new(path, now)
+                early = 0.0 if self._place is None else 1.0 - turn(path, self._place)
+                self.agenda.put_new(path, now - early)
 
     def _scan(self, arrivals: Arrivals) -> None:
         began = time.monotonic()
+        own, workers = self._pipeline.workers()
+        self._place = place_among(own, workers) if workers - {own} else None
         for found in arrivals.scan():
             self._note(found, began)
             if not found.names and self._policies[False].disposal is not Disposal.KEEP:

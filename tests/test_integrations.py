@@ -12,6 +12,7 @@ import mmap
 import os
 import pty
 import random
+import re
 import shutil
 import signal
 import socket
@@ -83,6 +84,8 @@ from camarchiver import (
     notices,
     outbox,
     pulse,
+    reader,
+    recorder,
     restorations,
     service,
     snapshot,
@@ -98,12 +101,14 @@ from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, 
 from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
+from camarchiver.delivery import Delivery, Recorded
 from camarchiver.detector import Detector, View
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine, node_problem
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
 from camarchiver.export import Exported
+from camarchiver.feeds import Feed
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.figures import Figure
@@ -122,15 +127,18 @@ from camarchiver.plan import ArchivePolicy
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
+from camarchiver.reel import Lengths
 from camarchiver.restorer import Selection
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
+from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop, Wake
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, verify
+from camarchiver.vigil import Vigil
 from camarchiver.watcher import Signals, Watcher
 from camarchiver.workshop import Workshop
 
@@ -1824,6 +1832,10 @@ class TestMetrics:
     """The file for node_exporter's textfile collector."""
 
     OWN = figures.labels(command="archive")
+
+    def test_the_manual_names_every_number_and_no_other(self) -> None:
+        text = Path(__file__).parents[1].joinpath("docs", "monitoring.md").read_text(encoding="utf-8")
+        assert set(re.findall(r"camarchiver_[a-z_]+", text)) == set(figures.HELP)
 
     def test_runs_add_up_and_nothing_else_lies_about(self, tmp_path: Path) -> None:
         file = tmp_path / "camarchiver.prom"
@@ -4195,6 +4207,14 @@ class TestCleanup:
         assert left[front.path] == left[back.path] == Reason.NEWEST
         assert left[yard.trees.archive / front.relative] == Reason.NEWEST
 
+    def test_the_newest_of_a_camera_whose_clock_is_always_wrong_stays_too(self, yard: Yard) -> None:
+        clips = [yard.record(days) for days in (40, 41)]
+        for clip in clips:
+            os.utime(clip.path, ((clip.start - timedelta(days=400)).timestamp(),) * 2)
+            yard.archive(yard.clip(clip.path, clip.camera, clip.start))
+        yard.standing(1, "back")
+        assert [step.path for step in yard.plan().steps] == [clips[1].path]
+
     def test_pictures_whose_clip_is_gone_are_orphans_and_others_are_the_owners(self, yard: Yard) -> None:
         yard.given_away(40, trashed=3)
         gone = next(iter((yard.trees.archive).rglob("*.mp4"))).relative_to(yard.trees.archive)
@@ -4249,6 +4269,31 @@ class TestCleanup:
         assert strange.exists() and thing.exists()
         assert reasons_of(yard.plan())["input/diary.txt"] == Reason.FOREIGN
 
+    def test_a_link_under_a_journalled_name_is_no_copy(self, yard: Yard, tmp_path: Path) -> None:
+        clip, trashed = yard.standing(40), yard.given_away(41, trashed=30)
+        yard.standing(1)
+        for path in (yard.trees.archive / clip.relative, trashed):
+            target = tmp_path / path.parent.name
+            path.rename(target)
+            path.symlink_to(target)
+        plan = yard.plan(clean_output=True)
+        left = {kept.path: kept.reason for kept in plan.left}
+        assert left[trashed] == left[yard.trees.archive / clip.relative] == Reason.FOREIGN
+        assert left[clip.path] == Reason.UNARCHIVED
+
+    def test_a_trashed_source_that_no_line_tells_of_is_known_by_its_archive(self, yard: Yard) -> None:
+        """A run died between the move and the line."""
+        clip = yard.standing(40)
+        yard.standing(1)
+        place = yard.trees.trash / "input" / clip.relative
+        place.parent.mkdir(parents=True)
+        clip.path.rename(place)
+        later = yard.now + timedelta(days=30)
+        assert reasons_of(yard.plan())[f"input/{clip.relative}"] == Reason.IN_POLICY
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == f"delete {Reason.TRASH_AGE}"
+        (yard.trees.archive / clip.relative).unlink()
+        assert reasons_of(yard.plan(later))[f"input/{clip.relative}"] == Reason.LAST_COPY
+
     def test_the_hard_limit_reaches_every_tree_but_no_hold(self, yard: Yard) -> None:
         standing, trashed = yard.standing(400), yard.given_away(401, trashed=1)
         held, lonely = yard.standing(402), yard.record(403, "back")
@@ -4283,6 +4328,16 @@ class TestCleanup:
         assert report.exit_code == 0
         assert usage.used_bytes(yard.trees) <= everything - 25_000
         assert sum(outcome.freed for outcome in report.outcomes) == 30_000
+
+    def test_a_cap_counts_what_the_removals_themselves_write(self, yard: Yard) -> None:
+        gone = [yard.given_away(days, trashed=30) for days in (60, 61, 62, 63)]
+        spare = yard.given_away(59, trashed=1)
+        yard.standing(1)
+        cap = usage.used_bytes(yard.trees) - 4 * 10_000
+        plan = yard.plan(max_size=cap)
+        assert {step.path for step in plan.steps} == {*gone, spare}
+        yard.carry_out(plan)
+        assert usage.used_bytes(yard.trees) <= cap
 
     def test_a_cap_that_nothing_may_reach_is_said(self, yard: Yard) -> None:
         yard.record(40)
@@ -4613,6 +4668,189 @@ class TestCleanup:
         camera.assert_nothing_lost()
         assert camera.archive().code == 0
         camera.assert_finished()
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[DaskCluster]:
+    """A scheduler on loopback; workers are started by the test, and all are gone afterwards."""
+    pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
+    cluster = DaskCluster(tmp_path / "dask")
+    yield cluster
+    cluster.close()
+
+
+class DaskCluster:
+    """Real Dask processes; `address` is the scheduler's."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir()
+        self._place = place
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._file = place / "scheduler.json"
+        listening = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self._start("scheduler", *listening, "--scheduler-file", self._file)
+        wait_until(self._file.exists, "the scheduler", seconds=60)
+        self.address = str(json.loads(self._file.read_text())["address"])
+
+    def worker(
+        self, name: str, *options: str, slots: int = 1, preload: str = "", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """A worker process without a nanny; `preload` is Python that it runs first."""
+        arguments: list[object] = [self.address, "--no-dashboard", "--no-nanny", "--nthreads", 2]
+        arguments += ["--name", name, "--local-directory", self._place / name, "--host", "127.0.0.1"]
+        arguments += ["--resources", f"encoder={slots}"] if slots else []
+        if preload:
+            (self._place / f"{name}.py").write_text(preload)
+            arguments += ["--preload", self._place / f"{name}.py"]
+        process = self._start("worker", *arguments, *options, name=name, before=before)
+        log = self._place / f"{name}.log"
+        wait_until(lambda: b"Registered to" in log.read_bytes(), f"the worker {name}", seconds=60)
+        return process
+
+    def _start(
+        self, kind: str, *arguments: object, name: str = "scheduler", before: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        command = [*before, sys.executable, "-m", "distributed.cli.dask_" + kind, *map(str, arguments)]
+        with (self._place / f"{name}.log").open("wb") as log:
+            environment = {**os.environ, "CAMARCHIVER_HOST_ID": name, "TZ": "UTC"}
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End every process."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+
+
+@pytest.mark.slow
+class TestCluster:
+    """`archive --scheduler` with a real scheduler and real worker processes."""
+
+    def test_every_clip_is_archived_once_though_a_worker_is_killed_in_the_middle_of_one(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg, tmp_path: Path
+    ) -> None:
+        for minute in range(6):
+            camera.add("front", f"10{minute:02}00")
+        gate = Gate(tmp_path)
+        stale = (
+            "from camarchiver import lockfile, locking\n"
+            "lockfile.STALE_LOCK_SECONDS = 4\n"
+            "locking.HEARTBEAT_SECONDS = 1\n"
+        )
+        workers = [dask.worker(name, preload=stale) for name in ("one", "two")]
+        busy = "from camarchiver import cluster\ncluster.BUSY_SECONDS = 60\n"
+        ffmpeg = odd_ffmpeg(gate.script(after=False))
+        run = camera.start("--json", "--scheduler", dask.address, ffmpeg=ffmpeg, patch=busy)
+        wait_until(gate.waiting.exists, "the encoding", seconds=60)
+        wait_until(lambda: len(list(camera.archive_root.rglob("*.staged.mp4"))) == 2, "both", seconds=60)
+        workers[0].kill()
+        gate.open.touch()
+        run.end(200)
+        document = run.document()
+        assert [outcome["result"] for outcome in document["outcomes"]] == ["done"] * 6, run.errors
+        assert run.code == 0
+        assert {event["host"] for event in camera.events("archived")} == {socket.gethostname()}
+        assert camera.archive().code == 0, "the next run sweeps what the dead worker left"
+        camera.assert_finished()
+
+    def test_who_cannot_take_part_is_told_before_the_first_clip(
+        self, camera: Camera, dask: DaskCluster
+    ) -> None:
+        camera.add()
+        nobody = camera.archive("--dry-run", "--scheduler", dask.address)
+        assert (nobody.code, "it has none" in nobody.errors) == (12, True)
+        dask.worker("plain", slots=0)
+        hidden = f'mount -t tmpfs none {camera.root} && exec "$@"'
+        if IS_ROOT:
+            dask.worker("blind", before=("unshare", "-m", "sh", "-c", hidden, "sh"))
+        refused = camera.archive("--scheduler", dask.address)
+        assert refused.code == 12
+        assert '--resources "encoder=N"' in refused.errors
+        if IS_ROOT:
+            assert "blind (127.0.0.1): the archive" in refused.errors
+            assert "is not the one of this run" in refused.errors
+        dask.worker("good", slots=2)
+        lacking = camera.archive("--encoder", "v4l2m2m", "--scheduler", dask.address)
+        assert lacking.code == 12
+        assert "good (127.0.0.1): h264_v4l2m2m" in lacking.errors
+        planned = camera.archive("--dry-run", "--scheduler", dask.address)
+        assert planned.code == 0
+        assert "good (127.0.0.1): libx264" in planned.out
+        assert "plain (127.0.0.1) can't take part" in planned.out
+        assert camera.archives() == [] and len(camera.sources()) == 1
+        assert camera.archive("--scheduler", dask.address).code == 0
+        camera.assert_finished()
+
+    def test_a_signal_ends_the_workers_jobs_too(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add("front")
+        camera.add("garden")
+        dask.worker("one")
+        run = camera.start("--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW))
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
+        run.process.send_signal(signal.SIGTERM)
+        run.end(60)
+        assert run.code == 128 + signal.SIGTERM, run.errors
+        assert "stopped by signal 15" in run.out
+        assert processes_with(f"file:{camera.archive_root}/") == []
+        assert len(camera.sources()) == 2 and camera.archives() == []
+        assert camera.archive("--scheduler", dask.address).code == 0
+        camera.assert_finished()
+
+    def test_when_no_worker_is_left_the_run_ends_and_says_so(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        camera.add()
+        worker = dask.worker("only")
+        patch = "from camarchiver import cluster\ncluster.ALONE_SECONDS = 3\n"
+        run = camera.start("--json", "--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW), patch=patch)
+        wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
+        worker.kill()
+        run.end(90)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert f"no worker of {dask.address} is left" in outcome["detail"]
+        wait_until(lambda: not processes_with(f"file:{camera.archive_root}/"), "the end of ffmpeg")
+        assert len(camera.sources()) == 1
+        assert camera.archive(host="only").code == 0
+        camera.assert_finished()
+
+    def test_what_a_worker_tells_is_checked(self, camera: Camera, dask: DaskCluster) -> None:
+        """A worker whose disk lost what it wrote: neither journalled nor removed."""
+        camera.add()
+        torn = (
+            "from camarchiver import archiver, atomic\n"
+            "publish = atomic.publish\n"
+            "class Torn:\n"
+            "    def __getattr__(self, name): return getattr(atomic, name)\n"
+            "    def publish(self, part, target):\n"
+            "        publish(part, target)\n"
+            "        target.chmod(0o600)\n"
+            "        with target.open('r+b') as stream: stream.seek(-9, 2); stream.write(b'zeroed...')\n"
+            "archiver.atomic = Torn()\n"
+        )
+        dask.worker("torn", preload=torn)
+        run = camera.archive("--json", "--scheduler", dask.address)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert "reads differently here" in outcome["detail"]
+        assert len(camera.sources()) == 1 and camera.events("archived") == []
+
+    def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:
+        camera.add()
+        patch = "from camarchiver import cluster\ncluster.CONNECT_SECONDS = 2\n"
+        run = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=patch)
+        assert run.code == 12
+        assert "the scheduler tcp://127.0.0.1:9 can't be reached" in run.errors
+        absent = "import sys\nsys.modules['distributed'] = None\n"
+        missing = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=absent)
+        assert missing.code == 2
+        assert "pip install 'camarchiver[distributed]'" in missing.errors
+        assert len(camera.sources()) == 1
 
 
 class TestDetectorMask:
@@ -5031,7 +5269,7 @@ class TestPicamera:
         assert [cast("Entry", entry).at for entry in entries] == pytest.approx(times, abs=1e-5)
         assert 6 <= len(source.pictures) <= 20
         assert source.pictures[0].luma.shape == (180, 320)
-        assert source.pictures[-1].luma.std() > 10
+        assert 100 < source.pictures[-1].luma.mean() < 160
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
@@ -5462,3 +5700,203 @@ class TestUpkeep:
         assert all(clip.exists() for clip in clips)
         assert upkeep.make_room(folder, 1500) == 2000
         assert [clip.exists() for clip in clips] == [False, False, True]
+
+
+@dataclass
+class RecSource:
+    """A camera whose every connection sends the next of some clips, live and as fast as they can be read."""
+
+    clips: list[Path]
+    name: str = "camera"
+    live: bool = True
+    returns: bool = False
+
+    def open(self) -> Feed:
+        if not self.clips:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return feeds.of_container(av.open(str(self.clips.pop(0))))
+
+
+@dataclass
+class RecRecorder:
+    """A recorder in this process and what came of it."""
+
+    folders: Folders
+    delivery: Delivery
+    recorder: recorder.Recorder
+    stop: threading.Event
+
+    def run(self) -> list[Recorded]:
+        self.recorder.run(self.stop)
+        return self.delivery.clips
+
+
+@pytest.fixture
+def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecorder]:
+    """Make a recorder of a camera."""
+
+    def make(
+        source: Any,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        manager: Service | None = None,
+        lengths: Lengths | None = None,
+    ) -> RecRecorder:
+        delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        upkeep = Upkeep("yard", rec_folders.outbox.parent, Terms(None, None), now)
+        settings = recorder.Settings(lengths or Lengths(), (), 0, None, None)
+        vigil = Vigil(manager or Service({}), ("yard",))
+        made = recorder.Recorder(settings, source, OwnStream(rec_watch()), delivery, upkeep, vigil, now)
+        return RecRecorder(rec_folders, delivery, made, threading.Event())
+
+    return make
+
+
+class TestRecorder:
+    def test_a_step_of_the_hosts_clock_closes_no_clip(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder]
+    ) -> None:
+        told = [datetime(2026, 5, 3, 14, 20, 5, tzinfo=UTC)]
+
+        def now() -> datetime:
+            told.append(told[-1] + timedelta(hours=1 if len(told) % 2 else -3))
+            return told[-1]
+
+        clips = rec_recorder(RecSource([rec_twice]), now=now).run()
+        assert [clip.frames for clip in clips] == [106, 106]
+        assert not any(clip.error for clip in clips)
+
+    @pytest.mark.parametrize("synced", [True, False, None])
+    def test_a_clip_by_an_unsynced_clock_is_marked(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+        synced: bool | None,
+    ) -> None:
+        mocker.patch("camarchiver.kernel.clock_is_synced", return_value=synced)
+        with caplog.at_level(logging.INFO):
+            clip, _ = rec_recorder(RecSource([rec_twice])).run()
+        expected = "unsynced" if synced is False else None
+        assert clip.fields().get("clock") == expected
+        assert caplog.text.count('"clock": "unsynced"') == (2 if expected else 0)
+        with av.open(str(clip.path)) as container:
+            assert container.metadata.get("comment") == (f"clock: {expected}" if expected else None)
+
+    def test_another_size_closes_the_clip_and_begins_anew(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """In the middle of a clip, within one transport stream."""
+        larger = ["-ss", "4", "-s", "640x480", "-g", "15", "-c:v", "libx264", "-c:a", "aac"]
+        parts = []
+        for number, words in enumerate((["-t", "7", "-c", "copy"], larger)):
+            parts.append(tmp_path / f"{number}.ts")
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), *words]
+            command += ["-output_ts_offset", str(number * 7), str(parts[-1])]
+            subprocess.run(command, check=True)
+        whole = tmp_path / "whole.ts"
+        whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+        first, *rest = rec_recorder(RecSource([whole])).run()
+        sizes = []
+        for clip in (first, *rest):
+            with av.open(str(clip.path)) as container:
+                stream = container.streams.video[0]
+                sizes.append((stream.width, stream.height))
+                assert {(frame.width, frame.height) for frame in container.decode(stream)} == {sizes[-1]}
+            assert frames_of(clip.path) == clip.frames
+        with av.open(str(rec_twice)) as container:
+            before = (container.streams.video[0].width, container.streams.video[0].height)
+        assert sizes == [before, *[(640, 480)] * len(rest)]
+        assert len(rest) == 2
+        assert caplog.text.count("sends another picture: h264, 640x480") == 1
+
+    def test_another_codec_after_a_loss(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(reader, "BACKOFF", (0.1,))
+        other = tmp_path / "hevc.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "10"]
+        subprocess.run([*command, "-c:v", "libx265", "-preset", "ultrafast", str(other)], check=True)
+        made = rec_recorder(RecSource([rec_twice, other], returns=True))
+        threading.Thread(
+            target=lambda: (wait_until(lambda: made.recorder.outages == 2, "two losses", 60), made.stop.set())
+        ).start()
+        codecs = []
+        for clip in made.run():
+            with av.open(str(clip.path)) as container:
+                codecs.append(container.streams.video[0].codec_context.name)
+            assert frames_of(clip.path) == clip.frames
+        assert codecs == ["h264", "h264", "hevc"]
+
+    def test_a_codec_that_changes_within_a_stream_ends_it(self, rec_twice: Path, tmp_path: Path) -> None:
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "3", "-an"]
+        data = b""
+        for codec in ("libx264", "libx265"):
+            part = subprocess.run(
+                [*command, "-c:v", codec, "-f", "mpegts", "-"], check=True, capture_output=True
+            )
+            data += part.stdout
+        (tmp_path / "both.ts").write_bytes(data)
+        assert rec_taken(Reader(FileCamera(tmp_path / "both.ts")))[-1] == Ended("its codec changed")
+
+    def test_a_fifo_that_falls_silent_is_one_outage(
+        self,
+        rec_twice: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        tmp_path: Path,
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """It falls silent in the middle of a clip, and goes on."""
+        mocker.patch.object(recorder, "SILENCE", 1.5)
+        fifo, stream = tmp_path / "camera", tmp_path / "x.ts"
+        os.mkfifo(fifo)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-c", "copy"]
+        subprocess.run([*command, str(stream)], check=True)
+        data = stream.read_bytes()
+        middle = len(data) * 7 // 24 // 188 * 188
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.bind(str(tmp_path / "notify"))
+        manager = Service({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
+        heard: list[bytes] = []
+
+        def hear() -> None:
+            while (message := listener.recv(1000)) != b"end":
+                heard.append(message)
+
+        ear = threading.Thread(target=hear)
+        ear.start()
+        made = rec_recorder(FileCamera(fifo), manager=manager)
+        fed: list[int] = []
+
+        def send() -> None:
+            with fifo.open("wb") as pipe:
+                pipe.write(data[:middle])
+                pipe.flush()
+                wait_until(lambda: made.recorder.outages == 1, "the outage", 60)
+                for _ in range(2):
+                    fed.append(heard.count(b"WATCHDOG=1"))
+                    time.sleep(1)
+                pipe.write(data[middle:])
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        clips = made.run()
+        sender.join()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+            speaker.sendto(b"end", str(tmp_path / "notify"))
+        ear.join()
+        assert made.recorder.outages == 1
+        assert caplog.text.count("is lost: no frame for") == caplog.text.count("is back") == 1
+        assert fed[0] == fed[1]
+        assert 0 < fed[0] < heard.count(b"WATCHDOG=1")
+        assert b"STATUS=yard: lost" in heard
+        assert len(clips) == 3
+        for clip in clips:
+            assert frames_of(clip.path) == clip.frames
+        listener.close()

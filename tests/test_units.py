@@ -31,6 +31,7 @@ from camarchiver import (
     expiry,
     ffmpeg_args,
     figures,
+    headers,
     journal,
     ledger,
     lockfile,
@@ -38,6 +39,7 @@ from camarchiver import (
     motion,
     mounts,
     names,
+    order,
     params,
     plan,
     quiet,
@@ -48,6 +50,7 @@ from camarchiver import (
     service,
     tag,
     trash,
+    vigil,
     words,
     workload,
 )
@@ -69,6 +72,7 @@ from camarchiver.expiry import Notice, Terms, Waiting
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.figures import Figure, Room, Sums, Vitals
+from camarchiver.gaps import Coverage, gaps
 from camarchiver.journal import Event, What
 from camarchiver.ladder import Breaker
 from camarchiver.media import AudioStream, Media, VideoStream
@@ -1371,6 +1375,46 @@ def decided(
     return step
 
 
+class TestGaps:
+    """Times without footage, of the week before noon of the eighth."""
+
+    NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)
+
+    def gaps(
+        self, *clips: tuple[float, float | None], lengths: dict[str, float] | None = None
+    ) -> list[tuple[float, float]]:
+        """From and to, in hours before now; clips likewise with their hours."""
+        week = self.NOW - timedelta(days=7)
+        coverage = Coverage()
+        for ago, hours in clips:
+            seconds = None if hours is None else hours * 3600
+            coverage.add(self.NOW - timedelta(hours=ago), seconds, str(ago), since=week)
+
+        def length(path: str) -> float | None:
+            return (lengths or {}).get(path)
+
+        found = gaps(coverage, timedelta(hours=1), since=week, now=self.NOW, length=length)
+        return [((self.NOW - a) / timedelta(hours=1), (self.NOW - b) / timedelta(hours=1)) for a, b in found]
+
+    def test_between_clips_in_any_order_and_until_now(self) -> None:
+        assert self.gaps() == []
+        assert self.gaps((0.5, 0.5)) == []
+        assert self.gaps((5, 5), (12, 1), (10, 1)) == [(9, 5)]
+        assert self.gaps((10, 1)) == [(9, 0)]
+
+    def test_what_came_before_the_week_counts(self) -> None:
+        assert self.gaps((200, 1), (5, 5)) == [(168, 5)]
+        assert self.gaps((169, 164), (5, 5)) == []
+        assert self.gaps((300, 1)) == [(168, 0)]
+
+    def test_an_unknown_length_is_asked_for_before_a_gap_only(self) -> None:
+        assert self.gaps((10, None), (5, None), (1, None), lengths={"10": 5 * 3600, "1": 3600}) == [(5, 1)]
+        assert self.gaps((10, None), (9.5, None), (9, 9)) == []
+
+    def test_a_longer_clip_covers_those_within_it(self) -> None:
+        assert self.gaps((10, 10), (8, 0.1)) == []
+
+
 class TestCoverage:
     """Whether a hold covers a clip."""
 
@@ -1559,22 +1603,22 @@ class TestPlan:
             return Archive(clip, name, Reason.NOT_ARCHIVED)
 
         steps = [step(f"{index:04}", 1 + index // 300, index % 7) for index in range(600)]
-        ordered = list(plan.largest_first(sorted(steps, key=plan.order_key)))
-        assert sorted(map(plan.order_key, ordered)) == sorted(map(plan.order_key, steps))
+        ordered = list(order.largest_first(sorted(steps, key=order.order_key)))
+        assert sorted(map(order.order_key, ordered)) == sorted(map(order.order_key, steps))
         assert ordered[0].clip.fingerprint.size == 6
-        assert max(ordered.index(each) for each in steps[:300]) < 300 + plan.LOOK_AHEAD
+        assert max(ordered.index(each) for each in steps[:300]) < 300 + order.LOOK_AHEAD
 
     def test_a_second_name_waits_for_everything_before(self) -> None:
         first = Archive(a_clip(), "a", Reason.NOT_ARCHIVED)
         second = Archive(a_clip(name="b"), "b", Reason.SAME_FILE)
-        ordered = list(plan.largest_first(sorted([second, first], key=plan.order_key)))
+        ordered = list(order.largest_first(sorted([second, first], key=order.order_key)))
         assert ordered == [first, second]
 
     def test_a_limit_counts_encodes_only(self) -> None:
         clip = a_clip()
         removal = Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
         encode = Archive(clip, "a", Reason.NOT_ARCHIVED)
-        assert list(plan.within_limit([removal, encode, encode], 1)) == [removal, encode]
+        assert list(order.within_limit([removal, encode, encode], 1)) == [removal, encode]
 
     @given(
         st.lists(
@@ -2205,6 +2249,47 @@ class TestWorkload:
         assert workload.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
 
 
+class TestOrder:
+    """Several hosts on one tree begin at different places."""
+
+    @staticmethod
+    def steps(count: int) -> list[Archive | Remove]:
+        clips = [a_clip(name=f"{number:03}.mp4") for number in range(count)]
+        removed = Remove(clips[0], Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clips[0]))
+        second = Archive(clips[0], "again", Reason.SAME_FILE)
+        return [removed, *(Archive(clip, clip.name, Reason.NOT_ARCHIVED) for clip in clips), second]
+
+    def test_a_lone_host_keeps_the_order(self) -> None:
+        steps = self.steps(9)
+        assert list(order.from_own_place(steps, order.place_among("a", []))) == steps
+        assert list(order.from_own_place(steps, order.place_among("a", ["a"]))) == steps
+
+    def test_each_host_begins_elsewhere_and_does_all(self) -> None:
+        hosts, steps = ["archive@nas", "archive@attic", "watch@nas"], self.steps(9)
+        plans = [list(order.from_own_place(steps, order.place_among(host, hosts))) for host in hosts]
+        assert sorted(int(each[1].clip.name[:3]) for each in plans) == [0, 3, 6]
+        for each in plans:
+            assert sorted(step.relative for step in each) == sorted(step.relative for step in steps)
+            assert (each[0], each[-1]) == (steps[0], steps[-1])
+
+    @given(st.integers(0, 60), st.lists(st.text(max_size=4), min_size=1, max_size=6, unique=True))
+    def test_hosts_that_go_on_at_one_speed_never_meet(self, count: int, hosts: list[str]) -> None:
+        steps = self.steps(count) if count else []
+        plans = [list(order.from_own_place(steps, order.place_among(host, hosts)))[1:-1] for host in hosts]
+        for at in range(count // len(hosts)):
+            assert len({each[at].relative for each in plans}) == len(hosts)
+
+    def test_what_a_scan_finds_is_gone_round_from_different_places(self) -> None:
+        paths = [f"2026/03/01/{number}.mp4" for number in range(200)]
+        orders = [
+            sorted(paths, key=lambda path, place=place: order.turn(path, place))
+            for place in (order.place_among(host, "ab") for host in "ab")
+        ]
+        assert all(0 <= order.turn(path, order.place_among("b", "ab")) < 1 for path in paths)
+        assert not set(orders[0][:80]) & set(orders[1][:80])
+        assert orders[1].index(orders[0][0]) > 80
+
+
 class TestMounts:
     TABLE = (
         "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
@@ -2714,6 +2799,93 @@ def rec_stream(seconds: int, *, group: float = 1.0, rate: int = 10) -> list[Entr
         if number % 2:
             entries.append(rec_entry(at - 0.05, video=False, size=1))
     return entries
+
+
+class TestHeaders:
+    SEQUENCE = b"\x67\x4d\x00\x1f\x95"
+    OTHER = b"\x67\x4d\x00\x28\x95"
+    HEVC = b"\x42\x01\x01\x60"
+
+    def packet(self, *units: bytes) -> bytes:
+        return b"".join(b"\0\0\0\1" + unit for unit in units)
+
+    def test_the_sequence_parameter_sets_before_the_first_slice(self) -> None:
+        found = headers.sequence(
+            self.packet(b"\x09\xf0", self.SEQUENCE, b"\x68\xee", b"\x65\x88", self.OTHER), "h264"
+        )
+        assert found == self.SEQUENCE
+        assert headers.sequence(self.packet(b"\x46\x01", self.HEVC, b"\x26\x01\xaf"), "hevc") == self.HEVC
+        assert headers.sequence(self.packet(b"\x65\x88"), "h264") == b""
+
+    @given(st.binary(max_size=60), st.sampled_from(["h264", "hevc", "av1"]))
+    def test_anything_may_come(self, data: bytes, codec: str) -> None:
+        assert isinstance(headers.sequence(data, codec), bytes)
+        assert headers.codec(data) in ("", *headers.CODECS)
+
+    def test_what_begins_a_packet_tells_its_codec(self) -> None:
+        assert headers.codec(self.packet(b"\x09\xf0")) == "h264"
+        assert headers.codec(self.packet(self.SEQUENCE)) == "h264"
+        assert headers.codec(self.packet(b"\x46\x01\x50")) == "hevc"
+        assert headers.codec(self.packet(b"\x40\x01\x0c")) == "hevc"
+        assert headers.codec(self.packet(b"\x41\x9a\x21")) == ""
+        assert headers.codec(b"\xff\xd8") == ""
+
+
+class TestVigil:
+    class Manager(service.Service):
+        """Notes what it would send."""
+
+        def __init__(self) -> None:
+            super().__init__({"WATCHDOG_USEC": "20000000"})
+            self.sent: list[str] = []
+
+        def beat(self) -> None:
+            self.sent.append("beat")
+
+        def _send(self, *lines: str) -> None:
+            self.sent += lines
+
+    @pytest.fixture
+    def now(self, mocker: MockerFixture) -> list[float]:
+        moment = [100.0]
+        mocker.patch("camarchiver.vigil.time.monotonic", lambda: moment[0])
+        return moment
+
+    def test_every_frame_of_the_only_camera_feeds_the_watchdog(self, now: list[float]) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard"])
+        for now[0] in (101.0, 300.0):
+            watch.frame("yard")
+        assert manager.sent == ["beat", "beat"]
+
+    def test_a_camera_that_hangs_starves_it_until_it_is_known_to_be_away(self, now: list[float]) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard", "gate"])
+        now[0] = 109.0
+        watch.frame("yard")
+        now[0] = 111.0
+        watch.frame("yard")
+        assert manager.sent == ["beat"]
+        watch.tell("gate", "lost", away=True)
+        watch.frame("yard")
+        assert manager.sent == ["beat", "STATUS=yard: waiting; gate: lost", "beat"]
+        watch.frame("gate")
+        now[0] = 125.0
+        watch.frame("yard")
+        assert manager.sent[3:] == ["beat"]
+
+    def test_the_manager_hears_of_changes_once(self) -> None:
+        manager = self.Manager()
+        watch = vigil.Vigil(manager, ["yard", "gate"])
+        watch.begin()
+        for doing in ("watching", "watching", "recording"):
+            watch.tell("gate", doing)
+        watch.end()
+        assert manager.sent == [
+            *("READY=1", "STATUS=yard: waiting; gate: waiting"),
+            *("STATUS=yard: waiting; gate: watching", "STATUS=yard: waiting; gate: recording"),
+            "STOPPING=1",
+        ]
 
 
 class TestRing:

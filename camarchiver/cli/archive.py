@@ -92,6 +92,10 @@ encoder_options = options(
 )
 
 
+scheduler_option = option(
+    "--scheduler", metavar="ADDRESS", help="Have the workers of this Dask cluster encode, as tcp://HOST:8786."
+)
+
 cleanup_option = option(
     "--cleanup", is_flag=True, help="Afterwards do what `camarchiver cleanup` does, with the options below."
 )
@@ -102,6 +106,7 @@ cleanup_option = option(
 @what_options
 @removal_options
 @encoder_options
+@scheduler_option
 @cleanup_option
 @retention_options
 @consent_options

@@ -22,6 +22,8 @@ from camarchiver.plan import Total
 
 PING_MINUTES = 5
 """How often a long run that is well says so."""
+NOTIFY_MINUTES = 60
+"""How often a long run tells of failures at most; the first one is told of within a minute."""
 GROWTH_MINUTES = 60
 """How often a long run looks how fast its source grows, which takes a walk."""
 
@@ -63,6 +65,8 @@ class Attendance:
     _began: float = field(default_factory=time.monotonic)
     _growth: float | None = None
     _minutes: int = 0
+    _quiet_until: int = 0
+    """The minute before which no further failure is told of."""
     _ended: bool = False
 
     def started(self, trees: Trees | None = None) -> None:
@@ -72,11 +76,15 @@ class Attendance:
             self._pinger.send("start", wait=False)
 
     def each_minute(
-        self, look: Callable[[], Iterable[Figure]], is_well: Callable[[], bool] = lambda: True
+        self,
+        look: Callable[[], Iterable[Figure]],
+        is_well: Callable[[], bool],
+        failures: Callable[[], Iterable[str] | None],
     ) -> AbstractContextManager[None]:
-        """Meanwhile write what `look` tells every minute, and ping now and then while all is well.
+        """Meanwhile write what `look` tells every minute, ping now and then, and tell of failures.
 
-        `look` and `is_well` are called in another thread; counters count from the start of the run.
+        `failures` gives the JSON document of those since it was last asked, None where there are none.
+        All three are called in another thread; counters count from the start of the run.
         """
 
         def act() -> None:
@@ -84,9 +92,12 @@ class Attendance:
                 self._write((self.own, look()))
             if self._pinger is not None and self._minutes % PING_MINUTES == PING_MINUTES - 1 and is_well():
                 self._pinger.send("success")
+            if self._notify is not None and self._minutes >= self._quiet_until and (found := failures()):
+                notices.notify(self._notify, found)
+                self._quiet_until = self._minutes + NOTIFY_MINUTES
             self._minutes += 1
 
-        if self._file is None and self._pinger is None:
+        if self._file is None and self._pinger is None and self._notify is None:
             return nullcontext()
         return pulse.every_minute(act)
 
@@ -100,11 +111,18 @@ class Attendance:
         )
         self.ended(End(exit_code, failed, document, tuple(found)))
 
-    def closed(self, exit_code: int, last: Iterable[Figure], document: str, *, failed: bool) -> None:
-        """A long run is over; `last` is its last look."""
+    def handed_over(self, last: Iterable[Figure]) -> None:
+        """The run goes on under another attendance; `last` is the last look of this one."""
+        if self._file is not None:
+            self._write((self.own, last))
+
+    def closed(
+        self, exit_code: int, last: Iterable[Figure], document: Iterable[str], *, failed: bool
+    ) -> None:
+        """A long run is over; `last` is its last look, `failed` whether there are failures not told of."""
         seconds = time.monotonic() - self._began
         found = (*last, *figures.of_end(time.time(), seconds, exit_code))
-        self.ended(End(exit_code, failed, (document,), ((self.own, found),)))
+        self.ended(End(exit_code, failed, document, ((self.own, found),)))
 
     def _of(self, command: str) -> Labels:
         return figures.labels(**{**dict(self.own), "command": command})

@@ -34,7 +34,7 @@ EXAMPLE = """\
 # timezone = "Europe/Berlin"       # the cameras' zone; default: the machine's
 # log_format = "json"              # one object per line
 # metrics = "/var/lib/prometheus/node-exporter/camarchiver.prom"
-# notify = ["mail-report", "root"] # gets the JSON report of a run with failures
+# notify = ["/opt/camarchiver/bin/mail-report", "root"]  # gets the JSON report of a run with failures
 # ping_url = "https://hc-ping.com/UUID"
 
 [archive]

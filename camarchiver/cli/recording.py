@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camarchiver import clock, document, locking, names, schedule, stop, words
+from camarchiver.cli.recorder_news import News, figures_of, judged
 from camarchiver.errors import EncoderError, StorageError, UsageError
 from camarchiver.logs import logging_to
 from camarchiver.model import Problem, Status
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
     from camarchiver.cameras import Camera
     from camarchiver.cli.attendance import Attendance
     from camarchiver.cli.channels import Channels
-    from camarchiver.delivery import Delivery, Recorded
-    from camarchiver.figures import Figure
+    from camarchiver.delivery import Recorded
     from camarchiver.lookout import Lookout
     from camarchiver.motion import Event
-    from camarchiver.recorder import Recorder
     from camarchiver.sentry import Watch
     from camarchiver.spool import Folders
     from camarchiver.upkeep import Upkeep
@@ -267,6 +265,8 @@ def _record(
     from camarchiver.delivery import Delivery
     from camarchiver.recorder import Recorder, Settings
     from camarchiver.reel import Lengths
+    from camarchiver.service import Service
+    from camarchiver.vigil import Vigil
 
     zone = clock.zone(options.timezone)
     lengths = (options.pre, options.post, options.max_clip)
@@ -284,12 +284,19 @@ def _record(
 
     delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
     upkeep = options.upkeep(name, zone)
-    recorder = Recorder(settings, source, lookout, delivery, upkeep, lambda: clock.now(zone))
-    look = partial(_figures, recorder, delivery, upkeep, name)
+    vigil = Vigil(Service(), (name,))
+    recorder = Recorder(settings, source, lookout, delivery, upkeep, vigil, lambda: clock.now(zone))
+    look = partial(figures_of, recorder, delivery, upkeep, name)
     with stop.on_signals() as stopping:
-        with attendance.each_minute(look, lambda: recorder.is_connected and not recorder.is_full):
+        judge = partial(judged, recorder, delivery.clips, upkeep, source)
+        news = News(lambda: judge(None), run)
+        with attendance.each_minute(
+            look, lambda: recorder.is_connected and not recorder.is_full, news.failures
+        ):
+            vigil.begin()
             recorder.run(stopping.event)
-        status, exit_code, problems = _judged(recorder, delivery.clips, upkeep, source, stopping.signal)
+            vigil.end()
+        status, exit_code, problems = judge(stopping.signal)
         found = {
             "dry_run": False,
             "camera": name,
@@ -300,55 +307,12 @@ def _record(
             "outages": recorder.outages,
         }
         text = document.recorded(found, run, status, exit_code, problems)
-        attendance.closed(exit_code, look(), text, failed=bool(problems))
+        attendance.closed(exit_code, look(), (text,), failed=bool(news.untold()))
         if options.as_json:
             _print(text)
     if recorder.error and not options.as_json:
         raise StorageError(f"{source.name} can't be read on: {recorder.error}")
     return exit_code
-
-
-def _figures(recorder: Recorder, delivery: Delivery, upkeep: Upkeep, name: str) -> Iterator[Figure]:
-    """The recorder's numbers as they are now."""
-    from camarchiver import figures, vitals
-
-    clips = tuple(delivery.clips)
-    published = [clip for clip in clips if clip.published]
-    recording = figures.Recording(
-        frames=recorder.frames,
-        lost=sum(clip.lost for clip in clips),
-        published=len(published) + len(delivery.salvaged),
-        failed=len(clips) - len(published),
-        seconds=sum(clip.seconds for clip in published),
-        outages=recorder.outages,
-        refusals=recorder.refused,
-        last_frame=recorder.last_frame,
-        connected=recorder.is_connected,
-    )
-    yield from figures.of_recording(recording, name)
-    yield from figures.Sums(tuple(upkeep.outcomes)).figures()
-    folders = delivery.folders
-    yield from figures.of_rooms(vitals.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
-
-
-def _judged(
-    recorder: Recorder, clips: list[Recorded], upkeep: Upkeep, source: Camera, signal: int | None
-) -> tuple[Status, int, list[Problem]]:
-    """Status, exit code and what went wrong, as the design's table has it."""
-    problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
-    problems += [Problem("failed", trouble) for trouble in upkeep.troubles]
-    if recorder.error:
-        problems.append(Problem(StorageError.code, f"{source.name} can't be read on: {recorder.error}"))
-    if recorder.refused:
-        problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
-    if signal is not None:
-        return Status.STOPPED, 128 + signal, problems
-    if not problems:
-        return (Status.DONE if clips else Status.NOTHING), 0, problems
-    if any(clip.published for clip in clips):
-        return Status.PARTIAL, 3, problems
-    storage = all(problem.code == StorageError.code for problem in problems)
-    return Status.FAILED, StorageError.exit_code if storage else 1, problems
 
 
 def _base(source: Camera, zone: tzinfo) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -11,20 +12,22 @@ from typing import Any
 
 import click
 
-from camarchiver import clock, document, locking, report, runs, stop, volume, words
+from camarchiver import clock, cluster, document, footage, locking, report, runs, stop, volume, words
 from camarchiver.cli.attendance import Attendance, Part, attending
 from camarchiver.cli.channels import Channels
 from camarchiver.cli.clearing import CleanupOptions, Cleared, clear_after, foresee
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
+from camarchiver.cluster import Cluster
 from camarchiver.codecs import Backend, Settings
 from camarchiver.disposal import SidecarPolicy
+from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.errors import UsageError
 from camarchiver.logs import logging_to
 from camarchiver.model import Disposal, Outcome, Report, Status, Trees
 from camarchiver.names import Pattern
 from camarchiver.params import Moment
-from camarchiver.pipeline import EncoderWish, Execution, Pipeline
+from camarchiver.pipeline import Execution, Pipeline
 from camarchiver.plan import ArchivePlan, ArchivePolicy
 from camarchiver.progress import display
 from camarchiver.retention import CleanupPolicy
@@ -65,6 +68,7 @@ class ArchiveOptions:
     device: Path | None
     ffmpeg: Path | None
     jobs: int | None
+    scheduler: str | None
     nice: int
     dry_run: bool
     no_confirm: bool
@@ -172,7 +176,8 @@ def _show_only(
     options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy, patterns: tuple[Pattern, ...]
 ) -> int:
     plan = pipeline.plan_archive(policy, list_all=options.verbose or options.as_json)
-    plan, _ = pipeline.choose_encoder(plan, options.wish(), options.execution().wishes)
+    with _hands(options, pipeline, plan) as hands:
+        plan = hands.plan
     result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
     after = foresee(_as_cleanup(options, pipeline), patterns) if options.cleanup is not None else None
     code = result.exit_code or (after.exit_code if after else 0)
@@ -199,26 +204,50 @@ def _run(
     how = options.execution()
     pipeline.sweep(how.sidecars)
     plan = pipeline.plan_archive(policy, list_all=options.as_json)
-    plan, choice = pipeline.choose_encoder(plan, options.wish(), how.wishes)
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
-    if plan.steps and (on_terminal or asks):
-        _print_plan(options, pipeline, plan, to_stderr=True)
-    if plan.steps and asks and not agreed(stopping):
-        raise click.Abort
-    total = sum(step.size for step in plan.steps)
-    with display(total, wanted=on_terminal and bool(plan.steps)) as shown:
+    with _hands(options, pipeline, plan) as hands:
+        plan = hands.plan
+        if plan.steps and (on_terminal or asks):
+            _print_plan(options, pipeline, plan, to_stderr=True)
+        if plan.steps and asks and not agreed(stopping):
+            raise click.Abort
+        total = sum(step.size for step in plan.steps)
+        with display(total, wanted=on_terminal and bool(plan.steps)) as shown:
 
-        def tell(outcome: Outcome) -> None:
-            if not (on_terminal or options.as_json or options.quiet):
-                print(report.outcome_line(outcome), flush=True)
+            def tell(outcome: Outcome) -> None:
+                if not (on_terminal or options.as_json or options.quiet):
+                    print(report.outcome_line(outcome), flush=True)
 
-        result = pipeline.execute(plan, choice, how, stop=stopping, display=shown, tell=tell)
+            result = pipeline.execute(
+                plan, hands.choice, how, stop=stopping, display=shown, tell=tell, cluster=hands.cluster
+            )
     if not (options.quiet or options.as_json) and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
     after = None
     if options.cleanup is not None and not stopping:
         after = clear_after(_as_cleanup(options, pipeline), patterns, stopping)
     return _Finished(result, plan, after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hands:
+    """Who encodes, and the plan that says so."""
+
+    plan: ArchivePlan
+    choice: Choice | None
+    cluster: Cluster | None
+
+
+@contextmanager
+def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[_Hands]:
+    """This machine, or the workers of a cluster. Raises EncoderError where nobody can."""
+    if options.scheduler is None:
+        yield _Hands(*pipeline.choose_encoder(plan, options.wish(), options.execution().wishes), None)
+        return
+    if not options.dry_run:
+        volume.mark(pipeline.trees)
+    with cluster.joined(options.scheduler) as workers:
+        yield _Hands(pipeline.hire(plan, workers, options.wish(), options.execution()), None, workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +303,7 @@ def _print_plan(
     }[plan.policy.disposal]
     header = f"archive {words.shown(trees.source)} -> {words.shown(trees.archive)}, {fate}"
     estimate = report.Estimate(
-        pipeline.footage_seconds(plan), runs.bytes_per_second(trees.state), options.max_runtime or NIGHT
+        footage.seconds_in(plan), runs.bytes_per_second(trees.state), options.max_runtime or NIGHT
     )
     lines = [header, *report.plan_lines(plan, estimate, verbose=options.verbose)]
     print("\n".join(lines), file=sys.stderr if to_stderr else sys.stdout, flush=True)

@@ -12,7 +12,7 @@ from camarchiver.cli.places import Place
 from camarchiver.params import Days, Duration
 
 status_options = options(
-    option("--age", type=Days(zero=True), default="30", help="The age at which `archive` runs here."),
+    option("--age", type=Days(zero=True), help="The age at which `archive` runs here.  [default: its own]"),
     option("--gap", type=Duration(), default="1h", help="Tell gaps of the last week that are longer."),
     option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
@@ -28,7 +28,7 @@ def status(
     directory: Path,
     output: Path | None,
     trash_root: Path | None,
-    age: timedelta,
+    age: timedelta | None,
     gap: timedelta,
     timezone: str,
     as_json: bool,
@@ -39,12 +39,15 @@ def status(
     or are held, free space and the days until the disk is full. Changes nothing.
     """
     from camarchiver import document, report
+    from camarchiver.cli.next_runs import archive_policy, cleanup_policy
     from camarchiver.pipeline import Pipeline
-    from camarchiver.plan import ArchivePolicy
 
-    place = Place(directory, output, trash_root, timezone)
-    pipeline = Pipeline(place.trees(), place.zone(), "status", own_patterns(click.get_current_context()))
-    census = pipeline.census(ArchivePolicy(age), gap)
+    context, place = click.get_current_context(), Place(directory, output, trash_root, timezone)
+    pipeline = Pipeline(place.trees(), place.zone(), "status", own_patterns(context))
+    words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
+    policy = archive_policy(context, directory, pipeline.zone, *words)
+    trust_names = cleanup_policy(context, directory).trust_names
+    census = pipeline.census(policy, gap, trust_names=trust_names)
     if as_json:
         click.echo(document.census(census, pipeline.run.id), nl=False)
     else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,14 +12,21 @@ from camarchiver.cli.options import config_option, option, options, own_patterns
 from camarchiver.cli.places import Place
 from camarchiver.params import Moment, Percent, When
 
+if TYPE_CHECKING:
+    from camarchiver.names import Pattern
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.verifier import Task, Verified
+
 verify_options = options(
     option("--since", type=When(), help="Only footage of this day or later."),
     option("--sample", type=Percent(), default="100", help="Check only this share, by chance."),
     option("--full", is_flag=True, help="Also decode every archive whole."),
+    option("--anew", is_flag=True, help="Begin at the start even if an earlier run was interrupted."),
     option("--ffmpeg", type=click.Path(path_type=Path), help="ffmpeg to decode with."),
     option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
     option("-q", "--quiet", is_flag=True, help="Print what is off, and nothing else."),
+    option("-v", "--verbose", is_flag=True, help="List files that camarchiver didn't make, too."),
     config_option,
 )
 
@@ -36,44 +42,66 @@ def verify(
     since: Moment | None,
     sample: float,
     full: bool,
+    anew: bool,
     ffmpeg: Path | None,
     timezone: str,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
 ) -> int:
     """Check that every archive stands as it was journalled: there, of that size, with that BLAKE2b.
 
     Exit 3 with a list when anything is off. Files that camarchiver didn't make are counted; they are
-    nobody's fault. Changes nothing, and gives way to everything else on the machine.
+    nobody's fault. Touches no clip, gives way to everything else on the machine, and goes on where an
+    earlier run with the same options was interrupted.
     """
-    from camarchiver import document, ffmpegs, kernel, report, stop
+    from camarchiver import document, ffmpegs, report
+    from camarchiver.bookmark import Asked
     from camarchiver.pipeline import Pipeline
-    from camarchiver.progress import display
-    from camarchiver.verifier import Verifier
+    from camarchiver.verifier import task_for
 
     place = Place(directory, output, trash_root, timezone)
-    pipeline = Pipeline(place.trees(), place.zone(), "verify", own_patterns(click.get_current_context()))
+    patterns = own_patterns(click.get_current_context())
+    pipeline = Pipeline(place.trees(), place.zone(), "verify", patterns)
     decoder = max(ffmpegs.find(ffmpeg), key=lambda each: each.version).path if full else None
-    kernel.lower_priority(19)
-    with stop.on_signals() as stopping:
-        verifier = Verifier(pipeline.trees, pipeline.journal, stopping.event, decoder)
-        wanted = since.start.date() if since else None, _sampled(sample, pipeline.run.id)
-        with display(verifier.bytes_of(*wanted), wanted=not (quiet or as_json)) as shown:
-            found = verifier.run(*wanted, shown)
-    code = 128 + stopping.signal if stopping.signal else 3 if found.findings else 0
+    asked = Asked(since.start.date() if since else None, sample, full)
+    task = task_for(asked, pipeline.trees.state, pipeline.run.id, anew=anew)
+    is_told = not (quiet or as_json)
+    if task.mark is not None and is_told:
+        click.echo(report.resumed_line(task.mark), err=True)
+    found, stopped_by = _verified(pipeline, task, patterns, decoder, shows=is_told and sys.stderr.isatty())
+    code = 128 + stopped_by if stopped_by else 3 if found.findings else 0
     if as_json:
         click.echo(document.verified(found, pipeline.run.id, code), nl=False)
-    else:
-        lines = report.verified_lines(found, summary=sys.stderr.isatty() and not quiet)
-        click.echo("".join(line + "\n" for line in lines), nl=False)
+        return code
+    lines = report.verified_lines(found, summary=sys.stderr.isatty() and not quiet, all_foreign=verbose)
+    click.echo("".join(line + "\n" for line in lines), nl=False)
+    if stopped_by and is_told:
+        words = "; the same command goes on from there" if found.is_marked else ""
+        click.echo(f"stopped after {found.checked:,} archives{words}", err=True)
     return code
 
 
-def _sampled(percent: float, seed: str) -> Callable[[str], bool]:
-    """A choice by chance that is the same for the whole run."""
+def _verified(
+    pipeline: Pipeline, task: Task, patterns: tuple[Pattern, ...], decoder: Path | None, *, shows: bool
+) -> tuple[Verified, int | None]:
+    """What was found, and the signal that ended it."""
+    from camarchiver import kernel, stop
+    from camarchiver.days import Days
+    from camarchiver.names import Names
+    from camarchiver.progress import display
+    from camarchiver.verifier import Verifier
 
-    def chosen(name: str) -> bool:
-        digest = hashlib.blake2b(f"{seed}/{name}".encode("utf-8", "surrogateescape"), digest_size=4)
-        return int.from_bytes(digest.digest()) < percent / 100 * 2**32
-
-    return chosen
+    kernel.lower_priority(19)
+    with stop.on_signals() as stopping:
+        verifier = Verifier(
+            pipeline.trees,
+            pipeline.journal,
+            Days(Names(patterns), pipeline.journal),
+            task,
+            host=pipeline.run.host,
+            stop=stopping.event,
+            ffmpeg=decoder,
+        )
+        with display(verifier.bytes_to_check() if shows else 0, wanted=shows) as shown:
+            return verifier.run(shown), stopping.signal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from camarchiver.cli.session import ArchiveOptions
 from camarchiver.errors import CamarchiverError, EncoderError, UsageError
 from camarchiver.figures import Figure, Sums
 from camarchiver.logs import logging_to
-from camarchiver.model import Outcome, Report
+from camarchiver.model import Outcome, Report, Result
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import Silent
@@ -60,6 +60,7 @@ class WatchOptions:
                 until=None,
                 limit=None,
                 max_runtime=None,
+                scheduler=None,
                 no_skip=False,
                 retry_failed=False,
                 delete=False,
@@ -81,12 +82,22 @@ class Tally:
         self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
         self.sums = Sums()
         """Since the config was read."""
+        self._untold: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
 
     def add(self, outcome: Outcome) -> None:
         """One more."""
+        if outcome.result is Result.FAILED:
+            self._untold.append(outcome)
         self.results[outcome.result] += 1
         self.newest.append(outcome)
         self.sums.add(outcome)
+
+    def untold(self, run: Pipeline) -> Iterator[str] | None:
+        """The JSON document of the failures since it was last asked for; None where there are none."""
+        found = tuple(self._untold.popleft() for _ in range(len(self._untold)))
+        if not found:
+            return None
+        return document.document(Report("watch", run.run.id, run.started, run.now(), found), None)
 
 
 def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
@@ -112,7 +123,7 @@ def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> 
                 last = _watch(options, signals, speaker, tally, agenda, attendance)
                 if stopping:
                     speaker.stopping()
-                    return _finish(options.archive, last, tally, attendance)
+                    return _finish(options.archive, last, tally)
             reload.clear()
             options, agenda = _reloaded(options, reread, agenda)
 
@@ -183,22 +194,28 @@ def _watch(
         with pipeline.workshop(
             policy.disposal, choice, how, stop=signals.stop, display=Silent(), keeps_folders=True
         ) as shop:
-            with attendance.each_minute(partial(_figures, tally, watcher), lambda: watcher.is_well):
+            look, failures = partial(_figures, tally, watcher), partial(tally.untold, pipeline)
+            with attendance.each_minute(look, lambda: watcher.is_well, failures):
                 watcher.run(shop)
             if not signals.stop:
                 speaker.reloading()
-        return pipeline.report_watched(tuple(tally.newest), signals.stop)
+        last = pipeline.report_watched(tuple(tally.newest), signals.stop)
+        if signals.stop:
+            untold = failures()
+            pieces = untold or document.document(last, None)
+            attendance.closed(last.exit_code, look(), pieces, failed=untold is not None)
+        else:
+            attendance.handed_over(look())
+        return last
 
 
 def _figures(tally: Tally, watcher: Watcher) -> tuple[Figure, ...]:
     return (*tally.sums.figures(), figures.of_queue(watcher.waiting))
 
 
-def _finish(asked: ArchiveOptions, last: Report, tally: Tally, attendance: Attendance) -> int:
-    text = "".join(document.document(last, None, {"results": dict(tally.results)}))
-    attendance.closed(last.exit_code, tally.sums.figures(), text, failed=last.has_failures)
+def _finish(asked: ArchiveOptions, last: Report, tally: Tally) -> int:
     if asked.as_json:
-        write([text])
+        write(document.document(last, None, {"results": dict(tally.results)}))
     elif not asked.quiet:
         write(line + "\n" for line in report.report_lines(last, told=True))
     return last.exit_code

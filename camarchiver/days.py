@@ -1,0 +1,43 @@
+"""Tells on which days of the journal a file in archive or trash may be spoken of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from camarchiver.journal import Journal
+from camarchiver.names import Names, date_of_folder, unnumbered
+
+_DAY = timedelta(days=1)
+
+
+class Days:
+    """Goes by names; only for a name that tells no day the whole journal is read, once."""
+
+    def __init__(self, names: Names, journal: Journal) -> None:
+        self._names = names
+        self._journal = journal
+        self._odd: dict[str, date] | None = None
+
+    def of(self, relative: str) -> Iterator[date]:
+        """The likeliest first; `relative` is the file's path below its root."""
+        day = self._told_by(relative)
+        if day is not None:
+            yield from (day, day - _DAY, day + _DAY)
+        elif (day := self._odd_days().get(relative)) is not None:
+            yield day
+
+    def _told_by(self, relative: str) -> date | None:
+        folder, _, name = relative.rpartition("/")
+        parsed = self._names.read(unnumbered(name).rpartition(".")[0], folder)
+        return parsed.start.date() if parsed else date_of_folder(folder)
+
+    def _odd_days(self) -> dict[str, date]:
+        if self._odd is None:
+            self._odd = {}
+            for day in self._journal.days():
+                for event in self._journal.day(day).events:
+                    for relative in (event.get("archive"), event.get("trash")):
+                        if isinstance(relative, str) and self._told_by(relative) is None:
+                            self._odd[relative] = day
+        return self._odd

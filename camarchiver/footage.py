@@ -1,0 +1,40 @@
+"""Guesses from a few clips' headers how many hours of footage there are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from camarchiver.plan import ArchivePlan
+from camarchiver.probe import ProbeError, Prober
+
+SAMPLES = 3
+"""Clips of a camera whose headers are read."""
+
+
+def seconds_in(plan: ArchivePlan) -> dict[str, float]:
+    """How much footage each camera's part of a plan holds."""
+    sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    with Prober() as prober:
+        for step in plan.steps:
+            known = sampled[step.clip.camera]
+            if step.clip.duration is None and len(known) < SAMPLES:
+                seconds = seconds_of(prober, step.clip.path)
+                if seconds is not None:
+                    known.append((step.clip.fingerprint.size, seconds))
+    sizes: dict[str, int] = defaultdict(int)
+    for total in plan.totals:
+        sizes[total.group.camera] += total.size if total.group.action != "keep" else 0
+    return {
+        camera: sizes[camera] * sum(seconds for _, seconds in known) / sum(size for size, _ in known)
+        for camera, known in sampled.items()
+        if sum(size for size, _ in known)
+    }
+
+
+def seconds_of(prober: Prober, path: Path) -> float | None:
+    """What a clip's header says of its length; None where it can't be read or doesn't say."""
+    try:
+        return prober.glance(path).duration
+    except ProbeError:
+        return None

@@ -1,0 +1,44 @@
+"""The parameter sets of H.264 and HEVC as they stand in a keyframe: they change with the picture's size."""
+
+from __future__ import annotations
+
+CODECS = frozenset({"h264", "hevc"})
+_START = b"\0\0\1"
+
+
+def sequence(data: bytes, codec: str) -> bytes:
+    """The sequence parameter sets before the first slice of an Annex B packet; empty where there are none."""
+    found: list[bytes] = []
+    position = data.find(_START)
+    while 0 <= position < len(data) - 4:
+        begin = position + len(_START)
+        position = data.find(_START, begin)
+        kind = _kind(data[begin], codec)
+        if kind == "slice":
+            break
+        if kind == "sequence":
+            found.append(data[begin : position if position >= 0 else len(data)].rstrip(b"\0"))
+    return b"".join(found)
+
+
+def codec(data: bytes) -> str:
+    """What an Annex B packet is, which begins with a delimiter or a parameter set; else empty."""
+    begin = data.find(_START, 0, 8) + len(_START)
+    if begin < len(_START) or len(data) < begin + 2:
+        return ""
+    first, second = data[begin], data[begin + 1]
+    # a second byte of 1 is HEVC's: the base layer's lowest sub-layer
+    if first >> 1 in (32, 33, 35) and second == 1:
+        return "hevc"
+    return "h264" if first in (0x09, 0x27, 0x47, 0x67) else ""
+
+
+def _kind(first: int, codec: str) -> str:
+    """What a unit is, by its first byte (ITU-T H.264 table 7-1, H.265 table 7-1)."""
+    if codec == "h264":
+        number, slices, sequences = first & 31, range(1, 6), (7,)
+    elif codec == "hevc":
+        number, slices, sequences = first >> 1 & 63, range(32), (33,)
+    else:
+        return ""
+    return "slice" if number in slices else "sequence" if number in sequences else ""
