@@ -51,7 +51,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Clips that stand in a folder, however long they have; none where it is empty."""
+    """Clips that stand in a folder, however long they have."""
 
     folder: str
     names: tuple[str, ...]
@@ -133,20 +133,19 @@ class Arrivals:
             return True
 
     def scan(self, folder: str = "") -> Iterator[Found]:
-        """Every folder from here down that holds clips, or nothing at all; each is watched before it is
-        listed."""
+        """Every folder from here down that holds clips; each is watched before it is listed."""
         waiting = [folder]
         while waiting:
             folder = waiting.pop()
             try:
                 if not self._watch(folder):
                     continue
-                names, below, is_empty = self._list(folder)
+                names, below = self._list(folder)
             except OSError as error:
                 self._complain(folder, error)
                 continue
             waiting.extend(reversed(below))
-            if names or is_empty:
+            if names:
                 yield Found(folder, names)
 
     def read(self) -> Iterator[Arrival]:
@@ -233,12 +232,10 @@ class Arrivals:
             " and in /etc/sysctl.d for the next start"
         )
 
-    def _list(self, folder: str) -> tuple[tuple[str, ...], list[str], bool]:
+    def _list(self, folder: str) -> tuple[tuple[str, ...], list[str]]:
         names, below = list[str](), list[str]()
-        is_empty = True
         with os.scandir(self._root / folder) as entries:
             for entry in entries:
-                is_empty = False
                 if is_passing(entry.name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
@@ -246,7 +243,7 @@ class Arrivals:
                         below.append(_join(folder, entry.name))
                 elif is_clip_name(entry.name):
                     names.append(entry.name)
-        return tuple(sorted(names)), sorted(below), is_empty
+        return tuple(sorted(names)), sorted(below)
 
     def _complain(self, folder: str, error: OSError) -> None:
         if not folder:

@@ -84,18 +84,21 @@ class Disposer:
         """Remove the date folders that a clip left empty; only once its lock, a file there, is released."""
         self.tidy_folder(clip.folder)
 
-    def tidy_folder(self, folder: str) -> None:
+    def tidy_folder(self, folder: str) -> bool:
         """Remove a date folder and those above it as far as they are empty.
 
-        Not those of today and yesterday: a camera that made its folder is about to fill it.
+        Not those of today and yesterday (False): a camera that made its folder is about to fill it.
         """
         day = date_of_folder(folder)
-        if day is None or day > (self._scribe.now() - FILLED_FOR).date():
-            return
+        if day is None:
+            return True
+        if day > (self._scribe.now() - FILLED_FOR).date():
+            return False
         try:
             trash.remove_empty_folders(self._trees.source, folder)
         except OSError as error:
             _log.warning("%s: an empty folder could not be removed: %s", folder, error)
+        return True
 
     def left_behind(self, clip: Clip) -> bool:
         """Whether a picture that should have followed its clip still stands in the source."""

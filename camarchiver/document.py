@@ -12,6 +12,7 @@ from typing import Any
 
 from camarchiver.census import Camera, Census
 from camarchiver.coverage import Hold
+from camarchiver.diagnosis import Finding
 from camarchiver.export import Exported
 from camarchiver.inquiry import Story
 from camarchiver.model import (
@@ -160,6 +161,22 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
     ]
     status = Status.STOPPED if exit_code > 128 else status
     return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
+
+
+def diagnosed(found: Iterable[Finding], exit_code: int) -> str:
+    """The document of `doctor`; adds `findings`."""
+    findings = [
+        {
+            "area": each.area,
+            "verdict": each.verdict,
+            "message": shown(each.message),
+            "remedy": shown(each.remedy),
+            **({"seconds": round(each.seconds, 3)} if each.seconds is not None else {}),
+        }
+        for each in found
+    ]
+    status = Status.FAILED if exit_code else Status.DONE
+    return _without_steps("doctor", "", status, exit_code, {"findings": findings})
 
 
 def recorded(

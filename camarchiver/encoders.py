@@ -9,6 +9,7 @@ import re
 import stat
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -143,6 +144,29 @@ class Machine:
             if key not in self._probes:
                 self._probes[key] = self._try(ffmpeg, encoder, device)
             return self._probes[key]
+
+    def absence(self, backend: Backend) -> str:
+        """Why there can be no such hardware here; empty where only a trial tells."""
+        if backend is Backend.V4L2M2M:
+            return "" if any(Path("/dev").glob("video*")) else "no video device"
+        return "" if backend is Backend.SOFTWARE else self._not_worth_asking(backend)
+
+    def trials(self, backend: Backend) -> Iterator[Probe]:
+        """Try all encoders of a backend, on every device and with every ffmpeg that has them."""
+        devices: tuple[Path | None, ...] = self._devices(backend) if backend in _VENDORS else (None,)
+        hopeless: set[tuple[Path, Path | None]] = set()
+        for device, codec in product(devices, _CODECS):
+            for encoder in _rows(backend, codec):
+                built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
+                if not built:
+                    yield _not_built(self._ffmpegs[0], encoder)
+                for ffmpeg in built:
+                    if (ffmpeg.path, device) in hopeless:
+                        continue
+                    probe = self.probe(ffmpeg, encoder, device)
+                    if probe.no_device:
+                        hopeless.add((ffmpeg.path, device))
+                    yield probe
 
     def still_works(self, choice: Choice) -> bool:
         """Try the chosen encoder anew."""

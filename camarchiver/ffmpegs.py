@@ -37,22 +37,23 @@ class Ffmpeg:
 
 def find(explicit: Path | None = None) -> tuple[Ffmpeg, ...]:
     """The named ffmpeg alone, else the system's and the embedded one; EncoderError where none runs."""
-    if explicit is not None:
-        named = shutil.which(explicit)
-        ffmpeg = _inspect(Path(named), "option") if named else None
-        if ffmpeg is None:
-            message = f"{explicit} is no ffmpeg that runs here"
-            raise EncoderError(message, hint="correct --ffmpeg or leave it out")
-        return (ffmpeg,)
-    system = shutil.which("ffmpeg")
-    candidates = (
-        _inspect(Path(system), "system") if system else None,
-        *(_inspect(path, "embedded") for path in _embedded()),
-    )
-    found = tuple(ffmpeg for ffmpeg in candidates if ffmpeg is not None)
+    examined = (examine(path, origin) for path, origin in candidates(explicit))
+    found = tuple(each for each in examined if isinstance(each, Ffmpeg))
+    if not found and explicit is not None:
+        message = f"{explicit} is no ffmpeg that runs here"
+        raise EncoderError(message, hint="correct --ffmpeg or leave it out")
     if not found:
         raise EncoderError("no ffmpeg was found", hint="install ffmpeg or name one with --ffmpeg")
     return found
+
+
+def candidates(explicit: Path | None = None) -> tuple[tuple[Path, Origin], ...]:
+    """What may be an ffmpeg, and where it comes from; not yet tried."""
+    if explicit is not None:
+        return ((Path(shutil.which(explicit) or explicit), "option"),)
+    system = shutil.which("ffmpeg")
+    embedded: tuple[tuple[Path, Origin], ...] = tuple((path, "embedded") for path in _embedded())
+    return (((Path(system), "system"),) if system else ()) + embedded
 
 
 def _embedded() -> tuple[Path, ...]:
@@ -62,8 +63,11 @@ def _embedded() -> tuple[Path, ...]:
     return tuple(path for folder in folders for path in sorted(Path(folder, "binaries").glob("ffmpeg-*")))
 
 
-def _inspect(path: Path, origin: Origin) -> Ffmpeg | None:
-    """One start tells both: the banner has the version, the list the encoders."""
+def examine(path: Path, origin: Origin) -> Ffmpeg | str:
+    """The ffmpeg, or why it is none that runs here.
+
+    One start tells both: the banner has the version, the list the encoders.
+    """
     try:
         done = subprocess.run(
             [path, "-nostdin", "-encoders"],
@@ -73,11 +77,14 @@ def _inspect(path: Path, origin: Origin) -> Ffmpeg | None:
             text=True,
             errors="replace",
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return f"it did not answer in {_ANSWER_SECONDS:.0f} s"
     banner = re.search(r"^ffmpeg version (\S+)", done.stderr, re.MULTILINE)
     if done.returncode or banner is None:
-        return None
+        last = done.stderr.strip().rpartition("\n")[2]
+        return last or (f"exit {done.returncode}" if done.returncode else "it does not tell its version")
     number = re.match(r"n?(\d+)\.(\d+)", banner[1])
     version = (int(number[1]), int(number[2])) if number else _NEWEST
     encoders = frozenset(re.findall(r"^ [VAS][A-Z.]{5} (\w+) ", done.stdout, re.MULTILINE))

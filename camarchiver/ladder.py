@@ -20,6 +20,9 @@ from camarchiver.transcoder import STALL_SECONDS, Finished, Progress
 
 _log = logging.getLogger(__name__)
 
+TRIAL_AGAIN_SECONDS = 43_200.0
+"""A GPU that was given up is tried again after this: no night lasts so long, a watch does."""
+
 _IN_A_ROW = 2
 
 
@@ -65,21 +68,31 @@ class Encoded:
 
 
 class Breaker:
-    """Gives the GPU up for the rest of the run once it fails clip after clip; for many threads."""
+    """Gives the GPU up once it fails clip after clip, until a later trial succeeds; for many threads."""
 
     def __init__(
-        self, still_works: Callable[[], bool], *, announce: Callable[[str], None] = _log.warning
+        self,
+        still_works: Callable[[], bool],
+        *,
+        announce: Callable[[str], None] = _log.warning,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._still_works = still_works
         self._announce = announce
+        self._clock = clock
         self._failures = 0
         self._lock = threading.Lock()
-        self._tripped = False
+        self._tripped_at: float | None = None
 
     @property
     def tripped(self) -> bool:
-        """Whether the GPU is out for this run."""
-        return self._tripped
+        """Whether the GPU is out; it gets a trial now and then, for runs that last for months."""
+        with self._lock:
+            if self._tripped_at is not None and self._clock() - self._tripped_at >= TRIAL_AGAIN_SECONDS:
+                self._tripped_at = None if self._still_works() else self._clock()
+                if self._tripped_at is None:
+                    self._announce("the GPU works again")
+            return self._tripped_at is not None
 
     def succeeded(self) -> None:
         """The GPU did a clip."""
@@ -89,15 +102,15 @@ class Breaker:
     def failed(self, problem: str) -> None:
         """The GPU, not the clip, failed: after two in a row a trial decides."""
         with self._lock:
-            if self._tripped:
+            if self._tripped_at is not None:
                 return
             self._failures += 1
             if self._failures < _IN_A_ROW:
                 return
             self._failures = 0
-            self._tripped = not self._still_works()
-            if self._tripped:
-                self._announce(f"the GPU failed ({problem}): software encodes the rest of this run")
+            if not self._still_works():
+                self._tripped_at = self._clock()
+                self._announce(f"the GPU failed ({problem}): software encodes from now on")
 
 
 @dataclass(frozen=True, slots=True)

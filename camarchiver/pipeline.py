@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
@@ -362,13 +362,19 @@ class Pipeline:
         disposer = Disposer(self.trees, scribe, sidecars)
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
 
-    def tidy(self, folder: str) -> None:
-        """Remove an empty date folder that nobody fills: nothing came or went there for an hour."""
-        with suppress(FileNotFoundError):
-            if self.now().timestamp() - (self.trees.source / folder).stat().st_mtime < UNUSED_SECONDS:
-                return
+    def tidy(self, folder: str) -> bool:
+        """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay.
+
+        One where something came or went within the hour is left for another time.
+        """
+        try:
+            unused = self.now().timestamp() - (self.trees.source / folder).stat().st_mtime
+        except OSError:
+            return True
+        if unused < UNUSED_SECONDS:
+            return False
         scribe = Scribe(self.journal, self.run, self.now)
-        Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
+        return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
 
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)
@@ -384,31 +390,30 @@ class Pipeline:
 
     def report(self, plan: AnyPlan, outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
         """What came of a plan, written down where anything was done."""
-        return self._written(
-            Report(
-                command=plan.command,
-                run=self.run.id,
-                started=self.started,
-                ended=self.now(),
-                outcomes=outcomes,
-                unreadable=plan.found_unreadable,
-                remaining=len(plan.steps) - len(outcomes),
-                stopped_by=stop.signal if stop else None,
-                problems=plan.problems,
-                refused=plan.refused,
-            )
+        report = Report(
+            command=plan.command,
+            run=self.run.id,
+            started=self.started,
+            ended=self.now(),
+            outcomes=outcomes,
+            unreadable=plan.found_unreadable,
+            remaining=len(plan.steps) - len(outcomes),
+            stopped_by=stop.signal if stop else None,
+            problems=plan.problems,
+            refused=plan.refused,
         )
-
-    def report_watched(self, outcomes: tuple[Outcome, ...], stop: Stop) -> Report:
-        """What came of a run without a plan, written down where anything was done."""
-        return self._written(
-            Report("watch", self.run.id, self.started, self.now(), outcomes, stopped_by=stop.signal)
-        )
-
-    def _written(self, report: Report) -> Report:
-        if report.outcomes:
+        if outcomes:
             runs.write(self.trees.state, report, self.run.host)
         return report
+
+    def watched(self, newest: tuple[Outcome, ...], stop: Stop) -> Report:
+        """What came of a run without a plan so far, as far as its newest outcomes tell."""
+        return Report("watch", self.run.id, self.started, self.now(), newest, stopped_by=stop.signal)
+
+    def record(self, report: Report, done: runs.Done) -> None:
+        """Write a run down whose report doesn't hold every outcome; `done` adds up all of them."""
+        if report.outcomes:
+            runs.write(self.trees.state, report, self.run.host, done)
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:

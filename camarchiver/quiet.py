@@ -13,6 +13,9 @@ from camarchiver.plan import ArchivePolicy, Failure
 BUSY_AGAIN = timedelta(minutes=5)
 """When a clip that somebody else works on is looked at again: he may have died."""
 
+A_DAY = timedelta(days=1)
+"""What becomes old enough later than this is left to a later scan."""
+
 AT_LEAST = timedelta(seconds=5)
 """No clip is looked at more often than this without something happening to it."""
 
@@ -92,7 +95,7 @@ def again_after_keep(
         case Reason.NOT_SETTLED:
             still = abs(now.timestamp() - mtime_ns / 1e9)
             return max(policy.settle - timedelta(seconds=still), AT_LEAST)
-        case Reason.TOO_RECENT if step.start is not None:
+        case Reason.TOO_RECENT if step.start is not None and step.start + policy.age - now < A_DAY:
             return max(step.start + policy.age - now, AT_LEAST)
         case Reason.FAILED_BEFORE if failure is not None and failure.next_try is not None:
             return max(failure.next_try - now, AT_LEAST)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from camarchiver import atomic
-from camarchiver.model import Report
+from camarchiver.model import Outcome, Report
 
 KEPT = 1000
 """Records; the oldest go."""
@@ -18,11 +19,35 @@ RECENT = 10
 """Runs from which the speed is taken."""
 
 
-def write(state: Path, report: Report, host: str) -> None:
-    """Store what one run did, and drop records beyond `KEPT`."""
+@dataclass
+class Done:
+    """What came of a run's steps, added up."""
+
+    results: Counter[str] = field(default_factory=Counter)
+    encoded: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """One step more."""
+        self.results[outcome.result] += 1
+        if outcome.encoding is not None:
+            self.encoded += 1
+            self.bytes_before += outcome.encoding.bytes_before
+            self.bytes_after += outcome.encoding.bytes_after
+
+
+def write(state: Path, report: Report, host: str, done: Done | None = None) -> None:
+    """Store what one run did, and drop records beyond `KEPT`.
+
+    `done` where the report doesn't hold every outcome.
+    """
     folder = state / "runs"
     atomic.make_folders(folder, mode=0o700)
-    encodings = [outcome.encoding for outcome in report.outcomes if outcome.encoding]
+    if done is None:
+        done = Done()
+        for outcome in report.outcomes:
+            done.add(outcome)
     record = {
         "run": report.run,
         "command": report.command,
@@ -31,11 +56,11 @@ def write(state: Path, report: Report, host: str) -> None:
         "ended": report.ended.isoformat(timespec="seconds"),
         "status": report.status,
         "exit_code": report.exit_code,
-        "results": Counter(str(outcome.result) for outcome in report.outcomes),
-        "encoded": len(encodings),
+        "results": done.results,
+        "encoded": done.encoded,
         "seconds": (report.ended - report.started).total_seconds(),
-        "bytes_before": sum(encoding.bytes_before for encoding in encodings),
-        "bytes_after": sum(encoding.bytes_after for encoding in encodings),
+        "bytes_before": done.bytes_before,
+        "bytes_after": done.bytes_after,
         "remaining": report.remaining,
     }
     atomic.write_text(folder / f"{report.run}.json", json.dumps(record, indent=1) + "\n")

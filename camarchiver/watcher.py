@@ -20,7 +20,8 @@ from itertools import groupby
 from camarchiver import quiet, volume
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.errors import StorageError
-from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Result
+from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Result
+from camarchiver.names import date_of_folder
 from camarchiver.order import place_among, turn
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
@@ -88,7 +89,10 @@ class Watcher:
         """Where this host begins with what stands there; None where it is alone."""
         self._queue: deque[Archive | Remove] = deque()
         self._running: dict[Future[Outcome], Archive | Remove] = {}
-        self._taken: set[str] = set()
+        self._taken: dict[str, bool] = {}
+        """Queued or worked on, and whether its arrival proved it finished."""
+        self._emptied: set[str] = set()
+        """Date folders that clips have left since they were last looked at."""
         self._next_scan = self._back_at = self._full_until = 0.0
         self._away = self._polled = self._said = ""
         self._said_at = -math.inf
@@ -114,6 +118,7 @@ class Watcher:
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(shop.jobs, thread_name_prefix="job"))
             stack.callback(self._close)
+            stack.callback(self._put_back)
             self._open()
             self._service.ready(self._words())
             while self._running or not self._is_over():
@@ -145,6 +150,12 @@ class Watcher:
         if self._arrivals is not None:
             self._arrivals.close()
             self._arrivals = None
+
+    def _put_back(self) -> None:
+        """Leave what was not begun to a successor."""
+        while self._queue:
+            path = self._queue.popleft().relative
+            self.agenda.put(path, time.monotonic(), finished=self._taken.pop(path))
 
     def _leave(self, why: str) -> None:
         """Stop watching until the storage is there again."""
@@ -193,6 +204,9 @@ class Watcher:
                 self._leave(f"{self._trees.source} was removed or unmounted")
 
     def _note(self, found: Found, now: float) -> None:
+        day = date_of_folder(found.folder)
+        if day is not None and day > (self._pipeline.now() - self._policies[False].age).date():
+            return
         for name in found.names:
             path = f"{found.folder}/{name}" if found.folder else name
             if path not in self._taken:
@@ -203,11 +217,12 @@ class Watcher:
         began = time.monotonic()
         own, workers = self._pipeline.workers()
         self._place = place_among(own, workers) if workers - {own} else None
+        self._emptied = {folder for folder in self._emptied if not self._pipeline.tidy(folder)}
         for found in arrivals.scan():
             self._note(found, began)
-            if not found.names and self._policies[False].disposal is not Disposal.KEEP:
-                self._pipeline.tidy(found.folder)
             self._service.beat()
+            if self._is_over():
+                return
         if arrivals.why_polled and arrivals.why_polled != self._polled:
             _log.warning("%s: scanning every %g s instead", arrivals.why_polled, self._poll_seconds)
         self._polled = arrivals.why_polled
@@ -261,8 +276,12 @@ class Watcher:
             for step in self._pipeline.look(folder, names, policy):
                 if isinstance(step, Keep):
                     self._kept(step, policy)
-                elif step.relative not in self._taken:
-                    self._taken.add(step.relative)
+                elif step.relative in self._taken:
+                    # What stands there now is not what is worked on, or its end is not collected yet.
+                    soon = time.monotonic() + quiet.AT_LEAST.total_seconds()
+                    self.agenda.put(step.relative, soon, finished=finished)
+                else:
+                    self._taken[step.relative] = finished
                     self._queue.append(step)
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -286,9 +305,12 @@ class Watcher:
     def _collect(self) -> None:
         for future in [each for each in self._running if each.done()]:
             step = self._running.pop(future)
-            self._taken.discard(step.relative)
+            del self._taken[step.relative]
             outcome = future.result()
-            self._done += outcome.result is Result.DONE
+            if outcome.result is Result.DONE:
+                self._done += 1
+                if date_of_folder(step.clip.folder) is not None:
+                    self._emptied.add(step.clip.folder)
             if outcome.reason is Reason.NO_SPACE:
                 self._full_until = time.monotonic() + FULL_SECONDS
             failure = self._pipeline.failures.of(step.relative)

@@ -1047,7 +1047,7 @@ class TestBreaker:
         for _ in range(5):
             breaker.failed("GPU Hang (-21)")
         assert breaker.tripped
-        assert said == ["the GPU failed (GPU Hang (-21)): software encodes the rest of this run"]
+        assert said == ["the GPU failed (GPU Hang (-21)): software encodes from now on"]
 
     def test_a_good_trial_starts_the_count_afresh(self) -> None:
         trials = iter([True, False])
@@ -1057,6 +1057,20 @@ class TestBreaker:
             breaker.failed("x")
             tripped.append(breaker.tripped)
         assert tripped == [False, False, False, True]
+
+    def test_a_gpu_that_was_given_up_gets_a_trial_half_a_day_later(self) -> None:
+        said, now = list[str](), [0.0]
+        trials = iter([False, False, True])
+        breaker = Breaker(lambda: next(trials), announce=said.append, clock=lambda: now[0])
+        tripped = []
+        for hours in (0, 11, 12, 23, 24):
+            now[0] = hours * 3600.0
+            if hours == 0:
+                breaker.failed("x")
+                breaker.failed("x")
+            tripped.append(breaker.tripped)
+        assert tripped == [True, True, True, True, False]
+        assert said[-1] == "the GPU works again"
 
     def test_many_threads_trip_it_once(self) -> None:
         said: list[str] = []

@@ -21,6 +21,7 @@ _COMMANDS = {
     "archive": "Turn old clips into small verified archives.",
     "cleanup": "Remove what the policy no longer keeps.",
     "config": "Show, check or begin the configuration.",
+    "doctor": "Say what is wrong on this machine, and how to mend it.",
     "hold": "Keep a time range from every removal.",
     "record": "Record motion from a camera.",
     "restore": "Bring clips back from the trash.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,9 @@ from camarchiver.params import Days, Duration, Jobs, Percent, Size, When
 
 if TYPE_CHECKING:
     from camarchiver.retention import CleanupPolicy
+
+DEVICE = click.Path(path_type=Path, readable=False)
+"""Who may not open it is told how to, once it is tried."""
 
 what_options = options(
     option(
@@ -79,7 +83,7 @@ encoder_options = options(
         default="10",
         help="Below this the archive is a lossless copy of the source.",
     ),
-    option("--device", type=FOLDER, help="Render node, as /dev/dri/renderD128."),
+    option("--device", type=DEVICE, help="Render node, as /dev/dri/renderD128."),
     option(
         "--ffmpeg",
         type=FOLDER,

@@ -43,6 +43,11 @@ EXAMPLE = """\
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
 
+[watch]
+# quiet_for = "10m"                # a clip that is written in place is finished after so long
+# poll = "60s"                     # where the kernel does not tell of arrivals: NFS, SMB, FUSE
+# codec = "h264"                   # keys of [archive] do not speak to watch
+
 [cleanup]
 # age = 30                         # days: archived sources go to the trash
 # trash_age = 21                   # days in the trash, then they are deleted

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -27,12 +29,15 @@ from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import Silent
 from camarchiver.quiet import Agenda
+from camarchiver.runs import Done
 from camarchiver.service import Service
 
 if TYPE_CHECKING:
     from camarchiver.watcher import Signals, Watcher
 
 _log = logging.getLogger("camarchiver.watch")
+
+RECORD_SECONDS = 3600.0
 
 KEPT_OUTCOMES = 1000
 """The newest outcomes, for the report at the end: a run may last for years."""
@@ -80,9 +85,12 @@ class Tally:
     def __init__(self) -> None:
         self.results: Counter[str] = Counter()
         self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
-        self.sums = Sums()
-        """Since the config was read."""
         self._untold: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self.begin()
+
+    def begin(self) -> None:
+        """Count anew what is told by run: every reload begins one."""
+        self.sums, self.done = Sums(), Done()
 
     def add(self, outcome: Outcome) -> None:
         """One more."""
@@ -91,6 +99,7 @@ class Tally:
         self.results[outcome.result] += 1
         self.newest.append(outcome)
         self.sums.add(outcome)
+        self.done.add(outcome)
 
     def untold(self, run: Pipeline) -> Iterator[str] | None:
         """The JSON document of the failures since it was last asked for; None where there are none."""
@@ -98,6 +107,31 @@ class Tally:
         if not found:
             return None
         return document.document(Report("watch", run.run.id, run.started, run.now(), found), None)
+
+
+class _Recorder:
+    """Writes the run's record down now and then, for a run that a power cut ends after months."""
+
+    def __init__(self, pipeline: Pipeline, tally: Tally, stopping: stop.Stop) -> None:
+        self._pipeline = pipeline
+        self._tally = tally
+        self._stopping = stopping
+        self._written = -math.inf
+
+    def now_and_then(self) -> None:
+        """At the first clip, then every hour at most."""
+        if time.monotonic() - self._written >= RECORD_SECONDS:
+            self._written = time.monotonic()
+            self.report()
+
+    def report(self) -> Report:
+        """What came of the run so far, written down where its storage is there."""
+        found = self._pipeline.watched(tuple(self._tally.newest), self._stopping)
+        try:
+            self._pipeline.record(found, self._tally.done)
+        except OSError as error:
+            _log.warning("the run's record could not be written: %s", error)
+        return found
 
 
 def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
@@ -162,8 +196,11 @@ def _watch(
     volume.check_writable(pipeline.trees, removes=not asked.keep_source)
     log_file = asked.log_file or pipeline.trees.source / "archiver.log"
 
+    recorder = _Recorder(pipeline, tally, signals.stop)
+
     def tell(outcome: Outcome) -> None:
         tally.add(outcome)
+        recorder.now_and_then()
         if not (asked.as_json or asked.quiet):
             print(report.outcome_line(outcome), flush=True)
 
@@ -177,7 +214,7 @@ def _watch(
         ),
         locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
     ):
-        tally.sums = Sums()
+        tally.begin()
         attendance.started(pipeline.trees)
         pipeline.sweep(how.sidecars)
         choice, notes = pipeline.encoder(asked.wish(), how.wishes)
@@ -199,7 +236,7 @@ def _watch(
                 watcher.run(shop)
             if not signals.stop:
                 speaker.reloading()
-        last = pipeline.report_watched(tuple(tally.newest), signals.stop)
+        last = recorder.report()
         if signals.stop:
             untold = failures()
             pieces = untold or document.document(last, None)

@@ -1,0 +1,62 @@
+"""What `doctor` found: a verdict and a remedy for everything it looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """How it stands with one thing."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Nothing needs to be done, but somebody may want to know."""
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the table."""
+
+    area: str
+    """What kind of thing, as `ffmpeg` or `archive`."""
+    verdict: Verdict
+    message: str
+    remedy: str = ""
+    seconds: float | None = None
+    """How long a trial took."""
+
+
+def fine(area: str, message: str, *, seconds: float | None = None) -> Finding:
+    """It is as it should be."""
+    return Finding(area, Verdict.OK, message, seconds=seconds)
+
+
+def remark(area: str, message: str, remedy: str = "", *, seconds: float | None = None) -> Finding:
+    """It works without."""
+    return Finding(area, Verdict.NOTE, message, remedy, seconds)
+
+
+def trouble(area: str, message: str, remedy: str, *, seconds: float | None = None) -> Finding:
+    """It has to be mended."""
+    return Finding(area, Verdict.BAD, message, remedy, seconds)
+
+
+def judge_watches(folders: int, limit: int, name: str) -> Finding:
+    """Whether inotify can watch so many folders; `name` is the setting, `limit` 0 where it is unknown."""
+    said = f"{name} is {limit:,}, {folders:,} folders are to be watched"
+    wanted = max(524_288, 2 * folders)
+    remedy = f"sysctl -w {name}={wanted}, and in /etc/sysctl.d for the next start"
+    if limit and folders >= limit:
+        return trouble("inotify", f"{said}: watch would read the tree every minute instead", remedy)
+    if limit and folders > limit * 0.7:
+        return remark("inotify", f"{said}; other programs need some, too", remedy)
+    return fine("inotify", said if limit else f"{folders:,} folders are to be watched, without a known limit")
+
+
+def judge_room(free: int, size: int, inodes: int) -> str:
+    """What is wrong with the room on a filesystem, in bytes and free inodes (-1 where it counts none)."""
+    if free < min(1_000_000_000, size // 100):
+        return "there is hardly any room left"
+    return "there are hardly any inodes left" if 0 <= inodes < 1000 else ""

@@ -1,0 +1,193 @@
+"""Looks at the user, GPUs, cameras, kernel limits and the clock, for `doctor`."""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import os
+import pwd
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from camarchiver import clock, encoders, runs
+from camarchiver.diagnosis import Finding, fine, judge_watches, remark, trouble
+from camarchiver.errors import CamarchiverError, ConfigError
+from camarchiver.model import Trees
+
+_DRM = Path("/sys/class/drm")
+_ANSWER_SECONDS = 5.0
+_RTSP_PORT = 554
+_AHEAD = timedelta(hours=1)
+"""A record of our own from so far in the future means that the clock is wrong."""
+_ADJTIMEX_ERROR = 5
+"""What adjtimex(2) returns while nothing keeps the clock in time."""
+
+
+def user() -> Iterator[Finding]:
+    """Who looks: what this user may do says nothing of another one."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    groups = ", ".join(_group(number) for number in sorted({os.getegid(), *os.getgroups()}))
+    said = f"this is {name}, groups {groups}"
+    if os.geteuid() == 0:
+        remedy = "to see it as a service does: sudo -u camarchiver camarchiver doctor"
+        yield remark("user", f"{said}: root may do everything", remedy)
+    else:
+        yield fine("user", said)
+
+
+def render_nodes(device: Path | None) -> Iterator[Finding]:
+    """Each GPU with its driver and group, and whether this user may open it."""
+    nodes = dict.fromkeys((*encoders.render_nodes(), *((device,) if device else ())))
+    if not nodes:
+        yield remark("render node", "there is no GPU here (/dev/dri is empty); encoding is done in software")
+    for node in nodes:
+        wrong, mend = encoders.node_problem(node)
+        said = f"{node}, {_described(node)}"
+        if not wrong and (problem := _opening(node)):
+            wrong, mend = f"{node} can't be opened: {problem}", "see dmesg for what its driver says"
+        if wrong:
+            yield trouble("render node", f"{wrong} ({said})", mend)
+        else:
+            yield fine("render node", f"{said}: this user may open it")
+
+
+def inotify(folders: int) -> Iterator[Finding]:
+    """Whether the kernel can watch so many folders."""
+    # The second one counts for a container's user alone, and is the lower one there.
+    names = ("fs.inotify.max_user_watches", "user.max_inotify_watches")
+    limits = {name: _setting(name) for name in names}
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    name = min(known, key=lambda each: known[each], default=names[0])
+    yield judge_watches(folders, known.get(name, 0), name)
+    if not _setting("user.max_inotify_instances") or not _setting("fs.inotify.max_user_instances"):
+        yield trouble(
+            "inotify", "no inotify instance is allowed here", "sysctl -w fs.inotify.max_user_instances=512"
+        )
+
+
+def clocks(timezone: str, trees: Trees | None) -> Iterator[Finding]:
+    """Whether clock and time zone can be trusted."""
+    try:
+        zone = clock.zone(timezone)
+    except (ConfigError, LookupError, ValueError, OSError) as error:
+        remedy = error.hint if isinstance(error, ConfigError) else "timedatectl set-timezone Europe/Berlin"
+        yield trouble("clock", f"the time zone can't be told: {error}", remedy)
+        return
+    now = clock.now(zone)
+    said = f"{now:%Y-%m-%d %H:%M:%S}, {timezone or zone} ({now:%z})"
+    newest = _newest_record(trees) if trees is not None else None
+    if newest is not None and newest - now > _AHEAD:
+        wrong = f"{said}, but the last run here ended {newest:%Y-%m-%d %H:%M:%S%z}"
+        yield trouble("clock", wrong, "set the clock: timedatectl set-ntp true")
+    elif not _is_kept_in_time():
+        yield remark("clock", f"{said}; nothing keeps it in time", "timedatectl set-ntp true")
+    else:
+        yield fine("clock", f"{said}, kept in time")
+
+
+def camera(source: str) -> Iterator[Finding]:
+    """Whether the source that `record` is to read is there."""
+    scheme, _, rest = source.partition(":")
+    if source.startswith("/dev/"):
+        yield _device(Path(source))
+    elif scheme in ("rtsp", "rtsps"):
+        yield _network(source)
+    else:
+        path = Path(rest if scheme == "file" else source)
+        if path.exists() and os.access(path, os.R_OK):
+            yield fine("camera", f"{path} can be read")
+        else:
+            yield trouble("camera", f"{path} can't be read", "correct source in [record]")
+
+
+def devices(wanted: str) -> Iterator[Finding]:
+    """The other cameras of this machine."""
+    for path in sorted(Path("/dev").glob("video*")):
+        if str(path) != wanted:
+            found = _device(path)
+            yield remark("camera", found.message, found.remedy)
+
+
+def _device(path: Path) -> Finding:
+    from camarchiver import v4l2
+
+    try:
+        found = v4l2.formats(path)
+    except CamarchiverError as error:
+        return trouble("camera", error.message, error.hint)
+    return fine("camera", f"{path} delivers {', '.join(sorted(found))}")
+
+
+def _network(source: str) -> Finding:
+    try:
+        parts = urlsplit(source)
+        host, port = parts.hostname or "", parts.port or _RTSP_PORT
+        with socket.create_connection((host, port), timeout=_ANSWER_SECONDS):
+            return fine("camera", f"{host} answers on port {port}")
+    except ValueError:
+        return trouble("camera", "source in [record] is no address", "write it as rtsp://HOST/PATH")
+    except OSError as error:
+        said = f"{host} does not answer on port {port}: {error.strerror or error}"
+        return trouble("camera", said, "see that the camera is on, that its name is right, and RTSP enabled")
+
+
+def _described(node: Path) -> str:
+    try:
+        group = _group(node.stat().st_gid)
+    except OSError:
+        group = "unknown"
+    driver, vendor = "unknown", ""
+    with suppress(OSError):
+        driver = (_DRM / node.name / "device/driver").readlink().name
+    with suppress(OSError):
+        vendor = (_DRM / node.name / "device/vendor").read_text().strip()
+    return f"driver {driver}{f', vendor {vendor}' if vendor else ''}, group {group}"
+
+
+def _opening(node: Path) -> str:
+    try:
+        os.close(os.open(node, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def _setting(name: str) -> int | None:
+    try:
+        return int(Path("/proc/sys", *name.split(".")).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _newest_record(trees: Trees) -> datetime | None:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        last = runs.last(trees.state)
+        moment = datetime.fromisoformat(last["ended"]) if last else None
+        return moment if moment and moment.tzinfo else None
+    return None
+
+
+def _is_kept_in_time() -> bool:
+    """Whether the kernel's clock is disciplined (adjtimex(2), which may be read by everybody)."""
+    buffer = ctypes.create_string_buffer(512)  # struct timex, zeroed: nothing is set
+    state: int = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+    return state not in (-1, _ADJTIMEX_ERROR)
+
+
+def unseen(kind: str) -> Finding:
+    """On a filesystem of this kind the kernel does not hear of every change."""
+    return remark("inotify", f"{kind} does not tell of changes by others: watch reads the tree every --poll")
