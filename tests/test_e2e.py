@@ -649,6 +649,9 @@ class TestNothingNew:
         put(f"{ONE}.jpg", b"picture")
         put(f"{DAY}/holiday.mp4")
         assert archive(tree).returncode == 0
+        assert {path.name for path in tree.iterdir()} == {
+            *("2026", "archived", ".deleted", STATE_FOLDER, "archiver.log")
+        }
         before = whole(tree)
         again = archive(tree)
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -983,6 +986,10 @@ class TestOddNames:
         done = document(tree)
         (step,) = done["steps"]
         assert (step["reason"], done["exit_code"]) == ("not-archived", 0), done
+        (outcome,) = done["outcomes"]
+        raw = outcome.get("target_bytes")
+        target = base64.b64decode(raw) if raw else outcome["target"].encode()
+        assert target == os.fsencode(tree / "archived" / DAY) + b"/" + name[:-4] + b".mp4"
         made = [os.fsencode(path.name) for path in (tree / "archived" / DAY).iterdir()]
         assert made == [name[:-4] + b".mp4"]
         (trashed,) = (tree / ".deleted/input" / DAY).iterdir()
@@ -2085,12 +2092,16 @@ class TestWhy:
         ):
             config.write_text(text + "\n")
             found = told("why", "-C", camera, "--config", config, source).stdout
+            assert "recorded by camera front, " in found
             assert f"the next archive run would {runs[0]}:" in found, text
             assert f"the next cleanup would {runs[1]}, {source}:" in found, text
         config.write_text("unarchived = true\nmax_removals = 0\n")
         found = told("why", "-C", camera, "--config", config, source).stdout
         assert "the next cleanup would change nothing: the plan would remove" in found
         assert "leave it alone" in told("why", "-C", camera, source, "--age", "30000").stdout
+        day = ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", camera, *day, "--reason", "police").stdout.split()[0]
+        assert told("why", "-C", camera, source).stdout.count(f"held (by hold {name}: police)") == 2
 
     def test_each_copy_is_told_of(self, camera: Path, told: Command) -> None:
         told("archive", camera)
@@ -3189,6 +3200,63 @@ class TestRecord:
         ran = rec_run("--source", still, "--detect-source", rec_twice)
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
+
+    @pytest.fixture
+    def rec_fleet(self, rec_twice: Path, rec_make: Callable[..., Path], tmp_path: Path) -> Path:
+        """A config of two cameras that can be read and one that can't."""
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f"""
+            [record]
+            min_free = 0
+            realtime = true
+            [record.yard]
+            source = "{rec_twice}"
+            [record.roof]
+            source = "{tmp_path}/nothing.mp4"
+            [record.gate]
+            source = "{rec_make((5, 7), d=12)}"
+            pre = "1s"
+            """
+        )
+        return config
+
+    def test_several_cameras_in_one_process(
+        self, rec_fleet: Path, rec_command: list[str], rec_until: Callable[..., None], tmp_path: Path
+    ) -> None:
+        """Stopped in the middle of a clip of each; the third one's failure stopped neither."""
+        words = [*rec_command, "--config", str(rec_fleet), "--json"]
+        recorder = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        rec_until(lambda: len(list((tmp_path / "temp_clips").rglob("motion_*.mp4"))) == 2)
+        time.sleep(0.7)
+        recorder.terminate()
+        document = json.loads(recorder.communicate(timeout=30)[0])
+        assert (recorder.returncode, document["status"]) == (143, "stopped")
+        assert "nothing.mp4" in document["errors"][0]["message"]
+        codes = {each["camera"]: each["exit_code"] for each in document["cameras"]}
+        assert codes == {"yard": 0, "gate": 0, "roof": 2}
+        assert [clip["preroll"] for clip in document["clips"]] == [2.0, 1.0]
+        clips = rec_clips(tmp_path / "recorded_clips")
+        assert [clip.parent.name for clip in clips] == ["gate", "yard"]
+        assert not list((tmp_path / "temp_clips").rglob("motion_*.mp4"))
+        assert all(len(rec_packets(clip).video) > 20 for clip in clips)
+
+    def test_the_worst_camera_decides_the_exit_code(
+        self, rec_fleet: Path, rec_command: list[str], tmp_path: Path
+    ) -> None:
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            command = [*rec_command, "--config", str(rec_fleet), *words]
+            return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+        ran = run("--duration", "1s", "--json")
+        assert (ran.returncode, rec_document(ran)["status"]) == (2, "failed")
+        assert "roof is not recorded" in ran.stderr
+        assert run("--duration", "1s", "--camera", "gate").returncode == 0
+        refused = run("--dry-run")
+        assert (refused.returncode, "yard, roof, gate" in refused.stderr) == (2, True)
+        rec_fleet.write_text(rec_fleet.read_text() + "duration = '5s'\n")
+        wrong = run("--camera", "gate")
+        assert (wrong.returncode, "[record.gate] duration is not a key" in wrong.stderr) == (10, True)
 
     def test_the_service_manager_hears_of_it(
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
