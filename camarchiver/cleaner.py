@@ -115,7 +115,10 @@ class Cleaner:
             outcome = Outcome(step, Result.FAILED, Reason.FAILED, error.message)
         except OSError as error:
             outcome = Outcome(step, Result.FAILED, Reason.FAILED, _sentence(error))
-        if gone is None:
+        if gone is None and outcome.result is Result.FAILED and not os.path.lexists(step.path):
+            # It is gone, but the step after its removal failed: where it is now is for the next start to see.
+            self._notes.leave_open(step.start.date())
+        elif gone is None:
             ends.append(Ended(step, What.LEFT, outcome.reason, detail=outcome.detail))
         elif not gone.written:
             what = What.PURGED if step.tree is Tree.TRASH else What.TRASHED if gone.place else What.DELETED

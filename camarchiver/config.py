@@ -17,6 +17,13 @@ SYSTEM_FILE = Path("/etc/camarchiver.toml")
 TABLES = ("patterns", "camera")
 """Tables that hold names of the owner's own instead of option names."""
 
+NESTED = {
+    "record": frozenset(
+        ["camera", "duration", "log_file", "log_format", "metrics", "notify", "ping_url", "quiet", "verbose"]
+    )
+}
+"""Sections with a table for each camera, as `[record.NAME]`, and the keys that are common to all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -40,6 +47,15 @@ class Config:
     def table(self, name: str) -> dict[str, Value]:
         """The entries of one of `TABLES`."""
         return dict(self.sections.get(name, {}))
+
+    def cameras(self, section: str) -> dict[str, Mapping[str, Value]]:
+        """The tables of a nested section, by camera."""
+        start = f"{section}."
+        return {
+            name.removeprefix(start): values
+            for name, values in self.sections.items()
+            if name.startswith(start)
+        }
 
 
 def default_files() -> tuple[Path, ...]:
@@ -67,11 +83,19 @@ def load(explicit: Path | None) -> Config:
     for file in files:
         for key, value in _parse(file).items():
             if isinstance(value, dict):
-                section = sections.setdefault(key, {})
-                section.update({name: Value(entry, file) for name, entry in value.items()})
+                for name, values in _tables(key, value).items():
+                    section = sections.setdefault(name, {})
+                    section.update({name: Value(entry, file) for name, entry in values.items()})
             else:
                 sections.setdefault("", {})[key] = Value(value, file)
     return Config(sections, files)
+
+
+def _tables(section: str, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A section, and as sections of their own the tables in it where it may have any."""
+    inner = {name: entry for name, entry in values.items() if isinstance(entry, dict) and section in NESTED}
+    own = {name: entry for name, entry in values.items() if name not in inner}
+    return {section: own, **{f"{section}.{name}": entry for name, entry in inner.items()}}
 
 
 def _parse(file: Path) -> dict[str, Any]:
@@ -94,6 +118,10 @@ def check_keys(config: Config, valid: Mapping[str, Iterable[str]]) -> None:
     for section, values in config.sections.items():
         if section in TABLES:
             continue
+        whole, _, camera = section.partition(".")
+        if camera and whole in NESTED and whole in valid:
+            _check_section(section, values, set(valid[whole]) - NESTED[whole])
+            continue
         if section not in valid:
             some = next(iter(values.values()), None)
             raise ConfigError(
@@ -101,13 +129,17 @@ def check_keys(config: Config, valid: Mapping[str, Iterable[str]]) -> None:
                 f"{nearest(section, [*valid, *TABLES])}",
                 hint="sections are " + ", ".join(f"[{name}]" for name in [*valid, *TABLES] if name),
             )
-        for key, value in values.items():
-            if key not in (allowed := set(valid[section]) | (common if not section else set())):
-                where = f"[{section}] " if section else ""
-                raise ConfigError(
-                    f"{value.file}: {where}{key} is not a key{nearest(key, allowed)}",
-                    hint="camarchiver config show lists every key",
-                )
+        _check_section(section, values, set(valid[section]) | (common if not section else set()))
+
+
+def _check_section(section: str, values: Mapping[str, Value], allowed: set[str]) -> None:
+    for key, value in values.items():
+        if key not in allowed:
+            where = f"[{section}] " if section else ""
+            raise ConfigError(
+                f"{value.file}: {where}{key} is not a key{nearest(key, allowed)}",
+                hint="camarchiver config show lists every key",
+            )
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

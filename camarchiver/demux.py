@@ -41,6 +41,9 @@ def answer(job: str, path: Path, beat: Beat) -> Media | Glance | None:
     with av.logging.Capture(local=False) as complaints:
         try:
             return _JOBS[job](path, beat)
+        except BlockingIOError as error:
+            # The demuxer's own word for "nothing in here": a regular file is always ready to be read.
+            raise Refused("damaged", "can't be read as a video: nothing in it can be decoded") from error
         except OSError as error:
             raise Refused("unreadable", f"can't be read: {error.strerror}") from error
         except av.FFmpegError as error:

@@ -152,7 +152,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
     files = [
         {
             **path_fields(each.path),
-            "target": shown(place / each.target),
+            **path_fields(place / each.target, "target"),
             "bytes": each.size,
             "blake2b": each.digest,
             "was_there": each.was_there,
@@ -261,7 +261,7 @@ def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
     return {
         "action": action_of(step),
         **path_fields(place),
-        "target": shown(target),
+        **path_fields(target, "target"),
         "reason": step.reason,
         "bytes": step.size,
         "camera": shown(step.camera),
@@ -279,7 +279,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
         "result": outcome.result,
         "reason": outcome.reason,
         "detail": shown(outcome.detail),
-        "target": shown(outcome.target),
+        **path_fields(outcome.target, "target"),
         "freed": outcome.freed,
     }
     if (encoding := outcome.encoding) is not None:
@@ -293,12 +293,12 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
     return fields
 
 
-def path_fields(path: Path) -> dict[str, str]:
-    """A path, and its bytes in base64 where they are not UTF-8."""
+def path_fields(path: Path | str, key: str = "path") -> dict[str, str]:
+    """A path, and its bytes in base64 where they are not UTF-8, as `path_bytes`."""
     text = os.fspath(path)
     if is_text(path):
-        return {"path": text}
-    return {"path": shown(path), "path_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
+        return {key: text}
+    return {key: shown(path), f"{key}_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
 
 
 def _total_fields(total: Total) -> dict[str, Any]:

@@ -40,17 +40,23 @@ class Notebook:
 
     def __init__(self, state: Path, run: str, host: str) -> None:
         self._path = state / FOLDER / f"{run}.json"
+        self._unclear: set[date] = set()
         self._fields = {"run": run, "host": host, "pid": os.getpid()}
 
     def open(self, days: set[date]) -> None:
         """Durable when this returns: intents in these days' files may be without an outcome."""
         atomic.make_folders(self._path.parent, mode=0o700)
-        listed = sorted(day.isoformat() for day in days)
+        listed = sorted(day.isoformat() for day in days | self._unclear)
         atomic.write_text(self._path, json.dumps({**self._fields, "days": listed}) + "\n")
 
+    def leave_open(self, day: date) -> None:
+        """An intent of this day has no outcome that can be told now: the next start is to look."""
+        self._unclear.add(day)
+
     def close(self) -> None:
-        """Every intent has its outcome."""
-        self._path.unlink(missing_ok=True)
+        """Every intent has its outcome, but for those that were left open."""
+        if not self._unclear:
+            self._path.unlink(missing_ok=True)
 
 
 def standing(state: Path, host: str) -> Iterator[Note]:

@@ -142,6 +142,8 @@ CLIP_ARGUMENTS: dict[str, tuple[str, ...]] = {
     "plain.ts": ("-i", "{plain.mp4}", "-c", "copy"),
     "h264.avi": (*PICTURE, *H264, "-bf", "2"),
     "odd-ticks.avi": ("-i", "{reordered.mp4}", "-c", "copy"),
+    "slow.mp4": ("-f", "lavfi", "-i", "testsrc2=s=320x240:r=15:d=2", *H264, "-bf", "0"),
+    "slow-odd-ticks.avi": ("-i", "{slow.mp4}", "-c", "copy"),
     "hevc.mp4": (*PICTURE, *HEVC, "-tag:v", "hvc1"),
     "hevc.ts": ("-i", "{hevc.mp4}", "-c", "copy"),
     "mpeg4.avi": (*PICTURE, "-c:v", "mpeg4", "-g", "25", "-bf", "2"),

@@ -649,6 +649,9 @@ class TestNothingNew:
         put(f"{ONE}.jpg", b"picture")
         put(f"{DAY}/holiday.mp4")
         assert archive(tree).returncode == 0
+        assert {path.name for path in tree.iterdir()} == {
+            *("2026", "archived", ".deleted", STATE_FOLDER, "archiver.log")
+        }
         before = whole(tree)
         again = archive(tree)
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -983,6 +986,10 @@ class TestOddNames:
         done = document(tree)
         (step,) = done["steps"]
         assert (step["reason"], done["exit_code"]) == ("not-archived", 0), done
+        (outcome,) = done["outcomes"]
+        raw = outcome.get("target_bytes")
+        target = base64.b64decode(raw) if raw else outcome["target"].encode()
+        assert target == os.fsencode(tree / "archived" / DAY) + b"/" + name[:-4] + b".mp4"
         made = [os.fsencode(path.name) for path in (tree / "archived" / DAY).iterdir()]
         assert made == [name[:-4] + b".mp4"]
         (trashed,) = (tree / ".deleted/input" / DAY).iterdir()
@@ -1708,6 +1715,31 @@ class TestWatch:
         manager.end()
         assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
 
+    def test_where_the_kernel_lets_no_more_folders_be_watched_it_goes_on_and_says_what_helps(
+        self, put: Put, tree: Path
+    ) -> None:
+        limited = 'echo 5 > /proc/sys/user/max_inotify_watches && exec "$@"'
+        command = ["unshare", "--user", "--map-root-user", "sh", "-c", limited, "sh", str(COMMAND), "watch"]
+        process = subprocess.Popen(
+            [*command, str(tree), "--codec", "h264", "--poll", "1s", "--quiet-for", "1s"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TZ": "UTC"},
+        )
+        wait_until(lambda: "scanned in" in _log_of(tree) or process.poll() is not None, "the start", 60)
+        if process.poll() is not None:
+            assert process.stderr is not None
+            pytest.skip(f"no user namespace here: {process.stderr.read()[-200:]}")
+        clips = [put(f"2026/03/{day:02}/REO_front_202603{day:02}081500.mp4") for day in range(1, 6)]
+        wait_until(lambda: not any(clip.exists() for clip in clips), "the last clip", 60)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert errors.count("sysctl -w fs.inotify.max_user_watches=") == 1
+        assert "scanning every 1 s instead" in errors
+
     def test_an_upload_that_was_there_before_and_its_picture_are_found(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
@@ -1859,6 +1891,15 @@ class TestHold:
         stored = json.loads((camera / "archived" / STATE_FOLDER / "holds.json").read_text())
         assert stored["holds"][0]["from"] == "2025-10-26T02:10:00+02:00"
         assert stored["holds"][0]["to"] == "2025-10-26T02:20:00+01:00"
+
+    def test_it_is_said_how_much_a_new_hold_holds(self, camera: Path, told: Command) -> None:
+        day = ("hold", "add", "-C", camera, "--reason", "x", "--from", "2026-03-01", "--to", "2026-03-01")
+        assert told(*day).stderr == "1 clip that stands here now\n"
+        mistyped = told(*day, "--camera", "frnt")
+        assert mistyped.returncode == 0
+        assert mistyped.stderr.endswith("is held by it; about then recorded: front\n")
+        late = told(*day, "--until", "2020-01-01")
+        assert (late.returncode, "has lapsed already" in late.stderr) == (2, True)
 
     def test_a_range_that_ends_before_it_begins_is_refused(self, camera: Path, told: Command) -> None:
         times = ("--from", "2026-03-02", "--to", "2026-03-01 10:00")
@@ -2066,6 +2107,9 @@ class TestWhy:
         found = told("why", "-C", camera, "--config", config, source).stdout
         assert "the next cleanup would change nothing: the plan would remove" in found
         assert "leave it alone" in told("why", "-C", camera, source, "--age", "30000").stdout
+        day = ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", camera, *day, "--reason", "police").stdout.split()[0]
+        assert told("why", "-C", camera, source).stdout.count(f"held (by hold {name}: police)") == 2
 
     def test_each_copy_is_told_of(self, camera: Path, told: Command) -> None:
         told("archive", camera)
@@ -2101,6 +2145,33 @@ class TestWhy:
         zone, asked = ("--timezone", "Europe/Berlin"), ("--camera", "front", "--at", "2025-10-26 02:30:01")
         found = told("why", "-C", camera, *zone, *asked).stdout
         assert [name in found for name in ("023000", "023001")] == [True, True]
+
+    def test_a_picture_tells_its_clips_story_and_a_foreign_file_that_it_is_one(
+        self, camera: Path, told: Command
+    ) -> None:
+        picture = camera / f"2026/03/01/{NAME}.jpg"
+        assert f"{NAME}.mp4:" in told("why", "-C", camera, picture).stdout
+        assert told("archive", camera).returncode == 0
+        for path in (picture, camera / f"archived/2026/03/01/{NAME}.jpg"):
+            assert "archived as" in told("why", "-C", camera, path).stdout, path
+        foreign = camera / "archived/2026/03/01/REO_front_20260301235900.mp4"
+        foreign.write_bytes(b"x")
+        found = told("why", "-C", camera, foreign)
+        assert (found.returncode, "never touched" in found.stdout) == (0, True)
+
+    def test_a_name_used_again_tells_of_two_clips(self, camera: Path, told: Command) -> None:
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        content = source.read_bytes()
+        for more in (b"", b"0"):
+            source.parent.mkdir(exist_ok=True, parents=True)
+            source.write_bytes(content + more)
+            os.utime(source, (START + len(more), START + len(more)))
+            assert told("archive", camera).returncode == 0
+        found = told("why", "-C", camera, source).stdout
+        assert (found.count("recorded by camera front"), found.count("another clip of the same name")) == (
+            2,
+            1,
+        )
 
     def test_what_nobody_knows_is_said(self, camera: Path, told: Command, tmp_path: Path) -> None:
         unknown = told("why", "-C", camera, camera / "2026/03/01/REO_front_20260301090000.mp4")
@@ -2602,6 +2673,17 @@ class TestVerify:
             assert json.loads(told("verify", camera, "--json").stdout)["checked"] == 1
         finally:
             subprocess.run(["umount", "-l", camera], check=True)
+
+    def test_a_day_of_the_journal_that_cannot_be_read_is_told_and_the_rest_checked(
+        self, camera: Path, told: Command, archive_of_five: list[Path]
+    ) -> None:
+        day = camera / "archived" / STATE_FOLDER / "journal/2026/03/02.jsonl"
+        day.unlink()
+        day.mkdir()
+        archive_of_five[4].unlink()
+        found = told("verify", camera, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, ["unreadable", "missing"])
+        assert json.loads(found.stdout)["checked"] == 4
 
     def test_what_a_hostile_journal_names_is_not_read(self, camera: Path, told: Command) -> None:
         told("archive", camera)
@@ -3164,6 +3246,63 @@ class TestRecord:
         ran = rec_run("--source", still, "--detect-source", rec_twice)
         assert ran.returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), still)] == [60, 210]
+
+    @pytest.fixture
+    def rec_fleet(self, rec_twice: Path, rec_make: Callable[..., Path], tmp_path: Path) -> Path:
+        """A config of two cameras that can be read and one that can't."""
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f"""
+            [record]
+            min_free = 0
+            realtime = true
+            [record.yard]
+            source = "{rec_twice}"
+            [record.roof]
+            source = "{tmp_path}/nothing.mp4"
+            [record.gate]
+            source = "{rec_make((5, 7), d=12)}"
+            pre = "1s"
+            """
+        )
+        return config
+
+    def test_several_cameras_in_one_process(
+        self, rec_fleet: Path, rec_command: list[str], rec_until: Callable[..., None], tmp_path: Path
+    ) -> None:
+        """Stopped in the middle of a clip of each; the third one's failure stopped neither."""
+        words = [*rec_command, "--config", str(rec_fleet), "--json"]
+        recorder = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        rec_until(lambda: len(list((tmp_path / "temp_clips").rglob("motion_*.mp4"))) == 2)
+        time.sleep(0.7)
+        recorder.terminate()
+        document = json.loads(recorder.communicate(timeout=30)[0])
+        assert (recorder.returncode, document["status"]) == (143, "stopped")
+        assert "nothing.mp4" in document["errors"][0]["message"]
+        codes = {each["camera"]: each["exit_code"] for each in document["cameras"]}
+        assert codes == {"yard": 0, "gate": 0, "roof": 2}
+        assert [clip["preroll"] for clip in document["clips"]] == [2.0, 1.0]
+        clips = rec_clips(tmp_path / "recorded_clips")
+        assert [clip.parent.name for clip in clips] == ["gate", "yard"]
+        assert not list((tmp_path / "temp_clips").rglob("motion_*.mp4"))
+        assert all(len(rec_packets(clip).video) > 20 for clip in clips)
+
+    def test_the_worst_camera_decides_the_exit_code(
+        self, rec_fleet: Path, rec_command: list[str], tmp_path: Path
+    ) -> None:
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            command = [*rec_command, "--config", str(rec_fleet), *words]
+            return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+        ran = run("--duration", "1s", "--json")
+        assert (ran.returncode, rec_document(ran)["status"]) == (2, "failed")
+        assert "roof is not recorded" in ran.stderr
+        assert run("--duration", "1s", "--camera", "gate").returncode == 0
+        refused = run("--dry-run")
+        assert (refused.returncode, "yard, roof, gate" in refused.stderr) == (2, True)
+        rec_fleet.write_text(rec_fleet.read_text() + "duration = '5s'\n")
+        wrong = run("--camera", "gate")
+        assert (wrong.returncode, "[record.gate] duration is not a key" in wrong.stderr) == (10, True)
 
     def test_the_service_manager_hears_of_it(
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

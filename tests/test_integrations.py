@@ -13,6 +13,7 @@ import os
 import pty
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -103,6 +104,7 @@ from camarchiver import (
 )
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.cameras import FileCamera, RtspCamera, camera
+from camarchiver.cli.fleet import Fleet, Member
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
 from camarchiver.delivery import Delivery, Recorded
@@ -1076,7 +1078,15 @@ GOOD = [
     for name in CLIP_ARGUMENTS
     if name not in ("sound-only.mp4", "two-pictures.mp4", "many-keyframes.mkv")
 ]
-FRAME_COUNTS = {"irregular.mp4": 25, "one-frame.mp4": 1, "one-frame.mkv": 1, "one-frame.ts": 1}
+FRAME_COUNTS = {
+    "irregular.mp4": 25,
+    "slow.mp4": 30,
+    "slow-odd-ticks.avi": 30,
+    "one-frame.mp4": 1,
+    "one-frame.mkv": 1,
+    "one-frame.ts": 1,
+}
+FRAME_COUNTS |= {"slow.mp4": 30, "slow-odd-ticks.avi": 30}
 CODECS = {"libx264": "h264", "libsvtav1": "av1", "libx265": "hevc"}
 
 
@@ -1150,7 +1160,8 @@ class TestProbe:
         assert media.packets_before_keyframe == 0
         assert media.keyframes >= 1
         assert (media.video.width, media.video.height, media.video.bit_depth) == (320, 240, 8)
-        assert media.span == pytest.approx(media.packets * 0.04 if "irregular" not in name else 2.0, abs=0.08)
+        seconds = 0.04 if "one-frame" in name else 2.0
+        assert media.span == pytest.approx(seconds, abs=0.08)
 
     @pytest.mark.parametrize("name", GOOD)
     def test_glance_agrees_with_measure(self, prober: Prober, clips: Path, name: str) -> None:
@@ -1222,6 +1233,15 @@ class TestProbe:
         second = data.index(b"moof", data.index(b"moof") + 4) - 4
         path = tmp_path / "x.mp4"
         path.write_bytes(zeroed(data, second, 4096))
+        assert reason_of(prober.measure, path) == "damaged"
+
+    def test_zeros_that_the_demuxer_calls_not_ready(
+        self, prober: Prober, make_clip: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        encoded = "-c:v libx264 -preset ultrafast -crf 5 -g 15 -pix_fmt yuv420p"
+        data = make_clip(f"-f lavfi -i testsrc2=s=160x120:r=15:d=2 {encoded}", ".ts").read_bytes()
+        path = tmp_path / "x.ts"
+        path.write_bytes(zeroed(data, len(data) // 2, len(data) - len(data) // 2))
         assert reason_of(prober.measure, path) == "damaged"
 
     def test_damaged_keyframe(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
@@ -1754,6 +1774,37 @@ def _alive(pid: int) -> bool:
 
 def _type_of(path: Path) -> int:
     return int(subprocess.check_output(["stat", "-f", "-c", "%t", str(path)]), 16)
+
+
+class TestWake:
+    def test_it_ends_a_wait_from_another_thread_and_never_blocks_who_rings(self) -> None:
+        wake = Wake()
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        assert poller.poll(0) == []
+        threading.Timer(0.1, wake.ring).start()
+        assert poller.poll(20_000)
+        for _ in range(100_000):
+            wake.ring()
+        wake.clear()
+        assert poller.poll(0) == []
+        wake.close()
+
+    def test_a_signal_rings(self, start_python: Callable[..., subprocess.Popen[str]]) -> None:
+        code = (
+            "import select\nfrom camarchiver.stop import Wake, on_signals\n"
+            "with on_signals() as stop:\n"
+            "    wake = Wake()\n"
+            "    with wake.by_signals():\n"
+            "        print('ready', flush=True)\n"
+            "        poller = select.poll()\n"
+            "        poller.register(wake, select.POLLIN)\n"
+            "        print(len(poller.poll(60_000)), stop.signal)\n"
+        )
+        process = start_python(code)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == f"1 {signal.SIGTERM.value}\n"
 
 
 class TestService:
@@ -3172,6 +3223,15 @@ class TestLocking:
                 pass
         assert names_in(tmp_path) == [clip.name]
 
+    def test_a_plan_sees_the_lock_of_a_name_of_255_bytes(self, tmp_path: Path) -> None:
+        clip = tmp_path / ("n" * (255 - 19) + "_20260301081500.mp4")
+        clip.touch()
+        os.utime(clip, (1772352900, 1772352900))
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        with locking.clip_lock(clip):
+            plan = Pipeline(trees, UTC, "archive").plan_archive(ArchivePolicy(timedelta(1)), list_all=True)
+        assert [step.reason for step in plan.left] == [Reason.BUSY]
+
     @pytest.mark.parametrize("missing", ["O_TMPFILE", "link"])
     def test_it_works_where_files_need_a_name(
         self, clip: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture, missing: str
@@ -4314,7 +4374,7 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert "strace" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 passed, 0 failed, 1 skipped"
+    assert re.fullmatch(r"0 passed, 0 failed, \d+ skipped", done.stdout.splitlines()[-1])
 
 
 def encode(target: Path, *options: str, filters: str = "null", seconds: int = 2) -> Path:
@@ -4992,6 +5052,30 @@ class TestCleanup:
         assert len(yard.events("trashed")) == 3
         assert len(yard.events("left")) == 7, "an intent that was not carried out has its end"
         assert len(yard.carry_out(yard.plan()).outcomes) == 7
+
+    @pytest.mark.edge
+    def test_a_removal_that_fails_when_the_file_is_gone_already_is_told_by_the_next_start(
+        self, yard: Yard, mocker: MockerFixture
+    ) -> None:
+        """The disk fills up between the rename into the trash and its fsync."""
+        old, _ = yard.standing(40), yard.standing(5)
+        move = trash.move
+
+        def moves_and_fails(*arguments: Any, **named: Any) -> str:
+            move(*arguments, **named)
+            raise OSError(errno.ENOSPC, "No space left on device", str(old.path))
+
+        mocker.patch.object(trash, "move", moves_and_fails)
+        assert [each.result for each in yard.carry_out(yard.plan()).outcomes] == ["failed"]
+        mocker.stopall()
+        assert not old.path.exists() and yard.events("left", "trashed") == []
+        (note,) = (yard.trees.state / "intents").iterdir()
+        fields = json.loads(note.read_text())
+        note.write_text(json.dumps({**fields, "pid": 2**22 + 1}))
+        yard.pipeline().sweep(SidecarPolicy.TRASH)
+        (told,) = yard.events("trashed")
+        assert (yard.trees.trash / told["trash"]).exists()
+        assert not list((yard.trees.state / "intents").iterdir())
 
     # --- kills ---------------------------------------------------------------------------------------
 
@@ -6311,3 +6395,21 @@ class TestRecorder:
         for clip in clips:
             assert frames_of(clip.path) == clip.frames
         listener.close()
+
+
+class TestFleet:
+    def test_one_cameras_failure_stops_no_other(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        made = rec_recorder(RecSource([rec_twice]))
+        broken = mocker.Mock()
+        broken.run.side_effect = RuntimeError("a bug")
+        members = [
+            Member(name, mocker.Mock(), each, made.delivery, mocker.Mock(troubles={}))
+            for name, each in (("gate", broken), ("yard", made.recorder))
+        ]
+        fleet = Fleet(members)
+        fleet.run(made.stop)
+        assert [clip.frames for clip in made.delivery.clips] == [106, 106]
+        assert str(members[0].error) == "gate: RuntimeError: a bug"
+        assert members[1].error is None

@@ -2534,6 +2534,21 @@ class TestConfigFiles:
         assert files.for_command("archive") == {"age": own, "codec": common}
         config.check_keys(files, KEYS)
 
+    def test_a_camera_of_the_recorder_has_a_section_of_its_own(self, mocker: MockerFixture) -> None:
+        parsed = {"record": {"pre": "1s", "yard": {"source": "x"}}, "camera": {"yard": {"age": 3}}}
+        mocker.patch("camarchiver.config._parse", return_value=parsed)
+        found = config.load(Path("c.toml"))
+        assert {name: dict(values) for name, values in found.cameras("record").items()} == {
+            "yard": {"source": config.Value("x", Path("c.toml"))}
+        }
+        assert set(found.for_command("record")) == {"pre"}
+        config.check_keys(found, {"": {"pre"}, "record": {"pre", "source", "duration"}})
+        parsed["record"]["yard"] = {"duration": "3s"}
+        with pytest.raises(ConfigError, match=r"\[record.yard\] duration"):
+            config.check_keys(
+                config.load(Path("c.toml")), {"": set(), "record": {"pre", "source", "duration"}}
+            )
+
 
 class TestJournalLines:
     """What a day's file says, parsed without a disk."""

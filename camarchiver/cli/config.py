@@ -63,6 +63,14 @@ EXAMPLE = """\
 # max_size = "50GB"
 # max_age_hard = 365               # nothing older stays anywhere, for those whom the law gives a limit
 
+[record]
+# min_free = "4GB"
+
+# Several cameras in one process: every key of [record] may stand in a camera's own table.
+# [record.yard]
+# source = "rtsp://192.0.2.10/stream1"
+# credentials = "/etc/camarchiver/yard.secret"
+
 [patterns]
 # Names that camarchiver doesn't know yet, as regular expressions with named groups:
 # yard = '(?P<camera>yard\\d)-(?P<time>\\d{8}-\\d{6})'

@@ -105,6 +105,28 @@ def checked_values(
     return values
 
 
+def cameras_own(context: click.Context) -> dict[str, dict[str, Any]]:
+    """The parsed values of the command's own table for each camera. Raises ConfigError.
+
+    What the command line or the environment says is left out: it is for all.
+    """
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    known = {parameter.name: parameter for parameter in context.command.params}
+    given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
+    found: dict[str, dict[str, Any]] = {}
+    for camera, values in loaded.cameras(context.command.name or "").items():
+        own = found[camera] = {}
+        for key, entry in values.items():
+            try:
+                value = known[key].type_cast_value(context, _as_click_reads(entry.value))
+            except click.BadParameter as error:
+                message = f"{entry.file}: [{context.command.name}.{camera}] {key}: {error.message}"
+                raise ConfigError(message, hint="mend that value") from error
+            if context.get_parameter_source(key) not in given:
+                own[key] = value
+    return found
+
+
 def _as_click_reads(value: Any) -> Any:
     # click takes a bool for a flag, and text for everything else that isn't a list or a number.
     return value if isinstance(value, bool | int | float | list) else str(value)

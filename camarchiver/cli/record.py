@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from camarchiver.cli.channels import with_channels
-from camarchiver.cli.options import FOLDER, config_option, option, options
+from camarchiver.cli.options import (
+    FOLDER,
+    cameras_own,
+    config_option,
+    is_on_command_line,
+    option,
+    options,
+    origin,
+)
+from camarchiver.errors import UsageError
 from camarchiver.params import Days, Duration, Percent, Size
+
+if TYPE_CHECKING:
+    from camarchiver.cli.recording import RecordOptions
 
 source_options = options(
     option(
@@ -118,5 +131,24 @@ def record(**chosen: Any) -> int:
     from camarchiver.cli.recording import RecordOptions, record_session
 
     context = click.get_current_context()
-    by_hand = context.get_parameter_source("source") is click.core.ParameterSource.COMMANDLINE
-    return record_session(RecordOptions(**chosen), source_by_hand=by_hand)
+    options = RecordOptions(**chosen)
+    if (
+        is_on_command_line(context, "source")
+        and "@" in (options.source or "").partition("://")[2].split("/")[0]
+    ):
+        raise UsageError(
+            "a password on the command line can be read by every user of this machine",
+            hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
+        )
+    return record_session(_cameras(context, options))
+
+
+def _cameras(context: click.Context, options: RecordOptions) -> list[RecordOptions]:
+    """Which cameras are meant: the one that is named, else every one that the config has a table for."""
+    own = cameras_own(context)
+    by_hand = origin(context, "source") in ("command line", "environment")
+    if options.camera in own:
+        return [replace(options, **own[options.camera])]
+    if by_hand or options.camera or not own:
+        return [options]
+    return [replace(options, camera=name, **values) for name, values in own.items()]

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from camarchiver import document
-from camarchiver.errors import StorageError
+from camarchiver.cli.failure import failure
+from camarchiver.errors import CamarchiverError, StorageError
 from camarchiver.model import Problem, Status
 
 if TYPE_CHECKING:
-    from camarchiver.cameras import Camera
-    from camarchiver.delivery import Delivery, Recorded
+    from camarchiver.cli.fleet import Fleet, Member
     from camarchiver.figures import Figure
-    from camarchiver.recorder import Recorder
-    from camarchiver.upkeep import Upkeep
+
+Judgement: TypeAlias = tuple[Status, int, list[Problem]]
+"""Status, exit code and what went wrong."""
 
 
 class News:
     """What went wrong and has not been told yet."""
 
-    def __init__(self, judge: Callable[[], tuple[Status, int, list[Problem]]], run: str) -> None:
+    def __init__(self, judge: Callable[[], Judgement], run: str) -> None:
         self._judge = judge
         self._run = run
         self._told: set[Problem] = set()
@@ -38,10 +39,16 @@ class News:
         return (document.recorded({"dry_run": False, "clips": []}, self._run, status, exit_code, found),)
 
 
-def figures_of(recorder: Recorder, delivery: Delivery, upkeep: Upkeep, name: str) -> Iterator[Figure]:
-    """The recorder's numbers as they are now."""
+def figures_of(fleet: Fleet) -> Iterator[Figure]:
+    """The recorders' numbers as they are now."""
+    for member in fleet.members:
+        yield from _figures(member)
+
+
+def _figures(member: Member) -> Iterator[Figure]:
     from camarchiver import figures, vitals
 
+    recorder, delivery = member.recorder, member.delivery
     clips = tuple(delivery.clips)
     published = [clip for clip in clips if clip.published]
     recording = figures.Recording(
@@ -55,24 +62,86 @@ def figures_of(recorder: Recorder, delivery: Delivery, upkeep: Upkeep, name: str
         last_frame=recorder.last_frame,
         connected=recorder.is_connected,
     )
-    yield from figures.of_recording(recording, name)
-    yield from figures.Sums(tuple(upkeep.outcomes)).figures()
+    yield from figures.of_recording(recording, member.name)
+    yield from figures.Sums(tuple(member.upkeep.outcomes)).figures()
     folders = delivery.folders
     yield from figures.of_rooms(vitals.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
 
 
-def judged(
-    recorder: Recorder, clips: list[Recorded], upkeep: Upkeep, source: Camera, signal: int | None
-) -> tuple[Status, int, list[Problem]]:
-    """Status, exit code and what went wrong, as the design's table has it."""
-    problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
-    problems += [Problem("failed", trouble) for trouble in upkeep.troubles]
-    if recorder.error:
-        problems.append(Problem(StorageError.code, f"{source.name} can't be read on: {recorder.error}"))
-    if recorder.refused:
-        problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
+def problem_of(member: Member) -> CamarchiverError | OSError | None:
+    """What ended a member before it was asked to end."""
+    recorder = member.recorder
+    if member.error is None and recorder.error:
+        return StorageError(f"{member.source.name} can't be read on: {recorder.error}")
+    return member.error
+
+
+def found(fleet: Fleet) -> dict[str, Any]:
+    """What the JSON document tells: of all cameras together, and of each."""
+    each = [_found(member) for member in fleet.members]
+    together: dict[str, Any] = {"dry_run": False, "camera": fleet.names[0] if len(fleet.names) == 1 else ""}
+    for key in ("clips", "salvaged", "removed", "announced"):
+        together[key] = [one for fields in each for one in fields[key]]
+    together["outages"] = sum(fields["outages"] for fields in each)
+    failed = [
+        {"camera": name, **_judgement((Status.FAILED, *_failed(error)))}
+        for name, error in fleet.failures.items()
+    ]
+    told = [
+        {**fields, **_judgement(_judged(member))} for fields, member in zip(each, fleet.members, strict=True)
+    ]
+    return {**together, "cameras": [*told, *failed]}
+
+
+def _found(member: Member) -> dict[str, Any]:
+    return {
+        "camera": member.name,
+        "clips": [clip.fields() for clip in member.delivery.clips],
+        "salvaged": [str(path) for path in member.delivery.salvaged],
+        "removed": [document.outcome_fields(outcome) for outcome in member.upkeep.outcomes],
+        "announced": [str(path) for path in member.upkeep.announced],
+        "outages": member.recorder.outages,
+    }
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    status, exit_code, _ = judgement
+    return {"status": status, "exit_code": exit_code}
+
+
+def judged(fleet: Fleet, signal: int | None) -> Judgement:
+    """Status, exit code and what went wrong, of the camera that fared worst."""
+    each = [_judged(member) for member in fleet.members]
+    each += [(Status.FAILED, *_failed(error)) for error in fleet.failures.values()]
+    problems = [problem for one in each for problem in one[2]]
     if signal is not None:
         return Status.STOPPED, 128 + signal, problems
+    status, exit_code, _ = max(each, key=lambda one: _RANK.get(one[1], len(_RANK)))
+    if status is Status.FAILED and any(one[0] in (Status.DONE, Status.PARTIAL) for one in each):
+        status = Status.PARTIAL
+    if status is Status.NOTHING and any(one[0] is Status.DONE for one in each):
+        status = Status.DONE
+    return status, exit_code, problems
+
+
+_RANK = {0: 0, 3: 1, 1: 2}
+"""How bad exit codes are; the others are worse."""
+
+
+def _failed(error: CamarchiverError | OSError) -> tuple[int, list[Problem]]:
+    problem, exit_code = failure(error)
+    return exit_code, [problem]
+
+
+def _judged(member: Member) -> Judgement:
+    """As the design's table of exit codes has it."""
+    clips = member.delivery.clips
+    problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
+    problems += [Problem("failed", trouble) for trouble in member.upkeep.troubles]
+    if (error := problem_of(member)) is not None:
+        problems += _failed(error)[1]
+    if member.recorder.refused:
+        problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
     if not problems:
         return (Status.DONE if clips else Status.NOTHING), 0, problems
     if any(clip.published for clip in clips):

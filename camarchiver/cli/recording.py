@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-import stat
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta, tzinfo
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camarchiver import clock, document, locking, names, schedule, stop, words
-from camarchiver.cli.recorder_news import News, figures_of, judged
-from camarchiver.errors import EncoderError, StorageError, UsageError
+from camarchiver import clock, document, schedule, stop, words
+from camarchiver.cli.recorder_news import News, figures_of, found, judged, problem_of
+from camarchiver.errors import EncoderError, UsageError
 from camarchiver.logs import logging_to
-from camarchiver.model import Problem, Status
 from camarchiver.motion import polygon, rules_for
 
 if TYPE_CHECKING:
     from camarchiver.cameras import Camera
     from camarchiver.cli.attendance import Attendance
     from camarchiver.cli.channels import Channels
+    from camarchiver.cli.fleet import Fleet
     from camarchiver.delivery import Recorded
     from camarchiver.lookout import Lookout
-    from camarchiver.motion import Event
     from camarchiver.sentry import Watch
     from camarchiver.spool import Folders
     from camarchiver.upkeep import Upkeep
+    from camarchiver.vigil import Vigil
+
+_log = logging.getLogger("camarchiver.recording")
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -89,6 +92,24 @@ class RecordOptions:
         view = View(shapes, pictures[0] if pictures else None, zones)
         return Watch(rules_for(self.sensitivity, min_area=self.min_area), view, self.keyframes)
 
+    def sources(self) -> tuple[Camera, Lookout]:
+        """What is recorded, and what looks for motion. Raises EncoderError, UsageError."""
+        from camarchiver.cameras import camera
+        from camarchiver.lookout import BesideStream, OwnPictures, OwnStream
+        from camarchiver.picamera import PicameraCamera
+
+        if not self.source:
+            hint = "name a camera, as rtsp://HOST/PATH, /dev/video0 or picamera2:, or file:CLIP"
+            raise UsageError("--source is missing", hint=hint)
+        login = _credentials(self.credentials)
+        source = camera(self.source, realtime=self.realtime, credentials=login)
+        if self.detect_source:
+            beside = camera(self.detect_source, realtime=self.realtime, credentials=login)
+            return source, BesideStream(self.watch(), beside)
+        if isinstance(source, PicameraCamera):
+            return source, OwnPictures(self.watch(), source.pictures)
+        return source, OwnStream(self.watch())
+
     def folders(self) -> tuple[str, Folders]:
         """The camera's name, and where its clips go. Raises UsageError."""
         from camarchiver.spool import Folders
@@ -123,65 +144,74 @@ class RecordOptions:
         return tuple(one for text in self.schedules for one in schedule.parse(text))
 
 
-def record_session(options: RecordOptions, *, source_by_hand: bool) -> int:
-    """Run `record` and return its exit code."""
-    if options.dry_run:
-        source, lookout = _sources(options, by_hand=source_by_hand)
-        if source.returns:
-            raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
-        return _show(options, source, lookout)
-    from camarchiver.cli.attendance import attending
-
-    with attending(options.channels, "record", camera=options.camera or "") as attendance:
-        source, lookout = _sources(options, by_hand=source_by_hand)
-        return _attended(options, source, lookout, attendance)
-
-
-def _sources(options: RecordOptions, *, by_hand: bool) -> tuple[Camera, Lookout]:
-    """What is recorded, and what looks for motion. Raises EncoderError, UsageError."""
+def record_session(cameras: Sequence[RecordOptions]) -> int:
+    """Run `record` for each of these cameras and return its exit code; what is common stands in the first."""
     if find_spec("cv2") is None or find_spec("numpy") is None:
         raise EncoderError(
             "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
         )
-    wanted = options.source
-    if not wanted:
-        hint = "name a camera, as rtsp://HOST/PATH, /dev/video0 or picamera2:, or file:CLIP"
-        raise UsageError("--source is missing", hint=hint)
-    if by_hand and "@" in wanted.partition("://")[2].partition("/")[0]:
-        raise UsageError(
-            "a password on the command line can be read by every user of this machine",
-            hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
-        )
-    from camarchiver.cameras import camera
+    options = cameras[0]
+    if options.dry_run:
+        from camarchiver.cli.recording_preview import preview
 
-    login = _credentials(options.credentials)
-    source = camera(wanted, realtime=options.realtime, credentials=login)
-    beside = None
-    if options.detect_source:
-        beside = camera(options.detect_source, realtime=options.realtime, credentials=login)
-    return source, _lookout(options.watch(), source, beside)
+        if len(cameras) > 1:
+            names = ", ".join(one.camera or "" for one in cameras)
+            raise UsageError("--dry-run shows one camera", hint=f"name it with --camera; there are {names}")
+        return preview(options)
+    from camarchiver.cli.attendance import attending
+
+    own = {"camera": options.camera or ""} if len(cameras) == 1 else {}
+    with attending(options.channels, "record", **own) as attendance:
+        return _attended(cameras, attendance)
 
 
-def _attended(options: RecordOptions, source: Camera, lookout: Lookout, attendance: Attendance) -> int:
-    name, folders = options.folders()
+def _attended(cameras: Sequence[RecordOptions], attendance: Attendance) -> int:
+    from camarchiver.cli.fleet import assembled
+    from camarchiver.service import Service
+    from camarchiver.vigil import Vigil
+
+    options = cameras[0]
     run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    vigil = Vigil(Service(), (options.folders()[0] for options in cameras))
+
+    def tell(clip: Recorded) -> None:
+        if clip.published and not (options.quiet or options.as_json):
+            _print(f"{words.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
+
     with ExitStack() as held:
-        folders.make()
-        log_file = options.log_file or options.spool / "recorder.log"
+        fleet = assembled(cameras, vigil, held, tell)
         held.enter_context(
             logging_to(
-                log_file,
+                options.log_file or options.spool / "recorder.log",
                 run=run,
                 verbose=options.verbose,
                 quiet=options.quiet,
                 log_format=options.channels.log_format,
             )
         )
-        for lock in folders.locks:
-            held.enter_context(locking.exclusive(lock, what="record"))
-        folders.sweep()
+        for name, error in fleet.failures.items():
+            _log.error("%s is not recorded: %s", words.shown(name), error)
         attendance.started()
-        return _record(options, source, lookout, run, name, folders, attendance)
+        return _record(options, fleet, vigil, run, attendance)
+
+
+def _record(options: RecordOptions, fleet: Fleet, vigil: Vigil, run: str, attendance: Attendance) -> int:
+    look = partial(figures_of, fleet)
+    with stop.on_signals() as stopping:
+        news = News(lambda: judged(fleet, None), run)
+        with attendance.each_minute(look, fleet.is_well, news.failures):
+            vigil.begin()
+            fleet.run(stopping.event)
+            vigil.end()
+        status, exit_code, problems = judged(fleet, stopping.signal)
+        text = document.recorded(found(fleet), run, status, exit_code, problems)
+        attendance.closed(exit_code, look(), (text,), failed=bool(news.untold()))
+        if options.as_json:
+            _print(text)
+    errors = [error for member in fleet.members if (error := problem_of(member)) is not None]
+    if errors and not options.as_json and len(fleet.names) == 1:
+        raise errors[0]
+    return exit_code
 
 
 def _credentials(path: Path | None) -> str:
@@ -191,139 +221,6 @@ def _credentials(path: Path | None) -> str:
     if ":" not in words or "\n" in words:
         raise UsageError(f"{path} does not hold USER:PASSWORD", hint="write both into its only line")
     return words
-
-
-def _lookout(watch: Watch, source: Camera, beside: Camera | None) -> Lookout:
-    from camarchiver.lookout import BesideStream, OwnPictures, OwnStream
-    from camarchiver.picamera import PicameraCamera
-
-    if beside is None and isinstance(source, PicameraCamera):
-        return OwnPictures(watch, source.pictures)
-    return BesideStream(watch, beside) if beside is not None else OwnStream(watch)
-
-
-def _show(options: RecordOptions, source: Camera, lookout: Lookout) -> int:
-    """A dry run: what would be recorded, in seconds from the first frame."""
-    limit = options.duration.total_seconds() if options.duration else None
-    events, error = _events(source, lookout, limit)
-    exit_code = 1 if error else 0
-    if options.as_json:
-        found = [{"start": one.start, "end": one.end, "peak": one.peak, "zone": one.zone} for one in events]
-        status = Status.FAILED if error else Status.DONE if events else Status.NOTHING
-        problems = [Problem("failed", f"{source.name}: {error}")] if error else []
-        _print(document.recorded({"dry_run": True, "events": found}, "", status, exit_code, problems))
-        return exit_code
-    for one in events:
-        zone = f", in {words.shown(one.zone)}" if one.zone else ""
-        _print(f"{one.start:.1f} s to {one.end:.1f} s: {one.peak:.2f} % of the picture{zone}\n")
-    if error:
-        raise StorageError(f"{source.name} can't be read on: {error}")
-    return exit_code
-
-
-def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list[Event], str]:
-    """The motion of a whole source, and why it could not be read to its end."""
-    from dataclasses import replace
-
-    from camarchiver.reader import Ended, Opened, Reader
-    from camarchiver.ring import Entry
-
-    found: list[Event] = []
-    first: float | None = None
-    error = ""
-    reader = Reader(source)
-    while True:
-        item = reader.take(1.0)
-        if isinstance(item, Opened):
-            lookout.begin(item)
-        elif isinstance(item, Entry) and item.video:
-            first = item.at if first is None else first
-            if limit is not None and item.at - first >= limit:
-                break
-            found += lookout.see(item)
-        elif isinstance(item, Ended):
-            error = item.error
-            break
-    found += lookout.finish()
-    reader.close()
-    lookout.close()
-    zero = first or 0.0
-    return [
-        replace(one, start=one.start - zero, end=one.end - zero, peak_at=one.peak_at - zero) for one in found
-    ], error
-
-
-def _record(
-    options: RecordOptions,
-    source: Camera,
-    lookout: Lookout,
-    run: str,
-    name: str,
-    folders: Folders,
-    attendance: Attendance,
-) -> int:
-    from camarchiver.delivery import Delivery
-    from camarchiver.recorder import Recorder, Settings
-    from camarchiver.reel import Lengths
-    from camarchiver.service import Service
-    from camarchiver.vigil import Vigil
-
-    zone = clock.zone(options.timezone)
-    lengths = (options.pre, options.post, options.max_clip)
-    settings = Settings(
-        lengths=Lengths(*(length.total_seconds() for length in lengths)),
-        times=options.ranges(),
-        min_free=options.min_free,
-        duration=options.duration.total_seconds() if options.duration else None,
-        base=_base(source, zone),
-    )
-
-    def tell(clip: Recorded) -> None:
-        if clip.published and not (options.quiet or options.as_json):
-            _print(f"{words.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
-
-    delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
-    upkeep = options.upkeep(name, zone)
-    vigil = Vigil(Service(), (name,))
-    recorder = Recorder(settings, source, lookout, delivery, upkeep, vigil, lambda: clock.now(zone))
-    look = partial(figures_of, recorder, delivery, upkeep, name)
-    with stop.on_signals() as stopping:
-        judge = partial(judged, recorder, delivery.clips, upkeep, source)
-        news = News(lambda: judge(None), run)
-        with attendance.each_minute(
-            look, lambda: recorder.is_connected and not recorder.is_full, news.failures
-        ):
-            vigil.begin()
-            recorder.run(stopping.event)
-            vigil.end()
-        status, exit_code, problems = judge(stopping.signal)
-        found = {
-            "dry_run": False,
-            "camera": name,
-            "clips": [clip.fields() for clip in delivery.clips],
-            "salvaged": [str(path) for path in delivery.salvaged],
-            "removed": [document.outcome_fields(outcome) for outcome in upkeep.outcomes],
-            "announced": [str(path) for path in upkeep.announced],
-            "outages": recorder.outages,
-        }
-        text = document.recorded(found, run, status, exit_code, problems)
-        attendance.closed(exit_code, look(), (text,), failed=bool(news.untold()))
-        if options.as_json:
-            _print(text)
-    if recorder.error and not options.as_json:
-        raise StorageError(f"{source.name} can't be read on: {recorder.error}")
-    return exit_code
-
-
-def _base(source: Camera, zone: tzinfo) -> datetime | None:
-    """When a file's first frame was: by its name where that tells, else now; None for what is live."""
-    path = Path(source.name)
-    if source.returns or stat.S_ISFIFO(path.stat().st_mode):
-        return None
-    parsed = names.Names().read(path.stem, path.absolute().parent.name)
-    if parsed is None:
-        return clock.now(zone)
-    return names.locate(parsed, path.stat().st_mtime_ns, zone)
 
 
 def _print(text: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sweeps import Options, Sweep, Tally, Unable, violation
+from sweeps import ROOT, Options, Sweep, Tally, Unable, violation
 from sweeps.camera import Ran
 
 CHANGES = [
@@ -67,6 +68,16 @@ REFUSED = {"fdatasync", "fsync", "ftruncate", "pwrite64", "write", "writev", "co
 INTERRUPTED = {"openat", "creat", "close", "fsync", "fdatasync", "ftruncate", "fallocate", "flock", "read"}
 INTERRUPTED |= {"pread64", "write", "writev", "pwrite64", "copy_file_range"}
 """Calls that a signal may interrupt."""
+
+
+MODULES = (
+    f"{sys.base_prefix}/",
+    f"{sys.prefix}/",
+    f"{ROOT}/camarchiver/",
+    "/mutant/camarchiver/",
+    "/usr/lib/",
+)
+"""Where the interpreter looks for code: a fault there is one at the last call before, which changed more."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +231,10 @@ def _numbers(log: Path, roots: Sequence[Path], wanted: set[str], *, inside: bool
             continue
         thread, call = started.groups()
         counts[thread][call] += 1
+        if call == "execve" and thread not in at_work and not inside:
+            continue
+        if any(module in line for module in MODULES):
+            continue
         if any(f"{root}/" in line or f"<{root}" in line for root in roots):
             at_work.add(thread)
         if (inside or thread in at_work) and call in wanted:

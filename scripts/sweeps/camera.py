@@ -150,13 +150,9 @@ def is_whole(path: Path, original: str) -> bool:
     return path.is_file() and digest(path) == original
 
 
-def is_archive(path: Path, frames: int = FRAMES) -> bool:
+def is_archive(path: Path, count: int = FRAMES) -> bool:
     """Whether every frame decodes."""
-    try:
-        with av.open(str(path)) as container:
-            return sum(1 for _ in container.decode(video=0)) == frames
-    except (OSError, av.FFmpegError, IndexError):
-        return False
+    return frames(path) == count
 
 
 def final(root: Path) -> list[Path]:
@@ -198,3 +194,22 @@ def other_disk(folder: Path) -> Path:
     if not os.access(memory, os.W_OK) or memory.stat().st_dev == folder.stat().st_dev:
         raise Unable("there is no second filesystem to write to: /dev/shm")
     return Path(tempfile.mkdtemp(prefix="camarchiver-faults-", dir=memory))
+
+
+def frames(path: Path) -> int:
+    """Frames that decode; -1 for what is no video."""
+    try:
+        with av.open(str(path)) as container:
+            return sum(1 for _ in container.decode(video=0))
+    except (OSError, av.FFmpegError, IndexError):
+        return -1
+
+
+def processes_with(text: str) -> list[int]:
+    """Living processes whose command line holds a text."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if text.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found

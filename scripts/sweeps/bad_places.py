@@ -1,0 +1,279 @@
+"""Cases of the catalogue about disks, roots, rights and clocks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sweeps import Unable, camera
+from sweeps.bad_moments import same, weak
+from sweeps.camera import FFMPEG, LATELY, clip_of
+from sweeps.input import Ground, Lab, case, name_of, parse
+
+
+@contextlib.contextmanager
+def mounted(place: Path, *options: str) -> Iterator[Path]:
+    """A mount for a while."""
+    if os.geteuid():
+        raise Unable("only root may mount")
+    place.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True)
+    if done.returncode:
+        raise Unable(f"nothing can be mounted here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
+
+
+def memory(place: Path, *limits: str) -> contextlib.AbstractContextManager[Path]:
+    """A small filesystem in memory."""
+    return mounted(place, "-t", "tmpfs", "-o", ",".join(limits), "tmpfs")
+
+
+def injected(what: str, *more: str) -> tuple[str, ...]:
+    """The beginning of a command whose calls fail."""
+    if shutil.which("strace") is None:
+        raise Unable("strace is not installed")
+    return ("strace", "-f", "-qq", "-o", "/dev/null", *more, "-e", f"inject={what}")
+
+
+def kept(ground: Ground, clip: Path, content: bytes, code: int | None, *wanted: int) -> Iterator[str]:
+    """The clip stayed, nothing stands in the archive, and the exit code says that something is wrong."""
+    yield from same(clip.exists() and clip.read_bytes() == content, True, "the clip as it was")
+    yield from same(ground.archives(), [], "the archive")
+    yield from same(code in wanted, True, f"{code}: an exit code of {wanted}")
+
+
+@case(67, "roots that lie in one another")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    clip = ground.put()
+    for where in (ground.root, ground.folder):
+        yield from same(ground.run("-o", where).code, 2, f"the exit code with {where.name} as the archive")
+    yield from same(clip.exists(), True, "the clip there")
+
+
+@case(69, "an archive that is its own source")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    clip = ground.put(f"{LATELY:%Y/%m/%d}/{name_of('front')}")
+    content = clip.read_bytes()
+    (ground.root / "again").symlink_to(ground.root)
+    ran = ground.run("-o", ground.root / "again")
+    yield from kept(ground, clip, content, ran.code, 2)
+
+
+@case(70, "a root that is missing, or an empty mount point")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    clip = ground.put()
+    ground.run("--keep-source")
+    away = ground.root.rename(ground.folder / "away")
+    yield from same(ground.run().code, 13, "the exit code without the root")
+    # Mounted nowhere: the source is an empty folder, the archive the real one.
+    ground.root.mkdir()
+    words = ("cleanup", ground.root, "-y", "--clean-output", "--archive-age", "1", "-o", away / "archived")
+    ran = ground.program.run(*words, "--max-size", "1")
+    yield from same(ran.code, 13, "a cleanup's exit code with an empty mount point")
+    yield from same(len(camera.final(away / "archived")), 1, "the number of archives")
+    yield from same((away / clip.name).exists(), True, "the clip there")
+
+
+@case(71, "a root that is a file")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    path = lab.put(ground.folder / "file")
+    ran = ground.program.run("archive", path)
+    yield from same(ran.code in (2, 13), True, f"exit code {ran.code}: 2 or 13")
+    yield from ran.problems()
+
+
+def _full(
+    limits: tuple[str, ...], script: str = "", *, codes: tuple[int, ...]
+) -> Callable[[Lab, Ground], Iterator[str]]:
+    def check(lab: Lab, ground: Ground) -> Iterator[str]:
+        clip = ground.put()
+        content = clip.read_bytes()
+        with memory(ground.archive, *limits):
+            ffmpeg = (
+                ground.odd_ffmpeg(script.replace("DISK", str(ground.archive))) if script else Path(FFMPEG)
+            )
+            ran = ground.run("--trash-root", ground.folder / "trash", "--ffmpeg", ffmpeg)
+            yield from ran.problems()
+            yield from kept(ground, clip, content, ran.code, *codes)
+            yield from camera.litter(ground.archive)
+
+    return check
+
+
+FILL = (
+    "head -c 100M /dev/zero > DISK/fill 2>/dev/null; truncate -s -LEFT DISK/fill; "
+    '"$REAL" "$@"; s=$?; rm DISK/fill; exit $s'
+)
+
+case(72, "a full disk at the start")(_full(("size=100k",), codes=(1, 13)))
+case(73, "a disk that fills up at half of the archive")(
+    _full(("size=20m",), FILL.replace("LEFT", "16384"), codes=(1, 13))
+)
+case(76, "no inodes left")(_full(("size=20m", "nr_inodes=9"), codes=(1, 13)))
+
+
+def _failing(what: str, *more: str) -> Callable[[Lab, Ground], Iterator[str]]:
+    """Calls that fail with an error: the clip is safe, and a run without the error archives it."""
+
+    def check(lab: Lab, ground: Ground) -> Iterator[str]:
+        clip = ground.put()
+        content = clip.read_bytes()
+        filled = [word.replace("CLIP", str(clip)).replace("ARCHIVE", str(ground.archive)) for word in more]
+        ran = ground.run(before=injected(what, *filled))
+        yield from ran.problems()
+        trashed = ground.root / ".deleted/input" / clip.name
+        safe = clip.exists() and clip.read_bytes() == content
+        safe = safe or (
+            trashed.read_bytes() == content and [camera.frames(p) for p in ground.archives()] == [30]
+        )
+        yield from same(safe, True, "the clip safe")
+        camera.let_a_day_pass(ground.root)
+        yield from same(ground.run("--retry-failed").code, 0, "the exit code of a run without the error")
+        yield from same([camera.frames(p) for p in ground.archives()], [30], "the archive's frames")
+        yield from camera.litter(ground.root)
+
+    return check
+
+
+case(77, "a quota that is used up")(_failing("write,pwrite64:error=EDQUOT:when=3+"))
+case(78, "EIO while ffmpeg writes")(_failing("write,pwrite64:error=EIO:when=5+"))
+case(79, "EIO of fsync")(_failing("fsync:error=EIO:when=1+"))
+case(80, "EIO while the clip is read")(_failing("read,pread64:error=EIO:when=1+", "-P", "CLIP"))
+case(85, "ESTALE and ETIMEDOUT of a network mount")(_failing("fsync,linkat,renameat2:error=ESTALE:when=2+3"))
+
+
+@case(81, "a source or an archive that is read-only")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    clip = ground.put()
+    content = clip.read_bytes()
+    for root in (ground.root, ground.archive):
+        root.mkdir(exist_ok=True)
+        with mounted(root, "--bind", str(root)):
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(root)], check=True)
+            ran = ground.run("-o", ground.folder / "elsewhere") if root == ground.root else ground.run()
+            yield from ran.problems()
+            yield from kept(ground, clip, content, ran.code, 13)
+
+
+@case(82, "a folder that may not be read")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    closed, good = ground.put(f"closed/{name_of('closed')}"), ground.put()
+    closed.parent.chmod(0)
+    ran = ground.run(before=weak())
+    closed.parent.chmod(0o755)
+    yield from same(
+        (ran.code, closed.exists(), good.exists()), (3, True, False), "code, closed clip, good clip"
+    )
+
+
+@case(83, "a clip that can't be removed")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    clip = ground.put(f"fixed/{name_of('fixed')}")
+    if os.geteuid() or subprocess.run(["chattr", "+i", str(clip)], capture_output=True).returncode:
+        raise Unable("no file can be made immutable here")
+    try:
+        first, second = ground.outcomes(), ground.outcomes()
+        yield from same(first, ["failed kept-source"], "the first outcome")
+        yield from same(
+            second, ["failed failed"] if "failed failed" in second else first, "the second outcome"
+        )
+        yield from same(
+            [camera.frames(p) for p in ground.archives()], [30], "the archive's frames, made once"
+        )
+        yield from same(clip.exists(), True, "the clip there")
+    finally:
+        subprocess.run(["chattr", "-i", str(clip)], check=True)
+
+
+@case(84, "a trash on another disk")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    clip = ground.put()
+    content, other = clip.read_bytes(), camera.other_disk(ground.folder)
+    try:
+        yield from same(
+            ground.outcomes("--trash-root", other / "trash"), ["done not-archived"], "the outcome"
+        )
+        trashed = other / "trash/input" / clip.name
+        yield from same((clip.exists(), trashed.read_bytes()), (False, content), "the clip, and its copy")
+    finally:
+        shutil.rmtree(other)
+
+
+@case(86, "an archive whose disk goes away during the run")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    clip = ground.put()
+    content = clip.read_bytes()
+    with memory(ground.archive, "size=20m"):
+        with ground.during(after=True, more=("--trash-root", str(ground.folder / "trash"))):
+            subprocess.run(["umount", "-l", str(ground.archive)], check=True)
+        yield from ground.ran.problems()
+        yield from kept(ground, clip, content, ground.ran.code, 1, 3, 13)
+
+
+def _dated(ground: Ground, start: datetime, name: str = "front") -> Path:
+    return ground.put(f"{clip_of(name, start)}.mp4", at=start.timestamp())
+
+
+@case(87, "a clock that jumps ten years ahead")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    # What counts is the distance: clips of ten years ago are what a clock ten years ahead sees.
+    clips = [_dated(ground, LATELY - timedelta(days=3650 + number)) for number in range(3)]
+    words = ("cleanup", ground.root, "-y", "--unarchived", "--max-age-hard", "400", "--allow-large")
+    ran = ground.program.run(*words)
+    yield from same(ran.code, 13, "the exit code")
+    yield from same([clip.exists() for clip in clips], [True] * 3, "the clips there")
+
+
+@case(89, "a modification time in the future")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    old = [_dated(ground, LATELY - timedelta(days=number)) for number in range(3)]
+    soon = datetime.now(UTC) + timedelta(days=100)
+    os.utime(old[2], (soon.timestamp(),) * 2)
+    ran = ground.program.run("cleanup", ground.root, "-y", "--unarchived", "--allow-large")
+    yield from same(ran.code in (0, 3), True, f"exit code {ran.code}: 0 or 3")
+    yield from same(
+        [clip.exists() for clip in old], [True, False, True], "newest, old, and doubtful clip there"
+    )
+
+
+@case(91, "the hour that repeats in autumn")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    name = "REO_front_20261025023000.mp4"
+    for number, hour in enumerate((0, 1)):
+        at = datetime(2026, 10, 25, hour, 30, tzinfo=UTC).timestamp()
+        clip = ground.put(name, ("plain.mp4", "silent.mp4")[number], at=at)
+        outcomes = ground.outcomes("--timezone", "Europe/Berlin", "--age", "1")
+        yield from same(outcomes, ["done not-archived"], "the outcome")
+        yield from same(clip.exists(), False, "the clip still there")
+    yield from same([camera.frames(p) for p in ground.archives()], [30, 30], "the archives")
+    yield from same(len(camera.final(ground.root / ".deleted/input")), 2, "the number of clips in the trash")
+
+
+@case(103, "a size that is smaller than the newest clip")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    clips = [_dated(ground, LATELY - timedelta(days=number)) for number in range(3)]
+    words = ("cleanup", ground.root, "-y", "--max-size", "1", "--allow-large")
+    ground.program.run(*words)
+    yield from same([clip.exists() for clip in clips], [True] * 3, "the unarchived clips there")
+    ground.program.run(*words, "--unarchived")
+    yield from same(clips[0].exists(), True, "the newest clip there")
+
+
+@case(104, "an archive whose source is still there")
+def _(lab: Lab, ground: Ground) -> Iterator[str]:
+    _dated(ground, LATELY + timedelta(days=1))
+    clip = _dated(ground, LATELY)
+    ground.run("--keep-source")
+    words = ("cleanup", ground.root, "-y", "--clean-output", "--archive-age", "3000", "--age", "30")
+    document = parse(ground.program.run(*words, "--allow-large", "--json"))
+    done = [Path(each["path"]).name for each in document["outcomes"] if each["result"] == "done"]
+    yield from same(done, [clip.name], "what went")
+    yield from same(len(ground.archives()), 2, "the number of archives")
