@@ -2655,6 +2655,20 @@ class TestArrivals:
         (root / "2026/03/01/b.mp4").write_bytes(b"b")
         assert Written("2026/03/01/b.mp4") in on_arrivals(arrivals)
 
+    def test_a_clip_that_comes_between_the_watch_and_the_listing_is_heard_of(
+        self, root: Path, arrivals: Arrivals, mocker: MockerFixture
+    ) -> None:
+        listed = Arrivals._list
+
+        def late(self: Arrivals, folder: str) -> tuple[tuple[str, ...], list[str]]:
+            found = listed(self, folder)
+            (root / folder / "late.mp4").write_bytes(b"x")
+            return found
+
+        mocker.patch.object(Arrivals, "_list", late)
+        (root / "new").mkdir()
+        assert Written("new/late.mp4") in on_arrivals(arrivals)
+
     def test_a_flood_of_new_folders_loses_nothing(self, root: Path, arrivals: Arrivals) -> None:
         """Writers race the watches: 8 cameras, 60 new folders each, by rename and by write."""
 
@@ -3859,19 +3873,37 @@ class TestWatcher:
             go.wait(20)
 
         watched.answer, watched.jobs = slow, 1
+        for number in (1, 3, 4):
+            watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
         watched.start()
-        watched.move_in(f"front/{clip_name(1)}")
         begun.wait(20)
-        for number in (3, 4):
-            watched.move_in(f"front/{clip_name(number)}")
         watched.signals.reload.set()
         watched.signals.wake.ring()
         late = watched.move_in(f"front/{clip_name(2)}")
         assert watched.watcher is not None and watched.thread is not None
-        wait_until(lambda: watched.watcher and len(watched.watcher.agenda) == 3, "the other clips' arrival")
+        agenda = watched.watcher.agenda
+        wait_until(lambda: len(agenda), "the late clip's arrival")
         go.set()
         watched.thread.join(20)
-        assert late.exists() and [due.finished for due in watched.watcher.agenda.take(1e12, 9)] == [True] * 3
+        left = {due.path[-10:]: due.finished for due in agenda.take(1e12, 9)}
+        assert late.exists() and left == {"000002.mp4": True, "000003.mp4": False, "000004.mp4": False}
+
+    def test_an_archive_whose_disk_went_away_is_waited_for(
+        self, tmp_path: Path, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        store = tmp_path / "store"
+        store.mkdir()
+        for place in mounted(tmp_path / "archive", "--bind", str(store)):
+            watched.start()
+            subprocess.run(["umount", "-l", str(place)], check=True)
+            path = watched.move_in(f"front/{clip_name(1)}")
+            wait_until(lambda: "is not what it was when the run began" in caplog.text, "the warning")
+            time.sleep(0.5)
+            assert path.exists() and not any((tmp_path / "archive").iterdir())
+            subprocess.run(["mount", "--bind", str(store), str(place)], check=True)
+            wait_until(lambda: watched.told, "the clip")
+        assert watched.seen == [f"front/{clip_name(1)}"]
 
     def test_a_date_folder_that_its_clips_have_left_goes_once_nobody_fills_it(
         self, watched: Watched, mocker: MockerFixture
