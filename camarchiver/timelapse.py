@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import cast
@@ -17,6 +17,8 @@ from camarchiver.spool import Folders, Label, Take
 
 RATE = 30
 """Frames a second that it is played at."""
+_EARLY = 0.1
+"""Share of the interval by which a keyframe may come early: its time is rounded."""
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Timelapse:
 
         `moment` is in seconds of a clock that never steps. Raises OSError or av.FFmpegError.
         """
-        if moment < self._due:
+        if moment < self._due - _EARLY * self.interval:
             return None
         self._due = moment + self.interval
         codec = stream.video.codec_context
@@ -68,6 +70,4 @@ def _frame(entry: Entry, number: int) -> Entry:
     packet.pts = packet.dts = number
     packet.duration, packet.time_base, packet.is_keyframe = 1, Fraction(1, RATE), True
     at = number / RATE
-    return Entry(
-        at, at, 1 / RATE, video=True, key=True, size=entry.size, arrival=entry.arrival, packet=packet
-    )
+    return replace(entry, at=at, order=at, length=1 / RATE, packet=packet)

@@ -140,6 +140,7 @@ from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop, Wake
+from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
