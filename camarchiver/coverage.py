@@ -27,6 +27,11 @@ class Hold:
     until: datetime | None = None
     """When the hold itself lapses."""
 
+    @property
+    def words(self) -> str:
+        """Which one it is, and why somebody made it."""
+        return f"by hold {self.id}" + (f": {self.reason}" if self.reason else "")
+
     def covers(self, camera: str, start: datetime, end: datetime, now: datetime) -> bool:
         """Whether a clip of this camera between these moments is held."""
         lapsed = self.until is not None and self.until <= now

@@ -298,7 +298,7 @@ class Discovery:
         observed: dict[str, Keep] = {}
         lately = (self._now - WRITTEN_LATELY).timestamp() * 1e9
         for clip in clips:
-            if locks and clip.name + ".lock" in locks and (owner := locking.held_by(clip.path)):
+            if locks and locking.name_beside(clip.name) in locks and (owner := locking.held_by(clip.path)):
                 observed[clip.relative] = _observation(clip, Reason.BUSY, owner)
             elif clip.fingerprint.mtime_ns > lately and kernel.being_written(clip.path):
                 observed[clip.relative] = _observation(clip, Reason.BEING_WRITTEN, "")

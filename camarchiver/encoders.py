@@ -278,10 +278,10 @@ class _Trial:
         for rung in rungs:
             if obstacle(self.encoder, rung, TRIAL_MEDIA):
                 continue
-            finished = self._encode(rung, quantiser)
+            finished = self._encode(rung, constant_quantiser=quantiser)
             if finished.returncode and refuses_constant_quality(finished.stderr) and not quantiser:
                 quantiser = True
-                finished = self._encode(rung, quantiser)
+                finished = self._encode(rung, constant_quantiser=quantiser)
             library = max(library, _svt_version(finished.stderr))
             finished = finished if _failed(finished) else _run(self.ffmpeg, ffmpeg_args.decode(self._target))
             if not _failed(finished):
@@ -294,7 +294,7 @@ class _Trial:
     def _target(self) -> Path:
         return self.clip.with_name("trial.mp4")
 
-    def _encode(self, rung: Rung, constant_quantiser: bool) -> Finished:
+    def _encode(self, rung: Rung, *, constant_quantiser: bool) -> Finished:
         arguments = ffmpeg_args.trial(
             self.encoder,
             rung,

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 DAYS_IN_MEMORY = 8
 """Parsed days kept at once; a tree is planned day by day, so a few are enough."""
 
-EVENTS_IN_MEMORY = 20_000
+EVENTS_IN_MEMORY = 10_000
 """Parsed lines kept at once where days are busy; some 3 kB each."""
 
 NEIGHBOURS = 3

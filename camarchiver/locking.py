@@ -170,11 +170,14 @@ def guarded(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def name_beside(name: str) -> str:
+    """The name of the lock file of a clip of this name; a hash where there is no room for its own."""
+    lock = f"{name}.lock"
+    return lock if len(os.fsencode(lock)) <= atomic.NAME_BYTES else f".{_hashed(name)}.lock"
+
+
 def _file_beside(clip: Path) -> Path:
-    name = f"{clip.name}.lock"
-    if len(os.fsencode(name)) > atomic.NAME_BYTES:
-        name = f".{_hashed(clip.name)}.lock"
-    return clip.with_name(name)
+    return clip.with_name(name_beside(clip.name))
 
 
 def _file_in(place: Path, clip: Path) -> Path:

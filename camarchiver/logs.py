@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from camarchiver.model import STATE_FOLDER
+
 ROTATE_AT = 10_000_000
 """Bytes."""
 KEEP_FILES = 5
@@ -129,11 +131,19 @@ def _file_handler(file: Path) -> logging.Handler | None:
     try:
         with file.open("a"):
             pass
+        # Its lock file would else lie among the clips.
+        locks = file.parent / STATE_FOLDER
+        with suppress(OSError):
+            locks.mkdir(mode=0o700, exist_ok=True)
         # It would warn about itself when the clock's time zone can't be told.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             handler: logging.Handler = ConcurrentRotatingFileHandler(
-                os.fspath(file), maxBytes=ROTATE_AT, backupCount=KEEP_FILES - 1, encoding="utf-8"
+                os.fspath(file),
+                maxBytes=ROTATE_AT,
+                backupCount=KEEP_FILES - 1,
+                encoding="utf-8",
+                lock_file_directory=os.fspath(locks) if locks.is_dir() else None,
             )
         handler.handleError = _Complaint(file)  # type: ignore[method-assign]  # one line, not a traceback
         return handler

@@ -164,8 +164,8 @@ def _decide_clip(
 ) -> Archive | Remove | Keep:
     if reason := _too_early_or_unwanted(clip, policy, bounds):
         return keep(clip, reason)
-    if memory.holds and held_by(clip, memory.holds, now):
-        return keep(clip, Reason.HELD)
+    if memory.holds and (hold := held_by(clip, memory.holds, now)):
+        return keep(clip, Reason.HELD, hold.words)
     if memory.restored:
         print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
         if restored_lately(clip.relative, print_of, memory, now):

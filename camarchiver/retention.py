@@ -176,8 +176,9 @@ def _barrier(
     clip = copy.clip
     if not is_selected(clip, policy.cameras, policy.exclude, also=copy.source):
         return keep(clip, Reason.FILTERED)
-    if memory.holds and held_by(clip, memory.holds, now):
-        return keep(clip, Reason.HELD, "recorded before the hard limit, but held" if past_hard else "")
+    if memory.holds and (hold := held_by(clip, memory.holds, now)):
+        past = "recorded before the hard limit, but kept " if past_hard else ""
+        return keep(clip, Reason.HELD, past + hold.words)
     if copy.observed is not None:
         return copy.observed
     if past_hard:

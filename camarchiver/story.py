@@ -35,6 +35,7 @@ class Foreseen:
 def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]:
     """What was done to the clip and when, and what the next runs would do."""
     yield f"{shown(story.source)}:"
+    yield from _found(story, zone)
     for event in _told(story.events):
         at = datetime.fromisoformat(event["at"]).astimezone(zone)
         words = _removal_words(event) or _event_words(event)
@@ -50,6 +51,21 @@ def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]
             yield f"  the next cleanup would {_deed(step, _COPIES[tree])}, {shown(path)}: {_why(step)}"
     if story.places and foreseen.stopped:
         yield f"  the next cleanup would change nothing: {foreseen.stopped}"
+
+
+def _found(story: Story, zone: tzinfo) -> Iterator[str]:
+    """What the clip is, by the journal's first word of it or by looking."""
+    step = story.next_step
+    if story.events:
+        first = story.events[0]
+        start, camera, count = first["start"], str(first.get("camera") or ""), first.get("source_size")
+        at = datetime.fromisoformat(start)
+    elif step is not None and step.start is not None:
+        at, camera, count = step.start, step.camera, step.size
+    else:
+        return
+    of = f" by camera {shown(camera)}" if camera else ""
+    yield f"  {at.astimezone(zone):%Y-%m-%d %H:%M:%S}  recorded{of}" + (f", {size(count)}" if count else "")
 
 
 def _deed(step: Step, what: str) -> str:

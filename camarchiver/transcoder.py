@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
@@ -105,14 +105,16 @@ def run(
     return Finished(process.returncode, watch.stderr.lines(), watch.progress.frame, seconds, ended or "exit")
 
 
-@dataclass(slots=True)
 class _Lines:
     """Lines of a stream of any length in bounded memory."""
 
-    first: list[str] = field(default_factory=list)
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
-    count: int = 0
-    rest: bytes = b""
+    __slots__ = ("count", "first", "last", "rest")
+
+    def __init__(self) -> None:
+        self.first: list[str] = []
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
+        self.count = 0
+        self.rest = b""
 
     def feed(self, data: bytes) -> Iterator[str]:
         """The lines that `data` completes; none is longer than the limit, whatever was written."""
@@ -133,20 +135,34 @@ class _Lines:
         return (*self.first, *((f"({missing} more lines)",) if missing else ()), *self.last)
 
 
-@dataclass(slots=True)
 class _Watch:
     """What is known of a running ffmpeg, and when it must end."""
 
-    on_progress: Callable[[Progress], None] | None
-    stop: Stopper | None
-    stall_seconds: float
-    stderr: _Lines = field(default_factory=_Lines)
-    reports: _Lines = field(default_factory=_Lines)
-    block: dict[str, str] = field(default_factory=dict)
-    progress: Progress = field(default_factory=Progress)
-    activity: tuple[int, float, int, int] = (0, 0.0, 0, 0)
-    active_at: float = field(default_factory=time.monotonic)
-    looked_at: float = 0.0
+    __slots__ = (
+        "active_at",
+        "activity",
+        "block",
+        "looked_at",
+        "on_progress",
+        "progress",
+        "reports",
+        "stall_seconds",
+        "stderr",
+        "stop",
+    )  # fmt: skip
+
+    def __init__(
+        self, on_progress: Callable[[Progress], None] | None, stop: Stopper | None, stall_seconds: float
+    ) -> None:
+        self.on_progress = on_progress
+        self.stop = stop
+        self.stall_seconds = stall_seconds
+        self.stderr, self.reports = _Lines(), _Lines()
+        self.block: dict[str, str] = {}
+        self.progress = Progress()
+        self.activity = (0, 0.0, 0, 0)
+        self.active_at = time.monotonic()
+        self.looked_at = 0.0
 
     def report(self, data: bytes) -> None:
         for line in self.reports.feed(data):

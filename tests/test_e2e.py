@@ -649,6 +649,9 @@ class TestNothingNew:
         put(f"{ONE}.jpg", b"picture")
         put(f"{DAY}/holiday.mp4")
         assert archive(tree).returncode == 0
+        assert {path.name for path in tree.iterdir()} == {
+            *("2026", "archived", ".deleted", STATE_FOLDER, "archiver.log")
+        }
         before = whole(tree)
         again = archive(tree)
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -1712,6 +1715,31 @@ class TestWatch:
         manager.end()
         assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
 
+    def test_where_the_kernel_lets_no_more_folders_be_watched_it_goes_on_and_says_what_helps(
+        self, put: Put, tree: Path
+    ) -> None:
+        limited = 'echo 5 > /proc/sys/user/max_inotify_watches && exec "$@"'
+        command = ["unshare", "--user", "--map-root-user", "sh", "-c", limited, "sh", str(COMMAND), "watch"]
+        process = subprocess.Popen(
+            [*command, str(tree), "--codec", "h264", "--poll", "1s", "--quiet-for", "1s"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TZ": "UTC"},
+        )
+        wait_until(lambda: "scanned in" in _log_of(tree) or process.poll() is not None, "the start", 60)
+        if process.poll() is not None:
+            assert process.stderr is not None
+            pytest.skip(f"no user namespace here: {process.stderr.read()[-200:]}")
+        clips = [put(f"2026/03/{day:02}/REO_front_202603{day:02}081500.mp4") for day in range(1, 6)]
+        wait_until(lambda: not any(clip.exists() for clip in clips), "the last clip", 60)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert errors.count("sysctl -w fs.inotify.max_user_watches=") == 1
+        assert "scanning every 1 s instead" in errors
+
     def test_an_upload_that_was_there_before_and_its_picture_are_found(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
@@ -2064,12 +2092,16 @@ class TestWhy:
         ):
             config.write_text(text + "\n")
             found = told("why", "-C", camera, "--config", config, source).stdout
+            assert "recorded by camera front, " in found
             assert f"the next archive run would {runs[0]}:" in found, text
             assert f"the next cleanup would {runs[1]}, {source}:" in found, text
         config.write_text("unarchived = true\nmax_removals = 0\n")
         found = told("why", "-C", camera, "--config", config, source).stdout
         assert "the next cleanup would change nothing: the plan would remove" in found
         assert "leave it alone" in told("why", "-C", camera, source, "--age", "30000").stdout
+        day = ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", camera, *day, "--reason", "police").stdout.split()[0]
+        assert told("why", "-C", camera, source).stdout.count(f"held (by hold {name}: police)") == 2
 
     def test_each_copy_is_told_of(self, camera: Path, told: Command) -> None:
         told("archive", camera)

@@ -13,6 +13,7 @@ import os
 import pty
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -1776,6 +1777,37 @@ def _type_of(path: Path) -> int:
     return int(subprocess.check_output(["stat", "-f", "-c", "%t", str(path)]), 16)
 
 
+class TestWake:
+    def test_it_ends_a_wait_from_another_thread_and_never_blocks_who_rings(self) -> None:
+        wake = Wake()
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        assert poller.poll(0) == []
+        threading.Timer(0.1, wake.ring).start()
+        assert poller.poll(20_000)
+        for _ in range(100_000):
+            wake.ring()
+        wake.clear()
+        assert poller.poll(0) == []
+        wake.close()
+
+    def test_a_signal_rings(self, start_python: Callable[..., subprocess.Popen[str]]) -> None:
+        code = (
+            "import select\nfrom camarchiver.stop import Wake, on_signals\n"
+            "with on_signals() as stop:\n"
+            "    wake = Wake()\n"
+            "    with wake.by_signals():\n"
+            "        print('ready', flush=True)\n"
+            "        poller = select.poll()\n"
+            "        poller.register(wake, select.POLLIN)\n"
+            "        print(len(poller.poll(60_000)), stop.signal)\n"
+        )
+        process = start_python(code)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == f"1 {signal.SIGTERM.value}\n"
+
+
 class TestService:
     """systemd's side of the socket, played by the test."""
 
@@ -3191,6 +3223,15 @@ class TestLocking:
             with pytest.raises(ClipBusy), locking.clip_lock(clip):
                 pass
         assert names_in(tmp_path) == [clip.name]
+
+    def test_a_plan_sees_the_lock_of_a_name_of_255_bytes(self, tmp_path: Path) -> None:
+        clip = tmp_path / ("n" * (255 - 19) + "_20260301081500.mp4")
+        clip.touch()
+        os.utime(clip, (1772352900, 1772352900))
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        with locking.clip_lock(clip):
+            plan = Pipeline(trees, UTC, "archive").plan_archive(ArchivePolicy(timedelta(1)), list_all=True)
+        assert [step.reason for step in plan.left] == [Reason.BUSY]
 
     @pytest.mark.parametrize("missing", ["O_TMPFILE", "link"])
     def test_it_works_where_files_need_a_name(
