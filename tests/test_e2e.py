@@ -1746,6 +1746,31 @@ class TestWatch:
         manager.end()
         assert not json.loads((tree / "archived" / STATE_FOLDER / "failures.json").read_text())
 
+    def test_where_the_kernel_lets_no_more_folders_be_watched_it_goes_on_and_says_what_helps(
+        self, put: Put, tree: Path
+    ) -> None:
+        limited = 'echo 5 > /proc/sys/user/max_inotify_watches && exec "$@"'
+        command = ["unshare", "--user", "--map-root-user", "sh", "-c", limited, "sh", str(COMMAND), "watch"]
+        process = subprocess.Popen(
+            [*command, str(tree), "--codec", "h264", "--poll", "1s", "--quiet-for", "1s"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TZ": "UTC"},
+        )
+        wait_until(lambda: "scanned in" in _log_of(tree) or process.poll() is not None, "the start", 60)
+        if process.poll() is not None:
+            assert process.stderr is not None
+            pytest.skip(f"no user namespace here: {process.stderr.read()[-200:]}")
+        clips = [put(f"2026/03/{day:02}/REO_front_202603{day:02}081500.mp4") for day in range(1, 6)]
+        wait_until(lambda: not any(clip.exists() for clip in clips), "the last clip", 60)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert errors.count("sysctl -w fs.inotify.max_user_watches=") == 1
+        assert "scanning every 1 s instead" in errors
+
     def test_an_upload_that_was_there_before_and_its_picture_are_found(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:

@@ -13,6 +13,7 @@ import os
 import pty
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -1774,6 +1775,37 @@ def _alive(pid: int) -> bool:
 
 def _type_of(path: Path) -> int:
     return int(subprocess.check_output(["stat", "-f", "-c", "%t", str(path)]), 16)
+
+
+class TestWake:
+    def test_it_ends_a_wait_from_another_thread_and_never_blocks_who_rings(self) -> None:
+        wake = Wake()
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        assert poller.poll(0) == []
+        threading.Timer(0.1, wake.ring).start()
+        assert poller.poll(20_000)
+        for _ in range(100_000):
+            wake.ring()
+        wake.clear()
+        assert poller.poll(0) == []
+        wake.close()
+
+    def test_a_signal_rings(self, start_python: Callable[..., subprocess.Popen[str]]) -> None:
+        code = (
+            "import select\nfrom camarchiver.stop import Wake, on_signals\n"
+            "with on_signals() as stop:\n"
+            "    wake = Wake()\n"
+            "    with wake.by_signals():\n"
+            "        print('ready', flush=True)\n"
+            "        poller = select.poll()\n"
+            "        poller.register(wake, select.POLLIN)\n"
+            "        print(len(poller.poll(60_000)), stop.signal)\n"
+        )
+        process = start_python(code)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == f"1 {signal.SIGTERM.value}\n"
 
 
 class TestService:
