@@ -1923,6 +1923,15 @@ class TestHold:
         assert stored["holds"][0]["from"] == "2025-10-26T02:10:00+02:00"
         assert stored["holds"][0]["to"] == "2025-10-26T02:20:00+01:00"
 
+    def test_it_is_said_how_much_a_new_hold_holds(self, camera: Path, told: Command) -> None:
+        day = ("hold", "add", "-C", camera, "--reason", "x", "--from", "2026-03-01", "--to", "2026-03-01")
+        assert told(*day).stderr == "1 clip that stands here now\n"
+        mistyped = told(*day, "--camera", "frnt")
+        assert mistyped.returncode == 0
+        assert mistyped.stderr.endswith("is held by it; about then recorded: front\n")
+        late = told(*day, "--until", "2020-01-01")
+        assert (late.returncode, "has lapsed already" in late.stderr) == (2, True)
+
     def test_a_range_that_ends_before_it_begins_is_refused(self, camera: Path, told: Command) -> None:
         times = ("--from", "2026-03-02", "--to", "2026-03-01 10:00")
         assert told("hold", "add", "-C", camera, *times, "--reason", "x").returncode == 2
@@ -2123,7 +2132,6 @@ class TestWhy:
         ):
             config.write_text(text + "\n")
             found = told("why", "-C", camera, "--config", config, source).stdout
-            assert "recorded by camera front, " in found
             assert f"the next archive run would {runs[0]}:" in found, text
             assert f"the next cleanup would {runs[1]}, {source}:" in found, text
         config.write_text("unarchived = true\nmax_removals = 0\n")
@@ -2168,6 +2176,33 @@ class TestWhy:
         zone, asked = ("--timezone", "Europe/Berlin"), ("--camera", "front", "--at", "2025-10-26 02:30:01")
         found = told("why", "-C", camera, *zone, *asked).stdout
         assert [name in found for name in ("023000", "023001")] == [True, True]
+
+    def test_a_picture_tells_its_clips_story_and_a_foreign_file_that_it_is_one(
+        self, camera: Path, told: Command
+    ) -> None:
+        picture = camera / f"2026/03/01/{NAME}.jpg"
+        assert f"{NAME}.mp4:" in told("why", "-C", camera, picture).stdout
+        assert told("archive", camera).returncode == 0
+        for path in (picture, camera / f"archived/2026/03/01/{NAME}.jpg"):
+            assert "archived as" in told("why", "-C", camera, path).stdout, path
+        foreign = camera / "archived/2026/03/01/REO_front_20260301235900.mp4"
+        foreign.write_bytes(b"x")
+        found = told("why", "-C", camera, foreign)
+        assert (found.returncode, "never touched" in found.stdout) == (0, True)
+
+    def test_a_name_used_again_tells_of_two_clips(self, camera: Path, told: Command) -> None:
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        content = source.read_bytes()
+        for more in (b"", b"0"):
+            source.parent.mkdir(exist_ok=True, parents=True)
+            source.write_bytes(content + more)
+            os.utime(source, (START + len(more), START + len(more)))
+            assert told("archive", camera).returncode == 0
+        found = told("why", "-C", camera, source).stdout
+        assert (found.count("recorded by camera front"), found.count("another clip of the same name")) == (
+            2,
+            1,
+        )
 
     def test_what_nobody_knows_is_said(self, camera: Path, told: Command, tmp_path: Path) -> None:
         unknown = told("why", "-C", camera, camera / "2026/03/01/REO_front_20260301090000.mp4")
@@ -2669,6 +2704,17 @@ class TestVerify:
             assert json.loads(told("verify", camera, "--json").stdout)["checked"] == 1
         finally:
             subprocess.run(["umount", "-l", camera], check=True)
+
+    def test_a_day_of_the_journal_that_cannot_be_read_is_told_and_the_rest_checked(
+        self, camera: Path, told: Command, archive_of_five: list[Path]
+    ) -> None:
+        day = camera / "archived" / STATE_FOLDER / "journal/2026/03/02.jsonl"
+        day.unlink()
+        day.mkdir()
+        archive_of_five[4].unlink()
+        found = told("verify", camera, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, ["unreadable", "missing"])
+        assert json.loads(found.stdout)["checked"] == 4
 
     def test_what_a_hostile_journal_names_is_not_read(self, camera: Path, told: Command) -> None:
         told("archive", camera)

@@ -142,6 +142,7 @@ from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop, Wake
+from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
@@ -2680,6 +2681,20 @@ class TestArrivals:
         (root / "2026/03/01/b.mp4").write_bytes(b"b")
         assert Written("2026/03/01/b.mp4") in on_arrivals(arrivals)
 
+    def test_a_clip_that_comes_between_the_watch_and_the_listing_is_heard_of(
+        self, root: Path, arrivals: Arrivals, mocker: MockerFixture
+    ) -> None:
+        listed = Arrivals._list
+
+        def late(self: Arrivals, folder: str) -> tuple[tuple[str, ...], list[str]]:
+            found = listed(self, folder)
+            (root / folder / "late.mp4").write_bytes(b"x")
+            return found
+
+        mocker.patch.object(Arrivals, "_list", late)
+        (root / "new").mkdir()
+        assert Written("new/late.mp4") in on_arrivals(arrivals)
+
     def test_a_flood_of_new_folders_loses_nothing(self, root: Path, arrivals: Arrivals) -> None:
         """Writers race the watches: 8 cameras, 60 new folders each, by rename and by write."""
 
@@ -3884,19 +3899,37 @@ class TestWatcher:
             go.wait(20)
 
         watched.answer, watched.jobs = slow, 1
+        for number in (1, 3, 4):
+            watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
         watched.start()
-        watched.move_in(f"front/{clip_name(1)}")
         begun.wait(20)
-        for number in (3, 4):
-            watched.move_in(f"front/{clip_name(number)}")
         watched.signals.reload.set()
         watched.signals.wake.ring()
         late = watched.move_in(f"front/{clip_name(2)}")
         assert watched.watcher is not None and watched.thread is not None
-        wait_until(lambda: watched.watcher and len(watched.watcher.agenda) == 3, "the other clips' arrival")
+        agenda = watched.watcher.agenda
+        wait_until(lambda: len(agenda), "the late clip's arrival")
         go.set()
         watched.thread.join(20)
-        assert late.exists() and [due.finished for due in watched.watcher.agenda.take(1e12, 9)] == [True] * 3
+        left = {due.path[-10:]: due.finished for due in agenda.take(1e12, 9)}
+        assert late.exists() and left == {"000002.mp4": True, "000003.mp4": False, "000004.mp4": False}
+
+    def test_an_archive_whose_disk_went_away_is_waited_for(
+        self, tmp_path: Path, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        store = tmp_path / "store"
+        store.mkdir()
+        for place in mounted(tmp_path / "archive", "--bind", str(store)):
+            watched.start()
+            subprocess.run(["umount", "-l", str(place)], check=True)
+            path = watched.move_in(f"front/{clip_name(1)}")
+            wait_until(lambda: "is not what it was when the run began" in caplog.text, "the warning")
+            time.sleep(0.5)
+            assert path.exists() and not any((tmp_path / "archive").iterdir())
+            subprocess.run(["mount", "--bind", str(store), str(place)], check=True)
+            wait_until(lambda: watched.told, "the clip")
+        assert watched.seen == [f"front/{clip_name(1)}"]
 
     def test_a_date_folder_that_its_clips_have_left_goes_once_nobody_fills_it(
         self, watched: Watched, mocker: MockerFixture
@@ -5994,13 +6027,13 @@ class TestSpool:
     def test_published_clips_never_replace(self, rec_take: Take, rec_folders: Folders) -> None:
         rec_take.close()
         second = Path(shutil.copy(rec_take.path, rec_take.path.with_name("second.mp4")))
-        stamp = "20260503_142005"
-        (rec_folders.outbox / f"motion_{stamp}_20.0s.mp4").write_text("somebody's")
+        stamp = "motion_20260503_142005"
+        (rec_folders.outbox / f"{stamp}_20.0s.mp4").write_text("somebody's")
         one = spool.publish(rec_take.path, stamp, 20.0, rec_folders.outbox)
         other = spool.publish(second, stamp, 19.9, rec_folders.outbox, b"picture")
-        assert (one.name, other.name) == (f"motion_{stamp}_20.0s_2.mp4", f"motion_{stamp}_19.9s_3.mp4")
+        assert (one.name, other.name) == (f"{stamp}_20.0s_2.mp4", f"{stamp}_19.9s_3.mp4")
         assert other.with_suffix(".jpg").read_bytes() == b"picture"
-        assert (rec_folders.outbox / f"motion_{stamp}_20.0s.mp4").read_text() == "somebody's"
+        assert (rec_folders.outbox / f"{stamp}_20.0s.mp4").read_text() == "somebody's"
         assert not list(rec_folders.spool.iterdir())
 
     def test_a_clip_that_cannot_be_moved_stays_and_leaves_no_picture(
@@ -6016,7 +6049,7 @@ class TestSpool:
 
         mocker.patch("camarchiver.atomic.publish", publish)
         with pytest.raises(OSError, match="No space"):
-            spool.publish(rec_take.path, "20260503_142005", 20.0, rec_folders.outbox, b"picture")
+            spool.publish(rec_take.path, "motion_20260503_142005", 20.0, rec_folders.outbox, b"picture")
         assert rec_take.path.exists()
         assert not list(rec_folders.outbox.iterdir())
 
@@ -6261,10 +6294,11 @@ def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecor
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         manager: Service | None = None,
         lengths: Lengths | None = None,
+        timelapse: float | None = None,
     ) -> RecRecorder:
         delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
         upkeep = Upkeep("yard", rec_folders.outbox.parent, Terms(None, None), now)
-        settings = recorder.Settings(lengths or Lengths(), (), 0, None, None)
+        settings = recorder.Settings(lengths or Lengths(), (), 0, None, None, timelapse)
         vigil = Vigil(manager or Service({}), ("yard",))
         made = recorder.Recorder(settings, source, OwnStream(rec_watch()), delivery, upkeep, vigil, now)
         return RecRecorder(rec_folders, delivery, made, threading.Event())
@@ -6438,3 +6472,71 @@ class TestFleet:
         assert [clip.frames for clip in made.delivery.clips] == [106, 106]
         assert str(members[0].error) == "gate: RuntimeError: a bug"
         assert members[1].error is None
+
+
+class TestTimelapse:
+    def test_one_keyframe_an_interval(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        made = rec_recorder(RecSource([rec_twice]), timelapse=2.0)
+        *motion_clips, lapse = made.run()
+        known = rec_packets(rec_twice)
+        with av.open(str(rec_twice)) as container:
+            keys = [float(p.pts * p.time_base) for p in container.demux(video=0) if p.size and p.is_keyframe]
+        found = rec_packets(lapse.path)
+        assert len(motion_clips) == 2
+        assert found.video == tuple(known.video[known.times.index(at)] for at in keys[::2])
+        assert found.times == pytest.approx([number / 30 for number in range(12)], abs=1e-4)
+        assert re.fullmatch(r"timelapse_\d{8}_\d{6}_0\.4s\.mp4", lapse.path.name)
+        assert frames_of(lapse.path) == lapse.frames == 12
+
+    def test_each_day_and_each_picture_has_its_own(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(reader, "BACKOFF", (0.1,))
+        other = tmp_path / "small.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-s", "320x240"]
+        subprocess.run([*command, "-g", "15", str(other)], check=True)
+        told = [datetime(2026, 5, 3, 23, 59, 0, tzinfo=UTC)]
+
+        def now() -> datetime:
+            # every frame asks a few times: the day ends somewhere in the second connection
+            told.append(told[-1] + timedelta(seconds=0.05))
+            return told[-1]
+
+        source = RecSource([rec_twice, rec_twice, other], returns=True)
+        made = rec_recorder(source, timelapse=1.0, now=now)
+        ended = threading.Thread(
+            target=lambda: (wait_until(lambda: made.recorder.outages == 3, "its end", 60), made.stop.set())
+        )
+        ended.start()
+        clips = [clip for clip in made.run() if clip.path.name.startswith("timelapse")]
+        ended.join()
+        days = [clip.path.name[10:18] for clip in clips]
+        assert days == sorted(days)
+        assert set(days) == {"20260503", "20260504"}
+        sizes = []
+        for clip in clips:
+            with av.open(str(clip.path)) as container:
+                sizes.append({(frame.width, frame.height) for frame in container.decode(video=0)})
+        assert all(len(size) == 1 for size in sizes)
+        assert sizes[-1] == {(320, 240)}
+        assert sum(clip.frames for clip in clips) == 3 * 24
+
+    def test_what_a_dead_recorder_left_is_salvaged_to_its_last_frame(
+        self, rec_twice: Path, rec_folders: Folders
+    ) -> None:
+        opened, entries = rec_items(rec_twice)
+        lapse = Timelapse(2.0, rec_folders)
+        for entry in entries:
+            if entry.video and entry.key:
+                assert lapse.add(entry, entry.at, REC_START, opened) is None
+        assert lapse.take is not None
+        copy = Path(
+            shutil.copy(lapse.take.path, lapse.take.path.with_name("timelapse_20260503_142005.x.mp4"))
+        )
+        target = spool.salvage(copy, rec_folders.outbox)
+        assert target is not None
+        assert target.name.startswith("timelapse_20260503_142005_")
+        assert frames_of(target) >= 11
+        lapse.take.close()
