@@ -39,6 +39,9 @@ a clip that could not be archived for its storage's sake gets its next chance.""
 AWAY_SECONDS = 5.0
 """How often is looked whether storage that went away is back."""
 
+REOPEN_SECONDS = 3600.0
+"""How often a tree that is polled is tried to be watched after all: a limit may have been raised."""
+
 FULL_SECONDS = 60.0
 """How long nothing is begun after a clip found too little room."""
 
@@ -93,7 +96,7 @@ class Watcher:
         """Queued or worked on, and whether its arrival proved it finished."""
         self._emptied: set[str] = set()
         """Date folders that clips have left since they were last looked at."""
-        self._next_scan = self._back_at = self._full_until = 0.0
+        self._next_scan = self._back_at = self._full_until = self._opened_at = 0.0
         self._away = self._polled = self._said = ""
         self._said_at = -math.inf
         self._mounts_changed = False
@@ -141,6 +144,7 @@ class Watcher:
         self._close()
         pruned = frozenset((os.fspath(self._trees.archive), os.fspath(self._trees.trash)))
         self._arrivals = Arrivals(self._trees.source, pruned)
+        self._opened_at = time.monotonic()
         self._scan(self._arrivals)
         if self._away:
             _log.warning("%s is back", self._trees.source)
@@ -182,7 +186,9 @@ class Watcher:
                 self._accept(arrival)
                 if self._arrivals is None:
                     return
-            if time.monotonic() >= self._next_scan:
+            if self._arrivals.why_polled and time.monotonic() - self._opened_at >= REOPEN_SECONDS:
+                self._open()
+            elif time.monotonic() >= self._next_scan or self._arrivals.why_polled != self._polled:
                 self._scan(self._arrivals)
         except StorageError as error:
             self._leave(error.message)
