@@ -906,6 +906,19 @@ class TestChannels:
         assert len(numbers(file, "filesystem_free_bytes", command="record")) == 2
         assert [path for path, _ in web.heard] == ["/uuid/start", "/uuid"]
 
+    @pytest.mark.edge
+    def test_a_recorder_that_can_not_record_tells_why(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, channels: list[str], web: Web
+    ) -> None:
+        ran = rec_run("--source", rec_twice, *channels, "--min-free", "900TB")
+        assert ran.returncode == 13, ran.stderr
+        told = json.loads((tmp_path / "report.json").read_text())
+        assert [each["message"] for each in told["errors"]] == ["there was too little room to record"]
+        assert web.heard[-1] == ("/uuid/fail", "camarchiver record: exit code 13\n")
+        file = tmp_path / "camarchiver.prom"
+        assert numbers(file, "record_refusals_total", camera="yard")[0] >= 1
+        assert numbers(file, "last_run_exit_code", command="record") == [13]
+
     def test_a_clean_stop_is_neither_success_nor_failure(
         self, rec_start: Callable[..., subprocess.Popen[str]], tmp_path: Path, web: Web
     ) -> None:
@@ -1654,6 +1667,24 @@ class TestWatch:
         assert numbers(file, "clips_total", **good) == [1]
         assert "/uuid/fail" not in [path for path, _ in web.heard]
 
+    def test_a_reload_counts_no_clip_twice(
+        self, put: Put, tree: Path, tmp_path: Path, watch: Callable[..., Manager]
+    ) -> None:
+        file, config = tmp_path / "camarchiver.prom", tmp_path / "config.toml"
+        config.write_text(f'metrics = "{file}"\n')
+        manager = watch("--config", config)
+        good = {"command": "watch", "camera": "front", "result": "done"}
+        for number in (1, 2):
+            source = arrive(put, f"{DAY}/REO_front_2026030108150{number}.mp4")
+            wait_until(lambda source=source: not source.exists(), "the archive", 60)
+            manager.process.send_signal(signal.SIGHUP)
+            manager.wait_for("READY=1")
+            wait_until(
+                lambda number=number: numbers(file, "clips_total", **good) == [number], "its number", 60
+            )
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert numbers(file, "clips_total", **good) == [2]
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_puts_back_what_was_begun(
         self,
@@ -1892,6 +1923,15 @@ class TestHold:
         assert stored["holds"][0]["from"] == "2025-10-26T02:10:00+02:00"
         assert stored["holds"][0]["to"] == "2025-10-26T02:20:00+01:00"
 
+    def test_it_is_said_how_much_a_new_hold_holds(self, camera: Path, told: Command) -> None:
+        day = ("hold", "add", "-C", camera, "--reason", "x", "--from", "2026-03-01", "--to", "2026-03-01")
+        assert told(*day).stderr == "1 clip that stands here now\n"
+        mistyped = told(*day, "--camera", "frnt")
+        assert mistyped.returncode == 0
+        assert mistyped.stderr.endswith("is held by it; about then recorded: front\n")
+        late = told(*day, "--until", "2020-01-01")
+        assert (late.returncode, "has lapsed already" in late.stderr) == (2, True)
+
     def test_a_range_that_ends_before_it_begins_is_refused(self, camera: Path, told: Command) -> None:
         times = ("--from", "2026-03-02", "--to", "2026-03-01 10:00")
         assert told("hold", "add", "-C", camera, *times, "--reason", "x").returncode == 2
@@ -2092,7 +2132,6 @@ class TestWhy:
         ):
             config.write_text(text + "\n")
             found = told("why", "-C", camera, "--config", config, source).stdout
-            assert "recorded by camera front, " in found
             assert f"the next archive run would {runs[0]}:" in found, text
             assert f"the next cleanup would {runs[1]}, {source}:" in found, text
         config.write_text("unarchived = true\nmax_removals = 0\n")
@@ -2137,6 +2176,33 @@ class TestWhy:
         zone, asked = ("--timezone", "Europe/Berlin"), ("--camera", "front", "--at", "2025-10-26 02:30:01")
         found = told("why", "-C", camera, *zone, *asked).stdout
         assert [name in found for name in ("023000", "023001")] == [True, True]
+
+    def test_a_picture_tells_its_clips_story_and_a_foreign_file_that_it_is_one(
+        self, camera: Path, told: Command
+    ) -> None:
+        picture = camera / f"2026/03/01/{NAME}.jpg"
+        assert f"{NAME}.mp4:" in told("why", "-C", camera, picture).stdout
+        assert told("archive", camera).returncode == 0
+        for path in (picture, camera / f"archived/2026/03/01/{NAME}.jpg"):
+            assert "archived as" in told("why", "-C", camera, path).stdout, path
+        foreign = camera / "archived/2026/03/01/REO_front_20260301235900.mp4"
+        foreign.write_bytes(b"x")
+        found = told("why", "-C", camera, foreign)
+        assert (found.returncode, "never touched" in found.stdout) == (0, True)
+
+    def test_a_name_used_again_tells_of_two_clips(self, camera: Path, told: Command) -> None:
+        source = camera / f"2026/03/01/{NAME}.mp4"
+        content = source.read_bytes()
+        for more in (b"", b"0"):
+            source.parent.mkdir(exist_ok=True, parents=True)
+            source.write_bytes(content + more)
+            os.utime(source, (START + len(more), START + len(more)))
+            assert told("archive", camera).returncode == 0
+        found = told("why", "-C", camera, source).stdout
+        assert (found.count("recorded by camera front"), found.count("another clip of the same name")) == (
+            2,
+            1,
+        )
 
     def test_what_nobody_knows_is_said(self, camera: Path, told: Command, tmp_path: Path) -> None:
         unknown = told("why", "-C", camera, camera / "2026/03/01/REO_front_20260301090000.mp4")
@@ -2638,6 +2704,17 @@ class TestVerify:
             assert json.loads(told("verify", camera, "--json").stdout)["checked"] == 1
         finally:
             subprocess.run(["umount", "-l", camera], check=True)
+
+    def test_a_day_of_the_journal_that_cannot_be_read_is_told_and_the_rest_checked(
+        self, camera: Path, told: Command, archive_of_five: list[Path]
+    ) -> None:
+        day = camera / "archived" / STATE_FOLDER / "journal/2026/03/02.jsonl"
+        day.unlink()
+        day.mkdir()
+        archive_of_five[4].unlink()
+        found = told("verify", camera, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, ["unreadable", "missing"])
+        assert json.loads(found.stdout)["checked"] == 4
 
     def test_what_a_hostile_journal_names_is_not_read(self, camera: Path, told: Command) -> None:
         told("archive", camera)
@@ -4123,6 +4200,17 @@ class TestCleanupOfASpool:
         salvaged = tmp_path / "recorded_clips/yard/motion_20260503_142005_24.0s.mp4"
         assert salvaged.read_bytes() == rec_twice.read_bytes()
         assert str(salvaged) in (tmp_path / "temp_clips/recorder.log").read_text()
+
+    def test_metrics_tell_of_it(self, told: Command, tmp_path: Path, rec_twice: Path) -> None:
+        self.left(tmp_path, rec_twice)
+        file, spool = tmp_path / "camarchiver.prom", tmp_path / "temp_clips"
+        words = ("cleanup", "--spool", spool, "--keep-days", "7", "--timezone", "UTC", "--metrics", file)
+        assert told(*words, "--dry-run").returncode == 0
+        assert not file.exists()
+        assert told(*words, "-y").returncode == 3
+        assert numbers(file, "clips_total", command="cleanup", result="failed", spool=str(spool)) == [1]
+        assert sum(numbers(file, "clips_total", result="done")) == 5
+        assert numbers(file, "last_run_exit_code", command="cleanup") == [3]
 
     def test_one_camera_and_max_storage_with_confirmed_transfers_first(
         self, told: Command, tmp_path: Path
