@@ -1849,7 +1849,7 @@ class TestHold:
         assert [step["reason"] for step in held["steps"]] == ["held"]
         assert told("archive", camera).stdout == ""
         assert (camera / f"2026/03/01/{NAME}.mp4").exists()
-        refused = told("hold", "remove", "-C", camera, name)
+        refused = told("hold", "remove", "-C", camera, name, CAMARCHIVER_HOLD_REMOVE_NO_CONFIRM="1")
         assert (refused.returncode, name in told("hold", "list", "-C", camera).stdout) == (2, True)
         assert told("hold", "remove", "-C", camera, name, "-y").returncode == 0
         assert told("hold", "list", "-C", camera).stdout == ""
@@ -2500,6 +2500,11 @@ class TestCleanup:
         after = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
         assert after <= used // 2
         assert (tree / oldest).exists(), "the held clip"
+        place, name = tree.parent / "evidence", held.stdout.split()[0]
+        assert told("hold", "export", "-C", tree, name, place, "--playable").returncode == 0
+        assert {(place / kind / oldest).exists() for kind in ("source", "playable")} == {True}
+        assert subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=place).returncode == 0
+        why(f"by hold {name}: case 7")
         assert len(clips_of(tree / "archived")) == 30, "each clip once: nothing was lost"
         free = shutil.disk_usage(tree).free
         goal = told(
@@ -2507,7 +2512,6 @@ class TestCleanup:
         )
         document = json.loads(goal.stdout)
         assert (document["exit_code"], document["outcomes"]) == (2, []), "it would take most of each camera"
-        name = held.stdout.split()[0]
         assert told("hold", "remove", "-C", tree, name, "-y").returncode == 0
         assert told("cleanup", tree, "-y").returncode == 0
         why("source moved to the trash")
