@@ -831,6 +831,21 @@ class TestChannels:
         assert numbers(tmp_path / "camarchiver.prom", "last_run_exit_code") == [0]
 
     @pytest.mark.edge
+    def test_a_broken_package_is_told_and_fails_no_run(self, tree: Path, tmp_path: Path) -> None:
+        tree.mkdir()
+        shadow = tmp_path / "shadow"
+        shadow.mkdir()
+        (shadow / "prometheus_client.py").write_text("raise ImportError('no such symbol')")
+        words = ("cleanup", tree, "-y", "--metrics", tmp_path / "a.prom")
+        done = installed(*words, PYTHONPATH=str(shadow))
+        assert (done.returncode, "not everybody could be told" in done.stderr) == (0, True)
+        (shadow / "filelock.py").write_text("raise ImportError('no such symbol')")
+        broken = installed(*words, PYTHONPATH=str(shadow))
+        assert broken.returncode == 1
+        assert "the installation is broken: no such symbol" in broken.stderr
+        assert "Traceback" not in broken.stderr
+
+    @pytest.mark.edge
     def test_channels_that_fail_change_no_exit_code(self, put: Put, tree: Path, tmp_path: Path) -> None:
         put(f"{ONE}.mp4")
         put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")

@@ -2078,7 +2078,7 @@ class TestNotices:
             web.close()
         web.answers = [404] * 3 if how == "refuses" else []
         began = time.monotonic()
-        pinger = Pinger(url, seconds=2.5)
+        pinger = Pinger(url, seconds=1.2)
         pinger.send("start", wait=False)
         assert time.monotonic() - began < 1
         pinger.send("success")
@@ -2583,6 +2583,18 @@ class TestLogs:
         assert second["logger"] == "camarchiver.archiver"
         assert second["message"] == "a.mp4: failed"
         assert datetime.fromisoformat(second["time"]).tzinfo is not None
+
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_a_run_within_the_run_is_named(self, tmp_path: Path, form: logs.Format) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.cleaner")
+        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format=form):
+            log.info("archived")
+            with logs.within("r2"):
+                log.info("removed")
+            log.info("done")
+        found = file.read_text().splitlines()
+        runs_named = [json.loads(line)["run"] if form == "json" else line.split()[3] for line in found]
+        assert runs_named == ["r1", "r2", "r1"]
 
     @pytest.mark.edge
     def test_no_text_makes_a_second_line_or_shows_a_password(self, tmp_path: Path) -> None:
