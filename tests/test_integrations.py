@@ -3864,6 +3864,20 @@ class TestWatcher:
             wait_until(lambda path=path: not path.exists(), "the clip")
         assert caplog.text.count("does not tell of every change: scanning every 0.2 s instead") == 1
 
+    def test_what_is_left_alone_is_not_looked_at_in_every_poll(
+        self, watched: Watched, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(mounts.Mount, "tells", False)
+        look = mocker.spy(Pipeline, "look")
+        (watched.root / "front/no time.mp4").touch()
+        watched.poll_seconds = 0.1
+        watched.start()
+        wait_until(lambda: look.call_count, "the look")
+        time.sleep(1.0)
+        assert look.call_count == 1
+        path = watched.move_in(f"front/{clip_name(1)}", mtime=RECORDED)
+        wait_until(lambda: not path.exists(), "the clip")
+
     def test_a_reload_ends_it_when_its_jobs_are_done_and_hands_over_what_waits(
         self, watched: Watched
     ) -> None:
