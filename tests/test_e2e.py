@@ -1554,7 +1554,7 @@ class Manager:
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(number)
         out, errors = self.process.communicate(timeout=60)
-        assert "Traceback" not in errors, errors
+        assert "Traceback" not in (errors or ""), errors
         return self.process.returncode, out, errors
 
 
@@ -1739,6 +1739,22 @@ class TestWatch:
         assert process.returncode == 128 + signal.SIGTERM
         assert errors.count("sysctl -w fs.inotify.max_user_watches=") == 1
         assert "scanning every 1 s instead" in errors
+
+    def test_it_goes_on_when_nobody_reads_what_it_prints(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch()
+        for stream in (manager.process.stdout, manager.process.stderr):
+            assert stream is not None
+            stream.close()
+        for name in ("front", "back", "yard"):
+            source = arrive(put, f"{DAY}/REO_{name}_20260301081500.mp4", b"x" if name == "back" else H264)
+            wait_until(lambda: len(journal(tree)) > 0, "the journal")
+            if name != "back":
+                wait_until(lambda source=source: not source.exists(), "the archive")
+        manager.process.stdout = manager.process.stderr = None
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert _log_of(tree).count("standard output is gone") == 1
 
     def test_an_upload_that_was_there_before_and_its_picture_are_found(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
