@@ -906,6 +906,19 @@ class TestChannels:
         assert len(numbers(file, "filesystem_free_bytes", command="record")) == 2
         assert [path for path, _ in web.heard] == ["/uuid/start", "/uuid"]
 
+    @pytest.mark.edge
+    def test_a_recorder_that_can_not_record_tells_why(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, channels: list[str], web: Web
+    ) -> None:
+        ran = rec_run("--source", rec_twice, *channels, "--min-free", "900TB")
+        assert ran.returncode == 13, ran.stderr
+        told = json.loads((tmp_path / "report.json").read_text())
+        assert [each["message"] for each in told["errors"]] == ["there was too little room to record"]
+        assert web.heard[-1] == ("/uuid/fail", "camarchiver record: exit code 13\n")
+        file = tmp_path / "camarchiver.prom"
+        assert numbers(file, "record_refusals_total", camera="yard")[0] >= 1
+        assert numbers(file, "last_run_exit_code", command="record") == [13]
+
     def test_a_clean_stop_is_neither_success_nor_failure(
         self, rec_start: Callable[..., subprocess.Popen[str]], tmp_path: Path, web: Web
     ) -> None:
@@ -1653,6 +1666,24 @@ class TestWatch:
         assert numbers(file, "clips_total", command="watch", result="failed") == [1]
         assert numbers(file, "clips_total", **good) == [1]
         assert "/uuid/fail" not in [path for path, _ in web.heard]
+
+    def test_a_reload_counts_no_clip_twice(
+        self, put: Put, tree: Path, tmp_path: Path, watch: Callable[..., Manager]
+    ) -> None:
+        file, config = tmp_path / "camarchiver.prom", tmp_path / "config.toml"
+        config.write_text(f'metrics = "{file}"\n')
+        manager = watch("--config", config)
+        good = {"command": "watch", "camera": "front", "result": "done"}
+        for number in (1, 2):
+            source = arrive(put, f"{DAY}/REO_front_2026030108150{number}.mp4")
+            wait_until(lambda source=source: not source.exists(), "the archive", 60)
+            manager.process.send_signal(signal.SIGHUP)
+            manager.wait_for("READY=1")
+            wait_until(
+                lambda number=number: numbers(file, "clips_total", **good) == [number], "its number", 60
+            )
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert numbers(file, "clips_total", **good) == [2]
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_puts_back_what_was_begun(
@@ -4134,6 +4165,17 @@ class TestCleanupOfASpool:
         salvaged = tmp_path / "recorded_clips/yard/motion_20260503_142005_24.0s.mp4"
         assert salvaged.read_bytes() == rec_twice.read_bytes()
         assert str(salvaged) in (tmp_path / "temp_clips/recorder.log").read_text()
+
+    def test_metrics_tell_of_it(self, told: Command, tmp_path: Path, rec_twice: Path) -> None:
+        self.left(tmp_path, rec_twice)
+        file, spool = tmp_path / "camarchiver.prom", tmp_path / "temp_clips"
+        words = ("cleanup", "--spool", spool, "--keep-days", "7", "--timezone", "UTC", "--metrics", file)
+        assert told(*words, "--dry-run").returncode == 0
+        assert not file.exists()
+        assert told(*words, "-y").returncode == 3
+        assert numbers(file, "clips_total", command="cleanup", result="failed", spool=str(spool)) == [1]
+        assert sum(numbers(file, "clips_total", result="done")) == 5
+        assert numbers(file, "last_run_exit_code", command="cleanup") == [3]
 
     def test_one_camera_and_max_storage_with_confirmed_transfers_first(
         self, told: Command, tmp_path: Path

@@ -111,7 +111,7 @@ from camarchiver.delivery import Delivery, Recorded
 from camarchiver.detector import Detector, View
 from camarchiver.diagnosis import Finding, Verdict
 from camarchiver.disposal import SidecarPolicy
-from camarchiver.encoders import Attempt, Choice, Machine, node_problem
+from camarchiver.encoders import Attempt, Choice, Machine
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
 from camarchiver.export import Exported
@@ -127,6 +127,7 @@ from camarchiver.metrics import Textfile
 from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Report, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
+from camarchiver.nodes import node_problem
 from camarchiver.notices import Pinger
 from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
@@ -662,7 +663,7 @@ class TestEncoders:
             except PermissionError:
                 pytest.skip("this container may not make devices")
             code = (
-                "import os; from pathlib import Path; from camarchiver.encoders import node_problem\n"
+                "import os; from pathlib import Path; from camarchiver.nodes import node_problem\n"
                 "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
                 f"print(*node_problem(Path({str(node)!r})), sep='|')"
             )
@@ -2186,7 +2187,7 @@ def as_nobody(code: str, *words: object) -> str:
         # An interpreter in root's home can import nothing more once it is somebody else's.
         "import encodings.latin_1, os, random, sys, tempfile\n"
         "from pathlib import Path\nfrom camarchiver.model import Trees\n"
-        "from camarchiver import examine_machine, examine_software, examine_storage\n"
+        "from camarchiver import cameras, examine_machine, examine_software, examine_storage\n"
         "place = Path(sys.argv[1])\ntrees = Trees(place, place / 'archived', place / '.deleted')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     )
@@ -2497,15 +2498,39 @@ class TestDoctor:
         assert found.message == f"127.0.0.1 answers on port {port}"
         assert "secret" not in said
         assert "no address" in bad(examine_machine.camera("rtsp://[::1/x"))["camera"]
-        assert "/no/clip can't be read" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+        assert "names no host" in bad(examine_machine.camera("rtsp:///x"))["camera"]
+        assert "/no/clip is not a file" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+
+    @pytest.mark.edge
+    def test_credentials_that_are_none(self, public_folder: Path) -> None:
+        path = public_folder / "secret"
+        assert "No such file" in bad(examine_machine.credentials(path))["camera"]
+        path.write_text("user:password")
+        path.chmod(0o600)
+        assert "Permission denied" in as_nobody("found = examine_machine.credentials(place)", path)
+        assert notes(examine_machine.credentials(path)) == ""
+        path.chmod(0o644)
+        assert "may be read by others" in notes(examine_machine.credentials(path))
+        path.write_text("password")
+        assert "does not hold USER:PASSWORD" in bad(examine_machine.credentials(path))["camera"]
+
+    @pytest.mark.edge
+    def test_channels_that_can_not_be_used(self, public_folder: Path) -> None:
+        file, gone = public_folder / "a.prom", public_folder / "none/a.prom"
+        assert bad(examine_machine.channels((file,), (("sh", "-c", "true"),))) == {}
+        found = bad(examine_machine.channels((gone,), (("no-such-program",),)))
+        assert f"there is no folder {gone.parent}" in found["metrics"]
+        assert "no-such-program is no program that can be started" in found["notify"]
+        said = as_nobody("found = examine_machine.channels((place / 'a.prom',), ())", public_folder)
+        assert f"metrics bad this user can't write to {public_folder}" in said
 
     @pytest.mark.edge
     def test_devices_that_are_no_cameras(self) -> None:
         assert "/dev/video99 is not there" in bad(examine_machine.camera("/dev/video99"))["camera"]
-        assert "/dev/null is no camera" in bad(examine_machine.camera("/dev/null"))["camera"]
+        assert "/dev/null is no camera" in bad(examine_machine.camera("v4l2:/dev/null"))["camera"]
         closed = next((each for each in Path("/dev").iterdir() if _is_closed_device(each)), None)
         if closed is not None:
-            said = as_nobody(f"found = examine_machine.camera({str(closed)!r})", closed)
+            said = as_nobody(f"found = examine_machine.camera('v4l2:{closed}')", closed)
             assert f"camera bad {closed}: no permission to read it -> usermod -aG" in said
 
     @pytest.mark.edge
