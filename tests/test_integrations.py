@@ -2078,7 +2078,7 @@ class TestNotices:
             web.close()
         web.answers = [404] * 3 if how == "refuses" else []
         began = time.monotonic()
-        pinger = Pinger(url, seconds=2.5)
+        pinger = Pinger(url, seconds=1.2)
         pinger.send("start", wait=False)
         assert time.monotonic() - began < 1
         pinger.send("success")
@@ -2583,6 +2583,18 @@ class TestLogs:
         assert second["logger"] == "camarchiver.archiver"
         assert second["message"] == "a.mp4: failed"
         assert datetime.fromisoformat(second["time"]).tzinfo is not None
+
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_a_run_within_the_run_is_named(self, tmp_path: Path, form: logs.Format) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.cleaner")
+        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format=form):
+            log.info("archived")
+            with logs.within("r2"):
+                log.info("removed")
+            log.info("done")
+        found = file.read_text().splitlines()
+        runs_named = [json.loads(line)["run"] if form == "json" else line.split()[3] for line in found]
+        assert runs_named == ["r1", "r2", "r1"]
 
     @pytest.mark.edge
     def test_no_text_makes_a_second_line_or_shows_a_password(self, tmp_path: Path) -> None:
@@ -6107,6 +6119,34 @@ class TestSpool:
         picture.touch()
         assert spool.salvage(path, rec_folders.outbox) == picture.with_suffix(".mp4")
 
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    def test_killed_at_any_change_the_next_start_has_the_clip_once(
+        self,
+        rec_twice: Path,
+        rec_folders: Folders,
+        other_disk: Path,
+        sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int],
+        elsewhere: bool,
+    ) -> None:
+        folders = Folders(rec_folders.spool, other_disk) if elsewhere else rec_folders
+        path = folders.spool / "motion_20260503_142005.0.mp4"
+        target = folders.outbox / "motion_20260503_142005_24.0s.mp4"
+        shutil.copy(rec_twice, path)
+
+        def check() -> None:
+            for one in folders.outbox.glob("motion_*.mp4"):
+                assert one.read_bytes() == rec_twice.read_bytes()
+            folders.sweep()
+            if path.exists():
+                spool.salvage(path, folders.outbox)
+            assert [*folders.spool.iterdir(), *folders.outbox.iterdir()] == [target]
+            shutil.move(target, path)
+
+        def act() -> None:
+            spool.publish(path, "20260503_142005", 24.0, folders.outbox)
+
+        assert sweep_kills(act, check) >= (5 if elsewhere else 2)
+
     def test_leftovers_of_a_killed_copy_are_swept(self, rec_folders: Folders) -> None:
         left = rec_folders.outbox / ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4"
         other = rec_folders.outbox / ".rsync-partial"
@@ -6224,6 +6264,35 @@ class TestUpkeep:
         assert f"removed {old} (keep-days)" in caplog.text
         assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
         assert others.exists()
+
+    def test_killed_at_any_change_it_goes_on_at_the_next_start(
+        self,
+        ob_put: ObPut,
+        tmp_path: Path,
+        sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int],
+    ) -> None:
+        old = [ob_put(age, picture=10) for age in (9, 8.5, 8)]
+        new = [ob_put(5, picture=10), ob_put(9, camera="door")]
+        state, terms = tmp_path / "outbox/.camarchiver", Terms(timedelta(days=7))
+        holds.add(state, OB_NOW - timedelta(days=8.1), OB_NOW, camera="", reason="x", until=None)
+
+        def act() -> None:
+            for days in (0, 1.1):
+                self.tended(tmp_path, terms, days=days)
+
+        def check() -> None:
+            assert all(path.exists() for path in (old[2], *new))
+            assert all(path.with_suffix(".jpg").exists() for path in (old[2], new[0]))
+            assert len(holds.read(state)) == 1
+            # a picture never outlives its clip
+            pictures = set((tmp_path / "outbox/yard").glob("*.jpg"))
+            assert {path.with_suffix(".mp4") for path in pictures} <= set(
+                (tmp_path / "outbox/yard").iterdir()
+            )
+
+        assert sweep_kills(act, check) >= 8
+        assert [path.exists() for path in old] == [False, False, True]
+        assert not list((state / "announced").glob(".*"))
 
     def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
