@@ -6330,6 +6330,32 @@ class TestRecorder:
             assert frames_of(clip.path) == clip.frames
         assert codecs == ["h264", "h264", "hevc"]
 
+    def test_a_camera_that_is_not_there_is_sought_ever_more_slowly_and_said_once(
+        self,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        tries: list[float] = []
+
+        class Absent(RecSource):
+            def open(self) -> Feed:
+                tries.append(time.monotonic())
+                return super().open()
+
+        mocker.patch.object(reader, "BACKOFF", (0.1, 0.2, 0.4, 0.8))
+        made = rec_recorder(Absent([], returns=True))
+        ended = threading.Thread(
+            target=lambda: (wait_until(lambda: len(tries) == 6, "six tries", 60), made.stop.set())
+        )
+        ended.start()
+        assert made.run() == []
+        ended.join()
+        pauses = [later - earlier for earlier, later in pairwise(tries)]
+        assert all(pause >= least for pause, least in zip(pauses, (0.2, 0.4, 0.8, 0.8, 0.8), strict=True))
+        assert made.recorder.outages == 1
+        assert caplog.text.count("is lost: No route to host") == 1
+
     def test_a_codec_that_changes_within_a_stream_ends_it(self, rec_twice: Path, tmp_path: Path) -> None:
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "3", "-an"]
         data = b""
