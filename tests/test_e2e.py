@@ -3361,6 +3361,10 @@ class TestRecord:
         rec_fleet.write_text(rec_fleet.read_text() + "duration = '5s'\n")
         wrong = run("--camera", "gate")
         assert (wrong.returncode, "[record.gate] duration is not a key" in wrong.stderr) == (10, True)
+        rec_fleet.write_text(rec_fleet.read_text().replace("duration = '5s'", "post = 'soon'"))
+        command = [rec_command[0], "config", "check", "--config", str(rec_fleet)]
+        checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (checked.returncode, "[record.gate] post: 'soon'" in checked.stderr) == (10, True)
 
     def test_the_service_manager_hears_of_it(
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6266,7 +6266,7 @@ class TestRecorder:
     @pytest.mark.parametrize("synced", [True, False, None])
     def test_a_clip_by_an_unsynced_clock_is_marked(
         self,
-        rec_twice: Path,
+        rec_make: Callable[..., Path],
         rec_recorder: Callable[..., RecRecorder],
         mocker: MockerFixture,
         caplog: pytest.LogCaptureFixture,
@@ -6274,10 +6274,10 @@ class TestRecorder:
     ) -> None:
         mocker.patch("camarchiver.kernel.clock_is_synced", return_value=synced)
         with caplog.at_level(logging.INFO):
-            clip, _ = rec_recorder(RecSource([rec_twice])).run()
+            (clip,) = rec_recorder(RecSource([rec_make((3, 4.5), d=8, sound=False)])).run()
         expected = "unsynced" if synced is False else None
         assert clip.fields().get("clock") == expected
-        assert caplog.text.count('"clock": "unsynced"') == (2 if expected else 0)
+        assert caplog.text.count('"clock": "unsynced"') == (1 if expected else 0)
         with av.open(str(clip.path)) as container:
             assert container.metadata.get("comment") == (f"clock: {expected}" if expected else None)
 
@@ -6289,12 +6289,12 @@ class TestRecorder:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """In the middle of a clip, within one transport stream."""
-        larger = ["-ss", "4", "-s", "640x480", "-g", "15", "-c:v", "libx264", "-c:a", "aac"]
+        larger = ["-ss", "4", "-s", "320x240", "-g", "15", "-preset", "ultrafast", "-c:v", "libx264"]
         parts = []
         for number, words in enumerate((["-t", "7", "-c", "copy"], larger)):
             parts.append(tmp_path / f"{number}.ts")
             command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), *words]
-            command += ["-output_ts_offset", str(number * 7), str(parts[-1])]
+            command += ["-c:a", "copy", "-output_ts_offset", str(number * 7), str(parts[-1])]
             subprocess.run(command, check=True)
         whole = tmp_path / "whole.ts"
         whole.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -6308,9 +6308,9 @@ class TestRecorder:
             assert frames_of(clip.path) == clip.frames
         with av.open(str(rec_twice)) as container:
             before = (container.streams.video[0].width, container.streams.video[0].height)
-        assert sizes == [before, *[(640, 480)] * len(rest)]
+        assert sizes == [before, *[(320, 240)] * len(rest)]
         assert len(rest) == 2
-        assert caplog.text.count("sends another picture: h264, 640x480") == 1
+        assert caplog.text.count("sends another picture: h264, 320x240") == 1
 
     def test_another_codec_after_a_loss(
         self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
