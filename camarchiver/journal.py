@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from camarchiver import atomic, locking
 from camarchiver.model import Archived
 
@@ -180,7 +182,7 @@ def parse(text: bytes, path: Path) -> Day:
     torn = 0
     for line in text.splitlines():
         try:
-            event = json.loads(line) if line.strip() else None
+            event = _read(line) if line.strip() else None
         except ValueError:
             event = None
             torn += 1
@@ -189,6 +191,14 @@ def parse(text: bytes, path: Path) -> Day:
     if torn:
         _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
     return Day(_archived(events), tuple(events), torn)
+
+
+def _read(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        # A path that is not UTF-8 stands there with lone surrogates, which only json takes.
+        return json.loads(line)
 
 
 def _archived(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Archived, ...]]:
@@ -209,5 +219,5 @@ def _archived(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Archived, 
             )
         except (KeyError, TypeError, ValueError):
             continue
-        found[entry.source] = (*found.get(entry.source, ()), entry)
+        found[entry.source] = (*found[entry.source], entry) if entry.source in found else (entry,)
     return found

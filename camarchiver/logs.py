@@ -24,6 +24,8 @@ KEEP_FILES = 5
 Format = Literal["text", "json"]
 
 _clip: ContextVar[str | None] = ContextVar("clip", default=None)
+_run: ContextVar[str | None] = ContextVar("run", default=None)
+"""The run within the run, where there is one."""
 
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@")
 
@@ -62,7 +64,7 @@ class _Json(logging.Formatter):
         fields = {
             "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "run": self._run,
+            "run": _run.get() or self._run,
             "clip": _readable(_clip.get()),
             "logger": record.name,
             "message": _readable(message),
@@ -72,8 +74,25 @@ class _Json(logging.Formatter):
         return json.dumps(fields)
 
 
+def _named(record: logging.LogRecord) -> bool:
+    """Give a record the run within the run."""
+    if (run := _run.get()) is not None:
+        record.run = run
+    return True
+
+
 def _readable(text: str | None) -> str | None:
     return text if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def within(run: str) -> Iterator[None]:
+    """What this thread logs meanwhile is about another run, which has no log of its own."""
+    token = _run.set(run)
+    try:
+        yield
+    finally:
+        _run.reset(token)
 
 
 @contextmanager
@@ -113,7 +132,8 @@ def logging_to(
         root.addHandler(handlers[-1])
     if file is not None and (to_file := _file_handler(file)) is not None:
         to_file.setLevel(logging.DEBUG if verbose else logging.INFO)
-        text = _Redacted(f"%(asctime)s %(levelname)s {run} %(message)s")
+        text = _Redacted("%(asctime)s %(levelname)s %(run)s %(message)s", defaults={"run": run})
+        to_file.addFilter(_named)
         to_file.setFormatter(_Json(run) if log_format == "json" else text)
         root.addHandler(to_file)
         handlers.append(to_file)

@@ -831,6 +831,21 @@ class TestChannels:
         assert numbers(tmp_path / "camarchiver.prom", "last_run_exit_code") == [0]
 
     @pytest.mark.edge
+    def test_a_broken_package_is_told_and_fails_no_run(self, tree: Path, tmp_path: Path) -> None:
+        tree.mkdir()
+        shadow = tmp_path / "shadow"
+        shadow.mkdir()
+        (shadow / "prometheus_client.py").write_text("raise ImportError('no such symbol')")
+        words = ("cleanup", tree, "-y", "--metrics", tmp_path / "a.prom")
+        done = installed(*words, PYTHONPATH=str(shadow))
+        assert (done.returncode, "not everybody could be told" in done.stderr) == (0, True)
+        (shadow / "filelock.py").write_text("raise ImportError('no such symbol')")
+        broken = installed(*words, PYTHONPATH=str(shadow))
+        assert broken.returncode == 1
+        assert "the installation is broken: no such symbol" in broken.stderr
+        assert "Traceback" not in broken.stderr
+
+    @pytest.mark.edge
     def test_channels_that_fail_change_no_exit_code(self, put: Put, tree: Path, tmp_path: Path) -> None:
         put(f"{ONE}.mp4")
         put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
@@ -905,6 +920,19 @@ class TestChannels:
         assert numbers(file, "record_frames_total")[0] > 100
         assert len(numbers(file, "filesystem_free_bytes", command="record")) == 2
         assert [path for path, _ in web.heard] == ["/uuid/start", "/uuid"]
+
+    @pytest.mark.edge
+    def test_a_recorder_that_can_not_record_tells_why(
+        self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, channels: list[str], web: Web
+    ) -> None:
+        ran = rec_run("--source", rec_twice, *channels, "--min-free", "900TB")
+        assert ran.returncode == 13, ran.stderr
+        told = json.loads((tmp_path / "report.json").read_text())
+        assert [each["message"] for each in told["errors"]] == ["there was too little room to record"]
+        assert web.heard[-1] == ("/uuid/fail", "camarchiver record: exit code 13\n")
+        file = tmp_path / "camarchiver.prom"
+        assert numbers(file, "record_refusals_total", camera="yard")[0] >= 1
+        assert numbers(file, "last_run_exit_code", command="record") == [13]
 
     def test_a_clean_stop_is_neither_success_nor_failure(
         self, rec_start: Callable[..., subprocess.Popen[str]], tmp_path: Path, web: Web
@@ -1653,6 +1681,24 @@ class TestWatch:
         assert numbers(file, "clips_total", command="watch", result="failed") == [1]
         assert numbers(file, "clips_total", **good) == [1]
         assert "/uuid/fail" not in [path for path, _ in web.heard]
+
+    def test_a_reload_counts_no_clip_twice(
+        self, put: Put, tree: Path, tmp_path: Path, watch: Callable[..., Manager]
+    ) -> None:
+        file, config = tmp_path / "camarchiver.prom", tmp_path / "config.toml"
+        config.write_text(f'metrics = "{file}"\n')
+        manager = watch("--config", config)
+        good = {"command": "watch", "camera": "front", "result": "done"}
+        for number in (1, 2):
+            source = arrive(put, f"{DAY}/REO_front_2026030108150{number}.mp4")
+            wait_until(lambda source=source: not source.exists(), "the archive", 60)
+            manager.process.send_signal(signal.SIGHUP)
+            manager.wait_for("READY=1")
+            wait_until(
+                lambda number=number: numbers(file, "clips_total", **good) == [number], "its number", 60
+            )
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert numbers(file, "clips_total", **good) == [2]
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_puts_back_what_was_begun(
@@ -3801,6 +3847,12 @@ class Pi:
     def tree(self) -> Path:
         return self.home / "camera"
 
+    @property
+    def stage(self) -> Path:
+        """Where clips are between the two."""
+        name = f"127.0.0.1:{self.outbox}".replace(":", "%3A").replace("/", "%2F")
+        return self.tree / ".camarchiver/transfer" / name
+
     def put(self, name: str, content: bytes, mtime_ns: int = 1_772_352_900_123_456_789) -> Path:
         path = self.outbox / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -3829,7 +3881,7 @@ class Pi:
 
     def wait_for_bytes(self, least: int) -> None:
         """Until so much of a clip was fetched."""
-        folder = self.tree / ".camarchiver/transfer/temporary"
+        folder = self.stage / "temporary"
 
         def fetched() -> int:
             with contextlib.suppress(FileNotFoundError):
@@ -4002,25 +4054,24 @@ class TestTransfer:
     def test_stopped_in_the_middle_of_a_clip_it_keeps_what_it_has(self, pi: Pi, number: int) -> None:
         data = os.urandom(6_000_000)
         pi.put("yard/large.mp4", data)
-        hidden = pi.tree / ".camarchiver/transfer"
         process = subprocess.Popen(pi.command("--bwlimit", "4m"), stderr=subprocess.PIPE, text=True)
         pi.wait_for_bytes(1_000_000)
         assert pi.seen(pi.tree) == {}
         busy = subprocess.run(pi.command(), capture_output=True, text=True)
         assert (busy.returncode, busy.stderr) == (
             11,
-            "transfer-clips: a transfer into this folder runs already\n",
+            "transfer-clips: a transfer from there into this folder runs already\n",
         )
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
         if number == signal.SIGTERM:
             assert process.returncode == 128 + number
             assert "transfer-clips: stopped by SIGTERM; the next run goes on from here" in said
-            assert (hidden / "partial/large.mp4").stat().st_size > 500_000
+            assert (pi.stage / "partial/large.mp4").stat().st_size > 500_000
         assert pi.seen(pi.outbox) == {"yard/large.mp4": data}
         assert pi.transfer().returncode == 0
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/large.mp4": data}, {})
-        assert not any((hidden / "partial").iterdir())
+        assert not any((pi.stage / "partial").iterdir())
 
     def test_a_connection_that_breaks_passes_its_code_on(self, pi: Pi) -> None:
         pi.put("yard/large.mp4", data := os.urandom(6_000_000))
@@ -4038,6 +4089,52 @@ class TestTransfer:
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({}, {"yard/large.mp4": data})
         assert pi.transfer().returncode == 0
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/large.mp4": data}, {})
+
+    def test_what_one_recorder_left_half_done_is_nothing_to_another(self, pi: Pi, tmp_path: Path) -> None:
+        pi.put("yard/a.mp4", b"clip")
+        assert pi.transfer(**killing_rsync(tmp_path, 3)).returncode == -signal.SIGKILL
+        (tmp_path / "other").mkdir()
+        other = Pi(tmp_path / "other", pi.rsh)
+        (tmp_path / "other/camera").symlink_to(pi.tree)
+        other.put("gate/b.mp4", b"clap")
+        assert other.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"gate/b.mp4": b"clap"}, {"yard/a.mp4": b"clip"})
+        days_ago = time.time() - 2 * 86400
+        os.utime(pi.stage / "lock", (days_ago, days_ago))
+        told = other.transfer()
+        assert (told.returncode, f"1 files wait in {pi.tree}" in told.stderr) == (3, True)
+        assert pi.transfer().returncode == 0
+        assert pi.seen(pi.tree) == {"gate/b.mp4": b"clap", "yard/a.mp4": b"clip"}
+        assert other.transfer().returncode == 0
+
+    def test_a_full_disk_loses_nothing(self, pi: Pi, small_disk: Path) -> None:
+        (small_disk / "camera").mkdir()
+        pi.tree.rmdir()
+        pi.tree.symlink_to(small_disk / "camera")
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        content = {f"yard/{n}.mp4": os.urandom(free * 2 // 5) for n in range(3)}
+        for name, data in content.items():
+            pi.put(name, data)
+        ran = pi.transfer()
+        assert (ran.returncode, "No space left" in ran.stderr) == (13, True), ran.stderr
+        assert len(pi.seen(pi.tree)) == 2
+        assert pi.seen(pi.tree) | pi.seen(pi.outbox) == content
+        (pi.tree / "yard/0.mp4").unlink()
+        ran = pi.transfer()
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert pi.seen(pi.tree) == {name: content[name] for name in ("yard/1.mp4", "yard/2.mp4")}
+
+    def test_a_name_taken_at_the_last_moment_keeps_both(self, pi: Pi, tmp_path: Path) -> None:
+        pi.put("yard/a.mp4", b"clip")
+        assert pi.transfer(**killing_rsync(tmp_path, 4)).returncode == -signal.SIGKILL
+        (pi.tree / "yard").mkdir()
+        (pi.tree / "yard/a.mp4").write_bytes(b"another")
+        ran = pi.transfer()
+        assert (ran.returncode, "ready/yard/a.mp4 stays there: its name is taken" in ran.stderr) == (3, True)
+        assert pi.seen(pi.tree) == {"yard/a.mp4": b"another"}
+        (pi.tree / "yard/a.mp4").unlink()
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/a.mp4": b"clip"}, {})
 
     def test_nobody_there_passes_sshs_code_on(self, pi: Pi) -> None:
         ran = pi.transfer("--rsh", "ssh -F none -o BatchMode=yes -p 1")
@@ -4222,6 +4319,17 @@ class TestCleanupOfASpool:
         salvaged = tmp_path / "recorded_clips/yard/motion_20260503_142005_24.0s.mp4"
         assert salvaged.read_bytes() == rec_twice.read_bytes()
         assert str(salvaged) in (tmp_path / "temp_clips/recorder.log").read_text()
+
+    def test_metrics_tell_of_it(self, told: Command, tmp_path: Path, rec_twice: Path) -> None:
+        self.left(tmp_path, rec_twice)
+        file, spool = tmp_path / "camarchiver.prom", tmp_path / "temp_clips"
+        words = ("cleanup", "--spool", spool, "--keep-days", "7", "--timezone", "UTC", "--metrics", file)
+        assert told(*words, "--dry-run").returncode == 0
+        assert not file.exists()
+        assert told(*words, "-y").returncode == 3
+        assert numbers(file, "clips_total", command="cleanup", result="failed", spool=str(spool)) == [1]
+        assert sum(numbers(file, "clips_total", result="done")) == 5
+        assert numbers(file, "last_run_exit_code", command="cleanup") == [3]
 
     def test_one_camera_and_max_storage_with_confirmed_transfers_first(
         self, told: Command, tmp_path: Path

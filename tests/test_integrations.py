@@ -111,7 +111,7 @@ from camarchiver.delivery import Delivery, Recorded
 from camarchiver.detector import Detector, View
 from camarchiver.diagnosis import Finding, Verdict
 from camarchiver.disposal import SidecarPolicy
-from camarchiver.encoders import Attempt, Choice, Machine, node_problem
+from camarchiver.encoders import Attempt, Choice, Machine
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
 from camarchiver.export import Exported
@@ -127,6 +127,7 @@ from camarchiver.metrics import Textfile
 from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Report, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
+from camarchiver.nodes import node_problem
 from camarchiver.notices import Pinger
 from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
@@ -662,7 +663,7 @@ class TestEncoders:
             except PermissionError:
                 pytest.skip("this container may not make devices")
             code = (
-                "import os; from pathlib import Path; from camarchiver.encoders import node_problem\n"
+                "import os; from pathlib import Path; from camarchiver.nodes import node_problem\n"
                 "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
                 f"print(*node_problem(Path({str(node)!r})), sep='|')"
             )
@@ -2077,7 +2078,7 @@ class TestNotices:
             web.close()
         web.answers = [404] * 3 if how == "refuses" else []
         began = time.monotonic()
-        pinger = Pinger(url, seconds=2.5)
+        pinger = Pinger(url, seconds=1.2)
         pinger.send("start", wait=False)
         assert time.monotonic() - began < 1
         pinger.send("success")
@@ -2186,7 +2187,7 @@ def as_nobody(code: str, *words: object) -> str:
         # An interpreter in root's home can import nothing more once it is somebody else's.
         "import encodings.latin_1, os, random, sys, tempfile\n"
         "from pathlib import Path\nfrom camarchiver.model import Trees\n"
-        "from camarchiver import examine_machine, examine_software, examine_storage\n"
+        "from camarchiver import cameras, examine_machine, examine_software, examine_storage\n"
         "place = Path(sys.argv[1])\ntrees = Trees(place, place / 'archived', place / '.deleted')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     )
@@ -2497,15 +2498,39 @@ class TestDoctor:
         assert found.message == f"127.0.0.1 answers on port {port}"
         assert "secret" not in said
         assert "no address" in bad(examine_machine.camera("rtsp://[::1/x"))["camera"]
-        assert "/no/clip can't be read" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+        assert "names no host" in bad(examine_machine.camera("rtsp:///x"))["camera"]
+        assert "/no/clip is not a file" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+
+    @pytest.mark.edge
+    def test_credentials_that_are_none(self, public_folder: Path) -> None:
+        path = public_folder / "secret"
+        assert "No such file" in bad(examine_machine.credentials(path))["camera"]
+        path.write_text("user:password")
+        path.chmod(0o600)
+        assert "Permission denied" in as_nobody("found = examine_machine.credentials(place)", path)
+        assert notes(examine_machine.credentials(path)) == ""
+        path.chmod(0o644)
+        assert "may be read by others" in notes(examine_machine.credentials(path))
+        path.write_text("password")
+        assert "does not hold USER:PASSWORD" in bad(examine_machine.credentials(path))["camera"]
+
+    @pytest.mark.edge
+    def test_channels_that_can_not_be_used(self, public_folder: Path) -> None:
+        file, gone = public_folder / "a.prom", public_folder / "none/a.prom"
+        assert bad(examine_machine.channels((file,), (("sh", "-c", "true"),))) == {}
+        found = bad(examine_machine.channels((gone,), (("no-such-program",),)))
+        assert f"there is no folder {gone.parent}" in found["metrics"]
+        assert "no-such-program is no program that can be started" in found["notify"]
+        said = as_nobody("found = examine_machine.channels((place / 'a.prom',), ())", public_folder)
+        assert f"metrics bad this user can't write to {public_folder}" in said
 
     @pytest.mark.edge
     def test_devices_that_are_no_cameras(self) -> None:
         assert "/dev/video99 is not there" in bad(examine_machine.camera("/dev/video99"))["camera"]
-        assert "/dev/null is no camera" in bad(examine_machine.camera("/dev/null"))["camera"]
+        assert "/dev/null is no camera" in bad(examine_machine.camera("v4l2:/dev/null"))["camera"]
         closed = next((each for each in Path("/dev").iterdir() if _is_closed_device(each)), None)
         if closed is not None:
-            said = as_nobody(f"found = examine_machine.camera({str(closed)!r})", closed)
+            said = as_nobody(f"found = examine_machine.camera('v4l2:{closed}')", closed)
             assert f"camera bad {closed}: no permission to read it -> usermod -aG" in said
 
     @pytest.mark.edge
@@ -2558,6 +2583,18 @@ class TestLogs:
         assert second["logger"] == "camarchiver.archiver"
         assert second["message"] == "a.mp4: failed"
         assert datetime.fromisoformat(second["time"]).tzinfo is not None
+
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_a_run_within_the_run_is_named(self, tmp_path: Path, form: logs.Format) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.cleaner")
+        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format=form):
+            log.info("archived")
+            with logs.within("r2"):
+                log.info("removed")
+            log.info("done")
+        found = file.read_text().splitlines()
+        runs_named = [json.loads(line)["run"] if form == "json" else line.split()[3] for line in found]
+        assert runs_named == ["r1", "r2", "r1"]
 
     @pytest.mark.edge
     def test_no_text_makes_a_second_line_or_shows_a_password(self, tmp_path: Path) -> None:
@@ -2655,6 +2692,20 @@ class TestArrivals:
         assert Found("2026/03/01", ("a.mp4",)) in on_arrivals(arrivals)
         (root / "2026/03/01/b.mp4").write_bytes(b"b")
         assert Written("2026/03/01/b.mp4") in on_arrivals(arrivals)
+
+    def test_a_clip_that_comes_between_the_watch_and_the_listing_is_heard_of(
+        self, root: Path, arrivals: Arrivals, mocker: MockerFixture
+    ) -> None:
+        listed = Arrivals._list
+
+        def late(self: Arrivals, folder: str) -> tuple[tuple[str, ...], list[str]]:
+            found = listed(self, folder)
+            (root / folder / "late.mp4").write_bytes(b"x")
+            return found
+
+        mocker.patch.object(Arrivals, "_list", late)
+        (root / "new").mkdir()
+        assert Written("new/late.mp4") in on_arrivals(arrivals)
 
     def test_a_flood_of_new_folders_loses_nothing(self, root: Path, arrivals: Arrivals) -> None:
         """Writers race the watches: 8 cameras, 60 new folders each, by rename and by write."""
@@ -3860,19 +3911,37 @@ class TestWatcher:
             go.wait(20)
 
         watched.answer, watched.jobs = slow, 1
+        for number in (1, 3, 4):
+            watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
         watched.start()
-        watched.move_in(f"front/{clip_name(1)}")
         begun.wait(20)
-        for number in (3, 4):
-            watched.move_in(f"front/{clip_name(number)}")
         watched.signals.reload.set()
         watched.signals.wake.ring()
         late = watched.move_in(f"front/{clip_name(2)}")
         assert watched.watcher is not None and watched.thread is not None
-        wait_until(lambda: watched.watcher and len(watched.watcher.agenda) == 3, "the other clips' arrival")
+        agenda = watched.watcher.agenda
+        wait_until(lambda: len(agenda), "the late clip's arrival")
         go.set()
         watched.thread.join(20)
-        assert late.exists() and [due.finished for due in watched.watcher.agenda.take(1e12, 9)] == [True] * 3
+        left = {due.path[-10:]: due.finished for due in agenda.take(1e12, 9)}
+        assert late.exists() and left == {"000002.mp4": True, "000003.mp4": False, "000004.mp4": False}
+
+    def test_an_archive_whose_disk_went_away_is_waited_for(
+        self, tmp_path: Path, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        store = tmp_path / "store"
+        store.mkdir()
+        for place in mounted(tmp_path / "archive", "--bind", str(store)):
+            watched.start()
+            subprocess.run(["umount", "-l", str(place)], check=True)
+            path = watched.move_in(f"front/{clip_name(1)}")
+            wait_until(lambda: "is not what it was when the run began" in caplog.text, "the warning")
+            time.sleep(0.5)
+            assert path.exists() and not any((tmp_path / "archive").iterdir())
+            subprocess.run(["mount", "--bind", str(store), str(place)], check=True)
+            wait_until(lambda: watched.told, "the clip")
+        assert watched.seen == [f"front/{clip_name(1)}"]
 
     def test_a_date_folder_that_its_clips_have_left_goes_once_nobody_fills_it(
         self, watched: Watched, mocker: MockerFixture
@@ -6036,6 +6105,34 @@ class TestSpool:
         picture.touch()
         assert spool.salvage(path, rec_folders.outbox) == picture.with_suffix(".mp4")
 
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    def test_killed_at_any_change_the_next_start_has_the_clip_once(
+        self,
+        rec_twice: Path,
+        rec_folders: Folders,
+        other_disk: Path,
+        sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int],
+        elsewhere: bool,
+    ) -> None:
+        folders = Folders(rec_folders.spool, other_disk) if elsewhere else rec_folders
+        path = folders.spool / "motion_20260503_142005.0.mp4"
+        target = folders.outbox / "motion_20260503_142005_24.0s.mp4"
+        shutil.copy(rec_twice, path)
+
+        def check() -> None:
+            for one in folders.outbox.glob("motion_*.mp4"):
+                assert one.read_bytes() == rec_twice.read_bytes()
+            folders.sweep()
+            if path.exists():
+                spool.salvage(path, folders.outbox)
+            assert [*folders.spool.iterdir(), *folders.outbox.iterdir()] == [target]
+            shutil.move(target, path)
+
+        def act() -> None:
+            spool.publish(path, "20260503_142005", 24.0, folders.outbox)
+
+        assert sweep_kills(act, check) >= (5 if elsewhere else 2)
+
     def test_leftovers_of_a_killed_copy_are_swept(self, rec_folders: Folders) -> None:
         left = rec_folders.outbox / ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4"
         other = rec_folders.outbox / ".rsync-partial"
@@ -6153,6 +6250,35 @@ class TestUpkeep:
         assert f"removed {old} (keep-days)" in caplog.text
         assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
         assert others.exists()
+
+    def test_killed_at_any_change_it_goes_on_at_the_next_start(
+        self,
+        ob_put: ObPut,
+        tmp_path: Path,
+        sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int],
+    ) -> None:
+        old = [ob_put(age, picture=10) for age in (9, 8.5, 8)]
+        new = [ob_put(5, picture=10), ob_put(9, camera="door")]
+        state, terms = tmp_path / "outbox/.camarchiver", Terms(timedelta(days=7))
+        holds.add(state, OB_NOW - timedelta(days=8.1), OB_NOW, camera="", reason="x", until=None)
+
+        def act() -> None:
+            for days in (0, 1.1):
+                self.tended(tmp_path, terms, days=days)
+
+        def check() -> None:
+            assert all(path.exists() for path in (old[2], *new))
+            assert all(path.with_suffix(".jpg").exists() for path in (old[2], new[0]))
+            assert len(holds.read(state)) == 1
+            # a picture never outlives its clip
+            pictures = set((tmp_path / "outbox/yard").glob("*.jpg"))
+            assert {path.with_suffix(".mp4") for path in pictures} <= set(
+                (tmp_path / "outbox/yard").iterdir()
+            )
+
+        assert sweep_kills(act, check) >= 8
+        assert [path.exists() for path in old] == [False, False, True]
+        assert not list((state / "announced").glob(".*"))
 
     def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)

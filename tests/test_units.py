@@ -1379,7 +1379,7 @@ def a_clip(**changed: object) -> Clip:
 def an_entry(clip: Clip, **changed: object) -> Archived:
     name = clip.relative
     entry = Archived(name, clip.fingerprint.size, clip.fingerprint.mtime_ns, "d1", name, 100, remuxed=False)
-    return replace(entry, **changed)  # type: ignore[arg-type]  # the fields of Archived, by name
+    return entry._replace(**changed)  # type: ignore[arg-type]  # the fields of Archived, by name
 
 
 def decided(
