@@ -45,10 +45,12 @@ class _Console(logging.Handler):
     """Warnings on standard error, above a progress display where one is drawn."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "tqdm" in sys.modules and sys.stderr.isatty():
-            sys.modules["tqdm"].tqdm.write(self.format(record), file=sys.stderr)
-        else:
-            print(self.format(record), file=sys.stderr, flush=True)
+        # One who does not listen any more ends no run.
+        with suppress(OSError):
+            if "tqdm" in sys.modules and sys.stderr.isatty():
+                sys.modules["tqdm"].tqdm.write(self.format(record), file=sys.stderr)
+            else:
+                print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Json(logging.Formatter):
