@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import atomic
+from camarchiver.hearsay import is_claim, value_of
 from camarchiver.model import Clip, Fingerprint, Trees
-from camarchiver.names import is_below
 
 FOLDER = "claims"
 UNFINISHED = ".new"
@@ -91,13 +91,10 @@ def standing(trees: Trees) -> Iterator[tuple[Path, Claim | None]]:
     folder = trees.state / FOLDER
     for note in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            fields = json.loads(note.read_text(encoding="ascii"))
-            claim = Claim(**{**fields, "sidecars": tuple(fields["sidecars"])})
-            datetime.fromisoformat(claim.start)
+            fields = value_of(note.read_text(encoding="ascii"))
+            claim = Claim(**{**fields, "sidecars": tuple(fields["sidecars"])}) if is_claim(fields) else None
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, TypeError, KeyError):
-            yield note, None
-            continue
-        inside = is_below(claim.clip) and (not claim.staged or is_below(claim.staged))
-        yield note, claim if inside else None
+        except (OSError, ValueError, TypeError):
+            claim = None
+        yield note, claim

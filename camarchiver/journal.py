@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import atomic, locking
+from camarchiver.hearsay import is_event, value_of
 from camarchiver.model import Archived
 
 _log = logging.getLogger(__name__)
@@ -179,13 +180,16 @@ def parse(text: bytes, path: Path) -> Day:
     events: list[Mapping[str, Any]] = []
     torn = 0
     for line in text.splitlines():
+        if not line.strip():
+            continue
         try:
-            event = json.loads(line) if line.strip() else None
+            event = value_of(line)
         except ValueError:
             event = None
-            torn += 1
-        if isinstance(event, dict):
+        if isinstance(event, dict) and is_event(event):
             events.append(event)
+        else:
+            torn += 1
     if torn:
         _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
     return Day(_archived(events), tuple(events), torn)

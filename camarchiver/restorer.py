@@ -13,9 +13,9 @@ from typing import Any
 
 from camarchiver import atomic, locking, restorations, trash
 from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.hearsay import is_below
 from camarchiver.journal import Journal, What
 from camarchiver.model import Clip, Fingerprint, Outcome, Reason, Restore, Result, Tree, Trees
-from camarchiver.names import is_below
 from camarchiver.scribe import Scribe
 
 
