@@ -65,15 +65,17 @@ class Note:
     def _write(self) -> None:
         part = self._path.with_suffix(UNFINISHED)
         part.write_text(json.dumps(asdict(self._claim)), encoding="ascii")
+        # Durable before the clip goes: after a power cut nothing else tells of its way into the trash.
+        atomic.sync_file(part)
         part.replace(self._path)
+        atomic.fsync_folder(self._path.parent)
 
 
 @contextmanager
 def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
     """Keep a note of the claim while the block runs; a killed process leaves it behind.
 
-    So does one whose lock file `lock` still stands at the end. The note is not fsynced: a power cut that
-    loses it leaves a hidden staged file at worst.
+    So does one whose lock file `lock` still stands at the end.
     """
     folder = trees.state / FOLDER
     atomic.make_folders(folder, mode=0o700)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from camarchiver import atomic, locking
+from camarchiver import atomic, locking, trash
 from camarchiver.hearsay import is_event, value_of
 from camarchiver.model import Archived
 
@@ -155,7 +155,8 @@ class Journal:
             self._append(self.path(day), "".join(event.line() + "\n" for event in lines).encode())
 
     def _append(self, path: Path, block: bytes) -> None:
-        atomic.make_folders(path.parent)
+        state = self._root.parent
+        trash.make_folder(state, path.parent.relative_to(state).as_posix())
         with locking.guarded(self._root / ".lock"):
             is_new = not path.exists()
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -4,6 +4,7 @@ themselves clips, and state files of a hostile hand. Nothing outside the trees m
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import random
@@ -11,8 +12,9 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sweeps import Options, Sweep, Tally, Unable, archive, camera, cleanup, restore, tally
@@ -27,8 +29,12 @@ SUBJECTS = (
 ROUNDS = 5
 """How often the links of one folder are raced."""
 
+CALLS = "?mkdir,?mkdirat,?link,?linkat,?rename,?renameat,?renameat2,?unlink,?unlinkat,?rmdir,?openat,?creat"
 WRITES = re.compile(r"\b(?:mkdir|mkdirat|link|linkat|rename|renameat2?|unlink|unlinkat|rmdir|openat|creat)\(")
 RANDOM = re.compile(r"\.staged|/claims/|/intents/|/runs/|[0-9a-f]{16}|\.probe|\.lock\.")
+
+
+PASSING = re.compile(r"\.staged|\.lock$|\.probe")
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,16 @@ class Outside:
         """From now on it must not change."""
         self.before = self._look()
 
-    def changes(self) -> Iterator[str]:
-        """What changed since it was sealed."""
+    def changes(self, *, passing: bool = False) -> Iterator[str]:
+        """What changed since it was sealed.
+
+        `passing` lets an unfinished file or a lock of a random or known name be new: ffmpeg goes by a path,
+        and a folder that is a link for the blink of an eye gets such a file, but never a final name.
+        """
         now = self._look()
         for path in sorted(self.before.keys() | now.keys()):
+            if passing and path not in self.before and PASSING.search(path):
+                continue
             if self.before.get(path) != now.get(path):
                 what = "made" if path not in self.before else "removed" if path not in now else "changed"
                 yield f"outside the trees {path} was {what}"
@@ -103,7 +115,7 @@ class Outside:
         return found
 
 
-def attempt(plant: Plant, options: Options, where: Path, model: Path) -> list[str]:
+def attempt(plant: Plant, *, options: Options, model: Path) -> list[str]:
     """Run with the link in place; what changed outside, and what was lost."""
     with options.folder("attack") as folder:
         stage = plant.subject.stage(options, folder, model)
@@ -116,8 +128,8 @@ def attempt(plant: Plant, options: Options, where: Path, model: Path) -> list[st
             _plant(path, outside)
             outside.seal()
             ran = stage.run((), inside=False)
-        problems = [*ran.problems(), *outside.changes()]
-        kept = {digest for digest in camera.digests(folder).values()}
+        problems = [*ran.problems(), *outside.changes(passing=bool(plant.swapped))]
+        kept = set(camera.digests(folder).values())
         problems += [f"{name} is lost" for name, digest in _footage(stage, model) if digest not in kept]
         return [f"{problem} (exit {ran.code})" for problem in problems]
 
@@ -145,8 +157,6 @@ def _plant(path: Path, outside: Outside) -> None:
 @contextlib.contextmanager
 def _swapping(path: Path, outside: Outside, dice: random.Random) -> Iterator[None]:
     """Exchange a folder and a link to a folder outside, at random moments, while the block runs."""
-    from camarchiver import kernel  # noqa: F401
-
     link = path.parent / f"~{path.name}"
     link.symlink_to(outside.root / "folder")
     over = threading.Event()
@@ -167,8 +177,6 @@ def _swapping(path: Path, outside: Outside, dice: random.Random) -> Iterator[Non
 
 def _exchange(one: Path, other: Path) -> None:
     """Two names change places, in one step."""
-    import ctypes
-
     libc = ctypes.CDLL(None, use_errno=True)
     libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2)
 
@@ -189,6 +197,9 @@ PLAYLISTS = {
     "lavfi": "movie={secret}",
     "vapoursynth": "import os\nos.system('touch pwned')\n",
 }
+
+
+NAMES = ("$(touch pwned)", "`touch pwned`", "; touch pwned;", "| touch pwned", "&& touch pwned", "%n%s")
 
 
 def playlists(options: Options, where: Path) -> Iterator[str]:
@@ -238,9 +249,9 @@ HOSTILE = (
 ODD: tuple[object, ...] = (None, -1, 10**30, 1.5, [], {}, [[]], True, "\x1b[31m")
 
 
-def state(options: Options, where: Path, dice: random.Random) -> Iterator[str]:
+def state(options: Options, where: Path) -> Iterator[str]:
     """A journal, claims, notes and state files that somebody else wrote; then every command."""
-    model = where / "model"
+    dice, model = random.Random(options.seed), where / "model"
     model.mkdir()
     cleanup.make_model(options, model)
     stage = cleanup.Tree(options, where, model)
@@ -264,7 +275,6 @@ def state(options: Options, where: Path, dice: random.Random) -> Iterator[str]:
         ran = stage.program.run(*words)
         yield from (f"{words[0]}: {problem}" for problem in ran.problems())
         yield from (f"{words[0]}: {problem}" for problem in outside.changes())
-    yield from stage.violations()
 
 
 _CLAIM = {"clip": "x.mp4", "size": 1, "mtime_ns": 1, "start": "2026-01-01T00:00:00+00:00", "camera": "x"}
@@ -337,7 +347,7 @@ def configs(options: Options, where: Path) -> Iterator[str]:
         file.write_text(text)
         ran = program.run("archive", root, "--dry-run", "--config", file, seconds=60)
         yield from (f"config {text[:40]!r}: {problem}" for problem in ran.problems())
-        if ran.code not in (0, 2, 10):
+        if ran.code not in (0, 2, 10, 12):
             yield f"config {text[:40]!r} ends with {ran.code}: {ran.tail}"
         if clip.read_bytes() != content:
             yield f"config {text[:40]!r} changed the clip"
@@ -355,25 +365,26 @@ def sweep(options: Options) -> Iterator[Tally]:
             subject.make_model(options, model)
             paths = touched(subject, options, where, model)
             plants = [Plant(subject, path) for path in paths]
-            folders = [path for path in paths if not Path(path).suffix and "lock" not in path]
+            # Nobody but the program's own user can change anything in its state folders (0700).
+            folders = [
+                path for path in paths if not Path(path).suffix and "/.camarchiver" not in f"/{path}/.."
+            ]
             plants += [Plant(subject, path, number) for path in folders for number in range(1, ROUNDS + 1)]
             if options.sample is not None:
                 dice.shuffle(plants)
                 plants = plants[: max(1, options.sample * (at + 1) // 3 - options.sample * at // 3)]
-            yield tally(
-                f"attack {subject.name}, links",
-                plants,
-                lambda plant: attempt(plant, options, where, model),
-                options,
-            )
-    others = {
-        "playlists and names": lambda folder: list(playlists(options, folder)),
-        "state files": lambda folder: list(state(options, folder, dice)),
-        "config files": lambda folder: list(configs(options, folder)),
-    }
-    for name, check in others.items():
+            make = partial(attempt, options=options, model=model)
+            yield tally(f"attack {subject.name}, links", plants, make, options)
+    for check in (playlists, state, configs):
         with options.folder("attack") as folder:
-            yield tally(f"attack, {name}", [name], lambda _: check(folder), options)
+            what = str(check.__doc__).partition(":")[0].partition(";")[0].rstrip(".")
+            yield tally(f"attack, {check.__name__}", [what], partial(_all, check, options, folder), options)
+
+
+def _all(
+    check: Callable[[Options, Path], Iterator[str]], options: Options, folder: Path, _: str
+) -> list[str]:
+    return list(check(options, folder))
 
 
 SWEEPS = (Sweep("attack", sweep, share=6),)
