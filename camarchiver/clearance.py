@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -153,11 +153,12 @@ class Planner:
         if copy.tree is Tree.TRASH or copy.is_picture:
             return
         known = self._doubtful if copy.is_doubtful(self._policy, self._now) else self._newest
-        known[clip.camera] = max(known.get(clip.camera, clip.start), clip.start)
+        if (last := known.get(clip.camera)) is None or clip.start > last:
+            known[clip.camera] = clip.start
         if loses(copy):
-            herd = self._herds.get(clip.camera, Herd())
-            count = clip.fingerprint.size
-            self._herds[clip.camera] = replace(herd, clips=herd.clips + 1, size=herd.size + count)
+            herd = self._herds.setdefault(clip.camera, Herd())
+            herd.clips += 1
+            herd.size += clip.fingerprint.size
 
     def _keep(self, kept: Keep) -> None:
         self._tally.add(kept)
@@ -260,10 +261,9 @@ class Planner:
                 continue
             self._tally.add(step)
             if loses(copy):
-                herd, count = self._herds[copy.clip.camera], copy.clip.fingerprint.size
-                self._herds[copy.clip.camera] = replace(
-                    herd, lost_clips=herd.lost_clips + 1, lost_size=herd.lost_size + count
-                )
+                herd = self._herds[copy.clip.camera]
+                herd.lost_clips += 1
+                herd.lost_size += copy.clip.fingerprint.size
             yield step
 
     def _may_go(self, copy: Copy) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from camarchiver import logs, reel, snapshot, spool
 from camarchiver.errors import CamarchiverError
+from camarchiver.reel import Kind
 from camarchiver.spool import Folders, Take
 
 _log = logging.getLogger("camarchiver.delivery")
@@ -101,7 +102,9 @@ class Delivery:
     def salvage(self, writing: set[Path]) -> None:
         """Publish what dead recorders, and clips that could not be published, left in the spool."""
         busy = writing | {take.path for take, _ in self._pending}
-        for path in sorted(set(self.folders.spool.glob("motion_*.mp4")) - busy):
+        for path in sorted(set(self.folders.spool.glob("*.mp4")) - busy):
+            if not spool.is_spool_name(path.name):
+                continue
             with logs.about(path.name):
                 self._salvage(path)
 
@@ -123,11 +126,11 @@ class Delivery:
         take.close()
         found = spool.read(take.path, frames=None if take.failed else len(take.orders))
         picture = None
-        if self._pictures:
+        if self._pictures and take.label.kind is Kind.MOTION:
             shown = take.peak.peak_at if take.peak else take.label.trigger
             picture = snapshot.jpeg(take.path, max(shown - take.label.first.at, 0.0))
         size = take.path.stat().st_size
-        stamp = reel.stamp(take.label.start)
+        stamp = reel.stamp(take.label.start, take.label.kind)
         path = spool.publish(take.path, stamp, found.seconds, self.folders.outbox, picture)
         clip = _recorded(take, path, found)
         _log.info("%s", json.dumps({**clip.fields(), "camera": self.camera, "bytes": size}))

@@ -29,8 +29,9 @@ class Encoding:
 class Recorder:
     """What `record` is set up for."""
 
-    source: str
-    """Empty where the config names none."""
+    sources: tuple[str, ...]
+    """The stream that is recorded, and the one that is watched for motion where that is another."""
+    credentials: Path | None
     spool: Path
     outbox: Path
 
@@ -46,6 +47,9 @@ class Patient:
     """None where nothing is recorded here."""
     watches: bool
     """Whether `watch` is configured."""
+    metrics: tuple[Path, ...]
+    commands: tuple[tuple[str, ...], ...]
+    """Those that are to be told of failures."""
 
 
 Check = tuple[str, Callable[[], Iterator[Finding]]]
@@ -75,9 +79,12 @@ def _checks(patient: Patient) -> Iterator[Check]:
         yield "inotify", partial(_watches, trees)
     if recorder is not None:
         yield "spool", partial(examine_storage.recorder, recorder.spool, recorder.outbox)
-        if recorder.source:
-            yield "camera", partial(examine_machine.camera, recorder.source)
-    yield "camera", partial(examine_machine.devices, recorder.source if recorder else "")
+        for source in recorder.sources:
+            yield "camera", partial(examine_machine.camera, source)
+        if recorder.credentials is not None:
+            yield "camera", partial(examine_machine.credentials, recorder.credentials)
+    yield "camera", partial(examine_machine.devices, recorder.sources if recorder else ())
+    yield "metrics", partial(examine_machine.channels, patient.metrics, patient.commands)
     yield "ffmpeg", partial(examine_software.binaries, how.ffmpeg)
     yield "render node", partial(examine_machine.render_nodes, how.device)
     yield (

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
 import re
-import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -21,6 +17,7 @@ from camarchiver.errors import EncoderError
 from camarchiver.ffmpeg_args import TRIAL_FRAMES, TRIAL_MEDIA, Version
 from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.ffmpegs import Ffmpeg
+from camarchiver.nodes import FIRST, node_problem, render_nodes, vendor
 from camarchiver.transcoder import Finished
 
 Auto = Literal["auto"]
@@ -33,7 +30,6 @@ _HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
 _CODECS: tuple[Codec, ...] = ("av1", "hevc", "h264")
 _SOFTWARE: dict[Codec, str] = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
 _VENDORS = {Backend.QSV: ("0x8086",), Backend.VAAPI: ("0x8086", "0x1002")}
-_FIRST_NODE = Path("/dev/dri/renderD128")
 _NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
@@ -182,7 +178,7 @@ class Machine:
         if self._device is not None:
             return (self._device,)
         vendors = _VENDORS[backend]
-        return tuple(node for node in self._nodes if _vendor(node) in ("", *vendors))
+        return tuple(node for node in self._nodes if vendor(node) in ("", *vendors))
 
     def _hardware(self, backend: Backend, codecs: tuple[Codec, ...], failed: list[Probe]) -> Probe | None:
         devices: tuple[Path | None, ...] = (None,)
@@ -313,7 +309,7 @@ class _Trial:
         no_device = diagnosis.trouble is Trouble.DEVICE or finished.ended == "stalled"
         if no_device and self.encoder.backend in _VENDORS:
             # ffmpeg says the same of a missing node and of one that it may not open.
-            wrong, mend = node_problem(self.device or _FIRST_NODE)
+            wrong, mend = node_problem(self.device or FIRST)
             problem, remedy = (f"{wrong} ({problem})", mend) if wrong else (problem, remedy)
         return Probe(
             self.ffmpeg, self.encoder, self.device, problem=problem, remedy=remedy, no_device=no_device
@@ -322,24 +318,6 @@ class _Trial:
 
 def _rows(backend: Backend, codec: Codec) -> tuple[Encoder, ...]:
     return tuple(row for row in ENCODERS.values() if (row.backend, row.codec) == (backend, codec))
-
-
-def render_nodes() -> tuple[Path, ...]:
-    """The GPUs that this machine shows."""
-    return tuple(sorted(Path("/dev/dri").glob("renderD*")))
-
-
-def node_problem(node: Path) -> tuple[str, str]:
-    """What keeps us from using a render node, and the remedy; both empty where nothing does."""
-    try:
-        status = node.stat()
-    except OSError:
-        return f"{node} is not there", f"load the GPU's driver; in a container pass --device {node}"
-    if not stat.S_ISCHR(status.st_mode):
-        return f"{node} is no device", "name a render node with --device"
-    if os.access(node, os.R_OK | os.W_OK):
-        return "", ""
-    return f"no permission for {node}", f"usermod -aG {_group(status.st_gid)} {_user()}, then log in anew"
 
 
 def _run(ffmpeg: Ffmpeg, arguments: tuple[str, ...]) -> Finished:
@@ -374,27 +352,6 @@ def _svt_version(lines: tuple[str, ...]) -> Version:
         if found:
             return int(found[1]), int(found[2])
     return 0, 0
-
-
-def _vendor(node: Path) -> str:
-    try:
-        return Path("/sys/class/drm", node.name, "device/vendor").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _dotted(version: Version) -> str:

@@ -26,11 +26,16 @@ class Ends:
         self._mutex = threading.Lock()
         self._prober: Prober | None = None
 
+    @property
+    def matter(self) -> bool:
+        """Whether there is any hold."""
+        return bool(self._holds)
+
     def all_told(
         self, clips: Iterable[Clip], archived: Mapping[str, Iterable[Archived]], following: Following
     ) -> tuple[Clip, ...]:
         """The clips of one folder with their durations, where these matter; `archived` by relative path."""
-        if not self._holds:
+        if not self.matter:
             return tuple(clips)
         return tuple(self.told(clip, archived.get(clip.relative, ()), following) for clip in clips)
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-import grp
 import os
-import pwd
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from camarchiver import clock, encoders, runs
+from camarchiver import clock, nodes, runs
 from camarchiver.diagnosis import Finding, fine, judge_watches, remark, trouble
 from camarchiver.errors import CamarchiverError, ConfigError
 from camarchiver.model import Trees
 
-_DRM = Path("/sys/class/drm")
 _ANSWER_SECONDS = 5.0
 _RTSP_PORT = 554
 _AHEAD = timedelta(hours=1)
@@ -29,12 +27,8 @@ _ADJTIMEX_ERROR = 5
 
 def user() -> Iterator[Finding]:
     """Who looks: what this user may do says nothing of another one."""
-    try:
-        name = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        name = str(os.geteuid())
-    groups = ", ".join(_group(number) for number in sorted({os.getegid(), *os.getgroups()}))
-    said = f"this is {name}, groups {groups}"
+    groups = ", ".join(nodes.group_name(number) for number in sorted({os.getegid(), *os.getgroups()}))
+    said = f"this is {nodes.user_name()}, groups {groups}"
     if os.geteuid() == 0:
         remedy = "to see it as a service does: sudo -u camarchiver camarchiver doctor"
         yield remark("user", f"{said}: root may do everything", remedy)
@@ -44,11 +38,11 @@ def user() -> Iterator[Finding]:
 
 def render_nodes(device: Path | None) -> Iterator[Finding]:
     """Each GPU with its driver and group, and whether this user may open it."""
-    nodes = dict.fromkeys((*encoders.render_nodes(), *((device,) if device else ())))
-    if not nodes:
+    found = dict.fromkeys((*nodes.render_nodes(), *((device,) if device else ())))
+    if not found:
         yield remark("render node", "there is no GPU here (/dev/dri is empty); encoding is done in software")
-    for node in nodes:
-        wrong, mend = encoders.node_problem(node)
+    for node in found:
+        wrong, mend = nodes.node_problem(node)
         said = f"{node}, {_described(node)}"
         if not wrong and (problem := _opening(node)):
             wrong, mend = f"{node} can't be opened: {problem}", "see dmesg for what its driver says"
@@ -94,25 +88,65 @@ def clocks(timezone: str, trees: Trees | None) -> Iterator[Finding]:
 
 def camera(source: str) -> Iterator[Finding]:
     """Whether the source that `record` is to read is there."""
-    scheme, _, rest = source.partition(":")
-    if source.startswith("/dev/"):
-        yield _device(Path(source))
-    elif scheme in ("rtsp", "rtsps"):
-        yield _network(source)
+    from camarchiver import cameras
+
+    try:
+        found = cameras.camera(source)
+        address = urlsplit(found.name) if source.startswith("rtsp") else None
+        port = (address.port or _RTSP_PORT) if address else 0
+    except CamarchiverError as error:
+        yield trouble("camera", error.message, error.hint)
+    except ValueError:
+        yield trouble("camera", "source in [record] is no address", "write it as rtsp://HOST/PATH")
     else:
-        path = Path(rest if scheme == "file" else source)
-        if path.exists() and os.access(path, os.R_OK):
-            yield fine("camera", f"{path} can be read")
+        if address is not None:
+            yield _network(address.hostname or "", port)
         else:
-            yield trouble("camera", f"{path} can't be read", "correct source in [record]")
+            yield fine("camera", f"{found.name} is there")
 
 
-def devices(wanted: str) -> Iterator[Finding]:
+def credentials(path: Path) -> Iterator[Finding]:
+    """The file with a camera's user and password."""
+    try:
+        words, mode = path.read_text(encoding="utf-8").strip(), path.stat().st_mode
+    except (OSError, ValueError) as error:
+        wrong = error.strerror if isinstance(error, OSError) else "it is no text"
+        yield trouble(
+            "camera", f"{path} can't be read: {wrong}", f"chown it to the user that records: {path}"
+        )
+        return
+    if ":" not in words or "\n" in words:
+        yield trouble("camera", f"{path} does not hold USER:PASSWORD", "write both into its only line")
+    elif mode & 0o077:
+        yield remark("camera", f"{path} may be read by others", f"chmod 600 {path}")
+    else:
+        yield fine("camera", f"{path} holds a user and a password, for this user alone")
+
+
+def devices(wanted: Collection[str]) -> Iterator[Finding]:
     """The other cameras of this machine."""
+    known = {each.removeprefix("v4l2:").partition(",")[0] for each in wanted}
     for path in sorted(Path("/dev").glob("video*")):
-        if str(path) != wanted:
+        if str(path) not in known:
             found = _device(path)
             yield remark("camera", found.message, found.remedy)
+
+
+def channels(metrics: Iterable[Path], commands: Iterable[tuple[str, ...]]) -> Iterator[Finding]:
+    """Whether the files and commands that runs are to tell of themselves with can be used."""
+    for file in metrics:
+        if not file.parent.is_dir():
+            yield trouble("metrics", f"there is no folder {file.parent}", "make it, or correct metrics")
+        elif not os.access(file.parent, os.W_OK | os.X_OK):
+            remedy = f"setfacl -m u:USER:rwx {file.parent}, with the user that archives"
+            yield trouble("metrics", f"this user can't write to {file.parent}", remedy)
+        else:
+            yield fine("metrics", f"{file} can be written")
+    for command in commands:
+        if shutil.which(command[0]) is None:
+            yield trouble("notify", f"{command[0]} is no program that can be started", "correct notify")
+        else:
+            yield fine("notify", f"{command[0]} can be started")
 
 
 def _device(path: Path) -> Finding:
@@ -125,14 +159,10 @@ def _device(path: Path) -> Finding:
     return fine("camera", f"{path} delivers {', '.join(sorted(found))}")
 
 
-def _network(source: str) -> Finding:
+def _network(host: str, port: int) -> Finding:
     try:
-        parts = urlsplit(source)
-        host, port = parts.hostname or "", parts.port or _RTSP_PORT
         with socket.create_connection((host, port), timeout=_ANSWER_SECONDS):
             return fine("camera", f"{host} answers on port {port}")
-    except ValueError:
-        return trouble("camera", "source in [record] is no address", "write it as rtsp://HOST/PATH")
     except OSError as error:
         said = f"{host} does not answer on port {port}: {error.strerror or error}"
         return trouble("camera", said, "see that the camera is on, that its name is right, and RTSP enabled")
@@ -140,15 +170,11 @@ def _network(source: str) -> Finding:
 
 def _described(node: Path) -> str:
     try:
-        group = _group(node.stat().st_gid)
+        group = nodes.group_name(node.stat().st_gid)
     except OSError:
         group = "unknown"
-    driver, vendor = "unknown", ""
-    with suppress(OSError):
-        driver = (_DRM / node.name / "device/driver").readlink().name
-    with suppress(OSError):
-        vendor = (_DRM / node.name / "device/vendor").read_text().strip()
-    return f"driver {driver}{f', vendor {vendor}' if vendor else ''}, group {group}"
+    vendor = nodes.vendor(node)
+    return f"driver {nodes.driver(node) or 'unknown'}{f', vendor {vendor}' if vendor else ''}, group {group}"
 
 
 def _opening(node: Path) -> str:
@@ -157,13 +183,6 @@ def _opening(node: Path) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
-
-
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
 
 
 def _setting(name: str) -> int | None:

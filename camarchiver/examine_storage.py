@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
-from camarchiver import holds, kernel, mounts, restorations, volume
+from camarchiver import holds, kernel, mounts, reel, restorations, volume
 from camarchiver.diagnosis import Finding, fine, judge_room, remark, trouble
 from camarchiver.errors import CamarchiverError
 from camarchiver.failures import Failures
@@ -258,7 +258,7 @@ def _existing(path: Path) -> Path:
 
 
 def _unfinished(spool: Path) -> list[Path]:
-    return [path for path in spool.glob("*/motion_*.mp4") if path.is_file()]
+    return [path for path in spool.glob("*/*.mp4") if reel.is_begun(path.name) and path.is_file()]
 
 
 def _mtime(path: Path) -> float:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.coverage import Hold, held_by
+from camarchiver.days import Days
 from camarchiver.discovery import Discovery
 from camarchiver.errors import UsageError
 from camarchiver.journal import Journal
-from camarchiver.ledger import fold
+from camarchiver.ledger import Ledger, Origin, fold
 from camarchiver.model import Clip, Fingerprint, Step, Tree, Trees
-from camarchiver.names import Names
-from camarchiver.plan import ArchivePolicy, Memory, decide_archive
+from camarchiver.names import Names, is_picture_name
+from camarchiver.plan import ArchivePolicy, FolderFacts, Memory, decide_archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Inquiry:
     ) -> None:
         """`discover` begins a walk that finds out the ends of clips where these holds depend on them."""
         self._trees = trees
-        self._names = names
+        self._days = Days(names, journal)
         self._journal = journal
         self._discover = discover
         self._memory = memory
@@ -62,32 +63,58 @@ class Inquiry:
         Raises UsageError for a path in none of them.
         """
         tree, relative = self._below(path)
-        if tree != "source":
-            relative = self._source_of(tree, relative)
-        events = tuple(
-            event for day in self._days(relative) for event in day if event.get("source") == relative
-        )
-        step = self._next_step(relative, policy, now)
-        return Story(relative, events, self._places(relative, events), step)
+        source = self._clip_of(tree, relative)
+        if source is None:
+            # Foreign, or never there: all that can be told of it is what stands.
+            here = self._root(tree) / relative
+            return Story(relative, (), {here: tree} if os.path.lexists(here) else {}, None)
+        events = tuple(event for event in self._events(source) if event.get("source") == source)
+        step = self._next_step(source, policy, now)
+        return Story(source, events, self._places(source, events), step)
 
     def at(self, camera: str, moment: datetime, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
         """The stories of every clip of a camera that covers a moment; both times of one that repeats."""
         found: set[str] = set()
         for instant in {each.astimezone(UTC) for each in (moment.replace(fold=0), moment.replace(fold=1))}:
             asked = (Hold("", instant, instant, camera),)
-            found |= self._journalled(asked, moment.date(), now) | self._in_source(asked, moment.date(), now)
+            for day in (moment.date() - timedelta(days=1), moment.date()):
+                found |= self._journalled(asked, day, now)
+            found |= self._in_source(asked, moment.date(), now)
         for source in sorted(found):
             yield self.of_path(self._trees.source / source, policy, now)
 
+    def covered(self, hold: Hold, now: datetime) -> tuple[int, frozenset[str]]:
+        """How many clips of source and archive a hold covers, and which cameras recorded about then."""
+        zone = now.tzinfo
+        first = hold.start.astimezone(zone).date() - timedelta(days=2)
+        last = hold.end.astimezone(zone).date() + timedelta(days=1)
+        found, cameras = set[str](), set[str]()
+        for facts in self._discover((hold,)).folders(last, earliest=first):
+            near = [clip for clip in facts.clips if first <= clip.start.date() <= last]
+            cameras |= {clip.camera for clip in near}
+            found |= {clip.relative for clip in near if held_by(clip, (hold,), now)}
+        for day in self._journal.days():
+            if first <= day <= last:
+                archived = [origin for origin, _ in self._ledger(day).archives.values()]
+                cameras |= {origin.camera for origin in archived}
+                found |= self._held_of(archived, (hold,), now)
+        return len(found), frozenset(cameras)
+
     def _journalled(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
+        ledger = self._ledger(day)
+        archived = (origin for origin, _ in ledger.archives.values())
+        return self._held_of((*ledger.seen.values(), *archived), asked, now)
+
+    def _ledger(self, day: date) -> Ledger:
+        known = self._journal.day(day)
+        return fold(known.events, known.archived)
+
+    def _held_of(self, origins: Iterable[Origin], asked: tuple[Hold, ...], now: datetime) -> set[str]:
         found = set()
-        for each in (day - timedelta(days=1), day):
-            known = self._journal.day(each)
-            ledger = fold(known.events, known.archived)
-            for origin in (*ledger.seen.values(), *(origin for origin, _ in ledger.archives.values())):
-                clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(0, 0, 0, 0))
-                if held_by(clip._replace(duration=origin.duration), asked, now):
-                    found.add(origin.source)
+        for origin in origins:
+            clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(0, 0, 0, 0))
+            if held_by(clip._replace(duration=origin.duration), asked, now):
+                found.add(origin.source)
         return found
 
     def _in_source(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
@@ -102,44 +129,57 @@ class Inquiry:
                     found[root / place] = tree
         return {path: tree for path, tree in found.items() if os.path.lexists(path)}
 
-    def _below(self, path: Path) -> tuple[str, str]:
+    def _below(self, path: Path) -> tuple[Tree, str]:
         """Which tree a path lies in, and where in it."""
         absolute = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow the clip's own link
         absolute = absolute.parent.resolve() / absolute.name
-        for tree, root in (
-            ("archive", self._trees.archive),
-            ("trash", self._trees.trash),
-            ("source", self._trees.source),
-        ):
-            if absolute.is_relative_to(root):
-                return tree, absolute.relative_to(root).as_posix()
+        for tree in (Tree.ARCHIVE, Tree.TRASH, Tree.SOURCE):
+            if absolute.is_relative_to(self._root(tree)):
+                return tree, absolute.relative_to(self._root(tree)).as_posix()
         raise UsageError(
             f"{path} lies in none of the trees of {self._trees.source}",
             hint="name the clip's path, or -C/--directory and -o/--output",
         )
 
-    def _source_of(self, tree: str, relative: str) -> str:
-        for day in self._days(relative):
-            for event in reversed(day):
-                if event.get(tree) == relative:
-                    return str(event["source"])
-        raise UsageError(f"{relative}: the journal does not know this file: it is foreign", hint="")
+    def _root(self, tree: Tree) -> Path:
+        roots = {Tree.ARCHIVE: self._trees.archive, Tree.TRASH: self._trees.trash}
+        return roots.get(tree, self._trees.source)
 
-    def _days(self, relative: str) -> Iterator[tuple[Mapping[str, Any], ...]]:
-        """The events of the day that the name tells, else of every day."""
+    def _clip_of(self, tree: Tree, relative: str) -> str | None:
+        """The name in the journal of the clip that a file is a copy of, or a picture of."""
+        if is_picture_name(relative):
+            return self._clip_of_picture(tree, relative)
+        if tree is Tree.SOURCE:
+            return relative
+        said = (str(event["source"]) for event in self._events(relative) if event.get(tree) == relative)
+        return next(reversed(list(said)), None)
+
+    def _clip_of_picture(self, tree: Tree, relative: str) -> str | None:
         folder, _, name = relative.rpartition("/")
-        parsed = self._names.read(name.rpartition(".")[0].partition("~")[0], folder)
-        if parsed is None:
-            days: list[date] = list(self._journal.days())
-        else:
-            days = [parsed.start.date() + timedelta(days=each) for each in (-1, 0, 1)]
-        for day in days:
-            yield self._journal.day(day).events
+        place = str(self._root(tree) / relative)
+        for event in self._events(relative):
+            pictures, source = event.get("sidecars"), str(event.get("source"))
+            beside = tree is Tree.SOURCE and source.rpartition("/")[0] == folder
+            if isinstance(pictures, dict) and (place in pictures.values() or (beside and name in pictures)):
+                return source
+        facts = self._facts(folder) if tree is Tree.SOURCE else None
+        clips = facts.clips if facts is not None else ()
+        return next((clip.relative for clip in clips if name in clip.sidecars), None)
+
+    def _events(self, relative: str) -> Iterator[Mapping[str, Any]]:
+        """What the journal says on the days that a file's name tells."""
+        for day in sorted(self._days.of(relative)):
+            yield from self._journal.day(day).events
+
+    def _facts(self, folder: str) -> FolderFacts | None:
+        try:
+            return self._discover(self._memory.holds).folder(folder)
+        except OSError:
+            return None
 
     def _next_step(self, relative: str, policy: ArchivePolicy, now: datetime) -> Step | None:
-        try:
-            facts = self._discover(self._memory.holds).folder(relative.rpartition("/")[0])
-        except OSError:
+        facts = self._facts(relative.rpartition("/")[0])
+        if facts is None:
             return None
         steps = decide_archive(facts, policy, self._memory, now)
         return next((step for step in steps if step.relative == relative), None)

@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from camarchiver import atomic, locking, trash
 from camarchiver.hearsay import is_event, value_of
 from camarchiver.model import Archived
@@ -184,7 +186,7 @@ def parse(text: bytes, path: Path) -> Day:
         if not line.strip():
             continue
         try:
-            event = value_of(line)
+            event = _read(line)
         except ValueError:
             event = None
         if isinstance(event, dict) and is_event(event):
@@ -194,6 +196,14 @@ def parse(text: bytes, path: Path) -> Day:
     if torn:
         _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
     return Day(_archived(events), tuple(events), torn)
+
+
+def _read(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        # A path that is not UTF-8 stands there with lone surrogates, which only json takes.
+        return value_of(line)
 
 
 def _archived(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Archived, ...]]:
@@ -214,5 +224,5 @@ def _archived(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Archived, 
             )
         except (KeyError, TypeError, ValueError):
             continue
-        found[entry.source] = (*found.get(entry.source, ()), entry)
+        found[entry.source] = (*found[entry.source], entry) if entry.source in found else (entry,)
     return found

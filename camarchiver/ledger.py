@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from camarchiver.model import Archived, Reason, Tree
 
@@ -21,12 +21,16 @@ NAMED = frozenset(
 )
 """Rules that may take a last copy, because the owner asked for just that."""
 
+_MOVES = ("archived", "trashed", "purged", "adopted", "deleted", "restored")
+"""Events after which something stands elsewhere."""
+
+_TREES = {str(tree): tree for tree in Tree}
+
 REPLACED = "replaced"
 """The reason of an archive that made room for a better one of the same clip."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The clip that a file in archive or trash is a copy of."""
 
     source: str
@@ -59,6 +63,8 @@ class Ledger:
     """Archives that a named rule removed."""
     sidecars: dict[tuple[str, str], Origin] = field(default_factory=dict)
     """By folder below the source root and name: pictures that followed their clip."""
+    pictures: dict[tuple[str, str], tuple[Origin, Archived]] = field(default_factory=dict)
+    """The same by folder below the archive root and name: the archive that each of them lies beside."""
     seen: dict[tuple[str, str], Origin] = field(default_factory=dict)
     """By folder and stem: clips that were archived or removed."""
 
@@ -67,8 +73,9 @@ def fold(events: Iterable[Mapping[str, Any]], archived: Mapping[str, tuple[Archi
     """The state that a day's events lead to; a line that can't be understood tells nothing."""
     ledger = Ledger()
     for event in events:
-        if (origin := _origin(event)) is not None:
+        if event.get("event") in _MOVES and (origin := _origin(event)) is not None:
             _apply(ledger, event, _with_duration(origin, archived), archived)
+    _place_pictures(ledger)
     return ledger
 
 
@@ -83,9 +90,9 @@ def _apply(
     archive, place = event.get("archive"), event.get("trash")
     match event.get("event"):
         case "archived" | "adopted":
-            entry = next(
-                (each for each in reversed(archived.get(origin.source, ())) if each.archive == archive), None
-            )
+            entry = None
+            for each in archived.get(origin.source, ()):
+                entry = each if each.archive == archive else entry
             if entry is not None:
                 ledger.archives[entry.archive] = (origin, entry)
                 ledger.given_up.discard(entry.archive)
@@ -124,13 +131,23 @@ def _note_sidecars(ledger: Ledger, event: Mapping[str, Any], origin: Origin) -> 
         ledger.sidecars[folder, str(name)] = origin
 
 
+def _place_pictures(ledger: Ledger) -> None:
+    names: dict[str, list[str]] = {}
+    for (folder, name), origin in ledger.sidecars.items():
+        if origin.source.rpartition("/")[0] == folder:
+            names.setdefault(origin.source, []).append(name)
+    for origin, entry in ledger.archives.values() if names else ():
+        for name in names.get(origin.source, ()):
+            ledger.pictures.setdefault((entry.archive.rpartition("/")[0], name), (origin, entry))
+
+
 def _with_duration(origin: Origin, archived: Mapping[str, tuple[Archived, ...]]) -> Origin:
     """A line that tells no duration speaks of a clip whose other lines may."""
     if origin.duration is not None:
         return origin
     for entry in archived.get(origin.source, ()):
         if (entry.size, entry.mtime_ns) == (origin.size, origin.mtime_ns) and entry.duration is not None:
-            return replace(origin, duration=entry.duration)
+            return origin._replace(duration=entry.duration)
     return origin
 
 
@@ -139,22 +156,21 @@ def _origin(event: Mapping[str, Any]) -> Origin | None:
         start, at = datetime.fromisoformat(event["start"]), datetime.fromisoformat(event["at"])
         if start.tzinfo is None or at.tzinfo is None:
             return None
-        reason = str(event.get("reason") or "")
-        tree = Tree.ARCHIVE if left_archive(event) else Tree(event.get("tree") or Tree.SOURCE)
+        tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.get("tree") or "source"]
         size, duration = int(event["source_size"]), event.get("duration")
         of_archive = event.get("archive_size")
         return Origin(
-            source=str(event["source"]),
-            camera=str(event.get("camera") or ""),
-            start=start,
-            size=size,
-            mtime_ns=int(event["source_mtime_ns"]),
-            duration=float(duration) if duration is not None else None,
-            run=str(event.get("run") or ""),
-            at=at,
-            tree=tree,
-            reason=reason,
-            file_size=size if tree is Tree.SOURCE else int(of_archive) if of_archive is not None else None,
+            str(event["source"]),
+            str(event.get("camera") or ""),
+            start,
+            size,
+            int(event["source_mtime_ns"]),
+            float(duration) if duration is not None else None,
+            str(event.get("run") or ""),
+            at,
+            tree,
+            str(event.get("reason") or ""),
+            size if tree is Tree.SOURCE else int(of_archive) if of_archive is not None else None,
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -26,7 +26,7 @@ MAKERS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "camarchiver record",
-        r"motion_(?P<time>\d{8}_\d{6})_(?P<duration>\d+\.\d+)s(?:_\d{1,6})?",
+        r"(?:motion|timelapse)_(?P<time>\d{8}_\d{6})_(?P<duration>\d+\.\d+)s(?:_\d{1,6})?",
         "camarchiver.recorder",
         "front/motion_20260503_142005_10.0s",
     ),

@@ -144,8 +144,7 @@ class Disposal(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True)
-class Archived:
+class Archived(NamedTuple):
     """The journal's word that one source became one archive."""
 
     source: str

@@ -276,11 +276,15 @@ def is_passing(name: str) -> bool:
 
 def is_clip_name(name: str) -> bool:
     """Whether a file may be a clip, by its suffix in any case."""
+    if name[-4:] in PLAIN_ENDS:
+        return name[-4:] in CLIP_SUFFIXES and name[0] != "."
     return _suffix(name).lower() in CLIP_SUFFIXES and not is_passing(name)
 
 
 def is_picture_name(name: str) -> bool:
     """Whether a file may be a sidecar, by its suffix in any case."""
+    if name[-4:] in PLAIN_ENDS:
+        return name[-4:] in PICTURE_SUFFIXES and name[0] != "."
     return _suffix(name).lower() in PICTURE_SUFFIXES and not is_passing(name)
 
 
@@ -310,6 +314,8 @@ def numbered(relative: str, n: int) -> str:
 
 def unnumbered(relative: str) -> str:
     """The path without the number that `numbered` gave it."""
+    if "~" not in relative:
+        return relative
     folder, slash, name = relative.rpartition("/")
     suffix = _suffix(name)
     stem, tilde, number = name.removesuffix(suffix).rpartition("~")

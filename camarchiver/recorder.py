@@ -23,6 +23,7 @@ from camarchiver.reader import Ended, Item, Lost, Opened, Reader
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.ring import Entry, Ring
 from camarchiver.spool import Label, Take
+from camarchiver.timelapse import Timelapse
 from camarchiver.upkeep import Upkeep
 from camarchiver.vigil import Vigil
 
@@ -58,6 +59,8 @@ class Settings:
     """Seconds; None for ever."""
     base: datetime | None
     """When the first frame was, where the arrival of packets doesn't tell."""
+    timelapse: float | None = None
+    """Seconds between two frames of a timelapse; None for none."""
 
 
 class Recorder:
@@ -95,6 +98,7 @@ class Recorder:
         """The last frame."""
         self._passed = 0.0
         """Seconds recorded by clocks that the source had before."""
+        self._lapse = Timelapse(settings.timelapse, delivery.folders) if settings.timelapse else None
         self._reel = Reel(0.0, 0.0, 0.0)
         self._take: Take | None = None
         self._ended: tuple[Take, float] | None = None
@@ -124,6 +128,7 @@ class Recorder:
             self._vigil.tell(self._delivery.camera, "ended", away=True)
             reader.close()
             self._break_off()
+            self._end_lapse()
             self._lookout.close()
             self._delivery.close()
             self._upkeep.close(hurry=stop.is_set())
@@ -156,7 +161,8 @@ class Recorder:
         return self._full
 
     def _writing(self) -> set[Path]:
-        takes = (self._take, self._ended[0] if self._ended else None)
+        lapse = self._lapse.take if self._lapse else None
+        takes = (self._take, self._ended[0] if self._ended else None, lapse)
         return {take.path for take in takes if take is not None}
 
     def _time_is_up(self, began: float) -> bool:
@@ -230,6 +236,8 @@ class Recorder:
             self._last = entry
             self._first = self._first or entry
         self._ring.push(entry)
+        if self._lapse is not None and entry.key and entry.video:
+            self._lapse_frame(self._lapse, entry)
         events = [*self._lookout.see(entry)]
         if self._lookout.open is not None:
             events.append(self._lookout.open)
@@ -240,6 +248,27 @@ class Recorder:
         elif self._perhaps_begin(events, entry):
             return
         self._settle(entry)
+
+    def _lapse_frame(self, lapse: Timelapse, entry: Entry) -> None:
+        assert self._stream is not None
+        when = self._when(entry)
+        if not schedule.holds(self._settings.times, when) or not self._has_room():
+            return
+        ended: Take | None = None
+        try:
+            ended = lapse.add(entry, self._media_time(), when, self._stream)
+        except (OSError, av.FFmpegError) as error:
+            self._too_full(f"a timelapse can't be begun: {error.strerror}")
+        if ended is None and lapse.take is not None and lapse.take.failed:
+            self._too_full(f"the timelapse ends here: {lapse.take.failed}")
+            ended = lapse.end()
+        if ended is not None:
+            self._delivery.hand_over(ended)
+
+    def _end_lapse(self) -> None:
+        ended = self._lapse.end() if self._lapse is not None else None
+        if ended is not None:
+            self._delivery.hand_over(ended)
 
     def _perhaps_begin(self, events: list[Event], entry: Entry) -> bool:
         """Begin a clip where there is motion, with everything that the ring holds of it."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from itertools import pairwise
 from statistics import median
 
@@ -15,7 +15,16 @@ from camarchiver.ring import Entry
 STAMP = "%Y%m%d_%H%M%S"
 """Local time, as `makers.py` reads it back."""
 
-_FILE_NAME = re.compile(r"motion_\d{8}_\d{6}_\d+\.\ds(_[1-9]\d{0,5})?\.mp4", re.ASCII)
+
+class Kind(StrEnum):
+    """What a clip is, as its name says it."""
+
+    MOTION = "motion"
+    TIMELAPSE = "timelapse"
+
+
+_KINDS = "|".join(Kind)
+_FILE_NAME = re.compile("(?:" + _KINDS + r")_\d{8}_\d{6}_\d+\.\ds(_[1-9]\d{0,5})?\.mp4", re.ASCII)
 
 _TICK = 1e-6
 """Seconds; sums of times differ by less."""
@@ -82,7 +91,7 @@ def prolonged(reel: Reel, end: float, lengths: Lengths) -> Reel:
 
 def file_name(stamp: str, seconds: float, number: int) -> str:
     """The name of a clip; `number` is 1 unless others begin in the same second."""
-    return f"motion_{stamp}_{seconds:.1f}s{f'_{number}' if number > 1 else ''}.mp4"
+    return f"{stamp}_{seconds:.1f}s{f'_{number}' if number > 1 else ''}.mp4"
 
 
 def is_file_name(name: str) -> bool:
@@ -90,14 +99,19 @@ def is_file_name(name: str) -> bool:
     return _FILE_NAME.fullmatch(name) is not None
 
 
-def stamp(start: datetime) -> str:
-    """The part of the name that tells when the first frame was."""
-    return start.strftime(STAMP)
+def stamp(start: datetime, kind: Kind = Kind.MOTION) -> str:
+    """The part of the name that tells what it is and when the first frame was."""
+    return f"{kind}_{start.strftime(STAMP)}"
+
+
+def is_begun(name: str) -> bool:
+    """Whether a name begins as one of a clip does."""
+    return name.startswith(tuple(f"{kind}_" for kind in Kind))
 
 
 def next_number(stamp: str, names: Sequence[str]) -> int:
     """The first number that no clip of this second has."""
-    taken = [name for name in names if name.startswith(f"motion_{stamp}_") and name.endswith(".mp4")]
+    taken = [name for name in names if name.startswith(f"{stamp}_") and name.endswith(".mp4")]
     return len(taken) + 1
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import NamedTuple
 
 from camarchiver.coverage import held_by
 from camarchiver.model import Archived, Clip, Discard, Disposal, Keep, Reason, Tidy, Tree
@@ -76,8 +77,7 @@ class CleanupPolicy:
         return Disposal.DELETE if self.delete else Disposal.TRASH
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """One file of a clip in one of the trees, and what is known of it."""
 
     clip: Clip
@@ -183,9 +183,11 @@ def _barrier(
         return copy.observed
     if past_hard:
         return None
-    if copy.tree is not Tree.TRASH and restored_lately(copy.source, copy.identity, memory, now):
+    if copy.tree is Tree.TRASH:
+        return None
+    if memory.restored and restored_lately(copy.source, copy.identity, memory, now):
         return keep(clip, Reason.RESTORED, "kept for a week after it was restored")
-    if copy.tree is not Tree.TRASH and newest.get(clip.camera) == clip.start:
+    if newest.get(clip.camera) == clip.start:
         return keep(clip, Reason.NEWEST)
     return None
 
@@ -306,9 +308,9 @@ def loses(copy: Copy) -> bool:
     return copy.tree is Tree.ARCHIVE or copy.archived is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Herd:
-    """What one camera has over source and archive, each clip once, and what a plan takes of it."""
+    """What one camera has over source and archive, each clip once, and what a plan takes; counted up."""
 
     clips: int = 0
     size: int = 0

@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from camarchiver import atomic, reel
 from camarchiver.errors import CamarchiverError
 from camarchiver.motion import Event
+from camarchiver.reel import Kind
 from camarchiver.ring import Entry
 
 FRAGMENT = 0.5
@@ -40,6 +41,8 @@ _OPTIONS = {
     # with the moov delayed, an edit list keeps sound and picture together; the usual 1000 would round it
     "movie_timescale": "90000",
 }
+# half a second of a timelapse may be hours
+_EACH_FRAME = {**_OPTIONS, "movflags": f"{_OPTIONS['movflags']}+frag_every_frame"}
 _AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
 
 
@@ -75,7 +78,7 @@ class Folders:
         return tuple(
             path
             for path in sorted(self.outbox.iterdir())
-            if (atomic.staged_stem(path.name) or "").startswith("motion_")
+            if reel.is_begun(atomic.staged_stem(path.name) or "")
         )
 
     def sweep(self) -> None:
@@ -106,6 +109,7 @@ class Label:
     """Seconds from the motion's begin to the decision to record it."""
     unsynced: bool = False
     """The start is by a clock that no time server has set."""
+    kind: Kind = Kind.MOTION
 
 
 class Take:
@@ -113,7 +117,7 @@ class Take:
 
     def __init__(self, folders: Folders, label: Label, video: VideoStream, audio: AudioStream | None) -> None:
         """Opens the spool file, whose name tells salvage when the clip began. Raises OSError."""
-        name = f"motion_{reel.stamp(label.start)}.{secrets.token_hex(4)}.mp4"
+        name = f"{reel.stamp(label.start, label.kind)}.{secrets.token_hex(4)}.mp4"
         self.path = folders.spool / name
         self.label = label
         self.peak: Event | None = None
@@ -127,7 +131,8 @@ class Take:
         self._last: dict[bool, int] = {}
         self._strip: BitStreamFilterContext | None = None
         """Takes off the headers that AAC has in transport streams and not in mp4."""
-        self._output = av.open(str(self.path), "w", format="mp4", options=_OPTIONS)
+        options = _OPTIONS if label.kind is Kind.MOTION else _EACH_FRAME
+        self._output = av.open(str(self.path), "w", format="mp4", options=options)
         if label.unsynced:
             self._output.metadata["comment"] = UNSYNCED
         packet = cast("Packet[VideoStream]", label.first.packet)
@@ -248,7 +253,7 @@ def salvage(path: Path, outbox: Path) -> Path | None:
         if time.time() - path.stat().st_mtime > EMPTY_FOR:
             path.unlink()
         return None
-    stamp = path.name.removeprefix("motion_").partition(".")[0]
+    stamp = path.name.partition(".")[0]
     if _published(path, stamp, outbox):
         path.unlink()
         return None
@@ -258,7 +263,7 @@ def salvage(path: Path, outbox: Path) -> Path | None:
 def _published(path: Path, stamp: str, outbox: Path) -> bool:
     """Whether the outbox has this very clip, durably: a recorder may die between publishing and unlinking."""
     size = path.stat().st_size
-    for other in outbox.glob(f"motion_{stamp}_*.mp4"):
+    for other in outbox.glob(f"{stamp}_*.mp4"):
         if other.is_symlink() or other.stat().st_size != size:
             continue
         if filecmp.cmp(path, other, shallow=False):
@@ -275,7 +280,7 @@ def is_empty(path: Path) -> bool:
 
 def is_spool_name(name: str) -> bool:
     """Whether a recorder writes a clip under such a name."""
-    return name.startswith("motion_") and name.endswith(".mp4")
+    return reel.is_begun(name) and name.endswith(".mp4")
 
 
 def cut(path: Path) -> None:

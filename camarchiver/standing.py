@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ class Standing:
         if not is_below(entry.archive):
             return False
         try:
-            status = (self._archive / entry.archive).lstat()
+            status = os.lstat(f"{self._archive}/{entry.archive}")
         except OSError:
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == entry.archive_size

@@ -6,7 +6,7 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -73,6 +73,8 @@ class Stock:
         self._now = now
         self._zone = zone
         self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
+        self._fresh: dict[date, tuple[Day, Ledger]] = {}
+        """Those that were looked at for the folder in hand."""
         self._days = Days(names, journal)
 
     def items(self) -> Iterator[Item]:
@@ -85,6 +87,7 @@ class Stock:
     # --- source ------------------------------------------------------------------------------------
 
     def _source(self, facts: FolderFacts) -> Iterator[Item]:
+        self._fresh.clear()
         yield from facts.set_aside
         for clip in facts.clips:
             archived = own_archive(clip, facts)
@@ -141,26 +144,27 @@ class Stock:
     # --- archive and trash -------------------------------------------------------------------------
 
     def _walk(self, tree: Tree, root: Path, folder: str) -> Iterator[Item]:
+        self._fresh.clear()
         try:
-            with os.scandir(root / folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            found = sorted(_listing(root / folder))
         except FileNotFoundError:
             return
         except OSError as error:
             yield Keep(root, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
             return
-        if not entries:
+        if not found:
             yield from self._empty(tree, root, folder)
-        for entry in entries:
-            name = entry.name
+        for name, is_folder, status in found:
             relative = f"{folder}/{name}" if folder else name
-            if entry.is_dir(follow_symlinks=False):
-                if not is_passing(name) and entry.path not in map(os.fspath, self._other_roots(tree)):
+            if is_folder:
+                if not is_passing(name) and root / relative not in self._other_roots(tree):
                     yield from self._walk(tree, root, relative)
+            elif isinstance(status, os.stat_result):
+                yield self._copy(tree, root, folder, name, status)
             elif is_passing(name):
                 yield from self._passing(tree, root, folder, name)
-            elif is_clip_name(name) or is_picture_name(name):
-                yield self._copy(tree, root, relative, entry)
+            elif status is not None:
+                yield Keep(root, relative, Reason.UNREADABLE, detail=str(status.strerror))
             else:
                 yield Keep(root, relative, Reason.FOREIGN)
 
@@ -168,22 +172,19 @@ class Stock:
         trees = self._trees
         return (trees.source, trees.trash) if tree is Tree.ARCHIVE else (trees.source, trees.archive)
 
-    def _copy(self, tree: Tree, root: Path, relative: str, entry: os.DirEntry[str]) -> Copy | Keep:
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except OSError as error:
-            return Keep(root, relative, Reason.UNREADABLE, detail=str(error.strerror))
+    def _copy(self, tree: Tree, root: Path, folder: str, name: str, status: os.stat_result) -> Copy | Keep:
+        relative = f"{folder}/{name}" if folder else name
         if not stat.S_ISREG(status.st_mode):
             return Keep(root, relative, Reason.FOREIGN, detail="no regular file")
         found = self._archive if tree is Tree.ARCHIVE else self._trashed
         copy = found(root, relative, status)
         if copy is None:
             return Keep(root, relative, Reason.FOREIGN, status.st_size)
-        if isinstance(copy, Keep) or copy.is_picture:
+        if isinstance(copy, Keep) or copy.is_picture or not self._ends.matter:
             return copy
         known = (copy.archived,) if copy.archived else ()
         clip = self._ends.told(copy.clip, known, self._discovery.following(()))
-        return copy if clip is copy.clip else replace(copy, clip=clip)
+        return copy if clip is copy.clip else copy._replace(clip=clip)
 
     def _archive(self, root: Path, relative: str, status: os.stat_result) -> Copy | Keep | None:
         is_picture = is_picture_name(relative)
@@ -222,7 +223,7 @@ class Stock:
     ) -> Copy:
         entries = [
             entry
-            for entry in self._journal.day(day).archived.get(origin.source, ())
+            for entry in self._day(day)[0].archived.get(origin.source, ())
             if (entry.size, entry.mtime_ns) == (origin.size, origin.mtime_ns)
         ]
         standing = next((entry for entry in reversed(entries) if self._standing.stands(entry)), None)
@@ -247,7 +248,7 @@ class Stock:
         source = relative.removeprefix(f"{FROM_SOURCE}/")
         for name in dict.fromkeys((source, unnumbered(source))):
             for day in self._days.of(relative):
-                for entry in self._journal.day(day).archived.get(name, ()):
+                for entry in self._day(day)[0].archived.get(name, ()):
                     same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
                     if same and (origin := self._ledger(day).archives.get(entry.archive)):
                         clip = _clip(root, relative, origin[0].camera, origin[0].start, status)
@@ -297,6 +298,12 @@ class Stock:
     # --- the journal -------------------------------------------------------------------------------
 
     def _ledger(self, day: date) -> Ledger:
+        return self._day(day)[1]
+
+    def _day(self, day: date) -> tuple[Day, Ledger]:
+        """What the journal says of a day, read anew for each folder if it has changed."""
+        if (fresh := self._fresh.get(day)) is not None:
+            return fresh
         journalled = self._journal.day(day)
         known = self._ledgers.get(day)
         if known is None or known[0] is not journalled:
@@ -305,7 +312,29 @@ class Stock:
             while len(self._ledgers) > DAYS_IN_MEMORY:
                 self._ledgers.popitem(last=False)
         self._ledgers.move_to_end(day)
-        return known[1]
+        if len(self._fresh) >= DAYS_IN_MEMORY:
+            self._fresh.clear()
+        self._fresh[day] = known
+        return known
+
+
+def _listing(folder: Path) -> Iterator[tuple[str, bool, os.stat_result | OSError | None]]:
+    """Each name, whether it is a folder, and what a clip or a picture looks like."""
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.scandir(here) as found:
+            for entry in found:
+                status: os.stat_result | OSError | None = None
+                is_folder = entry.is_dir(follow_symlinks=False)
+                name = entry.name
+                if not is_folder and (is_clip_name(name) or is_picture_name(name)):
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError as error:
+                        status = error
+                yield name, is_folder, status
+    finally:
+        os.close(here)
 
 
 def _timed(clip: Clip, archived: Archived | None) -> Clip:
@@ -325,14 +354,7 @@ def _remark(clip: Clip, facts: FolderFacts) -> str:
 def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[Origin, Archived] | None:
     """The clip whose picture this is, in the folder of its archive."""
     folder, _, name = relative.rpartition("/")
-    stem = unnumbered(name)
-    for origin, entry in ledger.archives.values():
-        if entry.archive.rpartition("/")[0] != folder:
-            continue
-        pictures_of = ledger.sidecars.get((origin.source.rpartition("/")[0], stem))
-        if pictures_of is not None and pictures_of.source == origin.source:
-            return origin, entry
-    return None
+    return ledger.pictures.get((folder, unnumbered(name)))
 
 
 def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:

@@ -72,8 +72,8 @@ class Wake:
 
     def ring(self) -> None:
         """End the wait, or the next one."""
-        # A full pipe rings already.
-        with suppress(BlockingIOError):
+        # A full pipe rings already; and who rings has done his work, whatever becomes of it.
+        with suppress(OSError):
             os.write(self._writer, b"!")
 
     def clear(self) -> None:

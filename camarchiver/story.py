@@ -35,8 +35,11 @@ class Foreseen:
 def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]:
     """What was done to the clip and when, and what the next runs would do."""
     yield f"{shown(story.source)}:"
-    yield from _found(story, zone)
+    last = None
     for event in _told(story.events):
+        if (identity := _identity(event)) != last:
+            yield _recorded(event, zone, again=last is not None)
+            last = identity
         at = datetime.fromisoformat(event["at"]).astimezone(zone)
         words = _removal_words(event) or _event_words(event)
         yield f"  {at:%Y-%m-%d %H:%M:%S}  {words}, by run {event['run']} on {event['host']}"
@@ -53,19 +56,17 @@ def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]
         yield f"  the next cleanup would change nothing: {foreseen.stopped}"
 
 
-def _found(story: Story, zone: tzinfo) -> Iterator[str]:
-    """What the clip is, by the journal's first word of it or by looking."""
-    step = story.next_step
-    if story.events:
-        first = story.events[0]
-        start, camera, count = first["start"], str(first.get("camera") or ""), first.get("source_size")
-        at = datetime.fromisoformat(start)
-    elif step is not None and step.start is not None:
-        at, camera, count = step.start, step.camera, step.size
-    else:
-        return
-    of = f" by camera {shown(camera)}" if camera else ""
-    yield f"  {at.astimezone(zone):%Y-%m-%d %H:%M:%S}  recorded{of}" + (f", {size(count)}" if count else "")
+def _identity(event: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Which clip a line speaks of, since a name may be used again."""
+    return event.get("source_size"), event.get("source_mtime_ns")
+
+
+def _recorded(event: Mapping[str, Any], zone: tzinfo, *, again: bool) -> str:
+    start = datetime.fromisoformat(event["start"]).astimezone(zone)
+    of = f" by camera {shown(str(event['camera']))}" if event.get("camera") else ""
+    bytes_of = f", {size(event['source_size'])}" if isinstance(event.get("source_size"), int) else ""
+    other = ", another clip of the same name" if again else ""
+    return f"  {start:%Y-%m-%d %H:%M:%S}  recorded{of}{bytes_of}{other}"
 
 
 def _deed(step: Step, what: str) -> str:

@@ -167,7 +167,7 @@ class Verifier:
         since = self._task.asked.since
         for day in self._journal.days():
             if since is None or day >= since:
-                for found in sorted(_standing(self._journal.day(day).events), key=lambda each: each.archive):
+                for found in sorted(_standing(self._events(day)), key=lambda each: each.archive):
                     place = Place(day, found.archive)
                     if self._task.wants(place):
                         yield place, found
@@ -209,7 +209,13 @@ class Verifier:
         """Lines that can't be read, removals without an outcome, and work that a dead run left unfinished."""
         live = {note.run for note in intents.standing(self._trees.state, self._host) if note.is_live}
         for day in self._journal.days():
-            if torn := self._journal.day(day).torn:
+            try:
+                torn = self._journal.day(day).torn
+            except OSError as error:
+                words = f"{error.strerror}: nobody can tell what should stand of this day"
+                yield Finding(str(self._journal.path(day)), Flaw.UNREADABLE, words)
+                continue
+            if torn:
                 words = f"{torn} line(s) can't be read"
                 yield Finding(str(self._journal.path(day)), Flaw.TORN_JOURNAL, words)
             for event in intents.unresolved(self._journal, (day,), ""):
@@ -247,12 +253,19 @@ class Verifier:
     def _is_known(self, relative: str) -> bool:
         return any(relative in self._archives_of(day) for day in self._days.of(relative))
 
+    def _events(self, day: date) -> tuple[Mapping[str, Any], ...]:
+        """None where the day can't be read, which is a finding of its own."""
+        try:
+            return self._journal.day(day).events
+        except OSError:
+            return ()
+
     def _archives_of(self, day: date) -> frozenset[str]:
         """Every archive that a day's lines speak of; a few days are kept, since a tree is walked by date."""
         if day not in self._known:
             while len(self._known) >= DAYS_IN_MEMORY:
                 del self._known[next(iter(self._known))]
-            self._known[day] = frozenset(str(e.get("archive")) for e in self._journal.day(day).events)
+            self._known[day] = frozenset(str(event.get("archive")) for event in self._events(day))
         return self._known[day]
 
     def _digest(self, path: Path) -> str:

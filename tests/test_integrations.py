@@ -112,7 +112,7 @@ from camarchiver.delivery import Delivery, Recorded
 from camarchiver.detector import Detector, View
 from camarchiver.diagnosis import Finding, Verdict
 from camarchiver.disposal import SidecarPolicy
-from camarchiver.encoders import Attempt, Choice, Machine, node_problem
+from camarchiver.encoders import Attempt, Choice, Machine
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
 from camarchiver.export import Exported
@@ -128,6 +128,7 @@ from camarchiver.metrics import Textfile
 from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Report, Result, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
+from camarchiver.nodes import node_problem
 from camarchiver.notices import Pinger
 from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
@@ -142,6 +143,7 @@ from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
 from camarchiver.stop import Stop, Wake
+from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
@@ -662,7 +664,7 @@ class TestEncoders:
             except PermissionError:
                 pytest.skip("this container may not make devices")
             code = (
-                "import os; from pathlib import Path; from camarchiver.encoders import node_problem\n"
+                "import os; from pathlib import Path; from camarchiver.nodes import node_problem\n"
                 "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
                 f"print(*node_problem(Path({str(node)!r})), sep='|')"
             )
@@ -2077,7 +2079,7 @@ class TestNotices:
             web.close()
         web.answers = [404] * 3 if how == "refuses" else []
         began = time.monotonic()
-        pinger = Pinger(url, seconds=2.5)
+        pinger = Pinger(url, seconds=1.2)
         pinger.send("start", wait=False)
         assert time.monotonic() - began < 1
         pinger.send("success")
@@ -2186,7 +2188,7 @@ def as_nobody(code: str, *words: object) -> str:
         # An interpreter in root's home can import nothing more once it is somebody else's.
         "import encodings.latin_1, os, random, sys, tempfile\n"
         "from pathlib import Path\nfrom camarchiver.model import Trees\n"
-        "from camarchiver import examine_machine, examine_software, examine_storage\n"
+        "from camarchiver import cameras, examine_machine, examine_software, examine_storage\n"
         "place = Path(sys.argv[1])\ntrees = Trees(place, place / 'archived', place / '.deleted')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     )
@@ -2497,15 +2499,39 @@ class TestDoctor:
         assert found.message == f"127.0.0.1 answers on port {port}"
         assert "secret" not in said
         assert "no address" in bad(examine_machine.camera("rtsp://[::1/x"))["camera"]
-        assert "/no/clip can't be read" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+        assert "names no host" in bad(examine_machine.camera("rtsp:///x"))["camera"]
+        assert "/no/clip is not a file" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+
+    @pytest.mark.edge
+    def test_credentials_that_are_none(self, public_folder: Path) -> None:
+        path = public_folder / "secret"
+        assert "No such file" in bad(examine_machine.credentials(path))["camera"]
+        path.write_text("user:password")
+        path.chmod(0o600)
+        assert "Permission denied" in as_nobody("found = examine_machine.credentials(place)", path)
+        assert notes(examine_machine.credentials(path)) == ""
+        path.chmod(0o644)
+        assert "may be read by others" in notes(examine_machine.credentials(path))
+        path.write_text("password")
+        assert "does not hold USER:PASSWORD" in bad(examine_machine.credentials(path))["camera"]
+
+    @pytest.mark.edge
+    def test_channels_that_can_not_be_used(self, public_folder: Path) -> None:
+        file, gone = public_folder / "a.prom", public_folder / "none/a.prom"
+        assert bad(examine_machine.channels((file,), (("sh", "-c", "true"),))) == {}
+        found = bad(examine_machine.channels((gone,), (("no-such-program",),)))
+        assert f"there is no folder {gone.parent}" in found["metrics"]
+        assert "no-such-program is no program that can be started" in found["notify"]
+        said = as_nobody("found = examine_machine.channels((place / 'a.prom',), ())", public_folder)
+        assert f"metrics bad this user can't write to {public_folder}" in said
 
     @pytest.mark.edge
     def test_devices_that_are_no_cameras(self) -> None:
         assert "/dev/video99 is not there" in bad(examine_machine.camera("/dev/video99"))["camera"]
-        assert "/dev/null is no camera" in bad(examine_machine.camera("/dev/null"))["camera"]
+        assert "/dev/null is no camera" in bad(examine_machine.camera("v4l2:/dev/null"))["camera"]
         closed = next((each for each in Path("/dev").iterdir() if _is_closed_device(each)), None)
         if closed is not None:
-            said = as_nobody(f"found = examine_machine.camera({str(closed)!r})", closed)
+            said = as_nobody(f"found = examine_machine.camera('v4l2:{closed}')", closed)
             assert f"camera bad {closed}: no permission to read it -> usermod -aG" in said
 
     @pytest.mark.edge
@@ -2558,6 +2584,18 @@ class TestLogs:
         assert second["logger"] == "camarchiver.archiver"
         assert second["message"] == "a.mp4: failed"
         assert datetime.fromisoformat(second["time"]).tzinfo is not None
+
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_a_run_within_the_run_is_named(self, tmp_path: Path, form: logs.Format) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.cleaner")
+        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format=form):
+            log.info("archived")
+            with logs.within("r2"):
+                log.info("removed")
+            log.info("done")
+        found = file.read_text().splitlines()
+        runs_named = [json.loads(line)["run"] if form == "json" else line.split()[3] for line in found]
+        assert runs_named == ["r1", "r2", "r1"]
 
     @pytest.mark.edge
     def test_no_text_makes_a_second_line_or_shows_a_password(self, tmp_path: Path) -> None:
@@ -2655,6 +2693,20 @@ class TestArrivals:
         assert Found("2026/03/01", ("a.mp4",)) in on_arrivals(arrivals)
         (root / "2026/03/01/b.mp4").write_bytes(b"b")
         assert Written("2026/03/01/b.mp4") in on_arrivals(arrivals)
+
+    def test_a_clip_that_comes_between_the_watch_and_the_listing_is_heard_of(
+        self, root: Path, arrivals: Arrivals, mocker: MockerFixture
+    ) -> None:
+        listed = Arrivals._list
+
+        def late(self: Arrivals, folder: str) -> tuple[tuple[str, ...], list[str]]:
+            found = listed(self, folder)
+            (root / folder / "late.mp4").write_bytes(b"x")
+            return found
+
+        mocker.patch.object(Arrivals, "_list", late)
+        (root / "new").mkdir()
+        assert Written("new/late.mp4") in on_arrivals(arrivals)
 
     def test_a_flood_of_new_folders_loses_nothing(self, root: Path, arrivals: Arrivals) -> None:
         """Writers race the watches: 8 cameras, 60 new folders each, by rename and by write."""
@@ -3850,6 +3902,20 @@ class TestWatcher:
             wait_until(lambda path=path: not path.exists(), "the clip")
         assert caplog.text.count("does not tell of every change: scanning every 0.2 s instead") == 1
 
+    def test_what_is_left_alone_is_not_looked_at_in_every_poll(
+        self, watched: Watched, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(mounts.Mount, "tells", False)
+        look = mocker.spy(Pipeline, "look")
+        (watched.root / "front/no time.mp4").touch()
+        watched.poll_seconds = 0.1
+        watched.start()
+        wait_until(lambda: look.call_count, "the look")
+        time.sleep(1.0)
+        assert look.call_count == 1
+        path = watched.move_in(f"front/{clip_name(1)}", mtime=RECORDED)
+        wait_until(lambda: not path.exists(), "the clip")
+
     def test_a_reload_ends_it_when_its_jobs_are_done_and_hands_over_what_waits(
         self, watched: Watched
     ) -> None:
@@ -3860,19 +3926,37 @@ class TestWatcher:
             go.wait(20)
 
         watched.answer, watched.jobs = slow, 1
+        for number in (1, 3, 4):
+            watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
         watched.start()
-        watched.move_in(f"front/{clip_name(1)}")
         begun.wait(20)
-        for number in (3, 4):
-            watched.move_in(f"front/{clip_name(number)}")
         watched.signals.reload.set()
         watched.signals.wake.ring()
         late = watched.move_in(f"front/{clip_name(2)}")
         assert watched.watcher is not None and watched.thread is not None
-        wait_until(lambda: watched.watcher and len(watched.watcher.agenda) == 3, "the other clips' arrival")
+        agenda = watched.watcher.agenda
+        wait_until(lambda: len(agenda), "the late clip's arrival")
         go.set()
         watched.thread.join(20)
-        assert late.exists() and [due.finished for due in watched.watcher.agenda.take(1e12, 9)] == [True] * 3
+        left = {due.path[-10:]: due.finished for due in agenda.take(1e12, 9)}
+        assert late.exists() and left == {"000002.mp4": True, "000003.mp4": False, "000004.mp4": False}
+
+    def test_an_archive_whose_disk_went_away_is_waited_for(
+        self, tmp_path: Path, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        store = tmp_path / "store"
+        store.mkdir()
+        for place in mounted(tmp_path / "archive", "--bind", str(store)):
+            watched.start()
+            subprocess.run(["umount", "-l", str(place)], check=True)
+            path = watched.move_in(f"front/{clip_name(1)}")
+            wait_until(lambda: "is not what it was when the run began" in caplog.text, "the warning")
+            time.sleep(0.5)
+            assert path.exists() and not any((tmp_path / "archive").iterdir())
+            subprocess.run(["mount", "--bind", str(store), str(place)], check=True)
+            wait_until(lambda: watched.told, "the clip")
+        assert watched.seen == [f"front/{clip_name(1)}"]
 
     def test_a_date_folder_that_its_clips_have_left_goes_once_nobody_fills_it(
         self, watched: Watched, mocker: MockerFixture
@@ -5989,13 +6073,13 @@ class TestSpool:
     def test_published_clips_never_replace(self, rec_take: Take, rec_folders: Folders) -> None:
         rec_take.close()
         second = Path(shutil.copy(rec_take.path, rec_take.path.with_name("second.mp4")))
-        stamp = "20260503_142005"
-        (rec_folders.outbox / f"motion_{stamp}_20.0s.mp4").write_text("somebody's")
+        stamp = "motion_20260503_142005"
+        (rec_folders.outbox / f"{stamp}_20.0s.mp4").write_text("somebody's")
         one = spool.publish(rec_take.path, stamp, 20.0, rec_folders.outbox)
         other = spool.publish(second, stamp, 19.9, rec_folders.outbox, b"picture")
-        assert (one.name, other.name) == (f"motion_{stamp}_20.0s_2.mp4", f"motion_{stamp}_19.9s_3.mp4")
+        assert (one.name, other.name) == (f"{stamp}_20.0s_2.mp4", f"{stamp}_19.9s_3.mp4")
         assert other.with_suffix(".jpg").read_bytes() == b"picture"
-        assert (rec_folders.outbox / f"motion_{stamp}_20.0s.mp4").read_text() == "somebody's"
+        assert (rec_folders.outbox / f"{stamp}_20.0s.mp4").read_text() == "somebody's"
         assert not list(rec_folders.spool.iterdir())
 
     def test_a_clip_that_cannot_be_moved_stays_and_leaves_no_picture(
@@ -6011,7 +6095,7 @@ class TestSpool:
 
         mocker.patch("camarchiver.atomic.publish", publish)
         with pytest.raises(OSError, match="No space"):
-            spool.publish(rec_take.path, "20260503_142005", 20.0, rec_folders.outbox, b"picture")
+            spool.publish(rec_take.path, "motion_20260503_142005", 20.0, rec_folders.outbox, b"picture")
         assert rec_take.path.exists()
         assert not list(rec_folders.outbox.iterdir())
 
@@ -6054,6 +6138,34 @@ class TestSpool:
         picture = rec_folders.outbox / "motion_20260503_142005_20.0s.jpg"
         picture.touch()
         assert spool.salvage(path, rec_folders.outbox) == picture.with_suffix(".mp4")
+
+    @pytest.mark.parametrize("elsewhere", [False, True])
+    def test_killed_at_any_change_the_next_start_has_the_clip_once(
+        self,
+        rec_twice: Path,
+        rec_folders: Folders,
+        other_disk: Path,
+        sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int],
+        elsewhere: bool,
+    ) -> None:
+        folders = Folders(rec_folders.spool, other_disk) if elsewhere else rec_folders
+        path = folders.spool / "motion_20260503_142005.0.mp4"
+        target = folders.outbox / "motion_20260503_142005_24.0s.mp4"
+        shutil.copy(rec_twice, path)
+
+        def check() -> None:
+            for one in folders.outbox.glob("motion_*.mp4"):
+                assert one.read_bytes() == rec_twice.read_bytes()
+            folders.sweep()
+            if path.exists():
+                spool.salvage(path, folders.outbox)
+            assert [*folders.spool.iterdir(), *folders.outbox.iterdir()] == [target]
+            shutil.move(target, path)
+
+        def act() -> None:
+            spool.publish(path, "20260503_142005", 24.0, folders.outbox)
+
+        assert sweep_kills(act, check) >= (5 if elsewhere else 2)
 
     def test_leftovers_of_a_killed_copy_are_swept(self, rec_folders: Folders) -> None:
         left = rec_folders.outbox / ".motion_20260503_142005_20.0s.0123456789abcdef.staged.mp4"
@@ -6173,6 +6285,35 @@ class TestUpkeep:
         assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
         assert others.exists()
 
+    def test_killed_at_any_change_it_goes_on_at_the_next_start(
+        self,
+        ob_put: ObPut,
+        tmp_path: Path,
+        sweep_kills: Callable[[Callable[[], object], Callable[[], object]], int],
+    ) -> None:
+        old = [ob_put(age, picture=10) for age in (9, 8.5, 8)]
+        new = [ob_put(5, picture=10), ob_put(9, camera="door")]
+        state, terms = tmp_path / "outbox/.camarchiver", Terms(timedelta(days=7))
+        holds.add(state, OB_NOW - timedelta(days=8.1), OB_NOW, camera="", reason="x", until=None)
+
+        def act() -> None:
+            for days in (0, 1.1):
+                self.tended(tmp_path, terms, days=days)
+
+        def check() -> None:
+            assert all(path.exists() for path in (old[2], *new))
+            assert all(path.with_suffix(".jpg").exists() for path in (old[2], new[0]))
+            assert len(holds.read(state)) == 1
+            # a picture never outlives its clip
+            pictures = set((tmp_path / "outbox/yard").glob("*.jpg"))
+            assert {path.with_suffix(".mp4") for path in pictures} <= set(
+                (tmp_path / "outbox/yard").iterdir()
+            )
+
+        assert sweep_kills(act, check) >= 8
+        assert [path.exists() for path in old] == [False, False, True]
+        assert not list((state / "announced").glob(".*"))
+
     def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
         self.tended(tmp_path, Terms(timedelta(days=7)))
@@ -6256,10 +6397,11 @@ def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecor
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         manager: Service | None = None,
         lengths: Lengths | None = None,
+        timelapse: float | None = None,
     ) -> RecRecorder:
         delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
         upkeep = Upkeep("yard", rec_folders.outbox.parent, Terms(None, None), now)
-        settings = recorder.Settings(lengths or Lengths(), (), 0, None, None)
+        settings = recorder.Settings(lengths or Lengths(), (), 0, None, None, timelapse)
         vigil = Vigil(manager or Service({}), ("yard",))
         made = recorder.Recorder(settings, source, OwnStream(rec_watch()), delivery, upkeep, vigil, now)
         return RecRecorder(rec_folders, delivery, made, threading.Event())
@@ -6284,7 +6426,7 @@ class TestRecorder:
     @pytest.mark.parametrize("synced", [True, False, None])
     def test_a_clip_by_an_unsynced_clock_is_marked(
         self,
-        rec_twice: Path,
+        rec_make: Callable[..., Path],
         rec_recorder: Callable[..., RecRecorder],
         mocker: MockerFixture,
         caplog: pytest.LogCaptureFixture,
@@ -6292,10 +6434,10 @@ class TestRecorder:
     ) -> None:
         mocker.patch("camarchiver.kernel.clock_is_synced", return_value=synced)
         with caplog.at_level(logging.INFO):
-            clip, _ = rec_recorder(RecSource([rec_twice])).run()
+            (clip,) = rec_recorder(RecSource([rec_make((3, 4.5), d=8, sound=False)])).run()
         expected = "unsynced" if synced is False else None
         assert clip.fields().get("clock") == expected
-        assert caplog.text.count('"clock": "unsynced"') == (2 if expected else 0)
+        assert caplog.text.count('"clock": "unsynced"') == (1 if expected else 0)
         with av.open(str(clip.path)) as container:
             assert container.metadata.get("comment") == (f"clock: {expected}" if expected else None)
 
@@ -6307,12 +6449,12 @@ class TestRecorder:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """In the middle of a clip, within one transport stream."""
-        larger = ["-ss", "4", "-s", "640x480", "-g", "15", "-c:v", "libx264", "-c:a", "aac"]
+        larger = ["-ss", "4", "-s", "320x240", "-g", "15", "-preset", "ultrafast", "-c:v", "libx264"]
         parts = []
         for number, words in enumerate((["-t", "7", "-c", "copy"], larger)):
             parts.append(tmp_path / f"{number}.ts")
             command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), *words]
-            command += ["-output_ts_offset", str(number * 7), str(parts[-1])]
+            command += ["-c:a", "copy", "-output_ts_offset", str(number * 7), str(parts[-1])]
             subprocess.run(command, check=True)
         whole = tmp_path / "whole.ts"
         whole.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -6326,9 +6468,9 @@ class TestRecorder:
             assert frames_of(clip.path) == clip.frames
         with av.open(str(rec_twice)) as container:
             before = (container.streams.video[0].width, container.streams.video[0].height)
-        assert sizes == [before, *[(640, 480)] * len(rest)]
+        assert sizes == [before, *[(320, 240)] * len(rest)]
         assert len(rest) == 2
-        assert caplog.text.count("sends another picture: h264, 640x480") == 1
+        assert caplog.text.count("sends another picture: h264, 320x240") == 1
 
     def test_another_codec_after_a_loss(
         self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
@@ -6347,6 +6489,32 @@ class TestRecorder:
                 codecs.append(container.streams.video[0].codec_context.name)
             assert frames_of(clip.path) == clip.frames
         assert codecs == ["h264", "h264", "hevc"]
+
+    def test_a_camera_that_is_not_there_is_sought_ever_more_slowly_and_said_once(
+        self,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        tries: list[float] = []
+
+        class Absent(RecSource):
+            def open(self) -> Feed:
+                tries.append(time.monotonic())
+                return super().open()
+
+        mocker.patch.object(reader, "BACKOFF", (0.1, 0.2, 0.4, 0.8))
+        made = rec_recorder(Absent([], returns=True))
+        ended = threading.Thread(
+            target=lambda: (wait_until(lambda: len(tries) == 6, "six tries", 60), made.stop.set())
+        )
+        ended.start()
+        assert made.run() == []
+        ended.join()
+        pauses = [later - earlier for earlier, later in pairwise(tries)]
+        assert all(pause >= least for pause, least in zip(pauses, (0.2, 0.4, 0.8, 0.8, 0.8), strict=True))
+        assert made.recorder.outages == 1
+        assert caplog.text.count("is lost: No route to host") == 1
 
     def test_a_codec_that_changes_within_a_stream_ends_it(self, rec_twice: Path, tmp_path: Path) -> None:
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "3", "-an"]
@@ -6433,3 +6601,71 @@ class TestFleet:
         assert [clip.frames for clip in made.delivery.clips] == [106, 106]
         assert str(members[0].error) == "gate: RuntimeError: a bug"
         assert members[1].error is None
+
+
+class TestTimelapse:
+    def test_one_keyframe_an_interval(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        made = rec_recorder(RecSource([rec_twice]), timelapse=2.0)
+        *motion_clips, lapse = made.run()
+        known = rec_packets(rec_twice)
+        with av.open(str(rec_twice)) as container:
+            keys = [float(p.pts * p.time_base) for p in container.demux(video=0) if p.size and p.is_keyframe]
+        found = rec_packets(lapse.path)
+        assert len(motion_clips) == 2
+        assert found.video == tuple(known.video[known.times.index(at)] for at in keys[::2])
+        assert found.times == pytest.approx([number / 30 for number in range(12)], abs=1e-4)
+        assert re.fullmatch(r"timelapse_\d{8}_\d{6}_0\.4s\.mp4", lapse.path.name)
+        assert frames_of(lapse.path) == lapse.frames == 12
+
+    def test_each_day_and_each_picture_has_its_own(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(reader, "BACKOFF", (0.1,))
+        other = tmp_path / "small.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-s", "320x240"]
+        subprocess.run([*command, "-g", "15", str(other)], check=True)
+        told = [datetime(2026, 5, 3, 23, 59, 0, tzinfo=UTC)]
+
+        def now() -> datetime:
+            # every frame asks a few times: the day ends somewhere in the second connection
+            told.append(told[-1] + timedelta(seconds=0.05))
+            return told[-1]
+
+        source = RecSource([rec_twice, rec_twice, other], returns=True)
+        made = rec_recorder(source, timelapse=1.0, now=now)
+        ended = threading.Thread(
+            target=lambda: (wait_until(lambda: made.recorder.outages == 3, "its end", 60), made.stop.set())
+        )
+        ended.start()
+        clips = [clip for clip in made.run() if clip.path.name.startswith("timelapse")]
+        ended.join()
+        days = [clip.path.name[10:18] for clip in clips]
+        assert days == sorted(days)
+        assert set(days) == {"20260503", "20260504"}
+        sizes = []
+        for clip in clips:
+            with av.open(str(clip.path)) as container:
+                sizes.append({(frame.width, frame.height) for frame in container.decode(video=0)})
+        assert all(len(size) == 1 for size in sizes)
+        assert sizes[-1] == {(320, 240)}
+        assert sum(clip.frames for clip in clips) == 3 * 24
+
+    def test_what_a_dead_recorder_left_is_salvaged_to_its_last_frame(
+        self, rec_twice: Path, rec_folders: Folders
+    ) -> None:
+        opened, entries = rec_items(rec_twice)
+        lapse = Timelapse(2.0, rec_folders)
+        for entry in entries:
+            if entry.video and entry.key:
+                assert lapse.add(entry, entry.at, REC_START, opened) is None
+        assert lapse.take is not None
+        copy = Path(
+            shutil.copy(lapse.take.path, lapse.take.path.with_name("timelapse_20260503_142005.x.mp4"))
+        )
+        target = spool.salvage(copy, rec_folders.outbox)
+        assert target is not None
+        assert target.name.startswith("timelapse_20260503_142005_")
+        assert frames_of(target) >= 11
+        lapse.take.close()

@@ -185,6 +185,7 @@ class TestMakers:
             ),
             ("porch/motion_20260503_142005_10.0s", "porch", "2026-05-03 14:20:05", 10.0, ""),
             ("porch/2026/05/03/motion_20260503_142005_7.5s_2", "porch", "2026-05-03 14:20:05", 7.5, ""),
+            ("porch/timelapse_20260503_000003_48.0s", "porch", "2026-05-03 00:00:03", 48.0, ""),
             (
                 "yard/2019-05-09/001/dav/21/21.04.49-21.05.14[M][0@0][0]",
                 "yard_ch1",
@@ -1379,7 +1380,7 @@ def a_clip(**changed: object) -> Clip:
 def an_entry(clip: Clip, **changed: object) -> Archived:
     name = clip.relative
     entry = Archived(name, clip.fingerprint.size, clip.fingerprint.mtime_ns, "d1", name, 100, remuxed=False)
-    return replace(entry, **changed)  # type: ignore[arg-type]  # the fields of Archived, by name
+    return entry._replace(**changed)  # type: ignore[arg-type]  # the fields of Archived, by name
 
 
 def decided(
@@ -1950,7 +1951,8 @@ class TestHearsay:
         assert hearsay.is_below(path)
 
     @pytest.mark.parametrize(
-        "path", ["", ".", "/", "/a", "..", "../a", "a/../../b", "a/..", "a\0", "x" * 5000, None, 5, ["a"]]
+        "path",
+        ["", ".", "./.", "/", "/a", "..", "../a", "a/../../b", "a/..", "a\0", "x" * 5000, None, 5, ["a"]],
     )
     def test_what_is_no_path_below_its_root(self, path: object) -> None:
         assert not hearsay.is_below(path)
@@ -1966,6 +1968,7 @@ class TestHearsay:
             {"source": "../a"},
             {"archive": "/etc/passwd"},
             {"trash": ""},
+            {"trash": "."},
             {"source": None},
             {"source_size": 10**30},
             {"source_size": True},
@@ -3077,8 +3080,8 @@ class TestReel:
 
     def test_numbers_count_clips_of_the_second_whatever_their_length(self) -> None:
         names = ["motion_20260503_142005_10.0s.mp4", "motion_20260503_142005_10.0s.jpg", "x.mp4"]
-        assert reel.next_number("20260503_142005", names) == 2
-        assert reel.next_number("20260503_142006", names) == 1
+        assert reel.next_number("motion_20260503_142005", names) == 2
+        assert reel.next_number("motion_20260503_142006", names) == 1
 
     @pytest.mark.parametrize(
         ("moments", "missing"),

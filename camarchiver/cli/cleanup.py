@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class SpoolOptions:
 
 _ALSO_WITH_SPOOL = frozenset(
     {"cameras", "spool", "outbox", "keep_days", "max_storage", "timezone", "dry_run", "no_confirm"}
-    | {"log_file", "log_format", "as_json", "quiet", "verbose", "config"}
+    | {"log_file", "log_format", "metrics", "notify", "ping_url", "as_json", "quiet", "verbose", "config"}
 )
 
 
@@ -84,26 +84,7 @@ _ALSO_WITH_SPOOL = frozenset(
 @general_options
 @click.pass_context
 @with_channels
-def cleanup(
-    context: click.Context,
-    /,
-    directory: Path,
-    output: Path | None,
-    trash_root: Path | None,
-    timezone: str,
-    dry_run: bool,
-    no_confirm: bool,
-    log_file: Path | None,
-    channels: Channels,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    spool: Path | None,
-    outbox: Path | None,
-    keep_days: timedelta | None,
-    max_storage: int | None,
-    **retention: Any,
-) -> int:
+def cleanup(context: click.Context, /, **chosen: Any) -> int:
     """Remove what the policy no longer keeps below DIRECTORY: sources, trash, and archives if asked.
 
     Nothing goes whose archive does not stand, unless an option names it. --max-size and --min-free take
@@ -113,49 +94,28 @@ def cleanup(
     With --spool it does by hand what a recorder does every hour: salvages what dead recorders left, removes
     what is empty, and takes what --keep-days and --max-storage no longer keep from the outbox, at once.
     """
-    if spool is not None:
-        return _of_spool(
-            context,
-            SpoolOptions(
-                spool.absolute(),
-                outbox.absolute() if outbox else spool.absolute().parent / "recorded_clips",
-                keep_days,
-                max_storage,
-                retention["cameras"],
-                timezone,
-                dry_run,
-                no_confirm,
-                log_file,
-                channels,
-                as_json,
-                quiet,
-                verbose,
-            ),
-        )
+    if chosen["spool"] is not None:
+        return _of_spool(context, chosen)
     for name in ("outbox", "keep_days", "max_storage"):
         if is_on_command_line(context, name):
             raise UsageError(f"--{name.replace('_', '-')} is for a recorder", hint="add its --spool DIR")
     from camarchiver.cli.clearing import CleanupOptions, cleanup_session
     from camarchiver.cli.policies import RetentionOptions
 
-    chosen = RetentionOptions(**retention)
-    place = Place(directory, output, trash_root, timezone)
+    retention = RetentionOptions(**{each.name: chosen[each.name] for each in fields(RetentionOptions)})
     run = CleanupOptions(
-        place,
-        chosen.policy(context),
-        chosen.sidecar,
-        dry_run,
-        no_confirm,
-        log_file,
-        channels,
-        as_json,
-        quiet,
-        verbose,
+        place=Place(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
+        policy=retention.policy(context),
+        sidecar=retention.sidecar,
+        **{name: chosen[name] for name in _OF_THE_RUN},
     )
     return cleanup_session(run, own_patterns(context))
 
 
-def _of_spool(context: click.Context, chosen: SpoolOptions) -> int:
+_OF_THE_RUN = ("dry_run", "no_confirm", "log_file", "channels", "as_json", "quiet", "verbose")
+
+
+def _of_spool(context: click.Context, chosen: dict[str, Any]) -> int:
     from camarchiver.cli.spooling import spool_session
 
     for parameter in context.command.params:
@@ -163,4 +123,14 @@ def _of_spool(context: click.Context, chosen: SpoolOptions) -> int:
         if name not in _ALSO_WITH_SPOOL and is_on_command_line(context, name):
             word = name.upper() if isinstance(parameter, click.Argument) else parameter.opts[0]
             raise UsageError(f"{word} has no meaning with --spool", hint="run cleanup once for each of them")
-    return spool_session(chosen)
+    spool, outbox = chosen["spool"].absolute(), chosen["outbox"]
+    options = SpoolOptions(
+        spool,
+        outbox.absolute() if outbox else spool.parent / "recorded_clips",
+        chosen["keep_days"],
+        chosen["max_storage"],
+        chosen["cameras"],
+        chosen["timezone"],
+        **{name: chosen[name] for name in _OF_THE_RUN},
+    )
+    return spool_session(options)

@@ -45,6 +45,9 @@ def _load_gently(context: click.Context, parameter: click.Parameter, value: Path
     return value
 
 
+_TELLING = ("archive", "cleanup", "record", "watch")
+"""Commands that have channels to tell of themselves."""
+
 _ANY = click.Path(path_type=Path, readable=False)
 """A folder that can't be read is a finding, too."""
 
@@ -93,14 +96,17 @@ def doctor(
     # What others would warn of is a finding here.
     logging.getLogger("camarchiver").addHandler(logging.NullHandler())
     files = list(_config(context))
-    archive, record = (_values(context, name, config, files) for name in ("archive", "record"))
+    chosen = {name: _values(context, name, config, files) for name in _TELLING}
+    told = chosen.values()
     loaded: config_files.Config = context.meta[CONFIG_KEY]
     patient = Patient(
         Place(directory, output, trash_root, "").trees(),
         timezone,
-        _encoding(archive),
-        _recorder(record, configured="record" in loaded.sections),
+        _encoding(chosen["archive"]),
+        _recorder(chosen["record"], configured="record" in loaded.sections),
         watches="watch" in loaded.sections,
+        metrics=tuple(dict.fromkeys(each["metrics"] for each in told if each["metrics"])),
+        commands=tuple(dict.fromkeys(each["notify"] for each in told if each["notify"])),
     )
     findings = chain(files, examine(patient))
     if as_json:
@@ -162,7 +168,8 @@ def _recorder(chosen: Mapping[str, Any], *, configured: bool) -> Recorder | None
 
     if not (configured or chosen["source"] or chosen["spool"].is_dir()):
         return None
-    return Recorder(chosen["source"] or "", chosen["spool"], chosen["outbox"])
+    sources = tuple(each for each in (chosen["source"], chosen["detect_source"]) if each)
+    return Recorder(sources, chosen["credentials"], chosen["spool"], chosen["outbox"])
 
 
 def _values(

@@ -125,6 +125,7 @@ def _member(
         min_free=options.min_free,
         duration=options.duration.total_seconds() if options.duration else None,
         base=_base(source, zone),
+        timelapse=options.lapse(),
     )
     upkeep = options.upkeep(name, zone)
     folders.make()

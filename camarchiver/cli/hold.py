@@ -50,24 +50,44 @@ def add(
     reason: str,
 ) -> None:
     """Hold the clips between two times, given in the cameras' local time."""
-    from camarchiver import holds
+    from camarchiver import clock, holds
 
     zone = place.zone()
+    lapses = _last(until, zone) if until else None
+    if lapses is not None and lapses <= clock.now(zone):
+        raise UsageError(
+            f"a hold until {lapses:%Y-%m-%d %H:%M} has lapsed already", hint="name a later --until"
+        )
     made = holds.add(
         _state(place, outbox),
         start.start.replace(tzinfo=zone),
         _last(end, zone),
         camera=camera,
         reason=reason,
-        until=_last(until, zone) if until else None,
+        until=lapses,
     )
     click.echo(_line(made, zone))
+    if outbox is None:
+        click.echo(_covered(made, place), err=True)
+
+
+def _covered(made: Hold, place: Place) -> str:
+    """How much a new hold holds, since a mistyped camera or day holds nothing."""
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.words import count_of, shown
+
+    pipeline = Pipeline(place.trees(), place.zone(), "hold", own_patterns(click.get_current_context()))
+    clips, cameras = pipeline.inquiry().covered(made, pipeline.started)
+    if clips:
+        return f"{count_of(clips, 'clip')} that {'stands' if clips == 1 else 'stand'} here now"
+    others = f"; about then recorded: {', '.join(map(shown, sorted(cameras)))}" if cameras else ""
+    return f"no clip that stands here now is held by it{others}"
 
 
 @hold.command("list", short_help="List the holds.")
 @with_place
 @_outbox_option
-@click.option("--repair", is_flag=True, help="Put unreadable copies of the list aside and begin anew.")
+@option("--repair", is_flag=True, envvar=None, help="Put unreadable copies of the list aside and begin anew.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def list_holds(*, place: Place, outbox: Path | None, repair: bool, as_json: bool) -> None:
     """List the holds, also those that have lapsed."""
@@ -91,7 +111,7 @@ def list_holds(*, place: Place, outbox: Path | None, repair: bool, as_json: bool
 @with_place
 @_outbox_option
 @click.argument("name", metavar="ID")
-@click.option("-y", "--no-confirm", is_flag=True, help="Don't ask.")
+@option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask.")
 def remove(*, place: Place, outbox: Path | None, name: str, no_confirm: bool) -> None:
     """Take hold ID away: what it kept is subject to the policy again."""
     from camarchiver import holds
@@ -149,9 +169,11 @@ def _last(moment: Moment, zone: tzinfo) -> datetime:
 
 
 def _line(found: Hold, zone: tzinfo) -> str:
+    from camarchiver.words import shown
+
     start, end = found.start.astimezone(zone), found.end.astimezone(zone)
     until = f", until {found.until.astimezone(zone):%Y-%m-%d %H:%M}" if found.until else ""
     return (
         f"{found.id}  {start:%Y-%m-%d %H:%M:%S} - {end:%Y-%m-%d %H:%M:%S}"
-        f"  {found.camera or 'all cameras'}  {found.reason}{until}"
+        f"  {shown(found.camera) or 'all cameras'}  {shown(found.reason)}{until}"
     )

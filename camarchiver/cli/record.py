@@ -82,6 +82,12 @@ clip_options = options(
         help="Record at these times only, as 'mo-fr 18:00-06:00' (repeatable).",
     ),
     option("--snapshot", is_flag=True, help="Put a JPG of the largest motion beside each clip."),
+    option(
+        "--timelapse",
+        type=Duration(),
+        metavar="INTERVAL",
+        help="Also make a clip of each day, of one keyframe every INTERVAL, as 1m.",
+    ),
     option("--min-free", type=Size(), default="1GB", help="Record nothing with less free on a disk."),
     option(
         "--on-full",

@@ -53,6 +53,7 @@ class RecordOptions:
     max_clip: timedelta
     schedules: tuple[str, ...]
     snapshot: bool
+    timelapse: timedelta | None
     min_free: int
     on_full: str
     keep_days: timedelta | None
@@ -138,6 +139,14 @@ class RecordOptions:
             )
         terms = Terms(self.keep_days, self.max_storage)
         return Upkeep(camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops)
+
+    def lapse(self) -> float | None:
+        """Seconds between two frames of the timelapse. Raises UsageError."""
+        if self.timelapse is None:
+            return None
+        if self.timelapse < timedelta(seconds=1):
+            raise UsageError("--timelapse takes a frame every second at most", hint="write for example 1m")
+        return self.timelapse.total_seconds()
 
     def ranges(self) -> tuple[schedule.Range, ...]:
         """When to record. Raises UsageError."""

@@ -10,6 +10,7 @@ from datetime import datetime
 import click
 
 from camarchiver import cleanup_report, clock, document, leavings, locking, outbox, report, stop
+from camarchiver.cli.attendance import Attendance, Part, attending
 from camarchiver.cli.cleanup import SpoolOptions
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.errors import UsageError
@@ -21,6 +22,15 @@ from camarchiver.model import Outcome, Report
 
 def spool_session(options: SpoolOptions) -> int:
     """Run `cleanup --spool` and return its exit code."""
+    if options.dry_run:
+        now, run, policy = _begun(options)
+        return _show(options, leavings.plan(policy, now), run)
+    with attending(options.channels, "cleanup", spool=str(options.spool)) as attendance:
+        return _attended(options, attendance)
+
+
+def _begun(options: SpoolOptions) -> tuple[datetime, str, SpoolPolicy]:
+    """This moment, the run's name and what is to be kept. Raises UsageError."""
     if options.max_storage == 0:
         raise UsageError("--max-storage 0 would keep nothing", hint="leave it out, or name a size as 50GB")
     if not (options.no_confirm or options.dry_run or may_ask()):
@@ -30,10 +40,12 @@ def spool_session(options: SpoolOptions) -> int:
     now = clock.now(clock.zone(options.timezone))
     run = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     terms = Terms(options.keep_days, options.max_storage)
-    policy = SpoolPolicy(options.spool, options.outbox, terms, frozenset(options.cameras))
-    plan = leavings.plan(policy, now)
-    if options.dry_run:
-        return _show(options, plan, run)
+    return now, run, SpoolPolicy(options.spool, options.outbox, terms, frozenset(options.cameras))
+
+
+def _attended(options: SpoolOptions, attendance: Attendance) -> int:
+    now, run, policy = _begun(options)
+    leavings.plan(policy, now)  # raises where the folders can't be meant, before anything is made
     outbox.make_state(options.outbox)
     log_file = options.log_file or options.spool / "recorder.log"
     with (
@@ -47,7 +59,12 @@ def spool_session(options: SpoolOptions) -> int:
         locking.exclusive(outbox.state(options.outbox) / "cleanup.lock", what="cleanup"),
         stop.on_signals() as stopping,
     ):
-        return _run(options, leavings.plan(policy, now), run, stopping)
+        attendance.started()
+        plan = leavings.plan(policy, now)
+        result = _run(options, plan, run, stopping)
+        part = Part(result, plan.totals, result.exit_code)
+        attendance.reported(result.exit_code, (part,), document.document(result, plan))
+        return result.exit_code
 
 
 def _show(options: SpoolOptions, plan: SpoolPlan, run: str) -> int:
@@ -59,7 +76,7 @@ def _show(options: SpoolOptions, plan: SpoolPlan, run: str) -> int:
     return result.exit_code
 
 
-def _run(options: SpoolOptions, plan: SpoolPlan, run: str, stopping: stop.Stop) -> int:
+def _run(options: SpoolOptions, plan: SpoolPlan, run: str, stopping: stop.Stop) -> Report:
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
     asks = may_ask() and not options.no_confirm
     if plan.steps and (on_terminal or asks):
@@ -77,7 +94,7 @@ def _run(options: SpoolOptions, plan: SpoolPlan, run: str, stopping: stop.Stop) 
         write(document.document(result, plan))
     elif not options.quiet and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in cleanup_report.report_lines(result, told=not on_terminal))
-    return result.exit_code
+    return result
 
 
 def _lines(options: SpoolOptions, plan: SpoolPlan) -> list[str]:

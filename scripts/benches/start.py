@@ -5,21 +5,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
-from benches.measuring import Options, Result, Row, cpu_seconds, in_turns, own_command, ratio
+from benches.measuring import Options, Result, Row, cpu_seconds, in_turns, own_command, ratio, workplace
+
+_STATUS = "camarchiver status of an empty tree"
 
 
 def bench(options: Options) -> Result:
     """What it costs to start."""
-    rounds = options.rounds or (7 if options.quick else 25)
+    with workplace(options) as place:
+        (place / "camera").mkdir()
+        (place / "config.toml").touch()
+        return _measured(options, place)
+
+
+def _measured(options: Options, place: Path) -> Result:
+    rounds = options.rounds or (9 if options.quick else 25)
     python = sys.executable
     own = own_command()
+    status = [own, "status", str(place / "camera"), "--config", str(place / "config.toml")]
     commands = {
         "python -c pass": [python, "-c", "pass"],
         "python -c 'import click'": [python, "-c", "import click"],
         "camarchiver --help": [own, "--help"],
         "camarchiver archive --help": [own, "archive", "--help"],
         "camarchiver --version": [own, "--version"],
+        _STATUS: status,
     }
     for command in commands.values():
         cpu_seconds(command)  # the first start reads files and may write bytecode
@@ -32,6 +44,7 @@ def bench(options: Options) -> Result:
     result.rows += [
         ratio("--help / python -c 'import click'", help_, click, goal=1.6),
         ratio("--help / python -c pass", help_, bare),
+        ratio("status of an empty tree / python -c 'import click'", figures[_STATUS], click),
         ratio("archive --help / python -c 'import click'", figures["camarchiver archive --help"], click),
     ]
     return result
