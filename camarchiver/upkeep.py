@@ -88,6 +88,7 @@ class Upkeep:
         state = outbox.state(self._outbox)
         outbox.make_state(self._outbox)
         with locking.guarded(state / "upkeep.lock"):
+            outbox.sweep(self._outbox)
             now = self._now()
             waiting = self._waiting(now)
             known = outbox.notices(self._outbox, self._camera)

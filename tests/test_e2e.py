@@ -831,6 +831,21 @@ class TestChannels:
         assert numbers(tmp_path / "camarchiver.prom", "last_run_exit_code") == [0]
 
     @pytest.mark.edge
+    def test_a_broken_package_is_told_and_fails_no_run(self, tree: Path, tmp_path: Path) -> None:
+        tree.mkdir()
+        shadow = tmp_path / "shadow"
+        shadow.mkdir()
+        (shadow / "prometheus_client.py").write_text("raise ImportError('no such symbol')")
+        words = ("cleanup", tree, "-y", "--metrics", tmp_path / "a.prom")
+        done = installed(*words, PYTHONPATH=str(shadow))
+        assert (done.returncode, "not everybody could be told" in done.stderr) == (0, True)
+        (shadow / "filelock.py").write_text("raise ImportError('no such symbol')")
+        broken = installed(*words, PYTHONPATH=str(shadow))
+        assert broken.returncode == 1
+        assert "the installation is broken: no such symbol" in broken.stderr
+        assert "Traceback" not in broken.stderr
+
+    @pytest.mark.edge
     def test_channels_that_fail_change_no_exit_code(self, put: Put, tree: Path, tmp_path: Path) -> None:
         put(f"{ONE}.mp4")
         put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
@@ -1567,7 +1582,7 @@ class Manager:
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(number)
         out, errors = self.process.communicate(timeout=60)
-        assert "Traceback" not in errors, errors
+        assert "Traceback" not in (errors or ""), errors
         return self.process.returncode, out, errors
 
 
@@ -1771,6 +1786,22 @@ class TestWatch:
         assert errors.count("sysctl -w fs.inotify.max_user_watches=") == 1
         assert "scanning every 1 s instead" in errors
 
+    def test_it_goes_on_when_nobody_reads_what_it_prints(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch()
+        for stream in (manager.process.stdout, manager.process.stderr):
+            assert stream is not None
+            stream.close()
+        for name in ("front", "back", "yard"):
+            source = arrive(put, f"{DAY}/REO_{name}_20260301081500.mp4", b"x" if name == "back" else H264)
+            wait_until(lambda: len(journal(tree)) > 0, "the journal")
+            if name != "back":
+                wait_until(lambda source=source: not source.exists(), "the archive")
+        manager.process.stdout = manager.process.stderr = None
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert _log_of(tree).count("standard output is gone") == 1
+
     def test_an_upload_that_was_there_before_and_its_picture_are_found(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
@@ -1880,7 +1911,7 @@ class TestHold:
         assert [step["reason"] for step in held["steps"]] == ["held"]
         assert told("archive", camera).stdout == ""
         assert (camera / f"2026/03/01/{NAME}.mp4").exists()
-        refused = told("hold", "remove", "-C", camera, name)
+        refused = told("hold", "remove", "-C", camera, name, CAMARCHIVER_HOLD_REMOVE_NO_CONFIRM="1")
         assert (refused.returncode, name in told("hold", "list", "-C", camera).stdout) == (2, True)
         assert told("hold", "remove", "-C", camera, name, "-y").returncode == 0
         assert told("hold", "list", "-C", camera).stdout == ""
@@ -2531,6 +2562,11 @@ class TestCleanup:
         after = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
         assert after <= used // 2
         assert (tree / oldest).exists(), "the held clip"
+        place, name = tree.parent / "evidence", held.stdout.split()[0]
+        assert told("hold", "export", "-C", tree, name, place, "--playable").returncode == 0
+        assert {(place / kind / oldest).exists() for kind in ("source", "playable")} == {True}
+        assert subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=place).returncode == 0
+        why(f"by hold {name}: case 7")
         assert len(clips_of(tree / "archived")) == 30, "each clip once: nothing was lost"
         free = shutil.disk_usage(tree).free
         goal = told(
@@ -2538,7 +2574,6 @@ class TestCleanup:
         )
         document = json.loads(goal.stdout)
         assert (document["exit_code"], document["outcomes"]) == (2, []), "it would take most of each camera"
-        name = held.stdout.split()[0]
         assert told("hold", "remove", "-C", tree, name, "-y").returncode == 0
         assert told("cleanup", tree, "-y").returncode == 0
         why("source moved to the trash")
@@ -3031,6 +3066,35 @@ class TestRecord:
         assert rec_run("--source", source).returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), source)] == [60]
 
+    def test_a_trigger_during_a_clip_makes_it_longer(
+        self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        once, twice = rec_make((6, 7.5), d=18), rec_make((6, 7.5), (9, 10.5), d=18)
+        ends = []
+        for number, source in enumerate((once, twice)):
+            folder = tmp_path / str(number)
+            assert rec_run("--source", source, "--outbox", folder).returncode == 0
+            ((first, last),) = rec_exact(rec_clips(folder), source)
+            assert first == 60
+            ends.append(last)
+        assert ends[1] - ends[0] == pytest.approx(45, abs=4)
+
+    def test_clips_whose_prerolls_begin_in_one_second(
+        self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        """The second one's pre-roll holds the first clip whole."""
+        source = rec_make((3, 4.5), (9, 10.5), d=14)
+        named = Path(shutil.copy(source, tmp_path / "REO_yard_20260503142001.mp4"))
+        assert rec_run("--source", named, "--pre", "10s", "--post", "1s").returncode == 0
+        clips = rec_clips(tmp_path / "recorded_clips")
+        assert sorted(re.sub(r"_[\d.]+s", "", clip.name) for clip in clips) == [
+            "motion_20260503_142001.mp4",
+            "motion_20260503_142001_2.mp4",
+        ]
+        places = sorted(rec_exact(clips, source))
+        assert [first for first, _ in places] == [0, 0]
+        assert places[0][1] < 100 < places[1][1]
+
     def test_motion_after_the_post_roll_begins_a_clip_whose_preroll_is_whole(
         self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
     ) -> None:
@@ -3241,6 +3305,35 @@ class TestRecord:
         assert words[0].removeprefix("--") in ran.stdout + ran.stderr
         assert not rec_clips(tmp_path)
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+    def test_an_outbox_that_becomes_read_only_costs_nothing(
+        self,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+    ) -> None:
+        recorder = rec_start("--source", rec_twice, "--realtime", "--duration", "10s")
+        outbox = tmp_path / "recorded_clips" / "yard"
+        rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+        if subprocess.run(["mount", "--bind", outbox, outbox]).returncode:
+            pytest.skip("nothing can be mounted here")
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", outbox], check=True)
+            output, _ = recorder.communicate(timeout=60)
+            document = json.loads(output)
+            assert (recorder.returncode, document["status"]) == (1, "failed")
+            assert "Read-only file system" in document["errors"][0]["message"]
+            refused = rec_run("--source", rec_twice)
+            assert refused.returncode == 13
+            assert "Read-only file system" in rec_document(refused)["errors"][0]["message"]
+        finally:
+            subprocess.run(["umount", outbox], check=True)
+        again = rec_document(rec_run("--source", rec_twice, "--duration", "1s"))
+        ((first, last),) = rec_exact([Path(path) for path in again["salvaged"]], rec_twice)
+        assert (first, last - first) == (60, document["clips"][0]["frames"] - 1)
+
     def test_too_little_room_records_nothing(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         ran = rec_run("--source", rec_twice, "--min-free", "100000TB")
         assert ran.returncode == 13
@@ -3334,6 +3427,10 @@ class TestRecord:
         rec_fleet.write_text(rec_fleet.read_text() + "duration = '5s'\n")
         wrong = run("--camera", "gate")
         assert (wrong.returncode, "[record.gate] duration is not a key" in wrong.stderr) == (10, True)
+        rec_fleet.write_text(rec_fleet.read_text().replace("duration = '5s'", "post = 'soon'"))
+        command = [rec_command[0], "config", "check", "--config", str(rec_fleet)]
+        checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (checked.returncode, "[record.gate] post: 'soon'" in checked.stderr) == (10, True)
 
     def test_the_service_manager_hears_of_it(
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -3434,6 +3531,34 @@ class TestRecord:
         starts = [clip.name[16:22] for clip in rec_clips(tmp_path / "recorded_clips")]
         assert starts == ["142004", "142014", "142028", "142038"][: 2 * len(offsets)]
 
+    def test_a_camera_that_freezes_is_missed_within_ten_seconds(
+        self,
+        rec_rtsp: RecCamera,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+    ) -> None:
+        """Its connection stays, and nothing comes."""
+        server = rec_rtsp.start()
+        recorder = rec_start("--source", rec_rtsp.url)
+        log = tmp_path / "temp_clips" / "recorder.log"
+        try:
+            rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+            server.send_signal(signal.SIGSTOP)
+            frozen = time.monotonic()
+            rec_until(lambda: "is lost" in log.read_text())
+            assert time.monotonic() - frozen < 10
+            rec_until(lambda: rec_clips(tmp_path / "recorded_clips"))
+            server.send_signal(signal.SIGCONT)
+            rec_until(lambda: "is back" in log.read_text())
+        finally:
+            recorder.terminate()
+            output, complaints = recorder.communicate(timeout=30)
+            server.kill()
+            server.communicate()
+        assert json.loads(output)["outages"] == 1
+        assert complaints.count("is lost") == complaints.count("is back") == 1
+
     def test_a_camera_that_goes_away_and_comes_back(
         self,
         rec_rtsp: RecCamera,
@@ -3506,16 +3631,30 @@ class TestRecord:
     def test_archive_takes_the_clips(
         self, rec_twice: Path, rec_run: RecRun, rec_command: list[str], tmp_path: Path
     ) -> None:
+        """With their camera, date, every frame, the sound and the picture beside; a timelapse, too."""
         source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142001.mp4"))
-        assert rec_run("--source", source, "--duration", "14s").returncode == 0
-        command = [rec_command[0], "archive"]
-        words = [*command, str(tmp_path / "recorded_clips"), "--age", "0", "--dry-run", "--json"]
-        later = time.time() - 3600
-        for clip in rec_clips(tmp_path / "recorded_clips"):
+        words = ("--source", source, "--duration", "14s", "--snapshot", "--timelapse", "1s")
+        assert rec_run(*words).returncode == 0
+        root = tmp_path / "recorded_clips"
+        frames = {}
+        for clip in rec_clips(root):
+            frames[clip.name] = len(rec_packets(clip).video)
+            later = time.time() - 3600
             os.utime(clip, (later, later))
-        ran = subprocess.run(words, capture_output=True, text=True)
-        steps = [step for step in json.loads(ran.stdout)["steps"] if step["action"] == "archive"]
-        assert [step["camera"] for step in steps] == ["yard"]
+        command = [rec_command[0], "archive", str(root), "--age", "0", "--codec", "h264", "--json", "-y"]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        document = json.loads(ran.stdout)
+        assert (ran.returncode, document["status"]) == (0, "done"), ran.stderr
+        assert {step["camera"] for step in document["steps"]} == {"yard"}
+        starts = {step["start"][:19] for step in document["steps"]}
+        assert starts == {"2026-05-03T14:20:01", "2026-05-03T14:20:05"}
+        day = root / "archived" / "yard" / "2026" / "05" / "03"
+        archived = {path.name: len(rec_packets(path).video) for path in day.glob("*.mp4")}
+        assert archived == frames
+        (motion,) = day.glob("motion_*.mp4")
+        assert rec_packets(motion).audio
+        assert motion.with_suffix(".jpg").exists()
+        assert not rec_clips(root / "yard")
 
 
 INSTALL = Path(__file__).resolve().parents[1] / "scripts/install"
