@@ -6254,7 +6254,7 @@ class TestUpkeep:
         shutil.copy2(old, foreign)
         terms = Terms(timedelta(days=7))
         first = self.tended(tmp_path, terms)
-        assert (first.announced, first.outcomes) == ([old], [])
+        assert (first.announced, first.outcomes) == ([old], ())
         assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
         assert "its transfer was confirmed" in caplog.text
         assert self.tended(tmp_path, terms, days=0.9).announced == []
@@ -6300,7 +6300,7 @@ class TestUpkeep:
         state = outbox.state(tmp_path / "outbox")
         assert state.stat().st_mode & 0o777 == 0o700
         holds.add(state, OB_NOW - timedelta(days=9), OB_NOW, camera="", reason="x", until=None)
-        assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == []
+        assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == ()
         assert old.exists()
         for name in ("holds.json", "holds.json.bak"):
             (state / name).write_text("{ torn")
@@ -6309,6 +6309,20 @@ class TestUpkeep:
         upkeep.close()
         assert "nobody knows what is held" in next(iter(upkeep.troubles))
         assert old.exists()
+
+    def test_a_read_only_outbox_is_complained_of_and_stops_nothing(
+        self, ob_put: ObPut, tmp_path: Path, read_only: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shutil.move(ob_put(8).parent, tmp_path / "behind")
+        upkeep = Upkeep("yard", read_only, Terms(timedelta(days=7)), lambda: OB_NOW, drops_oldest=True)
+        upkeep.tend()
+        assert upkeep.make_room(read_only, 50) == upkeep.make_room(read_only, 50) == 0
+        upkeep.close()
+        assert all("Read-only file system" in trouble for trouble in upkeep.troubles)
+        assert len(upkeep.troubles) == 2
+        assert [each.result for each in upkeep.outcomes] == [Result.FAILED]
+        assert "nothing is removed from the outbox" in caplog.text
+        assert len(list((tmp_path / "behind/yard").iterdir())) == 1
 
     def test_announcements_that_cannot_be_read_are_made_anew(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
