@@ -3811,11 +3811,14 @@ class TestInstall:
         assert after == before
 
     def test_the_owners_work_is_never_touched(self, installed_root: Path, tmp_path: Path) -> None:
-        root = Path(shutil.copytree(installed_root, tmp_path / "machine", symlinks=True))
+        # Links instead of copies: what is written in place must be a file of its own.
+        copied = shutil.copytree(installed_root, tmp_path / "machine", symlinks=True, copy_function=os.link)
+        root = Path(copied)
         hook = root / "etc/camarchiver/on-failure"
-        hook.write_text("mine")
         unit = root / "usr/local/lib/systemd/system/camarchiver-archive.service"
-        unit.write_text("[Service]\nExecStart=/bin/true\n")
+        for path, text in ((hook, "mine"), (unit, "[Service]\nExecStart=/bin/true\n")):
+            path.unlink()
+            path.write_text(text)
         done = install(root)
         assert "camarchiver-archive.service was changed by hand and stays as it is" in done.stdout
         assert (hook.read_text(), unit.read_text()) == ("mine", "[Service]\nExecStart=/bin/true\n")
@@ -4073,7 +4076,7 @@ class TestTransfer:
     def test_killed_while_clips_appear_it_goes_on_from_there(self, pi: Pi, when: int) -> None:
         if shutil.which("strace") is None:
             pytest.skip("strace is not here")
-        content = {"yard/a.mp4": b"clip", "yard/a.jpg": b"picture"}
+        content = {"yard/a.mp4": b"clip", "yard/a.png": b"picture"}
         for name, data in content.items():
             pi.put(name, data)
         inject = ["-e", "trace=renameat2", "-e", f"inject=renameat2:signal=KILL:when={when}"]
@@ -4082,7 +4085,7 @@ class TestTransfer:
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert set(content.values()) <= pi.everywhere()
         # The picture comes first: a clip never appears without it.
-        assert list(pi.seen(pi.tree)) in ([], ["yard/a.jpg"])
+        assert list(pi.seen(pi.tree)) in ([], ["yard/a.png"])
         assert pi.transfer().returncode == 0
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == (content, {})
 

@@ -91,6 +91,7 @@ from camarchiver import (
     reader,
     recorder,
     restorations,
+    room,
     runs,
     service,
     snapshot,
@@ -6577,6 +6578,48 @@ class TestRecorder:
         for clip in clips:
             assert frames_of(clip.path) == clip.frames
         listener.close()
+
+
+class TestRoom:
+    def test_it_is_said_once_when_it_ends_and_once_when_it_is_back(
+        self, rec_disk: Path, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mocker.patch.object(room, "PAUSE", 0.0)
+        folders = Folders(rec_disk / "spool", rec_disk / "outbox")
+        folders.make()
+        found = room.Room("yard", folders, 3_000_000, lambda folder, short: 0)
+        assert found.is_there()
+        filler = rec_disk / "filler"
+        filler.write_bytes(bytes(4_000_000))
+        assert not found.is_there()
+        assert not found.is_there()
+        assert (found.is_full, found.refused) == (True, 1)
+        filler.unlink()
+        assert found.is_there()
+        assert not found.is_full
+        assert caplog.text.count("not recording") == caplog.text.count("recording goes on") == 1
+
+    def test_it_is_asked_again_after_a_pause(self, rec_folders: Folders, mocker: MockerFixture) -> None:
+        usage = mocker.spy(shutil, "disk_usage")
+        found = room.Room("yard", rec_folders, 0, lambda folder, short: 0)
+        found.ended("No space left on device")
+        assert not found.is_there()
+        usage.assert_not_called()
+        mocker.patch("camarchiver.room.time.monotonic", return_value=time.monotonic() + room.PAUSE + 1)
+        assert found.is_there()
+        assert found.is_full  # until a clip could be begun
+        found.begun()
+        assert not found.is_full
+
+    def test_room_that_is_made_is_room(self, rec_folders: Folders) -> None:
+        asked: list[tuple[Path, int]] = []
+
+        def make(folder: Path, short: int) -> int:
+            asked.append((folder, short))
+            return short
+
+        assert room.Room("yard", rec_folders, 1 << 60, make).is_there()
+        assert [folder for folder, _ in asked] == [rec_folders.spool, rec_folders.outbox]
 
 
 class TestFleet:
