@@ -23,8 +23,8 @@ _DRIVER = """
 import sys
 from datetime import datetime
 told, moment = sys.argv[1:3]
-from camarchiver.cli import run
 from camarchiver import footage
+from camarchiver.cli import run
 from camarchiver.pipeline import Pipeline
 Pipeline.now = lambda self: datetime.fromisoformat(moment).astimezone(self.zone)
 Pipeline.choose_encoder = lambda self, plan, *_: (plan, None)
