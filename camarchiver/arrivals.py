@@ -81,6 +81,8 @@ class Arrivals:
         self._pruned = pruned
         self._folders: dict[int, str] = {}
         self._complained: set[str] = set()
+        self._listed: dict[str, int] = {}
+        """By folder: a mark of the names that were found there; only where the tree is polled."""
         self._identity = _identity(root)
         self._mounts = _mounts(root, pruned)
         self._table = _open_table()
@@ -133,7 +135,10 @@ class Arrivals:
             return True
 
     def scan(self, folder: str = "") -> Iterator[Found]:
-        """Every folder from here down that holds clips; each is watched before it is listed."""
+        """Every folder from here down that holds clips; each is watched before it is listed.
+
+        Where the tree is polled, only those whose names are not the same as the last time.
+        """
         waiting = [folder]
         while waiting:
             folder = waiting.pop()
@@ -145,8 +150,15 @@ class Arrivals:
                 self._complain(folder, error)
                 continue
             waiting.extend(reversed(below))
-            if names:
+            if names and not self._is_known(folder, names):
                 yield Found(folder, names)
+
+    def _is_known(self, folder: str, names: tuple[str, ...]) -> bool:
+        if self._inotify is not None:
+            return False
+        mark, before = hash(names), self._listed.get(folder)
+        self._listed[folder] = mark
+        return mark == before
 
     def read(self) -> Iterator[Arrival]:
         """What the kernel has told since the last time; never waits."""

@@ -24,6 +24,8 @@ KEEP_FILES = 5
 Format = Literal["text", "json"]
 
 _clip: ContextVar[str | None] = ContextVar("clip", default=None)
+_run: ContextVar[str | None] = ContextVar("run", default=None)
+"""The run within the run, where there is one."""
 
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@")
 
@@ -43,10 +45,12 @@ class _Console(logging.Handler):
     """Warnings on standard error, above a progress display where one is drawn."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "tqdm" in sys.modules and sys.stderr.isatty():
-            sys.modules["tqdm"].tqdm.write(self.format(record), file=sys.stderr)
-        else:
-            print(self.format(record), file=sys.stderr, flush=True)
+        # One who does not listen any more ends no run.
+        with suppress(OSError):
+            if "tqdm" in sys.modules and sys.stderr.isatty():
+                sys.modules["tqdm"].tqdm.write(self.format(record), file=sys.stderr)
+            else:
+                print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Json(logging.Formatter):
@@ -62,7 +66,7 @@ class _Json(logging.Formatter):
         fields = {
             "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "run": self._run,
+            "run": _run.get() or self._run,
             "clip": _readable(_clip.get()),
             "logger": record.name,
             "message": _readable(message),
@@ -72,8 +76,25 @@ class _Json(logging.Formatter):
         return json.dumps(fields)
 
 
+def _named(record: logging.LogRecord) -> bool:
+    """Give a record the run within the run."""
+    if (run := _run.get()) is not None:
+        record.run = run
+    return True
+
+
 def _readable(text: str | None) -> str | None:
     return text if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def within(run: str) -> Iterator[None]:
+    """What this thread logs meanwhile is about another run, which has no log of its own."""
+    token = _run.set(run)
+    try:
+        yield
+    finally:
+        _run.reset(token)
 
 
 @contextmanager
@@ -113,7 +134,8 @@ def logging_to(
         root.addHandler(handlers[-1])
     if file is not None and (to_file := _file_handler(file)) is not None:
         to_file.setLevel(logging.DEBUG if verbose else logging.INFO)
-        text = _Redacted(f"%(asctime)s %(levelname)s {run} %(message)s")
+        text = _Redacted("%(asctime)s %(levelname)s %(run)s %(message)s", defaults={"run": run})
+        to_file.addFilter(_named)
         to_file.setFormatter(_Json(run) if log_format == "json" else text)
         root.addHandler(to_file)
         handlers.append(to_file)

@@ -22,6 +22,10 @@ TRANSFERRED = "transferred"
 """The transfer writes it into the state folder, a line for each file that arrived; see docs/recording.md."""
 
 
+ANNOUNCED = "announced"
+"""The folder of what was announced, a file for each camera."""
+
+
 class Arrived(NamedTuple):
     """A file that stands, whole, where it was transferred to."""
 
@@ -150,8 +154,16 @@ def announce(outbox: Path, camera: str, told: Mapping[str, Notice]) -> None:
     atomic.write_json(path, {"clips": clips})
 
 
+def sweep(outbox: Path) -> None:
+    """Remove what a killed announcement left; only for who alone may announce now. Raises OSError."""
+    folder = state(outbox) / ANNOUNCED
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if atomic.staged_stem(path.name) is not None:
+            path.unlink(missing_ok=True)
+
+
 def _announced(outbox: Path, camera: str) -> Path:
-    return state(outbox) / "announced" / f"{camera}.json"
+    return state(outbox) / ANNOUNCED / f"{camera}.json"
 
 
 def _notice(fields: Mapping[str, object]) -> Notice:

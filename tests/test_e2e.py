@@ -831,6 +831,21 @@ class TestChannels:
         assert numbers(tmp_path / "camarchiver.prom", "last_run_exit_code") == [0]
 
     @pytest.mark.edge
+    def test_a_broken_package_is_told_and_fails_no_run(self, tree: Path, tmp_path: Path) -> None:
+        tree.mkdir()
+        shadow = tmp_path / "shadow"
+        shadow.mkdir()
+        (shadow / "prometheus_client.py").write_text("raise ImportError('no such symbol')")
+        words = ("cleanup", tree, "-y", "--metrics", tmp_path / "a.prom")
+        done = installed(*words, PYTHONPATH=str(shadow))
+        assert (done.returncode, "not everybody could be told" in done.stderr) == (0, True)
+        (shadow / "filelock.py").write_text("raise ImportError('no such symbol')")
+        broken = installed(*words, PYTHONPATH=str(shadow))
+        assert broken.returncode == 1
+        assert "the installation is broken: no such symbol" in broken.stderr
+        assert "Traceback" not in broken.stderr
+
+    @pytest.mark.edge
     def test_channels_that_fail_change_no_exit_code(self, put: Put, tree: Path, tmp_path: Path) -> None:
         put(f"{ONE}.mp4")
         put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
@@ -1534,10 +1549,7 @@ def told() -> Command:
     return run
 
 
-@pytest.fixture
-def camera(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
-    """A tree with one old clip and its picture."""
-    root = tmp_path / "camera"
+def one_clip(root: Path, make_clip: Callable[..., Path]) -> Path:
     folder = root / "2026/03/01"
     folder.mkdir(parents=True)
     clip = make_clip("-f lavfi -i testsrc2=s=160x120:r=10:d=2 -c:v libx264 -preset ultrafast -b:v 2M")
@@ -1567,7 +1579,7 @@ class Manager:
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(number)
         out, errors = self.process.communicate(timeout=60)
-        assert "Traceback" not in errors, errors
+        assert "Traceback" not in (errors or ""), errors
         return self.process.returncode, out, errors
 
 
@@ -1771,6 +1783,22 @@ class TestWatch:
         assert errors.count("sysctl -w fs.inotify.max_user_watches=") == 1
         assert "scanning every 1 s instead" in errors
 
+    def test_it_goes_on_when_nobody_reads_what_it_prints(
+        self, put: Put, tree: Path, watch: Callable[..., Manager]
+    ) -> None:
+        manager = watch()
+        for stream in (manager.process.stdout, manager.process.stderr):
+            assert stream is not None
+            stream.close()
+        for name in ("front", "back", "yard"):
+            source = arrive(put, f"{DAY}/REO_{name}_20260301081500.mp4", b"x" if name == "back" else H264)
+            wait_until(lambda: len(journal(tree)) > 0, "the journal")
+            if name != "back":
+                wait_until(lambda source=source: not source.exists(), "the archive")
+        manager.process.stdout = manager.process.stderr = None
+        assert manager.end()[0] == 128 + signal.SIGTERM
+        assert _log_of(tree).count("standard output is gone") == 1
+
     def test_an_upload_that_was_there_before_and_its_picture_are_found(
         self, put: Put, tree: Path, watch: Callable[..., Manager]
     ) -> None:
@@ -1867,6 +1895,25 @@ class TestManyHosts:
             assert host.wait(60) == 128 + signal.SIGTERM
 
 
+@pytest.fixture
+def camera(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
+    """A tree with one old clip and its picture."""
+    return one_clip(tmp_path / "camera", make_clip)
+
+
+@pytest.fixture(scope="session")
+def archived_once(tmp_path_factory: pytest.TempPathFactory, make_clip: Callable[..., Path]) -> Path:
+    root = one_clip(tmp_path_factory.mktemp("archived") / "camera", make_clip)
+    assert archive(root).returncode == 0
+    return root
+
+
+@pytest.fixture
+def archived_camera(tmp_path: Path, archived_once: Path) -> Path:
+    """The same tree, archived."""
+    return Path(shutil.copytree(archived_once, tmp_path / "camera"))
+
+
 class TestHold:
     def test_a_held_clip_is_left_alone_until_the_hold_goes(self, camera: Path, told: Command) -> None:
         added = told(
@@ -1880,7 +1927,7 @@ class TestHold:
         assert [step["reason"] for step in held["steps"]] == ["held"]
         assert told("archive", camera).stdout == ""
         assert (camera / f"2026/03/01/{NAME}.mp4").exists()
-        refused = told("hold", "remove", "-C", camera, name)
+        refused = told("hold", "remove", "-C", camera, name, CAMARCHIVER_HOLD_REMOVE_NO_CONFIRM="1")
         assert (refused.returncode, name in told("hold", "list", "-C", camera).stdout) == (2, True)
         assert told("hold", "remove", "-C", camera, name, "-y").returncode == 0
         assert told("hold", "list", "-C", camera).stdout == ""
@@ -1941,9 +1988,12 @@ class TestExport:
     """`hold export`, on a tree with one archived clip, one unarchived one, and a picture."""
 
     @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        return archived_camera
+
+    @pytest.fixture
     def held(self, camera: Path, told: Command) -> str:
         """The hold of a day whose clips are archived, but for one that came later."""
-        assert told("archive", camera).returncode == 0
         later = camera / "2026/03/01/REO_front_20260301101500.mp4"
         later.parent.mkdir(parents=True)
         later.write_bytes((camera / f".deleted/input/2026/03/01/{NAME}.mp4").read_bytes() + b"0")
@@ -2531,6 +2581,11 @@ class TestCleanup:
         after = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
         assert after <= used // 2
         assert (tree / oldest).exists(), "the held clip"
+        place, name = tree.parent / "evidence", held.stdout.split()[0]
+        assert told("hold", "export", "-C", tree, name, place, "--playable").returncode == 0
+        assert {(place / kind / oldest).exists() for kind in ("source", "playable")} == {True}
+        assert subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=place).returncode == 0
+        why(f"by hold {name}: case 7")
         assert len(clips_of(tree / "archived")) == 30, "each clip once: nothing was lost"
         free = shutil.disk_usage(tree).free
         goal = told(
@@ -2538,7 +2593,6 @@ class TestCleanup:
         )
         document = json.loads(goal.stdout)
         assert (document["exit_code"], document["outcomes"]) == (2, []), "it would take most of each camera"
-        name = held.stdout.split()[0]
         assert told("hold", "remove", "-C", tree, name, "-y").returncode == 0
         assert told("cleanup", tree, "-y").returncode == 0
         why("source moved to the trash")
@@ -2551,12 +2605,15 @@ class TestCleanup:
 
 
 class TestVerify:
+    @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        return archived_camera
+
     @staticmethod
     def flaws(found: subprocess.CompletedProcess[str]) -> list[str]:
         return [each["flaw"] for each in json.loads(found.stdout)["findings"]]
 
     def test_a_sound_archive_is_silent(self, camera: Path, told: Command) -> None:
-        assert told("archive", camera).returncode == 0
         for options in ((), ("--full",)):
             found = told("verify", camera, *options)
             assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
@@ -2575,7 +2632,6 @@ class TestVerify:
     def test_what_is_off_is_listed(
         self, camera: Path, told: Command, flaw: str, spoil: Callable[[Path], object]
     ) -> None:
-        told("archive", camera)
         spoil(camera / f"archived/2026/03/01/{NAME}.mp4")
         found = told("verify", camera, "--json")
         assert (found.returncode, self.flaws(found)) == (3, [flaw])
@@ -2584,7 +2640,6 @@ class TestVerify:
     def test_a_damaged_archive_of_the_right_hash_is_found_by_decoding(
         self, camera: Path, told: Command
     ) -> None:
-        told("archive", camera)
         path = camera / f"archived/2026/03/01/{NAME}.mp4"
         content = bytearray(path.read_bytes())
         middle = len(content) // 2
@@ -2600,7 +2655,6 @@ class TestVerify:
     def test_a_torn_journal_is_told_and_a_foreign_file_is_nobodys_fault(
         self, camera: Path, told: Command
     ) -> None:
-        told("archive", camera)
         (camera / "archived/2026/03/01/archived-20200101000000.mp4").write_bytes(b"an earlier tool's")
         sound = told("verify", camera, "--json")
         assert (sound.returncode, json.loads(sound.stdout)["foreign"]) == (0, 1)
@@ -2612,10 +2666,10 @@ class TestVerify:
     @pytest.fixture
     def archive_of_five(self, camera: Path, told: Command) -> list[Path]:
         """The archives of five clips of five days, in the order in which they are looked at."""
-        source = camera / f"2026/03/01/{NAME}.mp4"
+        source = camera / f".deleted/input/2026/03/01/{NAME}.mp4"
         for day in range(2, 6):
             path = camera / f"2026/03/0{day}/REO_front_2026030{day}081500.mp4"
-            path.parent.mkdir()
+            path.parent.mkdir(parents=True)
             path.write_bytes(source.read_bytes() + bytes(day))
             os.utime(path, (START + day * 86400, START + day * 86400))
         assert told("archive", camera).returncode == 0
@@ -2678,7 +2732,6 @@ class TestVerify:
         assert self.flaws(told("verify", camera, "--json")) == ["missing"]
 
     def test_a_removal_without_an_outcome_is_told(self, camera: Path, told: Command) -> None:
-        told("archive", camera)
         lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
         trashed = json.loads(lines.read_text().splitlines()[-1])
         intended = {**trashed, "event": "intended", "tree": "trash", "run": "dead", "reason": "trash-age"}
@@ -2695,7 +2748,6 @@ class TestVerify:
     def test_an_archive_that_cannot_be_written_is_verified_all_the_same(
         self, camera: Path, told: Command, tmp_path: Path
     ) -> None:
-        told("archive", camera)
         subprocess.run(["mount", "--bind", camera, camera], check=False, capture_output=True)
         ro = subprocess.run(["mount", "-o", "remount,ro,bind", camera], check=False, capture_output=True)
         if ro.returncode:
@@ -2717,7 +2769,6 @@ class TestVerify:
         assert json.loads(found.stdout)["checked"] == 4
 
     def test_what_a_hostile_journal_names_is_not_read(self, camera: Path, told: Command) -> None:
-        told("archive", camera)
         lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
         first = json.loads(lines.read_text().splitlines()[0])
         with lines.open("a") as more:
@@ -3031,6 +3082,35 @@ class TestRecord:
         assert rec_run("--source", source).returncode == 0
         assert [first for first, _ in rec_exact(rec_clips(tmp_path), source)] == [60]
 
+    def test_a_trigger_during_a_clip_makes_it_longer(
+        self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        once, twice = rec_make((6, 7.5), d=18), rec_make((6, 7.5), (9, 10.5), d=18)
+        ends = []
+        for number, source in enumerate((once, twice)):
+            folder = tmp_path / str(number)
+            assert rec_run("--source", source, "--outbox", folder).returncode == 0
+            ((first, last),) = rec_exact(rec_clips(folder), source)
+            assert first == 60
+            ends.append(last)
+        assert ends[1] - ends[0] == pytest.approx(45, abs=4)
+
+    def test_clips_whose_prerolls_begin_in_one_second(
+        self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
+    ) -> None:
+        """The second one's pre-roll holds the first clip whole."""
+        source = rec_make((3, 4.5), (9, 10.5), d=14)
+        named = Path(shutil.copy(source, tmp_path / "REO_yard_20260503142001.mp4"))
+        assert rec_run("--source", named, "--pre", "10s", "--post", "1s").returncode == 0
+        clips = rec_clips(tmp_path / "recorded_clips")
+        assert sorted(re.sub(r"_[\d.]+s", "", clip.name) for clip in clips) == [
+            "motion_20260503_142001.mp4",
+            "motion_20260503_142001_2.mp4",
+        ]
+        places = sorted(rec_exact(clips, source))
+        assert [first for first, _ in places] == [0, 0]
+        assert places[0][1] < 100 < places[1][1]
+
     def test_motion_after_the_post_roll_begins_a_clip_whose_preroll_is_whole(
         self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
     ) -> None:
@@ -3241,6 +3321,35 @@ class TestRecord:
         assert words[0].removeprefix("--") in ran.stdout + ran.stderr
         assert not rec_clips(tmp_path)
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+    def test_an_outbox_that_becomes_read_only_costs_nothing(
+        self,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+    ) -> None:
+        recorder = rec_start("--source", rec_twice, "--realtime", "--duration", "10s")
+        outbox = tmp_path / "recorded_clips" / "yard"
+        rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+        if subprocess.run(["mount", "--bind", outbox, outbox]).returncode:
+            pytest.skip("nothing can be mounted here")
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", outbox], check=True)
+            output, _ = recorder.communicate(timeout=60)
+            document = json.loads(output)
+            assert (recorder.returncode, document["status"]) == (1, "failed")
+            assert "Read-only file system" in document["errors"][0]["message"]
+            refused = rec_run("--source", rec_twice)
+            assert refused.returncode == 13
+            assert "Read-only file system" in rec_document(refused)["errors"][0]["message"]
+        finally:
+            subprocess.run(["umount", outbox], check=True)
+        again = rec_document(rec_run("--source", rec_twice, "--duration", "1s"))
+        ((first, last),) = rec_exact([Path(path) for path in again["salvaged"]], rec_twice)
+        assert (first, last - first) == (60, document["clips"][0]["frames"] - 1)
+
     def test_too_little_room_records_nothing(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         ran = rec_run("--source", rec_twice, "--min-free", "100000TB")
         assert ran.returncode == 13
@@ -3334,6 +3443,10 @@ class TestRecord:
         rec_fleet.write_text(rec_fleet.read_text() + "duration = '5s'\n")
         wrong = run("--camera", "gate")
         assert (wrong.returncode, "[record.gate] duration is not a key" in wrong.stderr) == (10, True)
+        rec_fleet.write_text(rec_fleet.read_text().replace("duration = '5s'", "post = 'soon'"))
+        command = [rec_command[0], "config", "check", "--config", str(rec_fleet)]
+        checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (checked.returncode, "[record.gate] post: 'soon'" in checked.stderr) == (10, True)
 
     def test_the_service_manager_hears_of_it(
         self, rec_twice: Path, rec_run: RecRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -3434,6 +3547,34 @@ class TestRecord:
         starts = [clip.name[16:22] for clip in rec_clips(tmp_path / "recorded_clips")]
         assert starts == ["142004", "142014", "142028", "142038"][: 2 * len(offsets)]
 
+    def test_a_camera_that_freezes_is_missed_within_ten_seconds(
+        self,
+        rec_rtsp: RecCamera,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+    ) -> None:
+        """Its connection stays, and nothing comes."""
+        server = rec_rtsp.start()
+        recorder = rec_start("--source", rec_rtsp.url)
+        log = tmp_path / "temp_clips" / "recorder.log"
+        try:
+            rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+            server.send_signal(signal.SIGSTOP)
+            frozen = time.monotonic()
+            rec_until(lambda: "is lost" in log.read_text())
+            assert time.monotonic() - frozen < 10
+            rec_until(lambda: rec_clips(tmp_path / "recorded_clips"))
+            server.send_signal(signal.SIGCONT)
+            rec_until(lambda: "is back" in log.read_text())
+        finally:
+            recorder.terminate()
+            output, complaints = recorder.communicate(timeout=30)
+            server.kill()
+            server.communicate()
+        assert json.loads(output)["outages"] == 1
+        assert complaints.count("is lost") == complaints.count("is back") == 1
+
     def test_a_camera_that_goes_away_and_comes_back(
         self,
         rec_rtsp: RecCamera,
@@ -3506,16 +3647,30 @@ class TestRecord:
     def test_archive_takes_the_clips(
         self, rec_twice: Path, rec_run: RecRun, rec_command: list[str], tmp_path: Path
     ) -> None:
+        """With their camera, date, every frame, the sound and the picture beside; a timelapse, too."""
         source = Path(shutil.copy(rec_twice, tmp_path / "REO_yard_20260503142001.mp4"))
-        assert rec_run("--source", source, "--duration", "14s").returncode == 0
-        command = [rec_command[0], "archive"]
-        words = [*command, str(tmp_path / "recorded_clips"), "--age", "0", "--dry-run", "--json"]
-        later = time.time() - 3600
-        for clip in rec_clips(tmp_path / "recorded_clips"):
+        words = ("--source", source, "--duration", "14s", "--snapshot", "--timelapse", "1s")
+        assert rec_run(*words).returncode == 0
+        root = tmp_path / "recorded_clips"
+        frames = {}
+        for clip in rec_clips(root):
+            frames[clip.name] = len(rec_packets(clip).video)
+            later = time.time() - 3600
             os.utime(clip, (later, later))
-        ran = subprocess.run(words, capture_output=True, text=True)
-        steps = [step for step in json.loads(ran.stdout)["steps"] if step["action"] == "archive"]
-        assert [step["camera"] for step in steps] == ["yard"]
+        command = [rec_command[0], "archive", str(root), "--age", "0", "--codec", "h264", "--json", "-y"]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        document = json.loads(ran.stdout)
+        assert (ran.returncode, document["status"]) == (0, "done"), ran.stderr
+        assert {step["camera"] for step in document["steps"]} == {"yard"}
+        starts = {step["start"][:19] for step in document["steps"]}
+        assert starts == {"2026-05-03T14:20:01", "2026-05-03T14:20:05"}
+        day = root / "archived" / "yard" / "2026" / "05" / "03"
+        archived = {path.name: len(rec_packets(path).video) for path in day.glob("*.mp4")}
+        assert archived == frames
+        (motion,) = day.glob("motion_*.mp4")
+        assert rec_packets(motion).audio
+        assert motion.with_suffix(".jpg").exists()
+        assert not rec_clips(root / "yard")
 
 
 INSTALL = Path(__file__).resolve().parents[1] / "scripts/install"
@@ -3656,11 +3811,14 @@ class TestInstall:
         assert after == before
 
     def test_the_owners_work_is_never_touched(self, installed_root: Path, tmp_path: Path) -> None:
-        root = Path(shutil.copytree(installed_root, tmp_path / "machine", symlinks=True))
+        # Links instead of copies: what is written in place must be a file of its own.
+        copied = shutil.copytree(installed_root, tmp_path / "machine", symlinks=True, copy_function=os.link)
+        root = Path(copied)
         hook = root / "etc/camarchiver/on-failure"
-        hook.write_text("mine")
         unit = root / "usr/local/lib/systemd/system/camarchiver-archive.service"
-        unit.write_text("[Service]\nExecStart=/bin/true\n")
+        for path, text in ((hook, "mine"), (unit, "[Service]\nExecStart=/bin/true\n")):
+            path.unlink()
+            path.write_text(text)
         done = install(root)
         assert "camarchiver-archive.service was changed by hand and stays as it is" in done.stdout
         assert (hook.read_text(), unit.read_text()) == ("mine", "[Service]\nExecStart=/bin/true\n")
@@ -3728,6 +3886,12 @@ class Pi:
     def tree(self) -> Path:
         return self.home / "camera"
 
+    @property
+    def stage(self) -> Path:
+        """Where clips are between the two."""
+        name = f"127.0.0.1:{self.outbox}".replace(":", "%3A").replace("/", "%2F")
+        return self.tree / ".camarchiver/transfer" / name
+
     def put(self, name: str, content: bytes, mtime_ns: int = 1_772_352_900_123_456_789) -> Path:
         path = self.outbox / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -3756,7 +3920,7 @@ class Pi:
 
     def wait_for_bytes(self, least: int) -> None:
         """Until so much of a clip was fetched."""
-        folder = self.tree / ".camarchiver/transfer/temporary"
+        folder = self.stage / "temporary"
 
         def fetched() -> int:
             with contextlib.suppress(FileNotFoundError):
@@ -3912,7 +4076,7 @@ class TestTransfer:
     def test_killed_while_clips_appear_it_goes_on_from_there(self, pi: Pi, when: int) -> None:
         if shutil.which("strace") is None:
             pytest.skip("strace is not here")
-        content = {"yard/a.mp4": b"clip", "yard/a.jpg": b"picture"}
+        content = {"yard/a.mp4": b"clip", "yard/a.png": b"picture"}
         for name, data in content.items():
             pi.put(name, data)
         inject = ["-e", "trace=renameat2", "-e", f"inject=renameat2:signal=KILL:when={when}"]
@@ -3921,7 +4085,7 @@ class TestTransfer:
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert set(content.values()) <= pi.everywhere()
         # The picture comes first: a clip never appears without it.
-        assert list(pi.seen(pi.tree)) in ([], ["yard/a.jpg"])
+        assert list(pi.seen(pi.tree)) in ([], ["yard/a.png"])
         assert pi.transfer().returncode == 0
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == (content, {})
 
@@ -3929,25 +4093,24 @@ class TestTransfer:
     def test_stopped_in_the_middle_of_a_clip_it_keeps_what_it_has(self, pi: Pi, number: int) -> None:
         data = os.urandom(6_000_000)
         pi.put("yard/large.mp4", data)
-        hidden = pi.tree / ".camarchiver/transfer"
         process = subprocess.Popen(pi.command("--bwlimit", "4m"), stderr=subprocess.PIPE, text=True)
         pi.wait_for_bytes(1_000_000)
         assert pi.seen(pi.tree) == {}
         busy = subprocess.run(pi.command(), capture_output=True, text=True)
         assert (busy.returncode, busy.stderr) == (
             11,
-            "transfer-clips: a transfer into this folder runs already\n",
+            "transfer-clips: a transfer from there into this folder runs already\n",
         )
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
         if number == signal.SIGTERM:
             assert process.returncode == 128 + number
             assert "transfer-clips: stopped by SIGTERM; the next run goes on from here" in said
-            assert (hidden / "partial/large.mp4").stat().st_size > 500_000
+            assert (pi.stage / "partial/large.mp4").stat().st_size > 500_000
         assert pi.seen(pi.outbox) == {"yard/large.mp4": data}
         assert pi.transfer().returncode == 0
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/large.mp4": data}, {})
-        assert not any((hidden / "partial").iterdir())
+        assert not any((pi.stage / "partial").iterdir())
 
     def test_a_connection_that_breaks_passes_its_code_on(self, pi: Pi) -> None:
         pi.put("yard/large.mp4", data := os.urandom(6_000_000))
@@ -3965,6 +4128,52 @@ class TestTransfer:
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({}, {"yard/large.mp4": data})
         assert pi.transfer().returncode == 0
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/large.mp4": data}, {})
+
+    def test_what_one_recorder_left_half_done_is_nothing_to_another(self, pi: Pi, tmp_path: Path) -> None:
+        pi.put("yard/a.mp4", b"clip")
+        assert pi.transfer(**killing_rsync(tmp_path, 3)).returncode == -signal.SIGKILL
+        (tmp_path / "other").mkdir()
+        other = Pi(tmp_path / "other", pi.rsh)
+        (tmp_path / "other/camera").symlink_to(pi.tree)
+        other.put("gate/b.mp4", b"clap")
+        assert other.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"gate/b.mp4": b"clap"}, {"yard/a.mp4": b"clip"})
+        days_ago = time.time() - 2 * 86400
+        os.utime(pi.stage / "lock", (days_ago, days_ago))
+        told = other.transfer()
+        assert (told.returncode, f"1 files wait in {pi.tree}" in told.stderr) == (3, True)
+        assert pi.transfer().returncode == 0
+        assert pi.seen(pi.tree) == {"gate/b.mp4": b"clap", "yard/a.mp4": b"clip"}
+        assert other.transfer().returncode == 0
+
+    def test_a_full_disk_loses_nothing(self, pi: Pi, small_disk: Path) -> None:
+        (small_disk / "camera").mkdir()
+        pi.tree.rmdir()
+        pi.tree.symlink_to(small_disk / "camera")
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        content = {f"yard/{n}.mp4": os.urandom(free * 2 // 5) for n in range(3)}
+        for name, data in content.items():
+            pi.put(name, data)
+        ran = pi.transfer()
+        assert (ran.returncode, "No space left" in ran.stderr) == (13, True), ran.stderr
+        assert len(pi.seen(pi.tree)) == 2
+        assert pi.seen(pi.tree) | pi.seen(pi.outbox) == content
+        (pi.tree / "yard/0.mp4").unlink()
+        ran = pi.transfer()
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert pi.seen(pi.tree) == {name: content[name] for name in ("yard/1.mp4", "yard/2.mp4")}
+
+    def test_a_name_taken_at_the_last_moment_keeps_both(self, pi: Pi, tmp_path: Path) -> None:
+        pi.put("yard/a.mp4", b"clip")
+        assert pi.transfer(**killing_rsync(tmp_path, 4)).returncode == -signal.SIGKILL
+        (pi.tree / "yard").mkdir()
+        (pi.tree / "yard/a.mp4").write_bytes(b"another")
+        ran = pi.transfer()
+        assert (ran.returncode, "ready/yard/a.mp4 stays there: its name is taken" in ran.stderr) == (3, True)
+        assert pi.seen(pi.tree) == {"yard/a.mp4": b"another"}
+        (pi.tree / "yard/a.mp4").unlink()
+        assert pi.transfer().returncode == 0
+        assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({"yard/a.mp4": b"clip"}, {})
 
     def test_nobody_there_passes_sshs_code_on(self, pi: Pi) -> None:
         ran = pi.transfer("--rsh", "ssh -F none -o BatchMode=yes -p 1")

@@ -78,6 +78,11 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output is gone (`| head`); Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ImportError as error:
+        # Plainly: what makes a document of a failure may be what can't be imported.
+        hint = "install it anew: pip install --force-reinstall camarchiver"
+        print(f"camarchiver: the installation is broken: {error}\n  {hint}", file=sys.stderr)
+        return 1
     except (CamarchiverError, OSError) as error:
         from camarchiver.cli.failure import failure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,6 +20,8 @@ from camarchiver.metrics import Textfile
 from camarchiver.model import Problem, Report, Trees
 from camarchiver.notices import Pinger
 from camarchiver.plan import Total
+
+_log = logging.getLogger(__name__)
 
 PING_MINUTES = 5
 """How often a long run that is well says so."""
@@ -130,10 +133,22 @@ class Attendance:
     def ended(self, end: End) -> None:
         """The run is over; nothing that fails here changes its exit code."""
         self._ended = True
+        for tell in (self._write_last, self._notify_of, self._ping_of):
+            try:
+                tell(end)
+            except Exception as error:
+                # A package that is broken, for one: the run itself is over and did what it did.
+                _log.warning("not everybody could be told of this run: %s: %s", type(error).__name__, error)
+
+    def _write_last(self, end: End) -> None:
         if self._file is not None:
             self._write(*end.figures)
+
+    def _notify_of(self, end: End) -> None:
         if self._notify is not None and end.failed:
             notices.notify(self._notify, end.document)
+
+    def _ping_of(self, end: End) -> None:
         stopped = end.exit_code > 128
         if self._pinger is not None and (end.failed or not stopped):
             event: notices.Event = "failure" if end.failed or end.exit_code else "success"

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from camarchiver import cleanup_report, document, locking, report, stop, volume
+from camarchiver import cleanup_report, document, locking, logs, report, stop, volume
 from camarchiver.clearance import CleanupPlan
 from camarchiver.cli.attendance import Attendance, Part, attending
 from camarchiver.cli.channels import Channels
@@ -155,7 +155,10 @@ def clear_after(options: CleanupOptions, patterns: tuple[Pattern, ...], stopping
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
     try:
         volume.check_both(pipeline.trees)
-        with locking.exclusive(volume.run_lock(pipeline.trees, "cleanup"), what="cleanup"):
+        with (
+            logs.within(pipeline.run.id),
+            locking.exclusive(volume.run_lock(pipeline.trees, "cleanup"), what="cleanup"),
+        ):
             return clear(options, pipeline, stopping)
     except CamarchiverError as error:
         problem = Problem(error.code, error.message, error.hint)

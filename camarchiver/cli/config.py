@@ -12,6 +12,7 @@ from camarchiver import config as config_files
 from camarchiver.cli.options import (
     CONFIG_KEY,
     FOLDER,
+    cameras_values,
     checked_values,
     commands_of,
     config_option,
@@ -99,6 +100,7 @@ def check(context: click.Context) -> None:
     """Say whether the config files are sound; exit 10 where one isn't."""
     for command in _commands(context).values():
         checked_values(context.meta[CONFIG_KEY], command, context)
+        cameras_values(context.meta[CONFIG_KEY], command, context)
     own_patterns(context)
     camera_tables(context)
     files: tuple[Path, ...] = context.meta[CONFIG_KEY].files

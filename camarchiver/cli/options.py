@@ -81,7 +81,7 @@ def commands_of(group: click.Group, context: click.Context) -> dict[str, click.C
 
 def keys_of(command: click.Command) -> set[str]:
     """The config keys of a command: its parameters, less those that only make sense by hand."""
-    by_hand = {"as_json", "config", "dry_run", "no_confirm", "allow_large"}
+    by_hand = {"as_json", "config", "dry_run", "no_confirm", "allow_large", "anew"}
     if isinstance(command, click.Group):
         return set()
     return {parameter.name for parameter in command.params if parameter.name} - by_hand
@@ -110,20 +110,28 @@ def cameras_own(context: click.Context) -> dict[str, dict[str, Any]]:
 
     What the command line or the environment says is left out: it is for all.
     """
-    loaded: config_files.Config = context.meta[CONFIG_KEY]
-    known = {parameter.name: parameter for parameter in context.command.params}
     given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
+    tables = cameras_values(context.meta[CONFIG_KEY], context.command, context)
+    return {
+        camera: {key: value for key, value in own.items() if context.get_parameter_source(key) not in given}
+        for camera, own in tables.items()
+    }
+
+
+def cameras_values(
+    loaded: config_files.Config, command: click.Command, context: click.Context
+) -> dict[str, dict[str, Any]]:
+    """The parsed values of a command's table for each camera. Raises ConfigError."""
+    known = {parameter.name: parameter for parameter in command.params}
     found: dict[str, dict[str, Any]] = {}
-    for camera, values in loaded.cameras(context.command.name or "").items():
+    for camera, values in loaded.cameras(command.name or "").items():
         own = found[camera] = {}
         for key, entry in values.items():
             try:
-                value = known[key].type_cast_value(context, _as_click_reads(entry.value))
+                own[key] = known[key].type_cast_value(context, _as_click_reads(entry.value))
             except click.BadParameter as error:
-                message = f"{entry.file}: [{context.command.name}.{camera}] {key}: {error.message}"
+                message = f"{entry.file}: [{command.name}.{camera}] {key}: {error.message}"
                 raise ConfigError(message, hint="mend that value") from error
-            if context.get_parameter_source(key) not in given:
-                own[key] = value
     return found
 
 

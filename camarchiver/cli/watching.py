@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -202,7 +204,7 @@ def _watch(
         tally.add(outcome)
         recorder.now_and_then()
         if not (asked.as_json or asked.quiet):
-            print(report.outcome_line(outcome), flush=True)
+            _print(report.outcome_line(outcome))
 
     with (
         logging_to(
@@ -244,6 +246,15 @@ def _watch(
         else:
             attendance.handed_over(look())
         return last
+
+
+def _print(line: str) -> None:
+    """To whoever reads; a reader who goes away, as a journal that is restarted, ends no watch."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        _log.info("standard output is gone: %s", error.strerror)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _figures(tally: Tally, watcher: Watcher) -> tuple[Figure, ...]:

@@ -77,6 +77,8 @@ class Row:
     figures: list[float]
     goal: float | None = None
     note: str = ""
+    at_least: bool = False
+    """Whether more is better."""
 
     @property
     def median(self) -> float:
@@ -88,7 +90,8 @@ class Row:
         """Whether the goal was met; empty where there is none."""
         if self.goal is None:
             return ""
-        return "met" if self.median <= self.goal else "MISSED"
+        met = self.median >= self.goal if self.at_least else self.median <= self.goal
+        return "met" if met else "MISSED"
 
     def document(self) -> dict[str, Any]:
         """As `--json` has it."""
@@ -102,7 +105,7 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """As the table has it."""
         spread = (self.median, min(self.figures), max(self.figures))
-        goal = "" if self.goal is None else f"{self.goal:g}"
+        goal = "" if self.goal is None else f"{'>= ' if self.at_least else ''}{self.goal:g}"
         return (self.what, self.unit, *(_short(value) for value in spread), goal, self.verdict, self.note)
 
 
