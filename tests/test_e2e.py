@@ -1388,6 +1388,28 @@ class TestDocument:
         assert {Reason(step["reason"]) for step in done["steps"]} <= set(Reason)
         assert [error["code"] for error in done["errors"]] == []
 
+    def test_keys_that_commands_add(self, archived_camera: Path, told: Command, tmp_path: Path) -> None:
+        tree, day = archived_camera, ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", tree, *day, "--reason", "x").stdout.split()[0]
+
+        def keys(*words: object, of: str = "") -> set[str]:
+            found = json.loads(told(*words, "--json").stdout)
+            assert set(found) >= KEYS
+            assert (found["command"], found["exit_code"]) == (words[0], 0)
+            return set(found[of][0]) if of else set(found) - KEYS
+
+        story = {"source", "sentences", "events", "places", "next_archive", "next_cleanup"}
+        path = tree / f"2026/03/01/{NAME}.mp4"
+        assert keys("why", "-C", tree, path) == {"stories", "cleanup_stopped"}
+        assert keys("why", "-C", tree, path, of="stories") == story
+        hold = {"id", "camera", "from", "to", "until", "reason", "lapsed"}
+        assert keys("hold", "list", "-C", tree, of="holds") == hold
+        file = {"path", "target", "bytes", "blake2b", "was_there"}
+        assert keys("hold", "export", "-C", tree, name, tmp_path / "out", of="files") == file
+        assert keys("verify", tree) == {"checked", "resumed", "foreign", "foreign_files", "findings"}
+        disk = {"path", "free", "total", "daily", "days_until_full"}
+        assert keys("status", tree, of="disks") == disk
+
     @pytest.mark.parametrize("options", [(), ("-v",), ("-q",), ("--dry-run", "-v")])
     def test_nothing_else_on_stdout(self, put: Put, tree: Path, options: tuple[str, ...]) -> None:
         put(f"{ONE}.mp4")
