@@ -87,7 +87,7 @@ def _covered(made: Hold, place: Place) -> str:
 @hold.command("list", short_help="List the holds.")
 @with_place
 @_outbox_option
-@click.option("--repair", is_flag=True, help="Put unreadable copies of the list aside and begin anew.")
+@option("--repair", is_flag=True, envvar=None, help="Put unreadable copies of the list aside and begin anew.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def list_holds(*, place: Place, outbox: Path | None, repair: bool, as_json: bool) -> None:
     """List the holds, also those that have lapsed."""
@@ -111,7 +111,7 @@ def list_holds(*, place: Place, outbox: Path | None, repair: bool, as_json: bool
 @with_place
 @_outbox_option
 @click.argument("name", metavar="ID")
-@click.option("-y", "--no-confirm", is_flag=True, help="Don't ask.")
+@option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask.")
 def remove(*, place: Place, outbox: Path | None, name: str, no_confirm: bool) -> None:
     """Take hold ID away: what it kept is subject to the policy again."""
     from camarchiver import holds

@@ -23,7 +23,7 @@ selection_options = options(
     click.option("--until", type=When(), help="Only clips that start before; a bare date includes that day."),
     click.option("--list", "list_only", is_flag=True, help="List what could be restored, and do nothing."),
     click.option("--dry-run", is_flag=True, help="The same as --list."),
-    click.option("-y", "--no-confirm", is_flag=True, help="Don't ask."),
+    option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
 )
 

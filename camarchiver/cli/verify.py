@@ -21,7 +21,9 @@ verify_options = options(
     option("--since", type=When(), help="Only footage of this day or later."),
     option("--sample", type=Percent(), default="100", help="Check only this share, by chance."),
     option("--full", is_flag=True, help="Also decode every archive whole."),
-    option("--anew", is_flag=True, help="Begin at the start even if an earlier run was interrupted."),
+    option(
+        "--anew", is_flag=True, envvar=None, help="Begin at the start even if an earlier run was interrupted."
+    ),
     option("--ffmpeg", type=click.Path(path_type=Path), help="ffmpeg to decode with."),
     option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
