@@ -184,7 +184,8 @@ class Archiver:
         """Stage, verify, publish and journal, by the first way that is worth it."""
         for way, suffix in shrinker.ways(original):
             target = self._desk.trees.archive / f"{step.target.rpartition('.')[0]}{suffix}"
-            atomic.make_folders(target.parent)
+            folder = step.target.rpartition("/")[0]
+            trash.make_folder(self._desk.trees.archive, folder)
             _check_space(step.clip, target.parent)
             with atomic.staged(target, announce=work.note.staging) as part:
                 with self._display.job(step.clip.relative, original.media.span) as advance:
@@ -207,6 +208,8 @@ class Archiver:
             raise trash.Stale("changed while it was encoded")
         if not work.lock.still_mine():
             raise Stopped("the clip's lock was lost")
+        # A folder that was swapped for a link meanwhile gets nothing under a final name.
+        trash.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
         place = self._place(step, original, part, target)
         archived = self._entry(original, place, size, remuxed=made.way is not Way.ENCODE)
         self._desk.scribe.archived(clip, archived, made, digest, start_ns)

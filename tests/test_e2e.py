@@ -1150,6 +1150,53 @@ class TestStandsAtTheTarget:
         assert [each["event"] for each in journal(tree)][-2:] == ["adopted", "trashed"]
 
 
+class TestHostileHands:
+    """Links and lines that somebody else put into our trees."""
+
+    @pytest.mark.parametrize("depth", [1, 3])
+    def test_a_link_on_the_way_into_the_archive_gets_nothing(self, put: Put, tree: Path, depth: int) -> None:
+        source = put(f"{ONE}.mp4")
+        outside = tree.parent / "outside"
+        outside.mkdir()
+        link = tree / "archived" / Path(*Path(DAY).parts[:depth])
+        link.parent.mkdir(parents=True)
+        link.symlink_to(outside)
+        done = archive(tree)
+        assert done.returncode == 1 and "a link or a file stands on the way" in done.stdout + done.stderr
+        assert source.exists() and list(outside.iterdir()) == []
+
+    @pytest.mark.parametrize("folder", ["", "journal", "claims", "runs", "locks"])
+    def test_a_link_in_the_state_is_refused(self, put: Put, tree: Path, folder: str) -> None:
+        source = put(f"{ONE}.mp4")
+        outside = tree.parent / "outside"
+        outside.mkdir()
+        link = tree / "archived/.camarchiver" / folder
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(outside)
+        done = archive(tree)
+        assert (done.returncode, source.exists()) == (13, True), done.stderr
+        assert "is a symbolic link" in done.stderr and list(outside.iterdir()) == []
+
+    def test_lines_that_lead_out_of_the_trees_are_not_believed(
+        self, put: Put, tree: Path, told: Command
+    ) -> None:
+        source = put(f"{ONE}.mp4")
+        archive(tree)
+        (file,) = (tree / "archived/.camarchiver/journal").rglob("*.jsonl")
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        precious = tree.parent / "precious.mp4"
+        shutil.copy2(tree / ".deleted/input" / source.relative_to(tree), precious)
+        bad = [{**line, key: "../precious.mp4"} for line in lines for key in ("source", "archive", "trash")]
+        bad += [{**line, "source": 5, "sidecars": {"../x.jpg": "/etc/passwd"}} for line in lines]
+        with file.open("a") as stream:
+            stream.write("".join(json.dumps(line) + "\n" for line in bad) + "[" * 5000 + "\n")
+        run = ("--max-size", "1", "--allow-large", "--delete", "-y", "--clean-output")
+        assert told("cleanup", tree, *run).returncode in (0, 3)
+        assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (0, 3)
+        assert told("status", tree).returncode == 0
+        assert precious.exists()
+
+
 class TestHeldByHand:
     """`holds.json` as an administrator may write it."""
 
