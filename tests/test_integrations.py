@@ -2780,6 +2780,15 @@ class TestArrivals:
         (tmp_path / "away/a.mp4").write_bytes(b"a")
         assert on_arrivals(arrivals, seconds=0.5) == []
 
+    def test_a_removed_folder_is_forgotten(self, root: Path, arrivals: Arrivals) -> None:
+        before = arrivals.watched
+        (root / "2026/03/01").mkdir(parents=True)
+        on_arrivals(arrivals, seconds=0.5)
+        assert arrivals.watched == before + 3
+        shutil.rmtree(root / "2026")
+        assert on_arrivals(arrivals, seconds=0.5) == []
+        assert arrivals.watched == before
+
     def test_dropped_events_are_told(
         self, root: Path, arrivals: Arrivals, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -4044,6 +4053,8 @@ class TestWatcher:
                 time.sleep(early)
         wait_until(lambda: len(watched.told) == clips, "the last clip", 120)
         assert set(watched.seen) == made and len(watched.seen) == clips
+        watcher = watched.watcher
+        assert watcher is not None and not (watcher.agenda._heap or watcher._taken or watcher._queue)
         assert {outcome.result for outcome in watched.told} == {Result.DONE}
 
     def test_a_flood_that_overruns_the_kernels_queue_loses_nothing(
