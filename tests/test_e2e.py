@@ -1150,6 +1150,53 @@ class TestStandsAtTheTarget:
         assert [each["event"] for each in journal(tree)][-2:] == ["adopted", "trashed"]
 
 
+class TestHostileHands:
+    """Links and lines that somebody else put into our trees."""
+
+    @pytest.mark.parametrize("depth", [1, 3])
+    def test_a_link_on_the_way_into_the_archive_gets_nothing(self, put: Put, tree: Path, depth: int) -> None:
+        source = put(f"{ONE}.mp4")
+        outside = tree.parent / "outside"
+        outside.mkdir()
+        link = tree / "archived" / Path(*Path(DAY).parts[:depth])
+        link.parent.mkdir(parents=True)
+        link.symlink_to(outside)
+        done = archive(tree)
+        assert done.returncode == 1 and "a link or a file stands on the way" in done.stdout + done.stderr
+        assert source.exists() and list(outside.iterdir()) == []
+
+    @pytest.mark.parametrize("folder", ["", "journal", "claims", "runs", "locks"])
+    def test_a_link_in_the_state_is_refused(self, put: Put, tree: Path, folder: str) -> None:
+        source = put(f"{ONE}.mp4")
+        outside = tree.parent / "outside"
+        outside.mkdir()
+        link = tree / "archived/.camarchiver" / folder
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(outside)
+        done = archive(tree)
+        assert (done.returncode, source.exists()) == (13, True), done.stderr
+        assert "is a symbolic link" in done.stderr and list(outside.iterdir()) == []
+
+    def test_lines_that_lead_out_of_the_trees_are_not_believed(
+        self, put: Put, tree: Path, told: Command
+    ) -> None:
+        source = put(f"{ONE}.mp4")
+        archive(tree)
+        (file,) = (tree / "archived/.camarchiver/journal").rglob("*.jsonl")
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        precious = tree.parent / "precious.mp4"
+        shutil.copy2(tree / ".deleted/input" / source.relative_to(tree), precious)
+        bad = [{**line, key: "../precious.mp4"} for line in lines for key in ("source", "archive", "trash")]
+        bad += [{**line, "source": 5, "sidecars": {"../x.jpg": "/etc/passwd"}} for line in lines]
+        with file.open("a") as stream:
+            stream.write("".join(json.dumps(line) + "\n" for line in bad) + "[" * 5000 + "\n")
+        run = ("--max-size", "1", "--allow-large", "--delete", "-y", "--clean-output")
+        assert told("cleanup", tree, *run).returncode in (0, 3)
+        assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (0, 3)
+        assert told("status", tree).returncode == 0
+        assert precious.exists()
+
+
 class TestHeldByHand:
     """`holds.json` as an administrator may write it."""
 
@@ -1340,6 +1387,28 @@ class TestDocument:
         assert (step["camera"], step["start"]) == ("front", "2026-03-01T08:15:00+00:00")
         assert {Reason(step["reason"]) for step in done["steps"]} <= set(Reason)
         assert [error["code"] for error in done["errors"]] == []
+
+    def test_keys_that_commands_add(self, archived_camera: Path, told: Command, tmp_path: Path) -> None:
+        tree, day = archived_camera, ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", tree, *day, "--reason", "x").stdout.split()[0]
+
+        def keys(*words: object, of: str = "") -> set[str]:
+            found = json.loads(told(*words, "--json").stdout)
+            assert set(found) >= KEYS
+            assert (found["command"], found["exit_code"]) == (words[0], 0)
+            return set(found[of][0]) if of else set(found) - KEYS
+
+        story = {"source", "sentences", "events", "places", "next_archive", "next_cleanup"}
+        path = tree / f"2026/03/01/{NAME}.mp4"
+        assert keys("why", "-C", tree, path) == {"stories", "cleanup_stopped"}
+        assert keys("why", "-C", tree, path, of="stories") == story
+        hold = {"id", "camera", "from", "to", "until", "reason", "lapsed"}
+        assert keys("hold", "list", "-C", tree, of="holds") == hold
+        file = {"path", "target", "bytes", "blake2b", "was_there"}
+        assert keys("hold", "export", "-C", tree, name, tmp_path / "out", of="files") == file
+        assert keys("verify", tree) == {"checked", "resumed", "foreign", "foreign_files", "findings"}
+        disk = {"path", "free", "total", "daily", "days_until_full"}
+        assert keys("status", tree, of="disks") == disk
 
     @pytest.mark.parametrize("options", [(), ("-v",), ("-q",), ("--dry-run", "-v")])
     def test_nothing_else_on_stdout(self, put: Put, tree: Path, options: tuple[str, ...]) -> None:
@@ -1549,10 +1618,7 @@ def told() -> Command:
     return run
 
 
-@pytest.fixture
-def camera(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
-    """A tree with one old clip and its picture."""
-    root = tmp_path / "camera"
+def one_clip(root: Path, make_clip: Callable[..., Path]) -> Path:
     folder = root / "2026/03/01"
     folder.mkdir(parents=True)
     clip = make_clip("-f lavfi -i testsrc2=s=160x120:r=10:d=2 -c:v libx264 -preset ultrafast -b:v 2M")
@@ -1863,8 +1929,10 @@ class TestManyHosts:
         for host in hosts:
             out, errors = host.communicate(timeout=60)
             assert errors == ""
-            assert json.loads(out)["exit_code"] == host.returncode
-            assert host.returncode in (0, 128 + signal.SIGTERM)
+            told = json.loads(out)
+            assert told["exit_code"] == host.returncode and host.returncode in (0, 128 + signal.SIGTERM)
+            stale = {each["detail"] for each in told["outcomes"] if each["result"] == "stale"}
+            assert stale <= {"archived by another run meanwhile"}
         made = [event["source"] for event in journal(tree) if event["event"] == "archived"]
         assert sorted(made) == sorted(source.relative_to(tree).as_posix() for source in sources)
         assert len({event["run"] for event in journal(tree)}) > 1
@@ -1896,6 +1964,25 @@ class TestManyHosts:
         for host in hosts:
             host.send_signal(signal.SIGTERM)
             assert host.wait(60) == 128 + signal.SIGTERM
+
+
+@pytest.fixture
+def camera(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
+    """A tree with one old clip and its picture."""
+    return one_clip(tmp_path / "camera", make_clip)
+
+
+@pytest.fixture(scope="session")
+def archived_once(tmp_path_factory: pytest.TempPathFactory, make_clip: Callable[..., Path]) -> Path:
+    root = one_clip(tmp_path_factory.mktemp("archived") / "camera", make_clip)
+    assert archive(root).returncode == 0
+    return root
+
+
+@pytest.fixture
+def archived_camera(tmp_path: Path, archived_once: Path) -> Path:
+    """The same tree, archived."""
+    return Path(shutil.copytree(archived_once, tmp_path / "camera"))
 
 
 class TestHold:
@@ -1972,9 +2059,12 @@ class TestExport:
     """`hold export`, on a tree with one archived clip, one unarchived one, and a picture."""
 
     @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        return archived_camera
+
+    @pytest.fixture
     def held(self, camera: Path, told: Command) -> str:
         """The hold of a day whose clips are archived, but for one that came later."""
-        assert told("archive", camera).returncode == 0
         later = camera / "2026/03/01/REO_front_20260301101500.mp4"
         later.parent.mkdir(parents=True)
         later.write_bytes((camera / f".deleted/input/2026/03/01/{NAME}.mp4").read_bytes() + b"0")
@@ -2586,12 +2676,15 @@ class TestCleanup:
 
 
 class TestVerify:
+    @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        return archived_camera
+
     @staticmethod
     def flaws(found: subprocess.CompletedProcess[str]) -> list[str]:
         return [each["flaw"] for each in json.loads(found.stdout)["findings"]]
 
     def test_a_sound_archive_is_silent(self, camera: Path, told: Command) -> None:
-        assert told("archive", camera).returncode == 0
         for options in ((), ("--full",)):
             found = told("verify", camera, *options)
             assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
@@ -2610,7 +2703,6 @@ class TestVerify:
     def test_what_is_off_is_listed(
         self, camera: Path, told: Command, flaw: str, spoil: Callable[[Path], object]
     ) -> None:
-        told("archive", camera)
         spoil(camera / f"archived/2026/03/01/{NAME}.mp4")
         found = told("verify", camera, "--json")
         assert (found.returncode, self.flaws(found)) == (3, [flaw])
@@ -2619,7 +2711,6 @@ class TestVerify:
     def test_a_damaged_archive_of_the_right_hash_is_found_by_decoding(
         self, camera: Path, told: Command
     ) -> None:
-        told("archive", camera)
         path = camera / f"archived/2026/03/01/{NAME}.mp4"
         content = bytearray(path.read_bytes())
         middle = len(content) // 2
@@ -2635,7 +2726,6 @@ class TestVerify:
     def test_a_torn_journal_is_told_and_a_foreign_file_is_nobodys_fault(
         self, camera: Path, told: Command
     ) -> None:
-        told("archive", camera)
         (camera / "archived/2026/03/01/archived-20200101000000.mp4").write_bytes(b"an earlier tool's")
         sound = told("verify", camera, "--json")
         assert (sound.returncode, json.loads(sound.stdout)["foreign"]) == (0, 1)
@@ -2647,10 +2737,10 @@ class TestVerify:
     @pytest.fixture
     def archive_of_five(self, camera: Path, told: Command) -> list[Path]:
         """The archives of five clips of five days, in the order in which they are looked at."""
-        source = camera / f"2026/03/01/{NAME}.mp4"
+        source = camera / f".deleted/input/2026/03/01/{NAME}.mp4"
         for day in range(2, 6):
             path = camera / f"2026/03/0{day}/REO_front_2026030{day}081500.mp4"
-            path.parent.mkdir()
+            path.parent.mkdir(parents=True)
             path.write_bytes(source.read_bytes() + bytes(day))
             os.utime(path, (START + day * 86400, START + day * 86400))
         assert told("archive", camera).returncode == 0
@@ -2713,7 +2803,6 @@ class TestVerify:
         assert self.flaws(told("verify", camera, "--json")) == ["missing"]
 
     def test_a_removal_without_an_outcome_is_told(self, camera: Path, told: Command) -> None:
-        told("archive", camera)
         lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
         trashed = json.loads(lines.read_text().splitlines()[-1])
         intended = {**trashed, "event": "intended", "tree": "trash", "run": "dead", "reason": "trash-age"}
@@ -2730,7 +2819,6 @@ class TestVerify:
     def test_an_archive_that_cannot_be_written_is_verified_all_the_same(
         self, camera: Path, told: Command, tmp_path: Path
     ) -> None:
-        told("archive", camera)
         subprocess.run(["mount", "--bind", camera, camera], check=False, capture_output=True)
         ro = subprocess.run(["mount", "-o", "remount,ro,bind", camera], check=False, capture_output=True)
         if ro.returncode:
@@ -2752,7 +2840,6 @@ class TestVerify:
         assert json.loads(found.stdout)["checked"] == 4
 
     def test_what_a_hostile_journal_names_is_not_read(self, camera: Path, told: Command) -> None:
-        told("archive", camera)
         lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
         first = json.loads(lines.read_text().splitlines()[0])
         with lines.open("a") as more:
