@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from typing import TYPE_CHECKING
 
 from camarchiver.clearance import BRAKES, CleanupPlan
-from camarchiver.leavings import SpoolPlan
 from camarchiver.model import Disposal, Outcome, Problem, Report, Result, Salvage, Status, Tidy
 from camarchiver.plan import Total, action_of
 from camarchiver.report import REASON_WORDS, ROWS, left_alone, not_done, outcome_line
 from camarchiver.words import count_of, shown, size, span
+
+if TYPE_CHECKING:
+    # It brings PyAV along, which a plan over three trees doesn't need.
+    from camarchiver.leavings import SpoolPlan
 
 
 def plan_lines(plan: CleanupPlan, *, verbose: bool) -> Iterator[str]:

@@ -11,17 +11,28 @@ from camarchiver.probe import ProbeError, Prober
 SAMPLES = 3
 """Clips of a camera whose headers are read."""
 
+LOOKS = 20
+"""Clips of a camera among which such are sought: where these can't be read, others rarely can."""
+
 
 def seconds_in(plan: ArchivePlan) -> dict[str, float]:
     """How much footage each camera's part of a plan holds."""
     sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    looks = {total.group.camera: LOOKS for total in plan.totals if total.group.action != "keep"}
     with Prober() as prober:
         for step in plan.steps:
-            known = sampled[step.clip.camera]
-            if step.clip.duration is None and len(known) < SAMPLES:
-                seconds = seconds_of(prober, step.clip.path)
+            camera = step.clip.camera
+            if looks.get(camera, 0):
+                looks[camera] -= 1
+                seconds = None
+                if step.clip.duration is None:
+                    seconds = seconds_of(prober, step.clip.path)
                 if seconds is not None:
-                    known.append((step.clip.fingerprint.size, seconds))
+                    sampled[camera].append((step.clip.fingerprint.size, seconds))
+                if not looks[camera] or len(sampled[camera]) == SAMPLES:
+                    del looks[camera]
+            if not looks:
+                break
     sizes: dict[str, int] = defaultdict(int)
     for total in plan.totals:
         sizes[total.group.camera] += total.size if total.group.action != "keep" else 0

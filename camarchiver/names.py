@@ -330,7 +330,7 @@ def _suffix(name: str) -> str:
 
 
 def _fit(stem: str, ending: str) -> str:
-    if 4 * (len(stem) + len(ending)) <= NAME_MAX:
+    if len(stem) + len(ending) <= NAME_MAX // 4:
         return stem + ending
     # The front goes, because the time stands at the end.
     while stem and len(f"{stem}{ending}".encode("utf-8", "surrogateescape")) > NAME_MAX:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from camarchiver.motion import Event
 from camarchiver.reader import Ended, Item, Lost, Opened, Reader
 from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.ring import Entry, Ring
+from camarchiver.room import Room
 from camarchiver.spool import Label, Take
 from camarchiver.timelapse import Timelapse
 from camarchiver.upkeep import Upkeep
@@ -41,10 +41,6 @@ TEND = 3600.0
 _TICK = 0.25
 _LINGER = 1.0
 """Seconds of pictures for which an ended clip still takes the sound that belongs to it."""
-
-
-PAUSE = 10.0
-"""Seconds to wait for room before the next try to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +78,6 @@ class Recorder:
         self.frames = 0
         self.last_frame: float | None = None
         """Unix time of its arrival."""
-        self.refused = 0
-        """How often recording stopped for want of room."""
         self._settings = settings
         self._camera = camera
         self._lookout = lookout
@@ -105,10 +99,10 @@ class Recorder:
         """A clip that waits for the sound of its last frames, and where it ends."""
         self._covered = float("-inf")
         """Until when motion needs no further clip, in seconds of the source's own clock."""
-        self._full = self._away = False
+        self._away = False
         self._seen = time.monotonic()
         """When the last frame came, in seconds of the monotonic clock."""
-        self._pause_until = 0.0
+        self._room = Room(camera.name, delivery.folders, settings.min_free, upkeep.make_room)
 
     def run(self, stop: threading.Event) -> None:
         """Record; every clip is whole in the outbox when it returns."""
@@ -141,14 +135,14 @@ class Recorder:
         self._delivery.collect()
         if self._camera.live and not self._away and now - self._seen > SILENCE:
             self._outage(f"no frame for {SILENCE:.0f} s")
-        doing = "no room" if self._full else "recording" if self._take else "watching"
+        doing = "no room" if self.is_full else "recording" if self._take else "watching"
         self._vigil.tell(self._delivery.camera, "lost" if self._away else doing, away=self._away)
 
     def _tend(self) -> None:
         """See to what lies in the spool and in the outbox, and whether there is room for more."""
         self._delivery.salvage(self._writing())
         self._upkeep.tend()
-        self._has_room()
+        self._room.is_there()
 
     @property
     def is_connected(self) -> bool:
@@ -156,9 +150,14 @@ class Recorder:
         return self._stream is not None and not self._away
 
     @property
+    def refused(self) -> int:
+        """How often recording stopped for want of room."""
+        return self._room.refused
+
+    @property
     def is_full(self) -> bool:
         """Whether there is too little room to record now."""
-        return self._full
+        return self._room.is_full
 
     def _writing(self) -> set[Path]:
         lapse = self._lapse.take if self._lapse else None
@@ -252,15 +251,15 @@ class Recorder:
     def _lapse_frame(self, lapse: Timelapse, entry: Entry) -> None:
         assert self._stream is not None
         when = self._when(entry)
-        if not schedule.holds(self._settings.times, when) or not self._has_room():
+        if not schedule.holds(self._settings.times, when) or not self._room.is_there():
             return
         ended: Take | None = None
         try:
             ended = lapse.add(entry, self._media_time(), when, self._stream)
         except (OSError, av.FFmpegError) as error:
-            self._too_full(f"a timelapse can't be begun: {error.strerror}")
+            self._room.ended(f"a timelapse can't be begun: {error.strerror}")
         if ended is None and lapse.take is not None and lapse.take.failed:
-            self._too_full(f"the timelapse ends here: {lapse.take.failed}")
+            self._room.ended(f"the timelapse ends here: {lapse.take.failed}")
             ended = lapse.end()
         if ended is not None:
             self._delivery.hand_over(ended)
@@ -274,7 +273,7 @@ class Recorder:
         """Begin a clip where there is motion, with everything that the ring holds of it."""
         lengths = self._settings.lengths
         event = next((one for one in events if one.end + lengths.post > self._covered), None)
-        if event is None or not self._has_room():
+        if event is None or not self._room.is_there():
             return False
         trigger = max(event.start, self._covered)
         held = self._ring.since(trigger - lengths.pre)
@@ -293,12 +292,12 @@ class Recorder:
         for event in events:
             self._reel = reel.prolonged(self._reel, event.end, self._settings.lengths)
             self._note(event)
-        if entry.key and not self._has_room():
+        if entry.key and not self._room.is_there():
             self._retire(entry.at)
             return
         self._write(entry)
         if take.failed and self._take is take:
-            self._too_full(f"the clip ends here: {take.failed}")
+            self._room.ended(f"the clip ends here: {take.failed}")
             self._retire(entry.at)
 
     def _write(self, entry: Entry) -> None:
@@ -323,11 +322,9 @@ class Recorder:
         try:
             self._take = Take(self._delivery.folders, label, self._stream.video, self._stream.audio)
         except (OSError, av.FFmpegError) as error:
-            self._too_full(f"a clip can't be begun: {error.strerror}")
+            self._room.ended(f"a clip can't be begun: {error.strerror}")
             return False
-        if self._full:
-            self._full = False
-            _log.warning("%s: there is room, recording goes on", self._camera.name)
+        self._room.begun()
         return True
 
     def _note(self, event: Event) -> None:
@@ -381,24 +378,6 @@ class Recorder:
             moment = base.timestamp() + self._passed + entry.at - first.at
             return datetime.fromtimestamp(moment, base.tzinfo)
         return self._now() - timedelta(seconds=time.monotonic() - entry.arrival)
-
-    def _has_room(self) -> bool:
-        if time.monotonic() < self._pause_until:
-            return False
-        for folder in (self._delivery.folders.spool, self._delivery.folders.outbox):
-            free = shutil.disk_usage(folder).free
-            short = self._settings.min_free - free
-            if short > 0 and self._upkeep.make_room(folder, short) < short:
-                self._too_full(f"{folder} has {free / 1e9:.2f} GB free")
-                return False
-        return True
-
-    def _too_full(self, reason: str) -> None:
-        self._pause_until = time.monotonic() + PAUSE
-        if not self._full:
-            self._full = True
-            self.refused += 1
-            _log.error("%s: not recording: %s", self._camera.name, reason)
 
 
 def _picture(stream: Opened) -> str:

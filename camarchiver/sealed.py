@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-IN_MEMORY = 10_000
+IN_MEMORY = 5_000
 """Items held in memory; beyond that, sorted runs of this length go to an unlinked temporary file."""
 
-BATCH = 128
+BATCH = 64
 """Items pickled together, so that what they share is written once; read ahead from each run."""
 
 T = TypeVar("T")

@@ -31,7 +31,8 @@ from camarchiver.retention import Copy
 from camarchiver.standing import Standing
 from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
 
-DAYS_IN_MEMORY = 8
+DAYS_IN_MEMORY = 3
+"""A day and those beside it: a file is looked for in all three."""
 
 ABANDONED = timedelta(days=1)
 """Nothing that was untouched for so long is still being made."""

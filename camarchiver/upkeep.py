@@ -34,11 +34,10 @@ class Upkeep:
 
         `now` tells the time in the camera's zone.
         """
-        self.outcomes: list[Outcome] = []
-        """Every removal that was tried."""
         self.announced: list[Path] = []
         self.troubles: dict[str, None] = {}
-        """Why the outbox could not be seen to."""
+        """Why the outbox, or one of its clips, could not be seen to; each once."""
+        self._outcomes: dict[str, Outcome] = {}
         self._camera = camera
         self._outbox = folder
         self._terms = terms
@@ -47,6 +46,11 @@ class Upkeep:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
         self._running: Future[None] | None = None
         self._stop = threading.Event()
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Every removal that was tried; of a clip that was tried every hour the last one."""
+        return tuple(self._outcomes.values())
 
     def tend(self) -> None:
         """Begin to remove what the terms take and was announced; returns at once."""
@@ -78,7 +82,9 @@ class Upkeep:
             now = self._now()
             waiting = self._waiting(now)
             held = holds.read(outbox.state(self._outbox))
-            steps = expiry.make_room(waiting.values(), needed, held, now)
+            # what could not be removed must not stand in the way of the others
+            sound = [each for each in waiting.values() if not self._has_failed(each.clip.relative)]
+            steps = expiry.make_room(sound, needed, held, now)
         except (OSError, CamarchiverError) as error:
             self._complain(error)
             return 0
@@ -106,6 +112,10 @@ class Upkeep:
         found = outbox.waiting(self._outbox, self._camera, now.tzinfo)
         return {each.clip.relative: each for each in found}
 
+    def _has_failed(self, relative: str) -> bool:
+        last = self._outcomes.get(relative)
+        return last is not None and last.result is Result.FAILED
+
     def _announce(self, each: Waiting, notice: expiry.Notice) -> None:
         self.announced.append(each.clip.path)
         _log.warning(
@@ -119,12 +129,13 @@ class Upkeep:
     def _remove(self, step: Discard, waiting: dict[str, Waiting]) -> int:
         """Bytes that came free."""
         outcome = outbox.remove(step)
-        self.outcomes.append(outcome)
+        self._outcomes[step.relative] = outcome
         path = shown(step.path)
         if outcome.result is Result.DONE:
             _log.warning("removed %s (%s); %s", path, step.reason, _fate(waiting[step.relative]))
-        else:
-            _log.error("%s was not removed: %s %s", path, outcome.reason, outcome.detail)
+        elif (words := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.troubles:
+            self.troubles[words] = None
+            _log.error("%s", words)
         return outcome.freed
 
     def _complain(self, error: BaseException) -> None:

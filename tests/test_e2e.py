@@ -1549,10 +1549,7 @@ def told() -> Command:
     return run
 
 
-@pytest.fixture
-def camera(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
-    """A tree with one old clip and its picture."""
-    root = tmp_path / "camera"
+def one_clip(root: Path, make_clip: Callable[..., Path]) -> Path:
     folder = root / "2026/03/01"
     folder.mkdir(parents=True)
     clip = make_clip("-f lavfi -i testsrc2=s=160x120:r=10:d=2 -c:v libx264 -preset ultrafast -b:v 2M")
@@ -1898,6 +1895,25 @@ class TestManyHosts:
             assert host.wait(60) == 128 + signal.SIGTERM
 
 
+@pytest.fixture
+def camera(tmp_path: Path, make_clip: Callable[..., Path]) -> Path:
+    """A tree with one old clip and its picture."""
+    return one_clip(tmp_path / "camera", make_clip)
+
+
+@pytest.fixture(scope="session")
+def archived_once(tmp_path_factory: pytest.TempPathFactory, make_clip: Callable[..., Path]) -> Path:
+    root = one_clip(tmp_path_factory.mktemp("archived") / "camera", make_clip)
+    assert archive(root).returncode == 0
+    return root
+
+
+@pytest.fixture
+def archived_camera(tmp_path: Path, archived_once: Path) -> Path:
+    """The same tree, archived."""
+    return Path(shutil.copytree(archived_once, tmp_path / "camera"))
+
+
 class TestHold:
     def test_a_held_clip_is_left_alone_until_the_hold_goes(self, camera: Path, told: Command) -> None:
         added = told(
@@ -1972,9 +1988,12 @@ class TestExport:
     """`hold export`, on a tree with one archived clip, one unarchived one, and a picture."""
 
     @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        return archived_camera
+
+    @pytest.fixture
     def held(self, camera: Path, told: Command) -> str:
         """The hold of a day whose clips are archived, but for one that came later."""
-        assert told("archive", camera).returncode == 0
         later = camera / "2026/03/01/REO_front_20260301101500.mp4"
         later.parent.mkdir(parents=True)
         later.write_bytes((camera / f".deleted/input/2026/03/01/{NAME}.mp4").read_bytes() + b"0")
@@ -2586,12 +2605,15 @@ class TestCleanup:
 
 
 class TestVerify:
+    @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        return archived_camera
+
     @staticmethod
     def flaws(found: subprocess.CompletedProcess[str]) -> list[str]:
         return [each["flaw"] for each in json.loads(found.stdout)["findings"]]
 
     def test_a_sound_archive_is_silent(self, camera: Path, told: Command) -> None:
-        assert told("archive", camera).returncode == 0
         for options in ((), ("--full",)):
             found = told("verify", camera, *options)
             assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
@@ -2610,7 +2632,6 @@ class TestVerify:
     def test_what_is_off_is_listed(
         self, camera: Path, told: Command, flaw: str, spoil: Callable[[Path], object]
     ) -> None:
-        told("archive", camera)
         spoil(camera / f"archived/2026/03/01/{NAME}.mp4")
         found = told("verify", camera, "--json")
         assert (found.returncode, self.flaws(found)) == (3, [flaw])
@@ -2619,7 +2640,6 @@ class TestVerify:
     def test_a_damaged_archive_of_the_right_hash_is_found_by_decoding(
         self, camera: Path, told: Command
     ) -> None:
-        told("archive", camera)
         path = camera / f"archived/2026/03/01/{NAME}.mp4"
         content = bytearray(path.read_bytes())
         middle = len(content) // 2
@@ -2635,7 +2655,6 @@ class TestVerify:
     def test_a_torn_journal_is_told_and_a_foreign_file_is_nobodys_fault(
         self, camera: Path, told: Command
     ) -> None:
-        told("archive", camera)
         (camera / "archived/2026/03/01/archived-20200101000000.mp4").write_bytes(b"an earlier tool's")
         sound = told("verify", camera, "--json")
         assert (sound.returncode, json.loads(sound.stdout)["foreign"]) == (0, 1)
@@ -2647,10 +2666,10 @@ class TestVerify:
     @pytest.fixture
     def archive_of_five(self, camera: Path, told: Command) -> list[Path]:
         """The archives of five clips of five days, in the order in which they are looked at."""
-        source = camera / f"2026/03/01/{NAME}.mp4"
+        source = camera / f".deleted/input/2026/03/01/{NAME}.mp4"
         for day in range(2, 6):
             path = camera / f"2026/03/0{day}/REO_front_2026030{day}081500.mp4"
-            path.parent.mkdir()
+            path.parent.mkdir(parents=True)
             path.write_bytes(source.read_bytes() + bytes(day))
             os.utime(path, (START + day * 86400, START + day * 86400))
         assert told("archive", camera).returncode == 0
@@ -2713,7 +2732,6 @@ class TestVerify:
         assert self.flaws(told("verify", camera, "--json")) == ["missing"]
 
     def test_a_removal_without_an_outcome_is_told(self, camera: Path, told: Command) -> None:
-        told("archive", camera)
         lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
         trashed = json.loads(lines.read_text().splitlines()[-1])
         intended = {**trashed, "event": "intended", "tree": "trash", "run": "dead", "reason": "trash-age"}
@@ -2730,7 +2748,6 @@ class TestVerify:
     def test_an_archive_that_cannot_be_written_is_verified_all_the_same(
         self, camera: Path, told: Command, tmp_path: Path
     ) -> None:
-        told("archive", camera)
         subprocess.run(["mount", "--bind", camera, camera], check=False, capture_output=True)
         ro = subprocess.run(["mount", "-o", "remount,ro,bind", camera], check=False, capture_output=True)
         if ro.returncode:
@@ -2752,7 +2769,6 @@ class TestVerify:
         assert json.loads(found.stdout)["checked"] == 4
 
     def test_what_a_hostile_journal_names_is_not_read(self, camera: Path, told: Command) -> None:
-        told("archive", camera)
         lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
         first = json.loads(lines.read_text().splitlines()[0])
         with lines.open("a") as more:
@@ -3795,11 +3811,14 @@ class TestInstall:
         assert after == before
 
     def test_the_owners_work_is_never_touched(self, installed_root: Path, tmp_path: Path) -> None:
-        root = Path(shutil.copytree(installed_root, tmp_path / "machine", symlinks=True))
+        # Links instead of copies: what is written in place must be a file of its own.
+        copied = shutil.copytree(installed_root, tmp_path / "machine", symlinks=True, copy_function=os.link)
+        root = Path(copied)
         hook = root / "etc/camarchiver/on-failure"
-        hook.write_text("mine")
         unit = root / "usr/local/lib/systemd/system/camarchiver-archive.service"
-        unit.write_text("[Service]\nExecStart=/bin/true\n")
+        for path, text in ((hook, "mine"), (unit, "[Service]\nExecStart=/bin/true\n")):
+            path.unlink()
+            path.write_text(text)
         done = install(root)
         assert "camarchiver-archive.service was changed by hand and stays as it is" in done.stdout
         assert (hook.read_text(), unit.read_text()) == ("mine", "[Service]\nExecStart=/bin/true\n")
@@ -4057,7 +4076,7 @@ class TestTransfer:
     def test_killed_while_clips_appear_it_goes_on_from_there(self, pi: Pi, when: int) -> None:
         if shutil.which("strace") is None:
             pytest.skip("strace is not here")
-        content = {"yard/a.mp4": b"clip", "yard/a.jpg": b"picture"}
+        content = {"yard/a.mp4": b"clip", "yard/a.png": b"picture"}
         for name, data in content.items():
             pi.put(name, data)
         inject = ["-e", "trace=renameat2", "-e", f"inject=renameat2:signal=KILL:when={when}"]
@@ -4066,7 +4085,7 @@ class TestTransfer:
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert set(content.values()) <= pi.everywhere()
         # The picture comes first: a clip never appears without it.
-        assert list(pi.seen(pi.tree)) in ([], ["yard/a.jpg"])
+        assert list(pi.seen(pi.tree)) in ([], ["yard/a.png"])
         assert pi.transfer().returncode == 0
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == (content, {})
 

@@ -75,6 +75,7 @@ from camarchiver import (
     ffmpeg_args,
     ffmpegs,
     figures,
+    footage,
     holds,
     intents,
     kernel,
@@ -91,6 +92,7 @@ from camarchiver import (
     reader,
     recorder,
     restorations,
+    room,
     runs,
     service,
     snapshot,
@@ -124,14 +126,25 @@ from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
-from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Remove, Report, Result, Trees
+from camarchiver.model import (
+    Archive,
+    Clip,
+    Disposal,
+    Fingerprint,
+    Outcome,
+    Reason,
+    Remove,
+    Report,
+    Result,
+    Trees,
+)
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.nodes import node_problem
 from camarchiver.notices import Pinger
 from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
-from camarchiver.plan import ArchivePolicy
+from camarchiver.plan import ArchivePolicy, Plan, Tally
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
@@ -1152,6 +1165,24 @@ FFMPEG_ENCODER_AND_GOOD = [
     *(("system", "libsvtav1", "plain.mp4"), ("system", "libx265", "plain.mp4")),
     ("embedded", "libx265", "plain.mp4"),
 ]
+
+
+class TestFootage:
+    def test_a_camera_of_damaged_clips_is_not_read_whole(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        asked = mocker.spy(Prober, "glance")
+        steps = []
+        for number in range(footage.LOOKS + 10):
+            (tmp_path / f"{number}.mp4").write_bytes(b"no video")
+            start = datetime(2026, 3, 1, tzinfo=UTC)
+            clip = Clip(tmp_path, "", f"{number}.mp4", "front", start, Fingerprint(1, number, 8, 0))
+            steps.append(Archive(clip, clip.name, Reason.NOT_ARCHIVED))
+        tally = Tally()
+        for step in steps:
+            tally.add(step)
+        trees = Trees(tmp_path, tmp_path / "archive", tmp_path / "trash")
+        plan = Plan("archive", trees, start, ArchivePolicy(timedelta(0)), tally.totals(), steps, ())
+        assert footage.seconds_in(plan) == {}
+        assert asked.call_count == footage.LOOKS
 
 
 class TestProbe:
@@ -6261,7 +6292,7 @@ class TestUpkeep:
         shutil.copy2(old, foreign)
         terms = Terms(timedelta(days=7))
         first = self.tended(tmp_path, terms)
-        assert (first.announced, first.outcomes) == ([old], [])
+        assert (first.announced, first.outcomes) == ([old], ())
         assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
         assert "its transfer was confirmed" in caplog.text
         assert self.tended(tmp_path, terms, days=0.9).announced == []
@@ -6307,7 +6338,7 @@ class TestUpkeep:
         state = outbox.state(tmp_path / "outbox")
         assert state.stat().st_mode & 0o777 == 0o700
         holds.add(state, OB_NOW - timedelta(days=9), OB_NOW, camera="", reason="x", until=None)
-        assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == []
+        assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == ()
         assert old.exists()
         for name in ("holds.json", "holds.json.bak"):
             (state / name).write_text("{ torn")
@@ -6316,6 +6347,20 @@ class TestUpkeep:
         upkeep.close()
         assert "nobody knows what is held" in next(iter(upkeep.troubles))
         assert old.exists()
+
+    def test_a_read_only_outbox_is_complained_of_and_stops_nothing(
+        self, ob_put: ObPut, tmp_path: Path, read_only: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shutil.move(ob_put(8).parent, tmp_path / "behind")
+        upkeep = Upkeep("yard", read_only, Terms(timedelta(days=7)), lambda: OB_NOW, drops_oldest=True)
+        upkeep.tend()
+        assert upkeep.make_room(read_only, 50) == upkeep.make_room(read_only, 50) == 0
+        upkeep.close()
+        assert all("Read-only file system" in trouble for trouble in upkeep.troubles)
+        assert len(upkeep.troubles) == 2
+        assert [each.result for each in upkeep.outcomes] == [Result.FAILED]
+        assert "nothing is removed from the outbox" in caplog.text
+        assert len(list((tmp_path / "behind/yard").iterdir())) == 1
 
     def test_announcements_that_cannot_be_read_are_made_anew(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
@@ -6570,6 +6615,48 @@ class TestRecorder:
         for clip in clips:
             assert frames_of(clip.path) == clip.frames
         listener.close()
+
+
+class TestRoom:
+    def test_it_is_said_once_when_it_ends_and_once_when_it_is_back(
+        self, rec_disk: Path, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mocker.patch.object(room, "PAUSE", 0.0)
+        folders = Folders(rec_disk / "spool", rec_disk / "outbox")
+        folders.make()
+        found = room.Room("yard", folders, 3_000_000, lambda folder, short: 0)
+        assert found.is_there()
+        filler = rec_disk / "filler"
+        filler.write_bytes(bytes(4_000_000))
+        assert not found.is_there()
+        assert not found.is_there()
+        assert (found.is_full, found.refused) == (True, 1)
+        filler.unlink()
+        assert found.is_there()
+        assert not found.is_full
+        assert caplog.text.count("not recording") == caplog.text.count("recording goes on") == 1
+
+    def test_it_is_asked_again_after_a_pause(self, rec_folders: Folders, mocker: MockerFixture) -> None:
+        usage = mocker.spy(shutil, "disk_usage")
+        found = room.Room("yard", rec_folders, 0, lambda folder, short: 0)
+        found.ended("No space left on device")
+        assert not found.is_there()
+        usage.assert_not_called()
+        mocker.patch("camarchiver.room.time.monotonic", return_value=time.monotonic() + room.PAUSE + 1)
+        assert found.is_there()
+        assert found.is_full  # until a clip could be begun
+        found.begun()
+        assert not found.is_full
+
+    def test_room_that_is_made_is_room(self, rec_folders: Folders) -> None:
+        asked: list[tuple[Path, int]] = []
+
+        def make(folder: Path, short: int) -> int:
+            asked.append((folder, short))
+            return short
+
+        assert room.Room("yard", rec_folders, 1 << 60, make).is_there()
+        assert [folder for folder, _ in asked] == [rec_folders.spool, rec_folders.outbox]
 
 
 class TestFleet:
