@@ -183,7 +183,7 @@ def parse(text: bytes, path: Path) -> Day:
     for line in text.splitlines():
         try:
             event = _read(line) if line.strip() else None
-        except ValueError:
+        except (ValueError, RecursionError):
             event = None
             torn += 1
         if isinstance(event, dict):
