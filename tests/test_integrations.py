@@ -65,6 +65,7 @@ from pytest_mock import MockerFixture
 
 from camarchiver import (
     atomic,
+    claims,
     cleaner,
     encoders,
     examine_machine,
@@ -2779,6 +2780,15 @@ class TestArrivals:
         (tmp_path / "away/a.mp4").write_bytes(b"a")
         assert on_arrivals(arrivals, seconds=0.5) == []
 
+    def test_a_removed_folder_is_forgotten(self, root: Path, arrivals: Arrivals) -> None:
+        before = arrivals.watched
+        (root / "2026/03/01").mkdir(parents=True)
+        on_arrivals(arrivals, seconds=0.5)
+        assert arrivals.watched == before + 3
+        shutil.rmtree(root / "2026")
+        assert on_arrivals(arrivals, seconds=0.5) == []
+        assert arrivals.watched == before
+
     def test_dropped_events_are_told(
         self, root: Path, arrivals: Arrivals, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -4043,6 +4053,8 @@ class TestWatcher:
                 time.sleep(early)
         wait_until(lambda: len(watched.told) == clips, "the last clip", 120)
         assert set(watched.seen) == made and len(watched.seen) == clips
+        watcher = watched.watcher
+        assert watcher is not None and not (watcher.agenda._heap or watcher._taken or watcher._queue)
         assert {outcome.result for outcome in watched.told} == {Result.DONE}
 
     def test_a_flood_that_overruns_the_kernels_queue_loses_nothing(
@@ -4219,6 +4231,25 @@ class TestArchiveUnderFaults:
         assert camera.archive(*trash).code == 0
         assert not list(other_disk.rglob("*.staged*")) and camera.sources() == []
         assert {path.suffix for path in (other_disk / "trash/input").rglob("*.*")} == {".mp4", ".jpg"}
+
+    def test_the_note_of_a_clip_survives_a_power_cut(self, tmp_path: Path, mocker: MockerFixture) -> None:
+        """Nothing else tells the next start of a source that left and was not written down."""
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        synced: list[str] = []
+        fsync = os.fsync
+
+        def noting(descriptor: int) -> None:
+            synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+            fsync(descriptor)
+
+        mocker.patch("os.fsync", noting)
+        claim = claims.Claim("x.mp4", 1, 1, "2026-03-01T08:15:00+00:00", "x", (), "h", 1, "r")
+        with claims.claimed(trees, claim, tmp_path / "x.mp4.lock") as note:
+            (path,) = (trees.state / "claims").iterdir()
+            made = [str(path.with_suffix(".new")), str(path.parent)]
+            assert synced[-2:] == made
+            note.staging(trees.archive / "part")
+            assert synced[-2:] == made
 
     def test_a_second_start_on_the_same_host_says_so(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
         camera.add()

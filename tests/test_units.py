@@ -32,6 +32,7 @@ from camarchiver import (
     ffmpeg_args,
     figures,
     headers,
+    hearsay,
     journal,
     ledger,
     lockfile,
@@ -1939,6 +1940,7 @@ def line_of(event: str, **fields: Any) -> dict[str, Any]:
         "event": event,
         "at": "2026-04-01T02:00:00+00:00",
         "run": "r",
+        "host": "h",
         "source": "d/REO_front_20260301081500.mp4",
         "start": "2026-03-01T08:15:00+00:00",
         "camera": "front",
@@ -1946,6 +1948,62 @@ def line_of(event: str, **fields: Any) -> dict[str, Any]:
         "source_mtime_ns": 5,
     }
     return {**common, **fields}
+
+
+class TestHearsay:
+    """What anybody may have written."""
+
+    @pytest.mark.parametrize("path", ["a", "a/b.mp4", "..a/b..", "a/...", "-y", "a b\n"])
+    def test_paths_below_their_root(self, path: str) -> None:
+        assert hearsay.is_below(path)
+
+    @pytest.mark.parametrize(
+        "path",
+        ["", ".", "./.", "/", "/a", "..", "../a", "a/../../b", "a/..", "a\0", "x" * 5000, None, 5, ["a"]],
+    )
+    def test_what_is_no_path_below_its_root(self, path: object) -> None:
+        assert not hearsay.is_below(path)
+
+    @given(st.text())
+    def test_a_path_below_its_root_never_leaves_it(self, path: str) -> None:
+        if hearsay.is_below(path):
+            assert os.path.normpath(f"/root/{path}").startswith("/root")
+
+    @pytest.mark.parametrize(
+        "spoilt",
+        [
+            {"source": "../a"},
+            {"archive": "/etc/passwd"},
+            {"trash": ""},
+            {"trash": "."},
+            {"source": None},
+            {"source_size": 10**30},
+            {"source_size": True},
+            {"duration": "long"},
+            {"tree": "elsewhere"},
+            {"start": "then"},
+            {"at": "2026-03-01T08:15:00"},
+            {"sidecars": {"../x.jpg": "/a"}},
+            {"sidecars": [1]},
+            {"reason": ["a"]},
+        ],
+    )
+    def test_a_line_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
+        assert hearsay.is_event(line_of("trashed"))
+        assert not hearsay.is_event({**line_of("trashed"), **spoilt})
+
+    def test_json_without_end_is_no_json(self) -> None:
+        with pytest.raises(ValueError):
+            hearsay.value_of("[" * 5000)
+
+    @pytest.mark.parametrize(
+        "spoilt", [{"clip": "../x"}, {"staged": "/x"}, {"size": "1"}, {"sidecars": ["a/b"]}, {"start": ""}]
+    )
+    def test_a_claim_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
+        claim = {"clip": "x.mp4", "size": 1, "mtime_ns": 1, "start": "2026-03-01T08:15:00+00:00"}
+        claim |= {"camera": "", "sidecars": ["x.jpg"], "host": "h", "pid": 1, "run": "r", "staged": ""}
+        assert hearsay.is_claim(claim)
+        assert not hearsay.is_claim({**claim, **spoilt})
 
 
 class TestLedger:
