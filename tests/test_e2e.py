@@ -3581,6 +3581,36 @@ class TestRecord:
         assert 2.0 <= clip["preroll"] <= 4.0
         assert clip["lost"] == 0
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_no_encoder_outlives_its_recorder(
+        self,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+        number: signal.Signals,
+    ) -> None:
+        """A stop publishes what was encoded until then, a kill leaves it to the next start."""
+        source = tmp_path / "REO_yard_20260503142000.avi"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "14"]
+        subprocess.run([*command, "-c:v", "mjpeg", "-an", str(source)], check=True)
+        recorder = rec_start("--source", source, "--realtime")
+        rec_until(lambda: any(path.stat().st_size for path in (tmp_path / "temp_clips").rglob("motion_*")))
+        time.sleep(1)
+        children = Path(f"/proc/{recorder.pid}/task").glob("*/children")
+        encoders = [int(pid) for path in children for pid in path.read_text().split()]
+        assert encoders
+        recorder.send_signal(number)
+        recorder.communicate(timeout=30)
+        rec_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in encoders))
+        if number is signal.SIGKILL:
+            assert len(rec_document(rec_run("--source", rec_twice, "--duration", "1s"))["salvaged"]) == 1
+        (clip,) = rec_clips(tmp_path / "recorded_clips")
+        with av.open(str(clip)) as container:
+            decoded = sum(1 for _ in container.decode(video=0))
+        assert decoded == len(rec_packets(clip).video) > 10
+
     def test_a_fifo(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         fifo = tmp_path / "camera"
         os.mkfifo(fifo)
