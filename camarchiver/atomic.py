@@ -19,6 +19,7 @@ from typing import BinaryIO, TypeVar
 
 from camarchiver import kernel
 from camarchiver.errors import StorageError
+from camarchiver.hearsay import value_of
 
 _log = logging.getLogger("camarchiver.atomic")
 
@@ -137,7 +138,7 @@ def read_json(path: Path) -> object | None:
             f"{path} and its backup {_backup_of(path).name} can't be understood",
             hint="put back a copy of your own, or move both away to start afresh",
         )
-    value: object = json.loads(text)
+    value: object = value_of(text)
     return value
 
 
@@ -269,7 +270,7 @@ def _read_valid(path: Path) -> str | None:
     """The text of a JSON file; None when there is none or it isn't JSON."""
     try:
         text = patiently(lambda: path.read_text(encoding="utf-8"))
-        json.loads(text)
+        value_of(text)
     except (FileNotFoundError, ValueError):
         return None
     return text

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import atomic
+from camarchiver.hearsay import value_of
 
 FILE = "verify.json"
 
@@ -48,7 +49,7 @@ class Bookmark:
 def read(state: Path) -> Bookmark | None:
     """None where nothing was interrupted, or where the file can't be understood: then all is looked at."""
     try:
-        fields = json.loads((state / FILE).read_text(encoding="ascii"))
+        fields = value_of((state / FILE).read_text(encoding="ascii"))
         asked = fields["asked"]
         since = date.fromisoformat(asked["since"]) if asked["since"] else None
         return Bookmark(

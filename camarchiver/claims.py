@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import atomic
+from camarchiver.hearsay import is_claim, value_of
 from camarchiver.model import Clip, Fingerprint, Trees
-from camarchiver.names import is_below
 
 FOLDER = "claims"
 UNFINISHED = ".new"
@@ -65,15 +65,17 @@ class Note:
     def _write(self) -> None:
         part = self._path.with_suffix(UNFINISHED)
         part.write_text(json.dumps(asdict(self._claim)), encoding="ascii")
+        # Durable before the clip goes: after a power cut nothing else tells of its way into the trash.
+        atomic.sync_file(part)
         part.replace(self._path)
+        atomic.fsync_folder(self._path.parent)
 
 
 @contextmanager
 def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
     """Keep a note of the claim while the block runs; a killed process leaves it behind.
 
-    So does one whose lock file `lock` still stands at the end. The note is not fsynced: a power cut that
-    loses it leaves a hidden staged file at worst.
+    So does one whose lock file `lock` still stands at the end.
     """
     folder = trees.state / FOLDER
     atomic.make_folders(folder, mode=0o700)
@@ -91,13 +93,10 @@ def standing(trees: Trees) -> Iterator[tuple[Path, Claim | None]]:
     folder = trees.state / FOLDER
     for note in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            fields = json.loads(note.read_text(encoding="ascii"))
-            claim = Claim(**{**fields, "sidecars": tuple(fields["sidecars"])})
-            datetime.fromisoformat(claim.start)
+            fields = value_of(note.read_text(encoding="ascii"))
+            claim = Claim(**{**fields, "sidecars": tuple(fields["sidecars"])}) if is_claim(fields) else None
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, TypeError, KeyError):
-            yield note, None
-            continue
-        inside = is_below(claim.clip) and (not claim.staged or is_below(claim.staged))
-        yield note, claim if inside else None
+        except (OSError, ValueError, TypeError):
+            claim = None
+        yield note, claim

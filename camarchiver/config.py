@@ -108,6 +108,8 @@ def _parse(file: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror}", hint="check its permissions") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file}: is nested too deeply", hint="mend that value") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: is not valid TOML: {error}", hint="mend that line") from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from camarchiver import atomic, locking
 from camarchiver.coverage import Hold
 from camarchiver.errors import StorageError, UsageError
+from camarchiver.hearsay import value_of
 
 FILE = "holds.json"
 
@@ -86,7 +87,7 @@ def _write(state: Path, holds: tuple[Hold, ...]) -> None:
 
 def _copy(path: Path) -> tuple[Hold, ...] | None:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = value_of(path.read_text(encoding="utf-8"))
         return tuple(_hold(fields) for fields in stored["holds"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

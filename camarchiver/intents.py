@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import atomic, lockfile
+from camarchiver.hearsay import value_of
 from camarchiver.journal import Journal, What
 
 FOLDER = "intents"
@@ -64,7 +65,7 @@ def standing(state: Path, host: str) -> Iterator[Note]:
     folder = state / FOLDER
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            fields = json.loads(path.read_text(encoding="ascii"))
+            fields = value_of(path.read_text(encoding="ascii"))
             days = tuple(date.fromisoformat(day) for day in fields["days"])
             age = time.time() - path.lstat().st_mtime
             is_live = _lives(fields, host, age)

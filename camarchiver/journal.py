@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from camarchiver import atomic, locking
+from camarchiver import atomic, locking, trash
+from camarchiver.hearsay import is_event, value_of
 from camarchiver.model import Archived
 
 _log = logging.getLogger(__name__)
@@ -156,7 +157,8 @@ class Journal:
             self._append(self.path(day), "".join(event.line() + "\n" for event in lines).encode())
 
     def _append(self, path: Path, block: bytes) -> None:
-        atomic.make_folders(path.parent)
+        state = self._root.parent
+        trash.make_folder(state, path.parent.relative_to(state).as_posix())
         with locking.guarded(self._root / ".lock"):
             is_new = not path.exists()
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -181,13 +183,16 @@ def parse(text: bytes, path: Path) -> Day:
     events: list[Mapping[str, Any]] = []
     torn = 0
     for line in text.splitlines():
+        if not line.strip():
+            continue
         try:
-            event = _read(line) if line.strip() else None
+            event = _read(line)
         except ValueError:
             event = None
-            torn += 1
-        if isinstance(event, dict):
+        if isinstance(event, dict) and is_event(event):
             events.append(event)
+        else:
+            torn += 1
     if torn:
         _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
     return Day(_archived(events), tuple(events), torn)
@@ -198,7 +203,7 @@ def _read(line: bytes) -> Any:
         return orjson.loads(line)
     except ValueError:
         # A path that is not UTF-8 stands there with lone surrogates, which only json takes.
-        return json.loads(line)
+        return value_of(line)
 
 
 def _archived(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Archived, ...]]:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from camarchiver import atomic
 from camarchiver.errors import ClipBusy
+from camarchiver.hearsay import value_of
 
 _log = logging.getLogger("camarchiver.locking")
 
@@ -289,7 +290,7 @@ def _read(descriptor: int) -> Owner | None:
     """The owner as written, None for another program's lock, an empty or a torn one."""
     try:
         line = os.pread(descriptor, _RECORD_BYTES, 0).partition(b"\n")[0]
-        fields = json.loads(line)
+        fields = value_of(line)
         return Owner(**{name: fields[name] for name in Owner.__slots__})
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from camarchiver import atomic, lockfile
 from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
+from camarchiver.hearsay import value_of
 
 _log = logging.getLogger("camarchiver.locking")
 
@@ -203,7 +204,7 @@ def _claim(clip: Path, place: Path | None) -> lockfile.Claim:
 
 def _runner(path: Path) -> str:
     try:
-        fields = json.loads(path.read_bytes().partition(b"\n")[0])
+        fields = value_of(path.read_bytes().partition(b"\n")[0])
         return f"{fields['command']}, host {fields['host']}, pid {fields['pid']}, since {fields['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

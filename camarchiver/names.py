@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from camarchiver.errors import ConfigError
@@ -371,10 +370,3 @@ def _date_within(folder: str) -> date:
 def _camera_of_folder(folder: str) -> str:
     """The innermost part of a path that is no date; asked for every clip of a folder."""
     return _DATE_FOLDERS.sub("", folder).rstrip("/").rpartition("/")[2]
-
-
-def is_below(relative: str) -> bool:
-    """Whether a path, read from a file that anybody may have written, stays below its root."""
-    path = PurePosixPath(relative)
-    plain = not path.is_absolute() and ".." not in path.parts and "\0" not in relative
-    return plain and bool(path.parts)

@@ -13,9 +13,9 @@ from typing import Any
 
 from camarchiver import atomic, locking, restorations, trash
 from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.hearsay import is_below
 from camarchiver.journal import Journal, What
 from camarchiver.model import Clip, Fingerprint, Outcome, Reason, Restore, Result, Tree, Trees
-from camarchiver.names import is_below
 from camarchiver.scribe import Scribe
 
 
@@ -65,7 +65,7 @@ class Restorer:
     def perform(self, step: Restore) -> Outcome:
         """What came of one step."""
         try:
-            atomic.make_folders(step.clip.path.parent)
+            trash.make_folder(step.clip.root, step.clip.folder)
             # Also an archive comes back under the lock of its clip, which whoever makes it anew holds.
             clip = self._trees.source / step.source
             with locking.lock_if_there(clip, place=self._trees.state / "locks"):

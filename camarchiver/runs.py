@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import atomic
+from camarchiver.hearsay import value_of
 from camarchiver.model import Outcome, Report
 
 KEPT = 1000
@@ -72,7 +73,7 @@ def last(state: Path) -> Mapping[str, Any] | None:
     """The record of the newest run that changed something; None where there was none."""
     for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = value_of(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(record, dict):
@@ -85,7 +86,7 @@ def bytes_per_second(state: Path) -> float | None:
     size, seconds = 0.0, 0.0
     for path in sorted((state / "runs").glob("*-*.json"))[-RECENT:]:
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = value_of(path.read_text(encoding="utf-8"))
             # A watch waits most of its time.
             if record["encoded"] and record["command"] != "watch":
                 size += record["bytes_before"]

@@ -7,9 +7,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from camarchiver.hearsay import is_below
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Trees
-from camarchiver.names import is_below, numbered
+from camarchiver.names import numbered
 
 MOST_NAMES = 1000
 """Numbered names looked at before a folder is taken to be in trouble."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from camarchiver.hearsay import value_of
 from camarchiver.model import Clip
 
 PREFIX = "camarchiver:"
@@ -38,7 +39,7 @@ def parse(text: str) -> Tag | None:
     if not text.startswith(PREFIX):
         return None
     try:
-        fields = json.loads(text.removeprefix(PREFIX))
+        fields = value_of(text.removeprefix(PREFIX))
         return Tag(
             str(fields["source"]), int(fields["size"]), int(fields["mtime_ns"]), str(fields["blake2b"])
         )

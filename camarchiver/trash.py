@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from camarchiver import atomic, kernel
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, StorageError
 from camarchiver.model import Fingerprint
 from camarchiver.names import numbered
 
@@ -64,6 +64,25 @@ def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:
         file = _File(here, parts[-1], fingerprint, root / relative)
         file.check()
         file.unlink()
+
+
+def make_folder(root: Path, relative: str) -> None:
+    """Make a folder below `root` and those above it, durably, and follow no link on the way there.
+
+    StorageError where a link, or a file, stands on the way.
+    """
+    atomic.make_folders(root)
+    parts = _parts(relative) if relative else ()
+    try:
+        with _naming(root / relative), _folder(root, parts, make=True):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise StorageError(
+            f"{root / relative} can't be made: a link or a file stands on the way there",
+            hint="look who put it there, and remove it: no link is followed below a root",
+        ) from error
 
 
 def unfinished(root: Path, relative: str) -> tuple[str, ...]:

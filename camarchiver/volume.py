@@ -13,6 +13,9 @@ from camarchiver.model import STATE_FOLDER, Trees
 
 MARKER = "volume"
 
+_FOLDERS = ("journal", "runs", "claims", "intents", "locks")
+"""Those of the state folder."""
+
 AT_WORK_SECONDS = 86_400.0
 """A run that touched its lock file within this is taken to be at work."""
 
@@ -51,6 +54,12 @@ def check(trees: Trees) -> None:
     An archive that was there yesterday and is an empty mount point today must stop the run,
     else every source would be encoded again onto the wrong disk. Raises StorageError.
     """
+    for folder in (trees.source / STATE_FOLDER, trees.state, *(trees.state / name for name in _FOLDERS)):
+        if folder.is_symlink():
+            raise StorageError(
+                f"{folder} is a symbolic link, which is not followed: camarchiver's own files stand there",
+                hint="look who put it there, and put the folder back",
+            )
     known, found = _read(trees.source / STATE_FOLDER), _read(trees.state)
     if known and found != known:
         state = (

@@ -32,6 +32,7 @@ from camarchiver import (
     ffmpeg_args,
     figures,
     headers,
+    hearsay,
     journal,
     ledger,
     lockfile,
@@ -280,6 +281,13 @@ class TestMakers:
         paths = [row.example for row in PATTERNS]
         reader = Names()
         assert [reader.read(*split(path)) for path in paths * 2] == [read(path) for path in paths * 2]
+
+    @given(st.text(max_size=12), st.text("0123456789", min_size=14, max_size=14) | st.text(max_size=16))
+    def test_a_beginning_that_is_known_changes_no_answer(self, front, ending):
+        for beginning in (front, f"{front}_", f"REO_{front}_", f"{front}_01_"):
+            reader = Names()
+            reader.read(f"{beginning}20260503142005", "yard")
+            assert reader.read(beginning + ending, "yard") == Names().read(beginning + ending, "yard")
 
     @given(ANY_STEM, ANY_FOLDER)
     def test_any_text_is_read_or_refused(self, stem, folder):
@@ -1932,6 +1940,7 @@ def line_of(event: str, **fields: Any) -> dict[str, Any]:
         "event": event,
         "at": "2026-04-01T02:00:00+00:00",
         "run": "r",
+        "host": "h",
         "source": "d/REO_front_20260301081500.mp4",
         "start": "2026-03-01T08:15:00+00:00",
         "camera": "front",
@@ -1939,6 +1948,62 @@ def line_of(event: str, **fields: Any) -> dict[str, Any]:
         "source_mtime_ns": 5,
     }
     return {**common, **fields}
+
+
+class TestHearsay:
+    """What anybody may have written."""
+
+    @pytest.mark.parametrize("path", ["a", "a/b.mp4", "..a/b..", "a/...", "-y", "a b\n"])
+    def test_paths_below_their_root(self, path: str) -> None:
+        assert hearsay.is_below(path)
+
+    @pytest.mark.parametrize(
+        "path",
+        ["", ".", "./.", "/", "/a", "..", "../a", "a/../../b", "a/..", "a\0", "x" * 5000, None, 5, ["a"]],
+    )
+    def test_what_is_no_path_below_its_root(self, path: object) -> None:
+        assert not hearsay.is_below(path)
+
+    @given(st.text())
+    def test_a_path_below_its_root_never_leaves_it(self, path: str) -> None:
+        if hearsay.is_below(path):
+            assert os.path.normpath(f"/root/{path}").startswith("/root")
+
+    @pytest.mark.parametrize(
+        "spoilt",
+        [
+            {"source": "../a"},
+            {"archive": "/etc/passwd"},
+            {"trash": ""},
+            {"trash": "."},
+            {"source": None},
+            {"source_size": 10**30},
+            {"source_size": True},
+            {"duration": "long"},
+            {"tree": "elsewhere"},
+            {"start": "then"},
+            {"at": "2026-03-01T08:15:00"},
+            {"sidecars": {"../x.jpg": "/a"}},
+            {"sidecars": [1]},
+            {"reason": ["a"]},
+        ],
+    )
+    def test_a_line_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
+        assert hearsay.is_event(line_of("trashed"))
+        assert not hearsay.is_event({**line_of("trashed"), **spoilt})
+
+    def test_json_without_end_is_no_json(self) -> None:
+        with pytest.raises(ValueError):
+            hearsay.value_of("[" * 5000)
+
+    @pytest.mark.parametrize(
+        "spoilt", [{"clip": "../x"}, {"staged": "/x"}, {"size": "1"}, {"sidecars": ["a/b"]}, {"start": ""}]
+    )
+    def test_a_claim_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
+        claim = {"clip": "x.mp4", "size": 1, "mtime_ns": 1, "start": "2026-03-01T08:15:00+00:00"}
+        claim |= {"camera": "", "sidecars": ["x.jpg"], "host": "h", "pid": 1, "run": "r", "staged": ""}
+        assert hearsay.is_claim(claim)
+        assert not hearsay.is_claim({**claim, **spoilt})
 
 
 class TestLedger:
@@ -2074,6 +2139,20 @@ class TestSealed:
         assert list(sealed) == list(sealed) == sorted(numbers)
         first, second = iter(sealed), iter(sealed)
         assert [next(first), next(first), next(second), next(first)] == [0, 1, 0, 2]
+
+    def test_steps_of_every_kind_come_back_as_they_were(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+        clips = [a_clip(name=f"{number:02}.mp4", sidecars=("a.jpg",) * (number % 2)) for number in range(25)]
+        steps: list[Archive | Remove] = [
+            Archive(clip, clip.name, Reason.NOT_ARCHIVED)
+            if number % 7
+            else Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
+            for number, clip in enumerate(clips)
+        ]
+        found = list(Sealed(steps, key=lambda step: step.relative))
+        assert found == steps
+        assert list(map(type, found)) == list(map(type, steps))
+        assert all(isinstance(step.clip.fingerprint, Fingerprint) for step in found)
 
     def test_each_walk_is_arranged(self) -> None:
         def doubled(items: Iterator[int]) -> Iterator[int]:
@@ -2585,6 +2664,14 @@ class TestJournalLines:
     @given(st.binary(max_size=300))
     def test_no_bytes_break_it(self, text: bytes) -> None:
         journal.parse(text, Path("01.jsonl"))
+
+    def test_a_path_that_is_not_utf_8_is_read(self) -> None:
+        name = os.fsdecode(b"caf\xe9.mp4")
+        day = journal.parse(self.a_line(source=name).encode(), Path("01.jsonl"))
+        assert (list(day.archived), day.torn) == ([name], 0)
+
+    def test_a_line_of_brackets_is_a_torn_one(self) -> None:
+        assert journal.parse(b"[" * 100_000, Path("01.jsonl")).torn == 1
 
     def test_a_line_without_the_needed_fields_is_no_proof(self) -> None:
         text = self.a_line(archive_size=None).encode()
