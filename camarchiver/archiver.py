@@ -102,8 +102,10 @@ class Archiver:
             outcome = self._claimed(step, threads)
         except ClipBusy as busy:
             outcome = Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
-        except (trash.Stale, FileNotFoundError) as stale:
+        except trash.Stale as stale:
             outcome = Outcome(step, Result.STALE, Reason.STALE, str(stale))
+        except FileNotFoundError:
+            outcome = Outcome(step, Result.STALE, Reason.STALE, self._why_stale(step.clip))
         except Stopped as stopped:
             outcome = Outcome(step, Result.SKIPPED, step.reason, stopped.message)
         except ClipFailed as failed:
@@ -128,7 +130,7 @@ class Archiver:
         # The note outlives the lock, so that a kill between them leaves nothing that no sweep would find.
         with ExitStack() as after, locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
             if not still_there(clip.path, clip.fingerprint):
-                raise trash.Stale("changed or gone since it was planned")
+                raise trash.Stale(self._why_stale(clip))
             now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
             if hold := hold_over(clip, self._desk.holds(), now, entries):
                 return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
@@ -139,6 +141,11 @@ class Archiver:
             note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
             work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))
             return self._dispose(work, *self._archive(work))
+
+    def _why_stale(self, clip: Clip) -> str:
+        if not os.path.lexists(clip.path) and self._desk.standing.newest(clip):
+            return "archived by another run meanwhile"
+        return "changed or gone since it was planned"
 
     def _archive(self, work: _Work) -> tuple[Archived, Encoding | None, str]:
         """The clip's archive, standing and journalled; how it was made, and what to say of it."""

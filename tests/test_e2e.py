@@ -1388,6 +1388,28 @@ class TestDocument:
         assert {Reason(step["reason"]) for step in done["steps"]} <= set(Reason)
         assert [error["code"] for error in done["errors"]] == []
 
+    def test_keys_that_commands_add(self, archived_camera: Path, told: Command, tmp_path: Path) -> None:
+        tree, day = archived_camera, ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", tree, *day, "--reason", "x").stdout.split()[0]
+
+        def keys(*words: object, of: str = "") -> set[str]:
+            found = json.loads(told(*words, "--json").stdout)
+            assert set(found) >= KEYS
+            assert (found["command"], found["exit_code"]) == (words[0], 0)
+            return set(found[of][0]) if of else set(found) - KEYS
+
+        story = {"source", "sentences", "events", "places", "next_archive", "next_cleanup"}
+        path = tree / f"2026/03/01/{NAME}.mp4"
+        assert keys("why", "-C", tree, path) == {"stories", "cleanup_stopped"}
+        assert keys("why", "-C", tree, path, of="stories") == story
+        hold = {"id", "camera", "from", "to", "until", "reason", "lapsed"}
+        assert keys("hold", "list", "-C", tree, of="holds") == hold
+        file = {"path", "target", "bytes", "blake2b", "was_there"}
+        assert keys("hold", "export", "-C", tree, name, tmp_path / "out", of="files") == file
+        assert keys("verify", tree) == {"checked", "resumed", "foreign", "foreign_files", "findings"}
+        disk = {"path", "free", "total", "daily", "days_until_full"}
+        assert keys("status", tree, of="disks") == disk
+
     @pytest.mark.parametrize("options", [(), ("-v",), ("-q",), ("--dry-run", "-v")])
     def test_nothing_else_on_stdout(self, put: Put, tree: Path, options: tuple[str, ...]) -> None:
         put(f"{ONE}.mp4")
@@ -1907,8 +1929,10 @@ class TestManyHosts:
         for host in hosts:
             out, errors = host.communicate(timeout=60)
             assert errors == ""
-            assert json.loads(out)["exit_code"] == host.returncode
-            assert host.returncode in (0, 128 + signal.SIGTERM)
+            told = json.loads(out)
+            assert told["exit_code"] == host.returncode and host.returncode in (0, 128 + signal.SIGTERM)
+            stale = {each["detail"] for each in told["outcomes"] if each["result"] == "stale"}
+            assert stale <= {"archived by another run meanwhile"}
         made = [event["source"] for event in journal(tree) if event["event"] == "archived"]
         assert sorted(made) == sorted(source.relative_to(tree).as_posix() for source in sources)
         assert len({event["run"] for event in journal(tree)}) > 1
@@ -2286,6 +2310,30 @@ class TestWhy:
         foreign.write_bytes(b"x")
         found = told("why", "-C", camera, foreign)
         assert (found.returncode, "never touched" in found.stdout) == (0, True)
+
+    def test_lines_that_somebody_spoiled_still_tell_the_rest(
+        self, archived_camera: Path, told: Command
+    ) -> None:
+        lines = archived_camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        source = f"2026/03/01/{NAME}.mp4"
+        with lines.open("a") as more:
+            for fields in (
+                {},
+                {"at": 7, "start": "x"},
+                {"event": "archived", "encoder": 1, "source_size": "\u001b"},
+            ):
+                more.write(json.dumps({"source": source, **fields}) + "\n")
+            more.write('[1]\n"x"\nnull\n')
+        for words in (
+            ("why", archived_camera / source),
+            ("why", "--camera", "front", "--at", "2026-03-01 08:15"),
+        ):
+            found = told(*words, "-C", archived_camera)
+            assert (found.returncode, "archived as" in found.stdout) == (0, True), found.stderr
+            assert "\u001b" not in found.stdout
+        for command in ("status", "verify"):
+            found = told(command, archived_camera)
+            assert (found.returncode in (0, 3), "Traceback" in found.stderr) == (True, False), found.stderr
 
     def test_a_name_used_again_tells_of_two_clips(self, camera: Path, told: Command) -> None:
         source = camera / f"2026/03/01/{NAME}.mp4"
@@ -3556,6 +3604,36 @@ class TestRecord:
             assert sum(1 for _ in container.decode(video)) == clip["frames"]
         assert 2.0 <= clip["preroll"] <= 4.0
         assert clip["lost"] == 0
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_no_encoder_outlives_its_recorder(
+        self,
+        rec_twice: Path,
+        rec_run: RecRun,
+        rec_start: Callable[..., subprocess.Popen[str]],
+        rec_until: Callable[..., None],
+        tmp_path: Path,
+        number: signal.Signals,
+    ) -> None:
+        """A stop publishes what was encoded until then, a kill leaves it to the next start."""
+        source = tmp_path / "REO_yard_20260503142000.avi"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "14"]
+        subprocess.run([*command, "-c:v", "mjpeg", "-an", str(source)], check=True)
+        recorder = rec_start("--source", source, "--realtime")
+        rec_until(lambda: any(path.stat().st_size for path in (tmp_path / "temp_clips").rglob("motion_*")))
+        time.sleep(1)
+        children = Path(f"/proc/{recorder.pid}/task").glob("*/children")
+        encoders = [int(pid) for path in children for pid in path.read_text().split()]
+        assert encoders
+        recorder.send_signal(number)
+        recorder.communicate(timeout=30)
+        rec_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in encoders))
+        if number is signal.SIGKILL:
+            assert len(rec_document(rec_run("--source", rec_twice, "--duration", "1s"))["salvaged"]) == 1
+        (clip,) = rec_clips(tmp_path / "recorded_clips")
+        with av.open(str(clip)) as container:
+            decoded = sum(1 for _ in container.decode(video=0))
+        assert decoded == len(rec_packets(clip).video) > 10
 
     def test_a_fifo(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
         fifo = tmp_path / "camera"
