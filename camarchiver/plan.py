@@ -298,8 +298,7 @@ class Tally:
         key: Hashable
         seconds = 0.0
         if isinstance(step, Keep):
-            key = step.reason, step.camera
-            size = step.size
+            key, size = (step.reason, step.camera), step.size
         elif isinstance(step, Archive):
             clip = step.clip
             key = step.reason, clip.camera, clip.start.date()
@@ -307,8 +306,7 @@ class Tally:
         else:
             key, size = group_of(step), step.size
             seconds = 0.0 if isinstance(step, Tidy | Salvage) else step.clip.duration or 0.0
-        count = self._counts.get(key)
-        if count is None:
+        if (count := self._counts.get(key)) is None:
             count = self._counts[key] = _Count(group_of(step))
         count.clips += 1
         count.size += size

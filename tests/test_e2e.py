@@ -2870,7 +2870,7 @@ class TestVerify:
             for archive, size in (("../../../etc/passwd", 5), ("/etc/passwd", 5), ("x.mp4", "many")):
                 more.write(json.dumps({**first, "archive": archive, "archive_size": size}) + "\n")
         found = told("verify", camera, "--json")
-        assert (found.returncode, self.flaws(found)) == (3, ["missing", "missing"])
+        assert (found.returncode, self.flaws(found)) == (3, ["torn-journal"])
 
 
 class TestConfigCommand:

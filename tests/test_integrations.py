@@ -2390,6 +2390,13 @@ class TestDoctor:
         assert bad(found) == {}
         assert "rename without replacing" in found[0].message
         assert list(trees.source.iterdir()) == []
+        left, other = (trees.source / f"{examine_storage.PREFIX}{name}" for name in ("left", "other"))
+        for folder in (left, other):
+            folder.mkdir()
+            (folder / "file").touch()
+        make_older(left, 4000)
+        assert bad(examine_storage.roots(trees)) == {}
+        assert list(trees.source.iterdir()) == [other], "a killed examination's goes, a running one's stays"
 
     @pytest.mark.edge
     def test_trees_that_are_not_there_or_not_meant(self, tmp_path: Path) -> None:
