@@ -2311,6 +2311,30 @@ class TestWhy:
         found = told("why", "-C", camera, foreign)
         assert (found.returncode, "never touched" in found.stdout) == (0, True)
 
+    def test_lines_that_somebody_spoiled_still_tell_the_rest(
+        self, archived_camera: Path, told: Command
+    ) -> None:
+        lines = archived_camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        source = f"2026/03/01/{NAME}.mp4"
+        with lines.open("a") as more:
+            for fields in (
+                {},
+                {"at": 7, "start": "x"},
+                {"event": "archived", "encoder": 1, "source_size": "\u001b"},
+            ):
+                more.write(json.dumps({"source": source, **fields}) + "\n")
+            more.write('[1]\n"x"\nnull\n')
+        for words in (
+            ("why", archived_camera / source),
+            ("why", "--camera", "front", "--at", "2026-03-01 08:15"),
+        ):
+            found = told(*words, "-C", archived_camera)
+            assert (found.returncode, "archived as" in found.stdout) == (0, True), found.stderr
+            assert "\u001b" not in found.stdout
+        for command in ("status", "verify"):
+            found = told(command, archived_camera)
+            assert (found.returncode in (0, 3), "Traceback" in found.stderr) == (True, False), found.stderr
+
     def test_a_name_used_again_tells_of_two_clips(self, camera: Path, told: Command) -> None:
         source = camera / f"2026/03/01/{NAME}.mp4"
         content = source.read_bytes()
@@ -2846,7 +2870,7 @@ class TestVerify:
             for archive, size in (("../../../etc/passwd", 5), ("/etc/passwd", 5), ("x.mp4", "many")):
                 more.write(json.dumps({**first, "archive": archive, "archive_size": size}) + "\n")
         found = told("verify", camera, "--json")
-        assert (found.returncode, self.flaws(found)) == (3, ["missing", "missing"])
+        assert (found.returncode, self.flaws(found)) == (3, ["torn-journal"])
 
 
 class TestConfigCommand:

@@ -117,7 +117,7 @@ from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
-from camarchiver.export import Exported
+from camarchiver.export import Exported, Exporter
 from camarchiver.feeds import Feed
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
@@ -2390,6 +2390,13 @@ class TestDoctor:
         assert bad(found) == {}
         assert "rename without replacing" in found[0].message
         assert list(trees.source.iterdir()) == []
+        left, other = (trees.source / f"{examine_storage.PREFIX}{name}" for name in ("left", "other"))
+        for folder in (left, other):
+            folder.mkdir()
+            (folder / "file").touch()
+        make_older(left, 4000)
+        assert bad(examine_storage.roots(trees)) == {}
+        assert list(trees.source.iterdir()) == [other], "a killed examination's goes, a running one's stays"
 
     @pytest.mark.edge
     def test_trees_that_are_not_there_or_not_meant(self, tmp_path: Path) -> None:
@@ -4644,14 +4651,9 @@ class TestExport:
     def export(tree: Path, place: Path, stop: Stop | None = None) -> Exported:
         trees = Trees(tree, tree / "archived", tree / ".deleted")
         day = datetime(2026, 3, 1, tzinfo=UTC)
-        return Pipeline(trees, UTC, "hold").export(
-            Hold("h", day, day.replace(day=2)),
-            place,
-            ffmpeg=None,
-            playable=False,
-            stop=stop or Stop(),
-            shown=lambda total: contextlib.nullcontext(Silent()),
-        )
+        holdings = Pipeline(trees, UTC, "hold").holdings(Hold("h", day, day.replace(day=2)))
+        exporter = Exporter(trees, holdings, place, None, (stop or Stop()).event)
+        return exporter.run(exporter.parts(), Silent())
 
     def test_killed_at_any_moment_it_is_finished_by_the_next_run(
         self, tree: Path, tmp_path: Path, sweep_kills: Sweep
