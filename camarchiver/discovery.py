@@ -280,7 +280,9 @@ class Discovery:
         for day in days:
             for event in self._journal.day(day).events:
                 if event.get("camera") == camera:
-                    yield datetime.fromisoformat(str(event["start"]))
+                    with suppress(ValueError):
+                        start = datetime.fromisoformat(str(event.get("start")))
+                        yield start if start.tzinfo else start.replace(tzinfo=self._zone)
 
     def _starts_in(self, folder: str, day: date, camera: str) -> Iterator[datetime]:
         """Of the clips in the date folder of another day."""

@@ -257,6 +257,8 @@ class Exporter:
     def _sweep(self) -> None:
         """Unfinished files of an export that was killed; nobody else exports here now."""
         for folder in (self._place, *(self._place / name for name in FOLDERS)):
+            if folder.is_symlink():
+                continue
             for path in folder.glob(".*.staged*" if folder == self._place else "**/.*.staged*"):
                 if atomic.staged_stem(path.name) is not None:
                     path.unlink(missing_ok=True)

@@ -151,7 +151,8 @@ class Inquiry:
             return self._clip_of_picture(tree, relative)
         if tree is Tree.SOURCE:
             return relative
-        said = (str(event["source"]) for event in self._events(relative) if event.get(tree) == relative)
+        lines = (event for event in self._events(relative) if event.get(tree) == relative)
+        said = (str(event["source"]) for event in lines if "source" in event)
         return next(reversed(list(said)), None)
 
     def _clip_of_picture(self, tree: Tree, relative: str) -> str | None:

@@ -255,9 +255,6 @@ def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datet
     return f"{failure.detail}; next try {failure.next_try.astimezone(clip.start.tzinfo):%Y-%m-%d %H:%M}"
 
 
-# --- the plan --------------------------------------------------------------------------------------
-
-
 class Group(NamedTuple):
     """What a plan's totals are counted by."""
 
@@ -301,8 +298,7 @@ class Tally:
         key: Hashable
         seconds = 0.0
         if isinstance(step, Keep):
-            key = step.reason, step.camera
-            size = step.size
+            key, size = (step.reason, step.camera), step.size
         elif isinstance(step, Archive):
             clip = step.clip
             key = step.reason, clip.camera, clip.start.date()
@@ -310,8 +306,7 @@ class Tally:
         else:
             key, size = group_of(step), step.size
             seconds = 0.0 if isinstance(step, Tidy | Salvage) else step.clip.duration or 0.0
-        count = self._counts.get(key)
-        if count is None:
+        if (count := self._counts.get(key)) is None:
             count = self._counts[key] = _Count(group_of(step))
         count.clips += 1
         count.size += size

@@ -40,9 +40,9 @@ def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]
         if (identity := _identity(event)) != last:
             yield _recorded(event, zone, again=last is not None)
             last = identity
-        at = datetime.fromisoformat(event["at"]).astimezone(zone)
         words = _removal_words(event) or _event_words(event)
-        yield f"  {at:%Y-%m-%d %H:%M:%S}  {words}, by run {event['run']} on {event['host']}"
+        who = f"by run {shown(str(event.get('run')))} on {shown(str(event.get('host')))}"
+        yield f"  {_time(event.get('at'), zone)}  {words}, {who}"
     if not story.events:
         yield "  the journal says nothing of it"
     if (step := story.next_step) is not None:
@@ -62,11 +62,22 @@ def _identity(event: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _recorded(event: Mapping[str, Any], zone: tzinfo, *, again: bool) -> str:
-    start = datetime.fromisoformat(event["start"]).astimezone(zone)
     of = f" by camera {shown(str(event['camera']))}" if event.get("camera") else ""
-    bytes_of = f", {size(event['source_size'])}" if isinstance(event.get("source_size"), int) else ""
+    bytes_of = f", {_size(event.get('source_size'))}"
     other = ", another clip of the same name" if again else ""
-    return f"  {start:%Y-%m-%d %H:%M:%S}  recorded{of}{bytes_of}{other}"
+    return f"  {_time(event.get('start'), zone)}  recorded{of}{bytes_of}{other}"
+
+
+def _time(text: object, zone: tzinfo) -> str:
+    """A line that somebody spoiled still tells the rest."""
+    try:
+        return f"{datetime.fromisoformat(str(text)).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return "at an unknown time"
+
+
+def _size(count: object) -> str:
+    return size(count) if isinstance(count, int) else "of unknown size"
 
 
 def _deed(step: Step, what: str) -> str:
@@ -98,8 +109,9 @@ def _event_words(event: Mapping[str, Any]) -> str:
         case "archived":
             how = f"archived as {where}"
             if event.get("encoder"):
-                sizes = f"{size(event['source_size'])} -> {size(event['archive_size'])}"
-                how += f" with {event['encoder']}, {sizes}; verified: {event.get('verified', '?')}"
+                sizes = f"{_size(event.get('source_size'))} -> {_size(event.get('archive_size'))}"
+                encoder, verified = shown(str(event["encoder"])), shown(str(event.get("verified", "?")))
+                how += f" with {encoder}, {sizes}; verified: {verified}"
             return how + detail
         case "adopted":
             return f"the standing archive {where} was taken over; {event.get('verified', '')}{detail}"

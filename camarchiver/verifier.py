@@ -160,7 +160,12 @@ class Verifier:
 
     def bytes_to_check(self) -> int:
         """How much there is to read."""
-        return sum(expected.size for _, expected in self.expected())
+        found = 0
+        for _, expected in self.expected():
+            if self._stop.is_set():
+                break
+            found += expected.size
+        return found
 
     def expected(self) -> Iterator[tuple[Place, Expected]]:
         """Every archive that is to be looked at and stands by the journal's word, day by day, once."""
@@ -209,6 +214,8 @@ class Verifier:
         """Lines that can't be read, removals without an outcome, and work that a dead run left unfinished."""
         live = {note.run for note in intents.standing(self._trees.state, self._host) if note.is_live}
         for day in self._journal.days():
+            if self._stop.is_set():
+                return
             try:
                 torn = self._journal.day(day).torn
             except OSError as error:

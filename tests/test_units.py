@@ -282,6 +282,13 @@ class TestMakers:
         reader = Names()
         assert [reader.read(*split(path)) for path in paths * 2] == [read(path) for path in paths * 2]
 
+    @given(st.text(max_size=12), st.text("0123456789", min_size=14, max_size=14) | st.text(max_size=16))
+    def test_a_beginning_that_is_known_changes_no_answer(self, front, ending):
+        for beginning in (front, f"{front}_", f"REO_{front}_", f"{front}_01_"):
+            reader = Names()
+            reader.read(f"{beginning}20260503142005", "yard")
+            assert reader.read(beginning + ending, "yard") == Names().read(beginning + ending, "yard")
+
     @given(ANY_STEM, ANY_FOLDER)
     def test_any_text_is_read_or_refused(self, stem, folder):
         found = Names().read(stem, folder)
@@ -2133,6 +2140,20 @@ class TestSealed:
         first, second = iter(sealed), iter(sealed)
         assert [next(first), next(first), next(second), next(first)] == [0, 1, 0, 2]
 
+    def test_steps_of_every_kind_come_back_as_they_were(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+        clips = [a_clip(name=f"{number:02}.mp4", sidecars=("a.jpg",) * (number % 2)) for number in range(25)]
+        steps: list[Archive | Remove] = [
+            Archive(clip, clip.name, Reason.NOT_ARCHIVED)
+            if number % 7
+            else Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
+            for number, clip in enumerate(clips)
+        ]
+        found = list(Sealed(steps, key=lambda step: step.relative))
+        assert found == steps
+        assert list(map(type, found)) == list(map(type, steps))
+        assert all(isinstance(step.clip.fingerprint, Fingerprint) for step in found)
+
     def test_each_walk_is_arranged(self) -> None:
         def doubled(items: Iterator[int]) -> Iterator[int]:
             return (2 * item for item in items)
@@ -2643,6 +2664,14 @@ class TestJournalLines:
     @given(st.binary(max_size=300))
     def test_no_bytes_break_it(self, text: bytes) -> None:
         journal.parse(text, Path("01.jsonl"))
+
+    def test_a_path_that_is_not_utf_8_is_read(self) -> None:
+        name = os.fsdecode(b"caf\xe9.mp4")
+        day = journal.parse(self.a_line(source=name).encode(), Path("01.jsonl"))
+        assert (list(day.archived), day.torn) == ([name], 0)
+
+    def test_a_line_of_brackets_is_a_torn_one(self) -> None:
+        assert journal.parse(b"[" * 100_000, Path("01.jsonl")).torn == 1
 
     def test_a_line_without_the_needed_fields_is_no_proof(self) -> None:
         text = self.a_line(archive_size=None).encode()

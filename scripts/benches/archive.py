@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import statistics
@@ -219,6 +220,7 @@ def bench(options: Options) -> Result:
             with workplace(options) as place:
                 runs = Runs(clips, case, choice, place)
                 result.rows += _compare(runs, name, rounds, handbrake=handbrake and not options.no_handbrake)
+    result.rows += _qualities(options, machine)
     if handbrake:
         said = subprocess.run(["HandBrakeCLI", "--version"], capture_output=True, text=True).stdout
         result.versions["HandBrake"] = said.splitlines()[0] if said else "?"
@@ -287,3 +289,48 @@ def _compare(runs: Runs, name: str, rounds: int, *, handbrake: bool) -> Iterator
     yield Row(title + "our own process, per run", "ms", rest, note="start, plan, trial of the encoder")
     seconds = ", ".join(f"{each} {statistics.median(took):.1f}" for each, took in figures.items())
     yield Row(title + "ours, whole process tree", "s", ours, note=f"medians: {seconds}")
+
+
+# --- size and quality ------------------------------------------------------------------------------
+
+
+def _qualities(options: Options, machine: Any) -> Iterator[Row]:
+    """What each codec's default makes of a day and of a night."""
+    from camarchiver import codecs
+
+    for codec in ("av1", "h264", "hevc"):
+        choice = machine.choose(codecs.Backend.SOFTWARE, codec)
+        if options.footage:
+            chosen = {"own clips": own_footage(options.footage)[:2]}
+        else:
+            clips = footage(SHORT if options.quick else LARGE, str(choice.ffmpeg.path), options)
+            chosen = {"day": clips[:1], "night": clips[2:3]}
+        for name, clips in chosen.items():
+            say(f"{codec}, {name}: size and VMAF")
+            with workplace(options) as place:
+                runs = Runs(clips, Case(codec, codec, ()), choice, place)
+                runs.ours()
+                scores = [_vmaf(*pair) for pair in runs.pairs]
+            size = runs.sizes["camarchiver"] / sum(clip.stat().st_size for clip in clips)
+            setting = "; ".join(choice.explanation)
+            kept = "; a lossless copy, being no smaller" if runs.remuxed else ""
+            yield Row(f"{codec} by default, {name}: bytes / source", "ratio", [size], note=setting + kept)
+            yield Row(f"{codec} by default, {name}: VMAF", "score", scores)
+
+
+def _vmaf(source: str, archive: str) -> float:
+    """By the embedded ffmpeg, which has libvmaf; every fourth frame."""
+    import imageio_ffmpeg
+
+    start = "setpts=PTS-STARTPTS"
+    graph = f"[0:v]{start}[a];[1:v]{start}[b];[a][b]libvmaf=n_subsample=4:n_threads={CORES}"
+    files = ["-nostdin", "-hide_banner", "-i", archive, "-i", source]
+    made = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), *files, "-lavfi", graph, "-an", "-f", "null", "-"],
+        capture_output=True,
+        text=True,
+    )
+    found = re.search(r"VMAF score: ([\d.]+)", made.stderr)
+    if found is None:
+        sys.exit(f"bench: no VMAF of {archive}\n{made.stderr[-1500:]}")
+    return float(found[1])

@@ -13,6 +13,7 @@ import random
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,13 @@ class Disk:
         _do("mount", "-o", "loop", self.folder / image, self.mount_point)
 
     def umount(self) -> None:
-        _do("umount", self.mount_point)
+        for _ in range(100):
+            try:
+                return _do("umount", self.mount_point)
+            except Unable:
+                # What the killed run had started may take a moment to die.
+                time.sleep(0.1)
+        return _do("umount", self.mount_point)
 
     def copy(self, image: str, to: str) -> None:
         _do("cp", "--sparse=always", self.folder / image, self.folder / to)
