@@ -121,7 +121,7 @@ from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
-from camarchiver.export import Exported
+from camarchiver.export import Exported, Exporter
 from camarchiver.feeds import Feed
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
@@ -4657,14 +4657,9 @@ class TestExport:
     def export(tree: Path, place: Path, stop: Stop | None = None) -> Exported:
         trees = Trees(tree, tree / "archived", tree / ".deleted")
         day = datetime(2026, 3, 1, tzinfo=UTC)
-        return Pipeline(trees, UTC, "hold").export(
-            Hold("h", day, day.replace(day=2)),
-            place,
-            ffmpeg=None,
-            playable=False,
-            stop=stop or Stop(),
-            shown=lambda total: contextlib.nullcontext(Silent()),
-        )
+        holdings = Pipeline(trees, UTC, "hold").holdings(Hold("h", day, day.replace(day=2)))
+        exporter = Exporter(trees, holdings, place, None, (stop or Stop()).event)
+        return exporter.run(exporter.parts(), Silent())
 
     def test_killed_at_any_moment_it_is_finished_by_the_next_run(
         self, tree: Path, tmp_path: Path, sweep_kills: Sweep
@@ -6718,6 +6713,15 @@ class TestRecorder:
                 codecs.append(container.streams.video[0].codec_context.name)
             assert frames_of(clip.path) == clip.frames
         assert codecs == ["h264", "h264", "hevc"]
+
+    def test_a_long_look_into_the_spool_is_no_outage(
+        self, rec_make: Callable[..., Path], rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(recorder, "SILENCE", 1.0)
+        made = rec_recorder(RecSource([rec_make((3, 4.5), d=8, sound=False)]))
+        mocker.patch.object(made.delivery, "salvage", lambda writing: time.sleep(1.5))
+        assert len(made.run()) == 1
+        assert made.recorder.outages == 0
 
     def test_a_camera_that_is_not_there_is_sought_ever_more_slowly_and_said_once(
         self,
