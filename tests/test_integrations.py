@@ -6573,6 +6573,15 @@ class TestRecorder:
             assert frames_of(clip.path) == clip.frames
         assert codecs == ["h264", "h264", "hevc"]
 
+    def test_a_long_look_into_the_spool_is_no_outage(
+        self, rec_make: Callable[..., Path], rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        mocker.patch.object(recorder, "SILENCE", 1.0)
+        made = rec_recorder(RecSource([rec_make((3, 4.5), d=8, sound=False)]))
+        mocker.patch.object(made.delivery, "salvage", lambda writing: time.sleep(1.5))
+        assert len(made.run()) == 1
+        assert made.recorder.outages == 0
+
     def test_a_camera_that_is_not_there_is_sought_ever_more_slowly_and_said_once(
         self,
         rec_recorder: Callable[..., RecRecorder],
