@@ -4618,6 +4618,7 @@ class TestEnds:
         tree("003000", day="20260302")
         assert self.held(tmp_path, "23:40:00") == ["223000"]
         line = {"event": "archived", "start": "2026-03-01T23:00:00+00:00", "camera": "front", "source": "x"}
+        line |= {"at": "2026-03-02T00:00:00+00:00", "run": "r", "host": "h"}
         journal = tmp_path / "camera/archived/.camarchiver/journal/2026/03/01.jsonl"
         journal.parent.mkdir(parents=True)
         journal.write_text(json.dumps(line) + "\n")
@@ -4628,6 +4629,7 @@ class TestEnds:
     ) -> None:
         clip = tree("081500", whole=False)
         line = {"event": "archived", "start": "2026-03-01T08:15:00+00:00", "camera": "front"}
+        line |= {"at": "2026-03-02T00:00:00+00:00", "run": "r", "host": "h"}
         line |= {"source": f"2026/03/01/{clip.name}", "archive": "x.mp4", "source_blake2b": ""}
         numbers = {"duration": 900.0, "archive_size": 1, "source_size": clip.stat().st_size}
         numbers["source_mtime_ns"] = clip.stat().st_mtime_ns
