@@ -6375,7 +6375,7 @@ class TestSpool:
             shutil.move(target, path)
 
         def act() -> None:
-            spool.publish(path, "20260503_142005", 24.0, folders.outbox)
+            spool.publish(path, "motion_20260503_142005", 24.0, folders.outbox)
 
         assert sweep_kills(act, check) >= (5 if elsewhere else 2)
 
