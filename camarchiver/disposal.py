@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 FILLED_FOR = timedelta(days=2)
 """Within this a date folder may still be filled."""
 
+UNUSED_SECONDS = 3600.0
+
 
 class SidecarPolicy(StrEnum):
     """What becomes of a clip's pictures once the clip is archived."""
@@ -99,6 +101,14 @@ class Disposer:
         except OSError as error:
             _log.warning("%s: an empty folder could not be removed: %s", folder, error)
         return True
+
+    def tidy_unused(self, folder: str) -> bool:
+        """`tidy_folder`, but one where something came or went within the hour is left for another time."""
+        try:
+            unused = self._scribe.now().timestamp() - (self._trees.source / folder).stat().st_mtime
+        except OSError:
+            return True
+        return unused >= UNUSED_SECONDS and self.tidy_folder(folder)
 
     def left_behind(self, clip: Clip) -> bool:
         """Whether a picture that should have followed its clip still stands in the source."""

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -29,6 +30,8 @@ DAYS_READ = 60
 """Files of the journal that are read whole; the others are only opened."""
 LEFT_SECONDS = 86_400.0
 """Age at which an unfinished clip in the spool was left by a recorder that does not come back."""
+SWEPT_SECONDS = 3600.0
+"""Age at which a folder of ours was left by an examination that was killed."""
 Attempt = Callable[[Path], None]
 """Tries something in a folder. Raises OSError where it doesn't work."""
 _MOUNTINFO = Path("/proc/self/mountinfo")
@@ -148,6 +151,7 @@ def _volumes(trees: Trees) -> Iterator[Finding]:
 
 
 def _tried(area: str, said: str, root: Path) -> Finding:
+    _sweep(root)
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     except OSError as error:
@@ -167,6 +171,14 @@ def _tried(area: str, said: str, root: Path) -> Finding:
     if not able["flock"]:
         return trouble(area, f"{said}: files can't be locked", "mount it with locks (NFS: without nolock)")
     return fine(area, f"{said}; {has}" + (f"; without {', '.join(lacks)}" if lacks else ""))
+
+
+def _sweep(root: Path) -> None:
+    """Remove what a killed examination left."""
+    with suppress(OSError):
+        for left in root.glob(f"{PREFIX}*"):
+            if left.lstat().st_uid == os.geteuid() and time.time() - left.lstat().st_mtime > SWEPT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 _ABSENT = frozenset(

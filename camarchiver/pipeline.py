@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
@@ -24,7 +24,6 @@ from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.encoders import Machine as Encoders
 from camarchiver.ends import Ends
-from camarchiver.export import Exported, Exporter
 from camarchiver.failures import Failures
 from camarchiver.holdings import Holdings
 from camarchiver.inquiry import Inquiry
@@ -42,7 +41,6 @@ from camarchiver.plan import (
     Total,
     decide_archive,
 )
-from camarchiver.playable import playable_maker
 from camarchiver.progress import Display
 from camarchiver.restorer import Restorer, Selection
 from camarchiver.retention import CleanupPolicy
@@ -59,10 +57,6 @@ from camarchiver.workshop import Tools, Workshop
 Change = Archive | Remove
 RestorePlan = Plan[Restore, Selection]
 AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
-Show = Callable[[int], AbstractContextManager[Display]]
-"""Shows the progress of so many bytes."""
-
-UNUSED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,21 +260,10 @@ class Pipeline:
             yield shop
         self.failures.flush()
 
-    def export(
-        self, hold: Hold, place: Path, *, ffmpeg: Path | None, playable: bool, stop: Stop, shown: Show
-    ) -> Exported:
-        """Copy what a hold keeps into a folder, with copies that every player knows where they are wanted.
-
-        Raises EncoderError where those can't be made here, before anything is copied.
-        """
+    def holdings(self, hold: Hold) -> Holdings:
+        """What a hold keeps, also one that has lapsed."""
         stock = self._stock(Memory(holds=(replace(hold, until=None),)))
-        holdings = Holdings(self.trees, self.journal, stock, hold, self.started)
-        with ExitStack() as stack:
-            maker = stack.enter_context(playable_maker(ffmpeg, stop.event)) if playable else None
-            exporter = Exporter(self.trees, holdings, place, maker, stop.event)
-            parts = exporter.parts()
-            display = stack.enter_context(shown(sum(part.size for part in parts)))
-            return exporter.run(parts, display)
+        return Holdings(self.trees, self.journal, stock, hold, self.started)
 
     def _stock(self, memory: Memory) -> Stock:
         names, ends = Names(self._patterns), Ends(memory.holds, self.started)
@@ -363,18 +346,9 @@ class Pipeline:
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
 
     def tidy(self, folder: str) -> bool:
-        """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay.
-
-        One where something came or went within the hour is left for another time.
-        """
-        try:
-            unused = self.now().timestamp() - (self.trees.source / folder).stat().st_mtime
-        except OSError:
-            return True
-        if unused < UNUSED_SECONDS:
-            return False
+        """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay."""
         scribe = Scribe(self.journal, self.run, self.now)
-        return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_folder(folder)
+        return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_unused(folder)
 
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
         scribe = Scribe(self.journal, self.run, self.now)

@@ -255,9 +255,6 @@ def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datet
     return f"{failure.detail}; next try {failure.next_try.astimezone(clip.start.tzinfo):%Y-%m-%d %H:%M}"
 
 
-# --- the plan --------------------------------------------------------------------------------------
-
-
 class Group(NamedTuple):
     """What a plan's totals are counted by."""
 

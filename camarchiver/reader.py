@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -19,8 +20,12 @@ from camarchiver.errors import CamarchiverError
 from camarchiver.feeds import SILENCE, AnyPacket, Feed
 from camarchiver.ring import Entry
 
+_log = logging.getLogger("camarchiver.reader")
+
 BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds to wait before the next try to reach a camera; the last one again and again."""
+LONG_GROUP = 2.5
+"""Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
 WAITING = 1000
 """Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
 
@@ -59,6 +64,7 @@ class Reader:
         self.camera = camera
         self._encodes = encodes
         self._feed: Feed | None = None
+        self._long_groups = 0
         self._closed = threading.Event()
         self._items: queue.Queue[Item] = queue.Queue(WAITING)
         self._paced = isinstance(camera, FileCamera) and camera.realtime
@@ -143,6 +149,7 @@ class Reader:
 
     def _entries(self, feed: Feed) -> Iterator[Entry]:
         last_frame = time.monotonic()
+        last_key: float | None = None
         pace = _Pace() if self._paced else None
         for packet in feed.packets:
             entry = _entry(packet)
@@ -150,6 +157,9 @@ class Reader:
                 continue
             if entry.video:
                 last_frame = entry.arrival
+                if entry.key:
+                    self._mind_group(entry.at - last_key if last_key is not None else 0.0)
+                    last_key = entry.at
             elif self.camera.returns and entry.arrival - last_frame > SILENCE:
                 raise ValueError(f"no frame for {SILENCE:.0f} s")
             if pace is not None:
@@ -158,6 +168,15 @@ class Reader:
             yield entry
             if self._closed.is_set():
                 return
+
+    def _mind_group(self, seconds: float) -> None:
+        """Say once when keyframes are rare; one long group alone may be a step of the camera's clock."""
+        if seconds <= LONG_GROUP or not self._encodes:
+            return
+        self._long_groups += 1
+        if self._long_groups == 2:
+            words = "%s sends a keyframe only every %.0f s, and a clip begins with one: set it to every 2 s"
+            _log.warning(words, self.camera.name, seconds)
 
     def _put(self, item: Item) -> None:
         while not self._closed.is_set():

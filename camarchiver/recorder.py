@@ -109,6 +109,7 @@ class Recorder:
         began = tended = time.monotonic()
         self._tend()
         reader = Reader(self._camera, encodes=True)
+        self._seen = time.monotonic()
         try:
             while not stop.is_set() and not self._time_is_up(began):
                 item = reader.take(_TICK)

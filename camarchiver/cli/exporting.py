@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,12 @@ import click
 from camarchiver import document, holds, report, stop, volume
 from camarchiver.cli.places import Place
 from camarchiver.errors import UsageError
+from camarchiver.export import Exported, Exporter
+from camarchiver.holdings import Holdings
+from camarchiver.model import Trees
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
+from camarchiver.playable import playable_maker
 from camarchiver.progress import display
 
 
@@ -36,14 +41,7 @@ def export_session(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int
     if found is None:
         raise UsageError(f"there is no hold {options.name}", hint="camarchiver hold list shows them all")
     with stop.on_signals() as stopping:
-        exported = pipeline.export(
-            found,
-            options.target.resolve(),
-            ffmpeg=options.ffmpeg,
-            playable=options.playable,
-            stop=stopping,
-            shown=lambda total: display(total, wanted=not options.as_json),
-        )
+        exported = _export(options, pipeline.trees, pipeline.holdings(found), stopping)
     code = 128 + stopping.signal if stopping.signal else exported.exit_code
     if options.as_json:
         click.echo(document.exported(exported, options.target.resolve(), pipeline.run.id, code), nl=False)
@@ -55,3 +53,15 @@ def export_session(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int
     if stopping.signal:
         print("stopped; run the same command again to go on", file=sys.stderr)
     return code
+
+
+def _export(options: ExportOptions, trees: Trees, holdings: Holdings, stopping: stop.Stop) -> Exported:
+    with ExitStack() as stack:
+        maker = None
+        if options.playable:
+            maker = stack.enter_context(playable_maker(options.ffmpeg, stopping.event))
+        exporter = Exporter(trees, holdings, options.target.resolve(), maker, stopping.event)
+        parts = exporter.parts()
+        total = sum(part.size for part in parts)
+        shown = stack.enter_context(display(total, wanted=not options.as_json))
+        return exporter.run(parts, shown)

@@ -75,11 +75,12 @@ class Sweep:
     """What it takes at least, whatever the sample."""
 
 
-@dataclass(frozen=True)
 class Unable(Exception):
     """This machine lacks what the sweep needs; said, and counted as skipped."""
 
-    why: str
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 def violation(what: object, problems: Sequence[str]) -> None:

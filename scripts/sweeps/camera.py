@@ -136,7 +136,12 @@ def make_picture(path: Path, *, at: float = RECORDED) -> Path:
 
 def digest(path: Path) -> str:
     """BLAKE2b of a file."""
-    return hashlib.blake2b(path.read_bytes()).hexdigest()
+    return blake2b(path.read_bytes())
+
+
+def blake2b(data: bytes) -> str:
+    """BLAKE2b of some bytes."""
+    return hashlib.blake2b(data).hexdigest()
 
 
 def digests(root: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ import random
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,13 @@ class Disk:
         _do("mount", "-o", "loop", self.folder / image, self.mount_point)
 
     def umount(self) -> None:
-        _do("umount", self.mount_point)
+        for _ in range(100):
+            try:
+                return _do("umount", self.mount_point)
+            except Unable:
+                # What the killed run had started may take a moment to die.
+                time.sleep(0.1)
+        return _do("umount", self.mount_point)
 
     def copy(self, image: str, to: str) -> None:
         _do("cp", "--sparse=always", self.folder / image, self.folder / to)
@@ -191,11 +198,17 @@ def attempt(options: Options, where: Path, model: Path) -> Callable[[Cut], list[
     """What makes one cut on fresh images."""
 
     def make(cut: Cut) -> list[str]:
-        folder = Path(tempfile.mkdtemp(prefix="cut-", dir=where))
-        try:
-            return Bench(options, folder, cut, model).cut(cut)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        # An image may be torn when the kernel wrote while it was copied, which no disk would be: once more.
+        for chance in (2, 1, 0):
+            folder = Path(tempfile.mkdtemp(prefix="cut-", dir=where))
+            try:
+                return Bench(options, folder, cut, model).cut(cut)
+            except Unable:
+                if not chance:
+                    raise
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        raise AssertionError("the last chance returns or raises")
 
     return make
 
