@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal
 
@@ -150,9 +152,17 @@ def logging_to(
 def _file_handler(file: Path) -> logging.Handler | None:
     from concurrent_log_handler import ConcurrentRotatingFileHandler
 
+    class Careful(ConcurrentRotatingFileHandler):
+        """Opens the file anew for each line, and never through a link."""
+
+        def do_open(self, mode: str | None = None) -> TextIOWrapper:
+            _refuse_link(Path(self.baseFilename))
+            return super().do_open(mode)
+
     try:
-        with file.open("a"):
-            pass
+        _refuse_link(file)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        os.close(os.open(file, flags if _is_device(file) else flags | os.O_NOFOLLOW, 0o666))
         # Its lock file would else lie among the clips.
         locks = file.parent / STATE_FOLDER
         with suppress(OSError):
@@ -160,7 +170,7 @@ def _file_handler(file: Path) -> logging.Handler | None:
         # It would warn about itself when the clock's time zone can't be told.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            handler: logging.Handler = ConcurrentRotatingFileHandler(
+            handler: logging.Handler = Careful(
                 os.fspath(file),
                 maxBytes=ROTATE_AT,
                 backupCount=KEEP_FILES - 1,
@@ -174,6 +184,17 @@ def _file_handler(file: Path) -> logging.Handler | None:
             "no log is written: %s: %s (name another file with --log-file)", file, error.strerror
         )
         return None
+
+
+def _refuse_link(file: Path) -> None:
+    """OSError for a link: by default the log lies where cameras upload, and anybody could plant one."""
+    if file.is_symlink() and not _is_device(file):
+        raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed", os.fspath(file))
+
+
+def _is_device(file: Path) -> bool:
+    """`/dev/stdout` is a link, too."""
+    return file.is_absolute() and file.parts[1:2] == ("dev",)
 
 
 class _Complaint:

@@ -1177,6 +1177,15 @@ class TestHostileHands:
         assert (done.returncode, source.exists()) == (13, True), done.stderr
         assert "is a symbolic link" in done.stderr and list(outside.iterdir()) == []
 
+    def test_a_log_that_is_a_link_is_not_written(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        precious = tree.parent / "precious"
+        precious.write_text("precious")
+        (tree / "archiver.log").symlink_to(precious)
+        done = archive(tree)
+        assert done.returncode == 0 and "no log is written" in done.stderr
+        assert precious.read_text() == "precious"
+
     def test_lines_that_lead_out_of_the_trees_are_not_believed(
         self, put: Put, tree: Path, told: Command
     ) -> None:

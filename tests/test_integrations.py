@@ -60,6 +60,9 @@ from conftest import (
     rec_place,
     wait_until,
 )
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_mock import MockerFixture
 
@@ -80,6 +83,7 @@ from camarchiver import (
     holds,
     intents,
     kernel,
+    ledger,
     live,
     lockfile,
     locking,
@@ -129,7 +133,9 @@ from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
 from camarchiver.model import (
     Archive,
+    Archived,
     Clip,
+    Discard,
     Disposal,
     Fingerprint,
     Outcome,
@@ -144,7 +150,7 @@ from camarchiver.names import numbered
 from camarchiver.nodes import node_problem
 from camarchiver.notices import Pinger
 from camarchiver.picamera import PicameraCamera
-from camarchiver.pipeline import Pipeline
+from camarchiver.pipeline import CleanupPlan, Pipeline
 from camarchiver.plan import ArchivePolicy, Plan, Tally
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
@@ -4519,7 +4525,7 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
     if not script.exists():
         pytest.skip("scripts/faults is not beside the tests")
     done = subprocess.run(
-        [sys.executable, str(script), "kill"],
+        [sys.executable, str(script), "errors"],
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -4612,6 +4618,7 @@ class TestEnds:
         tree("003000", day="20260302")
         assert self.held(tmp_path, "23:40:00") == ["223000"]
         line = {"event": "archived", "start": "2026-03-01T23:00:00+00:00", "camera": "front", "source": "x"}
+        line |= {"at": "2026-03-02T00:00:00+00:00", "run": "r", "host": "h"}
         journal = tmp_path / "camera/archived/.camarchiver/journal/2026/03/01.jsonl"
         journal.parent.mkdir(parents=True)
         journal.write_text(json.dumps(line) + "\n")
@@ -4622,6 +4629,7 @@ class TestEnds:
     ) -> None:
         clip = tree("081500", whole=False)
         line = {"event": "archived", "start": "2026-03-01T08:15:00+00:00", "camera": "front"}
+        line |= {"at": "2026-03-02T00:00:00+00:00", "run": "r", "host": "h"}
         line |= {"source": f"2026/03/01/{clip.name}", "archive": "x.mp4", "source_blake2b": ""}
         numbers = {"duration": 900.0, "archive_size": 1, "source_size": clip.stat().st_size}
         numbers["source_mtime_ns"] = clip.stat().st_mtime_ns
@@ -5311,6 +5319,143 @@ class TestCleanup:
         camera.assert_nothing_lost()
         assert camera.archive().code == 0
         camera.assert_finished()
+
+
+class CleanupMachine(RuleBasedStateMachine):
+    """Trees and policies at random: what goes was named, and last copies only by rules that may take them."""
+
+    cameras = st.sampled_from(["front", "garden"])
+    ages = st.sampled_from([1.0, 5.0, 20.0, 35.0, 60.0, 200.0])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        self.yard = Yard(Path(self._folder.name) / "cams")
+        self.clips: dict[str, Clip] = {}
+        self.archived: dict[str, Archived] = {}
+        self.held: set[str] = set()
+        self.foreign: set[str] = set()
+        self.made = 0
+
+    def teardown(self) -> None:
+        self._folder.cleanup()
+
+    @rule(days=ages, camera=cameras, archived=st.booleans(), picture=st.booleans())
+    def record(self, days: float, camera: str, archived: bool, picture: bool) -> None:
+        self.made += 1
+        clip = self.yard.record(days + self.made / 1000, camera)
+        if picture:
+            clip.path.with_suffix(".jpg").write_bytes(clip.name.encode())
+            clip = self.yard.clip(clip.path, camera, clip.start)
+        self.clips[clip.relative] = clip
+        if archived:
+            self.archived[clip.relative] = self.yard.archive(clip)
+
+    @precondition(lambda self: self.archived)
+    @rule(data=st.data(), days=st.sampled_from([1.0, 25.0]))
+    def trash(self, data: st.DataObject, days: float) -> None:
+        name = data.draw(st.sampled_from(sorted(self.archived)))
+        clip = self.clips[name]
+        is_same = clip.path.exists() and trash.fingerprint_of(clip.path.lstat()) == clip.fingerprint
+        if is_same and (self.yard.trees.archive / name).exists():
+            self.yard.trash(self.clips[name], self.archived[name], days)
+
+    @precondition(lambda self: self.archived)
+    @rule(data=st.data(), gone=st.booleans())
+    def damage(self, data: st.DataObject, gone: bool) -> None:
+        """An archive vanishes, or loses its end."""
+        path = self.yard.trees.archive / data.draw(st.sampled_from(sorted(self.archived)))
+        if path.exists():
+            path.unlink() if gone else os.truncate(path, 10)
+
+    @precondition(lambda self: self.clips)
+    @rule(data=st.data())
+    def doubt(self, data: st.DataObject) -> None:
+        """A camera's clock, or a copy, gave a clip another time."""
+        clip = self.clips[data.draw(st.sampled_from(sorted(self.clips)))]
+        if clip.path.exists():
+            os.utime(clip.path, (0, 0))
+
+    @precondition(lambda self: self.clips)
+    @rule(data=st.data())
+    def hold(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.clips)))
+        clip = self.clips[name]
+        soon = clip.start + timedelta(seconds=1)
+        holds.add(self.yard.trees.state, clip.start, soon, camera=clip.camera, reason="x", until=None)
+        self.held.add(name)
+
+    @rule(tree=st.sampled_from(["source", "archive", "trash"]))
+    def drop(self, tree: str) -> None:
+        """A file of somebody else's."""
+        path = getattr(self.yard.trees, tree) / f"2020/foreign{self.made}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"foreign")
+        self.foreign.add(os.path.relpath(path, self.yard.trees.source))
+
+    @rule(
+        age=ages,
+        trash_age=st.sampled_from([0.0, 10.0]),
+        hard=st.sampled_from([None, 100.0]),
+        size=st.sampled_from([None, 1, 30_000, 10**9]),
+        switches=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    )
+    def clean(
+        self,
+        age: float,
+        trash_age: float,
+        hard: float | None,
+        size: int | None,
+        switches: tuple[bool, bool, bool, bool],
+    ) -> None:
+        output, unarchived, delete, large = switches
+        policy = {"age": age, "trash_age": trash_age, "max_age_hard": hard, "max_size": size}
+        policy |= {"clean_output": output, "unarchived": unarchived, "delete": delete, "allow_large": large}
+        before = self.yard.files()
+        copies = {name: self.copies(name, before) for name in self.clips}
+        plan = self.yard.plan(**policy)
+        assert [step.path for step in plan.steps] == [step.path for step in self.yard.plan(**policy).steps]
+        assert self.yard.files() == before, "a plan changed something"
+        report = self.yard.carry_out(plan)
+        after = self.yard.files()
+        self.check(plan, report, before, after)
+        for name, had in copies.items():
+            left = self.copies(name, after)
+            if name in self.held:
+                assert left == had, f"{name} is held"
+            named = {step.reason for step in plan.steps if isinstance(step, Discard) and step.source == name}
+            if had and not left:
+                assert named & ledger.NAMED, f"{name} lost its last copy by {named}"
+
+    def check(
+        self, plan: CleanupPlan, report: Report, before: dict[str, bytes], after: dict[str, bytes]
+    ) -> None:
+        source = self.yard.trees.source
+        named = {os.path.relpath(step.path, source) for step in plan.steps}
+        named |= {
+            os.path.relpath(step.clip.root / step.clip.beside(name), source)
+            for step in plan.steps
+            if isinstance(step, Discard)
+            for name in step.clip.sidecars
+        }
+        assert before.keys() - after.keys() <= named, "something went that the plan did not name"
+        assert all(after[path] == before[path] for path in before.keys() & after.keys())
+        assert not plan.refused or after == before, "a refused plan was carried out"
+        assert self.foreign <= after.keys()
+        assert set(after.values()) <= set(before.values()), "something new appeared"
+        failed = [outcome for outcome in report.outcomes if outcome.result is Result.FAILED]
+        assert not failed
+
+    def copies(self, name: str, files: dict[str, bytes]) -> set[str]:
+        """Where a clip's footage stands: its very bytes in source or trash, its archive by its size."""
+        whole = random.Random(f"{self.clips[name].camera}{self.clips[name].start}").randbytes(10_000)
+        found = {place for place in (name, f".deleted/input/{name}") if files.get(place) == whole}
+        places = (f"archived/{name}", f".deleted/output/{name}")
+        return found | {place for place in places if len(files.get(place, b"")) == 3000}
+
+
+CleanupMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+TestCleanupMachine = pytest.mark.edge(CleanupMachine.TestCase)
 
 
 @pytest.fixture
@@ -6230,7 +6375,7 @@ class TestSpool:
             shutil.move(target, path)
 
         def act() -> None:
-            spool.publish(path, "20260503_142005", 24.0, folders.outbox)
+            spool.publish(path, "motion_20260503_142005", 24.0, folders.outbox)
 
         assert sweep_kills(act, check) >= (5 if elsewhere else 2)
 

@@ -198,11 +198,17 @@ def attempt(options: Options, where: Path, model: Path) -> Callable[[Cut], list[
     """What makes one cut on fresh images."""
 
     def make(cut: Cut) -> list[str]:
-        folder = Path(tempfile.mkdtemp(prefix="cut-", dir=where))
-        try:
-            return Bench(options, folder, cut, model).cut(cut)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        # An image may be torn when the kernel wrote while it was copied, which no disk would be: once more.
+        for chance in (2, 1, 0):
+            folder = Path(tempfile.mkdtemp(prefix="cut-", dir=where))
+            try:
+                return Bench(options, folder, cut, model).cut(cut)
+            except Unable:
+                if not chance:
+                    raise
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        raise AssertionError("the last chance returns or raises")
 
     return make
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from sweeps import Options, Sweep, Tally, camera, violation
 from sweeps.camera import FRAMES, LATELY, Program
 
-FULL_SECONDS, SAMPLE_SECONDS = 3600.0, 45.0
+FULL_SECONDS, SAMPLE_SECONDS = 3600.0, 30.0
 CAMERAS = ("front", "garden", "yard")
 SOURCES = ("testsrc2", "mandelbrot", "smptebars", "rgbtestsrc")
 ROOM = 500_000
