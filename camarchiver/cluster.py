@@ -142,7 +142,7 @@ class Cluster:
         began, lost = time.monotonic(), self._lost
         while True:
             delivery = self._once(step, stop)
-            if delivery.outcome.result is not Result.BUSY or not self._somebody():
+            if delivery.outcome.result is not Result.BUSY or not self._somebody(look=True):
                 return delivery
             # A worker that died on another machine leaves a lock that only time opens.
             if self._lost == lost or time.monotonic() - began > BUSY_SECONDS:
@@ -215,10 +215,10 @@ class Cluster:
             else:
                 self._unfit[name] = words
 
-    def _somebody(self) -> bool:
-        """Whether a worker is there, or has been away for less than a minute."""
+    def _somebody(self, *, look: bool = False) -> bool:
+        """Whether a worker is there, or has been away for less than a minute; `look` asks in any case."""
         with self._hiring:
-            if time.monotonic() - self._looked < LOOK_SECONDS:
+            if not look and time.monotonic() - self._looked < LOOK_SECONDS:
                 return self._is_manned()
             self._looked = time.monotonic()
             try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-IN_MEMORY = 5_000
+IN_MEMORY = 2_500
 """Items held in memory; beyond that, sorted runs of this length go to an unlinked temporary file."""
 
 BATCH = 64

@@ -4525,7 +4525,7 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
     if not script.exists():
         pytest.skip("scripts/faults is not beside the tests")
     done = subprocess.run(
-        [sys.executable, str(script), "kill"],
+        [sys.executable, str(script), "errors"],
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import ForkProcess
@@ -25,6 +25,8 @@ SETTLE = 0.02
 """Seconds for which a lock of another host is watched in these races; the real ones wait two seconds."""
 CALLS = ("open", "close", "link", "unlink", "stat", "lstat", "fstat", "utime", "pread", "pwrite", "ftruncate")
 CALLS += ("rename", "replace", "remove", "fsync", "listdir", "scandir", "mkdir", "access", "read", "write")
+
+Lock = Callable[[Path], AbstractContextManager[object]]
 
 _fork = multiprocessing.get_context("fork")
 
@@ -57,11 +59,18 @@ def bench(options: Options) -> Result:
             say(f"  churn{label}")
             found = _churn(place, 4, 5.0 if options.quick else 60.0, delay)
             result.rows.append(_row(f"churn, a fifth of the owners dies{label}", found))
+        say(f"  {rounds // 10:,} races with a plain lock, each call 0 to 0.6 ms late")
+        found = _races(place, 4, rounds // 10, delay=DELAY, foreign=False, lock=_plain_lock)
+        note = f"of {found.meetings:,}, 4 processes: a file made with O_EXCL, removed when it is old"
+        result.rows.append(
+            Row("to compare: of a plain lock, calls late", "count", [float(found.doubles)], note=note)
+        )
         result.rows += _cost(place, options)
     return result
 
 
 def _row(what: str, found: Tally) -> Row:
+    say(f"    {found}")
     note = f"of {found.meetings:,}; nobody got in {found.nobody}, errors {found.errors}"
     return Row(f"double entries: {what}", "count", [float(found.doubles)], goal=0, note=note)
 
@@ -69,7 +78,28 @@ def _row(what: str, found: Tally) -> Row:
 # --- races -----------------------------------------------------------------------------------------
 
 
-def _races(place: Path, processes: int, rounds: int, *, delay: float, foreign: bool) -> Tally:
+def _own_lock(clip: Path) -> AbstractContextManager[object]:
+    from camarchiver import locking
+
+    return locking.clip_lock(clip)
+
+
+@contextmanager
+def _plain_lock(clip: Path) -> Iterator[None]:
+    """What most would write."""
+    file = clip.with_name(clip.name + ".lock")
+    if file.exists() and time.time() - file.stat().st_mtime > 600:
+        file.unlink(missing_ok=True)
+    os.close(os.open(file, os.O_CREAT | os.O_EXCL))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _races(
+    place: Path, processes: int, rounds: int, *, delay: float, foreign: bool, lock: Lock = _own_lock
+) -> Tally:
     """Everybody goes for the same stale lock at the same moment; who gets in stays until all have tried."""
     entered = _fork.RawArray("b", processes * rounds)
     begin = _fork.RawValue("d", 0.0)
@@ -82,7 +112,7 @@ def _races(place: Path, processes: int, rounds: int, *, delay: float, foreign: b
                 barrier.wait()
                 while time.monotonic() < begin.value:
                     pass
-                entered[seat * rounds + number] = _try_once(clip, barrier.wait)
+                entered[seat * rounds + number] = _try_once(lock, clip, barrier.wait)
                 barrier.wait()
 
     workers = [_started(partial(race, seat)) for seat in range(processes)]
@@ -103,14 +133,13 @@ def _races(place: Path, processes: int, rounds: int, *, delay: float, foreign: b
     )
 
 
-def _try_once(clip: Path, wait: Callable[[], object]) -> int:
+def _try_once(lock: Lock, clip: Path, wait: Callable[[], object]) -> int:
     """1 where the lock was ours until all had tried, 0 where somebody else had it, 2 for an error."""
-    from camarchiver import locking
     from camarchiver.errors import ClipBusy
 
     waited = False
     try:
-        with locking.clip_lock(clip):
+        with lock(clip):
             waited = True
             wait()
             return 1
