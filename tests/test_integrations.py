@@ -5463,7 +5463,7 @@ class CleanupMachine(RuleBasedStateMachine):
         return found | {place for place in places if len(files.get(place, b"")) == 3000}
 
 
-CleanupMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+CleanupMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
 TestCleanupMachine = pytest.mark.edge(CleanupMachine.TestCase)
 
 
