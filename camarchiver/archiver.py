@@ -23,25 +23,13 @@ from camarchiver.ends import hold_over
 from camarchiver.errors import ClipBusy, StorageError
 from camarchiver.failures import Failures
 from camarchiver.locking import ClipLock
-from camarchiver.model import (
-    Archive,
-    Archived,
-    Clip,
-    Disposal,
-    Encoding,
-    Made,
-    Outcome,
-    Reason,
-    Remove,
-    Result,
-    Trees,
-    Way,
-)
+from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.names import numbered
 from camarchiver.progress import Display
 from camarchiver.scribe import Scribe
 from camarchiver.shrink import ClipFailed, Original, Shrinker, Stopped
 from camarchiver.standing import MOST_NAMES, Standing
+from camarchiver.steps import Archive, Encoding, Made, Outcome, Remove, Result, Way
 from camarchiver.stop import AnyOf, Stop, Stopper
 
 _log = logging.getLogger(__name__)

@@ -16,10 +16,11 @@ from camarchiver.footage import SAMPLES, seconds_of
 from camarchiver.gaps import Coverage, gaps
 from camarchiver.journal import Journal
 from camarchiver.ledger import Origin, fold
-from camarchiver.model import Archive, Clip, Fingerprint, Keep, Reason, Trees
+from camarchiver.model import Clip, Fingerprint, Reason, Trees
 from camarchiver.names import is_clip_name
 from camarchiver.plan import DOUBTFUL, ArchivePolicy, FolderFacts, Memory, decide_archive, own_archive
 from camarchiver.probe import Prober
+from camarchiver.steps import Archive, Keep
 
 RATE = timedelta(days=14)
 """How far back the growth of the trees is taken from."""

@@ -15,11 +15,12 @@ from camarchiver.ends import hold_over
 from camarchiver.errors import CamarchiverError, ClipBusy
 from camarchiver.intents import Notebook
 from camarchiver.journal import What
-from camarchiver.model import Discard, Disposal, Fingerprint, Outcome, Reason, Result, Tidy, Tree, Trees
+from camarchiver.model import Disposal, Fingerprint, Reason, Tree, Trees
 from camarchiver.plan import Memory, restored_lately
 from camarchiver.progress import Display
 from camarchiver.scribe import Ended, Scribe
 from camarchiver.standing import Standing
+from camarchiver.steps import Discard, Outcome, Result, Tidy
 from camarchiver.stop import Stop
 from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE
 from camarchiver.words import size

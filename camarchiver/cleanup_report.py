@@ -8,9 +8,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from camarchiver.clearance import BRAKES, CleanupPlan
-from camarchiver.model import Disposal, Outcome, Problem, Report, Result, Salvage, Status, Tidy
+from camarchiver.model import Disposal
 from camarchiver.plan import Total, action_of
 from camarchiver.report import REASON_WORDS, ROWS, left_alone, not_done, outcome_line
+from camarchiver.steps import Outcome, Problem, Report, Result, Salvage, Status, Tidy
 from camarchiver.words import count_of, shown, size, span
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import usage
-from camarchiver.model import Discard, Disposal, Keep, Problem, Reason, Tidy, Tree, Trees
+from camarchiver.model import Disposal, Reason, Tree, Trees
 from camarchiver.plan import Forecast, Memory, Plan, Tally
 from camarchiver.retention import (
     RECORD_BYTES,
@@ -31,6 +31,7 @@ from camarchiver.retention import (
     rank,
 )
 from camarchiver.sealed import Sealed
+from camarchiver.steps import Discard, Keep, Problem, Tidy
 from camarchiver.stock import Picture, Stock
 from camarchiver.words import count_of, shown, size
 

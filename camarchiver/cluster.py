@@ -18,9 +18,10 @@ from camarchiver import lockfile, station
 from camarchiver.archiver import Archiver, Desk
 from camarchiver.errors import EncoderError, UsageError
 from camarchiver.journal import Event, What
-from camarchiver.model import Archive, Archived, Outcome, Reason, Remove, Result
+from camarchiver.model import Archived, Reason
 from camarchiver.progress import Advance, Display
 from camarchiver.station import RESOURCE, Delivery, Order
+from camarchiver.steps import Archive, Outcome, Remove, Result
 from camarchiver.stop import Stop
 from camarchiver.words import count_of
 from camarchiver.workshop import Workshop

@@ -9,7 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from camarchiver.model import Archive, Outcome, Reason, Remove
+from camarchiver.model import Reason
+from camarchiver.steps import Archive, Outcome, Remove
 from camarchiver.stop import Stop
 
 POLL_SECONDS = 5.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from camarchiver import atomic, kernel, locking
 from camarchiver.ends import Ends, Following
 from camarchiver.journal import Journal
-from camarchiver.model import Archived, Clip, Fingerprint, Keep, Reason, Trees
+from camarchiver.model import Archived, Clip, Fingerprint, Reason, Trees
 from camarchiver.names import (
     CLIP_SUFFIXES,
     PLAIN_ENDS,
@@ -26,6 +26,7 @@ from camarchiver.names import (
 )
 from camarchiver.plan import FolderFacts
 from camarchiver.standing import Standing
+from camarchiver.steps import Keep
 
 WRITTEN_LATELY = timedelta(days=1)
 """Clips changed within this are asked for an open writer while planning; every one is at execution."""

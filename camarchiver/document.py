@@ -15,10 +15,11 @@ from camarchiver.coverage import Hold
 from camarchiver.diagnosis import Finding
 from camarchiver.export import Exported
 from camarchiver.inquiry import Story
-from camarchiver.model import (
+from camarchiver.model import Disposal, Trees
+from camarchiver.plan import Plan, Total, action_of
+from camarchiver.steps import (
     Archive,
     Discard,
-    Disposal,
     Keep,
     Outcome,
     Problem,
@@ -29,9 +30,7 @@ from camarchiver.model import (
     Status,
     Step,
     Tidy,
-    Trees,
 )
-from camarchiver.plan import Plan, Total, action_of
 from camarchiver.story import Foreseen, story_lines
 from camarchiver.verifier import Verified
 from camarchiver.words import is_text, shown

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from camarchiver.coverage import Hold, held_by
-from camarchiver.model import Clip, Discard, Disposal, Keep, Reason, Tree
+from camarchiver.model import Clip, Disposal, Reason, Tree
 from camarchiver.plan import DOUBTFUL, keep
+from camarchiver.steps import Discard, Keep
 
 NOTICE = timedelta(days=1)
 """How long before its removal a clip is announced."""

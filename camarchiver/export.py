@@ -18,12 +18,13 @@ from typing import BinaryIO
 from camarchiver import atomic, manifest, usage
 from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError, UsageError
 from camarchiver.holdings import Gap, Holdings, Part
-from camarchiver.model import Problem, Reason, Tree, Trees
+from camarchiver.model import Reason, Tree, Trees
 from camarchiver.names import numbered
 from camarchiver.playable import PLAYABLE, PlayableMaker
 from camarchiver.progress import Display
 from camarchiver.sealed import Sealed
 from camarchiver.shrink import ClipFailed, Stopped
+from camarchiver.steps import Problem
 from camarchiver.stop import Stopper
 from camarchiver.trash import fingerprint_of
 from camarchiver.words import count_of, size

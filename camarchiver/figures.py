@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from camarchiver.model import Outcome, Reason, Report
+from camarchiver.model import Reason
 from camarchiver.plan import Total, action_of
+from camarchiver.steps import Outcome, Report
 
 Labels = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""

@@ -12,9 +12,10 @@ from typing import Any
 from camarchiver.coverage import Hold, held_by
 from camarchiver.journal import Journal
 from camarchiver.ledger import fold
-from camarchiver.model import Clip, Fingerprint, Keep, Reason, Tree, Trees
+from camarchiver.model import Clip, Fingerprint, Reason, Tree, Trees
 from camarchiver.names import date_of_folder, is_picture_name
 from camarchiver.retention import Copy
+from camarchiver.steps import Keep
 from camarchiver.stock import Picture, Stock
 
 _SPAN = timedelta(days=2)

@@ -15,9 +15,10 @@ from camarchiver.discovery import Discovery
 from camarchiver.errors import UsageError
 from camarchiver.journal import Journal
 from camarchiver.ledger import Ledger, Origin, fold
-from camarchiver.model import Clip, Fingerprint, Step, Tree, Trees
+from camarchiver.model import Clip, Fingerprint, Tree, Trees
 from camarchiver.names import Names, is_picture_name
 from camarchiver.plan import ArchivePolicy, FolderFacts, Memory, decide_archive
+from camarchiver.steps import Step
 
 
 @dataclass(frozen=True, slots=True)

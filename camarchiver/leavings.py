@@ -15,20 +15,10 @@ from camarchiver import expiry, holds, locking, names, outbox, spool, trash, usa
 from camarchiver.coverage import held_by
 from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError
 from camarchiver.expiry import Terms
-from camarchiver.model import (
-    Discard,
-    Fingerprint,
-    Keep,
-    Outcome,
-    Reason,
-    Result,
-    Salvage,
-    Tidy,
-    Tree,
-    Trees,
-)
+from camarchiver.model import Fingerprint, Reason, Tree, Trees
 from camarchiver.plan import Forecast, Plan, Tally
 from camarchiver.spool import Folders
+from camarchiver.steps import Discard, Keep, Outcome, Result, Salvage, Tidy
 from camarchiver.stop import Stopper
 
 _log = logging.getLogger("camarchiver.leavings")

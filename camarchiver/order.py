@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 from itertools import groupby, islice
 
-from camarchiver.model import Archive, Reason, Remove
+from camarchiver.model import Reason
+from camarchiver.steps import Archive, Remove
 
 Change = Archive | Remove
 

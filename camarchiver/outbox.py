@@ -14,7 +14,8 @@ from typing import NamedTuple
 from camarchiver import atomic, names, reel, trash
 from camarchiver.errors import StorageError
 from camarchiver.expiry import Notice, Waiting
-from camarchiver.model import STATE_FOLDER, Clip, Discard, Outcome, Reason, Result
+from camarchiver.model import STATE_FOLDER, Clip, Reason
+from camarchiver.steps import Discard, Outcome, Result
 
 _log = logging.getLogger("camarchiver.outbox")
 

@@ -28,7 +28,7 @@ from camarchiver.failures import Failures
 from camarchiver.holdings import Holdings
 from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
-from camarchiver.model import Archive, Disposal, Keep, Outcome, Reason, Remove, Report, Restore, Trees
+from camarchiver.model import Disposal, Reason, Trees
 from camarchiver.names import Names, Pattern
 from camarchiver.order import from_own_place, largest_first, order_key, place_among, within_limit
 from camarchiver.plan import (
@@ -49,6 +49,7 @@ from camarchiver.sealed import Sealed
 from camarchiver.shrink import Wishes
 from camarchiver.standing import Standing
 from camarchiver.station import Order
+from camarchiver.steps import Archive, Keep, Outcome, Remove, Report, Restore
 from camarchiver.stock import Stock
 from camarchiver.stop import Stop
 from camarchiver.sweeper import Sweeper

@@ -10,23 +10,9 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from camarchiver.coverage import Hold, held_by
-from camarchiver.model import (
-    Archive,
-    Archived,
-    Clip,
-    Discard,
-    Disposal,
-    Keep,
-    Problem,
-    Reason,
-    Remove,
-    Restore,
-    Salvage,
-    Step,
-    Tidy,
-    Trees,
-)
+from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.names import archive_path
+from camarchiver.steps import Archive, Discard, Keep, Problem, Remove, Restore, Salvage, Step, Tidy
 
 DOUBTFUL = timedelta(days=1)
 """How far name and clock may lie apart before one of them must be wrong (design, section 7)."""

@@ -15,12 +15,13 @@ from camarchiver.codecs import Settings
 from camarchiver.encoders import Choice, Machine
 from camarchiver.ladder import Breaker
 from camarchiver.media import Media
-from camarchiver.model import Clip, Reason, Way
+from camarchiver.model import Clip, Reason
 from camarchiver.names import numbered
 from camarchiver.probe import Prober
 from camarchiver.progress import Display
 from camarchiver.shrink import ClipFailed, Original, Shrinker, Wishes
 from camarchiver.standing import MOST_NAMES
+from camarchiver.steps import Way
 from camarchiver.stop import Stopper
 
 PLAYABLE = "playable"

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Result
+from camarchiver.model import Reason
 from camarchiver.plan import ArchivePolicy, Failure
+from camarchiver.steps import Archive, Keep, Outcome, Remove, Result
 
 BUSY_AGAIN = timedelta(minutes=5)
 """When a clip that somebody else works on is looked at again: he may have died."""

@@ -14,12 +14,13 @@ from camarchiver import manifest
 from camarchiver.bookmark import Bookmark
 from camarchiver.census import Census
 from camarchiver.export import Exported
-from camarchiver.model import (
+from camarchiver.model import Reason
+from camarchiver.plan import Plan, Total, action_of
+from camarchiver.steps import (
     Archive,
     Discard,
     Outcome,
     Problem,
-    Reason,
     Report,
     Restore,
     Result,
@@ -27,7 +28,6 @@ from camarchiver.model import (
     Status,
     Tidy,
 )
-from camarchiver.plan import Plan, Total, action_of
 from camarchiver.verifier import Verified
 from camarchiver.words import count_of, shown, size, span
 

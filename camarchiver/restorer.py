@@ -15,8 +15,9 @@ from camarchiver import atomic, locking, restorations, trash
 from camarchiver.errors import ClipBusy, StorageError
 from camarchiver.hearsay import is_below
 from camarchiver.journal import Journal, What
-from camarchiver.model import Clip, Fingerprint, Outcome, Reason, Restore, Result, Tree, Trees
+from camarchiver.model import Clip, Fingerprint, Reason, Tree, Trees
 from camarchiver.scribe import Scribe
+from camarchiver.steps import Outcome, Restore, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from camarchiver.coverage import held_by
-from camarchiver.model import Archived, Clip, Discard, Disposal, Keep, Reason, Tidy, Tree
+from camarchiver.model import Archived, Clip, Disposal, Reason, Tree
 from camarchiver.plan import DOUBTFUL, Memory, is_selected, keep, restored_lately
+from camarchiver.steps import Discard, Keep, Tidy
 
 YOUNG = timedelta(days=1)
 """No rule by size takes the last copy of what was recorded within this."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from camarchiver import atomic
 from camarchiver.hearsay import value_of
-from camarchiver.model import Outcome, Report
+from camarchiver.steps import Outcome, Report
 
 KEPT = 1000
 """Records; the oldest go."""

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from camarchiver.journal import Event, What
-from camarchiver.model import Archived, Clip, Discard, Made, Reason, Restore, Tree
+from camarchiver.model import Archived, Clip, Reason, Tree
+from camarchiver.steps import Discard, Made, Restore
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from camarchiver.errors import CamarchiverError
 from camarchiver.ffmpeg_args import Job
 from camarchiver.ladder import Breaker, Ladder
 from camarchiver.media import Media
-from camarchiver.model import Clip, Encoding, Made, Reason, Way
+from camarchiver.model import Clip, Reason
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Advance
+from camarchiver.steps import Encoding, Made, Way
 from camarchiver.stop import Stopper
 from camarchiver.transcoder import Finished
 from camarchiver.verification import Facts, Verdict, is_harmless, verify

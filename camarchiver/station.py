@@ -23,11 +23,12 @@ from camarchiver.encoders import EncoderWish, Machine
 from camarchiver.errors import CamarchiverError, StorageError
 from camarchiver.failures import Failures
 from camarchiver.journal import Event, Journal, What
-from camarchiver.model import Archive, Disposal, Fingerprint, Outcome, Reason, Result, Trees
+from camarchiver.model import Disposal, Fingerprint, Reason, Trees
 from camarchiver.progress import Advance
 from camarchiver.scribe import RunId, Scribe
 from camarchiver.shrink import Wishes
 from camarchiver.standing import Standing
+from camarchiver.steps import Archive, Outcome, Result
 from camarchiver.stop import Stop
 from camarchiver.trash import fingerprint_of
 from camarchiver.workshop import Tools, Workshop

@@ -16,7 +16,7 @@ from camarchiver.discovery import Discovery
 from camarchiver.ends import Ends
 from camarchiver.journal import Day, Journal
 from camarchiver.ledger import NAMED, Ledger, Origin, fold
-from camarchiver.model import Archived, Clip, Keep, Reason, Tidy, Tree, Trees
+from camarchiver.model import Archived, Clip, Reason, Tree, Trees
 from camarchiver.names import (
     Names,
     date_of_folder,
@@ -29,6 +29,7 @@ from camarchiver.names import (
 from camarchiver.plan import FolderFacts, keep, own_archive
 from camarchiver.retention import Copy
 from camarchiver.standing import Standing
+from camarchiver.steps import Keep, Tidy
 from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
 
 DAYS_IN_MEMORY = 3

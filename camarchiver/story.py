@@ -11,9 +11,10 @@ from typing import Any
 from camarchiver.inquiry import Story
 from camarchiver.intents import is_end
 from camarchiver.ledger import REPLACED
-from camarchiver.model import Keep, Reason, Step, Tree
+from camarchiver.model import Reason, Tree
 from camarchiver.plan import action_of
 from camarchiver.report import REASON_WORDS
+from camarchiver.steps import Keep, Step
 from camarchiver.words import shown, size
 
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from camarchiver import expiry, holds, locking, outbox, usage
 from camarchiver.errors import CamarchiverError
 from camarchiver.expiry import NOTICE, Terms, Waiting
-from camarchiver.model import Discard, Outcome, Result
+from camarchiver.steps import Discard, Outcome, Result
 from camarchiver.words import shown
 
 _log = logging.getLogger("camarchiver.upkeep")

@@ -20,13 +20,14 @@ from itertools import groupby
 from camarchiver import quiet, volume
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.errors import StorageError
-from camarchiver.model import Archive, Keep, Outcome, Reason, Remove, Result
+from camarchiver.model import Reason
 from camarchiver.names import date_of_folder
 from camarchiver.order import place_among, turn
 from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy
 from camarchiver.quiet import Agenda
 from camarchiver.service import Service
+from camarchiver.steps import Archive, Keep, Outcome, Remove, Result
 from camarchiver.stop import Stop, Wake
 from camarchiver.workshop import Workshop
 

@@ -10,10 +10,10 @@ from camarchiver import crew, kernel
 from camarchiver.archiver import Archiver, Desk
 from camarchiver.encoders import Choice, Machine
 from camarchiver.ladder import Breaker
-from camarchiver.model import Archive, Outcome, Remove
 from camarchiver.probe import Prober
 from camarchiver.progress import Display
 from camarchiver.shrink import Shrinker, Wishes
+from camarchiver.steps import Archive, Outcome, Remove
 from camarchiver.stop import Stop
 from camarchiver.workload import jobs_for, threads_for
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,23 +34,13 @@ from camarchiver.clearance import CleanupPlan
 from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.journal import Journal
-from camarchiver.model import (
-    Archived,
-    Clip,
-    Discard,
-    Disposal,
-    Encoding,
-    Made,
-    Reason,
-    Report,
-    Trees,
-    Way,
-)
+from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.pipeline import Pipeline
 from camarchiver.probe import Prober
 from camarchiver.progress import Silent
 from camarchiver.retention import CleanupPolicy, Limits
 from camarchiver.scribe import RunId, Scribe
+from camarchiver.steps import Discard, Encoding, Made, Report, Way
 from camarchiver.stop import Stop
 from camarchiver.trash import fingerprint_of
 
@@ -58,6 +48,20 @@ from camarchiver.trash import fingerprint_of
 # In CI the same examples each time: what is new is found at a desk, not in somebody else's change.
 settings.register_profile("camarchiver", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("camarchiver")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """pytest-xdist can't send what is no UTF-8, as file names in these tests are."""
+    report = yield
+    report.sections = [(title, _sendable(text)) for title, text in report.sections]
+    if report.longrepr is not None and (told := str(report.longrepr)) != _sendable(told):
+        report.longrepr = _sendable(told)
+    return report
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 SOFTQSV = Path(__file__).resolve().parents[2] / "shared" / "tools" / "softqsv" / "build"

@@ -131,20 +131,7 @@ from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
-from camarchiver.model import (
-    Archive,
-    Archived,
-    Clip,
-    Discard,
-    Disposal,
-    Fingerprint,
-    Outcome,
-    Reason,
-    Remove,
-    Report,
-    Result,
-    Trees,
-)
+from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Trees
 from camarchiver.motion import Event, Rules
 from camarchiver.names import numbered
 from camarchiver.nodes import node_problem
@@ -161,6 +148,7 @@ from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
+from camarchiver.steps import Archive, Discard, Outcome, Remove, Report, Result
 from camarchiver.stop import Stop, Wake
 from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress

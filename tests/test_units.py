@@ -77,24 +77,7 @@ from camarchiver.gaps import Coverage, gaps
 from camarchiver.journal import Event, What
 from camarchiver.ladder import Breaker
 from camarchiver.media import AudioStream, Media, VideoStream
-from camarchiver.model import (
-    Archive,
-    Archived,
-    Clip,
-    Discard,
-    Disposal,
-    Encoding,
-    Fingerprint,
-    Keep,
-    Outcome,
-    Reason,
-    Remove,
-    Report,
-    Result,
-    Status,
-    Tree,
-    Trees,
-)
+from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
 from camarchiver.motion import Event as Motion
 from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
@@ -104,6 +87,7 @@ from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
 from camarchiver.ring import Entry, Ring
 from camarchiver.sealed import Sealed
+from camarchiver.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status
 from camarchiver.stop import Stop
 from camarchiver.verification import Facts, verify
 

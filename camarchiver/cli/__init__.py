@@ -15,7 +15,7 @@ from camarchiver import __version__
 from camarchiver.errors import CamarchiverError
 
 if TYPE_CHECKING:
-    from camarchiver.model import Problem
+    from camarchiver.steps import Problem
 
 _COMMANDS = {
     "archive": "Turn old clips into small verified archives.",
@@ -91,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _problem(code: str, message: str, hint: str = "") -> Problem:
-    from camarchiver.model import Problem
+    from camarchiver.steps import Problem
 
     return Problem(code, message, hint)
 

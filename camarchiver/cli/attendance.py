@@ -17,9 +17,10 @@ from camarchiver.cli.failure import failure
 from camarchiver.errors import AlreadyRunning, CamarchiverError
 from camarchiver.figures import Figure, Labels
 from camarchiver.metrics import Textfile
-from camarchiver.model import Problem, Report, Trees
+from camarchiver.model import Trees
 from camarchiver.notices import Pinger
 from camarchiver.plan import Total
+from camarchiver.steps import Problem, Report
 
 _log = logging.getLogger(__name__)
 

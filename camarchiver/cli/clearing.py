@@ -20,11 +20,11 @@ from camarchiver.cli.places import Place
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.errors import CamarchiverError, UsageError
 from camarchiver.logs import logging_to
-from camarchiver.model import Outcome, Problem, Report
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import display
 from camarchiver.retention import CleanupPolicy
+from camarchiver.steps import Outcome, Problem, Report
 
 
 @dataclass(frozen=True, slots=True)

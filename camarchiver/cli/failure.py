@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from camarchiver.errors import CamarchiverError, StorageError
-from camarchiver.model import Problem
+from camarchiver.steps import Problem
 
 
 def failure(error: CamarchiverError | OSError) -> tuple[Problem, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from camarchiver import document
 from camarchiver.cli.failure import failure
 from camarchiver.errors import CamarchiverError, StorageError
-from camarchiver.model import Problem, Status
+from camarchiver.steps import Problem, Status
 
 if TYPE_CHECKING:
     from camarchiver.cli.fleet import Fleet, Member

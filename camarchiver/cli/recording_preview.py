@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from camarchiver import document, words
 from camarchiver.errors import StorageError, UsageError
-from camarchiver.model import Problem, Status
+from camarchiver.steps import Problem, Status
 
 if TYPE_CHECKING:
     from camarchiver.cameras import Camera

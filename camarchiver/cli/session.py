@@ -24,7 +24,7 @@ from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.errors import UsageError
 from camarchiver.logs import logging_to
-from camarchiver.model import Disposal, Outcome, Report, Status, Trees
+from camarchiver.model import Disposal, Trees
 from camarchiver.names import Pattern
 from camarchiver.params import Moment
 from camarchiver.pipeline import Execution, Pipeline
@@ -32,6 +32,7 @@ from camarchiver.plan import ArchivePlan, ArchivePolicy
 from camarchiver.progress import display
 from camarchiver.retention import CleanupPolicy
 from camarchiver.shrink import Wishes
+from camarchiver.steps import Outcome, Report, Status
 
 NIGHT = timedelta(hours=6)
 """A nightly run's length where `--max-runtime` doesn't say."""

@@ -17,7 +17,7 @@ from camarchiver.errors import UsageError
 from camarchiver.expiry import Terms
 from camarchiver.leavings import SpoolPlan, SpoolPolicy
 from camarchiver.logs import logging_to
-from camarchiver.model import Outcome, Report
+from camarchiver.steps import Outcome, Report
 
 
 def spool_session(options: SpoolOptions) -> int:

@@ -26,13 +26,13 @@ from camarchiver.cli.session import ArchiveOptions
 from camarchiver.errors import CamarchiverError, EncoderError, UsageError
 from camarchiver.figures import Figure, Sums
 from camarchiver.logs import logging_to
-from camarchiver.model import Outcome, Report, Result
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import Silent
 from camarchiver.quiet import Agenda
 from camarchiver.runs import Done
 from camarchiver.service import Service
+from camarchiver.steps import Outcome, Report, Result
 
 if TYPE_CHECKING:
     from camarchiver.watcher import Signals, Watcher

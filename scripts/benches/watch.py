@@ -29,7 +29,7 @@ import sys
 from contextlib import contextmanager
 from camarchiver import volume
 from camarchiver.cli import run
-from camarchiver.model import Outcome, Result
+from camarchiver.steps import Outcome, Result
 from camarchiver.pipeline import Pipeline
 from camarchiver.workshop import Workshop
 
