@@ -47,6 +47,7 @@ def rename_noreplace(
 
 # Looked up and converted here, since the child between fork and exec should do next to nothing.
 _PRCTL = _LIBC.prctl
+_M_ARENA_MAX = -8
 _PR_SET_PDEATHSIG = ctypes.c_int(1)
 _SIGKILL = ctypes.c_ulong(signal.SIGKILL)
 
@@ -62,6 +63,16 @@ def die_with_parent() -> None:
 _SYS_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}.get(platform.machine())
 _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_IDLE = 3 << 13
+
+
+def share_memory() -> None:
+    """Have all threads take memory from one place (mallopt(3)), where the C library can.
+
+    What one thread asks for and another gives back, as packets are, else stays in a place for each thread.
+    """
+    mallopt = getattr(_LIBC, "mallopt", None)
+    if mallopt is not None:
+        mallopt(ctypes.c_int(_M_ARENA_MAX), ctypes.c_int(1))
 
 
 def lower_priority(nice: int) -> None:

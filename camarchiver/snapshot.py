@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import cv2
+from av.video.frame import VideoFrame
 
 QUALITY = 90
 """Of 100, as JPEG counts."""
@@ -14,17 +15,24 @@ QUALITY = 90
 
 def jpeg(path: Path, seconds: float) -> bytes | None:
     """The frame shown `seconds` after the first one, as JPEG; None where nothing decodes."""
+    frame = _frame(path, seconds)
+    if frame is None:
+        return None
+    done, data = cv2.imencode(".jpg", frame.to_ndarray(format="bgr24"), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return data.tobytes() if done else None
+
+
+def _frame(path: Path, seconds: float) -> VideoFrame | None:
+    """On its own, so that the decoder's pictures are gone before the frame is converted."""
     chosen = None
     # a damaged picture must not cost the clip
     with contextlib.suppress(av.FFmpegError), av.open(f"file:{path}") as container:
         stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1  # each would hold pictures of its own
         start = float((stream.start_time or 0) * (stream.time_base or 0))
         container.seek(int((start + seconds) * 1_000_000))
         for frame in container.decode(stream):
             chosen = frame
             if frame.time is not None and frame.time >= start + seconds - 1e-3:
                 break
-    if chosen is None:
-        return None
-    done, data = cv2.imencode(".jpg", chosen.to_ndarray(format="bgr24"), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return data.tobytes() if done else None
+    return chosen

@@ -8,6 +8,7 @@ import filecmp
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -315,8 +316,8 @@ def _whole(path: Path, size: int) -> int:
     return whole
 
 
-def _packets(container: InputContainer) -> list[Packet[Any]]:
-    return [packet for packet in container.demux() if packet.size]
+def _packets(container: InputContainer) -> Iterator[Packet[Any]]:
+    return (packet for packet in container.demux() if packet.size)
 
 
 def _ticks(origin: Fraction, stream: Stream) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camarchiver import clock, document, schedule, stop, words
+from camarchiver import clock, document, kernel, schedule, stop, words
 from camarchiver.cli.recorder_news import News, figures_of, found, judged, problem_of
 from camarchiver.errors import EncoderError, UsageError
 from camarchiver.logs import logging_to
@@ -159,6 +160,9 @@ def record_session(cameras: Sequence[RecordOptions]) -> int:
         raise EncoderError(
             "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
         )
+    kernel.share_memory()
+    # numpy's and OpenCV's linear algebra is not used, and keeps threads and memory from when it is loaded
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = cameras[0]
     if options.dry_run:
         from camarchiver.cli.recording_preview import preview
