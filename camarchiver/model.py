@@ -1,4 +1,4 @@
-"""The values that travel between the modules: clips, steps, outcomes, and why."""
+"""The values that travel between the modules: clips, trees, archives, and why something is done or left."""
 
 from __future__ import annotations
 

@@ -50,6 +50,13 @@ settings.register_profile("camarchiver", deadline=None, derandomize="CI" in os.e
 settings.load_profile("camarchiver")
 
 
+def pytest_configure() -> None:
+    """Who runs the tests in the background (`nohup ... &`) has SIGHUP and SIGINT ignored; what inherits that
+    stays deaf to them."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """pytest-xdist can't send what is no UTF-8, as file names in these tests are."""
@@ -567,7 +574,8 @@ class Camera:
             went = [event for event in self.events("trashed") if event["source"] == relative]
             assert any((self.archive_root / event["archive"]).exists() for event in made)
             assert any((self.root / ".deleted" / event["trash"]).exists() for event in went)
-        assert self.litter() == []
+        # A note that a kill left half written says nothing of its age; it goes with a later start.
+        assert [path for path in self.litter() if not path.endswith(".new")] == []
 
 
 def frames_of(path: Path) -> int:

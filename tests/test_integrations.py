@@ -2457,7 +2457,7 @@ class TestDoctor:
         trees = self.trees_in(tmp_path)
         day = trees.state / "journal/2026/03/01.jsonl"
         day.parent.mkdir(parents=True)
-        day.write_text('{}\n{"event": "arch')
+        day.write_text('{"event": "arch')
         assert "a crash tore one" in notes(examine_storage.journal(trees))
         day.write_bytes(b"\0\n" * 3)
         assert f"3 line(s) of {day} can't be read" in bad(examine_storage.journal(trees))["journal"]
