@@ -117,23 +117,23 @@ class Planner:
 
     def _walk(self, *, pursued: bool) -> Iterator[tuple[Rank | None, Copy]]:
         """Every copy that some rule may take, once the newest clips are known; the rest is counted here."""
+        policy, memory, now = self._policy, self._memory, self._now
         for item in self._stock.items():
-            match item:
-                case Tidy():
-                    self._tally.add(item)
-                    self._small.append(item)
-                case Keep():
-                    self._keep(item)
-                case Picture():
-                    self._picture(item)
-                case Copy():
-                    self._see(item)
-                    step = decide(item, self._policy, self._memory, {}, self._now)
-                    place = rank(item, self._policy, self._memory, {}, self._now) if pursued else None
-                    if isinstance(step, Discard) or place is not None:
-                        yield place, item
-                    else:
-                        self._keep(step)
+            if isinstance(item, Copy):
+                self._see(item)
+                step = decide(item, policy, memory, {}, now)
+                place = rank(item, policy, memory, {}, now) if pursued else None
+                if place is not None or isinstance(step, Discard):
+                    yield place, item
+                else:
+                    self._keep(step)
+            elif isinstance(item, Keep):
+                self._keep(item)
+            elif isinstance(item, Picture):
+                self._picture(item)
+            else:
+                self._tally.add(item)
+                self._small.append(item)
 
     def _picture(self, item: Picture) -> None:
         step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
@@ -146,20 +146,26 @@ class Planner:
     def _see(self, copy: Copy) -> None:
         """Count what the brakes and the goals need to know of the whole."""
         clip = copy.clip
-        self._roots.setdefault(clip.fingerprint.device, clip.root)
-        if clip.links == 1 or (inode := clip.fingerprint[:2]) not in self._linked:
-            self._bytes[clip.camera] += clip.fingerprint.size
+        camera, start = clip.camera, clip.start
+        device, inode, size, _ = clip.fingerprint
+        if device not in self._roots:
+            self._roots[device] = clip.root
+        if clip.links == 1 or (device, inode) not in self._linked:
+            self._bytes[camera] += size
             if clip.links > 1:
-                self._linked.add(inode)
+                self._linked.add((device, inode))
         if copy.tree is Tree.TRASH or copy.is_picture:
             return
-        known = self._doubtful if copy.is_doubtful(self._policy, self._now) else self._newest
-        if (last := known.get(clip.camera)) is None or clip.start > last:
-            known[clip.camera] = clip.start
+        # A doubtful time counts only for a camera that has no other.
+        if (newest := self._newest.get(camera)) is None or start > newest:
+            known = self._doubtful if copy.is_doubtful(self._policy, self._now) else self._newest
+            if (last := known.get(camera)) is None or start > last:
+                known[camera] = start
         if loses(copy):
-            herd = self._herds.setdefault(clip.camera, Herd())
+            if (herd := self._herds.get(camera)) is None:
+                herd = self._herds[camera] = Herd()
             herd.clips += 1
-            herd.size += clip.fingerprint.size
+            herd.size += size
 
     def _keep(self, kept: Keep) -> None:
         self._tally.add(kept)

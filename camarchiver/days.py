@@ -18,6 +18,8 @@ class Days:
         self._names = names
         self._journal = journal
         self._odd: dict[str, date] | None = None
+        self._last: tuple[tuple[str, str], date | None] = (("", ""), None)
+        """A clip and its pictures come one after the other: folder, stem, and the day they tell."""
 
     def of(self, relative: str) -> Iterator[date]:
         """The likeliest first; `relative` is the file's path below its root."""
@@ -29,8 +31,11 @@ class Days:
 
     def _told_by(self, relative: str) -> date | None:
         folder, _, name = relative.rpartition("/")
-        parsed = self._names.read(unnumbered(name).rpartition(".")[0], folder)
-        return parsed.start.date() if parsed else date_of_folder(folder)
+        key = folder, unnumbered(name).rpartition(".")[0]
+        if self._last[0] != key:
+            parsed = self._names.read(key[1], folder)
+            self._last = key, parsed.start.date() if parsed else date_of_folder(folder)
+        return self._last[1]
 
     def _odd_days(self) -> dict[str, date]:
         if self._odd is None:

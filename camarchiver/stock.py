@@ -300,7 +300,7 @@ class Stock:
     # --- the journal -------------------------------------------------------------------------------
 
     def _ledger(self, day: date) -> Ledger:
-        return self._day(day)[1]
+        return (self._fresh.get(day) or self._day(day))[1]
 
     def _day(self, day: date) -> tuple[Day, Ledger]:
         """What the journal says of a day, read anew for each folder if it has changed."""
