@@ -142,6 +142,12 @@ def read_json(path: Path) -> object | None:
     return value
 
 
+def digest_of(path: Path) -> str:
+    """A whole file's BLAKE2b, as `b2sum` prints it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()
+
+
 def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:
     """Copy an open file's bytes, times, mode and owner into a staged file, durably; the bytes' BLAKE2b.
 

@@ -53,10 +53,7 @@ def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
     yield from _forecast(plan, changes)
     for note in plan.notes:
         yield f"note: {note}"
-    for problem in plan.problems:
-        yield f"{_kind(problem)}: {problem.message}"
-        if problem.hint:
-            yield f"  {problem.hint}"
+    yield from _told(plan.problems)
 
 
 def _table(changes: Sequence[Total]) -> Iterator[str]:
@@ -113,12 +110,16 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
             yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
     if report.unreadable:
         yield f"not read: {report.unreadable:,} files or folders that can't be read"
-    for problem in report.problems:
+    yield from _told(report.problems)
+    if report.status is Status.NOTHING:
+        yield "nothing to do"
+
+
+def _told(problems: Iterable[Problem]) -> Iterator[str]:
+    for problem in problems:
         yield f"{_kind(problem)}: {problem.message}"
         if problem.hint:
             yield f"  {problem.hint}"
-    if report.status is Status.NOTHING:
-        yield "nothing to do"
 
 
 def _kind(problem: Problem) -> str:

@@ -4,7 +4,6 @@ may do: check it, journal it, remove the source.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -14,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camarchiver import lockfile, station
+from camarchiver import atomic, lockfile, station
 from camarchiver.archiver import Archiver, Desk
-from camarchiver.errors import EncoderError, UsageError
+from camarchiver.errors import EncoderError, StorageError, UsageError
 from camarchiver.journal import Event, What
 from camarchiver.model import Archived, Reason
 from camarchiver.progress import Advance, Display
@@ -120,7 +119,11 @@ class Cluster:
                 return local.perform(step, 0)
             with watching.clip(step.clip.relative):
                 delivery = self._delivered(step, stop)
-            taken = _taken(step, delivery, desk)
+            try:
+                taken = _taken(step, delivery, desk)
+            except (OSError, StorageError) as error:
+                words = f"a worker archived it, but that could not be written down here: {error}"
+                taken = Outcome(step, Result.FAILED, Reason.FAILED, words)
             if isinstance(taken, Outcome):
                 display.done(step.size)
                 return taken
@@ -310,8 +313,7 @@ def _problem(events: tuple[Event, ...], archive: Path) -> str:
             continue
         path = archive / str(event.archive)
         try:
-            with path.open("rb") as stream:
-                found = hashlib.file_digest(stream, "blake2b").hexdigest()
+            found = atomic.digest_of(path)
         except OSError as error:
             return f"a worker made {path}, which can't be read here: {error.strerror}"
         if found != event.archive_blake2b:

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from camarchiver import ffmpeg_args, transcoder
+from camarchiver import ffmpeg_args, ffmpegs, transcoder
 from camarchiver.codecs import ENCODERS, Backend, Codec, Encoder, Rung, Settings, obstacle
 from camarchiver.errors import EncoderError
 from camarchiver.ffmpeg_args import TRIAL_FRAMES, TRIAL_MEDIA, Version
@@ -250,6 +250,12 @@ class Machine:
             if made.returncode:
                 return Probe(ffmpeg, encoder, device, problem=_problem(made), remedy="see --ffmpeg")
             return _Trial(ffmpeg, encoder, device, self._settings, clip).probe()
+
+
+def chosen(wish: EncoderWish, settings: Settings) -> tuple[Machine, Choice]:
+    """What the owner wants, tried out here. EncoderError where it doesn't work."""
+    machine = Machine(ffmpegs.find(wish.ffmpeg), settings, device=wish.device)
+    return machine, machine.choose(wish.backend or "auto", wish.codec or "auto")
 
 
 @dataclass(frozen=True, slots=True)

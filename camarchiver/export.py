@@ -298,16 +298,11 @@ def _make_place(place: Path) -> None:
 
 def _check_same(target: Path, digest: str) -> None:
     """Raises StorageError unless a regular file of just these bytes stands there."""
-    if not stat.S_ISREG(target.lstat().st_mode) or _digest_of(target) != digest:
+    if not stat.S_ISREG(target.lstat().st_mode) or atomic.digest_of(target) != digest:
         raise StorageError(
             f"something else stands at {target}, which is never overwritten",
             hint="export into an empty folder",
         )
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from pathlib import Path
 
-from camarchiver import __version__, clock, crew, ffmpegs, holds, restorations, runs, volume, workshop
+from camarchiver import __version__, clock, crew, encoders, holds, restorations, runs, volume, workshop
 from camarchiver.archiver import Desk
 from camarchiver.census import Census, Counter, Question
 from camarchiver.cleaner import Cleaner
@@ -22,7 +22,6 @@ from camarchiver.coverage import Hold
 from camarchiver.discovery import Discovery
 from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.encoders import Choice, EncoderWish
-from camarchiver.encoders import Machine as Encoders
 from camarchiver.ends import Ends
 from camarchiver.failures import Failures
 from camarchiver.holdings import Holdings
@@ -178,8 +177,7 @@ class Pipeline:
 
     def encoder(self, wish: EncoderWish, wishes: Wishes) -> tuple[Choice, tuple[str, ...]]:
         """Try out what encodes here, and say what is taken and why. Raises EncoderError."""
-        self._encoders = Encoders(ffmpegs.find(wish.ffmpeg), wishes.encode, device=wish.device)
-        choice = self._encoders.choose(wish.backend or "auto", wish.codec or "auto")
+        self._encoders, choice = encoders.chosen(wish, wishes.encode)
         quality = wishes.encode.quality or choice.encoder.quality
         preset = wishes.encode.preset or choice.encoder.preset
         scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +58,7 @@ class PlayableMaker:
 
         ClipFailed, Stopped or OSError when that can't be done.
         """
-        with clip.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "blake2b").hexdigest()
+        digest = atomic.digest_of(clip.path)
         identity = tag.Tag(source, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
         metadata = {
             "comment": tag.compose(identity),
@@ -108,6 +106,5 @@ def _is_playable(media: Media) -> bool:
 
 
 def _playable(target: Path, place: Path, *, was_there: bool) -> Playable:
-    with target.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "blake2b").hexdigest()
+    digest = atomic.digest_of(target)
     return Playable(target.relative_to(place).as_posix(), target.stat().st_size, digest, was_there)

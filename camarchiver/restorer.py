@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -122,7 +121,7 @@ class Restorer:
             return False
         if not os.path.lexists(place):
             return True
-        if _digest(home) != _digest(place):
+        if atomic.digest_of(home) != atomic.digest_of(place):
             return False
         atomic.sync_file(home)
         atomic.fsync_folder(home.parent)
@@ -224,8 +223,3 @@ def _look(path: Path, journalled: tuple[Any, Any]) -> os.stat_result | None:
 def _is_same(path: Path, fingerprint: Fingerprint) -> bool:
     """Whether a file of that size and mtime stands there; a copy has another inode."""
     return _look(path, (fingerprint.size, fingerprint.mtime_ns)) is not None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()

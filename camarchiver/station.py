@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any
 
-from camarchiver import __version__, clock, ffmpegs, holds, volume, workshop
+from camarchiver import __version__, clock, encoders, holds, volume, workshop
 from camarchiver.archiver import Desk
 from camarchiver.disposal import Disposer, SidecarPolicy
-from camarchiver.encoders import EncoderWish, Machine
+from camarchiver.encoders import EncoderWish
 from camarchiver.errors import CamarchiverError, StorageError
 from camarchiver.failures import Failures
 from camarchiver.journal import Event, Journal, What
@@ -115,10 +115,7 @@ class Station:
         self.stop = Stop()
         self._stack = ExitStack()
         _check_same_tree(order)
-        self._machine = Machine(
-            ffmpegs.find(order.wish.ffmpeg), order.wishes.encode, device=order.wish.device
-        )
-        self.choice = self._machine.choose(order.wish.backend or "auto", order.wish.codec or "auto")
+        self._machine, self.choice = encoders.chosen(order.wish, order.wishes.encode)
         self._failures = Failures(order.trees.state)
         self._display = _Teller(tell)
         self._shop: Workshop | None = None

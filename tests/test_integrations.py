@@ -5625,6 +5625,25 @@ class TestCluster:
         assert "reads differently here" in outcome["detail"]
         assert len(camera.sources()) == 1 and camera.events("archived") == []
 
+    def test_a_journal_that_cannot_be_written_keeps_the_source(
+        self, camera: Camera, dask: DaskCluster
+    ) -> None:
+        camera.add()
+        dask.worker("one")
+        full = (
+            "import errno\n"
+            "from camarchiver.journal import Journal\n"
+            "def append(self, *events): raise OSError(errno.ENOSPC, 'No space left on device')\n"
+            "Journal.append = append\n"
+        )
+        run = camera.archive("--json", "--scheduler", dask.address, patch=full)
+        outcome = run.document()["outcomes"][0]
+        assert (outcome["result"], run.code) == ("failed", 1)
+        assert "could not be written down here" in outcome["detail"]
+        assert len(camera.sources()) == 1 and camera.events("archived") == []
+        assert camera.archive().code == 0, "the next run adopts what the worker made"
+        camera.assert_finished()
+
     def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:
         camera.add()
         patch = "from camarchiver import cluster\ncluster.CONNECT_SECONDS = 2\n"

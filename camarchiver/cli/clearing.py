@@ -17,9 +17,9 @@ from camarchiver.cli.attendance import Attendance, Part, attending
 from camarchiver.cli.channels import Channels
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
+from camarchiver.cli.running import running
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.errors import CamarchiverError, UsageError
-from camarchiver.logs import logging_to
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import display
@@ -95,16 +95,9 @@ def _attended(options: CleanupOptions, patterns: tuple[Pattern, ...], attendance
             "cleanup needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
         )
     volume.check_writable(pipeline.trees, removes=True)
-    log_file = options.log_file or pipeline.trees.source / "archiver.log"
+    verbose, quiet = options.verbose, options.quiet
     with (
-        logging_to(
-            log_file,
-            run=pipeline.run.id,
-            verbose=options.verbose,
-            quiet=options.quiet,
-            log_format=options.channels.log_format,
-        ),
-        locking.exclusive(volume.run_lock(pipeline.trees, "cleanup"), what="cleanup"),
+        running(pipeline, options.log_file, options.channels, verbose=verbose, quiet=quiet),
         stop.on_signals() as stopping,
     ):
         attendance.started(pipeline.trees)

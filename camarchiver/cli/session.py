@@ -12,18 +12,18 @@ from typing import Any
 
 import click
 
-from camarchiver import clock, cluster, document, footage, locking, report, runs, stop, volume, words
+from camarchiver import clock, cluster, document, footage, report, runs, stop, volume, words
 from camarchiver.cli.attendance import Attendance, Part, attending
 from camarchiver.cli.channels import Channels
 from camarchiver.cli.clearing import CleanupOptions, Cleared, clear_after, foresee
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
+from camarchiver.cli.running import running
 from camarchiver.cluster import Cluster
 from camarchiver.codecs import Backend, Settings
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.errors import UsageError
-from camarchiver.logs import logging_to
 from camarchiver.model import Disposal, Trees
 from camarchiver.names import Pattern
 from camarchiver.params import Moment
@@ -151,16 +151,9 @@ def _attended(options: ArchiveOptions, patterns: tuple[Pattern, ...], attendance
             hint="add -y; nothing was changed",
         )
     volume.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
-    log_file = options.log_file or pipeline.trees.source / "archiver.log"
+    verbose, quiet = options.verbose, options.quiet
     with (
-        logging_to(
-            log_file,
-            run=pipeline.run.id,
-            verbose=options.verbose,
-            quiet=options.quiet,
-            log_format=options.channels.log_format,
-        ),
-        locking.exclusive(volume.run_lock(pipeline.trees, "archive"), what="archive"),
+        running(pipeline, options.log_file, options.channels, verbose=verbose, quiet=quiet),
         stop.on_signals() as stopping,
     ):
         attendance.started(pipeline.trees)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver import clock, document, figures, locking, report, service, stop, volume
+from camarchiver import clock, document, figures, report, service, stop, volume
 from camarchiver.cli.attendance import Attendance, attending
 from camarchiver.cli.consent import write
+from camarchiver.cli.running import running
 from camarchiver.cli.session import ArchiveOptions
 from camarchiver.errors import CamarchiverError, EncoderError, UsageError
 from camarchiver.figures import Figure, Sums
-from camarchiver.logs import logging_to
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.progress import Silent
@@ -196,8 +196,6 @@ def _watch(
     how = asked.execution()
     pipeline = Pipeline(asked.trees(), zone, "watch", options.patterns)
     volume.check_writable(pipeline.trees, removes=not asked.keep_source)
-    log_file = asked.log_file or pipeline.trees.source / "archiver.log"
-
     recorder = _Recorder(pipeline, tally, signals.stop)
 
     def tell(outcome: Outcome) -> None:
@@ -206,16 +204,7 @@ def _watch(
         if not (asked.as_json or asked.quiet):
             _print(report.outcome_line(outcome))
 
-    with (
-        logging_to(
-            log_file,
-            run=pipeline.run.id,
-            verbose=asked.verbose,
-            quiet=asked.quiet,
-            log_format=asked.channels.log_format,
-        ),
-        locking.exclusive(volume.run_lock(pipeline.trees, "watch"), what="watch"),
-    ):
+    with running(pipeline, asked.log_file, asked.channels, verbose=asked.verbose, quiet=asked.quiet):
         tally.begin()
         attendance.started(pipeline.trees)
         pipeline.sweep(how.sidecars)
