@@ -28,7 +28,8 @@ from pathlib import Path
 ANY_PROCESS = -1 & (1 << 64) - 1
 PR_SET_PTRACER = 0x59616D61
 ALSO = ("concurrent_log_handler", "concurrent.futures.thread", "importlib.metadata", "subprocess", "shutil")
-ALSO += ("multiprocessing.connection", "json.encoder", "encodings.idna", "stringprep", "ctypes", "unicodedata")
+ALSO += ("multiprocessing.connection", "encodings.idna", "stringprep", "ctypes", "unicodedata")
+ALSO += ("encodings.ascii", "tzlocal", "ffmpeg")
 """What commands load only when they need it."""
 LOADING = {"OPENBLAS_NUM_THREADS": "1"}
 """While modules load: a thread would not live on in a fork."""
