@@ -195,7 +195,7 @@ def any_time(options: Options) -> Iterator[Tally]:
 
 
 SWEEPS = (
-    *sweeps_of(Subject("record", make_model, Recorder), "kill"),
-    *sweeps_of(Subject("record-two-disks", make_model, TwoDisks), "kill"),
+    *sweeps_of(Subject("record", make_model, Recorder)),
+    *sweeps_of(Subject("record-two-disks", make_model, TwoDisks)),
     Sweep("kill-record-any-time", any_time, seconds=15),
 )

@@ -31,6 +31,7 @@ ALSO = ("concurrent_log_handler", "concurrent.futures.thread", "importlib.metada
 ALSO += ("multiprocessing.connection", "encodings.idna", "stringprep", "ctypes", "unicodedata")
 ALSO += ("encodings.ascii", "tzlocal", "ffmpeg")
 """What commands load only when they need it."""
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 LOADING = {"OPENBLAS_NUM_THREADS": "1"}
 """While modules load: a thread would not live on in a fork."""
 ATTACH_SECONDS = 20.0
@@ -56,7 +57,8 @@ class Interpreter:
             [sys.executable, __file__, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env={**environment, **LOADING},
+            # bytecode is for the helpers too that a run starts afresh
+            env={name: value for name, value in environment.items() if name != NO_BYTECODE} | LOADING,
             pass_fds=[theirs.fileno()],
             cwd="/",
             start_new_session=True,
