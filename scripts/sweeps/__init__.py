@@ -93,22 +93,31 @@ def violation(what: object, problems: Sequence[str]) -> None:
     print(f"VIOLATION {what}: {'; '.join(problems)}", flush=True)
 
 
-def tally(
-    what: str, trials: Sequence[T], attempt: Callable[[T], Sequence[str]], options: Options, note: str = ""
-) -> Tally:
-    """Make the trials, some at the same time; each hands back what it found wrong."""
-    began = time.monotonic()
-    bad = made = 0
+def attempts(
+    trials: Sequence[T], attempt: Callable[[T], Sequence[str]], options: Options
+) -> Iterator[tuple[T, Sequence[str]]]:
+    """Make the trials, some at the same time, until no more are wanted; each with what it found wrong."""
 
     def one(trial: T) -> Sequence[str] | None:
         return None if options.stopped.is_set() else attempt(trial)
 
     with ThreadPoolExecutor(options.jobs) as pool:
         for trial, problems in zip(trials, pool.map(one, trials), strict=True):
-            made += problems is not None
-            if problems:
-                bad += 1
-                violation(f"{what}: {trial}", problems)
+            if problems is not None:
+                yield trial, problems
+
+
+def tally(
+    what: str, trials: Sequence[T], attempt: Callable[[T], Sequence[str]], options: Options, note: str = ""
+) -> Tally:
+    """Make the trials and count."""
+    began = time.monotonic()
+    bad = made = 0
+    for trial, problems in attempts(trials, attempt, options):
+        made += 1
+        if problems:
+            bad += 1
+            violation(trial, problems)
     if made < len(trials):
         note = ", ".join(filter(None, [f"stopped, of {len(trials)}", note]))
     return Tally(what, made, bad, time.monotonic() - began, note)

@@ -15,11 +15,11 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sweeps import ROOT, Options, Sweep, Tally, Unable, tally
+from sweeps import ROOT, Options, Sweep, Tally, Unable, attempts, violation
 from sweeps.camera import Ran
 
 CHANGES = [
@@ -189,13 +189,13 @@ def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
             for call, numbers in worth_trying(name, found, every_call=options.every_call).items():
                 calls[inside, call] = numbers
         kinds = KINDS[name]
+        trials: list[Trial] = []
         for at, kind in enumerate(kinds):
             part = None if options.sample is None else share_of(options.sample, len(kinds), at)
-            if part != 0:
-                trials = trials_of(kind, calls, dice, part)
-                stands_for = sum(calls[trial.inside, trial.call][trial.number] for trial in trials)
-                note = f"for {stands_for} calls" if stands_for > len(trials) else ""
-                yield _tally(subject, name, trials, options, where, model, note)
+            trials += trials_of(kind, calls, dice, part)
+        # A sweep that is stopped has tried an even part of every kind.
+        dice.shuffle(trials)
+        yield from _tallies(subject, name, trials, calls, options, where, model)
 
 
 def share_of(total: int, parts: int, at: int) -> int:
@@ -301,17 +301,12 @@ def worth_trying(name: str, found: Sequence[Seen], *, every_call: bool) -> dict[
 
 
 def trials_of(kind: Kind, calls: Calls, dice: random.Random, sample: int | None) -> list[Trial]:
-    """Every possible trial, or a sample that takes each system call in turn, so that rare ones come up.
-
-    They are shuffled: a sweep that is stopped has tried an even part of them.
-    """
+    """Every possible trial, or a sample that takes each system call in turn, so that rare ones come up."""
     open_ = {key: list(calls[key]) for key in sorted(calls) if key[1] in kind.calls}
     for numbers in open_.values():
         dice.shuffle(numbers)
     if sample is None:
-        every = [Trial(kind, call, number, inside) for (inside, call), ns in open_.items() for number in ns]
-        dice.shuffle(every)
-        return every
+        return [Trial(kind, call, number, inside) for (inside, call), ns in open_.items() for number in ns]
     alone = not any(inside for inside, _ in open_)
     # Most of a sample goes to calls that change something in the thread that works: there is most to lose.
     order = [key for key in open_ for _ in range(1 + 2 * ((key[0] or alone) and key[1] in CHANGES))]
@@ -364,17 +359,35 @@ def has_met(log: Path) -> bool:
     return False
 
 
-def _tally(
-    subject: Subject, name: str, trials: list[Trial], options: Options, where: Path, model: Path, note: str
-) -> Tally:
-    missed = 0
+def _tallies(
+    subject: Subject,
+    name: str,
+    trials: list[Trial],
+    calls: Calls,
+    options: Options,
+    where: Path,
+    model: Path,
+) -> Iterator[Tally]:
+    """One of each kind."""
+    began = time.monotonic()
+    wanted = Counter(trial.kind for trial in trials)
+    made, bad, missed, stands_for = Counter[Kind](), Counter[Kind](), Counter[Kind](), Counter[Kind]()
 
-    def made(trial: Trial) -> list[str]:
-        nonlocal missed
+    def attempted(trial: Trial) -> list[str]:
         shown = attempt(subject, trial, options, where, model)
-        missed += not shown.met
+        missed[trial.kind] += not shown.met
         return shown.violations
 
-    told = tally(f"{name} {subject.name}, {trials[0].kind.name}" if trials else name, trials, made, options)
-    notes = [told.note, note, f"{missed} met no fault" if missed else ""]
-    return replace(told, note=", ".join(filter(None, notes)))
+    for trial, problems in attempts(trials, attempted, options):
+        made[trial.kind] += 1
+        stands_for[trial.kind] += calls[trial.inside, trial.call][trial.number]
+        if problems:
+            bad[trial.kind] += 1
+            violation(f"{subject.name}, {trial}", problems)
+    for kind in wanted:
+        told = [f"stopped, of {wanted[kind]}"] if made[kind] < wanted[kind] else []
+        told += [f"for {stands_for[kind]} calls"] if stands_for[kind] > made[kind] else []
+        told += [f"{missed[kind]} met no fault"] if missed[kind] else []
+        share = made[kind] / max(1, sum(made.values()))
+        seconds = (time.monotonic() - began) * share
+        yield Tally(f"{name} {subject.name}, {kind.name}", made[kind], bad[kind], seconds, ", ".join(told))
