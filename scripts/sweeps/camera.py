@@ -202,7 +202,8 @@ def let_a_day_pass(root: Path) -> None:
     yesterday = time.time() - 86400
     for path in root.rglob("*"):
         own = path.name.startswith(".") or ".camarchiver" in path.parts or path.name.endswith(".lock")
-        if own and path.is_file() and not path.is_symlink():
+        # a part that has its final name, too, is the footage itself
+        if own and path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
             os.utime(path, (yesterday, yesterday))
 
 
