@@ -114,7 +114,7 @@ def stories(found: Sequence[Story], foreseen: Foreseen, run: str, trees: Trees, 
         {
             "source": shown(story.source),
             "sentences": [line.strip() for line in story_lines(story, foreseen, zone)][1:],
-            "events": list(story.events),
+            "events": [event.fields() for event in story.events],
             "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
             "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
             "next_cleanup": [
