@@ -13,8 +13,8 @@ from camarchiver import locking, logs, trash, usage
 from camarchiver.disposal import Disposer
 from camarchiver.ends import hold_over
 from camarchiver.errors import CamarchiverError, ClipBusy
+from camarchiver.events import What
 from camarchiver.intents import Notebook
-from camarchiver.journal import What
 from camarchiver.model import Disposal, Fingerprint, Reason, Tree, Trees
 from camarchiver.plan import Memory, restored_lately
 from camarchiver.progress import Display

@@ -21,6 +21,7 @@ from camarchiver.retention import (
     Herd,
     Pursuit,
     Rank,
+    Stay,
     brake,
     clock_is_far,
     decide,
@@ -84,6 +85,8 @@ class Planner:
         """By the rules by age."""
         self._list_all = False
         self._asked: frozenset[Path] = frozenset()
+        self._names_kept = False
+        """Whether files left alone are looked at one by one."""
 
     def plan(self, *, list_all: bool, asked: frozenset[Path] = frozenset()) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing.
@@ -92,6 +95,8 @@ class Planner:
         StorageError where sizes or free space can't be told.
         """
         self._list_all, self._asked = list_all, asked
+        has_hard = self._policy.limits.max_age_hard is not None or bool(self._policy.cameras_own)
+        self._names_kept = list_all or bool(asked) or has_hard
         used = self._used()
         candidates = Sealed(self._walk(pursued=self._may_pursue(used)), key=_by_rank)
         far = clock_is_far(self._newest or self._doubtful, self._now)
@@ -126,7 +131,7 @@ class Planner:
                 if place is not None or isinstance(step, Discard):
                     yield place, item
                 else:
-                    self._keep(step)
+                    self._stays(item, step)
             elif isinstance(item, Keep):
                 self._keep(item)
             elif isinstance(item, Picture):
@@ -137,8 +142,8 @@ class Planner:
 
     def _picture(self, item: Picture) -> None:
         step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
-        if isinstance(step, Keep):
-            self._keep(step)
+        if isinstance(step, Stay):
+            self._stays(item.copy, step)
         else:
             self._tally.add(step)
             self._small.append(step)
@@ -167,12 +172,20 @@ class Planner:
             herd.clips += 1
             herd.size += size
 
+    def _stays(self, copy: Copy, stay: Stay) -> None:
+        clip = copy.clip
+        self._tally.add_kept(stay.reason, clip.camera, clip.fingerprint.size)
+        if self._names_kept:
+            self._name_kept(stay.step(clip))
+
     def _keep(self, kept: Keep) -> None:
         self._tally.add(kept)
+        if self._names_kept:
+            self._name_kept(kept)
+
+    def _name_kept(self, kept: Keep) -> None:
         if self._list_all or (self._asked and kept.path in self._asked):
             self._left.append(kept)
-        if self._policy.limits.max_age_hard is None and not self._policy.cameras_own:
-            return
         if self._is_overdue(kept):
             self._overdue.append(f"{kept.path} ({kept.reason})")
 
@@ -243,7 +256,7 @@ class Planner:
         trash = usage.device_of(self._trees.trash)
         for _, copy in candidates:
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
-            if isinstance(step, Keep):
+            if isinstance(step, Stay):
                 continue
             self._removals += 1
             device = copy.clip.fingerprint.device
@@ -263,8 +276,8 @@ class Planner:
             if not goes and place is not None and self._may_go(copy):
                 reason = pursuit.take(copy.clip)
                 step = discard_by(copy, reason) if reason is not None else step
-            if isinstance(step, Keep):
-                self._keep(step)
+            if isinstance(step, Stay):
+                self._stays(copy, step)
                 continue
             self._tally.add(step)
             if loses(copy):

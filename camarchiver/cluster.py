@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from camarchiver import atomic, lockfile, station
 from camarchiver.archiver import Archiver, Desk
 from camarchiver.errors import EncoderError, StorageError, UsageError
-from camarchiver.journal import Event, What
+from camarchiver.events import Event, What
 from camarchiver.model import Archived, Reason
 from camarchiver.progress import Advance, Display
 from camarchiver.station import RESOURCE, Delivery, Order

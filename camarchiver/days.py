@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import lru_cache
 
 from camarchiver.journal import Journal
 from camarchiver.names import Names, date_of_folder, unnumbered
@@ -21,13 +21,11 @@ class Days:
         self._last: tuple[tuple[str, str], date | None] = (("", ""), None)
         """A clip and its pictures come one after the other: folder, stem, and the day they tell."""
 
-    def of(self, relative: str) -> Iterator[date]:
+    def of(self, relative: str) -> tuple[date, ...]:
         """The likeliest first; `relative` is the file's path below its root."""
-        day = self._told_by(relative)
-        if day is not None:
-            yield from (day, day - _DAY, day + _DAY)
-        elif (day := self._odd_days().get(relative)) is not None:
-            yield day
+        if (day := self._told_by(relative)) is not None:
+            return _about(day)
+        return () if (day := self._odd_days().get(relative)) is None else (day,)
 
     def _told_by(self, relative: str) -> date | None:
         folder, _, name = relative.rpartition("/")
@@ -42,7 +40,12 @@ class Days:
             self._odd = {}
             for day in self._journal.days():
                 for event in self._journal.day(day).events:
-                    for relative in (event.get("archive"), event.get("trash")):
-                        if isinstance(relative, str) and self._told_by(relative) is None:
+                    for relative in (event.archive, event.trash):
+                        if relative is not None and self._told_by(relative) is None:
                             self._odd[relative] = day
         return self._odd
+
+
+@lru_cache(maxsize=64)
+def _about(day: date) -> tuple[date, ...]:
+    return day, day - _DAY, day + _DAY

@@ -280,10 +280,8 @@ class Discovery:
     def _journalled_starts(self, camera: str, days: Iterable[date]) -> Iterator[datetime]:
         for day in days:
             for event in self._journal.day(day).events:
-                if event.get("camera") == camera:
-                    with suppress(ValueError):
-                        start = datetime.fromisoformat(str(event.get("start")))
-                        yield start if start.tzinfo else start.replace(tzinfo=self._zone)
+                if event.camera == camera:
+                    yield event.start
 
     def _starts_in(self, folder: str, day: date, camera: str) -> Iterator[datetime]:
         """Of the clips in the date folder of another day."""

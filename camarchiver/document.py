@@ -8,13 +8,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from camarchiver.census import Camera, Census
-from camarchiver.coverage import Hold
-from camarchiver.diagnosis import Finding
-from camarchiver.export import Exported
-from camarchiver.inquiry import Story
 from camarchiver.model import Disposal, Trees
 from camarchiver.plan import Plan, Total, action_of
 from camarchiver.steps import (
@@ -31,9 +26,16 @@ from camarchiver.steps import (
     Step,
     Tidy,
 )
-from camarchiver.story import Foreseen, story_lines
-from camarchiver.verifier import Verified
 from camarchiver.words import is_text, shown
+
+if TYPE_CHECKING:
+    from camarchiver.census import Camera, Census
+    from camarchiver.coverage import Hold
+    from camarchiver.diagnosis import Finding
+    from camarchiver.export import Exported
+    from camarchiver.inquiry import Story
+    from camarchiver.story import Foreseen
+    from camarchiver.verifier import Verified
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -106,11 +108,13 @@ def census(found: Census, run: str) -> str:
 
 def stories(found: Sequence[Story], foreseen: Foreseen, run: str, trees: Trees, zone: tzinfo) -> str:
     """The document of `why`; adds `stories`: sentences, journal lines, and what the next runs would do."""
+    from camarchiver.story import story_lines
+
     told = [
         {
             "source": shown(story.source),
             "sentences": [line.strip() for line in story_lines(story, foreseen, zone)][1:],
-            "events": list(story.events),
+            "events": [event.fields() for event in story.events],
             "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
             "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
             "next_cleanup": [

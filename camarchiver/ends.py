@@ -6,11 +6,14 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from camarchiver.coverage import Hold, held_by, may_reach
 from camarchiver.model import Archived, Clip, Fingerprint
 from camarchiver.names import is_picture_name
-from camarchiver.probe import ProbeError, Prober
+
+if TYPE_CHECKING:
+    from camarchiver.probe import Prober
 
 Following = Callable[[Clip], datetime | None]
 """When the camera's next clip begins; None where there is none."""
@@ -60,6 +63,8 @@ class Ends:
             return self._seconds[key]
 
     def _probe(self, clip: Clip) -> float | None:
+        from camarchiver.probe import ProbeError, Prober
+
         if self._prober is None:
             self._prober = Prober()
             weakref.finalize(self, self._prober.close)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -237,7 +236,7 @@ class Exporter:
 
     def _write_journal(self) -> None:
         events = self._holdings.events(self._sources, self._days)
-        text = "".join(json.dumps(event) + "\n" for event in events).encode("ascii")
+        text = "".join(event.line() + "\n" for event in events).encode("ascii")
         if not text:
             return
         digest = hashlib.blake2b(text).hexdigest()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from camarchiver.coverage import Hold, held_by
+from camarchiver.events import Event
 from camarchiver.journal import Journal
 from camarchiver.ledger import fold
 from camarchiver.model import Clip, Fingerprint, Reason, Tree, Trees
@@ -81,11 +81,11 @@ class Holdings:
                     yield from self._kept(item)
         yield from self._missing()
 
-    def events(self, sources: set[str], days: set[date]) -> Iterator[Mapping[str, Any]]:
+    def events(self, sources: set[str], days: set[date]) -> Iterator[Event]:
         """The journal's lines of these clips, oldest first within each day."""
         near = {day + timedelta(days=each) for day in days for each in (-1, 0, 1)}
         for day in sorted(near):
-            yield from (event for event in self._journal.day(day).events if event.get("source") in sources)
+            yield from (event for event in self._journal.day(day).events if event.source in sources)
 
     def _covers(self, clip: Clip) -> bool:
         return held_by(clip, (self._hold,), self._now) is not None
@@ -119,8 +119,8 @@ class Holdings:
         """What the journal says of this file's bytes."""
         day = self._journal.day(copy.clip.start.date())
         if copy.tree is Tree.ARCHIVE:
-            said = (e.get("archive_blake2b") for e in day.events if e.get("archive") == copy.clip.relative)
-            return next((str(digest) for digest in reversed(list(said)) if digest), "")
+            said = [e.archive_blake2b for e in day.events if e.archive == copy.clip.relative]
+            return next((digest for digest in reversed(said) if digest), "")
         for entry in day.archived.get(copy.source, ()):
             if (entry.size, entry.mtime_ns) == copy.clip.fingerprint[2:]:
                 return entry.digest

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from camarchiver.coverage import Hold, held_by
 from camarchiver.days import Days
 from camarchiver.discovery import Discovery
 from camarchiver.errors import UsageError
+from camarchiver.events import Event
 from camarchiver.journal import Journal
 from camarchiver.ledger import Ledger, Origin, fold
 from camarchiver.model import Clip, Fingerprint, Tree, Trees
@@ -27,7 +27,7 @@ class Story:
 
     source: str
     """Its path below the source root."""
-    events: tuple[Mapping[str, Any], ...]
+    events: tuple[Event, ...]
     """From the journal, oldest first."""
     places: Mapping[Path, Tree]
     """Where it stands now: its source, its archives, and copies in the trash."""
@@ -69,7 +69,7 @@ class Inquiry:
             # Foreign, or never there: all that can be told of it is what stands.
             here = self._root(tree) / relative
             return Story(relative, (), {here: tree} if os.path.lexists(here) else {}, None)
-        events = tuple(event for event in self._events(source) if event.get("source") == source)
+        events = tuple(event for event in self._events(source) if event.source == source)
         step = self._next_step(source, policy, now)
         return Story(source, events, self._places(source, events), step)
 
@@ -122,12 +122,13 @@ class Inquiry:
         near = self._discover(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
         return {clip.relative for facts in near for clip in facts.clips if held_by(clip, asked, now)}
 
-    def _places(self, source: str, events: Iterable[Mapping[str, Any]]) -> dict[Path, Tree]:
+    def _places(self, source: str, events: Iterable[Event]) -> dict[Path, Tree]:
         found = {self._trees.source / source: Tree.SOURCE}
         for event in events:
-            for tree, root in ((Tree.ARCHIVE, self._trees.archive), (Tree.TRASH, self._trees.trash)):
-                if isinstance(place := event.get(tree), str):
-                    found[root / place] = tree
+            if event.archive is not None:
+                found[self._trees.archive / event.archive] = Tree.ARCHIVE
+            if event.trash is not None:
+                found[self._trees.trash / event.trash] = Tree.TRASH
         return {path: tree for path, tree in found.items() if os.path.lexists(path)}
 
     def _below(self, path: Path) -> tuple[Tree, str]:
@@ -152,23 +153,26 @@ class Inquiry:
             return self._clip_of_picture(tree, relative)
         if tree is Tree.SOURCE:
             return relative
-        lines = (event for event in self._events(relative) if event.get(tree) == relative)
-        said = (str(event["source"]) for event in lines if "source" in event)
-        return next(reversed(list(said)), None)
+        said = [
+            event.source
+            for event in self._events(relative)
+            if (event.archive if tree is Tree.ARCHIVE else event.trash) == relative
+        ]
+        return said[-1] if said else None
 
     def _clip_of_picture(self, tree: Tree, relative: str) -> str | None:
         folder, _, name = relative.rpartition("/")
         place = str(self._root(tree) / relative)
         for event in self._events(relative):
-            pictures, source = event.get("sidecars"), str(event.get("source"))
+            pictures, source = event.sidecars or {}, event.source
             beside = tree is Tree.SOURCE and source.rpartition("/")[0] == folder
-            if isinstance(pictures, dict) and (place in pictures.values() or (beside and name in pictures)):
+            if place in pictures.values() or (beside and name in pictures):
                 return source
         facts = self._facts(folder) if tree is Tree.SOURCE else None
         clips = facts.clips if facts is not None else ()
         return next((clip.relative for clip in clips if name in clip.sidecars), None)
 
-    def _events(self, relative: str) -> Iterator[Mapping[str, Any]]:
+    def _events(self, relative: str) -> Iterator[Event]:
         """What the journal says on the days that a file's name tells."""
         for day in sorted(self._days.of(relative)):
             yield from self._journal.day(day).events

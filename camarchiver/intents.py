@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import atomic, lockfile
+from camarchiver.events import Event, What
 from camarchiver.hearsay import value_of
-from camarchiver.journal import Journal, What
+from camarchiver.journal import Journal
 
 FOLDER = "intents"
 
@@ -74,29 +75,28 @@ def standing(state: Path, host: str) -> Iterator[Note]:
             continue
 
 
-def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Mapping[str, Any]]:
+def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Event]:
     """Intents of a run, in these days' files, that no later line ends; all runs' where `run` is empty."""
-    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    found: dict[tuple[str, str], Event] = {}
     for day in days:
         for event in journal.day(day).events:
-            if event.get("event") == What.INTENDED:
-                if run in ("", event.get("run")):
+            if event.event == What.INTENDED:
+                if run in ("", event.run):
                     found[place_of(event)] = event
             elif is_end(event):
                 found.pop(place_of(event), None)
     return list(found.values())
 
 
-def is_end(event: Mapping[str, Any]) -> bool:
+def is_end(event: Event) -> bool:
     """Whether a line tells what came of a removal."""
-    return event.get("event") in _ENDS
+    return event.event in _ENDS
 
 
-def place_of(event: Mapping[str, Any]) -> tuple[str, str]:
+def place_of(event: Event) -> tuple[str, str]:
     """The file that an event speaks of: its tree and its path there."""
-    tree = str(event.get("tree") or "source")
-    field = {"archive": "archive", "trash": "trash"}.get(tree, "source")
-    return tree, str(event.get(field))
+    tree = event.tree or "source"
+    return tree, {"archive": event.archive, "trash": event.trash}.get(tree) or event.source
 
 
 def _lives(fields: Mapping[str, Any], host: str, age: float) -> bool:

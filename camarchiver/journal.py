@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
-from enum import StrEnum
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from camarchiver import atomic, locking, trash
-from camarchiver.hearsay import is_event, value_of
+from camarchiver.events import Event, What, read
 from camarchiver.model import Archived
 
 _log = logging.getLogger(__name__)
@@ -25,69 +20,10 @@ DAYS_IN_MEMORY = 8
 """Parsed days kept at once; a tree is planned day by day, so a few are enough."""
 
 EVENTS_IN_MEMORY = 10_000
-"""Parsed lines kept at once where days are busy; some 3 kB each."""
+"""Parsed lines kept at once where days are busy; some 2 kB each."""
 
 NEIGHBOURS = 3
 """A day and those beside it, which are kept in any case: a file is looked for in all three."""
-
-
-class What(StrEnum):
-    """The kinds of events."""
-
-    ARCHIVED = "archived"
-    ADOPTED = "adopted"
-    KEPT = "kept"
-    FAILED = "failed"
-    TRASHED = "trashed"
-    DELETED = "deleted"
-    RESTORED = "restored"
-    SWEPT = "swept"
-    INTENDED = "intended"
-    PURGED = "purged"
-    LEFT = "left"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line; what doesn't apply stays None and is left out of the line."""
-
-    event: What
-    at: datetime
-    run: str
-    host: str
-    source: str
-    """The clip's path below the source root."""
-    start: datetime
-    camera: str = ""
-    duration: float | None = None
-    source_size: int | None = None
-    source_mtime_ns: int | None = None
-    source_blake2b: str | None = None
-    archive: str | None = None
-    """Below the archive root."""
-    archive_size: int | None = None
-    archive_mtime_ns: int | None = None
-    archive_blake2b: str | None = None
-    encoder: str | None = None
-    settings: Mapping[str, Any] | None = None
-    remuxed: bool | None = None
-    verified: str | None = None
-    seconds: float | None = None
-    tree: str | None = None
-    """Which tree the file left or is to leave; the source where nothing else is said."""
-    trash: str | None = None
-    """Below the trash root."""
-    sidecars: Mapping[str, str] | None = None
-    """Each sidecar's name, and where it went."""
-    reason: str | None = None
-    detail: str | None = None
-
-    def line(self) -> str:
-        """The event as it stands in the journal, without the line end."""
-        fields = {key: value for key, value in asdict(self).items() if value is not None}
-        fields["at"] = self.at.isoformat(timespec="milliseconds")
-        fields["start"] = self.start.isoformat()
-        return json.dumps(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +32,12 @@ class Day:
 
     archived: Mapping[str, tuple[Archived, ...]]
     """By the source's relative path, oldest first."""
-    events: tuple[Mapping[str, Any], ...]
+    events: tuple[Event, ...]
     torn: int = 0
     """Lines that can't be read."""
 
+
+_ARCHIVED = frozenset({str(What.ARCHIVED), str(What.ADOPTED)})
 
 NO_DAY = Day({}, ())
 
@@ -180,49 +118,26 @@ class Journal:
 
 def parse(text: bytes, path: Path) -> Day:
     """One day's file; a line that can't be read is counted and reported, never fatal."""
-    events: list[Mapping[str, Any]] = []
-    torn = 0
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        try:
-            event = _read(line)
-        except ValueError:
-            event = None
-        if isinstance(event, dict) and is_event(event):
-            events.append(event)
-        else:
-            torn += 1
+    events, torn = read(text)
     if torn:
         _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
     return Day(_archived(events), tuple(events), torn)
 
 
-def _read(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except ValueError:
-        # A path that is not UTF-8 stands there with lone surrogates, which only json takes.
-        return value_of(line)
-
-
-def _archived(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Archived, ...]]:
+def _archived(events: Iterable[Event]) -> dict[str, tuple[Archived, ...]]:
     found: dict[str, tuple[Archived, ...]] = {}
     for event in events:
-        if event.get("event") not in (What.ARCHIVED, What.ADOPTED):
-            continue
-        try:
-            entry = Archived(
-                source=event["source"],
-                size=int(event["source_size"]),
-                mtime_ns=int(event["source_mtime_ns"]),
-                digest=event["source_blake2b"],
-                archive=event["archive"],
-                archive_size=int(event["archive_size"]),
-                remuxed=bool(event.get("remuxed")),
-                duration=event.get("duration"),
-            )
-        except (KeyError, TypeError, ValueError):
-            continue
-        found[entry.source] = (*found[entry.source], entry) if entry.source in found else (entry,)
+        if event.event in _ARCHIVED and (entry := _entry(event)) is not None:
+            source = entry.source
+            found[source] = (*found[source], entry) if source in found else (entry,)
     return found
+
+
+def _entry(event: Event) -> Archived | None:
+    """None for a line that lacks what a proof needs."""
+    size, mtime_ns, digest = event.source_size, event.source_mtime_ns, event.source_blake2b
+    archive, archive_size = event.archive, event.archive_size
+    if size is None or mtime_ns is None or digest is None or archive is None or archive_size is None:
+        return None
+    remuxed = bool(event.remuxed)
+    return Archived(event.source, size, mtime_ns, digest, archive, archive_size, remuxed, event.duration)

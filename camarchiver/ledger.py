@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
+from camarchiver.events import Event
 from camarchiver.model import Archived, Reason, Tree
 
 NAMED = frozenset(
@@ -20,9 +22,6 @@ NAMED = frozenset(
     }
 )
 """Rules that may take a last copy, because the owner asked for just that."""
-
-_MOVES = ("archived", "trashed", "purged", "adopted", "deleted", "restored")
-"""Events after which something stands elsewhere."""
 
 _TREES = {str(tree): tree for tree in Tree}
 
@@ -51,7 +50,7 @@ class Origin(NamedTuple):
     """Bytes that the file must have to be this one; None where the journal doesn't tell."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Ledger:
     """One day's events, folded; filled by `fold` and only read afterwards."""
 
@@ -61,116 +60,121 @@ class Ledger:
     """By path below the trash root."""
     given_up: set[str] = field(default_factory=set)
     """Archives that a named rule removed."""
-    sidecars: dict[tuple[str, str], Origin] = field(default_factory=dict)
-    """By folder below the source root and name: pictures that followed their clip."""
-    pictures: dict[tuple[str, str], tuple[Origin, Archived]] = field(default_factory=dict)
-    """The same by folder below the archive root and name: the archive that each of them lies beside."""
-    seen: dict[tuple[str, str], Origin] = field(default_factory=dict)
-    """By folder and stem: clips that were archived or removed."""
+    sidecars: dict[str, Origin] = field(default_factory=dict)
+    """By path below the source root: pictures that followed their clip."""
+    seen: dict[str, Origin] = field(default_factory=dict)
+    """By path below the source root: clips that were archived or removed."""
+
+    @cached_property
+    def pictures(self) -> dict[str, tuple[Origin, Archived]]:
+        """By path below the archive root: the archive that each picture of a clip lies beside."""
+        names: dict[str, list[str]] = {}
+        for picture, origin in self.sidecars.items():
+            folder, _, name = picture.rpartition("/")
+            if origin.source.rpartition("/")[0] == folder:
+                names.setdefault(origin.source, []).append(name)
+        found: dict[str, tuple[Origin, Archived]] = {}
+        for known in self.archives.values() if names else ():
+            for name in names.get(known[0].source, ()):
+                found.setdefault(beside(known[1].archive, name), known)
+        return found
+
+    @cached_property
+    def stems(self) -> dict[str, Origin]:
+        """What was seen, by path without suffix."""
+        return {source.rpartition(".")[0]: origin for source, origin in self.seen.items()}
 
 
-def fold(events: Iterable[Mapping[str, Any]], archived: Mapping[str, tuple[Archived, ...]]) -> Ledger:
+def beside(relative: str, name: str) -> str:
+    """The path of another file in the same folder."""
+    folder, slash, _ = relative.rpartition("/")
+    return f"{folder}{slash}{name}"
+
+
+def fold(events: Iterable[Event], archived: Mapping[str, tuple[Archived, ...]]) -> Ledger:
     """The state that a day's events lead to; a line that can't be understood tells nothing."""
     ledger = Ledger()
     for event in events:
-        if event.get("event") in _MOVES and (origin := _origin(event)) is not None:
-            _apply(ledger, event, _with_duration(origin, archived), archived)
-    _place_pictures(ledger)
+        if (apply := _APPLY.get(event.event)) is None:
+            continue
+        entries = archived.get(event.source, ())
+        if (origin := _origin(event, entries)) is not None:
+            apply(ledger, event, origin, entries)
     return ledger
 
 
-def left_archive(event: Mapping[str, Any]) -> bool:
+def left_archive(event: Event) -> bool:
     """Whether an event of the kinds trashed or deleted speaks of an archive, not of a source."""
-    return event.get("reason") == REPLACED or event.get("tree") == Tree.ARCHIVE
+    return event.tree == "archive" or event.reason == REPLACED
 
 
-def _apply(
-    ledger: Ledger, event: Mapping[str, Any], origin: Origin, archived: Mapping[str, tuple[Archived, ...]]
-) -> None:
-    archive, place = event.get("archive"), event.get("trash")
-    match event.get("event"):
-        case "archived" | "adopted":
-            entry = None
-            for each in archived.get(origin.source, ()):
-                entry = each if each.archive == archive else entry
-            if entry is not None:
-                ledger.archives[entry.archive] = (origin, entry)
-                ledger.given_up.discard(entry.archive)
-        case "trashed" | "deleted":
-            if origin.tree is Tree.ARCHIVE and isinstance(archive, str):
-                ledger.archives.pop(archive, None)
-                if origin.reason in NAMED:
-                    ledger.given_up.add(archive)
-            if isinstance(place, str):
-                ledger.trashed[place] = origin
-            _note_sidecars(ledger, event, origin)
-        case "restored" | "purged":
-            ledger.trashed.pop(str(place), None)
-            if event.get("event") == "restored" and origin.tree is Tree.ARCHIVE and isinstance(archive, str):
-                _stand_again(ledger, archive, origin, archived)
-        case _:
+Entries = tuple[Archived, ...]
+"""What was archived of an event's clip, oldest first."""
+
+
+def _archived(ledger: Ledger, event: Event, origin: Origin, entries: Entries) -> None:
+    ledger.seen[origin.source] = origin
+    for entry in reversed(entries):
+        if entry.archive == event.archive:
+            ledger.archives[entry.archive] = (origin, entry)
+            ledger.given_up.discard(entry.archive)
             return
-    folder, _, name = origin.source.rpartition("/")
-    ledger.seen[folder, name.rpartition(".")[0]] = origin
 
 
-def _stand_again(
-    ledger: Ledger, archive: str, origin: Origin, archived: Mapping[str, tuple[Archived, ...]]
-) -> None:
-    """An archive came back from the trash to its path."""
-    for entry in archived.get(origin.source, ()):
-        if entry.archive == archive:
-            ledger.archives[archive] = (origin, entry)
-            ledger.given_up.discard(archive)
+def _left(ledger: Ledger, event: Event, origin: Origin, _: Entries) -> None:
+    ledger.seen[origin.source] = origin
+    if origin.tree is Tree.ARCHIVE and event.archive is not None:
+        ledger.archives.pop(event.archive, None)
+        if origin.reason in NAMED:
+            ledger.given_up.add(event.archive)
+    if event.trash is not None:
+        ledger.trashed[event.trash] = origin
+    for name in event.sidecars or ():
+        ledger.sidecars[beside(origin.source, name)] = origin
 
 
-def _note_sidecars(ledger: Ledger, event: Mapping[str, Any], origin: Origin) -> None:
-    pictures = event.get("sidecars")
-    folder = origin.source.rpartition("/")[0]
-    for name in pictures if isinstance(pictures, dict) else ():
-        ledger.sidecars[folder, str(name)] = origin
+def _restored(ledger: Ledger, event: Event, origin: Origin, entries: Entries) -> None:
+    _purged(ledger, event, origin, entries)
+    if origin.tree is Tree.ARCHIVE:
+        _archived(ledger, event, origin, entries)
 
 
-def _place_pictures(ledger: Ledger) -> None:
-    names: dict[str, list[str]] = {}
-    for (folder, name), origin in ledger.sidecars.items():
-        if origin.source.rpartition("/")[0] == folder:
-            names.setdefault(origin.source, []).append(name)
-    for origin, entry in ledger.archives.values() if names else ():
-        for name in names.get(origin.source, ()):
-            ledger.pictures.setdefault((entry.archive.rpartition("/")[0], name), (origin, entry))
+def _purged(ledger: Ledger, event: Event, origin: Origin, _: Entries) -> None:
+    ledger.seen[origin.source] = origin
+    if event.trash is not None:
+        ledger.trashed.pop(event.trash, None)
 
 
-def _with_duration(origin: Origin, archived: Mapping[str, tuple[Archived, ...]]) -> Origin:
-    """A line that tells no duration speaks of a clip whose other lines may."""
-    if origin.duration is not None:
-        return origin
-    for entry in archived.get(origin.source, ()):
-        if (entry.size, entry.mtime_ns) == (origin.size, origin.mtime_ns) and entry.duration is not None:
-            return origin._replace(duration=entry.duration)
-    return origin
+_APPLY: Mapping[str, Callable[[Ledger, Event, Origin, Entries], None]] = {
+    "archived": _archived,
+    "adopted": _archived,
+    "trashed": _left,
+    "deleted": _left,
+    "restored": _restored,
+    "purged": _purged,
+}
+"""The events after which something stands elsewhere."""
 
 
-def _origin(event: Mapping[str, Any]) -> Origin | None:
-    try:
-        start, at = datetime.fromisoformat(event["start"]), datetime.fromisoformat(event["at"])
-        if start.tzinfo is None or at.tzinfo is None:
-            return None
-        tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.get("tree") or "source"]
-        size, duration = int(event["source_size"]), event.get("duration")
-        of_archive = event.get("archive_size")
-        return Origin(
-            str(event["source"]),
-            str(event.get("camera") or ""),
-            start,
-            size,
-            int(event["source_mtime_ns"]),
-            float(duration) if duration is not None else None,
-            str(event.get("run") or ""),
-            at,
-            tree,
-            str(event.get("reason") or ""),
-            size if tree is Tree.SOURCE else int(of_archive) if of_archive is not None else None,
-        )
-    except (KeyError, TypeError, ValueError):
+def _origin(event: Event, entries: Entries) -> Origin | None:
+    size, mtime_ns, duration = event.source_size, event.source_mtime_ns, event.duration
+    if size is None or mtime_ns is None:
         return None
+    if duration is None:
+        # A line that tells no duration speaks of a clip whose other lines may.
+        told = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
+        duration = next((seconds for seconds in told if seconds is not None), None)
+    tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.tree or "source"]
+    return Origin(
+        event.source,
+        event.camera,
+        event.start,
+        size,
+        mtime_ns,
+        duration,
+        event.run,
+        event.at,
+        tree,
+        event.reason or "",
+        size if tree is Tree.SOURCE else event.archive_size,
+    )

@@ -11,52 +11,42 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from camarchiver import __version__, clock, crew, encoders, holds, restorations, runs, volume, workshop
-from camarchiver.archiver import Desk
-from camarchiver.census import Census, Counter, Question
-from camarchiver.cleaner import Cleaner
-from camarchiver.clearance import CleanupPlan, Planner
-from camarchiver.cluster import Cluster
+from camarchiver import __version__, clock, holds, planning, restorations, runs, volume
 from camarchiver.coverage import Hold
 from camarchiver.discovery import Discovery
-from camarchiver.disposal import Disposer, SidecarPolicy
-from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.ends import Ends
 from camarchiver.failures import Failures
-from camarchiver.holdings import Holdings
-from camarchiver.inquiry import Inquiry
 from camarchiver.journal import Journal
-from camarchiver.model import Disposal, Reason, Trees
+from camarchiver.model import Disposal, Trees
 from camarchiver.names import Names, Pattern
-from camarchiver.order import from_own_place, largest_first, order_key, place_among, within_limit
-from camarchiver.plan import (
-    ArchivePlan,
-    ArchivePolicy,
-    Group,
-    Memory,
-    Plan,
-    Tally,
-    Total,
-    decide_archive,
-)
-from camarchiver.progress import Display
-from camarchiver.restorer import Restorer, Selection
-from camarchiver.retention import CleanupPolicy
+from camarchiver.order import from_own_place, place_among
+from camarchiver.plan import ArchivePlan, ArchivePolicy, Memory, Plan, Tally, decide_archive
 from camarchiver.scribe import RunId, Scribe
-from camarchiver.sealed import Sealed
-from camarchiver.shrink import Wishes
 from camarchiver.standing import Standing
-from camarchiver.station import Order
 from camarchiver.steps import Archive, Keep, Outcome, Remove, Report, Restore
-from camarchiver.stock import Stock
-from camarchiver.stop import Stop
-from camarchiver.sweeper import Sweeper
-from camarchiver.workshop import Tools, Workshop
 
-Change = Archive | Remove
-RestorePlan = Plan[Restore, Selection]
-AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
+if TYPE_CHECKING:
+    # Imported where they are used: what carries plans out takes longer to import than a small plan to make.
+    from camarchiver.archiver import Desk
+    from camarchiver.census import Census
+    from camarchiver.clearance import CleanupPlan
+    from camarchiver.cluster import Cluster
+    from camarchiver.disposal import SidecarPolicy
+    from camarchiver.encoders import Choice, EncoderWish
+    from camarchiver.holdings import Holdings
+    from camarchiver.inquiry import Inquiry
+    from camarchiver.progress import Display
+    from camarchiver.restorer import Restorer, Selection
+    from camarchiver.retention import CleanupPolicy
+    from camarchiver.shrink import Wishes
+    from camarchiver.stock import Stock
+    from camarchiver.stop import Stop
+    from camarchiver.workshop import Workshop
+
+    RestorePlan = Plan[Restore, Selection]
+    AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +100,7 @@ class Pipeline:
         """
         memory = self.memory()
         discovery = self._discovery(memory.holds)
-        tally, left = Tally(), list[Keep]()
-
-        def changes() -> Iterator[Change]:
-            for facts in discovery.folders((self.started - policy.age).date()):
-                for step in decide_archive(facts, policy, memory, self.started):
-                    if isinstance(step, Keep):
-                        left.extend([step] if list_all else ())
-                    if policy.limit is None or isinstance(step, Keep):
-                        tally.add(step)
-                    if not isinstance(step, Keep):
-                        yield step
-
-        steps = every = Sealed(changes(), key=order_key, arrange=largest_first)
-        if policy.limit is not None:
-            steps = Sealed(within_limit(every, policy.limit), key=order_key, arrange=largest_first)
-            for step in steps:
-                tally.add(step)
-        totals = _with_rest(tally.totals(), len(every) - len(steps))
-        unread = discovery.unread_folders
-        return Plan("archive", self.trees, self.started, policy, totals, steps, tuple(left), unread)
+        return planning.plan(self.trees, discovery, policy, memory, self.started, list_all=list_all)
 
     def look(
         self, folder: str, names: Collection[str], policy: ArchivePolicy
@@ -144,12 +115,16 @@ class Pipeline:
 
     def inquiry(self) -> Inquiry:
         """What can be told of single clips."""
+        from camarchiver.inquiry import Inquiry
+
         memory = self.memory()
         names = Names(self._patterns)
         return Inquiry(self.trees, names, self.journal, self._discovery, memory)
 
     def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> Census:
         """What stands in the trees."""
+        from camarchiver.census import Counter, Question
+
         memory = self.memory()
         question = Question(policy, self.started, gap, trust_names)
         discovery = self._discovery(memory.holds)
@@ -177,6 +152,8 @@ class Pipeline:
 
     def encoder(self, wish: EncoderWish, wishes: Wishes) -> tuple[Choice, tuple[str, ...]]:
         """Try out what encodes here, and say what is taken and why. Raises EncoderError."""
+        from camarchiver import encoders
+
         self._encoders, choice = encoders.chosen(wish, wishes.encode)
         quality = wishes.encode.quality or choice.encoder.quality
         preset = wishes.encode.preset or choice.encoder.preset
@@ -187,6 +164,8 @@ class Pipeline:
         """Ask the workers of a cluster what they can do, if the plan has a clip to encode; the plan then
         says so. Raises EncoderError when none can take part.
         """
+        from camarchiver.station import Order
+
         first = next((step for step in plan.steps if isinstance(step, Archive)), None)
         if first is None:
             return plan
@@ -219,6 +198,8 @@ class Pipeline:
         cluster: Cluster | None = None,
     ) -> Report:
         """Carry out a plan; `tell` gets every outcome as it comes. A cluster's hired workers encode."""
+        from camarchiver import crew
+
         outcomes: list[Outcome] = []
         limit = how.max_runtime.total_seconds() if how.max_runtime else None
         disposal = plan.policy.disposal
@@ -248,6 +229,9 @@ class Pipeline:
         keeps_folders: bool = False,
     ) -> Iterator[Workshop]:
         """Everything that archives single clips; what failed is remembered when it is left."""
+        from camarchiver import workshop
+        from camarchiver.workshop import Tools
+
         volume.mark(self.trees)
         tools = Tools(choice, self._encoders, how.wishes) if choice is not None else None
         desk = replace(self._desk(disposal, how), keeps_folders=keeps_folders)
@@ -261,10 +245,14 @@ class Pipeline:
 
     def holdings(self, hold: Hold) -> Holdings:
         """What a hold keeps, also one that has lapsed."""
+        from camarchiver.holdings import Holdings
+
         stock = self._stock(Memory(holds=(replace(hold, until=None),)))
         return Holdings(self.trees, self.journal, stock, hold, self.started)
 
     def _stock(self, memory: Memory) -> Stock:
+        from camarchiver.stock import Stock
+
         names, ends = Names(self._patterns), Ends(memory.holds, self.started)
         discovery = self._discovery(memory.holds)
         return Stock(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
@@ -281,6 +269,8 @@ class Pipeline:
 
         Files left alone are listed where all are, or where they are asked for.
         """
+        from camarchiver.clearance import Planner
+
         memory = self.memory()
         planner = Planner(self.trees, self._stock(memory), policy, memory, self.started)
         plan = planner.plan(list_all=list_all, asked=asked)
@@ -300,6 +290,9 @@ class Pipeline:
         tell: Callable[[Outcome], None],
     ) -> Report:
         """Carry out a plan of `cleanup`, unless a brake refused it; `tell` gets every outcome as it comes."""
+        from camarchiver.cleaner import Cleaner
+        from camarchiver.disposal import Disposer
+
         outcomes: list[Outcome] = []
         if not plan.refused:
             scribe = Scribe(self.journal, self.run, self.now)
@@ -336,20 +329,30 @@ class Pipeline:
         return self.report(plan, tuple(restorer.perform(step) for step in plan.steps))
 
     def _restorer(self) -> Restorer:
+        from camarchiver.restorer import Restorer
+
         return Restorer(self.trees, self.journal, Scribe(self.journal, self.run, self.now))
 
     def sweep(self, sidecars: SidecarPolicy) -> None:
         """Finish or remove what dead runs left behind, before anything is planned."""
+        from camarchiver.disposal import Disposer
+        from camarchiver.sweeper import Sweeper
+
         scribe = Scribe(self.journal, self.run, self.now)
         disposer = Disposer(self.trees, scribe, sidecars)
         Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
 
     def tidy(self, folder: str) -> bool:
         """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay."""
+        from camarchiver.disposal import Disposer, SidecarPolicy
+
         scribe = Scribe(self.journal, self.run, self.now)
         return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_unused(folder)
 
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
+        from camarchiver.archiver import Desk
+        from camarchiver.disposal import Disposer
+
         scribe = Scribe(self.journal, self.run, self.now)
         return Desk(
             self.trees,
@@ -387,9 +390,3 @@ class Pipeline:
         """Write a run down whose report doesn't hold every outcome; `done` adds up all of them."""
         if report.outcomes:
             runs.write(self.trees.state, report, self.run.host, done)
-
-
-def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:
-    if not rest:
-        return totals
-    return (*totals, Total(Group("keep", Reason.OVER_LIMIT), rest, 0, 0.0))

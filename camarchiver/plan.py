@@ -284,8 +284,9 @@ class Tally:
         key: Hashable
         seconds = 0.0
         if isinstance(step, Keep):
-            key, size = (step.reason, step.camera), step.size
-        elif isinstance(step, Archive):
+            self.add_kept(step.reason, step.camera, step.size)
+            return
+        if isinstance(step, Archive):
             clip = step.clip
             key = step.reason, clip.camera, clip.start.date()
             size, seconds = clip.fingerprint.size, clip.duration or 0.0
@@ -297,6 +298,13 @@ class Tally:
         count.clips += 1
         count.size += size
         count.seconds += seconds
+
+    def add_kept(self, reason: Reason, camera: str, size: int) -> None:
+        """Count a file that is left alone, of so many bytes."""
+        if (count := self._counts.get((reason, camera))) is None:
+            count = self._counts[reason, camera] = _Count(Group("keep", reason, camera))
+        count.clips += 1
+        count.size += size
 
     def totals(self) -> tuple[Total, ...]:
         """One for each group, in a fixed order."""

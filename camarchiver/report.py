@@ -8,12 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from camarchiver import manifest
-from camarchiver.bookmark import Bookmark
-from camarchiver.census import Census
-from camarchiver.export import Exported
 from camarchiver.model import Reason
 from camarchiver.plan import Plan, Total, action_of
 from camarchiver.steps import (
@@ -28,8 +25,13 @@ from camarchiver.steps import (
     Status,
     Tidy,
 )
-from camarchiver.verifier import Verified
 from camarchiver.words import count_of, shown, size, span
+
+if TYPE_CHECKING:
+    from camarchiver.bookmark import Bookmark
+    from camarchiver.census import Census
+    from camarchiver.export import Exported
+    from camarchiver.verifier import Verified
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are drawn together into months, then into one row."""

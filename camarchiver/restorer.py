@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from camarchiver import atomic, locking, restorations, trash
 from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.events import Event, What
 from camarchiver.hearsay import is_below
-from camarchiver.journal import Journal, What
+from camarchiver.journal import Journal
+from camarchiver.ledger import REPLACED
 from camarchiver.model import Clip, Fingerprint, Reason, Tree, Trees
 from camarchiver.scribe import Scribe
 from camarchiver.steps import Outcome, Restore, Result
@@ -48,14 +49,16 @@ class Restorer:
                 continue
             if selection.until and date > selection.until.date() + day:
                 continue
-            places: dict[str, Mapping[str, Any]] = {}
+            places: dict[str, Event] = {}
             told: set[str] = set()
             for event in self._journal.day(date).events:
-                if event.get("event") == What.TRASHED and event.get("reason") != "replaced":
-                    places[str(event.get("trash"))] = event
-                    told.discard(str(event.get("trash")))
-                elif event.get("event") == What.RESTORED:
-                    told.add(str(event.get("trash")))
+                if event.trash is None:
+                    continue
+                if event.event == What.TRASHED and event.reason != REPLACED:
+                    places[event.trash] = event
+                    told.discard(event.trash)
+                elif event.event == What.RESTORED:
+                    told.add(event.trash)
             for place, event in places.items():
                 if not self._is_meant(event, place, selection):
                     continue
@@ -160,49 +163,39 @@ class Restorer:
                     return root, relative
         return None
 
-    def _is_meant(self, event: Mapping[str, Any], place: str, selection: Selection) -> bool:
-        start = datetime.fromisoformat(event["start"])
+    def _is_meant(self, event: Event, place: str, selection: Selection) -> bool:
+        start = event.start
         if selection.paths:
             home, relative = self._home(event)
             homes = (home / relative, self._trees.trash / place)
             if not any(home.is_relative_to(path) for home in homes for path in selection.paths):
                 return False
         return (
-            selection.run in ("", event.get("run"))
-            and selection.camera in ("", event.get("camera"))
+            selection.run in ("", event.run)
+            and selection.camera in ("", event.camera)
             and (selection.since is None or start >= selection.since)
             and (selection.until is None or start < selection.until)
         )
 
-    def _step(self, event: Mapping[str, Any], place: str) -> Restore | None:
+    def _step(self, event: Event, place: str) -> Restore | None:
         root, relative = self._home(event)
-        source = str(event["source"])
-        if not (is_below(place) and is_below(relative) and is_below(source)):
-            return None
-        kind = "archive" if event.get("tree") == Tree.ARCHIVE else "source"
-        journalled = event.get(f"{kind}_size"), event.get(f"{kind}_mtime_ns")
+        in_archive = event.tree == "archive"
+        journalled = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
         status = _look(self._trees.trash / place, journalled) or _look(root / relative, journalled)
-        if status is None:
+        if status is None or event.source_size is None or event.source_mtime_ns is None:
             return None
         folder, _, name = relative.rpartition("/")
-        clip = Clip(
-            root,
-            folder,
-            name,
-            str(event.get("camera", "")),
-            datetime.fromisoformat(event["start"]),
-            trash.fingerprint_of(status),
-        )
-        identity = int(event["source_size"]), int(event["source_mtime_ns"])
-        pictures = {str(name): str(went) for name, went in dict(event.get("sidecars") or {}).items()}
-        tree = Tree(event.get("tree") or Tree.SOURCE)
-        return Restore(clip, place, pictures, Reason.RESTORE_ASKED, source, identity, tree)
+        clip = Clip(root, folder, name, event.camera, event.start, trash.fingerprint_of(status))
+        identity = event.source_size, event.source_mtime_ns
+        tree = Tree(event.tree or Tree.SOURCE)
+        pictures = event.sidecars or {}
+        return Restore(clip, place, pictures, Reason.RESTORE_ASKED, event.source, identity, tree)
 
-    def _home(self, event: Mapping[str, Any]) -> tuple[Path, str]:
+    def _home(self, event: Event) -> tuple[Path, str]:
         """The root and the path below it that a trashed file came from."""
-        if event.get("tree") == Tree.ARCHIVE:
-            return self._trees.archive, str(event["archive"])
-        return self._trees.source, str(event["source"])
+        if event.tree == "archive" and event.archive is not None:
+            return self._trees.archive, event.archive
+        return self._trees.source, event.source
 
 
 def _beside(step: Restore, name: str) -> str:
@@ -210,7 +203,7 @@ def _beside(step: Restore, name: str) -> str:
     return f"{step.source.rpartition('/')[0]}/{name}".lstrip("/")
 
 
-def _look(path: Path, journalled: tuple[Any, Any]) -> os.stat_result | None:
+def _look(path: Path, journalled: tuple[int | None, int | None]) -> os.stat_result | None:
     """The state of a regular file of the journalled size and mtime."""
     try:
         status = path.lstat()

@@ -120,13 +120,24 @@ class Copy(NamedTuple):
         return apart > DOUBTFUL.total_seconds() or self.clip.start > now + DOUBTFUL
 
 
+class Stay(NamedTuple):
+    """A copy is left alone, and why; less to make than a step, and nearly every file of a plan gets one."""
+
+    reason: Reason
+    detail: str = ""
+
+    def step(self, clip: Clip) -> Keep:
+        """As a step of the plan."""
+        return keep(clip, self.reason, self.detail)
+
+
 Newest = Mapping[str, datetime]
 """By camera: the start of its newest clip, over source and archive."""
 
 
 def decide(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
-) -> Discard | Keep:
+) -> Discard | Stay:
     """What the rules by age do with one copy; exactly one answer for each."""
     hard = policy.of(copy.clip.camera).max_age_hard
     past = hard is not None and copy.recorded(policy) <= now - hard
@@ -134,15 +145,14 @@ def decide(
         return barrier
     if past:
         return _discard(copy, Disposal.DELETE, Reason.MAX_AGE_HARD, None)
-    match copy.tree:
-        case Tree.SOURCE:
-            return _source(copy, policy, now)
-        case Tree.ARCHIVE:
-            return _archive(copy, policy, now)
-        case Tree.TRASH:
-            return _trash(copy, policy, now)
-        case Tree.SPOOL | Tree.OUTBOX:
-            raise ValueError(f"{copy.clip.path} is the recorder's")
+    tree = copy.tree
+    if tree is Tree.ARCHIVE:
+        return _archive(copy, policy, now)
+    if tree is Tree.SOURCE:
+        return _source(copy, policy, now)
+    if tree is Tree.TRASH:
+        return _trash(copy, policy, now)
+    raise ValueError(f"{copy.clip.path} is the recorder's")
 
 
 def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime) -> Rank | None:
@@ -172,60 +182,65 @@ def _discard(copy: Copy, disposal: Disposal, reason: Reason, needed: Archived | 
 
 def _barrier(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime, *, past_hard: bool
-) -> Keep | None:
+) -> Stay | None:
     """What no rule passes; the hard limit respects only what is held, worked on or not selected."""
     clip = copy.clip
-    if not is_selected(clip, policy.cameras, policy.exclude, also=copy.source):
-        return keep(clip, Reason.FILTERED)
+    if (policy.cameras or policy.exclude) and not is_selected(
+        clip, policy.cameras, policy.exclude, also=copy.source
+    ):
+        return Stay(Reason.FILTERED)
     if memory.holds and (hold := held_by(clip, memory.holds, now)):
         past = "recorded before the hard limit, but kept " if past_hard else ""
-        return keep(clip, Reason.HELD, past + hold.words)
-    if copy.observed is not None:
-        return copy.observed
+        return Stay(Reason.HELD, past + hold.words)
+    if (observed := copy.observed) is not None:
+        return Stay(observed.reason, observed.detail)
     if past_hard:
         return None
     if copy.tree is Tree.TRASH:
         return None
     if memory.restored and restored_lately(copy.source, copy.identity, memory, now):
-        return keep(clip, Reason.RESTORED, "kept for a week after it was restored")
+        return Stay(Reason.RESTORED, "kept for a week after it was restored")
     if newest.get(clip.camera) == clip.start:
-        return keep(clip, Reason.NEWEST)
+        return Stay(Reason.NEWEST)
     return None
 
 
-def _source(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Keep:
+_IN_POLICY = Stay(Reason.IN_POLICY)
+
+
+def _source(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     clip = copy.clip
     due = copy.recorded(policy) <= now - policy.of(clip.camera).age
     if copy.archived is not None:
         if not due:
-            return keep(clip, Reason.TOO_RECENT)
+            return Stay(Reason.TOO_RECENT)
         return _discard(copy, policy.disposal, Reason.AGE, copy.archived)
     if copy.is_doubtful(policy, now):
-        return keep(clip, Reason.CLOCK_DOUBTFUL)
+        return Stay(Reason.CLOCK_DOUBTFUL)
     if not due:
-        return keep(clip, Reason.TOO_RECENT)
+        return Stay(Reason.TOO_RECENT)
     if not policy.unarchived:
-        return keep(clip, Reason.UNARCHIVED, copy.remark)
+        return Stay(Reason.UNARCHIVED, copy.remark)
     return _discard(copy, policy.disposal, Reason.UNARCHIVED, None)
 
 
-def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Keep:
+def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     clip = copy.clip
     if not policy.clean_output or policy.spares(copy.made_by):
-        return keep(clip, Reason.IN_POLICY)
+        return _IN_POLICY
     if copy.is_doubtful(policy, now):
-        return keep(clip, Reason.CLOCK_DOUBTFUL)
+        return Stay(Reason.CLOCK_DOUBTFUL)
     if copy.recorded(policy) > now - policy.of(clip.camera).archive_age:
-        return keep(clip, Reason.IN_POLICY)
+        return _IN_POLICY
     return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE, None)
 
 
-def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Keep:
+def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     clip = copy.clip
     if copy.since is None or copy.since > now - policy.of(clip.camera).trash_age:
-        return keep(clip, Reason.IN_POLICY)
+        return _IN_POLICY
     if copy.archived is None and not copy.given_up:
-        return keep(clip, Reason.LAST_COPY, "its archive does not stand")
+        return Stay(Reason.LAST_COPY, "its archive does not stand")
     return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
 
 
@@ -357,7 +372,7 @@ def clock_is_far(newest: Newest, now: datetime) -> str:
 
 def decide_picture(
     copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime, *, orphan: bool
-) -> Discard | Keep:
+) -> Discard | Stay:
     """What becomes of a picture in the source that no clip there claims."""
     hard = policy.of(copy.clip.camera).max_age_hard
     past = hard is not None and copy.recorded(policy) <= now - hard
@@ -366,11 +381,11 @@ def decide_picture(
     if past:
         return _discard(copy, Disposal.DELETE, Reason.MAX_AGE_HARD, None)
     if not orphan:
-        return keep(copy.clip, Reason.PICTURE_ONLY)
+        return Stay(Reason.PICTURE_ONLY)
     if policy.keep_pictures:
-        return keep(copy.clip, Reason.IN_POLICY, "pictures are kept, as set")
+        return Stay(Reason.IN_POLICY, "pictures are kept, as set")
     if copy.recorded(policy) > now - YOUNG:
-        return keep(copy.clip, Reason.TOO_RECENT)
+        return Stay(Reason.TOO_RECENT)
     return _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol, cast
 
-from camarchiver.journal import Event, What
+from msgspec.structs import replace
+
+from camarchiver.events import Event, TreeName, What
 from camarchiver.model import Archived, Clip, Reason, Tree
 from camarchiver.steps import Discard, Made, Restore
 
@@ -148,20 +149,17 @@ class Scribe:
                 source_size=step.identity[0],
                 source_mtime_ns=step.identity[1],
                 archive=step.relative if step.tree is Tree.ARCHIVE else None,
-                tree=step.tree if step.tree is Tree.ARCHIVE else None,
+                tree=_name(Tree.ARCHIVE) if step.tree is Tree.ARCHIVE else None,
                 trash=step.trash,
                 sidecars=dict(sidecars) or None,
             )
         )
 
-    def found_ended(self, event: Mapping[str, Any], what: What, place: str | None, detail: str) -> None:
+    def found_ended(self, event: Event, what: What, place: str | None, detail: str) -> None:
         """What a later run found of a removal whose run died before it wrote the end of it."""
-        fields = {field.name for field in dataclasses.fields(Event)}
-        known = {key: value for key, value in event.items() if key in fields}
-        at = {"event": what, "at": self.now(), "run": self.run.id, "host": self.run.host}
-        start = datetime.fromisoformat(str(event["start"]))
-        trash = place if place is not None else event.get("trash")
-        self._journal.append(Event(**{**known, **at, "start": start, "trash": trash, "detail": detail}))
+        who = {"run": self.run.id, "host": self.run.host}
+        trash = place if place is not None else event.trash
+        self._journal.append(replace(event, event=what, at=self.now(), trash=trash, detail=detail, **who))
 
     def swept(self, clip: Clip, staged: str) -> None:
         """A dead run's unfinished archive was removed."""
@@ -192,7 +190,7 @@ class Scribe:
             archive=step.relative if in_archive else None,
             archive_size=step.clip.fingerprint.size if in_archive else None,
             archive_mtime_ns=step.clip.fingerprint.mtime_ns if in_archive else None,
-            tree=step.tree,
+            tree=_name(step.tree),
             trash=step.relative if step.tree is Tree.TRASH else place,
             sidecars=dict(sidecars) if sidecars else None,
             reason=reason,
@@ -222,3 +220,7 @@ class Scribe:
                 **fields,  # type: ignore[arg-type]  # the fields of Event, by name
             )
         )
+
+
+def _name(tree: Tree) -> TreeName:
+    return cast(TreeName, str(tree))

@@ -21,8 +21,9 @@ from camarchiver.archiver import Desk
 from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.encoders import EncoderWish
 from camarchiver.errors import CamarchiverError, StorageError
+from camarchiver.events import Event, What
 from camarchiver.failures import Failures
-from camarchiver.journal import Event, Journal, What
+from camarchiver.journal import Journal
 from camarchiver.model import Disposal, Fingerprint, Reason, Trees
 from camarchiver.progress import Advance
 from camarchiver.scribe import RunId, Scribe

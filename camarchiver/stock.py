@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import NamedTuple
 
 from camarchiver import atomic, locking
 from camarchiver.days import Days
@@ -53,6 +54,26 @@ class Picture:
 Item = Copy | Picture | Tidy | Keep
 
 
+class _Place(NamedTuple):
+    """A file that was found in archive or trash."""
+
+    root: Path
+    folder: str
+    name: str
+    relative: str
+    status: os.stat_result
+
+    def clip(self, origin: Origin, duration: float | None = None) -> Clip:
+        """The file as a copy of that clip; seconds."""
+        root, folder, name, _, status = self
+        print_of = fingerprint_of(status)
+        return Clip(root, folder, name, origin.camera, origin.start, print_of, status.st_nlink, duration)
+
+
+_Find = Callable[[_Place], Copy | Keep | None]
+"""Tells what a file of one tree is a copy of."""
+
+
 class Stock:
     """One walk over source, archive and trash; every file is told once."""
 
@@ -83,8 +104,8 @@ class Stock:
         """Every file of the three trees that is, or could be, a copy of a clip, and what lies about."""
         for facts in self._discovery.folders(date.max):
             yield from self._source(facts)
-        yield from self._walk(Tree.ARCHIVE, self._trees.archive, "")
-        yield from self._walk(Tree.TRASH, self._trees.trash, "")
+        yield from self._walk(Tree.ARCHIVE, self._trees.archive)
+        yield from self._walk(Tree.TRASH, self._trees.trash)
 
     # --- source ------------------------------------------------------------------------------------
 
@@ -111,7 +132,7 @@ class Stock:
             yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
 
     def _picture(self, folder: str, name: str) -> Picture | Keep | None:
-        relative = f"{folder}/{name}" if folder else name
+        relative = _joined(folder, name)
         try:
             status = (self._trees.source / relative).lstat()
         except OSError:
@@ -124,28 +145,49 @@ class Stock:
         start = locate(parsed, status.st_mtime_ns, self._zone)
         origin = self._clip_of(folder, name.rpartition(".")[0], parsed.camera, start)
         seconds = origin.duration if origin else None
-        clip = _clip(self._trees.source, relative, parsed.camera, start, status, seconds)
+        print_of = fingerprint_of(status)
+        clip = Clip(
+            self._trees.source, folder, name, parsed.camera, start, print_of, status.st_nlink, seconds
+        )
         identity = status.st_size, status.st_mtime_ns
         copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True)
         return Picture(copy, orphan=origin is not None)
 
     def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
         """The clip that a picture belonged to, if the journal knows it."""
-        seen = self._ledger(start.date()).seen
-        if (folder, stem) in seen:
-            return seen[folder, stem]
+        ledger = self._ledger(start.date())
+        if (origin := ledger.stems.get(f"{folder}/{stem}" if folder else stem)) is not None:
+            return origin
         return next(
             (
                 origin
-                for where, origin in seen.items()
-                if where[0] == folder and (origin.camera, origin.start) == (camera, start)
+                for source, origin in ledger.seen.items()
+                if (origin.camera, origin.start) == (camera, start) and source.rpartition("/")[0] == folder
             ),
             None,
         )
 
     # --- archive and trash -------------------------------------------------------------------------
 
-    def _walk(self, tree: Tree, root: Path, folder: str) -> Iterator[Item]:
+    def _walk(self, tree: Tree, root: Path) -> Iterator[Item]:
+        others = self._other_roots(tree)
+        waiting = [("", iter(("",)))]
+        """Folders that were entered and not left, each with the names of those below it."""
+        while waiting:
+            above, names = waiting[-1]
+            name = next(names, None)
+            if name is None:
+                waiting.pop()
+                continue
+            folder = f"{above}/{name}" if above else name
+            if folder and root / folder in others:
+                continue
+            below: list[str] = []
+            yield from self._folder(tree, root, folder, below)
+            waiting.append((folder, iter(below)))
+
+    def _folder(self, tree: Tree, root: Path, folder: str, below: list[str]) -> Iterator[Item]:
+        """The files of one folder; the names of its folders are put into `below`."""
         self._fresh.clear()
         try:
             found = sorted(_listing(root / folder))
@@ -156,47 +198,47 @@ class Stock:
             return
         if not found:
             yield from self._empty(tree, root, folder)
+        find = self._archive if tree is Tree.ARCHIVE else self._trashed
         for name, is_folder, status in found:
-            relative = f"{folder}/{name}" if folder else name
-            if is_folder:
-                if not is_passing(name) and root / relative not in self._other_roots(tree):
-                    yield from self._walk(tree, root, relative)
-            elif isinstance(status, os.stat_result):
-                yield self._copy(tree, root, folder, name, status)
+            if isinstance(status, os.stat_result):
+                yield self._copy(find, root, folder, name, status)
+            elif is_folder:
+                if not is_passing(name):
+                    below.append(name)
             elif is_passing(name):
                 yield from self._passing(tree, root, folder, name)
             elif status is not None:
-                yield Keep(root, relative, Reason.UNREADABLE, detail=str(status.strerror))
+                yield Keep(root, _joined(folder, name), Reason.UNREADABLE, detail=str(status.strerror))
             else:
-                yield Keep(root, relative, Reason.FOREIGN)
+                yield Keep(root, _joined(folder, name), Reason.FOREIGN)
 
     def _other_roots(self, tree: Tree) -> tuple[Path, ...]:
         trees = self._trees
         return (trees.source, trees.trash) if tree is Tree.ARCHIVE else (trees.source, trees.archive)
 
-    def _copy(self, tree: Tree, root: Path, folder: str, name: str, status: os.stat_result) -> Copy | Keep:
-        relative = f"{folder}/{name}" if folder else name
+    def _copy(self, find: _Find, root: Path, folder: str, name: str, status: os.stat_result) -> Copy | Keep:
+        place = _Place(root, folder, name, _joined(folder, name), status)
         if not stat.S_ISREG(status.st_mode):
-            return Keep(root, relative, Reason.FOREIGN, detail="no regular file")
-        found = self._archive if tree is Tree.ARCHIVE else self._trashed
-        copy = found(root, relative, status)
+            return Keep(root, place.relative, Reason.FOREIGN, detail="no regular file")
+        copy = find(place)
         if copy is None:
-            return Keep(root, relative, Reason.FOREIGN, status.st_size)
-        if isinstance(copy, Keep) or copy.is_picture or not self._ends.matter:
+            return Keep(root, place.relative, Reason.FOREIGN, status.st_size)
+        if not self._ends.matter or isinstance(copy, Keep) or copy.is_picture:
             return copy
         known = (copy.archived,) if copy.archived else ()
         clip = self._ends.told(copy.clip, known, self._discovery.following(()))
         return copy if clip is copy.clip else copy._replace(clip=clip)
 
-    def _archive(self, root: Path, relative: str, status: os.stat_result) -> Copy | Keep | None:
-        is_picture = is_picture_name(relative)
+    def _archive(self, place: _Place) -> Copy | Keep | None:
+        relative, status = place.relative, place.status
+        is_picture = is_picture_name(place.name)
         for day in self._days.of(relative):
             ledger = self._ledger(day)
             known = _archive_of_picture(ledger, relative) if is_picture else ledger.archives.get(relative)
             if known is None:
                 continue
             origin, entry = known
-            clip = _clip(root, relative, origin.camera, origin.start, status, entry.duration)
+            clip = place.clip(origin, entry.duration)
             if not is_picture and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
             identity = origin.size, origin.mtime_ns
@@ -211,40 +253,34 @@ class Stock:
             )
         return None
 
-    def _trashed(self, root: Path, relative: str, status: os.stat_result) -> Copy | None:
+    def _trashed(self, place: _Place) -> Copy | None:
+        relative = place.relative
         for day in self._days.of(relative):
-            ledger = self._ledger(day)
-            origin = _trashed_origin(ledger, relative)
-            if origin is None or not _is_that_file(origin, relative, status):
-                continue
-            return self._trash_copy(root, relative, status, day, origin)
-        return self._unwritten(root, relative, status)
+            origin = _trashed_origin(self._ledger(day), relative)
+            if origin is not None and _is_that_file(origin, relative, place.status):
+                return self._trash_copy(place, day, origin)
+        return self._unwritten(place)
 
-    def _trash_copy(
-        self, root: Path, relative: str, status: os.stat_result, day: date, origin: Origin
-    ) -> Copy:
-        entries = [
-            entry
-            for entry in self._day(day)[0].archived.get(origin.source, ())
-            if (entry.size, entry.mtime_ns) == (origin.size, origin.mtime_ns)
-        ]
+    def _trash_copy(self, place: _Place, day: date, origin: Origin) -> Copy:
+        identity = origin.size, origin.mtime_ns
+        journalled, ledger = self._day(day)
+        entries = [e for e in journalled.archived.get(origin.source, ()) if (e.size, e.mtime_ns) == identity]
         standing = next((entry for entry in reversed(entries) if self._standing.stands(entry)), None)
-        ledger = self._ledger(day)
         gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
-        clip = _clip(root, relative, origin.camera, origin.start, status, origin.duration)
         return Copy(
-            _timed(clip, entries[-1] if entries else None),
+            _timed(place.clip(origin, origin.duration), entries[-1] if entries else None),
             Tree.TRASH,
             origin.source,
             standing,
             given_up=origin.reason in NAMED or (standing is None and gone_by_name),
             since=origin.at,
-            identity=(origin.size, origin.mtime_ns),
-            is_picture=is_picture_name(relative),
+            identity=identity,
+            is_picture=is_picture_name(place.name),
         )
 
-    def _unwritten(self, root: Path, relative: str, status: os.stat_result) -> Copy | None:
+    def _unwritten(self, place: _Place) -> Copy | None:
         """A source in the trash that no line speaks of, because a run died before it wrote one."""
+        relative, status = place.relative, place.status
         if not relative.startswith(f"{FROM_SOURCE}/"):
             return None
         source = relative.removeprefix(f"{FROM_SOURCE}/")
@@ -253,9 +289,8 @@ class Stock:
                 for entry in self._day(day)[0].archived.get(name, ()):
                     same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
                     if same and (origin := self._ledger(day).archives.get(entry.archive)):
-                        clip = _clip(root, relative, origin[0].camera, origin[0].start, status)
                         return Copy(
-                            clip,
+                            place.clip(origin[0]),
                             Tree.TRASH,
                             name,
                             entry if self._standing.stands(entry) else None,
@@ -267,7 +302,7 @@ class Stock:
     # --- what lies about ---------------------------------------------------------------------------
 
     def _passing(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
-        relative = f"{folder}/{name}" if folder else name
+        relative = _joined(folder, name)
         try:
             status = (root / relative).lstat()
         except OSError:
@@ -320,6 +355,10 @@ class Stock:
         return known
 
 
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
 def _listing(folder: Path) -> Iterator[tuple[str, bool, os.stat_result | OSError | None]]:
     """Each name, whether it is a folder, and what a clip or a picture looks like."""
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -355,15 +394,14 @@ def _remark(clip: Clip, facts: FolderFacts) -> str:
 
 def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[Origin, Archived] | None:
     """The clip whose picture this is, in the folder of its archive."""
-    folder, _, name = relative.rpartition("/")
-    return ledger.pictures.get((folder, unnumbered(name)))
+    return ledger.pictures.get(relative) or ledger.pictures.get(unnumbered(relative))
 
 
 def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
     if (origin := ledger.trashed.get(relative)) is not None or not is_picture_name(relative):
         return origin
-    folder, _, name = relative.removeprefix(f"{FROM_SOURCE}/").rpartition("/")
-    return ledger.sidecars.get((folder, unnumbered(name)))
+    picture = relative.removeprefix(f"{FROM_SOURCE}/")
+    return ledger.sidecars.get(picture) or ledger.sidecars.get(unnumbered(picture))
 
 
 def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool:
@@ -373,15 +411,3 @@ def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool
     if origin.tree is Tree.SOURCE:
         return (status.st_size, status.st_mtime_ns) == (origin.size, origin.mtime_ns)
     return origin.file_size in (None, status.st_size)
-
-
-def _clip(
-    root: Path,
-    relative: str,
-    camera: str,
-    start: datetime,
-    status: os.stat_result,
-    duration: float | None = None,
-) -> Clip:
-    folder, _, name = relative.rpartition("/")
-    return Clip(root, folder, name, camera, start, fingerprint_of(status), status.st_nlink, duration)

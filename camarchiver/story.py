@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
 
+from camarchiver.events import Event
 from camarchiver.inquiry import Story
 from camarchiver.intents import is_end
 from camarchiver.ledger import REPLACED
@@ -38,12 +38,12 @@ def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]
     yield f"{shown(story.source)}:"
     last = None
     for event in _told(story.events):
-        if (identity := _identity(event)) != last:
+        if event.identity != last:
             yield _recorded(event, zone, again=last is not None)
-            last = identity
+            last = event.identity
         words = _removal_words(event) or _event_words(event)
-        who = f"by run {shown(str(event.get('run')))} on {shown(str(event.get('host')))}"
-        yield f"  {_time(event.get('at'), zone)}  {words}, {who}"
+        who = f"by run {shown(event.run)} on {shown(event.host)}"
+        yield f"  {_time(event.at, zone)}  {words}, {who}"
     if not story.events:
         yield "  the journal says nothing of it"
     if (step := story.next_step) is not None:
@@ -57,28 +57,22 @@ def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]
         yield f"  the next cleanup would change nothing: {foreseen.stopped}"
 
 
-def _identity(event: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Which clip a line speaks of, since a name may be used again."""
-    return event.get("source_size"), event.get("source_mtime_ns")
-
-
-def _recorded(event: Mapping[str, Any], zone: tzinfo, *, again: bool) -> str:
-    of = f" by camera {shown(str(event['camera']))}" if event.get("camera") else ""
-    bytes_of = f", {_size(event.get('source_size'))}"
+def _recorded(event: Event, zone: tzinfo, *, again: bool) -> str:
+    of = f" by camera {shown(event.camera)}" if event.camera else ""
+    bytes_of = f", {_size(event.source_size)}"
     other = ", another clip of the same name" if again else ""
-    return f"  {_time(event.get('start'), zone)}  recorded{of}{bytes_of}{other}"
+    return f"  {_time(event.start, zone)}  recorded{of}{bytes_of}{other}"
 
 
-def _time(text: object, zone: tzinfo) -> str:
-    """A line that somebody spoiled still tells the rest."""
+def _time(moment: datetime, zone: tzinfo) -> str:
     try:
-        return f"{datetime.fromisoformat(str(text)).astimezone(zone):%Y-%m-%d %H:%M:%S}"
-    except ValueError:
+        return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    except OverflowError:
         return "at an unknown time"
 
 
-def _size(count: object) -> str:
-    return size(count) if isinstance(count, int) else "of unknown size"
+def _size(count: int | None) -> str:
+    return size(count) if count is not None else "of unknown size"
 
 
 def _deed(step: Step, what: str) -> str:
@@ -96,63 +90,63 @@ def _why(step: Step) -> str:
     return f"{REASON_WORDS[step.reason]}{detail}"
 
 
-def _told(events: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _told(events: Sequence[Event]) -> Iterator[Event]:
     """Without intents whose outcome follows."""
     for number, event in enumerate(events):
-        ends = (later for later in events[number + 1 :] if later.get("run") == event.get("run"))
-        if event.get("event") != "intended" or not any(is_end(later) for later in ends):
+        ends = (later for later in events[number + 1 :] if later.run == event.run)
+        if event.event != "intended" or not any(is_end(later) for later in ends):
             yield event
 
 
-def _event_words(event: Mapping[str, Any]) -> str:
-    detail, where = _detail(event), shown(str(event.get("archive", "")))
-    match event.get("event"):
+def _event_words(event: Event) -> str:
+    detail, where = _detail(event), shown(event.archive or "")
+    match event.event:
         case "archived":
             how = f"archived as {where}"
-            if event.get("encoder"):
-                sizes = f"{_size(event.get('source_size'))} -> {_size(event.get('archive_size'))}"
-                encoder, verified = shown(str(event["encoder"])), shown(str(event.get("verified", "?")))
+            if event.encoder:
+                sizes = f"{_size(event.source_size)} -> {_size(event.archive_size)}"
+                encoder, verified = shown(event.encoder), shown(event.verified or "?")
                 how += f" with {encoder}, {sizes}; verified: {verified}"
             return how + detail
         case "adopted":
-            return f"the standing archive {where} was taken over; {event.get('verified', '')}{detail}"
+            return f"the standing archive {where} was taken over; {shown(event.verified or '')}{detail}"
         case "restored":
-            what = f"its archive {where} " if event.get("tree") == Tree.ARCHIVE else ""
-            return f"{what}restored from the trash, {shown(str(event.get('trash')))}"
+            what = f"its archive {where} " if event.tree == "archive" else ""
+            return f"{what}restored from the trash, {shown(event.trash or '?')}"
         case "kept":
             return "source kept, as asked"
         case "failed":
-            return f"could not be archived: {event.get('reason')}{detail}"
+            return f"could not be archived: {shown(event.reason or '?')}{detail}"
         case other:
-            return f"{other}{detail}"
+            return f"{shown(other)}{detail}"
 
 
-def _removal_words(event: Mapping[str, Any]) -> str:
+def _removal_words(event: Event) -> str:
     """What a line of a removal says, by which rule; empty for other lines."""
-    tree, reason = str(event.get("tree") or Tree.SOURCE), str(event.get("reason") or "")
-    where, place = shown(str(event.get("archive", ""))), shown(str(event.get("trash")))
+    tree, reason = Tree(event.tree or Tree.SOURCE), event.reason or ""
+    where, place = shown(event.archive or ""), shown(event.trash or "?")
     copy = {Tree.ARCHIVE: f"its archive {where}", Tree.TRASH: f"the copy in the trash, {place},"}.get(
-        Tree(tree) if tree in set(Tree) else Tree.SOURCE, "source"
+        tree, "source"
     )
     is_rule = reason in set(Reason) - _BY_ARCHIVE
     rule = f", by the rule {reason} ({REASON_WORDS[Reason(reason)]})" if is_rule else ""
-    match event.get("event"):
+    match event.event:
         case "trashed" if reason == REPLACED:
             return f"its former archive {where} moved to the trash, {place}"
         case "trashed":
             return f"{copy} moved to the trash, {place}{rule}{_detail(event)}"
         case "deleted":
-            stood = ", its archive stood" if copy == "source" and event.get("archive") else ""
+            stood = ", its archive stood" if copy == "source" and event.archive else ""
             return f"{copy} deleted{stood}{rule}{_detail(event)}"
         case "purged":
             return f"{copy} removed for good{rule}{_detail(event)}"
         case "intended":
             return f"{copy} about to be removed{rule}"
         case "left":
-            return f"{copy} left alone after all: {reason}{_detail(event)}"
+            return f"{copy} left alone after all: {shown(reason)}{_detail(event)}"
         case _:
             return ""
 
 
-def _detail(event: Mapping[str, Any]) -> str:
-    return f" ({shown(str(event['detail']))})" if event.get("detail") else ""
+def _detail(event: Event) -> str:
+    return f" ({shown(event.detail)})" if event.detail else ""

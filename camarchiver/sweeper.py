@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from camarchiver import atomic, claims, intents, locking, logs, trash
 from camarchiver.claims import Claim
 from camarchiver.disposal import Disposer
 from camarchiver.errors import ClipBusy
-from camarchiver.journal import Journal, What
+from camarchiver.events import Event, What
+from camarchiver.journal import Journal
 from camarchiver.ledger import left_archive
 from camarchiver.model import STATE_FOLDER, Archived, Clip, Reason, Tree, Trees
 from camarchiver.names import numbered
@@ -84,14 +83,11 @@ class Sweeper:
             except (OSError, ValueError, TypeError, KeyError) as error:
                 _log.warning("%s: a removal left open could not be looked into: %s", note.path, error)
 
-    def _look(self, event: Mapping[str, Any]) -> None:
-        tree = Tree(event.get("tree") or Tree.SOURCE)
-        root, kind = {
-            Tree.SOURCE: (self._trees.source, "source"),
-            Tree.ARCHIVE: (self._trees.archive, "archive"),
-            Tree.TRASH: (self._trees.trash, "trash"),
-        }[tree]
-        relative = str(event[kind])
+    def _look(self, event: Event) -> None:
+        place = intents.place_of(event)
+        tree, relative = Tree(place[0]), place[1]
+        roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}
+        root = roots.get(tree, self._trees.trash)
         if os.path.lexists(root / relative):
             self._scribe.found_ended(event, What.LEFT, None, "a run died before it removed it")
             return
@@ -99,10 +95,11 @@ class Sweeper:
         if tree is Tree.TRASH:
             self._scribe.found_ended(event, What.PURGED, None, detail)
             return
-        size, mtime_ns = int(event[f"{kind}_size"]), int(event[f"{kind}_mtime_ns"])
-        folder = FROM_ARCHIVE if tree is Tree.ARCHIVE else FROM_SOURCE
-        place = self._place_in_trash(f"{folder}/{relative}", (size, mtime_ns))
-        self._scribe.found_ended(event, What.TRASHED if place else What.DELETED, place, detail)
+        in_archive = tree is Tree.ARCHIVE
+        identity = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
+        wanted = f"{FROM_ARCHIVE if in_archive else FROM_SOURCE}/{relative}"
+        there = self._place_in_trash(wanted, identity)
+        self._scribe.found_ended(event, What.TRASHED if there else What.DELETED, there, detail)
 
     def _sweep_state(self) -> None:
         """Remove what a kill left half written among our own small files, which take moments to write."""
@@ -141,9 +138,9 @@ class Sweeper:
     def _is_explained(self, clip: Clip) -> bool:
         """Whether the journal tells where this very source went."""
         return any(
-            event.get("event") in (What.TRASHED, What.DELETED)
-            and event.get("source") == clip.relative
-            and event.get("source_mtime_ns") == clip.fingerprint.mtime_ns
+            event.event in (What.TRASHED, What.DELETED)
+            and event.source == clip.relative
+            and event.source_mtime_ns == clip.fingerprint.mtime_ns
             and not left_archive(event)
             for event in self._journal.day(clip.start.date()).events
         )
@@ -158,7 +155,7 @@ class Sweeper:
         identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
         return self._place_in_trash(f"{FROM_SOURCE}/{clip.relative}", identity)
 
-    def _place_in_trash(self, wanted: str, identity: tuple[int, int]) -> str | None:
+    def _place_in_trash(self, wanted: str, identity: tuple[int | None, int | None]) -> str | None:
         """Where a file of this size and mtime lies, under the wanted name or a numbered one."""
         for number in range(1, MOST_NAMES):
             place = numbered(wanted, number)

@@ -7,19 +7,19 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from camarchiver import bookmark, claims, ffmpeg_args, intents, locking, transcoder
 from camarchiver.bookmark import Asked, Bookmark, Place
 from camarchiver.days import Days
-from camarchiver.journal import Journal, What
+from camarchiver.events import Event, What
+from camarchiver.journal import Journal
 from camarchiver.ledger import left_archive
-from camarchiver.model import Tree, Trees
+from camarchiver.model import Trees
 from camarchiver.names import is_clip_name, is_passing
 from camarchiver.progress import Display
 from camarchiver.stop import Stopper
@@ -226,7 +226,7 @@ class Verifier:
                 words = f"{torn} line(s) can't be read"
                 yield Finding(str(self._journal.path(day)), Flaw.TORN_JOURNAL, words)
             for event in intents.unresolved(self._journal, (day,), ""):
-                if event.get("run") not in live:
+                if event.run not in live:
                     yield self._open_intent(event)
         for note, claim in claims.standing(self._trees):
             clip = claim.as_clip(self._trees.source).path if claim else None
@@ -234,12 +234,12 @@ class Verifier:
                 words = "left by a dead run; the next archive run resolves it"
                 yield Finding(str(clip or note), Flaw.UNFINISHED, words)
 
-    def _open_intent(self, event: Mapping[str, Any]) -> Finding:
+    def _open_intent(self, event: Event) -> Finding:
         tree, relative = intents.place_of(event)
         roots = {"archive": self._trees.archive, "trash": self._trees.trash}
         root = roots.get(tree, self._trees.source)
         stands = "it still stands" if os.path.lexists(root / relative) else "it is gone"
-        words = f"run {event.get('run')} was about to remove it and wrote no outcome; {stands}"
+        words = f"run {event.run} was about to remove it and wrote no outcome; {stands}"
         return Finding(str(root / relative), Flaw.UNFINISHED, f"{words}; the next cleanup resolves it")
 
     def _foreign_files(self) -> tuple[str, ...]:
@@ -260,7 +260,7 @@ class Verifier:
     def _is_known(self, relative: str) -> bool:
         return any(relative in self._archives_of(day) for day in self._days.of(relative))
 
-    def _events(self, day: date) -> tuple[Mapping[str, Any], ...]:
+    def _events(self, day: date) -> tuple[Event, ...]:
         """None where the day can't be read, which is a finding of its own."""
         try:
             return self._journal.day(day).events
@@ -272,7 +272,9 @@ class Verifier:
         if day not in self._known:
             while len(self._known) >= DAYS_IN_MEMORY:
                 del self._known[next(iter(self._known))]
-            self._known[day] = frozenset(str(event.get("archive")) for event in self._events(day))
+            self._known[day] = frozenset(
+                event.archive for event in self._events(day) if event.archive is not None
+            )
         return self._known[day]
 
     def _digest(self, path: Path) -> str:
@@ -301,22 +303,23 @@ def _order(place: Place) -> tuple[date, str]:
     return place.day, place.archive
 
 
-def _standing(events: tuple[Mapping[str, Any], ...]) -> tuple[Expected, ...]:
+def _standing(events: tuple[Event, ...]) -> tuple[Expected, ...]:
     """The archives of one day's lines that no later line took away."""
     standing: dict[str, Expected] = {}
     away: dict[str, Expected] = {}
     for event in events:
-        archive = str(event.get("archive"))
-        match event.get("event"):
+        archive = event.archive
+        if archive is None:
+            continue
+        match event.event:
             case What.ARCHIVED | What.ADOPTED:
                 known = standing.get(archive)
-                digest = str(event.get("archive_blake2b") or (known.digest if known else ""))
-                size = event.get("archive_size")
-                if isinstance(size, int):
-                    standing[archive] = Expected(archive, str(event.get("source")), size, digest)
+                digest = event.archive_blake2b or (known.digest if known else "")
+                if event.archive_size is not None:
+                    standing[archive] = Expected(archive, event.source, event.archive_size, digest)
             case What.TRASHED | What.DELETED if left_archive(event):
                 if archive in standing:
                     away[archive] = standing.pop(archive)
-            case What.RESTORED if event.get("tree") == Tree.ARCHIVE and archive in away:
+            case What.RESTORED if event.tree == "archive" and archive in away:
                 standing[archive] = away[archive]
     return tuple(standing.values())

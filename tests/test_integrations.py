@@ -111,6 +111,7 @@ from camarchiver import (
 )
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.cameras import FileCamera, RtspCamera, camera
+from camarchiver.clearance import CleanupPlan
 from camarchiver.cli.fleet import Fleet, Member
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
@@ -137,7 +138,7 @@ from camarchiver.names import numbered
 from camarchiver.nodes import node_problem
 from camarchiver.notices import Pinger
 from camarchiver.picamera import PicameraCamera
-from camarchiver.pipeline import CleanupPlan, Pipeline
+from camarchiver.pipeline import Pipeline
 from camarchiver.plan import ArchivePolicy, Plan, Tally
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent

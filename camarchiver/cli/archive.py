@@ -147,7 +147,6 @@ _OF_CLEANUP = (
 
 def _cleanup_policy(context: click.Context, chosen: dict[str, Any]) -> CleanupPolicy | None:
     """What `--cleanup` keeps; None without it. Raises UsageError for what can't be meant."""
-    from camarchiver.cli.policies import RetentionOptions
     from camarchiver.errors import UsageError
 
     if not chosen["cleanup"]:
@@ -162,6 +161,8 @@ def _cleanup_policy(context: click.Context, chosen: dict[str, Any]) -> CleanupPo
             "--clean-output here needs an --archive-age above --age, else what was archived goes at once",
             hint="add for example --archive-age 365",
         )
+    from camarchiver.cli.policies import RetentionOptions
+
     retention = RetentionOptions(
         **own,
         age=chosen["age"],

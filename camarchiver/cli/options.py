@@ -66,11 +66,25 @@ def _load_config(context: click.Context, parameter: click.Parameter, value: Path
 def check(loaded: config_files.Config, context: click.Context) -> None:
     """Refuse keys that no command knows."""
     group = context.find_root().command
+    if isinstance(group, click.Group) and _knows_all(loaded, group, context):
+        return
     commands = {context.command.name or "": context.command}
     if isinstance(group, click.Group):
         commands = commands_of(group, context)
     valid = {name: keys_of(command) for name, command in commands.items() if keys_of(command)}
     config_files.check_keys(loaded, {"": set().union(*valid.values()), **valid})
+
+
+def _knows_all(loaded: config_files.Config, group: click.Group, context: click.Context) -> bool:
+    """Whether the running command knows every key by itself, so that the others need not be imported."""
+    name = context.command.name or ""
+    if group.get_command(context, name) is not context.command:
+        return False
+    known = keys_of(context.command)
+    return all(
+        section in config_files.TABLES or (section in ("", name) and values.keys() <= known)
+        for section, values in loaded.sections.items()
+    )
 
 
 def commands_of(group: click.Group, context: click.Context) -> dict[str, click.Command]:

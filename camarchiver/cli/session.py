@@ -8,31 +8,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver import clock, cluster, document, footage, report, runs, stop, volume, words
-from camarchiver.cli.attendance import Attendance, Part, attending
+from camarchiver import clock, report, runs, stop, volume, words
 from camarchiver.cli.channels import Channels
-from camarchiver.cli.clearing import CleanupOptions, Cleared, clear_after, foresee
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
-from camarchiver.cli.running import running
-from camarchiver.cluster import Cluster
-from camarchiver.codecs import Backend, Settings
-from camarchiver.disposal import SidecarPolicy
-from camarchiver.encoders import Choice, EncoderWish
 from camarchiver.errors import UsageError
 from camarchiver.model import Disposal, Trees
 from camarchiver.names import Pattern
 from camarchiver.params import Moment
 from camarchiver.pipeline import Execution, Pipeline
 from camarchiver.plan import ArchivePlan, ArchivePolicy
-from camarchiver.progress import display
-from camarchiver.retention import CleanupPolicy
-from camarchiver.shrink import Wishes
 from camarchiver.steps import Outcome, Report, Status
+
+if TYPE_CHECKING:
+    from camarchiver.cli.attendance import Attendance, Part
+    from camarchiver.cli.clearing import CleanupOptions, Cleared
+    from camarchiver.cluster import Cluster
+    from camarchiver.encoders import Choice, EncoderWish
+    from camarchiver.retention import CleanupPolicy
 
 NIGHT = timedelta(hours=6)
 """A nightly run's length where `--max-runtime` doesn't say."""
@@ -118,12 +115,19 @@ class ArchiveOptions:
 
     def execution(self) -> Execution:
         """How it is to be done."""
+        from camarchiver.codecs import Settings
+        from camarchiver.disposal import SidecarPolicy
+        from camarchiver.shrink import Wishes
+
         settings = Settings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
         wishes = Wishes(settings, self.verify == "full", self.min_saving / 100)
         return Execution(wishes, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime)
 
     def wish(self) -> EncoderWish:
         """Which encoder is wanted."""
+        from camarchiver.codecs import Backend
+        from camarchiver.encoders import EncoderWish
+
         backend = None if self.encoder == "auto" else Backend(self.encoder)
         codec = None if self.codec == "auto" else self.codec
         return EncoderWish(backend, codec, self.device, self.ffmpeg)  # type: ignore[arg-type]  # click.Choice
@@ -135,11 +139,15 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
         zone = clock.zone(options.timezone)
         policy = options.policy(zone)
         return _show_only(options, Pipeline(options.trees(), zone, "archive", patterns), policy, patterns)
+    from camarchiver.cli.attendance import attending
+
     with attending(options.channels, "archive", source=str(options.trees().source)) as attendance:
         return _attended(options, patterns, attendance)
 
 
 def _attended(options: ArchiveOptions, patterns: tuple[Pattern, ...], attendance: Attendance) -> int:
+    from camarchiver.cli.running import running
+
     zone = clock.zone(options.timezone)
     policy = options.policy(zone)
     pipeline = Pipeline(options.trees(), zone, "archive", patterns)
@@ -173,9 +181,15 @@ def _show_only(
     with _hands(options, pipeline, plan) as hands:
         plan = hands.plan
     result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
-    after = foresee(_as_cleanup(options, pipeline), patterns) if options.cleanup is not None else None
+    after = None
+    if options.cleanup is not None:
+        from camarchiver.cli.clearing import foresee
+
+        after = foresee(_as_cleanup(options, pipeline), patterns)
     code = result.exit_code or (after.exit_code if after else 0)
     if options.as_json:
+        from camarchiver import document
+
         more = {"exit_code": code, "cleanup": after.document()} if after else {}
         write(document.document(result, plan, {"dry_run": True, **more}))
     else:
@@ -195,6 +209,8 @@ def _run(
     *,
     asks: bool,
 ) -> _Finished:
+    from camarchiver.progress import display
+
     how = options.execution()
     pipeline.sweep(how.sidecars)
     plan = pipeline.plan_archive(policy, list_all=options.as_json)
@@ -219,6 +235,8 @@ def _run(
         write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
     after = None
     if options.cleanup is not None and not stopping:
+        from camarchiver.cli.clearing import clear_after
+
         after = clear_after(_as_cleanup(options, pipeline), patterns, stopping)
     return _Finished(result, plan, after)
 
@@ -236,10 +254,15 @@ class _Hands:
 def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[_Hands]:
     """This machine, or the workers of a cluster. Raises EncoderError where nobody can."""
     if options.scheduler is None:
+        if not plan.steps:
+            yield _Hands(plan, None, None)
+            return
         yield _Hands(*pipeline.choose_encoder(plan, options.wish(), options.execution().wishes), None)
         return
     if not options.dry_run:
         volume.mark(pipeline.trees)
+    from camarchiver import cluster
+
     with cluster.joined(options.scheduler) as workers:
         yield _Hands(pipeline.hire(plan, workers, options.wish(), options.execution()), None, workers)
 
@@ -257,10 +280,14 @@ class _Finished:
         return self.result.exit_code or (self.after.exit_code if self.after else 0)
 
     def parts(self) -> tuple[Part, ...]:
+        from camarchiver.cli.attendance import Part
+
         own = Part(self.result, self.plan.totals, self.result.exit_code)
         return (own, self.after.part()) if self.after else (own,)
 
     def document(self) -> Iterator[str]:
+        from camarchiver import document
+
         more: dict[str, Any] = {}
         if self.after:
             more = {"exit_code": self.exit_code, "cleanup": self.after.document()}
@@ -271,6 +298,8 @@ class _Finished:
 
 def _as_cleanup(options: ArchiveOptions, pipeline: Pipeline) -> CleanupOptions:
     """The options of the cleanup that follows; it leaves alone what this very run has made."""
+    from camarchiver.cli.clearing import CleanupOptions
+
     assert options.cleanup is not None
     return CleanupOptions(
         options.place(),
@@ -289,6 +318,8 @@ def _as_cleanup(options: ArchiveOptions, pipeline: Pipeline) -> CleanupOptions:
 def _print_plan(
     options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan, *, to_stderr: bool = False
 ) -> None:
+    from camarchiver import footage
+
     trees = pipeline.trees
     fate = {
         Disposal.TRASH: f"sources go to {words.shown(trees.trash)}",
