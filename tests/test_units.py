@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import itertools
 import json
 import os
@@ -3315,3 +3316,63 @@ class TestSchedule:
     def test_nonsense_is_refused(self, text: str) -> None:
         with pytest.raises(UsageError):
             schedule.parse(text)
+
+
+class TestSweeps:
+    """Which of a command's calls the fault sweeps try, and what they count."""
+
+    LOG = """
+7 openat(AT_FDCWD</>, "/tree/a", O_RDONLY) = 3</tree/a>
+7 read(3</tree/a>, "x", 1) = 1
+8 newfstatat(AT_FDCWD</>, "/tree/b", {}, 0) = 0
+7 read(5<pipe:[12]>, "x", 1) = 1
+7 unlink("/tree/a") = 0
+7 newfstatat(AT_FDCWD</>, "/tree/c", {}, 0) = 0
+8 close(4</tree/b>) = 0
+7 write(1</dev/null>, "x", 1) = 1
+"""
+
+    @pytest.fixture(autouse=True)
+    def beside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        scripts = Path(__file__).resolve().parents[1] / "scripts"
+        if not scripts.exists():
+            pytest.skip("scripts is not beside the tests")
+        monkeypatch.syspath_prepend(str(scripts))
+
+    def seen(self) -> list[Any]:
+        calls = importlib.import_module("sweeps.calls")
+        wanted = {"openat", "read", "newfstatat", "unlink", "close", "write"}
+        return list(calls.seen(self.LOG, [Path("/tree")], wanted, inside=False))
+
+    def test_one_kill_stands_for_those_that_find_the_disk_alike(self) -> None:
+        calls = importlib.import_module("sweeps.calls")
+        assert calls.worth_trying("kill", self.seen(), every_call=False) == {
+            "unlink": {1: 4},
+            "newfstatat": {1: 1},  # the other thread's, of which only the first with a number counts
+            "write": {1: 1},
+            "close": {1: 1},
+        }
+
+    def test_every_call_can_be_asked_for(self) -> None:
+        calls = importlib.import_module("sweeps.calls")
+        tried = calls.worth_trying("kill", self.seen(), every_call=True)
+        assert tried["read"] == {1: 1, 2: 1}
+        assert sum(map(len, tried.values())) == 7
+
+    def test_no_disk_fails_at_a_pipe(self) -> None:
+        calls = importlib.import_module("sweeps.calls")
+        tried = calls.worth_trying("errors", self.seen(), every_call=False)
+        assert tried["read"] == {1: 1}
+        assert "write" not in tried
+
+    def test_a_sweep_that_is_stopped_counts_what_it_has_tried(self) -> None:
+        sweeps = importlib.import_module("sweeps")
+        options = sweeps.Options(Path("/nonexistent"))
+
+        def attempt(trial: int) -> list[str]:
+            if trial == 3:
+                options.stopped.set()
+            return []
+
+        told = sweeps.tally("trials", range(10), attempt, options)
+        assert (told.trials, told.violations, told.note) == (4, 0, "stopped, of 10")
