@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -93,31 +94,43 @@ def violation(what: object, problems: Sequence[str]) -> None:
     print(f"VIOLATION {what}: {'; '.join(problems)}", flush=True)
 
 
-def attempts(
-    trials: Sequence[T], attempt: Callable[[T], Sequence[str]], options: Options
-) -> Iterator[tuple[T, Sequence[str]]]:
-    """Make the trials, some at the same time, until no more are wanted; each with what it found wrong."""
+def tallies(
+    trials: Sequence[T],
+    attempt: Callable[[T], Sequence[str]],
+    options: Options,
+    line: Callable[[T], str],
+    note: Callable[[Sequence[T]], str] = lambda _: "",
+) -> Iterator[Tally]:
+    """Make the trials, some at the same time, until no more are wanted; one tally for each `line`.
+
+    `attempt` hands back what it found wrong, `note` what there is to tell about the trials of a line.
+    """
+    wanted = Counter(map(line, trials))
+    made: dict[str, list[T]] = {name: [] for name in wanted}
+    bad: Counter[str] = Counter()
+    began = time.monotonic()
 
     def one(trial: T) -> Sequence[str] | None:
         return None if options.stopped.is_set() else attempt(trial)
 
     with ThreadPoolExecutor(options.jobs) as pool:
         for trial, problems in zip(trials, pool.map(one, trials), strict=True):
-            if problems is not None:
-                yield trial, problems
+            if problems is None:
+                continue
+            made[line(trial)].append(trial)
+            if problems:
+                bad[line(trial)] += 1
+                violation(f"{line(trial)}: {trial}", problems)
+    seconds = (time.monotonic() - began) / max(1, sum(map(len, made.values())))
+    for name, count in wanted.items():
+        done = made[name]
+        stopped = f"stopped, of {count}" if len(done) < count else ""
+        told = ", ".join(filter(None, (stopped, note(done))))
+        yield Tally(name, len(done), bad[name], seconds * len(done), told)
 
 
 def tally(
     what: str, trials: Sequence[T], attempt: Callable[[T], Sequence[str]], options: Options, note: str = ""
 ) -> Tally:
-    """Make the trials and count."""
-    began = time.monotonic()
-    bad = made = 0
-    for trial, problems in attempts(trials, attempt, options):
-        made += 1
-        if problems:
-            bad += 1
-            violation(trial, problems)
-    if made < len(trials):
-        note = ", ".join(filter(None, [f"stopped, of {len(trials)}", note]))
-    return Tally(what, made, bad, time.monotonic() - began, note)
+    """The same with one line."""
+    return next(tallies(trials, attempt, options, lambda _: what, lambda _: note), Tally(what, 0, 0, 0.0))

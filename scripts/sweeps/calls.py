@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sweeps import ROOT, Options, Sweep, Tally, Unable, attempts, violation
+from sweeps import ROOT, Options, Sweep, Tally, Unable, tallies
 from sweeps.camera import Ran
 
 CHANGES = [
@@ -195,7 +195,23 @@ def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
             trials += trials_of(kind, calls, dice, part)
         # A sweep that is stopped has tried an even part of every kind.
         dice.shuffle(trials)
-        yield from _tallies(subject, name, trials, calls, options, where, model)
+        missed: list[Trial] = []
+
+        def made(trial: Trial) -> list[str]:
+            shown = attempt(subject, trial, options, where, model)
+            missed.extend([] if shown.met else [trial])
+            return shown.violations
+
+        def note(done: Sequence[Trial]) -> str:
+            stands_for = sum(calls[trial.inside, trial.call][trial.number] for trial in done)
+            none = sum(trial in missed for trial in done)
+            told = [f"for {stands_for} calls"] if stands_for > len(done) else []
+            return ", ".join([*told, *([f"{none} met no fault"] if none else [])])
+
+        def line(trial: Trial) -> str:
+            return f"{name} {subject.name}, {trial.kind.name}"
+
+        yield from tallies(trials, made, options, line, note)
 
 
 def share_of(total: int, parts: int, at: int) -> int:
@@ -357,37 +373,3 @@ def has_met(log: Path) -> bool:
             return True
         time.sleep(0.01)
     return False
-
-
-def _tallies(
-    subject: Subject,
-    name: str,
-    trials: list[Trial],
-    calls: Calls,
-    options: Options,
-    where: Path,
-    model: Path,
-) -> Iterator[Tally]:
-    """One of each kind."""
-    began = time.monotonic()
-    wanted = Counter(trial.kind for trial in trials)
-    made, bad, missed, stands_for = Counter[Kind](), Counter[Kind](), Counter[Kind](), Counter[Kind]()
-
-    def attempted(trial: Trial) -> list[str]:
-        shown = attempt(subject, trial, options, where, model)
-        missed[trial.kind] += not shown.met
-        return shown.violations
-
-    for trial, problems in attempts(trials, attempted, options):
-        made[trial.kind] += 1
-        stands_for[trial.kind] += calls[trial.inside, trial.call][trial.number]
-        if problems:
-            bad[trial.kind] += 1
-            violation(f"{subject.name}, {trial}", problems)
-    for kind in wanted:
-        told = [f"stopped, of {wanted[kind]}"] if made[kind] < wanted[kind] else []
-        told += [f"for {stands_for[kind]} calls"] if stands_for[kind] > made[kind] else []
-        told += [f"{missed[kind]} met no fault"] if missed[kind] else []
-        share = made[kind] / max(1, sum(made.values()))
-        seconds = (time.monotonic() - began) * share
-        yield Tally(f"{name} {subject.name}, {kind.name}", made[kind], bad[kind], seconds, ", ".join(told))

@@ -19,12 +19,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps import Options, Sweep, Tally, Unable, archive, calls, cleanup, tally
+from sweeps import Options, Sweep, Tally, Unable, archive, calls, cleanup, restore, tallies
 
 FILESYSTEMS = {"ext4": 64, "xfs": 320, "btrfs": 128}
 """How many MiB the smallest useful one takes."""
-
-AT = ("fsync", "link", "linkat", "rename", "renameat2", "unlink", "unlinkat", "close", "write", "mkdir")
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,14 @@ class Layout:
     inside: bool
 
 
-LAYOUTS = (
-    Layout("archive, one disk", 1, calls.Subject("archive", archive.make_model, archive.Tree), inside=True),
-    Layout(
-        "archive, two disks", 2, calls.Subject("archive", archive.make_model, archive.TwoDisks), inside=True
-    ),
-    Layout(
-        "cleanup, two disks", 2, calls.Subject("cleanup", cleanup.make_model, cleanup.TwoDisks), inside=False
-    ),
+LAYOUTS = tuple(
+    Layout(f"{name}, {disks}", number, calls.Subject(name, make_model, stage), inside=name == "archive")
+    for name, make_model, stages in (
+        ("archive", archive.make_model, (archive.Tree, archive.TwoDisks)),
+        ("cleanup", cleanup.make_model, (cleanup.Tree, cleanup.TwoDisks)),
+        ("restore", restore.make_model, (restore.Tree, restore.TwoDisks)),
+    )
+    for number, disks, stage in zip((1, 2), ("one disk", "two disks"), stages, strict=True)
 )
 
 
@@ -189,7 +187,8 @@ def cuts(
         layout.subject.make_model(options, model)
         with options.folder("dry") as dry:
             found = calls.count(layout.subject, options, dry, model, inside=layout.inside)
-        at = [("", 0), *((each.call, each.number) for each in found if each.call in AT)]
+        worth = calls.worth_trying("kill", found, every_call=options.every_call)
+        at = [("", 0), *((call, number) for call, numbers in worth.items() for number in numbers)]
         every = [Cut(filesystem, layout, call, number) for filesystem in filesystems for call, number in at]
         yield layout, model, every
 
@@ -223,22 +222,23 @@ def sweep(options: Options) -> Iterator[Tally]:
             yield Tally(f"power, {name}", 0, 0, 0, note=f"skipped: mkfs.{name} is not installed", skipped=1)
     dice = random.Random(options.seed)
     with in_memory() as where:
+        chosen: list[Cut] = []
+        models: dict[str, Path] = {}
         for at, (layout, model, every) in enumerate(cuts(options, where, LAYOUTS, able)):
-            if options.sample is not None:
-                # The end of the run first: there everything is in memory that was not made durable.
-                dice.shuffle(every)
-                every.sort(key=lambda cut: bool(cut.call))
-                every = every[: calls.share_of(options.sample, len(LAYOUTS), at)]
-            for name in able:
-                chosen = [cut for cut in every if cut.filesystem == name]
-                if chosen:
-                    yield tally(
-                        f"power, {layout.name}, {name}",
-                        chosen,
-                        attempt(options, where, model),
-                        options,
-                        note=f"{2 * len(chosen)} crash images",
-                    )
+            models[layout.name] = model
+            # The end of the run first: there everything is in memory that was not made durable.
+            dice.shuffle(every)
+            every.sort(key=lambda cut: bool(cut.call))
+            wanted = options.sample
+            chosen += every[: None if wanted is None else calls.share_of(wanted, len(LAYOUTS), at)]
+        dice.shuffle(chosen)
+        yield from tallies(
+            chosen,
+            lambda cut: attempt(options, where, models[cut.layout.name])(cut),
+            options,
+            lambda cut: f"power, {cut.layout.name}, {cut.filesystem}",
+            lambda done: f"{2 * len(done)} crash images",
+        )
 
 
 @contextmanager

@@ -90,9 +90,9 @@ class Tree:
 class TwoDisks(Tree):
     """The same with archive and trash on another filesystem."""
 
-    def __init__(self, options: Options, folder: Path, model: Path) -> None:
+    def __init__(self, options: Options, folder: Path, model: Path, other: Path | None = None) -> None:
         super().__init__(options, folder, model)
-        self.other = camera.other_disk(folder)
+        self.other = other or camera.other_disk(folder)
         shutil.move(self.archive, self.other / "archived")
         shutil.move(self.trash, self.other / "deleted")
         self.archive, self.trash = self.other / "archived", self.other / "deleted"
