@@ -349,7 +349,7 @@ def attempt(subject: Subject, trial: Trial, options: Options, where: Path, model
     folder = Path(tempfile.mkdtemp(prefix="trial-", dir=where))
     stage, log = subject.stage(options, folder, model), folder / "calls"
     ran = stage.run(("strace", "-qq", "-o", str(log), *trial.options()), inside=trial.inside)
-    met = ran.code == -9 or has_met(log)
+    met = has_met(log, trial)
     found = [f"after the fault: {problem}" for problem in stage.violations()]
     found += ran.problems()
     again = stage.again()
@@ -365,11 +365,12 @@ def attempt(subject: Subject, trial: Trial, options: Options, where: Path, model
     return Attempt(met, found)
 
 
-def has_met(log: Path) -> bool:
-    """Whether strace made the fault; it may end a moment after the run."""
+def has_met(log: Path, trial: Trial) -> bool:
+    """Whether strace made the fault: some thread came to that call. It may write a moment after the run."""
     for _ in range(20):
         text = log.read_text(errors="replace") if log.exists() else ""
-        if "(INJECTED)" in text or "killed by SIGKILL" in text:
+        calls = re.findall(rf"^(\d*) *{trial.call}\(", text, re.MULTILINE)
+        if calls and max(Counter(calls).values()) >= trial.number:
             return True
         time.sleep(0.01)
     return False
