@@ -188,7 +188,8 @@ def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
             found = count(subject, options, where, model, inside=inside)
             for call, numbers in worth_trying(name, found, every_call=options.every_call).items():
                 calls[inside, call] = numbers
-        kinds = KINDS[name]
+        # shuffled, so that not the last kind alone makes up every small sample
+        kinds = dice.sample(KINDS[name], k=len(KINDS[name]))
         trials: list[Trial] = []
         for at, kind in enumerate(kinds):
             part = None if options.sample is None else share_of(options.sample, len(kinds), at)
