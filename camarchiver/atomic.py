@@ -57,8 +57,9 @@ def staged(target: Path, *, announce: Callable[[Path], None] | None = None) -> I
     if announce is not None:
         announce(part.path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(patiently(lambda: os.open(part.path, flags, 0o600)))
+    descriptor = patiently(lambda: os.open(part.path, flags, 0o600))
     try:
+        os.close(descriptor)
         yield part
     finally:
         # What can't be removed now is swept at the next start; an error on its way out matters more.

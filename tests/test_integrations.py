@@ -2874,6 +2874,16 @@ class TestAtomic:
             raise RuntimeError
         assert names_in(tmp_path) == []
 
+    @pytest.mark.parametrize("code", [errno.EINTR, errno.EIO])
+    def test_a_staged_file_that_could_not_be_closed_goes(
+        self, tmp_path: Path, mocker: MockerFixture, code: int
+    ) -> None:
+        mocker.patch.object(atomic.os, "close", side_effect=OSError(code, os.strerror(code)))
+        with pytest.raises(OSError), atomic.staged(tmp_path / "x.mp4"):
+            pass
+        mocker.stopall()
+        assert names_in(tmp_path) == []
+
     def test_publishing_gives_the_name_once(self, tmp_path: Path) -> None:
         target = tmp_path / "x.mp4"
         with atomic.staged(target) as part:
