@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -2660,6 +2661,45 @@ class TestLogs:
             lock.file.unlink()
             assert lock.lost.wait(20)
         assert [line["clip"] for line in self.lines(file)] == ["day/a.mp4"]
+
+    def test_commands_that_overlap_lose_no_line_while_the_file_is_rotated(self, tmp_path: Path) -> None:
+        file = tmp_path / "run.log"
+        program = """
+import logging, sys
+from pathlib import Path
+from camarchiver import logs
+logs.ROTATE_AT, logs.KEEP_FILES = 3000, 100
+log = logging.getLogger("camarchiver.archiver")
+with logs.logging_to(Path(sys.argv[1]), run=sys.argv[2], verbose=False, quiet=True):
+    for number in range(150):
+        log.info("line %d of it", number)
+"""
+        names = [f"r{number}" for number in range(4)]
+        writers = [subprocess.Popen([sys.executable, "-c", program, str(file), name]) for name in names]
+        assert [writer.wait(60) for writer in writers] == [0] * 4
+        files = list(tmp_path.glob("run.log*"))
+        assert len(files) > 5
+        assert all(path.stat().st_size <= 3000 for path in files)
+        found = Counter(line for path in files for line in path.read_text().splitlines())
+        told = Counter(" ".join(line.split()[3:]) for line in found.elements())
+        assert told == Counter(f"{name} line {n} of it" for name in names for n in range(150))
+        assert [path.name for path in (tmp_path / ".camarchiver").iterdir()] == [".run.log.lock"]
+
+    @pytest.mark.edge
+    def test_a_log_that_can_not_be_written_is_said_once(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.archiver")
+        precious = tmp_path / "precious"
+        precious.write_text("mine")
+        with logs.logging_to(file, run="r1", verbose=False, quiet=True):
+            log.info("first")
+            file.unlink()
+            file.symlink_to(precious)
+            log.info("second")
+            log.info("third")
+        assert precious.read_text() == "mine"
+        assert capsys.readouterr().err.count("can't be written") == 1
 
 
 def on_arrivals(arrivals: Arrivals, *, seconds: float = 5.0) -> list[Arrival]:
