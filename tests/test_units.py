@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import itertools
 import json
 import os
@@ -26,6 +27,7 @@ from pytest_mock import MockerFixture
 
 from camarchiver import (
     atomic,
+    attention,
     config,
     crew,
     document,
@@ -57,6 +59,7 @@ from camarchiver import (
     words,
     workload,
 )
+from camarchiver.attention import Attention
 from camarchiver.codecs import (
     ENCODERS,
     Backend,
@@ -2724,6 +2727,66 @@ class TestJournalLines:
         assert journal.parse(text, Path("01.jsonl")).archived == {}
 
 
+class TestAttention:
+    @staticmethod
+    def looks(
+        packets: str, *, moving: str = "", doubtful: str = "", suspects: tuple[int, ...] = ()
+    ) -> tuple[str, Attention]:
+        """Decoded of five packets a second, `k` a keyframe: `a` alone, `o` on, `s` since, `.` nothing."""
+        state, told = Attention(), ""
+        for number, packet in enumerate(packets):
+            state, look = attention.step(
+                state,
+                number / 5,
+                key=packet == "k",
+                moving=moving[number : number + 1] == "m",
+                doubtful=doubtful[number : number + 1] == "d",
+            )
+            told += {"NOTHING": ".", "ALONE": "a", "ON": "o", "SINCE": "s"}[look.name]
+            if number in suspects:
+                state = attention.suspect(state, number / 5)
+        return told, state
+
+    @pytest.mark.parametrize(
+        ("packets", "looks"),
+        [
+            ("k....k....k....", "a....a....a...."),
+            ("k..k..k..k..k..", "a.....a.....a.."),
+            ("k.........k....", "a.........a...."),
+            ("...k...", "...a..."),
+        ],
+    )
+    def test_keyframes_a_second_apart_while_nothing_happens(self, packets: str, looks: str) -> None:
+        assert self.looks(packets)[0] == looks
+
+    def test_a_suspicion_lasts_half_a_second(self) -> None:
+        assert self.looks("k.........k.........k", suspects=(10,))[0] == "a.........aoo.......a"
+
+    def test_and_longer_while_in_doubt(self) -> None:
+        doubtful = "...........ddddd"
+        looks, _ = self.looks("k.........k.........k", doubtful=doubtful, suspects=(10,))
+        assert looks == "a.........aooooo....a"
+
+    def test_a_keyframe_within_a_burst_belongs_to_it(self) -> None:
+        doubtful = "......dddddddd"
+        assert self.looks("k....k....k....k", doubtful=doubtful, suspects=(5,))[0] == "a....aoooooooo.a"
+
+    def test_confirmed_it_is_over(self) -> None:
+        moving = "............mmmmmmmmmmmmmmmmmmm"
+        looks, _ = self.looks("k.........k.........k.........k", moving=moving, suspects=(10,))
+        assert looks == "a.........ao........a.........a"
+
+    def test_where_keyframes_are_rare_it_goes_on(self) -> None:
+        moving = "." * 17 + "m" * 8
+        looks, _ = self.looks("k" + "." * 14 + "k" + "." * 14 + "k", moving=moving, suspects=(15,))
+        assert looks == "a" + "." * 14 + "a" + "o" * 9 + "." * 5 + "a"
+
+    def test_a_keyframe_that_does_not_come_is_not_waited_for(self) -> None:
+        looks, state = self.looks("k....k" + "." * 20, moving="......" + "m" * 20)
+        assert looks == "a....a" + "." * 12 + "s" + "o" * 7
+        assert state.spacing > attention.LONG
+
+
 PERIOD = 0.2
 
 
@@ -2777,6 +2840,23 @@ class TestMotion:
     @pytest.mark.parametrize("period", [1.5, 2.0])
     def test_frames_far_apart_are_not_taken_together(self, period: float) -> None:
         assert gated(areas("111111"), period=period) == []
+
+    @pytest.mark.parametrize(
+        ("scores", "end"),
+        [("..11k.k.k.", 2.6), ("..11k1k1k.k.", 6.6), ("..11ksk?k.k.", 6.6), ("..11k.k1k.k.", 6.6)],
+    )
+    def test_what_nobody_looked_at_counts_with_an_open_event(self, scores: str, end: float) -> None:
+        """`k`: the next frame is two seconds after the one before."""
+        gate, events, at = Gate(), list[Motion](), 0.0
+        seldom = False
+        for sign in scores:
+            if sign == "k":
+                seldom = True
+                continue
+            at += 2.0 if seldom else PERIOD
+            gate, event = motion.step(gate, *areas(sign), at - PERIOD)
+            events += [event] if event else []
+        assert [(round(event.start, 3), round(event.end, 3)) for event in events] == [(0.4, end)]
 
     @given(
         st.lists(
@@ -3317,3 +3397,63 @@ class TestSchedule:
     def test_nonsense_is_refused(self, text: str) -> None:
         with pytest.raises(UsageError):
             schedule.parse(text)
+
+
+class TestSweeps:
+    """Which of a command's calls the fault sweeps try, and what they count."""
+
+    LOG = """
+7 openat(AT_FDCWD</>, "/tree/a", O_RDONLY) = 3</tree/a>
+7 read(3</tree/a>, "x", 1) = 1
+8 newfstatat(AT_FDCWD</>, "/tree/b", {}, 0) = 0
+7 read(5<pipe:[12]>, "x", 1) = 1
+7 unlink("/tree/a") = 0
+7 newfstatat(AT_FDCWD</>, "/tree/c", {}, 0) = 0
+8 close(4</tree/b>) = 0
+7 write(1</dev/null>, "x", 1) = 1
+"""
+
+    @pytest.fixture(autouse=True)
+    def beside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        scripts = Path(__file__).resolve().parents[1] / "scripts"
+        if not scripts.exists():
+            pytest.skip("scripts is not beside the tests")
+        monkeypatch.syspath_prepend(str(scripts))
+
+    def seen(self) -> list[Any]:
+        calls = importlib.import_module("sweeps.calls")
+        wanted = {"openat", "read", "newfstatat", "unlink", "close", "write"}
+        return list(calls.seen(self.LOG, [Path("/tree")], wanted, inside=False))
+
+    def test_one_kill_stands_for_those_that_find_the_disk_alike(self) -> None:
+        calls = importlib.import_module("sweeps.calls")
+        assert calls.worth_trying("kill", self.seen(), every_call=False) == {
+            "unlink": {1: 4},
+            "newfstatat": {1: 1},  # the other thread's, of which only the first with a number counts
+            "write": {1: 1},
+            "close": {1: 1},
+        }
+
+    def test_every_call_can_be_asked_for(self) -> None:
+        calls = importlib.import_module("sweeps.calls")
+        tried = calls.worth_trying("kill", self.seen(), every_call=True)
+        assert tried["read"] == {1: 1, 2: 1}
+        assert sum(map(len, tried.values())) == 7
+
+    def test_no_disk_fails_at_a_pipe(self) -> None:
+        calls = importlib.import_module("sweeps.calls")
+        tried = calls.worth_trying("errors", self.seen(), every_call=False)
+        assert tried["read"] == {1: 1}
+        assert "write" not in tried
+
+    def test_a_sweep_that_is_stopped_counts_what_it_has_tried(self) -> None:
+        sweeps = importlib.import_module("sweeps")
+        options = sweeps.Options(Path("/nonexistent"))
+
+        def attempt(trial: int) -> list[str]:
+            if trial == 3:
+                options.stopped.set()
+            return []
+
+        told = sweeps.tally("trials", range(10), attempt, options)
+        assert (told.trials, told.violations, told.note) == (4, 0, "stopped, of 10")

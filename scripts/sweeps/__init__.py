@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,6 +35,10 @@ class Options:
     """Trials at the same time."""
     keep: bool = False
     """Keep the trees of violations to look at."""
+    every_call: bool = False
+    """Try also what another trial stands for."""
+    stopped: Event = field(default_factory=Event)
+    """Set when no further trial is wanted; what was made counts."""
     package: Path = ROOT
     """The folder that the tried package lies in."""
 
@@ -88,15 +93,31 @@ def violation(what: object, problems: Sequence[str]) -> None:
     print(f"VIOLATION {what}: {'; '.join(problems)}", flush=True)
 
 
+def attempts(
+    trials: Sequence[T], attempt: Callable[[T], Sequence[str]], options: Options
+) -> Iterator[tuple[T, Sequence[str]]]:
+    """Make the trials, some at the same time, until no more are wanted; each with what it found wrong."""
+
+    def one(trial: T) -> Sequence[str] | None:
+        return None if options.stopped.is_set() else attempt(trial)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for trial, problems in zip(trials, pool.map(one, trials), strict=True):
+            if problems is not None:
+                yield trial, problems
+
+
 def tally(
     what: str, trials: Sequence[T], attempt: Callable[[T], Sequence[str]], options: Options, note: str = ""
 ) -> Tally:
-    """Make the trials, some at the same time; each hands back what it found wrong."""
+    """Make the trials and count."""
     began = time.monotonic()
-    bad = 0
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for trial, problems in zip(trials, pool.map(attempt, trials), strict=True):
-            if problems:
-                bad += 1
-                violation(trial, problems)
-    return Tally(what, len(trials), bad, time.monotonic() - began, note)
+    bad = made = 0
+    for trial, problems in attempts(trials, attempt, options):
+        made += 1
+        if problems:
+            bad += 1
+            violation(trial, problems)
+    if made < len(trials):
+        note = ", ".join(filter(None, [f"stopped, of {len(trials)}", note]))
+    return Tally(what, made, bad, time.monotonic() - began, note)

@@ -15,12 +15,11 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sweeps import ROOT, Options, Sweep, Tally, Unable, violation
+from sweeps import ROOT, Options, Sweep, Tally, Unable, attempts, violation
 from sweeps.camera import Ran
 
 CHANGES = [
@@ -162,8 +161,9 @@ class Trial:
         return ("-e", f"trace={self.call}", "-e", f"inject={self.call}:{self.kind.inject}:when={when}")
 
 
-Calls = dict[tuple[bool, str], list[int]]
-"""The numbers of each system call, by whether it is counted inside the thread that works."""
+Calls = dict[tuple[bool, str], dict[int, int]]
+"""The numbers of each system call to try, by whether it is counted inside the thread that works; each with
+the calls that its trial stands for."""
 
 
 def sweeps_of(subject: Subject, *names: str) -> tuple[Sweep, ...]:
@@ -183,17 +183,19 @@ def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
         model = where / "model"
         model.mkdir()
         subject.make_model(options, model)
-        calls: Calls = {
-            (inside, call): numbers
-            for inside in ((False, True) if subject.inside else (False,))
-            for call, numbers in count(subject, options, where, model, inside=inside).items()
-        }
+        calls: Calls = {}
+        for inside in (False, True) if subject.inside else (False,):
+            found = count(subject, options, where, model, inside=inside)
+            for call, numbers in worth_trying(name, found, every_call=options.every_call).items():
+                calls[inside, call] = numbers
         kinds = KINDS[name]
+        trials: list[Trial] = []
         for at, kind in enumerate(kinds):
             part = None if options.sample is None else share_of(options.sample, len(kinds), at)
-            if part != 0:
-                trials = trials_of(kind, calls, dice, part)
-                yield _tally(subject, name, trials, options, where, model)
+            trials += trials_of(kind, calls, dice, part)
+        # A sweep that is stopped has tried an even part of every kind.
+        dice.shuffle(trials)
+        yield from _tallies(subject, name, trials, calls, options, where, model)
 
 
 def share_of(total: int, parts: int, at: int) -> int:
@@ -201,10 +203,21 @@ def share_of(total: int, parts: int, at: int) -> int:
     return total * (at + 1) // parts - total * at // parts
 
 
-def count(
-    subject: Subject, options: Options, where: Path, model: Path, *, inside: bool
-) -> dict[str, list[int]]:
-    """For each system call the numbers at which a fault meets a run that has begun to work on the tree."""
+@dataclass(frozen=True)
+class Seen:
+    """A call of a run without faults, the first of any thread with its number."""
+
+    call: str
+    number: int
+    thread: str
+    epoch: int
+    """How many calls had changed something before."""
+    real: bool
+    """Whether it concerns a file: no disk fails at a pipe, a socket or /proc."""
+
+
+def count(subject: Subject, options: Options, where: Path, model: Path, *, inside: bool) -> list[Seen]:
+    """The calls at which a fault meets a run that has begun to work on the tree, in their order."""
     folder = where / ("dry-inside" if inside else "dry")
     folder.mkdir()
     stage, log = subject.stage(options, folder, model), folder / "calls"
@@ -216,16 +229,18 @@ def count(
         if ran.code or problems:
             told = f"{ran.said}{'; '.join(problems)}"
             raise SystemExit(f"{subject.name}: a run without faults fails (exit {ran.code}): {told}")
-        return _numbers(log, stage.roots, set(wanted), inside=inside)
+        return seen(log.read_text(errors="replace"), stage.roots, set(wanted), inside=inside)
     finally:
         stage.close()
 
 
-def _numbers(log: Path, roots: Sequence[Path], wanted: set[str], *, inside: bool) -> dict[str, list[int]]:
+def seen(log: str, roots: Sequence[Path], wanted: set[str], *, inside: bool) -> list[Seen]:
+    """What strace's log tells: of each system call and number the thread that comes to it first."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     at_work: set[str] = set()
-    numbers: dict[str, set[int]] = defaultdict(set)
-    for line in log.read_text(errors="replace").splitlines():
+    found: dict[tuple[str, int], Seen] = {}
+    epoch = 0
+    for line in log.splitlines():
         started = re.match(r"(\d*)\s*([a-z]\w*)\(", line)
         if not started:
             continue
@@ -238,17 +253,60 @@ def _numbers(log: Path, roots: Sequence[Path], wanted: set[str], *, inside: bool
         if any(f"{root}/" in line or f"<{root}" in line for root in roots):
             at_work.add(thread)
         if (inside or thread in at_work) and call in wanted:
-            numbers[call].add(counts[thread][call])
-    return {call: sorted(found) for call, found in numbers.items()}
+            number = counts[thread][call]
+            found.setdefault((call, number), Seen(call, number, thread, epoch, concerns_files(line)))
+        epoch += is_change(call, line) or (inside and may_wait(call, line))
+    return list(found.values())
+
+
+def concerns_files(line: str) -> bool:
+    """Whether a call may meet a disk that fails."""
+    return not re.search(
+        r'\(\d+<(pipe|socket|anon_inode|/dev/(?!shm)|/proc|/sys)|"/(dev/(?!shm)|proc|sys)/', line
+    )
+
+
+def is_change(call: str, line: str) -> bool:
+    """Whether a kill before this call leaves something else behind than one after it."""
+    if call == "openat":
+        return "O_CREAT" in line or "O_TRUNC" in line or "O_TMPFILE" in line
+    if call in ("write", "writev"):
+        return concerns_files(line)
+    return call in CHANGES or call in ("clone", "clone3", "vfork", "execve")
+
+
+def may_wait(call: str, line: str) -> bool:
+    """Whether another program, which is not traced, may have changed something meanwhile."""
+    return call in ("wait4", "waitid") or not concerns_files(line)
+
+
+def worth_trying(name: str, found: Sequence[Seen], *, every_call: bool) -> dict[str, dict[int, int]]:
+    """The numbers to try of each system call, each with how many calls that trial stands for.
+
+    A kill at any of the calls between two changes finds the disk alike. One of each thread is enough: its
+    last one, which is the change itself where this thread makes it.
+    """
+    numbers: dict[str, dict[int, int]] = defaultdict(dict)
+    if name == "errors":
+        for each in found:
+            if each.real or every_call:
+                numbers[each.call][each.number] = 1
+        return dict(numbers)
+    alike: dict[object, list[Seen]] = defaultdict(list)
+    for each in found:
+        alike[each if every_call else (each.thread, each.epoch)].append(each)
+    for group in alike.values():
+        numbers[group[-1].call][group[-1].number] = len(group)
+    return dict(numbers)
 
 
 def trials_of(kind: Kind, calls: Calls, dice: random.Random, sample: int | None) -> list[Trial]:
     """Every possible trial, or a sample that takes each system call in turn, so that rare ones come up."""
-    open_: Calls = {key: list(calls[key]) for key in sorted(calls) if key[1] in kind.calls}
-    if sample is None:
-        return [Trial(kind, call, number, inside) for (inside, call), ns in open_.items() for number in ns]
+    open_ = {key: list(calls[key]) for key in sorted(calls) if key[1] in kind.calls}
     for numbers in open_.values():
         dice.shuffle(numbers)
+    if sample is None:
+        return [Trial(kind, call, number, inside) for (inside, call), ns in open_.items() for number in ns]
     alone = not any(inside for inside, _ in open_)
     # Most of a sample goes to calls that change something in the thread that works: there is most to lose.
     order = [key for key in open_ for _ in range(1 + 2 * ((key[0] or alone) and key[1] in CHANGES))]
@@ -301,18 +359,35 @@ def has_met(log: Path) -> bool:
     return False
 
 
-def _tally(
-    subject: Subject, name: str, trials: list[Trial], options: Options, where: Path, model: Path
-) -> Tally:
+def _tallies(
+    subject: Subject,
+    name: str,
+    trials: list[Trial],
+    calls: Calls,
+    options: Options,
+    where: Path,
+    model: Path,
+) -> Iterator[Tally]:
+    """One of each kind."""
     began = time.monotonic()
-    bad = missed = 0
-    kind = trials[0].kind.name if trials else ""
-    with ThreadPoolExecutor(options.jobs) as pool:
-        found = pool.map(lambda trial: attempt(subject, trial, options, where, model), trials)
-        for trial, shown in zip(trials, found, strict=True):
-            missed += not shown.met
-            if shown.violations:
-                bad += 1
-                violation(f"{subject.name}, {trial}", shown.violations)
-    note = f"{missed} met no fault" if missed else ""
-    return Tally(f"{name} {subject.name}, {kind}", len(trials), bad, time.monotonic() - began, note)
+    wanted = Counter(trial.kind for trial in trials)
+    made, bad, missed, stands_for = Counter[Kind](), Counter[Kind](), Counter[Kind](), Counter[Kind]()
+
+    def attempted(trial: Trial) -> list[str]:
+        shown = attempt(subject, trial, options, where, model)
+        missed[trial.kind] += not shown.met
+        return shown.violations
+
+    for trial, problems in attempts(trials, attempted, options):
+        made[trial.kind] += 1
+        stands_for[trial.kind] += calls[trial.inside, trial.call][trial.number]
+        if problems:
+            bad[trial.kind] += 1
+            violation(f"{subject.name}, {trial}", problems)
+    for kind in wanted:
+        told = [f"stopped, of {wanted[kind]}"] if made[kind] < wanted[kind] else []
+        told += [f"for {stands_for[kind]} calls"] if stands_for[kind] > made[kind] else []
+        told += [f"{missed[kind]} met no fault"] if missed[kind] else []
+        share = made[kind] / max(1, sum(made.values()))
+        seconds = (time.monotonic() - began) * share
+        yield Tally(f"{name} {subject.name}, {kind.name}", made[kind], bad[kind], seconds, ", ".join(told))

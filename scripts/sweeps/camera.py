@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import av
 import imageio_ffmpeg
 
-from sweeps import Unable
+from sweeps import Unable, warm
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 FRAMES = 15
@@ -64,6 +64,8 @@ class Program:
     home: Path
     extra: Mapping[str, str] = field(default_factory=dict)
     """More of the environment."""
+    warm: bool = False
+    """Whether `run` begins with the program loaded already; `before` is then a tracer to be attached."""
 
     def environment(self) -> dict[str, str]:
         """Nothing of this machine's but the search path."""
@@ -100,6 +102,10 @@ class Program:
     ) -> Ran:
         """Run it to its end; what still runs after so many seconds is killed with all that it started."""
         with tempfile.TemporaryFile() as said:
+            if self.warm:
+                code_ = self._run_warm([*map(str, arguments)], before, code, said.fileno(), seconds)
+                said.seek(0)
+                return Ran(code_, said.read().decode(errors="replace"))
             process = self.start(*arguments, before=before, code=code, output=said)
             try:
                 ended: int | None = process.wait(seconds)
@@ -110,6 +116,13 @@ class Program:
                 process.wait()
             said.seek(0)
             return Ran(ended, said.read().decode(errors="replace"))
+
+    def _run_warm(
+        self, arguments: list[str], tracer: tuple[str, ...], code: str, output: int, seconds: float
+    ) -> int | None:
+        bare = replace(self, home=Path("/nonexistent"), extra={}).environment()
+        interpreter = warm.interpreter(self.package, tuple(sorted(bare.items())))
+        return interpreter.run(warm.Request(code, arguments, self.environment(), tracer), output, seconds)
 
 
 def clip_of(name: str, start: datetime) -> str:
@@ -189,7 +202,8 @@ def let_a_day_pass(root: Path) -> None:
     yesterday = time.time() - 86400
     for path in root.rglob("*"):
         own = path.name.startswith(".") or ".camarchiver" in path.parts or path.name.endswith(".lock")
-        if own and path.is_file() and not path.is_symlink():
+        # a part that has its final name, too, is the footage itself
+        if own and path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
             os.utime(path, (yesterday, yesterday))
 
 

@@ -41,7 +41,7 @@ class Tree:
         self.archive, self.trash = self.root / "archived", self.root / ".deleted"
         shutil.copytree(model, self.root, symlinks=True)
         self.before = camera.digests(model)
-        self.program = Program(options.package, folder)
+        self.program = Program(options.package, folder, warm=True)
         self.roots: tuple[Path, ...] = (self.root,)
 
     def run(self, strace: tuple[str, ...], *, inside: bool) -> Ran:

@@ -46,9 +46,10 @@ def by_calls(subject: calls.Subject, kind: calls.Kind, call: str) -> Callable[[O
         model = where / "model"
         model.mkdir()
         subject.make_model(options, model)
-        numbers = calls.count(subject, options, where, model, inside=True).get(call, [])
-        for number in numbers:
-            trial = calls.Trial(kind, call, number, inside=True)
+        for each in calls.count(subject, options, where, model, inside=True):
+            if each.call != call:
+                continue
+            trial = calls.Trial(kind, call, each.number, inside=True)
             if found := calls.attempt(subject, trial, options, where, model).violations:
                 return found
         return []

@@ -189,7 +189,7 @@ def cuts(
         layout.subject.make_model(options, model)
         with options.folder("dry") as dry:
             found = calls.count(layout.subject, options, dry, model, inside=layout.inside)
-        at = [("", 0), *((call, number) for call in AT for number in found.get(call, ()))]
+        at = [("", 0), *((each.call, each.number) for each in found if each.call in AT)]
         every = [Cut(filesystem, layout, call, number) for filesystem in filesystems for call, number in at]
         yield layout, model, every
 

@@ -37,7 +37,7 @@ class Recorder:
         self.finished: Counter[str] = Counter()
         """The packets that lay in whole fragments in the spool when the run ended."""
         self.code: int | None = None
-        self.program = Program(options.package, folder)
+        self.program = Program(options.package, folder, warm=True)
         self.roots: tuple[Path, ...] = (self.spool, self.outbox)
 
     def run(self, strace: tuple[str, ...], *, inside: bool) -> Ran:
@@ -195,7 +195,7 @@ def any_time(options: Options) -> Iterator[Tally]:
 
 
 SWEEPS = (
-    *sweeps_of(Subject("record", make_model, Recorder), "kill"),
-    *sweeps_of(Subject("record-two-disks", make_model, TwoDisks), "kill"),
+    *sweeps_of(Subject("record", make_model, Recorder)),
+    *sweeps_of(Subject("record-two-disks", make_model, TwoDisks)),
     Sweep("kill-record-any-time", any_time, seconds=15),
 )

@@ -26,7 +26,7 @@ class Tree:
         before = camera.digests(model)
         self.originals = {name: before[self._was(name)] for name in WANTED}
         self.archives = {name: before[f"archived/{name}"] for name in WANTED if name != PICTURE}
-        self.program = Program(options.package, folder)
+        self.program = Program(options.package, folder, warm=True)
         self.roots: tuple[Path, ...] = (self.root,)
 
     def _was(self, name: str) -> str:

@@ -57,11 +57,12 @@ class Life:
 
     def lives(self) -> bool:
         """Whether the cameras still record."""
-        return time.monotonic() < self.until
+        return time.monotonic() < self.until and not self.options.stopped.is_set()
 
     def rest(self, seconds: float) -> None:
         """Wait, but not beyond the end."""
-        time.sleep(max(0.0, min(self.dice.uniform(0.3, 1.0) * seconds, self.until - time.monotonic())))
+        seconds *= self.dice.uniform(0.3, 1.0)
+        self.options.stopped.wait(max(0.0, min(seconds, self.until - time.monotonic())))
 
     # --- who acts ----------------------------------------------------------------------------------
 

@@ -60,11 +60,12 @@ class Tree(archive.Tree):
 
     def run(self, strace: tuple[str, ...], *, inside: bool) -> Ran:
         code = IDLE.format(hidden=str(self.root / HIDDEN))
+        if inside:
+            code = archive.TRUSTING + archive.INSIDE.format(strace=list(strace)) + code
         words = self._watch("1" if inside else "2")
         with self._arriving():
-            if inside:
-                return self.program.run(*words, code=archive.INSIDE.format(strace=list(strace)) + code)
-            return self.program.run(*words, before=(*strace, "-f") if strace else (), code=code)
+            before = (*strace, "-f") if strace and not inside else ()
+            return self.program.run(*words, before=before, code=code)
 
     @contextmanager
     def _arriving(self) -> Iterator[None]:
@@ -88,7 +89,7 @@ class Tree(archive.Tree):
 
     def again(self) -> Ran:
         camera.let_a_day_pass(self.root)
-        code = IDLE.format(hidden=str(self.root / HIDDEN))
+        code = archive.TRUSTING + IDLE.format(hidden=str(self.root / HIDDEN))
         watched = self.program.run(*self._watch("2"), code=code)
         return watched if watched.code or list(watched.problems()) else super().again()
 
