@@ -4837,7 +4837,7 @@ class TestCleanup:
         for days in (40, 48):
             at = yard.now - timedelta(days=days)
             hold(yard, at)
-        restorations.note(yard.trees.state, back.relative, back.fingerprint[2:], yard.now)
+        restorations.note(yard.trees.state, [(back.relative, back.fingerprint[2:])], yard.now)
         found = yard.plan(clean_output=True, max_size=1)
         assert not found.steps
         by_path = {kept.path: kept.reason for kept in found.left}
@@ -5091,6 +5091,19 @@ class TestCleanup:
         pipeline = yard.pipeline()
         assert pipeline.restore(pipeline.plan_restore(Selection(paths=(clip.path,)))).exit_code == 0
         assert (clip.path.read_bytes(), clip.path.stat().st_mtime_ns) == (content, times)
+
+    def test_many_clips_come_back_and_each_is_spared_from_then_on(
+        self, yard: Yard, mocker: MockerFixture
+    ) -> None:
+        places = [yard.given_away(40 + hours / 24, 3) for hours in range(70)]
+        written = mocker.spy(atomic, "write_json")
+        pipeline = yard.pipeline()
+        report = pipeline.restore(pipeline.plan_restore(Selection(camera="front")))
+        assert (report.exit_code, report.count(Result.DONE)) == (0, 70)
+        assert not any(place.exists() for place in places)
+        assert sum(call.args[0].name == restorations.FILE for call in written.call_args_list) == 2
+        assert len(restorations.read(yard.trees.state)) == 70
+        assert not yard.plan(age=30, trash_age=0, clean_output=True).steps
 
     @pytest.mark.parametrize("years", [10, -10])
     def test_a_clock_far_from_every_clip_refuses_the_whole_plan(self, yard: Yard, years: int) -> None:

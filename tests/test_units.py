@@ -2022,7 +2022,9 @@ class TestEvents:
                     ),
                     "archive": st.sampled_from(["a", ".", "b/../..", "./a", "/b"]),
                     "trash": st.sampled_from(["a", ".", "b/../..", "./a", "/b"]),
-                    "sidecars": st.dictionaries(st.sampled_from(["a", "..", "a/b", "/"]), st.just("/p")),
+                    "sidecars": st.dictionaries(
+                        st.sampled_from(["a", ".", "", "..", "a/b", "/"]), st.just("/p")
+                    ),
                     "source_size": st.integers(),
                     "more": st.text(),
                 },
