@@ -20,6 +20,8 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
 Nanoseconds = Annotated[int, Meta(ge=-_LARGEST, le=_LARGEST)]
 TreeName = Literal["source", "archive", "trash"]
+Name = Annotated[str, Meta(min_length=1)]
+Place = Annotated[str, Meta(max_length=LONGEST_PATH - 1)]
 
 
 class What(StrEnum):
@@ -72,7 +74,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """Which tree the file left or is to leave; the source where nothing else is said."""
     trash: Path | None = None
     """Below the trash root."""
-    sidecars: dict[str, str] | None = None
+    sidecars: dict[Name, Place] | None = None
     """Each sidecar's name, and where it went."""
     reason: str | None = None
     detail: str | None = None
@@ -152,12 +154,10 @@ def _has_odd(events: Iterable[Event]) -> bool:
         event.source[0] in "/."
         or ((archive := event.archive) is not None and archive[0] in "/.")
         or ((trash := event.trash) is not None and trash[0] in "/.")
-        or ((sidecars := event.sidecars) is not None and not _are_pictures(sidecars))
+        or ((sidecars := event.sidecars) is not None and ("." in sidecars or "/" in "".join(sidecars)))
         for event in events
     )
 
 
 def _are_pictures(sidecars: Mapping[str, str]) -> bool:
-    return all(
-        is_name(name) and len(place) < LONGEST_PATH and "\0" not in place for name, place in sidecars.items()
-    )
+    return all(is_name(name) and "\0" not in place for name, place in sidecars.items())

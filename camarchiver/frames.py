@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import av
 import numpy as np
@@ -14,7 +14,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from camarchiver import attention
+from camarchiver.attention import Attention, Look
 from camarchiver.detector import Luma, shrink
+from camarchiver.motion import Gate
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
@@ -39,9 +42,12 @@ class Picture:
 class Sampler:
     """Decodes every packet and keeps five pictures a second: nobody is missed, and decoding has its price."""
 
-    def __init__(self, codec: VideoCodecContext, *, rate: float = RATE) -> None:
-        """`codec` is the stream's; its decoder is not used, so that packets stay the recorder's own."""
-        self._decoder = _Decoder(codec)
+    def __init__(self, codec: VideoCodecContext, *, rate: float = RATE, rough: bool = False) -> None:
+        """`codec` is the stream's; its decoder is not used, so that packets stay the recorder's own.
+
+        `rough` is for a few groups of pictures: it costs less, and errors add up from frame to frame.
+        """
+        self._decoder = _Decoder(codec, rough=rough)
         self._period = 1 / rate
         self._next: float | None = None
 
@@ -58,10 +64,10 @@ class Sampler:
 
 
 class KeyframeSampler:
-    """Decodes keyframes alone until one is suspicious, then everything while there is motion.
+    """Looks at keyframes alone, and at every frame only until a suspicion is confirmed or dropped.
 
-    The group of pictures before a suspicious keyframe is decoded too, so that an event has its true start.
-    Whoever comes and goes between two keyframes is not seen: for cameras with a keyframe every second or two.
+    The group of pictures before a suspicious keyframe is searched for the begin of the motion. Whoever comes
+    and goes between two keyframes is not seen: for cameras with a keyframe every second or two.
     """
 
     def __init__(
@@ -69,15 +75,16 @@ class KeyframeSampler:
         codec: VideoCodecContext,
         *,
         suspicious: Callable[[Luma], bool],
-        busy: Callable[[], bool],
+        gate: Callable[[], Gate],
         rate: float = RATE,
     ) -> None:
-        """`suspicious` judges a keyframe (`Detector.peek`); `busy` says whether motion goes on (`Gate`)."""
+        """`suspicious` judges a keyframe (`Detector.peek`); `gate` is the state after the last score."""
         self._codec, self._rate = codec, rate
-        self._keys = _Decoder(codec)
-        self._suspicious, self._busy = suspicious, busy
+        self._keys = _Decoder(codec, rough=True)
+        self._suspicious, self._gate = suspicious, gate
+        self._attention = Attention()
         self._group: list[VideoPacket] = []
-        """The packets since the last keyframe, while only keyframes are decoded."""
+        """The packets since the last keyframe that was looked at."""
         self._burst: Sampler | None = None
         self._seen = float("-inf")
         """When the last picture given out is shown."""
@@ -85,37 +92,61 @@ class KeyframeSampler:
     def feed(self, packet: VideoPacket | None) -> Iterator[Picture]:
         """As `Sampler.feed`. The caller scores each picture before it takes the next."""
         if packet is None:
-            yield from self._burst_feed(None)
-        elif packet.is_keyframe:
-            yield from self._keyframe(packet)
-        elif self._burst is not None:
-            yield from self._burst_feed(packet)
-        else:
-            self._group.append(packet)
-
-    def _keyframe(self, packet: VideoPacket) -> Iterator[Picture]:
-        if self._burst is not None and self._busy():
-            yield from self._burst_feed(packet)
+            yield from self._on(None)
             return
-        yield from self._burst_feed(None)
-        self._burst = None
-        alone = self._alone(packet)
-        if alone is not None and self._suspicious(alone.luma):
-            self._burst = Sampler(self._codec, rate=self._rate)
-            for earlier in (*self._group, packet):
-                yield from self._burst_feed(earlier)
-        elif alone is not None:
-            yield self._given(alone)
-        self._group = [packet]
+        # among B-frames only the order of decoding tells that what is shown until then has come
+        moment = packet.pts if packet.is_keyframe else packet.dts
+        at = float(cast("int", moment) * packet.time_base)
+        self._attention, look = attention.step(
+            self._attention,
+            at,
+            key=packet.is_keyframe,
+            moving=self._moving,
+            doubtful=self._gate().doubtful,
+        )
+        if look is not Look.ON:
+            # frames that B-frames hold up are decoded already
+            yield from self._on(None)
+            self._burst = None
+        if look is Look.ALONE:
+            yield from self._alone(packet, at)
+        elif look is Look.SINCE:
+            yield from self._since((*self._group, packet))
+        elif look is Look.ON:
+            yield from self._on(packet)
+        if look is Look.ALONE or (look is Look.ON and packet.is_keyframe):
+            self._group = []
+        self._group.append(packet)
 
-    def _burst_feed(self, packet: VideoPacket | None) -> Iterator[Picture]:
-        if self._burst is not None:
-            yield from (self._given(one) for one in self._burst.feed(packet) if one.at > self._seen)
+    @property
+    def _moving(self) -> bool:
+        return self._gate().open is not None
 
-    def _alone(self, packet: VideoPacket) -> Picture | None:
+    def _alone(self, packet: VideoPacket, at: float) -> Iterator[Picture]:
         frames = [*self._keys.frames(packet), *self._keys.frames(None)]
         self._keys.restart()
-        return Picture(shrink(_luma(frames[0][1])), frames[0][0]) if frames else None
+        if not frames:
+            return
+        picture = Picture(shrink(_luma(frames[0][1])), frames[0][0])
+        if not self._moving and self._suspicious(picture.luma):
+            self._attention = attention.suspect(self._attention, at)
+            yield from self._since((*self._group, packet))
+        if picture.at > self._seen:
+            yield self._given(picture)
+
+    def _since(self, packets: Sequence[VideoPacket]) -> Iterator[Picture]:
+        """Begin a burst; it ends as soon as it has told all that it can."""
+        self._burst = Sampler(self._codec, rate=self._rate, rough=True)
+        for packet in packets:
+            for picture in self._on(packet):
+                yield picture
+                if attention.settled(self._attention, moving=self._moving):
+                    self._burst = None
+                    return
+
+    def _on(self, packet: VideoPacket | None) -> Iterator[Picture]:
+        if self._burst is not None:
+            yield from (self._given(one) for one in self._burst.feed(packet) if one.at > self._seen)
 
     def _given(self, picture: Picture) -> Picture:
         self._seen = picture.at
@@ -123,11 +154,13 @@ class KeyframeSampler:
 
 
 class _Decoder:
-    def __init__(self, codec: VideoCodecContext) -> None:
+    def __init__(self, codec: VideoCodecContext, *, rough: bool) -> None:
         context = av.CodecContext.create(codec.name, "r")
         assert isinstance(context, VideoCodecContext)
         context.extradata = codec.extradata
         context.thread_count = 1  # threads finish sooner and cost more
+        if rough:
+            context.options = {"skip_loop_filter": "all"}
         self._context = context
         self._time_base = Fraction(0)
 

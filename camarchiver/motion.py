@@ -69,6 +69,15 @@ class Gate:
     open: Event | None = None
     moved: float = 0.0
     """When an open event last moved, as opposed to stood still."""
+    seen: float = 0.0
+    """When somebody of an open event was last seen, moving or standing."""
+    looked: float = 0.0
+    """When the last frame was that told whether an open event goes on."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether something moved of late that is no event yet."""
+        return any(score.area >= self.rules.min_area for _, score in self.recent)
 
 
 def step(state: Gate, score: Score, at: float) -> tuple[Gate, Event | None]:
@@ -81,9 +90,14 @@ def step(state: Gate, score: Score, at: float) -> tuple[Gate, Event | None]:
     if state.open is None:
         return _watch(state, score, at), None
     rules, event = state.rules, state.open
+    seldom = at - state.looked > rules.span / 2
+    state = replace(state, looked=at)
     if score.area >= rules.min_area:
-        return replace(state, open=_extended(event, score, at), moved=at), None
+        return replace(state, open=_extended(event, score, at), moved=at, seen=at), None
     if score.present >= rules.min_area and at - state.moved <= rules.still:
+        return replace(state, open=replace(event, end=at), seen=at), None
+    if seldom and state.seen == event.end:
+        # nobody looked how long it went on after that
         return replace(state, open=replace(event, end=at)), None
     if at - event.end > rules.quiet:
         return Gate(rules), event
@@ -148,7 +162,7 @@ def _watch(state: Gate, score: Score, at: float) -> Gate:
     event = Event(start, start, first.area, start, first.zone)
     for when, hit in hits[1:]:
         event = _extended(event, hit, when)
-    return Gate(rules, (), event, event.end)
+    return Gate(rules, (), event, event.end, event.end, at)
 
 
 def _extended(event: Event, score: Score, at: float) -> Event:

@@ -325,8 +325,7 @@ class Pipeline:
 
     def restore(self, plan: RestorePlan) -> Report:
         """Carry out a plan of `restore`."""
-        restorer = self._restorer()
-        return self.report(plan, tuple(restorer.perform(step) for step in plan.steps))
+        return self.report(plan, tuple(self._restorer().run(plan.steps)))
 
     def _restorer(self) -> Restorer:
         from camarchiver.restorer import Restorer

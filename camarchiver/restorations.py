@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -20,11 +20,11 @@ def read(state: Path) -> Mapping[str, Restored]:
     return {path: found for path, fields in stored.items() if (found := _restored(fields))}
 
 
-def note(state: Path, source: str, identity: tuple[int, int], at: datetime) -> None:
-    """Add a clip by its source's path, size and mtime, and forget those whose grace is over."""
+def note(state: Path, clips: Iterable[tuple[str, tuple[int, int]]], at: datetime) -> None:
+    """Add clips by their source's path, size and mtime_ns, and forget those whose grace is over."""
     with locking.guarded(state / "restored.lock"):
         kept = {path: found for path, found in read(state).items() if at - found.at < RESTORE_GRACE}
-        kept[source] = Restored(*identity, at)
+        kept |= {source: Restored(*identity, at) for source, identity in clips}
         fields = {
             path: {"size": found.size, "mtime_ns": found.mtime_ns, "at": found.at.isoformat()}
             for path, found in kept.items()

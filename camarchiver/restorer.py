@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from camarchiver import atomic, locking, restorations, trash
@@ -18,6 +19,9 @@ from camarchiver.ledger import REPLACED
 from camarchiver.model import Clip, Fingerprint, Reason, Tree, Trees
 from camarchiver.scribe import Scribe
 from camarchiver.steps import Outcome, Restore, Result
+
+BLOCK = 64
+"""Clips that are noted together, since the whole note is written anew each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,20 @@ class Restorer:
                 if (step := self._step(event, place)) and not (place in told and self._is_whole(step)):
                     yield step
 
-    def perform(self, step: Restore) -> Outcome:
-        """What came of one step."""
+    def run(self, steps: Iterable[Restore]) -> Iterator[Outcome]:
+        """What came of each step."""
+        waiting = iter(steps)
+        while block := list(islice(waiting, BLOCK)):
+            # Noted first: a clip that is back and not yet noted would go again the same night.
+            clips = [(step.source, step.identity) for step in block]
+            try:
+                restorations.note(self._trees.state, clips, self._scribe.now())
+            except (OSError, StorageError) as error:
+                yield from (Outcome(step, Result.FAILED, Reason.FAILED, str(error)) for step in block)
+            else:
+                yield from map(self._perform, block)
+
+    def _perform(self, step: Restore) -> Outcome:
         try:
             trash.make_folder(step.clip.root, step.clip.folder)
             # Also an archive comes back under the lock of its clip, which whoever makes it anew holds.
@@ -86,8 +102,6 @@ class Restorer:
         is_back = self._is_back(step)
         if not is_back and os.path.lexists(clip.path):
             return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{clip.path} is another file")
-        # Noted first: a clip that is back and not yet noted would go again the same night.
-        restorations.note(self._trees.state, step.source, step.identity, self._scribe.now())
         if not is_back:
             place = trash.move(
                 self._trees.trash,

@@ -22,7 +22,7 @@ class Watch:
     rules: Rules
     view: View
     keyframes: bool
-    """Decode keyframes alone until one is suspicious."""
+    """Decode keyframes alone, and more only until a suspicion is confirmed or dropped."""
 
 
 class Sentry:
@@ -47,7 +47,7 @@ class Sentry:
         self._gate = Gate(self._watch.rules)
         self._sampler = Sampler(codec) if codec is not None else None
         if self._watch.keyframes and codec is not None:
-            self._sampler = KeyframeSampler(codec, suspicious=self._suspicious, busy=self._busy)
+            self._sampler = KeyframeSampler(codec, suspicious=self._suspicious, gate=lambda: self._gate)
 
     def feed(self, entry: Entry) -> Iterator[Event]:
         """The events that one packet ends."""
@@ -76,6 +76,3 @@ class Sentry:
 
     def _suspicious(self, luma: Luma) -> bool:
         return self._detector.peek(luma) >= self._watch.rules.min_area
-
-    def _busy(self) -> bool:
-        return self._gate.open is not None or any(score.area for _, score in self._gate.recent)

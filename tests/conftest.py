@@ -329,7 +329,8 @@ class Yard:
         status = path.lstat()
         folder = path.parent.relative_to(self.trees.source).as_posix()
         pictures = tuple(p.name for p in sorted(path.parent.glob(f"{path.stem}.jpg")))
-        return Clip(self.trees.source, folder, path.name, camera, start, fingerprint_of(status), pictures)
+        print_of = fingerprint_of(status)
+        return Clip(self.trees.source, folder, path.name, camera, start, print_of, sidecars=pictures)
 
     def archive(self, clip: Clip, size: int = 3000) -> Archived:
         """Stand an archive for it and journal it, as `archive --keep-source` leaves it."""

@@ -27,6 +27,7 @@ from pytest_mock import MockerFixture
 
 from camarchiver import (
     atomic,
+    attention,
     config,
     crew,
     document,
@@ -58,6 +59,7 @@ from camarchiver import (
     words,
     workload,
 )
+from camarchiver.attention import Attention
 from camarchiver.codecs import (
     ENCODERS,
     Backend,
@@ -2020,7 +2022,9 @@ class TestEvents:
                     ),
                     "archive": st.sampled_from(["a", ".", "b/../..", "./a", "/b"]),
                     "trash": st.sampled_from(["a", ".", "b/../..", "./a", "/b"]),
-                    "sidecars": st.dictionaries(st.sampled_from(["a", "..", "a/b", "/"]), st.just("/p")),
+                    "sidecars": st.dictionaries(
+                        st.sampled_from(["a", ".", "", "..", "a/b", "/"]), st.just("/p")
+                    ),
                     "source_size": st.integers(),
                     "more": st.text(),
                 },
@@ -2723,6 +2727,66 @@ class TestJournalLines:
         assert journal.parse(text, Path("01.jsonl")).archived == {}
 
 
+class TestAttention:
+    @staticmethod
+    def looks(
+        packets: str, *, moving: str = "", doubtful: str = "", suspects: tuple[int, ...] = ()
+    ) -> tuple[str, Attention]:
+        """Decoded of five packets a second, `k` a keyframe: `a` alone, `o` on, `s` since, `.` nothing."""
+        state, told = Attention(), ""
+        for number, packet in enumerate(packets):
+            state, look = attention.step(
+                state,
+                number / 5,
+                key=packet == "k",
+                moving=moving[number : number + 1] == "m",
+                doubtful=doubtful[number : number + 1] == "d",
+            )
+            told += {"NOTHING": ".", "ALONE": "a", "ON": "o", "SINCE": "s"}[look.name]
+            if number in suspects:
+                state = attention.suspect(state, number / 5)
+        return told, state
+
+    @pytest.mark.parametrize(
+        ("packets", "looks"),
+        [
+            ("k....k....k....", "a....a....a...."),
+            ("k..k..k..k..k..", "a.....a.....a.."),
+            ("k.........k....", "a.........a...."),
+            ("...k...", "...a..."),
+        ],
+    )
+    def test_keyframes_a_second_apart_while_nothing_happens(self, packets: str, looks: str) -> None:
+        assert self.looks(packets)[0] == looks
+
+    def test_a_suspicion_lasts_half_a_second(self) -> None:
+        assert self.looks("k.........k.........k", suspects=(10,))[0] == "a.........aoo.......a"
+
+    def test_and_longer_while_in_doubt(self) -> None:
+        doubtful = "...........ddddd"
+        looks, _ = self.looks("k.........k.........k", doubtful=doubtful, suspects=(10,))
+        assert looks == "a.........aooooo....a"
+
+    def test_a_keyframe_within_a_burst_belongs_to_it(self) -> None:
+        doubtful = "......dddddddd"
+        assert self.looks("k....k....k....k", doubtful=doubtful, suspects=(5,))[0] == "a....aoooooooo.a"
+
+    def test_confirmed_it_is_over(self) -> None:
+        moving = "............mmmmmmmmmmmmmmmmmmm"
+        looks, _ = self.looks("k.........k.........k.........k", moving=moving, suspects=(10,))
+        assert looks == "a.........ao........a.........a"
+
+    def test_where_keyframes_are_rare_it_goes_on(self) -> None:
+        moving = "." * 17 + "m" * 8
+        looks, _ = self.looks("k" + "." * 14 + "k" + "." * 14 + "k", moving=moving, suspects=(15,))
+        assert looks == "a" + "." * 14 + "a" + "o" * 9 + "." * 5 + "a"
+
+    def test_a_keyframe_that_does_not_come_is_not_waited_for(self) -> None:
+        looks, state = self.looks("k....k" + "." * 20, moving="......" + "m" * 20)
+        assert looks == "a....a" + "." * 12 + "s" + "o" * 7
+        assert state.spacing > attention.LONG
+
+
 PERIOD = 0.2
 
 
@@ -2776,6 +2840,23 @@ class TestMotion:
     @pytest.mark.parametrize("period", [1.5, 2.0])
     def test_frames_far_apart_are_not_taken_together(self, period: float) -> None:
         assert gated(areas("111111"), period=period) == []
+
+    @pytest.mark.parametrize(
+        ("scores", "end"),
+        [("..11k.k.k.", 2.6), ("..11k1k1k.k.", 6.6), ("..11ksk?k.k.", 6.6), ("..11k.k1k.k.", 6.6)],
+    )
+    def test_what_nobody_looked_at_counts_with_an_open_event(self, scores: str, end: float) -> None:
+        """`k`: the next frame is two seconds after the one before."""
+        gate, events, at = Gate(), list[Motion](), 0.0
+        seldom = False
+        for sign in scores:
+            if sign == "k":
+                seldom = True
+                continue
+            at += 2.0 if seldom else PERIOD
+            gate, event = motion.step(gate, *areas(sign), at - PERIOD)
+            events += [event] if event else []
+        assert [(round(event.start, 3), round(event.end, 3)) for event in events] == [(0.4, end)]
 
     @given(
         st.lists(

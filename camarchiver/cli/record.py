@@ -63,8 +63,8 @@ motion_options = options(
     option(
         "--keyframes",
         is_flag=True,
-        help="Decode keyframes alone until one is suspicious: much less CPU, and what passes between two"
-        " keyframes is missed.",
+        help="Decode keyframes alone, and more only to confirm a suspicion: much less CPU, and what passes"
+        " between two keyframes is missed.",
     ),
 )
 

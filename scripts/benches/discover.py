@@ -65,28 +65,61 @@ def walk(folder, out):
 walk(sys.argv[1], tempfile.TemporaryFile())
 """
 
-# The same of three trees: look at each file, read every line of the journal.
+# The same of three trees: look at each file, read every line of the journal with its types checked, find each
+# file in it by its name, look whether the archive of a trashed one stands, keep a tuple of each that may go.
 _LEAST_OF_THREE = """
-import os, sys
-import orjson
-def walk(folder):
-    here = os.open(folder, os.O_RDONLY)
-    folders = []
+import os, pickle, sys, tempfile
+from collections import Counter
+from datetime import date, datetime, timedelta
+import msgspec
+from camarchiver.events import Event
+read = msgspec.json.Decoder(Event).decode_lines
+source, archive, trash = sys.argv[1:]
+days, counts, out = {}, Counter(), tempfile.TemporaryFile()
+def day_of(folder):
+    if folder not in days:
+        days.clear()
+        stands, gone = days[folder] = {}, {}
+        with open(f"{archive}/.camarchiver/journal/{folder}.jsonl", "rb") as stream:
+            for event in read(stream.read()):
+                if event.event == "archived":
+                    stands[event.archive] = event
+                elif event.event == "trashed":
+                    gone[event.trash] = event
+                elif event.event == "purged":
+                    gone.pop(event.trash, None)
+    return days[folder]
+def walk(root, folder):
+    here = os.open(f"{root}/{folder}", os.O_RDONLY)
+    folders, files, going = [], [], []
     with os.scandir(here) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
-            elif entry.name.endswith(".jsonl"):
-                with open(f"{folder}/{entry.name}", "rb") as stream:
-                    for line in stream.read().splitlines():
-                        orjson.loads(line)
             else:
-                entry.stat(follow_symlinks=False)
+                files.append((entry.name, entry.stat(follow_symlinks=False)))
     os.close(here)
+    files.sort(key=lambda file: file[0])
+    for name, status in files:
+        if root == archive:
+            event = day_of(folder)[0].get(f"{folder}/{name[:-4]}.mp4")
+            if event is not None:
+                counts[event.camera] += status.st_size
+        elif root == trash:
+            event = day_of(folder.removeprefix("input/"))[1].get(f"{folder}/{name}")
+            if event is not None and event.source_size == status.st_size:
+                size = os.lstat(f"{archive}/{event.archive}").st_size
+                going.append((name, event.start, event.at, size, status.st_ino, status.st_mtime_ns))
+        else:
+            counts[name[:-18]] += status.st_size
+            start = datetime.fromisoformat(f"{name[-18:-10]}T{name[-10:-4]}")
+    if going:
+        pickle.dump(list(zip(*going)), out, protocol=5)
     for name in sorted(folders):
-        walk(f"{folder}/{name}")
+        if name != ".camarchiver":
+            walk(root, f"{folder}/{name}" if folder else name)
 for root in sys.argv[1:]:
-    walk(root)
+    walk(root, "")
 """
 
 ARCHIVE = ("archive", "--dry-run")
