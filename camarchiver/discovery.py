@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from camarchiver import atomic, kernel, locking
+from camarchiver.alike import Alike, Folder, gather
 from camarchiver.ends import Ends, Following
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Fingerprint, Reason, Trees
@@ -37,7 +38,7 @@ class _Listing:
 
     def __init__(self) -> None:
         self.folders: list[str] = []
-        self.clips: list[tuple[str, os.stat_result]] = []
+        self.clips: dict[str, os.stat_result] = {}
         self.others: list[str] = []
         """Names of clips that were not asked for, or that could not be looked at."""
         self.unreadable: list[tuple[str, OSError]] = []
@@ -50,12 +51,24 @@ class _Listing:
     def add_clip(self, entry: os.DirEntry[str]) -> None:
         """A regular file with a clip's suffix."""
         try:
-            self.clips.append((entry.name, entry.stat(follow_symlinks=False)))
+            self.clips[entry.name] = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             self.others.append(entry.name)
         except OSError as error:
             self.others.append(entry.name)
             self.unreadable.append((entry.name, error))
+
+    def pictures_by_stem(self) -> Mapping[str, str] | None:
+        """The suffix of each clip's picture, where every clip is a regular file that could be looked at, no
+        two names differ in their suffix alone and each picture is called as a clip; else None.
+        """
+        if self.locks or self.others or self.odd:
+            return None
+        stems = {name[:-4] for name in self.clips if name[-4:] in CLIP_SUFFIXES}
+        pictures = {name[:-4]: name[-4:] for name in self.pictures}
+        if len(stems) != len(self.clips) or len(pictures) != len(self.pictures):
+            return None
+        return pictures if pictures.keys() <= stems else None
 
     @property
     def has_only_ours(self) -> bool:
@@ -76,16 +89,24 @@ class Discovery:
         self._standing = Standing(trees, journal)
         self._now = now
         self._zone = zone
+        self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9
         self._pruned = {os.fspath(trees.archive), os.fspath(trees.trash)}
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
 
-    def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
+    def folders(
+        self, cutoff: date, *, earliest: date = date.min, together: bool = False
+    ) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
 
-        A date folder later than that is counted and not read; one before `earliest` is passed over.
+        A date folder later than that is counted and not read; one before `earliest` is passed over. With
+        `together` clips that are alike are told so, and not one by one.
         """
-        yield from self._walk("", cutoff, earliest)
+        for folder, listing in self._walk("", cutoff, earliest):
+            if isinstance(listing, OSError):
+                yield self._unreadable(folder, listing)
+            else:
+                yield self._facts(folder, listing, together=together)
 
     def folder(self, folder: str) -> FolderFacts:
         """Facts of a single folder, relative to the source root."""
@@ -96,7 +117,7 @@ class Discovery:
         the folder is gone."""
         return self._facts(folder, self._list(folder, frozenset(names)))
 
-    def _walk(self, folder: str, cutoff: date, earliest: date) -> Iterator[FolderFacts]:
+    def _walk(self, folder: str, cutoff: date, earliest: date) -> Iterator[tuple[str, _Listing | OSError]]:
         day = date_of_folder(folder)
         if day is not None and day > cutoff:
             self.unread_folders += 1
@@ -106,10 +127,10 @@ class Discovery:
         try:
             listing = self._list(folder)
         except OSError as error:
-            yield self._unreadable(folder, error)
+            yield folder, error
             return
         if listing.clips or listing.odd or listing.pictures or listing.has_only_ours:
-            yield self._facts(folder, listing)
+            yield folder, listing
         for name in sorted(listing.folders):
             yield from self._walk(f"{folder}/{name}" if folder else name, cutoff, earliest)
 
@@ -162,9 +183,9 @@ class Discovery:
         elif entry.is_symlink() and entry.is_dir() and wanted is None:
             listing.odd.append(name)
 
-    def _facts(self, folder: str, listing: _Listing) -> FolderFacts:
-        listing.clips.sort()
-        names = [name for name, _ in listing.clips]
+    def _facts(self, folder: str, listing: _Listing, *, together: bool = False) -> FolderFacts:
+        alike = self._alike(folder, listing) if together and not self._ends.matter else []
+        names = sorted(listing.clips)
         if listing.pictures and listing.others:
             # A picture may belong to a clip that isn't asked for.
             names = sorted((*names, *listing.others))
@@ -185,7 +206,26 @@ class Discovery:
             pictures=_unclaimed(listing.pictures, pairs),
             passing=(*sorted(listing.locks), *sorted(listing.unfinished)),
             is_empty=listing.is_empty,
+            alike=tuple(alike),
         )
+
+    def _alike(self, folder: str, listing: _Listing) -> list[Alike]:
+        """The clips that are alike, taken out of a listing with their pictures."""
+        if (pictures := listing.pictures_by_stem()) is None:
+            return []
+        found, rest = gather(
+            Folder(self._trees.source, folder, listing.clips, pictures),
+            self._names,
+            self._zone,
+            self._lately,
+            lambda day: not self._journal.day(day).archived,
+        )
+        listing.clips = {name: listing.clips[name] for name in rest}
+        stems = {name[:-4] for name in rest}
+        listing.pictures = (
+            [stem + suffix for stem, suffix in pictures.items() if stem in stems] if rest else []
+        )
+        return found
 
     def _clips(
         self,
@@ -200,7 +240,8 @@ class Discovery:
         for name, error in listing.unreadable:
             aside.append(self._aside(folder, name, Reason.UNREADABLE, str(error.strerror)))
         root, zone = self._trees.source, self._zone
-        for name, status in listing.clips:
+        for name in sorted(listing.clips):
+            status = listing.clips[name]
             size, mtime_ns = status.st_size, status.st_mtime_ns
             said = parsed[name]
             if said is None:
@@ -290,18 +331,17 @@ class Discovery:
             return
         beside = f"{day:%Y/%m/%d}".join(folder.rsplit(f"{here:%Y/%m/%d}", 1))
         with suppress(OSError):
-            for name, status in self._list(beside).clips:
+            for name, status in self._list(beside).clips.items():
                 parsed = self._names.read(name.rpartition(".")[0], beside)
                 if parsed is not None and parsed.camera == camera:
                     yield locate(parsed, status.st_mtime_ns, self._zone)
 
     def _observe(self, clips: list[Clip], locks: set[str]) -> dict[str, Keep]:
         observed: dict[str, Keep] = {}
-        lately = (self._now - WRITTEN_LATELY).timestamp() * 1e9
         for clip in clips:
             if locks and locking.name_beside(clip.name) in locks and (owner := locking.held_by(clip.path)):
                 observed[clip.relative] = _observation(clip, Reason.BUSY, owner)
-            elif clip.fingerprint.mtime_ns > lately and kernel.being_written(clip.path):
+            elif clip.fingerprint.mtime_ns > self._lately and kernel.being_written(clip.path):
                 observed[clip.relative] = _observation(clip, Reason.BEING_WRITTEN, "")
         return observed
 

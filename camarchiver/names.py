@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
@@ -203,7 +203,7 @@ class Names:
         """What a name without suffix says in its folder (relative, with `/`); None without a time."""
         # A camera's names differ in their last digits only: what stands before them is read once.
         if (alike := self._fronts.get(stem[:-14])) is not None and (
-            start := _start_of(stem[-14:])
+            start := moment_of(stem[-14:])
         ) is not None:
             return ParsedName(alike.camera, start, False, None, alike.channel)
         for pattern in self._own:
@@ -219,13 +219,25 @@ class Names:
                 return parsed
         return None
 
+    def of_one_day(self, stems: Sequence[str], folder: str) -> ParsedName | None:
+        """What the first of these names says, where the others, which are sorted and differ from it in
+        their last six digits only, say the same of another time of that day; None where that isn't sure.
+        """
+        first = self.read(stems[0], folder)
+        if stems[0][:-14] not in self._fronts or moment_of(stems[0][-14:]) is None:
+            return None
+        clocks = "".join([stem[-6:] for stem in stems])
+        if not (clocks.isdecimal() and clocks.isascii()) or clocks[-6:] >= "240000":
+            return None
+        return first if max(clocks[2::6]) < "6" and max(clocks[4::6]) < "6" else None
+
     def _remember(self, stem: str, parsed: ParsedName) -> None:
         # Not where an own pattern, which goes first, may read the next name in another way.
         if self._last.has_front and not self._own and len(self._fronts) < _FRONTS:
             self._fronts[stem[:-14]] = parsed
 
 
-def _start_of(digits: str) -> datetime | None:
+def moment_of(digits: str) -> datetime | None:
     """The time that 14 digits are; None where they are none, or of no year that patterns read."""
     if len(digits) != 14 or not (digits.isdecimal() and digits.isascii() and "1970" <= digits < "2101"):
         return None
@@ -243,7 +255,7 @@ def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
     """
     if parsed.utc:
         return parsed.start.replace(tzinfo=UTC).astimezone(zone)
-    if _has_one_offset(parsed.start.date(), zone):
+    if keeps_clock(parsed.start.date(), zone):
         return parsed.start.replace(tzinfo=zone, fold=0)
     first = parsed.start.replace(tzinfo=zone, fold=0)
     second = first.replace(fold=1)
@@ -256,7 +268,7 @@ def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
 
 
 @lru_cache(maxsize=64)
-def _has_one_offset(day: date, zone: tzinfo) -> bool:
+def keeps_clock(day: date, zone: tzinfo) -> bool:
     """Whether no clock is put forward or back within a day; asked for every clip of it."""
     midnight = datetime.combine(day, time(), zone)
     hours = [midnight + timedelta(hours=hour) for hour in range(25)] if day < date.max else []

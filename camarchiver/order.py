@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
+from heapq import merge
 from itertools import groupby, islice
 
+from camarchiver.alike import Alike
 from camarchiver.model import Reason
 from camarchiver.steps import Archive, Remove
 
@@ -18,13 +20,44 @@ LOOK_AHEAD = 200
 _REMOVE, _ENCODE, _SECOND_NAME = range(3)
 
 
-def order_key(step: Change) -> tuple[int, int, str]:
+def order_key(step: Change | Alike) -> tuple[int, int, str]:
     """What was archived before goes first, then the oldest day, then second names of one file.
 
     A second name goes last because it takes over the archive that the first one gets.
     """
+    if isinstance(step, Alike):
+        return _ENCODE, step.start.toordinal(), step.relative
     clip = step.clip
     return _rank(step), clip.start.toordinal(), clip.relative
+
+
+def count(each: Change | Alike) -> int:
+    """How many steps it stands for."""
+    return len(each.names) if isinstance(each, Alike) else 1
+
+
+def one_by_one(found: Iterable[Change | Alike]) -> Iterator[Change]:
+    """The single steps, in order, of what is in order: of clips that are alike, by the first of them."""
+    beside: list[Change | Alike] = []
+    end = (_REMOVE, 0, "")
+    for each in found:
+        if beside and order_key(each) > end:
+            yield from _merged(beside)
+            beside.clear()
+        beside.append(each)
+        end = max(end, _end_key(each))
+    yield from _merged(beside)
+
+
+def _merged(beside: Sequence[Change | Alike]) -> Iterator[Change]:
+    walks = (each.steps() if isinstance(each, Alike) else iter((each,)) for each in beside)
+    return next(walks) if len(beside) == 1 else merge(*walks, key=order_key)
+
+
+def _end_key(each: Change | Alike) -> tuple[int, int, str]:
+    if isinstance(each, Alike):
+        return _ENCODE, each.start.toordinal(), each.last_relative
+    return order_key(each)
 
 
 def _rank(step: Change) -> int:

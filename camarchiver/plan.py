@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from camarchiver.alike import Alike, to_archive
 from camarchiver.coverage import Hold, held_by
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
-from camarchiver.names import archive_path
 from camarchiver.steps import Archive, Discard, Keep, Problem, Remove, Restore, Salvage, Step, Tidy
 
 DOUBTFUL = timedelta(days=1)
@@ -93,6 +93,8 @@ class FolderFacts:
     """Names of locks and unfinished files, whoever made them."""
     is_empty: bool = False
     """Whether nothing at all lies in it."""
+    alike: tuple[Alike, ...] = ()
+    """Clips that are not among `clips`, where they were asked for together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +133,48 @@ class _Bounds(NamedTuple):
 def decide_archive(
     facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
 ) -> Iterator[Archive | Remove | Keep]:
-    """Exactly one step for every clip of a folder."""
+    """Exactly one step for every clip of a folder that was not asked for clips together."""
     yield from facts.set_aside
+    bounds = _bounds(policy, now)
+    for clip in facts.clips:
+        yield _decide_clip(clip, facts, policy, memory, now, bounds)
+
+
+def decide_together(
+    facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
+) -> Iterator[Archive | Remove | Keep | Alike]:
+    """As `decide_archive`, but clips that are alike and all to be archived are given as such."""
+    yield from facts.set_aside
+    bounds = _bounds(policy, now)
+    single = list(facts.clips)
+    for alike in facts.alike:
+        if _is_archived_whole(alike, memory, bounds):
+            yield alike
+        else:
+            single += alike.clips()
+    single.sort(key=lambda clip: clip.name)
+    for clip in single:
+        yield _decide_clip(clip, facts, policy, memory, now, bounds)
+
+
+def _is_archived_whole(alike: Alike, memory: Memory, bounds: _Bounds) -> bool:
+    """Whether `_decide_clip` would archive each of these clips."""
+    return (
+        not (bounds.is_choosy or memory.holds or memory.restored or memory.failures)
+        and alike.last_start <= bounds.recent
+        and bounds.now - max(alike.mtimes) / 1e9 >= bounds.settle
+    )
+
+
+def _bounds(policy: ArchivePolicy, now: datetime) -> _Bounds:
     limits = policy.since, policy.until
-    bounds = _Bounds(
+    return _Bounds(
         now - policy.age,
         now + DOUBTFUL,
         now.timestamp(),
         policy.settle.total_seconds(),
         bool(policy.cameras or policy.exclude or policy.min_size or limits != (None, None)),
     )
-    for clip in facts.clips:
-        yield _decide_clip(clip, facts, policy, memory, now, bounds)
 
 
 def _decide_clip(
@@ -165,11 +197,10 @@ def _decide_clip(
         return keep(clip, Reason.NOT_SMALLER, detail="encoding it before did not make it smaller")
     if memory.failures and (wait := _still_waiting(clip, memory, policy, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=wait)
-    target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
     if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
-    return Archive(clip, target, reason, archived)
+    return to_archive(clip, reason, archived)
 
 
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
@@ -279,8 +310,11 @@ class Tally:
     def __init__(self) -> None:
         self._counts: dict[Hashable, _Count] = {}
 
-    def add(self, step: Step) -> None:
-        """Count a step."""
+    def add(self, step: Step | Alike) -> None:
+        """Count a step, or the steps that archive clips which are alike."""
+        if isinstance(step, Alike):
+            self._add_alike(step)
+            return
         key: Hashable
         seconds = 0.0
         if isinstance(step, Keep):
@@ -305,6 +339,14 @@ class Tally:
             count = self._counts[reason, camera] = _Count(Group("keep", reason, camera))
         count.clips += 1
         count.size += size
+
+    def _add_alike(self, alike: Alike) -> None:
+        reason = Reason.NOT_ARCHIVED
+        key = reason, alike.camera, alike.day
+        if (count := self._counts.get(key)) is None:
+            count = self._counts[key] = _Count(Group("archive", *key))
+        count.clips += len(alike.names)
+        count.size += sum(alike.sizes)
 
     def totals(self) -> tuple[Total, ...]:
         """One for each group, in a fixed order."""

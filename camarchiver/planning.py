@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import cast
 
+from camarchiver.alike import Alike
 from camarchiver.discovery import Discovery
 from camarchiver.model import Reason, Trees
-from camarchiver.order import largest_first, order_key, within_limit
-from camarchiver.plan import ArchivePlan, ArchivePolicy, Group, Memory, Plan, Tally, Total, decide_archive
+from camarchiver.order import count, largest_first, one_by_one, order_key, within_limit
+from camarchiver.plan import ArchivePlan, ArchivePolicy, Group, Memory, Plan, Tally, Total, decide_together
 from camarchiver.sealed import Sealed
 from camarchiver.steps import Archive, Keep, Remove
 
@@ -28,9 +30,9 @@ def plan(
     """
     tally, left = Tally(), list[Keep]()
 
-    def changes() -> Iterator[Archive | Remove]:
-        for facts in discovery.folders((now - policy.age).date()):
-            for step in decide_archive(facts, policy, memory, now):
+    def changes() -> Iterator[Archive | Remove | Alike]:
+        for facts in discovery.folders((now - policy.age).date(), together=True):
+            for step in decide_together(facts, policy, memory, now):
                 if isinstance(step, Keep):
                     left.extend([step] if list_all else ())
                 if policy.limit is None or isinstance(step, Keep):
@@ -38,13 +40,21 @@ def plan(
                 if not isinstance(step, Keep):
                     yield step
 
-    steps = every = Sealed(changes(), key=order_key, arrange=largest_first)
+    steps = every = _sealed(changes())
     if policy.limit is not None:
-        steps = Sealed(within_limit(every, policy.limit), key=order_key, arrange=largest_first)
+        steps = _sealed(within_limit(every, policy.limit))
         for step in steps:
             tally.add(step)
     totals = _with_rest(tally.totals(), len(every) - len(steps))
     return Plan("archive", trees, now, policy, totals, steps, tuple(left), discovery.unread_folders)
+
+
+def _sealed(found: Iterable[Archive | Remove | Alike]) -> Sealed[Archive | Remove]:
+    def arranged(items: Iterator[Archive | Remove | Alike]) -> Iterator[Archive | Remove]:
+        return largest_first(one_by_one(items))
+
+    # What a walk yields is arranged: no clips that are alike are among it.
+    return cast(Sealed[Archive | Remove], Sealed(found, key=order_key, count=count, arrange=arranged))
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:

@@ -22,8 +22,15 @@ def _as_it_is(items: Iterator[T]) -> Iterator[T]:
     return items
 
 
+def _one(item: object) -> int:
+    return 1
+
+
 class Sealed(Generic[T]):
-    """Items in the order of `key`, each walk of them passed through `arrange`, which drops none."""
+    """Items in the order of `key`, each walk of them passed through `arrange`, which drops none.
+
+    An item may stand for several that `arrange` makes of it; `count` tells for how many.
+    """
 
     def __init__(
         self,
@@ -31,18 +38,24 @@ class Sealed(Generic[T]):
         *,
         key: Callable[[T], Any],
         arrange: Callable[[Iterator[T]], Iterator[T]] = _as_it_is,
+        count: Callable[[T], int] = _one,
     ) -> None:
         self._key = key
         self._arrange = arrange
         self._file = tempfile.TemporaryFile(prefix="camarchiver-plan-")  # noqa: SIM115  # lives as long as self
         self._runs: list[tuple[int, int]] = []
+        self._last: Any = None
         self._tail: list[T] = []
         self._length = 0
+        held = 0
         for item in items:
-            self._length += 1
+            held += count(item)
             self._tail.append(item)
-            if len(self._tail) >= IN_MEMORY:
+            if held >= IN_MEMORY:
+                self._length += held
+                held = 0
                 self._spill()
+        self._length += held
         self._tail.sort(key=key)
 
     def __len__(self) -> int:
@@ -57,11 +70,14 @@ class Sealed(Generic[T]):
 
     def _spill(self) -> None:
         self._tail.sort(key=self._key)
-        start = self._file.tell()
+        start, first_key = self._file.tell(), self._key(self._tail[0])
         for first in range(0, len(self._tail), BATCH):
             pickle.dump(_columns(self._tail[first : first + BATCH]), self._file, protocol=5)
         self._file.flush()
+        if self._runs and not first_key < self._last:
+            start, _ = self._runs.pop()
         self._runs.append((start, self._file.tell()))
+        self._last = self._key(self._tail[-1])
         self._tail.clear()
 
     def _read(self, start: int, end: int) -> Iterator[T]:

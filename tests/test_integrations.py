@@ -35,6 +35,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import av
 import cv2
@@ -94,7 +95,9 @@ from camarchiver import (
     mounts,
     names,
     notices,
+    order,
     outbox,
+    planning,
     pulse,
     reader,
     recorder,
@@ -121,8 +124,10 @@ from camarchiver.coverage import Hold
 from camarchiver.delivery import Delivery, Recorded
 from camarchiver.detector import Detector, View
 from camarchiver.diagnosis import Finding, Verdict
+from camarchiver.discovery import Discovery
 from camarchiver.disposal import SidecarPolicy
 from camarchiver.encoders import Attempt, Choice, Machine
+from camarchiver.ends import Ends
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
 from camarchiver.export import Exported, Exporter
@@ -131,18 +136,19 @@ from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.figures import Figure
 from camarchiver.frames import KeyframeSampler, Picture, Sampler
+from camarchiver.journal import Journal
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
 from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Trees
 from camarchiver.motion import Event, Rules, Score
-from camarchiver.names import numbered
+from camarchiver.names import Names, numbered
 from camarchiver.nodes import node_problem
 from camarchiver.notices import Pinger
 from camarchiver.picamera import PicameraCamera
 from camarchiver.pipeline import Pipeline
-from camarchiver.plan import ArchivePolicy, Plan, Tally
+from camarchiver.plan import ArchivePolicy, Memory, Plan, Tally, decide_archive
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
@@ -152,7 +158,7 @@ from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
-from camarchiver.steps import Archive, Discard, Outcome, Remove, Report, Result, Status
+from camarchiver.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result, Status
 from camarchiver.stop import Stop, Wake
 from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress
@@ -4683,6 +4689,82 @@ class TestEnds:
         assert self.held(tmp_path, "08:31:00") == []
         assert self.held(tmp_path, "17:55:00") == ["180000"]
         assert opened.call_count == 0
+
+
+class TestDiscovery:
+    """A folder's clips are told together where they are alike; the plan is that of single clips."""
+
+    START = datetime(2025, 10, 24, tzinfo=UTC)
+    NOW = datetime(2025, 12, 1, 3, tzinfo=UTC)
+
+    def grow(self, root: Path, seed: int) -> None:
+        draw = random.Random(seed)
+        for _ in range(250):
+            at = self.START + timedelta(days=draw.randrange(5), seconds=draw.randrange(86_400))
+            folder = root / draw.choice(["flat", f"{at:%Y/%m/%d}", f"cam/{at:%Y-%m-%d}", ""])
+            folder.mkdir(parents=True, exist_ok=True)
+            stem = draw.choice(["REO_front_", "REO_front_", "yard_00_", "REO_a_2025_"]) + f"{at:%Y%m%d%H%M%S}"
+            suffix = draw.choice([".mp4"] * 60 + [".mkv", ".MP4", ".ts"])
+            self.touch(folder / (stem + suffix), at.timestamp(), draw.randrange(9999))
+            if draw.randrange(2):
+                self.touch(folder / (stem + ".jpg"), at.timestamp())
+            self.oddities(folder, stem, draw.randrange(200))
+
+    def oddities(self, folder: Path, stem: str, which: int) -> None:
+        at = self.NOW.timestamp()
+        match which:
+            case 0:
+                self.touch(folder / f"{stem}.mkv", at - 10**6)
+            case 1:
+                self.touch(folder / f"{stem[:-2]}99.jpg", at - 10**6)
+            case 2:
+                os.link(next(folder.glob(f"{stem}.*")), folder / f"REO_front_{stem[-14:-4]}0000.mp4")
+            case 3:
+                self.touch(folder / "no time.mp4", at - 10**6)
+            case 4:
+                self.touch(folder / f"{stem}.mp4.lock", at - 10**6)
+            case 5:
+                (folder / f"{stem}.mp4").touch()
+            case 6:
+                (folder / f"{stem}.m4v").mkdir()
+
+    def touch(self, path: Path, at: float, size: int = 0) -> None:
+        path.write_bytes(b"")
+        os.truncate(path, size)
+        os.utime(path, (at, at))
+
+    @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+    def test_the_plan_is_that_of_single_clips(self, tmp_path: Path, zone: str) -> None:
+        found = 0
+        for seed in range(6):
+            yard = Yard(tmp_path / str(seed))
+            self.grow(yard.trees.source, seed)
+            for age in (0, 35):
+                found += self.compare(yard, ArchivePolicy(timedelta(days=age)), ZoneInfo(zone))
+        assert found > 300
+
+    def compare(self, yard: Yard, policy: ArchivePolicy, zone: ZoneInfo) -> int:
+        def discovery() -> Discovery:
+            ends = Ends((), self.NOW)
+            return Discovery(yard.trees, Names(), Journal(yard.trees.state), ends, self.NOW, zone)
+
+        cutoff = (self.NOW - policy.age).date()
+        steps = [
+            step
+            for facts in discovery().folders(cutoff)
+            for step in decide_archive(facts, policy, Memory(), self.NOW)
+        ]
+        tally = Tally()
+        for step in steps:
+            tally.add(step)
+        changes = sorted((step for step in steps if not isinstance(step, Keep)), key=order.order_key)
+        made = planning.plan(yard.trees, discovery(), policy, Memory(), self.NOW, list_all=True)
+        assert list(made.steps) == list(order.largest_first(changes))
+        assert list(made.left) == [step for step in steps if isinstance(step, Keep)]
+        assert made.totals == tally.totals()
+        assert len(made.steps) == len(changes)
+        every = [alike for facts in discovery().folders(cutoff, together=True) for alike in facts.alike]
+        return sum(len(alike.names) for alike in every)
 
 
 class TestExport:

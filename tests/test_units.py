@@ -7,11 +7,12 @@ import importlib
 import itertools
 import json
 import os
+import random
 import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ from camarchiver import (
     words,
     workload,
 )
+from camarchiver.alike import Alike, Folder, gather
 from camarchiver.attention import Attention
 from camarchiver.codecs import (
     ENCODERS,
@@ -1487,6 +1489,163 @@ class TestCoverage:
         assert not may_reach(self.clip(nine - timedelta(minutes=1)), (replace(holds[0], until=now),), now)
 
 
+def some_alike(folder: Folder, zone: tzinfo = UTC, lately: float = ns(NOW)) -> tuple[list[Alike], list[str]]:
+    return gather(folder, Names(), zone, lately, lambda day: True)
+
+
+def a_file(mtime_ns: int, *, links: int = 1, mode: int = 0o100644, size: int = 1000) -> os.stat_result:
+    whole = mtime_ns // 10**9
+    fields = {"st_mtime_ns": mtime_ns, "st_atime_ns": mtime_ns, "st_ctime_ns": mtime_ns}
+    return os.stat_result((mode, mtime_ns % 997, 1, links, 0, 0, size, whole, whole, whole), fields)
+
+
+def one_by_one(folder: Folder, zone: tzinfo) -> list[Clip]:
+    """Read as single names are."""
+    reader, clips = Names(), []
+    for name, file in sorted(folder.files.items()):
+        said = reader.read(name[:-4], folder.path)
+        if said is not None:
+            suffix = folder.pictures.get(name[:-4])
+            clips.append(
+                Clip(
+                    folder.root,
+                    folder.path,
+                    name,
+                    said.camera,
+                    names.locate(said, file.st_mtime_ns, zone),
+                    Fingerprint(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns),
+                    file.st_nlink,
+                    said.duration,
+                    (name[:-4] + suffix,) if suffix else (),
+                )
+            )
+    return clips
+
+
+def a_folder(seed: int) -> Folder:
+    """Names of a few cameras and days, most of them as they should be."""
+    draw = random.Random(seed)
+    fronts = draw.sample(["REO_front_", "REO_yard_", "CAM_00_", "CAM_01_", "a_2026_", "front-", "x"], 2)
+    days = draw.sample(
+        ["20260301", "20260302", "20261025", "20260329", "20260230", "19691231", "21010101"], 2
+    )
+    files = {}
+    for _ in range(draw.randrange(40)):
+        clock = f"{draw.randrange(24):02}{draw.randrange(60):02}{draw.randrange(60):02}"
+        if not draw.randrange(100):
+            clock = draw.choice(["240000", "236000", "235960", "12345x", "12345\u0665", "99999"])
+        files[draw.choice(fronts) + draw.choice(days) + clock + ".mp4"] = a_file(
+            ns(NOW) - draw.randrange(10**17) + draw.choice([0] * 150 + [10**17]),
+            links=draw.choice([1] * 150 + [2]),
+            mode=draw.choice([0o100644] * 150 + [0o100600]),
+            size=draw.randrange(5000),
+        )
+    return Folder(ROOT, draw.choice(["", "2026/03/01", "front"]), files, {})
+
+
+FOLDERS = st.integers(0, 2**32).map(a_folder)
+
+
+class TestAlike:
+    """What is found out of many clips together is what is found out of each."""
+
+    @given(FOLDERS, st.sampled_from(["UTC", "Europe/Berlin"]), st.sampled_from(["", ".jpg"]))
+    def test_clips_are_what_each_of_them_is_alone(self, folder: Folder, zone: str, picture: str) -> None:
+        folder = folder._replace(pictures={name[:-4]: picture for name in folder.files if "_1" in name})
+        found, rest = some_alike(folder, ZoneInfo(zone))
+        together = [clip for alike in found for clip in alike.clips()]
+        assert sorted([*rest, *(clip.name for clip in together)]) == sorted(folder.files)
+        alone = {clip.name: clip for clip in one_by_one(folder, ZoneInfo(zone))}
+        assert together == [alone[clip.name] for clip in together]
+        assert [clip.start.fold for clip in together] == [0] * len(together)
+        for alike in found:
+            assert alike.last_start == max(clip.start for clip in alike.clips())
+            assert {clip.start.date() for clip in alike.clips()} == {alike.day}
+
+    def test_most_of_a_day_is_alike(self) -> None:
+        files = {f"REO_front_20260301{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
+        (alike,), rest = some_alike(Folder(ROOT, "2026/03/01", files, {}))
+        assert (len(alike.names), rest, alike.camera) == (24, [], "front")
+
+    @pytest.mark.parametrize(
+        ("changed", "zone"),
+        [
+            (a_file(5, links=2), "UTC"),
+            (a_file(5, mode=0o100600), "UTC"),
+            (a_file(ns(NOW) + 1), "UTC"),
+            (a_file(5), "Europe/Berlin"),
+        ],
+        ids=["another name", "not for all to read", "written lately", "the clock is changed"],
+    )
+    def test_one_of_another_kind_makes_all_single(self, changed: os.stat_result, zone: str) -> None:
+        files = {f"REO_front_20261025{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
+        assert not some_alike(
+            Folder(ROOT, "", {**files, "REO_front_20261025101010.mp4": changed}, {}), ZoneInfo(zone)
+        )[0]
+
+    def test_a_day_that_the_journal_knows_is_looked_at_clip_by_clip(self) -> None:
+        files = {f"REO_front_20260301{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
+        found, rest = gather(
+            Folder(ROOT, "", files, {}), Names(), UTC, 99, lambda day: day != date(2026, 3, 1)
+        )
+        assert (found, rest) == ([], list(files))
+
+    @given(
+        FOLDERS,
+        st.builds(
+            ArchivePolicy,
+            st.sampled_from([timedelta(0), timedelta(days=30), timedelta(days=59, hours=12)]),
+            cameras=st.sampled_from([frozenset()] * 3 + [frozenset({"front"})]),
+            min_size=st.sampled_from([0, 0, 2500]),
+        ),
+        st.sampled_from([datetime(2026, 3, 1, 12, tzinfo=UTC), NOW]),
+        st.booleans(),
+    )
+    def test_they_are_decided_as_each_of_them_is(
+        self, folder: Folder, policy: ArchivePolicy, now: datetime, failed: bool
+    ) -> None:
+        clips = one_by_one(folder, UTC)
+        failures = (
+            {clips[0].relative: Failure(*clips[0].fingerprint[2:], 9, now, Reason.DAMAGED, "")}
+            if failed and clips
+            else {}
+        )
+        found, rest = some_alike(folder, lately=ns(now))
+        facts = FolderFacts(
+            ROOT, folder.path, tuple(clip for clip in clips if clip.name in rest), alike=tuple(found)
+        )
+        memory = Memory(failures)
+        steps: list[Archive | Remove | Keep] = []
+        for each in plan.decide_together(facts, policy, memory, now):
+            steps.extend(each.steps() if isinstance(each, Alike) else [each])
+        alone = list(plan.decide_archive(FolderFacts(ROOT, folder.path, tuple(clips)), policy, memory, now))
+        assert sorted(steps, key=lambda step: step.relative) == sorted(alone, key=lambda step: step.relative)
+        kept = [step for step in alone if isinstance(step, Keep)]
+        assert [step for step in steps if isinstance(step, Keep)] == kept
+
+    @given(FOLDERS)
+    def test_they_are_counted_as_each_of_them_is(self, folder: Folder) -> None:
+        together, alone = plan.Tally(), plan.Tally()
+        for alike in some_alike(folder)[0]:
+            together.add(alike)
+            for step in alike.steps():
+                alone.add(step)
+        assert together.totals() == alone.totals()
+
+    @given(st.lists(FOLDERS, max_size=4), st.data())
+    def test_they_come_in_the_order_of_single_steps(self, folders: list[Folder], data: st.DataObject) -> None:
+        found: list[Archive | Remove | Alike] = []
+        for each in folders:
+            for alike in some_alike(each)[0]:
+                found += list(alike.steps()) if data.draw(st.booleans()) else [alike]
+        steps = [step for each in found for step in (each.steps() if isinstance(each, Alike) else [each])]
+        found.sort(key=order.order_key)
+        assert [order.order_key(step) for step in order.one_by_one(found)] == sorted(
+            map(order.order_key, steps)
+        )
+        assert sum(map(order.count, found)) == len(steps)
+
+
 class TestPlan:
     """Every clip gets exactly one decision with a reason."""
 
@@ -2202,6 +2361,22 @@ class TestSealed:
         assert found == steps
         assert list(map(type, found)) == list(map(type, steps))
         assert all(isinstance(step.clip.fingerprint, Fingerprint) for step in found)
+
+    @given(st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=9)))
+    def test_what_stands_for_several_counts_for_them(self, groups: list[list[int]]) -> None:
+        def single(items: Iterator[Any]) -> Iterator[Any]:
+            return (number for item in items for number in item)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+            sealed = Sealed(groups, key=lambda group: group[0], count=len, arrange=single)
+        assert len(sealed) == len(list(sealed)) == sum(map(len, groups))
+
+    def test_what_comes_in_order_is_not_merged(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+        sealed = Sealed([*range(100), *range(50, 101)], key=lambda number: number)
+        assert len(sealed._runs) == 2
+        assert list(sealed) == sorted([*range(100), *range(50, 101)])
 
     def test_each_walk_is_arranged(self) -> None:
         def doubled(items: Iterator[int]) -> Iterator[int]:

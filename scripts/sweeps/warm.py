@@ -32,7 +32,7 @@ from typing import NoReturn
 
 ANY_PROCESS = -1 & (1 << 64) - 1
 PR_SET_PTRACER = 0x59616D61
-ALSO = ("concurrent_log_handler", "concurrent.futures.thread", "importlib.metadata", "subprocess", "shutil")
+ALSO = ("concurrent.futures.thread", "importlib.metadata", "subprocess", "shutil")
 ALSO += ("multiprocessing.connection", "encodings.idna", "stringprep", "ctypes", "unicodedata")
 ALSO += ("encodings.ascii", "tzlocal", "ffmpeg")
 """What commands load only when they need it."""
@@ -177,7 +177,8 @@ def load() -> None:
     for module in pkgutil.walk_packages(camarchiver.__path__, "camarchiver."):
         importlib.import_module(module.name)
     for name in ALSO:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def ended(code: str) -> int:
