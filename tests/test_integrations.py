@@ -1210,7 +1210,9 @@ class TestProbe:
 
     @pytest.mark.parametrize("name", GOOD)
     def test_keyframes_of_good_clips_decode(self, prober: Prober, clips: Path, name: str) -> None:
-        prober.decode_keyframes(clips / name)
+        examined = prober.examine(clips / name)
+        assert examined.flaw == ""
+        assert examined.media == prober.measure(clips / name)
 
     def test_streams_and_tags(self, prober: Prober, clips: Path) -> None:
         media = prober.measure(clips / "timecode.mov")
@@ -1229,7 +1231,22 @@ class TestProbe:
         path = tmp_path / "x.mp4"
         path.write_bytes(content)
         assert reason_of(prober.measure, path) == "damaged"
+        assert reason_of(prober.examine, path) == "damaged"
         assert reason_of(prober.glance, path) == "damaged"
+
+    def test_complaints_name_the_file_that_they_are_about(
+        self, prober: Prober, clips: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "x.mp4").write_bytes((clips / "plain.mp4").read_bytes()[:3000])
+        said = set()
+        for ask in (prober.measure, prober.examine, prober.examine):
+            with pytest.raises(ProbeError) as caught:
+                ask(tmp_path / "x.mp4")
+            said.add(str(caught.value))
+        assert len(said) == 1
+        assert "moov atom not found" in said.pop()
+        (tmp_path / "y.mkv").write_bytes(flipped((clips / "mjpeg.mkv").read_bytes()))
+        assert "moov" not in prober.examine(tmp_path / "y.mkv").flaw
 
     def test_sound_only_is_not_video(self, prober: Prober, clips: Path) -> None:
         assert reason_of(prober.measure, clips / "sound-only.mp4") == "not-video"
@@ -1247,7 +1264,7 @@ class TestProbe:
             listener.bind(str(tmp_path / "socket.mp4"))
             for path in (*sorted(tmp_path.iterdir()), Path("/dev/null"), tmp_path / "missing.mp4"):
                 assert reason_of(prober.measure, path) == "unreadable"
-                assert reason_of(prober.decode_keyframes, path) == "unreadable"
+                assert reason_of(prober.examine, path) == "unreadable"
 
     @pytest.mark.parametrize(
         "name", ["-y.mp4", "concat:x.mp4", "%d.mp4", "a\nb.mp4", b"caf\xe9.mp4", "q'\"$(x)*.mp4"]
@@ -1287,7 +1304,8 @@ class TestProbe:
         path = tmp_path / "x.mp4"
         path.write_bytes(zeroed(data, data.index(b"mdat") + 2000, 500))
         assert prober.measure(path).packets == 50
-        assert reason_of(prober.decode_keyframes, path) == "damaged"
+        examined = prober.examine(path)
+        assert (examined.media.packets, bool(examined.flaw)) == (50, True)
 
     def test_damaged_keyframe_that_only_the_log_tells_of(
         self, prober: Prober, clips: Path, tmp_path: Path
@@ -1295,7 +1313,8 @@ class TestProbe:
         path = tmp_path / "x.mkv"
         path.write_bytes(flipped((clips / "mjpeg.mkv").read_bytes()))
         assert prober.measure(path).packets == 50
-        assert reason_of(prober.decode_keyframes, path) == "damaged"
+        examined = prober.examine(path)
+        assert (examined.media.packets, bool(examined.flaw)) == (50, True)
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
     def test_crash_costs_one_call(self, prober: Prober, clips: Path, number: int) -> None:
@@ -1323,7 +1342,7 @@ class TestProbe:
         with Prober(patience=1.2) as prober:
             prober.glance(clips / "plain.mp4")
             started = time.monotonic()
-            prober.decode_keyframes(clips / "many-keyframes.mkv")
+            prober.examine(clips / "many-keyframes.mkv")
             assert time.monotonic() - started > 0.6, "too quick to show anything"
 
     def test_close_ends_a_call_under_way(self, clips: Path) -> None:
@@ -1331,7 +1350,7 @@ class TestProbe:
         prober.glance(clips / "plain.mp4")
         pid = worker_pid()
         with ThreadPoolExecutor(1) as pool:
-            call = pool.submit(prober.decode_keyframes, clips / "many-keyframes.mkv")
+            call = pool.submit(prober.examine, clips / "many-keyframes.mkv")
             time.sleep(0.2)
             prober.close()
             assert result_of(call) == "stopped"
@@ -1457,8 +1476,8 @@ def facts_of(
 ) -> Facts:
     counts = [line.removeprefix("frame=") for line in output.splitlines() if line.startswith("frame=")]
     try:
-        archive: Media | str = prober.measure(target)
-        prober.decode_keyframes(target)
+        examined = prober.examine(target)
+        archive: Media | str = f"it {examined.flaw}" if examined.flaw else examined.media
     except ProbeError as error:
         archive = error.message
     return Facts(
