@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -14,16 +14,22 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
-from camarchiver.media import AudioStream, Glance, Media, VideoStream
+from camarchiver.media import AudioStream, Examined, Glance, Media, VideoStream
 
 Trouble = Literal["damaged", "not-video", "unreadable", "crashed", "timeout", "stopped"]
 Beat = Callable[[], None]
 """To be called with every packet: a long clip is no hung one."""
+Answer = Media | Examined | Glance
+Complaints = Sequence[tuple[int, str, str]]
+"""Level, who speaks, words: as `av.logging.Capture` has them."""
 
 # Enough for the codec, the size and the duration of all but a few files, without decoding a frame.
 _QUICK = {"probesize": "32", "analyzeduration": "1"}
+# Opening a file else decodes its first keyframe for no more than the pixel format.
+_UNDECODED = {"skip_frame": "all"}
 
 
 class Refused(Exception):
@@ -35,9 +41,11 @@ class Refused(Exception):
         self.text = text
 
 
-def answer(job: str, path: Path, beat: Beat) -> Media | Glance | None:
+def answer(job: str, path: Path, beat: Beat) -> Answer:
     """Do one of the jobs; `Refused` is the only exception that a file can cause."""
     av.logging.set_level(av.logging.ERROR)
+    # A count of repetitions would else come with the complaints about the next file.
+    av.logging.set_skip_repeated(False)
     with av.logging.Capture(local=False) as complaints:
         try:
             return _JOBS[job](path, beat)
@@ -47,8 +55,12 @@ def answer(job: str, path: Path, beat: Beat) -> Media | Glance | None:
         except OSError as error:
             raise Refused("unreadable", f"can't be read: {error.strerror}") from error
         except av.FFmpegError as error:
-            detail = complaints[0][2].strip() if complaints else error.strerror
-            raise Refused("damaged", f"can't be read as a video: {detail}") from error
+            raise _unreadable(error, complaints) from error
+
+
+def _unreadable(error: av.FFmpegError, complaints: Complaints) -> Refused:
+    detail = complaints[0][2].strip() if complaints else error.strerror
+    return Refused("damaged", f"can't be read as a video: {detail}")
 
 
 def measure(path: Path, beat: Beat) -> Media:
@@ -57,31 +69,29 @@ def measure(path: Path, beat: Beat) -> Media:
         video = _first_video(container)
         if not video.codec_context.pix_fmt:
             raise Refused("damaged", "has a video stream of unknown picture format")
-        tally = _Tally()
-        for packet in container.demux():
-            beat()
-            if packet.is_corrupt:
-                raise Refused("damaged", f"is cut short or has a hole near byte {packet.pos}")
-            if packet.stream_index == video.index and packet.size:
-                tally.add(packet)
-        _refuse_if_incomplete(path, container, video, tally)
-        start, span = tally.times(video)
-        return Media(
-            container=container.format.name,
-            video=_video_stream(video),
-            video_streams=sum(not _is_picture(stream) for stream in container.streams.video),
-            audio=tuple(
-                AudioStream(_codec(stream) or "unknown", stream.sample_rate or 0, stream.channels or 0)
-                for stream in container.streams.audio
-            ),
-            other_streams=tuple(_other_streams(container)),
-            packets=tally.packets,
-            keyframes=tally.keyframes,
-            packets_before_keyframe=tally.before_keyframe,
-            start=start,
-            span=span,
-            tags={key.lower(): value for key, value in container.metadata.items()},
-        )
+        return _media(container, video, _read(path, container, video, beat, None))
+
+
+def examine(path: Path, beat: Beat) -> Examined:
+    """Read every packet and decode the keyframes, the cheapest proof that the pictures are there."""
+    with av.logging.Capture(local=False) as complaints:
+        try:
+            return _examined(path, beat, complaints)
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise _unreadable(error, complaints) from error
+
+
+def _examined(path: Path, beat: Beat, complaints: Complaints) -> Examined:
+    with _opened(path, _UNDECODED) as container:
+        video = _first_video(container)
+        keyframes = _Keyframes(video)
+        tally = _read(path, container, video, beat, keyframes)
+        flaw = keyframes.flaw(complaints)
+        if not video.codec_context.pix_fmt:
+            raise Refused("damaged", flaw or "has a video stream of unknown picture format")
+        return Examined(_media(container, video, tally), flaw)
 
 
 def glance(path: Path, beat: Beat) -> Glance:
@@ -96,30 +106,47 @@ def glance(path: Path, beat: Beat) -> Glance:
     return Glance(_codec(video) or "", video.width, video.height, seconds)
 
 
-def decode_keyframes(path: Path, beat: Beat) -> None:
-    """Decode the keyframes, the cheapest proof that the pictures are there."""
-    expected = decoded = 0
-    with av.logging.Capture(local=False) as complaints, _opened(path) as container:
-        video = _first_video(container)
-        # The encoders want the cores.
-        video.codec_context.thread_count = 1
-        for packet in container.demux(video):
-            beat()
-            # The packets between are not even given to the decoder; the empty one at the end flushes it.
-            if packet.is_keyframe or not packet.size:
-                expected += packet.size > 0
-                decoded += sum(not frame.is_corrupt for frame in packet.decode())
-    if complaints:
-        raise Refused("damaged", f"has keyframes that don't decode: {complaints[0][2].strip()}")
-    if decoded != expected or not expected:
-        raise Refused("damaged", f"has {expected} keyframes, of which {decoded} decode")
+_JOBS: dict[str, Callable[[Path, Beat], Answer]] = {"measure": measure, "examine": examine, "glance": glance}
 
 
-_JOBS: dict[str, Callable[[Path, Beat], Media | Glance | None]] = {
-    "measure": measure,
-    "glance": glance,
-    "decode_keyframes": decode_keyframes,
-}
+def _read(
+    path: Path, container: InputContainer, video: AvVideoStream, beat: Beat, keyframes: _Keyframes | None
+) -> _Tally:
+    """Every packet of the file, the keyframes of its picture decoded where that is wanted."""
+    tally = _Tally()
+    for packet in container.demux():
+        beat()
+        if packet.is_corrupt:
+            raise Refused("damaged", f"is cut short or has a hole near byte {packet.pos}")
+        if packet.stream.index != video.index:
+            continue
+        if packet.size:
+            tally.add(packet)
+        # The packets between are not even given to the decoder; the empty one at the end flushes it.
+        if keyframes is not None and (packet.is_keyframe or not packet.size):
+            keyframes.decode(packet)
+    _refuse_if_incomplete(path, container, video, tally)
+    return tally
+
+
+def _media(container: InputContainer, video: AvVideoStream, tally: _Tally) -> Media:
+    start, span = tally.times(video)
+    return Media(
+        container=container.format.name,
+        video=_video_stream(video),
+        video_streams=sum(not _is_picture(stream) for stream in container.streams.video),
+        audio=tuple(
+            AudioStream(_codec(stream) or "unknown", stream.sample_rate or 0, stream.channels or 0)
+            for stream in container.streams.audio
+        ),
+        other_streams=tuple(_other_streams(container)),
+        packets=tally.packets,
+        keyframes=tally.keyframes,
+        packets_before_keyframe=tally.before_keyframe,
+        start=start,
+        span=span,
+        tags={key.lower(): value for key, value in container.metadata.items()},
+    )
 
 
 @contextmanager
@@ -227,6 +254,35 @@ def _other_streams(container: InputContainer) -> Iterator[str]:
             yield f"picture:{_codec(stream) or 'unknown'}"
         elif stream.type not in ("video", "audio"):
             yield f"{stream.type}:{_codec(stream) or 'unknown'}"
+
+
+class _Keyframes:
+    """Decodes the keyframes of one stream and counts those that came out whole."""
+
+    def __init__(self, video: AvVideoStream) -> None:
+        # The encoders want the cores.
+        video.codec_context.thread_count = 1
+        self._expected = 0
+        self._decoded = 0
+        self._error = ""
+
+    def decode(self, packet: Packet[Stream]) -> None:
+        self._expected += packet.size > 0
+        if self._error:
+            return
+        try:
+            self._decoded += sum(not cast("VideoFrame", frame).is_corrupt for frame in packet.decode())
+        except av.FFmpegError as error:
+            self._error = error.strerror or str(error)
+
+    def flaw(self, complaints: Complaints) -> str:
+        """Why the pictures are not proved to be there; empty where they are."""
+        problem = complaints[0][2].strip() if complaints else self._error
+        if problem:
+            return f"has keyframes that don't decode: {problem}"
+        if self._decoded != self._expected or not self._expected:
+            return f"has {self._expected} keyframes, of which {self._decoded} decode"
+        return ""
 
 
 class _Tally:

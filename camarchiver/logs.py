@@ -41,6 +41,8 @@ class _Redacted(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = _CREDENTIALS.sub(r"\1***@", super().format(record))
+        if text.isprintable():
+            return text
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         return "".join(
             c if c.isprintable() or (c == "\n" and record.exc_info) else repr(c)[1:-1] for c in text

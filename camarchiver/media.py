@@ -54,6 +54,15 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class Examined:
+    """One file as its packets show it, of which the keyframes were decoded."""
+
+    media: Media
+    flaw: str
+    """What the decoder complained of, as a predicate whose subject is the file; empty where it did not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Glance:
     """What a file's header claims; good for estimates, never for a decision to remove."""
 

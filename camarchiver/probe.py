@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from camarchiver.errors import CamarchiverError
-from camarchiver.media import Glance, Media
+from camarchiver.media import Examined, Glance, Media
 
 # PyAV costs 100 ms and 30 MB to import: only the worker pays.
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class Prober:
         """Read the file's header only; raises `ProbeError`."""
         return cast(Glance, self._ask("glance", path))
 
-    def decode_keyframes(self, path: Path) -> None:
-        """Decode every keyframe of the first video stream; raises `ProbeError` at any complaint."""
-        self._ask("decode_keyframes", path)
+    def examine(self, path: Path) -> Examined:
+        """Read every packet and decode every keyframe of the first video stream; raises `ProbeError`."""
+        return cast(Examined, self._ask("examine", path))
 
     def close(self) -> None:
         """End the worker; a call under way in another thread raises `ProbeError` (`stopped`)."""

@@ -210,12 +210,13 @@ class Shrinker:
         stop: Stopper,
     ) -> Verdict:
         whole = encoder.backend is not Backend.SOFTWARE or self._wishes.verify_full
-        archive = self._measured(part.path)
         clean: bool | None = None
-        if isinstance(archive, Media) and not finished.returncode:
-            clean = (
-                self._decodes(part.path, archive, threads, stop) if whole else self._keyframes_decode(part)
-            )
+        if whole or finished.returncode:
+            archive = self._measured(part.path)
+            if isinstance(archive, Media) and not finished.returncode:
+                clean = self._decodes(part.path, archive, threads, stop)
+        else:
+            archive, clean = self._examined(part.path)
         return verify(
             Facts(
                 source=original.media,
@@ -236,7 +237,7 @@ class Shrinker:
         )
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        archive = self._measured(part.path)
+        archive, clean = self._examined(part.path)
         verdict = verify(
             Facts(
                 source=original.media,
@@ -246,7 +247,7 @@ class Shrinker:
                 frames_encoded=finished.frames,
                 codec=original.media.video.codec,
                 keep_audio=True,
-                decoded_clean=self._keyframes_decode(part) if isinstance(archive, Media) else None,
+                decoded_clean=clean,
             )
         )
         if not verdict.ok:
@@ -285,15 +286,17 @@ class Shrinker:
                 raise Stopped(error.message) from error
             return error.message
 
-    def _keyframes_decode(self, part: Staged) -> bool:
+    def _examined(self, path: Path) -> tuple[Media | str, bool | None]:
+        """The file, and whether its keyframes decode."""
         try:
-            self._prober.decode_keyframes(part.path)
+            found = self._prober.examine(path)
         except ProbeError as error:
             if error.reason == "stopped":
                 raise Stopped(error.message) from error
-            _log.debug("%s", error.message)
-            return False
-        return True
+            return error.message, None
+        if found.flaw:
+            _log.debug("%s %s", path, found.flaw)
+        return found.media, not found.flaw
 
     def _decodes(self, path: Path, media: Media, threads: int, stop: Stopper) -> bool:
         arguments = ffmpeg_args.decode(path, threads=threads)

@@ -33,6 +33,7 @@ from fractions import Fraction
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -116,6 +117,7 @@ from camarchiver import (
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.clearance import CleanupPlan
+from camarchiver.cli import recorder_news
 from camarchiver.cli.fleet import Fleet, Member
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
@@ -156,7 +158,7 @@ from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
-from camarchiver.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result
+from camarchiver.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result, Status
 from camarchiver.stop import Stop, Wake
 from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress
@@ -1208,7 +1210,9 @@ class TestProbe:
 
     @pytest.mark.parametrize("name", GOOD)
     def test_keyframes_of_good_clips_decode(self, prober: Prober, clips: Path, name: str) -> None:
-        prober.decode_keyframes(clips / name)
+        examined = prober.examine(clips / name)
+        assert examined.flaw == ""
+        assert examined.media == prober.measure(clips / name)
 
     def test_streams_and_tags(self, prober: Prober, clips: Path) -> None:
         media = prober.measure(clips / "timecode.mov")
@@ -1227,7 +1231,22 @@ class TestProbe:
         path = tmp_path / "x.mp4"
         path.write_bytes(content)
         assert reason_of(prober.measure, path) == "damaged"
+        assert reason_of(prober.examine, path) == "damaged"
         assert reason_of(prober.glance, path) == "damaged"
+
+    def test_complaints_name_the_file_that_they_are_about(
+        self, prober: Prober, clips: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "x.mp4").write_bytes((clips / "plain.mp4").read_bytes()[:3000])
+        said = set()
+        for ask in (prober.measure, prober.examine, prober.examine):
+            with pytest.raises(ProbeError) as caught:
+                ask(tmp_path / "x.mp4")
+            said.add(str(caught.value))
+        assert len(said) == 1
+        assert "moov atom not found" in said.pop()
+        (tmp_path / "y.mkv").write_bytes(flipped((clips / "mjpeg.mkv").read_bytes()))
+        assert "moov" not in prober.examine(tmp_path / "y.mkv").flaw
 
     def test_sound_only_is_not_video(self, prober: Prober, clips: Path) -> None:
         assert reason_of(prober.measure, clips / "sound-only.mp4") == "not-video"
@@ -1245,7 +1264,7 @@ class TestProbe:
             listener.bind(str(tmp_path / "socket.mp4"))
             for path in (*sorted(tmp_path.iterdir()), Path("/dev/null"), tmp_path / "missing.mp4"):
                 assert reason_of(prober.measure, path) == "unreadable"
-                assert reason_of(prober.decode_keyframes, path) == "unreadable"
+                assert reason_of(prober.examine, path) == "unreadable"
 
     @pytest.mark.parametrize(
         "name", ["-y.mp4", "concat:x.mp4", "%d.mp4", "a\nb.mp4", b"caf\xe9.mp4", "q'\"$(x)*.mp4"]
@@ -1285,7 +1304,8 @@ class TestProbe:
         path = tmp_path / "x.mp4"
         path.write_bytes(zeroed(data, data.index(b"mdat") + 2000, 500))
         assert prober.measure(path).packets == 50
-        assert reason_of(prober.decode_keyframes, path) == "damaged"
+        examined = prober.examine(path)
+        assert (examined.media.packets, bool(examined.flaw)) == (50, True)
 
     def test_damaged_keyframe_that_only_the_log_tells_of(
         self, prober: Prober, clips: Path, tmp_path: Path
@@ -1293,7 +1313,8 @@ class TestProbe:
         path = tmp_path / "x.mkv"
         path.write_bytes(flipped((clips / "mjpeg.mkv").read_bytes()))
         assert prober.measure(path).packets == 50
-        assert reason_of(prober.decode_keyframes, path) == "damaged"
+        examined = prober.examine(path)
+        assert (examined.media.packets, bool(examined.flaw)) == (50, True)
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
     def test_crash_costs_one_call(self, prober: Prober, clips: Path, number: int) -> None:
@@ -1321,7 +1342,7 @@ class TestProbe:
         with Prober(patience=1.2) as prober:
             prober.glance(clips / "plain.mp4")
             started = time.monotonic()
-            prober.decode_keyframes(clips / "many-keyframes.mkv")
+            prober.examine(clips / "many-keyframes.mkv")
             assert time.monotonic() - started > 0.6, "too quick to show anything"
 
     def test_close_ends_a_call_under_way(self, clips: Path) -> None:
@@ -1329,7 +1350,7 @@ class TestProbe:
         prober.glance(clips / "plain.mp4")
         pid = worker_pid()
         with ThreadPoolExecutor(1) as pool:
-            call = pool.submit(prober.decode_keyframes, clips / "many-keyframes.mkv")
+            call = pool.submit(prober.examine, clips / "many-keyframes.mkv")
             time.sleep(0.2)
             prober.close()
             assert result_of(call) == "stopped"
@@ -1455,8 +1476,8 @@ def facts_of(
 ) -> Facts:
     counts = [line.removeprefix("frame=") for line in output.splitlines() if line.startswith("frame=")]
     try:
-        archive: Media | str = prober.measure(target)
-        prober.decode_keyframes(target)
+        examined = prober.examine(target)
+        archive: Media | str = f"it {examined.flaw}" if examined.flaw else examined.media
     except ProbeError as error:
         archive = error.message
     return Facts(
@@ -6676,10 +6697,10 @@ class TestUpkeep:
         shutil.copy2(old, foreign)
         terms = Terms(timedelta(days=7))
         first = self.tended(tmp_path, terms)
-        assert (first.announced, first.outcomes) == ([old], ())
+        assert ([*first.announced], first.outcomes) == ([old], ())
         assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
         assert "its transfer was confirmed" in caplog.text
-        assert self.tended(tmp_path, terms, days=0.9).announced == []
+        assert not [*self.tended(tmp_path, terms, days=0.9).announced]
         assert old.exists()
         later = self.tended(tmp_path, terms, days=1)
         assert [(each.result, each.freed) for each in later.outcomes] == [(Result.DONE, 1010)]
@@ -6752,7 +6773,7 @@ class TestUpkeep:
         self.tended(tmp_path, terms)
         for path in (tmp_path / "outbox/.camarchiver/announced").iterdir():
             path.write_text('{"clips": {"yard/x": {"size": 1}}}')
-        assert self.tended(tmp_path, terms, days=2).announced == [old]
+        assert [*self.tended(tmp_path, terms, days=2).announced] == [old]
         assert self.tended(tmp_path, terms, days=3.5).outcomes
         assert not old.exists()
 
@@ -6800,7 +6821,7 @@ class RecRecorder:
 
     def run(self) -> list[Recorded]:
         self.recorder.run(self.stop)
-        return self.delivery.clips
+        return [*self.delivery.clips]
 
 
 @pytest.fixture
@@ -6838,6 +6859,36 @@ class TestRecorder:
         clips = rec_recorder(RecSource([rec_twice]), now=now).run()
         assert [clip.frames for clip in clips] == [106, 106]
         assert not any(clip.error for clip in clips)
+
+    def test_a_run_of_months_holds_its_newest_clips_and_counts_all(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.newest.KEPT", 1)
+        made = rec_recorder(RecSource([rec_twice]))
+        (clip,) = made.run()
+        sums = made.delivery.sums
+        assert (made.delivery.clips.count, sums.published, sums.failed) == (2, 2, 0)
+        assert sums.seconds > clip.seconds
+        assert sorted(made.folders.outbox.glob("*.mp4"))[-1] == clip.path
+
+    def test_errors_of_clips_that_are_no_longer_held_are_told(
+        self, rec_folders: Folders, rec_take: Take, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.newest.KEPT", 1)
+        delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        rec_take.path.unlink()
+        for _ in range(3):
+            delivery.hand_over(rec_take)
+        delivery.close()
+        gone = SimpleNamespace(refused=False, error="")
+        member = SimpleNamespace(
+            delivery=delivery, upkeep=SimpleNamespace(troubles={}), recorder=gone, error=None
+        )
+        fleet = SimpleNamespace(members=[member], failures={})
+        status, exit_code, problems = recorder_news.judged(cast(Fleet, fleet), None)
+        assert (status, exit_code) == (Status.FAILED, 1)
+        assert [problem.message for problem in problems][1:] == ["earlier clips had errors, too"]
+        assert "2 more" in problems[1].hint
 
     @pytest.mark.parametrize("synced", [True, False, None])
     def test_a_clip_by_an_unsynced_clock_is_marked(
