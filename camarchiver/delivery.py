@@ -12,6 +12,7 @@ from pathlib import Path
 
 from camarchiver import logs, reel, snapshot, spool
 from camarchiver.errors import CamarchiverError
+from camarchiver.newest import Newest
 from camarchiver.reel import Kind
 from camarchiver.spool import Folders, Take
 
@@ -59,6 +60,28 @@ class Recorded:
         }
 
 
+@dataclass(slots=True)
+class Sums:
+    """Everything that became of a camera's clips, added up."""
+
+    published: int = 0
+    failed: int = 0
+    troubled: int = 0
+    """Clips with an error, published or not."""
+    lost: int = 0
+    """Frames."""
+    seconds: float = 0.0
+    """Of published clips."""
+
+    def add(self, clip: Recorded) -> None:
+        """Count one clip."""
+        self.published += clip.published
+        self.failed += not clip.published
+        self.troubled += bool(clip.error)
+        self.lost += clip.lost
+        self.seconds += clip.seconds if clip.published else 0.0
+
+
 class Delivery:
     """One camera's spool and outbox; clips are published one after the other by a thread."""
 
@@ -66,8 +89,9 @@ class Delivery:
         self, camera: str, folders: Folders, *, pictures: bool, tell: Callable[[Recorded], None]
     ) -> None:
         """`tell` hears of every clip, from `collect`."""
-        self.clips: list[Recorded] = []
-        self.salvaged: list[Path] = []
+        self.clips: Newest[Recorded] = Newest()
+        self.salvaged: Newest[Path] = Newest()
+        self.sums = Sums()
         self.folders = folders
         self.camera = camera
         self._pictures = pictures
@@ -92,6 +116,7 @@ class Delivery:
                 with logs.about(take.path.name):
                     _log.error("%s was not published: %s", take.path, clip.error)
             self.clips.append(clip)
+            self.sums.add(clip)
             self._tell(clip)
 
     def close(self) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from camarchiver import expiry, holds, locking, outbox, usage
 from camarchiver.errors import CamarchiverError
 from camarchiver.expiry import NOTICE, Terms, Waiting
+from camarchiver.figures import Sums
+from camarchiver.newest import Newest
 from camarchiver.steps import Discard, Outcome, Result
 from camarchiver.words import shown
 
@@ -34,10 +36,14 @@ class Upkeep:
 
         `now` tells the time in the camera's zone.
         """
-        self.announced: list[Path] = []
+        self.announced: Newest[Path] = Newest()
+        self.removed: Newest[Outcome] = Newest()
+        self.sums = Sums()
+        """Of what was removed."""
         self.troubles: dict[str, None] = {}
         """Why the outbox, or one of its clips, could not be seen to; each once."""
-        self._outcomes: dict[str, Outcome] = {}
+        self._left: dict[str, Outcome] = {}
+        """By path below the outbox: what came of the last try, where it was not removed."""
         self._camera = camera
         self._outbox = folder
         self._terms = terms
@@ -49,8 +55,13 @@ class Upkeep:
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """Every removal that was tried; of a clip that was tried every hour the last one."""
-        return tuple(self._outcomes.values())
+        """The newest removals, and of each clip that could not be removed the last try."""
+        return (*self.removed, *self.left)
+
+    @property
+    def left(self) -> tuple[Outcome, ...]:
+        """Of each clip that could not be removed, the last try."""
+        return tuple(self._left.values())
 
     def tend(self) -> None:
         """Begin to remove what the terms take and was announced; returns at once."""
@@ -113,7 +124,7 @@ class Upkeep:
         return {each.clip.relative: each for each in found}
 
     def _has_failed(self, relative: str) -> bool:
-        last = self._outcomes.get(relative)
+        last = self._left.get(relative)
         return last is not None and last.result is Result.FAILED
 
     def _announce(self, each: Waiting, notice: expiry.Notice) -> None:
@@ -129,11 +140,15 @@ class Upkeep:
     def _remove(self, step: Discard, waiting: dict[str, Waiting]) -> int:
         """Bytes that came free."""
         outcome = outbox.remove(step)
-        self._outcomes[step.relative] = outcome
         path = shown(step.path)
         if outcome.result is Result.DONE:
+            self._left.pop(step.relative, None)
+            self.removed.append(outcome)
+            self.sums.add(outcome)
             _log.warning("removed %s (%s); %s", path, step.reason, _fate(waiting[step.relative]))
-        elif (words := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.troubles:
+            return outcome.freed
+        self._left[step.relative] = outcome
+        if (words := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.troubles:
             self.troubles[words] = None
             _log.error("%s", words)
         return outcome.freed

@@ -33,6 +33,7 @@ from fractions import Fraction
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -116,6 +117,7 @@ from camarchiver import (
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.clearance import CleanupPlan
+from camarchiver.cli import recorder_news
 from camarchiver.cli.fleet import Fleet, Member
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
@@ -156,7 +158,7 @@ from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
 from camarchiver.spool import Folders, Label, Take, Unfit
-from camarchiver.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result
+from camarchiver.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result, Status
 from camarchiver.stop import Stop, Wake
 from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress
@@ -6695,10 +6697,10 @@ class TestUpkeep:
         shutil.copy2(old, foreign)
         terms = Terms(timedelta(days=7))
         first = self.tended(tmp_path, terms)
-        assert (first.announced, first.outcomes) == ([old], ())
+        assert ([*first.announced], first.outcomes) == ([old], ())
         assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
         assert "its transfer was confirmed" in caplog.text
-        assert self.tended(tmp_path, terms, days=0.9).announced == []
+        assert not [*self.tended(tmp_path, terms, days=0.9).announced]
         assert old.exists()
         later = self.tended(tmp_path, terms, days=1)
         assert [(each.result, each.freed) for each in later.outcomes] == [(Result.DONE, 1010)]
@@ -6771,7 +6773,7 @@ class TestUpkeep:
         self.tended(tmp_path, terms)
         for path in (tmp_path / "outbox/.camarchiver/announced").iterdir():
             path.write_text('{"clips": {"yard/x": {"size": 1}}}')
-        assert self.tended(tmp_path, terms, days=2).announced == [old]
+        assert [*self.tended(tmp_path, terms, days=2).announced] == [old]
         assert self.tended(tmp_path, terms, days=3.5).outcomes
         assert not old.exists()
 
@@ -6819,7 +6821,7 @@ class RecRecorder:
 
     def run(self) -> list[Recorded]:
         self.recorder.run(self.stop)
-        return self.delivery.clips
+        return [*self.delivery.clips]
 
 
 @pytest.fixture
@@ -6857,6 +6859,36 @@ class TestRecorder:
         clips = rec_recorder(RecSource([rec_twice]), now=now).run()
         assert [clip.frames for clip in clips] == [106, 106]
         assert not any(clip.error for clip in clips)
+
+    def test_a_run_of_months_holds_its_newest_clips_and_counts_all(
+        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.newest.KEPT", 1)
+        made = rec_recorder(RecSource([rec_twice]))
+        (clip,) = made.run()
+        sums = made.delivery.sums
+        assert (made.delivery.clips.count, sums.published, sums.failed) == (2, 2, 0)
+        assert sums.seconds > clip.seconds
+        assert sorted(made.folders.outbox.glob("*.mp4"))[-1] == clip.path
+
+    def test_errors_of_clips_that_are_no_longer_held_are_told(
+        self, rec_folders: Folders, rec_take: Take, mocker: MockerFixture
+    ) -> None:
+        mocker.patch("camarchiver.newest.KEPT", 1)
+        delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        rec_take.path.unlink()
+        for _ in range(3):
+            delivery.hand_over(rec_take)
+        delivery.close()
+        gone = SimpleNamespace(refused=False, error="")
+        member = SimpleNamespace(
+            delivery=delivery, upkeep=SimpleNamespace(troubles={}), recorder=gone, error=None
+        )
+        fleet = SimpleNamespace(members=[member], failures={})
+        status, exit_code, problems = recorder_news.judged(cast(Fleet, fleet), None)
+        assert (status, exit_code) == (Status.FAILED, 1)
+        assert [problem.message for problem in problems][1:] == ["earlier clips had errors, too"]
+        assert "2 more" in problems[1].hint
 
     @pytest.mark.parametrize("synced", [True, False, None])
     def test_a_clip_by_an_unsynced_clock_is_marked(

@@ -34,6 +34,7 @@ class News:
         found = self.untold()
         if not found:
             return None
+        self._told &= set(self._judge()[2])
         self._told.update(found)
         status, exit_code, _ = self._judge()
         return (document.recorded({"dry_run": False, "clips": []}, self._run, status, exit_code, found),)
@@ -49,21 +50,21 @@ def _figures(member: Member) -> Iterator[Figure]:
     from camarchiver import figures, vitals
 
     recorder, delivery = member.recorder, member.delivery
-    clips = tuple(delivery.clips)
-    published = [clip for clip in clips if clip.published]
+    sums = delivery.sums
     recording = figures.Recording(
         frames=recorder.frames,
-        lost=sum(clip.lost for clip in clips),
-        published=len(published) + len(delivery.salvaged),
-        failed=len(clips) - len(published),
-        seconds=sum(clip.seconds for clip in published),
+        lost=sums.lost,
+        published=sums.published + delivery.salvaged.count,
+        failed=sums.failed,
+        seconds=sums.seconds,
         outages=recorder.outages,
         refusals=recorder.refused,
         last_frame=recorder.last_frame,
         connected=recorder.is_connected,
     )
     yield from figures.of_recording(recording, member.name)
-    yield from figures.Sums(tuple(member.upkeep.outcomes)).figures()
+    yield from member.upkeep.sums.figures()
+    yield from figures.Sums(member.upkeep.left).figures()
     folders = delivery.folders
     yield from figures.of_rooms(vitals.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
 
@@ -82,7 +83,8 @@ def found(fleet: Fleet) -> dict[str, Any]:
     together: dict[str, Any] = {"dry_run": False, "camera": fleet.names[0] if len(fleet.names) == 1 else ""}
     for key in ("clips", "salvaged", "removed", "announced"):
         together[key] = [one for fields in each for one in fields[key]]
-    together["outages"] = sum(fields["outages"] for fields in each)
+    for key in ("outages", "recorded"):
+        together[key] = sum(fields[key] for fields in each)
     failed = [
         {"camera": name, **_judgement((Status.FAILED, *_failed(error)))}
         for name, error in fleet.failures.items()
@@ -101,6 +103,7 @@ def _found(member: Member) -> dict[str, Any]:
         "removed": [document.outcome_fields(outcome) for outcome in member.upkeep.outcomes],
         "announced": [str(path) for path in member.upkeep.announced],
         "outages": member.recorder.outages,
+        "recorded": member.delivery.clips.count,
     }
 
 
@@ -135,16 +138,20 @@ def _failed(error: CamarchiverError | OSError) -> tuple[int, list[Problem]]:
 
 def _judged(member: Member) -> Judgement:
     """As the design's table of exit codes has it."""
-    clips = member.delivery.clips
+    clips, sums = member.delivery.clips, member.delivery.sums
+    # read first: a clip that ends meanwhile is then listed, and no earlier one
+    troubled = sums.troubled
     problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
+    if (earlier := troubled - len(problems)) > 0:
+        problems.append(Problem("failed", "earlier clips had errors, too", f"the log names {earlier:,} more"))
     problems += [Problem("failed", trouble) for trouble in member.upkeep.troubles]
     if (error := problem_of(member)) is not None:
         problems += _failed(error)[1]
     if member.recorder.refused:
         problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
     if not problems:
-        return (Status.DONE if clips else Status.NOTHING), 0, problems
-    if any(clip.published for clip in clips):
+        return (Status.DONE if clips.count else Status.NOTHING), 0, problems
+    if sums.published:
         return Status.PARTIAL, 3, problems
     storage = all(problem.code == StorageError.code for problem in problems)
     return Status.FAILED, StorageError.exit_code if storage else 1, problems
