@@ -40,16 +40,16 @@ CASES = (
 _DRIVER = """
 import json, sys, time
 told = sys.argv.pop(1)
+from camarchiver import crew
 from camarchiver.cli import run
-from camarchiver.pipeline import Pipeline
-execute, spent = Pipeline.execute, []
+perform_all, spent = crew.perform_all, []
 def timed(*these, **more):
     begun = time.process_time()
     try:
-        return execute(*these, **more)
+        yield from perform_all(*these, **more)
     finally:
         spent.append(time.process_time() - begun)
-Pipeline.execute = timed
+crew.perform_all = timed
 code = run(sys.argv[1:])
 with open(told, "w") as stream:
     json.dump([time.process_time(), sum(spent)], stream)
