@@ -349,10 +349,10 @@ def attempt(subject: Subject, trial: Trial, options: Options, where: Path, model
     """Run into the fault, check, run again without it, check again."""
     folder = Path(tempfile.mkdtemp(prefix="trial-", dir=where))
     stage, log = subject.stage(options, folder, model), folder / "calls"
-    ran = stage.run(("strace", "-qq", "-o", str(log), *trial.options()), inside=trial.inside)
-    met = has_met(log, trial)
+    ran = stage.run(("strace", "-qq", "-y", "-o", str(log), *trial.options()), inside=trial.inside)
+    met = has_met(log, trial) and not spares_the_disks(log)
     found = [f"after the fault: {problem}" for problem in stage.violations()]
-    found += ran.problems()
+    found += ran.problems() if met else ()
     again = stage.again()
     if again.code != 0:
         found.append(f"the second run ends with {again.code}: {again.tail}")
@@ -375,3 +375,9 @@ def has_met(log: Path, trial: Trial) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def spares_the_disks(log: Path) -> bool:
+    """Whether no failed call was a file's: this run's threads made others than the counted run's."""
+    failed = [line for line in log.read_text(errors="replace").splitlines() if "(INJECTED)" in line]
+    return bool(failed) and not any(map(concerns_files, failed))
