@@ -69,6 +69,10 @@ class Alike(NamedTuple):
         """The path of the last one below the source root."""
         return self._beside(self.names[-1])
 
+    def relatives(self) -> Iterator[str]:
+        """The path of each below the source root."""
+        return (self._beside(name) for name in self.names)
+
     def clips(self) -> Iterator[Clip]:
         """One by one."""
         root, folder, camera, device = self.root, self.folder, self.camera, self.device

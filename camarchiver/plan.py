@@ -160,10 +160,17 @@ def decide_together(
 def _is_archived_whole(alike: Alike, memory: Memory, bounds: _Bounds) -> bool:
     """Whether `_decide_clip` would archive each of these clips."""
     return (
-        not (bounds.is_choosy or memory.holds or memory.restored or memory.failures)
+        not (bounds.is_choosy or memory.holds)
         and alike.last_start <= bounds.recent
         and bounds.now - max(alike.mtimes) / 1e9 >= bounds.settle
+        and not _remembers_any(memory, alike)
     )
+
+
+def _remembers_any(memory: Memory, alike: Alike) -> bool:
+    if not (memory.restored or memory.failures):
+        return False
+    return any(path in memory.restored or path in memory.failures for path in alike.relatives())
 
 
 def _bounds(policy: ArchivePolicy, now: datetime) -> _Bounds:

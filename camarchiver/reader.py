@@ -205,11 +205,12 @@ def _entry(packet: AnyPacket) -> Entry | None:
     """What decisions need of a packet; None for one that is of no use."""
     if not feeds.timed(packet):
         return None
-    base = packet.time_base
+    # an exact quotient without a Fraction for each: this is done for every packet
+    ticks, second = packet.time_base.as_integer_ratio()
     return Entry(
-        at=float(cast("int", packet.pts) * base),
-        order=float(cast("int", packet.dts) * base),
-        length=float((packet.duration or 0) * base),
+        at=cast("int", packet.pts) * ticks / second,
+        order=cast("int", packet.dts) * ticks / second,
+        length=(packet.duration or 0) * ticks / second,
         video=packet.stream.type == "video",
         key=packet.is_keyframe,
         size=packet.size,

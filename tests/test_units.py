@@ -1599,22 +1599,23 @@ class TestAlike:
             min_size=st.sampled_from([0, 0, 2500]),
         ),
         st.sampled_from([datetime(2026, 3, 1, 12, tzinfo=UTC), NOW]),
-        st.booleans(),
+        st.sampled_from(["nothing", "a failure", "a restored clip"]),
     )
     def test_they_are_decided_as_each_of_them_is(
-        self, folder: Folder, policy: ArchivePolicy, now: datetime, failed: bool
+        self, folder: Folder, policy: ArchivePolicy, now: datetime, remembered: str
     ) -> None:
         clips = one_by_one(folder, UTC)
-        failures = (
-            {clips[0].relative: Failure(*clips[0].fingerprint[2:], 9, now, Reason.DAMAGED, "")}
-            if failed and clips
-            else {}
-        )
+        memory = Memory()
+        if clips and remembered != "nothing":
+            clip = clips[len(clips) // 2]
+            identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
+            memory = Memory({clip.relative: Failure(*identity, 9, now, Reason.DAMAGED, "")})
+            if remembered == "a restored clip":
+                memory = Memory(restored={clip.relative: Restored(*identity, now)})
         found, rest = some_alike(folder, lately=ns(now))
         facts = FolderFacts(
             ROOT, folder.path, tuple(clip for clip in clips if clip.name in rest), alike=tuple(found)
         )
-        memory = Memory(failures)
         steps: list[Archive | Remove | Keep] = []
         for each in plan.decide_together(facts, policy, memory, now):
             steps.extend(each.steps() if isinstance(each, Alike) else [each])
