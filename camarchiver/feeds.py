@@ -87,7 +87,24 @@ def of_container(container: InputContainer, let_go: Callable[[], str] = _nothing
         raise ValueError("there is no video in it")
     audio = container.streams.audio[0] if container.streams.audio else None
     chosen = [videos[0], *([audio] if audio else [])]
-    return Feed(videos[0], audio, container.demux(chosen), let_go)
+    return Feed(videos[0], audio, _unbroken(container.demux(chosen)), let_go)
+
+
+def _unbroken(packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+    """The packets without a last one of which only a piece could be read.
+
+    Of a source that ends early libavformat still gives out what there is of the last packet, marked as
+    corrupt. Amid a stream such packets stay: a camera's damaged frame tells more than none.
+    """
+    broken: AnyPacket | None = None
+    for packet in packets:
+        if not packet.size:  # the empty ones after the last
+            broken = None
+        if broken is not None:
+            yield broken
+        broken = packet if packet.is_corrupt else None
+        if broken is None:
+            yield packet
 
 
 def template(keyframe: bytes, codec: str, time_base: Fraction) -> VideoStream:

@@ -6043,6 +6043,22 @@ class TestLive:
         times = [video[0].at + number / 15 for number in range(len(video))]
         assert [entry.at for entry in video] == pytest.approx(times, abs=0.002)
 
+    @pytest.mark.parametrize("part", [0.5, 0.71, 0.9])
+    def test_a_source_that_breaks_off_amid_a_frame_gives_no_piece_of_it(
+        self, rec_twice: Path, tmp_path: Path, part: float
+    ) -> None:
+        whole, broken = tmp_path / "whole.mp4", tmp_path / "broken.mp4"
+        remux = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-c", "copy"]
+        subprocess.run([*remux, "-movflags", "+faststart", str(whole)], check=True)
+        data = whole.read_bytes()
+        broken.write_bytes(data[: int(len(data) * part)])
+        with av.open(str(broken)) as container:
+            assert [packet.is_corrupt for packet in container.demux() if packet.size][-1]
+        sent = [bytes(entry.packet) for entry in rec_items(whole)[1]]
+        came = [bytes(entry.packet) for entry in rec_items(broken)[1]]
+        assert came == sent[: len(came)]
+        assert len(came) > len(sent) * part / 2
+
     def test_mjpeg_from_a_fifo_is_encoded_as_it_comes(self, rec_twice: Path, tmp_path: Path) -> None:
         fifo = tmp_path / "camera"
         os.mkfifo(fifo)
