@@ -95,10 +95,18 @@ def _cluster(place: Path) -> Iterator[tuple[str, Sequence[int]]]:
         _wait(lambda: _registered(address) == len(workers))
         yield address, [worker.pid for worker in workers]
     finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.wait()
+        # Workers first: one whose scheduler has gone may never end.
+        for process in reversed(started):
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes], seconds: float = 10.0) -> None:
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _registered(address: str) -> int:

@@ -70,7 +70,7 @@ class Life:
         """A camera that writes as FTP does: in pieces, in place or under a name of its own until the end."""
         start = LATELY + timedelta(seconds=CAMERAS.index(name))
         while self.lives():
-            start += timedelta(minutes=self.dice.randrange(5, 500))
+            start += timedelta(minutes=self.dice.randrange(5, 120))
             data = self.dice.choice(self.clips) + os.urandom(8).hex().encode()
             path = self.root / f"{camera.clip_of(name, start)}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
