@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -3609,6 +3610,22 @@ class TestSweeps:
             "write": {1: 1},
             "close": {1: 1},
         }
+
+    @pytest.mark.parametrize(
+        ("line", "spared"),
+        [
+            ('newfstatat(AT_FDCWD</>, "/tree/b", {}, 0) = -1 EIO (INJECTED)', False),
+            (f'newfstatat(AT_FDCWD</>, "{sys.prefix}/x.so", {{}}, 0) = -1 EIO (INJECTED)', True),
+            ('read(5<pipe:[12]>, "x", 1) = -1 EIO (INJECTED)', True),
+            ('read(5<pipe:[12]>, "x", 1) = 1', False),
+        ],
+    )
+    def test_a_fault_away_from_the_trees_is_none_of_a_disk(
+        self, tmp_path: Path, line: str, spared: bool
+    ) -> None:
+        calls = importlib.import_module("sweeps.calls")
+        (tmp_path / "calls").write_text(f'7 read(3</tree/a>, "x", 1) = 1\n7 {line}\n')
+        assert calls.spares_the_disks(tmp_path / "calls") is spared
 
     def test_every_call_can_be_asked_for(self) -> None:
         calls = importlib.import_module("sweeps.calls")

@@ -265,7 +265,7 @@ def seen(log: str, roots: Sequence[Path], wanted: set[str], *, inside: bool) -> 
         counts[thread][call] += 1
         if call == "execve" and thread not in at_work and not inside:
             continue
-        if any(module in line for module in MODULES):
+        if is_of_code(line):
             continue
         if any(f"{root}/" in line or f"<{root}" in line for root in roots):
             at_work.add(thread)
@@ -378,6 +378,13 @@ def has_met(log: Path, trial: Trial) -> bool:
 
 
 def spares_the_disks(log: Path) -> bool:
-    """Whether no failed call was a file's: this run's threads made others than the counted run's."""
+    """Whether no failed call was a file's, or each one of the program's own: this run's threads made others
+    than the counted run's.
+    """
     failed = [line for line in log.read_text(errors="replace").splitlines() if "(INJECTED)" in line]
-    return bool(failed) and not any(map(concerns_files, failed))
+    return bool(failed) and not any(concerns_files(line) and not is_of_code(line) for line in failed)
+
+
+def is_of_code(line: str) -> bool:
+    """Whether a call names a file that the interpreter loads."""
+    return any(module in line for module in MODULES)
