@@ -3618,6 +3618,7 @@ class TestSweeps:
             (f'newfstatat(AT_FDCWD</>, "{sys.prefix}/x.so", {{}}, 0) = -1 EIO (INJECTED)', True),
             ('read(5<pipe:[12]>, "x", 1) = -1 EIO (INJECTED)', True),
             ('read(5<pipe:[12]>, "x", 1) = 1', False),
+            (f"read(3</tree/a>) = -1 EIO (INJECTED)\n8 read(4<{sys.prefix}/x.so>) = -1 EIO (INJECTED)", True),
         ],
     )
     def test_a_fault_away_from_the_trees_is_none_of_a_disk(

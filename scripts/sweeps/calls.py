@@ -378,11 +378,11 @@ def has_met(log: Path, trial: Trial) -> bool:
 
 
 def spares_the_disks(log: Path) -> bool:
-    """Whether no failed call was a file's, or each one of the program's own: this run's threads made others
-    than the counted run's.
+    """Whether no failed call was a file's, or one met the program's code: this run's threads made others than
+    the counted run's.
     """
     failed = [line for line in log.read_text(errors="replace").splitlines() if "(INJECTED)" in line]
-    return bool(failed) and not any(concerns_files(line) and not is_of_code(line) for line in failed)
+    return any(map(is_of_code, failed)) or (bool(failed) and not any(map(concerns_files, failed)))
 
 
 def is_of_code(line: str) -> bool:
