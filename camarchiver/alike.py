@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from camarchiver.model import Archived, Clip, Fingerprint, Reason
+from camarchiver.model import Archived, Clip, Fingerprint, Reason, joined
 from camarchiver.names import Names, archive_path, keeps_clock, moment_of
 from camarchiver.steps import Archive
 
@@ -62,16 +62,16 @@ class Alike(NamedTuple):
     @property
     def relative(self) -> str:
         """The path of the first one below the source root."""
-        return self._beside(self.names[0])
+        return joined(self.folder, self.names[0])
 
     @property
     def last_relative(self) -> str:
         """The path of the last one below the source root."""
-        return self._beside(self.names[-1])
+        return joined(self.folder, self.names[-1])
 
     def relatives(self) -> Iterator[str]:
         """The path of each below the source root."""
-        return (self._beside(name) for name in self.names)
+        return (joined(self.folder, name) for name in self.names)
 
     def clips(self) -> Iterator[Clip]:
         """One by one."""
@@ -90,9 +90,6 @@ class Alike(NamedTuple):
         start = moment_of(name[-14 - SUFFIX : -SUFFIX])
         assert start is not None
         return start.replace(tzinfo=self.start.tzinfo)
-
-    def _beside(self, name: str) -> str:
-        return f"{self.folder}/{name}" if self.folder else name
 
 
 def to_archive(clip: Clip, reason: Reason = Reason.NOT_ARCHIVED, standing: Archived | None = None) -> Archive:

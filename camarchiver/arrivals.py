@@ -15,6 +15,7 @@ from typing import TextIO
 from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has no annotations
 
 from camarchiver import mounts
+from camarchiver.model import joined
 from camarchiver.names import is_clip_name, is_passing
 
 _log = logging.getLogger("camarchiver.watch")
@@ -175,12 +176,12 @@ class Arrivals:
             if event.mask & (flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT | flags.IGNORED):
                 yield from self._ended(event.wd, folder, event.mask)
             elif event.mask & flags.ISDIR:
-                yield from self._folder_event(_join(folder, event.name), event.mask)
+                yield from self._folder_event(joined(folder, event.name), event.mask)
             elif is_clip_name(event.name):
                 if event.mask & flags.MOVED_TO:
-                    yield Moved(_join(folder, event.name))
+                    yield Moved(joined(folder, event.name))
                 elif event.mask & (flags.CLOSE_WRITE | flags.CREATE):
-                    yield Written(_join(folder, event.name))
+                    yield Written(joined(folder, event.name))
 
     def _ended(self, wd: int, folder: str, mask: int) -> Iterator[Arrival]:
         if folder == "":
@@ -252,7 +253,7 @@ class Arrivals:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     if entry.path not in self._pruned:
-                        below.append(_join(folder, entry.name))
+                        below.append(joined(folder, entry.name))
                 elif is_clip_name(entry.name):
                     names.append(entry.name)
         return tuple(sorted(names)), sorted(below)
@@ -263,10 +264,6 @@ class Arrivals:
         if error.errno not in _GONE and folder not in self._complained:
             self._complained.add(folder)
             _log.warning("%s can't be watched: %s", folder, error.strerror)
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
 
 
 def _identity(root: Path) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from camarchiver import atomic, kernel, locking
 from camarchiver.alike import Alike, Folder, gather
 from camarchiver.ends import Ends, Following
 from camarchiver.journal import Journal
-from camarchiver.model import Archived, Clip, Fingerprint, Reason, Trees
+from camarchiver.model import Archived, Clip, Fingerprint, Reason, Trees, joined
 from camarchiver.names import (
     CLIP_SUFFIXES,
     PLAIN_ENDS,
@@ -102,7 +102,7 @@ class Discovery:
         A date folder later than that is counted and not read; one before `earliest` is passed over. With
         `together` clips that are alike are told so, and not one by one.
         """
-        for folder, listing in self._walk("", cutoff, earliest):
+        for folder, listing in self._walk(cutoff, earliest):
             if isinstance(listing, OSError):
                 yield self._unreadable(folder, listing)
             else:
@@ -117,22 +117,25 @@ class Discovery:
         the folder is gone."""
         return self._facts(folder, self._list(folder, frozenset(names)))
 
-    def _walk(self, folder: str, cutoff: date, earliest: date) -> Iterator[tuple[str, _Listing | OSError]]:
-        day = date_of_folder(folder)
-        if day is not None and day > cutoff:
-            self.unread_folders += 1
-            return
-        if day is not None and day < earliest:
-            return
-        try:
-            listing = self._list(folder)
-        except OSError as error:
-            yield folder, error
-            return
-        if listing.clips or listing.odd or listing.pictures or listing.has_only_ours:
-            yield folder, listing
-        for name in sorted(listing.folders):
-            yield from self._walk(f"{folder}/{name}" if folder else name, cutoff, earliest)
+    def _walk(self, cutoff: date, earliest: date) -> Iterator[tuple[str, _Listing | OSError]]:
+        # No recursion: an uploader may nest folders deeper than Python can call.
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            day = date_of_folder(folder)
+            if day is not None and day > cutoff:
+                self.unread_folders += 1
+                continue
+            if day is not None and day < earliest:
+                continue
+            try:
+                listing = self._list(folder)
+            except OSError as error:
+                yield folder, error
+                continue
+            if listing.clips or listing.odd or listing.pictures or listing.has_only_ours:
+                yield folder, listing
+            waiting.extend(joined(folder, name) for name in sorted(listing.folders, reverse=True))
 
     def _list(self, folder: str, wanted: frozenset[str] | None = None) -> _Listing:
         """Sort what a folder holds into kinds; only `wanted` clips are looked at, where these are given."""
@@ -185,7 +188,8 @@ class Discovery:
 
     def _facts(self, folder: str, listing: _Listing, *, together: bool = False) -> FolderFacts:
         alike = self._alike(folder, listing) if together and not self._ends.matter else []
-        names = sorted(listing.clips)
+        listing.clips = dict(sorted(listing.clips.items()))
+        names = list(listing.clips)
         if listing.pictures and listing.others:
             # A picture may belong to a clip that isn't asked for.
             names = sorted((*names, *listing.others))
@@ -240,8 +244,7 @@ class Discovery:
         for name, error in listing.unreadable:
             aside.append(self._aside(folder, name, Reason.UNREADABLE, str(error.strerror)))
         root, zone = self._trees.source, self._zone
-        for name in sorted(listing.clips):
-            status = listing.clips[name]
+        for name, status in listing.clips.items():
             size, mtime_ns = status.st_size, status.st_mtime_ns
             said = parsed[name]
             if said is None:
@@ -356,8 +359,7 @@ class Discovery:
         return os.access(self._trees.source / folder / name, os.R_OK)
 
     def _aside(self, folder: str, name: str, reason: Reason, detail: str, size: int = 0) -> Keep:
-        relative = f"{folder}/{name}" if folder else name
-        return Keep(self._trees.source, relative, reason, size, detail=detail)
+        return Keep(self._trees.source, joined(folder, name), reason, size, detail=detail)
 
     def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
         aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from camarchiver import trash
-from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
+from camarchiver.model import Archived, Clip, Disposal, Reason, Trees, beside
 from camarchiver.names import date_of_folder
 from camarchiver.scribe import Scribe
 from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE
@@ -123,7 +123,7 @@ class Disposer:
             if self._sidecars is SidecarPolicy.TRASH:
                 yield self._trees.trash, f"{FROM_SOURCE}/{clip.beside(name)}"
             elif archived is not None:
-                yield self._trees.archive, _beside(archived, name)
+                yield self._trees.archive, beside(archived.archive, name)
         if archived is not None:
             yield self._trees.trash, f"{FROM_ARCHIVE}/{archived.archive}"
 
@@ -165,7 +165,7 @@ class Disposer:
     def _move_sidecar(self, relative: str, name: str, archived: Archived) -> str:
         fingerprint = trash.fingerprint_of((self._trees.source / relative).lstat())
         if self._sidecars is SidecarPolicy.ARCHIVE:
-            root, place = self._trees.archive, _beside(archived, name)
+            root, place = self._trees.archive, beside(archived.archive, name)
         else:
             root, place = self._trees.trash, f"{FROM_SOURCE}/{relative}"
         found = trash.move(self._trees.source, relative, fingerprint, trash_root=root, trash_relative=place)
@@ -174,7 +174,3 @@ class Disposer:
     def _freed(self, clip: Clip, *, last_name: bool, trashed: bool) -> int:
         stays = trashed and self._trees.trash.stat().st_dev == clip.fingerprint.device
         return clip.fingerprint.size if last_name and not stays else 0
-
-
-def _beside(archived: Archived, name: str) -> str:
-    return str(PurePosixPath(archived.archive).parent / name)

@@ -98,9 +98,7 @@ def _unbroken(packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
     """
     broken: AnyPacket | None = None
     for packet in packets:
-        if not packet.size:  # the empty ones after the last
-            broken = None
-        if broken is not None:
+        if broken is not None and packet.size:  # the last is followed by empty ones
             yield broken
         broken = packet if packet.is_corrupt else None
         if broken is None:

@@ -108,7 +108,7 @@ class Holdings:
         )
         yield part
         for name in clip.sidecars:
-            relative = f"{clip.folder}/{name}" if clip.folder else name
+            relative = clip.beside(name)
             try:
                 count = (clip.root / relative).lstat().st_size
             except FileNotFoundError:

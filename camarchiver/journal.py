@@ -37,7 +37,7 @@ class Day:
     """Lines that can't be read."""
 
 
-_ARCHIVED = frozenset({str(What.ARCHIVED), str(What.ADOPTED)})
+_ARCHIVED = frozenset({What.ARCHIVED, What.ADOPTED})
 
 NO_DAY = Day({}, ())
 

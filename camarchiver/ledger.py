@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from camarchiver.events import Event
-from camarchiver.model import Archived, Reason, Tree
+from camarchiver.model import Archived, Reason, Tree, beside
 
 NAMED = frozenset(
     {
@@ -83,12 +83,6 @@ class Ledger:
     def stems(self) -> dict[str, Origin]:
         """What was seen, by path without suffix."""
         return {source.rpartition(".")[0]: origin for source, origin in self.seen.items()}
-
-
-def beside(relative: str, name: str) -> str:
-    """The path of another file in the same folder."""
-    folder, slash, _ = relative.rpartition("/")
-    return f"{folder}{slash}{name}"
 
 
 def fold(events: Iterable[Event], archived: Mapping[str, tuple[Archived, ...]]) -> Ledger:

@@ -105,7 +105,17 @@ class Clip(NamedTuple):
 
     def beside(self, name: str) -> str:
         """The path, relative to the root, of another file in the clip's folder."""
-        return f"{self.folder}/{name}" if self.folder else name
+        return joined(self.folder, name)
+
+
+def joined(folder: str, name: str) -> str:
+    """The path of what is called so in a folder; empty for the root itself."""
+    return f"{folder}/{name}" if folder else name
+
+
+def beside(relative: str, name: str) -> str:
+    """The path of another file in the same folder."""
+    return joined(relative.rpartition("/")[0], name)
 
 
 class Tree(StrEnum):

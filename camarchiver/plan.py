@@ -332,10 +332,10 @@ class Tally:
             key = step.reason, clip.camera, clip.start.date()
             size, seconds = clip.fingerprint.size, clip.duration or 0.0
         else:
-            key, size = group_of(step), step.size
+            key, size = _group_of(step), step.size
             seconds = 0.0 if isinstance(step, Tidy | Salvage) else step.clip.duration or 0.0
         if (count := self._counts.get(key)) is None:
-            count = self._counts[key] = _Count(group_of(step))
+            count = self._counts[key] = _Count(_group_of(step))
         count.clips += 1
         count.size += size
         count.seconds += seconds
@@ -363,10 +363,8 @@ class Tally:
         )
 
 
-def group_of(step: Step) -> Group:
-    """Changes are counted by camera and day, what is left alone by reason and camera."""
-    if isinstance(step, Keep):
-        return Group("keep", step.reason, step.camera)
+def _group_of(step: Archive | Remove | Restore | Discard | Tidy | Salvage) -> Group:
+    """Changes are counted by camera and day."""
     tree = str(step.tree) if isinstance(step, Discard | Tidy | Salvage) else ""
     return Group(action_of(step), step.reason, step.camera, step.start.date() if step.start else None, tree)
 

@@ -34,11 +34,12 @@ def plan(
         for facts in discovery.folders((now - policy.age).date(), together=True):
             for step in decide_together(facts, policy, memory, now):
                 if isinstance(step, Keep):
-                    left.extend([step] if list_all else ())
-                if policy.limit is None or isinstance(step, Keep):
                     tally.add(step)
-                if not isinstance(step, Keep):
-                    yield step
+                    left.extend([step] if list_all else ())
+                    continue
+                if policy.limit is None:
+                    tally.add(step)
+                yield step
 
     steps = every = _sealed(changes())
     if policy.limit is not None:

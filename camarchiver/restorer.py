@@ -16,7 +16,7 @@ from camarchiver.events import Event, What
 from camarchiver.hearsay import is_below
 from camarchiver.journal import Journal
 from camarchiver.ledger import REPLACED
-from camarchiver.model import Clip, Fingerprint, Reason, Tree, Trees
+from camarchiver.model import Clip, Fingerprint, Reason, Tree, Trees, beside
 from camarchiver.scribe import Scribe
 from camarchiver.steps import Outcome, Restore, Result
 
@@ -120,13 +120,13 @@ class Restorer:
     def _is_whole(self, step: Restore) -> bool:
         """Whether nothing of a restored clip is left to bring back."""
         return not os.path.lexists(self._trees.trash / step.trash) and not any(
-            self._picture(went) and not os.path.lexists(self._trees.source / _beside(step, name))
+            self._picture(went) and not os.path.lexists(self._trees.source / beside(step.source, name))
             for name, went in step.sidecars.items()
         )
 
     def _sweep(self, step: Restore) -> None:
         """Remove the unfinished copies of a run that died while it brought this clip back."""
-        pictures = ((self._trees.source, _beside(step, name)) for name in step.sidecars)
+        pictures = ((self._trees.source, beside(step.source, name)) for name in step.sidecars)
         for root, relative in ((step.clip.root, step.clip.relative), *pictures):
             for staged in trash.unfinished(root, relative):
                 trash.delete(root, staged, trash.fingerprint_of((root / staged).lstat()))
@@ -149,7 +149,7 @@ class Restorer:
         came: dict[str, str] = {}
         problem = ""
         for name, went in step.sidecars.items():
-            home = _beside(step, name)
+            home = beside(step.source, name)
             found = self._picture(went)
             if found is None or os.path.lexists(self._trees.source / home):
                 continue
@@ -210,11 +210,6 @@ class Restorer:
         if event.tree == "archive" and event.archive is not None:
             return self._trees.archive, event.archive
         return self._trees.source, event.source
-
-
-def _beside(step: Restore, name: str) -> str:
-    """Where a picture of the clip belongs, below the source root."""
-    return f"{step.source.rpartition('/')[0]}/{name}".lstrip("/")
 
 
 def _look(path: Path, journalled: tuple[int | None, int | None]) -> os.stat_result | None:

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree
+
+
+class _HasClip(Protocol):
+    @property
+    def clip(self) -> Clip: ...
 
 
 class _OfClip:
@@ -18,32 +23,27 @@ class _OfClip:
     __slots__ = ()
 
     @property
-    def clip(self) -> Clip:
-        """The file."""
-        raise NotImplementedError
-
-    @property
-    def relative(self) -> str:
+    def relative(self: _HasClip) -> str:
         """The clip's path below its root."""
         return self.clip.relative
 
     @property
-    def path(self) -> Path:
+    def path(self: _HasClip) -> Path:
         """The absolute path."""
         return self.clip.path
 
     @property
-    def size(self) -> int:
+    def size(self: _HasClip) -> int:
         """Bytes."""
         return self.clip.fingerprint.size
 
     @property
-    def camera(self) -> str:
+    def camera(self: _HasClip) -> str:
         """The clip's camera."""
         return self.clip.camera
 
     @property
-    def start(self) -> datetime:
+    def start(self: _HasClip) -> datetime:
         """When the clip begins, aware."""
         return self.clip.start
 

@@ -17,7 +17,7 @@ from camarchiver.discovery import Discovery
 from camarchiver.ends import Ends
 from camarchiver.journal import Day, Journal
 from camarchiver.ledger import NAMED, Ledger, Origin, fold
-from camarchiver.model import Archived, Clip, Reason, Tree, Trees
+from camarchiver.model import Archived, Clip, Reason, Tree, Trees, joined
 from camarchiver.names import (
     Names,
     date_of_folder,
@@ -132,7 +132,7 @@ class Stock:
             yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
 
     def _picture(self, folder: str, name: str) -> Picture | Keep | None:
-        relative = _joined(folder, name)
+        relative = joined(folder, name)
         try:
             status = (self._trees.source / relative).lstat()
         except OSError:
@@ -156,7 +156,7 @@ class Stock:
     def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
         """The clip that a picture belonged to, if the journal knows it."""
         ledger = self._ledger(start.date())
-        if (origin := ledger.stems.get(f"{folder}/{stem}" if folder else stem)) is not None:
+        if (origin := ledger.stems.get(joined(folder, stem))) is not None:
             return origin
         return next(
             (
@@ -171,20 +171,13 @@ class Stock:
 
     def _walk(self, tree: Tree, root: Path) -> Iterator[Item]:
         others = self._other_roots(tree)
-        waiting = [("", iter(("",)))]
-        """Folders that were entered and not left, each with the names of those below it."""
+        waiting = [""]
         while waiting:
-            above, names = waiting[-1]
-            name = next(names, None)
-            if name is None:
-                waiting.pop()
-                continue
-            folder = f"{above}/{name}" if above else name
-            if folder and root / folder in others:
-                continue
+            folder = waiting.pop()
             below: list[str] = []
             yield from self._folder(tree, root, folder, below)
-            waiting.append((folder, iter(below)))
+            inside = (joined(folder, name) for name in reversed(below))
+            waiting.extend(each for each in inside if root / each not in others)
 
     def _folder(self, tree: Tree, root: Path, folder: str, below: list[str]) -> Iterator[Item]:
         """The files of one folder; the names of its folders are put into `below`."""
@@ -208,16 +201,16 @@ class Stock:
             elif is_passing(name):
                 yield from self._passing(tree, root, folder, name)
             elif status is not None:
-                yield Keep(root, _joined(folder, name), Reason.UNREADABLE, detail=str(status.strerror))
+                yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=str(status.strerror))
             else:
-                yield Keep(root, _joined(folder, name), Reason.FOREIGN)
+                yield Keep(root, joined(folder, name), Reason.FOREIGN)
 
     def _other_roots(self, tree: Tree) -> tuple[Path, ...]:
         trees = self._trees
         return (trees.source, trees.trash) if tree is Tree.ARCHIVE else (trees.source, trees.archive)
 
     def _copy(self, find: _Find, root: Path, folder: str, name: str, status: os.stat_result) -> Copy | Keep:
-        place = _Place(root, folder, name, _joined(folder, name), status)
+        place = _Place(root, folder, name, joined(folder, name), status)
         if not stat.S_ISREG(status.st_mode):
             return Keep(root, place.relative, Reason.FOREIGN, detail="no regular file")
         copy = find(place)
@@ -302,7 +295,7 @@ class Stock:
     # --- what lies about ---------------------------------------------------------------------------
 
     def _passing(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
-        relative = _joined(folder, name)
+        relative = joined(folder, name)
         try:
             status = (root / relative).lstat()
         except OSError:
@@ -353,10 +346,6 @@ class Stock:
             self._fresh.clear()
         self._fresh[day] = known
         return known
-
-
-def _joined(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
 
 
 def _listing(folder: Path) -> Iterator[tuple[str, bool, os.stat_result | OSError | None]]:

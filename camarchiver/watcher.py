@@ -20,7 +20,7 @@ from itertools import groupby
 from camarchiver import quiet, volume
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.errors import StorageError
-from camarchiver.model import Reason
+from camarchiver.model import Reason, joined
 from camarchiver.names import date_of_folder
 from camarchiver.order import place_among, turn
 from camarchiver.pipeline import Pipeline
@@ -215,7 +215,7 @@ class Watcher:
         if day is not None and day > (self._pipeline.now() - self._policies[False].age).date():
             return
         for name in found.names:
-            path = f"{found.folder}/{name}" if found.folder else name
+            path = joined(found.folder, name)
             if path not in self._taken:
                 early = 0.0 if self._place is None else 1.0 - turn(path, self._place)
                 self.agenda.put_new(path, now - early)
