@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-from camarchiver import holds, kernel, mounts, reel, restorations, volume
+from camarchiver import folders, holds, kernel, mounts, reel, restorations, volume
 from camarchiver.diagnosis import Finding, fine, judge_room, remark, trouble
 from camarchiver.errors import CamarchiverError
 from camarchiver.failures import Failures
@@ -116,14 +116,8 @@ def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
 
 def count_folders(trees: Trees) -> int:
     """Folders below the source that `watch` watches, with the source itself."""
-    pruned = {os.fspath(trees.archive), os.fspath(trees.trash)}
-    count = 0
-    for place, folders, _ in os.walk(trees.source):
-        count += 1
-        folders[:] = [
-            each for each in folders if not each.startswith(".") and f"{place}/{each}" not in pruned
-        ]
-    return count
+    pruned = os.fspath(trees.archive), os.fspath(trees.trash)
+    return sum(1 for _ in folders.walk(trees.source, pruned=pruned))
 
 
 def kind_of(folder: Path) -> Mount | None:
@@ -260,8 +254,8 @@ def _torn(found: Journal, day: date) -> int:
 def _files(folder: Path) -> Iterator[Path]:
     """Every folder and file of the journal; also those that a look into would be refused."""
     if folder.exists():
-        for place, folders, files in os.walk(folder):
-            yield from (Path(place, name) for name in (*folders, *files) if not name.startswith("."))
+        for place, below, files in os.walk(folder):
+            yield from (Path(place, name) for name in (*below, *files) if not name.startswith("."))
 
 
 def _existing(path: Path) -> Path:

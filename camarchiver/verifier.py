@@ -13,14 +13,14 @@ from datetime import date
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
-from camarchiver import bookmark, claims, ffmpeg_args, intents, locking, transcoder
+from camarchiver import bookmark, claims, ffmpeg_args, folders, intents, locking, transcoder
 from camarchiver.bookmark import Asked, Bookmark, Place
 from camarchiver.days import Days
 from camarchiver.events import Event, What
 from camarchiver.journal import Journal
 from camarchiver.ledger import left_archive
-from camarchiver.model import Trees
-from camarchiver.names import is_clip_name, is_passing
+from camarchiver.model import Trees, joined
+from camarchiver.names import is_clip_name
 from camarchiver.progress import Display
 from camarchiver.stop import Stopper
 from camarchiver.verification import is_harmless
@@ -244,17 +244,14 @@ class Verifier:
 
     def _foreign_files(self) -> tuple[str, ...]:
         """Clips below the archive that no journal line speaks of."""
-        found = []
-        for folder, folders, names in os.walk(self._trees.archive):
+        found = list[str]()
+        for folder, names in folders.walk(self._trees.archive):
             if self._stop.is_set():
                 break
-            folders[:] = sorted(name for name in folders if not is_passing(name))
-            for name in sorted(names):
-                path = Path(folder, name)
-                if is_clip_name(name) and not self._is_known(
-                    path.relative_to(self._trees.archive).as_posix()
-                ):
-                    found.append(str(path))
+            relatives = (joined(folder, name) for name in names if is_clip_name(name))
+            found.extend(
+                str(self._trees.archive / relative) for relative in relatives if not self._is_known(relative)
+            )
         return tuple(found)
 
     def _is_known(self, relative: str) -> bool:

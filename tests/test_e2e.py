@@ -1205,6 +1205,41 @@ class TestHostileHands:
         assert told("status", tree).returncode == 0
         assert precious.exists()
 
+    def test_folders_nested_deeper_than_python_can_call_hide_no_clip(
+        self, nest: Callable[[Path], Path], put: Put, tree: Path, told: Command
+    ) -> None:
+        top, bottom = put(f"{ONE}.mp4"), nest(tree) / "REO_back_20260301081500.mp4"
+        shutil.copy2(top, bottom)
+        done = document(tree)
+        assert (done["exit_code"], len(done["outcomes"])) == (0, 2), done
+        assert not top.exists() and not bottom.exists()
+        assert all(Path(each["target"]).exists() for each in done["outcomes"])
+        stranger = nest(tree / "archived" / "deep") / "REO_side_20260301081500.mp4"
+        stranger.write_bytes(b"nobody knows it")
+        for words in (("cleanup", tree, "--dry-run"), ("verify", tree), ("doctor", tree), ("status", tree)):
+            ran = told(*words, "--json")
+            assert ran.returncode in (0, 1, 3) and json.loads(ran.stdout), ran.stderr
+            assert words[0] not in ("cleanup", "verify") or stranger.name in ran.stdout
+
+    @pytest.fixture
+    def nest(self, put: Put, tree: Path) -> Iterator[Callable[[Path], Path]]:
+        """Make 1,100 folders, each inside the other; pytest could not remove them itself."""
+
+        def nest(root: Path) -> Path:
+            levels = 1100
+            root.mkdir(exist_ok=True)
+            here = os.open(root, os.O_RDONLY)
+            for _ in range(levels):
+                os.mkdir("d", dir_fd=here)
+                below = os.open("d", os.O_RDONLY, dir_fd=here)
+                os.close(here)
+                here = below
+            os.close(here)
+            return root / "/".join(["d"] * levels)
+
+        yield nest
+        subprocess.run(["rm", "-rf", str(tree)], check=True)
+
 
 class TestHeldByHand:
     """`holds.json` as an administrator may write it."""
