@@ -109,7 +109,7 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
         if not told:
             yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
     if report.unreadable:
-        yield f"not read: {report.unreadable:,} files or folders that can't be read"
+        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
     yield from _told(report.problems)
     if report.status is Status.NOTHING:
         yield "nothing to do"

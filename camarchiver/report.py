@@ -272,7 +272,7 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
         if len(outcomes) > ROWS:
             yield f"  and {len(outcomes) - ROWS:,} more (--json lists all)"
     if report.unreadable:
-        yield f"not read: {report.unreadable:,} files or folders that can't be read"
+        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
     if report.remaining:
         yield f"left for the next run: {count_of(report.remaining, 'clip')}"
     for problem in report.problems:
@@ -349,7 +349,7 @@ def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
     if census.unnamed:
         yield f"{count_of(census.unnamed, 'file')} without a time in the name"
     if census.unreadable:
-        yield f"{census.unreadable:,} files or folders can't be read"
+        yield f"{count_of(census.unreadable, 'file or folder', 'files or folders')} can't be read"
 
 
 # --- export -----------------------------------------------------------------------------------------
