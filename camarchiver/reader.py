@@ -28,6 +28,8 @@ LONG_GROUP = 2.5
 """Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
 WAITING = 1000
 """Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
+_FULL_SECONDS = 0.01
+"""Between two looks whether the recorder has taken something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Reader:
         self._feed: Feed | None = None
         self._long_groups = 0
         self._closed = threading.Event()
-        self._items: queue.Queue[Item] = queue.Queue(WAITING)
+        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._paced = isinstance(camera, FileCamera) and camera.realtime
         self._thread = threading.Thread(target=self._run, name=f"read {camera.name}", daemon=True)
         self._thread.start()
@@ -179,12 +181,10 @@ class Reader:
             _log.warning(words, self.camera.name, seconds)
 
     def _put(self, item: Item) -> None:
-        while not self._closed.is_set():
-            try:
-                self._items.put(item, timeout=0.5)
-                return
-            except queue.Full:
-                continue
+        # SimpleQueue has no bound of its own, and is the one that costs little for each packet.
+        while self._items.qsize() >= WAITING and not self._closed.wait(_FULL_SECONDS):
+            pass
+        self._items.put(item)
 
 
 class _Pace:

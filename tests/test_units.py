@@ -3627,6 +3627,7 @@ class TestSweeps:
         calls = importlib.import_module("sweeps.calls")
         (tmp_path / "calls").write_text(f'7 read(3</tree/a>, "x", 1) = 1\n7 {line}\n')
         assert calls.spares_the_disks(tmp_path / "calls") is spared
+        assert calls.breaks_a_pipe(tmp_path / "calls") is ("<pipe" in line and "INJECTED" in line)
 
     def test_every_call_can_be_asked_for(self) -> None:
         calls = importlib.import_module("sweeps.calls")

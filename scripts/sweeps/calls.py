@@ -356,7 +356,8 @@ def attempt(subject: Subject, trial: Trial, options: Options, where: Path, model
     again = stage.again()
     if again.code != 0:
         found.append(f"the second run ends with {again.code}: {again.tail}")
-    found += [f"after the second run: {problem}" for problem in (*stage.violations(), *stage.unfinished())]
+    left = () if breaks_a_pipe(log) else stage.unfinished()
+    found += [f"after the second run: {problem}" for problem in (*stage.violations(), *left)]
     if found and options.keep:
         kept = Path(tempfile.mkdtemp(prefix="camarchiver-violation-"))
         shutil.copytree(folder, kept, dirs_exist_ok=True, symlinks=True)
@@ -381,8 +382,21 @@ def spares_the_disks(log: Path) -> bool:
     """Whether no failed call was a file's, or one met the program's code: this run's threads made others than
     the counted run's.
     """
-    failed = [line for line in log.read_text(errors="replace").splitlines() if "(INJECTED)" in line]
+    failed = failed_calls(log)
     return any(map(is_of_code, failed)) or (bool(failed) and not any(map(concerns_files, failed)))
+
+
+def breaks_a_pipe(log: Path) -> bool:
+    """Whether a call failed that never does: then a program may be at work that its starter knows nothing of,
+    and leave behind what nobody sweeps. No footage may be lost by it all the same.
+    """
+    return not all(map(concerns_files, failed_calls(log)))
+
+
+def failed_calls(log: Path) -> list[str]:
+    """The lines of the calls that strace made fail."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return [line for line in lines if "(INJECTED)" in line]
 
 
 def is_of_code(line: str) -> bool:
