@@ -76,8 +76,6 @@ class Recorder:
         """Why the source ended; empty where it just came to its end."""
         self.outages = 0
         self.frames = 0
-        self.last_frame: float | None = None
-        """Unix time of its arrival."""
         self._settings = settings
         self._camera = camera
         self._lookout = lookout
@@ -149,6 +147,12 @@ class Recorder:
     def is_connected(self) -> bool:
         """Whether the camera is there now."""
         return self._stream is not None and not self._away
+
+    @property
+    def last_frame(self) -> float | None:
+        """When the camera's last frame came, in seconds since 1970; None before the first."""
+        ago = time.monotonic() - self._seen
+        return self._now().timestamp() - ago if self.frames else None
 
     @property
     def refused(self) -> int:
@@ -227,7 +231,6 @@ class Recorder:
             self._seen = entry.arrival
             self._vigil.frame(self._delivery.camera)
             self.frames += 1
-            self.last_frame = self._now().timestamp()
             step = entry.order - self._last.order if self._last else 0.0
             if not -BACK <= step <= STEP:
                 _log.warning("%s: its clock stepped by %.1f s", self._camera.name, step)
@@ -241,7 +244,7 @@ class Recorder:
         events = [*self._lookout.see(entry)]
         if self._lookout.open is not None:
             events.append(self._lookout.open)
-        if not schedule.holds(self._settings.times, self._when(entry)):
+        if events and not schedule.holds(self._settings.times, self._when(entry)):
             events.clear()
         if self._take is not None:
             self._continue(self._take, events, entry)
