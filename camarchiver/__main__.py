@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 from camarchiver.cli import run
@@ -13,7 +14,19 @@ def main() -> None:
     # A plan makes tuples by the hundred thousand and no cycles: to look for these each time that 700 more
     # stand there takes a tenth of its time.
     gc.set_threshold(50_000)
+    _fill_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _fill_standard_streams() -> None:
+    """Open what we were started without: a footage file would else get its number, and our words with it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 if __name__ == "__main__":

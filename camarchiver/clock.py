@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,14 +15,25 @@ def now(zone: tzinfo) -> datetime:
 
 
 def zone(name: str) -> tzinfo:
-    """The named time zone; the machine's own for an empty name."""
+    """The named time zone; the machine's own for an empty name. Raises ConfigError."""
     if not name:
-        import tzlocal
-
-        return tzlocal.get_localzone()
+        return _own_zone()
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ConfigError(
             f"timezone {name!r} is not known", hint="use a name such as Europe/Berlin or UTC"
+        ) from error
+
+
+def _own_zone() -> tzinfo:
+    import tzlocal
+
+    try:
+        return tzlocal.get_localzone()
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        named = f" (TZ is {os.environ['TZ']!r})" if "TZ" in os.environ else ""
+        raise ConfigError(
+            f"this machine's time zone can't be told{named}",
+            hint="set TZ, or timezone in the config file, to a name such as Europe/Berlin or UTC",
         ) from error

@@ -256,13 +256,11 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
             f"{saved}, in {elapsed}"
         )
         yield from _encoders(report)
-    restored = sum(
-        isinstance(outcome.step, Restore) and outcome.result is Result.DONE for outcome in report.outcomes
-    )
+    done = [each for each in report.outcomes if each.result is Result.DONE and each.encoding is None]
+    restored = sum(isinstance(outcome.step, Restore) for outcome in done)
     if restored:
         yield f"restored: {count_of(restored, 'clip')}"
-    removed = report.count(Result.DONE) - len(encodings) - restored
-    if removed:
+    if removed := len(done) - restored:
         yield f"removed or taken over: {count_of(removed, 'source')} archived before"
     for reason, outcomes in not_done(report.outcomes):
         yield f"kept: {count_of(len(outcomes), 'clip')}, {REASON_WORDS[reason]}"

@@ -1517,6 +1517,23 @@ class TestCron:
             source, made = tree / relative, tree / "archived" / relative
             assert source.exists() or frames(made) == 20
 
+    def test_without_any_standard_stream_no_file_gets_our_words(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        content = source.read_bytes()
+        shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", str(COMMAND), "archive", str(tree)]
+        assert subprocess.run(shell, timeout=120).returncode == 0
+        assert frames(tree / "archived" / source.relative_to(tree)) == 20
+        assert (tree / ".deleted/input" / source.relative_to(tree)).read_bytes() == content
+        assert [line["event"] for line in journal(tree)] == ["archived", "trashed"]
+
+    @pytest.mark.parametrize("name", ["Nowhere/Bad", "CET-1CEST,M3.5.0,M10.5.0/3", "/etc/passwd"])
+    def test_a_time_zone_that_nobody_knows_is_told(self, put: Put, tree: Path, name: str) -> None:
+        source = put(f"{ONE}.mp4")
+        done = archive(tree, TZ=name)
+        assert (done.returncode, done.stdout, source.exists()) == (10, "", True)
+        assert repr(name) in done.stderr and "Traceback" not in done.stderr
+        assert archive(tree, "--timezone", "UTC", TZ=name).returncode == 0
+
 
 @dataclass(frozen=True)
 class Shown:

@@ -2543,7 +2543,7 @@ class TestDoctor:
         environment = {**os.environ, "TZ": "Mars/Olympus"}
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-        assert done.stdout.startswith("bad the time zone can't be told")
+        assert done.stdout.startswith("bad this machine's time zone can't be told (TZ is 'Mars/Olympus')")
 
     # --- recorder ----------------------------------------------------------------------------------
 

@@ -2455,6 +2455,15 @@ class TestReport:
         quiet = [self.an_outcome(each) for each in (Result.BUSY, Result.STALE, Result.HELD)]
         assert (self.a_report(*quiet).exit_code, self.a_report(*quiet).status) == (0, Status.DONE)
 
+    def test_a_clip_that_was_archived_and_could_not_go_is_counted_once(self) -> None:
+        encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
+        stays = replace(self.an_outcome(Result.FAILED, Reason.KEPT_SOURCE), encoding=encoding)
+        told = [*report.report_lines(self.a_report(stays), told=True)]
+        assert [line.partition(":")[0] for line in told] == ["archived", "kept"]
+        gone = replace(stays, result=Result.DONE, encoding=None)
+        told = [*report.report_lines(self.a_report(stays, gone), told=True)]
+        assert "removed or taken over: 1 source archived before" in told
+
     def test_the_document_is_json_with_the_promised_keys(self) -> None:
         encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
         outcome = replace(self.an_outcome(Result.DONE), encoding=encoding)
