@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.media import AudioStream, Examined, Glance, Media, VideoStream
+from camarchiver.model import LONGEST_SECONDS
 
 Trouble = Literal["damaged", "not-video", "unreadable", "crashed", "timeout", "stopped"]
 Beat = Callable[[], None]
@@ -102,8 +103,9 @@ def glance(path: Path, beat: Beat) -> Glance:
             duration = container.duration
             if video.width and duration:
                 break
-    seconds = duration / 1_000_000 if duration else None
-    return Glance(_codec(video) or "", video.width, video.height, seconds)
+    seconds = (duration or 0) / 1_000_000
+    is_told = 0 < seconds <= LONGEST_SECONDS
+    return Glance(_codec(video) or "", video.width, video.height, seconds if is_told else None)
 
 
 _JOBS: dict[str, Callable[[Path, Beat], Answer]] = {"measure": measure, "examine": examine, "glance": glance}
@@ -331,4 +333,6 @@ class _Tally:
         tick = _fraction(video.time_base) or Fraction(0)
         between = (self._last - self._first) * tick
         length = between / (self.packets - 1) if self.packets > 1 else self._duration * tick
+        if between + length > LONGEST_SECONDS:
+            raise Refused("damaged", "has timestamps more than thirty years apart")
         return float(self._first * tick), float(between + length)

@@ -12,6 +12,7 @@ from pathlib import Path
 from camarchiver import atomic, kernel, locking
 from camarchiver.alike import Alike, Folder, gather
 from camarchiver.ends import Ends, Following
+from camarchiver.events import LATEST_NS
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Fingerprint, Reason, Trees, joined
 from camarchiver.names import (
@@ -31,6 +32,7 @@ from camarchiver.steps import Keep
 
 WRITTEN_LATELY = timedelta(days=1)
 """Clips changed within this are asked for an open writer while planning; every one is at execution."""
+_TOO_LATE = "its modification time lies after the year 2262: set it with touch"
 
 
 class _Listing:
@@ -249,6 +251,9 @@ class Discovery:
             said = parsed[name]
             if said is None:
                 aside.append(self._aside(folder, name, Reason.NO_TIMESTAMP, "", size))
+                continue
+            if mtime_ns > LATEST_NS:
+                aside.append(self._aside(folder, name, Reason.CLOCK_DOUBTFUL, _TOO_LATE, size))
                 continue
             if status.st_mode & 0o444 != 0o444 and not self._may_read(folder, name):
                 aside.append(self._aside(folder, name, Reason.UNREADABLE, "no permission to read it", size))

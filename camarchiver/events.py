@@ -12,12 +12,16 @@ import msgspec
 from msgspec import Meta
 
 from camarchiver.hearsay import LONGEST_PATH, is_below, is_name, value_of
+from camarchiver.model import LONGEST_SECONDS
 
 _LARGEST = 2**63 - 1
+LATEST_NS = _LARGEST
+"""The last moment that a line can hold, of the year 2262, in nanoseconds since 1970."""
 
 Path = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
 Nanoseconds = Annotated[int, Meta(ge=-_LARGEST, le=_LARGEST)]
 TreeName = Literal["source", "archive", "trash"]
 Name = Annotated[str, Meta(min_length=1)]
@@ -56,7 +60,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The clip's path below the source root."""
     start: Moment
     camera: str = ""
-    duration: float | None = None
+    duration: Seconds | None = None
     source_size: Count | None = None
     source_mtime_ns: Nanoseconds | None = None
     source_blake2b: str | None = None
@@ -69,7 +73,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     settings: dict[str, Any] | None = None
     remuxed: bool | None = None
     verified: str | None = None
-    seconds: float | None = None
+    seconds: Seconds | None = None
     tree: TreeName | None = None
     """Which tree the file left or is to leave; the source where nothing else is said."""
     trash: Path | None = None

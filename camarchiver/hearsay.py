@@ -13,11 +13,15 @@ _LARGEST = 2**63
 
 
 def value_of(text: str | bytes) -> Any:
-    """The value of a JSON text; ValueError for what is none, also for what is nested without end."""
+    """The value of a JSON text; ValueError for what is none, for NaN, and for what is nested without end."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def is_below(relative: object) -> bool:

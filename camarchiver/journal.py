@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections import OrderedDict
@@ -86,13 +87,18 @@ class Journal:
     def append(self, *events: Event) -> None:
         """Append durably: when this returns, the lines survive a power cut.
 
-        A last line torn by an earlier crash is closed first, so that it spoils no other.
+        A last line torn by an earlier crash is closed first, so that it spoils no other. OSError where a
+        line can't be written, or could not be read again.
         """
         by_day: dict[date, list[Event]] = {}
         for event in events:
             by_day.setdefault(event.start.date(), []).append(event)
         for day, lines in by_day.items():
-            self._append(self.path(day), "".join(event.line() + "\n" for event in lines).encode())
+            block = "".join(event.line() + "\n" for event in lines).encode()
+            if read(block)[1]:
+                path = os.fspath(self.path(day))
+                raise OSError(errno.EINVAL, "nothing is written that could not be read again", path)
+            self._append(self.path(day), block)
 
     def _append(self, path: Path, block: bytes) -> None:
         state = self._root.parent

@@ -8,6 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+LONGEST_SECONDS = 1e9
+"""No clip lasts for thirty years, whatever its name, its header or its journal line says."""
+
 
 class Reason(StrEnum):
     """Why a clip is archived, removed or left alone; part of the JSON format."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from camarchiver.errors import ConfigError
 from camarchiver.makers import MAKERS
+from camarchiver.model import LONGEST_SECONDS
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v"})
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -21,6 +22,7 @@ NAME_MAX = 255
 """Bytes of one path component on ext4, XFS, Btrfs, NFS and SMB."""
 
 _EPOCH = datetime(1970, 1, 1)
+_LONGEST = timedelta(seconds=LONGEST_SECONDS)
 _NO_CAMERA = "camera"
 _PASSING_ENDS = (".part", ".tmp", ".lock", "~")
 _FULL_DATE = ("year", "month", "day")
@@ -140,7 +142,7 @@ def _duration(found: Mapping[str, str | None], start: datetime) -> float | None:
         length = _moment(end, start.date(), "") - start.replace(microsecond=0)
         if sum(map(str.isdigit, end)) == 6:  # a clock alone: midnight may lie between
             length %= timedelta(days=1)
-    return length.total_seconds() if length >= timedelta(0) else None
+    return length.total_seconds() if timedelta(0) <= length <= _LONGEST else None
 
 
 def _offset(text: str) -> timedelta:

@@ -498,6 +498,7 @@ class TestEveryReason:
         """Those that no other test here produces; `COVERED` names the tests of the others."""
         now = time.time()
         put("flat/REO_x_20990101000000.mp4")
+        put("flat/REO_l_20260301081500.mp4", mtime=13_569_465_600)
         put("flat/holiday.mp4")
         put(f"flat/REO_y_{time.strftime('%Y%m%d', time.gmtime(now - 86400))}120000.mp4", mtime=now - 7200)
         put("flat/REO_z_20260301081500.mp4", mtime=now)
@@ -521,6 +522,7 @@ class TestEveryReason:
         held.communicate()
         assert found == {
             "REO_x_20990101000000.mp4": "clock-doubtful",
+            "REO_l_20260301081500.mp4": "clock-doubtful",  # of the year 2400, which no line can hold
             "holiday.mp4": "no-timestamp",
             next(name for name in found if name.startswith("REO_y")): "too-recent",
             "REO_z_20260301081500.mp4": "not-settled",
@@ -1204,6 +1206,37 @@ class TestHostileHands:
         assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (0, 3)
         assert told("status", tree).returncode == 0
         assert precious.exists()
+
+    def test_durations_without_end_stop_no_command_while_a_hold_stands(
+        self, put: Put, tree: Path, told: Command
+    ) -> None:
+        """In a name, in a header, in a journal line; each decides whether a hold covers the clip."""
+        put(f"{ONE}.mp4")
+        archive(tree)
+        (file,) = (tree / "archived/.camarchiver/journal").rglob("*.jsonl")
+        line = json.loads(file.read_text().splitlines()[0])
+        with file.open("a") as stream:
+            stream.write(json.dumps({**line, "duration": float("inf")}) + "\n")
+            stream.write(json.dumps({**line, "duration": 9e99}) + "\n")
+        put("motion_20260301_080000_999999999999.0s.mp4")
+        long = put(f"{DAY}/REO_back_20260301081000.mp4")
+        content = long.read_bytes()
+        for box in (b"mvhd", b"mdhd"):  # both with 32 bits for time scale and duration
+            at = content.index(box) + 16
+            content = content[:at] + b"\0\0\0\1" + b"\xff\xff\xff\xfe" + content[at + 8 :]
+        put(f"{DAY}/REO_side_20260301081000.mp4", content)
+        span = ("--from", "2026-03-01 08:20", "--to", "2026-03-01 08:30", "--timezone", "UTC")
+        for words in (
+            ("hold", "add", "-C", tree, *span, "--reason", "test"),
+            ("archive", tree, "--dry-run"),
+            ("archive", tree, "-y"),
+            ("cleanup", tree, "--dry-run", "--clean-output", "--allow-large"),
+            ("status", tree),
+            ("verify", tree),
+            ("hold", "list", "-C", tree),
+        ):
+            ran = told(*words)
+            assert ran.returncode in (0, 3, 13) and "Traceback" not in ran.stderr, ran.stderr
 
     def test_folders_nested_deeper_than_python_can_call_hide_no_clip(
         self, nest: Callable[[Path], Path], put: Put, tree: Path, told: Command

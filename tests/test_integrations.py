@@ -8,6 +8,7 @@ import fcntl
 import grp
 import json
 import logging
+import math
 import mmap
 import os
 import pty
@@ -66,6 +67,7 @@ from conftest import (
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_mock import MockerFixture
 
@@ -74,6 +76,7 @@ from camarchiver import (
     claims,
     cleaner,
     encoders,
+    events,
     examine_machine,
     examine_software,
     examine_storage,
@@ -4708,6 +4711,27 @@ class TestEnds:
         assert self.held(tmp_path, "08:31:00") == []
         assert self.held(tmp_path, "17:55:00") == ["180000"]
         assert opened.call_count == 0
+
+
+class TestJournal:
+    @pytest.mark.parametrize(
+        "changed",
+        [{"source_mtime_ns": 2**63}, {"duration": math.nan}, {"source": "../a.mp4"}, {"source_size": -1}],
+    )
+    def test_no_line_is_written_that_could_not_be_read_again(
+        self, tmp_path: Path, changed: dict[str, Any]
+    ) -> None:
+        """Such a clip would be archived, its source gone, and nothing would tell of it."""
+        at = datetime(2026, 3, 1, tzinfo=UTC)
+        sound = events.Event(
+            events.What.TRASHED, at, "r1", "vm", "a.mp4", at, source_size=1, source_mtime_ns=2
+        )
+        book = Journal(tmp_path)
+        book.append(sound)
+        with pytest.raises(OSError, match="could not be read again"):
+            book.append(sound, structs.replace(sound, **changed))
+        day = Journal(tmp_path).day(at.date())
+        assert (day.events, day.torn) == ((sound,), 0)
 
 
 class TestDiscovery:

@@ -354,6 +354,10 @@ class TestOwnPatterns:
     def test_what_their_groups_hold_may_still_be_nonsense(self, text, stem):
         assert names.compile_pattern(text, name="mine").read(stem, "") is None
 
+    def test_thirty_years_are_no_duration(self):
+        told = Names().read("motion_20240101_120000_99999999999.0s", "")
+        assert told is not None and told.duration is None
+
     def test_an_end_before_the_start_gives_no_duration(self):
         own = names.compile_pattern(r"(?P<time>\d{14})-(?P<end>\d{14})", name="mine")
         assert own.read("20261025025900-20261025020100", "").duration is None
@@ -2908,6 +2912,12 @@ class TestJournalLines:
     def test_a_line_of_brackets_is_a_torn_one(self) -> None:
         assert journal.parse(b"[" * 100_000, Path("01.jsonl")).torn == 1
 
+    @pytest.mark.parametrize("duration", ["NaN", "1e999", "1e300", "-5", "-1e300"])
+    def test_a_line_with_a_duration_that_no_clip_has_is_a_torn_one(self, duration: str) -> None:
+        text = self.a_line(duration=2.5)
+        assert journal.parse(text.replace("2.5", duration).encode(), Path("01.jsonl")).torn == 1
+        assert journal.parse(text.encode(), Path("01.jsonl")).torn == 0
+
     def test_a_line_without_the_needed_fields_is_no_proof(self) -> None:
         text = self.a_line(archive_size=None).encode()
         assert journal.parse(text, Path("01.jsonl")).archived == {}
@@ -3627,6 +3637,11 @@ class TestSweeps:
             (f'newfstatat(AT_FDCWD</>, "{sys.prefix}/x.so", {{}}, 0) = -1 EIO (INJECTED)', True),
             ('read(5<pipe:[12]>, "x", 1) = -1 EIO (INJECTED)', True),
             ('read(5<pipe:[12]>, "x", 1) = 1', False),
+            (
+                "read(5<pipe:[12]> <unfinished ...>\n8 read(3</tree/a>) = 1\n"
+                "7 <... read resumed>) = -1 EIO (INJECTED)",
+                True,
+            ),
             (f"read(3</tree/a>) = -1 EIO (INJECTED)\n8 read(4<{sys.prefix}/x.so>) = -1 EIO (INJECTED)", True),
         ],
     )

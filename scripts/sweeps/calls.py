@@ -394,9 +394,16 @@ def breaks_a_pipe(log: Path) -> bool:
 
 
 def failed_calls(log: Path) -> list[str]:
-    """The lines of the calls that strace made fail."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return [line for line in lines if "(INJECTED)" in line]
+    """The lines of the calls that strace made fail, each whole where another thread's stand between."""
+    begun: dict[str, str] = {}
+    failed = []
+    for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
+        thread = line.partition(" ")[0]
+        if line.endswith("<unfinished ...>"):
+            begun[thread] = line
+        elif "(INJECTED)" in line:
+            failed.append(begun[thread] + line if " resumed>" in line and thread in begun else line)
+    return failed
 
 
 def is_of_code(line: str) -> bool:
