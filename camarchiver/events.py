@@ -11,13 +11,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from camarchiver.hearsay import LONGEST_PATH, is_below, is_name, value_of
+from camarchiver.hearsay import LONGEST_PATH, YEARS, is_below, is_name, value_of
 from camarchiver.model import LONGEST_SECONDS
 
 _LARGEST = 2**63 - 1
 LATEST_NS = _LARGEST
 """The last moment that a line can hold, of the year 2262, in nanoseconds since 1970."""
-
 Path = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
@@ -115,9 +114,11 @@ def read(text: bytes) -> tuple[list[Event], int]:
 
 
 def is_sound(event: Event) -> bool:
-    """Whether every path of an event stays below its root."""
+    """Whether every path of an event stays below its root, and its times can be reckoned with."""
     return (
-        is_below(event.source)
+        event.start.year in YEARS
+        and event.at.year in YEARS
+        and is_below(event.source)
         and (event.archive is None or is_below(event.archive))
         and (event.trash is None or is_below(event.trash))
         and (event.sidecars is None or _are_pictures(event.sidecars))
@@ -153,9 +154,11 @@ def _read(line: bytes) -> Event | None:
 
 
 def _has_odd(events: Iterable[Event]) -> bool:
-    """Whether a path may not stay below its root, in a text without `..` and escapes."""
+    """Whether an event may not be sound, in a text without `..` and escapes."""
     return any(
         event.source[0] in "/."
+        or event.start.year not in YEARS
+        or event.at.year not in YEARS
         or ((archive := event.archive) is not None and archive[0] in "/.")
         or ((trash := event.trash) is not None and trash[0] in "/.")
         or ((sidecars := event.sidecars) is not None and ("." in sidecars or "/" in "".join(sidecars)))

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import atomic, locking
+from camarchiver.hearsay import moment_of, whole_of
 from camarchiver.model import Clip, Reason
 from camarchiver.plan import Failure
 
@@ -97,12 +98,12 @@ def _failure(fields: object) -> Failure | None:
         return None
     try:
         return Failure(
-            int(fields["size"]),
-            int(fields["mtime_ns"]),
-            int(fields["count"]),
-            datetime.fromisoformat(fields["at"]),
+            whole_of(fields["size"]),
+            whole_of(fields["mtime_ns"]),
+            whole_of(fields["count"]),
+            moment_of(fields["at"]),
             Reason(fields["reason"]),
             str(fields["detail"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, ValueError):
         return None

@@ -9,6 +9,9 @@ from typing import Any
 LONGEST_PATH = 4096
 """Bytes that Linux takes for one path (PATH_MAX)."""
 
+YEARS = range(1900, 2300)
+"""Outside them a zone or a duration leads out of what a datetime can hold."""
+
 _LARGEST = 2**63
 
 
@@ -22,6 +25,21 @@ def value_of(text: str | bytes) -> Any:
 
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def moment_of(text: object) -> datetime:
+    """An aware time that can be reckoned with. Raises ValueError."""
+    moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    if moment is None or moment.tzinfo is None or moment.year not in YEARS:
+        raise ValueError(f"{text!r} is no moment")
+    return moment
+
+
+def whole_of(number: object) -> int:
+    """An integer of 64 bits. Raises ValueError."""
+    if type(number) is not int or not -_LARGEST <= number < _LARGEST:
+        raise ValueError(f"{number!r} is no number")
+    return number
 
 
 def is_below(relative: object) -> bool:
@@ -53,9 +71,10 @@ def is_claim(fields: object) -> bool:
 
 def _is_moment(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
+        moment_of(text)
     except ValueError:
         return False
+    return True
 
 
 def is_name(name: object) -> bool:

@@ -6,13 +6,13 @@ import json
 import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from camarchiver import atomic, locking
 from camarchiver.coverage import Hold
 from camarchiver.errors import StorageError, UsageError
-from camarchiver.hearsay import value_of
+from camarchiver.hearsay import YEARS, value_of
 
 FILE = "holds.json"
 
@@ -108,12 +108,21 @@ def _hold(fields: Mapping[str, str]) -> Hold:
     until = fields.get("until")
     hold = Hold(
         id=fields["id"],
-        start=datetime.fromisoformat(fields["from"]),
-        end=datetime.fromisoformat(fields["to"]),
+        start=_moment(fields["from"]),
+        end=_moment(fields["to"]),
         camera=fields.get("camera", ""),
         reason=fields.get("reason", ""),
-        until=datetime.fromisoformat(until) if until else None,
+        until=_moment(until) if until else None,
     )
-    if hold.start.tzinfo is None or hold.end.tzinfo is None:
-        raise ValueError("a hold without a time zone can't be placed")
+    if not all(isinstance(text, str) for text in (hold.id, hold.camera, hold.reason)):
+        raise TypeError("a hold's words are no text")
     return hold
+
+
+def _moment(text: str) -> datetime:
+    """Whoever writes the year 1 or 9999 by hand means the beginning or the end of time."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a hold without a time zone can't be placed")
+    year = min(max(moment.year, YEARS.start), YEARS.stop)
+    return moment if year == moment.year else datetime(year, 1, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ from typing import Any
 
 from camarchiver import atomic, lockfile
 from camarchiver.events import Event, What
-from camarchiver.hearsay import value_of
+from camarchiver.hearsay import value_of, whole_of
 from camarchiver.journal import Journal
 
 FOLDER = "intents"
@@ -71,7 +71,7 @@ def standing(state: Path, host: str) -> Iterator[Note]:
             age = time.time() - path.lstat().st_mtime
             is_live = _lives(fields, host, age)
             yield Note(path, str(fields["run"]), days, is_live)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             continue
 
 
@@ -102,10 +102,11 @@ def place_of(event: Event) -> tuple[str, str]:
 def _lives(fields: Mapping[str, Any], host: str, age: float) -> bool:
     if fields["host"] != host:
         return age < STALE_SECONDS
+    pid = whole_of(fields["pid"])
     try:
-        os.kill(int(fields["pid"]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return int(fields["pid"]) != os.getpid()
+    return pid != os.getpid()

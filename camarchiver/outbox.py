@@ -7,13 +7,14 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
 from camarchiver import atomic, names, reel, trash
 from camarchiver.errors import StorageError
 from camarchiver.expiry import Notice, Waiting
+from camarchiver.hearsay import moment_of, whole_of
 from camarchiver.model import STATE_FOLDER, Clip, Reason
 from camarchiver.steps import Discard, Outcome, Result
 
@@ -168,10 +169,12 @@ def _announced(outbox: Path, camera: str) -> Path:
 
 
 def _notice(fields: Mapping[str, object]) -> Notice:
-    at = datetime.fromisoformat(str(fields["at"]))
-    if at.tzinfo is None:
-        raise ValueError("a time without its zone")
-    return Notice(int(str(fields["size"])), int(str(fields["mtime_ns"])), at, Reason(str(fields["reason"])))
+    return Notice(
+        whole_of(fields["size"]),
+        whole_of(fields["mtime_ns"]),
+        moment_of(fields["at"]),
+        Reason(str(fields["reason"])),
+    )
 
 
 def _arrived(line: str) -> Arrived | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import atomic, locking
+from camarchiver.hearsay import moment_of, whole_of
 from camarchiver.plan import RESTORE_GRACE, Restored
 
 FILE = "restored.json"
@@ -36,7 +37,6 @@ def _restored(fields: object) -> Restored | None:
     if not isinstance(fields, dict):
         return None
     try:
-        at = datetime.fromisoformat(fields["at"])
-        return Restored(int(fields["size"]), int(fields["mtime_ns"]), at)
-    except (KeyError, TypeError, ValueError):
+        return Restored(whole_of(fields["size"]), whole_of(fields["mtime_ns"]), moment_of(fields["at"]))
+    except (KeyError, ValueError):
         return None

@@ -1287,6 +1287,7 @@ class TestHeldByHand:
             ({"until": "2126-03-05T00:00:00+00:00"}, True),
             ({"from": "2026-03-01T09:30:00+00:00"}, False),
             ({"from": "2026-03-01T09:00:00+01:00", "to": "2026-03-01T09:20:00+01:00"}, True),
+            ({"from": "0001-01-01T00:00:00+14:00", "to": "9999-12-31T23:59:59-10:00"}, True),
         ],
     )
     def test_range_camera_and_lapse(self, put: Put, tree: Path, fields: dict[str, str], held: bool) -> None:
@@ -1295,6 +1296,22 @@ class TestHeldByHand:
         state_of(tree).mkdir(parents=True)
         (state_of(tree) / "holds.json").write_text(json.dumps({"holds": [hold]}))
         assert reasons(tree) == {source.name: "held" if held else "not-archived"}
+
+    @pytest.mark.parametrize(
+        "fields", [{"id": []}, {"reason": 5}, {"until": "2126-03-05T00:00:00"}, {"to": "tomorrow"}]
+    )
+    def test_a_hold_that_makes_no_sense_lets_nothing_go(
+        self, put: Put, tree: Path, told: Command, fields: dict[str, object]
+    ) -> None:
+        source = put(f"{ONE}.mp4")
+        hold = {"id": "h1", "from": "2026-03-01T00:00:00+00:00", "to": "2026-03-02T00:00:00+00:00", **fields}
+        state_of(tree).mkdir(parents=True)
+        (state_of(tree) / "holds.json").write_text(json.dumps({"holds": [hold]}))
+        for words in (("archive", tree), ("cleanup", tree, "-y"), ("hold", "list", "-C", tree)):
+            ran = told(*words)
+            assert (ran.returncode, source.exists()) == (13, True), ran
+            assert "nobody knows what is held" in ran.stderr
+        assert told("hold", "list", "-C", tree, "--repair").returncode == 0
 
     def test_no_option_goes_round_a_hold(self, put: Put, tree: Path) -> None:
         source = put(f"{ONE}.mp4")

@@ -134,6 +134,7 @@ from camarchiver.ends import Ends
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.expiry import Terms
 from camarchiver.export import Exported, Exporter
+from camarchiver.failures import Failures
 from camarchiver.feeds import Feed
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
@@ -4732,6 +4733,21 @@ class TestJournal:
             book.append(sound, structs.replace(sound, **changed))
         day = Journal(tmp_path).day(at.date())
         assert (day.events, day.torn) == ((sound,), 0)
+
+
+class TestNotes:
+    """Small files of the state, as a hand or a fault may leave them."""
+
+    @pytest.mark.parametrize(
+        "changed", [{"at": "2026-03-01T08:15:00"}, {"at": "9999-12-31T23:59:59-10:00"}, {"size": 1e300}]
+    )
+    def test_what_makes_no_sense_tells_nothing(self, tmp_path: Path, changed: dict[str, object]) -> None:
+        fields = {"size": 1, "mtime_ns": 2, "count": 1, "at": "2026-03-01T08:15:00+00:00"}
+        fields |= {"reason": "failed", "detail": ""}
+        for name in ("failures.json", "restored.json"):
+            (tmp_path / name).write_text(json.dumps({"a.mp4": fields, "b.mp4": {**fields, **changed}}))
+        assert set(Failures(tmp_path).known()) == {"a.mp4"}
+        assert set(restorations.read(tmp_path)) == {"a.mp4"}
 
 
 class TestDiscovery:

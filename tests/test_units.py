@@ -2265,6 +2265,8 @@ class TestLedger:
             {"start": "then"},
             {"start": "2026-03-01T08:15:00"},
             {"at": None},
+            {"start": "0001-01-01T00:00:00+14:00"},
+            {"at": "9999-12-31T23:59:59-10:00"},
             {"source_size": "many"},
             {"tree": "cellar"},
             {"duration": []},
