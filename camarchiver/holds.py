@@ -116,6 +116,8 @@ def _hold(fields: Mapping[str, str]) -> Hold:
     )
     if not all(isinstance(text, str) for text in (hold.id, hold.camera, hold.reason)):
         raise TypeError("a hold's words are no text")
+    if not hold.id.isprintable():
+        raise ValueError("a hold whose name nobody can type")
     return hold
 
 

@@ -25,8 +25,12 @@ def span(seconds: float) -> str:
 
 def shown(path: str | Path) -> str:
     """A path that is safe to print: undecodable bytes and control characters are escaped."""
-    text = os.fspath(path).encode("utf-8", "backslashreplace" if is_text(path) else "surrogateescape")
-    readable = text.decode("utf-8", "backslashreplace")
+    text = os.fspath(path)
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, which JSON can hold and no file's name
+        raw = text.encode("utf-8", "surrogatepass")
+    readable = raw.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)
 
 

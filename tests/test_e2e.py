@@ -1287,18 +1287,24 @@ class TestHeldByHand:
             ({"until": "2126-03-05T00:00:00+00:00"}, True),
             ({"from": "2026-03-01T09:30:00+00:00"}, False),
             ({"from": "2026-03-01T09:00:00+01:00", "to": "2026-03-01T09:20:00+01:00"}, True),
+            ({"reason": "half a character: \ud800"}, True),
             ({"from": "0001-01-01T00:00:00+14:00", "to": "9999-12-31T23:59:59-10:00"}, True),
         ],
     )
-    def test_range_camera_and_lapse(self, put: Put, tree: Path, fields: dict[str, str], held: bool) -> None:
+    def test_range_camera_and_lapse(
+        self, put: Put, tree: Path, told: Command, fields: dict[str, str], held: bool
+    ) -> None:
         source = put(f"{ONE}.mp4")
         hold = {"id": "h1", "from": "2026-03-01T00:00:00+00:00", "to": "2026-03-01T23:59:59+00:00", **fields}
         state_of(tree).mkdir(parents=True)
         (state_of(tree) / "holds.json").write_text(json.dumps({"holds": [hold]}))
         assert reasons(tree) == {source.name: "held" if held else "not-archived"}
+        assert told("hold", "list", "-C", tree).returncode == 0
+        assert told("why", "-C", tree, source).returncode == 0
 
     @pytest.mark.parametrize(
-        "fields", [{"id": []}, {"reason": 5}, {"until": "2126-03-05T00:00:00"}, {"to": "tomorrow"}]
+        "fields",
+        [{"id": []}, {"id": "\ud800"}, {"reason": 5}, {"until": "2126-03-05T00:00:00"}, {"to": "tomorrow"}],
     )
     def test_a_hold_that_makes_no_sense_lets_nothing_go(
         self, put: Put, tree: Path, told: Command, fields: dict[str, object]
