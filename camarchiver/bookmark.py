@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver import atomic
-from camarchiver.hearsay import value_of
+from camarchiver.hearsay import value_of, whole_of
 
 FILE = "verify.json"
 
@@ -56,10 +56,10 @@ def read(state: Path) -> Bookmark | None:
             Asked(since, float(asked["percent"]), bool(asked["full"])),
             str(fields["run"]),
             _place(fields["after"]),
-            int(fields["checked"]),
+            whole_of(fields["checked"]),
             tuple(_place(each) for each in fields["off"]),
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
 
 

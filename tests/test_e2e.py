@@ -2940,8 +2940,9 @@ class TestVerify:
         assert (went_on.returncode, json.loads(went_on.stdout)["checked"]) == (0, 5)
         state.write_text(json.dumps(mark))
         assert self.flaws(told("verify", camera, "--anew", "--json")) == ["missing"]
-        state.write_text("{ torn")
-        assert self.flaws(told("verify", camera, "--json")) == ["missing"]
+        for text in ("{ torn", json.dumps({**mark, "asked": {**asked, "percent": 10**400}})):
+            state.write_text(text)
+            assert self.flaws(told("verify", camera, "--json")) == ["missing"]
 
     def test_a_removal_without_an_outcome_is_told(self, camera: Path, told: Command) -> None:
         lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
