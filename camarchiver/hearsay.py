@@ -51,7 +51,17 @@ def is_below(relative: object) -> bool:
         and any(part not in ("", ".") for part in relative.split("/"))
         and "\0" not in relative
         and (".." not in relative or ".." not in relative.split("/"))
+        and (relative.isascii() or _is_name_of_bytes(relative))
     )
+
+
+def _is_name_of_bytes(relative: str) -> bool:
+    """Whether Linux could have such a path: JSON can hold half a character, which is no byte."""
+    try:
+        relative.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_claim(fields: object) -> bool:

@@ -246,7 +246,25 @@ HOSTILE = (
     "a\0b",
     "x" * 5000,
 )
-ODD: tuple[object, ...] = (None, -1, 10**30, 1.5, [], {}, [[]], True, "\x1b[31m")
+ODD: tuple[object, ...] = (
+    *(
+        None,
+        -1,
+        10**30,
+        10**400,
+        1.5,
+        1e300,
+        float("inf"),
+        float("nan"),
+        [],
+        {},
+        [[]],
+        True,
+        "\x1b[31m",
+        "\ud800",
+    ),
+    *("2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-10:00"),
+)
 
 
 def state(options: Options, where: Path) -> Iterator[str]:
@@ -267,7 +285,12 @@ def state(options: Options, where: Path) -> Iterator[str]:
         for number, line in enumerate(_hostile_lines([*lines, _CLAIM, _NOTE], outside.root, dice)):
             (own / folder / f"{number:016x}.{suffix}").write_text(line)
     for name in ("restored.json", "failures.json"):
-        (own / name).write_text(json.dumps({bad: dice.choice(ODD) for bad in HOSTILE}))
+        spoilt = {str(line["source"]): {**_MARK, dice.choice([*_MARK]): dice.choice(ODD)} for line in lines}
+        (own / name).write_text(json.dumps({bad: dice.choice(ODD) for bad in HOSTILE} | spoilt))
+    # What a hold covers is reckoned from times and durations; this one keeps nothing.
+    far = {"id": "h1", "camera": "nobody", "from": "0001-01-01T00:00:00+14:00"}
+    far |= {"to": "9999-12-31T23:59:59-10:00", "reason": "\ud800"}
+    (own / "holds.json").write_text(json.dumps({"holds": [far]}))
     for tree in (root, stage.archive, stage.trash):
         (tree / "camarchiver.toml").write_text('ffmpeg = "/bin/false"\nmax-age-hard = 1\n')
     outside.seal()
@@ -279,6 +302,8 @@ def state(options: Options, where: Path) -> Iterator[str]:
 
 _CLAIM = {"clip": "x.mp4", "size": 1, "mtime_ns": 1, "start": "2026-01-01T00:00:00+00:00", "camera": "x"}
 _CLAIM |= {"sidecars": ["x.jpg"], "host": "h", "pid": 1, "run": "r", "staged": "x"}
+_MARK = {"size": 1, "mtime_ns": 1, "count": 1, "at": "2026-01-01T00:00:00+00:00"}
+_MARK |= {"reason": "failed", "detail": ""}
 _NOTE = {"run": "", "host": "h", "pid": 1, "days": [f"{LATELY:%Y-%m-%d}"]}
 
 
@@ -287,7 +312,7 @@ def _hostile_lines(lines: Sequence[dict[str, object]], outside: Path, dice: rand
     for line in lines:
         for key in line:
             bad = [word.replace("OUTSIDE", str(outside)[1:]) for word in HOSTILE]
-            for value in (*dice.sample(bad, 3), dice.choice(ODD)):
+            for value in (*dice.sample(bad, 3), *dice.sample(ODD, 4)):
                 yield json.dumps({**line, key: value})
                 yield json.dumps(
                     {**line, "event": "intended", "tree": dice.choice(("trash", "archive")), key: value}
