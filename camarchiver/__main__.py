@@ -15,7 +15,18 @@ def main() -> None:
     # stand there takes a tenth of its time.
     gc.set_threshold(50_000)
     _fill_standard_streams()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    _leave_readers()
+    sys.exit(code)
+
+
+def _leave_readers() -> None:
+    """Python's own last flush would make another exit code of a reader who has gone away: 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _fill_standard_streams() -> None:

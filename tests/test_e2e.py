@@ -1573,6 +1573,14 @@ class TestCron:
             source, made = tree / relative, tree / "archived" / relative
             assert source.exists() or frames(made) == 20
 
+    def test_a_reader_that_goes_away_changes_no_exit_code(self, tree: Path) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        for words in (("archive", tree / "none"), ("archive", tree / "none", "--json")):
+            ran = subprocess.run([str(COMMAND), *words], timeout=60, stdout=writer, stderr=writer)
+            assert ran.returncode == 13
+        os.close(writer)
+
     def test_without_any_standard_stream_no_file_gets_our_words(self, put: Put, tree: Path) -> None:
         source = put(f"{ONE}.mp4")
         content = source.read_bytes()

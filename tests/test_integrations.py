@@ -7203,8 +7203,8 @@ class TestTimelapse:
         told = [datetime(2026, 5, 3, 23, 59, 0, tzinfo=UTC)]
 
         def now() -> datetime:
-            # every packet asks: the day ends somewhere in the first two connections
-            told.append(told[-1] + timedelta(seconds=0.05))
+            # every keyframe asks: the day ends within the first two connections
+            told.append(told[-1] + timedelta(seconds=1))
             return told[-1]
 
         source = RecSource([rec_twice, rec_twice, other], returns=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
@@ -74,10 +73,6 @@ def run(arguments: Sequence[str]) -> int:
         return _tell(arguments, _problem("stopped", "stopped; nothing was changed"), 130)
     except click.ClickException as error:
         return _tell(arguments, _problem("usage", error.format_message()), 2)
-    except BrokenPipeError:
-        # The reader of our output is gone (`| head`); Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except ImportError as error:
         # Plainly: what makes a document of a failure may be what can't be imported.
         hint = "install it anew: pip install --force-reinstall camarchiver"
@@ -100,11 +95,11 @@ def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
     from camarchiver import document, words
 
     command = next((word for word in arguments if word in _COMMANDS), "")
-    if "--json" in arguments:
-        sys.stdout.write(document.failure_document(command, problem, exit_code))
-        return exit_code
     # Where nobody listens the exit code still tells.
     with contextlib.suppress(OSError):
+        if "--json" in arguments:
+            print(document.failure_document(command, problem, exit_code), end="", flush=True)
+            return exit_code
         print(f"camarchiver: {words.shown(problem.message)}", file=sys.stderr)
         if problem.hint:
             print(f"  {problem.hint}", file=sys.stderr)
