@@ -1619,19 +1619,20 @@ def on_screen(*arguments: object, answers: bytes = b"", piped: bool = False) -> 
     )
     os.close(theirs)
     screen, left = b"", answers
-    deadline = time.monotonic() + 60
+    deadline, typed = time.monotonic() + 60, float("inf")
     try:
         while time.monotonic() < deadline:
-            if not select.select([ours], [], [], 0.2)[0]:
-                continue
-            try:
-                block = os.read(ours, 65536)
-            except OSError:  # Linux tells so that the last program on this terminal has ended
-                break
-            screen += block
+            if answers == b"\x03" and time.monotonic() - typed > 5:
+                # input() misses a signal between its last look and its read; a person presses again.
+                left = answers
+            if select.select([ours], [], [], 0.2)[0]:
+                try:
+                    screen += os.read(ours, 65536)
+                except OSError:  # Linux tells so that the last program on this terminal has ended
+                    break
             if left and b"Go on?" in screen:
                 os.write(ours, left)
-                left = b""
+                left, typed = b"", time.monotonic()
         out = process.communicate(timeout=20)[0] or b""
     finally:
         process.kill()
