@@ -246,11 +246,12 @@ class Counter:
     def _day(self, day: date) -> None:
         known = self._journal.day(day)
         ledger = fold(known.events, known.archived)
-        for relative, (origin, _) in ledger.archives.items():
-            self._archived(f"{self._trees.archive}/{relative}", origin)
-        for relative, origin in ledger.trashed.items():
+        for relative, (event, _) in ledger.archives.items():
+            self._archived(f"{self._trees.archive}/{relative}", ledger.origin(event))
+        for relative, event in ledger.trashed.items():
             path = f"{self._trees.trash}/{relative}"
             if is_clip_name(relative) and (status := _status(path)):
+                origin = ledger.origin(event)
                 self._tally(origin.camera).trash.add(origin.start, status.st_size, origin.duration, path)
 
     def _archived(self, path: str, origin: Origin) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -17,13 +17,14 @@ from camarchiver.model import LONGEST_SECONDS
 _LARGEST = 2**63 - 1
 LATEST_NS = _LARGEST
 """The last moment that a line can hold, of the year 2262, in nanoseconds since 1970."""
+
 Path = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
 Nanoseconds = Annotated[int, Meta(ge=-_LARGEST, le=_LARGEST)]
 TreeName = Literal["source", "archive", "trash"]
-Name = Annotated[str, Meta(min_length=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 Place = Annotated[str, Meta(max_length=LONGEST_PATH - 1)]
 
 
@@ -106,8 +107,8 @@ def read(text: bytes) -> tuple[list[Event], int]:
         events = _DECODER.decode_lines(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _read_each(text)
-    # Dots and escapes are rare: without them a glance at each path's first letter tells that it stays below.
-    if b".." in text or b"\\" in text or _has_odd(events):
+    # Escapes are rare: without them a glance at each path tells that it stays below.
+    if b"\\" in text or _has_odd(events):
         sound = [event for event in events if is_sound(event)]
         return sound, len(events) - len(sound)
     return events, 0
@@ -153,17 +154,18 @@ def _read(line: bytes) -> Event | None:
         return None
 
 
-def _has_odd(events: Iterable[Event]) -> bool:
-    """Whether an event may not be sound, in a text without `..` and escapes."""
-    return any(
-        event.source[0] in "/."
-        or event.start.year not in YEARS
-        or event.at.year not in YEARS
-        or ((archive := event.archive) is not None and archive[0] in "/.")
-        or ((trash := event.trash) is not None and trash[0] in "/.")
-        or ((sidecars := event.sidecars) is not None and ("." in sidecars or "/" in "".join(sidecars)))
-        for event in events
-    )
+def _has_odd(events: Sequence[Event]) -> bool:
+    """Whether an event may not be sound, in a text without escapes."""
+    years = {event.start.year for event in events} | {event.at.year for event in events}
+    if not all(year in YEARS for year in years):
+        return True
+    paths = [event.source for event in events]
+    paths += [archive for event in events if (archive := event.archive) is not None]
+    paths += [trash for event in events if (trash := event.trash) is not None]
+    if any(".." in path or path[0] in "/." for path in paths):
+        return True
+    pictures = [event.sidecars for event in events if event.sidecars is not None]
+    return any("." in names or ".." in names or "/" in "".join(names) for names in pictures)
 
 
 def _are_pictures(sidecars: Mapping[str, str]) -> bool:

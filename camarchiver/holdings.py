@@ -11,7 +11,7 @@ from pathlib import Path
 from camarchiver.coverage import Hold, held_by
 from camarchiver.events import Event
 from camarchiver.journal import Journal
-from camarchiver.ledger import fold
+from camarchiver.ledger import Origin, fold
 from camarchiver.model import Clip, Fingerprint, Reason, Tree, Trees
 from camarchiver.names import date_of_folder, is_picture_name
 from camarchiver.retention import Copy
@@ -164,16 +164,16 @@ class Holdings:
                 continue
             known = self._journal.day(day)
             ledger = fold(known.events, known.archived)
-            for archive, (origin, _) in ledger.archives.items():
-                if self._was_held(origin.camera, origin.start, origin.duration):
-                    yield from self._gap(self._trees.archive / archive, f"the archive of {origin.source}")
-            for place, origin in ledger.trashed.items():
-                if self._was_held(origin.camera, origin.start, origin.duration):
-                    yield from self._gap(self._trees.trash / place, f"the trashed copy of {origin.source}")
+            for archive, (event, _) in ledger.archives.items():
+                if self._was_held(ledger.origin(event)):
+                    yield from self._gap(self._trees.archive / archive, f"the archive of {event.source}")
+            for place, event in ledger.trashed.items():
+                if self._was_held(ledger.origin(event)):
+                    yield from self._gap(self._trees.trash / place, f"the trashed copy of {event.source}")
 
-    def _was_held(self, camera: str, start: datetime, duration: float | None) -> bool:
-        clip = Clip(self._trees.source, "", "", camera, start, Fingerprint(-1, -1, 0, 0), duration=duration)
-        return self._covers(clip)
+    def _was_held(self, origin: Origin) -> bool:
+        clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(-1, -1, 0, 0))
+        return self._covers(clip._replace(duration=origin.duration))
 
     def _gap(self, path: Path, words: str) -> Iterator[Gap]:
         if not os.path.lexists(path):

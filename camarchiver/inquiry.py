@@ -96,15 +96,16 @@ class Inquiry:
             found |= {clip.relative for clip in near if held_by(clip, (hold,), now)}
         for day in self._journal.days():
             if first <= day <= last:
-                archived = [origin for origin, _ in self._ledger(day).archives.values()]
+                ledger = self._ledger(day)
+                archived = [ledger.origin(event) for event, _ in ledger.archives.values()]
                 cameras |= {origin.camera for origin in archived}
                 found |= self._held_of(archived, (hold,), now)
         return len(found), frozenset(cameras)
 
     def _journalled(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
         ledger = self._ledger(day)
-        archived = (origin for origin, _ in ledger.archives.values())
-        return self._held_of((*ledger.seen.values(), *archived), asked, now)
+        events = *ledger.seen.values(), *(event for event, _ in ledger.archives.values())
+        return self._held_of(map(ledger.origin, events), asked, now)
 
     def _ledger(self, day: date) -> Ledger:
         known = self._journal.day(day)

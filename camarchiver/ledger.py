@@ -29,6 +29,10 @@ REPLACED = "replaced"
 """The reason of an archive that made room for a better one of the same clip."""
 
 
+Entries = tuple[Archived, ...]
+"""What was archived of one clip, oldest first."""
+
+
 class Origin(NamedTuple):
     """The clip that a file in archive or trash is a copy of."""
 
@@ -52,48 +56,77 @@ class Origin(NamedTuple):
 
 @dataclass
 class Ledger:
-    """One day's events, folded; filled by `fold` and only read afterwards."""
+    """One day's events, folded; filled by `fold` and only read afterwards.
 
-    archives: dict[str, tuple[Origin, Archived]] = field(default_factory=dict)
+    It keeps the events themselves: of most nobody asks more than that they are there.
+    """
+
+    archived: Mapping[str, Entries] = field(default_factory=dict)
+    """What was archived, by path below the source root."""
+    archives: dict[str, tuple[Event, Archived]] = field(default_factory=dict)
     """By path below the archive root: what stands there by the journal's word."""
-    trashed: dict[str, Origin] = field(default_factory=dict)
+    trashed: dict[str, Event] = field(default_factory=dict)
     """By path below the trash root."""
     given_up: set[str] = field(default_factory=set)
     """Archives that a named rule removed."""
-    sidecars: dict[str, Origin] = field(default_factory=dict)
-    """By path below the source root: pictures that followed their clip."""
-    seen: dict[str, Origin] = field(default_factory=dict)
+    sidecars: dict[str, Event] = field(default_factory=dict)
+    """By path below the source root: the clip that each picture followed."""
+    seen: dict[str, Event] = field(default_factory=dict)
     """By path below the source root: clips that were archived or removed."""
 
+    def origin(self, event: Event) -> Origin:
+        """What an event of this ledger says of its clip."""
+        size, mtime_ns = event.source_size, event.source_mtime_ns
+        assert size is not None and mtime_ns is not None
+        duration = event.duration
+        if duration is None:
+            # A line that tells no duration speaks of a clip whose other lines may.
+            entries = self.archived.get(event.source, ())
+            told = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
+            duration = next((seconds for seconds in told if seconds is not None), None)
+        tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.tree or "source"]
+        return Origin(
+            event.source,
+            event.camera,
+            event.start,
+            size,
+            mtime_ns,
+            duration,
+            event.run,
+            event.at,
+            tree,
+            event.reason or "",
+            size if tree is Tree.SOURCE else event.archive_size,
+        )
+
     @cached_property
-    def pictures(self) -> dict[str, tuple[Origin, Archived]]:
+    def pictures(self) -> dict[str, tuple[Event, Archived]]:
         """By path below the archive root: the archive that each picture of a clip lies beside."""
         names: dict[str, list[str]] = {}
-        for picture, origin in self.sidecars.items():
+        for picture, event in self.sidecars.items():
             folder, _, name = picture.rpartition("/")
-            if origin.source.rpartition("/")[0] == folder:
-                names.setdefault(origin.source, []).append(name)
-        found: dict[str, tuple[Origin, Archived]] = {}
+            if event.source.rpartition("/")[0] == folder:
+                names.setdefault(event.source, []).append(name)
+        found: dict[str, tuple[Event, Archived]] = {}
         for known in self.archives.values() if names else ():
             for name in names.get(known[0].source, ()):
                 found.setdefault(beside(known[1].archive, name), known)
         return found
 
     @cached_property
-    def stems(self) -> dict[str, Origin]:
+    def stems(self) -> dict[str, Event]:
         """What was seen, by path without suffix."""
-        return {source.rpartition(".")[0]: origin for source, origin in self.seen.items()}
+        return {source.rpartition(".")[0]: event for source, event in self.seen.items()}
 
 
-def fold(events: Iterable[Event], archived: Mapping[str, tuple[Archived, ...]]) -> Ledger:
+def fold(events: Iterable[Event], archived: Mapping[str, Entries]) -> Ledger:
     """The state that a day's events lead to; a line that can't be understood tells nothing."""
-    ledger = Ledger()
+    ledger = Ledger(archived)
     for event in events:
-        if (apply := _APPLY.get(event.event)) is None:
-            continue
-        entries = archived.get(event.source, ())
-        if (origin := _origin(event, entries)) is not None:
-            apply(ledger, event, origin, entries)
+        apply = _APPLY.get(event.event)
+        if apply is not None and event.source_size is not None and event.source_mtime_ns is not None:
+            ledger.seen[event.source] = event
+            apply(ledger, event)
     return ledger
 
 
@@ -102,44 +135,37 @@ def left_archive(event: Event) -> bool:
     return event.tree == "archive" or event.reason == REPLACED
 
 
-Entries = tuple[Archived, ...]
-"""What was archived of an event's clip, oldest first."""
-
-
-def _archived(ledger: Ledger, event: Event, origin: Origin, entries: Entries) -> None:
-    ledger.seen[origin.source] = origin
-    for entry in reversed(entries):
+def _archived(ledger: Ledger, event: Event) -> None:
+    for entry in reversed(ledger.archived.get(event.source, ())):
         if entry.archive == event.archive:
-            ledger.archives[entry.archive] = (origin, entry)
+            ledger.archives[entry.archive] = (event, entry)
             ledger.given_up.discard(entry.archive)
             return
 
 
-def _left(ledger: Ledger, event: Event, origin: Origin, _: Entries) -> None:
-    ledger.seen[origin.source] = origin
-    if origin.tree is Tree.ARCHIVE and event.archive is not None:
+def _left(ledger: Ledger, event: Event) -> None:
+    if event.archive is not None and left_archive(event):
         ledger.archives.pop(event.archive, None)
-        if origin.reason in NAMED:
+        if event.reason in NAMED:
             ledger.given_up.add(event.archive)
     if event.trash is not None:
-        ledger.trashed[event.trash] = origin
+        ledger.trashed[event.trash] = event
     for name in event.sidecars or ():
-        ledger.sidecars[beside(origin.source, name)] = origin
+        ledger.sidecars[beside(event.source, name)] = event
 
 
-def _restored(ledger: Ledger, event: Event, origin: Origin, entries: Entries) -> None:
-    _purged(ledger, event, origin, entries)
-    if origin.tree is Tree.ARCHIVE:
-        _archived(ledger, event, origin, entries)
+def _restored(ledger: Ledger, event: Event) -> None:
+    _purged(ledger, event)
+    if left_archive(event):
+        _archived(ledger, event)
 
 
-def _purged(ledger: Ledger, event: Event, origin: Origin, _: Entries) -> None:
-    ledger.seen[origin.source] = origin
+def _purged(ledger: Ledger, event: Event) -> None:
     if event.trash is not None:
         ledger.trashed.pop(event.trash, None)
 
 
-_APPLY: Mapping[str, Callable[[Ledger, Event, Origin, Entries], None]] = {
+_APPLY: Mapping[str, Callable[[Ledger, Event], None]] = {
     "archived": _archived,
     "adopted": _archived,
     "trashed": _left,
@@ -148,27 +174,3 @@ _APPLY: Mapping[str, Callable[[Ledger, Event, Origin, Entries], None]] = {
     "purged": _purged,
 }
 """The events after which something stands elsewhere."""
-
-
-def _origin(event: Event, entries: Entries) -> Origin | None:
-    size, mtime_ns, duration = event.source_size, event.source_mtime_ns, event.duration
-    if size is None or mtime_ns is None:
-        return None
-    if duration is None:
-        # A line that tells no duration speaks of a clip whose other lines may.
-        told = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
-        duration = next((seconds for seconds in told if seconds is not None), None)
-    tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.tree or "source"]
-    return Origin(
-        event.source,
-        event.camera,
-        event.start,
-        size,
-        mtime_ns,
-        duration,
-        event.run,
-        event.at,
-        tree,
-        event.reason or "",
-        size if tree is Tree.SOURCE else event.archive_size,
-    )

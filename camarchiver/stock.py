@@ -15,6 +15,7 @@ from camarchiver import atomic, locking
 from camarchiver.days import Days
 from camarchiver.discovery import Discovery
 from camarchiver.ends import Ends
+from camarchiver.events import Event
 from camarchiver.journal import Day, Journal
 from camarchiver.ledger import NAMED, Ledger, Origin, fold
 from camarchiver.model import Archived, Clip, Reason, Tree, Trees, joined
@@ -63,7 +64,7 @@ class _Place(NamedTuple):
     relative: str
     status: os.stat_result
 
-    def clip(self, origin: Origin, duration: float | None = None) -> Clip:
+    def clip(self, origin: Origin | Event, duration: float | None = None) -> Clip:
         """The file as a copy of that clip; seconds."""
         root, folder, name, _, status = self
         print_of = fingerprint_of(status)
@@ -156,16 +157,15 @@ class Stock:
     def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
         """The clip that a picture belonged to, if the journal knows it."""
         ledger = self._ledger(start.date())
-        if (origin := ledger.stems.get(joined(folder, stem))) is not None:
-            return origin
-        return next(
+        event = ledger.stems.get(joined(folder, stem)) or next(
             (
-                origin
-                for source, origin in ledger.seen.items()
-                if (origin.camera, origin.start) == (camera, start) and source.rpartition("/")[0] == folder
+                event
+                for source, event in ledger.seen.items()
+                if (event.camera, event.start) == (camera, start) and source.rpartition("/")[0] == folder
             ),
             None,
         )
+        return None if event is None else ledger.origin(event)
 
     # --- archive and trash -------------------------------------------------------------------------
 
@@ -230,17 +230,17 @@ class Stock:
             known = _archive_of_picture(ledger, relative) if is_picture else ledger.archives.get(relative)
             if known is None:
                 continue
-            origin, entry = known
-            clip = place.clip(origin, entry.duration)
+            event, entry = known
+            clip = place.clip(event, entry.duration)
             if not is_picture and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
-            identity = origin.size, origin.mtime_ns
+            origin = ledger.origin(event)
             return Copy(
                 clip,
                 Tree.ARCHIVE,
                 origin.source,
                 entry,
-                identity=identity,
+                identity=(origin.size, origin.mtime_ns),
                 made_by=origin.run,
                 is_picture=is_picture,
             )
@@ -281,9 +281,9 @@ class Stock:
             for day in self._days.of(relative):
                 for entry in self._day(day)[0].archived.get(name, ()):
                     same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
-                    if same and (origin := self._ledger(day).archives.get(entry.archive)):
+                    if same and (known := self._ledger(day).archives.get(entry.archive)):
                         return Copy(
-                            place.clip(origin[0]),
+                            place.clip(known[0]),
                             Tree.TRASH,
                             name,
                             entry if self._standing.stands(entry) else None,
@@ -381,16 +381,17 @@ def _remark(clip: Clip, facts: FolderFacts) -> str:
     return "another clip under a name that was archived before" if entries else ""
 
 
-def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[Origin, Archived] | None:
+def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[Event, Archived] | None:
     """The clip whose picture this is, in the folder of its archive."""
     return ledger.pictures.get(relative) or ledger.pictures.get(unnumbered(relative))
 
 
 def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
-    if (origin := ledger.trashed.get(relative)) is not None or not is_picture_name(relative):
-        return origin
-    picture = relative.removeprefix(f"{FROM_SOURCE}/")
-    return ledger.sidecars.get(picture) or ledger.sidecars.get(unnumbered(picture))
+    event = ledger.trashed.get(relative)
+    if event is None and is_picture_name(relative):
+        picture = relative.removeprefix(f"{FROM_SOURCE}/")
+        event = ledger.sidecars.get(picture) or ledger.sidecars.get(unnumbered(picture))
+    return None if event is None else ledger.origin(event)
 
 
 def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool:
