@@ -11,18 +11,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from camarchiver.hearsay import LONGEST_PATH, YEARS, is_below, is_name, value_of
+from camarchiver.hearsay import LARGEST, LONGEST_PATH, YEARS, is_below, is_name, value_of
 from camarchiver.model import LONGEST_SECONDS
 
-_LARGEST = 2**63 - 1
-LATEST_NS = _LARGEST
+LATEST_NS = LARGEST
 """The last moment that a line can hold, of the year 2262, in nanoseconds since 1970."""
 
 Path = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 Moment = Annotated[datetime, Meta(tz=True)]
-Count = Annotated[int, Meta(ge=0, le=_LARGEST)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
-Nanoseconds = Annotated[int, Meta(ge=-_LARGEST, le=_LARGEST)]
+Nanoseconds = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
 TreeName = Literal["source", "archive", "trash"]
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 Place = Annotated[str, Meta(max_length=LONGEST_PATH - 1)]
@@ -159,13 +158,14 @@ def _has_odd(events: Sequence[Event]) -> bool:
     years = {event.start.year for event in events} | {event.at.year for event in events}
     if not all(year in YEARS for year in years):
         return True
-    paths = [event.source for event in events]
-    paths += [archive for event in events if (archive := event.archive) is not None]
-    paths += [trash for event in events if (trash := event.trash) is not None]
+    # A clip has several lines, and most of its paths stand in each.
+    paths = {event.source for event in events}
+    paths |= {archive for event in events if (archive := event.archive) is not None}
+    paths |= {trash for event in events if (trash := event.trash) is not None}
     if any(".." in path or path[0] in "/." for path in paths):
         return True
-    pictures = [event.sidecars for event in events if event.sidecars is not None]
-    return any("." in names or ".." in names or "/" in "".join(names) for names in pictures)
+    pictures = {name for event in events if (names := event.sidecars) is not None for name in names}
+    return any("/" in name or name in {".", ".."} for name in pictures)
 
 
 def _are_pictures(sidecars: Mapping[str, str]) -> bool:

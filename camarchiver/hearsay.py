@@ -12,7 +12,8 @@ LONGEST_PATH = 4096
 YEARS = range(1900, 2300)
 """Outside them a zone or a duration leads out of what a datetime can hold."""
 
-_LARGEST = 2**63
+LARGEST = 2**63 - 1
+"""What a number of 64 bits can be."""
 
 
 def value_of(text: str | bytes) -> Any:
@@ -37,7 +38,7 @@ def moment_of(text: object) -> datetime:
 
 def whole_of(number: object) -> int:
     """An integer of 64 bits. Raises ValueError."""
-    if type(number) is not int or not -_LARGEST <= number < _LARGEST:
+    if type(number) is not int or not -LARGEST <= number <= LARGEST:
         raise ValueError(f"{number!r} is no number")
     return number
 
@@ -66,25 +67,21 @@ def _is_name_of_bytes(relative: str) -> bool:
 
 def is_claim(fields: object) -> bool:
     """Whether a note of a clip in the making is one that camarchiver could have written."""
+    if not isinstance(fields, dict):
+        return False
+    try:
+        moment_of(fields.get("start"))
+        for key in ("size", "mtime_ns", "pid"):
+            whole_of(fields.get(key))
+    except ValueError:
+        return False
     return (
-        isinstance(fields, dict)
-        and all(isinstance(fields.get(key), str) for key in ("clip", "start", "camera", "host", "run"))
+        all(isinstance(fields.get(key), str) for key in ("clip", "camera", "host", "run"))
         and is_below(fields["clip"])
         and (not fields.get("staged") or is_below(fields["staged"]))
-        and all(type(fields.get(key)) is int for key in ("size", "mtime_ns", "pid"))
-        and all(-_LARGEST <= fields[key] < _LARGEST for key in ("size", "mtime_ns", "pid"))
-        and _is_moment(fields["start"])
         and isinstance(fields.get("sidecars"), list)
         and all(is_name(name) for name in fields["sidecars"])
     )
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        moment_of(text)
-    except ValueError:
-        return False
-    return True
 
 
 def is_name(name: object) -> bool:

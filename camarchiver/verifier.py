@@ -258,7 +258,7 @@ class Verifier:
         return any(relative in self._archives_of(day) for day in self._days.of(relative))
 
     def _events(self, day: date) -> tuple[Event, ...]:
-        """None where the day can't be read, which is a finding of its own."""
+        """Nothing where the day can't be read, which is a finding of its own."""
         try:
             return self._journal.day(day).events
         except OSError:
