@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from camarchiver import clock, nodes, runs
 from camarchiver.diagnosis import Finding, fine, judge_watches, remark, trouble
 from camarchiver.errors import CamarchiverError, ConfigError
+from camarchiver.hearsay import moment_of
 from camarchiver.model import Trees
 
 _ANSWER_SECONDS = 5.0
@@ -192,10 +193,9 @@ def _setting(name: str) -> int | None:
 
 
 def _newest_record(trees: Trees) -> datetime | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError):
         last = runs.last(trees.state)
-        moment = datetime.fromisoformat(last["ended"]) if last else None
-        return moment if moment and moment.tzinfo else None
+        return moment_of(last["ended"]) if last else None
     return None
 
 

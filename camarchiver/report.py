@@ -327,7 +327,8 @@ def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
             full = f"; full in about {left:,.0f} days at {size(disk.daily)} a day, as in the last two weeks"
         yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}{full}"
     if (last := census.last_run) is not None:
-        yield f"last run: {last['command']} {last['run']}: {last['status']}, exit code {last['exit_code']}"
+        command, run, status = (shown(last[key]) for key in ("command", "run", "status"))
+        yield f"last run: {command} {run}: {status}, exit code {last['exit_code']}"
 
 
 def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:

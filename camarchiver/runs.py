@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from camarchiver import atomic
-from camarchiver.hearsay import value_of
+from camarchiver.hearsay import moment_of, value_of, whole_of
+from camarchiver.model import LONGEST_SECONDS
 from camarchiver.steps import Outcome, Report
 
 KEPT = 1000
@@ -71,26 +73,33 @@ def write(state: Path, report: Report, host: str, done: Done | None = None) -> N
 
 def last(state: Path) -> Mapping[str, Any] | None:
     """The record of the newest run that changed something; None where there was none."""
-    for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
-        try:
-            record = value_of(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict):
-            return record
-    return None
+    return next(_newest_first(state), None)
 
 
 def bytes_per_second(state: Path) -> float | None:
     """Source bytes that recent runs archived per second; None before the first one."""
-    size, seconds = 0.0, 0.0
-    for path in sorted((state / "runs").glob("*-*.json"))[-RECENT:]:
+    # A watch waits most of its time.
+    recent = [
+        record
+        for record in islice(_newest_first(state), RECENT)
+        if record["encoded"] and record["command"] != "watch"
+    ]
+    size: int = sum(record["bytes_before"] for record in recent)
+    seconds: float = sum(record["seconds"] for record in recent)
+    return size / seconds if size > 0 and seconds > 0 else None
+
+
+def _newest_first(state: Path) -> Iterator[Mapping[str, Any]]:
+    """Every record that a run can have written."""
+    for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
         try:
             record = value_of(path.read_text(encoding="utf-8"))
-            # A watch waits most of its time.
-            if record["encoded"] and record["command"] != "watch":
-                size += record["bytes_before"]
-                seconds += record["seconds"]
+            moment_of(record["ended"])
+            for key in ("exit_code", "encoded", "bytes_before"):
+                whole_of(record[key])
+            is_named = all(isinstance(record[key], str) for key in ("run", "command", "status"))
+            seconds = record["seconds"]
+            if is_named and type(seconds) in (int, float) and abs(seconds) < LONGEST_SECONDS:
+                yield record
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return size / seconds if size and seconds else None

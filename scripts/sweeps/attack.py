@@ -212,14 +212,7 @@ def playlists(options: Options, where: Path) -> Iterator[str]:
             clip = root / f"REO_{kind}{suffix[1:]}_{LATELY:%Y%m%d%H%M%S}{suffix}"
             clip.write_text(text.format(secret=secret))
             os.utime(clip, (camera.RECORDED,) * 2)
-    for name in (
-        "$(touch pwned)",
-        "`touch pwned`",
-        "; touch pwned;",
-        "| touch pwned",
-        "&& touch pwned",
-        "%n%s",
-    ):
+    for name in NAMES:
         camera.make_clip(root / f"REO_{name}_{LATELY:%Y%m%d%H%M%S}.mp4")
         camera.make_clip(root / name / f"REO_x_{LATELY:%Y%m%d%H%M%S}.mp4")
     log = where / "calls"
@@ -247,22 +240,8 @@ HOSTILE = (
     "x" * 5000,
 )
 ODD: tuple[object, ...] = (
-    *(
-        None,
-        -1,
-        10**30,
-        10**400,
-        1.5,
-        1e300,
-        float("inf"),
-        float("nan"),
-        [],
-        {},
-        [[]],
-        True,
-        "\x1b[31m",
-        "\ud800",
-    ),
+    *(None, -1, 10**30, 10**400, 1.5, 1e300, float("inf"), float("nan"), [], {}, [[]], True),
+    *("\x1b[31m", "\ud800"),
     *("2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-10:00"),
 )
 
@@ -280,10 +259,11 @@ def state(options: Options, where: Path) -> Iterator[str]:
         with path.open("a") as journal:
             for line in _hostile_lines(lines, outside.root, dice):
                 journal.write(line + "\n")
-    for folder, suffix in (("claims", "json"), ("intents", "json"), ("runs", "json")):
+    for folder, usual in (("claims", _CLAIM), ("intents", _NOTE), ("runs", _RECORD)):
         (own / folder).mkdir(exist_ok=True)
-        for number, line in enumerate(_hostile_lines([*lines, _CLAIM, _NOTE], outside.root, dice)):
-            (own / folder / f"{number:016x}.{suffix}").write_text(line)
+        for number, line in enumerate(_hostile_lines([*lines, usual], outside.root, dice)):
+            name = f"29990101T000000-{number:016x}" if folder == "runs" else f"{number:016x}"
+            (own / folder / f"{name}.json").write_text(line)
     for name in ("restored.json", "failures.json"):
         spoilt = {str(line["source"]): {**_MARK, dice.choice([*_MARK]): dice.choice(ODD)} for line in lines}
         (own / name).write_text(json.dumps({bad: dice.choice(ODD) for bad in HOSTILE} | spoilt))
@@ -305,6 +285,11 @@ _CLAIM |= {"sidecars": ["x.jpg"], "host": "h", "pid": 1, "run": "r", "staged": "
 _MARK = {"size": 1, "mtime_ns": 1, "count": 1, "at": "2026-01-01T00:00:00+00:00"}
 _MARK |= {"reason": "failed", "detail": ""}
 _NOTE = {"run": "", "host": "h", "pid": 1, "days": [f"{LATELY:%Y-%m-%d}"]}
+
+
+_RECORD = {"run": "29990101T000000-aaaaaa", "command": "archive", "host": "h", "status": "done", "encoded": 1}
+_RECORD |= {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:00+00:00", "exit_code": 0}
+_RECORD |= {"seconds": 1.0, "bytes_before": 1, "bytes_after": 1, "results": {}, "remaining": 0}
 
 
 def _hostile_lines(lines: Sequence[dict[str, object]], outside: Path, dice: random.Random) -> Iterator[str]:
