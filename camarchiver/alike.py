@@ -25,7 +25,7 @@ FEW = 4
 SUFFIX = 4
 """Characters of the suffix of each name here, with its dot."""
 
-_camera_and_day = itemgetter(slice(-6 - SUFFIX))
+camera_and_day = itemgetter(slice(-6 - SUFFIX))
 
 
 class Alike(NamedTuple):
@@ -120,7 +120,7 @@ def gather(
     """
     found: list[Alike] = []
     rest: list[str] = []
-    for _, group in groupby(sorted(folder.files), _camera_and_day):
+    for _, group in groupby(sorted(folder.files), camera_and_day):
         together = list(group)
         alike = _alike(folder, together, names, zone, lately) if len(together) >= FEW else None
         if alike is not None and is_new(alike.day):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple, cast
 
 from camarchiver import usage
+from camarchiver.lots import Lot, TrashLot, count, decidable, first_key, is_due, one_by_one, stay_of
 from camarchiver.model import Disposal, Reason, Tree, Trees
-from camarchiver.plan import Forecast, Memory, Plan, Tally
+from camarchiver.plan import Forecast, Group, Memory, Plan, Tally
 from camarchiver.retention import (
     RECORD_BYTES,
     CleanupPolicy,
@@ -28,7 +30,6 @@ from camarchiver.retention import (
     decide_picture,
     discard_by,
     loses,
-    order_key,
     rank,
 )
 from camarchiver.sealed import Sealed
@@ -53,6 +54,13 @@ class Disk:
     path: Path
     free: int
     """Bytes."""
+
+
+class _Candidate(NamedTuple):
+    """What some rule may take, or surely takes."""
+
+    place: Rank | None
+    copy: Copy | TrashLot
 
 
 class Planner:
@@ -87,6 +95,10 @@ class Planner:
         self._asked: frozenset[Path] = frozenset()
         self._names_kept = False
         """Whether files left alone are looked at one by one."""
+        self._decidable = frozenset[Tree]()
+        """Trees whose lots are decided as a whole."""
+        self._pursued = False
+        """Whether a rule by size may have to take anything, so that all copies must be remembered."""
 
     def plan(self, *, list_all: bool, asked: frozenset[Path] = frozenset()) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing.
@@ -95,14 +107,16 @@ class Planner:
         StorageError where sizes or free space can't be told.
         """
         self._list_all, self._asked = list_all, asked
-        has_hard = self._policy.limits.max_age_hard is not None or bool(self._policy.cameras_own)
-        self._names_kept = list_all or bool(asked) or has_hard
+        self._names_kept = list_all or bool(asked) or self._policy.has_hard_limit
+        if not self._names_kept:
+            self._decidable = decidable(self._policy, self._memory, self._now)
         used = self._used()
-        candidates = Sealed(self._walk(pursued=self._may_pursue(used)), key=_by_rank)
+        self._pursued = self._may_pursue(used)
+        candidates = Sealed(self._walk(), key=_by_rank, count=_count)
         far = clock_is_far(self._newest or self._doubtful, self._now)
         self._newest = {**self._doubtful, **self._newest}
         pursuit = Pursuit(self._goals(candidates, used), self._freed)
-        steps = Sealed(self._steps(candidates, pursuit), key=order_key)
+        steps = _sealed(self._steps(candidates, pursuit))
         problems, refused = self._problems(pursuit, far)
         return Plan(
             "cleanup",
@@ -120,18 +134,20 @@ class Planner:
 
     # --- the walk ----------------------------------------------------------------------------------
 
-    def _walk(self, *, pursued: bool) -> Iterator[tuple[Rank | None, Copy]]:
+    def _walk(self) -> Iterator[_Candidate]:
         """Every copy that some rule may take, once the newest clips are known; the rest is counted here."""
         policy, memory, now = self._policy, self._memory, self._now
-        for item in self._stock.items():
+        for item in self._items():
             if isinstance(item, Copy):
                 self._see(item)
                 step = decide(item, policy, memory, {}, now)
-                place = rank(item, policy, memory, {}, now) if pursued else None
+                place = rank(item, policy, memory, {}, now) if self._pursued else None
                 if place is not None or isinstance(step, Discard):
-                    yield place, item
+                    yield _Candidate(place, item)
                 else:
                     self._stays(item, step)
+            elif isinstance(item, TrashLot):
+                yield _Candidate(None, item)
             elif isinstance(item, Keep):
                 self._keep(item)
             elif isinstance(item, Picture):
@@ -139,6 +155,39 @@ class Planner:
             else:
                 self._tally.add(item)
                 self._small.append(item)
+
+    def _items(self) -> Iterator[Copy | TrashLot | Picture | Tidy | Keep]:
+        """What must be looked at for itself, and lots that go; those that stay are counted here."""
+        for item in self._stock.items(self._decidable):
+            if isinstance(item, TrashLot):
+                yield from self._due(item)
+            elif not isinstance(item, Lot):
+                yield item
+            elif (stay := stay_of(item, self._policy, self._now)) is None:
+                yield from item.copies()
+            else:
+                self._lot_stays(item, stay)
+
+    def _due(self, lot: TrashLot) -> Iterator[Copy | TrashLot]:
+        """The whole lot where all of it goes, else one by one."""
+        if not is_due(lot, self._policy, self._now):
+            yield from lot.copies()
+            return
+        self._see_bytes(lot.device, lot.root, lot.camera, lot.size)
+        yield lot._replace(since=())
+
+    def _lot_stays(self, lot: Lot, stay: Stay) -> None:
+        """As `_see` and `_stays` do with each of them."""
+        camera = lot.camera
+        self._see_bytes(lot.device, lot.root, camera, lot.size)
+        self._tally.add_kept(stay.reason, camera, lot.size, files=lot.files)
+        if lot.is_picture:
+            return
+        if (newest := self._newest.get(camera)) is None or lot.last_start > newest:
+            self._newest[camera] = lot.last_start
+        herd = self._herds.setdefault(camera, Herd())
+        herd.clips += lot.files
+        herd.size += lot.size
 
     def _picture(self, item: Picture) -> None:
         step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
@@ -153,10 +202,8 @@ class Planner:
         clip = copy.clip
         camera, start = clip.camera, clip.start
         device, inode, size, _ = clip.fingerprint
-        if device not in self._roots:
-            self._roots[device] = clip.root
         if clip.links == 1 or (device, inode) not in self._linked:
-            self._bytes[camera] += size
+            self._see_bytes(device, clip.root, camera, size)
             if clip.links > 1:
                 self._linked.add((device, inode))
         if copy.tree is Tree.TRASH or copy.is_picture:
@@ -171,6 +218,11 @@ class Planner:
                 herd = self._herds[camera] = Herd()
             herd.clips += 1
             herd.size += size
+
+    def _see_bytes(self, device: int, root: Path, camera: str, size: int) -> None:
+        if device not in self._roots:
+            self._roots[device] = root
+        self._bytes[camera] += size
 
     def _stays(self, copy: Copy, stay: Stay) -> None:
         clip = copy.clip
@@ -226,7 +278,7 @@ class Planner:
         found = {**self._roots, **roots}
         return [Disk(device, path, usage.free_bytes(path)) for device, path in found.items()]
 
-    def _goals(self, candidates: Sealed[tuple[Rank | None, Copy]], used: int | None) -> list[Goal]:
+    def _goals(self, candidates: Sealed[_Candidate], used: int | None) -> list[Goal]:
         """What the rules by age leave too many, after counting what they free."""
         self._count_freed(candidates)
         policy, goals = self._policy, []
@@ -251,10 +303,14 @@ class Planner:
     def _freed_in(self, disk: Disk) -> int:
         return self._freed.on.get(disk.device, 0) + self._moved_on[disk.device]
 
-    def _count_freed(self, candidates: Sealed[tuple[Rank | None, Copy]]) -> None:
+    def _count_freed(self, candidates: Sealed[_Candidate]) -> None:
         """What the rules by age give back, by camera and by filesystem."""
         trash = usage.device_of(self._trees.trash)
         for _, copy in candidates:
+            if isinstance(copy, TrashLot):
+                self._removals += len(copy.names)
+                self._freed_of[copy.camera] += self._freed.whole(copy.device, copy.size)
+                continue
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
             if isinstance(step, Stay):
                 continue
@@ -266,11 +322,13 @@ class Planner:
                 self._moved_on[device] += copy.clip.fingerprint.size
                 self._moved_on[trash] -= copy.clip.fingerprint.size
 
-    def _steps(
-        self, candidates: Sealed[tuple[Rank | None, Copy]], pursuit: Pursuit
-    ) -> Iterator[Discard | Tidy]:
+    def _steps(self, candidates: Sealed[_Candidate], pursuit: Pursuit) -> Iterator[Discard | Tidy | TrashLot]:
         yield from self._small
         for place, copy in candidates:
+            if isinstance(copy, TrashLot):
+                self._tally_lot(copy)
+                yield copy
+                continue
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
             goes = isinstance(step, Discard) and step.disposal is Disposal.DELETE
             if not goes and place is not None and self._may_go(copy):
@@ -285,6 +343,10 @@ class Planner:
                 herd.lost_clips += 1
                 herd.lost_size += copy.clip.fingerprint.size
             yield step
+
+    def _tally_lot(self, lot: TrashLot) -> None:
+        group = Group(str(Disposal.DELETE), Reason.TRASH_AGE, lot.camera, lot.day, str(Tree.TRASH))
+        self._tally.add_discarded(group, lot.size, [seconds or 0.0 for seconds in lot.durations])
 
     def _may_go(self, copy: Copy) -> bool:
         return rank(copy, self._policy, self._memory, self._newest, self._now) is not None
@@ -357,6 +419,17 @@ class Planner:
             yield f"no clip of a camera {shown(camera)} was found{also}"
 
 
-def _by_rank(item: tuple[Rank | None, Copy]) -> tuple[int, float, str]:
+def _sealed(found: Iterable[Discard | Tidy | TrashLot]) -> Sealed[Discard | Tidy]:
+    # What a walk yields is spread out: no lots are among it.
+    return cast(Sealed[Discard | Tidy], Sealed(found, key=first_key, count=count, arrange=one_by_one))
+
+
+def _count(item: _Candidate) -> int:
+    return len(item.copy.names) if isinstance(item.copy, TrashLot) else 1
+
+
+def _by_rank(item: _Candidate) -> tuple[int, float, str]:
     place, copy = item
+    if isinstance(copy, TrashLot):
+        return len(Rank), *first_key(copy)[1:]
     return (len(Rank) if place is None else place), copy.clip.start.timestamp(), copy.clip.relative

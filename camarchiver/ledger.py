@@ -104,9 +104,7 @@ class Ledger:
         """By path below the archive root: the archive that each picture of a clip lies beside."""
         names: dict[str, list[str]] = {}
         for picture, event in self.sidecars.items():
-            folder, _, name = picture.rpartition("/")
-            if event.source.rpartition("/")[0] == folder:
-                names.setdefault(event.source, []).append(name)
+            names.setdefault(event.source, []).append(picture.rpartition("/")[2])
         found: dict[str, tuple[Event, Archived]] = {}
         for known in self.archives.values() if names else ():
             for name in names.get(known[0].source, ()):

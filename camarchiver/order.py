@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from heapq import merge
 from itertools import groupby, islice
+from typing import Any, TypeVar
 
 from camarchiver.alike import Alike
 from camarchiver.model import Reason
 from camarchiver.steps import Archive, Remove
 
 Change = Archive | Remove
+OneT = TypeVar("OneT")
+ManyT = TypeVar("ManyT")
 
 LOOK_AHEAD = 200
 """Clips among which the largest goes first, so that no long one keeps the last job busy alone."""
@@ -38,26 +41,44 @@ def count(each: Change | Alike) -> int:
 
 def one_by_one(found: Iterable[Change | Alike]) -> Iterator[Change]:
     """The single steps, in order, of what is in order: of clips that are alike, by the first of them."""
-    beside: list[Change | Alike] = []
-    end = (_REMOVE, 0, "")
+    return spread(found, order_key, _ends, _walk)
+
+
+def _ends(each: Change | Alike) -> tuple[Any, Any]:
+    first = order_key(each)
+    return first, (*first[:2], each.last_relative) if isinstance(each, Alike) else first
+
+
+def _walk(each: Change | Alike) -> Iterator[Change]:
+    return each.steps() if isinstance(each, Alike) else iter((each,))
+
+
+def spread(
+    found: Iterable[ManyT],
+    key: Callable[[OneT], Any],
+    ends: Callable[[ManyT], tuple[Any, Any]],
+    walk: Callable[[ManyT], Iterator[OneT]],
+) -> Iterator[OneT]:
+    """The single items, in the order of `key`, of what stands for several and is in order by the first.
+
+    `ends` tells the keys of the first and the last one that it stands for, `walk` gives all.
+    """
+    beside: list[ManyT] = []
+    end: Any = None
     for each in found:
-        if beside and order_key(each) > end:
-            yield from _merged(beside)
+        first, last = ends(each)
+        if beside and first > end:
+            yield from _merged(beside, key, walk)
             beside.clear()
+        end = max(end, last) if beside else last
         beside.append(each)
-        end = max(end, _end_key(each))
-    yield from _merged(beside)
+    yield from _merged(beside, key, walk)
 
 
-def _merged(beside: Sequence[Change | Alike]) -> Iterator[Change]:
-    walks = (each.steps() if isinstance(each, Alike) else iter((each,)) for each in beside)
-    return next(walks) if len(beside) == 1 else merge(*walks, key=order_key)
-
-
-def _end_key(each: Change | Alike) -> tuple[int, int, str]:
-    if isinstance(each, Alike):
-        return _ENCODE, each.start.toordinal(), each.last_relative
-    return order_key(each)
+def _merged(
+    beside: Sequence[ManyT], key: Callable[[OneT], Any], walk: Callable[[ManyT], Iterator[OneT]]
+) -> Iterator[OneT]:
+    return walk(beside[0]) if len(beside) == 1 else merge(*map(walk, beside), key=key)
 
 
 def _rank(step: Change) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -340,11 +340,11 @@ class Tally:
         count.size += size
         count.seconds += seconds
 
-    def add_kept(self, reason: Reason, camera: str, size: int) -> None:
-        """Count a file that is left alone, of so many bytes."""
+    def add_kept(self, reason: Reason, camera: str, size: int, *, files: int = 1) -> None:
+        """Count files that are left alone, of so many bytes in all."""
         if (count := self._counts.get((reason, camera))) is None:
             count = self._counts[reason, camera] = _Count(Group("keep", reason, camera))
-        count.clips += 1
+        count.clips += files
         count.size += size
 
     def _add_alike(self, alike: Alike) -> None:
@@ -354,6 +354,14 @@ class Tally:
             count = self._counts[key] = _Count(Group("archive", *key))
         count.clips += len(alike.names)
         count.size += sum(alike.sizes)
+
+    def add_discarded(self, group: Group, size: int, seconds: Sequence[float]) -> None:
+        """Count clips that leave a tree, of so many bytes in all and so much footage each."""
+        if (count := self._counts.get(group)) is None:
+            count = self._counts[group] = _Count(group)
+        count.clips += len(seconds)
+        count.size += size
+        count.seconds += sum(seconds)
 
     def totals(self) -> tuple[Total, ...]:
         """One for each group, in a fixed order."""

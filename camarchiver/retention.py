@@ -73,6 +73,12 @@ class CleanupPolicy:
         return bool(self.spared_run) and run == self.spared_run
 
     @property
+    def has_hard_limit(self) -> bool:
+        """Whether there is a time after which nothing of some camera may be kept."""
+        limits = (self.limits, *self.cameras_own.values())
+        return any(each.max_age_hard is not None for each in limits)
+
+    @property
     def disposal(self) -> Disposal:
         """What rules by age do."""
         return Disposal.DELETE if self.delete else Disposal.TRASH
@@ -276,6 +282,11 @@ class Freed:
         self.on: dict[int, int] = {}
         """Bytes by filesystem (`st_dev`)."""
 
+    def whole(self, device: int, size: int) -> int:
+        """Bytes that removing files with one name each frees: all of them."""
+        self.on[device] = self.on.get(device, 0) + size
+        return size
+
     def by(self, clip: Clip) -> int:
         """Bytes that removing this name frees, given those removed before."""
         device, inode, size, _ = clip.fingerprint
@@ -283,8 +294,7 @@ class Freed:
             self._names[device, inode] = self._names.get((device, inode), 0) + 1
             if self._names[device, inode] != clip.links:
                 return 0
-        self.on[device] = self.on.get(device, 0) + size
-        return size
+        return self.whole(device, size)
 
 
 class Pursuit:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver import atomic, locking
+from camarchiver import atomic, folders, locking
 from camarchiver.days import Days
 from camarchiver.discovery import Discovery
 from camarchiver.ends import Ends
 from camarchiver.events import Event
 from camarchiver.journal import Day, Journal
 from camarchiver.ledger import NAMED, Ledger, Origin, fold
+from camarchiver.lots import Lot, Shelf, TrashLot, of_source
 from camarchiver.model import Archived, Clip, Reason, Tree, Trees, joined
 from camarchiver.names import (
     Names,
@@ -52,7 +55,7 @@ class Picture:
     """Whether the journal knows its clip, which was archived or removed."""
 
 
-Item = Copy | Picture | Tidy | Keep
+Item = Copy | Lot | TrashLot | Picture | Tidy | Keep
 
 
 class _Place(NamedTuple):
@@ -101,29 +104,28 @@ class Stock:
         """Those that were looked at for the folder in hand."""
         self._days = Days(names, journal)
 
-    def items(self) -> Iterator[Item]:
-        """Every file of the three trees that is, or could be, a copy of a clip, and what lies about."""
-        for facts in self._discovery.folders(date.max):
+    def items(self, together: frozenset[Tree] = frozenset()) -> Iterator[Item]:
+        """Every file of the three trees that is, or could be, a copy of a clip, and what lies about.
+
+        In the trees of `together` copies are told in lots where they can be.
+        """
+        for facts in self._discovery.folders(date.max, together=Tree.SOURCE in together):
             yield from self._source(facts)
-        yield from self._walk(Tree.ARCHIVE, self._trees.archive)
-        yield from self._walk(Tree.TRASH, self._trees.trash)
+        archive = self._walk(Tree.ARCHIVE, self._trees.archive, together=Tree.ARCHIVE in together)
+        trash = self._walk(Tree.TRASH, self._trees.trash, together=Tree.TRASH in together)
+        # Side by side, so that the journal of a day is read once for both.
+        for _, found in merge(archive, trash, key=itemgetter(0)):
+            yield from found
 
     # --- source ------------------------------------------------------------------------------------
 
     def _source(self, facts: FolderFacts) -> Iterator[Item]:
         self._fresh.clear()
         yield from facts.set_aside
+        for alike in facts.alike:
+            yield of_source(alike, lambda each: (_of_source(clip, facts) for clip in each.clips()))
         for clip in facts.clips:
-            archived = own_archive(clip, facts)
-            yield Copy(
-                _timed(clip, archived),
-                Tree.SOURCE,
-                clip.relative,
-                archived,
-                identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
-                observed=facts.observed.get(clip.relative),
-                remark="" if archived else _remark(clip, facts),
-            )
+            yield _of_source(clip, facts)
         for name in facts.pictures:
             if (picture := self._picture(facts.folder, name)) is not None:
                 yield picture
@@ -169,41 +171,57 @@ class Stock:
 
     # --- archive and trash -------------------------------------------------------------------------
 
-    def _walk(self, tree: Tree, root: Path) -> Iterator[Item]:
+    def _walk(self, tree: Tree, root: Path, *, together: bool) -> Iterator[tuple[str, Iterator[Item]]]:
+        """Each folder's place in the source, and its files, which are walked before the next is asked for."""
         others = self._other_roots(tree)
         waiting = [""]
         while waiting:
             folder = waiting.pop()
             below: list[str] = []
-            yield from self._folder(tree, root, folder, below)
+            found = self._folder(tree, root, folder, below, together=together)
+            yield folder.removeprefix(FROM_SOURCE).removeprefix("/"), found
             inside = (joined(folder, name) for name in reversed(below))
             waiting.extend(each for each in inside if root / each not in others)
 
-    def _folder(self, tree: Tree, root: Path, folder: str, below: list[str]) -> Iterator[Item]:
+    def _folder(
+        self, tree: Tree, root: Path, folder: str, below: list[str], *, together: bool
+    ) -> Iterator[Item]:
         """The files of one folder; the names of its folders are put into `below`."""
         self._fresh.clear()
         try:
-            found = sorted(_listing(root / folder))
+            listing = folders.look(root / folder)
         except FileNotFoundError:
             return
         except OSError as error:
             yield Keep(root, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
             return
-        if not found:
+        if listing.is_empty:
             yield from self._empty(tree, root, folder)
-        find = self._archive if tree is Tree.ARCHIVE else self._trashed
-        for name, is_folder, status in found:
-            if isinstance(status, os.stat_result):
-                yield self._copy(find, root, folder, name, status)
-            elif is_folder:
-                if not is_passing(name):
-                    below.append(name)
-            elif is_passing(name):
+        below += sorted(name for name in listing.folders if not is_passing(name))
+        shelf = Shelf(root, folder, listing.files, self._names, self._ledger)
+        yield from self._files(tree, shelf, together=together)
+        for name in sorted(listing.others):
+            problem = listing.others[name]
+            if is_passing(name):
                 yield from self._passing(tree, root, folder, name)
-            elif status is not None:
-                yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=str(status.strerror))
+            elif problem is not None:
+                yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=str(problem.strerror))
             else:
                 yield Keep(root, joined(folder, name), Reason.FOREIGN)
+
+    def _files(self, tree: Tree, shelf: Shelf, *, together: bool) -> Iterator[Copy | Lot | TrashLot | Keep]:
+        """What is called as a clip or a picture."""
+        is_archive = tree is Tree.ARCHIVE
+        find = self._archive if is_archive else self._trashed
+
+        def copies(names: Iterable[str]) -> Iterator[Copy | Keep]:
+            return (self._copy(find, shelf.root, shelf.folder, name, shelf.files[name]) for name in names)
+
+        single: Iterable[str] = shelf.files
+        if together:
+            lots, single = shelf.archives(copies) if is_archive else shelf.trashed(self._standing.stands)
+            yield from lots
+        yield from copies(sorted(single))
 
     def _other_roots(self, tree: Tree) -> tuple[Path, ...]:
         trees = self._trees
@@ -348,23 +366,17 @@ class Stock:
         return known
 
 
-def _listing(folder: Path) -> Iterator[tuple[str, bool, os.stat_result | OSError | None]]:
-    """Each name, whether it is a folder, and what a clip or a picture looks like."""
-    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with os.scandir(here) as found:
-            for entry in found:
-                status: os.stat_result | OSError | None = None
-                is_folder = entry.is_dir(follow_symlinks=False)
-                name = entry.name
-                if not is_folder and (is_clip_name(name) or is_picture_name(name)):
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError as error:
-                        status = error
-                yield name, is_folder, status
-    finally:
-        os.close(here)
+def _of_source(clip: Clip, facts: FolderFacts) -> Copy:
+    archived = own_archive(clip, facts)
+    return Copy(
+        _timed(clip, archived),
+        Tree.SOURCE,
+        clip.relative,
+        archived,
+        identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
+        observed=facts.observed.get(clip.relative),
+        remark="" if archived else _remark(clip, facts),
+    )
 
 
 def _timed(clip: Clip, archived: Archived | None) -> Clip:

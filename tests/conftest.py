@@ -22,16 +22,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import av
 import imageio_ffmpeg
 import pytest
 from hypothesis import settings
+from msgspec import structs
 
 from camarchiver import ffmpegs, volume
 from camarchiver.clearance import CleanupPlan
 from camarchiver.disposal import Disposer, SidecarPolicy
+from camarchiver.events import Event, What
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
@@ -404,6 +407,139 @@ class Yard:
         files = sorted((self.trees.state / "journal").rglob("*.jsonl"))
         lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
         return [line for line in lines if line["event"] in kinds]
+
+
+class DenseYard(Yard):
+    """Three trees in which every folder holds many clips of a day, most of them alike, and some odd ones."""
+
+    FATES = ("source", "archive", "archive", "both", "trash", "trash", "purged")
+    ODDITIES = (
+        *("early mtime", "late mtime", "what", "start", "zone", "microsecond", "camera", "duration"),
+        *("archive", "older entry", "archived size", "no archive", "links", "reason", "replaced", "tree"),
+        *("trashed size", "trashed mtime", "journalled mtime", "journalled size", "suffix"),
+    )
+
+    def __init__(self, root: Path, seed: int) -> None:
+        super().__init__(root)
+        self.now = datetime(2026, 1, 20, 12, tzinfo=UTC)
+        self.draw = random.Random(seed)
+        self.odd = ""
+        self.lines: list[Event] = []
+        for days in range(-3, 50, 4):
+            fate = self.draw.choice(["source", "trash", "", ""])
+            for camera in ("front", "yard"):
+                self.odd = self.ODDITIES[seed % len(self.ODDITIES)] if self.draw.randrange(2) else ""
+                self.day(self.now - timedelta(days=days), camera, fate or self.draw.choice(self.FATES))
+        Journal(self.trees.state).append(*self.lines)
+
+    def day(self, at: datetime, camera: str, fate: str) -> None:
+        """Some hours of one camera."""
+        sent = self.now - timedelta(days=self.draw.choice([3, 20.5, 21, 30, 40]))
+        for hour in range(self.draw.choice([3, 4, 6, 14])):
+            start = at.replace(hour=hour, minute=self.draw.randrange(60), second=self.draw.randrange(60))
+            self.one(start, camera, fate, sent + timedelta(minutes=hour))
+
+    def one(self, start: datetime, camera: str, fate: str, sent: datetime) -> None:
+        """One clip: its files, and what the journal tells of it."""
+        folder = f"{start:%Y/%m/%d}"
+        stem = f"{folder}/REO_{camera}_{start:%Y%m%d%H%M%S}"
+        size, mtime_ns = 20_000 + self.draw.randrange(99), int(start.timestamp()) * 10**9
+        three_days, noon = 3 * 86_400 * 10**9, int(self.now.timestamp()) * 10**9
+        mtime_ns = self.oddly("early mtime", mtime_ns, 0, -1, mtime_ns - three_days)
+        mtime_ns = self.oddly("late mtime", mtime_ns, mtime_ns + 10**13, noon)
+        source, has_picture = f"{stem}.mp4", self.draw.random() < 0.9
+        if fate in ("source", "both"):
+            self.touch(self.trees.source / source, size, mtime_ns)
+            if has_picture:
+                self.touch(self.trees.source / f"{stem}.jpg", 1, mtime_ns)
+        if fate == "source":
+            return
+        archived = Event(
+            self.oddly("what", What.ARCHIVED, What.ADOPTED),
+            at=sent,
+            run="20260101T000000-aaaaaa",
+            host="nas",
+            source=source,
+            start=self.start(start),
+            camera=self.oddly("camera", camera, "other"),
+            duration=self.oddly("duration", 20.0, None, 20.5),
+            source_size=size,
+            source_mtime_ns=self.oddly("journalled mtime", mtime_ns, 0, mtime_ns - three_days, mtime_ns + 1),
+            source_blake2b="5" * 128,
+            archive=self.oddly("archive", source, f"{stem}~2.mp4", f"{folder}/other.mp4"),
+            archive_size=size // 2,
+        )
+        older = structs.replace(archived, duration=99.0), structs.replace(archived, source_size=7)
+        self.lines += [*self.oddly("older entry", (), older[:1], older[1:]), archived]
+        lies = self.trees.archive / str(archived.archive)
+        if self.oddly("no archive", True, False):
+            self.touch(lies, self.oddly("archived size", size // 2, 7), mtime_ns)
+            if has_picture:
+                self.touch(lies.with_suffix(".jpg"), 1, mtime_ns)
+            self.link_oddly(lies)
+            self.drop_oddly(lies)
+        if fate in ("trash", "purged"):
+            self.give_away(archived, (size, mtime_ns), has_picture, is_purged=fate == "purged")
+
+    def start(self, start: datetime) -> datetime:
+        """As the journal tells it."""
+        start = self.oddly("start", start, start - timedelta(hours=start.hour + 1))
+        start = self.oddly("zone", start, start.astimezone(ZoneInfo("Asia/Tokyo")))
+        return cast(datetime, self.oddly("microsecond", start, start.replace(microsecond=5)))
+
+    def give_away(
+        self, archived: Event, identity: tuple[int, int], has_picture: bool, *, is_purged: bool
+    ) -> None:
+        """The source went to the trash, and perhaps from there."""
+        place = f"input/{archived.source}"
+        gone = structs.replace(
+            archived,
+            event=What.TRASHED,
+            source_blake2b=None,
+            trash=place,
+            reason=self.oddly("reason", self.oddly("replaced", "age", "replaced", None), "max-age-hard"),
+            source_mtime_ns=self.oddly("journalled mtime", archived.source_mtime_ns, identity[1]),
+            source_size=self.oddly("journalled size", archived.source_size, 7),
+            sidecars={f"{Path(archived.source).stem}.jpg": "/x"} if has_picture else None,
+            duration=self.oddly("duration", None, 21.0),
+            tree=self.oddly("tree", None, "source", "archive", "trash"),
+        )
+        self.lines.append(gone)
+        if is_purged:
+            self.lines.append(structs.replace(gone, event=What.PURGED, tree="trash"))
+            return
+        there, (size, mtime_ns) = self.trees.trash / place, identity
+        self.touch(
+            there,
+            self.oddly("trashed size", size, 5),
+            self.oddly("trashed mtime", mtime_ns, mtime_ns + 1),
+        )
+        self.link_oddly(there)
+        self.drop_oddly(there)
+
+    def drop_oddly(self, path: Path) -> None:
+        """Now and then a file of somebody else's, of every sort."""
+        if self.oddly("suffix", False, True):
+            for suffix in (".ts", ".jpeg", ".MP4", ".m4v", ".txt", ".png"):
+                self.touch(path.with_suffix(suffix), 3, 0)
+
+    def link_oddly(self, path: Path) -> None:
+        """Now and then another name for a file, in a folder of its own."""
+        if self.oddly("links", False, True):
+            other = path.parent / "2020/other" / path.name
+            other.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, other)
+
+    def oddly(self, which: str, usual: Any, *odd: Any) -> Any:
+        """The usual, and now and then something else, where this is what is odd on the day."""
+        return self.draw.choice(odd) if which == self.odd and not self.draw.randrange(5) else usual
+
+    def touch(self, path: Path, size: int, mtime_ns: int) -> None:
+        """A file without blocks."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.truncate(path, size)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
 def cleanup_policy(

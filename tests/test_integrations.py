@@ -28,14 +28,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from zoneinfo import ZoneInfo
 
 import av
@@ -53,9 +53,11 @@ from conftest import (
     IS_ROOT,
     RECORDED,
     Camera,
+    DenseYard,
     Web,
     Yard,
     children_with,
+    cleanup_policy,
     frames_of,
     mounted,
     processes_with,
@@ -94,6 +96,7 @@ from camarchiver import (
     lockfile,
     locking,
     logs,
+    lots,
     motion,
     mounts,
     names,
@@ -143,9 +146,10 @@ from camarchiver.frames import KeyframeSampler, Picture, Sampler
 from camarchiver.journal import Journal
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
 from camarchiver.lookout import BesideStream, OwnStream
+from camarchiver.lots import Lot
 from camarchiver.media import AudioStream, Media, VideoStream
 from camarchiver.metrics import Textfile
-from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Trees
+from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
 from camarchiver.motion import Event, Rules, Score
 from camarchiver.names import Names, numbered
 from camarchiver.nodes import node_problem
@@ -158,6 +162,7 @@ from camarchiver.progress import Silent
 from camarchiver.reader import Ended, Lost, Opened, Reader
 from camarchiver.reel import Lengths
 from camarchiver.restorer import Selection
+from camarchiver.retention import CleanupPolicy, Copy, Stay, decide, rank
 from camarchiver.ring import Entry
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
@@ -4749,6 +4754,32 @@ class TestNotes:
         assert set(Failures(tmp_path).known()) == {"a.mp4"}
         assert set(restorations.read(tmp_path)) == {"a.mp4"}
 
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"run": 5},
+            {"command": None},
+            {"bytes_before": 10**400},
+            {"seconds": math.inf},
+            {"seconds": "1"},
+            {"encoded": 1.5},
+            {"exit_code": "0"},
+            {"ended": "then"},
+            None,
+        ],
+    )
+    def test_a_record_that_no_run_wrote_is_passed_over(
+        self, tmp_path: Path, changed: dict[str, object] | None
+    ) -> None:
+        record = {"run": "r", "command": "archive", "status": "done", "exit_code": 0, "encoded": 2}
+        record |= {"ended": "2026-03-01T08:15:00+00:00", "seconds": 2.0, "bytes_before": 100}
+        (tmp_path / "runs").mkdir()
+        (tmp_path / "runs/20260301T081500-a.json").write_text(json.dumps(record))
+        spoilt = json.dumps({**record, **changed}) if changed is not None else "[" * 5000
+        (tmp_path / "runs/20260302T081500-a.json").write_text(spoilt)
+        assert runs.last(tmp_path) == record
+        assert runs.bytes_per_second(tmp_path) == 50.0
+
 
 class TestDiscovery:
     """A folder's clips are told together where they are alike; the plan is that of single clips."""
@@ -4824,6 +4855,122 @@ class TestDiscovery:
         assert len(made.steps) == len(changes)
         every = [alike for facts in discovery().folders(cutoff, together=True) for alike in facts.alike]
         return sum(len(alike.names) for alike in every)
+
+
+class TestLots:
+    """What `cleanup` decides many at a time is decided as each of them alone."""
+
+    POLICIES: ClassVar[list[dict[str, Any]]] = [
+        {},
+        {"age": 12.9, "trash_age": 5},
+        {"age": 12.3, "trash_age": 20.5, "delete": True},
+        {"trash_age": 0, "trust_names": True},
+        {"clean_output": True, "archive_age": 14},
+        {"unarchived": True, "age": 14},
+        {"clean_output": True, "unarchived": True, "max_size": 900_000},
+        {"max_size": 1, "trash_age": 25},
+        {"min_free": 10**18},
+        {"cameras": frozenset({"front"})},
+        {"exclude": ("*REO_yard*",)},
+        {"max_age_hard": 22},
+        {"cameras_own": {"yard": replace(cleanup_policy(age=9, trash_age=35).limits, max_size=100_000)}},
+    ]
+
+    @pytest.fixture(autouse=True)
+    def a_disk_that_does_not_change(self, mocker: MockerFixture) -> None:
+        mocker.patch("camarchiver.usage.free_bytes", return_value=10**12)
+
+    def compare(self, yard: Yard, found: Counter[str], **policy: Any) -> None:
+        asked = cleanup_policy(allow_large=True, **policy)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("camarchiver.clearance.decidable", lambda *_: frozenset())
+            alone = yard.pipeline().plan_cleanup(asked, list_all=False)
+        with pytest.MonkeyPatch.context() as patch:
+            for kind in ("stay_of", "is_due"):
+                patch.setattr(f"camarchiver.clearance.{kind}", self.counting(kind, found))
+            together = yard.pipeline().plan_cleanup(asked, list_all=False)
+        assert list(together.steps) == list(alone.steps)
+        assert [step.start and f"{step.start}" for step in together.steps] == [
+            step.start and f"{step.start}" for step in alone.steps
+        ]
+        assert len(together.steps) == len(alone.steps)
+        assert {**vars_of(together), "steps": ()} == {**vars_of(alone), "steps": ()}
+
+    def counting(self, name: str, found: Counter[str]) -> Callable[..., Any]:
+        decide = getattr(lots, name)
+
+        def counted(lot: Any, policy: CleanupPolicy, now: datetime) -> Any:
+            answer = decide(lot, policy, now)
+            if isinstance(lot, Lot):
+                self.check(lot, answer, policy, now)
+            words = answer.reason if isinstance(answer, Stay) else answer
+            found[f"{name} {words}"] += lot.files if isinstance(lot, Lot) else len(lot.names)
+            return answer
+
+        return counted
+
+    def check(self, lot: Lot, stay: Stay | None, policy: CleanupPolicy, now: datetime) -> None:
+        copies = [copy for copy in lot.copies() if isinstance(copy, Copy)]
+        starts = [copy.clip.start for copy in copies]
+        mtimes = [copy.identity[1] for copy in copies]
+        assert lot.starts == (min(starts), max(starts))
+        assert lot.mtimes == (min(mtimes), max(mtimes))
+        assert (lot.files, lot.size) == (len(copies), sum(copy.clip.fingerprint.size for copy in copies))
+        assert {copy.is_picture for copy in copies} == {lot.is_picture}
+        for copy in copies if stay else ():
+            assert not copy.is_doubtful(policy, now)
+            assert rank(copy, policy, Memory(), {}, now) is None
+            assert decide(copy, policy, Memory(), {}, now) == stay
+
+    def test_the_plan_is_that_of_single_copies(self, tmp_path: Path) -> None:
+        found = Counter[str]()
+        for seed in range(3 * len(DenseYard.ODDITIES)):
+            yard = DenseYard(tmp_path / str(seed), seed)
+            often, now_and_then = self.POLICIES[:4], self.POLICIES[4:]
+            for policy in (*often, now_and_then[seed % len(now_and_then)]):
+                self.compare(yard, found, **policy)
+            shutil.rmtree(yard.trees.source)
+        assert found["stay_of in-policy"] > 2000
+        assert all(found[f"stay_of {each}"] > 200 for each in ("too-recent", "unarchived"))
+        assert found["stay_of None"] > 50, "some are decided one by one"
+        assert found["is_due True"] > 500 < found["is_due False"]
+
+    def test_what_is_remembered_is_looked_at_one_by_one(self, tmp_path: Path) -> None:
+        for seed in range(3):
+            yard = DenseYard(tmp_path / str(seed), seed)
+            told = [(line.source, (line.source_size or 0, line.source_mtime_ns or 0)) for line in yard.lines]
+            restorations.note(yard.trees.state, told, yard.now - timedelta(days=seed + 5))
+            found = Counter[str]()
+            self.compare(yard, found)
+            assert bool(found) is (seed == 2), "after a week"
+            start = yard.lines[0].start
+            holds.add(yard.trees.state, start, start + timedelta(hours=9), camera="", reason="x", until=None)
+            found.clear()
+            self.compare(yard, found)
+            assert not found
+
+    def test_what_a_plan_takes_as_a_lot_is_carried_out_file_by_file(self, tmp_path: Path) -> None:
+        yard = DenseYard(tmp_path / "cams", 5)
+        plan = yard.pipeline().plan_cleanup(cleanup_policy(trash_age=1, allow_large=True), list_all=False)
+        before = yard.files().keys()
+        steps = [step for step in plan.steps if isinstance(step, Discard) and step.tree is Tree.TRASH]
+        assert len(steps) > 20
+        spoilt, held = steps[0], steps[1]
+        assert spoilt.archived is not None
+        (yard.trees.archive / spoilt.archived.archive).unlink()
+        soon = held.start + timedelta(seconds=1)
+        holds.add(yard.trees.state, held.start, soon, camera=held.camera, reason="x", until=None)
+        report = yard.carry_out(plan)
+        results = {outcome.step.relative: outcome.result for outcome in report.outcomes}
+        assert (results.pop(spoilt.relative), results.pop(held.relative)) == (Result.STALE, Result.HELD)
+        assert set(results.values()) == {Result.DONE}
+        gone = {step.path for step in plan.steps if step not in (spoilt, held)}
+        assert before - yard.files().keys() >= {os.path.relpath(path, yard.trees.source) for path in gone}
+
+
+def vars_of(plan: CleanupPlan) -> dict[str, Any]:
+    """The fields of a plan by their names."""
+    return {each.name: getattr(plan, each.name) for each in fields(plan)}
 
 
 class TestExport:
@@ -5618,7 +5765,8 @@ class CleanupMachine(RuleBasedStateMachine):
         before = self.yard.files()
         copies = {name: self.copies(name, before) for name in self.clips}
         plan = self.yard.plan(**policy)
-        assert [step.path for step in plan.steps] == [step.path for step in self.yard.plan(**policy).steps]
+        again = self.yard.pipeline().plan_cleanup(cleanup_policy(**policy), list_all=False)
+        assert (list(again.steps), again.totals) == (list(plan.steps), plan.totals)
         assert self.yard.files() == before, "a plan changed something"
         report = self.yard.carry_out(plan)
         after = self.yard.files()

@@ -65,8 +65,9 @@ def walk(folder, out):
 walk(sys.argv[1], tempfile.TemporaryFile())
 """
 
-# The same of three trees: look at each file, read every line of the journal with its types checked, find each
-# file in it by its name, look whether the archive of a trashed one stands, keep a tuple of each that may go.
+# The same of three trees: look at each file, read every line of the journal with its types checked and its
+# paths below their roots, find each file in it (a picture by the line of its clip), look whether the archive
+# of a trashed one stands, keep a tuple of each that may go.
 _LEAST_OF_THREE = """
 import os, pickle, sys, tempfile
 from collections import Counter
@@ -81,11 +82,18 @@ def day_of(folder):
         days.clear()
         stands, gone = days[folder] = {}, {}
         with open(f"{archive}/.camarchiver/journal/{folder}.jsonl", "rb") as stream:
-            for event in read(stream.read()):
+            events = read(stream.read())
+            for path in {path for each in events for path in (each.source, each.archive, each.trash) if path}:
+                if ".." in path or path[0] in "/.":
+                    raise ValueError(path)
+            for event in events:
                 if event.event == "archived":
                     stands[event.archive] = event
                 elif event.event == "trashed":
                     gone[event.trash] = event
+                    beside = event.archive.rpartition("/")[0]
+                    for picture in event.sidecars:
+                        stands[f"{beside}/{picture}"] = event
                 elif event.event == "purged":
                     gone.pop(event.trash, None)
     return days[folder]
@@ -102,8 +110,8 @@ def walk(root, folder):
     files.sort(key=lambda file: file[0])
     for name, status in files:
         if root == archive:
-            event = day_of(folder)[0].get(f"{folder}/{name[:-4]}.mp4")
-            if event is not None:
+            event = day_of(folder)[0].get(f"{folder}/{name}")
+            if event is not None and event.archive_size in (None, status.st_size):
                 counts[event.camera] += status.st_size
         elif root == trash:
             event = day_of(folder.removeprefix("input/"))[1].get(f"{folder}/{name}")
