@@ -93,6 +93,7 @@ class Planner:
         """By the rules by age."""
         self._list_all = False
         self._asked: frozenset[Path] = frozenset()
+        self._asked_folders: frozenset[Path] = frozenset()
         self._names_kept = False
         """Whether files left alone are looked at one by one."""
         self._decidable = frozenset[Tree]()
@@ -107,8 +108,9 @@ class Planner:
         StorageError where sizes or free space can't be told.
         """
         self._list_all, self._asked = list_all, asked
+        self._asked_folders = frozenset(path.parent for path in asked)
         self._names_kept = list_all or bool(asked) or self._policy.has_hard_limit
-        if not self._names_kept:
+        if not list_all:
             self._decidable = decidable(self._policy, self._memory, self._now)
         used = self._used()
         self._pursued = self._may_pursue(used)
@@ -163,10 +165,16 @@ class Planner:
                 yield from self._due(item)
             elif not isinstance(item, Lot):
                 yield item
-            elif (stay := stay_of(item, self._policy, self._now)) is None:
+            elif (stay := self._stay_of(item)) is None:
                 yield from item.copies()
             else:
                 self._lot_stays(item, stay)
+
+    def _stay_of(self, lot: Lot) -> Stay | None:
+        """None where it must be told one by one."""
+        if self._asked_folders and lot.root / lot.folder in self._asked_folders:
+            return None
+        return stay_of(lot, self._policy, self._now)
 
     def _due(self, lot: TrashLot) -> Iterator[Copy | TrashLot]:
         """The whole lot where all of it goes, else one by one."""

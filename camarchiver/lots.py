@@ -35,6 +35,8 @@ class Lot(NamedTuple):
 
     tree: Tree
     root: Path
+    folder: str
+    """Relative to the root."""
     camera: str
     device: int
     files: int
@@ -201,6 +203,7 @@ def of_source(alike: Alike, copies: Callable[[Alike], Iterator[Copy]]) -> Lot:
     return Lot(
         Tree.SOURCE,
         alike.root,
+        alike.folder,
         alike.camera,
         alike.device,
         len(alike.names),
@@ -287,6 +290,7 @@ class Shelf(NamedTuple):
         return Lot(
             Tree.ARCHIVE,
             self.root,
+            self.folder,
             cameras.pop(),
             files[0].st_dev,
             len(files),

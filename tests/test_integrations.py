@@ -4880,21 +4880,26 @@ class TestLots:
     def a_disk_that_does_not_change(self, mocker: MockerFixture) -> None:
         mocker.patch("camarchiver.usage.free_bytes", return_value=10**12)
 
-    def compare(self, yard: Yard, found: Counter[str], **policy: Any) -> None:
+    def compare(
+        self, yard: Yard, found: Counter[str], paths: frozenset[Path] = frozenset(), **policy: Any
+    ) -> CleanupPlan:
         asked = cleanup_policy(allow_large=True, **policy)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("camarchiver.clearance.decidable", lambda *_: frozenset())
-            alone = yard.pipeline().plan_cleanup(asked, list_all=False)
+            alone = yard.pipeline().plan_cleanup(asked, list_all=False, asked=paths)
         with pytest.MonkeyPatch.context() as patch:
             for kind in ("stay_of", "is_due"):
                 patch.setattr(f"camarchiver.clearance.{kind}", self.counting(kind, found))
-            together = yard.pipeline().plan_cleanup(asked, list_all=False)
+            together = yard.pipeline().plan_cleanup(asked, list_all=False, asked=paths)
         assert list(together.steps) == list(alone.steps)
         assert [step.start and f"{step.start}" for step in together.steps] == [
             step.start and f"{step.start}" for step in alone.steps
         ]
         assert len(together.steps) == len(alone.steps)
-        assert {**vars_of(together), "steps": ()} == {**vars_of(alone), "steps": ()}
+        assert set(together.left) == set(alone.left)
+        apart = {"steps": (), "left": ()}
+        assert {**vars_of(together), **apart} == {**vars_of(alone), **apart}
+        return together
 
     def counting(self, name: str, found: Counter[str]) -> Callable[..., Any]:
         decide = getattr(lots, name)
@@ -4934,6 +4939,16 @@ class TestLots:
         assert all(found[f"stay_of {each}"] > 200 for each in ("too-recent", "unarchived"))
         assert found["stay_of None"] > 50, "some are decided one by one"
         assert found["is_due True"] > 500 < found["is_due False"]
+
+    def test_files_that_are_asked_for_are_told_one_by_one(self, tmp_path: Path) -> None:
+        for seed in range(4):
+            yard, found = DenseYard(tmp_path / str(seed), seed), Counter[str]()
+            clips = [path for path in yard.trees.source.rglob("*.mp4") if path.is_file()]
+            few = frozenset(yard.draw.sample(clips, 5))
+            plan = self.compare(yard, found, few, trash_age=20.8)
+            assert few <= {kept.path for kept in plan.left} | {step.path for step in plan.steps}
+            assert {kept.path for kept in plan.left} <= few
+            assert found["stay_of in-policy"] > 20, "in other folders"
 
     def test_what_is_remembered_is_looked_at_one_by_one(self, tmp_path: Path) -> None:
         for seed in range(3):

@@ -2007,6 +2007,7 @@ class TestLots:
         lot = Lot(
             tree,
             ROOT,
+            "",
             copies[0].clip.camera,
             1,
             len(copies),
