@@ -71,8 +71,8 @@ class Ledger:
     """Archives that a named rule removed."""
     sidecars: dict[str, Event] = field(default_factory=dict)
     """By path below the source root: the clip that each picture followed."""
-    seen: dict[str, Event] = field(default_factory=dict)
-    """By path below the source root: clips that were archived or removed."""
+    told: list[Event] = field(default_factory=list)
+    """What it was folded from."""
 
     def origin(self, event: Event) -> Origin:
         """What an event of this ledger says of its clip."""
@@ -100,15 +100,26 @@ class Ledger:
         )
 
     @cached_property
+    def seen(self) -> dict[str, Event]:
+        """By path below the source root: clips that were archived or removed."""
+        return {event.source: event for event in self.told}
+
+    @cached_property
     def pictures(self) -> dict[str, tuple[Event, Archived]]:
         """By path below the archive root: the archive that each picture of a clip lies beside."""
-        names: dict[str, list[str]] = {}
-        for picture, event in self.sidecars.items():
-            names.setdefault(event.source, []).append(picture.rpartition("/")[2])
+        if not self.sidecars:
+            return {}
+        of_source: dict[str, list[tuple[Event, Archived]]] = {}
+        for known in self.archives.values():
+            of_source.setdefault(known[0].source, []).append(known)
         found: dict[str, tuple[Event, Archived]] = {}
-        for known in self.archives.values() if names else ():
-            for name in names.get(known[0].source, ()):
-                found.setdefault(beside(known[1].archive, name), known)
+        for picture, event in self.sidecars.items():
+            for known in of_source.get(event.source, ()):
+                # Nearly every archive is called as its source, and so is what lies beside it.
+                archive = known[1].archive
+                is_same = archive == event.source
+                place = picture if is_same else beside(archive, picture.rpartition("/")[2])
+                found.setdefault(place, known)
         return found
 
     @cached_property
@@ -120,11 +131,13 @@ class Ledger:
 def fold(events: Iterable[Event], archived: Mapping[str, Entries]) -> Ledger:
     """The state that a day's events lead to; a line that can't be understood tells nothing."""
     ledger = Ledger(archived)
-    for event in events:
-        apply = _APPLY.get(event.event)
-        if apply is not None and event.source_size is not None and event.source_mtime_ns is not None:
-            ledger.seen[event.source] = event
-            apply(ledger, event)
+    ledger.told = [
+        event
+        for event in events
+        if event.event in _APPLY and event.source_size is not None and event.source_mtime_ns is not None
+    ]
+    for event in ledger.told:
+        _APPLY[event.event](ledger, event)
     return ledger
 
 

@@ -253,12 +253,13 @@ class Shelf(NamedTuple):
 
     def _rest(self, taken: set[str]) -> list[str]:
         """Whatever is in no lot, so that no file can be passed over."""
-        return [name for name in self.files if name not in taken]
+        return [name for name in self.files if name not in taken] if len(taken) < len(self.files) else []
 
     def _groups(self, *, pictures: bool) -> Iterator[tuple[list[str], Ledger]]:
         """Files of one camera's day by their names, in order, and what the journal tells of that day."""
         ends = PLAIN_ENDS - CLIP_SUFFIXES if pictures else PLAIN_ENDS & CLIP_SUFFIXES
-        for _, group in groupby(sorted(n for n in self.files if n[-SUFFIX:] in ends), camera_and_day):
+        names = [name for name in self.files if name[-SUFFIX:] in ends]
+        for _, group in groupby(sorted(names), camera_and_day):
             together = list(group)
             if len(together) < FEW:
                 continue
