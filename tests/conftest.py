@@ -483,7 +483,7 @@ class DenseYard(Yard):
 
     def start(self, start: datetime) -> datetime:
         """As the journal tells it."""
-        start = self.oddly("start", start, start - timedelta(hours=start.hour + 1))
+        start = self.oddly("start", start, start - timedelta(hours=start.hour + 1), start.replace(hour=23))
         start = self.oddly("zone", start, start.astimezone(ZoneInfo("Asia/Tokyo")))
         return cast(datetime, self.oddly("microsecond", start, start.replace(microsecond=5)))
 
