@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 from camarchiver import usage
 from camarchiver.lots import Lot, TrashLot, count, decidable, first_key, is_due, one_by_one, stay_of
 from camarchiver.model import Disposal, Reason, Tree, Trees
-from camarchiver.plan import Forecast, Group, Memory, Plan, Tally
+from camarchiver.plan import Forecast, Memory, Plan, Tally
 from camarchiver.retention import (
     RECORD_BYTES,
     CleanupPolicy,
@@ -114,7 +114,7 @@ class Planner:
             self._decidable = decidable(self._policy, self._memory, self._now)
         used = self._used()
         self._pursued = self._may_pursue(used)
-        candidates = Sealed(self._walk(), key=_by_rank, count=_count)
+        candidates = Sealed(self._walk(), key=_by_rank, count=lambda each: count(each.copy))
         far = clock_is_far(self._newest or self._doubtful, self._now)
         self._newest = {**self._doubtful, **self._newest}
         pursuit = Pursuit(self._goals(candidates, used), self._freed)
@@ -193,9 +193,7 @@ class Planner:
             return
         if (newest := self._newest.get(camera)) is None or lot.last_start > newest:
             self._newest[camera] = lot.last_start
-        herd = self._herds.setdefault(camera, Herd())
-        herd.clips += lot.files
-        herd.size += lot.size
+        self._see_clips(camera, lot.files, lot.size)
 
     def _picture(self, item: Picture) -> None:
         step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
@@ -222,15 +220,18 @@ class Planner:
             if (last := known.get(camera)) is None or start > last:
                 known[camera] = start
         if loses(copy):
-            if (herd := self._herds.get(camera)) is None:
-                herd = self._herds[camera] = Herd()
-            herd.clips += 1
-            herd.size += size
+            self._see_clips(camera, 1, size)
 
     def _see_bytes(self, device: int, root: Path, camera: str, size: int) -> None:
         if device not in self._roots:
             self._roots[device] = root
         self._bytes[camera] += size
+
+    def _see_clips(self, camera: str, clips: int, size: int) -> None:
+        if (herd := self._herds.get(camera)) is None:
+            herd = self._herds[camera] = Herd()
+        herd.clips += clips
+        herd.size += size
 
     def _stays(self, copy: Copy, stay: Stay) -> None:
         clip = copy.clip
@@ -316,7 +317,7 @@ class Planner:
         trash = usage.device_of(self._trees.trash)
         for _, copy in candidates:
             if isinstance(copy, TrashLot):
-                self._removals += len(copy.names)
+                self._removals += count(copy)
                 self._freed_of[copy.camera] += self._freed.whole(copy.device, copy.size)
                 continue
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
@@ -353,8 +354,7 @@ class Planner:
             yield step
 
     def _tally_lot(self, lot: TrashLot) -> None:
-        group = Group(str(Disposal.DELETE), Reason.TRASH_AGE, lot.camera, lot.day, str(Tree.TRASH))
-        self._tally.add_discarded(group, lot.size, [seconds or 0.0 for seconds in lot.durations])
+        self._tally.add_like(next(lot.steps()), lot.size, [seconds or 0.0 for seconds in lot.durations])
 
     def _may_go(self, copy: Copy) -> bool:
         return rank(copy, self._policy, self._memory, self._newest, self._now) is not None
@@ -430,10 +430,6 @@ class Planner:
 def _sealed(found: Iterable[Discard | Tidy | TrashLot]) -> Sealed[Discard | Tidy]:
     # What a walk yields is spread out: no lots are among it.
     return cast(Sealed[Discard | Tidy], Sealed(found, key=first_key, count=count, arrange=one_by_one))
-
-
-def _count(item: _Candidate) -> int:
-    return len(item.copy.names) if isinstance(item.copy, TrashLot) else 1
 
 
 def _by_rank(item: _Candidate) -> tuple[int, float, str]:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from camarchiver.alike import FEW, SUFFIX, Alike, camera_and_day
 from camarchiver.events import Event
 from camarchiver.ledger import NAMED, Ledger, left_archive
-from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree, joined
+from camarchiver.model import Archived, Clip, Fingerprint, Reason, Tree, joined
 from camarchiver.names import CLIP_SUFFIXES, PLAIN_ENDS, Names
 from camarchiver.order import spread
-from camarchiver.plan import DOUBTFUL, RESTORE_GRACE, Memory
-from camarchiver.retention import CleanupPolicy, Copy, Stay, order_key
+from camarchiver.plan import DOUBTFUL, Memory
+from camarchiver.retention import CleanupPolicy, Copy, Stay, discard_by, order_key
 from camarchiver.steps import Discard, Keep, Tidy
 
 if TYPE_CHECKING:
@@ -83,38 +83,28 @@ class TrashLot(NamedTuple):
     """When each came into the trash; nothing any more once it is clear that all go."""
 
     @property
-    def day(self) -> date:
-        """Of all of them."""
-        return datetime.fromtimestamp(self.starts[0], self.zone).date()
-
-    @property
     def size(self) -> int:
         """Bytes of all."""
         return sum(self.sizes)
 
     def copies(self) -> Iterator[Copy]:
         """One by one."""
-        for (clip, source, archived), since in zip(self._each(), self.since, strict=True):
-            identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
-            yield Copy(clip, Tree.TRASH, source, archived, since=since, identity=identity)
-
-    def steps(self) -> Iterator[Discard]:
-        """To delete them, one by one."""
-        for clip, source, archived in self._each():
-            identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
-            yield Discard(clip, Tree.TRASH, Disposal.DELETE, Reason.TRASH_AGE, source, identity, archived)
-
-    def _each(self) -> Iterator[tuple[Clip, str, Archived]]:
         root, folder, camera, device, zone = self.root, self.folder, self.camera, self.device, self.zone
         files = zip(self.names, self.sizes, self.mtimes, self.inodes, strict=True)
-        times = zip(self.starts, self.durations, strict=True)
+        since: Sequence[datetime | None] = self.since or [None] * len(self.names)
+        times = zip(self.starts, self.durations, since, strict=True)
         archives = zip(*self.archived, strict=True)
         columns = zip(files, times, self.sources, archives, strict=True)
-        for (name, size, mtime_ns, inode), (start, seconds), source, archived in columns:
+        for (name, size, mtime_ns, inode), (start, seconds, came), source, archived in columns:
             mark = Fingerprint(device, inode, size, mtime_ns)
             begin = datetime.fromtimestamp(start, zone)
             clip = Clip(root, folder, name, camera, begin, mark, 1, seconds)
-            yield clip, source, Archived._make(archived)
+            entry = Archived._make(archived)
+            yield Copy(clip, Tree.TRASH, source, entry, since=came, identity=(size, mtime_ns))
+
+    def steps(self) -> Iterator[Discard]:
+        """To delete them, one by one."""
+        return (discard_by(copy, Reason.TRASH_AGE) for copy in self.copies())
 
 
 Removal = Discard | Tidy
@@ -129,7 +119,7 @@ def decidable(policy: CleanupPolicy, memory: Memory, now: datetime) -> frozenset
     """
     if memory.holds or policy.cameras or policy.exclude or policy.has_hard_limit:
         return frozenset()
-    if any(now - restored.at < RESTORE_GRACE for restored in memory.restored.values()):
+    if any(restored.is_recent(now) for restored in memory.restored.values()):
         return frozenset()
     taken = {Tree.ARCHIVE: policy.clean_output, Tree.SOURCE: policy.unarchived, Tree.TRASH: False}
     return frozenset(tree for tree, may_go in taken.items() if not may_go)
@@ -170,8 +160,8 @@ def first_key(each: Removal | TrashLot) -> tuple[int, float, str]:
     return _key(each, 0) if isinstance(each, TrashLot) else order_key(each)
 
 
-def count(each: Removal | TrashLot) -> int:
-    """How many steps it stands for."""
+def count(each: Removal | Copy | TrashLot) -> int:
+    """How many files it stands for."""
     return len(each.names) if isinstance(each, TrashLot) else 1
 
 

@@ -105,6 +105,10 @@ class Restored:
     mtime_ns: int
     at: datetime
 
+    def is_recent(self, now: datetime) -> bool:
+        """Whether its grace has not passed."""
+        return now - self.at < RESTORE_GRACE
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -261,7 +265,7 @@ def _dispose(
 def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now: datetime) -> bool:
     """Whether an operator brought a copy of this clip back within the grace."""
     found = memory.restored.get(source)
-    if found is None or now - found.at >= RESTORE_GRACE:
+    if found is None or not found.is_recent(now):
         return False
     return (found.size, found.mtime_ns) == identity
 
@@ -355,8 +359,9 @@ class Tally:
         count.clips += len(alike.names)
         count.size += sum(alike.sizes)
 
-    def add_discarded(self, group: Group, size: int, seconds: Sequence[float]) -> None:
-        """Count clips that leave a tree, of so many bytes in all and so much footage each."""
+    def add_like(self, step: Discard, size: int, seconds: Sequence[float]) -> None:
+        """Count clips of the group of a step, of so many bytes in all and so much footage each."""
+        group = _group_of(step)
         if (count := self._counts.get(group)) is None:
             count = self._counts[group] = _Count(group)
         count.clips += len(seconds)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from camarchiver import atomic, locking
 from camarchiver.hearsay import moment_of, whole_of
-from camarchiver.plan import RESTORE_GRACE, Restored
+from camarchiver.plan import Restored
 
 FILE = "restored.json"
 
@@ -24,7 +24,7 @@ def read(state: Path) -> Mapping[str, Restored]:
 def note(state: Path, clips: Iterable[tuple[str, tuple[int, int]]], at: datetime) -> None:
     """Add clips by their source's path, size and mtime_ns, and forget those whose grace is over."""
     with locking.guarded(state / "restored.lock"):
-        kept = {path: found for path, found in read(state).items() if at - found.at < RESTORE_GRACE}
+        kept = {path: found for path, found in read(state).items() if found.is_recent(at)}
         kept |= {source: Restored(*identity, at) for source, identity in clips}
         fields = {
             path: {"size": found.size, "mtime_ns": found.mtime_ns, "at": found.at.isoformat()}

@@ -178,7 +178,9 @@ def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now:
 
 
 def discard_by(copy: Copy, reason: Reason) -> Discard:
-    """The step of a rule by size: deleted, because a trash on the same filesystem frees nothing."""
+    """The step of a rule that deletes: by size, because a trash on the same filesystem frees nothing, or
+    out of the trash.
+    """
     return _discard(copy, Disposal.DELETE, reason, copy.archived if copy.tree is not Tree.ARCHIVE else None)
 
 
