@@ -13,37 +13,41 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camarchiver import __version__, clock, holds, planning, restorations, runs, volume
-from camarchiver.coverage import Hold
-from camarchiver.discovery import Discovery
-from camarchiver.ends import Ends
-from camarchiver.failures import Failures
-from camarchiver.journal import Journal
-from camarchiver.model import Disposal, Trees
-from camarchiver.names import Names, Pattern
-from camarchiver.order import from_own_place, place_among
-from camarchiver.plan import ArchivePlan, ArchivePolicy, Memory, Plan, Tally, decide_archive
-from camarchiver.scribe import RunId, Scribe
-from camarchiver.standing import Standing
-from camarchiver.steps import Archive, Keep, Outcome, Remove, Report, Restore
+from camarchiver import __version__
+from camarchiver.archive import planner as archive_planner
+from camarchiver.discovery.clip_ends import Ends
+from camarchiver.discovery.source_tree import Discovery
+from camarchiver.domain.clip import Disposal, Trees
+from camarchiver.domain.hold import Hold
+from camarchiver.domain.plan import ArchivePlan, ArchivePolicy, Memory, Plan, Tally, decide_archive
+from camarchiver.domain.steps import Archive, Keep, Outcome, Remove, Report, Restore
+from camarchiver.journal.lookup import Standing
+from camarchiver.journal.store import Journal
+from camarchiver.journal.writer import RunId, Scribe
+from camarchiver.naming.patterns import Names, Pattern
+from camarchiver.policy.ordering import from_own_place, place_among
+from camarchiver.runtime import clock
+from camarchiver.state import holds, run_history, volume_marker
+from camarchiver.state import restored as restored_clips
+from camarchiver.state.failures import Failures
 
 if TYPE_CHECKING:
     # Imported where they are used: what carries plans out takes longer to import than a small plan to make.
-    from camarchiver.archiver import Desk
-    from camarchiver.census import Census
-    from camarchiver.clearance import CleanupPlan
-    from camarchiver.cluster import Cluster
-    from camarchiver.disposal import SidecarPolicy
-    from camarchiver.encoders import Choice, EncoderWish
-    from camarchiver.holdings import Holdings
-    from camarchiver.inquiry import Inquiry
-    from camarchiver.progress import Display
-    from camarchiver.restorer import Restorer, Selection
-    from camarchiver.retention import CleanupPolicy
-    from camarchiver.shrink import Wishes
-    from camarchiver.stock import Stock
-    from camarchiver.stop import Stop
-    from camarchiver.workshop import Workshop
+    from camarchiver.archive.clip_archiver import Desk
+    from camarchiver.archive.encode import Wishes
+    from camarchiver.archive.source_removal import SidecarPolicy
+    from camarchiver.archive.workers import Workshop
+    from camarchiver.cleanup.planner import CleanupPlan
+    from camarchiver.cleanup.restore import Restorer, Selection
+    from camarchiver.discovery.copies import Stock
+    from camarchiver.distributed.coordinator import Cluster
+    from camarchiver.export.held_files import Holdings
+    from camarchiver.media.encoder_probe import Choice, EncoderWish
+    from camarchiver.policy.cleanup_rules import CleanupPolicy
+    from camarchiver.queries.history import Inquiry
+    from camarchiver.queries.status import Census
+    from camarchiver.runtime.progress import Display
+    from camarchiver.runtime.signals import Stop
 
     RestorePlan = Plan[Restore, Selection]
     AnyPlan = ArchivePlan | RestorePlan | CleanupPlan
@@ -67,8 +71,8 @@ class Pipeline:
     def __init__(
         self, trees: Trees, zone: tzinfo, command: str, own_patterns: tuple[Pattern, ...] = ()
     ) -> None:
-        volume.check_roots(trees)
-        volume.check(trees)
+        volume_marker.check_roots(trees)
+        volume_marker.check(trees)
         self.trees = trees
         self.zone = zone
         self._patterns = own_patterns
@@ -100,7 +104,7 @@ class Pipeline:
         """
         memory = self.memory()
         discovery = self._discovery(memory.holds)
-        return planning.plan(self.trees, discovery, policy, memory, self.started, list_all=list_all)
+        return archive_planner.plan(self.trees, discovery, policy, memory, self.started, list_all=list_all)
 
     def look(
         self, folder: str, names: Collection[str], policy: ArchivePolicy
@@ -115,7 +119,7 @@ class Pipeline:
 
     def inquiry(self) -> Inquiry:
         """What can be told of single clips."""
-        from camarchiver.inquiry import Inquiry
+        from camarchiver.queries.history import Inquiry
 
         memory = self.memory()
         names = Names(self._patterns)
@@ -123,19 +127,19 @@ class Pipeline:
 
     def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> Census:
         """What stands in the trees."""
-        from camarchiver.census import Counter, Question
+        from camarchiver.queries.status import Counter, Question
 
         memory = self.memory()
         question = Question(policy, self.started, gap, trust_names)
         discovery = self._discovery(memory.holds)
         return Counter(self.trees, self.journal, discovery, memory, question).count(
-            runs.last(self.trees.state)
+            run_history.last(self.trees.state)
         )
 
     def memory(self) -> Memory:
         """What outlasts a run."""
         return Memory(
-            self.failures.known(), holds.read(self.trees.state), restorations.read(self.trees.state)
+            self.failures.known(), holds.read(self.trees.state), restored_clips.read(self.trees.state)
         )
 
     def choose_encoder(
@@ -152,9 +156,9 @@ class Pipeline:
 
     def encoder(self, wish: EncoderWish, wishes: Wishes) -> tuple[Choice, tuple[str, ...]]:
         """Try out what encodes here, and say what is taken and why. Raises EncoderError."""
-        from camarchiver import encoders
+        from camarchiver.media import encoder_probe
 
-        self._encoders, choice = encoders.chosen(wish, wishes.encode)
+        self._encoders, choice = encoder_probe.chosen(wish, wishes.encode)
         quality = wishes.encode.quality or choice.encoder.quality
         preset = wishes.encode.preset or choice.encoder.preset
         scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
@@ -164,7 +168,7 @@ class Pipeline:
         """Ask the workers of a cluster what they can do, if the plan has a clip to encode; the plan then
         says so. Raises EncoderError when none can take part.
         """
-        from camarchiver.station import Order
+        from camarchiver.distributed.worker import Order
 
         first = next((step for step in plan.steps if isinstance(step, Archive)), None)
         if first is None:
@@ -175,7 +179,7 @@ class Pipeline:
             __version__,
             self.trees,
             self.zone,
-            volume.marker(self.trees.state),
+            volume_marker.marker(self.trees.state),
             sample,
             self.run,
             wish,
@@ -198,14 +202,14 @@ class Pipeline:
         cluster: Cluster | None = None,
     ) -> Report:
         """Carry out a plan; `tell` gets every outcome as it comes. A cluster's hired workers encode."""
-        from camarchiver import crew
+        from camarchiver.archive import workers
 
         outcomes: list[Outcome] = []
         limit = how.max_runtime.total_seconds() if how.max_runtime else None
         disposal = plan.policy.disposal
         with self.workshop(disposal, choice, how, stop=stop, display=display, cluster=cluster) as shop:
             steps = from_own_place(plan.steps, place_among(*self.workers()))
-            for outcome in crew.perform_all(
+            for outcome in workers.perform_all(
                 steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
             ):
                 outcomes.append(outcome)
@@ -214,7 +218,7 @@ class Pipeline:
 
     def workers(self) -> tuple[str, frozenset[str]]:
         """This run's name, and the names of all that archive the same tree, here and on other hosts."""
-        return volume.workers(self.trees, self.run.command)
+        return volume_marker.workers(self.trees, self.run.command)
 
     @contextmanager
     def workshop(
@@ -229,29 +233,29 @@ class Pipeline:
         keeps_folders: bool = False,
     ) -> Iterator[Workshop]:
         """Everything that archives single clips; what failed is remembered when it is left."""
-        from camarchiver import workshop
-        from camarchiver.workshop import Tools
+        from camarchiver.archive import workers
+        from camarchiver.archive.workers import Tools
 
-        volume.mark(self.trees)
+        volume_marker.mark(self.trees)
         tools = Tools(choice, self._encoders, how.wishes) if choice is not None else None
         desk = replace(self._desk(disposal, how), keeps_folders=keeps_folders)
         if cluster is not None and cluster.is_hired:
             opening = cluster.opened(desk, how.jobs, stop=stop, display=display)
         else:
-            opening = workshop.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display)
+            opening = workers.opened(desk, tools, how.jobs, how.nice, stop=stop, display=display)
         with opening as shop:
             yield shop
         self.failures.flush()
 
     def holdings(self, hold: Hold) -> Holdings:
         """What a hold keeps, also one that has lapsed."""
-        from camarchiver.holdings import Holdings
+        from camarchiver.export.held_files import Holdings
 
         stock = self._stock(Memory(holds=(replace(hold, until=None),)))
         return Holdings(self.trees, self.journal, stock, hold, self.started)
 
     def _stock(self, memory: Memory) -> Stock:
-        from camarchiver.stock import Stock
+        from camarchiver.discovery.copies import Stock
 
         names, ends = Names(self._patterns), Ends(memory.holds, self.started)
         discovery = self._discovery(memory.holds)
@@ -269,7 +273,7 @@ class Pipeline:
 
         Files left alone are listed where all are, or where they are asked for.
         """
-        from camarchiver.clearance import Planner
+        from camarchiver.cleanup.planner import Planner
 
         memory = self.memory()
         planner = Planner(self.trees, self._stock(memory), policy, memory, self.started)
@@ -290,8 +294,8 @@ class Pipeline:
         tell: Callable[[Outcome], None],
     ) -> Report:
         """Carry out a plan of `cleanup`, unless a brake refused it; `tell` gets every outcome as it comes."""
-        from camarchiver.cleaner import Cleaner
-        from camarchiver.disposal import Disposer
+        from camarchiver.archive.source_removal import Disposer
+        from camarchiver.cleanup.executor import Cleaner
 
         outcomes: list[Outcome] = []
         if not plan.refused:
@@ -328,14 +332,14 @@ class Pipeline:
         return self.report(plan, tuple(self._restorer().run(plan.steps)))
 
     def _restorer(self) -> Restorer:
-        from camarchiver.restorer import Restorer
+        from camarchiver.cleanup.restore import Restorer
 
         return Restorer(self.trees, self.journal, Scribe(self.journal, self.run, self.now))
 
     def sweep(self, sidecars: SidecarPolicy) -> None:
         """Finish or remove what dead runs left behind, before anything is planned."""
-        from camarchiver.disposal import Disposer
-        from camarchiver.sweeper import Sweeper
+        from camarchiver.archive.recovery import Sweeper
+        from camarchiver.archive.source_removal import Disposer
 
         scribe = Scribe(self.journal, self.run, self.now)
         disposer = Disposer(self.trees, scribe, sidecars)
@@ -343,14 +347,14 @@ class Pipeline:
 
     def tidy(self, folder: str) -> bool:
         """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay."""
-        from camarchiver.disposal import Disposer, SidecarPolicy
+        from camarchiver.archive.source_removal import Disposer, SidecarPolicy
 
         scribe = Scribe(self.journal, self.run, self.now)
         return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_unused(folder)
 
     def _desk(self, disposal: Disposal, how: Execution) -> Desk:
-        from camarchiver.archiver import Desk
-        from camarchiver.disposal import Disposer
+        from camarchiver.archive.clip_archiver import Desk
+        from camarchiver.archive.source_removal import Disposer
 
         scribe = Scribe(self.journal, self.run, self.now)
         return Desk(
@@ -378,14 +382,14 @@ class Pipeline:
             refused=plan.refused,
         )
         if outcomes:
-            runs.write(self.trees.state, report, self.run.host)
+            run_history.write(self.trees.state, report, self.run.host)
         return report
 
     def watched(self, newest: tuple[Outcome, ...], stop: Stop) -> Report:
         """What came of a run without a plan so far, as far as its newest outcomes tell."""
         return Report("watch", self.run.id, self.started, self.now(), newest, stopped_by=stop.signal)
 
-    def record(self, report: Report, done: runs.Done) -> None:
+    def record(self, report: Report, done: run_history.Done) -> None:
         """Write a run down whose report doesn't hold every outcome; `done` adds up all of them."""
         if report.outcomes:
-            runs.write(self.trees.state, report, self.run.host, done)
+            run_history.write(self.trees.state, report, self.run.host, done)

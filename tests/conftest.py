@@ -31,21 +31,22 @@ import pytest
 from hypothesis import settings
 from msgspec import structs
 
-from camarchiver import ffmpegs, volume
-from camarchiver.clearance import CleanupPlan
-from camarchiver.disposal import Disposer, SidecarPolicy
-from camarchiver.events import Event, What
-from camarchiver.ffmpegs import Ffmpeg
-from camarchiver.journal import Journal
-from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
+from camarchiver.archive.source_removal import Disposer, SidecarPolicy
+from camarchiver.cleanup.planner import CleanupPlan
+from camarchiver.domain.clip import Archived, Clip, Disposal, Reason, Trees
+from camarchiver.domain.steps import Discard, Encoding, Made, Report, Way
+from camarchiver.journal.event import Event, What
+from camarchiver.journal.store import Journal
+from camarchiver.journal.writer import RunId, Scribe
+from camarchiver.media import ffmpeg_find
+from camarchiver.media.ffmpeg_find import Ffmpeg
+from camarchiver.media.probe import Prober
 from camarchiver.pipeline import Pipeline
-from camarchiver.probe import Prober
-from camarchiver.progress import Silent
-from camarchiver.retention import CleanupPolicy, Limits
-from camarchiver.scribe import RunId, Scribe
-from camarchiver.steps import Discard, Encoding, Made, Report, Way
-from camarchiver.stop import Stop
-from camarchiver.trash import fingerprint_of
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
+from camarchiver.runtime.progress import Silent
+from camarchiver.runtime.signals import Stop
+from camarchiver.state import volume_marker
+from camarchiver.storage.anchored import fingerprint_of
 
 # A busy machine is no failure: speed is measured by scripts/bench, never asserted in a test.
 # In CI the same examples each time: what is new is found at a desk, not in somebody else's change.
@@ -81,7 +82,7 @@ MakeClip = Callable[..., Path]
 @pytest.fixture(scope="session")
 def found_ffmpegs() -> tuple[Ffmpeg, ...]:
     """What `ffmpegs.find` finds here: the embedded one at least."""
-    return ffmpegs.find()
+    return ffmpeg_find.find()
 
 
 @pytest.fixture(scope="session")
@@ -316,7 +317,7 @@ class Yard:
         self.trees = Trees(root, archive_root or root / "archived", trash_root or root / ".deleted")
         self.now = datetime.now(UTC)
         root.mkdir(exist_ok=True)
-        volume.mark(self.trees)
+        volume_marker.mark(self.trees)
 
     def record(self, days: float, camera: str = "front", size: int = 10_000) -> Clip:
         """A source that was recorded so many days before `now`."""

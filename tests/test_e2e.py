@@ -50,8 +50,9 @@ from conftest import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from camarchiver import holds, outbox
-from camarchiver.model import STATE_FOLDER, Reason
+from camarchiver.domain.clip import STATE_FOLDER, Reason
+from camarchiver.record.outbox import store as outbox_store
+from camarchiver.state import holds
 
 Make = Callable[..., Path]
 Put = Callable[..., Path]
@@ -507,7 +508,7 @@ class TestEveryReason:
         put("flat/REO_f_20260301081500.mp4")
         writer = (tree / "flat/REO_w_20260301081500.mp4").open("ab")
         code = (
-            "import sys, pathlib; from camarchiver.locking import clip_lock\n"
+            "import sys, pathlib; from camarchiver.storage.locking import clip_lock\n"
             "with clip_lock(pathlib.Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
         )
         held = subprocess.Popen(
@@ -1445,8 +1446,8 @@ class TestRefusals:
         put(f"{ONE}.mp4")
         code = (
             "import sys, pathlib\n"
-            "from camarchiver import locking, volume\n"
-            "from camarchiver.model import Trees\n"
+            "from camarchiver.storage import locking; from camarchiver.state import volume_marker as volume\n"
+            "from camarchiver.domain.clip import Trees\n"
             "root = pathlib.Path(sys.argv[1])\n"
             "trees = Trees(root, root / 'archived', root / '.deleted')\n"
             "with locking.exclusive(volume.run_lock(trees, 'archive'), what='archive'):\n"
@@ -1858,7 +1859,9 @@ class TestWatch:
         )
         teller.chmod(0o755)
         options = ("--metrics", file, "--notify", teller, "--ping-url", f"{web.url}/uuid")
-        (tmp_path / "sitecustomize.py").write_text("from camarchiver import pulse\npulse.SECONDS = 0.5\n")
+        (tmp_path / "sitecustomize.py").write_text(
+            "from camarchiver.runtime import periodic as pulse\npulse.SECONDS = 0.5\n"
+        )
         manager = watch(*options, PYTHONPATH=str(tmp_path))
         arrive(put, f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
         arrive(put, f"{ONE}.mp4")
@@ -4518,7 +4521,7 @@ class TestFromTheCameraToTheArchive:
 
         assert pi.transfer(**killing_rsync(tmp_path, 3)).returncode == -signal.SIGKILL
         assert {f"yard/{name}" for name in recorded} <= {
-            each.relative for each in outbox.transferred(pi.outbox)
+            each.relative for each in outbox_store.transferred(pi.outbox)
         }
         assert (pi.seen(pi.outbox), pi.seen(pi.tree)) == (everything, {})
         assert pi.transfer(**killing_rsync(tmp_path, 4)).returncode == -signal.SIGKILL

@@ -73,110 +73,87 @@ from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_mock import MockerFixture
 
-from camarchiver import (
-    atomic,
-    claims,
-    cleaner,
-    encoders,
-    events,
-    examine_machine,
-    examine_software,
-    examine_storage,
-    expiry,
-    feeds,
-    ffmpeg_args,
-    ffmpegs,
-    figures,
-    footage,
-    holds,
-    intents,
-    kernel,
-    ledger,
-    live,
-    lockfile,
-    locking,
-    logs,
-    lots,
-    motion,
-    mounts,
-    names,
-    notices,
-    order,
-    outbox,
-    planning,
-    pulse,
-    reader,
-    recorder,
-    restorations,
-    room,
-    runs,
-    service,
-    snapshot,
-    spool,
-    transcoder,
-    trash,
-    usage,
-    v4l2,
-    vitals,
-    volume,
-)
-from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
-from camarchiver.cameras import FileCamera, RtspCamera, camera
-from camarchiver.clearance import CleanupPlan
-from camarchiver.cli import recorder_news
-from camarchiver.cli.fleet import Fleet, Member
-from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
-from camarchiver.coverage import Hold
-from camarchiver.delivery import Delivery, Recorded
-from camarchiver.detector import Detector, View
-from camarchiver.diagnosis import Finding, Verdict
-from camarchiver.discovery import Discovery
-from camarchiver.disposal import SidecarPolicy
-from camarchiver.encoders import Attempt, Choice, Machine
-from camarchiver.ends import Ends
+from camarchiver.archive import footage_estimate
+from camarchiver.archive import planner as archive_planner
+from camarchiver.archive.fallback import Breaker, Encoded, Ladder, RungTried
+from camarchiver.archive.source_removal import SidecarPolicy
+from camarchiver.archive.workers import Workshop
+from camarchiver.cleanup import executor as cleanup_executor
+from camarchiver.cleanup.planner import CleanupPlan
+from camarchiver.cleanup.restore import Selection
+from camarchiver.discovery import copy_batches
+from camarchiver.discovery.clip_ends import Ends
+from camarchiver.discovery.copy_batches import Lot
+from camarchiver.discovery.source_tree import Discovery
+from camarchiver.doctor import machine as machine_checks
+from camarchiver.doctor import software as software_checks
+from camarchiver.doctor import storage as storage_checks
+from camarchiver.doctor.findings import Finding, Verdict
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
+from camarchiver.domain.hold import Hold
+from camarchiver.domain.plan import ArchivePolicy, Memory, Plan, Tally, decide_archive
+from camarchiver.domain.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result, Status
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
-from camarchiver.expiry import Terms
-from camarchiver.export import Exported, Exporter
-from camarchiver.failures import Failures
-from camarchiver.feeds import Feed
-from camarchiver.ffmpeg_args import Job, Transcode
-from camarchiver.ffmpegs import Ffmpeg
-from camarchiver.figures import Figure
-from camarchiver.frames import KeyframeSampler, Picture, Sampler
-from camarchiver.journal import Journal
-from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
-from camarchiver.lookout import BesideStream, OwnStream
-from camarchiver.lots import Lot
-from camarchiver.media import AudioStream, Media, VideoStream
-from camarchiver.metrics import Textfile
-from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
-from camarchiver.motion import Event, Rules, Score
-from camarchiver.names import Names, numbered
-from camarchiver.nodes import node_problem
-from camarchiver.notices import Pinger
-from camarchiver.picamera import PicameraCamera
+from camarchiver.export.exporter import Exported, Exporter
+from camarchiver.journal import event as journal_event
+from camarchiver.journal import replay as journal_replay
+from camarchiver.journal.store import Journal
+from camarchiver.media import encoder_probe, ffmpeg_args, ffmpeg_find, transcoder
+from camarchiver.media.encoder_probe import Attempt, Choice, Machine
+from camarchiver.media.encoders import ENCODERS, Backend, Encoder, Rung, Settings, container_for
+from camarchiver.media.ffmpeg_args import Job, Transcode
+from camarchiver.media.ffmpeg_find import Ffmpeg
+from camarchiver.media.gpu import node_problem
+from camarchiver.media.info import AudioStream, Media, VideoStream
+from camarchiver.media.probe import ProbeError, Prober
+from camarchiver.media.transcoder import Finished, Progress
+from camarchiver.media.verification import Facts, verify
+from camarchiver.monitoring import metrics, notify, tree_gauges
+from camarchiver.monitoring.metrics import Figure
+from camarchiver.monitoring.notify import Pinger
+from camarchiver.monitoring.prometheus_file import Textfile
+from camarchiver.motion import events as motion_events
+from camarchiver.motion.detector import Detector, View
+from camarchiver.motion.events import Event, Rules, Score
+from camarchiver.motion.sampler import KeyframeSampler, Picture, Sampler
+from camarchiver.motion.stream_detector import Sentry, Watch
+from camarchiver.naming import patterns as name_patterns
+from camarchiver.naming.patterns import Names, numbered
 from camarchiver.pipeline import Pipeline
-from camarchiver.plan import ArchivePolicy, Memory, Plan, Tally, decide_archive
-from camarchiver.probe import ProbeError, Prober
-from camarchiver.progress import Silent
-from camarchiver.reader import Ended, Lost, Opened, Reader
-from camarchiver.reel import Lengths
-from camarchiver.restorer import Selection
-from camarchiver.retention import CleanupPolicy, Copy, Stay, decide, rank
-from camarchiver.ring import Entry
-from camarchiver.sentry import Sentry, Watch
-from camarchiver.service import Service
-from camarchiver.spool import Folders, Label, Take, Unfit
-from camarchiver.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result, Status
-from camarchiver.stop import Stop, Wake
-from camarchiver.timelapse import Timelapse
-from camarchiver.transcoder import Finished, Progress
-from camarchiver.upkeep import Upkeep
-from camarchiver.v4l2 import DeviceCamera
-from camarchiver.verification import Facts, verify
-from camarchiver.vigil import Vigil
-from camarchiver.watcher import Signals, Watcher
-from camarchiver.workshop import Workshop
+from camarchiver.policy import ordering
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Stay, decide, rank
+from camarchiver.record import disk_guard, recorder
+from camarchiver.record import results as record_results
+from camarchiver.record.capture import feed, h264_encoder, reader, v4l2
+from camarchiver.record.capture.feed import Feed
+from camarchiver.record.capture.picamera import PicameraCamera
+from camarchiver.record.capture.reader import Ended, Lost, Opened, Reader
+from camarchiver.record.capture.source import FileCamera, RtspCamera, camera
+from camarchiver.record.capture.v4l2 import DeviceCamera
+from camarchiver.record.clip_rules import Lengths
+from camarchiver.record.detection_stream import BesideStream, OwnStream
+from camarchiver.record.fleet import Fleet, Member
+from camarchiver.record.outbox import rules as outbox_rules
+from camarchiver.record.outbox import snapshot, spool
+from camarchiver.record.outbox import store as outbox_store
+from camarchiver.record.outbox.keeper import Upkeep
+from camarchiver.record.outbox.publisher import Delivery, Recorded
+from camarchiver.record.outbox.rules import Terms
+from camarchiver.record.outbox.spool import Folders, Label, Take, Unfit
+from camarchiver.record.preroll import Entry
+from camarchiver.record.timelapse import Timelapse
+from camarchiver.record.watchdog import Vigil
+from camarchiver.runtime import log_setup, periodic, systemd
+from camarchiver.runtime.progress import Silent
+from camarchiver.runtime.signals import Stop, Wake
+from camarchiver.runtime.systemd import Service
+from camarchiver.state import claims, holds, intents, run_history, volume_marker
+from camarchiver.state import restored as restored_clips
+from camarchiver.state.failures import Failures
+from camarchiver.storage import anchored, atomic, linux, lockfile, locking
+from camarchiver.storage import filesystems as storage_filesystems
+from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
+from camarchiver.watch.loop import Signals, Watcher
 
 
 class TestNames:
@@ -187,8 +164,8 @@ class TestNames:
     def test_every_name_that_a_disk_holds_has_an_archive_name_that_it_holds(self, tmp_path, raw):
         (tmp_path / os.fsdecode(raw)).touch()
         (found,) = tmp_path.iterdir()
-        target = names.archive_path("", found.stem, date(2026, 5, 3))
-        for relative in (target, names.numbered(target, 2), names.numbered(target, 10)):
+        target = name_patterns.archive_path("", found.stem, date(2026, 5, 3))
+        for relative in (target, name_patterns.numbered(target, 2), name_patterns.numbered(target, 10)):
             path = tmp_path / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(exist_ok=False)
@@ -386,7 +363,7 @@ class TestTranscoder:
     def test_it_dies_with_its_parent(self, tmp_path: Path) -> None:
         fake = script(tmp_path, f"echo $$ > {tmp_path}/self; exec sleep 60")
         code = (
-            "from pathlib import Path; from camarchiver import transcoder\n"
+            "from pathlib import Path; from camarchiver.media import transcoder\n"
             f"transcoder.run(Path({str(fake)!r}), ())"
         )
         parent = subprocess.Popen([sys.executable, "-c", code])
@@ -410,12 +387,12 @@ class TestFfmpegs:
             assert {"libx264", "aac"} <= ffmpeg.encoders
 
     def test_a_named_one_is_the_only_one(self, embedded: Ffmpeg) -> None:
-        assert ffmpegs.find(embedded.path) == (replace(embedded, origin="option"),)
+        assert ffmpeg_find.find(embedded.path) == (replace(embedded, origin="option"),)
 
     @pytest.mark.parametrize("name", ["/nowhere/ffmpeg", "/bin/true", "/etc"])
     def test_named_but_none(self, name: str) -> None:
         with pytest.raises(EncoderError, match="is no ffmpeg that runs here") as caught:
-            ffmpegs.find(Path(name))
+            ffmpeg_find.find(Path(name))
         assert caught.value.exit_code == 12
 
     @pytest.mark.parametrize(
@@ -428,14 +405,14 @@ class TestFfmpegs:
     )
     def test_version(self, banner: str, version: tuple[int, int], shown: str, tmp_path: Path) -> None:
         fake = script(tmp_path, f"echo 'ffmpeg version {banner} Copyright' >&2; echo ' V....D libx264   x'")
-        (ffmpeg,) = ffmpegs.find(fake)
+        (ffmpeg,) = ffmpeg_find.find(fake)
         assert (ffmpeg.version, str(ffmpeg), ffmpeg.encoders) == (version, shown, {"libx264"})
 
     def test_the_embedded_one_without_a_path(
         self, embedded: Ffmpeg, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert ffmpegs.find() == (embedded,)
+        assert ffmpeg_find.find() == (embedded,)
 
 
 @pytest.fixture(scope="session")
@@ -597,7 +574,7 @@ class TestEncoders:
     def test_no_gpu_means_software_and_no_gpu_probe(
         self, found_ffmpegs: tuple[Ffmpeg, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(encoders, "_NVIDIA_NODES", ())
+        monkeypatch.setattr(encoder_probe, "_NVIDIA_NODES", ())
         choice = Machine(found_ffmpegs, Settings(), nodes=()).choose()
         assert [(each.encoder.name, each.rung) for each in choice.ladder] == [("libsvtav1", Rung.SOFTWARE)]
         assert choice.ffmpeg.origin == "embedded"
@@ -664,7 +641,7 @@ class TestEncoders:
     def test_a_hang_at_the_first_use(
         self, embedded: Ffmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(encoders, "_TRIAL_SECONDS", 0.5)
+        monkeypatch.setattr(encoder_probe, "_TRIAL_SECONDS", 0.5)
         body = f'case "$all" in *h264_qsv*) sleep 60;; *) exec {embedded.path} $all;; esac'
         machine = Machine(
             (replace(embedded, path=script(tmp_path, body)),), Settings(), device=tmp_path / "n"
@@ -690,7 +667,7 @@ class TestEncoders:
             except PermissionError:
                 pytest.skip("this container may not make devices")
             code = (
-                "import os; from pathlib import Path; from camarchiver.nodes import node_problem\n"
+                "import os; from pathlib import Path; from camarchiver.media.gpu import node_problem\n"
                 "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
                 f"print(*node_problem(Path({str(node)!r})), sep='|')"
             )
@@ -1185,7 +1162,7 @@ class TestFootage:
     def test_a_camera_of_damaged_clips_is_not_read_whole(self, tmp_path: Path, mocker: MockerFixture) -> None:
         asked = mocker.spy(Prober, "glance")
         steps = []
-        for number in range(footage.LOOKS + 10):
+        for number in range(footage_estimate.LOOKS + 10):
             (tmp_path / f"{number}.mp4").write_bytes(b"no video")
             start = datetime(2026, 3, 1, tzinfo=UTC)
             clip = Clip(tmp_path, "", f"{number}.mp4", "front", start, Fingerprint(1, number, 8, 0))
@@ -1195,8 +1172,8 @@ class TestFootage:
             tally.add(step)
         trees = Trees(tmp_path, tmp_path / "archive", tmp_path / "trash")
         plan = Plan("archive", trees, start, ArchivePolicy(timedelta(0)), tally.totals(), steps, ())
-        assert footage.seconds_in(plan) == {}
-        assert asked.call_count == footage.LOOKS
+        assert footage_estimate.seconds_in(plan) == {}
+        assert asked.call_count == footage_estimate.LOOKS
 
 
 class TestProbe:
@@ -1384,7 +1361,7 @@ class TestProbe:
         script = f"""
 import os, signal
 from pathlib import Path
-from camarchiver.probe import Prober
+from camarchiver.media.probe import Prober
 with Prober() as prober:
     prober.measure(Path({str(clips / "plain.mp4")!r}))
     worker = prober._worker
@@ -1405,7 +1382,7 @@ with Prober() as prober:
         script = f"""
 import os, signal, sys, threading, time
 from pathlib import Path
-from camarchiver.probe import Prober
+from camarchiver.media.probe import Prober
 sys.path.insert(0, {str(tmp_path)!r})
 prober = Prober()
 threading.Thread(target=prober.measure, args=(Path({str(clips / "plain.mp4")!r}),), daemon=True).start()
@@ -1425,7 +1402,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert prober.measure(clips / "plain.mp4").packets == 50
 
     def test_importing_the_module_is_cheap(self) -> None:
-        script = "import sys, camarchiver.probe; print('av' in sys.modules, 'numpy' in sys.modules)"
+        script = "import sys, camarchiver.media.probe; print('av' in sys.modules, 'numpy' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
         assert done.stdout == "False False\n"
 
@@ -1724,25 +1701,25 @@ class TestKernel:
         one.write_text("1")
         two.symlink_to("nowhere")
         with pytest.raises(FileExistsError) as caught:
-            kernel.rename_noreplace(one, two)
+            linux.rename_noreplace(one, two)
         assert (caught.value.filename, caught.value.filename2) == (str(one), str(two))
         two.unlink()
         folder = os.open(tmp_path, os.O_RDONLY)
-        kernel.rename_noreplace("one", "two", source_dir_fd=folder, target_dir_fd=folder)
+        linux.rename_noreplace("one", "two", source_dir_fd=folder, target_dir_fd=folder)
         os.close(folder)
         assert two.read_text() == "1"
         with pytest.raises(FileNotFoundError):
-            kernel.rename_noreplace(one, two)
+            linux.rename_noreplace(one, two)
 
     def test_across_filesystems_a_rename_says_so(self, tmp_path: Path, other_disk: Path) -> None:
         (tmp_path / "x").touch()
         with pytest.raises(OSError) as caught:
-            kernel.rename_noreplace(tmp_path / "x", other_disk / "x")
+            linux.rename_noreplace(tmp_path / "x", other_disk / "x")
         assert caught.value.errno == errno.EXDEV
 
     def test_a_child_dies_with_its_parent(self, start_python: Start) -> None:
         code = (
-            "import subprocess, time; from camarchiver import kernel\n"
+            "import subprocess, time; from camarchiver.storage import linux as kernel\n"
             "child = subprocess.Popen(['sleep', '60'], stdout=-3, preexec_fn=kernel.die_with_parent)\n"
             "print(child.pid, flush=True); time.sleep(60)"
         )
@@ -1760,7 +1737,7 @@ class TestKernel:
     def test_priority_falls_and_is_inherited(self, start_python: Start) -> None:
         ionice = shutil.which("ionice") or pytest.skip("no ionice here")
         code = (
-            "import os, subprocess, sys; from camarchiver import kernel\n"
+            "import os, subprocess, sys; from camarchiver.storage import linux as kernel\n"
             "kernel.lower_priority(15); kernel.lower_priority(3)\n"
             "print(os.getpriority(os.PRIO_PROCESS, 0), flush=True); subprocess.run(sys.argv[1:])"
         )
@@ -1771,21 +1748,21 @@ class TestKernel:
     def test_an_open_writer_is_seen(self, tmp_path: Path, start_python: Start) -> None:
         path = tmp_path / "x.mp4"
         path.write_bytes(b"x" * 4096)
-        assert kernel.being_written(path) is False
+        assert linux.being_written(path) is False
         writer = start_python("import sys; f = open(sys.argv[1], 'ab'); print(1, flush=True); input()", path)
         line(writer)
-        assert kernel.being_written(path) is True
+        assert linux.being_written(path) is True
         writer.communicate("\n")
-        assert kernel.being_written(path) is False
+        assert linux.being_written(path) is False
 
     def test_a_writable_mapping_is_a_writer(self, tmp_path: Path) -> None:
         path = tmp_path / "x.mp4"
         path.write_bytes(b"x" * 4096)
         with path.open("r+b") as file:
             mapping = mmap.mmap(file.fileno(), 0)
-        assert kernel.being_written(path) is True
+        assert linux.being_written(path) is True
         mapping.close()
-        assert kernel.being_written(path) is False
+        assert linux.being_written(path) is False
 
     def test_what_is_no_file_is_unknown_and_never_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo.mp4")
@@ -1795,13 +1772,13 @@ class TestKernel:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(tmp_path / "s"))
             for name in ("fifo.mp4", "folder.mp4", "link.mp4", "s", "missing"):
-                assert kernel.being_written(tmp_path / name) is None, name
+                assert linux.being_written(tmp_path / name) is None, name
 
     def test_another_owners_file_is_unknown(self, start_python: Start) -> None:
         if os.getuid():
             pytest.skip("only root may become somebody else")
         code = (
-            "import os, pathlib; from camarchiver import kernel\n"
+            "import os, pathlib; from camarchiver.storage import linux as kernel\n"
             f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
             "print(kernel.being_written(pathlib.Path('/etc/passwd')), flush=True)"
         )
@@ -1810,10 +1787,10 @@ class TestKernel:
     def test_a_network_mounts_refusal_means_nothing(self, tmp_path: Path, mocker: MockerFixture) -> None:
         path = tmp_path / "x.mp4"
         path.touch()
-        mocker.patch.object(kernel, "_NFS", _type_of(path))
+        mocker.patch.object(linux, "_NFS", _type_of(path))
         with path.open("ab"):
-            assert kernel.being_written(path) is None
-        assert kernel.being_written(path) is False
+            assert linux.being_written(path) is None
+        assert linux.being_written(path) is False
 
     def test_a_writer_that_comes_at_that_moment_kills_nobody(
         self, tmp_path: Path, start_python: Start
@@ -1823,7 +1800,7 @@ class TestKernel:
         code = "import sys\nprint(1, flush=True)\nwhile True:\n    open(sys.argv[1], 'ab').close()"
         line(start_python(code, path))
         looker = start_python(
-            "import sys, pathlib; from camarchiver import kernel\n"
+            "import sys, pathlib; from camarchiver.storage import linux as kernel\n"
             "seen = {kernel.being_written(pathlib.Path(sys.argv[1])) for _ in range(20000)}\n"
             "print(sorted(map(str, seen)), flush=True)",
             path,
@@ -1886,7 +1863,7 @@ class TestService:
 
     def test_the_manager_hears_every_stage_of_a_run(self, told: tuple[str, socket.socket]) -> None:
         name, listener = told
-        speaker = service.Service({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000000"})
+        speaker = systemd.Service({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000000"})
         speaker.ready("watching 3 folders")
         assert listener.recv(1000) == b"READY=1\nSTATUS=watching 3 folders"
         speaker.status("two\nlines and a name that is not UTF-8: " + os.fsdecode(b"\xff.mp4"))
@@ -1908,7 +1885,7 @@ class TestService:
 
     def test_beats_go_on_after_each_interval(self, told: tuple[str, socket.socket]) -> None:
         name, listener = told
-        speaker = service.Service({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "400000"})
+        speaker = systemd.Service({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "400000"})
         for _ in range(3):
             speaker.beat()
             assert listener.recv(1000) == b"WATCHDOG=1"
@@ -1918,13 +1895,13 @@ class TestService:
     def test_a_manager_that_is_gone_is_told_of_once_and_stops_nothing(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        speaker = service.Service({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+        speaker = systemd.Service({"NOTIFY_SOCKET": str(tmp_path / "gone")})
         speaker.ready()
         speaker.status("on we go")
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
     def test_systemds_variables_count_only_where_there_is_no_terminal(self) -> None:
-        code = "from camarchiver import service; print(service.is_managed())"
+        code = "from camarchiver.runtime import systemd as service; print(service.is_managed())"
         environment = {**os.environ, "INVOCATION_ID": "0123456789abcdef"}
         command = [sys.executable, "-c", code]
         told = subprocess.run(command, env=environment, start_new_session=True, capture_output=True)
@@ -1953,15 +1930,15 @@ def samples(file: Path) -> dict[str, float]:
 class TestMetrics:
     """The file for node_exporter's textfile collector."""
 
-    OWN = figures.labels(command="archive")
+    OWN = metrics.labels(command="archive")
 
     def test_the_manual_names_every_number_and_no_other(self) -> None:
         text = Path(__file__).parents[1].joinpath("docs", "monitoring.md").read_text(encoding="utf-8")
-        assert set(re.findall(r"camarchiver_[a-z_]+", text)) == set(figures.HELP)
+        assert set(re.findall(r"camarchiver_[a-z_]+", text)) == set(metrics.HELP)
 
     def test_runs_add_up_and_nothing_else_lies_about(self, tmp_path: Path) -> None:
         file = tmp_path / "camarchiver.prom"
-        odd = figures.labels(camera='a "b"\\\n' + os.fsdecode(b"\xff"))
+        odd = metrics.labels(camera='a "b"\\\n' + os.fsdecode(b"\xff"))
         for _ in range(2):
             textfile = Textfile(file)
             for count in (1, 3):  # counted from the start of this process
@@ -1979,7 +1956,7 @@ class TestMetrics:
         file = tmp_path / "camarchiver.prom"
         code = (
             "import sys\nfrom pathlib import Path\nfrom camarchiver import figures\n"
-            "from camarchiver.metrics import Textfile\n"
+            "from camarchiver.monitoring.prometheus_file import Textfile\n"
             "group = figures.labels(command=sys.argv[2]), (figures.Figure('camarchiver_runs_total', 1),)\n"
             "for _ in range(20):\n"
             "    assert Textfile(Path(sys.argv[1])).write(group)"
@@ -2014,7 +1991,7 @@ class TestMetrics:
         assert Textfile(whole).write(figure)
         before = whole.read_bytes()
         _fill(small_disk / "filler")
-        many = tuple(Figure("camarchiver_holds", 1, figures.labels(camera=f"c{n}")) for n in range(2000))
+        many = tuple(Figure("camarchiver_holds", 1, metrics.labels(camera=f"c{n}")) for n in range(2000))
         assert not Textfile(whole).write((self.OWN, many))
         assert whole.read_bytes() == before
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
@@ -2042,13 +2019,13 @@ class TestVitals:
             path.write_bytes(b"x" * 700)
             made = now.timestamp() - days * 86_400
             os.utime(path, (made, made))
-        assert vitals.daily_bytes(trees, now) == 100.0
-        found = vitals.look(trees, now, daily_bytes=100.0)
+        assert tree_gauges.daily_bytes(trees, now) == 100.0
+        found = tree_gauges.look(trees, now, daily_bytes=100.0)
         assert [room.tree for room in found.rooms] == ["source", "archive", "trash"]
         assert (found.failures, found.holds) == (0, 0)
 
     def test_a_tree_that_is_not_there_is_measured_above(self, tmp_path: Path) -> None:
-        (room,) = vitals.rooms(("archive", tmp_path / "not" / "yet"))
+        (room,) = tree_gauges.rooms(("archive", tmp_path / "not" / "yet"))
         assert room.size == os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize
 
 
@@ -2056,7 +2033,7 @@ class TestPulse:
     def test_a_beat_that_fails_or_hangs_ends_nothing(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(pulse, "SECONDS", 0.05)
+        monkeypatch.setattr(periodic, "SECONDS", 0.05)
         beats = 0
         hang = threading.Event()
 
@@ -2069,7 +2046,7 @@ class TestPulse:
                 hang.wait(60)
 
         began = time.monotonic()
-        with pulse.every_minute(act):
+        with periodic.every_minute(act):
             wait_until(lambda: beats == 3, "the third beat")
         assert time.monotonic() - began < 30
         hang.set()
@@ -2088,7 +2065,7 @@ class TestNotices:
 
     def test_the_command_gets_arguments_and_report(self, tmp_path: Path) -> None:
         command = self.command(tmp_path, f'printf %s "$1" > {tmp_path}/words; cat > {tmp_path}/report')
-        assert notices.notify(command, ('{"a": ', "1}"))
+        assert notify.notify(command, ('{"a": ', "1}"))
         assert (tmp_path / "words").read_text() == "one argument; with $HOME"
         assert json.loads((tmp_path / "report").read_text()) == {"a": 1}
 
@@ -2106,12 +2083,12 @@ class TestNotices:
     ) -> None:
         big = ("x" * 100_000 for _ in range(10))  # more than any pipe holds
         began = time.monotonic()
-        assert not notices.notify(self.command(tmp_path, body), big, seconds=1.0)
+        assert not notify.notify(self.command(tmp_path, body), big, seconds=1.0)
         assert time.monotonic() - began < 30
         assert said in caplog.text
 
     def test_a_command_that_is_not_there_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
-        assert not notices.notify(("/no/such/command",), ("{}",))
+        assert not notify.notify(("/no/such/command",), ("{}",))
         assert "/no/such/command can't be started" in caplog.text
 
     def test_start_success_and_failure_come_in_order(self, web: Web) -> None:
@@ -2251,7 +2228,9 @@ def as_nobody(code: str, *words: object) -> str:
         # An interpreter in root's home can import nothing more once it is somebody else's.
         "import encodings.latin_1, os, random, sys, tempfile\n"
         "from pathlib import Path\nfrom camarchiver.model import Trees\n"
-        "from camarchiver import cameras, examine_machine, examine_software, examine_storage\n"
+        "from camarchiver.record.capture import source as cameras\n"
+        "from camarchiver.doctor import machine as examine_machine, software as examine_software\n"
+        "from camarchiver.doctor import storage as examine_storage\n"
         "place = Path(sys.argv[1])\ntrees = Trees(place, place / 'archived', place / '.deleted')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     )
@@ -2273,10 +2252,10 @@ class TestDoctor:
     # --- software ----------------------------------------------------------------------------------
 
     def test_what_is_installed_is_sound(self) -> None:
-        (found,) = examine_software.packages(("record",))
+        (found,) = software_checks.packages(("record",))
         assert found.verdict is Verdict.OK
         assert "imageio-ffmpeg" in found.message
-        assert [each.verdict for each in examine_software.python()] == [Verdict.OK]
+        assert [each.verdict for each in software_checks.python()] == [Verdict.OK]
 
     @pytest.mark.edge
     @pytest.mark.parametrize(
@@ -2320,7 +2299,7 @@ class TestDoctor:
 
     def test_no_ffmpeg_in_path_is_no_trouble(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nonexistent")
-        found = list(examine_software.binaries(None))
+        found = list(software_checks.binaries(None))
         assert bad(found) == {}
         assert "no ffmpeg in PATH" in notes(found)
         assert any("(embedded)" in each.message for each in found)
@@ -2344,9 +2323,9 @@ class TestDoctor:
         (tmp_path / "ffmpeg").write_text(body)
         (tmp_path / "ffmpeg").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-        assert said in bad(examine_software.binaries(None))["ffmpeg"]
-        assert said in bad(examine_software.binaries(tmp_path / "ffmpeg"))["ffmpeg"]
-        found = examine_software.encoders(tmp_path / "ffmpeg", Settings(), None, "auto", "auto")
+        assert said in bad(software_checks.binaries(None))["ffmpeg"]
+        assert said in bad(software_checks.binaries(tmp_path / "ffmpeg"))["ffmpeg"]
+        found = software_checks.encoders(tmp_path / "ffmpeg", Settings(), None, "auto", "auto")
         assert "no ffmpeg that runs here" in bad(found)["encoder"]
 
     # --- GPUs --------------------------------------------------------------------------------------
@@ -2365,8 +2344,8 @@ class TestDoctor:
         self, softqsv: Path, node: Path, monkeypatch: pytest.MonkeyPatch, embedded: Ffmpeg
     ) -> None:
         monkeypatch.setenv("SOFTQSV_NODE", str(node))
-        assert bad(examine_machine.render_nodes(node)) == {}
-        found = list(examine_software.encoders(embedded.path, Settings(), node, "auto", "auto"))
+        assert bad(machine_checks.render_nodes(node)) == {}
+        found = list(software_checks.encoders(embedded.path, Settings(), node, "auto", "auto"))
         assert bad(found) == {}
         assert re.search(rf"archive uses \w+_qsv on {node}", found[-1].message)
         (works, *_) = (each for each in found if "_qsv" in each.message and "works (gpu" in each.message)
@@ -2378,10 +2357,10 @@ class TestDoctor:
     ) -> None:
         monkeypatch.setenv("SOFTQSV_NODE", str(node))
         monkeypatch.setenv("SOFTQSV_VA_INIT", "-1")
-        found = list(examine_software.encoders(embedded.path, Settings(), node, "auto", "h264"))
+        found = list(software_checks.encoders(embedded.path, Settings(), node, "auto", "h264"))
         assert "there is a GPU, and it can't be used" in bad(found)["encoder"]
         assert "archive uses libx264" in found[-1].message
-        named = examine_software.encoders(embedded.path, Settings(), node, Backend.QSV, "h264")
+        named = software_checks.encoders(embedded.path, Settings(), node, Backend.QSV, "h264")
         assert "h264_qsv can't be used" in bad(named)["encoder"]
 
     @pytest.mark.edge
@@ -2395,19 +2374,19 @@ class TestDoctor:
 
     @pytest.mark.edge
     def test_a_render_node_that_is_gone_or_dead(self, tmp_path: Path, public_folder: Path) -> None:
-        assert "is not there" in bad(examine_machine.render_nodes(tmp_path / "renderD128"))["render node"]
+        assert "is not there" in bad(machine_checks.render_nodes(tmp_path / "renderD128"))["render node"]
         dead = public_folder / "renderD129"
         try:
             os.mknod(dead, stat.S_IFCHR | 0o666, os.makedev(226, 255))
         except PermissionError:
             pytest.skip("nobody may make devices here")
-        assert "can't be opened" in bad(examine_machine.render_nodes(dead))["render node"]
+        assert "can't be opened" in bad(machine_checks.render_nodes(dead))["render node"]
 
     @pytest.mark.skipif(Path("/dev/dri").exists(), reason="this machine has a GPU")
     def test_a_machine_without_gpu(self, embedded: Ffmpeg) -> None:
         found = [
-            *examine_machine.render_nodes(None),
-            *examine_software.encoders(embedded.path, Settings(), None, "auto", "h264"),
+            *machine_checks.render_nodes(None),
+            *software_checks.encoders(embedded.path, Settings(), None, "auto", "h264"),
         ]
         assert bad(found) == {}
         assert "there is no GPU here" in notes(found)
@@ -2418,38 +2397,38 @@ class TestDoctor:
 
     def test_sound_trees_and_nothing_left_in_them(self, tmp_path: Path) -> None:
         trees = self.trees_in(tmp_path)
-        found = [*examine_storage.roots(trees), *examine_storage.journal(trees)]
+        found = [*storage_checks.roots(trees), *storage_checks.journal(trees)]
         assert bad(found) == {}
         assert "rename without replacing" in found[0].message
         assert list(trees.source.iterdir()) == []
-        left, other = (trees.source / f"{examine_storage.PREFIX}{name}" for name in ("left", "other"))
+        left, other = (trees.source / f"{storage_checks.PREFIX}{name}" for name in ("left", "other"))
         for folder in (left, other):
             folder.mkdir()
             (folder / "file").touch()
         make_older(left, 4000)
-        assert bad(examine_storage.roots(trees)) == {}
+        assert bad(storage_checks.roots(trees)) == {}
         assert list(trees.source.iterdir()) == [other], "a killed examination's goes, a running one's stays"
 
     @pytest.mark.edge
     def test_trees_that_are_not_there_or_not_meant(self, tmp_path: Path) -> None:
         gone = Trees(tmp_path / "none", tmp_path / "none/archived", tmp_path / "none/.deleted")
-        assert "does not exist" in bad(examine_storage.roots(gone))["trees"]
+        assert "does not exist" in bad(storage_checks.roots(gone))["trees"]
         inside = Trees(tmp_path, tmp_path.parent, tmp_path / ".deleted")
-        assert "lies inside its archive" in bad(examine_storage.roots(inside))["trees"]
+        assert "lies inside its archive" in bad(storage_checks.roots(inside))["trees"]
 
     @pytest.mark.edge
     def test_roots_that_can_not_be_written(self, public_folder: Path, read_only: Path) -> None:
         said = as_nobody("found = examine_storage.roots(trees)", public_folder)
         assert "source bad" in said
         assert f"this user can't write there: Permission denied -> chown or chmod {public_folder}" in said
-        found = bad(examine_storage.root_of("archive", read_only))
+        found = bad(storage_checks.root_of("archive", read_only))
         assert "it is mounted read-only -> mount -o remount,rw" in found["archive"]
 
     @pytest.mark.edge
     def test_a_full_disk(self, small_disk: Path) -> None:
-        assert bad(examine_storage.root_of("archive", small_disk)) == {}
+        assert bad(storage_checks.root_of("archive", small_disk)) == {}
         _fill(small_disk / "filler")
-        assert "archive" in bad(examine_storage.root_of("archive", small_disk))
+        assert "archive" in bad(storage_checks.root_of("archive", small_disk))
         assert not list(small_disk.glob(".camarchiver*"))
 
     @pytest.mark.edge
@@ -2459,19 +2438,19 @@ class TestDoctor:
         if subprocess.run(["mkfs.vfat", image], capture_output=True).returncode:
             pytest.skip("no FAT can be made here")
         for _ in mounted(place, "-o", "loop", str(image)):
-            (found,) = examine_storage.root_of("archive", place)
+            (found,) = storage_checks.root_of("archive", place)
         assert found.verdict is Verdict.OK
         assert found.message.endswith("without O_TMPFILE, link")
         assert "vfat" in found.message
 
     def test_the_wrong_volume(self, tmp_path: Path) -> None:
         trees = self.trees_in(tmp_path)
-        assert "no markers yet" in notes(examine_storage.roots(trees))
-        volume.mark(trees)
-        assert bad(examine_storage.roots(trees)) == {}
-        (trees.state / volume.MARKER).unlink()
-        assert "has no volume marker (is its disk mounted?)" in bad(examine_storage.roots(trees))["volume"]
-        assert "accept-volume" in bad(examine_storage.roots(trees))["volume"]
+        assert "no markers yet" in notes(storage_checks.roots(trees))
+        volume_marker.mark(trees)
+        assert bad(storage_checks.roots(trees)) == {}
+        (trees.state / volume_marker.MARKER).unlink()
+        assert "has no volume marker (is its disk mounted?)" in bad(storage_checks.roots(trees))["volume"]
+        assert "accept-volume" in bad(storage_checks.roots(trees))["volume"]
 
     # --- state -------------------------------------------------------------------------------------
 
@@ -2488,7 +2467,7 @@ class TestDoctor:
         trees.state.chmod(0o777)
         said = as_nobody(code, place)
         assert "journal bad 3 file(s) of the journal can't be read and written" in said
-        assert bad(examine_storage.journal(trees)) == {}
+        assert bad(storage_checks.journal(trees)) == {}
 
     @pytest.mark.edge
     def test_a_journal_that_is_torn(self, tmp_path: Path) -> None:
@@ -2496,9 +2475,9 @@ class TestDoctor:
         day = trees.state / "journal/2026/03/01.jsonl"
         day.parent.mkdir(parents=True)
         day.write_text('{"event": "arch')
-        assert "a crash tore one" in notes(examine_storage.journal(trees))
+        assert "a crash tore one" in notes(storage_checks.journal(trees))
         day.write_bytes(b"\0\n" * 3)
-        assert f"3 line(s) of {day} can't be read" in bad(examine_storage.journal(trees))["journal"]
+        assert f"3 line(s) of {day} can't be read" in bad(storage_checks.journal(trees))["journal"]
 
     @pytest.mark.edge
     def test_state_that_can_not_be_understood(self, tmp_path: Path) -> None:
@@ -2506,7 +2485,7 @@ class TestDoctor:
         (trees.state / "journal").mkdir(parents=True)
         for name in ("holds.json", "holds.json.bak"):
             (trees.state / name).write_text("{")
-        assert "nobody knows what is held -> " in bad(examine_storage.journal(trees))["state"]
+        assert "nobody knows what is held -> " in bad(storage_checks.journal(trees))["state"]
 
     # --- machine -----------------------------------------------------------------------------------
 
@@ -2515,9 +2494,9 @@ class TestDoctor:
         for number in range(5):
             (tmp_path / f"{number}").mkdir()
         trees = self.trees_in(tmp_path)
-        assert examine_storage.count_folders(Trees(tmp_path, trees.archive, trees.trash)) == 7
+        assert storage_checks.count_folders(Trees(tmp_path, trees.archive, trees.trash)) == 7
         code = (
-            "from camarchiver.examine_machine import inotify\n"
+            "from camarchiver.doctor.machine import inotify\n"
             "for each in inotify(6):\n    print(each.verdict, each.message, each.remedy)"
         )
         lowered = 'echo 6 > /proc/sys/user/max_inotify_watches && exec "$0" -c "$1"'
@@ -2527,26 +2506,26 @@ class TestDoctor:
             pytest.skip(f"no limit can be lowered here: {done.stderr[-200:]}")
         assert "bad user.max_inotify_watches is 6, 6 folders are to be watched" in done.stdout
         assert "sysctl -w user.max_inotify_watches=524288" in done.stdout
-        assert bad(examine_machine.inotify(6)) == {}
+        assert bad(machine_checks.inotify(6)) == {}
 
     @pytest.mark.edge
     def test_a_clock_that_is_behind_its_own_records(self, tmp_path: Path) -> None:
         trees = self.trees_in(tmp_path)
-        assert bad(examine_machine.clocks("UTC", trees)) == {}
+        assert bad(machine_checks.clocks("UTC", trees)) == {}
         ended = datetime(2124, 5, 1, 1, tzinfo=UTC)
-        runs.write(
+        run_history.write(
             trees.state,
             Report("archive", "21240501T000000-abcdef", datetime(2124, 5, 1, tzinfo=UTC), ended),
             "host",
         )
-        said = bad(examine_machine.clocks("UTC", trees))["clock"]
+        said = bad(machine_checks.clocks("UTC", trees))["clock"]
         assert "but the last run here ended 2124-05-01 01:00:00+0000 -> set the clock" in said
 
     @pytest.mark.edge
     def test_a_time_zone_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert "Mars/Olympus" in bad(examine_machine.clocks("Mars/Olympus", None))["clock"]
+        assert "Mars/Olympus" in bad(machine_checks.clocks("Mars/Olympus", None))["clock"]
         code = (
-            "from camarchiver.examine_machine import clocks\n"
+            "from camarchiver.doctor.machine import clocks\n"
             "for each in clocks('', None):\n    print(each.verdict, each.message)"
         )
         environment = {**os.environ, "TZ": "Mars/Olympus"}
@@ -2562,34 +2541,34 @@ class TestDoctor:
             server.bind(("127.0.0.1", 0))
             port = server.getsockname()[1]
             source = f"rtsp://user:secret@127.0.0.1:{port}/cam"
-            said = bad(examine_machine.camera(source))["camera"]
+            said = bad(machine_checks.camera(source))["camera"]
             assert f"127.0.0.1 does not answer on port {port}: Connection refused" in said
             server.listen()
-            (found,) = examine_machine.camera(source)
+            (found,) = machine_checks.camera(source)
         assert found.message == f"127.0.0.1 answers on port {port}"
         assert "secret" not in said
-        assert "no address" in bad(examine_machine.camera("rtsp://[::1/x"))["camera"]
-        assert "names no host" in bad(examine_machine.camera("rtsp:///x"))["camera"]
-        assert "/no/clip is not a file" in bad(examine_machine.camera("file:/no/clip"))["camera"]
+        assert "no address" in bad(machine_checks.camera("rtsp://[::1/x"))["camera"]
+        assert "names no host" in bad(machine_checks.camera("rtsp:///x"))["camera"]
+        assert "/no/clip is not a file" in bad(machine_checks.camera("file:/no/clip"))["camera"]
 
     @pytest.mark.edge
     def test_credentials_that_are_none(self, public_folder: Path) -> None:
         path = public_folder / "secret"
-        assert "No such file" in bad(examine_machine.credentials(path))["camera"]
+        assert "No such file" in bad(machine_checks.credentials(path))["camera"]
         path.write_text("user:password")
         path.chmod(0o600)
         assert "Permission denied" in as_nobody("found = examine_machine.credentials(place)", path)
-        assert notes(examine_machine.credentials(path)) == ""
+        assert notes(machine_checks.credentials(path)) == ""
         path.chmod(0o644)
-        assert "may be read by others" in notes(examine_machine.credentials(path))
+        assert "may be read by others" in notes(machine_checks.credentials(path))
         path.write_text("password")
-        assert "does not hold USER:PASSWORD" in bad(examine_machine.credentials(path))["camera"]
+        assert "does not hold USER:PASSWORD" in bad(machine_checks.credentials(path))["camera"]
 
     @pytest.mark.edge
     def test_channels_that_can_not_be_used(self, public_folder: Path) -> None:
         file, gone = public_folder / "a.prom", public_folder / "none/a.prom"
-        assert bad(examine_machine.channels((file,), (("sh", "-c", "true"),))) == {}
-        found = bad(examine_machine.channels((gone,), (("no-such-program",),)))
+        assert bad(machine_checks.channels((file,), (("sh", "-c", "true"),))) == {}
+        found = bad(machine_checks.channels((gone,), (("no-such-program",),)))
         assert f"there is no folder {gone.parent}" in found["metrics"]
         assert "no-such-program is no program that can be started" in found["notify"]
         said = as_nobody("found = examine_machine.channels((place / 'a.prom',), ())", public_folder)
@@ -2597,8 +2576,8 @@ class TestDoctor:
 
     @pytest.mark.edge
     def test_devices_that_are_no_cameras(self) -> None:
-        assert "/dev/video99 is not there" in bad(examine_machine.camera("/dev/video99"))["camera"]
-        assert "/dev/null is no camera" in bad(examine_machine.camera("v4l2:/dev/null"))["camera"]
+        assert "/dev/video99 is not there" in bad(machine_checks.camera("/dev/video99"))["camera"]
+        assert "/dev/null is no camera" in bad(machine_checks.camera("v4l2:/dev/null"))["camera"]
         closed = next((each for each in Path("/dev").iterdir() if _is_closed_device(each)), None)
         if closed is not None:
             said = as_nobody(f"found = examine_machine.camera('v4l2:{closed}')", closed)
@@ -2611,10 +2590,10 @@ class TestDoctor:
         left.parent.mkdir(parents=True)
         left.touch()
         make_older(left, 90_000)
-        found = list(examine_storage.recorder(spool, outbox))
+        found = list(storage_checks.recorder(spool, outbox))
         assert bad(found) == {}
         assert f"1 clip(s) were left unfinished, the oldest {left}" in notes(found)
-        assert "another filesystem than the spool" in notes(examine_storage.recorder(spool, small_disk))
+        assert "another filesystem than the spool" in notes(storage_checks.recorder(spool, small_disk))
         code = "found = examine_storage.recorder(place, Path(sys.argv[2]))"
         said = as_nobody(code, spool, outbox)
         assert "spool bad" in said and "outbox bad" in said
@@ -2634,10 +2613,10 @@ class TestLogs:
 
     def test_json_has_run_and_clip_on_every_line(self, tmp_path: Path) -> None:
         file = tmp_path / "run.log"
-        log = logging.getLogger("camarchiver.archiver")
-        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"):
+        log = logging.getLogger("camarchiver.archive.clip_archiver")
+        with log_setup.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"):
             log.info("begins")
-            with logs.about("2026/03/01/a.mp4"):
+            with log_setup.about("2026/03/01/a.mp4"):
                 log.warning("%s: failed", "a.mp4")
                 with ThreadPoolExecutor(1) as pool:
                     pool.submit(log.info, "another clip's thread").result()
@@ -2651,16 +2630,16 @@ class TestLogs:
         ]
         assert {line["run"] for line in (first, second, third, fourth)} == {"r1"}
         assert second["level"] == "warning"
-        assert second["logger"] == "camarchiver.archiver"
+        assert second["logger"] == "camarchiver.archive.clip_archiver"
         assert second["message"] == "a.mp4: failed"
         assert datetime.fromisoformat(second["time"]).tzinfo is not None
 
     @pytest.mark.parametrize("form", ["text", "json"])
-    def test_a_run_within_the_run_is_named(self, tmp_path: Path, form: logs.Format) -> None:
-        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.cleaner")
-        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format=form):
+    def test_a_run_within_the_run_is_named(self, tmp_path: Path, form: log_setup.Format) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.cleanup.executor")
+        with log_setup.logging_to(file, run="r1", verbose=False, quiet=True, log_format=form):
             log.info("archived")
-            with logs.within("r2"):
+            with log_setup.within("r2"):
                 log.info("removed")
             log.info("done")
         found = file.read_text().splitlines()
@@ -2670,9 +2649,12 @@ class TestLogs:
     @pytest.mark.edge
     def test_no_text_makes_a_second_line_or_shows_a_password(self, tmp_path: Path) -> None:
         file = tmp_path / "run.log"
-        log = logging.getLogger("camarchiver.cameras")
+        log = logging.getLogger("camarchiver.record.capture.source")
         odd = os.fsdecode(b"a\n\xff\x1b[31m\xe2\x80\xa8.mp4")
-        with logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"), logs.about(odd):
+        with (
+            log_setup.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"),
+            log_setup.about(odd),
+        ):
             log.info("%s from rtsp://user:secret@cam/1", odd)
             try:
                 raise ValueError("rtsp://user:secret@cam/1 says no")
@@ -2690,8 +2672,8 @@ class TestLogs:
         monkeypatch.setattr(locking, "HEARTBEAT_SECONDS", 0.05)
         clip, file = tmp_path / "a.mp4", tmp_path / "run.log"
         with (
-            logs.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"),
-            logs.about("day/a.mp4"),
+            log_setup.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"),
+            log_setup.about("day/a.mp4"),
             locking.clip_lock(clip) as lock,
         ):
             lock.file.unlink()
@@ -2703,9 +2685,9 @@ class TestLogs:
         program = """
 import logging, sys
 from pathlib import Path
-from camarchiver import logs
+from camarchiver.runtime import log_setup as logs
 logs.ROTATE_AT, logs.KEEP_FILES = 3000, 100
-log = logging.getLogger("camarchiver.archiver")
+log = logging.getLogger("camarchiver.archive.clip_archiver")
 with logs.logging_to(Path(sys.argv[1]), run=sys.argv[2], verbose=False, quiet=True):
     for number in range(150):
         log.info("line %d of it", number)
@@ -2725,10 +2707,10 @@ with logs.logging_to(Path(sys.argv[1]), run=sys.argv[2], verbose=False, quiet=Tr
     def test_a_log_that_can_not_be_written_is_said_once(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.archiver")
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.archive.clip_archiver")
         precious = tmp_path / "precious"
         precious.write_text("mine")
-        with logs.logging_to(file, run="r1", verbose=False, quiet=True):
+        with log_setup.logging_to(file, run="r1", verbose=False, quiet=True):
             log.info("first")
             file.unlink()
             file.symlink_to(precious)
@@ -2906,7 +2888,7 @@ class TestArrivals:
             (root / f"{number}").mkdir()
             (root / f"{number}/a.mp4").touch()
         code = (
-            "import sys; from pathlib import Path; from camarchiver.arrivals import Arrivals\n"
+            "import sys; from pathlib import Path; from camarchiver.watch.inotify import Arrivals\n"
             f"Path('/proc/sys/user/{knob}').write_text('{limit}')\n"
             "arrivals = Arrivals(Path(sys.argv[1]), frozenset())\n"
             "print(len([found for found in arrivals.scan() if found.names]))\n"
@@ -2993,7 +2975,7 @@ class TestAtomic:
 
     def test_with_neither_it_says_what_to_do(self, tmp_path: Path, mocker: MockerFixture) -> None:
         mocker.patch("os.link", side_effect=PermissionError(errno.EPERM, "x"))
-        mocker.patch.object(kernel, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
+        mocker.patch.object(linux, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
         with atomic.staged(tmp_path / "x.mp4") as part, pytest.raises(StorageError) as caught:
             atomic.publish(part, tmp_path / "x.mp4")
         assert str(tmp_path) in caught.value.message
@@ -3163,7 +3145,7 @@ def _fill(path: Path) -> None:
 
 HOLD = """
 import sys, pathlib
-from camarchiver import lockfile, locking
+from camarchiver.storage import lockfile, locking
 lockfile.SETTLE_SECONDS = 0
 with locking.clip_lock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
@@ -3172,7 +3154,7 @@ with locking.clip_lock(pathlib.Path(sys.argv[1])):
 
 RACE = """
 import os, pathlib, sys, time
-from camarchiver import lockfile, locking
+from camarchiver.storage import lockfile, locking
 from camarchiver.errors import ClipBusy
 root, me, races, flocks = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "flocks"
 lockfile.SETTLE_SECONDS = 0 if flocks else 0.05
@@ -3248,7 +3230,7 @@ class TestLocking:
         )
 
     def test_it_logs_what_it_does(self, clip: Path, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.DEBUG, "camarchiver.locking")
+        caplog.set_level(logging.DEBUG, "camarchiver.storage.locking")
         foreign_lock(clip, age=700)
         with locking.clip_lock(clip):
             pass
@@ -3455,7 +3437,7 @@ class TestLocking:
         if os.getuid():
             pytest.skip("only root may become somebody else")
         code = (
-            "import os, pathlib, sys; from camarchiver import locking\n"
+            "import os, pathlib, sys; from camarchiver.storage import locking\n"
             f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
             "try:\n"
             "    locking.clip_lock(pathlib.Path(sys.argv[1])).__enter__()\n"
@@ -3515,7 +3497,7 @@ class TestLocking:
     def test_one_run_of_a_command_and_who_it_is(self, tmp_path: Path, start_python: Start) -> None:
         lock = tmp_path / "archive.lock"
         code = (
-            "import sys, pathlib; from camarchiver import locking\n"
+            "import sys, pathlib; from camarchiver.storage import locking\n"
             "with locking.exclusive(pathlib.Path(sys.argv[1]), what='archive'):\n"
             "    print('held', flush=True); input()"
         )
@@ -3534,7 +3516,7 @@ class TestLocking:
 
     def test_guarded_appends_wait_for_each_other(self, tmp_path: Path, start_python: Start) -> None:
         code = (
-            "import sys, pathlib; from camarchiver import locking\n"
+            "import sys, pathlib; from camarchiver.storage import locking\n"
             "path = pathlib.Path(sys.argv[1])\n"
             "for _ in range(50):\n"
             "    with locking.guarded(path.with_suffix('.lock')):\n"
@@ -3595,8 +3577,8 @@ class TestTrash:
     RELATIVE = "2024/05/03/x.mp4"
 
     def move(self, root: Path, trash_root: Path, fingerprint: Fingerprint | None = None) -> str:
-        seen = fingerprint or trash.fingerprint_of((root / self.RELATIVE).lstat())
-        return trash.move(
+        seen = fingerprint or anchored.fingerprint_of((root / self.RELATIVE).lstat())
+        return anchored.move(
             root, self.RELATIVE, seen, trash_root=trash_root, trash_relative=f"input/{self.RELATIVE}"
         )
 
@@ -3604,7 +3586,7 @@ class TestTrash:
         before = (root / self.RELATIVE).lstat()
         assert self.move(root, root / ".deleted") == f"input/{self.RELATIVE}"
         after = (root / ".deleted" / "input" / self.RELATIVE).lstat()
-        assert trash.fingerprint_of(after) == trash.fingerprint_of(before)
+        assert anchored.fingerprint_of(after) == anchored.fingerprint_of(before)
         assert after.st_mode == before.st_mode
         assert not (root / self.RELATIVE).exists()
 
@@ -3615,7 +3597,7 @@ class TestTrash:
         trash_root = other_disk if where == "other disk" else root / ".deleted"
         if where.startswith("no rename"):
             # NFS answers so (nfs_rename in Linux' fs/nfs/dir.c takes no flags).
-            mocker.patch.object(kernel, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
+            mocker.patch.object(linux, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
         places = []
         for number in range(3):
             (root / self.RELATIVE).write_text(str(number))
@@ -3661,20 +3643,20 @@ class TestTrash:
 
     def test_what_changed_since_is_stale(self, root: Path, other_disk: Path) -> None:
         path = root / self.RELATIVE
-        planned = trash.fingerprint_of(path.lstat())
+        planned = anchored.fingerprint_of(path.lstat())
         with path.open("ab") as file:
             file.write(b"more")
         for act in (
-            lambda: trash.delete(root, self.RELATIVE, planned),
+            lambda: anchored.delete(root, self.RELATIVE, planned),
             lambda: self.move(root, root / ".deleted", planned),
             lambda: self.move(root, other_disk, planned),
         ):
-            with pytest.raises(trash.Stale, match="no longer the file"):
+            with pytest.raises(anchored.Stale, match="no longer the file"):
                 act()
         path.unlink()
         path.symlink_to("/etc/passwd")
-        with pytest.raises(trash.Stale):
-            trash.delete(root, self.RELATIVE, planned)
+        with pytest.raises(anchored.Stale):
+            anchored.delete(root, self.RELATIVE, planned)
         assert path.is_symlink()
 
     def test_what_changes_while_it_is_copied_stays(
@@ -3690,7 +3672,7 @@ class TestTrash:
             return digest
 
         mocker.patch.object(atomic, "copy_into", side_effect=copy_while_it_grows)
-        with pytest.raises(trash.Stale):
+        with pytest.raises(anchored.Stale):
             self.move(root, other_disk)
         assert path.exists()
         assert not [found for found in other_disk.rglob("*") if found.is_file()]
@@ -3707,7 +3689,7 @@ class TestTrash:
             path.write_bytes(b"new")
 
         mocker.patch.object(atomic, "publish", side_effect=publish_then_replace)
-        with pytest.raises(trash.Stale):
+        with pytest.raises(anchored.Stale):
             self.move(root, other_disk)
         assert path.read_bytes() == b"new"
         assert (other_disk / "input" / self.RELATIVE).read_bytes() == old
@@ -3717,7 +3699,7 @@ class TestTrash:
         self, root: Path, mocker: MockerFixture, renames: bool
     ) -> None:
         path = root / self.RELATIVE
-        rename = kernel.rename_noreplace
+        rename = linux.rename_noreplace
 
         def replace_then_rename(*arguments: object, **options: object) -> None:
             if path.exists() and path.read_bytes() != b"new":
@@ -3727,17 +3709,17 @@ class TestTrash:
                 raise OSError(errno.EINVAL, "x")
             rename(*arguments, **options)  # type: ignore[arg-type]
 
-        mocker.patch.object(kernel, "rename_noreplace", side_effect=replace_then_rename)
-        with pytest.raises(trash.Stale):
+        mocker.patch.object(linux, "rename_noreplace", side_effect=replace_then_rename)
+        with pytest.raises(anchored.Stale):
             self.move(root, root / ".deleted")
         assert path.read_bytes() == b"new"
         assert not [found for found in (root / ".deleted").rglob("*") if found.is_file()]
 
     def test_what_is_gone_is_named_whole(self, root: Path) -> None:
-        planned = trash.fingerprint_of((root / self.RELATIVE).lstat())
+        planned = anchored.fingerprint_of((root / self.RELATIVE).lstat())
         (root / self.RELATIVE).unlink()
         for act in (
-            lambda: trash.delete(root, self.RELATIVE, planned),
+            lambda: anchored.delete(root, self.RELATIVE, planned),
             lambda: self.move(root, root / ".deleted", planned),
         ):
             with pytest.raises(FileNotFoundError) as caught:
@@ -3746,16 +3728,16 @@ class TestTrash:
         assert not (root / ".deleted").exists()
 
     def test_a_folder_swapped_for_a_link_is_not_followed(self, root: Path, tmp_path: Path) -> None:
-        planned = trash.fingerprint_of((root / self.RELATIVE).lstat())
+        planned = anchored.fingerprint_of((root / self.RELATIVE).lstat())
         (root / "2024").rename(tmp_path / "elsewhere")
         (root / "2024").symlink_to(tmp_path / "elsewhere")
         for act in (
-            lambda: trash.delete(root, self.RELATIVE, planned),
+            lambda: anchored.delete(root, self.RELATIVE, planned),
             lambda: self.move(root, root / ".deleted", planned),
         ):
-            with pytest.raises(trash.Stale, match="no folder any more"):
+            with pytest.raises(anchored.Stale, match="no folder any more"):
                 act()
-        assert trash.remove_empty_folders(root, "2024/05/03") == ()
+        assert anchored.remove_empty_folders(root, "2024/05/03") == ()
         assert (tmp_path / "elsewhere" / "05" / "03" / "x.mp4").exists()
 
     def test_a_link_planted_in_the_trash_is_not_followed(self, root: Path, tmp_path: Path) -> None:
@@ -3771,24 +3753,26 @@ class TestTrash:
         path = root / self.RELATIVE
         other = path.with_name("other.mp4")
         other.hardlink_to(path)
-        trash.delete(root, self.RELATIVE, trash.fingerprint_of(path.lstat()))
+        anchored.delete(root, self.RELATIVE, anchored.fingerprint_of(path.lstat()))
         assert names_in(path.parent) == ["other.mp4"]
 
     def test_a_name_of_255_bytes_fits_numbered(self, root: Path) -> None:
         name = "x" * 251 + ".mp4"
         for _ in range(2):
             (root / name).write_text("x")
-            seen = trash.fingerprint_of((root / name).lstat())
-            place = trash.move(root, name, seen, trash_root=root / ".deleted", trash_relative=f"input/{name}")
+            seen = anchored.fingerprint_of((root / name).lstat())
+            place = anchored.move(
+                root, name, seen, trash_root=root / ".deleted", trash_relative=f"input/{name}"
+            )
         assert place == "input/" + "x" * 249 + "~2.mp4"
 
     def test_empty_date_folders_go_up_to_the_first_that_is_not(self, root: Path) -> None:
         (root / self.RELATIVE).unlink()
         (root / "2024" / "04").mkdir()
-        assert trash.remove_empty_folders(root, "2024/05/03") == ("2024/05/03", "2024/05")
+        assert anchored.remove_empty_folders(root, "2024/05/03") == ("2024/05/03", "2024/05")
         assert names_in(root / "2024") == ["04"]
-        assert trash.remove_empty_folders(root, "2024/04", stop_at="2024") == ("2024/04",)
-        assert trash.remove_empty_folders(root, "2024") == ("2024",)
+        assert anchored.remove_empty_folders(root, "2024/04", stop_at="2024") == ("2024/04",)
+        assert anchored.remove_empty_folders(root, "2024") == ("2024",)
         assert root.exists()
 
     @pytest.mark.parametrize(
@@ -3796,12 +3780,12 @@ class TestTrash:
     )
     def test_other_folders_stay(self, tmp_path: Path, folder: str) -> None:
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        assert trash.remove_empty_folders(tmp_path, folder) == ()
+        assert anchored.remove_empty_folders(tmp_path, folder) == ()
         assert (tmp_path / folder).is_dir()
 
     def test_a_cameras_date_folders_go_and_the_camera_stays(self, tmp_path: Path) -> None:
         (tmp_path / "front" / "2024" / "05" / "03").mkdir(parents=True)
-        gone = trash.remove_empty_folders(tmp_path, "front/2024/05/03")
+        gone = anchored.remove_empty_folders(tmp_path, "front/2024/05/03")
         assert gone == ("front/2024/05/03", "front/2024/05", "front/2024")
         assert names_in(tmp_path / "front") == []
 
@@ -3843,13 +3827,13 @@ class Watched:
     watcher: Watcher | None = None
 
     def start(self) -> Watched:
-        volume.mark(self.pipeline.trees)
+        volume_marker.mark(self.pipeline.trees)
         policy = ArchivePolicy(timedelta(0), quiet=timedelta(seconds=self.quiet_seconds))
         self.watcher = Watcher(
             self.pipeline,
             policy,
             self.signals,
-            service.Service({}),
+            systemd.Service({}),
             poll_seconds=self.poll_seconds,
             tell=self.told.append,
         )
@@ -3987,7 +3971,7 @@ class TestWatcher:
     def test_a_removed_root_is_waited_for(
         self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        mocker.patch("camarchiver.watch.loop.AWAY_SECONDS", 0.2)
         watched.start()
         watched.root.rename(watched.root.with_name("elsewhere"))
         wait_until(lambda: "waiting until it is back" in caplog.text, "the warning")
@@ -4003,7 +3987,7 @@ class TestWatcher:
     def test_an_unmounted_disk_is_waited_for(
         self, tmp_path: Path, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        mocker.patch("camarchiver.watch.loop.AWAY_SECONDS", 0.2)
         store = tmp_path / "store"
         store.mkdir()
         for place in mounted(watched.root, "--bind", str(store)):
@@ -4023,7 +4007,7 @@ class TestWatcher:
     def test_a_filesystem_that_tells_nothing_is_polled_and_that_is_said_once(
         self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
     ) -> None:
-        mocker.patch.object(mounts.Mount, "tells", False)
+        mocker.patch.object(storage_filesystems.Mount, "tells", False)
         watched.start()
         for number in range(3):
             path = watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
@@ -4033,7 +4017,7 @@ class TestWatcher:
     def test_what_is_left_alone_is_not_looked_at_in_every_poll(
         self, watched: Watched, mocker: MockerFixture
     ) -> None:
-        mocker.patch.object(mounts.Mount, "tells", False)
+        mocker.patch.object(storage_filesystems.Mount, "tells", False)
         look = mocker.spy(Pipeline, "look")
         (watched.root / "front/no time.mp4").touch()
         watched.poll_seconds = 0.1
@@ -4072,7 +4056,7 @@ class TestWatcher:
     def test_an_archive_whose_disk_went_away_is_waited_for(
         self, tmp_path: Path, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.watcher.AWAY_SECONDS", 0.2)
+        mocker.patch("camarchiver.watch.loop.AWAY_SECONDS", 0.2)
         store = tmp_path / "store"
         store.mkdir()
         for place in mounted(tmp_path / "archive", "--bind", str(store)):
@@ -4089,7 +4073,7 @@ class TestWatcher:
     def test_a_date_folder_that_its_clips_have_left_goes_once_nobody_fills_it(
         self, watched: Watched, mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.watcher.RESCAN_SECONDS", 0.2)
+        mocker.patch("camarchiver.watch.loop.RESCAN_SECONDS", 0.2)
         today = f"{datetime.now(UTC):%Y/%m/%d}"
         folders = [watched.root / day for day in ("2024/01/04", "2024/01/05", "2024/01/06", today)]
         for folder in folders:
@@ -4107,7 +4091,7 @@ class TestWatcher:
     def test_a_name_that_is_used_again_while_its_clip_is_worked_on_is_not_forgotten(
         self, watched: Watched, mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.quiet.AT_LEAST", timedelta(seconds=0.3))
+        mocker.patch("camarchiver.watch.due_queue.AT_LEAST", timedelta(seconds=0.3))
         begun, go = threading.Event(), threading.Event()
 
         def slow(step: Archive | Remove) -> None:
@@ -4148,7 +4132,7 @@ class TestWatcher:
     def test_a_flood_that_overruns_the_kernels_queue_loses_nothing(
         self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.watcher.OVERFLOW_SECONDS", 0.1)
+        mocker.patch("camarchiver.watch.loop.OVERFLOW_SECONDS", 0.1)
         queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
         if queue > 50_000:
             pytest.skip(f"the queue here holds {queue} events")
@@ -4522,7 +4506,7 @@ class TestArchiveUnderFaults:
         run = camera.archive(
             "--json",
             ffmpeg=odd_ffmpeg("    sleep 300"),
-            patch="from camarchiver import transcoder\ntranscoder.STALL_SECONDS = 0.5",
+            patch="from camarchiver.media import transcoder\ntranscoder.STALL_SECONDS = 0.5",
         )
         assert run.code in (1, 3)
         assert [outcome["result"] for outcome in run.document()["outcomes"]] == ["failed"]
@@ -4582,7 +4566,7 @@ class TestArchiveUnderFaults:
         picture = clip.with_suffix(".jpg")
         picture.write_bytes(b"a picture")
         run = camera.archive(
-            patch="from camarchiver.disposal import Disposer\n"
+            patch="from camarchiver.archive.source_removal import Disposer\n"
             "def full(*args): raise OSError(28, 'No space left on device')\n"
             "Disposer._move_sidecar = full"
         )
@@ -4729,8 +4713,8 @@ class TestJournal:
     ) -> None:
         """Such a clip would be archived, its source gone, and nothing would tell of it."""
         at = datetime(2026, 3, 1, tzinfo=UTC)
-        sound = events.Event(
-            events.What.TRASHED, at, "r1", "vm", "a.mp4", at, source_size=1, source_mtime_ns=2
+        sound = journal_event.Event(
+            journal_event.What.TRASHED, at, "r1", "vm", "a.mp4", at, source_size=1, source_mtime_ns=2
         )
         book = Journal(tmp_path)
         book.append(sound)
@@ -4752,7 +4736,7 @@ class TestNotes:
         for name in ("failures.json", "restored.json"):
             (tmp_path / name).write_text(json.dumps({"a.mp4": fields, "b.mp4": {**fields, **changed}}))
         assert set(Failures(tmp_path).known()) == {"a.mp4"}
-        assert set(restorations.read(tmp_path)) == {"a.mp4"}
+        assert set(restored_clips.read(tmp_path)) == {"a.mp4"}
 
     @pytest.mark.parametrize(
         "changed",
@@ -4777,8 +4761,8 @@ class TestNotes:
         (tmp_path / "runs/20260301T081500-a.json").write_text(json.dumps(record))
         spoilt = json.dumps({**record, **changed}) if changed is not None else "[" * 5000
         (tmp_path / "runs/20260302T081500-a.json").write_text(spoilt)
-        assert runs.last(tmp_path) == record
-        assert runs.bytes_per_second(tmp_path) == 50.0
+        assert run_history.last(tmp_path) == record
+        assert run_history.bytes_per_second(tmp_path) == 50.0
 
 
 class TestDiscovery:
@@ -4847,9 +4831,9 @@ class TestDiscovery:
         tally = Tally()
         for step in steps:
             tally.add(step)
-        changes = sorted((step for step in steps if not isinstance(step, Keep)), key=order.order_key)
-        made = planning.plan(yard.trees, discovery(), policy, Memory(), self.NOW, list_all=True)
-        assert list(made.steps) == list(order.largest_first(changes))
+        changes = sorted((step for step in steps if not isinstance(step, Keep)), key=ordering.order_key)
+        made = archive_planner.plan(yard.trees, discovery(), policy, Memory(), self.NOW, list_all=True)
+        assert list(made.steps) == list(ordering.largest_first(changes))
         assert list(made.left) == [step for step in steps if isinstance(step, Keep)]
         assert made.totals == tally.totals()
         assert len(made.steps) == len(changes)
@@ -4878,18 +4862,18 @@ class TestLots:
 
     @pytest.fixture(autouse=True)
     def a_disk_that_does_not_change(self, mocker: MockerFixture) -> None:
-        mocker.patch("camarchiver.usage.free_bytes", return_value=10**12)
+        mocker.patch("camarchiver.storage.filesystems.free_bytes", return_value=10**12)
 
     def compare(
         self, yard: Yard, found: Counter[str], paths: frozenset[Path] = frozenset(), **policy: Any
     ) -> CleanupPlan:
         asked = cleanup_policy(allow_large=True, **policy)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("camarchiver.clearance.decidable", lambda *_: frozenset())
+            patch.setattr("camarchiver.cleanup.planner.decidable", lambda *_: frozenset())
             alone = yard.pipeline().plan_cleanup(asked, list_all=False, asked=paths)
         with pytest.MonkeyPatch.context() as patch:
             for kind in ("stay_of", "is_due"):
-                patch.setattr(f"camarchiver.clearance.{kind}", self.counting(kind, found))
+                patch.setattr(f"camarchiver.cleanup.planner.{kind}", self.counting(kind, found))
             together = yard.pipeline().plan_cleanup(asked, list_all=False, asked=paths)
         assert list(together.steps) == list(alone.steps)
         assert [step.start and f"{step.start}" for step in together.steps] == [
@@ -4902,7 +4886,7 @@ class TestLots:
         return together
 
     def counting(self, name: str, found: Counter[str]) -> Callable[..., Any]:
-        decide = getattr(lots, name)
+        decide = getattr(copy_batches, name)
 
         def counted(lot: Any, policy: CleanupPolicy, now: datetime) -> Any:
             answer = decide(lot, policy, now)
@@ -4954,7 +4938,7 @@ class TestLots:
         for seed in range(3):
             yard = DenseYard(tmp_path / str(seed), seed)
             told = [(line.source, (line.source_size or 0, line.source_mtime_ns or 0)) for line in yard.lines]
-            restorations.note(yard.trees.state, told, yard.now - timedelta(days=seed + 5))
+            restored_clips.note(yard.trees.state, told, yard.now - timedelta(days=seed + 5))
             found = Counter[str]()
             self.compare(yard, found)
             assert bool(found) is (seed == 2), "after a week"
@@ -5031,7 +5015,7 @@ class TestExport:
         self, tree: Path, small_disk: Path, mocker: MockerFixture
     ) -> None:
         # as if something else wrote there after the space was looked at
-        mocker.patch.object(usage, "free_bytes", return_value=10**12)
+        mocker.patch.object(storage_filesystems, "free_bytes", return_value=10**12)
         os.truncate(tree / "2026/03/01/REO_front_20260301101500.mp4", shutil.disk_usage(small_disk).free + 1)
         done = self.export(tree, small_disk / "out")
         assert (done.exit_code, done.full) == (3, True)
@@ -5152,7 +5136,7 @@ class TestCleanup:
         for days in (40, 48):
             at = yard.now - timedelta(days=days)
             hold(yard, at)
-        restorations.note(yard.trees.state, [(back.relative, back.fingerprint[2:])], yard.now)
+        restored_clips.note(yard.trees.state, [(back.relative, back.fingerprint[2:])], yard.now)
         found = yard.plan(clean_output=True, max_size=1)
         assert not found.steps
         by_path = {kept.path: kept.reason for kept in found.left}
@@ -5289,7 +5273,7 @@ class TestCleanup:
         both = [yard.standing(days) for days in (20, 21)]
         for days in (2, 3, 4):
             yard.standing(days, "back")
-        everything = usage.used_bytes(yard.trees)
+        everything = storage_filesystems.used_bytes(yard.trees)
         plan = yard.plan(max_size=everything - 15_000)
         assert [step.path for step in plan.steps] == [trashed[1], trashed[0]]
         assert {(step.disposal, step.reason) for step in plan.steps} == {(Disposal.DELETE, Reason.MAX_SIZE)}
@@ -5297,18 +5281,18 @@ class TestCleanup:
         assert [step.path for step in plan.steps] == [trashed[1], trashed[0], both[1].path]
         report = yard.carry_out(plan)
         assert report.exit_code == 0
-        assert usage.used_bytes(yard.trees) <= everything - 25_000
+        assert storage_filesystems.used_bytes(yard.trees) <= everything - 25_000
         assert sum(outcome.freed for outcome in report.outcomes) == 30_000
 
     def test_a_cap_counts_what_the_removals_themselves_write(self, yard: Yard) -> None:
         gone = [yard.given_away(days, trashed=30) for days in (60, 61, 62, 63)]
         spare = yard.given_away(59, trashed=1)
         yard.standing(1)
-        cap = usage.used_bytes(yard.trees) - 4 * 10_000
+        cap = storage_filesystems.used_bytes(yard.trees) - 4 * 10_000
         plan = yard.plan(max_size=cap)
         assert {step.path for step in plan.steps} == {*gone, spare}
         yard.carry_out(plan)
-        assert usage.used_bytes(yard.trees) <= cap
+        assert storage_filesystems.used_bytes(yard.trees) <= cap
 
     def test_a_cap_that_nothing_may_reach_is_said(self, yard: Yard) -> None:
         yard.record(40)
@@ -5325,7 +5309,7 @@ class TestCleanup:
             yard.standing(days)
         other = clip.path.with_name(clip.name.replace("front", "side"))
         os.link(clip.path, other)
-        assert usage.used_bytes(yard.trees) < 5 * 13_000 + 12_000
+        assert storage_filesystems.used_bytes(yard.trees) < 5 * 13_000 + 12_000
         plan = yard.plan(delete=True)
         assert [step.path for step in plan.steps] == [clip.path]
         report = yard.carry_out(plan)
@@ -5339,13 +5323,13 @@ class TestCleanup:
             for clip in clips:
                 yard.archive(clip, size=50_000)
             yard.standing(1)
-            free = usage.free_bytes(disk)
+            free = storage_filesystems.free_bytes(disk)
             plan = yard.plan(min_free=free + 900_000)
             assert [step.path for step in plan.steps] == [clips[3].path, clips[2].path]
             assert {step.reason for step in plan.steps} == {Reason.MIN_FREE}
             report = yard.carry_out(plan)
             assert report.exit_code == 0
-            assert usage.free_bytes(disk) >= free + 900_000
+            assert storage_filesystems.free_bytes(disk) >= free + 900_000
             assert not yard.plan(min_free=free + 900_000).steps
 
     def test_it_stops_as_soon_as_the_disk_is_free_enough(self, tmp_path: Path) -> None:
@@ -5355,7 +5339,7 @@ class TestCleanup:
                 yard.archive(yard.record(days, size=500_000))
             yard.standing(1)
             (disk / "other").write_bytes(b"o" * 1_000_000)
-            plan = yard.plan(min_free=usage.free_bytes(disk) + 900_000)
+            plan = yard.plan(min_free=storage_filesystems.free_bytes(disk) + 900_000)
             assert len(plan.steps) == 2
             (disk / "other").unlink()
             report = yard.carry_out(plan)
@@ -5364,14 +5348,14 @@ class TestCleanup:
 
     def test_it_stops_when_removals_free_nothing(self, tmp_path: Path, mocker: MockerFixture) -> None:
         """A reader keeps the removed files' blocks, as a snapshot does."""
-        mocker.patch.object(cleaner, "LAG_AFTER", 900_000)
+        mocker.patch.object(cleanup_executor, "LAG_AFTER", 900_000)
         for disk in mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8M", "tmpfs"):
             yard = Yard(disk / "cams")
             clips = [yard.record(days, size=500_000) for days in (20, 21, 22, 23)]
             for clip in clips:
                 yard.archive(clip)
             yard.standing(1)
-            plan = yard.plan(min_free=usage.free_bytes(disk) + 1_900_000)
+            plan = yard.plan(min_free=storage_filesystems.free_bytes(disk) + 1_900_000)
             assert len(plan.steps) == 4
             with ExitStack() as readers:
                 for clip in clips:
@@ -5416,8 +5400,8 @@ class TestCleanup:
         report = pipeline.restore(pipeline.plan_restore(Selection(camera="front")))
         assert (report.exit_code, report.count(Result.DONE)) == (0, 70)
         assert not any(place.exists() for place in places)
-        assert sum(call.args[0].name == restorations.FILE for call in written.call_args_list) == 2
-        assert len(restorations.read(yard.trees.state)) == 70
+        assert sum(call.args[0].name == restored_clips.FILE for call in written.call_args_list) == 2
+        assert len(restored_clips.read(yard.trees.state)) == 70
         assert not yard.plan(age=30, trash_age=0, clean_output=True).steps
 
     @pytest.mark.parametrize("years", [10, -10])
@@ -5452,7 +5436,7 @@ class TestCleanup:
         root.mkdir()
         with pytest.raises(StorageError, match="volume marker"):
             yard.plan()
-            volume.check_both(yard.trees)
+            volume_marker.check_both(yard.trees)
         assert list(root.iterdir()) == []
         assert (tmp_path / "unmounted" / clip.folder / clip.name).exists()
 
@@ -5572,13 +5556,13 @@ class TestCleanup:
     ) -> None:
         """The disk fills up between the rename into the trash and its fsync."""
         old, _ = yard.standing(40), yard.standing(5)
-        move = trash.move
+        move = anchored.move
 
         def moves_and_fails(*arguments: Any, **named: Any) -> str:
             move(*arguments, **named)
             raise OSError(errno.ENOSPC, "No space left on device", str(old.path))
 
-        mocker.patch.object(trash, "move", moves_and_fails)
+        mocker.patch.object(anchored, "move", moves_and_fails)
         assert [each.result for each in yard.carry_out(yard.plan()).outcomes] == ["failed"]
         mocker.stopall()
         assert not old.path.exists() and yard.events("left", "trashed") == []
@@ -5645,7 +5629,7 @@ class TestCleanup:
             camera.add("garden", f"10{minute:02}00")
         code = (
             "from datetime import timedelta\n"
-            "from camarchiver import retention\n"
+            "from camarchiver.policy import cleanup_rules as retention\n"
             "retention._FAR = timedelta(40000)\n"
             "from camarchiver.__main__ import main\n"
             "main()"
@@ -5720,7 +5704,7 @@ class CleanupMachine(RuleBasedStateMachine):
     def trash(self, data: st.DataObject, days: float, damaged: bool) -> None:
         name = data.draw(st.sampled_from(sorted(self.archived)))
         clip = self.clips[name]
-        is_same = clip.path.exists() and trash.fingerprint_of(clip.path.lstat()) == clip.fingerprint
+        is_same = clip.path.exists() and anchored.fingerprint_of(clip.path.lstat()) == clip.fingerprint
         if is_same and (self.yard.trees.archive / name).exists():
             self.yard.trash(self.clips[name], self.archived[name], days)
             if damaged:
@@ -5792,7 +5776,7 @@ class CleanupMachine(RuleBasedStateMachine):
                 assert left == had, f"{name} is held"
             named = {step.reason for step in plan.steps if isinstance(step, Discard) and step.source == name}
             if had and not left:
-                assert named & ledger.NAMED, f"{name} lost its last copy by {named}"
+                assert named & journal_replay.NAMED, f"{name} lost its last copy by {named}"
 
     def check(
         self, plan: CleanupPlan, report: Report, before: dict[str, bytes], after: dict[str, bytes]
@@ -5891,12 +5875,12 @@ class TestCluster:
             camera.add("front", f"10{minute:02}00")
         gate = Gate(tmp_path)
         stale = (
-            "from camarchiver import lockfile, locking\n"
+            "from camarchiver.storage import lockfile, locking\n"
             "lockfile.STALE_LOCK_SECONDS = 4\n"
             "locking.HEARTBEAT_SECONDS = 1\n"
         )
         workers = [dask.worker(name, preload=stale) for name in ("one", "two")]
-        busy = "from camarchiver import cluster\ncluster.BUSY_SECONDS = 60\n"
+        busy = "from camarchiver.distributed import coordinator as cluster\ncluster.BUSY_SECONDS = 60\n"
         ffmpeg = odd_ffmpeg(gate.script(after=False))
         run = camera.start("--json", "--scheduler", dask.address, ffmpeg=ffmpeg, patch=busy)
         wait_until(gate.waiting.exists, "the encoding", seconds=60)
@@ -5961,7 +5945,7 @@ class TestCluster:
     ) -> None:
         camera.add()
         worker = dask.worker("only")
-        patch = "from camarchiver import cluster\ncluster.ALONE_SECONDS = 3\n"
+        patch = "from camarchiver.distributed import coordinator as cluster\ncluster.ALONE_SECONDS = 3\n"
         run = camera.start("--json", "--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW), patch=patch)
         wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
         worker.kill()
@@ -5978,7 +5962,8 @@ class TestCluster:
         """A worker whose disk lost what it wrote: neither journalled nor removed."""
         camera.add()
         torn = (
-            "from camarchiver import archiver, atomic\n"
+            "from camarchiver.archive import clip_archiver as archiver\n"
+            "from camarchiver.storage import atomic\n"
             "publish = atomic.publish\n"
             "class Torn:\n"
             "    def __getattr__(self, name): return getattr(atomic, name)\n"
@@ -6002,7 +5987,7 @@ class TestCluster:
         dask.worker("one")
         full = (
             "import errno\n"
-            "from camarchiver.journal import Journal\n"
+            "from camarchiver.journal.store import Journal\n"
             "def append(self, *events): raise OSError(errno.ENOSPC, 'No space left on device')\n"
             "Journal.append = append\n"
         )
@@ -6016,7 +6001,7 @@ class TestCluster:
 
     def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:
         camera.add()
-        patch = "from camarchiver import cluster\ncluster.CONNECT_SECONDS = 2\n"
+        patch = "from camarchiver.distributed import coordinator as cluster\ncluster.CONNECT_SECONDS = 2\n"
         run = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=patch)
         assert run.code == 12
         assert "the scheduler tcp://127.0.0.1:9 can't be reached" in run.errors
@@ -6109,7 +6094,7 @@ class TestFrames:
         self, path: Path, suspects: set[float], *, moves: tuple[float, float] = (99, 99)
     ) -> list[float]:
         """Times of the pictures looked at; keyframes named are suspicious, and motion is scored from to."""
-        gates, keys = [motion.Gate()], [0.0]
+        gates, keys = [motion_events.Gate()], [0.0]
         sampler: KeyframeSampler | None = None
         times: list[float] = []
         for stream, packet in demux(path):
@@ -6121,7 +6106,7 @@ class TestFrames:
             for picture in sampler.feed(packet):
                 times.append(round(picture.at, 3))
                 score = Score(float(moves[0] < picture.at < moves[1]))
-                gates.append(motion.step(gates[-1], score, picture.at)[0])
+                gates.append(motion_events.step(gates[-1], score, picture.at)[0])
         return times
 
 
@@ -6141,7 +6126,7 @@ def rec_items(path: Path) -> tuple[Opened, list[Entry]]:
 
 
 def rec_watch(**chosen: bool) -> Watch:
-    return Watch(motion.rules_for("medium"), View(), chosen.get("keyframes", False))
+    return Watch(motion_events.rules_for("medium"), View(), chosen.get("keyframes", False))
 
 
 @pytest.fixture
@@ -6292,12 +6277,12 @@ class TestLive:
         assert sum(isinstance(entry, Entry) and entry.video for entry in entries) == 6 * 15
 
     def test_an_encoder_that_fails_its_trial_is_passed_over(self, mocker: MockerFixture) -> None:
-        broken = live.Way("libx264", ("-preset", "no-such-preset"))
-        mocker.patch.object(live, "WAYS", (broken, live.WAYS[-1]))
-        assert live.compressor.__wrapped__().way == live.WAYS[-1]
-        mocker.patch.object(live, "WAYS", (broken,))
+        broken = h264_encoder.Way("libx264", ("-preset", "no-such-preset"))
+        mocker.patch.object(h264_encoder, "WAYS", (broken, h264_encoder.WAYS[-1]))
+        assert h264_encoder.compressor.__wrapped__().way == h264_encoder.WAYS[-1]
+        mocker.patch.object(h264_encoder, "WAYS", (broken,))
         with pytest.raises(EncoderError, match=r"H\.264"):
-            live.compressor.__wrapped__()
+            h264_encoder.compressor.__wrapped__()
 
     def test_an_encoder_that_dies_is_no_end_of_the_source(self, rec_twice: Path, tmp_path: Path) -> None:
         source = rec_mjpeg(tmp_path, rec_twice)
@@ -6324,14 +6309,14 @@ def rec_device(tmp_path: Path, mocker: MockerFixture) -> Callable[..., DeviceCam
     """A camera of the kernel: an ioctl's answers, and an ffmpeg that reads a clip in its place."""
 
     def make(clip: Path, formats: set[str], script: str = "") -> DeviceCamera:
-        real = live.compressor()
+        real = h264_encoder.compressor()
         fake = tmp_path / "ffmpeg"
         fake.write_text(FAKE_DEVICE.format(ffmpeg=real.ffmpeg.path, clip=clip, script=script))
         fake.chmod(0o755)
         ffmpeg = replace(real.ffmpeg, path=fake)
-        mocker.patch.object(live, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
+        mocker.patch.object(h264_encoder, "compressor", lambda: replace(real, ffmpeg=ffmpeg))
         mocker.patch.object(v4l2, "formats", lambda path: frozenset(formats))
-        return DeviceCamera(Path("/dev/video0"), feeds.Mode())
+        return DeviceCamera(Path("/dev/video0"), feed.Mode())
 
     return make
 
@@ -6358,10 +6343,10 @@ class TestV4l2:
         assert all(isinstance(entry, Entry) for entry in entries)
 
     def test_the_best_format_is_asked_for(self) -> None:
-        words = v4l2.command(Path("/dev/video0"), feeds.Mode((1280, 720), 15), "mjpeg")
+        words = v4l2.command(Path("/dev/video0"), feed.Mode((1280, 720), 15), "mjpeg")
         asked = ("-f", "v4l2", "-input_format", "mjpeg", "-video_size", "1280x720", "-framerate", "15")
         assert words[3 : 3 + len(asked)] == asked
-        assert "copy" in v4l2.command(Path("/dev/video0"), feeds.Mode(), "h264")
+        assert "copy" in v4l2.command(Path("/dev/video0"), feed.Mode(), "h264")
 
     @pytest.mark.parametrize(
         ("script", "reason"),
@@ -6380,7 +6365,7 @@ class TestV4l2:
         script: str,
         reason: str,
     ) -> None:
-        mocker.patch.object(feeds, "SILENCE", 1.0)
+        mocker.patch.object(feed, "SILENCE", 1.0)
         (lost,) = rec_taken(Reader(rec_device(rec_twice, {"H264"}, script), encodes=True))
         assert isinstance(lost, Lost)
         assert reason in lost.reason
@@ -6445,7 +6430,7 @@ class TestV4l2:
 class TestRpicam:
     @pytest.fixture(autouse=True)
     def _short(self, mocker: MockerFixture) -> None:
-        mocker.patch.object(feeds, "SILENCE", 2.0)
+        mocker.patch.object(feed, "SILENCE", 2.0)
 
     def test_its_stream_comes_as_it_is(
         self, rec_rpicam: Callable[..., dict[str, str]], rec_annexb: Path, mocker: MockerFixture
@@ -6490,7 +6475,7 @@ class TestRpicam:
 class TestPicamera:
     @pytest.fixture(autouse=True)
     def _fresh(self, mocker: MockerFixture) -> Iterator[None]:
-        mocker.patch.object(feeds, "SILENCE", 2.0)
+        mocker.patch.object(feed, "SILENCE", 2.0)
         yield
         for name in [name for name in sys.modules if name.partition(".")[0] == "picamera2"]:
             del sys.modules[name]
@@ -6596,7 +6581,7 @@ class TestCameras:
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_a_reader_that_dies_is_no_silence(self, rec_twice: Path, mocker: MockerFixture) -> None:
-        mocker.patch("camarchiver.cameras.FileCamera.open", side_effect=SystemExit)
+        mocker.patch("camarchiver.record.capture.source.FileCamera.open", side_effect=SystemExit)
         assert Reader(FileCamera(rec_twice)).take(1) == Ended("its reader died")
 
     def test_no_error_holds_the_password(self, mocker: MockerFixture) -> None:
@@ -6735,7 +6720,7 @@ class TestSpool:
                 raise OSError(errno.ENOSPC, "No space left on device")
             real(part, target)
 
-        mocker.patch("camarchiver.atomic.publish", publish)
+        mocker.patch("camarchiver.storage.atomic.publish", publish)
         with pytest.raises(OSError, match="No space"):
             spool.publish(rec_take.path, "motion_20260503_142005", 20.0, rec_folders.outbox, b"picture")
         assert rec_take.path.exists()
@@ -6867,10 +6852,10 @@ class TestOutbox:
         shutil.copy(clip, folder / "2026")
         ob_put(3, camera="door")
         (tmp_path / "outbox/.rsync").mkdir()
-        found = list(outbox.waiting(tmp_path / "outbox", "yard", UTC))
+        found = list(outbox_store.waiting(tmp_path / "outbox", "yard", UTC))
         assert [(each.clip.path, each.size, each.clip.duration) for each in found] == [(clip, 1050, 10.0)]
-        assert outbox.cameras(tmp_path / "outbox") == ("door", "yard")
-        assert list(outbox.waiting(tmp_path / "outbox", "gate", UTC)) == []
+        assert outbox_store.cameras(tmp_path / "outbox") == ("door", "yard")
+        assert list(outbox_store.waiting(tmp_path / "outbox", "gate", UTC)) == []
 
     def test_a_transfer_is_confirmed_by_a_whole_line_on_this_very_file(
         self, ob_put: ObPut, tmp_path: Path
@@ -6881,20 +6866,20 @@ class TestOutbox:
         os.utime(clips[1], (OB_NOW.timestamp(),) * 2)
         listed = tmp_path / "outbox/.camarchiver/transferred"
         listed.write_text(listed.read_text().removesuffix("\n") + "\nnonsense\n\n-1 2 x\n7 8")
-        found = outbox.waiting(tmp_path / "outbox", "yard", UTC)
+        found = outbox_store.waiting(tmp_path / "outbox", "yard", UTC)
         assert [each.transferred for each in found] == [True, False, True, False]
         listed.write_text(listed.read_text().split("\n")[0])  # torn before its end
-        assert not any(each.transferred for each in outbox.waiting(tmp_path / "outbox", "yard", UTC))
+        assert not any(each.transferred for each in outbox_store.waiting(tmp_path / "outbox", "yard", UTC))
 
     def test_a_file_that_changed_since_stays(self, ob_put: ObPut, tmp_path: Path) -> None:
         clip, other = ob_put(5, picture=10), ob_put(4)
         steps = [
-            expiry.discard(each.clip, Reason.KEEP_DAYS)
-            for each in outbox.waiting(tmp_path / "outbox", "yard", UTC)
+            outbox_rules.discard(each.clip, Reason.KEEP_DAYS)
+            for each in outbox_store.waiting(tmp_path / "outbox", "yard", UTC)
         ]
         clip.write_bytes(b"another")
         other.unlink()
-        assert [outbox.remove(step).result for step in steps] == [Result.STALE, Result.DONE]
+        assert [outbox_store.remove(step).result for step in steps] == [Result.STALE, Result.DONE]
         assert sorted(path.suffix for path in clip.parent.iterdir()) == [".jpg", ".mp4"]
 
 
@@ -6959,7 +6944,7 @@ class TestUpkeep:
     def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
         self.tended(tmp_path, Terms(timedelta(days=7)))
-        state = outbox.state(tmp_path / "outbox")
+        state = outbox_store.state(tmp_path / "outbox")
         assert state.stat().st_mode & 0o777 == 0o700
         holds.add(state, OB_NOW - timedelta(days=9), OB_NOW, camera="", reason="x", until=None)
         assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == ()
@@ -7026,7 +7011,7 @@ class RecSource:
     def open(self) -> Feed:
         if not self.clips:
             raise OSError(errno.EHOSTUNREACH, "No route to host")
-        return feeds.of_container(av.open(str(self.clips.pop(0))))
+        return feed.of_container(av.open(str(self.clips.pop(0))))
 
 
 @dataclass
@@ -7082,7 +7067,7 @@ class TestRecorder:
     def test_a_run_of_months_holds_its_newest_clips_and_counts_all(
         self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.newest.KEPT", 1)
+        mocker.patch("camarchiver.runtime.bounded_history.KEPT", 1)
         made = rec_recorder(RecSource([rec_twice]))
         (clip,) = made.run()
         sums = made.delivery.sums
@@ -7093,7 +7078,7 @@ class TestRecorder:
     def test_errors_of_clips_that_are_no_longer_held_are_told(
         self, rec_folders: Folders, rec_take: Take, mocker: MockerFixture
     ) -> None:
-        mocker.patch("camarchiver.newest.KEPT", 1)
+        mocker.patch("camarchiver.runtime.bounded_history.KEPT", 1)
         delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
         rec_take.path.unlink()
         for _ in range(3):
@@ -7104,7 +7089,7 @@ class TestRecorder:
             delivery=delivery, upkeep=SimpleNamespace(troubles={}), recorder=gone, error=None
         )
         fleet = SimpleNamespace(members=[member], failures={})
-        status, exit_code, problems = recorder_news.judged(cast(Fleet, fleet), None)
+        status, exit_code, problems = record_results.judged(cast(Fleet, fleet), None)
         assert (status, exit_code) == (Status.FAILED, 1)
         assert [problem.message for problem in problems][1:] == ["earlier clips had errors, too"]
         assert "2 more" in problems[1].hint
@@ -7118,7 +7103,7 @@ class TestRecorder:
         caplog: pytest.LogCaptureFixture,
         synced: bool | None,
     ) -> None:
-        mocker.patch("camarchiver.kernel.clock_is_synced", return_value=synced)
+        mocker.patch("camarchiver.storage.linux.clock_is_synced", return_value=synced)
         with caplog.at_level(logging.INFO):
             (clip,) = rec_recorder(RecSource([rec_make((3, 4.5), d=8, sound=False)])).run()
         expected = "unsynced" if synced is False else None
@@ -7284,10 +7269,10 @@ class TestRoom:
     def test_it_is_said_once_when_it_ends_and_once_when_it_is_back(
         self, rec_disk: Path, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
     ) -> None:
-        mocker.patch.object(room, "PAUSE", 0.0)
+        mocker.patch.object(disk_guard, "PAUSE", 0.0)
         folders = Folders(rec_disk / "spool", rec_disk / "outbox")
         folders.make()
-        found = room.Room("yard", folders, 3_000_000, lambda folder, short: 0)
+        found = disk_guard.Room("yard", folders, 3_000_000, lambda folder, short: 0)
         assert found.is_there()
         filler = rec_disk / "filler"
         filler.write_bytes(bytes(4_000_000))
@@ -7301,11 +7286,14 @@ class TestRoom:
 
     def test_it_is_asked_again_after_a_pause(self, rec_folders: Folders, mocker: MockerFixture) -> None:
         usage = mocker.spy(shutil, "disk_usage")
-        found = room.Room("yard", rec_folders, 0, lambda folder, short: 0)
+        found = disk_guard.Room("yard", rec_folders, 0, lambda folder, short: 0)
         found.ended("No space left on device")
         assert not found.is_there()
         usage.assert_not_called()
-        mocker.patch("camarchiver.room.time.monotonic", return_value=time.monotonic() + room.PAUSE + 1)
+        mocker.patch(
+            "camarchiver.record.disk_guard.time.monotonic",
+            return_value=time.monotonic() + disk_guard.PAUSE + 1,
+        )
         assert found.is_there()
         assert found.is_full  # until a clip could be begun
         found.begun()
@@ -7318,7 +7306,7 @@ class TestRoom:
             asked.append((folder, short))
             return short
 
-        assert room.Room("yard", rec_folders, 1 << 60, make).is_there()
+        assert disk_guard.Room("yard", rec_folders, 1 << 60, make).is_there()
         assert [folder for folder, _ in asked] == [rec_folders.spool, rec_folders.outbox]
 
 

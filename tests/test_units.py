@@ -27,44 +27,27 @@ from hypothesis import strategies as st
 from msgspec import structs
 from pytest_mock import MockerFixture
 
-from camarchiver import (
-    atomic,
-    attention,
-    config,
-    crew,
-    document,
-    events,
-    expiry,
-    ffmpeg_args,
-    figures,
-    headers,
-    hearsay,
-    journal,
-    ledger,
-    lockfile,
-    lots,
-    manifest,
-    motion,
-    mounts,
-    names,
-    order,
-    params,
-    plan,
-    quiet,
-    reel,
-    report,
-    retention,
-    schedule,
-    service,
-    tag,
-    trash,
-    vigil,
-    words,
-    workload,
-)
-from camarchiver.alike import Alike, Folder, gather
-from camarchiver.attention import Attention
-from camarchiver.codecs import (
+from camarchiver import config
+from camarchiver.archive import workers
+from camarchiver.archive.fallback import Breaker
+from camarchiver.cli import types as option_types
+from camarchiver.config import Config, Value
+from camarchiver.discovery import copy_batches
+from camarchiver.discovery.copy_batches import Lot, Shelf
+from camarchiver.domain import plan as domain_plan
+from camarchiver.domain import untrusted
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
+from camarchiver.domain.hold import Hold, held_by, may_reach
+from camarchiver.domain.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
+from camarchiver.domain.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status
+from camarchiver.errors import ConfigError, UsageError
+from camarchiver.export import exporter
+from camarchiver.journal import event as journal_event
+from camarchiver.journal import replay
+from camarchiver.journal import store as journal_store
+from camarchiver.journal.event import Event, What
+from camarchiver.media import archive_tag, ffmpeg_args
+from camarchiver.media.encoders import (
     ENCODERS,
     Backend,
     Rung,
@@ -74,32 +57,38 @@ from camarchiver.codecs import (
     obstacle,
     remux_container,
 )
-from camarchiver.config import Config, Value
-from camarchiver.coverage import Hold, held_by, may_reach
-from camarchiver.detector import Detector, Luma, View, shrink
-from camarchiver.errors import ConfigError, UsageError
-from camarchiver.events import Event, What
-from camarchiver.expiry import Notice, Terms, Waiting
-from camarchiver.ffmpeg_args import Job, Transcode
-from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
-from camarchiver.figures import Figure, Room, Sums, Vitals
-from camarchiver.gaps import Coverage, gaps
-from camarchiver.ladder import Breaker
-from camarchiver.lots import Lot, Shelf
-from camarchiver.media import AudioStream, Media, VideoStream
-from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
-from camarchiver.motion import Event as Motion
-from camarchiver.motion import Gate, Rules, Score
-from camarchiver.names import PATTERNS, Names, ParsedName
-from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
-from camarchiver.quiet import Agenda, Due
-from camarchiver.reel import Do, Lengths, Reel
-from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
-from camarchiver.ring import Entry, Ring
-from camarchiver.sealed import Sealed
-from camarchiver.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status
-from camarchiver.stop import Stop
-from camarchiver.verification import Facts, verify
+from camarchiver.media.ffmpeg_args import Job, Transcode
+from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
+from camarchiver.media.info import AudioStream, Media, VideoStream
+from camarchiver.media.verification import Facts, verify
+from camarchiver.monitoring import metrics
+from camarchiver.monitoring.metrics import Figure, Room, Sums, Vitals
+from camarchiver.motion import events as motion_events
+from camarchiver.motion import keyframe_rules
+from camarchiver.motion.detector import Detector, Luma, View, shrink
+from camarchiver.motion.events import Event as Motion
+from camarchiver.motion.events import Gate, Rules, Score
+from camarchiver.motion.keyframe_rules import Attention
+from camarchiver.naming import patterns as name_patterns
+from camarchiver.naming.patterns import PATTERNS, Names, ParsedName
+from camarchiver.output import json_document
+from camarchiver.output import text as text_output
+from camarchiver.policy import cleanup_rules, ordering
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
+from camarchiver.policy.clip_batch import Alike, Folder, gather
+from camarchiver.queries.gaps import Coverage, gaps
+from camarchiver.record import clip_rules, schedule, watchdog
+from camarchiver.record.capture import parameter_sets
+from camarchiver.record.clip_rules import Do, Lengths, Reel
+from camarchiver.record.outbox import rules as outbox_rules
+from camarchiver.record.outbox.rules import Notice, Terms, Waiting
+from camarchiver.record.preroll import Entry, Ring
+from camarchiver.runtime import formatting, systemd
+from camarchiver.runtime.signals import Stop
+from camarchiver.storage import anchored, atomic, filesystems, lockfile
+from camarchiver.storage.external_sort import Sealed
+from camarchiver.watch import due_queue
+from camarchiver.watch.due_queue import Agenda, Due
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -137,7 +126,7 @@ class TestMakers:
 
     @pytest.mark.parametrize("row", PATTERNS, ids=lambda row: row.maker)
     def test_it_names_its_source(self, row):
-        assert row.source.startswith("https://") or row.source == "camarchiver.recorder"
+        assert row.source.startswith("https://") or row.source == "camarchiver.record.recorder"
 
     @settings(max_examples=400)
     @given(st.data())
@@ -303,7 +292,7 @@ class TestMakers:
 
 class TestOwnPatterns:
     def test_own_ones_come_first(self):
-        own = names.compile_pattern(r"REO_(?P<camera>[a-z]+)_\w+_(?P<time>\d{14})", name="mine")
+        own = name_patterns.compile_pattern(r"REO_(?P<camera>[a-z]+)_\w+_(?P<time>\d{14})", name="mine")
         reader = Names([own])
         for _ in range(2):
             assert reader.read("REO_a_b_20260503142005", "")[0] == "a"
@@ -323,7 +312,7 @@ class TestOwnPatterns:
         ],
     )
     def test_groups_that_tell_a_time(self, text, path):
-        found = Names([names.compile_pattern(text, name="mine")]).read(*split(path))
+        found = Names([name_patterns.compile_pattern(text, name="mine")]).read(*split(path))
         assert found is not None
         assert found.start == datetime(2026, 5, 3, 14, 20)
 
@@ -339,7 +328,7 @@ class TestOwnPatterns:
     )
     def test_others_are_config_errors_with_an_example(self, text, message):
         with pytest.raises(ConfigError, match=f"^pattern mine .*{message}") as caught:
-            names.compile_pattern(text, name="mine")
+            name_patterns.compile_pattern(text, name="mine")
         assert caught.value.hint
 
     @pytest.mark.parametrize(
@@ -354,14 +343,14 @@ class TestOwnPatterns:
         ],
     )
     def test_what_their_groups_hold_may_still_be_nonsense(self, text, stem):
-        assert names.compile_pattern(text, name="mine").read(stem, "") is None
+        assert name_patterns.compile_pattern(text, name="mine").read(stem, "") is None
 
     def test_thirty_years_are_no_duration(self):
         told = Names().read("motion_20240101_120000_99999999999.0s", "")
         assert told is not None and told.duration is None
 
     def test_an_end_before_the_start_gives_no_duration(self):
-        own = names.compile_pattern(r"(?P<time>\d{14})-(?P<end>\d{14})", name="mine")
+        own = name_patterns.compile_pattern(r"(?P<time>\d{14})-(?P<end>\d{14})", name="mine")
         assert own.read("20261025025900-20261025020100", "").duration is None
 
 
@@ -383,24 +372,24 @@ class TestLocate:
         ],
     )
     def test_repeated_hour(self, mtime, instant):
-        located = names.locate(self.REPEATED, ns(mtime), BERLIN)
+        located = name_patterns.locate(self.REPEATED, ns(mtime), BERLIN)
         assert located.astimezone(UTC) == instant
         assert located.replace(tzinfo=None, fold=0) == self.REPEATED.start
 
     def test_the_two_clips_of_the_repeated_hour_stay_two(self):
-        one, other = (names.locate(self.REPEATED, ns(at), BERLIN) for at in (self.FIRST, self.SECOND))
+        one, other = (name_patterns.locate(self.REPEATED, ns(at), BERLIN) for at in (self.FIRST, self.SECOND))
         assert other.astimezone(UTC) - one.astimezone(UTC) == timedelta(hours=1)
 
     def test_skipped_hour_is_of_a_clock_not_yet_put_forward(self):
-        located = names.locate(parsed(datetime(2026, 3, 29, 2, 30)), 0, BERLIN)
+        located = name_patterns.locate(parsed(datetime(2026, 3, 29, 2, 30)), 0, BERLIN)
         assert located.isoformat() == "2026-03-29T03:30:00+02:00"
 
     def test_utc_names_are_converted(self):
-        located = names.locate(parsed(datetime(2026, 10, 25, 1, 30), utc=True), 0, BERLIN)
+        located = name_patterns.locate(parsed(datetime(2026, 10, 25, 1, 30), utc=True), 0, BERLIN)
         assert located.isoformat() == "2026-10-25T02:30:00+01:00"
 
     def test_any_other_hour_takes_no_notice_of_the_mtime(self):
-        located = names.locate(parsed(datetime(2026, 7, 1, 2, 30)), 0, NEW_YORK)
+        located = name_patterns.locate(parsed(datetime(2026, 7, 1, 2, 30)), 0, NEW_YORK)
         assert located.isoformat() == "2026-07-01T02:30:00-04:00"
 
     @given(
@@ -412,7 +401,7 @@ class TestLocate:
         st.booleans(),
     )
     def test_always_an_existing_time(self, start, mtime_ns, zone, utc):
-        located = names.locate(parsed(start, utc=utc), mtime_ns, zone)
+        located = name_patterns.locate(parsed(start, utc=utc), mtime_ns, zone)
         assert located.tzinfo is zone
         back = located.astimezone(UTC).astimezone(zone)
         assert (back.replace(tzinfo=None), back.fold) == (located.replace(tzinfo=None), located.fold)
@@ -439,7 +428,7 @@ class TestFolders:
         ],
     )
     def test_date_of_folder(self, folder, day):
-        assert names.date_of_folder(folder) == day
+        assert name_patterns.date_of_folder(folder) == day
 
     @pytest.mark.parametrize(
         ("folder", "camera"),
@@ -461,7 +450,7 @@ class TestFolders:
 
     @given(st.text(max_size=60))
     def test_any_folder(self, folder):
-        names.date_of_folder(folder)
+        name_patterns.date_of_folder(folder)
 
 
 class TestKindsOfFile:
@@ -469,14 +458,14 @@ class TestKindsOfFile:
         "name", ["x.mp4", "x.MP4", "x.Mkv", "x.mov", "x.avi", "x.ts", "x.m4v", "a.part.mp4"]
     )
     def test_clips(self, name):
-        assert names.is_clip_name(name)
-        assert not names.is_picture_name(name)
-        assert not names.is_passing(name)
+        assert name_patterns.is_clip_name(name)
+        assert not name_patterns.is_picture_name(name)
+        assert not name_patterns.is_passing(name)
 
     @pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.png"])
     def test_pictures(self, name):
-        assert names.is_picture_name(name)
-        assert not names.is_clip_name(name)
+        assert name_patterns.is_picture_name(name)
+        assert not name_patterns.is_clip_name(name)
 
     @pytest.mark.parametrize(
         "name",
@@ -493,13 +482,13 @@ class TestKindsOfFile:
         ],
     )
     def test_passing(self, name):
-        assert names.is_passing(name)
-        assert not names.is_clip_name(name)
-        assert not names.is_picture_name(name)
+        assert name_patterns.is_passing(name)
+        assert not name_patterns.is_clip_name(name)
+        assert not name_patterns.is_picture_name(name)
 
     @pytest.mark.parametrize("name", ["mp4", "x", "x.mp4.txt", "x.mp4 ", "archiver.log", ""])
     def test_neither(self, name):
-        assert not names.is_clip_name(name)
+        assert not name_patterns.is_clip_name(name)
 
 
 class TestArchiveNames:
@@ -519,20 +508,22 @@ class TestArchiveNames:
         ],
     )
     def test_date_folders_where_the_source_had_none(self, folder, target):
-        assert names.archive_path(folder, "x", self.DAY) == target
+        assert name_patterns.archive_path(folder, "x", self.DAY) == target
 
     def test_suffix(self):
-        assert names.archive_path("2026/05/03", "x.y", self.DAY, suffix=".mkv") == "2026/05/03/x.y.mkv"
+        assert (
+            name_patterns.archive_path("2026/05/03", "x.y", self.DAY, suffix=".mkv") == "2026/05/03/x.y.mkv"
+        )
 
     def test_a_stem_that_gets_too_long_keeps_its_time(self):
         stem = "ä" * 118 + "x_20260503142005"
-        assert len(f"{stem}.ts".encode()) == names.NAME_MAX
-        target = names.archive_path("", stem, self.DAY)
+        assert len(f"{stem}.ts".encode()) == name_patterns.NAME_MAX
+        target = name_patterns.archive_path("", stem, self.DAY)
         assert target == f"2026/05/03/{stem[1:]}.mp4"
 
     def test_the_longest_name_is_kept_whole(self):
         stem = "x" * 251
-        assert names.archive_path("2026/05/03", stem, self.DAY).endswith(f"/{stem}.mp4")
+        assert name_patterns.archive_path("2026/05/03", stem, self.DAY).endswith(f"/{stem}.mp4")
 
     @pytest.mark.parametrize(
         ("relative", "target"),
@@ -545,26 +536,29 @@ class TestArchiveNames:
         ],
     )
     def test_numbered(self, relative, target):
-        assert names.numbered(relative, 2) == target
+        assert name_patterns.numbered(relative, 2) == target
 
     @given(FILE_NAME, st.integers(2, 10**6))
     def test_every_name_fits_and_keeps_its_bytes(self, raw, n):
         name = raw.decode("utf-8", "surrogateescape")
-        for target in (names.numbered(f"d/{name}", n), names.archive_path("2026/05/03", name, self.DAY)):
+        for target in (
+            name_patterns.numbered(f"d/{name}", n),
+            name_patterns.archive_path("2026/05/03", name, self.DAY),
+        ):
             encoded = target.rpartition("/")[2].encode("utf-8", "surrogateescape")
-            assert len(encoded) <= names.NAME_MAX
+            assert len(encoded) <= name_patterns.NAME_MAX
             if len(raw) <= 240:
                 assert raw.rpartition(b".")[0] in encoded
 
     @given(FILE_NAME, st.integers(2, 999))
     def test_numbers_differ(self, raw, n):
         name = raw.decode("utf-8", "surrogateescape")
-        assert len({name, names.numbered(name, n), names.numbered(name, n + 1)}) == 3
+        assert len({name, name_patterns.numbered(name, n), name_patterns.numbered(name, n + 1)}) == 3
 
 
 class TestParams:
-    SIZE, DAYS, DURATION = params.Size(), params.Days(), params.Duration()
-    WHEN, PERCENT = params.When(), params.Percent()
+    SIZE, DAYS, DURATION = option_types.Size(), option_types.Days(), option_types.Duration()
+    WHEN, PERCENT = option_types.When(), option_types.Percent()
 
     @pytest.mark.parametrize(
         ("kind", "value", "result"),
@@ -584,8 +578,8 @@ class TestParams:
             (DAYS, 30, timedelta(30)),
             (DAYS, 0.5, timedelta(0.5)),
             (DAYS, timedelta(3), timedelta(3)),
-            (params.Days(zero=True), "0", timedelta(0)),
-            (params.Days(zero=True), 0, timedelta(0)),
+            (option_types.Days(zero=True), "0", timedelta(0)),
+            (option_types.Days(zero=True), 0, timedelta(0)),
             (DURATION, "6h", timedelta(hours=6)),
             (DURATION, "1h30m", timedelta(minutes=90)),
             (DURATION, "90s", timedelta(seconds=90)),
@@ -619,28 +613,31 @@ class TestParams:
         ("kind", "value", "example"),
         [
             *(
-                (params.Size(), value, "500GB")
+                (option_types.Size(), value, "500GB")
                 for value in ("5 bananas", "-5GB", "", "1e9", "10iB", "٣GB", -1, True)
             ),
             *(
-                (params.Days(), value, "30")
+                (option_types.Days(), value, "30")
                 for value in ("0", 0, "-3d", -3, "1y", "1:30", "99999999d", True, "nan")
             ),
             *(
-                (params.Duration(), value, "6h")
+                (option_types.Duration(), value, "6h")
                 for value in ("90", 90, "0s", "-3s", "6:00", "5 bananas", "", True)
             ),
-            *((params.Duration(), value, "6h") for value in ("9999999999999999d", "1h 1e999s")),
+            *((option_types.Duration(), value, "6h") for value in ("9999999999999999d", "1h 1e999s")),
             *(
-                (params.When(), value, "2026-05-03")
+                (option_types.When(), value, "2026-05-03")
                 for value in ("", "today", "2026-13-01", "1969-12-31", "20260503")
             ),
             *(
-                (params.When(), value, "2026-05-03")
+                (option_types.When(), value, "2026-05-03")
                 for value in ("2101-01-01", "2026-05-03 14", time(3), 3, True)
             ),
-            (params.When(), datetime(2026, 5, 3, tzinfo=UTC), "2026-05-03"),
-            *((params.Percent(), value, "10") for value in ("101", "-1", "nan", "", "ten", "1e1", True)),
+            (option_types.When(), datetime(2026, 5, 3, tzinfo=UTC), "2026-05-03"),
+            *(
+                (option_types.Percent(), value, "10")
+                for value in ("101", "-1", "nan", "", "ten", "1e1", True)
+            ),
         ],
     )
     def test_refusals_show_an_example(self, kind, value, example):
@@ -1357,9 +1354,9 @@ class TestTrash:
     def test_paths_out_of_the_root_are_refused(self, relative: str) -> None:
         nobody = Fingerprint(0, 0, 0, 0)
         with pytest.raises(ValueError, match="not a path below its root"):
-            trash.delete(Path("/nowhere"), relative, nobody)
+            anchored.delete(Path("/nowhere"), relative, nobody)
         with pytest.raises(ValueError, match="not a path below its root"):
-            trash.move(Path("/nowhere"), "x", nobody, trash_root=Path("/no"), trash_relative=relative)
+            anchored.move(Path("/nowhere"), "x", nobody, trash_root=Path("/no"), trash_relative=relative)
 
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -1392,7 +1389,7 @@ def decided(
     clip: Clip, policy: ArchivePolicy = MONTH, memory: Memory | None = None, **facts: object
 ) -> Archive | Remove | Keep:
     known = FolderFacts(ROOT, clip.folder, (clip,), **facts)  # type: ignore[arg-type]  # by name
-    (step,) = plan.decide_archive(known, policy, memory or Memory(), NOW)
+    (step,) = domain_plan.decide_archive(known, policy, memory or Memory(), NOW)
     return step
 
 
@@ -1519,7 +1516,7 @@ def one_by_one(folder: Folder, zone: tzinfo) -> list[Clip]:
                     folder.path,
                     name,
                     said.camera,
-                    names.locate(said, file.st_mtime_ns, zone),
+                    name_patterns.locate(said, file.st_mtime_ns, zone),
                     Fingerprint(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns),
                     file.st_nlink,
                     said.duration,
@@ -1624,16 +1621,18 @@ class TestAlike:
             ROOT, folder.path, tuple(clip for clip in clips if clip.name in rest), alike=tuple(found)
         )
         steps: list[Archive | Remove | Keep] = []
-        for each in plan.decide_together(facts, policy, memory, now):
+        for each in domain_plan.decide_together(facts, policy, memory, now):
             steps.extend(each.steps() if isinstance(each, Alike) else [each])
-        alone = list(plan.decide_archive(FolderFacts(ROOT, folder.path, tuple(clips)), policy, memory, now))
+        alone = list(
+            domain_plan.decide_archive(FolderFacts(ROOT, folder.path, tuple(clips)), policy, memory, now)
+        )
         assert sorted(steps, key=lambda step: step.relative) == sorted(alone, key=lambda step: step.relative)
         kept = [step for step in alone if isinstance(step, Keep)]
         assert [step for step in steps if isinstance(step, Keep)] == kept
 
     @given(FOLDERS)
     def test_they_are_counted_as_each_of_them_is(self, folder: Folder) -> None:
-        together, alone = plan.Tally(), plan.Tally()
+        together, alone = domain_plan.Tally(), domain_plan.Tally()
         for alike in some_alike(folder)[0]:
             together.add(alike)
             for step in alike.steps():
@@ -1647,11 +1646,11 @@ class TestAlike:
             for alike in some_alike(each)[0]:
                 found += list(alike.steps()) if data.draw(st.booleans()) else [alike]
         steps = [step for each in found for step in (each.steps() if isinstance(each, Alike) else [each])]
-        found.sort(key=order.order_key)
-        assert [order.order_key(step) for step in order.one_by_one(found)] == sorted(
-            map(order.order_key, steps)
+        found.sort(key=ordering.order_key)
+        assert [ordering.order_key(step) for step in ordering.one_by_one(found)] == sorted(
+            map(ordering.order_key, steps)
         )
-        assert sum(map(order.count, found)) == len(steps)
+        assert sum(map(ordering.count, found)) == len(steps)
 
 
 class TestPlan:
@@ -1769,7 +1768,7 @@ class TestPlan:
 
     def test_what_was_observed_is_the_decision(self) -> None:
         clip = a_clip()
-        seen = plan.keep(clip, Reason.BUSY, "host vm")
+        seen = domain_plan.keep(clip, Reason.BUSY, "host vm")
         assert decided(clip, observed={clip.relative: seen}) is seen
 
     def test_the_oldest_day_goes_first_and_its_largest_clip(self) -> None:
@@ -1782,22 +1781,22 @@ class TestPlan:
             return Archive(clip, name, Reason.NOT_ARCHIVED)
 
         steps = [step(f"{index:04}", 1 + index // 300, index % 7) for index in range(600)]
-        ordered = list(order.largest_first(sorted(steps, key=order.order_key)))
-        assert sorted(map(order.order_key, ordered)) == sorted(map(order.order_key, steps))
+        ordered = list(ordering.largest_first(sorted(steps, key=ordering.order_key)))
+        assert sorted(map(ordering.order_key, ordered)) == sorted(map(ordering.order_key, steps))
         assert ordered[0].clip.fingerprint.size == 6
-        assert max(ordered.index(each) for each in steps[:300]) < 300 + order.LOOK_AHEAD
+        assert max(ordered.index(each) for each in steps[:300]) < 300 + ordering.LOOK_AHEAD
 
     def test_a_second_name_waits_for_everything_before(self) -> None:
         first = Archive(a_clip(), "a", Reason.NOT_ARCHIVED)
         second = Archive(a_clip(name="b"), "b", Reason.SAME_FILE)
-        ordered = list(order.largest_first(sorted([second, first], key=order.order_key)))
+        ordered = list(ordering.largest_first(sorted([second, first], key=ordering.order_key)))
         assert ordered == [first, second]
 
     def test_a_limit_counts_encodes_only(self) -> None:
         clip = a_clip()
         removal = Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
         encode = Archive(clip, "a", Reason.NOT_ARCHIVED)
-        assert list(order.within_limit([removal, encode, encode], 1)) == [removal, encode]
+        assert list(ordering.within_limit([removal, encode, encode], 1)) == [removal, encode]
 
     @given(
         st.lists(
@@ -1819,8 +1818,8 @@ class TestPlan:
         )
         facts = FolderFacts(ROOT, "2026/03/01", clips)
         policy = ArchivePolicy(timedelta(days=age))
-        once = list(plan.decide_archive(facts, policy, Memory(), NOW))
-        assert once == list(plan.decide_archive(facts, policy, Memory(), NOW))
+        once = list(domain_plan.decide_archive(facts, policy, Memory(), NOW))
+        assert once == list(domain_plan.decide_archive(facts, policy, Memory(), NOW))
         assert len(once) == len(clips)
         for clip, step in zip(clips, once, strict=True):
             if isinstance(step, Archive):
@@ -1867,13 +1866,13 @@ def a_copy(
 def told(copy: Copy, policy: CleanupPolicy = KEEPING, **known: Any) -> str:
     """Action and reason in short."""
     memory = Memory(holds=known.pop("holds", ()), restored=known.pop("restored", {}))
-    step = retention.decide(copy, policy, memory, known.pop("newest", {}), NOW)
+    step = cleanup_rules.decide(copy, policy, memory, known.pop("newest", {}), NOW)
     return in_short(step)
 
 
-def in_short(step: Discard | retention.Stay) -> str:
+def in_short(step: Discard | cleanup_rules.Stay) -> str:
     """Action and reason."""
-    return f"keep {step.reason}" if isinstance(step, retention.Stay) else f"{step.disposal} {step.reason}"
+    return f"keep {step.reason}" if isinstance(step, cleanup_rules.Stay) else f"{step.disposal} {step.reason}"
 
 
 ARCHIVES_TOO = replace(KEEPING, clean_output=True)
@@ -1909,7 +1908,7 @@ class TestLots:
     def test_where_single_copies_matter_none_are_decided(
         self, policy: CleanupPolicy, memory: Memory, trees: set[Tree]
     ) -> None:
-        assert lots.decidable(policy, memory, NOW) == trees
+        assert copy_batches.decidable(policy, memory, NOW) == trees
 
     FOLDER = "input/2026/03/01"
     SIX = tuple(f"REO_front_20260301{hour:02}0000" for hour in range(6))
@@ -1927,10 +1926,10 @@ class TestLots:
             lines.append(line_of("archived", **{**about, **(archived if odd else {})}))
             gone = {"trash": f"{cls.FOLDER}/{stem}.mp4", "reason": "age"}
             lines.append(line_of("trashed", **{**about, **gone, **(changed if odd else {})}))
-        day = journal.parse("\n".join(map(json.dumps, lines)).encode(), Path("day"))
+        day = journal_store.parse("\n".join(map(json.dumps, lines)).encode(), Path("day"))
         files = {f"{stem}.mp4": a_file(10**9) for stem in cls.SIX}
         files[f"{cls.SIX[0]}.mp4"] = a_file(**{"mtime_ns": 10**9, **file})
-        folded = ledger.fold(day.events, day.archived)
+        folded = replay.fold(day.events, day.archived)
         return Shelf(ROOT, cls.FOLDER, files, Names(), lambda day: folded)
 
     @pytest.mark.parametrize(
@@ -2017,8 +2016,8 @@ class TestLots:
             (min(mtimes), max(mtimes)),
             lambda: iter(copies),
         )
-        stay = lots.stay_of(lot, policy, NOW)
-        each = [retention.decide(copy, policy, Memory(), {}, NOW) for copy in copies]
+        stay = copy_batches.stay_of(lot, policy, NOW)
+        each = [cleanup_rules.decide(copy, policy, Memory(), {}, NOW) for copy in copies]
         if stay is not None:
             assert each == [stay] * len(copies)
             assert not any(copy.is_doubtful(policy, NOW) for copy in copies)
@@ -2094,7 +2093,7 @@ class TestRetention:
         everything = replace(ARCHIVES_TOO, unarchived=True)
 
         def rank(copy: Copy, policy: CleanupPolicy = everything) -> Rank | None:
-            return retention.rank(copy, policy, Memory(), {}, NOW)
+            return cleanup_rules.rank(copy, policy, Memory(), {}, NOW)
 
         assert rank(a_copy(Tree.TRASH, age=0.1)) is Rank.TRASH
         assert rank(a_copy(age=0.1)) is Rank.SOURCE
@@ -2120,7 +2119,7 @@ class TestRetention:
             Goal(Reason.MIN_FREE, 100, "", device=2),
         ]
         pursuit = Pursuit(goals, Freed())
-        size = 1000 + retention.RECORD_BYTES
+        size = 1000 + cleanup_rules.RECORD_BYTES
         taken = [
             pursuit.take(a_copy(age=age, camera=camera, size=size).clip)
             for age, camera in ((9, "front"), (8, "yard"), (7, "yard"), (6, "front"), (5, "yard"))
@@ -2129,18 +2128,18 @@ class TestRetention:
         assert pursuit.unmet == {goals[2]: 100}
 
     def test_brakes(self) -> None:
-        assert retention.brake({"front": Herd(10, 100, 5, 50)}, KEEPING) == ""
-        assert "6 of 10 clips of front" in retention.brake({"front": Herd(10, 100, 6, 50)}, KEEPING)
-        assert "clips of front" in retention.brake({"front": Herd(10, 100, 1, 51)}, KEEPING)
-        assert retention.brake({"front": Herd(10, 100, 9, 90)}, replace(KEEPING, allow_large=True)) == ""
+        assert cleanup_rules.brake({"front": Herd(10, 100, 5, 50)}, KEEPING) == ""
+        assert "6 of 10 clips of front" in cleanup_rules.brake({"front": Herd(10, 100, 6, 50)}, KEEPING)
+        assert "clips of front" in cleanup_rules.brake({"front": Herd(10, 100, 1, 51)}, KEEPING)
+        assert cleanup_rules.brake({"front": Herd(10, 100, 9, 90)}, replace(KEEPING, allow_large=True)) == ""
         many = {"front": Herd(20_000, 100, 5001, 10)}
-        assert "max_removals (5,000)" in retention.brake(many, KEEPING)
-        assert retention.brake(many, replace(KEEPING, max_removals=5001)) == ""
+        assert "max_removals (5,000)" in cleanup_rules.brake(many, KEEPING)
+        assert cleanup_rules.brake(many, replace(KEEPING, max_removals=5001)) == ""
 
     @pytest.mark.parametrize(("days", "far"), [(0, False), (365, False), (366, True), (-366, True)])
     def test_a_clock_that_is_far_off(self, days: int, far: bool) -> None:
-        assert bool(retention.clock_is_far({"front": NOW - timedelta(days=days)}, NOW)) is far
-        assert retention.clock_is_far({}, NOW) == ""
+        assert bool(cleanup_rules.clock_is_far({"front": NOW - timedelta(days=days)}, NOW)) is far
+        assert cleanup_rules.clock_is_far({}, NOW) == ""
 
     @pytest.mark.parametrize(
         ("orphan", "age", "policy", "answer"),
@@ -2155,7 +2154,7 @@ class TestRetention:
     def test_pictures_without_a_clip(
         self, orphan: bool, age: float, policy: CleanupPolicy, answer: str
     ) -> None:
-        step = retention.decide_picture(
+        step = cleanup_rules.decide_picture(
             a_copy(age=age, archived=False, is_picture=True), policy, Memory(), NOW, orphan=orphan
         )
         assert in_short(step) == answer
@@ -2195,10 +2194,10 @@ class TestRetention:
                 newest[copy.clip.camera] = max(newest.get(copy.clip.camera, copy.clip.start), copy.clip.start)
         memory = Memory(holds=holds)
         for copy in copies:
-            step = retention.decide(copy, policy, memory, newest, NOW)
-            assert step == retention.decide(copy, policy, memory, newest, NOW)
+            step = cleanup_rules.decide(copy, policy, memory, newest, NOW)
+            assert step == cleanup_rules.decide(copy, policy, memory, newest, NOW)
             goes = isinstance(step, Discard) or (
-                retention.rank(copy, policy, memory, newest, NOW) is not None
+                cleanup_rules.rank(copy, policy, memory, newest, NOW) is not None
             )
             live = copy.tree is not Tree.TRASH
             if goes:
@@ -2231,15 +2230,15 @@ class TestRetention:
             a_copy(tree, age=age + number / 1000, size=size) for number, (tree, age, size) in enumerate(found)
         ]
         total = sum(copy.clip.fingerprint.size for copy in copies)
-        ranks = {id(c): retention.rank(c, ARCHIVES_TOO, Memory(), {}, NOW) for c in copies}
+        ranks = {id(c): cleanup_rules.rank(c, ARCHIVES_TOO, Memory(), {}, NOW) for c in copies}
         ordered = sorted(copies, key=lambda copy: (ranks[id(copy)] or 0, copy.clip.start))
         pursuit = Pursuit([Goal(Reason.MAX_SIZE, total - cap, "")], Freed())
         taken = [copy for copy in ordered if pursuit.take(copy.clip)]
-        written = len(taken) * retention.RECORD_BYTES
+        written = len(taken) * cleanup_rules.RECORD_BYTES
         after = total - sum(copy.clip.fingerprint.size for copy in taken) + written
         assert pursuit.unmet or after <= cap
         if taken and not pursuit.unmet:
-            last = taken[-1].clip.fingerprint.size - retention.RECORD_BYTES
+            last = taken[-1].clip.fingerprint.size - cleanup_rules.RECORD_BYTES
             assert after + last > cap
         assert taken == ordered[: len(taken)]
 
@@ -2264,23 +2263,23 @@ class TestHearsay:
 
     @pytest.mark.parametrize("path", ["a", "a/b.mp4", "..a/b..", "a/...", "-y", "a b\n"])
     def test_paths_below_their_root(self, path: str) -> None:
-        assert hearsay.is_below(path)
+        assert untrusted.is_below(path)
 
     @pytest.mark.parametrize(
         "path",
         ["", ".", "./.", "/", "/a", "..", "../a", "a/../../b", "a/..", "a\0", "x" * 5000, None, 5, ["a"]],
     )
     def test_what_is_no_path_below_its_root(self, path: object) -> None:
-        assert not hearsay.is_below(path)
+        assert not untrusted.is_below(path)
 
     @given(st.text())
     def test_a_path_below_its_root_never_leaves_it(self, path: str) -> None:
-        if hearsay.is_below(path):
+        if untrusted.is_below(path):
             assert os.path.normpath(f"/root/{path}").startswith("/root")
 
     def test_json_without_end_is_no_json(self) -> None:
         with pytest.raises(ValueError):
-            hearsay.value_of("[" * 5000)
+            untrusted.value_of("[" * 5000)
 
     @pytest.mark.parametrize(
         "spoilt", [{"clip": "../x"}, {"staged": "/x"}, {"size": "1"}, {"sidecars": ["a/b"]}, {"start": ""}]
@@ -2288,8 +2287,8 @@ class TestHearsay:
     def test_a_claim_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
         claim = {"clip": "x.mp4", "size": 1, "mtime_ns": 1, "start": "2026-03-01T08:15:00+00:00"}
         claim |= {"camera": "", "sidecars": ["x.jpg"], "host": "h", "pid": 1, "run": "r", "staged": ""}
-        assert hearsay.is_claim(claim)
-        assert not hearsay.is_claim({**claim, **spoilt})
+        assert untrusted.is_claim(claim)
+        assert not untrusted.is_claim({**claim, **spoilt})
 
 
 class TestEvents:
@@ -2323,9 +2322,9 @@ class TestEvents:
     def test_a_line_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
         good = json.dumps(line_of("trashed")).encode()
         bad = json.dumps({**line_of("trashed"), **spoilt}).encode()
-        assert events.read(good)[0] == events.read(good + b"\n{\n")[0] != []
-        assert events.read(bad) == ([], 1)
-        assert events.read(bad + b"\n" + good) == (events.read(good)[0], 1)
+        assert journal_event.read(good)[0] == journal_event.read(good + b"\n{\n")[0] != []
+        assert journal_event.read(bad) == ([], 1)
+        assert journal_event.read(bad + b"\n" + good) == (journal_event.read(good)[0], 1)
 
     @given(
         st.lists(
@@ -2349,24 +2348,24 @@ class TestEvents:
     )
     def test_many_lines_are_read_as_each_by_itself(self, changes: list[dict[str, Any]]) -> None:
         lines = [json.dumps(line_of(**changed)).encode() for changed in changes]
-        each = [events.read(line) for line in lines]
-        whole = events.read(b"\n".join(lines))
+        each = [journal_event.read(line) for line in lines]
+        whole = journal_event.read(b"\n".join(lines))
         assert whole == ([event for found, _ in each for event in found], sum(torn for _, torn in each))
         for event in whole[0]:
             assert all(
-                hearsay.is_below(path) for path in (event.source, event.archive or "x", event.trash or "x")
+                untrusted.is_below(path) for path in (event.source, event.archive or "x", event.trash or "x")
             )
 
     @pytest.mark.parametrize("start", ["1970-01-01T00:00:00-00:44:30", "2026-03-01 08:15:00.5+01:00"])
     def test_a_time_that_only_python_reads(self, start: str) -> None:
-        (event,), torn = events.read(json.dumps(line_of("trashed", start=start)).encode())
+        (event,), torn = journal_event.read(json.dumps(line_of("trashed", start=start)).encode())
         assert (event.start, torn) == (datetime.fromisoformat(start), 0)
 
     def test_what_is_written_is_read(self) -> None:
         text = TestJournalLines.a_line(
             sidecars={"a.jpg": "/t/a.jpg"}, settings={"quality": 35}, tree="archive"
         )
-        (event,), torn = events.read(text.encode())
+        (event,), torn = journal_event.read(text.encode())
         assert (event.line(), torn) == (text, 0)
 
 
@@ -2377,10 +2376,10 @@ class TestLedger:
         "archived", source_blake2b="d", archive="d/x.mp4", archive_size=3, sidecars={"x.jpg": "/t/x.jpg"}
     )
 
-    def fold(self, *events: dict[str, Any]) -> ledger.Ledger:
+    def fold(self, *events: dict[str, Any]) -> replay.Ledger:
         lines = "".join(json.dumps(event) + "\n" for event in events).encode()
-        day = journal.parse(lines, Path("day.jsonl"))
-        return ledger.fold(day.events, day.archived)
+        day = journal_store.parse(lines, Path("day.jsonl"))
+        return replay.fold(day.events, day.archived)
 
     def test_an_archive_stands_until_a_line_takes_it_away(self) -> None:
         assert set(self.fold(self.ARCHIVED).archives) == {"d/x.mp4"}
@@ -2436,8 +2435,8 @@ class TestFigures:
         made = Outcome(step, Result.DONE, step.reason, encoding=Encoding("libsvtav1", (), 2.5, 1000, 100))
         failed = Outcome(step, Result.FAILED, Reason.DAMAGED)
         found = {each.key: each.value for each in Sums((made, made, failed)).figures()}
-        done = figures.labels(action="archive", result="done", camera="front", encoder="libsvtav1")
-        lost = figures.labels(action="archive", result="failed", camera="front", encoder="")
+        done = metrics.labels(action="archive", result="done", camera="front", encoder="libsvtav1")
+        lost = metrics.labels(action="archive", result="failed", camera="front", encoder="")
         assert found["camarchiver_clips_total", done] == 2
         assert found["camarchiver_clips_total", lost] == 1
         assert found["camarchiver_clip_bytes_total", done] == 2 * step.size
@@ -2447,19 +2446,19 @@ class TestFigures:
 
     def test_only_success_moves_the_last_success(self) -> None:
         name = "camarchiver_last_success_timestamp_seconds"
-        assert [each.value for each in figures.of_end(100.0, 2.0, 0) if each.name == name] == [100.0]
-        assert not [each for each in figures.of_end(100.0, 2.0, 3) if each.name == name]
+        assert [each.value for each in metrics.of_end(100.0, 2.0, 0) if each.name == name] == [100.0]
+        assert not [each for each in metrics.of_end(100.0, 2.0, 3) if each.name == name]
 
     @staticmethod
     def merged(before: tuple[Figure, ...], now: tuple[Figure, ...], own: str) -> dict[str, float]:
-        owner = figures.labels(command=own)
+        owner = metrics.labels(command=own)
         base = {each.key: each.value for each in before if each.grows}
-        found = figures.merged(before, base, figures.labelled(now, owner), owner)
+        found = metrics.merged(before, base, metrics.labelled(now, owner), owner)
         return {f"{each.name} {dict(each.labels)['command']}": each.value for each in found}
 
     def test_counters_grow_gauges_are_replaced_and_others_stay(self) -> None:
         def of(name: str, value: float, command: str) -> Figure:
-            return Figure(name, value, figures.labels(command=command))
+            return Figure(name, value, metrics.labels(command=command))
 
         before = (
             of("runs_total", 5, "archive"),
@@ -2481,14 +2480,14 @@ class TestFigures:
         name = "camarchiver_until_full_seconds"
 
         def told(rate: float | None) -> list[float]:
-            found = figures.of_vitals(Vitals(1, 2, (room,), rate))
+            found = metrics.of_vitals(Vitals(1, 2, (room,), rate))
             return [each.value for each in found if each.name == name]
 
         assert told(100.0) == [864_000.0]
         assert told(0.0) == told(None) == []
 
     def test_names_follow_the_conventions(self) -> None:
-        for name, text in figures.HELP.items():
+        for name, text in metrics.HELP.items():
             assert re.fullmatch(r"camarchiver(_[a-z]+)+", name)
             assert text.endswith(".")
             assert not re.search("days|minutes|megabytes|_count$", name), "base units only"
@@ -2498,7 +2497,7 @@ class TestSealed:
     def test_a_long_sequence_is_sorted_and_walked_again_and_again(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
         numbers = [(index * 37) % 101 for index in range(101)]
         sealed = Sealed(numbers, key=lambda number: number)
         assert len(sealed) == 101
@@ -2507,7 +2506,7 @@ class TestSealed:
         assert [next(first), next(first), next(second), next(first)] == [0, 1, 0, 2]
 
     def test_steps_of_every_kind_come_back_as_they_were(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
         clips = [a_clip(name=f"{number:02}.mp4", sidecars=("a.jpg",) * (number % 2)) for number in range(25)]
         steps: list[Archive | Remove] = [
             Archive(clip, clip.name, Reason.NOT_ARCHIVED)
@@ -2526,12 +2525,12 @@ class TestSealed:
             return (number for item in items for number in item)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+            patch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
             sealed = Sealed(groups, key=lambda group: group[0], count=len, arrange=single)
         assert len(sealed) == len(list(sealed)) == sum(map(len, groups))
 
     def test_what_comes_in_order_is_not_merged(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("camarchiver.sealed.IN_MEMORY", 10)
+        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
         sealed = Sealed([*range(100), *range(50, 101)], key=lambda number: number)
         assert len(sealed._runs) == 2
         assert list(sealed) == sorted([*range(100), *range(50, 101)])
@@ -2561,15 +2560,15 @@ class TestService:
         self, span: str, whom: str, seconds: float | None
     ) -> None:
         pid = str(os.getpid()) if whom == "own" else whom
-        found = service.Service({"WATCHDOG_USEC": span, "WATCHDOG_PID": pid})
+        found = systemd.Service({"WATCHDOG_USEC": span, "WATCHDOG_PID": pid})
         assert found.beat_seconds == seconds
 
     def test_the_watchdog_of_whoever_has_no_pid_set_is_ours(self) -> None:
-        assert service.Service({"WATCHDOG_USEC": "2000000"}).beat_seconds == 1.0
+        assert systemd.Service({"WATCHDOG_USEC": "2000000"}).beat_seconds == 1.0
 
     def test_nobody_is_told_where_there_is_no_manager(self, caplog: pytest.LogCaptureFixture) -> None:
         for address in ("", "@", "vsock:2:1234", "relative"):
-            speaker = service.Service({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"})
+            speaker = systemd.Service({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"})
             speaker.ready("up")
             speaker.status("busy")
             speaker.reloading()
@@ -2578,7 +2577,7 @@ class TestService:
         assert not caplog.records
 
     def test_without_its_variables_no_manager_is_assumed(self) -> None:
-        assert not service.is_managed({})
+        assert not systemd.is_managed({})
 
 
 class TestReport:
@@ -2614,17 +2613,17 @@ class TestReport:
     def test_a_clip_that_was_archived_and_could_not_go_is_counted_once(self) -> None:
         encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
         stays = replace(self.an_outcome(Result.FAILED, Reason.KEPT_SOURCE), encoding=encoding)
-        told = [*report.report_lines(self.a_report(stays), told=True)]
+        told = [*text_output.report_lines(self.a_report(stays), told=True)]
         assert [line.partition(":")[0] for line in told] == ["archived", "kept"]
         gone = replace(stays, result=Result.DONE, encoding=None)
-        told = [*report.report_lines(self.a_report(stays, gone), told=True)]
+        told = [*text_output.report_lines(self.a_report(stays, gone), told=True)]
         assert "removed or taken over: 1 source archived before" in told
 
     def test_the_document_is_json_with_the_promised_keys(self) -> None:
         encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
         outcome = replace(self.an_outcome(Result.DONE), encoding=encoding)
         made = self.a_report(outcome)
-        made_of = json.loads("".join(document.document(made, None)))
+        made_of = json.loads("".join(json_document.document(made, None)))
         assert set(made_of) == {
             *("format", "command", "run", "status", "exit_code"),
             *("steps", "outcomes", "totals", "errors"),
@@ -2645,12 +2644,12 @@ class TestReport:
         }
 
     def test_a_step_has_the_promised_keys(self) -> None:
-        fields = document.step_fields(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), TREES)
+        fields = json_document.step_fields(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), TREES)
         assert fields["target"] == "/camera/archived/a.mp4"
         assert set(fields) == {"action", "path", "target", "reason", "bytes", "camera", "start"}
 
     def test_a_name_that_is_no_text_is_escaped_and_given_as_bytes(self) -> None:
-        fields = document.path_fields(Path("/camera/\udcff\n.mp4"))
+        fields = json_document.path_fields(Path("/camera/\udcff\n.mp4"))
         assert fields == {"path": "/camera/\\xff\\n.mp4", "path_bytes": "L2NhbWVyYS//Ci5tcDQ="}
 
     @pytest.mark.parametrize(
@@ -2659,62 +2658,64 @@ class TestReport:
          (999_600, "1.0 MB"), (5e14, "500 TB")],
     )  # fmt: skip
     def test_sizes(self, count: float, text: str) -> None:
-        assert words.size(count) == text
+        assert formatting.size(count) == text
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(8, "8 s"), (180, "3 min"), (7500, "2 h 05 min"), (360_000, "100 h 00 min")]
     )
     def test_durations(self, seconds: float, text: str) -> None:
-        assert words.span(seconds) == text
+        assert formatting.span(seconds) == text
 
     def test_nights_are_told_once_a_rate_is_known(self) -> None:
         clip = a_clip(fingerprint=Fingerprint(1, 2, 10**12, 0))
-        tally = plan.Tally()
+        tally = domain_plan.Tally()
         tally.add(Archive(clip, "a.mp4", Reason.NOT_ARCHIVED))
-        made = plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
+        made = domain_plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
         night = timedelta(hours=6)
-        unknown = list(report.plan_lines(made, report.Estimate({}, None, night), verbose=False))
+        unknown = list(text_output.plan_lines(made, text_output.Estimate({}, None, night), verbose=False))
         assert unknown[-1] == "1 clip, 1.0 TB to archive"
-        known = list(report.plan_lines(made, report.Estimate({}, 4e6, night), verbose=False))
+        known = list(text_output.plan_lines(made, text_output.Estimate({}, 4e6, night), verbose=False))
         assert known[-1] == "1 clip, 1.0 TB to archive, about 12 nights at 6 h 00 min"
 
     def test_a_long_table_is_drawn_together(self) -> None:
-        tally = plan.Tally()
+        tally = domain_plan.Tally()
         for day in range(400):
             start = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day)
             tally.add(Archive(a_clip(start=start), "a.mp4", Reason.NOT_ARCHIVED))
-        made = plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
-        lines = list(report.plan_lines(made, report.Estimate({}, None, timedelta(1)), verbose=False))
+        made = domain_plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
+        lines = list(
+            text_output.plan_lines(made, text_output.Estimate({}, None, timedelta(1)), verbose=False)
+        )
         assert sum("2025-" in line or "2026-" in line for line in lines) == 14
 
 
 class TestManifest:
     def test_names_that_need_it_are_escaped_as_b2sum_does(self) -> None:
-        assert manifest.line("a b.mp4", "00") == b"00  a b.mp4"
-        assert manifest.line("a\\b\nc", "00") == b"\\00  a\\\\b\\nc"
+        assert exporter.line("a b.mp4", "00") == b"00  a b.mp4"
+        assert exporter.line("a\\b\nc", "00") == b"\\00  a\\\\b\\nc"
 
     def test_lines_are_added_and_none_is_changed(self) -> None:
-        before = manifest.merged(b"", {"b": "01", "a\nb": "02"})
-        assert manifest.merged(before, {"b": "ff", "c": "03"}) == b"\\02  a\\nb\n01  b\n03  c\n"
-        assert manifest.merged(before, {"b": "01"}) == before
+        before = exporter.merged(b"", {"b": "01", "a\nb": "02"})
+        assert exporter.merged(before, {"b": "ff", "c": "03"}) == b"\\02  a\\nb\n01  b\n03  c\n"
+        assert exporter.merged(before, {"b": "01"}) == before
 
 
 class TestTag:
     @given(st.text(), st.integers(0), st.integers(0), st.text(alphabet="0123456789abcdef"))
     def test_what_is_stored_is_read_again(self, name: str, size: int, mtime: int, digest: str) -> None:
-        made = tag.Tag(name, size, mtime, digest)
-        text = tag.compose(made)
+        made = archive_tag.Tag(name, size, mtime, digest)
+        text = archive_tag.compose(made)
         assert text.isascii()
-        assert tag.parse(text) == made
+        assert archive_tag.parse(text) == made
 
     @given(st.text())
     def test_anything_else_is_no_tag(self, text: str) -> None:
-        assert tag.parse(text) is None
-        assert tag.parse(tag.PREFIX + text) is None or "source" in text
+        assert archive_tag.parse(text) is None
+        assert archive_tag.parse(archive_tag.PREFIX + text) is None or "source" in text
 
     def test_it_names_one_clip_only(self) -> None:
         clip = a_clip()
-        made = tag.Tag(clip.relative, 1000, clip.fingerprint.mtime_ns, "d1")
+        made = archive_tag.Tag(clip.relative, 1000, clip.fingerprint.mtime_ns, "d1")
         assert made.names(clip, "d1")
         assert not made.names(clip, "d2")
         assert not made.names(a_clip(name="other.mp4"), "d1")
@@ -2723,15 +2724,15 @@ class TestTag:
 class TestWorkload:
     def test_as_many_jobs_as_cores_and_memory_allow(self) -> None:
         svt = ENCODERS["libsvtav1"]
-        assert workload.jobs_for(svt, cores=8, memory=64_000_000_000) == 8
-        assert workload.jobs_for(svt, cores=8, memory=4_000_000_000) == 2
-        assert workload.jobs_for(svt, cores=8, memory=1) == 1
-        assert workload.jobs_for(ENCODERS["hevc_qsv"], cores=8, memory=1) == workload.GPU_JOBS
+        assert workers.jobs_for(svt, cores=8, memory=64_000_000_000) == 8
+        assert workers.jobs_for(svt, cores=8, memory=4_000_000_000) == 2
+        assert workers.jobs_for(svt, cores=8, memory=1) == 1
+        assert workers.jobs_for(ENCODERS["hevc_qsv"], cores=8, memory=1) == workers.GPU_JOBS
 
     def test_the_last_jobs_get_the_spare_threads(self) -> None:
         x264 = ENCODERS["libx264"]
-        assert [workload.threads_for(x264, cores=4, running=n) for n in (4, 2, 1)] == [1, 2, 4]
-        assert workload.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
+        assert [workers.threads_for(x264, cores=4, running=n) for n in (4, 2, 1)] == [1, 2, 4]
+        assert workers.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
 
 
 class TestOrder:
@@ -2746,12 +2747,12 @@ class TestOrder:
 
     def test_a_lone_host_keeps_the_order(self) -> None:
         steps = self.steps(9)
-        assert list(order.from_own_place(steps, order.place_among("a", []))) == steps
-        assert list(order.from_own_place(steps, order.place_among("a", ["a"]))) == steps
+        assert list(ordering.from_own_place(steps, ordering.place_among("a", []))) == steps
+        assert list(ordering.from_own_place(steps, ordering.place_among("a", ["a"]))) == steps
 
     def test_each_host_begins_elsewhere_and_does_all(self) -> None:
         hosts, steps = ["archive@nas", "archive@attic", "watch@nas"], self.steps(9)
-        plans = [list(order.from_own_place(steps, order.place_among(host, hosts))) for host in hosts]
+        plans = [list(ordering.from_own_place(steps, ordering.place_among(host, hosts))) for host in hosts]
         assert sorted(int(each[1].clip.name[:3]) for each in plans) == [0, 3, 6]
         for each in plans:
             assert sorted(step.relative for step in each) == sorted(step.relative for step in steps)
@@ -2760,17 +2761,19 @@ class TestOrder:
     @given(st.integers(0, 60), st.lists(st.text(max_size=4), min_size=1, max_size=6, unique=True))
     def test_hosts_that_go_on_at_one_speed_never_meet(self, count: int, hosts: list[str]) -> None:
         steps = self.steps(count) if count else []
-        plans = [list(order.from_own_place(steps, order.place_among(host, hosts)))[1:-1] for host in hosts]
+        plans = [
+            list(ordering.from_own_place(steps, ordering.place_among(host, hosts)))[1:-1] for host in hosts
+        ]
         for at in range(count // len(hosts)):
             assert len({each[at].relative for each in plans}) == len(hosts)
 
     def test_what_a_scan_finds_is_gone_round_from_different_places(self) -> None:
         paths = [f"2026/03/01/{number}.mp4" for number in range(200)]
         orders = [
-            sorted(paths, key=lambda path, place=place: order.turn(path, place))
-            for place in (order.place_among(host, "ab") for host in "ab")
+            sorted(paths, key=lambda path, place=place: ordering.turn(path, place))
+            for place in (ordering.place_among(host, "ab") for host in "ab")
         ]
-        assert all(0 <= order.turn(path, order.place_among("b", "ab")) < 1 for path in paths)
+        assert all(0 <= ordering.turn(path, ordering.place_among("b", "ab")) < 1 for path in paths)
         assert not set(orders[0][:80]) & set(orders[1][:80])
         assert orders[1].index(orders[0][0]) > 80
 
@@ -2785,7 +2788,7 @@ class TestMounts:
     )
 
     def test_the_table_is_read_with_its_escapes(self) -> None:
-        places = [mount.place for mount in mounts.parse(self.TABLE)]
+        places = [mount.place for mount in filesystems.parse(self.TABLE)]
         assert places == ["/", "/mnt/nas", "/mnt/nas twoé", "/mnt/nas/cam/archived"]
 
     @pytest.mark.parametrize(
@@ -2802,12 +2805,16 @@ class TestMounts:
     def test_only_mounts_on_the_way_to_a_clip_matter(
         self, root: str, pruned: tuple[str, ...], kinds: list[str]
     ) -> None:
-        found = mounts.that_matter(mounts.parse(self.TABLE), root, pruned)
+        found = filesystems.that_matter(filesystems.parse(self.TABLE), root, pruned)
         assert [mount.kind for mount in found] == kinds
 
     def test_the_last_of_two_mounts_at_one_place_counts(self) -> None:
-        table = [mounts.Mount("/", "ext4"), mounts.Mount("/cam", "ext4"), mounts.Mount("/cam", "cifs")]
-        assert [mount.kind for mount in mounts.that_matter(table, "/cam")] == ["cifs"]
+        table = [
+            filesystems.Mount("/", "ext4"),
+            filesystems.Mount("/cam", "ext4"),
+            filesystems.Mount("/cam", "cifs"),
+        ]
+        assert [mount.kind for mount in filesystems.that_matter(table, "/cam")] == ["cifs"]
 
     @pytest.mark.parametrize(
         ("kind", "tells"),
@@ -2818,7 +2825,7 @@ class TestMounts:
         ],
     )
     def test_who_else_may_change_it_decides(self, kind: str, *, tells: bool) -> None:
-        assert mounts.Mount("/x", kind).tells is tells
+        assert filesystems.Mount("/x", kind).tells is tells
 
 
 class TestQuiet:
@@ -2885,7 +2892,7 @@ class TestQuiet:
         policy = ArchivePolicy(timedelta(minutes=5), quiet=timedelta(minutes=10))
         step = Keep(Path("/camera"), "a.mp4", reason, start=now - timedelta(minutes=3))
         failure = Failure(1, 1, 1, now, Reason.DAMAGED, "")
-        wait = quiet.again_after_keep(step, ns(now - timedelta(minutes=1)), policy, failure, now)
+        wait = due_queue.again_after_keep(step, ns(now - timedelta(minutes=1)), policy, failure, now)
         assert wait == (None if seconds is None else timedelta(seconds=seconds))
 
     def test_a_clip_that_failed_waits_as_the_failure_memory_says(self) -> None:
@@ -2894,16 +2901,16 @@ class TestQuiet:
         step = Archive(a_clip(), "x.mp4", Reason.NOT_ARCHIVED)
 
         def wait(result: Result, reason: Reason, failure: Failure | None = None) -> timedelta | None:
-            return quiet.again_after(Outcome(step, result, reason), policy, failure, now)
+            return due_queue.again_after(Outcome(step, result, reason), policy, failure, now)
 
         failed = [Failure(1, 1, count, now, Reason.DAMAGED, "") for count in (1, 2, 3, 4)]
         found = [wait(Result.FAILED, Reason.DAMAGED, failure) for failure in failed]
         assert found == [timedelta(hours=1), timedelta(days=1), timedelta(days=7), None]
-        assert wait(Result.FAILED, Reason.FAILED) == quiet.TROUBLE_AGAIN
-        assert wait(Result.FAILED, Reason.NO_SPACE) == quiet.TROUBLE_AGAIN
+        assert wait(Result.FAILED, Reason.FAILED) == due_queue.TROUBLE_AGAIN
+        assert wait(Result.FAILED, Reason.NO_SPACE) == due_queue.TROUBLE_AGAIN
         old = Failure(1, 1, 1, now - timedelta(days=2), Reason.DAMAGED, "")
-        assert wait(Result.FAILED, Reason.FAILED, old) == quiet.TROUBLE_AGAIN
-        assert wait(Result.BUSY, Reason.BUSY) == quiet.BUSY_AGAIN
+        assert wait(Result.FAILED, Reason.FAILED, old) == due_queue.TROUBLE_AGAIN
+        assert wait(Result.BUSY, Reason.BUSY) == due_queue.BUSY_AGAIN
         assert wait(Result.STALE, Reason.STALE) == timedelta(minutes=10)
         assert wait(Result.DONE, Reason.NOT_ARCHIVED) is None
         assert wait(Result.SKIPPED, Reason.NOT_ARCHIVED) is None
@@ -2913,8 +2920,8 @@ class TestQuiet:
         fresh = a_clip(start=now - timedelta(minutes=1), fingerprint=Fingerprint(1, 1, 10, ns(now)))
         facts = FolderFacts(Path("/camera"), "", (fresh,))
         policy = ArchivePolicy(timedelta(0), quiet=timedelta(minutes=10))
-        (waits,) = plan.decide_archive(facts, policy, Memory(), now)
-        (begins,) = plan.decide_archive(facts, quiet.as_finished(policy), Memory(), now)
+        (waits,) = domain_plan.decide_archive(facts, policy, Memory(), now)
+        (begins,) = domain_plan.decide_archive(facts, due_queue.as_finished(policy), Memory(), now)
         assert (waits.reason, begins.reason) == (Reason.NOT_SETTLED, Reason.NOT_ARCHIVED)
 
 
@@ -2940,7 +2947,7 @@ class TestCrew:
             return Outcome(step, Result.DONE, step.reason)
 
         jobs, limit = int(how.get("jobs", 1)), how.get("max_seconds")
-        outcomes = crew.perform_all(steps, perform, jobs=jobs, stop=stop or Stop(), max_seconds=limit)
+        outcomes = workers.perform_all(steps, perform, jobs=jobs, stop=stop or Stop(), max_seconds=limit)
         assert len(list(outcomes)) == len(begun)
         return begun
 
@@ -2960,7 +2967,7 @@ class TestCrew:
             ended.append(step.clip.name)
             return Outcome(step, Result.DONE, step.reason)
 
-        outcomes = list(crew.perform_all(steps, perform, jobs=3, stop=Stop(), max_seconds=None))
+        outcomes = list(workers.perform_all(steps, perform, jobs=3, stop=Stop(), max_seconds=None))
         assert [outcome.step for outcome in outcomes][-1] == steps[-1]
 
     def test_nothing_is_begun_after_the_time_or_a_stop(self) -> None:
@@ -2975,7 +2982,7 @@ class TestCrew:
             return Outcome(step, Result.DONE, step.reason)
 
         stop_now = Stop()
-        outcomes = list(crew.perform_all(steps, perform, jobs=1, stop=stop_now, max_seconds=None))
+        outcomes = list(workers.perform_all(steps, perform, jobs=1, stop=stop_now, max_seconds=None))
         assert len(outcomes) == 1
 
 
@@ -3049,30 +3056,30 @@ class TestJournalLines:
     @pytest.mark.parametrize("cut", [1, 20, 100])
     def test_a_torn_last_line_costs_that_line_only(self, cut: int) -> None:
         text = f"{self.a_line()}\n{self.a_line(source='b.mp4')}\n{self.a_line()[:-cut]}".encode()
-        day = journal.parse(text, Path("01.jsonl"))
+        day = journal_store.parse(text, Path("01.jsonl"))
         assert (sorted(day.archived), day.torn) == (["2026/03/01/a.mp4", "b.mp4"], 1)
 
     @given(st.binary(max_size=300))
     def test_no_bytes_break_it(self, text: bytes) -> None:
-        journal.parse(text, Path("01.jsonl"))
+        journal_store.parse(text, Path("01.jsonl"))
 
     def test_a_path_that_is_not_utf_8_is_read(self) -> None:
         name = os.fsdecode(b"caf\xe9.mp4")
-        day = journal.parse(self.a_line(source=name).encode(), Path("01.jsonl"))
+        day = journal_store.parse(self.a_line(source=name).encode(), Path("01.jsonl"))
         assert (list(day.archived), day.torn) == ([name], 0)
 
     def test_a_line_of_brackets_is_a_torn_one(self) -> None:
-        assert journal.parse(b"[" * 100_000, Path("01.jsonl")).torn == 1
+        assert journal_store.parse(b"[" * 100_000, Path("01.jsonl")).torn == 1
 
     @pytest.mark.parametrize("duration", ["NaN", "1e999", "1e300", "-5", "-1e300"])
     def test_a_line_with_a_duration_that_no_clip_has_is_a_torn_one(self, duration: str) -> None:
         text = self.a_line(duration=2.5)
-        assert journal.parse(text.replace("2.5", duration).encode(), Path("01.jsonl")).torn == 1
-        assert journal.parse(text.encode(), Path("01.jsonl")).torn == 0
+        assert journal_store.parse(text.replace("2.5", duration).encode(), Path("01.jsonl")).torn == 1
+        assert journal_store.parse(text.encode(), Path("01.jsonl")).torn == 0
 
     def test_a_line_without_the_needed_fields_is_no_proof(self) -> None:
         text = self.a_line(archive_size=None).encode()
-        assert journal.parse(text, Path("01.jsonl")).archived == {}
+        assert journal_store.parse(text, Path("01.jsonl")).archived == {}
 
 
 class TestAttention:
@@ -3083,7 +3090,7 @@ class TestAttention:
         """Decoded of five packets a second, `k` a keyframe: `a` alone, `o` on, `s` since, `.` nothing."""
         state, told = Attention(), ""
         for number, packet in enumerate(packets):
-            state, look = attention.step(
+            state, look = keyframe_rules.step(
                 state,
                 number / 5,
                 key=packet == "k",
@@ -3092,7 +3099,7 @@ class TestAttention:
             )
             told += {"NOTHING": ".", "ALONE": "a", "ON": "o", "SINCE": "s"}[look.name]
             if number in suspects:
-                state = attention.suspect(state, number / 5)
+                state = keyframe_rules.suspect(state, number / 5)
         return told, state
 
     @pytest.mark.parametrize(
@@ -3132,7 +3139,7 @@ class TestAttention:
     def test_a_keyframe_that_does_not_come_is_not_waited_for(self) -> None:
         looks, state = self.looks("k....k" + "." * 20, moving="......" + "m" * 20)
         assert looks == "a....a" + "." * 12 + "s" + "o" * 7
-        assert state.spacing > attention.LONG
+        assert state.spacing > keyframe_rules.LONG
 
 
 PERIOD = 0.2
@@ -3141,9 +3148,9 @@ PERIOD = 0.2
 def gated(scores: list[Score], rules: Rules | None = None, period: float = PERIOD) -> list[Motion]:
     gate, events = Gate(rules or Rules()), []
     for number, score in enumerate(scores):
-        gate, event = motion.step(gate, score, round(number * period, 3))
+        gate, event = motion_events.step(gate, score, round(number * period, 3))
         events += [event] if event else []
-    last = motion.finish(gate)
+    last = motion_events.finish(gate)
     return events + ([last] if last else [])
 
 
@@ -3202,7 +3209,7 @@ class TestMotion:
                 seldom = True
                 continue
             at += 2.0 if seldom else PERIOD
-            gate, event = motion.step(gate, *areas(sign), at - PERIOD)
+            gate, event = motion_events.step(gate, *areas(sign), at - PERIOD)
             events += [event] if event else []
         assert [(round(event.start, 3), round(event.end, 3)) for event in events] == [(0.4, end)]
 
@@ -3224,9 +3231,9 @@ class TestMotion:
         gate, events, at = Gate(), list[Motion](), 0.0
         for gap, score in frames:
             at += gap
-            gate, event = motion.step(gate, score, at)
+            gate, event = motion_events.step(gate, score, at)
             events += [event] if event else []
-        events += [last] if (last := motion.finish(gate)) else []
+        events += [last] if (last := motion_events.finish(gate)) else []
         for event in events:
             assert frames[0][0] <= event.start <= event.peak_at <= event.end <= at
             assert event.peak >= Rules().min_area
@@ -3234,30 +3241,32 @@ class TestMotion:
 
     @pytest.mark.parametrize(("name", "level"), [("low", "25"), ("medium", "50"), ("high", "75")])
     def test_named_sensitivities(self, name: str, level: str) -> None:
-        assert motion.rules_for(name) == motion.rules_for(level)
+        assert motion_events.rules_for(name) == motion_events.rules_for(level)
 
     def test_medium_is_the_default_and_more_sensitive_asks_for_less(self) -> None:
-        assert motion.rules_for("medium") == Rules()
-        assert motion.rules_for("75").min_area < Rules().min_area < motion.rules_for("25").min_area
-        assert motion.rules_for("low", min_area=2.5).min_area == 2.5
+        assert motion_events.rules_for("medium") == Rules()
+        assert (
+            motion_events.rules_for("75").min_area < Rules().min_area < motion_events.rules_for("25").min_area
+        )
+        assert motion_events.rules_for("low", min_area=2.5).min_area == 2.5
 
     @pytest.mark.parametrize("sensitivity", ["", "loud", "0", "101", "-5", "nan"])
     def test_unknown_sensitivity(self, sensitivity: str) -> None:
         with pytest.raises(UsageError):
-            motion.rules_for(sensitivity)
+            motion_events.rules_for(sensitivity)
 
     @pytest.mark.parametrize("area", [0.0, -1.0, 100.0, float("nan")])
     def test_impossible_area(self, area: float) -> None:
         with pytest.raises(UsageError):
-            motion.rules_for("medium", min_area=area)
+            motion_events.rules_for("medium", min_area=area)
 
     def test_polygon(self) -> None:
-        assert motion.polygon("0,0 0.5,0 0.5,1") == ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
+        assert motion_events.polygon("0,0 0.5,0 0.5,1") == ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0))
 
     @pytest.mark.parametrize("text", ["", "0,0 1,1", "0,0 1,1 2,0", "0 1 2", "a,b c,d e,f", "0,0 1,0 1,nan"])
     def test_wrong_polygon(self, text: str) -> None:
         with pytest.raises(UsageError):
-            motion.polygon(text)
+            motion_events.polygon(text)
 
 
 SQUARES = np.random.default_rng(7).integers(60, 190, (23, 40)).astype(np.float32)
@@ -3401,29 +3410,31 @@ class TestHeaders:
         return b"".join(b"\0\0\0\1" + unit for unit in units)
 
     def test_the_sequence_parameter_sets_before_the_first_slice(self) -> None:
-        found = headers.sequence(
+        found = parameter_sets.sequence(
             self.packet(b"\x09\xf0", self.SEQUENCE, b"\x68\xee", b"\x65\x88", self.OTHER), "h264"
         )
         assert found == self.SEQUENCE
-        assert headers.sequence(self.packet(b"\x46\x01", self.HEVC, b"\x26\x01\xaf"), "hevc") == self.HEVC
-        assert headers.sequence(self.packet(b"\x65\x88"), "h264") == b""
+        assert (
+            parameter_sets.sequence(self.packet(b"\x46\x01", self.HEVC, b"\x26\x01\xaf"), "hevc") == self.HEVC
+        )
+        assert parameter_sets.sequence(self.packet(b"\x65\x88"), "h264") == b""
 
     @given(st.binary(max_size=60), st.sampled_from(["h264", "hevc", "av1"]))
     def test_anything_may_come(self, data: bytes, codec: str) -> None:
-        assert isinstance(headers.sequence(data, codec), bytes)
-        assert headers.codec(data) in ("", *headers.CODECS)
+        assert isinstance(parameter_sets.sequence(data, codec), bytes)
+        assert parameter_sets.codec(data) in ("", *parameter_sets.CODECS)
 
     def test_what_begins_a_packet_tells_its_codec(self) -> None:
-        assert headers.codec(self.packet(b"\x09\xf0")) == "h264"
-        assert headers.codec(self.packet(self.SEQUENCE)) == "h264"
-        assert headers.codec(self.packet(b"\x46\x01\x50")) == "hevc"
-        assert headers.codec(self.packet(b"\x40\x01\x0c")) == "hevc"
-        assert headers.codec(self.packet(b"\x41\x9a\x21")) == ""
-        assert headers.codec(b"\xff\xd8") == ""
+        assert parameter_sets.codec(self.packet(b"\x09\xf0")) == "h264"
+        assert parameter_sets.codec(self.packet(self.SEQUENCE)) == "h264"
+        assert parameter_sets.codec(self.packet(b"\x46\x01\x50")) == "hevc"
+        assert parameter_sets.codec(self.packet(b"\x40\x01\x0c")) == "hevc"
+        assert parameter_sets.codec(self.packet(b"\x41\x9a\x21")) == ""
+        assert parameter_sets.codec(b"\xff\xd8") == ""
 
 
 class TestVigil:
-    class Manager(service.Service):
+    class Manager(systemd.Service):
         """Notes what it would send."""
 
         def __init__(self) -> None:
@@ -3439,19 +3450,19 @@ class TestVigil:
     @pytest.fixture
     def now(self, mocker: MockerFixture) -> list[float]:
         moment = [100.0]
-        mocker.patch("camarchiver.vigil.time.monotonic", lambda: moment[0])
+        mocker.patch("camarchiver.record.watchdog.time.monotonic", lambda: moment[0])
         return moment
 
     def test_every_frame_of_the_only_camera_feeds_the_watchdog(self, now: list[float]) -> None:
         manager = self.Manager()
-        watch = vigil.Vigil(manager, ["yard"])
+        watch = watchdog.Vigil(manager, ["yard"])
         for now[0] in (101.0, 300.0):
             watch.frame("yard")
         assert manager.sent == ["beat", "beat"]
 
     def test_a_camera_that_hangs_starves_it_until_it_is_known_to_be_away(self, now: list[float]) -> None:
         manager = self.Manager()
-        watch = vigil.Vigil(manager, ["yard", "gate"])
+        watch = watchdog.Vigil(manager, ["yard", "gate"])
         now[0] = 109.0
         watch.frame("yard")
         now[0] = 111.0
@@ -3467,7 +3478,7 @@ class TestVigil:
 
     def test_the_manager_hears_of_changes_once(self) -> None:
         manager = self.Manager()
-        watch = vigil.Vigil(manager, ["yard", "gate"])
+        watch = watchdog.Vigil(manager, ["yard", "gate"])
         watch.begin()
         for doing in ("watching", "watching", "recording"):
             watch.tell("gate", doing)
@@ -3547,7 +3558,7 @@ class TestReel:
     def ran(self, reel_: Reel, entries: list[Entry]) -> list[tuple[Do, float]]:
         done = []
         for entry in entries:
-            reel_, do = reel.decide(reel_, entry, self.LENGTHS)
+            reel_, do = clip_rules.decide(reel_, entry, self.LENGTHS)
             if do is not Do.WRITE:
                 done.append((do, entry.at))
             if do is Do.SPLIT:
@@ -3568,14 +3579,14 @@ class TestReel:
         assert done == [(Do.SPLIT, 20.0), (Do.SPLIT, 40.0), (Do.END, 50.1)]
 
     def test_motion_makes_it_longer_and_never_shorter(self) -> None:
-        longer = reel.prolonged(Reel(0.0, 5.0, 2.0), 4.0, self.LENGTHS)
+        longer = clip_rules.prolonged(Reel(0.0, 5.0, 2.0), 4.0, self.LENGTHS)
         assert longer.until == 7.0
-        assert reel.prolonged(longer, 1.0, self.LENGTHS).until == 7.0
+        assert clip_rules.prolonged(longer, 1.0, self.LENGTHS).until == 7.0
 
     def test_names_are_read_back(self) -> None:
-        stamp = reel.stamp(datetime(2026, 5, 3, 14, 20, 5))
-        assert reel.file_name(stamp, 10.04, 1) == "motion_20260503_142005_10.0s.mp4"
-        second = reel.file_name(stamp, 10.0, 2)
+        stamp = clip_rules.stamp(datetime(2026, 5, 3, 14, 20, 5))
+        assert clip_rules.file_name(stamp, 10.04, 1) == "motion_20260503_142005_10.0s.mp4"
+        second = clip_rules.file_name(stamp, 10.0, 2)
         assert second == "motion_20260503_142005_10.0s_2.mp4"
         parsed = Names().read(second.removesuffix(".mp4"), "yard")
         assert parsed is not None
@@ -3583,8 +3594,8 @@ class TestReel:
 
     def test_numbers_count_clips_of_the_second_whatever_their_length(self) -> None:
         names = ["motion_20260503_142005_10.0s.mp4", "motion_20260503_142005_10.0s.jpg", "x.mp4"]
-        assert reel.next_number("motion_20260503_142005", names) == 2
-        assert reel.next_number("motion_20260503_142006", names) == 1
+        assert clip_rules.next_number("motion_20260503_142005", names) == 2
+        assert clip_rules.next_number("motion_20260503_142006", names) == 1
 
     @pytest.mark.parametrize(
         ("moments", "missing"),
@@ -3597,7 +3608,7 @@ class TestReel:
         ],
     )
     def test_gaps(self, moments: list[float], missing: int) -> None:
-        assert reel.missing(moments) == missing
+        assert clip_rules.missing(moments) == missing
 
 
 EX_NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
@@ -3628,12 +3639,12 @@ class TestExpiry:
     def test_nothing_goes_before_it_was_announced_for_a_day(self) -> None:
         terms = Terms(timedelta(days=7))
         clips = [ex_clip(8), ex_clip(6.5), ex_clip(5)]
-        first = expiry.announced(clips, terms, {}, (), EX_NOW)
+        first = outbox_rules.announced(clips, terms, {}, (), EX_NOW)
         assert [step.reason for step in first.steps] == [Reason.ANNOUNCED, Reason.ANNOUNCED, Reason.IN_POLICY]
         assert first.fresh == tuple(each.clip.relative for each in clips[:2])
         for hours, gone in ((23, []), (24, [8.0, 6.5])):
             then = EX_NOW + timedelta(hours=hours)
-            later = expiry.announced(clips, terms, first.notices, (), then)
+            later = outbox_rules.announced(clips, terms, first.notices, (), then)
             assert ex_gone(later.steps) == gone
             assert not set(later.fresh) & set(first.fresh)
 
@@ -3646,7 +3657,7 @@ class TestExpiry:
             Notice(100, 5, early, Reason.KEEP_DAYS),
             Notice(100, clip.clip.fingerprint.mtime_ns, EX_NOW + timedelta(days=9), Reason.KEEP_DAYS),
         ):
-            found = expiry.announced([clip], terms, {name: notice}, (), EX_NOW)
+            found = outbox_rules.announced([clip], terms, {name: notice}, (), EX_NOW)
             assert (ex_gone(found.steps), found.fresh) == ([], (name,))
             assert found.notices[name].at == EX_NOW
 
@@ -3659,40 +3670,40 @@ class TestExpiry:
             (200, [3.0, 5.0]),
             (1, [3.0, 5, 4, 2]),
         ):
-            assert ex_gone(expiry.at_once(clips, Terms(None, limit), (), EX_NOW)) == gone
+            assert ex_gone(outbox_rules.at_once(clips, Terms(None, limit), (), EX_NOW)) == gone
 
     def test_max_storage_announces_what_the_next_day_will_push_out(self) -> None:
         clips = [ex_clip(5), ex_clip(4), ex_clip(0.5)]
-        found = expiry.announced(clips, Terms(None, 300), {}, (), EX_NOW)
+        found = outbox_rules.announced(clips, Terms(None, 300), {}, (), EX_NOW)
         assert found.fresh == (clips[0].clip.relative,)
-        assert ex_gone(expiry.at_once(clips, Terms(None, 300), (), EX_NOW)) == []
+        assert ex_gone(outbox_rules.at_once(clips, Terms(None, 300), (), EX_NOW)) == []
 
     def test_what_goes_by_age_does_not_count_as_stored(self) -> None:
         clips = [ex_clip(9), ex_clip(8), ex_clip(2), ex_clip(1)]
-        assert ex_gone(expiry.at_once(clips, Terms(timedelta(days=7), 200), (), EX_NOW)) == [9.0, 8.0]
+        assert ex_gone(outbox_rules.at_once(clips, Terms(timedelta(days=7), 200), (), EX_NOW)) == [9.0, 8.0]
 
     def test_a_hold_keeps_a_clip_from_every_rule(self) -> None:
         hold = Hold("x", EX_NOW - timedelta(days=9), EX_NOW - timedelta(days=8))
         clips = [ex_clip(8.5, transferred=True), ex_clip(8.1), ex_clip(7.9)]
         terms = Terms(timedelta(days=1), 1)
-        assert ex_gone(expiry.at_once(clips, terms, [hold], EX_NOW)) == [7.9]
-        assert ex_gone(expiry.make_room(clips, 1000, [hold], EX_NOW)) == [7.9]
-        found = expiry.announced(clips, terms, {}, [hold], EX_NOW)
+        assert ex_gone(outbox_rules.at_once(clips, terms, [hold], EX_NOW)) == [7.9]
+        assert ex_gone(outbox_rules.make_room(clips, 1000, [hold], EX_NOW)) == [7.9]
+        found = outbox_rules.announced(clips, terms, {}, [hold], EX_NOW)
         assert [step.reason for step in found.steps] == [Reason.HELD, Reason.HELD, Reason.ANNOUNCED]
 
     def test_a_doubtful_clock_keeps_what_was_not_transferred(self) -> None:
         terms = Terms(timedelta(days=7))
         clips = [ex_clip(31, off=3), ex_clip(30, off=3, transferred=True), ex_clip(-3, off=-40)]
-        assert ex_gone(expiry.at_once(clips, terms, (), EX_NOW)) == [30.0]
+        assert ex_gone(outbox_rules.at_once(clips, terms, (), EX_NOW)) == [30.0]
         past = datetime(1970, 1, 2, tzinfo=UTC)
-        assert ex_gone(expiry.at_once([ex_clip(30)], terms, (), past)) == []
+        assert ex_gone(outbox_rules.at_once([ex_clip(30)], terms, (), past)) == []
         notices = {"yard/x": Notice(1, 1, EX_NOW, Reason.KEEP_DAYS)}
-        assert expiry.announced([ex_clip(30)], terms, notices, (), past).notices == notices
+        assert outbox_rules.announced([ex_clip(30)], terms, notices, (), past).notices == notices
 
     def test_room_is_made_of_no_more_than_needed_and_only_of_what_frees_any(self) -> None:
         clips = [ex_clip(5, links=2), ex_clip(4), ex_clip(3), ex_clip(2, transferred=True)]
-        assert ex_gone(expiry.make_room(clips, 150, (), EX_NOW)) == [2.0, 4.0]
-        assert expiry.make_room(clips, 0, (), EX_NOW) == ()
+        assert ex_gone(outbox_rules.make_room(clips, 150, (), EX_NOW)) == [2.0, 4.0]
+        assert outbox_rules.make_room(clips, 0, (), EX_NOW) == ()
 
     @given(
         ages=st.lists(st.floats(0, 40), max_size=12),
@@ -3704,9 +3715,9 @@ class TestExpiry:
         self, ages: list[float], limit: int, days: float, hours: float
     ) -> None:
         clips, terms = [ex_clip(age) for age in ages], Terms(timedelta(days=days), limit)
-        first = expiry.announced(clips, terms, {}, (), EX_NOW)
+        first = outbox_rules.announced(clips, terms, {}, (), EX_NOW)
         assert ex_gone(first.steps) == []
-        later = expiry.announced(clips, terms, first.notices, (), EX_NOW + timedelta(hours=hours))
+        later = outbox_rules.announced(clips, terms, first.notices, (), EX_NOW + timedelta(hours=hours))
         if hours < 24:
             assert ex_gone(later.steps) == []
         gone = {step.relative for step in later.steps if isinstance(step, Discard)}

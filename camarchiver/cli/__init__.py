@@ -14,7 +14,7 @@ from camarchiver import __version__
 from camarchiver.errors import CamarchiverError
 
 if TYPE_CHECKING:
-    from camarchiver.steps import Problem
+    from camarchiver.domain.steps import Problem
 
 _COMMANDS = {
     "archive": "Turn old clips into small verified archives.",
@@ -29,7 +29,7 @@ _COMMANDS = {
     "watch": "Archive clips as they arrive.",
     "why": "Tell a clip's story.",
 }
-"""What `--help` says of each; `camarchiver.cli.NAME` holds a click command NAME."""
+"""What `--help` says of each; `camarchiver.cli.commands.NAME` holds a click command NAME."""
 
 
 class Commands(click.Group):
@@ -43,7 +43,7 @@ class Commands(click.Group):
         """The command, imported now."""
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"camarchiver.cli.{cmd_name}")
+        module = importlib.import_module(f"camarchiver.cli.commands.{cmd_name}")
         return cast(click.Command, getattr(module, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -86,21 +86,22 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _problem(code: str, message: str, hint: str = "") -> Problem:
-    from camarchiver.steps import Problem
+    from camarchiver.domain.steps import Problem
 
     return Problem(code, message, hint)
 
 
 def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
-    from camarchiver import document, words
+    from camarchiver.output import json_document
+    from camarchiver.runtime import formatting
 
     command = next((word for word in arguments if word in _COMMANDS), "")
     # Where nobody listens the exit code still tells.
     with contextlib.suppress(OSError):
         if "--json" in arguments:
-            print(document.failure_document(command, problem, exit_code), end="", flush=True)
+            print(json_document.failure_document(command, problem, exit_code), end="", flush=True)
             return exit_code
-        print(f"camarchiver: {words.shown(problem.message)}", file=sys.stderr)
+        print(f"camarchiver: {formatting.shown(problem.message)}", file=sys.stderr)
         if problem.hint:
             print(f"  {problem.hint}", file=sys.stderr)
     return exit_code

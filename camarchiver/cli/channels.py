@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from camarchiver.cli.options import FOLDER, option, options
-from camarchiver.params import Command, Url
+from camarchiver.cli.types import Command, Url
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from camarchiver.domain.steps import Problem
 from camarchiver.errors import CamarchiverError, StorageError
-from camarchiver.steps import Problem
 
 
 def failure(error: CamarchiverError | OSError) -> tuple[Problem, int]:

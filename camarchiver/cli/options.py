@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from camarchiver import config as config_files
-from camarchiver.cli.places import Place
+from camarchiver.cli.session import Place
+from camarchiver.cli.types import Days, Size
 from camarchiver.errors import ConfigError
-from camarchiver.params import Days, Size
 
 if TYPE_CHECKING:
-    from camarchiver.names import Pattern
+    from camarchiver.naming.patterns import Pattern
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -179,7 +179,7 @@ def _entries(context: click.Context) -> Mapping[str, config_files.Value]:
 
 def own_patterns(context: click.Context) -> tuple[Pattern, ...]:
     """The name patterns of the config files' `[patterns]`."""
-    from camarchiver.names import compile_pattern
+    from camarchiver.naming.patterns import compile_pattern
 
     loaded: config_files.Config = context.meta[CONFIG_KEY]
     return tuple(

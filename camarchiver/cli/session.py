@@ -1,338 +1,87 @@
-"""One run of `archive` at the terminal or from cron: plan, show, ask, do, report."""
+"""What every command has around its work: trees and zone, log, run lock, consent."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, tzinfo
+from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from camarchiver import clock, report, runs, stop, volume, words
 from camarchiver.cli.channels import Channels
-from camarchiver.cli.consent import agreed, may_ask, write
-from camarchiver.cli.places import Place
-from camarchiver.errors import UsageError
-from camarchiver.model import Disposal, Trees
-from camarchiver.names import Pattern
-from camarchiver.params import Moment
-from camarchiver.pipeline import Execution, Pipeline
-from camarchiver.plan import ArchivePlan, ArchivePolicy
-from camarchiver.steps import Outcome, Report, Status
+from camarchiver.pipeline import Pipeline
+from camarchiver.runtime.log_setup import logging_to
+from camarchiver.runtime.signals import Stop
+from camarchiver.state import volume_marker
+from camarchiver.storage import locking
 
 if TYPE_CHECKING:
-    from camarchiver.cli.attendance import Attendance, Part
-    from camarchiver.cli.clearing import CleanupOptions, Cleared
-    from camarchiver.cluster import Cluster
-    from camarchiver.encoders import Choice, EncoderWish
-    from camarchiver.retention import CleanupPolicy
-
-NIGHT = timedelta(hours=6)
-"""A nightly run's length where `--max-runtime` doesn't say."""
+    from camarchiver.domain.clip import Trees
 
 
 @dataclass(frozen=True, slots=True)
-class ArchiveOptions:
-    """The command line of `archive`, parsed."""
+class Place:
+    """Which trees a command works on, and in which zone their cameras live."""
 
     directory: Path
     output: Path | None
     trash_root: Path | None
-    age: timedelta
-    cameras: tuple[str, ...]
-    exclude: tuple[str, ...]
-    since: Moment | None
-    until: Moment | None
-    min_size: int
-    limit: int | None
-    max_runtime: timedelta | None
-    no_skip: bool
-    retry_failed: bool
-    delete: bool
-    keep_source: bool
-    sidecar: str
-    encoder: str
-    codec: str
-    quality: int | None
-    preset: str | None
-    max_height: int | None
-    audio: str
-    verify: str
-    min_saving: float
-    device: Path | None
-    ffmpeg: Path | None
-    jobs: int | None
-    scheduler: str | None
-    nice: int
-    dry_run: bool
-    no_confirm: bool
     timezone: str
-    log_file: Path | None
-    channels: Channels
-    as_json: bool
-    quiet: bool
-    verbose: bool
-    cleanup: CleanupPolicy | None
-
-    def place(self) -> Place:
-        """The trees and their zone."""
-        return Place(self.directory, self.output, self.trash_root, self.timezone)
 
     def trees(self) -> Trees:
         """The three roots, absolute and free of symbolic links."""
-        return self.place().trees()
+        from camarchiver.domain.clip import Trees
 
-    def policy(self, zone: tzinfo) -> ArchivePolicy:
-        """What is to be archived and what becomes of the sources. Raises UsageError."""
-        if self.delete and self.keep_source:
-            raise UsageError("--delete and --keep-source exclude each other", hint="choose one of them")
-        if self.delete and self.age < timedelta(days=1):
-            raise UsageError(
-                "--delete with an age below one day is refused: what goes wrong could not be undone",
-                hint="leave --delete out (the trash keeps the sources), or set --age 1 or more",
-            )
-        return ArchivePolicy(
-            age=self.age,
-            disposal=Disposal.KEEP
-            if self.keep_source
-            else Disposal.DELETE
-            if self.delete
-            else Disposal.TRASH,
-            repeat=self.no_skip,
-            retry_failed=self.retry_failed,
-            cameras=frozenset(self.cameras),
-            exclude=self.exclude,
-            since=_aware(self.since.start if self.since else None, zone),
-            until=_aware(self.until.end if self.until and self.until.whole_day else None, zone)
-            or _aware(self.until.start if self.until else None, zone),
-            min_size=self.min_size,
-            limit=self.limit,
+        source = self.directory.resolve()
+        return Trees(
+            source,
+            (self.output or source / "archived").resolve(),
+            (self.trash_root or source / ".deleted").resolve(),
         )
 
-    def execution(self) -> Execution:
-        """How it is to be done."""
-        from camarchiver.codecs import Settings
-        from camarchiver.disposal import SidecarPolicy
-        from camarchiver.shrink import Wishes
+    def zone(self) -> tzinfo:
+        """The cameras' time zone."""
+        from camarchiver.runtime import clock
 
-        settings = Settings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
-        wishes = Wishes(settings, self.verify == "full", self.min_saving / 100)
-        return Execution(wishes, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime)
-
-    def wish(self) -> EncoderWish:
-        """Which encoder is wanted."""
-        from camarchiver.codecs import Backend
-        from camarchiver.encoders import EncoderWish
-
-        backend = None if self.encoder == "auto" else Backend(self.encoder)
-        codec = None if self.codec == "auto" else self.codec
-        return EncoderWish(backend, codec, self.device, self.ffmpeg)  # type: ignore[arg-type]  # click.Choice
-
-
-def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> int:
-    """Run `archive` and return its exit code."""
-    if options.dry_run:
-        zone = clock.zone(options.timezone)
-        policy = options.policy(zone)
-        return _show_only(options, Pipeline(options.trees(), zone, "archive", patterns), policy, patterns)
-    from camarchiver.cli.attendance import attending
-
-    with attending(options.channels, "archive", source=str(options.trees().source)) as attendance:
-        return _attended(options, patterns, attendance)
-
-
-def _attended(options: ArchiveOptions, patterns: tuple[Pattern, ...], attendance: Attendance) -> int:
-    from camarchiver.cli.running import running
-
-    zone = clock.zone(options.timezone)
-    policy = options.policy(zone)
-    pipeline = Pipeline(options.trees(), zone, "archive", patterns)
-    asks = may_ask()
-    if (options.delete or options.cleanup) and not (options.no_confirm or asks):
-        raise UsageError(
-            f"{'--delete' if options.delete else '--cleanup'} needs consent"
-            " and there is no terminal to ask on",
-            hint="add -y; nothing was changed",
-        )
-    volume.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
-    verbose, quiet = options.verbose, options.quiet
-    with (
-        running(pipeline, options.log_file, options.channels, verbose=verbose, quiet=quiet),
-        stop.on_signals() as stopping,
-    ):
-        attendance.started(pipeline.trees)
-        asks = asks and not options.no_confirm
-        finished = _run(options, pipeline, policy, patterns, stopping, asks=asks)
-        code = finished.exit_code
-        attendance.reported(code, finished.parts(), finished.document())
-        if options.as_json:
-            write(finished.document())
-        return code
-
-
-def _show_only(
-    options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy, patterns: tuple[Pattern, ...]
-) -> int:
-    plan = pipeline.plan_archive(policy, list_all=options.verbose or options.as_json)
-    with _hands(options, pipeline, plan) as hands:
-        plan = hands.plan
-    result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
-    after = None
-    if options.cleanup is not None:
-        from camarchiver.cli.clearing import foresee
-
-        after = foresee(_as_cleanup(options, pipeline), patterns)
-    code = result.exit_code or (after.exit_code if after else 0)
-    if options.as_json:
-        from camarchiver import document
-
-        more = {"exit_code": code, "cleanup": after.document()} if after else {}
-        write(document.document(result, plan, {"dry_run": True, **more}))
-    else:
-        _print_plan(options, pipeline, plan)
-        if after:
-            print("\nafterwards, as the trees stand now:")
-            write(after.lines(verbose=options.verbose))
-    return code
-
-
-def _run(
-    options: ArchiveOptions,
-    pipeline: Pipeline,
-    policy: ArchivePolicy,
-    patterns: tuple[Pattern, ...],
-    stopping: stop.Stop,
-    *,
-    asks: bool,
-) -> _Finished:
-    from camarchiver.progress import display
-
-    how = options.execution()
-    pipeline.sweep(how.sidecars)
-    plan = pipeline.plan_archive(policy, list_all=options.as_json)
-    on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
-    with _hands(options, pipeline, plan) as hands:
-        plan = hands.plan
-        if plan.steps and (on_terminal or asks):
-            _print_plan(options, pipeline, plan, to_stderr=True)
-        if plan.steps and asks and not agreed(stopping):
-            raise click.Abort
-        total = sum(step.size for step in plan.steps)
-        with display(total, wanted=on_terminal and bool(plan.steps)) as shown:
-
-            def tell(outcome: Outcome) -> None:
-                if not (on_terminal or options.as_json or options.quiet):
-                    print(report.outcome_line(outcome), flush=True)
-
-            result = pipeline.execute(
-                plan, hands.choice, how, stop=stopping, display=shown, tell=tell, cluster=hands.cluster
-            )
-    if not (options.quiet or options.as_json) and (on_terminal or result.outcomes or result.exit_code):
-        write(line + "\n" for line in report.report_lines(result, told=not on_terminal))
-    after = None
-    if options.cleanup is not None and not stopping:
-        from camarchiver.cli.clearing import clear_after
-
-        after = clear_after(_as_cleanup(options, pipeline), patterns, stopping)
-    return _Finished(result, plan, after)
-
-
-@dataclass(frozen=True, slots=True)
-class _Hands:
-    """Who encodes, and the plan that says so."""
-
-    plan: ArchivePlan
-    choice: Choice | None
-    cluster: Cluster | None
+        return clock.zone(self.timezone)
 
 
 @contextmanager
-def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[_Hands]:
-    """This machine, or the workers of a cluster. Raises EncoderError where nobody can."""
-    if options.scheduler is None:
-        if not plan.steps:
-            yield _Hands(plan, None, None)
-            return
-        yield _Hands(*pipeline.choose_encoder(plan, options.wish(), options.execution().wishes), None)
-        return
-    if not options.dry_run:
-        volume.mark(pipeline.trees)
-    from camarchiver import cluster
-
-    with cluster.joined(options.scheduler) as workers:
-        yield _Hands(pipeline.hire(plan, workers, options.wish(), options.execution()), None, workers)
+def running(
+    pipeline: Pipeline, log_file: Path | None, channels: Channels, *, verbose: bool, quiet: bool
+) -> Iterator[None]:
+    """The run is logged, and the same command can't begin here. Raises AlreadyRunning."""
+    command, run = pipeline.run.command, pipeline.run.id
+    file = log_file or pipeline.trees.source / "archiver.log"
+    with (
+        logging_to(file, run=run, verbose=verbose, quiet=quiet, log_format=channels.log_format),
+        locking.exclusive(volume_marker.run_lock(pipeline.trees, command), what=command),
+    ):
+        yield
 
 
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """What came of a run, and of the cleanup after it."""
-
-    result: Report
-    plan: ArchivePlan
-    after: Cleared | None
-
-    @property
-    def exit_code(self) -> int:
-        return self.result.exit_code or (self.after.exit_code if self.after else 0)
-
-    def parts(self) -> tuple[Part, ...]:
-        from camarchiver.cli.attendance import Part
-
-        own = Part(self.result, self.plan.totals, self.result.exit_code)
-        return (own, self.after.part()) if self.after else (own,)
-
-    def document(self) -> Iterator[str]:
-        from camarchiver import document
-
-        more: dict[str, Any] = {}
-        if self.after:
-            more = {"exit_code": self.exit_code, "cleanup": self.after.document()}
-            if self.result.exit_code == 0 and self.after.result.status is not Status.NOTHING:
-                more["status"] = self.after.result.status
-        return document.document(self.result, self.plan, more)
+def may_ask() -> bool:
+    """Whether somebody sits at a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _as_cleanup(options: ArchiveOptions, pipeline: Pipeline) -> CleanupOptions:
-    """The options of the cleanup that follows; it leaves alone what this very run has made."""
-    from camarchiver.cli.clearing import CleanupOptions
-
-    assert options.cleanup is not None
-    return CleanupOptions(
-        options.place(),
-        replace(options.cleanup, spared_run=pipeline.run.id),
-        options.sidecar,
-        options.dry_run,
-        options.no_confirm,
-        options.log_file,
-        options.channels,
-        options.as_json,
-        options.quiet,
-        options.verbose,
-    )
+def agreed(stopping: Stop) -> bool:
+    """Ask on the terminal. A signal is no answer: the run then goes on to its clean stop."""
+    try:
+        with stopping.interrupting():
+            return click.confirm("Go on?", err=True)
+    except (click.Abort, KeyboardInterrupt):
+        if not stopping:
+            raise
+        return True
 
 
-def _print_plan(
-    options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan, *, to_stderr: bool = False
-) -> None:
-    from camarchiver import footage
-
-    trees = pipeline.trees
-    fate = {
-        Disposal.TRASH: f"sources go to {words.shown(trees.trash)}",
-        Disposal.DELETE: "sources are deleted",
-        Disposal.KEEP: "sources are kept",
-    }[plan.policy.disposal]
-    header = f"archive {words.shown(trees.source)} -> {words.shown(trees.archive)}, {fate}"
-    estimate = report.Estimate(
-        footage.seconds_in(plan), runs.bytes_per_second(trees.state), options.max_runtime or NIGHT
-    )
-    lines = [header, *report.plan_lines(plan, estimate, verbose=options.verbose)]
-    print("\n".join(lines), file=sys.stderr if to_stderr else sys.stdout, flush=True)
-
-
-def _aware(moment: datetime | None, zone: tzinfo) -> datetime | None:
-    return moment.replace(tzinfo=zone) if moment else None
+def write(pieces: Iterable[str]) -> None:
+    """Print text in pieces, and see it gone."""
+    for piece in pieces:
+        sys.stdout.write(piece)
+    sys.stdout.flush()

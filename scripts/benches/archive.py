@@ -40,7 +40,7 @@ CASES = (
 _DRIVER = """
 import json, sys, time
 told = sys.argv.pop(1)
-from camarchiver import crew
+from camarchiver.archive import workers as crew
 from camarchiver.cli import run
 perform_all, spent = crew.perform_all, []
 def timed(*these, **more):
@@ -63,7 +63,7 @@ from pathlib import Path
 def spent():
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-from camarchiver import demux
+from camarchiver.media import probe_worker as demux
 begun = spent()
 for source, archive in json.load(sys.stdin):
     demux.answer("measure", Path(source), lambda: None)
@@ -159,21 +159,24 @@ class Runs:
 
     def _scripts(self, name: str, *, threads: int) -> tuple[Path, list[Path]]:
         """One shell script per clip with the arguments that our own run gives to ffmpeg."""
-        from camarchiver import codecs, demux, ffmpeg_args
+        from camarchiver.media import encoders as media_encoders
+        from camarchiver.media import ffmpeg_args, probe_worker
 
         root = self._fresh(name)
         jobs = root / "jobs"
         jobs.mkdir()
         made = []
         for number, source in enumerate(camera_tree(self.clips, root / "camera")):
-            media = demux.measure(source, lambda: None)
-            container = codecs.container_for(media, codecs.Settings())
+            media = probe_worker.measure(source, lambda: None)
+            container = media_encoders.container_for(media, media_encoders.Settings())
             made.append(root / f"{number:02}.{container}")
             # As long as ours, whose hash stands in it.
             tags = {"comment": "x" * 220, "creation_time": "2023-11-05T08:00:00.000000Z"}
-            job = ffmpeg_args.Job(source, made[-1], media, codecs.Settings(), container, tags, threads)
+            job = ffmpeg_args.Job(
+                source, made[-1], media, media_encoders.Settings(), container, tags, threads
+            )
             way = ffmpeg_args.Transcode(
-                job, self.choice.encoder, codecs.Rung.SOFTWARE, self.choice.ffmpeg.version
+                job, self.choice.encoder, media_encoders.Rung.SOFTWARE, self.choice.ffmpeg.version
             )
             words = [str(self.choice.ffmpeg.path), *ffmpeg_args.transcode(way)]
             (jobs / f"{number:02}.sh").write_text(f"exec {shlex.join(words)}\n")
@@ -203,16 +206,17 @@ def _environment() -> dict[str, str]:
 
 def bench(options: Options) -> Result:
     """What archiving costs, against ffmpeg run by hand and HandBrake."""
-    from camarchiver import codecs, encoders, ffmpegs
+    from camarchiver.media import encoder_probe, ffmpeg_find
+    from camarchiver.media import encoders as media_encoders
 
     result = Result("archive")
-    machine = encoders.Machine(ffmpegs.find(), codecs.Settings())
+    machine = encoder_probe.Machine(ffmpeg_find.find(), media_encoders.Settings())
     rounds = options.rounds or (1 if options.quick else 3)
     handbrake = shutil.which("HandBrakeCLI") is not None
     if not handbrake:
         result.skipped.append("HandBrakeCLI: not installed (apt install handbrake-cli)")
     for case in CASES:
-        choice = machine.choose(codecs.Backend.SOFTWARE, case.codec)  # type: ignore[arg-type]  # a codec
+        choice = machine.choose(media_encoders.Backend.SOFTWARE, case.codec)  # type: ignore[arg-type]  # a codec
         result.versions[case.name] = "; ".join(choice.explanation)
         for name, clips in _sets(options, str(choice.ffmpeg.path)):
             say(f"{case.name}, {name}: {len(clips)} clips")
@@ -295,10 +299,10 @@ def _compare(runs: Runs, name: str, rounds: int, *, handbrake: bool) -> Iterator
 
 def _qualities(options: Options, machine: Any) -> Iterator[Row]:
     """What each codec's default makes of a day and of a night."""
-    from camarchiver import codecs
+    from camarchiver.media import encoders as media_encoders
 
     for codec in ("av1", "h264", "hevc"):
-        choice = machine.choose(codecs.Backend.SOFTWARE, codec)
+        choice = machine.choose(media_encoders.Backend.SOFTWARE, codec)
         if options.footage:
             chosen = {"own clips": own_footage(options.footage)[:2]}
         else:

@@ -23,7 +23,7 @@ _DRIVER = """
 import sys
 from datetime import datetime
 told, moment = sys.argv[1:3]
-from camarchiver import footage
+from camarchiver.archive import footage_estimate as footage
 from camarchiver.__main__ import main
 from camarchiver.pipeline import Pipeline
 Pipeline.now = lambda self: datetime.fromisoformat(moment).astimezone(self.zone)
@@ -73,7 +73,7 @@ import os, pickle, sys, tempfile
 from collections import Counter
 from datetime import date, datetime, timedelta
 import msgspec
-from camarchiver.events import Event
+from camarchiver.journal.event import Event
 read = msgspec.json.Decoder(Event).decode_lines
 source, archive, trash = sys.argv[1:]
 days, counts, out = {}, Counter(), tempfile.TemporaryFile()

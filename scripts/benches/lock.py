@@ -79,7 +79,7 @@ def _row(what: str, found: Tally) -> Row:
 
 
 def _own_lock(clip: Path) -> AbstractContextManager[object]:
-    from camarchiver import locking
+    from camarchiver.storage import locking
 
     return locking.clip_lock(clip)
 
@@ -157,7 +157,7 @@ def _leave_stale(clip: Path, *, foreign: bool) -> None:
     import json
     from dataclasses import asdict, replace
 
-    from camarchiver import lockfile
+    from camarchiver.storage import lockfile
 
     owner = lockfile.Owner.this()
     if foreign:
@@ -197,8 +197,8 @@ def _churn(place: Path, processes: int, seconds: float, delay: float) -> Tally:
 
 
 def _enter(clip: Path, inside: Path, counts: Any) -> None:
-    from camarchiver import locking
     from camarchiver.errors import ClipBusy
+    from camarchiver.storage import locking
 
     try:
         with locking.clip_lock(clip):
@@ -233,7 +233,7 @@ def _mark(inside: Path) -> bool:
 def _cost(place: Path, options: Options) -> Iterator[Row]:
     from filelock import FileLock
 
-    from camarchiver import locking
+    from camarchiver.storage import locking
 
     clip = place / "cost.mp4"
     count = 200 if options.quick else 1000
@@ -277,7 +277,7 @@ def _slow_calls(most: float, seed: int) -> Iterator[None]:
     """In this process every file-system call takes up to so many seconds longer, and little is settled."""
     import fcntl
 
-    from camarchiver import lockfile
+    from camarchiver.storage import lockfile
 
     lockfile.SETTLE_SECONDS = SETTLE
     random.seed(seed)

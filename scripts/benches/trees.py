@@ -109,7 +109,7 @@ def _journal(
     forest: Forest, folder: str, day: date, names: list[str], starts: list[datetime], *, purged: bool
 ) -> None:
     """What `archive` and later `cleanup` wrote of a day."""
-    from camarchiver.events import Event, What
+    from camarchiver.journal.event import Event, What
 
     path = forest.archive / ".camarchiver/journal" / f"{folder}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,10 +15,10 @@ from benches.measuring import Options, Result, Row, cpu_seconds, in_turns, own_c
 
 def bench(options: Options) -> Result:
     """Archive some clips, then verify them by their digests and by decoding."""
-    from camarchiver import ffmpegs
+    from camarchiver.media import ffmpeg_find
 
     result = Result("verify")
-    ffmpeg = str(ffmpegs.find()[0].path)
+    ffmpeg = str(ffmpeg_find.find()[0].path)
     if options.footage:
         clips = own_footage(options.footage)[: 2 if options.quick else None]
     else:

@@ -27,11 +27,11 @@ IDLE_SECONDS = 600
 _STUB = """
 import sys
 from contextlib import contextmanager
-from camarchiver import volume
+from camarchiver.state import volume_marker as volume
 from camarchiver.cli import run
-from camarchiver.steps import Outcome, Result
+from camarchiver.domain.steps import Outcome, Result
 from camarchiver.pipeline import Pipeline
-from camarchiver.workshop import Workshop
+from camarchiver.archive.workers import Workshop
 
 def perform(step, share):
     step.path.unlink()

@@ -12,7 +12,7 @@ from sweeps.camera import LATELY, Program, Ran, clip_of
 
 INSIDE = """
 import ctypes, os, subprocess, threading, time
-from camarchiver import archiver
+from camarchiver.archive import clip_archiver as archiver
 
 PR_SET_PTRACER = 0x59616D61
 ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
@@ -36,8 +36,8 @@ run that is traced as a whole is never killed at the early calls of the thread t
 """
 
 TRUSTING = """
-from camarchiver import encoders
-from camarchiver.codecs import Rung
+from camarchiver.media import encoder_probe as encoders
+from camarchiver.media.encoders import Rung
 
 encoders.Machine._try = lambda self, *which: encoders.Probe(*which, (Rung.SOFTWARE,))
 """

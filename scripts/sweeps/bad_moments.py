@@ -71,7 +71,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clip = ground.put()
     patch = (
-        "from camarchiver import atomic\npublish = atomic.publish\n"
+        "from camarchiver.storage import atomic\npublish = atomic.publish\n"
         "def late(*a):\n    publish(*a)\n"
         f"    a[1].suffix == '.mp4' and open({str(clip)!r}, 'ab').write(b'more')\n"
         "atomic.publish = late\n"
@@ -231,7 +231,7 @@ def _misbehaves(script: str, *, result: str = "failed failed") -> Callable[[Lab,
 
 
 STALL = """
-from camarchiver import transcoder
+from camarchiver.media import transcoder
 run = transcoder.run
 def impatient(*a, **k):
     k["stall_seconds"] = min(k.get("stall_seconds", 4.0), 4.0)

@@ -82,7 +82,7 @@ MUTANTS = (
         "the source goes before the archive is published",
         (
             (
-                "archiver",
+                "archive/clip_archiver",
                 "        place = self._place(step, original, part, target)\n",
                 "        planned = target.relative_to(self._desk.trees.archive).as_posix()\n"
                 "        early = self._entry(original, planned, size, remuxed=False)\n"
@@ -96,7 +96,7 @@ MUTANTS = (
         "an archive is not fsynced",
         (
             (
-                "atomic",
+                "storage/atomic",
                 '''a second try could lie."""
     descriptor''',
                 '''a second try could lie."""
@@ -111,12 +111,12 @@ MUTANTS = (
         "an error of a write is ignored",
         (
             (
-                "atomic",
+                "storage/atomic",
                 "            target.write(block)\n",
                 "            with contextlib.suppress(OSError):\n"
                 "                os.write(target.fileno(), block)\n",
             ),
-            ("atomic", "    if arrived != sent.hexdigest():\n", "    if not arrived:\n"),
+            ("storage/atomic", "    if arrived != sent.hexdigest():\n", "    if not arrived:\n"),
         ),
         by_calls(TWO, ENOSPC, "write"),
     ),
@@ -124,7 +124,7 @@ MUTANTS = (
         "no folder is fsynced, on two disks",
         (
             (
-                "atomic",
+                "storage/atomic",
                 '''where a filesystem has no such thing."""
 ''',
                 '''where a filesystem has no such thing."""

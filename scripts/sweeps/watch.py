@@ -16,7 +16,7 @@ HIDDEN = "/.".join(INCOMING.rsplit("/", 1))
 
 IDLE = """
 import os, signal, sys, threading, time
-from camarchiver import watcher
+from camarchiver.watch import loop as watcher
 from camarchiver.cli import run
 
 watchers = []

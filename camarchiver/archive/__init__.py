@@ -1,0 +1,1 @@
+"""Encodes clips, verifies and publishes their archives, and removes their sources."""

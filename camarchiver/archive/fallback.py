@@ -1,0 +1,271 @@
+"""Takes one clip down the ladder, from the whole GPU to software, until an archive passes its check."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from camarchiver.media import ffmpeg_args, transcoder
+from camarchiver.media.encoder_probe import Attempt, Choice
+from camarchiver.media.encoders import Encoder, Rung, obstacle
+from camarchiver.media.ffmpeg_args import Job, Transcode
+from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
+from camarchiver.media.transcoder import STALL_SECONDS, Finished, Progress
+from camarchiver.runtime.signals import Stopper
+
+_log = logging.getLogger(__name__)
+
+TRIAL_AGAIN_SECONDS = 43_200.0
+"""A GPU that was given up is tried again after this: no night lasts so long, a watch does."""
+
+_IN_A_ROW = 2
+
+
+class Verdict(Protocol):
+    """Whether what a rung wrote is the whole clip."""
+
+    @property
+    def ok(self) -> bool: ...
+
+    @property
+    def problem(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RungTried:
+    """One try at a clip."""
+
+    rung: Rung
+    encoder: str
+    problem: str = ""
+    """Empty where its archive passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What came of one clip; its target holds an archive only where `encoder` is set."""
+
+    encoder: Encoder | None
+    rungs: tuple[RungTried, ...]
+    finished: Finished | None
+    """Of the last ffmpeg; None where none was started."""
+    seconds: float
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended on request, which says nothing about the clip."""
+        return self.finished is not None and self.finished.ended == "stopped"
+
+    @property
+    def problem(self) -> str:
+        """Why the last rung failed; empty where it didn't."""
+        return self.rungs[-1].problem if self.rungs else "the GPU was given up and there is no other encoder"
+
+
+class Breaker:
+    """Gives the GPU up once it fails clip after clip, until a later trial succeeds; for many threads."""
+
+    def __init__(
+        self,
+        still_works: Callable[[], bool],
+        *,
+        announce: Callable[[str], None] = _log.warning,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._still_works = still_works
+        self._announce = announce
+        self._clock = clock
+        self._failures = 0
+        self._lock = threading.Lock()
+        self._tripped_at: float | None = None
+
+    @property
+    def tripped(self) -> bool:
+        """Whether the GPU is out; it gets a trial now and then, for runs that last for months."""
+        with self._lock:
+            if self._tripped_at is not None and self._clock() - self._tripped_at >= TRIAL_AGAIN_SECONDS:
+                self._tripped_at = None if self._still_works() else self._clock()
+                if self._tripped_at is None:
+                    self._announce("the GPU works again")
+            return self._tripped_at is not None
+
+    def succeeded(self) -> None:
+        """The GPU did a clip."""
+        with self._lock:
+            self._failures = 0
+
+    def failed(self, problem: str) -> None:
+        """The GPU, not the clip, failed: after two in a row a trial decides."""
+        with self._lock:
+            if self._tripped_at is not None:
+                return
+            self._failures += 1
+            if self._failures < _IN_A_ROW:
+                return
+            self._failures = 0
+            if not self._still_works():
+                self._tripped_at = self._clock()
+                self._announce(f"the GPU failed ({problem}): software encodes from now on")
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The ladder of one run, which many threads climb, each with its own clip."""
+
+    choice: Choice
+    breaker: Breaker
+    stop: Stopper | None = None
+    stall_seconds: float = STALL_SECONDS
+
+    def climb(
+        self,
+        job: Job,
+        check: Callable[[Finished, Encoder], Verdict],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Encoded:
+        """Try rung after rung, each writing the target afresh, until `check` accepts what one wrote.
+
+        A stop ends the climb and fails no rung. OSError where the target can't be written or ffmpeg not
+        started.
+        """
+        started = time.monotonic()
+        tries: list[_Try] = []
+        for attempt in self.choice.ladder:
+            if self._given_up(attempt, tries):
+                continue
+            tries += self._rung(job, attempt, check, on_progress)
+            if tries[-1].last:
+                break
+        return _encoded(tries, time.monotonic() - started)
+
+    def _given_up(self, attempt: Attempt, tries: list[_Try]) -> bool:
+        """Whether the rung's encoder is known to fail, whoever decodes."""
+        if attempt.rung is Rung.SOFTWARE:
+            return False
+        refused = any(
+            each.attempt.encoder == attempt.encoder and each.trouble is Trouble.OPTION for each in tries
+        )
+        return refused or self.breaker.tripped
+
+    def _rung(
+        self,
+        job: Job,
+        attempt: Attempt,
+        check: Callable[[Finished, Encoder], Verdict],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> list[_Try]:
+        """One try, and a second with a constant quantiser where the driver has no constant quality."""
+        reason = obstacle(attempt.encoder, attempt.rung, job.media)
+        if reason:
+            return [_Try(attempt, None, reason)]
+        own = attempt.encoder == self.choice.encoder
+        # The owner's quality and preset are on the first encoder's scale.
+        settings = job.settings if own else replace(job.settings, quality=None, preset=None)
+        way = Transcode(
+            replace(job, settings=settings),
+            attempt.encoder,
+            attempt.rung,
+            attempt.ffmpeg.version,
+            self.choice.device,
+            own and self.choice.constant_quantiser,
+        )
+        tries = [self._try(way, attempt, check, on_progress)]
+        if tries[0].wants_quantiser and not way.constant_quantiser:
+            tries.append(self._try(replace(way, constant_quantiser=True), attempt, check, on_progress))
+        return tries
+
+    def _try(
+        self,
+        way: Transcode,
+        attempt: Attempt,
+        check: Callable[[Finished, Encoder], Verdict],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> _Try:
+        # Nothing of an earlier rung may stay.
+        way.job.target.write_bytes(b"")
+        finished = transcoder.run(
+            attempt.ffmpeg.path,
+            ffmpeg_args.transcode(way),
+            on_progress=on_progress,
+            stop=self.stop,
+            stall_seconds=self.stall_seconds,
+        )
+        problem = self._failure(finished)
+        if not problem:
+            verdict = check(finished, attempt.encoder)
+            problem = "" if verdict.ok else verdict.problem
+        done = _Try(attempt, finished, problem)
+        if attempt.rung is not Rung.SOFTWARE:
+            self._tell_breaker(done)
+        return done
+
+    def _failure(self, finished: Finished) -> str:
+        """What ffmpeg itself owns up to."""
+        line = diagnose(finished.stderr).line
+        if finished.ended == "stopped":
+            return "stopped"
+        if finished.ended == "stalled":
+            return f"no progress for {self.stall_seconds:.0f} s"
+        if finished.returncode < 0:
+            name = signal.Signals(-finished.returncode).name
+            return f"ended by {name}: {line}" if line else f"ended by {name}"
+        return (line or f"exit {finished.returncode}") if finished.returncode else ""
+
+    def _tell_breaker(self, done: _Try) -> None:
+        if not done.problem:
+            self.breaker.succeeded()
+        elif done.trouble is Trouble.DEVICE:
+            self.breaker.failed(done.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One ffmpeg and what is to be said of it."""
+
+    attempt: Attempt
+    finished: Finished | None
+    """None where the clip was known not to fit the rung."""
+    problem: str
+
+    @property
+    def trouble(self) -> Trouble:
+        """What the failure concerns; a stop concerns nothing."""
+        if self.finished is None or self.stopped:
+            return Trouble.UNKNOWN
+        if self.finished.ended == "stalled" or self.finished.returncode < 0:
+            return Trouble.DEVICE
+        return diagnose(self.finished.stderr).trouble
+
+    @property
+    def stopped(self) -> bool:
+        return self.finished is not None and self.finished.ended == "stopped"
+
+    @property
+    def wants_quantiser(self) -> bool:
+        return bool(self.problem and self.finished and refuses_constant_quality(self.finished.stderr))
+
+    @property
+    def last(self) -> bool:
+        """Whether no further rung is to be tried."""
+        return not self.problem or self.stopped or self.trouble is Trouble.STORAGE
+
+
+def _encoded(tries: list[_Try], seconds: float) -> Encoded:
+    rungs = tuple(
+        RungTried(each.attempt.rung, each.attempt.encoder.name, each.problem)
+        for each in tries
+        if not each.stopped
+    )
+    done = tries[-1] if tries else None
+    return Encoded(
+        done.attempt.encoder if done and not done.problem else None,
+        rungs,
+        done.finished if done else None,
+        seconds,
+    )

@@ -1,0 +1,51 @@
+"""Guesses from a few clips' headers how many hours of footage there are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from camarchiver.domain.plan import ArchivePlan
+from camarchiver.media.probe import ProbeError, Prober
+
+SAMPLES = 3
+"""Clips of a camera whose headers are read."""
+
+LOOKS = 20
+"""Clips of a camera among which such are sought: where these can't be read, others rarely can."""
+
+
+def seconds_in(plan: ArchivePlan) -> dict[str, float]:
+    """How much footage each camera's part of a plan holds."""
+    sampled: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    looks = {total.group.camera: LOOKS for total in plan.totals if total.group.action != "keep"}
+    with Prober() as prober:
+        for step in plan.steps:
+            camera = step.clip.camera
+            if looks.get(camera, 0):
+                looks[camera] -= 1
+                seconds = None
+                if step.clip.duration is None:
+                    seconds = seconds_of(prober, step.clip.path)
+                if seconds is not None:
+                    sampled[camera].append((step.clip.fingerprint.size, seconds))
+                if not looks[camera] or len(sampled[camera]) == SAMPLES:
+                    del looks[camera]
+            if not looks:
+                break
+    sizes: dict[str, int] = defaultdict(int)
+    for total in plan.totals:
+        sizes[total.group.camera] += total.size if total.group.action != "keep" else 0
+    return {
+        camera: sizes[camera] * sum(seconds for _, seconds in known) / sum(size for size, _ in known)
+        for camera, known in sampled.items()
+        if sum(size for size, _ in known)
+    }
+
+
+def seconds_of(prober: Prober, path: Path) -> float | None:
+    """What a clip's header says of its length; None where it can't be read or doesn't say."""
+    try:
+        return prober.glance(path).duration
+    except ProbeError:
+        return None

@@ -1,0 +1,179 @@
+"""How many clips are worked on at once, by whom, and the threads that do it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from camarchiver.archive.clip_archiver import Archiver, Desk
+from camarchiver.archive.encode import Shrinker, Wishes
+from camarchiver.archive.fallback import Breaker
+from camarchiver.domain.clip import Reason
+from camarchiver.domain.steps import Archive, Outcome, Remove
+from camarchiver.media.encoder_probe import Choice, Machine
+from camarchiver.media.encoders import Backend, Encoder
+from camarchiver.media.probe import Prober
+from camarchiver.runtime.progress import Display
+from camarchiver.runtime.signals import Stop
+from camarchiver.storage import linux
+
+POLL_SECONDS = 5.0
+"""How soon `max_seconds` is noticed; a stop ends the jobs themselves, which ends the wait at once."""
+
+Change = Archive | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the machine can give to a run."""
+
+    cores: int
+    memory: int
+    """Bytes available, or a very large number where that can't be known."""
+
+    @classmethod
+    def look(cls) -> Capacity:
+        """As the kernel says now; cores are those that this process may use."""
+        memory = 1 << 62
+        try:
+            for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+                if line.startswith("MemAvailable:"):
+                    memory = int(line.split()[1]) * 1024
+        except (OSError, ValueError):
+            pass
+        return cls(len(os.sched_getaffinity(0)), memory)
+
+
+def perform_all(
+    steps: Iterable[Change],
+    perform: Callable[[Change, int], Outcome],
+    *,
+    jobs: int,
+    stop: Stop,
+    max_seconds: float | None,
+) -> Iterator[Outcome]:
+    """Each step's outcome as it comes; `perform` gets the step and how many jobs share the machine.
+
+    No step is begun after `stop`, nor after `max_seconds`; those under way are always waited for.
+    The second name of a file begins when everything before has ended, since it takes over what
+    the first name got.
+    """
+    began = time.monotonic()
+    waiting = _Ahead(steps)
+    running: set[Future[Outcome]] = set()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="job") as pool:
+        while True:
+            while len(running) < jobs and not stop and not _late(began, max_seconds):
+                step = waiting.peek()
+                if step is None or (step.reason is Reason.SAME_FILE and running):
+                    break
+                waiting.take()
+                share = min(jobs, len(running) + 1 + waiting.more(jobs))
+                running.add(pool.submit(perform, step, share))
+            if not running:
+                return
+            ended, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in ended:
+                yield future.result()
+
+
+def _late(began: float, max_seconds: float | None) -> bool:
+    return max_seconds is not None and time.monotonic() - began >= max_seconds
+
+
+class _Ahead:
+    """An iterator that can be looked into a few steps ahead, to hand spare threads to the last jobs."""
+
+    def __init__(self, steps: Iterable[Change]) -> None:
+        self._steps = iter(steps)
+        self._next: list[Change] = []
+
+    def peek(self) -> Change | None:
+        return self._next[0] if self.more(1) else None
+
+    def take(self) -> Change:
+        return self._next.pop(0)
+
+    def more(self, count: int) -> int:
+        """How many steps are still to come, counted up to `count`."""
+        while len(self._next) < count:
+            try:
+                self._next.append(next(self._steps))
+            except StopIteration:
+                break
+        return min(count, len(self._next))
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Ready to work."""
+
+    jobs: int
+    """Clips worked on at the same time."""
+    perform: Callable[[Archive | Remove, int], Outcome]
+    """What comes of one step while so many jobs share the machine; never raises for the clip's sake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The encoder to work with and how to use it."""
+
+    choice: Choice
+    machine: Machine
+    wishes: Wishes
+
+
+@contextmanager
+def opened(
+    desk: Desk, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
+) -> Iterator[Workshop]:
+    """A workshop; without tools it can only remove what is archived. `jobs` None: the rule that costs
+    least CPU."""
+    linux.lower_priority(nice)
+    with ExitStack() as stack:
+        if tools is None:
+            archiver = Archiver(desk, None, display, stop)
+            yield Workshop(1, lambda step, share: archiver.perform(step, 0))
+            return
+        choice = tools.choice
+        prober = stack.enter_context(Prober())
+        breaker = Breaker(lambda: tools.machine.still_works(choice))
+        archiver = Archiver(desk, Shrinker(prober, choice, breaker, tools.wishes), display, stop)
+        machine = Capacity.look()
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            return archiver.perform(step, threads_for(choice.encoder, cores=machine.cores, running=share))
+
+        yield Workshop(jobs or jobs_for(choice.encoder, cores=machine.cores, memory=machine.memory), perform)
+
+
+GPU_JOBS = 2
+"""One clip is decoded while another is encoded; more only share the same engines."""
+
+# Measured at 2160p, the largest that cameras commonly deliver: SVT-AV1 preset 10 took 1.6 GB, x264
+# veryfast 0.9 GB, x265 less than SVT-AV1; a fifth is added.
+_MEMORY = {"libsvtav1": 1_950_000_000, "libx264": 1_100_000_000, "libx265": 1_950_000_000}
+"""Bytes of memory for one job."""
+
+
+def jobs_for(encoder: Encoder, *, cores: int, memory: int) -> int:
+    """As many jobs as cores, with a thread each: cheaper than one job with all threads.
+
+    `memory` is what the machine has available, in bytes.
+    """
+    if encoder.backend is not Backend.SOFTWARE:
+        return GPU_JOBS
+    each = _MEMORY[encoder.name]
+    return max(1, min(cores, memory // each))
+
+
+def threads_for(encoder: Encoder, *, cores: int, running: int) -> int:
+    """Threads of one job while `running` jobs share the cores; 0 lets ffmpeg choose (GPU backends)."""
+    if encoder.backend is not Backend.SOFTWARE:
+        return 0
+    return max(1, cores // max(1, running))

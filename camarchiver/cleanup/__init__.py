@@ -1,0 +1,1 @@
+"""Removes what the policy no longer keeps, and restores from the trash; the rules are in `policy`."""

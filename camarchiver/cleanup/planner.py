@@ -1,0 +1,448 @@
+"""Makes the plan of `cleanup`: one walk over the trees, then what only the whole can tell."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from camarchiver.discovery.copies import Picture, Stock
+from camarchiver.discovery.copy_batches import (
+    Lot,
+    TrashLot,
+    count,
+    decidable,
+    first_key,
+    is_due,
+    one_by_one,
+    stay_of,
+)
+from camarchiver.domain.clip import Disposal, Reason, Tree, Trees
+from camarchiver.domain.plan import Forecast, Memory, Plan, Tally
+from camarchiver.domain.steps import Discard, Keep, Problem, Tidy
+from camarchiver.policy.cleanup_rules import (
+    RECORD_BYTES,
+    CleanupPolicy,
+    Copy,
+    Freed,
+    Goal,
+    Herd,
+    Pursuit,
+    Rank,
+    Stay,
+    brake,
+    clock_is_far,
+    decide,
+    decide_picture,
+    discard_by,
+    loses,
+    rank,
+)
+from camarchiver.runtime.formatting import count_of, shown, size
+from camarchiver.storage import filesystems
+from camarchiver.storage.external_sort import Sealed
+
+CleanupPlan = Plan[Discard | Tidy, CleanupPolicy]
+
+BRAKES = ("clock", "too-large")
+"""The codes of problems that refuse the whole plan."""
+
+LISTED = 20
+"""Files past the hard limit that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One filesystem that copies lie on."""
+
+    device: int
+    path: Path
+    free: int
+    """Bytes."""
+
+
+class _Candidate(NamedTuple):
+    """What some rule may take, or surely takes."""
+
+    place: Rank | None
+    copy: Copy | TrashLot
+
+
+class Planner:
+    """Collects what one walk tells; `plan` may be asked once."""
+
+    def __init__(
+        self, trees: Trees, stock: Stock, policy: CleanupPolicy, memory: Memory, now: datetime
+    ) -> None:
+        self._trees = trees
+        self._stock = stock
+        self._policy = policy
+        self._memory = memory
+        self._now = now
+        self._newest: dict[str, datetime] = {}
+        self._doubtful: dict[str, datetime] = {}
+        self._herds: dict[str, Herd] = {}
+        self._bytes: Counter[str] = Counter()
+        self._linked: set[tuple[int, int]] = set()
+        self._roots: dict[int, Path] = {}
+        self._overdue: list[str] = []
+        self._tally = Tally()
+        self._left: list[Keep] = []
+        self._freed = Freed()
+        self._moved_on: Counter[int] = Counter()
+        """Bytes by filesystem that a trash on another one takes off it."""
+        self._freed_of: Counter[str] = Counter()
+        self._small: list[Discard | Tidy] = []
+        """Steps that no rule over the whole can change."""
+        self._removals = 0
+        """By the rules by age."""
+        self._list_all = False
+        self._asked: frozenset[Path] = frozenset()
+        self._asked_folders: frozenset[Path] = frozenset()
+        self._names_kept = False
+        """Whether files left alone are looked at one by one."""
+        self._decidable = frozenset[Tree]()
+        """Trees whose lots are decided as a whole."""
+        self._pursued = False
+        """Whether a rule by size may have to take anything, so that all copies must be remembered."""
+
+    def plan(self, *, list_all: bool, asked: frozenset[Path] = frozenset()) -> CleanupPlan:
+        """Decide for every file of the three trees; changes nothing.
+
+        Files left alone are listed where all are, or where they are asked for.
+        StorageError where sizes or free space can't be told.
+        """
+        self._list_all, self._asked = list_all, asked
+        self._asked_folders = frozenset(path.parent for path in asked)
+        self._names_kept = list_all or bool(asked) or self._policy.has_hard_limit
+        if not list_all:
+            self._decidable = decidable(self._policy, self._memory, self._now)
+        used = self._used()
+        self._pursued = self._may_pursue(used)
+        candidates = Sealed(self._walk(), key=_by_rank, count=lambda each: count(each.copy))
+        far = clock_is_far(self._newest or self._doubtful, self._now)
+        self._newest = {**self._doubtful, **self._newest}
+        pursuit = Pursuit(self._goals(candidates, used), self._freed)
+        steps = _sealed(self._steps(candidates, pursuit))
+        problems, refused = self._problems(pursuit, far)
+        return Plan(
+            "cleanup",
+            self._trees,
+            self._now,
+            self._policy,
+            self._tally.totals(),
+            steps,
+            tuple(self._left),
+            notes=(*self._notes(), *self._unknown_cameras()),
+            forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
+            problems=problems,
+            refused=refused,
+        )
+
+    # --- the walk ----------------------------------------------------------------------------------
+
+    def _walk(self) -> Iterator[_Candidate]:
+        """Every copy that some rule may take, once the newest clips are known; the rest is counted here."""
+        policy, memory, now = self._policy, self._memory, self._now
+        for item in self._items():
+            if isinstance(item, Copy):
+                self._see(item)
+                step = decide(item, policy, memory, {}, now)
+                place = rank(item, policy, memory, {}, now) if self._pursued else None
+                if place is not None or isinstance(step, Discard):
+                    yield _Candidate(place, item)
+                else:
+                    self._stays(item, step)
+            elif isinstance(item, TrashLot):
+                yield _Candidate(None, item)
+            elif isinstance(item, Keep):
+                self._keep(item)
+            elif isinstance(item, Picture):
+                self._picture(item)
+            else:
+                self._tally.add(item)
+                self._small.append(item)
+
+    def _items(self) -> Iterator[Copy | TrashLot | Picture | Tidy | Keep]:
+        """What must be looked at for itself, and lots that go; those that stay are counted here."""
+        for item in self._stock.items(self._decidable):
+            if isinstance(item, TrashLot):
+                yield from self._due(item)
+            elif not isinstance(item, Lot):
+                yield item
+            elif (stay := self._stay_of(item)) is None:
+                yield from item.copies()
+            else:
+                self._lot_stays(item, stay)
+
+    def _stay_of(self, lot: Lot) -> Stay | None:
+        """None where it must be told one by one."""
+        if self._asked_folders and lot.root / lot.folder in self._asked_folders:
+            return None
+        return stay_of(lot, self._policy, self._now)
+
+    def _due(self, lot: TrashLot) -> Iterator[Copy | TrashLot]:
+        """The whole lot where all of it goes, else one by one."""
+        if not is_due(lot, self._policy, self._now):
+            yield from lot.copies()
+            return
+        self._see_bytes(lot.device, lot.root, lot.camera, lot.size)
+        yield lot._replace(since=())
+
+    def _lot_stays(self, lot: Lot, stay: Stay) -> None:
+        """As `_see` and `_stays` do with each of them."""
+        camera = lot.camera
+        self._see_bytes(lot.device, lot.root, camera, lot.size)
+        self._tally.add_kept(stay.reason, camera, lot.size, files=lot.files)
+        if lot.is_picture:
+            return
+        if (newest := self._newest.get(camera)) is None or lot.last_start > newest:
+            self._newest[camera] = lot.last_start
+        self._see_clips(camera, lot.files, lot.size)
+
+    def _picture(self, item: Picture) -> None:
+        step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
+        if isinstance(step, Stay):
+            self._stays(item.copy, step)
+        else:
+            self._tally.add(step)
+            self._small.append(step)
+
+    def _see(self, copy: Copy) -> None:
+        """Count what the brakes and the goals need to know of the whole."""
+        clip = copy.clip
+        camera, start = clip.camera, clip.start
+        device, inode, size, _ = clip.fingerprint
+        if clip.links == 1 or (device, inode) not in self._linked:
+            self._see_bytes(device, clip.root, camera, size)
+            if clip.links > 1:
+                self._linked.add((device, inode))
+        if copy.tree is Tree.TRASH or copy.is_picture:
+            return
+        # A doubtful time counts only for a camera that has no other.
+        if (newest := self._newest.get(camera)) is None or start > newest:
+            known = self._doubtful if copy.is_doubtful(self._policy, self._now) else self._newest
+            if (last := known.get(camera)) is None or start > last:
+                known[camera] = start
+        if loses(copy):
+            self._see_clips(camera, 1, size)
+
+    def _see_bytes(self, device: int, root: Path, camera: str, size: int) -> None:
+        if device not in self._roots:
+            self._roots[device] = root
+        self._bytes[camera] += size
+
+    def _see_clips(self, camera: str, clips: int, size: int) -> None:
+        if (herd := self._herds.get(camera)) is None:
+            herd = self._herds[camera] = Herd()
+        herd.clips += clips
+        herd.size += size
+
+    def _stays(self, copy: Copy, stay: Stay) -> None:
+        clip = copy.clip
+        self._tally.add_kept(stay.reason, clip.camera, clip.fingerprint.size)
+        if self._names_kept:
+            self._name_kept(stay.step(clip))
+
+    def _keep(self, kept: Keep) -> None:
+        self._tally.add(kept)
+        if self._names_kept:
+            self._name_kept(kept)
+
+    def _name_kept(self, kept: Keep) -> None:
+        if self._list_all or (self._asked and kept.path in self._asked):
+            self._left.append(kept)
+        if self._is_overdue(kept):
+            self._overdue.append(f"{kept.path} ({kept.reason})")
+
+    def _is_overdue(self, kept: Keep) -> bool:
+        """Whether a file that stays was recorded before the hard limit, as far as anything tells."""
+        hard = self._policy.of(kept.camera).max_age_hard
+        if hard is None or kept.reason in (Reason.UNREADABLE, Reason.NOT_A_CLIP):
+            return False
+        try:
+            modified = datetime.fromtimestamp(kept.path.lstat().st_mtime, self._now.tzinfo)
+        except OSError:
+            return False
+        return max(modified, kept.start or modified) <= self._now - hard
+
+    # --- the whole ---------------------------------------------------------------------------------
+
+    def _used(self) -> int | None:
+        """Bytes that `--max-size` speaks of, where they can be told before the walk."""
+        if self._policy.max_size is None or self._policy.cameras:
+            return None
+        return filesystems.used_bytes(self._trees)
+
+    def _may_pursue(self, used: int | None) -> bool:
+        """Whether a rule by size may have to take anything, so that all copies must be remembered."""
+        policy = self._policy
+        if any(limits.max_size is not None for limits in policy.cameras_own.values()):
+            return True
+        if policy.max_size is not None and (used is None or used > policy.max_size):
+            return True
+        return policy.min_free is not None and any(d.free < policy.min_free for d in self._disks())
+
+    def _disks(self) -> list[Disk]:
+        """The filesystems of the roots, and any other that a copy was found on."""
+        roots = {
+            filesystems.device_of(root): root
+            for root in (self._trees.trash, self._trees.archive, self._trees.source)
+        }
+        found = {**self._roots, **roots}
+        return [Disk(device, path, filesystems.free_bytes(path)) for device, path in found.items()]
+
+    def _goals(self, candidates: Sealed[_Candidate], used: int | None) -> list[Goal]:
+        """What the rules by age leave too many, after counting what they free."""
+        self._count_freed(candidates)
+        policy, goals = self._policy, []
+        for camera, limits in sorted(policy.cameras_own.items()):
+            if limits.max_size is not None:
+                excess = self._bytes[camera] - self._freed_of[camera] - limits.max_size
+                words = f"max_size {size(limits.max_size)} of {camera}"
+                goals.append(Goal(Reason.MAX_SIZE, excess, words, camera=camera))
+        if policy.max_size is not None:
+            if used is None:
+                used = sum(self._bytes[camera] for camera in policy.cameras)
+            written = self._removals * RECORD_BYTES
+            excess = used + written - sum(self._freed_of.values()) - policy.max_size
+            goals.append(Goal(Reason.MAX_SIZE, excess, f"--max-size {size(policy.max_size)}"))
+        if policy.min_free is not None:
+            for disk in self._disks():
+                excess = policy.min_free - disk.free - self._freed_in(disk)
+                words = f"--min-free {size(policy.min_free)} at {shown(disk.path)}"
+                goals.append(Goal(Reason.MIN_FREE, excess, words, device=disk.device))
+        return goals
+
+    def _freed_in(self, disk: Disk) -> int:
+        return self._freed.on.get(disk.device, 0) + self._moved_on[disk.device]
+
+    def _count_freed(self, candidates: Sealed[_Candidate]) -> None:
+        """What the rules by age give back, by camera and by filesystem."""
+        trash = filesystems.device_of(self._trees.trash)
+        for _, copy in candidates:
+            if isinstance(copy, TrashLot):
+                self._removals += count(copy)
+                self._freed_of[copy.camera] += self._freed.whole(copy.device, copy.size)
+                continue
+            step = decide(copy, self._policy, self._memory, self._newest, self._now)
+            if isinstance(step, Stay):
+                continue
+            self._removals += 1
+            device = copy.clip.fingerprint.device
+            if step.disposal is Disposal.DELETE:
+                self._freed_of[copy.clip.camera] += self._freed.by(copy.clip)
+            elif trash != device and copy.clip.links == 1:
+                self._moved_on[device] += copy.clip.fingerprint.size
+                self._moved_on[trash] -= copy.clip.fingerprint.size
+
+    def _steps(self, candidates: Sealed[_Candidate], pursuit: Pursuit) -> Iterator[Discard | Tidy | TrashLot]:
+        yield from self._small
+        for place, copy in candidates:
+            if isinstance(copy, TrashLot):
+                self._tally_lot(copy)
+                yield copy
+                continue
+            step = decide(copy, self._policy, self._memory, self._newest, self._now)
+            goes = isinstance(step, Discard) and step.disposal is Disposal.DELETE
+            if not goes and place is not None and self._may_go(copy):
+                reason = pursuit.take(copy.clip)
+                step = discard_by(copy, reason) if reason is not None else step
+            if isinstance(step, Stay):
+                self._stays(copy, step)
+                continue
+            self._tally.add(step)
+            if loses(copy):
+                herd = self._herds[copy.clip.camera]
+                herd.lost_clips += 1
+                herd.lost_size += copy.clip.fingerprint.size
+            yield step
+
+    def _tally_lot(self, lot: TrashLot) -> None:
+        self._tally.add_like(next(lot.steps()), lot.size, [seconds or 0.0 for seconds in lot.durations])
+
+    def _may_go(self, copy: Copy) -> bool:
+        return rank(copy, self._policy, self._memory, self._newest, self._now) is not None
+
+    # --- what the owner must know ------------------------------------------------------------------
+
+    def _problems(self, pursuit: Pursuit, far: str) -> tuple[tuple[Problem, ...], int]:
+        found = [
+            Problem(
+                "goal-missed",
+                f"{goal.words} can't be reached: {size(left)} too many remain",
+                self._hint(),
+            )
+            for goal, left in pursuit.unmet.items()
+        ]
+        last = sum(t.clips for t in self._tally.totals() if t.group.reason is Reason.LAST_COPY)
+        if last:
+            words = f"{count_of(last, 'file')} in the trash stay: each is the last copy of a clip"
+            found.append(Problem("last-copy", words, "camarchiver verify says which archives are missing"))
+        found.extend(self._overdue_problems())
+        if far:
+            found.insert(0, Problem("clock", far, "set the clock (timedatectl), then run it again"))
+            return tuple(found), 13
+        if large := brake(self._herds, self._policy):
+            words = "look at the plan; if it is meant, add --allow-large"
+            found.insert(0, Problem("too-large", large, words))
+            return tuple(found), 2
+        return tuple(found), 0
+
+    def _overdue_problems(self) -> Iterator[Problem]:
+        if self._overdue:
+            listed = "; ".join(shown(path) for path in self._overdue[:LISTED])
+            more = f" and {len(self._overdue) - LISTED:,} more" if len(self._overdue) > LISTED else ""
+            words = f"{count_of(len(self._overdue), 'file')} older than max_age_hard stay: {listed}{more}"
+            yield Problem(
+                "past-limit", words, "end the hold, or remove what camarchiver doesn't know by hand"
+            )
+
+    def _hint(self) -> str:
+        options = [
+            name
+            for name, given in (
+                ("--clean-output", self._policy.clean_output),
+                ("--unarchived", self._policy.unarchived),
+            )
+            if not given
+        ]
+        return (
+            f"{' and '.join(options)} would let it take more" if options else "raise the limit or end holds"
+        )
+
+    def _notes(self) -> Iterator[str]:
+        waiting = sum(
+            total.clips for total in self._tally.totals() if total.group[:2] == ("keep", Reason.UNARCHIVED)
+        )
+        if waiting:
+            yield (
+                f"{count_of(waiting, 'source')} old enough to go are not archived and stay;"
+                " --unarchived would include them"
+            )
+        hard = self._policy.limits.max_age_hard
+        if hard is not None and not self._overdue:
+            yield f"after this nothing recorded before {self._now - hard:%Y-%m-%d %H:%M} stands in any tree"
+
+    def _unknown_cameras(self) -> Iterator[str]:
+        known = [*self._bytes]
+        for camera in sorted({*self._policy.cameras_own, *self._policy.cameras} - set(known)):
+            close = difflib.get_close_matches(camera, known, n=1)
+            also = f"; did you mean {shown(close[0])}?" if close else ""
+            yield f"no clip of a camera {shown(camera)} was found{also}"
+
+
+def _sealed(found: Iterable[Discard | Tidy | TrashLot]) -> Sealed[Discard | Tidy]:
+    # What a walk yields is spread out: no lots are among it.
+    return cast(Sealed[Discard | Tidy], Sealed(found, key=first_key, count=count, arrange=one_by_one))
+
+
+def _by_rank(item: _Candidate) -> tuple[int, float, str]:
+    place, copy = item
+    if isinstance(copy, TrashLot):
+        return len(Rank), *first_key(copy)[1:]
+    return (len(Rank) if place is None else place), copy.clip.start.timestamp(), copy.clip.relative

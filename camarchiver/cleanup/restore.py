@@ -1,0 +1,228 @@
+"""Brings files back from the trash to where they came from, never over something else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from camarchiver.domain.clip import Clip, Fingerprint, Reason, Tree, Trees, beside
+from camarchiver.domain.steps import Outcome, Restore, Result
+from camarchiver.domain.untrusted import is_below
+from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.journal.event import Event, What
+from camarchiver.journal.replay import REPLACED
+from camarchiver.journal.store import Journal
+from camarchiver.journal.writer import Scribe
+from camarchiver.state import restored as restored_clips
+from camarchiver.storage import anchored, atomic, locking
+
+BLOCK = 64
+"""Clips that are noted together, since the whole note is written anew each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which trashed clips are meant; what is empty selects everything."""
+
+    paths: tuple[Path, ...] = ()
+    """Absolute: below the source, where they were, or below the trash, where they are."""
+    run: str = ""
+    camera: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    """The first moment that is too late."""
+
+
+class Restorer:
+    """Finds and performs the steps of `restore`."""
+
+    def __init__(self, trees: Trees, journal: Journal, scribe: Scribe) -> None:
+        self._trees = trees
+        self._journal = journal
+        self._scribe = scribe
+
+    def steps(self, selection: Selection) -> Iterator[Restore]:
+        """Everything selected that the journal sent to the trash and that still lies there."""
+        day = timedelta(days=1)
+        for date in self._journal.days():
+            if selection.since and date < selection.since.date() - day:
+                continue
+            if selection.until and date > selection.until.date() + day:
+                continue
+            places: dict[str, Event] = {}
+            told: set[str] = set()
+            for event in self._journal.day(date).events:
+                if event.trash is None:
+                    continue
+                if event.event == What.TRASHED and event.reason != REPLACED:
+                    places[event.trash] = event
+                    told.discard(event.trash)
+                elif event.event == What.RESTORED:
+                    told.add(event.trash)
+            for place, event in places.items():
+                if not self._is_meant(event, place, selection):
+                    continue
+                if (step := self._step(event, place)) and not (place in told and self._is_whole(step)):
+                    yield step
+
+    def run(self, steps: Iterable[Restore]) -> Iterator[Outcome]:
+        """What came of each step."""
+        waiting = iter(steps)
+        while block := list(islice(waiting, BLOCK)):
+            # Noted first: a clip that is back and not yet noted would go again the same night.
+            clips = [(step.source, step.identity) for step in block]
+            try:
+                restored_clips.note(self._trees.state, clips, self._scribe.now())
+            except (OSError, StorageError) as error:
+                yield from (Outcome(step, Result.FAILED, Reason.FAILED, str(error)) for step in block)
+            else:
+                yield from map(self._perform, block)
+
+    def _perform(self, step: Restore) -> Outcome:
+        try:
+            anchored.make_folder(step.clip.root, step.clip.folder)
+            # Also an archive comes back under the lock of its clip, which whoever makes it anew holds.
+            clip = self._trees.source / step.source
+            with locking.lock_if_there(clip, place=self._trees.state / "locks"):
+                return self._locked(step)
+        except ClipBusy as busy:
+            return Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
+        except (anchored.Stale, FileNotFoundError) as stale:
+            return Outcome(step, Result.STALE, Reason.STALE, str(stale))
+        except (OSError, StorageError) as error:
+            return Outcome(step, Result.FAILED, Reason.FAILED, str(error))
+
+    def _locked(self, step: Restore) -> Outcome:
+        clip, place, detail = step.clip, step.clip.relative, "it was back already"
+        self._sweep(step)
+        is_back = self._is_back(step)
+        if not is_back and os.path.lexists(clip.path):
+            return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{clip.path} is another file")
+        if not is_back:
+            place = anchored.move(
+                self._trees.trash,
+                step.trash,
+                clip.fingerprint,
+                trash_root=clip.root,
+                trash_relative=clip.relative,
+            )
+            detail = "" if place == clip.relative else f"as {place}, its own name was taken meanwhile"
+        came, problem = self._bring_sidecars(step)
+        self._scribe.restored(step, came)
+        if problem:
+            return Outcome(step, Result.FAILED, Reason.FAILED, f"restored; but {problem}")
+        return Outcome(step, Result.DONE, step.reason, detail, os.fspath(clip.root / place))
+
+    def _is_whole(self, step: Restore) -> bool:
+        """Whether nothing of a restored clip is left to bring back."""
+        return not os.path.lexists(self._trees.trash / step.trash) and not any(
+            self._picture(went) and not os.path.lexists(self._trees.source / beside(step.source, name))
+            for name, went in step.sidecars.items()
+        )
+
+    def _sweep(self, step: Restore) -> None:
+        """Remove the unfinished copies of a run that died while it brought this clip back."""
+        pictures = ((self._trees.source, beside(step.source, name)) for name in step.sidecars)
+        for root, relative in ((step.clip.root, step.clip.relative), *pictures):
+            for staged in anchored.unfinished(root, relative):
+                anchored.delete(root, staged, anchored.fingerprint_of((root / staged).lstat()))
+
+    def _is_back(self, step: Restore) -> bool:
+        """Whether an earlier run died after it had brought the clip back; the trash loses its copy then."""
+        home, place = step.clip.path, self._trees.trash / step.trash
+        if not _is_same(home, step.clip.fingerprint):
+            return False
+        if not os.path.lexists(place):
+            return True
+        if atomic.digest_of(home) != atomic.digest_of(place):
+            return False
+        atomic.sync_file(home)
+        atomic.fsync_folder(home.parent)
+        anchored.delete(self._trees.trash, step.trash, anchored.fingerprint_of(place.lstat()))
+        return True
+
+    def _bring_sidecars(self, step: Restore) -> tuple[dict[str, str], str]:
+        came: dict[str, str] = {}
+        problem = ""
+        for name, went in step.sidecars.items():
+            home = beside(step.source, name)
+            found = self._picture(went)
+            if found is None or os.path.lexists(self._trees.source / home):
+                continue
+            root, relative = found
+            try:
+                fingerprint = anchored.fingerprint_of((root / relative).lstat())
+                anchored.move(root, relative, fingerprint, trash_root=self._trees.source, trash_relative=home)
+                came[name] = home
+            except FileNotFoundError:
+                continue
+            except (OSError, anchored.Stale, StorageError) as error:
+                problem = f"its picture {name} stays: {error}"
+        return came, problem
+
+    def _picture(self, went: str) -> tuple[Path, str] | None:
+        """The tree that a picture lies in and its path there; also where the tree is mounted elsewhere now.
+
+        The journal has the absolute path of its day: what counts is the end of it.
+        """
+        parts = PurePosixPath(went).parts
+        for start in range(1, len(parts)):
+            relative = "/".join(parts[start:])
+            for root in (self._trees.trash, self._trees.archive):
+                if is_below(relative) and (root / relative).is_file():
+                    return root, relative
+        return None
+
+    def _is_meant(self, event: Event, place: str, selection: Selection) -> bool:
+        start = event.start
+        if selection.paths:
+            home, relative = self._home(event)
+            homes = (home / relative, self._trees.trash / place)
+            if not any(home.is_relative_to(path) for home in homes for path in selection.paths):
+                return False
+        return (
+            selection.run in ("", event.run)
+            and selection.camera in ("", event.camera)
+            and (selection.since is None or start >= selection.since)
+            and (selection.until is None or start < selection.until)
+        )
+
+    def _step(self, event: Event, place: str) -> Restore | None:
+        root, relative = self._home(event)
+        in_archive = event.tree == "archive"
+        journalled = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
+        status = _look(self._trees.trash / place, journalled) or _look(root / relative, journalled)
+        if status is None or event.source_size is None or event.source_mtime_ns is None:
+            return None
+        folder, _, name = relative.rpartition("/")
+        clip = Clip(root, folder, name, event.camera, event.start, anchored.fingerprint_of(status))
+        identity = event.source_size, event.source_mtime_ns
+        tree = Tree(event.tree or Tree.SOURCE)
+        pictures = event.sidecars or {}
+        return Restore(clip, place, pictures, Reason.RESTORE_ASKED, event.source, identity, tree)
+
+    def _home(self, event: Event) -> tuple[Path, str]:
+        """The root and the path below it that a trashed file came from."""
+        if event.tree == "archive" and event.archive is not None:
+            return self._trees.archive, event.archive
+        return self._trees.source, event.source
+
+
+def _look(path: Path, journalled: tuple[int | None, int | None]) -> os.stat_result | None:
+    """The state of a regular file of the journalled size and mtime."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    same = (status.st_size, status.st_mtime_ns) == journalled
+    return status if stat.S_ISREG(status.st_mode) and same else None
+
+
+def _is_same(path: Path, fingerprint: Fingerprint) -> bool:
+    """Whether a file of that size and mtime stands there; a copy has another inode."""
+    return _look(path, (fingerprint.size, fingerprint.mtime_ns)) is not None

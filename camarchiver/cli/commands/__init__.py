@@ -1,0 +1,1 @@
+"""One file for each command: its options, and the call of its use case."""

@@ -1,0 +1,176 @@
+"""`camarchiver archive`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camarchiver.cli.channels import with_channels
+from camarchiver.cli.options import (
+    FOLDER,
+    consent_options,
+    general_options,
+    is_on_command_line,
+    option,
+    options,
+    own_patterns,
+    retention_options,
+    sidecar_option,
+    tree_options,
+)
+from camarchiver.cli.types import Days, Duration, Jobs, Percent, Size, When
+
+if TYPE_CHECKING:
+    from camarchiver.policy.cleanup_rules import CleanupPolicy
+
+DEVICE = click.Path(path_type=Path, readable=False)
+"""Who may not open it is told how to, once it is tried."""
+
+what_options = options(
+    option(
+        "--age",
+        type=Days(zero=True),
+        default="30",
+        help="Archive clips this many days old; 0 for every settled clip.",
+    ),
+    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option(
+        "--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."
+    ),
+    option("--since", type=When(), help="Only clips that start then or later."),
+    option("--until", type=When(), help="Only clips that start before; a bare date includes that day."),
+    option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
+    option("--limit", type=click.IntRange(min=1), help="Encode at most this many clips in this run."),
+    option("--max-runtime", type=Duration(), help="Begin no further clip after this time, as 6h."),
+    option("--no-skip", is_flag=True, help="Encode clips again that are archived already and still here."),
+    option("--retry-failed", is_flag=True, help="Try clips that failed before, whenever that was."),
+)
+
+removal_options = options(
+    option("--delete", is_flag=True, help="Delete archived sources instead of moving them to the trash."),
+    option("--keep-source", is_flag=True, help="Archive only, remove nothing."),
+    sidecar_option,
+)
+
+encoder_options = options(
+    option(
+        "--encoder",
+        type=click.Choice(["auto", "qsv", "vaapi", "nvenc", "v4l2m2m", "software"]),
+        default="auto",
+        help="What encodes; auto takes the first that works: qsv, vaapi, nvenc, software.",
+    ),
+    option(
+        "--codec", type=click.Choice(["auto", "av1", "hevc", "h264"]), default="auto", help="Video codec."
+    ),
+    option("--quality", type=click.IntRange(1, 63), help="On the encoder's own scale, lower is better."),
+    option("--preset", help="On the encoder's own scale, as 8 or medium."),
+    option("--max-height", type=click.IntRange(min=64), help="Scale higher pictures down, as 1080."),
+    option(
+        "--audio", type=click.Choice(["copy", "aac", "none"]), default="copy", help="What becomes of sound."
+    ),
+    option(
+        "--verify",
+        type=click.Choice(["quick", "full"]),
+        default="quick",
+        help="quick counts every frame and decodes keyframes; full decodes every archive whole."
+        " What a GPU wrote is always decoded whole.",
+    ),
+    option(
+        "--min-saving",
+        type=Percent(),
+        default="10",
+        help="Below this the archive is a lossless copy of the source.",
+    ),
+    option("--device", type=DEVICE, help="Render node, as /dev/dri/renderD128."),
+    option(
+        "--ffmpeg",
+        type=FOLDER,
+        help="ffmpeg to use.  [default: the better of the system's and the embedded one]",
+    ),
+    option("--jobs", type=Jobs(), default="auto", help="Clips encoded at the same time."),
+    option(
+        "--nice", type=click.IntRange(0, 19), default=19, help="CPU priority given away; 19 is the lowest."
+    ),
+)
+
+
+scheduler_option = option(
+    "--scheduler", metavar="ADDRESS", help="Have the workers of this Dask cluster encode, as tcp://HOST:8786."
+)
+
+cleanup_option = option(
+    "--cleanup", is_flag=True, help="Afterwards do what `camarchiver cleanup` does, with the options below."
+)
+
+
+@click.command()
+@tree_options
+@what_options
+@removal_options
+@encoder_options
+@scheduler_option
+@cleanup_option
+@retention_options
+@consent_options
+@general_options
+@with_channels
+def archive(**chosen: Any) -> int:
+    """Turn the clips below DIRECTORY that are old enough into small archives.
+
+    Each archive is verified against its source and durable on disk before the source moves to the
+    trash. DIRECTORY is /camera unless given.
+    """
+    from camarchiver.cli.runs.archive import ArchiveOptions, archive_session
+
+    context = click.get_current_context()
+    policy = _cleanup_policy(context, chosen)
+    for name in _OF_CLEANUP:
+        del chosen[name]
+    return archive_session(ArchiveOptions(**chosen, cleanup=policy), own_patterns(context))
+
+
+_OF_CLEANUP = (
+    "cleanup",
+    "archive_age",
+    "trash_age",
+    "max_size",
+    "min_free",
+    "clean_output",
+    "trust_names",
+    "max_removals",
+    "allow_large",
+)
+"""Parameters that only speak of what comes after archiving."""
+
+
+def _cleanup_policy(context: click.Context, chosen: dict[str, Any]) -> CleanupPolicy | None:
+    """What `--cleanup` keeps; None without it. Raises UsageError for what can't be meant."""
+    from camarchiver.errors import UsageError
+
+    if not chosen["cleanup"]:
+        given = [name for name in _OF_CLEANUP[1:] if is_on_command_line(context, name)]
+        if given:
+            option_name = "--" + given[0].replace("_", "-")
+            raise UsageError(f"{option_name} does nothing without --cleanup", hint="add --cleanup")
+        return None
+    own = {name: chosen[name] for name in _OF_CLEANUP[1:]}
+    if chosen["clean_output"] and (chosen["archive_age"] or chosen["age"]) <= chosen["age"]:
+        raise UsageError(
+            "--clean-output here needs an --archive-age above --age, else what was archived goes at once",
+            hint="add for example --archive-age 365",
+        )
+    from camarchiver.cli.retention_options import RetentionOptions
+
+    retention = RetentionOptions(
+        **own,
+        age=chosen["age"],
+        max_age_hard=None,
+        unarchived=False,
+        delete=chosen["delete"],
+        cameras=chosen["cameras"],
+        exclude=chosen["exclude"],
+        sidecar=chosen["sidecar"],
+    )
+    return retention.policy(context)

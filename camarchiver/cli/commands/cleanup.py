@@ -1,0 +1,136 @@
+"""`camarchiver cleanup`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from camarchiver.cli.channels import Channels, with_channels
+from camarchiver.cli.options import (
+    FOLDER,
+    consent_options,
+    general_options,
+    is_on_command_line,
+    option,
+    options,
+    own_patterns,
+    retention_options,
+    sidecar_option,
+    tree_options,
+)
+from camarchiver.cli.session import Place
+from camarchiver.cli.types import Days, Size
+from camarchiver.errors import UsageError
+
+what_options = options(
+    option("--age", type=Days(), default="30", help="Sources this old go, if their archive stands."),
+    option("--unarchived", is_flag=True, help="Let sources go that have no archive, by age and by size."),
+    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option(
+        "--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."
+    ),
+    option("--delete", is_flag=True, help="Delete what would go to the trash."),
+    option(
+        "--max-age-hard",
+        type=Days(),
+        help="Delete everything recorded before this, in every tree, for those whom the law gives a limit.",
+    ),
+    sidecar_option,
+)
+
+spool_options = options(
+    option("--spool", type=FOLDER, help="See to a recorder's spool and outbox, and to no other tree."),
+    option("--outbox", type=FOLDER, help="With --spool.  [default: recorded_clips beside the spool]"),
+    option("--keep-days", type=Days(), help="With --spool: clips this old leave the outbox."),
+    option("--max-storage", type=Size(), help="With --spool: what each camera may take in the outbox."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOptions:
+    """The command line of `cleanup --spool`, parsed."""
+
+    spool: Path
+    outbox: Path
+    keep_days: timedelta | None
+    max_storage: int | None
+    cameras: tuple[str, ...]
+    timezone: str
+    dry_run: bool
+    no_confirm: bool
+    log_file: Path | None
+    channels: Channels
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+
+_ALSO_WITH_SPOOL = frozenset(
+    {"cameras", "spool", "outbox", "keep_days", "max_storage", "timezone", "dry_run", "no_confirm"}
+    | {"log_file", "log_format", "metrics", "notify", "ping_url", "as_json", "quiet", "verbose", "config"}
+)
+
+
+@click.command()
+@tree_options
+@what_options
+@spool_options
+@retention_options
+@consent_options
+@general_options
+@click.pass_context
+@with_channels
+def cleanup(context: click.Context, /, **chosen: Any) -> int:
+    """Remove what the policy no longer keeps below DIRECTORY: sources, trash, and archives if asked.
+
+    Nothing goes whose archive does not stand, unless an option names it. --max-size and --min-free take
+    the cheapest copies first: trash, then archived sources, then (if named) archives and unarchived
+    sources, the oldest first. Holds and each camera's newest clip stay.
+
+    With --spool it does by hand what a recorder does every hour: salvages what dead recorders left, removes
+    what is empty, and takes what --keep-days and --max-storage no longer keep from the outbox, at once.
+    """
+    if chosen["spool"] is not None:
+        return _of_spool(context, chosen)
+    for name in ("outbox", "keep_days", "max_storage"):
+        if is_on_command_line(context, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for a recorder", hint="add its --spool DIR")
+    from camarchiver.cli.retention_options import RetentionOptions
+    from camarchiver.cli.runs.cleanup import CleanupOptions, cleanup_session
+
+    retention = RetentionOptions(**{each.name: chosen[each.name] for each in fields(RetentionOptions)})
+    run = CleanupOptions(
+        place=Place(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
+        policy=retention.policy(context),
+        sidecar=retention.sidecar,
+        **{name: chosen[name] for name in _OF_THE_RUN},
+    )
+    return cleanup_session(run, own_patterns(context))
+
+
+_OF_THE_RUN = ("dry_run", "no_confirm", "log_file", "channels", "as_json", "quiet", "verbose")
+
+
+def _of_spool(context: click.Context, chosen: dict[str, Any]) -> int:
+    from camarchiver.cli.runs.spool_cleanup import spool_session
+
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in _ALSO_WITH_SPOOL and is_on_command_line(context, name):
+            word = name.upper() if isinstance(parameter, click.Argument) else parameter.opts[0]
+            raise UsageError(f"{word} has no meaning with --spool", hint="run cleanup once for each of them")
+    spool, outbox = chosen["spool"].absolute(), chosen["outbox"]
+    options = SpoolOptions(
+        spool,
+        outbox.absolute() if outbox else spool.parent / "recorded_clips",
+        chosen["keep_days"],
+        chosen["max_storage"],
+        chosen["cameras"],
+        chosen["timezone"],
+        **{name: chosen[name] for name in _OF_THE_RUN},
+    )
+    return spool_session(options)

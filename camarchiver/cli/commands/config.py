@@ -1,0 +1,170 @@
+"""`camarchiver config`: what is set, where it comes from, and a file to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from camarchiver import config as config_files
+from camarchiver.cli.options import (
+    CONFIG_KEY,
+    FOLDER,
+    cameras_values,
+    checked_values,
+    commands_of,
+    config_option,
+    keys_of,
+    option,
+    origin,
+    own_patterns,
+)
+from camarchiver.cli.retention_options import camera_tables
+from camarchiver.cli.session import Place
+from camarchiver.errors import ConfigError, UsageError
+
+EXAMPLE = """\
+# camarchiver: every key is an option of the same name without its dashes.
+# Keys up here speak to every command, those in a section to that command alone.
+# The command line wins over CAMARCHIVER_* in the environment, which wins over this file.
+
+# directory = "/camera"
+# output = "/mnt/nas/archive"      # default: DIRECTORY/archived
+# timezone = "Europe/Berlin"       # the cameras' zone; default: the machine's
+# log_format = "json"              # one object per line
+# metrics = "/var/lib/prometheus/node-exporter/camarchiver.prom"
+# notify = ["/opt/camarchiver/bin/mail-report", "root"]  # gets the JSON report of a run with failures
+# ping_url = "https://hc-ping.com/UUID"
+
+[archive]
+# age = 30                         # days
+# codec = "h264"                   # where a player can't do AV1
+# max_runtime = "6h"
+# exclude = ["*/test/*"]
+
+[watch]
+# quiet_for = "10m"                # a clip that is written in place is finished after so long
+# poll = "60s"                     # where the kernel does not tell of arrivals: NFS, SMB, FUSE
+# codec = "h264"                   # keys of [archive] do not speak to watch
+
+[cleanup]
+# age = 30                         # days: archived sources go to the trash
+# trash_age = 21                   # days in the trash, then they are deleted
+# archive_age = 400                # with clean_output
+# clean_output = true
+# max_size = "2TB"                 # source, archive and trash together
+# min_free = "50GB"                # on each filesystem
+
+# [camera.front_door]
+# A camera's own limits for cleanup; where the command line or [cleanup] has one, too, the stricter wins.
+# age = 14
+# archive_age = 400
+# max_size = "50GB"
+# max_age_hard = 365               # nothing older stays anywhere, for those whom the law gives a limit
+
+[record]
+# min_free = "4GB"
+
+# Several cameras in one process: every key of [record] may stand in a camera's own table.
+# [record.yard]
+# source = "rtsp://192.0.2.10/stream1"
+# credentials = "/etc/camarchiver/yard.secret"
+
+[patterns]
+# Names that camarchiver doesn't know yet, as regular expressions with named groups:
+# yard = '(?P<camera>yard\\d)-(?P<time>\\d{8}-\\d{6})'
+"""
+
+
+@click.group()
+def config() -> None:
+    """Show, check or begin the configuration."""
+
+
+@config.command(short_help="Each value and where it comes from.")
+@click.argument("command", default="archive")
+@config_option
+@click.pass_context
+def show(context: click.Context, command: str) -> None:
+    """Show the values that COMMAND would run with, and where each comes from."""
+    for key, value, place in _effective(context, command):
+        click.echo(f"{key:14} = {value:24} # {place}")
+
+
+@config.command(short_help="Say whether the config files are sound.")
+@config_option
+@click.pass_context
+def check(context: click.Context) -> None:
+    """Say whether the config files are sound; exit 10 where one isn't."""
+    for command in _commands(context).values():
+        checked_values(context.meta[CONFIG_KEY], command, context)
+        cameras_values(context.meta[CONFIG_KEY], command, context)
+    own_patterns(context)
+    camera_tables(context)
+    files: tuple[Path, ...] = context.meta[CONFIG_KEY].files
+    click.echo("\n".join(f"{file}: sound" for file in files) or "there is no config file")
+
+
+@config.command(short_help="Write a commented config file.")
+@click.argument("file", type=FOLDER, required=False)
+def init(file: Path | None) -> None:
+    """Write a commented config file to FILE, by default the user's own; never over another."""
+    target = file or config_files.default_files()[-1]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("x", encoding="utf-8") as stream:
+            stream.write(EXAMPLE)
+    except FileExistsError as error:
+        raise ConfigError(f"{target} exists already", hint="edit it, or name another file") from error
+    click.echo(f"wrote {target}")
+
+
+@config.command("accept-volume", short_help="Accept a moved or replaced archive.")
+@click.argument("directory", type=FOLDER, default=Path("/camera"))
+@option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]")
+def accept_volume(directory: Path, output: Path | None) -> None:
+    """Let the source DIRECTORY take the archive that stands here now for its own.
+
+    Needed once after an archive was moved to another disk or begun anew on purpose.
+    """
+    from camarchiver.state import volume_marker
+
+    trees = Place(directory, output, None, "").trees()
+    volume_marker.check_roots(trees)
+    volume_marker.check_writable(trees, removes=True)
+    volume_marker.mark(trees)
+    click.echo(f"{trees.source} now archives to {trees.archive}")
+
+
+def _commands(context: click.Context) -> dict[str, click.Command]:
+    root = context.find_root().command
+    assert isinstance(root, click.Group)
+    return {name: command for name, command in commands_of(root, context).items() if keys_of(command)}
+
+
+def _effective(context: click.Context, name: str) -> Iterator[tuple[str, str, str]]:
+    """Key, value and origin of each parameter, as the command itself would read them."""
+    commands = _commands(context)
+    if name not in commands:
+        raise UsageError(f"{name!r} has no configuration", hint="try one of " + ", ".join(commands))
+    files: config_files.Config = context.meta[CONFIG_KEY]
+    named = _named_file(context)
+    arguments = ["--config", str(named)] if named and files.files else []
+    with commands[name].make_context(name, arguments, parent=context.find_root()) as inner:
+        for key in sorted(keys_of(commands[name])):
+            yield key, _written(inner.params.get(key)), origin(inner, key)
+
+
+def _named_file(context: click.Context) -> Path | None:
+    files: config_files.Config = context.meta[CONFIG_KEY]
+    return files.files[0] if files.files and files.files != config_files.existing_files() else None
+
+
+def _written(value: Any) -> str:
+    if value is None or value == "" or value == ():
+        return "-"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,200 @@
+"""`camarchiver doctor`."""
+
+from __future__ import annotations
+
+import copy
+import os
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camarchiver import config as config_files
+from camarchiver.cli.options import (
+    CONFIG_KEY,
+    check,
+    checked_values,
+    commands_of,
+    option,
+    options,
+    own_patterns,
+)
+from camarchiver.cli.retention_options import camera_tables
+from camarchiver.cli.session import Place
+from camarchiver.errors import CamarchiverError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from camarchiver.doctor.checks import Encoding, Recorder
+    from camarchiver.doctor.findings import Finding
+
+_WRONG = "camarchiver.doctor.checks.config"
+"""Where the context keeps what is wrong with the config: here it is a finding, and no reason to stop."""
+
+
+def _load_gently(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    loaded = config_files.Config()
+    try:
+        loaded = config_files.load(value)
+        context.default_map = checked_values(loaded, context.command, context)
+    except CamarchiverError as error:
+        context.meta[_WRONG] = error
+    context.meta[CONFIG_KEY] = loaded
+    return value
+
+
+_TELLING = ("archive", "cleanup", "record", "watch")
+"""Commands that have channels to tell of themselves."""
+
+_ANY = click.Path(path_type=Path, readable=False)
+"""A folder that can't be read is a finding, too."""
+
+doctor_options = options(
+    click.argument("directory", type=_ANY, default=Path("/camera"), envvar="CAMARCHIVER_DIRECTORY"),
+    option("-o", "--output", type=_ANY, help="Archive root.  [default: DIRECTORY/archived]"),
+    option("--trash-root", type=_ANY, help="Trash root.  [default: DIRECTORY/.deleted]"),
+    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    option("-q", "--quiet", is_flag=True, help="Print what is wrong only."),
+    option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        is_eager=True,
+        callback=_load_gently,
+        help="Read this file alone, instead of ~/.config/camarchiver/config.toml over /etc/camarchiver.toml.",
+    ),
+)
+
+
+@click.command()
+@doctor_options
+@click.pass_context
+def doctor(
+    context: click.Context,
+    /,
+    directory: Path,
+    output: Path | None,
+    trash_root: Path | None,
+    timezone: str,
+    as_json: bool,
+    quiet: bool,
+    config: Path | None,
+) -> int:
+    """Say of everything that camarchiver needs here whether it is sound, and how to mend what isn't.
+
+    Tries every encoder, and writes a hidden folder into each root for a moment. Exit 1 where anything is
+    wrong. Run it as the user that archives.
+    """
+    import logging
+
+    from camarchiver.doctor.checks import Patient, examine
+    from camarchiver.doctor.findings import Verdict
+    from camarchiver.output import doctor_text, json_document
+
+    # What others would warn of is a finding here.
+    logging.getLogger("camarchiver").addHandler(logging.NullHandler())
+    files = list(_config(context))
+    chosen = {name: _values(context, name, config, files) for name in _TELLING}
+    told = chosen.values()
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    patient = Patient(
+        Place(directory, output, trash_root, "").trees(),
+        timezone,
+        _encoding(chosen["archive"]),
+        _recorder(chosen["record"], configured="record" in loaded.sections),
+        watches="watch" in loaded.sections,
+        metrics=tuple(dict.fromkeys(each["metrics"] for each in told if each["metrics"])),
+        commands=tuple(dict.fromkeys(each["notify"] for each in told if each["notify"])),
+    )
+    findings = chain(files, examine(patient))
+    if as_json:
+        found = tuple(findings)
+        exit_code = int(any(each.verdict is Verdict.BAD for each in found))
+        click.echo(json_document.diagnosed(found, exit_code), nl=False)
+        return exit_code
+    table = doctor_text.Table(quiet=quiet)
+    for finding in findings:
+        for line in table.lines(finding):
+            click.echo(line)
+    click.echo(table.sum())
+    return int(table.wrong > 0)
+
+
+def _config(context: click.Context) -> Iterator[Finding]:
+    """Whether the config files are sound, as `config check` has it."""
+    from camarchiver.doctor.findings import fine, remark, trouble
+
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    try:
+        if (wrong := context.meta.get(_WRONG)) is not None:
+            raise wrong
+        check(loaded, context)
+        for command in _commands(context).values():
+            checked_values(loaded, command, context)
+        own_patterns(context)
+        camera_tables(context)
+    except CamarchiverError as error:
+        yield trouble("config", error.message, error.hint)
+        return
+    for file in loaded.files:
+        yield fine("config", f"{file} is sound")
+    if not loaded.files:
+        yield remark("config", "there is no config file", "camarchiver config init writes one")
+
+
+def _commands(context: click.Context) -> dict[str, click.Command]:
+    root = context.find_root().command
+    assert isinstance(root, click.Group)
+    return commands_of(root, context)
+
+
+def _encoding(chosen: Mapping[str, Any]) -> Encoding:
+    from camarchiver.doctor.checks import Encoding
+    from camarchiver.media.encoders import Backend, Settings
+
+    return Encoding(
+        Settings(chosen["quality"], chosen["preset"], chosen["max_height"], chosen["audio"]),
+        "auto" if chosen["encoder"] == "auto" else Backend(chosen["encoder"]),
+        chosen["codec"],
+        chosen["device"],
+        chosen["ffmpeg"],
+    )
+
+
+def _recorder(chosen: Mapping[str, Any], *, configured: bool) -> Recorder | None:
+    from camarchiver.doctor.checks import Recorder
+
+    if not (configured or chosen["source"] or chosen["spool"].is_dir()):
+        return None
+    sources = tuple(each for each in (chosen["source"], chosen["detect_source"]) if each)
+    return Recorder(sources, chosen["credentials"], chosen["spool"], chosen["outbox"])
+
+
+def _values(
+    context: click.Context, name: str, named: Path | None, findings: list[Finding]
+) -> Mapping[str, Any]:
+    """What a command would read from config and environment; its defaults where these are wrong."""
+    from camarchiver.doctor.findings import trouble
+
+    command = _commands(context)[name]
+    arguments = ["--config", str(named)] if named else []
+    try:
+        with command.make_context(name, arguments, parent=context.find_root()) as inner:
+            return inner.params
+    except CamarchiverError:
+        pass  # _config has told of it
+    except click.ClickException as error:
+        remedy = "correct or unset that variable of the environment, or that key of the config"
+        findings.append(trouble("config", f"{name}: {error.format_message()}", remedy))
+    with _without_environment(command).make_context(name, ["--config", os.devnull]) as inner:
+        return inner.params
+
+
+def _without_environment(command: click.Command) -> click.Command:
+    bare = copy.copy(command)
+    bare.params = [copy.copy(each) for each in command.params]
+    for each in bare.params:
+        each.envvar = None
+    return bare

@@ -1,0 +1,181 @@
+"""`camarchiver hold`: time ranges that nothing may remove."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from camarchiver.cli.options import option, own_patterns, with_place
+from camarchiver.cli.session import Place
+from camarchiver.cli.types import Moment, When
+from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from camarchiver.domain.hold import Hold
+
+
+_outbox_option = click.option(
+    "--outbox",
+    type=click.Path(path_type=Path),
+    help="The holds of a recorder's outbox, instead of an archive's.",
+)
+
+
+@click.group()
+def hold() -> None:
+    """Keep a time range, of one camera or of all, from being removed or encoded again."""
+
+
+@hold.command(short_help="Hold what lies between two times.")
+@with_place
+@_outbox_option
+@click.option("--camera", default="", help="This camera only.  [default: all]")
+@click.option("--from", "start", type=When(), required=True, help="First moment, as '2026-05-03 14:00'.")
+@click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
+@click.option("--until", type=When(), help="When the hold lapses by itself.  [default: never]")
+@click.option("--reason", required=True, help="Why, for those who find it.")
+def add(
+    *,
+    place: Place,
+    outbox: Path | None,
+    camera: str,
+    start: Moment,
+    end: Moment,
+    until: Moment | None,
+    reason: str,
+) -> None:
+    """Hold the clips between two times, given in the cameras' local time."""
+    from camarchiver.runtime import clock
+    from camarchiver.state import holds
+
+    zone = place.zone()
+    lapses = _last(until, zone) if until else None
+    if lapses is not None and lapses <= clock.now(zone):
+        raise UsageError(
+            f"a hold until {lapses:%Y-%m-%d %H:%M} has lapsed already", hint="name a later --until"
+        )
+    made = holds.add(
+        _state(place, outbox),
+        start.start.replace(tzinfo=zone),
+        _last(end, zone),
+        camera=camera,
+        reason=reason,
+        until=lapses,
+    )
+    click.echo(_line(made, zone))
+    if outbox is None:
+        click.echo(_covered(made, place), err=True)
+
+
+def _covered(made: Hold, place: Place) -> str:
+    """How much a new hold holds, since a mistyped camera or day holds nothing."""
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.runtime.formatting import count_of, shown
+
+    pipeline = Pipeline(place.trees(), place.zone(), "hold", own_patterns(click.get_current_context()))
+    clips, cameras = pipeline.inquiry().covered(made, pipeline.started)
+    if clips:
+        return f"{count_of(clips, 'clip')} that {'stands' if clips == 1 else 'stand'} here now"
+    others = f"; about then recorded: {', '.join(map(shown, sorted(cameras)))}" if cameras else ""
+    return f"no clip that stands here now is held by it{others}"
+
+
+@hold.command("list", short_help="List the holds.")
+@with_place
+@_outbox_option
+@option("--repair", is_flag=True, envvar=None, help="Put unreadable copies of the list aside and begin anew.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def list_holds(*, place: Place, outbox: Path | None, repair: bool, as_json: bool) -> None:
+    """List the holds, also those that have lapsed."""
+    from camarchiver.runtime import clock
+    from camarchiver.state import holds
+
+    state, zone = _state(place, outbox), place.zone()
+    if repair:
+        for aside in holds.repair(state):
+            click.echo(f"unreadable, put aside: {aside}", err=True)
+    if as_json:
+        from camarchiver.output import json_document
+
+        click.echo(json_document.held(holds.read(state), clock.now(zone)), nl=False)
+        return
+    for each in holds.read(state):
+        lapsed = "  (lapsed)" if each.until and each.until <= clock.now(zone) else ""
+        click.echo(_line(each, zone) + lapsed)
+
+
+@hold.command(short_help="Take a hold away.")
+@with_place
+@_outbox_option
+@click.argument("name", metavar="ID")
+@option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask.")
+def remove(*, place: Place, outbox: Path | None, name: str, no_confirm: bool) -> None:
+    """Take hold ID away: what it kept is subject to the policy again."""
+    from camarchiver.state import holds
+
+    state, zone = _state(place, outbox), place.zone()
+    found = next((each for each in holds.read(state) if each.id == name), None)
+    if found is not None and not no_confirm:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(
+                "removing a hold needs consent and there is no terminal to ask on",
+                hint="add -y; nothing was changed",
+            )
+        click.confirm(f"Remove {_line(found, zone)}?", abort=True, err=True)
+    click.echo("removed " + _line(holds.remove(state, name), zone))
+
+
+@hold.command(short_help="Copy what a hold keeps to another disk.")
+@with_place
+@click.argument("name", metavar="ID")
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--playable", is_flag=True, help="Add copies in H.264, which every player knows.")
+@click.option("--ffmpeg", type=click.Path(path_type=Path), help="ffmpeg to make them with.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def export(
+    *, place: Place, name: str, target: Path, playable: bool, ffmpeg: Path | None, as_json: bool
+) -> int:
+    """Copy all that hold ID keeps into DIR: sources, archives, what is in the trash, pictures, journal lines.
+
+    The file B2SUMS there proves the copies: cd DIR && b2sum -c B2SUMS. Nothing is overwritten, and an
+    export that was interrupted can be run again. Exit 3 when a part could not be copied.
+    """
+    from camarchiver.cli.runs.export import ExportOptions, export_session
+
+    patterns = own_patterns(click.get_current_context())
+    return export_session(ExportOptions(place, name, target, playable, ffmpeg, as_json), patterns)
+
+
+def _state(place: Place, outbox: Path | None) -> Path:
+    from camarchiver.state import volume_marker
+
+    if outbox is not None:
+        if not outbox.is_dir():
+            raise StorageError(f"{outbox} is not a folder", hint="name what the recorder has as --outbox")
+        return outbox.absolute() / STATE_FOLDER
+    trees = place.trees()
+    volume_marker.check_roots(trees)
+    volume_marker.check(trees)
+    return trees.state
+
+
+def _last(moment: Moment, zone: tzinfo) -> datetime:
+    # In the hour that repeats in autumn the later one, so that both clips of it are held.
+    naive = moment.end if moment.whole_day else moment.start
+    return naive.replace(tzinfo=zone, fold=1)
+
+
+def _line(found: Hold, zone: tzinfo) -> str:
+    from camarchiver.runtime.formatting import shown
+
+    start, end = found.start.astimezone(zone), found.end.astimezone(zone)
+    until = f", until {found.until.astimezone(zone):%Y-%m-%d %H:%M}" if found.until else ""
+    return (
+        f"{found.id}  {start:%Y-%m-%d %H:%M:%S} - {end:%Y-%m-%d %H:%M:%S}"
+        f"  {shown(found.camera) or 'all cameras'}  {shown(found.reason)}{until}"
+    )

@@ -1,0 +1,160 @@
+"""`camarchiver record`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camarchiver.cli.channels import with_channels
+from camarchiver.cli.options import (
+    FOLDER,
+    cameras_own,
+    config_option,
+    is_on_command_line,
+    option,
+    options,
+    origin,
+)
+from camarchiver.cli.types import Days, Duration, Percent, Size
+from camarchiver.errors import UsageError
+
+if TYPE_CHECKING:
+    from camarchiver.cli.runs.record import RecordOptions
+
+source_options = options(
+    option(
+        "--source",
+        metavar="SOURCE",
+        help="rtsp://HOST/PATH, /dev/video0, picamera2:, rpicam-vid:, file:CLIP or file:FIFO; required. A"
+        " local camera's size and rate follow its name: /dev/video0,1280x720@15, picamera2:0,1920x1080@15.",
+    ),
+    option("--camera", metavar="NAME", help="The camera's name; required unless --dry-run."),
+    option(
+        "--detect-source", metavar="SOURCE", help="A small stream of the same camera to watch for motion."
+    ),
+    option("--credentials", type=FOLDER, help="A file that holds USER:PASSWORD for rtsp://."),
+    option("--realtime", is_flag=True, help="Read a file no faster than it was recorded."),
+)
+
+motion_options = options(
+    option("--sensitivity", default="medium", metavar="low|medium|high|N", help="N is from 1 to 100."),
+    option(
+        "--min-area",
+        type=Percent(),
+        help="Smallest thing that counts, in percent of the picture.  [default: by sensitivity]",
+    ),
+    option(
+        "--mask",
+        "masks",
+        multiple=True,
+        metavar="FILE.png|POLYGON",
+        help="Ignore the black parts of a picture, or a polygon as '0,0 1,0 1,0.1' (repeatable).",
+    ),
+    option(
+        "--zone",
+        "zones",
+        multiple=True,
+        metavar="NAME=POLYGON",
+        help="Only motion within a zone counts (repeatable).",
+    ),
+    option(
+        "--keyframes",
+        is_flag=True,
+        help="Decode keyframes alone, and more only to confirm a suspicion: much less CPU, and what passes"
+        " between two keyframes is missed.",
+    ),
+)
+
+clip_options = options(
+    option("--spool", type=FOLDER, default=Path("temp_clips"), help="Where unfinished clips are."),
+    option("--outbox", type=FOLDER, default=Path("recorded_clips"), help="Where whole clips go, by camera."),
+    option("--pre", type=Duration(), default="2s", help="Recorded before the motion."),
+    option("--post", type=Duration(), default="3s", help="Recorded after the motion."),
+    option("--max-clip", type=Duration(), default="30s", help="Longer clips are split."),
+    option(
+        "--schedule",
+        "schedules",
+        multiple=True,
+        metavar="[DAYS] HH:MM-HH:MM",
+        help="Record at these times only, as 'mo-fr 18:00-06:00' (repeatable).",
+    ),
+    option("--snapshot", is_flag=True, help="Put a JPG of the largest motion beside each clip."),
+    option(
+        "--timelapse",
+        type=Duration(),
+        metavar="INTERVAL",
+        help="Also make a clip of each day, of one keyframe every INTERVAL, as 1m.",
+    ),
+    option("--min-free", type=Size(), default="1GB", help="Record nothing with less free on a disk."),
+    option(
+        "--on-full",
+        type=click.Choice(["stop", "drop-oldest"]),
+        default="stop",
+        help="With less free: record nothing, or remove this camera's oldest clips from the outbox.",
+    ),
+    option(
+        "--keep-days",
+        type=Days(),
+        help="Remove this camera's clips from the outbox at this age; each is announced a day before."
+        "  [default: keep all]",
+    ),
+    option(
+        "--max-storage",
+        type=Size(),
+        help="What this camera's clips in the outbox may take, as 50GB; the oldest go, each is announced"
+        " a day before.  [default: no limit]",
+    ),
+    option("--duration", type=Duration(), help="Stop after this time."),
+)
+
+run_options = options(
+    option("--dry-run", is_flag=True, envvar=None, help="Of a file: show the motion, record nothing."),
+    option("--timezone", default="", show_default=False, help="The camera's time zone, as Europe/Berlin."),
+    option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: SPOOL/recorder.log]"),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document at the end instead of text."),
+    option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    option("-v", "--verbose", is_flag=True, help="Log more."),
+    config_option,
+)
+
+
+@click.command()
+@source_options
+@clip_options
+@motion_options
+@run_options
+@with_channels
+def record(**chosen: Any) -> int:
+    """Record what moves before a camera, from before it began until after it ended.
+
+    A clip is a copy of the camera's own H.264 or HEVC, with its sound; only what comes uncompressed or as
+    MJPEG is encoded. It appears in OUTBOX/CAMERA when it is whole. SIGTERM ends the running clip and
+    publishes it.
+    """
+    from camarchiver.cli.runs.record import RecordOptions, record_session
+
+    context = click.get_current_context()
+    options = RecordOptions(**chosen)
+    if (
+        is_on_command_line(context, "source")
+        and "@" in (options.source or "").partition("://")[2].split("/")[0]
+    ):
+        raise UsageError(
+            "a password on the command line can be read by every user of this machine",
+            hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
+        )
+    return record_session(_cameras(context, options))
+
+
+def _cameras(context: click.Context, options: RecordOptions) -> list[RecordOptions]:
+    """Which cameras are meant: the one that is named, else every one that the config has a table for."""
+    own = cameras_own(context)
+    by_hand = origin(context, "source") in ("command line", "environment")
+    if options.camera in own:
+        return [replace(options, **own[options.camera])]
+    if by_hand or options.camera or not own:
+        return [options]
+    return [replace(options, camera=name, **values) for name, values in own.items()]

@@ -1,0 +1,56 @@
+"""`camarchiver status`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
+from camarchiver.cli.session import Place
+from camarchiver.cli.types import Days, Duration
+
+status_options = options(
+    option("--age", type=Days(zero=True), help="The age at which `archive` runs here.  [default: its own]"),
+    option("--gap", type=Duration(), default="1h", help="Tell gaps of the last week that are longer."),
+    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    config_option,
+)
+
+
+@click.command()
+@tree_options
+@status_options
+def status(
+    *,
+    directory: Path,
+    output: Path | None,
+    trash_root: Path | None,
+    age: timedelta | None,
+    gap: timedelta,
+    timezone: str,
+    as_json: bool,
+) -> int:
+    """Tell what stands below DIRECTORY, camera by camera, and what needs attention.
+
+    Clips, hours and bytes in source, archive and trash, gaps of the last week, clips that wait, failed
+    or are held, free space and the days until the disk is full. Changes nothing.
+    """
+    from camarchiver.cli.commands.why import archive_policy, cleanup_policy
+    from camarchiver.output import json_document
+    from camarchiver.output import text as text_output
+    from camarchiver.pipeline import Pipeline
+
+    context, place = click.get_current_context(), Place(directory, output, trash_root, timezone)
+    pipeline = Pipeline(place.trees(), place.zone(), "status", own_patterns(context))
+    words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
+    policy = archive_policy(context, directory, pipeline.zone, *words)
+    trust_names = cleanup_policy(context, directory).trust_names
+    census = pipeline.census(policy, gap, trust_names=trust_names)
+    if as_json:
+        click.echo(json_document.census(census, pipeline.run.id), nl=False)
+    else:
+        click.echo("\n".join(text_output.census_lines(census, pipeline.zone)))
+    return 0

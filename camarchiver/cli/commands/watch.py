@@ -1,0 +1,95 @@
+"""`camarchiver watch`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from camarchiver.cli.channels import with_channels
+from camarchiver.cli.commands.archive import encoder_options
+from camarchiver.cli.options import (
+    general_options,
+    option,
+    options,
+    own_patterns,
+    sidecar_option,
+    tree_options,
+)
+from camarchiver.cli.types import Days, Duration, Size
+
+what_options = options(
+    option(
+        "--age",
+        type=Days(zero=True),
+        default="0",
+        help="Archive clips this many days old; 0 for every finished clip.",
+    ),
+    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option(
+        "--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."
+    ),
+    option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
+    option(
+        "--quiet-for",
+        type=Duration(),
+        default="10m",
+        help="A clip that is written in place is finished when nobody has written to it for so long.",
+    ),
+    option(
+        "--poll",
+        type=Duration(),
+        default="60s",
+        help="How often the tree is read where the kernel does not tell of arrivals (NFS, SMB, FUSE).",
+    ),
+    option("--keep-source", is_flag=True, help="Archive only, remove nothing."),
+    sidecar_option,
+)
+
+
+class RereadCommand(click.Command):
+    """Remembers its arguments, so that the same command line can be read again over a changed config."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+_ARGUMENTS = "camarchiver.watch.arguments"
+_READ_AGAIN = "camarchiver.watch.read-again"
+"""Where the command leaves its options, instead of watching, while the config is read again."""
+
+
+@click.command(cls=RereadCommand)
+@tree_options
+@what_options
+@encoder_options
+@general_options
+@with_channels
+def watch(**chosen: Any) -> int:
+    """Archive the clips below DIRECTORY as they arrive, until it is stopped.
+
+    A clip that is renamed into place is archived at once, one that is written there once nobody has
+    written to it for a while. Each archive is verified before the source moves to the trash. SIGTERM
+    ends it cleanly; under systemd SIGHUP reads the config anew.
+    """
+    from camarchiver.cli.runs.watch import WatchOptions, watch_session
+
+    context = click.get_current_context()
+    options = WatchOptions.of(chosen, own_patterns(context))
+    if (read_again := context.meta.get(_READ_AGAIN)) is not None:
+        read_again.append(options)
+        return 0
+
+    def reread() -> WatchOptions:
+        arguments, found = list(context.meta[_ARGUMENTS]), list[WatchOptions]()
+        with context.command.make_context(context.info_name, arguments, parent=context.parent) as fresh:
+            fresh.meta[_READ_AGAIN] = found
+            try:
+                context.command.invoke(fresh)
+            finally:
+                del fresh.meta[_READ_AGAIN]
+        return found[0]
+
+    return watch_session(options, reread)

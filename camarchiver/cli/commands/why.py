@@ -1,0 +1,129 @@
+"""`why`: a clip's history, and what the next runs would do with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from datetime import timedelta, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from camarchiver.cli.commands.archive import archive
+from camarchiver.cli.commands.cleanup import cleanup
+from camarchiver.cli.options import CONFIG_FILE, option, options, own_patterns, with_place
+from camarchiver.cli.retention_options import RetentionOptions
+from camarchiver.cli.runs.archive import ArchiveOptions
+from camarchiver.cli.session import Place
+from camarchiver.cli.types import Days, Moment, When
+from camarchiver.domain.plan import ArchivePolicy
+from camarchiver.errors import CamarchiverError, UsageError
+from camarchiver.policy.cleanup_rules import CleanupPolicy
+
+if TYPE_CHECKING:
+    from camarchiver.output.history_text import Foreseen
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.queries.history import Story
+
+question_options = options(
+    click.argument("path", type=click.Path(path_type=Path), required=False),
+    click.option("--camera", help="The camera, together with --at."),
+    click.option("--at", type=When(), help="A moment, as '2026-05-03 14:20', in the cameras' local time."),
+    option("--age", type=Days(zero=True), help="The age at which `archive` runs here.  [default: its own]"),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+)
+
+
+@click.command()
+@question_options
+@with_place
+def why(
+    *,
+    path: Path | None,
+    camera: str | None,
+    at: Moment | None,
+    age: timedelta | None,
+    as_json: bool,
+    place: Place,
+) -> int:
+    """Tell what became of the clip at PATH (where it is, or once was), or of a camera's clip at a time.
+
+    For a clip that still is somewhere also what the next runs of archive and cleanup would do with it,
+    by config files and environment. Exit 1 when nothing is known.
+    """
+    from camarchiver.output import json_document
+    from camarchiver.output.history_text import story_lines
+    from camarchiver.pipeline import Pipeline
+
+    if (path is None) == (camera is None or at is None):
+        raise UsageError(
+            "name a clip's PATH, or --camera together with --at", hint="see camarchiver why --help"
+        )
+    zone, context = place.zone(), click.get_current_context()
+    pipeline = Pipeline(place.trees(), zone, "why", own_patterns(context))
+    words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
+    inquiry, policy = pipeline.inquiry(), archive_policy(context, place.directory, zone, *words)
+    if path is not None:
+        stories = [inquiry.of_path(path, policy, pipeline.started)]
+    else:
+        assert at is not None and camera is not None
+        stories = list(inquiry.at(camera, at.start.replace(tzinfo=zone), policy, pipeline.started))
+    known = [story for story in stories if story.is_known]
+    foreseen = _foresee(pipeline, known, context, place)
+    if as_json:
+        click.echo(json_document.stories(known, foreseen, pipeline.run.id, pipeline.trees, zone), nl=False)
+    else:
+        for story in known:
+            click.echo("\n".join(story_lines(story, foreseen, zone)))
+        if not known:
+            click.echo("nothing is known of such a clip", err=True)
+    return 0 if known else 1
+
+
+def _foresee(pipeline: Pipeline, stories: Sequence[Story], context: click.Context, place: Place) -> Foreseen:
+    """What a cleanup would do now with the files of these stories, by its own plan."""
+    from camarchiver.output.history_text import Foreseen
+    from camarchiver.state import volume_marker
+
+    asked = frozenset(path for story in stories for path in story.places)
+    if not asked:
+        return Foreseen({})
+    try:
+        volume_marker.check_both(pipeline.trees)
+        policy = cleanup_policy(context, place.directory)
+        plan = pipeline.plan_cleanup(policy, list_all=False, asked=asked)
+    except CamarchiverError as error:
+        return Foreseen({}, stopped=error.message)
+    steps = {step.path: step for each in (plan.steps, plan.left) for step in each if step.path in asked}
+    return Foreseen(steps, plan.problems[0].message if plan.refused else "")
+
+
+Options = TypeVar("Options")
+
+
+def archive_policy(context: click.Context, directory: Path, zone: tzinfo, *words: str) -> ArchivePolicy:
+    """What `archive DIRECTORY` would be asked to do, by config files, environment and more `words`."""
+    chosen = _parsed(archive, context, directory, words).params
+    return _filled(ArchiveOptions, {**chosen, "cleanup": None, "channels": None}).policy(zone)
+
+
+def cleanup_policy(context: click.Context, directory: Path) -> CleanupPolicy:
+    """What `cleanup DIRECTORY` would be asked to keep, by config files and environment."""
+    parsed = _parsed(cleanup, context, directory)
+    return _filled(RetentionOptions, parsed.params).policy(parsed)
+
+
+def _parsed(
+    command: click.Command, context: click.Context, directory: Path, words: tuple[str, ...] = ()
+) -> click.Context:
+    config = context.meta[CONFIG_FILE]
+    named = ("--config", os.fspath(config)) if config is not None else ()
+    arguments = [*named, *words, "--", os.fspath(directory)]
+    return command.make_context(command.name, arguments, parent=context.find_root())
+
+
+def _filled(kind: type[Options], values: dict[str, Any]) -> Options:
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # both kinds are dataclasses
+    return kind(**{field.name: values[field.name] for field in fields})

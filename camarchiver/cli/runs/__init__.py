@@ -1,0 +1,1 @@
+"""Runs commands that change something: plan, show, ask, do, report, notify."""

@@ -1,0 +1,244 @@
+"""One run of `record`: what was asked for, checked; then recorded, or shown where it is a dry run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camarchiver.errors import EncoderError, UsageError
+from camarchiver.motion.events import polygon, rules_for
+from camarchiver.output import json_document
+from camarchiver.record import schedule
+from camarchiver.record.results import News, figures_of, found, judged, problem_of
+from camarchiver.runtime import clock, formatting, signals
+from camarchiver.runtime.log_setup import logging_to
+from camarchiver.storage import linux
+
+if TYPE_CHECKING:
+    from camarchiver.cli.channels import Channels
+    from camarchiver.monitoring.run_events import Attendance
+    from camarchiver.motion.stream_detector import Watch
+    from camarchiver.record.capture.source import Camera
+    from camarchiver.record.detection_stream import Lookout
+    from camarchiver.record.fleet import Fleet
+    from camarchiver.record.outbox.keeper import Upkeep
+    from camarchiver.record.outbox.publisher import Recorded
+    from camarchiver.record.outbox.spool import Folders
+    from camarchiver.record.watchdog import Vigil
+
+_log = logging.getLogger("camarchiver.recording")
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """The command line of `record`, parsed."""
+
+    source: str | None
+    camera: str | None
+    detect_source: str | None
+    credentials: Path | None
+    realtime: bool
+    spool: Path
+    outbox: Path
+    pre: timedelta
+    post: timedelta
+    max_clip: timedelta
+    schedules: tuple[str, ...]
+    snapshot: bool
+    timelapse: timedelta | None
+    min_free: int
+    on_full: str
+    keep_days: timedelta | None
+    max_storage: int | None
+    duration: timedelta | None
+    sensitivity: str
+    min_area: float | None
+    masks: tuple[str, ...]
+    zones: tuple[str, ...]
+    keyframes: bool
+    dry_run: bool
+    timezone: str
+    log_file: Path | None
+    channels: Channels
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+    def watch(self) -> Watch:
+        """What is to be noticed. Raises UsageError."""
+        from camarchiver.motion.detector import View
+        from camarchiver.motion.stream_detector import Watch
+
+        pictures = [Path(mask) for mask in self.masks if mask.lower().endswith(_PICTURES)]
+        if len(pictures) > 1:
+            raise UsageError("--mask takes one picture", hint="draw both into one, or use polygons")
+        for picture in pictures:
+            if not picture.is_file():
+                raise UsageError(f"{picture} is not a file", hint="give a PNG whose black parts are ignored")
+        shapes = tuple(polygon(mask) for mask in self.masks if not mask.lower().endswith(_PICTURES))
+        zones = {}
+        for zone in self.zones:
+            name, equals, corners = zone.partition("=")
+            if not (name and equals):
+                raise UsageError(f"{zone!r} is not a zone", hint="write NAME=0.1,0.2 0.5,0.2 0.5,0.9")
+            zones[name] = polygon(corners)
+        view = View(shapes, pictures[0] if pictures else None, zones)
+        return Watch(rules_for(self.sensitivity, min_area=self.min_area), view, self.keyframes)
+
+    def sources(self) -> tuple[Camera, Lookout]:
+        """What is recorded, and what looks for motion. Raises EncoderError, UsageError."""
+        from camarchiver.record.capture.picamera import PicameraCamera
+        from camarchiver.record.capture.source import camera
+        from camarchiver.record.detection_stream import BesideStream, OwnPictures, OwnStream
+
+        if not self.source:
+            hint = "name a camera, as rtsp://HOST/PATH, /dev/video0 or picamera2:, or file:CLIP"
+            raise UsageError("--source is missing", hint=hint)
+        login = _credentials(self.credentials)
+        source = camera(self.source, realtime=self.realtime, credentials=login)
+        if self.detect_source:
+            beside = camera(self.detect_source, realtime=self.realtime, credentials=login)
+            return source, BesideStream(self.watch(), beside)
+        if isinstance(source, PicameraCamera):
+            return source, OwnPictures(self.watch(), source.pictures)
+        return source, OwnStream(self.watch())
+
+    def folders(self) -> tuple[str, Folders]:
+        """The camera's name, and where its clips go. Raises UsageError."""
+        from camarchiver.record.outbox.spool import Folders
+
+        name = self.camera or ""
+        if not name or "/" in name or name.startswith(".") or "\0" in name:
+            raise UsageError(
+                f"--camera {name!r} can't be a folder's name" if name else "--camera is missing",
+                hint="name the camera, as --camera yard: its clips go to OUTBOX/yard",
+            )
+        return name, Folders((self.spool / name).absolute(), (self.outbox / name).absolute())
+
+    def upkeep(self, camera: str, zone: tzinfo) -> Upkeep:
+        """Who sees to this camera's clips in the outbox. Raises UsageError."""
+        from camarchiver.record.outbox.keeper import Upkeep
+        from camarchiver.record.outbox.rules import Terms
+
+        if self.max_storage == 0:
+            raise UsageError(
+                "--max-storage 0 would keep nothing", hint="leave it out, or name a size such as 50GB"
+            )
+        drops = self.on_full == "drop-oldest"
+        if drops and not self.min_free:
+            raise UsageError(
+                "--on-full drop-oldest needs to know when a disk is full", hint="set --min-free, as 1GB"
+            )
+        terms = Terms(self.keep_days, self.max_storage)
+        return Upkeep(camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops)
+
+    def lapse(self) -> float | None:
+        """Seconds between two frames of the timelapse. Raises UsageError."""
+        if self.timelapse is None:
+            return None
+        if self.timelapse < timedelta(seconds=1):
+            raise UsageError("--timelapse takes a frame every second at most", hint="write for example 1m")
+        return self.timelapse.total_seconds()
+
+    def ranges(self) -> tuple[schedule.Range, ...]:
+        """When to record. Raises UsageError."""
+        return tuple(one for text in self.schedules for one in schedule.parse(text))
+
+
+def record_session(cameras: Sequence[RecordOptions]) -> int:
+    """Run `record` for each of these cameras and return its exit code; what is common stands in the first."""
+    if find_spec("cv2") is None or find_spec("numpy") is None:
+        raise EncoderError(
+            "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
+        )
+    linux.share_memory()
+    # numpy's and OpenCV's linear algebra is not used, and keeps threads and memory from when it is loaded
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    options = cameras[0]
+    if options.dry_run:
+        from camarchiver.cli.runs.record_preview import preview
+
+        if len(cameras) > 1:
+            names = ", ".join(one.camera or "" for one in cameras)
+            raise UsageError("--dry-run shows one camera", hint=f"name it with --camera; there are {names}")
+        return preview(options)
+    from camarchiver.monitoring.run_events import attending
+
+    own = {"camera": options.camera or ""} if len(cameras) == 1 else {}
+    with attending(options.channels, "record", **own) as attendance:
+        return _attended(cameras, attendance)
+
+
+def _attended(cameras: Sequence[RecordOptions], attendance: Attendance) -> int:
+    from camarchiver.record.fleet import assembled
+    from camarchiver.record.watchdog import Vigil
+    from camarchiver.runtime.systemd import Service
+
+    options = cameras[0]
+    run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    vigil = Vigil(Service(), (options.folders()[0] for options in cameras))
+
+    def tell(clip: Recorded) -> None:
+        if clip.published and not (options.quiet or options.as_json):
+            _print(f"{formatting.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
+
+    with ExitStack() as held:
+        fleet = assembled(cameras, vigil, held, tell)
+        held.enter_context(
+            logging_to(
+                options.log_file or options.spool / "recorder.log",
+                run=run,
+                verbose=options.verbose,
+                quiet=options.quiet,
+                log_format=options.channels.log_format,
+            )
+        )
+        for name, error in fleet.failures.items():
+            _log.error("%s is not recorded: %s", formatting.shown(name), error)
+        attendance.started()
+        return _record(options, fleet, vigil, run, attendance)
+
+
+def _record(options: RecordOptions, fleet: Fleet, vigil: Vigil, run: str, attendance: Attendance) -> int:
+    look = partial(figures_of, fleet)
+    with signals.on_signals() as stopping:
+        news = News(lambda: judged(fleet, None), run)
+        with attendance.each_minute(look, fleet.is_well, news.failures):
+            vigil.begin()
+            fleet.run(stopping.event)
+            vigil.end()
+        status, exit_code, problems = judged(fleet, stopping.signal)
+        text = json_document.recorded(found(fleet), run, status, exit_code, problems)
+        attendance.closed(exit_code, look(), (text,), failed=bool(news.untold()))
+        if options.as_json:
+            _print(text)
+    errors = [error for member in fleet.members if (error := problem_of(member)) is not None]
+    if errors and not options.as_json and len(fleet.names) == 1:
+        raise errors[0]
+    return exit_code
+
+
+def _credentials(path: Path | None) -> str:
+    if path is None:
+        return ""
+    words = path.read_text(encoding="utf-8").strip()
+    if ":" not in words or "\n" in words:
+        raise UsageError(f"{path} does not hold USER:PASSWORD", hint="write both into its only line")
+    return words
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,83 @@
+"""Finds out when clips end, where that decides whether a hold covers them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from camarchiver.domain.clip import Archived, Clip, Fingerprint
+from camarchiver.domain.hold import Hold, held_by, may_reach
+from camarchiver.naming.patterns import is_picture_name
+
+if TYPE_CHECKING:
+    from camarchiver.media.probe import Prober
+
+Following = Callable[[Clip], datetime | None]
+"""When the camera's next clip begins; None where there is none."""
+
+
+class Ends:
+    """Fills in durations; a file is opened only where one of the holds begins shortly after its clip."""
+
+    def __init__(self, holds: Iterable[Hold], now: datetime) -> None:
+        self._holds = tuple(holds)
+        self._now = now
+        self._seconds: dict[Fingerprint, float | None] = {}
+        self._mutex = threading.Lock()
+        self._prober: Prober | None = None
+
+    @property
+    def matter(self) -> bool:
+        """Whether there is any hold."""
+        return bool(self._holds)
+
+    def all_told(
+        self, clips: Iterable[Clip], archived: Mapping[str, Iterable[Archived]], following: Following
+    ) -> tuple[Clip, ...]:
+        """The clips of one folder with their durations, where these matter; `archived` by relative path."""
+        if not self.matter:
+            return tuple(clips)
+        return tuple(self.told(clip, archived.get(clip.relative, ()), following) for clip in clips)
+
+    def told(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
+        """The clip with its duration, where it matters: the journal's, else its own, else until the next."""
+        if is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
+            return clip
+        journalled = (entry.duration for entry in archived if entry.describes(clip))
+        seconds = next((seconds for seconds in journalled if seconds is not None), None)
+        if seconds is None:
+            seconds = self._probed(clip)
+        if seconds is None and (later := following(clip)) is not None:
+            seconds = later.timestamp() - clip.start.timestamp()
+        return clip if seconds is None else clip._replace(duration=seconds)
+
+    def _probed(self, clip: Clip) -> float | None:
+        """Seconds by the file's header; by all its packets where that says nothing; None for no video."""
+        key = clip.fingerprint
+        with self._mutex:
+            if key not in self._seconds:
+                self._seconds[key] = self._probe(clip)
+            return self._seconds[key]
+
+    def _probe(self, clip: Clip) -> float | None:
+        from camarchiver.media.probe import ProbeError, Prober
+
+        if self._prober is None:
+            self._prober = Prober()
+            weakref.finalize(self, self._prober.close)
+        try:
+            seconds = self._prober.glance(clip.path).duration
+            return seconds if seconds else self._prober.measure(clip.path).span
+        except ProbeError:
+            return None
+
+
+def hold_over(
+    clip: Clip, holds: Iterable[Hold], now: datetime, archived: Iterable[Archived] = ()
+) -> Hold | None:
+    """The hold that covers a clip, for holds that may have come since it was planned."""
+    known = tuple(holds)
+    return held_by(Ends(known, now).told(clip, archived, lambda _: None), known, now) if known else None

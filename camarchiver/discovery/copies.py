@@ -1,0 +1,414 @@
+"""Walks the three trees for `cleanup` and states what each file is a copy of; decides nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from heapq import merge
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from camarchiver.discovery.clip_ends import Ends
+from camarchiver.discovery.copy_batches import Lot, Shelf, TrashLot, of_source
+from camarchiver.discovery.source_tree import Discovery
+from camarchiver.domain.clip import Archived, Clip, Reason, Tree, Trees, joined
+from camarchiver.domain.plan import FolderFacts, keep, own_archive
+from camarchiver.domain.steps import Keep, Tidy
+from camarchiver.journal.event import Event
+from camarchiver.journal.lookup import Days, Standing
+from camarchiver.journal.replay import NAMED, Ledger, Origin, fold
+from camarchiver.journal.store import Day, Journal
+from camarchiver.naming.patterns import (
+    Names,
+    date_of_folder,
+    is_clip_name,
+    is_passing,
+    is_picture_name,
+    locate,
+    unnumbered,
+)
+from camarchiver.policy.cleanup_rules import Copy
+from camarchiver.storage import atomic, locking, walk
+from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
+
+DAYS_IN_MEMORY = 3
+"""A day and those beside it: a file is looked for in all three."""
+
+ABANDONED = timedelta(days=1)
+"""Nothing that was untouched for so long is still being made."""
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture in the source that belongs to no clip there."""
+
+    copy: Copy
+    orphan: bool
+    """Whether the journal knows its clip, which was archived or removed."""
+
+
+Item = Copy | Lot | TrashLot | Picture | Tidy | Keep
+
+
+class _Place(NamedTuple):
+    """A file that was found in archive or trash."""
+
+    root: Path
+    folder: str
+    name: str
+    relative: str
+    status: os.stat_result
+
+    def clip(self, origin: Origin | Event, duration: float | None = None) -> Clip:
+        """The file as a copy of that clip; seconds."""
+        root, folder, name, _, status = self
+        print_of = fingerprint_of(status)
+        return Clip(root, folder, name, origin.camera, origin.start, print_of, status.st_nlink, duration)
+
+
+_Find = Callable[[_Place], Copy | Keep | None]
+"""Tells what a file of one tree is a copy of."""
+
+
+class Stock:
+    """One walk over source, archive and trash; every file is told once."""
+
+    def __init__(
+        self,
+        trees: Trees,
+        names: Names,
+        journal: Journal,
+        discovery: Discovery,
+        ends: Ends,
+        now: datetime,
+        zone: tzinfo,
+    ) -> None:
+        self._trees = trees
+        self._names = names
+        self._journal = journal
+        self._discovery = discovery
+        self._ends = ends
+        self._standing = Standing(trees, journal)
+        self._now = now
+        self._zone = zone
+        self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
+        self._fresh: dict[date, tuple[Day, Ledger]] = {}
+        """Those that were looked at for the folder in hand."""
+        self._days = Days(names, journal)
+
+    def items(self, together: frozenset[Tree] = frozenset()) -> Iterator[Item]:
+        """Every file of the three trees that is, or could be, a copy of a clip, and what lies about.
+
+        In the trees of `together` copies are told in lots where they can be.
+        """
+        for facts in self._discovery.folders(date.max, together=Tree.SOURCE in together):
+            yield from self._source(facts)
+        archive = self._walk(Tree.ARCHIVE, self._trees.archive, together=Tree.ARCHIVE in together)
+        trash = self._walk(Tree.TRASH, self._trees.trash, together=Tree.TRASH in together)
+        # Side by side, so that the journal of a day is read once for both.
+        for _, found in merge(archive, trash, key=itemgetter(0)):
+            yield from found
+
+    # --- source ------------------------------------------------------------------------------------
+
+    def _source(self, facts: FolderFacts) -> Iterator[Item]:
+        self._fresh.clear()
+        yield from facts.set_aside
+        for alike in facts.alike:
+            yield of_source(alike, lambda each: (_of_source(clip, facts) for clip in each.clips()))
+        for clip in facts.clips:
+            yield _of_source(clip, facts)
+        for name in facts.pictures:
+            if (picture := self._picture(facts.folder, name)) is not None:
+                yield picture
+        for name in facts.passing:
+            yield from self._passing(Tree.SOURCE, facts.root, facts.folder, name)
+        if facts.is_empty:
+            yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
+
+    def _picture(self, folder: str, name: str) -> Picture | Keep | None:
+        relative = joined(folder, name)
+        try:
+            status = (self._trees.source / relative).lstat()
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return Keep(self._trees.source, relative, Reason.NOT_A_CLIP, detail="no regular file")
+        parsed = self._names.read(name.rpartition(".")[0], folder)
+        if parsed is None:
+            return Keep(self._trees.source, relative, Reason.PICTURE_ONLY, status.st_size)
+        start = locate(parsed, status.st_mtime_ns, self._zone)
+        origin = self._clip_of(folder, name.rpartition(".")[0], parsed.camera, start)
+        seconds = origin.duration if origin else None
+        print_of = fingerprint_of(status)
+        clip = Clip(
+            self._trees.source, folder, name, parsed.camera, start, print_of, status.st_nlink, seconds
+        )
+        identity = status.st_size, status.st_mtime_ns
+        copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True)
+        return Picture(copy, orphan=origin is not None)
+
+    def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
+        """The clip that a picture belonged to, if the journal knows it."""
+        ledger = self._ledger(start.date())
+        event = ledger.stems.get(joined(folder, stem)) or next(
+            (
+                event
+                for source, event in ledger.seen.items()
+                if (event.camera, event.start) == (camera, start) and source.rpartition("/")[0] == folder
+            ),
+            None,
+        )
+        return None if event is None else ledger.origin(event)
+
+    # --- archive and trash -------------------------------------------------------------------------
+
+    def _walk(self, tree: Tree, root: Path, *, together: bool) -> Iterator[tuple[str, Iterator[Item]]]:
+        """Each folder's place in the source, and its files, which are walked before the next is asked for."""
+        others = self._other_roots(tree)
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            below: list[str] = []
+            found = self._folder(tree, root, folder, below, together=together)
+            yield folder.removeprefix(FROM_SOURCE).removeprefix("/"), found
+            inside = (joined(folder, name) for name in reversed(below))
+            waiting.extend(each for each in inside if root / each not in others)
+
+    def _folder(
+        self, tree: Tree, root: Path, folder: str, below: list[str], *, together: bool
+    ) -> Iterator[Item]:
+        """The files of one folder; the names of its folders are put into `below`."""
+        self._fresh.clear()
+        try:
+            listing = walk.look(root / folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            yield Keep(root, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
+            return
+        if listing.is_empty:
+            yield from self._empty(tree, root, folder)
+        below += sorted(name for name in listing.folders if not is_passing(name))
+        shelf = Shelf(root, folder, listing.files, self._names, self._ledger)
+        yield from self._files(tree, shelf, together=together)
+        for name in sorted(listing.others):
+            problem = listing.others[name]
+            if is_passing(name):
+                yield from self._passing(tree, root, folder, name)
+            elif problem is not None:
+                yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=str(problem.strerror))
+            else:
+                yield Keep(root, joined(folder, name), Reason.FOREIGN)
+
+    def _files(self, tree: Tree, shelf: Shelf, *, together: bool) -> Iterator[Copy | Lot | TrashLot | Keep]:
+        """What is called as a clip or a picture."""
+        is_archive = tree is Tree.ARCHIVE
+        find = self._archive if is_archive else self._trashed
+
+        def copies(names: Iterable[str]) -> Iterator[Copy | Keep]:
+            return (self._copy(find, shelf.root, shelf.folder, name, shelf.files[name]) for name in names)
+
+        single: Iterable[str] = shelf.files
+        if together:
+            lots, single = shelf.archives(copies) if is_archive else shelf.trashed(self._standing.stands)
+            yield from lots
+        yield from copies(sorted(single))
+
+    def _other_roots(self, tree: Tree) -> tuple[Path, ...]:
+        trees = self._trees
+        return (trees.source, trees.trash) if tree is Tree.ARCHIVE else (trees.source, trees.archive)
+
+    def _copy(self, find: _Find, root: Path, folder: str, name: str, status: os.stat_result) -> Copy | Keep:
+        place = _Place(root, folder, name, joined(folder, name), status)
+        if not stat.S_ISREG(status.st_mode):
+            return Keep(root, place.relative, Reason.FOREIGN, detail="no regular file")
+        copy = find(place)
+        if copy is None:
+            return Keep(root, place.relative, Reason.FOREIGN, status.st_size)
+        if not self._ends.matter or isinstance(copy, Keep) or copy.is_picture:
+            return copy
+        known = (copy.archived,) if copy.archived else ()
+        clip = self._ends.told(copy.clip, known, self._discovery.following(()))
+        return copy if clip is copy.clip else copy._replace(clip=clip)
+
+    def _archive(self, place: _Place) -> Copy | Keep | None:
+        relative, status = place.relative, place.status
+        is_picture = is_picture_name(place.name)
+        for day in self._days.of(relative):
+            ledger = self._ledger(day)
+            known = _archive_of_picture(ledger, relative) if is_picture else ledger.archives.get(relative)
+            if known is None:
+                continue
+            event, entry = known
+            clip = place.clip(event, entry.duration)
+            if not is_picture and status.st_size != entry.archive_size:
+                return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
+            origin = ledger.origin(event)
+            return Copy(
+                clip,
+                Tree.ARCHIVE,
+                origin.source,
+                entry,
+                identity=(origin.size, origin.mtime_ns),
+                made_by=origin.run,
+                is_picture=is_picture,
+            )
+        return None
+
+    def _trashed(self, place: _Place) -> Copy | None:
+        relative = place.relative
+        for day in self._days.of(relative):
+            origin = _trashed_origin(self._ledger(day), relative)
+            if origin is not None and _is_that_file(origin, relative, place.status):
+                return self._trash_copy(place, day, origin)
+        return self._unwritten(place)
+
+    def _trash_copy(self, place: _Place, day: date, origin: Origin) -> Copy:
+        identity = origin.size, origin.mtime_ns
+        journalled, ledger = self._day(day)
+        entries = [e for e in journalled.archived.get(origin.source, ()) if (e.size, e.mtime_ns) == identity]
+        standing = next((entry for entry in reversed(entries) if self._standing.stands(entry)), None)
+        gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
+        return Copy(
+            _timed(place.clip(origin, origin.duration), entries[-1] if entries else None),
+            Tree.TRASH,
+            origin.source,
+            standing,
+            given_up=origin.reason in NAMED or (standing is None and gone_by_name),
+            since=origin.at,
+            identity=identity,
+            is_picture=is_picture_name(place.name),
+        )
+
+    def _unwritten(self, place: _Place) -> Copy | None:
+        """A source in the trash that no line speaks of, because a run died before it wrote one."""
+        relative, status = place.relative, place.status
+        if not relative.startswith(f"{FROM_SOURCE}/"):
+            return None
+        source = relative.removeprefix(f"{FROM_SOURCE}/")
+        for name in dict.fromkeys((source, unnumbered(source))):
+            for day in self._days.of(relative):
+                for entry in self._day(day)[0].archived.get(name, ()):
+                    same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
+                    if same and (known := self._ledger(day).archives.get(entry.archive)):
+                        return Copy(
+                            place.clip(known[0]),
+                            Tree.TRASH,
+                            name,
+                            entry if self._standing.stands(entry) else None,
+                            since=datetime.fromtimestamp(status.st_ctime, self._zone),
+                            identity=(entry.size, entry.mtime_ns),
+                        )
+        return None
+
+    # --- what lies about ---------------------------------------------------------------------------
+
+    def _passing(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
+        relative = joined(folder, name)
+        try:
+            status = (root / relative).lstat()
+        except OSError:
+            return
+        if not stat.S_ISREG(status.st_mode) or not self._is_old(status.st_mtime):
+            return
+        if name.endswith(".lock"):
+            clip = (root / relative).with_name(name.removesuffix(".lock"))
+            is_left = is_clip_name(clip.name) and locking.held_by(clip) is None
+        else:
+            is_left = atomic.staged_stem(name) is not None
+        if is_left:
+            yield Tidy(root, relative, tree, Reason.LEFTOVER, fingerprint_of(status))
+
+    def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Tidy]:
+        """Date folders only, and none that a camera may be about to fill."""
+        inside = folder.removeprefix(f"{FROM_SOURCE}/").removeprefix(f"{FROM_ARCHIVE}/")
+        day = date_of_folder(inside) if inside else None
+        if day is None or day > (self._now - 2 * _DAY).date():
+            return
+        try:
+            if self._is_old((root / folder).stat().st_mtime):
+                yield Tidy(root, folder, tree, Reason.EMPTY_FOLDER)
+        except OSError:
+            return
+
+    def _is_old(self, mtime: float) -> bool:
+        return mtime < (self._now - ABANDONED).timestamp()
+
+    # --- the journal -------------------------------------------------------------------------------
+
+    def _ledger(self, day: date) -> Ledger:
+        return (self._fresh.get(day) or self._day(day))[1]
+
+    def _day(self, day: date) -> tuple[Day, Ledger]:
+        """What the journal says of a day, read anew for each folder if it has changed."""
+        if (fresh := self._fresh.get(day)) is not None:
+            return fresh
+        journalled = self._journal.day(day)
+        known = self._ledgers.get(day)
+        if known is None or known[0] is not journalled:
+            known = journalled, fold(journalled.events, journalled.archived)
+            self._ledgers[day] = known
+            while len(self._ledgers) > DAYS_IN_MEMORY:
+                self._ledgers.popitem(last=False)
+        self._ledgers.move_to_end(day)
+        if len(self._fresh) >= DAYS_IN_MEMORY:
+            self._fresh.clear()
+        self._fresh[day] = known
+        return known
+
+
+def _of_source(clip: Clip, facts: FolderFacts) -> Copy:
+    archived = own_archive(clip, facts)
+    return Copy(
+        _timed(clip, archived),
+        Tree.SOURCE,
+        clip.relative,
+        archived,
+        identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
+        observed=facts.observed.get(clip.relative),
+        remark="" if archived else _remark(clip, facts),
+    )
+
+
+def _timed(clip: Clip, archived: Archived | None) -> Clip:
+    """The clip with the duration that its archive has, where its name tells none."""
+    if clip.duration is not None or archived is None:
+        return clip
+    return clip._replace(duration=archived.duration)
+
+
+def _remark(clip: Clip, facts: FolderFacts) -> str:
+    entries = facts.archived.get(clip.relative, ())
+    if any(entry.describes(clip) for entry in entries):
+        return "its archive is missing or damaged"
+    return "another clip under a name that was archived before" if entries else ""
+
+
+def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[Event, Archived] | None:
+    """The clip whose picture this is, in the folder of its archive."""
+    return ledger.pictures.get(relative) or ledger.pictures.get(unnumbered(relative))
+
+
+def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
+    event = ledger.trashed.get(relative)
+    if event is None and is_picture_name(relative):
+        picture = relative.removeprefix(f"{FROM_SOURCE}/")
+        event = ledger.sidecars.get(picture) or ledger.sidecars.get(unnumbered(picture))
+    return None if event is None else ledger.origin(event)
+
+
+def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool:
+    """Whether what stands there is what the journal sent there; of a picture nothing more is known."""
+    if is_picture_name(relative) and not is_picture_name(origin.source):
+        return True
+    if origin.tree is Tree.SOURCE:
+        return (status.st_size, status.st_mtime_ns) == (origin.size, origin.mtime_ns)
+    return origin.file_size in (None, status.st_size)

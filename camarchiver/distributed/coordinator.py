@@ -1,0 +1,356 @@
+"""Hands the clips of a plan to the workers of a Dask cluster, and does with what they made what only one
+may do: check it, journal it, remove the source.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camarchiver.archive.clip_archiver import Archiver, Desk
+from camarchiver.archive.workers import Workshop
+from camarchiver.distributed import worker as distributed_worker
+from camarchiver.distributed.worker import RESOURCE, Delivery, Order
+from camarchiver.domain.clip import Archived, Reason
+from camarchiver.domain.steps import Archive, Outcome, Remove, Result
+from camarchiver.errors import EncoderError, StorageError, UsageError
+from camarchiver.journal.event import Event, What
+from camarchiver.runtime.formatting import count_of
+from camarchiver.runtime.progress import Advance, Display
+from camarchiver.runtime.signals import Stop
+from camarchiver.storage import atomic, lockfile
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 15.0
+FIT_SECONDS = 180.0
+"""For a worker's look at the trees and its trial encodes."""
+
+ALONE_SECONDS = 60.0
+"""How long a run waits for a worker to come back when none is left."""
+
+POLL_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+STOP_SECONDS = 30.0
+"""For a worker to end what it does when the run stops."""
+
+BUSY_SECONDS = lockfile.STALE_LOCK_SECONDS + 60.0
+"""After which the lock of a worker that died on another machine counts no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hand:
+    """One worker that can take part."""
+
+    address: str
+    name: str
+    slots: int
+    words: str
+    """What it encodes with."""
+
+
+class Cluster:
+    """The workers behind one scheduler, for one run. Raises EncoderError where nobody answers."""
+
+    def __init__(self, address: str) -> None:
+        self._client = _connect(address)
+        self._address = address
+        self._hands: dict[str, _Hand] = {}
+        self._unfit: dict[str, str] = {}
+        self._order: Order | None = None
+        self._hiring = threading.Lock()
+        self._lost = 0
+        """Workers that were there and went."""
+        self._alone_since: float | None = None
+        self._looked = 0.0
+        self._told = False
+
+    @property
+    def is_hired(self) -> bool:
+        """Whether workers were asked to take part, which a plan without a clip to encode needs not."""
+        return self._order is not None
+
+    def close(self) -> None:
+        """Leave the cluster as it was."""
+        if self._order is not None:
+            with suppress(Exception):
+                self._client.run(distributed_worker.leave, self._order.run.id, on_error="ignore")
+        self._client.close(timeout=5)
+
+    def hire(self, order: Order) -> tuple[str, ...]:
+        """Ask every worker whether it can take part; what the plan is to say of each.
+
+        Raises EncoderError where none can.
+        """
+        self._order = order
+        self._look()
+        notes = [f"{hand.name}: {hand.words}, {count_of(hand.slots, 'job')}" for hand in self._hands.values()]
+        notes += [f"{name} can't take part: {why}" for name, why in self._unfit.items()]
+        for name, why in self._unfit.items():
+            _log.warning("worker %s can't take part: %s", name, why)
+        if not self._hands:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self._unfit.items()) or "it has none"
+            raise EncoderError(
+                f"no worker of {self._address} can take part: {reasons}",
+                hint="start workers that see the same folders:"
+                f' dask worker {self._address} --resources "{RESOURCE}=2"',
+            )
+        return tuple(notes)
+
+    @contextmanager
+    def opened(self, desk: Desk, jobs: int | None, *, stop: Stop, display: Display) -> Iterator[Workshop]:
+        """A workshop whose encoding is done by the workers; `jobs` None: as many as they offer."""
+        assert self._order is not None, "workers are hired first"
+        local = Archiver(desk, None, display, stop)
+        watching = _Watching(display)
+        topic = distributed_worker.topic(self._order.run.id)
+        self._client.subscribe_topic(topic, watching.hear)
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            if isinstance(step, Remove):
+                return local.perform(step, 0)
+            with watching.clip(step.clip.relative):
+                delivery = self._delivered(step, stop)
+            try:
+                taken = _taken(step, delivery, desk)
+            except (OSError, StorageError) as error:
+                words = f"a worker archived it, but that could not be written down here: {error}"
+                taken = Outcome(step, Result.FAILED, Reason.FAILED, words)
+            if isinstance(taken, Outcome):
+                display.done(step.size)
+                return taken
+            gone = local.perform(Remove(step.clip, desk.disposal, step.reason, taken), 0)
+            made = replace(delivery.outcome, step=step)
+            if gone.result is Result.DONE:
+                return replace(made, freed=gone.freed)
+            return replace(gone, step=step, encoding=made.encoding)
+
+        slots = sum(hand.slots for hand in self._hands.values())
+        try:
+            yield Workshop(min(jobs or slots, slots), perform)
+        finally:
+            self._client.unsubscribe_topic(topic)
+
+    # --- one clip ----------------------------------------------------------------------------------
+
+    def _delivered(self, step: Archive, stop: Stop) -> Delivery:
+        """What some worker made of a clip; a worker that dies is replaced by another."""
+        began, lost = time.monotonic(), self._lost
+        while True:
+            delivery = self._once(step, stop)
+            if delivery.outcome.result is not Result.BUSY or not self._somebody(look=True):
+                return delivery
+            # A worker that died on another machine leaves a lock that only time opens.
+            if self._lost == lost or time.monotonic() - began > BUSY_SECONDS:
+                return delivery
+            if stop.event.wait(BUSY_SECONDS / 60):
+                return delivery
+
+    def _once(self, step: Archive, stop: Stop) -> Delivery:
+        future, asked = self._submit(step)
+        stopped_at: float | None = None
+        try:
+            while True:
+                try:
+                    return _checked(future.result(timeout=POLL_SECONDS))
+                except TimeoutError:
+                    pass
+                if stop:
+                    self._pass_on(stop)
+                    stopped_at = stopped_at or time.monotonic()
+                    if time.monotonic() - stopped_at > STOP_SECONDS:
+                        return _nothing(step, Result.SKIPPED, step.reason, "the run stops")
+                if not self._somebody():
+                    words = f"no worker of {self._address} is left"
+                    return _nothing(step, Result.FAILED, Reason.FAILED, words)
+                if self._hands and not asked & self._hands.keys():
+                    # Whoever was asked is gone; dask would wait for them, not ask those who came since.
+                    future.cancel()
+                    future, asked = self._submit(step)
+        except Exception as error:  # whatever a worker's Python raised, or dask for it
+            _log.warning("%s: %r", step.clip.relative, error)
+            words = f"the workers could not do it: {type(error).__name__}: {error}"
+            return _nothing(step, Result.FAILED, Reason.FAILED, words)
+        finally:
+            future.release()
+
+    def _submit(self, step: Archive) -> tuple[Future[Delivery], frozenset[str]]:
+        asked = frozenset(self._hands)
+        future = self._client.submit(
+            distributed_worker.make, self._order, step, workers=[*asked], resources={RESOURCE: 1}, pure=False
+        )
+        return future, asked
+
+    # --- the workers -------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Hire whom we don't know yet, and forget those who went."""
+        found = self._client.scheduler_info()["workers"]
+        for address in [*self._hands]:
+            if address not in found:
+                _log.warning("worker %s is gone", self._hands.pop(address).name)
+                self._lost += 1
+        asked: dict[str, tuple[str, int, Any]] = {}
+        for address, worker in found.items():
+            name = f"{worker.get('name', address)} ({worker.get('host', '?')})"
+            if address in self._hands or name in self._unfit:
+                continue
+            slots = int(worker.get("resources", {}).get(RESOURCE, 0))
+            if slots < 1:
+                self._unfit[name] = f'it was started without --resources "{RESOURCE}=N"'
+                continue
+            future = self._client.submit(distributed_worker.fit, self._order, workers=[address], pure=False)
+            asked[address] = name, slots, future
+        for address, (name, slots, future) in asked.items():
+            try:
+                ok, words = future.result(timeout=FIT_SECONDS)
+            except Exception as error:  # whatever keeps a worker from answering keeps it out
+                ok, words = False, f"{type(error).__name__}: {error}"
+            if ok:
+                self._hands[address] = _Hand(address, name, slots, words)
+            else:
+                self._unfit[name] = words
+
+    def _somebody(self, *, look: bool = False) -> bool:
+        """Whether a worker is there, or has been away for less than a minute; `look` asks in any case."""
+        with self._hiring:
+            if not look and time.monotonic() - self._looked < LOOK_SECONDS:
+                return self._is_manned()
+            self._looked = time.monotonic()
+            try:
+                self._look()
+            except Exception as error:  # a scheduler that is gone has no workers
+                _log.warning("%s does not answer: %s", self._address, error)
+                self._hands.clear()
+            if self._hands:
+                self._alone_since = None
+            elif self._alone_since is None:
+                self._alone_since = time.monotonic()
+                _log.warning("no worker of %s is left; waiting for one to come back", self._address)
+            return self._is_manned()
+
+    def _is_manned(self) -> bool:
+        return self._alone_since is None or time.monotonic() - self._alone_since < ALONE_SECONDS
+
+    def _pass_on(self, stop: Stop) -> None:
+        """Tell the workers, once, that the run is to stop."""
+        with self._hiring:
+            told, self._told = self._told, True
+        if not told and self._order is not None and stop.signal is not None:
+            with suppress(Exception):
+                self._client.run(distributed_worker.stop, self._order.run.id, stop.signal, on_error="ignore")
+
+
+@contextmanager
+def joined(address: str) -> Iterator[Cluster]:
+    """The cluster behind a scheduler, left as it was at the end. Raises EncoderError, UsageError."""
+    cluster = Cluster(address)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _connect(address: str) -> Client:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError(
+            "--scheduler needs Dask, which is not installed", hint="pip install 'camarchiver[distributed]'"
+        ) from error
+    # What goes wrong is told in our own words; dask's log would print tracebacks on the terminal.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, direct_to_workers=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise EncoderError(
+            f"the scheduler {address} can't be reached: {error}",
+            hint="start it with `dask scheduler`, and name it as tcp://HOST:8786",
+        ) from error
+
+
+# --- what came back --------------------------------------------------------------------------------
+
+
+def _checked(delivery: object) -> Delivery:
+    if not isinstance(delivery, Delivery):
+        raise TypeError(f"a worker sent a {type(delivery).__name__}")
+    return delivery
+
+
+def _nothing(step: Archive, result: Result, reason: Reason, detail: str) -> Delivery:
+    return Delivery(Outcome(step, result, reason, detail), ())
+
+
+def _taken(step: Archive, delivery: Delivery, desk: Desk) -> Archived | Outcome:
+    """Check what a worker published and journal it; its archive, or what came of the clip instead."""
+    outcome = replace(delivery.outcome, step=step)
+    if problem := _problem(delivery.events, desk.trees.archive):
+        return Outcome(step, Result.FAILED, Reason.FAILED, problem)
+    desk.scribe.relay(delivery.events)
+    if outcome.result is not Result.DONE:
+        return outcome
+    archived = desk.standing.newest(step.clip)
+    if archived is None:
+        words = "a worker archived it, but its archive does not stand here"
+        return Outcome(step, Result.FAILED, Reason.FAILED, words)
+    desk.failures.forget(step.clip)
+    return archived
+
+
+def _problem(events: tuple[Event, ...], archive: Path) -> str:
+    """Why an archive that a worker tells of is not believed; empty where all are as told."""
+    for event in events:
+        if event.event not in (What.ARCHIVED, What.ADOPTED) or event.archive_blake2b is None:
+            continue
+        path = archive / str(event.archive)
+        try:
+            found = atomic.digest_of(path)
+        except OSError as error:
+            return f"a worker made {path}, which can't be read here: {error.strerror}"
+        if found != event.archive_blake2b:
+            return f"a worker made {path}, which reads differently here"
+    return ""
+
+
+class _Watching:
+    """Draws the progress that workers tell of."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._mutex = threading.Lock()
+        self._shown: dict[str, Advance | None] = {}
+        self._stacks: dict[str, ExitStack] = {}
+
+    @contextmanager
+    def clip(self, name: str) -> Iterator[None]:
+        """A clip is at work while the block runs."""
+        with ExitStack() as stack:
+            with self._mutex:
+                self._shown[name], self._stacks[name] = None, stack
+            try:
+                yield
+            finally:
+                with self._mutex:
+                    del self._shown[name], self._stacks[name]
+
+    def hear(self, event: tuple[float, tuple[str, float, float, float]]) -> None:
+        """One message of a worker: clip, seconds in all, seconds done, speed."""
+        name, span, at, speed = event[1]
+        with self._mutex:
+            if name not in self._shown:
+                return
+            advance = self._shown[name]
+            if advance is None:
+                advance = self._stacks[name].enter_context(self._display.job(name, span))
+                self._shown[name] = advance
+            advance(at, speed)

@@ -1,0 +1,260 @@
+"""A Dask worker's part in a run of `archive`: it makes and publishes archives, and tells what it did.
+
+The coordinating run writes the journal and removes sources; a station only ever adds an archive.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from typing import Any
+
+from camarchiver import __version__
+from camarchiver.archive import workers
+from camarchiver.archive.clip_archiver import Desk
+from camarchiver.archive.encode import Wishes
+from camarchiver.archive.source_removal import Disposer, SidecarPolicy
+from camarchiver.archive.workers import Tools, Workshop
+from camarchiver.domain.clip import Disposal, Fingerprint, Reason, Trees
+from camarchiver.domain.steps import Archive, Outcome, Result
+from camarchiver.errors import CamarchiverError, StorageError
+from camarchiver.journal.event import Event, What
+from camarchiver.journal.lookup import Standing
+from camarchiver.journal.store import Journal
+from camarchiver.journal.writer import RunId, Scribe
+from camarchiver.media import encoder_probe
+from camarchiver.media.encoder_probe import EncoderWish
+from camarchiver.runtime import clock
+from camarchiver.runtime.progress import Advance
+from camarchiver.runtime.signals import Stop
+from camarchiver.state import holds, volume_marker
+from camarchiver.state.failures import Failures
+from camarchiver.storage.anchored import fingerprint_of
+
+_log = logging.getLogger(__name__)
+
+RESOURCE = "encoder"
+"""What a worker offers, one for each clip that it may encode at a time."""
+
+TELL_SECONDS = 0.5
+"""How often a clip's progress is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a station must know of a run."""
+
+    version: str
+    trees: Trees
+    zone: tzinfo
+    marker: str
+    """The volume marker of source and archive; empty where there is none yet."""
+    sample: tuple[str, int, int] | None
+    """A clip of the plan, its bytes and mtime_ns, which a station that sees the same tree sees, too."""
+    run: RunId
+    wish: EncoderWish
+    wishes: Wishes
+    nice: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a station made of one step."""
+
+    outcome: Outcome
+    events: tuple[Event, ...]
+    """Lines for the journal."""
+
+
+Told = tuple[str, float, float, float]
+"""How far a clip is: its path, seconds of footage, those done, and the speed. Dask sends plain values."""
+
+Tell = Callable[[Told], None]
+
+_written: contextvars.ContextVar[list[Event]] = contextvars.ContextVar("written")
+
+
+class _Relay:
+    """Takes the lines of the clip that this thread works on, in the journal's place."""
+
+    def append(self, *events: Event) -> None:
+        """Remember them for the delivery."""
+        _written.get().extend(events)
+
+
+class _Teller:
+    """A display that sends what it would show."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    @contextmanager
+    def job(self, name: str, seconds: float) -> Iterator[Advance]:
+        last = 0.0
+
+        def advance(at: float, speed: float) -> None:
+            nonlocal last
+            if time.monotonic() - last >= TELL_SECONDS:
+                last = time.monotonic()
+                self._tell((name, seconds, at, speed))
+
+        yield advance
+
+    def done(self, size: int) -> None:
+        return
+
+
+class Station:
+    """One process's bench for one run. Raises StorageError or EncoderError where it can't take part."""
+
+    def __init__(self, order: Order, tell: Tell, slots: int) -> None:
+        self._order = order
+        self._slots = slots
+        self.stop = Stop()
+        self._stack = ExitStack()
+        _check_same_tree(order)
+        self._machine, self.choice = encoder_probe.chosen(order.wish, order.wishes.encode)
+        self._failures = Failures(order.trees.state)
+        self._display = _Teller(tell)
+        self._shop: Workshop | None = None
+        self._opening = threading.Lock()
+
+    def make(self, step: Archive) -> Delivery:
+        """Archive one clip and leave its source; nothing is journalled here."""
+        events: list[Event] = []
+        _written.set(events)
+        try:
+            clip = step.clip._replace(fingerprint=_as_seen_here(step))
+        except (FileNotFoundError, NotADirectoryError):
+            return Delivery(
+                Outcome(step, Result.STALE, Reason.STALE, "changed or gone since it was planned"), ()
+            )
+        outcome = self._workshop().perform(step._replace(clip=clip), self._slots)
+        self._failures.flush()
+        told = tuple(event for event in events if event.event is not What.KEPT)
+        return Delivery(replace(outcome, step=step), told)
+
+    def close(self) -> None:
+        """Let the bench go."""
+        self._stack.close()
+
+    def _workshop(self) -> Workshop:
+        with self._opening:
+            if self._shop is None:
+                tools = Tools(self.choice, self._machine, self._order.wishes)
+                opening = workers.opened(
+                    self._desk(), tools, None, self._order.nice, stop=self.stop, display=self._display
+                )
+                self._shop = self._stack.enter_context(opening)
+            return self._shop
+
+    def _desk(self) -> Desk:
+        order = self._order
+        run = replace(order.run, host=socket.gethostname())
+        scribe = Scribe(_Relay(), run, lambda: clock.now(order.zone))
+        return Desk(
+            order.trees,
+            Standing(order.trees, Journal(order.trees.state)),
+            self._failures,
+            Disposer(order.trees, scribe, SidecarPolicy.KEEP),
+            scribe,
+            lambda: holds.read(order.trees.state),
+            Disposal.KEEP,
+        )
+
+
+def _check_same_tree(order: Order) -> None:
+    """Raises StorageError unless this machine sees the trees of the run."""
+    volume_marker.check_roots(order.trees)
+    volume_marker.check(order.trees)
+    volume_marker.check_is(order.trees, order.marker)
+    volume_marker.check_writable(order.trees, removes=False)
+    if order.sample is None:
+        return
+    relative, size, mtime_ns = order.sample
+    with suppress(OSError):
+        status = (order.trees.source / relative).lstat()
+        if (status.st_size, status.st_mtime_ns) == (size, mtime_ns):
+            return
+    raise StorageError(
+        f"the source {order.trees.source} is not the one of this run: {relative} is not there as planned",
+        hint="mount the same tree at the same path",
+    )
+
+
+def _as_seen_here(step: Archive) -> Fingerprint:
+    """The fingerprint of the planned file on this machine, where device and inode have other numbers.
+
+    FileNotFoundError where it isn't that file any more.
+    """
+    planned, found = step.clip.fingerprint, fingerprint_of(step.clip.path.lstat())
+    if (planned.size, planned.mtime_ns) != (found.size, found.mtime_ns):
+        raise FileNotFoundError(step.clip.path)
+    return found
+
+
+# --- what the cluster calls by name ----------------------------------------------------------------
+
+_stations: dict[str, Station] = {}
+_guard = threading.Lock()
+
+
+def fit(order: Order) -> tuple[bool, str]:
+    """Whether this worker can take part, and with what, or why not."""
+    if order.version != __version__:
+        return False, f"it has camarchiver {__version__}, the run has {order.version}"
+    try:
+        return True, _station(order).choice.explanation[-1]
+    except CamarchiverError as error:
+        return False, f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def make(order: Order, step: Archive) -> Delivery:
+    """Archive one clip here.
+
+    Nothing is raised: an exception that can't be pickled would never arrive, and the run would wait for it.
+    """
+    try:
+        return _station(order).make(step)
+    except Exception as error:  # whatever it is, the run reports it and the source stays
+        _log.exception("%s", step.clip.relative)
+        words = error.message if isinstance(error, CamarchiverError) else f"{type(error).__name__}: {error}"
+        return Delivery(Outcome(step, Result.FAILED, Reason.FAILED, words), ())
+
+
+def stop(run: str, number: int) -> None:
+    """End what is under way for a run, as a signal would."""
+    if (station := _stations.get(run)) is not None:
+        station.stop.ask(number)
+
+
+def leave(run: str) -> None:
+    """Forget a run that is over."""
+    with _guard:
+        station = _stations.pop(run, None)
+    if station is not None:
+        station.close()
+
+
+def _station(order: Order) -> Station:
+    from distributed import get_worker
+
+    with _guard:
+        if (known := _stations.get(order.run.id)) is None:
+            worker: Any = get_worker()
+            slots = int(worker.state.total_resources.get(RESOURCE, 1))
+            known = Station(order, lambda told: worker.log_event(topic(order.run.id), told), slots)
+            _stations[order.run.id] = known
+        return known
+
+
+def topic(run: str) -> str:
+    """Under which the stations of a run tell their progress."""
+    return f"camarchiver-{run}"

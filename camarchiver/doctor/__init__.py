@@ -1,0 +1,1 @@
+"""Examines the machine, the software and the storage, and names remedies; it changes nothing."""

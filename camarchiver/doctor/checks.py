@@ -1,0 +1,103 @@
+"""Looks at everything that camarchiver needs on this machine; changes nothing that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from camarchiver.doctor import machine as machine_checks
+from camarchiver.doctor import software as software_checks
+from camarchiver.doctor import storage as storage_checks
+from camarchiver.doctor.findings import Finding, trouble
+from camarchiver.domain.clip import Trees
+from camarchiver.media.encoder_probe import Auto
+from camarchiver.media.encoders import Backend, Codec, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How `archive` is to encode."""
+
+    settings: Settings
+    backend: Backend | Auto
+    codec: Codec | Auto
+    device: Path | None
+    ffmpeg: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """What `record` is set up for."""
+
+    sources: tuple[str, ...]
+    """The stream that is recorded, and the one that is watched for motion where that is another."""
+    credentials: Path | None
+    spool: Path
+    outbox: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What is looked at."""
+
+    trees: Trees
+    timezone: str
+    encoding: Encoding
+    recorder: Recorder | None
+    """None where nothing is recorded here."""
+    watches: bool
+    """Whether `watch` is configured."""
+    metrics: tuple[Path, ...]
+    commands: tuple[tuple[str, ...], ...]
+    """Those that are to be told of failures."""
+
+
+Check = tuple[str, Callable[[], Iterator[Finding]]]
+
+
+def examine(patient: Patient) -> Iterator[Finding]:
+    """Every finding, as it comes: encoders take their time."""
+    for area, check in _checks(patient):
+        try:
+            yield from check()
+        except Exception as error:
+            # What can't even be looked at is the finding; the other checks go on.
+            said = f"this could not be looked at: {type(error).__name__}: {error}"
+            yield trouble(area, said, "see what the message names; if it names nothing, report it")
+
+
+def _checks(patient: Patient) -> Iterator[Check]:
+    how, trees, recorder = patient.encoding, patient.trees, patient.recorder
+    yield "user", machine_checks.user
+    yield "python", software_checks.python
+    extras = (*(("record",) if recorder else ()), *(("watch",) if patient.watches else ()))
+    yield "packages", partial(software_checks.packages, extras)
+    yield "clock", partial(machine_checks.clocks, patient.timezone, trees)
+    yield "trees", partial(storage_checks.roots, trees)
+    if trees.source.is_dir():
+        yield "journal", partial(storage_checks.journal, trees)
+        yield "inotify", partial(_watches, trees)
+    if recorder is not None:
+        yield "spool", partial(storage_checks.recorder, recorder.spool, recorder.outbox)
+        for source in recorder.sources:
+            yield "camera", partial(machine_checks.camera, source)
+        if recorder.credentials is not None:
+            yield "camera", partial(machine_checks.credentials, recorder.credentials)
+    yield "camera", partial(machine_checks.devices, recorder.sources if recorder else ())
+    yield "metrics", partial(machine_checks.channels, patient.metrics, patient.commands)
+    yield "ffmpeg", partial(software_checks.binaries, how.ffmpeg)
+    yield "render node", partial(machine_checks.render_nodes, how.device)
+    yield (
+        "encoder",
+        partial(software_checks.encoders, how.ffmpeg, how.settings, how.device, how.backend, how.codec),
+    )
+
+
+def _watches(trees: Trees) -> Iterator[Finding]:
+    mount = storage_checks.kind_of(trees.source)
+    if mount is not None and not mount.tells:
+        yield machine_checks.unseen(mount.kind)
+        return
+    yield from machine_checks.inotify(storage_checks.count_folders(trees))

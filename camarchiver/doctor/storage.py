@@ -1,0 +1,274 @@
+"""Looks at the trees, their filesystems and state, and the recorder's folders, for `doctor`.
+
+It writes a hidden folder into each root, tries there what camarchiver relies on, and removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+
+from camarchiver.doctor.findings import Finding, fine, judge_room, remark, trouble
+from camarchiver.domain.clip import STATE_FOLDER, Trees
+from camarchiver.errors import CamarchiverError
+from camarchiver.journal.store import Journal
+from camarchiver.record import clip_rules
+from camarchiver.runtime.formatting import shown, size
+from camarchiver.state import holds, volume_marker
+from camarchiver.state import restored as restored_clips
+from camarchiver.state.failures import Failures
+from camarchiver.storage import filesystems, linux, walk
+from camarchiver.storage.filesystems import Mount
+
+PREFIX = ".camarchiver-doctor-"
+DAYS_READ = 60
+"""Files of the journal that are read whole; the others are only opened."""
+LEFT_SECONDS = 86_400.0
+"""Age at which an unfinished clip in the spool was left by a recorder that does not come back."""
+SWEPT_SECONDS = 3600.0
+"""Age at which a folder of ours was left by an examination that was killed."""
+Attempt = Callable[[Path], None]
+"""Tries something in a folder. Raises OSError where it doesn't work."""
+_MOUNTINFO = Path("/proc/self/mountinfo")
+
+
+def roots(trees: Trees) -> Iterator[Finding]:
+    """Source, archive and trash: there, the right ones, writable, with room, able to publish."""
+    try:
+        volume_marker.check_roots(trees)
+    except CamarchiverError as error:
+        yield trouble("trees", error.message, error.hint)
+        return
+    for name, root in (("source", trees.source), ("archive", trees.archive), ("trash", trees.trash)):
+        yield from root_of(name, root)
+    yield from _volumes(trees)
+    device = _existing(trees.source).stat().st_dev
+    if _existing(trees.archive).stat().st_dev != device:
+        yield fine("archive", "it lies on another filesystem than the source")
+    if _existing(trees.trash).stat().st_dev != device:
+        remedy = "a trash on the source's own filesystem is a rename"
+        yield remark(
+            "trash", "it lies on another filesystem than the source: what goes there is copied", remedy
+        )
+
+
+def root_of(area: str, root: Path) -> Iterator[Finding]:
+    """One folder that camarchiver writes to."""
+    there = _existing(root)
+    kind = kind_of(there)
+    status = os.statvfs(there)
+    free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    said = f"{shown(root)}{'' if there == root else ' will be made'}, {kind.kind if kind else 'unknown'},"
+    said = f"{said} {size(free)} of {size(total)} free"
+    if status.f_flag & os.ST_RDONLY:
+        remedy = f"mount -o remount,rw {shown(kind.place if kind else there)}"
+        yield trouble(area, f"{said}: it is mounted read-only", remedy)
+        return
+    if low := judge_room(free, total, status.f_favail if status.f_files else -1):
+        yield trouble(
+            area, f"{said}: {low}", "camarchiver cleanup --min-free 20GB --dry-run, or a larger disk"
+        )
+    yield _tried(area, said, there)
+
+
+def journal(trees: Trees) -> Iterator[Finding]:
+    """Whether the record of what was done can be read, and what else is remembered."""
+    state = trees.state
+    if not os.path.lexists(state):
+        yield remark("journal", "there is none yet: nothing was archived here")
+        return
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        remedy = f"chown -R USER {shown(state)}, with the user that archives"
+        yield trouble("journal", f"{shown(state)} can't be read and written by this user", remedy)
+        return
+    yield from _days(Journal(state), state / "journal")
+    for what, read in (
+        ("holds", lambda: holds.read(state)),
+        ("remembered failures", lambda: Failures(state).known()),
+        ("restored clips", lambda: restored_clips.read(state)),
+    ):
+        try:
+            yield fine("state", f"{len(read())} {what}")
+        except CamarchiverError as error:
+            yield trouble("state", error.message, error.hint)
+        except OSError as error:
+            yield trouble("state", f"{what} can't be read: {error}", "check the disk and the file's owner")
+
+
+def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
+    """Where `record` writes to."""
+    for area, folder in (("spool", spool), ("outbox", outbox)):
+        yield from root_of(area, folder.absolute())
+    if _existing(spool.absolute()).stat().st_dev != _existing(outbox.absolute()).stat().st_dev:
+        yield remark(
+            "outbox", "it lies on another filesystem than the spool: clips are copied", "move one of them"
+        )
+    old = [path for path in _unfinished(spool) if time.time() - path.stat().st_mtime > LEFT_SECONDS]
+    if old:
+        said = f"{len(old)} clip(s) were left unfinished, the oldest {shown(min(old, key=_mtime))}"
+        yield remark("spool", said, "the next start of record for that camera salvages them")
+
+
+def count_folders(trees: Trees) -> int:
+    """Folders below the source that `watch` watches, with the source itself."""
+    pruned = os.fspath(trees.archive), os.fspath(trees.trash)
+    return sum(1 for _ in walk.walk(trees.source, pruned=pruned))
+
+
+def kind_of(folder: Path) -> Mount | None:
+    """The mount that a folder lies on; None where the kernel's table can't be read."""
+    try:
+        text = _MOUNTINFO.read_text(encoding="latin-1")
+    except OSError:
+        return None
+    return next(iter(filesystems.that_matter(filesystems.parse(text), os.fspath(folder))), None)
+
+
+def _volumes(trees: Trees) -> Iterator[Finding]:
+    try:
+        volume_marker.check(trees)
+        volume_marker.check_both(trees)
+    except CamarchiverError as error:
+        yield trouble("volume", error.message, error.hint)
+        return
+    if volume_marker.marker(trees.state):
+        yield fine("volume", "source and archive know each other")
+    elif (trees.source / STATE_FOLDER).exists():
+        yield fine("volume", "the source has no archive yet")
+    else:
+        yield remark("volume", "there are no markers yet: the first run makes them")
+
+
+def _tried(area: str, said: str, root: Path) -> Finding:
+    _sweep(root)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
+    except OSError as error:
+        wrong = f"{said}: this user can't write there: {error.strerror}"
+        return trouble(area, wrong, f"chown or chmod {shown(root)}, or run as its owner")
+    try:
+        able = {name: _able(attempt, folder) for name, attempt in _ATTEMPTS}
+    except OSError as error:
+        return trouble(area, f"{said}: it can't be written: {error.strerror}", "check the disk: dmesg, df -i")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    has = ", ".join(name for name, works in able.items() if works)
+    lacks = [name for name, works in able.items() if not works]
+    if not (able["link"] or able["rename without replacing"]):
+        wrong = f"{said}: it has neither links nor a rename that never replaces, so nothing can be published"
+        return trouble(area, wrong, "use ext4, XFS, btrfs, NFS or SMB")
+    if not able["flock"]:
+        return trouble(area, f"{said}: files can't be locked", "mount it with locks (NFS: without nolock)")
+    return fine(area, f"{said}; {has}" + (f"; without {', '.join(lacks)}" if lacks else ""))
+
+
+def _sweep(root: Path) -> None:
+    """Remove what a killed examination left."""
+    with suppress(OSError):
+        for left in root.glob(f"{PREFIX}*"):
+            if left.lstat().st_uid == os.geteuid() and time.time() - left.lstat().st_mtime > SWEPT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+_ABSENT = frozenset(
+    {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EISDIR, errno.ENOLCK, errno.EMLINK}
+)
+"""What a filesystem says that lacks something; everything else is a fault of its own."""
+
+
+def _able(attempt: Attempt, folder: Path) -> bool:
+    try:
+        attempt(folder)
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return False
+    return True
+
+
+def _write(folder: Path) -> None:
+    with (folder / "file").open("wb") as file:
+        file.write(b"camarchiver" * 1000)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _unnamed(folder: Path) -> None:
+    os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
+
+
+def _link(folder: Path) -> None:
+    os.link(folder / "file", folder / "second")
+
+
+def _rename(folder: Path) -> None:
+    linux.rename_noreplace(folder / "file", folder / "third")
+    (folder / "third").rename(folder / "file")
+
+
+def _lock(folder: Path) -> None:
+    with (folder / "file").open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_ATTEMPTS: tuple[tuple[str, Attempt], ...] = (
+    ("write", _write),
+    ("O_TMPFILE", _unnamed),
+    ("link", _link),
+    ("rename without replacing", _rename),
+    ("flock", _lock),
+)
+
+
+def _days(found: Journal, folder: Path) -> Iterator[Finding]:
+    unreadable = [path for path in _files(folder) if not os.access(path, os.R_OK | os.W_OK)]
+    if unreadable:
+        said = (
+            f"{len(unreadable)} file(s) of the journal can't be read and written, as {shown(unreadable[0])}"
+        )
+        yield trouble("journal", said, f"chown -R USER {shown(folder)}, with the user that archives")
+        return
+    days = found.days()
+    torn = {day: count for day in days[-DAYS_READ:] if (count := _torn(found, day))}
+    for day, count in torn.items():
+        said = f"{count} line(s) of {shown(found.path(day))} can't be read"
+        if count == 1:
+            yield remark("journal", f"{said}: a crash tore one, which is harmless")
+        else:
+            yield trouble(
+                "journal", said, "look at them, check the disk; camarchiver verify tells what they cost"
+            )
+    if not torn:
+        yield fine("journal", f"{len(days):,} days")
+
+
+def _torn(found: Journal, day: date) -> int:
+    return found.day(day).torn
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every folder and file of the journal; also those that a look into would be refused."""
+    if folder.exists():
+        for place, below, files in os.walk(folder):
+            yield from (Path(place, name) for name in (*below, *files) if not name.startswith("."))
+
+
+def _existing(path: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _unfinished(spool: Path) -> list[Path]:
+    return [path for path in spool.glob("*/*.mp4") if clip_rules.is_begun(path.name) and path.is_file()]
+
+
+def _mtime(path: Path) -> float:
+    return path.stat().st_mtime

@@ -1,0 +1,1 @@
+"""The values that every layer shares: clips, reasons, plans, steps, reports. Pure."""

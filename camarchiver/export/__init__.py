@@ -1,0 +1,1 @@
+"""Copies held clips with their history into a folder for others; it removes nothing."""

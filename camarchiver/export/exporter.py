@@ -1,0 +1,350 @@
+"""Writes held clips and their story into a folder that proves itself."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import BinaryIO
+
+from camarchiver.archive.encode import ClipFailed, Stopped
+from camarchiver.domain.clip import Reason, Tree, Trees
+from camarchiver.domain.steps import Problem
+from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError, UsageError
+from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker
+from camarchiver.export.held_files import Gap, Holdings, Part
+from camarchiver.naming.patterns import numbered
+from camarchiver.runtime.formatting import count_of, size
+from camarchiver.runtime.progress import Display
+from camarchiver.runtime.signals import Stopper
+from camarchiver.storage import atomic, filesystems
+from camarchiver.storage.anchored import fingerprint_of
+from camarchiver.storage.external_sort import Sealed
+
+JOURNAL = "journal.jsonl"
+
+FOLDERS = (*(str(tree) for tree in Tree), PLAYABLE)
+"""What an export holds: one folder for each tree that files come from, and one for playable copies."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_ORDER = {Tree.SOURCE: 0, Tree.TRASH: 1, Tree.ARCHIVE: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One file of an export."""
+
+    path: Path
+    """What it is a copy of."""
+    target: str
+    """Below the export's folder."""
+    size: int
+    """Bytes."""
+    digest: str
+    """BLAKE2b."""
+    was_there: bool
+    """By an earlier export."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of an export."""
+
+    copied: tuple[Copied, ...]
+    problems: tuple[Problem, ...]
+    full: bool = False
+    """Whether the space ran out."""
+
+    @property
+    def exit_code(self) -> int:
+        """As the design's table has it; nothing held is a failure, too: a range was mistyped."""
+        if not self.problems:
+            return 0 if self.copied else 1
+        return 3 if self.copied else 13 if self.full else 1
+
+
+class _Full(CamarchiverError):
+    """The target's disk took no more."""
+
+
+class Exporter:
+    """Exports one hold into one folder; the trees are only read."""
+
+    def __init__(
+        self, trees: Trees, holdings: Holdings, place: Path, maker: PlayableMaker | None, stop: Stopper
+    ) -> None:
+        """`maker` makes playable copies, if wanted. Raises UsageError for a place within the trees."""
+        self._trees = trees
+        self._holdings = holdings
+        self._place = place
+        self._maker = maker
+        self._stop = stop
+        self._copied: list[Copied] = []
+        self._problems: list[Problem] = []
+        self._sources: set[str] = set()
+        self._days: set[date] = set()
+        self._full = False
+        _check_place(trees, place)
+
+    def parts(self) -> Sealed[Part]:
+        """What is to be copied; what can't be had is noted. A clip's best copy comes first."""
+
+        def there() -> Iterator[Part]:
+            for found in self._holdings.found():
+                if isinstance(found, Gap):
+                    self._note("missing", f"{found.path}: {found.detail}")
+                else:
+                    yield found
+
+        return Sealed(
+            there(), key=lambda part: (part.source, part.identity, _ORDER[part.tree], part.relative)
+        )
+
+    def run(self, parts: Sealed[Part], display: Display) -> Exported:
+        """Copy them all; what can't be copied is named, and a full disk ends it."""
+        _make_place(self._place)
+        with _alone(self._place):
+            self._sweep()
+            self._check_space(parts)
+            try:
+                self._copy_all(parts, display)
+                if self._maker is not None:
+                    self._make_playable(parts, self._maker, display)
+            except Stopped:
+                pass
+            except _Full as full:
+                self._full = True
+                self._note("full", full.message, "free space there and run the same command again")
+            self._finish()
+        return Exported(tuple(self._copied), tuple(self._problems), self._full)
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def _copy_all(self, parts: Sealed[Part], display: Display) -> None:
+        for number, part in enumerate(parts):
+            if self._stop.is_set():
+                raise Stopped("the run stops")
+            try:
+                copied = self._copy(part, display.done)
+            except OSError as error:
+                if error.errno in _FULL:
+                    rest = count_of(len(parts) - number, "file")
+                    raise _Full(f"{self._place} is full: {rest} not copied, first {part.path}") from error
+                where = error.filename or part.path
+                self._note("not-copied", f"{part.path}: {where}: {error.strerror}")
+                continue
+            except StorageError as error:
+                self._note("not-copied", f"{part.path}: {error.message}", error.hint)
+                continue
+            self._copied.append(copied)
+            self._sources.add(part.source)
+            self._days.add(part.start.date())
+            self._doubt(part, copied)
+
+    def _doubt(self, part: Part, copied: Copied) -> None:
+        if part.remark:
+            self._note("damaged", f"{part.path}: copied as it is, but {part.remark}")
+        elif part.digest and copied.digest != part.digest:
+            self._note("damaged", f"{part.path}: copied as it is, but its bytes are not the journalled ones")
+
+    def _copy(self, part: Part, watch: Callable[[int], None]) -> Copied:
+        relative = f"{part.tree}/{part.relative}"
+        target = self._target(relative)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(part.path, flags), "rb") as source:
+            before = os.fstat(source.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise StorageError("it is no regular file any more")
+            if was_there := os.path.lexists(target):
+                digest = self._digest(source, watch)
+                _check_same(target, digest)
+            else:
+                atomic.make_folders(target.parent)
+                with atomic.staged(target) as part_of:
+                    digest = atomic.copy_into(source, part_of, watch=self._watching(watch))
+                    if fingerprint_of(os.fstat(source.fileno())) != fingerprint_of(before):
+                        raise StorageError("it changed while it was copied")
+                    atomic.publish(part_of, target)
+        return Copied(part.path, relative, before.st_size, digest, was_there)
+
+    def _target(self, relative: str) -> Path:
+        target = self._place / relative
+        if not target.parent.resolve().is_relative_to(self._place):
+            raise StorageError(f"a link leads from {target.parent} out of the export", hint="remove it")
+        return target
+
+    def _digest(self, source: BinaryIO, watch: Callable[[int], None]) -> str:
+        digest, tell = hashlib.blake2b(), self._watching(watch)
+        while block := source.read(1 << 20):
+            digest.update(block)
+            tell(len(block))
+        return digest.hexdigest()
+
+    def _watching(self, watch: Callable[[int], None]) -> Callable[[int], None]:
+        def tell(count: int) -> None:
+            if self._stop.is_set():
+                raise Stopped("the run stops")
+            watch(count)
+
+        return tell
+
+    # --- playable copies ---------------------------------------------------------------------------
+
+    def _make_playable(self, parts: Sealed[Part], maker: PlayableMaker, display: Display) -> None:
+        """One for each clip, made of its best copy: the source before the trashed one before the archive."""
+        last = None
+        for part in parts:
+            if part.clip is None or (part.source, part.identity) == last:
+                continue
+            last = part.source, part.identity
+            try:
+                made = maker.make(part.clip, part.source, self._place, display)
+            except ClipFailed as failed:
+                if failed.reason is Reason.NO_SPACE:
+                    raise _Full(f"{self._place} is full: no playable copy of {part.path}") from failed
+                self._note("not-playable", f"{part.path}: no playable copy: {failed.message}")
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise _Full(f"{self._place} is full: no playable copy of {part.path}") from error
+                self._note("not-playable", f"{part.path}: no playable copy: {error.strerror}")
+            else:
+                self._copied.append(Copied(part.path, made.target, made.size, made.digest, made.was_there))
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """The journal's lines and the sums of everything, also where something is missing."""
+        try:
+            self._write_journal()
+            sums = {copied.target: copied.digest for copied in self._copied}
+            path = self._place / NAME
+            before = path.read_bytes() if path.exists() else b""
+            if sums and (now := merged(before, sums)) != before:
+                # It only grows, so that replacing it loses nothing.
+                atomic.write_text(path, os.fsdecode(now), mode=0o644)
+        except OSError as error:
+            self._full |= error.errno in _FULL
+            words = f"{self._place}: {NAME} could not be written: {error.strerror}"
+            self._note("no-sums", words, "mend that and run the same command again")
+
+    def _write_journal(self) -> None:
+        events = self._holdings.events(self._sources, self._days)
+        text = "".join(event.line() + "\n" for event in events).encode("ascii")
+        if not text:
+            return
+        digest = hashlib.blake2b(text).hexdigest()
+        for number in range(1, 1000):
+            name = numbered(JOURNAL, number)
+            target = self._place / name
+            was_there = os.path.lexists(target)
+            if was_there and (target.is_symlink() or target.read_bytes() != text):
+                continue
+            if not was_there:
+                with atomic.staged(target) as part:
+                    part.path.write_bytes(text)
+                    part.path.chmod(0o644)
+                    atomic.publish(part, target)
+            self._copied.append(Copied(self._trees.state / "journal", name, len(text), digest, was_there))
+            return
+
+    def _sweep(self) -> None:
+        """Unfinished files of an export that was killed; nobody else exports here now."""
+        for folder in (self._place, *(self._place / name for name in FOLDERS)):
+            if folder.is_symlink():
+                continue
+            for path in folder.glob(".*.staged*" if folder == self._place else "**/.*.staged*"):
+                if atomic.staged_stem(path.name) is not None:
+                    path.unlink(missing_ok=True)
+
+    def _check_space(self, parts: Sealed[Part]) -> None:
+        needed = sum(
+            part.size for part in parts if not os.path.lexists(self._place / part.tree / part.relative)
+        )
+        free = filesystems.free_bytes(self._place)
+        if needed > free:
+            raise StorageError(
+                f"{self._place} has {size(free)} free and the copies need {size(needed)}; nothing was copied",
+                hint="name a larger disk, or export shorter holds",
+            )
+
+    def _note(self, code: str, message: str, hint: str = "") -> None:
+        self._problems.append(Problem(code, message, hint))
+
+
+def _check_place(trees: Trees, place: Path) -> None:
+    for root in (trees.source, trees.archive, trees.trash):
+        if place.is_relative_to(root) or any(root.is_relative_to(place / name) for name in FOLDERS):
+            raise UsageError(
+                f"{place} lies in the trees themselves: {root}",
+                hint="name a folder elsewhere, on another disk",
+            )
+
+
+def _make_place(place: Path) -> None:
+    if not place.parent.is_dir():
+        raise UsageError(f"{place.parent} does not exist", hint="make it, or mount its disk")
+    if os.path.lexists(place) and not place.is_dir():
+        raise UsageError(f"{place} is no folder", hint="name another one")
+    atomic.make_folders(place)
+
+
+def _check_same(target: Path, digest: str) -> None:
+    """Raises StorageError unless a regular file of just these bytes stands there."""
+    if not stat.S_ISREG(target.lstat().st_mode) or atomic.digest_of(target) != digest:
+        raise StorageError(
+            f"something else stands at {target}, which is never overwritten",
+            hint="export into an empty folder",
+        )
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Refuse a second export into the same folder; the kernel frees it when this process ends."""
+    folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(
+                f"another export into {place} runs", hint="wait until it is done, or name another folder"
+            ) from error
+        except OSError as error:
+            # Some network mounts lock no folders; publishing never replaces in any case.
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+        yield
+    finally:
+        os.close(folder)
+
+
+NAME = "B2SUMS"
+
+_ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
+
+
+def line(relative: str, digest: str) -> bytes:
+    """One file's line, without its end; a name with a backslash or a line end is escaped and marked."""
+    name = escaped = os.fsencode(relative)
+    for character, replacement in _ESCAPES:
+        escaped = escaped.replace(character, replacement)
+    return (b"\\" if escaped != name else b"") + digest.encode("ascii") + b"  " + escaped
+
+
+def merged(before: bytes, sums: Mapping[str, str]) -> bytes:
+    """A B2SUMS with the lines that stood there and those of more files; a file has one line, the older."""
+    lines = {_name_of(found): found for found in before.splitlines() if found}
+    for relative, digest in sums.items():
+        made = line(relative, digest)
+        lines.setdefault(_name_of(made), made)
+    return b"".join(lines[name] + b"\n" for name in sorted(lines))
+
+
+def _name_of(found: bytes) -> bytes:
+    return found.partition(b"  ")[2]

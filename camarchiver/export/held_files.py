@@ -1,0 +1,180 @@
+"""Finds every file that a hold keeps, and what of it should stand and doesn't; changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from camarchiver.discovery.copies import Picture, Stock
+from camarchiver.domain.clip import Clip, Fingerprint, Reason, Tree, Trees
+from camarchiver.domain.hold import Hold, held_by
+from camarchiver.domain.steps import Keep
+from camarchiver.journal.event import Event
+from camarchiver.journal.replay import Origin, fold
+from camarchiver.journal.store import Journal
+from camarchiver.naming.patterns import date_of_folder, is_picture_name
+from camarchiver.policy.cleanup_rules import Copy
+
+_SPAN = timedelta(days=2)
+"""How long before a moment a clip that covers it may have begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file that a hold keeps: a clip's source, its archive, a copy in the trash, or a picture."""
+
+    tree: Tree
+    root: Path
+    relative: str
+    """Below the root of its tree."""
+    source: str
+    """The clip's name in the journal."""
+    start: datetime
+    size: int
+    """Bytes."""
+    identity: tuple[int, int] = (0, 0)
+    """Bytes and mtime_ns of the clip's source, which may be gone."""
+    clip: Clip | None = None
+    """None for a picture."""
+    digest: str = ""
+    """BLAKE2b that the journal knows it by; empty where it doesn't."""
+    remark: str = ""
+    """What is wrong with it already."""
+
+    @property
+    def path(self) -> Path:
+        """The absolute path."""
+        return self.root / self.relative
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that a hold keeps, or may keep, and that can't be had."""
+
+    path: Path
+    detail: str
+
+
+class Holdings:
+    """Looks through one pair of trees for the files of one hold."""
+
+    def __init__(self, trees: Trees, journal: Journal, stock: Stock, hold: Hold, now: datetime) -> None:
+        """A hold that has lapsed still tells which files are meant."""
+        self._trees = trees
+        self._journal = journal
+        self._stock = stock
+        self._hold = replace(hold, until=None)
+        self._now = now
+
+    def found(self) -> Iterator[Part | Gap]:
+        """Every file that stands, then every one that the journal knows and that doesn't."""
+        for item in self._stock.items():
+            match item:
+                case Copy():
+                    yield from self._parts(item)
+                case Picture():
+                    yield from self._parts(item.copy)
+                case Keep():
+                    yield from self._kept(item)
+        yield from self._missing()
+
+    def events(self, sources: set[str], days: set[date]) -> Iterator[Event]:
+        """The journal's lines of these clips, oldest first within each day."""
+        near = {day + timedelta(days=each) for day in days for each in (-1, 0, 1)}
+        for day in sorted(near):
+            yield from (event for event in self._journal.day(day).events if event.source in sources)
+
+    def _covers(self, clip: Clip) -> bool:
+        return held_by(clip, (self._hold,), self._now) is not None
+
+    def _parts(self, copy: Copy) -> Iterator[Part]:
+        clip = copy.clip
+        if not self._covers(clip):
+            return
+        is_picture = copy.is_picture or is_picture_name(clip.name)
+        part = Part(
+            copy.tree,
+            clip.root,
+            clip.relative,
+            copy.source,
+            clip.start,
+            clip.fingerprint.size,
+            copy.identity,
+            None if is_picture else clip,
+            "" if is_picture else self._digest_of(copy),
+        )
+        yield part
+        for name in clip.sidecars:
+            relative = clip.beside(name)
+            try:
+                count = (clip.root / relative).lstat().st_size
+            except FileNotFoundError:
+                continue
+            yield replace(part, relative=relative, size=count, clip=None, digest="")
+
+    def _digest_of(self, copy: Copy) -> str:
+        """What the journal says of this file's bytes."""
+        day = self._journal.day(copy.clip.start.date())
+        if copy.tree is Tree.ARCHIVE:
+            said = [e.archive_blake2b for e in day.events if e.archive == copy.clip.relative]
+            return next((digest for digest in reversed(said) if digest), "")
+        for entry in day.archived.get(copy.source, ()):
+            if (entry.size, entry.mtime_ns) == copy.clip.fingerprint[2:]:
+                return entry.digest
+        return ""
+
+    def _kept(self, kept: Keep) -> Iterator[Part | Gap]:
+        """A file that is no copy of a clip as it stands, but may be one that is held."""
+        if kept.reason is Reason.DAMAGED and kept.start is not None:
+            print_of = Fingerprint(-1, -1, kept.size, 0)
+            folder, _, name = kept.relative.rpartition("/")
+            clip = Clip(kept.root, folder, name, kept.camera, kept.start, print_of)
+            if self._covers(clip):
+                yield Part(
+                    Tree.ARCHIVE,
+                    kept.root,
+                    kept.relative,
+                    kept.relative,
+                    kept.start,
+                    kept.size,
+                    remark=kept.detail,
+                )
+        elif kept.reason is Reason.UNREADABLE and self._may_cover(kept):
+            yield Gap(kept.path, f"can't be read: {kept.detail}")
+
+    def _may_cover(self, kept: Keep) -> bool:
+        """Whether what can't be read could be of the hold, as far as its folder tells."""
+        day = date_of_folder(kept.relative) or date_of_folder(kept.relative.rpartition("/")[0])
+        first, last = self._days()
+        return day is None or first <= day <= last
+
+    def _days(self) -> tuple[date, date]:
+        zone = self._now.tzinfo
+        first = self._hold.start.astimezone(zone) - _SPAN
+        return first.date(), (self._hold.end.astimezone(zone) + timedelta(days=1)).date()
+
+    def _missing(self) -> Iterator[Gap]:
+        """What stands by the journal's word, and is not there."""
+        first, last = self._days()
+        for day in self._journal.days():
+            if not first <= day <= last:
+                continue
+            known = self._journal.day(day)
+            ledger = fold(known.events, known.archived)
+            for archive, (event, _) in ledger.archives.items():
+                if self._was_held(ledger.origin(event)):
+                    yield from self._gap(self._trees.archive / archive, f"the archive of {event.source}")
+            for place, event in ledger.trashed.items():
+                if self._was_held(ledger.origin(event)):
+                    yield from self._gap(self._trees.trash / place, f"the trashed copy of {event.source}")
+
+    def _was_held(self, origin: Origin) -> bool:
+        clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(-1, -1, 0, 0))
+        return self._covers(clip._replace(duration=origin.duration))
+
+    def _gap(self, path: Path, words: str) -> Iterator[Gap]:
+        if not os.path.lexists(path):
+            yield Gap(path, f"{words} is missing")

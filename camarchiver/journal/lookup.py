@@ -1,0 +1,114 @@
+"""Finds what the journal says of one clip, or of the clips of one day."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import date, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from camarchiver.domain.clip import Archived, Clip, Trees
+from camarchiver.domain.untrusted import is_below
+from camarchiver.journal.store import Journal
+from camarchiver.naming.patterns import Names, date_of_folder, numbered, unnumbered
+
+_DAY = timedelta(days=1)
+
+
+class Days:
+    """Goes by names; only for a name that tells no day the whole journal is read, once."""
+
+    def __init__(self, names: Names, journal: Journal) -> None:
+        self._names = names
+        self._journal = journal
+        self._odd: dict[str, date] | None = None
+        self._last: tuple[tuple[str, str], date | None] = (("", ""), None)
+        """A clip and its pictures come one after the other: folder, stem, and the day they tell."""
+
+    def of(self, relative: str) -> tuple[date, ...]:
+        """The likeliest first; `relative` is the file's path below its root."""
+        if (day := self._told_by(relative)) is not None:
+            return _about(day)
+        return () if (day := self._odd_days().get(relative)) is None else (day,)
+
+    def _told_by(self, relative: str) -> date | None:
+        folder, _, name = relative.rpartition("/")
+        key = folder, unnumbered(name).rpartition(".")[0]
+        if self._last[0] != key:
+            parsed = self._names.read(key[1], folder)
+            self._last = key, parsed.start.date() if parsed else date_of_folder(folder)
+        return self._last[1]
+
+    def _odd_days(self) -> dict[str, date]:
+        if self._odd is None:
+            self._odd = {}
+            for day in self._journal.days():
+                for event in self._journal.day(day).events:
+                    for relative in (event.archive, event.trash):
+                        if relative is not None and self._told_by(relative) is None:
+                            self._odd[relative] = day
+        return self._odd
+
+
+@lru_cache(maxsize=64)
+def _about(day: date) -> tuple[date, ...]:
+    return day, day - _DAY, day + _DAY
+
+
+MOST_NAMES = 1000
+"""Numbered names looked at before a folder is taken to be in trouble."""
+
+ARCHIVE_SUFFIXES = (".mp4", ".mkv")
+
+
+class Standing:
+    """Answers for one pair of trees; looks at the disk each time it is asked."""
+
+    def __init__(self, trees: Trees, journal: Journal) -> None:
+        self._archive = trees.archive
+        self._journal = journal
+
+    def stands(self, entry: Archived) -> bool:
+        """Whether the archive is there: a regular file of the journalled size.
+
+        A journal that leads out of the archive is not believed.
+        """
+        if not is_below(entry.archive):
+            return False
+        try:
+            status = os.lstat(f"{self._archive}/{entry.archive}")
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == entry.archive_size
+
+    def entries(self, clip: Clip) -> tuple[Archived, ...]:
+        """The journal's entries for this very source, oldest first, whether or not they stand."""
+        day = self._journal.day(clip.start.date())
+        return tuple(entry for entry in day.archived.get(clip.relative, ()) if entry.describes(clip))
+
+    def newest(self, clip: Clip) -> Archived | None:
+        """The newest entry whose archive stands."""
+        return next((entry for entry in reversed(self.entries(clip)) if self.stands(entry)), None)
+
+    def twin(self, clip: Clip, digest: str) -> Archived | None:
+        """The archive that another name of the very same bytes got."""
+        for entries in self._journal.day(clip.start.date()).archived.values():
+            for entry in entries:
+                if entry.describes(clip) and entry.digest == digest and self.stands(entry):
+                    return entry
+        return None
+
+    def namesakes(self, target: str) -> Iterator[Path]:
+        """Regular files at the target's name and its numbered successors, whatever their suffix."""
+        stem = target.rpartition(".")[0]
+        for suffix in ARCHIVE_SUFFIXES:
+            for number in range(1, MOST_NAMES):
+                path = self._archive / numbered(stem + suffix, number)
+                try:
+                    status = path.lstat()
+                except OSError:
+                    break
+                if stat.S_ISREG(status.st_mode):
+                    yield path

@@ -1,0 +1,187 @@
+"""What the journal of one day says of each file: its archives, what went to the trash, and by which rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple
+
+from camarchiver.domain.clip import Archived, Reason, Tree, beside
+from camarchiver.journal.event import Event
+
+NAMED = frozenset(
+    {
+        Reason.UNARCHIVED,
+        Reason.ARCHIVE_AGE,
+        Reason.MAX_SIZE,
+        Reason.MIN_FREE,
+        Reason.MAX_AGE_HARD,
+        Reason.ORPHAN_PICTURE,
+    }
+)
+"""Rules that may take a last copy, because the owner asked for just that."""
+
+_TREES = {str(tree): tree for tree in Tree}
+
+REPLACED = "replaced"
+"""The reason of an archive that made room for a better one of the same clip."""
+
+
+Entries = tuple[Archived, ...]
+"""What was archived of one clip, oldest first."""
+
+
+class Origin(NamedTuple):
+    """The clip that a file in archive or trash is a copy of."""
+
+    source: str
+    """Below the source root."""
+    camera: str
+    start: datetime
+    size: int
+    mtime_ns: int
+    """Of the source."""
+    duration: float | None
+    run: str
+    """Which brought the file there."""
+    at: datetime
+    tree: Tree
+    """Which it comes from."""
+    reason: str
+    file_size: int | None
+    """Bytes that the file must have to be this one; None where the journal doesn't tell."""
+
+
+@dataclass
+class Ledger:
+    """One day's events, folded; filled by `fold` and only read afterwards.
+
+    It keeps the events themselves: of most nobody asks more than that they are there.
+    """
+
+    archived: Mapping[str, Entries] = field(default_factory=dict)
+    """What was archived, by path below the source root."""
+    archives: dict[str, tuple[Event, Archived]] = field(default_factory=dict)
+    """By path below the archive root: what stands there by the journal's word."""
+    trashed: dict[str, Event] = field(default_factory=dict)
+    """By path below the trash root."""
+    given_up: set[str] = field(default_factory=set)
+    """Archives that a named rule removed."""
+    sidecars: dict[str, Event] = field(default_factory=dict)
+    """By path below the source root: the clip that each picture followed."""
+    told: list[Event] = field(default_factory=list)
+    """What it was folded from."""
+
+    def origin(self, event: Event) -> Origin:
+        """What an event of this ledger says of its clip."""
+        size, mtime_ns = event.source_size, event.source_mtime_ns
+        assert size is not None and mtime_ns is not None
+        duration = event.duration
+        if duration is None:
+            # A line that tells no duration speaks of a clip whose other lines may.
+            entries = self.archived.get(event.source, ())
+            told = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
+            duration = next((seconds for seconds in told if seconds is not None), None)
+        tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.tree or "source"]
+        return Origin(
+            event.source,
+            event.camera,
+            event.start,
+            size,
+            mtime_ns,
+            duration,
+            event.run,
+            event.at,
+            tree,
+            event.reason or "",
+            size if tree is Tree.SOURCE else event.archive_size,
+        )
+
+    @cached_property
+    def seen(self) -> dict[str, Event]:
+        """By path below the source root: clips that were archived or removed."""
+        return {event.source: event for event in self.told}
+
+    @cached_property
+    def pictures(self) -> dict[str, tuple[Event, Archived]]:
+        """By path below the archive root: the archive that each picture of a clip lies beside."""
+        if not self.sidecars:
+            return {}
+        of_source: dict[str, list[tuple[Event, Archived]]] = {}
+        for known in self.archives.values():
+            of_source.setdefault(known[0].source, []).append(known)
+        found: dict[str, tuple[Event, Archived]] = {}
+        for picture, event in self.sidecars.items():
+            for known in of_source.get(event.source, ()):
+                # Nearly every archive is called as its source, and so is what lies beside it.
+                archive = known[1].archive
+                is_same = archive == event.source
+                place = picture if is_same else beside(archive, picture.rpartition("/")[2])
+                found.setdefault(place, known)
+        return found
+
+    @cached_property
+    def stems(self) -> dict[str, Event]:
+        """What was seen, by path without suffix."""
+        return {source.rpartition(".")[0]: event for source, event in self.seen.items()}
+
+
+def fold(events: Iterable[Event], archived: Mapping[str, Entries]) -> Ledger:
+    """The state that a day's events lead to; a line that can't be understood tells nothing."""
+    ledger = Ledger(archived)
+    ledger.told = [
+        event
+        for event in events
+        if event.event in _APPLY and event.source_size is not None and event.source_mtime_ns is not None
+    ]
+    for event in ledger.told:
+        _APPLY[event.event](ledger, event)
+    return ledger
+
+
+def left_archive(event: Event) -> bool:
+    """Whether an event of the kinds trashed or deleted speaks of an archive, not of a source."""
+    return event.tree == "archive" or event.reason == REPLACED
+
+
+def _archived(ledger: Ledger, event: Event) -> None:
+    for entry in reversed(ledger.archived.get(event.source, ())):
+        if entry.archive == event.archive:
+            ledger.archives[entry.archive] = (event, entry)
+            ledger.given_up.discard(entry.archive)
+            return
+
+
+def _left(ledger: Ledger, event: Event) -> None:
+    if event.archive is not None and left_archive(event):
+        ledger.archives.pop(event.archive, None)
+        if event.reason in NAMED:
+            ledger.given_up.add(event.archive)
+    if event.trash is not None:
+        ledger.trashed[event.trash] = event
+    for name in event.sidecars or ():
+        ledger.sidecars[beside(event.source, name)] = event
+
+
+def _restored(ledger: Ledger, event: Event) -> None:
+    _purged(ledger, event)
+    if left_archive(event):
+        _archived(ledger, event)
+
+
+def _purged(ledger: Ledger, event: Event) -> None:
+    if event.trash is not None:
+        ledger.trashed.pop(event.trash, None)
+
+
+_APPLY: Mapping[str, Callable[[Ledger, Event], None]] = {
+    "archived": _archived,
+    "adopted": _archived,
+    "trashed": _left,
+    "deleted": _left,
+    "restored": _restored,
+    "purged": _purged,
+}
+"""The events after which something stands elsewhere."""

@@ -1,0 +1,149 @@
+"""The append-only record of what was done to each clip: a line per event, a file per day of footage."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from camarchiver.domain.clip import Archived
+from camarchiver.journal.event import Event, What, read
+from camarchiver.storage import anchored, atomic, locking
+
+_log = logging.getLogger(__name__)
+
+DAYS_IN_MEMORY = 8
+"""Parsed days kept at once; a tree is planned day by day, so a few are enough."""
+
+EVENTS_IN_MEMORY = 10_000
+"""Parsed lines kept at once where days are busy; some 2 kB each."""
+
+NEIGHBOURS = 3
+"""A day and those beside it, which are kept in any case: a file is looked for in all three."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day's events, parsed."""
+
+    archived: Mapping[str, tuple[Archived, ...]]
+    """By the source's relative path, oldest first."""
+    events: tuple[Event, ...]
+    torn: int = 0
+    """Lines that can't be read."""
+
+
+_ARCHIVED = frozenset({What.ARCHIVED, What.ADOPTED})
+
+NO_DAY = Day({}, ())
+
+
+class Journal:
+    """Reads and appends below `<archive>/.camarchiver/journal`."""
+
+    def __init__(self, state: Path) -> None:
+        self._root = state / "journal"
+        self._days: OrderedDict[date, tuple[tuple[int, int], Day]] = OrderedDict()
+
+    def day(self, day: date) -> Day:
+        """What happened to the clips of one day; read again when the file has changed."""
+        path = self.path(day)
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return NO_DAY
+        mark = (status.st_size, status.st_mtime_ns)
+        known = self._days.get(day)
+        if known is None or known[0] != mark:
+            known = (mark, parse(path.read_bytes(), path))
+            self._days[day] = known
+            self._forget()
+        self._days.move_to_end(day)
+        return known[1]
+
+    def _forget(self) -> None:
+        """Drop the days that were asked for longest ago."""
+        while len(self._days) > DAYS_IN_MEMORY or (
+            len(self._days) > NEIGHBOURS
+            and sum(len(each.events) for _, each in self._days.values()) > EVENTS_IN_MEMORY
+        ):
+            self._days.popitem(last=False)
+
+    def days(self) -> list[date]:
+        """Every day of footage that something was written of, oldest first."""
+        found = []
+        for path in self._root.glob("*/*/*.jsonl"):
+            try:
+                found.append(date(int(path.parts[-3]), int(path.parts[-2]), int(path.stem)))
+            except ValueError:
+                continue
+        return sorted(found)
+
+    def append(self, *events: Event) -> None:
+        """Append durably: when this returns, the lines survive a power cut.
+
+        A last line torn by an earlier crash is closed first, so that it spoils no other. OSError where a
+        line can't be written, or could not be read again.
+        """
+        by_day: dict[date, list[Event]] = {}
+        for event in events:
+            by_day.setdefault(event.start.date(), []).append(event)
+        for day, lines in by_day.items():
+            block = "".join(event.line() + "\n" for event in lines).encode()
+            if read(block)[1]:
+                path = os.fspath(self.path(day))
+                raise OSError(errno.EINVAL, "nothing is written that could not be read again", path)
+            self._append(self.path(day), block)
+
+    def _append(self, path: Path, block: bytes) -> None:
+        state = self._root.parent
+        anchored.make_folder(state, path.parent.relative_to(state).as_posix())
+        with locking.guarded(self._root / ".lock"):
+            is_new = not path.exists()
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as stream:
+                end = stream.seek(0, os.SEEK_END)
+                if end and os.pread(stream.fileno(), 1, end - 1) != b"\n":
+                    block = b"\n" + block
+                written = stream.write(block)
+                if written != len(block):
+                    raise OSError(f"{path}: only {written} of {len(block)} bytes could be written")
+                os.fsync(stream.fileno())
+            if is_new:
+                atomic.fsync_folder(path.parent)
+
+    def path(self, day: date) -> Path:
+        """The file of one day."""
+        return self._root / f"{day:%Y/%m/%d}.jsonl"
+
+
+def parse(text: bytes, path: Path) -> Day:
+    """One day's file; a line that can't be read is counted and reported, never fatal."""
+    events, torn = read(text)
+    if torn:
+        _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
+    return Day(_archived(events), tuple(events), torn)
+
+
+def _archived(events: Iterable[Event]) -> dict[str, tuple[Archived, ...]]:
+    found: dict[str, tuple[Archived, ...]] = {}
+    for event in events:
+        if event.event in _ARCHIVED and (entry := _entry(event)) is not None:
+            source = entry.source
+            found[source] = (*found[source], entry) if source in found else (entry,)
+    return found
+
+
+def _entry(event: Event) -> Archived | None:
+    """None for a line that lacks what a proof needs."""
+    size, mtime_ns, digest = event.source_size, event.source_mtime_ns, event.source_blake2b
+    archive, archive_size = event.archive, event.archive_size
+    if size is None or mtime_ns is None or digest is None or archive is None or archive_size is None:
+        return None
+    remuxed = bool(event.remuxed)
+    return Archived(event.source, size, mtime_ns, digest, archive, archive_size, remuxed, event.duration)

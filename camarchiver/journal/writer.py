@@ -1,0 +1,226 @@
+"""Writes journal events in the name of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, cast
+
+from msgspec.structs import replace
+
+from camarchiver.domain.clip import Archived, Clip, Reason, Tree
+from camarchiver.domain.steps import Discard, Made, Restore
+from camarchiver.journal.event import Event, TreeName, What
+
+
+@dataclass(frozen=True, slots=True)
+class RunId:
+    """Who acts: stands in every line of journal and log."""
+
+    id: str
+    command: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What came of one intended removal."""
+
+    step: Discard
+    what: What
+    """TRASHED, DELETED or PURGED; LEFT where nothing was removed."""
+    reason: str
+    place: str | None = None
+    """Where it lies now, below the trash root."""
+    sidecars: Mapping[str, str] | None = None
+    detail: str = ""
+
+
+class Lines(Protocol):
+    """What takes events: the journal, or what passes them on to it."""
+
+    def append(self, *events: Event) -> None:
+        """Take them, in this order."""
+        ...
+
+
+class Scribe:
+    """One run's pen; every method returns when its line is durable."""
+
+    def __init__(self, journal: Lines, run: RunId, now: Callable[[], datetime]) -> None:
+        self._journal = journal
+        self.run = run
+        self.now = now
+
+    def archived(self, clip: Clip, archived: Archived, made: Made, digest: str, mtime_ns: int) -> None:
+        """A new archive stands under its final name."""
+        self._write(
+            What.ARCHIVED,
+            clip,
+            archived=archived,
+            archive_blake2b=digest,
+            archive_mtime_ns=mtime_ns,
+            encoder=made.encoding.encoder,
+            settings=dict(made.settings) or None,
+            verified=made.verified,
+            seconds=round(made.encoding.seconds, 3),
+            detail="; ".join(made.notes) or None,
+        )
+
+    def relay(self, events: Iterable[Event]) -> None:
+        """What another host did for this run, in its own words."""
+        self._journal.append(*events)
+
+    def same_file(self, clip: Clip, archived: Archived) -> None:
+        """Another name of the same bytes was archived before."""
+        self._write(What.ARCHIVED, clip, archived=archived, detail=f"the same file as {archived.source}")
+
+    def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int) -> None:
+        """An archive that no journal spoke of was proved to be this clip's."""
+        self._write(
+            What.ADOPTED,
+            clip,
+            archived=archived,
+            archive_blake2b=digest,
+            archive_mtime_ns=mtime_ns,
+            verified="source and archive decoded whole",
+        )
+
+    def failed(self, clip: Clip, reason: Reason, detail: str) -> None:
+        """A clip could not be archived and stays."""
+        self._write(What.FAILED, clip, reason=reason, detail=detail)
+
+    def removed(
+        self,
+        clip: Clip,
+        archived: Archived,
+        trash: str | None,
+        *,
+        sidecars: Mapping[str, str] | None = None,
+        reason: str,
+        detail: str | None = None,
+    ) -> None:
+        """A source left its tree: into the trash, or for good where `trash` is None."""
+        self._write(
+            What.DELETED if trash is None else What.TRASHED,
+            clip,
+            archive=archived.archive,
+            trash=trash,
+            sidecars=dict(sidecars) if sidecars else None,
+            reason=reason,
+            detail=detail,
+        )
+
+    def intend(self, steps: Iterable[Discard]) -> None:
+        """Each of these files is about to leave its tree; durable before the first one does."""
+        self._journal.append(*(self._of_discard(What.INTENDED, step, step.reason) for step in steps))
+
+    def discarded(self, ends: Iterable[Ended]) -> None:
+        """What became of steps that were intended."""
+        self._journal.append(
+            *(
+                self._of_discard(
+                    end.what, end.step, end.reason, end.place, sidecars=end.sidecars, detail=end.detail
+                )
+                for end in ends
+            )
+        )
+
+    def kept(self, clip: Clip, archived: Archived) -> None:
+        """A source stays although its archive stands, as the owner asked."""
+        self._write(What.KEPT, clip, archive=archived.archive)
+
+    def replaced(self, clip: Clip, archive: str, trash: str) -> None:
+        """An archive of this clip made room for a better one."""
+        self._write(What.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
+
+    def restored(self, step: Restore, sidecars: Mapping[str, str]) -> None:
+        """A file came back from the trash to the tree that it came from."""
+        self._journal.append(
+            Event(
+                event=What.RESTORED,
+                at=self.now(),
+                run=self.run.id,
+                host=self.run.host,
+                source=step.source,
+                start=step.start,
+                camera=step.camera,
+                source_size=step.identity[0],
+                source_mtime_ns=step.identity[1],
+                archive=step.relative if step.tree is Tree.ARCHIVE else None,
+                tree=_name(Tree.ARCHIVE) if step.tree is Tree.ARCHIVE else None,
+                trash=step.trash,
+                sidecars=dict(sidecars) or None,
+            )
+        )
+
+    def found_ended(self, event: Event, what: What, place: str | None, detail: str) -> None:
+        """What a later run found of a removal whose run died before it wrote the end of it."""
+        who = {"run": self.run.id, "host": self.run.host}
+        trash = place if place is not None else event.trash
+        self._journal.append(replace(event, event=what, at=self.now(), trash=trash, detail=detail, **who))
+
+    def swept(self, clip: Clip, staged: str) -> None:
+        """A dead run's unfinished archive was removed."""
+        self._write(What.SWEPT, clip, detail=f"unfinished {staged}")
+
+    def _of_discard(
+        self,
+        what: What,
+        step: Discard,
+        reason: str,
+        place: str | None = None,
+        *,
+        sidecars: Mapping[str, str] | None = None,
+        detail: str = "",
+    ) -> Event:
+        in_archive = step.tree is Tree.ARCHIVE
+        return Event(
+            event=what,
+            at=self.now(),
+            run=self.run.id,
+            host=self.run.host,
+            source=step.source,
+            start=step.start,
+            camera=step.camera,
+            duration=step.clip.duration,
+            source_size=step.identity[0],
+            source_mtime_ns=step.identity[1],
+            archive=step.relative if in_archive else None,
+            archive_size=step.clip.fingerprint.size if in_archive else None,
+            archive_mtime_ns=step.clip.fingerprint.mtime_ns if in_archive else None,
+            tree=_name(step.tree),
+            trash=step.relative if step.tree is Tree.TRASH else place,
+            sidecars=dict(sidecars) if sidecars else None,
+            reason=reason,
+            detail=detail or None,
+        )
+
+    def _write(self, what: What, clip: Clip, *, archived: Archived | None = None, **fields: object) -> None:
+        if archived is not None:
+            fields |= {
+                "duration": archived.duration,
+                "source_blake2b": archived.digest,
+                "archive": archived.archive,
+                "archive_size": archived.archive_size,
+                "remuxed": archived.remuxed,
+            }
+        self._journal.append(
+            Event(
+                event=what,
+                at=self.now(),
+                run=self.run.id,
+                host=self.run.host,
+                source=clip.relative,
+                start=clip.start,
+                camera=clip.camera,
+                source_size=clip.fingerprint.size,
+                source_mtime_ns=clip.fingerprint.mtime_ns,
+                **fields,  # type: ignore[arg-type]  # the fields of Event, by name
+            )
+        )
+
+
+def _name(tree: Tree) -> TreeName:
+    return cast(TreeName, str(tree))

@@ -1,0 +1,1 @@
+"""ffmpeg and PyAV: encoders, arguments, probing, verification. It knows nothing of trees and policies."""

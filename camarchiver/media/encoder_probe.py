@@ -1,0 +1,364 @@
+"""Which encoders work on this machine, tried out rather than believed."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from camarchiver.errors import EncoderError
+from camarchiver.media import ffmpeg_args, ffmpeg_find, transcoder
+from camarchiver.media.encoders import ENCODERS, Backend, Codec, Encoder, Rung, Settings, obstacle
+from camarchiver.media.ffmpeg_args import TRIAL_FRAMES, TRIAL_MEDIA, Version
+from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
+from camarchiver.media.ffmpeg_find import Ffmpeg
+from camarchiver.media.gpu import FIRST, node_problem, render_nodes, vendor
+from camarchiver.media.transcoder import Finished
+
+Auto = Literal["auto"]
+
+_TRIAL_SECONDS = 15.0
+"""A GPU may hang at its first use."""
+_GOOD_SVT = (2, 0)
+"""Older ones take twice the CPU for the same picture."""
+_HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
+_CODECS: tuple[Codec, ...] = ("av1", "hevc", "h264")
+_SOFTWARE: dict[Codec, str] = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
+_VENDORS = {Backend.QSV: ("0x8086",), Backend.VAAPI: ("0x8086", "0x1002")}
+_NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of trying one encoder."""
+
+    ffmpeg: Ffmpeg
+    encoder: Encoder
+    device: Path | None
+    rungs: tuple[Rung, ...] = ()
+    """Those that work, best first; none where the encoder is of no use here."""
+    constant_quantiser: bool = False
+    """The driver has no constant quality."""
+    library: Version = (0, 0)
+    """SVT-AV1's own version."""
+    problem: str = ""
+    remedy: str = ""
+    no_device: bool = False
+    """The problem is the GPU's or its driver's, so another codec would meet it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One rung of the ladder."""
+
+    ffmpeg: Ffmpeg
+    encoder: Encoder
+    rung: Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How this run encodes: the rungs for each clip, best first, and why these."""
+
+    ladder: tuple[Attempt, ...]
+    device: Path | None
+    constant_quantiser: bool
+    explanation: tuple[str, ...]
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of the first rung, which the owner's quality and preset are meant for."""
+        return self.ladder[0].encoder
+
+    @property
+    def ffmpeg(self) -> Ffmpeg:
+        """The binary of the first rung, also for remuxing and decoding."""
+        return self.ladder[0].ffmpeg
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderWish:
+    """Which encoder the owner wants."""
+
+    backend: Backend | None = None
+    codec: Codec | None = None
+    device: Path | None = None
+    ffmpeg: Path | None = None
+
+
+class Machine:
+    """Tries encoders when asked, each once, and chooses among them."""
+
+    def __init__(
+        self,
+        ffmpegs: tuple[Ffmpeg, ...],
+        settings: Settings,
+        *,
+        device: Path | None = None,
+        nodes: tuple[Path, ...] | None = None,
+    ) -> None:
+        self._ffmpegs = ffmpegs
+        self._settings = settings
+        self._device = device
+        self._nodes = render_nodes() if nodes is None else nodes
+        self._probes: dict[tuple[Path, str, Path | None], Probe] = {}
+        self._lock = threading.Lock()
+
+    def choose(self, backend: Backend | Auto = "auto", codec: Codec | Auto = "auto") -> Choice:
+        """The best encoder that works here, of the backend and the codec asked for.
+
+        EncoderError with the remedy where a named one doesn't work: nothing is changed silently.
+        """
+        if backend != "auto" and codec != "auto" and not _rows(backend, codec):
+            raise EncoderError(f"{backend} has no {codec} encoder", hint="leave --codec at auto")
+        failed: list[Probe] = []
+        notes: list[str] = []
+        for candidate in _HARDWARE if backend == "auto" else (backend,):
+            if candidate is Backend.SOFTWARE:
+                break
+            reason = self._not_worth_asking(candidate) if backend == "auto" else ""
+            if reason:
+                notes.append(f"{candidate}: {reason}")
+                continue
+            found = self._hardware(candidate, _CODECS if codec == "auto" else (codec,), failed)
+            if found is not None:
+                return self._with_hardware(found, _told(failed))
+        if backend not in ("auto", Backend.SOFTWARE):
+            first = failed[0]
+            raise EncoderError(f"{first.encoder.name} can't be used: {first.problem}", hint=first.remedy)
+        return self._with_software(codec, [*notes, *_told(failed)])
+
+    def probe(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None = None) -> Probe:
+        """What this encoder does here; tried at the first question, remembered afterwards."""
+        key = (ffmpeg.path, encoder.name, device)
+        with self._lock:
+            if key not in self._probes:
+                self._probes[key] = self._try(ffmpeg, encoder, device)
+            return self._probes[key]
+
+    def absence(self, backend: Backend) -> str:
+        """Why there can be no such hardware here; empty where only a trial tells."""
+        if backend is Backend.V4L2M2M:
+            return "" if any(Path("/dev").glob("video*")) else "no video device"
+        return "" if backend is Backend.SOFTWARE else self._not_worth_asking(backend)
+
+    def trials(self, backend: Backend) -> Iterator[Probe]:
+        """Try all encoders of a backend, on every device and with every ffmpeg that has them."""
+        devices: tuple[Path | None, ...] = self._devices(backend) if backend in _VENDORS else (None,)
+        hopeless: set[tuple[Path, Path | None]] = set()
+        for device, codec in product(devices, _CODECS):
+            for encoder in _rows(backend, codec):
+                built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
+                if not built:
+                    yield _not_built(self._ffmpegs[0], encoder)
+                for ffmpeg in built:
+                    if (ffmpeg.path, device) in hopeless:
+                        continue
+                    probe = self.probe(ffmpeg, encoder, device)
+                    if probe.no_device:
+                        hopeless.add((ffmpeg.path, device))
+                    yield probe
+
+    def still_works(self, choice: Choice) -> bool:
+        """Try the chosen encoder anew."""
+        return bool(self._try(choice.ffmpeg, choice.encoder, choice.device).rungs)
+
+    def _not_worth_asking(self, backend: Backend) -> str:
+        """Why there can be no such GPU here; empty where only a trial tells."""
+        if backend is Backend.NVENC:
+            return "" if any(node.exists() for node in _NVIDIA_NODES) else "no NVIDIA device"
+        return "" if self._devices(backend) else "no render node"
+
+    def _devices(self, backend: Backend) -> tuple[Path, ...]:
+        if self._device is not None:
+            return (self._device,)
+        vendors = _VENDORS[backend]
+        return tuple(node for node in self._nodes if vendor(node) in ("", *vendors))
+
+    def _hardware(self, backend: Backend, codecs: tuple[Codec, ...], failed: list[Probe]) -> Probe | None:
+        devices: tuple[Path | None, ...] = (None,)
+        if backend in _VENDORS:
+            devices = self._devices(backend) or (None,)
+        encoders = [row for codec in codecs for row in _rows(backend, codec)]
+        hopeless: set[tuple[Ffmpeg, Path | None]] = set()
+        for encoder, device in product(encoders, devices):
+            built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
+            if not built:
+                failed.append(_not_built(self._ffmpegs[0], encoder))
+            for ffmpeg in built:
+                if (ffmpeg, device) in hopeless:
+                    continue
+                probe = self.probe(ffmpeg, encoder, device)
+                if probe.rungs:
+                    return probe
+                failed.append(probe)
+                if probe.no_device:
+                    hopeless.add((ffmpeg, device))
+        return None
+
+    def _with_hardware(self, probe: Probe, told: list[str]) -> Choice:
+        ladder = tuple(Attempt(probe.ffmpeg, probe.encoder, rung) for rung in probe.rungs)
+        place = f" on {probe.device}" if probe.device else ""
+        told.append(f"{probe.encoder.name}{place} with {probe.ffmpeg}")
+        if Rung.GPU not in probe.rungs:
+            told.append("software decodes: the GPU's own decoder failed its trial")
+        if probe.constant_quantiser:
+            told.append("constant quantiser: the driver has no constant quality")
+        spare = self._software(probe.encoder.codec)
+        if spare.rungs:
+            ladder += (Attempt(spare.ffmpeg, spare.encoder, Rung.SOFTWARE),)
+            told.append(f"{spare.encoder.name} for clips that the GPU can't do")
+        return Choice(ladder, probe.device, probe.constant_quantiser, tuple(told))
+
+    def _with_software(self, codec: Codec | Auto, told: list[str]) -> Choice:
+        found = self._software("av1" if codec == "auto" else codec)
+        if codec == "auto" and (not found.rungs or found.library < _GOOD_SVT):
+            told.append(f"libsvtav1: {found.problem or f'SVT-AV1 {_dotted(found.library)} is older than 2'}")
+            found = self._software("h264")
+        if not found.rungs:
+            raise EncoderError(f"{found.encoder.name} can't be used: {found.problem}", hint=found.remedy)
+        library = f" (SVT-AV1 {_dotted(found.library)})" if found.library != (0, 0) else ""
+        told.append(f"{found.encoder.name}{library} with {found.ffmpeg}")
+        ladder = (Attempt(found.ffmpeg, found.encoder, Rung.SOFTWARE),)
+        return Choice(ladder, None, False, tuple(told))
+
+    def _software(self, codec: Codec) -> Probe:
+        """The newest ffmpeg whose software encoder works well, else the one with the newest library."""
+        encoder = ENCODERS[_SOFTWARE[codec]]
+        built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
+        if not built:
+            return _not_built(self._ffmpegs[0], encoder)
+        probes: list[Probe] = []
+        for ffmpeg in sorted(built, key=lambda ffmpeg: ffmpeg.version, reverse=True):
+            found = self.probe(ffmpeg, encoder)
+            probes.append(found)
+            # A trial takes a quarter of a second of CPU: none that could only confirm this.
+            if found.rungs and (encoder.name != "libsvtav1" or found.library >= _GOOD_SVT):
+                break
+        return max(probes, key=lambda probe: (bool(probe.rungs), probe.library, probe.ffmpeg.version))
+
+    def _try(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None) -> Probe:
+        with tempfile.TemporaryDirectory(prefix="camarchiver-trial-") as folder:
+            clip = Path(folder, "clip.mp4")
+            maker = next((each for each in (ffmpeg, *self._ffmpegs) if "libx264" in each.encoders), ffmpeg)
+            made = _run(maker, ffmpeg_args.trial_clip(clip))
+            if made.returncode:
+                return Probe(ffmpeg, encoder, device, problem=_problem(made), remedy="see --ffmpeg")
+            return _Trial(ffmpeg, encoder, device, self._settings, clip).probe()
+
+
+def chosen(wish: EncoderWish, settings: Settings) -> tuple[Machine, Choice]:
+    """What the owner wants, tried out here. EncoderError where it doesn't work."""
+    machine = Machine(ffmpeg_find.find(wish.ffmpeg), settings, device=wish.device)
+    return machine, machine.choose(wish.backend or "auto", wish.codec or "auto")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One encoder on one clip of five frames, beside which it writes."""
+
+    ffmpeg: Ffmpeg
+    encoder: Encoder
+    device: Path | None
+    settings: Settings
+    clip: Path
+
+    def probe(self) -> Probe:
+        """Every rung of the encoder, the simplest first: where that fails, no other works."""
+        if self.encoder.backend is Backend.SOFTWARE:
+            rungs: tuple[Rung, ...] = (Rung.SOFTWARE,)
+        else:
+            rungs = (Rung.GPU_ENCODE, Rung.GPU)
+        quantiser = False
+        works: list[Rung] = []
+        library: Version = (0, 0)
+        for rung in rungs:
+            if obstacle(self.encoder, rung, TRIAL_MEDIA):
+                continue
+            finished = self._encode(rung, constant_quantiser=quantiser)
+            if finished.returncode and refuses_constant_quality(finished.stderr) and not quantiser:
+                quantiser = True
+                finished = self._encode(rung, constant_quantiser=quantiser)
+            library = max(library, _svt_version(finished.stderr))
+            finished = finished if _failed(finished) else _run(self.ffmpeg, ffmpeg_args.decode(self._target))
+            if not _failed(finished):
+                works.insert(0, rung)
+            elif not works:
+                return self._useless(finished)
+        return Probe(self.ffmpeg, self.encoder, self.device, tuple(works), quantiser, library)
+
+    @property
+    def _target(self) -> Path:
+        return self.clip.with_name("trial.mp4")
+
+    def _encode(self, rung: Rung, *, constant_quantiser: bool) -> Finished:
+        arguments = ffmpeg_args.trial(
+            self.encoder,
+            rung,
+            clip=self.clip,
+            target=self._target,
+            settings=self.settings,
+            device=self.device,
+            ffmpeg_version=self.ffmpeg.version,
+            constant_quantiser=constant_quantiser,
+        )
+        return _run(self.ffmpeg, arguments)
+
+    def _useless(self, finished: Finished) -> Probe:
+        diagnosis = diagnose(finished.stderr)
+        problem, remedy = _problem(finished), diagnosis.remedy
+        no_device = diagnosis.trouble is Trouble.DEVICE or finished.ended == "stalled"
+        if no_device and self.encoder.backend in _VENDORS:
+            # ffmpeg says the same of a missing node and of one that it may not open.
+            wrong, mend = node_problem(self.device or FIRST)
+            problem, remedy = (f"{wrong} ({problem})", mend) if wrong else (problem, remedy)
+        return Probe(
+            self.ffmpeg, self.encoder, self.device, problem=problem, remedy=remedy, no_device=no_device
+        )
+
+
+def _rows(backend: Backend, codec: Codec) -> tuple[Encoder, ...]:
+    return tuple(row for row in ENCODERS.values() if (row.backend, row.codec) == (backend, codec))
+
+
+def _run(ffmpeg: Ffmpeg, arguments: tuple[str, ...]) -> Finished:
+    # SVT-AV1 tells its version there only.
+    return transcoder.run(ffmpeg.path, arguments, stall_seconds=_TRIAL_SECONDS, environment={"SVT_LOG": "3"})
+
+
+def _failed(finished: Finished) -> bool:
+    return finished.ended != "exit" or finished.returncode != 0 or finished.frames != TRIAL_FRAMES
+
+
+def _problem(finished: Finished) -> str:
+    if finished.ended == "stalled":
+        return f"no progress for {_TRIAL_SECONDS:.0f} s"
+    if finished.returncode == 0:
+        return f"{finished.frames} of {TRIAL_FRAMES} frames came out"
+    return diagnose(finished.stderr).line or f"exit {finished.returncode}"
+
+
+def _told(failed: list[Probe]) -> list[str]:
+    return list(dict.fromkeys(f"{probe.encoder.name}: {probe.problem}" for probe in failed))
+
+
+def _not_built(ffmpeg: Ffmpeg, encoder: Encoder) -> Probe:
+    problem = f"no ffmpeg here has {encoder.name}"
+    return Probe(ffmpeg, encoder, None, problem=problem, remedy="name one that has it with --ffmpeg")
+
+
+def _svt_version(lines: tuple[str, ...]) -> Version:
+    for line in lines:
+        found = re.search(r"SVT-AV1 Encoder Lib v(\d+)\.(\d+)", line)
+        if found:
+            return int(found[1]), int(found[2])
+    return 0, 0
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,208 @@
+"""The encoders' table, and what each of them keeps of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+from camarchiver.media.info import AudioStream, Media, VideoStream
+
+Codec = Literal["av1", "hevc", "h264"]
+Container = Literal["mp4", "mkv"]
+Audio = Literal["copy", "aac", "none"]
+Options = tuple[tuple[str, str], ...]
+
+
+class Backend(StrEnum):
+    """Which hardware, or none, does the encoding."""
+
+    QSV = "qsv"
+    VAAPI = "vaapi"
+    NVENC = "nvenc"
+    V4L2M2M = "v4l2m2m"
+    SOFTWARE = "software"
+
+
+class Rung(StrEnum):
+    """How much of the work the GPU does: the steps of the ladder, best first."""
+
+    GPU = "gpu"
+    """Decoding, scaling and encoding, no frame leaves the GPU."""
+    GPU_ENCODE = "gpu-encode"
+    """Software decodes, the GPU encodes: for streams that its decoder refuses."""
+    SOFTWARE = "software"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """One encoder of ffmpeg with its quirks."""
+
+    name: str
+    backend: Backend
+    codec: Codec
+    quality_option: str
+    quality: int
+    """On the encoder's own scale, where less is better; kbit/s for `b:v`."""
+    preset: str | None = None
+    options: Options = ()
+    quality_options: Options = ()
+    """Ask for constant quality (ICQ) where `quality_option` alone doesn't."""
+    quantiser_option: str | None = None
+    """Takes the constant quantiser where the driver has no constant quality."""
+    quantiser_options: Options = ()
+    """Replace `quality_options` then."""
+    quantiser_factor: int = 1
+    """AV1's quantiser runs to 255, its constant quality to 51 as with the others."""
+    b_frames: int | None = None
+    tag: str | None = None
+    """Four characters in mp4, where players know fewer than ffmpeg writes."""
+    bit_depth: int = 10
+    """The most it keeps."""
+    profile_10bit: str | None = None
+    chroma: tuple[str, ...] = ("420",)
+
+
+_ASYNC = (("async_depth", "4"),)
+_ICQ = (("rc_mode", "ICQ"),)
+_CQP = (("rc_mode", "CQP"),)
+_NVENC = (("b:v", "0"), ("rc", "vbr"))
+_ANY_CHROMA = ("420", "422", "444")
+
+# hvc1: QuickTime and iOS don't play ffmpeg's own choice, hev1. B frames are always set, since their default
+# differs by version; HEVC on older NVIDIA cards has none. https://ffmpeg.org/ffmpeg-codecs.html#QSV-Encoders
+ENCODERS: Mapping[str, Encoder] = MappingProxyType({
+    row.name: row
+    for row in (
+        Encoder("av1_qsv", Backend.QSV, "av1", "global_quality", 28, "medium", _ASYNC,
+                quantiser_option="q:v", quantiser_factor=5, b_frames=2),
+        Encoder("hevc_qsv", Backend.QSV, "hevc", "global_quality", 26, "medium", _ASYNC,
+                quantiser_option="q:v", b_frames=2, tag="hvc1", profile_10bit="main10"),
+        Encoder("h264_qsv", Backend.QSV, "h264", "global_quality", 25, "medium", _ASYNC,
+                quantiser_option="q:v", b_frames=2, bit_depth=8),
+        Encoder("av1_vaapi", Backend.VAAPI, "av1", "global_quality", 28, quality_options=_ICQ,
+                quantiser_option="global_quality", quantiser_options=_CQP, quantiser_factor=5, b_frames=2),
+        Encoder("hevc_vaapi", Backend.VAAPI, "hevc", "global_quality", 26, quality_options=_ICQ,
+                quantiser_option="global_quality", quantiser_options=_CQP, b_frames=2, tag="hvc1",
+                profile_10bit="main10"),
+        Encoder("h264_vaapi", Backend.VAAPI, "h264", "global_quality", 25, quality_options=_ICQ,
+                quantiser_option="global_quality", quantiser_options=_CQP, b_frames=2, bit_depth=8),
+        Encoder("av1_nvenc", Backend.NVENC, "av1", "cq", 34, "p5", _NVENC, b_frames=0),
+        Encoder("hevc_nvenc", Backend.NVENC, "hevc", "cq", 28, "p5", _NVENC, b_frames=0, tag="hvc1",
+                profile_10bit="main10"),
+        Encoder("h264_nvenc", Backend.NVENC, "h264", "cq", 26, "p5", _NVENC, b_frames=2, bit_depth=8),
+        Encoder("hevc_v4l2m2m", Backend.V4L2M2M, "hevc", "b:v", 3000, b_frames=0, tag="hvc1", bit_depth=8),
+        Encoder("h264_v4l2m2m", Backend.V4L2M2M, "h264", "b:v", 4000, b_frames=0, bit_depth=8),
+        Encoder("libsvtav1", Backend.SOFTWARE, "av1", "crf", 35, "10"),
+        Encoder("libx265", Backend.SOFTWARE, "hevc", "crf", 26, "fast", tag="hvc1", bit_depth=12,
+                chroma=_ANY_CHROMA),
+        Encoder("libx264", Backend.SOFTWARE, "h264", "crf", 23, "veryfast", chroma=_ANY_CHROMA),
+    )
+})  # fmt: skip
+
+QUANTISER_OFFSET = 2
+"""A constant quantiser this much above the constant quality gives about the same picture."""
+
+QSV_DECODERS = MappingProxyType(
+    {"av1": "av1_qsv", "h264": "h264_qsv", "hevc": "hevc_qsv", "mjpeg": "mjpeg_qsv",
+     "mpeg2video": "mpeg2_qsv", "vp9": "vp9_qsv"}
+)  # fmt: skip
+
+# Both ffmpegs tried copy these into mp4 and players know them there.
+_AUDIO_FOR_MP4 = frozenset({"aac", "mp2", "mp3", "ac3", "opus"})
+_VIDEO_FOR_MP4 = frozenset({"h264", "hevc", "av1", "mpeg4", "mpeg2video"})
+# G.711 and its kin: mp4 has no tag for them, AAC keeps all that they hold.
+_UNCOMPRESSED_AUDIO = ("pcm_", "adpcm_")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the owner chose for the archive; None is the encoder's own default."""
+
+    quality: int | None = None
+    preset: str | None = None
+    max_height: int | None = None
+    """Pixels; nothing is ever enlarged."""
+    audio: Audio = "copy"
+    only_420: bool = False
+    """Eight bits of 4:2:0 whatever the source has: many players know nothing else."""
+
+
+def obstacle(encoder: Encoder, rung: Rung, media: Media) -> str:
+    """Why this rung can't keep what the clip holds, known beforehand; empty where it may be tried."""
+    video = media.video
+    if rung is Rung.SOFTWARE:
+        return ""
+    if video.bit_depth > encoder.bit_depth:
+        return f"{encoder.name} would reduce {video.bit_depth} bits to {encoder.bit_depth}"
+    if rung is Rung.GPU_ENCODE:
+        return ""
+    if encoder.backend is Backend.V4L2M2M:
+        return "v4l2m2m has no full pipeline"
+    if encoder.backend is Backend.QSV and video.codec not in QSV_DECODERS:
+        return f"Quick Sync has no decoder for {video.codec}"
+    if _chroma(video) != "420":
+        return f"the GPU's pipeline has no {_ratio(_chroma(video))}"
+    if video.width % 2 or video.height % 2:
+        return f"the GPU's pipeline has no odd size ({video.width}x{video.height})"
+    return ""
+
+
+def changes(media: Media, encoder: Encoder, settings: Settings) -> tuple[str, ...]:
+    """What the archive will not have of its source besides the compression, one phrase each."""
+    video = media.video
+    chroma, size = _chroma(video), scaled_size(video, settings)
+    depth = min(video.bit_depth, encoder.bit_depth)
+    kept = kept_audio(media, settings.audio)
+    recoded = (
+        f"audio {audio.codec} becomes aac" for audio in kept if not copied(audio.codec, settings.audio)
+    )
+    return (
+        *((f"scaled to {size[0]}x{size[1]}",) if size else ()),
+        *((f"chroma {_ratio(chroma)} becomes 4:2:0",) if chroma not in encoder.chroma else ()),
+        *((f"{video.bit_depth} bits become {depth}",) if depth < video.bit_depth else ()),
+        *recoded,
+        *(("audio left out",) if media.audio and not kept else ()),
+        *(f"{kind} left out" for kind in media.other_streams),
+    )
+
+
+def container_for(media: Media, settings: Settings) -> Container:
+    """`mkv` where audio that must be copied has no place in mp4 (WMA, Vorbis), else `mp4`."""
+    kept = kept_audio(media, settings.audio)
+    held = all(audio.codec in _AUDIO_FOR_MP4 or not copied(audio.codec, settings.audio) for audio in kept)
+    return "mp4" if held else "mkv"
+
+
+def remux_container(media: Media) -> Container:
+    """`mp4` where it holds every stream of the clip as it is, else `mkv`."""
+    held = media.video.codec in _VIDEO_FOR_MP4 and all(a.codec in _AUDIO_FOR_MP4 for a in media.audio)
+    return "mp4" if held else "mkv"
+
+
+def scaled_size(video: VideoStream, settings: Settings) -> tuple[int, int] | None:
+    """Width and height, even and in proportion, where the clip is higher than allowed."""
+    limit = settings.max_height
+    if limit is None or video.height <= limit:
+        return None
+    height = max(2, limit - limit % 2)
+    return max(2, round(video.width * height / video.height / 2) * 2), height
+
+
+def _chroma(video: VideoStream) -> str:
+    return next((kind for kind in ("444", "422") if kind in video.pixel_format), "420")
+
+
+def _ratio(chroma: str) -> str:
+    return ":".join(chroma)
+
+
+def kept_audio(media: Media, audio: Audio) -> tuple[AudioStream, ...]:
+    return () if audio == "none" else media.audio
+
+
+def copied(codec: str, audio: Audio) -> bool:
+    """Whether this audio stays as it is: what is AAC already loses nothing by `aac`."""
+    return codec == "aac" or (audio == "copy" and not codec.startswith(_UNCOMPRESSED_AUDIO))

@@ -1,0 +1,309 @@
+"""What to say to ffmpeg: pure builders of argument lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from camarchiver.media import encoders
+from camarchiver.media.encoders import Audio, Backend, Container, Encoder, Rung, Settings
+from camarchiver.media.info import AudioStream, Media, VideoStream
+
+Version = tuple[int, int]
+
+_SOURCE, _TARGET, _TAG = "{source}", "{target}", "{{tag {}}}"
+"""Placeholders."""
+_GOP_SECONDS = 4
+_GOP_UNKNOWN_RATE = 100
+_AAC_KBIT_PER_CHANNEL = 48
+_SVT_MAX_LEVEL = 6
+
+_MUXERS = MappingProxyType({"mp4": "mp4", "mkv": "matroska"})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One clip to be turned into one archive, on whatever rung."""
+
+    source: Path
+    target: Path
+    media: Media
+    """The source's."""
+    settings: Settings
+    container: Container
+    metadata: Mapping[str, str]
+    """Written besides the source's own; mp4 keeps only the names it knows, `comment` for one."""
+    threads: int = 0
+    """For decoding and encoding each; 0 lets ffmpeg choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcode:
+    """One way to do a job."""
+
+    job: Job
+    encoder: Encoder
+    rung: Rung
+    ffmpeg_version: Version
+    device: Path | None = None
+    """The render node; None lets ffmpeg choose, which needs the i915 driver."""
+    constant_quantiser: bool = False
+
+
+def transcode(way: Transcode) -> tuple[str, ...]:
+    """The arguments, without the binary, that write the whole archive of one clip."""
+    ffmpeg = _builder()
+    source = ffmpeg.input(_SOURCE, **_decoding(way))
+    streams = [source["v:0"]]
+    kept = encoders.kept_audio(way.job.media, way.job.settings.audio)
+    streams += [source[f"a:{index}"] for index in range(len(kept))]
+    filters = _filters(way)
+    options = {
+        "map_metadata": "0",
+        **_timestamps(way.ffmpeg_version),
+        **_encoding(way),
+        **({"vf": ",".join(filters)} if filters else {}),
+        **_audio_options(kept, way.job.settings.audio),
+        **_container_options(way.job.container, way.job.metadata),
+    }
+    output = ffmpeg.output(*streams, _TARGET, **options)
+    hardware = way.encoder.backend is not Backend.SOFTWARE
+    # A GPU's decoder that dies half-way exits 0 without -xerror; a clip with a few bad frames would never
+    # be archived with it, so software goes without.
+    strict = ("-xerror",) if hardware else ()
+    threads = ("-filter_threads", str(way.job.threads)) if way.job.threads else ()
+    names = _names(way.job.source, way.job.target, way.job.metadata)
+    return _compile(output, names, "-y", *strict, *threads, *_device(way))
+
+
+def remux(
+    source: Path, target: Path, media: Media, container: Container, metadata: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The arguments of a lossless copy of picture and sound, packet by packet."""
+    ffmpeg = _builder()
+    read = ffmpeg.input(_SOURCE)
+    streams = [read["v:0"], *(read[f"a:{index}"] for index in range(len(media.audio)))]
+    options = {
+        "c": "copy",
+        "map_metadata": "0",
+        **_container_options(container, metadata),
+        **({"tag:v": "hvc1"} if container == "mp4" and media.video.codec == "hevc" else {}),
+    }
+    output = ffmpeg.output(*streams, _TARGET, **options)
+    return _compile(output, _names(source, target, metadata), "-y", "-xerror")
+
+
+def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tuple[str, ...]:
+    """The arguments that decode picture and sound, or just the keyframes, and keep nothing."""
+    ffmpeg = _builder()
+    limits = {"skip_frame": "nokey"} if keyframes_only else {}
+    read = ffmpeg.input(_SOURCE, threads=threads, **limits)
+    streams = [read["v:0"]] if keyframes_only else [read["v:0"], read["a?"]]
+    return _compile(ffmpeg.output(*streams, "-", format="null"), {_SOURCE: _url(path)}, "-xerror")
+
+
+TRIAL_FRAMES = 5
+_TRIAL_SIZE = 256
+"""Pixels each way; smaller ones risk a refusal for the size alone."""
+
+TRIAL_MEDIA = Media(
+    container="mp4",
+    video=VideoStream("h264", _TRIAL_SIZE, _TRIAL_SIZE, "yuv420p", 8, Fraction(25), Fraction(1, 12800)),
+    video_streams=1,
+    audio=(),
+    other_streams=(),
+    packets=TRIAL_FRAMES,
+    keyframes=1,
+    packets_before_keyframe=0,
+    start=0.0,
+    span=TRIAL_FRAMES / 25,
+    tags=MappingProxyType({}),
+)
+"""What `trial_clip` writes."""
+
+
+def trial_clip(target: Path) -> tuple[str, ...]:
+    """The arguments that make the five H.264 frames which a trial encodes."""
+    ffmpeg = _builder()
+    picture = ffmpeg.input(f"testsrc2=size={_TRIAL_SIZE}x{_TRIAL_SIZE}:rate=25", format="lavfi")
+    options = {"c:v": "libx264", "preset": "ultrafast", "pix_fmt": "yuv420p", "frames:v": TRIAL_FRAMES}
+    return _compile(ffmpeg.output(picture, _TARGET, format="mp4", **options), {_TARGET: _url(target)}, "-y")
+
+
+def trial(
+    encoder: Encoder,
+    rung: Rung,
+    *,
+    clip: Path,
+    target: Path,
+    settings: Settings,
+    device: Path | None,
+    ffmpeg_version: Version,
+    constant_quantiser: bool = False,
+) -> tuple[str, ...]:
+    """The arguments that encode the trial clip with exactly the options that a real one gets."""
+    job = Job(clip, target, TRIAL_MEDIA, settings, "mp4", {}, threads=1)
+    return transcode(Transcode(job, encoder, rung, ffmpeg_version, device, constant_quantiser))
+
+
+def _url(path: Path) -> str:
+    """A name that ffmpeg takes for a file whatever it looks like: `-y.mp4`, `concat:x.mp4`, `a:b.mp4`."""
+    return f"file:{path}"
+
+
+def _builder() -> Any:
+    """ffmpeg-python, imported where it is used: it costs 50 ms of CPU, and it has no types."""
+    import ffmpeg  # type: ignore[import-untyped]
+
+    return ffmpeg
+
+
+def _compile(output: Any, names: Mapping[str, str], *options: str) -> tuple[str, ...]:
+    """The arguments, in which `names` stand for the placeholders.
+
+    ffmpeg-python hashes all that it is given as UTF-8, which a file's name need not be.
+    """
+    arguments = _builder().compile(output, cmd=["-hide_banner", "-nostdin", "-v", "error", *options])
+    return tuple(names.get(argument, argument) for argument in arguments)
+
+
+def _names(source: Path, target: Path, metadata: Mapping[str, str]) -> dict[str, str]:
+    tags = {_TAG.format(index): f"{key}={value}" for index, (key, value) in enumerate(metadata.items())}
+    return {_SOURCE: _url(source), _TARGET: _url(target), **tags}
+
+
+def _device(way: Transcode) -> tuple[str, ...]:
+    """Open the very render node: ffmpeg's own search asks for the i915 driver and skips xe."""
+    node = "" if way.device is None else str(way.device)
+    match way.encoder.backend:
+        case Backend.QSV:
+            kind = f"qsv=hw,child_device={node}" if node else "qsv=hw"
+        case Backend.VAAPI:
+            kind = f"vaapi=hw:{node}" if node else "vaapi=hw"
+        case Backend.NVENC | Backend.V4L2M2M | Backend.SOFTWARE:
+            return ()
+    return ("-init_hw_device", kind, "-filter_hw_device", "hw")
+
+
+def _decoding(way: Transcode) -> dict[str, Any]:
+    # Without it ffmpeg turns the picture where it can and fails where frames are on the GPU; with it the
+    # clip's rotation goes into the archive as it is.
+    options: dict[str, Any] = {"noautorotate": None, "threads": way.job.threads}
+    if way.rung is not Rung.GPU:
+        return options
+    match way.encoder.backend:
+        case Backend.QSV:
+            options["c:v"] = encoders.QSV_DECODERS[way.job.media.video.codec]
+            hardware, device = "qsv", "hw"
+        case Backend.VAAPI:
+            hardware, device = "vaapi", "hw"
+        case Backend.NVENC:
+            hardware, device = "cuda", ""
+        case Backend.V4L2M2M | Backend.SOFTWARE:
+            raise ValueError(f"{way.encoder.name} has no full pipeline")
+    options |= {"hwaccel": hardware, "hwaccel_output_format": hardware}
+    return options | ({"hwaccel_device": device} if device else {})
+
+
+def _timestamps(version: Version) -> dict[str, str]:
+    """Each frame at its own time: without these a variable rate gets duplicates or a grid of 1/rate."""
+    mode = "fps_mode" if version >= (5, 1) else "vsync"
+    return {mode: "passthrough", "enc_time_base:v": "demux" if version >= (6, 1) else "-1"}
+
+
+def _encoding(way: Transcode) -> dict[str, Any]:
+    encoder, settings, video = way.encoder, way.job.settings, way.job.media.video
+    quality = encoder.quality if settings.quality is None else settings.quality
+    preset = encoder.preset if settings.preset is None else settings.preset
+    if way.constant_quantiser and encoder.quantiser_option is not None:
+        quantiser = (quality + encoders.QUANTISER_OFFSET) * encoder.quantiser_factor
+        rate = {encoder.quantiser_option: str(quantiser), **dict(encoder.quantiser_options)}
+    else:
+        value = f"{quality}k" if encoder.quality_option == "b:v" else str(quality)
+        rate = {encoder.quality_option: value, **dict(encoder.quality_options)}
+    main10 = encoder.profile_10bit if video.bit_depth > 8 else None
+    return {
+        "c:v": encoder.name,
+        **dict(encoder.options),
+        **rate,
+        "g": str(_gop(way.job.media)),
+        **({"preset": preset} if preset is not None else {}),
+        **({"bf": str(encoder.b_frames)} if encoder.b_frames is not None else {}),
+        **({"profile:v": main10} if main10 is not None else {}),
+        **({"tag:v": encoder.tag} if encoder.tag is not None and way.job.container == "mp4" else {}),
+        **_encoder_threads(encoder, way.job.threads),
+    }
+
+
+def _encoder_threads(encoder: Encoder, threads: int) -> dict[str, str]:
+    """Each software encoder takes its threads in its own words, x265 its silence too."""
+    match encoder.name:
+        case "libsvtav1":
+            return {"svtav1-params": f"lp={min(threads, _SVT_MAX_LEVEL)}"} if threads else {}
+        case "libx265":
+            return {"x265-params": "log-level=error" + (f":pools={threads}" if threads else "")}
+        case "libx264":
+            return {"threads": str(threads)}
+        case _:
+            return {}
+
+
+def _gop(media: Media) -> int:
+    """Frames between keyframes, so that a player seeks within some four seconds."""
+    rate = media.video.frame_rate
+    if rate is None and media.span > 0:
+        rate = Fraction(media.packets / media.span)
+    return max(1, min(round(rate * _GOP_SECONDS), 10 * _GOP_UNKNOWN_RATE)) if rate else _GOP_UNKNOWN_RATE
+
+
+def _filters(way: Transcode) -> tuple[str, ...]:
+    size = encoders.scaled_size(way.job.media.video, way.job.settings)
+    if way.rung is Rung.GPU:
+        scaler = {Backend.QSV: "vpp_qsv", Backend.VAAPI: "scale_vaapi"}.get(way.encoder.backend, "scale_cuda")
+        return (f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()
+    return (*_resizing(way.job.media.video, size), *_upload(way))
+
+
+def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ...]:
+    if size:
+        return (f"scale=w={size[0]}:h={size[1]}",)
+    # 4:2:0 encoders want even sizes; one line of black loses nothing, one cropped would.
+    if video.width % 2 or video.height % 2:
+        return (f"pad=w={video.width + video.width % 2}:h={video.height + video.height % 2}",)
+    return ()
+
+
+def _upload(way: Transcode) -> tuple[str, ...]:
+    """Bring software frames into the layout that the GPU's encoder takes."""
+    layout = "p010le" if way.job.media.video.bit_depth > 8 else "nv12"
+    match way.encoder.backend:
+        case Backend.QSV | Backend.NVENC:
+            return (f"format={layout}",)
+        case Backend.VAAPI:
+            return (f"format={layout}", "hwupload")
+        case Backend.V4L2M2M:
+            return ("format=yuv420p",)
+        case Backend.SOFTWARE:
+            return ("format=yuv420p",) if way.job.settings.only_420 else ()
+
+
+def _audio_options(kept: tuple[AudioStream, ...], audio: Audio) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for index, stream in enumerate(kept):
+        if encoders.copied(stream.codec, audio):
+            options[f"c:a:{index}"] = "copy"
+        else:
+            options[f"c:a:{index}"] = "aac"
+            options[f"b:a:{index}"] = f"{_AAC_KBIT_PER_CHANNEL * stream.channels}k"
+    return options
+
+
+def _container_options(container: Container, metadata: Mapping[str, str]) -> dict[str, str]:
+    # ffmpeg-python can't repeat an option, but ffmpeg takes any number after `metadata:g:`.
+    tags = {f"metadata:g:{index}": _TAG.format(index) for index in range(len(metadata))}
+    faststart = {"movflags": "+faststart"} if container == "mp4" else {}
+    return {"format": _MUXERS[container], **tags, **faststart}

@@ -1,0 +1,91 @@
+"""Finds the ffmpegs of this machine: the one that was named, the system's, the embedded one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from camarchiver.errors import EncoderError
+from camarchiver.media.ffmpeg_args import Version
+
+Origin = Literal["option", "system", "embedded"]
+
+_ANSWER_SECONDS = 15.0
+_NEWEST: Version = (99, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ffmpeg:
+    """One ffmpeg binary."""
+
+    path: Path
+    version: Version
+    """A build from git counts as the newest."""
+    origin: Origin
+    encoders: frozenset[str]
+    """What it was built with, whether or not it works here."""
+
+    def __str__(self) -> str:
+        version = "git" if self.version == _NEWEST else ".".join(map(str, self.version))
+        return f"ffmpeg {version} ({self.origin})"
+
+
+def find(explicit: Path | None = None) -> tuple[Ffmpeg, ...]:
+    """The named ffmpeg alone, else the system's and the embedded one; EncoderError where none runs."""
+    examined = (examine(path, origin) for path, origin in candidates(explicit))
+    found = tuple(each for each in examined if isinstance(each, Ffmpeg))
+    if not found and explicit is not None:
+        message = f"{explicit} is no ffmpeg that runs here"
+        raise EncoderError(message, hint="correct --ffmpeg or leave it out")
+    if not found:
+        raise EncoderError("no ffmpeg was found", hint="install ffmpeg or name one with --ffmpeg")
+    return found
+
+
+def candidates(explicit: Path | None = None) -> tuple[tuple[Path, Origin], ...]:
+    """What may be an ffmpeg, and where it comes from; not yet tried."""
+    if explicit is not None:
+        return ((Path(shutil.which(explicit) or explicit), "option"),)
+    system = shutil.which("ffmpeg")
+    embedded: tuple[tuple[Path, Origin], ...] = tuple((path, "embedded") for path in _embedded())
+    return (((Path(system), "system"),) if system else ()) + embedded
+
+
+def _embedded() -> tuple[Path, ...]:
+    """imageio-ffmpeg's binary; its own search would take the system's first."""
+    spec = find_spec("imageio_ffmpeg")
+    folders = (spec.submodule_search_locations or []) if spec else []
+    return tuple(path for folder in folders for path in sorted(Path(folder, "binaries").glob("ffmpeg-*")))
+
+
+def examine(path: Path, origin: Origin) -> Ffmpeg | str:
+    """The ffmpeg, or why it is none that runs here.
+
+    One start tells both: the banner has the version, the list the encoders.
+    """
+    try:
+        done = subprocess.run(
+            [path, "-nostdin", "-encoders"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_ANSWER_SECONDS,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return f"it did not answer in {_ANSWER_SECONDS:.0f} s"
+    banner = re.search(r"^ffmpeg version (\S+)", done.stderr, re.MULTILINE)
+    if done.returncode or banner is None:
+        last = done.stderr.strip().rpartition("\n")[2]
+        return last or (f"exit {done.returncode}" if done.returncode else "it does not tell its version")
+    number = re.match(r"n?(\d+)\.(\d+)", banner[1])
+    version = (int(number[1]), int(number[2])) if number else _NEWEST
+    encoders = frozenset(re.findall(r"^ [VAS][A-Z.]{5} (\w+) ", done.stdout, re.MULTILINE))
+    return Ffmpeg(path, version, origin, encoders)

@@ -1,0 +1,217 @@
+"""What a video file really holds, found out in a worker process that a bad file may take down."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from camarchiver.errors import CamarchiverError
+from camarchiver.media.info import Examined, Glance, Media
+
+# PyAV costs 100 ms and 30 MB to import: only the worker pays.
+if TYPE_CHECKING:
+    from camarchiver.media.probe_worker import Trouble
+
+PATIENCE_SECONDS = 60.0
+"""How long the worker may make no progress before its file counts as one that hangs."""
+
+_BEAT_SECONDS = 0.5
+_KILL_SECONDS = 5.0
+
+
+class ProbeError(CamarchiverError):
+    """A file that could not be examined.
+
+    `reason` is `damaged`, `not-video`, `unreadable`, `crashed` or `timeout`; or `stopped`, which
+    says nothing about the file.
+    """
+
+    def __init__(self, reason: Trouble, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Prober:
+    """Examines files one at a time; any thread may call, the others wait for their turn.
+
+    The worker starts with the first call. A file that crashes it, or on which it makes no
+    progress for `patience` seconds, costs that call only: the next one gets a fresh worker.
+    """
+
+    def __init__(self, *, patience: float = PATIENCE_SECONDS) -> None:
+        self._patience = patience
+        self._turn = threading.Lock()
+        self._worker: _Worker | None = None
+        self._closed = False
+
+    def __enter__(self) -> Prober:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def measure(self, path: Path) -> Media:
+        """Read every packet of the file; raises `ProbeError`."""
+        return cast(Media, self._ask("measure", path))
+
+    def glance(self, path: Path) -> Glance:
+        """Read the file's header only; raises `ProbeError`."""
+        return cast(Glance, self._ask("glance", path))
+
+    def examine(self, path: Path) -> Examined:
+        """Read every packet and decode every keyframe of the first video stream; raises `ProbeError`."""
+        return cast(Examined, self._ask("examine", path))
+
+    def close(self) -> None:
+        """End the worker; a call under way in another thread raises `ProbeError` (`stopped`)."""
+        self._closed = True
+        with self._turn:
+            self._drop_worker()
+
+    def _ask(self, job: str, path: Path) -> object:
+        with self._turn:
+            # Whatever interrupts the wait, Ctrl-C too, leaves an answer behind that the next call would get.
+            try:
+                answer = self._wait_for_answer(job, path)
+            except BaseException:
+                self._drop_worker()
+                raise
+        if isinstance(answer, _Failure):
+            raise ProbeError(answer.reason, f"{path} {answer.text}")
+        return answer
+
+    def _wait_for_answer(self, job: str, path: Path) -> object:
+        # One that was killed while idle is not this file's doing.
+        if self._worker is not None and self._worker.process.poll() is not None:
+            self._drop_worker()
+        if self._worker is None:
+            self._worker = _Worker.start()
+        connection = self._worker.connection
+        try:
+            connection.send((job, path))
+            while not self._closed:
+                if not connection.poll(self._patience):
+                    raise ProbeError("timeout", f"{path} made the parser hang for {self._patience:.0f} s")
+                answer = connection.recv()
+                if answer is not _Sign.PROGRESS:
+                    return answer
+        except (EOFError, ConnectionError):
+            raise ProbeError("crashed", f"{path} crashed the process that examined it") from None
+        raise ProbeError("stopped", f"{path} was not examined to its end, since the run stops")
+
+    def _drop_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """The parser's process and our end of the line to it.
+
+    Not a `ProcessPoolExecutor`: its workers outlive a killed parent, and it can't tell one that
+    hangs from one that reads a long clip.
+    """
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+
+    @classmethod
+    def start(cls) -> _Worker:
+        """The worker has a process group of its own, so that Ctrl-C on the terminal passes it by."""
+        ours, theirs = Pipe()
+        with theirs:
+            program = f"from camarchiver.media.probe import serve; serve({theirs.fileno()})"
+            process = subprocess.Popen(
+                # -P: a module that lies in the current folder must not be imported in PyAV's place.
+                (sys.executable, "-P", "-c", program),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+            )
+        return cls(process, ours)
+
+    def kill(self) -> None:
+        """End it at once; one that is stuck in a dead network mount is left to the kernel."""
+        self.process.kill()
+        self.connection.close()
+        try:
+            self.process.wait(_KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            return
+
+
+class _Sign(Enum):
+    PROGRESS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    reason: Trouble
+    text: str
+
+
+def serve(descriptor: int) -> None:
+    """The worker's main loop: one job after the other until the parent hangs up.
+
+    Signals that stop a run are the parent's business; its end, however it comes, closes the line.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    connection = Connection(descriptor)
+    requests: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, requests), daemon=True).start()
+    while True:
+        job, path = requests.get()
+        connection.send(_answer(job, path, _pulse(connection)))
+
+
+def _receive(connection: Connection, requests: queue.SimpleQueue[Any]) -> None:
+    """A thread of its own, since the main one may hang in the parser when the parent dies."""
+    try:
+        while True:
+            requests.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _answer(job: str, path: Path, beat: Callable[[], None]) -> object:
+    from camarchiver.media import probe_worker
+
+    try:
+        return probe_worker.answer(job, path, beat)
+    except probe_worker.Refused as refused:
+        return _Failure(refused.reason, refused.text)
+    # The boundary of the process: whatever goes wrong in here must cost this file only.
+    except Exception as error:
+        return _Failure("crashed", f"could not be examined: {type(error).__name__}: {error}")
+
+
+def _pulse(connection: Connection) -> Callable[[], None]:
+    last = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _BEAT_SECONDS:
+            last = now
+            connection.send(_Sign.PROGRESS)
+
+    return beat

@@ -1,0 +1,276 @@
+"""Runs ffmpeg: progress as values, bounded stderr, a watchdog, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from camarchiver.runtime.signals import Stopper
+from camarchiver.storage import linux
+
+Ended = Literal["exit", "stalled", "stopped"]
+
+STALL_SECONDS = 120.0
+_KILL_SECONDS = 5.0
+_TICK_SECONDS = 0.5
+_ENDING_SECONDS = 0.02
+_LOOK_SECONDS = 1.0
+"""Between two looks whether anything was done, which cost more than the wait."""
+_FIRST_LINES = 200
+_LAST_LINES = 100
+_LINE_BYTES = 1000
+_READ_BYTES = 65536
+_LAST_READS = 64
+"""More than pipes hold."""
+_REPORTS_EVERY_SECONDS = "0.5"
+
+# SVT-AV1 writes its settings to stderr whatever `-v` says; 1 leaves it its errors.
+_ENVIRONMENT = {"SVT_LOG": "1", "AV_LOG_FORCE_NOCOLOR": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one ffmpeg has come (the blocks that `-progress` writes)."""
+
+    frame: int = 0
+    fps: float = 0.0
+    out_time: float = 0.0
+    """Seconds of the clip that are written."""
+    speed: float = 0.0
+    """Seconds of the clip per second."""
+    total_size: int = 0
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came of one ffmpeg; its exit status alone proves nothing."""
+
+    returncode: int
+    """Negative where a signal ended it."""
+    stderr: tuple[str, ...]
+    """The first and the last lines; a line between them says how many were left out."""
+    frames: int
+    """Frames written, by its last report."""
+    seconds: float
+    ended: Ended
+
+
+def run(
+    binary: Path,
+    arguments: Sequence[str],
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: Stopper | None = None,
+    stall_seconds: float = STALL_SECONDS,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run ffmpeg to its end, which `stop` or `stall_seconds` without progress bring about early.
+
+    It gets TERM, and KILL 5 s later, with its whole process group; when the calling thread ends, the kernel
+    kills it. OSError where it can't be started.
+    """
+    started = time.monotonic()
+    report_reader, report_writer = os.pipe()
+    reporting = ("-nostats", "-stats_period", _REPORTS_EVERY_SECONDS, "-progress", f"pipe:{report_writer}")
+    with os.fdopen(report_reader, "rb", buffering=0) as reports:
+        try:
+            process = subprocess.Popen(
+                [str(binary), *reporting, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(report_writer,),
+                start_new_session=True,
+                preexec_fn=linux.die_with_parent,
+                env={**os.environ, **_ENVIRONMENT, **(environment or {})},
+            )
+        finally:
+            os.close(report_writer)
+        assert process.stderr is not None
+        watch = _Watch(on_progress, stop, stall_seconds)
+        with process.stderr as stderr, _reaped(process):
+            ended = _follow(process, stderr, reports, watch)
+    seconds = time.monotonic() - started
+    return Finished(process.returncode, watch.stderr.lines(), watch.progress.frame, seconds, ended or "exit")
+
+
+class _Lines:
+    """Lines of a stream of any length in bounded memory."""
+
+    __slots__ = ("count", "first", "last", "rest")
+
+    def __init__(self) -> None:
+        self.first: list[str] = []
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
+        self.count = 0
+        self.rest = b""
+
+    def feed(self, data: bytes) -> Iterator[str]:
+        """The lines that `data` completes; none is longer than the limit, whatever was written."""
+        *whole, rest = (self.rest + data).split(b"\n")
+        self.rest = rest[:_LINE_BYTES]
+        for line in whole:
+            yield line[:_LINE_BYTES].decode(errors="backslashreplace").rstrip()
+
+    def keep(self, data: bytes) -> None:
+        for line in self.feed(data):
+            if line:
+                self.count += 1
+                (self.first if len(self.first) < _FIRST_LINES else self.last).append(line)
+
+    def lines(self) -> tuple[str, ...]:
+        self.keep(b"\n")
+        missing = self.count - len(self.first) - len(self.last)
+        return (*self.first, *((f"({missing} more lines)",) if missing else ()), *self.last)
+
+
+class _Watch:
+    """What is known of a running ffmpeg, and when it must end."""
+
+    __slots__ = (
+        "active_at",
+        "activity",
+        "block",
+        "looked_at",
+        "on_progress",
+        "progress",
+        "reports",
+        "stall_seconds",
+        "stderr",
+        "stop",
+    )  # fmt: skip
+
+    def __init__(
+        self, on_progress: Callable[[Progress], None] | None, stop: Stopper | None, stall_seconds: float
+    ) -> None:
+        self.on_progress = on_progress
+        self.stop = stop
+        self.stall_seconds = stall_seconds
+        self.stderr, self.reports = _Lines(), _Lines()
+        self.block: dict[str, str] = {}
+        self.progress = Progress()
+        self.activity = (0, 0.0, 0, 0)
+        self.active_at = time.monotonic()
+        self.looked_at = 0.0
+
+    def report(self, data: bytes) -> None:
+        for line in self.reports.feed(data):
+            key, _, value = line.partition("=")
+            self.block[key] = value.strip()
+            if key == "progress":
+                self.progress = _progress(self.block)
+                if self.on_progress is not None:
+                    self.on_progress(self.progress)
+
+    def must_end(self, process: subprocess.Popen[bytes]) -> Ended | None:
+        """Why it must end now; None while it may go on."""
+        if self.stop is not None and self.stop.is_set():
+            return "stopped"
+        now, done = time.monotonic(), self.progress
+        if now - self.looked_at < min(_LOOK_SECONDS, self.stall_seconds / 5):
+            return None
+        self.looked_at = now
+        # `+faststart` moves the whole file at the end without a report, but the kernel counts the writing.
+        activity = (done.frame, done.out_time, done.total_size, _bytes_written(process.pid))
+        if activity != self.activity:
+            self.activity, self.active_at = activity, now
+        return "stalled" if now - self.active_at > self.stall_seconds else None
+
+
+def _follow(
+    process: subprocess.Popen[bytes], stderr: IO[bytes], reports: IO[bytes], watch: _Watch
+) -> Ended | None:
+    ended: Ended | None = None
+    kill_at = 0.0
+    with selectors.DefaultSelector() as selector:
+        selector.register(stderr, selectors.EVENT_READ, watch.stderr.keep)
+        selector.register(reports, selectors.EVENT_READ, watch.report)
+        while not _has_ended(process):
+            _drain(selector, _TICK_SECONDS)
+            if ended is None:
+                ended = watch.must_end(process)
+                if ended is not None:
+                    kill_at = time.monotonic() + _KILL_SECONDS
+                    _signal_group(process, signal.SIGTERM)
+            elif time.monotonic() > kill_at:
+                _signal_group(process, signal.SIGKILL)
+        # What it wrote stands in the pipes by now; whoever else holds their ends is not waited for.
+        _signal_group(process, signal.SIGKILL)
+        for _ in range(_LAST_READS):
+            if not _drain(selector, 0):
+                break
+    return ended
+
+
+def _drain(selector: selectors.BaseSelector, timeout: float) -> bool:
+    """Hand on what can be read within `timeout` seconds; whether there was anything."""
+    if not selector.get_map():
+        # Closed pipes mean that it is about to end, almost always.
+        time.sleep(min(timeout, _ENDING_SECONDS))
+        return False
+    ready = selector.select(timeout)
+    for key, _ in ready:
+        data = os.read(key.fd, _READ_BYTES)
+        if data:
+            key.data(data)
+        else:
+            selector.unregister(key.fileobj)
+    return bool(ready)
+
+
+@contextlib.contextmanager
+def _reaped(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End with no process of the group left, also when a callback raised."""
+    try:
+        yield
+    finally:
+        # Its number can't go to another process before it is waited for.
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _bytes_written(pid: int) -> int:
+    """Bytes sent towards storage (proc_pid_io(5)), pipes not counted; 0 where that can't be known."""
+    try:
+        text = Path(f"/proc/{pid}/io").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("write_bytes")), 0)
+
+
+def _progress(block: Mapping[str, str]) -> Progress:
+    """ffmpeg writes `N/A` for what it doesn't know yet, and microseconds as `out_time_us`."""
+    return Progress(
+        frame=int(_number(block.get("frame"))),
+        fps=_number(block.get("fps")),
+        out_time=max(0.0, _number(block.get("out_time_us")) / 1_000_000),
+        speed=_number(block.get("speed", "").removesuffix("x")),
+        total_size=int(_number(block.get("total_size"))),
+    )
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

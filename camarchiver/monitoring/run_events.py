@@ -1,0 +1,199 @@
+"""Attends a run: tells its channels of its start, of its minutes where it is long, and of its end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import click
+
+from camarchiver import __version__
+from camarchiver.cli.channels import Channels
+from camarchiver.cli.failure import failure
+from camarchiver.domain.clip import Trees
+from camarchiver.domain.plan import Total
+from camarchiver.domain.steps import Problem, Report
+from camarchiver.errors import AlreadyRunning, CamarchiverError
+from camarchiver.monitoring import metrics, notify, tree_gauges
+from camarchiver.monitoring.metrics import Figure, Labels
+from camarchiver.monitoring.notify import Pinger
+from camarchiver.monitoring.prometheus_file import Textfile
+from camarchiver.output import json_document
+from camarchiver.runtime import periodic
+
+_log = logging.getLogger(__name__)
+
+PING_MINUTES = 5
+"""How often a long run that is well says so."""
+NOTIFY_MINUTES = 60
+"""How often a long run tells of failures at most; the first one is told of within a minute."""
+GROWTH_MINUTES = 60
+"""How often a long run looks how fast its source grows, which takes a walk."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended."""
+
+    exit_code: int
+    failed: bool
+    """Whether anything failed; a run that was merely stopped has not."""
+    document: Iterable[str]
+    """Its JSON document, in pieces."""
+    figures: tuple[tuple[Labels, Iterable[Figure]], ...]
+    """The numbers of each part of the run, and whose they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One report of a run: its own, or that of the cleanup after it."""
+
+    report: Report
+    totals: tuple[Total, ...]
+    """Of its plan."""
+    exit_code: int
+
+
+@dataclass
+class Attendance:
+    """What the channels hear of one run."""
+
+    command: str
+    own: Labels
+    """The labels of this run's numbers."""
+    _pinger: Pinger | None
+    _file: Textfile | None
+    _notify: tuple[str, ...] | None
+    _trees: Trees | None = None
+    _began: float = field(default_factory=time.monotonic)
+    _growth: float | None = None
+    _minutes: int = 0
+    _quiet_until: int = 0
+    """The minute before which no further failure is told of."""
+    _ended: bool = False
+
+    def started(self, trees: Trees | None = None) -> None:
+        """The run has its lock and begins; `trees` are those whose state is told, too."""
+        self._trees = trees
+        if self._pinger is not None:
+            self._pinger.send("start", wait=False)
+
+    def each_minute(
+        self,
+        look: Callable[[], Iterable[Figure]],
+        is_well: Callable[[], bool],
+        failures: Callable[[], Iterable[str] | None],
+    ) -> AbstractContextManager[None]:
+        """Meanwhile write what `look` tells every minute, ping now and then, and tell of failures.
+
+        `failures` gives the JSON document of those since it was last asked, None where there are none.
+        All three are called in another thread; counters count from the start of the run.
+        """
+
+        def act() -> None:
+            if self._file is not None:
+                self._write((self.own, look()))
+            if self._pinger is not None and self._minutes % PING_MINUTES == PING_MINUTES - 1 and is_well():
+                self._pinger.send("success")
+            if self._notify is not None and self._minutes >= self._quiet_until and (found := failures()):
+                notify.notify(self._notify, found)
+                self._quiet_until = self._minutes + NOTIFY_MINUTES
+            self._minutes += 1
+
+        if self._file is None and self._pinger is None and self._notify is None:
+            return nullcontext()
+        return periodic.every_minute(act)
+
+    def reported(self, exit_code: int, parts: Iterable[Part], document: Iterable[str]) -> None:
+        """The run is over and has its reports."""
+        parts = tuple(parts)
+        failed = any(part.report.has_failures for part in parts)
+        found = (
+            (self._of(part.report.command), metrics.of_run(part.report, part.totals, part.exit_code))
+            for part in parts
+        )
+        self.ended(End(exit_code, failed, document, tuple(found)))
+
+    def handed_over(self, last: Iterable[Figure]) -> None:
+        """The run goes on under another attendance; `last` is the last look of this one."""
+        if self._file is not None:
+            self._write((self.own, last))
+
+    def closed(
+        self, exit_code: int, last: Iterable[Figure], document: Iterable[str], *, failed: bool
+    ) -> None:
+        """A long run is over; `last` is its last look, `failed` whether there are failures not told of."""
+        seconds = time.monotonic() - self._began
+        found = (*last, *metrics.of_end(time.time(), seconds, exit_code))
+        self.ended(End(exit_code, failed, document, ((self.own, found),)))
+
+    def _of(self, command: str) -> Labels:
+        return metrics.labels(**{**dict(self.own), "command": command})
+
+    def ended(self, end: End) -> None:
+        """The run is over; nothing that fails here changes its exit code."""
+        self._ended = True
+        for tell in (self._write_last, self._notify_of, self._ping_of):
+            try:
+                tell(end)
+            except Exception as error:
+                # A package that is broken, for one: the run itself is over and did what it did.
+                _log.warning("not everybody could be told of this run: %s: %s", type(error).__name__, error)
+
+    def _write_last(self, end: End) -> None:
+        if self._file is not None:
+            self._write(*end.figures)
+
+    def _notify_of(self, end: End) -> None:
+        if self._notify is not None and end.failed:
+            notify.notify(self._notify, end.document)
+
+    def _ping_of(self, end: End) -> None:
+        stopped = end.exit_code > 128
+        if self._pinger is not None and (end.failed or not stopped):
+            event: notify.Event = "failure" if end.failed or end.exit_code else "success"
+            self._pinger.send(event, f"camarchiver {self.command}: exit code {end.exit_code}\n")
+
+    def broke_off(self, error: Exception) -> None:
+        """An error ended the run before it could report; that another one runs already is none."""
+        if self._ended or isinstance(error, AlreadyRunning | click.Abort | BrokenPipeError):
+            return
+        problem, exit_code = Problem("failed", f"{type(error).__name__}: {error}"), 1
+        if isinstance(error, CamarchiverError | OSError):
+            problem, exit_code = failure(error)
+        pieces = (json_document.failure_document(self.command, problem, exit_code),)
+        figures_of_it = metrics.of_end(time.time(), time.monotonic() - self._began, exit_code)
+        self.ended(End(exit_code, True, pieces, ((self.own, figures_of_it),)))
+
+    def _write(self, *groups: tuple[Labels, Iterable[Figure]]) -> None:
+        assert self._file is not None
+        build = metrics.Figure("camarchiver_build_info", 1, metrics.labels(version=__version__))
+        groups = ((), (build,)), *groups
+        if self._trees is not None:
+            now = datetime.now().astimezone()
+            if self._growth is None or self._minutes % GROWTH_MINUTES == 0:
+                self._growth = tree_gauges.daily_bytes(self._trees, now)
+            found = tree_gauges.look(self._trees, now, daily_bytes=self._growth)
+            groups = (*groups, (metrics.labels(source=str(self._trees.source)), metrics.of_vitals(found)))
+        self._file.write(*groups)
+
+
+@contextmanager
+def attending(channels: Channels, command: str, **own: str) -> Iterator[Attendance]:
+    """Attend a run; `own` are the labels that tell its numbers from those of others."""
+    attendance = Attendance(
+        command,
+        metrics.labels(command=command, **own),
+        Pinger(channels.ping_url) if channels.ping_url else None,
+        Textfile(channels.metrics) if channels.metrics else None,
+        channels.notify,
+    )
+    try:
+        yield attendance
+    except Exception as error:
+        attendance.broke_off(error)
+        raise

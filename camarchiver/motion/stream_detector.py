@@ -1,0 +1,78 @@
+"""Watches a stream for motion: packets in, events out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from av.video.codeccontext import VideoCodecContext
+
+from camarchiver.motion import events as motion_events
+from camarchiver.motion.detector import Detector, Luma, View
+from camarchiver.motion.events import Event, Gate, Rules
+from camarchiver.motion.sampler import KeyframeSampler, Picture, Sampler, VideoPacket
+from camarchiver.record.preroll import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the owner wants to be noticed."""
+
+    rules: Rules
+    view: View
+    keyframes: bool
+    """Decode keyframes alone, and more only until a suspicion is confirmed or dropped."""
+
+
+class Sentry:
+    """The detector with its sampler and its gate; it learns its background once and keeps it."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._detector = Detector(watch.rules, watch.view)
+        self._gate = Gate(watch.rules)
+        self._sampler: Sampler | KeyframeSampler | None = None
+
+    @property
+    def open(self) -> Event | None:
+        """The motion that goes on, as known so far."""
+        return self._gate.open
+
+    def begin(self, codec: VideoCodecContext | None) -> None:
+        """Watch another stream, or the same one after its clock stepped; `finish` comes before.
+
+        Without a codec there is nothing to decode: pictures come by `look`.
+        """
+        self._gate = Gate(self._watch.rules)
+        self._sampler = Sampler(codec) if codec is not None else None
+        if self._watch.keyframes and codec is not None:
+            self._sampler = KeyframeSampler(codec, suspicious=self._suspicious, gate=lambda: self._gate)
+
+    def feed(self, entry: Entry) -> Iterator[Event]:
+        """The events that one packet ends."""
+        if self._sampler is not None:
+            yield from self._step(self._sampler, cast("VideoPacket", entry.packet))
+
+    def look(self, picture: Picture) -> Iterator[Event]:
+        """The events that one picture ends."""
+        score = self._detector.score(picture.luma, picture.at)
+        self._gate, event = motion_events.step(self._gate, score, picture.at)
+        if event is not None:
+            yield event
+
+    def finish(self) -> Iterator[Event]:
+        """The events that the end of the stream ends or cuts off."""
+        if self._sampler is not None:
+            yield from self._step(self._sampler, None)
+        last = motion_events.finish(self._gate)
+        self._gate, self._sampler = Gate(self._watch.rules), None
+        if last is not None:
+            yield last
+
+    def _step(self, sampler: Sampler | KeyframeSampler, packet: VideoPacket | None) -> Iterator[Event]:
+        for picture in sampler.feed(packet):
+            yield from self.look(picture)
+
+    def _suspicious(self, luma: Luma) -> bool:
+        return self._detector.peek(luma) >= self._watch.rules.min_area

@@ -1,0 +1,1 @@
+"""What file names say, and which names files get. Pure."""

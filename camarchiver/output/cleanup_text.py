@@ -1,0 +1,139 @@
+"""How the plan and the report of `cleanup` look to a person."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from camarchiver.cleanup.planner import BRAKES, CleanupPlan
+from camarchiver.domain.clip import Disposal
+from camarchiver.domain.plan import Total, action_of
+from camarchiver.domain.steps import Outcome, Problem, Report, Result, Salvage, Status, Tidy
+from camarchiver.output.text import REASON_WORDS, ROWS, left_alone, not_done, outcome_line
+from camarchiver.runtime.formatting import count_of, shown, size, span
+
+if TYPE_CHECKING:
+    # It brings PyAV along, which a plan over three trees doesn't need.
+    from camarchiver.record.outbox.cleanup import SpoolPlan
+
+
+def plan_lines(plan: CleanupPlan, *, verbose: bool) -> Iterator[str]:
+    """Per tree, camera and reason: files, hours, bytes, oldest and newest; then what will really be free."""
+    trash = "deleted" if plan.policy.disposal is Disposal.DELETE else f"to {shown(plan.trees.trash)}"
+    yield f"cleanup of {shown(plan.trees.source)} and {shown(plan.trees.archive)}; what ages goes {trash}"
+    yield from _content(plan, verbose=verbose)
+
+
+def spool_lines(plan: SpoolPlan, *, verbose: bool) -> Iterator[str]:
+    """The same, of a recorder's spool and outbox."""
+    yield f"cleanup of the spool {shown(plan.policy.spool)} and the outbox {shown(plan.policy.outbox)}"
+    yield from _content(plan, verbose=verbose)
+
+
+def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
+    changes = [total for total in plan.totals if total.group.action != "keep"]
+    if changes:
+        yield ""
+        yield from _table(changes)
+    left = [total for total in plan.totals if total.group.action == "keep"]
+    if left:
+        yield ""
+        yield "left alone:"
+        yield from left_alone(left)
+    if verbose:
+        yield ""
+        for step in plan.steps:
+            yield f"  {action_of(step):8} {step.tree:8} {step.reason:16} {shown(step.relative)}"
+        for kept in plan.left:
+            detail = f"  ({shown(kept.detail)})" if kept.detail else ""
+            yield f"  keep              {kept.reason:16} {shown(kept.path)}{detail}"
+    yield ""
+    yield from _forecast(plan, changes)
+    for note in plan.notes:
+        yield f"note: {note}"
+    yield from _told(plan.problems)
+
+
+def _table(changes: Sequence[Total]) -> Iterator[str]:
+    rows: dict[tuple[str, str, str, str], list[Total]] = defaultdict(list)
+    for total in changes:
+        group = total.group
+        rows[group.action, group.tree, group.camera or "-", group.reason].append(total)
+    camera_width = max(len("camera"), *(len(shown(camera)) for _, _, camera, _ in rows))
+    reason_width = max(len("reason"), *(len(reason) for *_, reason in rows))
+    yield (
+        f"  {'action':6} {'tree':7} {'camera':{camera_width}} {'reason':{reason_width}}"
+        f" {'files':>9} {'footage':>9} {'size':>9}  oldest - newest"
+    )
+    for (action, tree, camera, reason), totals in sorted(rows.items()):
+        files, count = sum(t.clips for t in totals), sum(t.size for t in totals)
+        seconds = sum(t.seconds for t in totals)
+        days = sorted(t.group.day for t in totals if t.group.day)
+        yield (
+            f"  {action:6} {tree:7} {shown(camera):{camera_width}} {reason:{reason_width}}"
+            f" {files:>9,} {span(seconds) if seconds else '?':>9} {size(count):>9}  {_between(days)}"
+        )
+
+
+def _between(days: Sequence[date]) -> str:
+    return f"{days[0]} - {days[-1]}" if days else "-"
+
+
+def _forecast(plan: CleanupPlan | SpoolPlan, changes: Sequence[Total]) -> Iterator[str]:
+    if not changes:
+        yield "nothing to remove"
+        return
+    files, count = sum(t.clips for t in changes), sum(t.size for t in changes)
+    yield f"{count_of(files, 'file')}, {size(count)} leave their trees"
+    for disk in plan.forecast:
+        yield (
+            f"free at {shown(disk.path)}: {size(disk.free)} now, {size(disk.free + disk.freed)} afterwards"
+            f" ({size(disk.freed)} really come free)"
+        )
+
+
+def report_lines(report: Report, *, told: bool) -> Iterator[str]:
+    """The end of a run; `told` where each file's line was printed before."""
+    if report.stopped_by is not None:
+        yield f"stopped by signal {report.stopped_by}; {count_of(report.remaining, 'file')} were not begun"
+    for words, outcomes in _done(report.outcomes):
+        count = sum(outcome.step.size for outcome in outcomes)
+        yield f"{words}: {count_of(len(outcomes), 'file')}, {size(count)}"
+    freed = sum(outcome.freed for outcome in report.outcomes)
+    if report.outcomes:
+        yield f"freed: {size(freed)}"
+    for reason, outcomes in not_done(report.outcomes):
+        yield f"left: {count_of(len(outcomes), 'file')}, {REASON_WORDS[reason]}"
+        if not told:
+            yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
+    if report.unreadable:
+        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
+    yield from _told(report.problems)
+    if report.status is Status.NOTHING:
+        yield "nothing to do"
+
+
+def _told(problems: Iterable[Problem]) -> Iterator[str]:
+    for problem in problems:
+        yield f"{_kind(problem)}: {problem.message}"
+        if problem.hint:
+            yield f"  {problem.hint}"
+
+
+def _kind(problem: Problem) -> str:
+    return "refused" if problem.code in BRAKES else "attention"
+
+
+def _done(outcomes: Iterable[Outcome]) -> list[tuple[str, list[Outcome]]]:
+    groups: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.result is Result.DONE:
+            verb = "moved to the trash" if action_of(outcome.step) == "trash" else "deleted"
+            if isinstance(outcome.step, Tidy):
+                verb = "tidied up"
+            elif isinstance(outcome.step, Salvage):
+                verb = "salvaged"
+            groups[verb].append(outcome)
+    return sorted(groups.items())

@@ -1,0 +1,38 @@
+"""How the findings of `doctor` look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from camarchiver.doctor.findings import Finding, Verdict
+from camarchiver.runtime.formatting import shown
+
+_AREA = 12
+_VERDICT = 5
+_MARKS = {Verdict.OK: "ok", Verdict.NOTE: "note", Verdict.BAD: "BAD"}
+
+
+class Table:
+    """Prints findings as they come; `quiet` leaves out all but what is wrong."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.wrong = 0
+        self._total = 0
+        self._quiet = quiet
+
+    def lines(self, finding: Finding) -> Iterator[str]:
+        """A line, and its remedy below it."""
+        self._total += 1
+        self.wrong += finding.verdict is Verdict.BAD
+        if self._quiet and finding.verdict is not Verdict.BAD:
+            return
+        took = f" ({finding.seconds:.1f} s)" if finding.seconds is not None else ""
+        yield f"{finding.area:{_AREA}} {_MARKS[finding.verdict]:{_VERDICT}}{shown(finding.message)}{took}"
+        if finding.remedy:
+            yield f"{'':{_AREA + _VERDICT + 1}}-> {shown(finding.remedy)}"
+
+    def sum(self) -> str:
+        """The last line."""
+        if self.wrong:
+            return f"{self.wrong} of {self._total} are wrong"
+        return f"nothing is wrong: {self._total} looked at"

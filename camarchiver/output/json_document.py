@@ -1,0 +1,327 @@
+"""The JSON format: one document for each run, also for one that failed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camarchiver.domain.clip import Disposal, Trees
+from camarchiver.domain.plan import Plan, Total, action_of
+from camarchiver.domain.steps import (
+    Archive,
+    Discard,
+    Keep,
+    Outcome,
+    Problem,
+    Remove,
+    Report,
+    Restore,
+    Salvage,
+    Status,
+    Step,
+    Tidy,
+)
+from camarchiver.runtime.formatting import is_text, shown
+
+if TYPE_CHECKING:
+    from camarchiver.doctor.findings import Finding
+    from camarchiver.domain.hold import Hold
+    from camarchiver.export.exporter import Exported
+    from camarchiver.output.history_text import Foreseen
+    from camarchiver.queries.history import Story
+    from camarchiver.queries.status import Camera, Census
+    from camarchiver.queries.verify import Verified
+
+FORMAT = 1
+"""Version of the JSON format; later ones only add keys."""
+
+
+def document(
+    report: Report, plan: Plan[Any, Any] | None, extra: Mapping[str, Any] | None = None
+) -> Iterator[str]:
+    """The one JSON document of a run, in pieces, so that a million steps need no memory."""
+    head = {
+        "format": FORMAT,
+        "command": report.command,
+        "run": report.run,
+        "status": report.status,
+        "exit_code": report.exit_code,
+        **(extra or {}),
+    }
+    yield json.dumps(head)[:-1]
+    yield ', "steps": ['
+    if plan is not None:
+        yield from _joined(step_fields(step, plan.trees) for step in _all_steps(plan))
+    yield '], "outcomes": ['
+    yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
+    if plan is not None and plan.forecast:
+        forecast = [{"path": shown(f.path), "free": f.free, "freed": f.freed} for f in plan.forecast]
+        yield '], "forecast": ' + json.dumps(forecast) + ', "notes": ' + json.dumps(plan.notes)[:-1]
+    totals = [_total_fields(total) for total in plan.totals] if plan else []
+    yield '], "totals": ' + json.dumps(totals)
+    yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
+
+
+def verified(found: Verified, run: str, exit_code: int) -> str:
+    """The document of `verify`; adds `checked`, `resumed`, `foreign`, `foreign_files` and `findings`."""
+    status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
+    more = {
+        "checked": found.checked,
+        "resumed": found.resumed,
+        "foreign": len(found.foreign),
+        "foreign_files": [shown(path) for path in found.foreign],
+        "findings": [
+            {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
+            for each in found.findings
+        ],
+    }
+    return _without_steps("verify", run, status, exit_code, more)
+
+
+def census(found: Census, run: str) -> str:
+    """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
+    more = {
+        "cameras": [_camera_fields(camera) for camera in found.cameras],
+        "disks": [
+            {
+                "path": shown(disk.path),
+                "free": disk.free,
+                "total": disk.total,
+                "daily": round(disk.daily),
+                "days_until_full": disk.days_until_full,
+            }
+            for disk in found.disks
+        ],
+        "working": list(found.working),
+        "last_run": found.last_run,
+        "days_until_full": found.days_until_full,
+        "unreadable": found.unreadable,
+        "no_timestamp": found.unnamed,
+    }
+    return _without_steps("status", run, Status.DONE, 0, more)
+
+
+def stories(found: Sequence[Story], foreseen: Foreseen, run: str, trees: Trees, zone: tzinfo) -> str:
+    """The document of `why`; adds `stories`: sentences, journal lines, and what the next runs would do."""
+    from camarchiver.output.history_text import story_lines
+
+    told = [
+        {
+            "source": shown(story.source),
+            "sentences": [line.strip() for line in story_lines(story, foreseen, zone)][1:],
+            "events": [event.fields() for event in story.events],
+            "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
+            "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
+            "next_cleanup": [
+                step_fields(foreseen.steps[path], trees) for path in story.places if path in foreseen.steps
+            ],
+        }
+        for story in found
+    ]
+    if not found:
+        problem = Problem("unknown", "nothing is known of such a clip")
+        return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, (problem,))
+    more = {"stories": told, "cleanup_stopped": foreseen.stopped}
+    return _without_steps("why", run, Status.DONE, 0, more)
+
+
+def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
+    """The document of `hold list`; adds `holds`."""
+    listed = [
+        {
+            "id": each.id,
+            "camera": each.camera,
+            "from": each.start.isoformat(),
+            "to": each.end.isoformat(),
+            "until": each.until.isoformat() if each.until else None,
+            "reason": each.reason,
+            "lapsed": each.until is not None and each.until <= now,
+        }
+        for each in found
+    ]
+    return _without_steps("hold", run, Status.DONE, 0, {"holds": listed})
+
+
+def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
+    """The document of `hold export`; adds `files`, each with its BLAKE2b."""
+    status = Status.DONE if not found.problems else Status.PARTIAL if found.copied else Status.FAILED
+    if not (found.problems or found.copied):
+        status = Status.NOTHING
+    files = [
+        {
+            **path_fields(each.path),
+            **path_fields(place / each.target, "target"),
+            "bytes": each.size,
+            "blake2b": each.digest,
+            "was_there": each.was_there,
+        }
+        for each in found.copied
+    ]
+    status = Status.STOPPED if exit_code > 128 else status
+    return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
+
+
+def diagnosed(found: Iterable[Finding], exit_code: int) -> str:
+    """The document of `doctor`; adds `findings`."""
+    findings = [
+        {
+            "area": each.area,
+            "verdict": each.verdict,
+            "message": shown(each.message),
+            "remedy": shown(each.remedy),
+            **({"seconds": round(each.seconds, 3)} if each.seconds is not None else {}),
+        }
+        for each in found
+    ]
+    status = Status.FAILED if exit_code else Status.DONE
+    return _without_steps("doctor", "", status, exit_code, {"findings": findings})
+
+
+def recorded(
+    found: Mapping[str, Any], run: str, status: Status, exit_code: int, problems: Iterable[Problem]
+) -> str:
+    """The document of `record`; `found` adds `events` (of a dry run) or `clips` and more."""
+    return _without_steps("record", run, status, exit_code, found, problems)
+
+
+def _without_steps(
+    command: str,
+    run: str,
+    status: Status,
+    exit_code: int,
+    more: Mapping[str, Any],
+    problems: Iterable[Problem] = (),
+) -> str:
+    """The document of a command that has no plan."""
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "command": command,
+        "run": run,
+        "status": status,
+        "exit_code": exit_code,
+        "steps": [],
+        "outcomes": [],
+        "totals": [],
+        "errors": [_problem_fields(problem) for problem in problems],
+    }
+    return json.dumps({**fields, **more}) + "\n"
+
+
+def _camera_fields(camera: Camera) -> dict[str, Any]:
+    return {
+        "camera": shown(camera.name),
+        **{
+            tree: {
+                "clips": holding.clips,
+                "bytes": holding.size,
+                "seconds": round(holding.seconds, 3),
+                "seconds_guessed": holding.guessed,
+                "oldest": holding.oldest.isoformat() if holding.oldest else None,
+                "newest": holding.newest.isoformat() if holding.newest else None,
+            }
+            for tree, holding in (
+                ("source", camera.source),
+                ("archive", camera.archive),
+                ("trash", camera.trash),
+            )
+        },
+        "waiting": camera.waiting,
+        "failed": camera.failed,
+        "held": camera.held,
+        "clock_doubtful": camera.clock_doubtful,
+        "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
+    }
+
+
+def failure_document(command: str, problem: Problem, exit_code: int) -> str:
+    """The document of a run that failed before it had a plan."""
+    status = Status.STOPPED if exit_code > 128 else Status.FAILED
+    return _without_steps(command, "", status, exit_code, {}, (problem,))
+
+
+def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:
+    yield from plan.steps
+    yield from plan.left
+
+
+def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
+    """A step as the JSON format lists it; `target` is where the clip is meant to go."""
+    place, target = step.path, ""
+    match step:
+        case Archive():
+            target = os.fspath(trees.archive / step.target)
+        case Restore():
+            place, target = trees.trash / step.trash, os.fspath(step.path)
+        case Salvage():
+            target = os.fspath(step.target)
+        case Remove() | Discard() if step.disposal is Disposal.TRASH:
+            target = os.fspath(trees.trash)
+    return {
+        "action": action_of(step),
+        **path_fields(place),
+        **path_fields(target, "target"),
+        "reason": step.reason,
+        "bytes": step.size,
+        "camera": shown(step.camera),
+        "start": step.start.isoformat() if step.start else None,
+        **({"tree": step.tree} if isinstance(step, Discard | Tidy | Salvage) else {}),
+        **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
+    }
+
+
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as the JSON format lists it."""
+    fields: dict[str, Any] = {
+        "action": action_of(outcome.step),
+        **path_fields(outcome.step.path),
+        "result": outcome.result,
+        "reason": outcome.reason,
+        "detail": shown(outcome.detail),
+        **path_fields(outcome.target, "target"),
+        "freed": outcome.freed,
+    }
+    if (encoding := outcome.encoding) is not None:
+        fields |= {
+            "encoder": encoding.encoder,
+            "rungs": list(encoding.rungs),
+            "seconds": round(encoding.seconds, 3),
+            "bytes_before": encoding.bytes_before,
+            "bytes_after": encoding.bytes_after,
+        }
+    return fields
+
+
+def path_fields(path: Path | str, key: str = "path") -> dict[str, str]:
+    """A path, and its bytes in base64 where they are not UTF-8, as `path_bytes`."""
+    text = os.fspath(path)
+    if is_text(path):
+        return {key: text}
+    return {key: shown(path), f"{key}_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
+
+
+def _total_fields(total: Total) -> dict[str, Any]:
+    return {
+        "action": total.group.action,
+        "reason": total.group.reason,
+        "camera": shown(total.group.camera),
+        "day": total.group.day.isoformat() if total.group.day else None,
+        **({"tree": total.group.tree} if total.group.tree else {}),
+        "clips": total.clips,
+        "bytes": total.size,
+    }
+
+
+def _problem_fields(problem: Problem) -> dict[str, str]:
+    return {"code": problem.code, "message": shown(problem.message), "hint": problem.hint}
+
+
+def _joined(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    separator = ""
+    for item in items:
+        yield separator + json.dumps(item)
+        separator = ", "

@@ -1,0 +1,396 @@
+"""The only place that knows how anything looks: plans, lines and reports, as text and as JSON."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camarchiver.domain.clip import Reason
+from camarchiver.domain.plan import Plan, Total, action_of
+from camarchiver.domain.steps import (
+    Archive,
+    Discard,
+    Outcome,
+    Problem,
+    Report,
+    Restore,
+    Result,
+    Salvage,
+    Status,
+    Tidy,
+)
+from camarchiver.export import exporter
+from camarchiver.runtime.formatting import count_of, shown, size, span
+
+if TYPE_CHECKING:
+    from camarchiver.export.exporter import Exported
+    from camarchiver.queries.status import Census
+    from camarchiver.queries.verify import Verified
+    from camarchiver.state.verify_checkpoint import Bookmark
+
+ROWS = 40
+"""Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
+
+REASON_WORDS = {
+    Reason.NOT_ARCHIVED: "to be archived",
+    Reason.ALREADY_ARCHIVED: "archived before",
+    Reason.REPEAT_ASKED: "to be archived again",
+    Reason.SAME_FILE: "another name of a clip archived in this run",
+    Reason.TOO_RECENT: "too recent",
+    Reason.NOT_SETTLED: "changed a moment ago",
+    Reason.BEING_WRITTEN: "being written",
+    Reason.BUSY: "being processed by another run",
+    Reason.HELD: "held",
+    Reason.DAMAGED: "damaged",
+    Reason.FAILED_BEFORE: "failed before, waiting for the next try",
+    Reason.NOT_SMALLER: "can't be made smaller",
+    Reason.CLOCK_DOUBTFUL: "dated in the future: the camera's clock is doubtful",
+    Reason.NO_TIMESTAMP: "no time in the name",
+    Reason.NOT_A_CLIP: "no regular file",
+    Reason.UNREADABLE: "can't be read",
+    Reason.FILTERED: "not selected",
+    Reason.KEPT_SOURCE: "archived, source kept",
+    Reason.OVER_LIMIT: "left for the next run by --limit",
+    Reason.RESTORED: "restored from the trash lately",
+    Reason.RESTORE_ASKED: "to be restored",
+    Reason.TAKEN: "something else stands where it came from",
+    Reason.NO_SPACE: "no space",
+    Reason.UNSUPPORTED: "holds streams that can't be archived",
+    Reason.FAILED: "failed",
+    Reason.STALE: "changed or gone since the plan",
+    Reason.AGE: "archived, and old enough",
+    Reason.UNARCHIVED: "old enough to go, but not archived",
+    Reason.ARCHIVE_AGE: "archive past its age",
+    Reason.TRASH_AGE: "long enough in the trash",
+    Reason.MAX_SIZE: "over the size limit",
+    Reason.MIN_FREE: "needed as free space",
+    Reason.MAX_AGE_HARD: "past the hard age limit",
+    Reason.LAST_COPY: "in the trash, but the last copy of a clip",
+    Reason.NEWEST: "the newest of its camera",
+    Reason.IN_POLICY: "kept by the policy",
+    Reason.FOREIGN: "not known to the journal: never touched",
+    Reason.ORPHAN_PICTURE: "picture of a clip that was archived or removed",
+    Reason.PICTURE_ONLY: "picture that never had a clip",
+    Reason.LEFTOVER: "left behind by a dead run",
+    Reason.EMPTY_FOLDER: "empty date folder",
+    Reason.GOAL_MET: "not needed any more: there is space enough",
+    Reason.KEEP_DAYS: "longer in the outbox than --keep-days",
+    Reason.MAX_STORAGE: "over --max-storage",
+    Reason.ANNOUNCED: "goes within a day or two, as announced",
+    Reason.UNFINISHED: "left unfinished by a recorder that ended",
+}
+
+
+# --- the plan --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is known about how long a plan will take."""
+
+    footage_seconds: Mapping[str, float]
+    """By camera, guessed from a few of its clips where the names don't tell."""
+    bytes_per_second: float | None
+    """Source bytes that earlier runs got through; None before the first run."""
+    night: timedelta
+    """How long one night's run may take."""
+
+
+def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> Iterator[str]:
+    """The plan for a person."""
+    yield from (f"  encoder: {note}" for note in plan.notes)
+    changes = [total for total in plan.totals if total.group.action != "keep"]
+    if changes:
+        yield ""
+        yield from _table(changes, estimate)
+    left = [total for total in plan.totals if total.group.action == "keep"]
+    if left or plan.unread_folders:
+        yield ""
+        yield "left alone:"
+        yield from left_alone(left)
+        if plan.unread_folders:
+            yield f"  {plan.unread_folders:>9,}  day folder(s) too recent to be read"
+    if verbose:
+        yield ""
+        for step in plan.steps:
+            yield f"  {action_of(step):8} {step.reason:18} {shown(step.relative)}"
+        for kept in plan.left:
+            detail = f"  ({shown(kept.detail)})" if kept.detail else ""
+            yield f"  keep     {kept.reason:18} {shown(kept.relative)}{detail}"
+    if changes:
+        yield ""
+        yield _summary(changes, estimate)
+
+
+def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
+    rows = _rows(changes, estimate)
+    width = max(len("camera"), *(len(shown(row[1])) for row in rows))
+    yield f"  {'action':8} {'camera':{width}}  {'when':23} {'clips':>9} {'footage':>9} {'size':>9}"
+    for action, camera, when, clips, seconds, count in rows:
+        yield (
+            f"  {action:8} {shown(camera):{width}}  {when:23} {clips:>9,}"
+            f" {_footage(seconds):>9} {size(count):>9}"
+        )
+
+
+def _rows(changes: Sequence[Total], estimate: Estimate) -> list[tuple[str, str, str, int, float, int]]:
+    """Rows by day where they fit, else by month, else by camera."""
+    table: list[tuple[str, str, str, int, float, int]] = []
+    of_camera = Counter[str]()
+    for total in changes:
+        of_camera[total.group.camera] += total.size
+    for grain in ("%Y-%m-%d", "%Y-%m", ""):
+        groups: dict[tuple[str, str, str], list[Total]] = defaultdict(list)
+        for total in changes:
+            day = total.group.day or date.min
+            groups[(total.group.action, total.group.camera, day.strftime(grain))].append(total)
+        table = [
+            (
+                *key[:2],
+                key[2] or _days(group),
+                *_sums(group, of_camera[key[1]], estimate.footage_seconds.get(key[1], 0.0)),
+            )
+            for key, group in sorted(groups.items())
+        ]
+        if len(table) <= ROWS:
+            break
+    return table
+
+
+def _days(group: Sequence[Total]) -> str:
+    days = sorted(total.group.day for total in group if total.group.day)
+    return f"{days[0]} - {days[-1]}" if days else ""
+
+
+def _sums(group: Sequence[Total], of_camera: int, seconds: float) -> tuple[int, float, int]:
+    """Clips, seconds and bytes; the seconds are the group's part of those guessed for all of its camera."""
+    clips, count = sum(total.clips for total in group), sum(total.size for total in group)
+    named = sum(total.seconds for total in group)
+    guessed = seconds * count / of_camera if of_camera else 0.0
+    return clips, named or guessed, count
+
+
+def _footage(seconds: float) -> str:
+    return span(seconds) if seconds else "?"
+
+
+def left_alone(left: Sequence[Total]) -> Iterator[str]:
+    """A line for each reason."""
+    by_reason: dict[Reason, list[Total]] = defaultdict(list)
+    for total in left:
+        by_reason[total.group.reason].append(total)
+    for reason, group in sorted(by_reason.items()):
+        clips, count = sum(total.clips for total in group), sum(total.size for total in group)
+        yield f"  {clips:>9,}  {REASON_WORDS[reason]} ({reason}), {size(count)}"
+
+
+def _summary(changes: Sequence[Total], estimate: Estimate) -> str:
+    archive = [total for total in changes if total.group.action == "archive"]
+    clips, count = sum(total.clips for total in archive), sum(total.size for total in archive)
+    parts = []
+    if archive:
+        parts.append(f"{count_of(clips, 'clip')}, {size(count)} to archive" + _nights(count, estimate))
+    removed = sum(total.clips for total in changes) - clips
+    if removed:
+        parts.append(f"{count_of(removed, 'source')} archived before to remove")
+    return "; ".join(parts)
+
+
+def _nights(count: int, estimate: Estimate) -> str:
+    if not estimate.bytes_per_second:
+        return ""
+    seconds = count / estimate.bytes_per_second
+    night = estimate.night.total_seconds()
+    if seconds <= night:
+        return f", about {span(seconds)}"
+    return f", about {-(-seconds // night):.0f} nights at {span(night)}"
+
+
+# --- what came of it -------------------------------------------------------------------------------
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One clip's result in one line."""
+    name = shown(outcome.step.relative)
+    return f"{name}: {outcome_words(outcome)}"
+
+
+def outcome_words(outcome: Outcome) -> str:
+    """What came of a step, without the clip's name."""
+    detail = f" ({shown(outcome.detail)})" if outcome.detail else ""
+    if outcome.result is not Result.DONE:
+        return f"{outcome.result}: {REASON_WORDS[outcome.reason]}{detail}"
+    if (encoding := outcome.encoding) is not None:
+        return (
+            f"archived {size(encoding.bytes_before)} -> {size(encoding.bytes_after)}"
+            f" ({encoding.encoder}, {encoding.seconds:.1f} s){detail}"
+        )
+    if isinstance(outcome.step, Restore):
+        return f"restored{detail}"
+    if isinstance(outcome.step, Salvage):
+        return f"salvaged to {shown(outcome.target)}" if outcome.target else f"removed{detail}"
+    if isinstance(outcome.step, Discard | Tidy):
+        verb = "moved to the trash" if action_of(outcome.step) == "trash" else "deleted"
+        return f"{verb}: {REASON_WORDS[outcome.reason]}{detail}"
+    verb = "archived" if isinstance(outcome.step, Archive) else "removed, archived before"
+    return f"{verb}{detail}"
+
+
+def report_lines(report: Report, *, told: bool) -> Iterator[str]:
+    """The end of a run for a person; `told` where each clip's line was printed before."""
+    encodings = [outcome.encoding for outcome in report.outcomes if outcome.encoding]
+    before = sum(encoding.bytes_before for encoding in encodings)
+    after = sum(encoding.bytes_after for encoding in encodings)
+    elapsed = span((report.ended - report.started).total_seconds())
+    if report.stopped_by is not None:
+        yield f"stopped by signal {report.stopped_by}; everything begun was put back or finished"
+    if encodings:
+        saved = f", {100 * (1 - after / before):.0f} % saved" if before else ""
+        yield (
+            f"archived: {count_of(len(encodings), 'clip')}, {size(before)} -> {size(after)}"
+            f"{saved}, in {elapsed}"
+        )
+        yield from _encoders(report)
+    done = [each for each in report.outcomes if each.result is Result.DONE and each.encoding is None]
+    restored = sum(isinstance(outcome.step, Restore) for outcome in done)
+    if restored:
+        yield f"restored: {count_of(restored, 'clip')}"
+    if removed := len(done) - restored:
+        yield f"removed or taken over: {count_of(removed, 'source')} archived before"
+    for reason, outcomes in not_done(report.outcomes):
+        yield f"kept: {count_of(len(outcomes), 'clip')}, {REASON_WORDS[reason]}"
+        if told:
+            continue
+        yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
+        if len(outcomes) > ROWS:
+            yield f"  and {len(outcomes) - ROWS:,} more (--json lists all)"
+    if report.unreadable:
+        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
+    if report.remaining:
+        yield f"left for the next run: {count_of(report.remaining, 'clip')}"
+    for problem in report.problems:
+        yield problem_line(problem)
+    if report.status is Status.NOTHING:
+        yield "nothing to do"
+
+
+def _encoders(report: Report) -> Iterator[str]:
+    used: dict[str, int] = defaultdict(int)
+    for outcome in report.outcomes:
+        if outcome.encoding:
+            used[" after ".join(reversed(outcome.encoding.rungs)) or outcome.encoding.encoder] += 1
+    if len(used) > 1:
+        yield "  " + ", ".join(f"{count:,} {name}" for name, count in sorted(used.items()))
+
+
+def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
+    """What stayed, by reason."""
+    groups: dict[Reason, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.result is not Result.DONE:
+            groups[outcome.reason].append(outcome)
+    return sorted(groups.items())
+
+
+# --- what stands where -----------------------------------------------------------------------------
+
+
+def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
+    """A table of cameras and trees, then what needs attention, then the disks."""
+    width = max([6, *(len(shown(camera.name)) for camera in census.cameras)])
+    yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
+    for camera in census.cameras:
+        for tree, holding in (
+            ("source", camera.source),
+            ("archive", camera.archive),
+            ("trash", camera.trash),
+        ):
+            if holding.clips:
+                days = " - ".join(
+                    f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (holding.oldest, holding.newest) if at
+                )
+                guess = "~" if holding.guessed else ""
+                hours = f"{guess}{holding.seconds / 3600:.1f}" if holding.seconds else "?"
+                yield (
+                    f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
+                    f" {hours:>8} {size(holding.size):>9}  {days}"
+                )
+    yield from _attention_lines(census, zone)
+    for disk in census.disks:
+        full = ""
+        if (left := disk.days_until_full) is not None:
+            full = f"; full in about {left:,.0f} days at {size(disk.daily)} a day, as in the last two weeks"
+        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}{full}"
+    if (last := census.last_run) is not None:
+        command, run, status = (shown(last[key]) for key in ("command", "run", "status"))
+        yield f"last run: {command} {run}: {status}, exit code {last['exit_code']}"
+
+
+def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
+    for camera in census.cameras:
+        for count, words in (
+            (camera.waiting, "to be archived by the next run"),
+            (camera.failed, "failed before"),
+            (camera.held, "held"),
+            (camera.clock_doubtful, "whose clock is doubtful: name and mtime are more than a day apart"),
+        ):
+            if count:
+                yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
+        for start, end in camera.gaps:
+            span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
+            yield f"{shown(camera.name)}: nothing from {span_of}"
+    yield from census.working
+    if census.unnamed:
+        yield f"{count_of(census.unnamed, 'file')} without a time in the name"
+    if census.unreadable:
+        yield f"{count_of(census.unreadable, 'file or folder', 'files or folders')} can't be read"
+
+
+# --- export -----------------------------------------------------------------------------------------
+
+
+def exported_lines(found: Exported, place: Path) -> Iterator[str]:
+    """How much was copied, and how to prove it."""
+    if not found.copied:
+        yield "nothing was copied" if found.problems else "no file that stands here is kept by this hold"
+        return
+    before = sum(each.was_there for each in found.copied)
+    total = size(sum(each.size for each in found.copied))
+    yield (
+        f"{count_of(len(found.copied), 'file')}, {total}, in {shown(place)}"
+        + (f" ({before:,} of them were there)" if before else "")
+        + (f", {len(found.problems):,} could not be copied as they should" if found.problems else "")
+    )
+    yield f"to check them: cd {shlex.quote(shown(place))} && b2sum -c {exporter.NAME}"
+
+
+def problem_line(problem: Problem) -> str:
+    """What could not be done, and the remedy."""
+    return f"error: {shown(problem.message)}" + (f" ({problem.hint})" if problem.hint else "")
+
+
+# --- verify -----------------------------------------------------------------------------------------
+
+
+def verified_lines(found: Verified, *, summary: bool, all_foreign: bool) -> Iterator[str]:
+    """What is off; with `summary` also how much was looked at, with `all_foreign` what is not ours."""
+    for each in found.findings:
+        yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
+    if all_foreign:
+        yield from (f"foreign: {shown(path)}" for path in found.foreign)
+    if summary:
+        foreign = f", {len(found.foreign):,} foreign" if found.foreign else ""
+        yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
+
+
+def resumed_line(mark: Bookmark) -> str:
+    """Where an interrupted `verify` goes on."""
+    return (
+        f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
+        " (--anew begins again)"
+    )

@@ -1,0 +1,413 @@
+"""Decides what the owner's policy no longer keeps, and why; pure, and never in doubt against footage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import NamedTuple
+
+from camarchiver.domain.clip import Archived, Clip, Disposal, Reason, Tree
+from camarchiver.domain.hold import held_by
+from camarchiver.domain.plan import DOUBTFUL, Memory, is_selected, keep, restored_lately
+from camarchiver.domain.steps import Discard, Keep, Tidy
+
+YOUNG = timedelta(days=1)
+"""No rule by size takes the last copy of what was recorded within this."""
+
+
+class Rank(IntEnum):
+    """In which order rules by size take copies; until `SOURCE` nothing is lost."""
+
+    TRASH = 0
+    SOURCE = 1
+    ARCHIVE = 2
+    UNARCHIVED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long copies are kept."""
+
+    age: timedelta
+    """Sources."""
+    archive_age: timedelta
+    trash_age: timedelta
+    """Since a file came into the trash."""
+    max_age_hard: timedelta | None = None
+    """Nothing that was recorded before this may be kept anywhere."""
+    max_size: int | None = None
+    """Bytes of one camera's copies in all trees."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupPolicy:
+    """What the owner asked `cleanup` to do."""
+
+    limits: Limits
+    cameras_own: Mapping[str, Limits] = field(default_factory=dict)
+    """For cameras with limits of their own."""
+    clean_output: bool = False
+    unarchived: bool = False
+    delete: bool = False
+    """Whether what would go to the trash is deleted."""
+    cameras: frozenset[str] = frozenset()
+    exclude: tuple[str, ...] = ()
+    max_size: int | None = None
+    min_free: int | None = None
+    """Bytes."""
+    keep_pictures: bool = False
+    trust_names: bool = False
+    allow_large: bool = False
+    max_removals: int = 5000
+    spared_run: str = ""
+    """Whose archives are left alone: a run never removes what it made."""
+
+    def of(self, camera: str) -> Limits:
+        """The limits of one camera."""
+        return self.cameras_own.get(camera, self.limits)
+
+    def spares(self, run: str) -> bool:
+        """Whether what this run made is left alone."""
+        return bool(self.spared_run) and run == self.spared_run
+
+    @property
+    def has_hard_limit(self) -> bool:
+        """Whether there is a time after which nothing of some camera may be kept."""
+        limits = (self.limits, *self.cameras_own.values())
+        return any(each.max_age_hard is not None for each in limits)
+
+    @property
+    def disposal(self) -> Disposal:
+        """What rules by age do."""
+        return Disposal.DELETE if self.delete else Disposal.TRASH
+
+
+class Copy(NamedTuple):
+    """One file of a clip in one of the trees, and what is known of it."""
+
+    clip: Clip
+    """The file: its root is that of its tree."""
+    tree: Tree
+    source: str
+    """The clip's name in the journal."""
+    archived: Archived | None = None
+    """A standing archive of this very clip; of an archive its own entry."""
+    given_up: bool = False
+    """Whether a named rule took the other copies, so that none has to stand."""
+    since: datetime | None = None
+    """When a trashed file came into the trash."""
+    identity: tuple[int, int] = (0, 0)
+    """Bytes and mtime_ns of the clip's source, which may be gone."""
+    made_by: str = ""
+    """The run that made an archive."""
+    observed: Keep | None = None
+    """Somebody writes it or works on it."""
+    remark: str = ""
+    """Why it counts as not archived although the journal knows the name."""
+    is_picture: bool = False
+    """A sidecar that followed its clip, or one whose clip is gone."""
+
+    def recorded(self, policy: CleanupPolicy) -> datetime:
+        """The later of what the name and the times tell, by which removal goes."""
+        start = self.clip.start
+        if policy.trust_names:
+            return start
+        latest = max(self.identity[1], self.clip.fingerprint.mtime_ns) / 1e9
+        return max(start, datetime.fromtimestamp(latest, start.tzinfo))
+
+    def is_doubtful(self, policy: CleanupPolicy, now: datetime) -> bool:
+        """Whether name and clock disagree by so much that one of them must be wrong."""
+        if policy.trust_names:
+            return False
+        mtime = self.identity[1] or self.clip.fingerprint.mtime_ns
+        apart = abs(self.clip.start.timestamp() - mtime / 1e9)
+        return apart > DOUBTFUL.total_seconds() or self.clip.start > now + DOUBTFUL
+
+
+class Stay(NamedTuple):
+    """A copy is left alone, and why; less to make than a step, and nearly every file of a plan gets one."""
+
+    reason: Reason
+    detail: str = ""
+
+    def step(self, clip: Clip) -> Keep:
+        """As a step of the plan."""
+        return keep(clip, self.reason, self.detail)
+
+
+Newest = Mapping[str, datetime]
+"""By camera: the start of its newest clip, over source and archive."""
+
+
+def decide(
+    copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
+) -> Discard | Stay:
+    """What the rules by age do with one copy; exactly one answer for each."""
+    hard = policy.of(copy.clip.camera).max_age_hard
+    past = hard is not None and copy.recorded(policy) <= now - hard
+    if barrier := _barrier(copy, policy, memory, newest, now, past_hard=past):
+        return barrier
+    if past:
+        return _discard(copy, Disposal.DELETE, Reason.MAX_AGE_HARD, None)
+    tree = copy.tree
+    if tree is Tree.ARCHIVE:
+        return _archive(copy, policy, now)
+    if tree is Tree.SOURCE:
+        return _source(copy, policy, now)
+    if tree is Tree.TRASH:
+        return _trash(copy, policy, now)
+    raise ValueError(f"{copy.clip.path} is the recorder's")
+
+
+def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime) -> Rank | None:
+    """When rules by size may take a copy; None for never."""
+    if _barrier(copy, policy, memory, newest, now, past_hard=False):
+        return None
+    stands = copy.archived is not None
+    if copy.tree is Tree.TRASH:
+        return Rank.TRASH if stands else None
+    if copy.tree is Tree.SOURCE and stands:
+        return Rank.SOURCE
+    if copy.is_doubtful(policy, now) or copy.recorded(policy) > now - YOUNG:
+        return None
+    if copy.tree is Tree.ARCHIVE:
+        return Rank.ARCHIVE if policy.clean_output and not policy.spares(copy.made_by) else None
+    return Rank.UNARCHIVED if policy.unarchived else None
+
+
+def discard_by(copy: Copy, reason: Reason) -> Discard:
+    """The step of a rule that deletes: by size, because a trash on the same filesystem frees nothing, or
+    out of the trash.
+    """
+    return _discard(copy, Disposal.DELETE, reason, copy.archived if copy.tree is not Tree.ARCHIVE else None)
+
+
+def _discard(copy: Copy, disposal: Disposal, reason: Reason, needed: Archived | None) -> Discard:
+    return Discard(copy.clip, copy.tree, disposal, reason, copy.source, copy.identity, needed)
+
+
+def _barrier(
+    copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime, *, past_hard: bool
+) -> Stay | None:
+    """What no rule passes; the hard limit respects only what is held, worked on or not selected."""
+    clip = copy.clip
+    if (policy.cameras or policy.exclude) and not is_selected(
+        clip, policy.cameras, policy.exclude, also=copy.source
+    ):
+        return Stay(Reason.FILTERED)
+    if memory.holds and (hold := held_by(clip, memory.holds, now)):
+        past = "recorded before the hard limit, but kept " if past_hard else ""
+        return Stay(Reason.HELD, past + hold.words)
+    if (observed := copy.observed) is not None:
+        return Stay(observed.reason, observed.detail)
+    if past_hard:
+        return None
+    if copy.tree is Tree.TRASH:
+        return None
+    if memory.restored and restored_lately(copy.source, copy.identity, memory, now):
+        return Stay(Reason.RESTORED, "kept for a week after it was restored")
+    if newest.get(clip.camera) == clip.start:
+        return Stay(Reason.NEWEST)
+    return None
+
+
+_IN_POLICY = Stay(Reason.IN_POLICY)
+
+
+def _source(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
+    clip = copy.clip
+    due = copy.recorded(policy) <= now - policy.of(clip.camera).age
+    if copy.archived is not None:
+        if not due:
+            return Stay(Reason.TOO_RECENT)
+        return _discard(copy, policy.disposal, Reason.AGE, copy.archived)
+    if copy.is_doubtful(policy, now):
+        return Stay(Reason.CLOCK_DOUBTFUL)
+    if not due:
+        return Stay(Reason.TOO_RECENT)
+    if not policy.unarchived:
+        return Stay(Reason.UNARCHIVED, copy.remark)
+    return _discard(copy, policy.disposal, Reason.UNARCHIVED, None)
+
+
+def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
+    clip = copy.clip
+    if not policy.clean_output or policy.spares(copy.made_by):
+        return _IN_POLICY
+    if copy.is_doubtful(policy, now):
+        return Stay(Reason.CLOCK_DOUBTFUL)
+    if copy.recorded(policy) > now - policy.of(clip.camera).archive_age:
+        return _IN_POLICY
+    return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE, None)
+
+
+def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
+    clip = copy.clip
+    if copy.since is None or copy.since > now - policy.of(clip.camera).trash_age:
+        return _IN_POLICY
+    if copy.archived is None and not copy.given_up:
+        return Stay(Reason.LAST_COPY, "its archive does not stand")
+    return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
+
+
+# --- rules by size ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A number of bytes that must go, from one camera, from one filesystem, or from anywhere."""
+
+    reason: Reason
+    excess: int
+    """Bytes."""
+    words: str
+    """What is asked for, in words."""
+    camera: str | None = None
+    device: int | None = None
+
+    def concerns(self, clip: Clip) -> bool:
+        """Whether removing this file brings the goal nearer."""
+        return self.camera in (None, clip.camera) and self.device in (None, clip.fingerprint.device)
+
+
+RECORD_BYTES = 1000
+"""What journal and log take for one removal (0.7 kB with short paths), which counts, too."""
+
+
+class Freed:
+    """Counts what removals give back: a file with several names counts with the last of them."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, int], int] = {}
+        self.on: dict[int, int] = {}
+        """Bytes by filesystem (`st_dev`)."""
+
+    def whole(self, device: int, size: int) -> int:
+        """Bytes that removing files with one name each frees: all of them."""
+        self.on[device] = self.on.get(device, 0) + size
+        return size
+
+    def by(self, clip: Clip) -> int:
+        """Bytes that removing this name frees, given those removed before."""
+        device, inode, size, _ = clip.fingerprint
+        if clip.links > 1:
+            self._names[device, inode] = self._names.get((device, inode), 0) + 1
+            if self._names[device, inode] != clip.links:
+                return 0
+        return self.whole(device, size)
+
+
+class Pursuit:
+    """Takes copies, offered in the order of rank and age, until every goal is met.
+
+    Every goal counts every removal that concerns it, whichever goal asked for it.
+    """
+
+    def __init__(self, goals: Iterable[Goal], freed: Freed) -> None:
+        self._left = {goal: goal.excess for goal in goals}
+        self._freed = freed
+
+    def take(self, clip: Clip) -> Reason | None:
+        """The reason for which a file must go; None where no goal needs it."""
+        wanted = next((goal for goal, left in self._left.items() if left > 0 and goal.concerns(clip)), None)
+        if wanted is None:
+            return None
+        count = max(0, self._freed.by(clip) - RECORD_BYTES)
+        for goal in self._left:
+            if goal.concerns(clip):
+                self._left[goal] -= count
+        return wanted.reason
+
+    @property
+    def unmet(self) -> dict[Goal, int]:
+        """Bytes that are still too many, by goal."""
+        return {goal: left for goal, left in self._left.items() if left > 0}
+
+
+# --- brakes ----------------------------------------------------------------------------------------
+
+
+def loses(copy: Copy) -> bool:
+    """Whether removing a copy loses its clip; what is in the trash was given up before."""
+    if copy.is_picture or copy.tree is Tree.TRASH:
+        return False
+    return copy.tree is Tree.ARCHIVE or copy.archived is None
+
+
+@dataclass(slots=True)
+class Herd:
+    """What one camera has over source and archive, each clip once, and what a plan takes; counted up."""
+
+    clips: int = 0
+    size: int = 0
+    lost_clips: int = 0
+    lost_size: int = 0
+
+    @property
+    def loses_most(self) -> bool:
+        """Whether more than half would go."""
+        return 2 * self.lost_clips > self.clips or 2 * self.lost_size > self.size
+
+
+def brake(herds: Mapping[str, Herd], policy: CleanupPolicy) -> str:
+    """Why a plan is too large to be carried out unasked; empty where it isn't."""
+    if policy.allow_large:
+        return ""
+    most = [camera for camera, herd in sorted(herds.items()) if herd.lost_clips and herd.loses_most]
+    if most:
+        herd = herds[most[0]]
+        also = f" (and of {len(most) - 1} other camera(s))" if len(most) > 1 else ""
+        return (
+            f"the plan would remove {herd.lost_clips:,} of {herd.clips:,} clips of {most[0]}{also} for good:"
+            " more than half of its clips or bytes"
+        )
+    lost = sum(herd.lost_clips for herd in herds.values())
+    if lost > policy.max_removals:
+        return (
+            f"the plan would remove {lost:,} clips for good, more than max_removals ({policy.max_removals:,})"
+        )
+    return ""
+
+
+_FAR = timedelta(days=365)
+
+
+def clock_is_far(newest: Newest, now: datetime) -> str:
+    """Why the machine's clock can't be trusted; empty where it can."""
+    last = max(newest.values(), default=None)
+    if last is None or abs(now - last) <= _FAR:
+        return ""
+    return f"the clock says {now:%Y-%m-%d}, and the newest clip is of {last:%Y-%m-%d}: more than a year apart"
+
+
+def decide_picture(
+    copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime, *, orphan: bool
+) -> Discard | Stay:
+    """What becomes of a picture in the source that no clip there claims."""
+    hard = policy.of(copy.clip.camera).max_age_hard
+    past = hard is not None and copy.recorded(policy) <= now - hard
+    if barrier := _barrier(copy, policy, memory, {}, now, past_hard=past):
+        return barrier
+    if past:
+        return _discard(copy, Disposal.DELETE, Reason.MAX_AGE_HARD, None)
+    if not orphan:
+        return Stay(Reason.PICTURE_ONLY)
+    if policy.keep_pictures:
+        return Stay(Reason.IN_POLICY, "pictures are kept, as set")
+    if copy.recorded(policy) > now - YOUNG:
+        return Stay(Reason.TOO_RECENT)
+    return _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
+
+
+_STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2}
+
+
+def order_key(step: Discard | Tidy) -> tuple[int, float, str]:
+    """The cheapest copies first, the oldest first among them; what is no footage at the end."""
+    if isinstance(step, Tidy):
+        # The deepest folder first: the one above may then be empty.
+        return 4, -len(step.relative), step.relative
+    stage = 3 if step.tree is Tree.SOURCE and step.archived is None else _STAGE[step.tree]
+    return stage, step.start.timestamp(), step.relative

@@ -1,0 +1,1 @@
+"""Answers questions about trees without changing them: status, history, gaps, verification."""

@@ -1,0 +1,192 @@
+"""Finds a clip's story: what the journal says of it, and what the next run would do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from camarchiver.discovery.source_tree import Discovery
+from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees
+from camarchiver.domain.hold import Hold, held_by
+from camarchiver.domain.plan import ArchivePolicy, FolderFacts, Memory, decide_archive
+from camarchiver.domain.steps import Step
+from camarchiver.errors import UsageError
+from camarchiver.journal.event import Event
+from camarchiver.journal.lookup import Days
+from camarchiver.journal.replay import Ledger, Origin, fold
+from camarchiver.journal.store import Journal
+from camarchiver.naming.patterns import Names, is_picture_name
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything known of one clip."""
+
+    source: str
+    """Its path below the source root."""
+    events: tuple[Event, ...]
+    """From the journal, oldest first."""
+    places: Mapping[Path, Tree]
+    """Where it stands now: its source, its archives, and copies in the trash."""
+    next_step: Step | None
+    """What `archive` would do with it now; None where it is not in the source tree."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it."""
+        return bool(self.events or self.places)
+
+
+class Inquiry:
+    """Answers from one pair of trees."""
+
+    def __init__(
+        self,
+        trees: Trees,
+        names: Names,
+        journal: Journal,
+        discover: Callable[[tuple[Hold, ...]], Discovery],
+        memory: Memory,
+    ) -> None:
+        """`discover` begins a walk that finds out the ends of clips where these holds depend on them."""
+        self._trees = trees
+        self._days = Days(names, journal)
+        self._journal = journal
+        self._discover = discover
+        self._memory = memory
+
+    def of_path(self, path: Path, policy: ArchivePolicy, now: datetime) -> Story:
+        """The story of a clip, named by where it is or was: in the source, the archive or the trash.
+
+        Raises UsageError for a path in none of them.
+        """
+        tree, relative = self._below(path)
+        source = self._clip_of(tree, relative)
+        if source is None:
+            # Foreign, or never there: all that can be told of it is what stands.
+            here = self._root(tree) / relative
+            return Story(relative, (), {here: tree} if os.path.lexists(here) else {}, None)
+        events = tuple(event for event in self._events(source) if event.source == source)
+        step = self._next_step(source, policy, now)
+        return Story(source, events, self._places(source, events), step)
+
+    def at(self, camera: str, moment: datetime, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
+        """The stories of every clip of a camera that covers a moment; both times of one that repeats."""
+        found: set[str] = set()
+        for instant in {each.astimezone(UTC) for each in (moment.replace(fold=0), moment.replace(fold=1))}:
+            asked = (Hold("", instant, instant, camera),)
+            for day in (moment.date() - timedelta(days=1), moment.date()):
+                found |= self._journalled(asked, day, now)
+            found |= self._in_source(asked, moment.date(), now)
+        for source in sorted(found):
+            yield self.of_path(self._trees.source / source, policy, now)
+
+    def covered(self, hold: Hold, now: datetime) -> tuple[int, frozenset[str]]:
+        """How many clips of source and archive a hold covers, and which cameras recorded about then."""
+        zone = now.tzinfo
+        first = hold.start.astimezone(zone).date() - timedelta(days=2)
+        last = hold.end.astimezone(zone).date() + timedelta(days=1)
+        found, cameras = set[str](), set[str]()
+        for facts in self._discover((hold,)).folders(last, earliest=first):
+            near = [clip for clip in facts.clips if first <= clip.start.date() <= last]
+            cameras |= {clip.camera for clip in near}
+            found |= {clip.relative for clip in near if held_by(clip, (hold,), now)}
+        for day in self._journal.days():
+            if first <= day <= last:
+                ledger = self._ledger(day)
+                archived = [ledger.origin(event) for event, _ in ledger.archives.values()]
+                cameras |= {origin.camera for origin in archived}
+                found |= self._held_of(archived, (hold,), now)
+        return len(found), frozenset(cameras)
+
+    def _journalled(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
+        ledger = self._ledger(day)
+        events = *ledger.seen.values(), *(event for event, _ in ledger.archives.values())
+        return self._held_of(map(ledger.origin, events), asked, now)
+
+    def _ledger(self, day: date) -> Ledger:
+        known = self._journal.day(day)
+        return fold(known.events, known.archived)
+
+    def _held_of(self, origins: Iterable[Origin], asked: tuple[Hold, ...], now: datetime) -> set[str]:
+        found = set()
+        for origin in origins:
+            clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(0, 0, 0, 0))
+            if held_by(clip._replace(duration=origin.duration), asked, now):
+                found.add(origin.source)
+        return found
+
+    def _in_source(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
+        near = self._discover(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
+        return {clip.relative for facts in near for clip in facts.clips if held_by(clip, asked, now)}
+
+    def _places(self, source: str, events: Iterable[Event]) -> dict[Path, Tree]:
+        found = {self._trees.source / source: Tree.SOURCE}
+        for event in events:
+            if event.archive is not None:
+                found[self._trees.archive / event.archive] = Tree.ARCHIVE
+            if event.trash is not None:
+                found[self._trees.trash / event.trash] = Tree.TRASH
+        return {path: tree for path, tree in found.items() if os.path.lexists(path)}
+
+    def _below(self, path: Path) -> tuple[Tree, str]:
+        """Which tree a path lies in, and where in it."""
+        absolute = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow the clip's own link
+        absolute = absolute.parent.resolve() / absolute.name
+        for tree in (Tree.ARCHIVE, Tree.TRASH, Tree.SOURCE):
+            if absolute.is_relative_to(self._root(tree)):
+                return tree, absolute.relative_to(self._root(tree)).as_posix()
+        raise UsageError(
+            f"{path} lies in none of the trees of {self._trees.source}",
+            hint="name the clip's path, or -C/--directory and -o/--output",
+        )
+
+    def _root(self, tree: Tree) -> Path:
+        roots = {Tree.ARCHIVE: self._trees.archive, Tree.TRASH: self._trees.trash}
+        return roots.get(tree, self._trees.source)
+
+    def _clip_of(self, tree: Tree, relative: str) -> str | None:
+        """The name in the journal of the clip that a file is a copy of, or a picture of."""
+        if is_picture_name(relative):
+            return self._clip_of_picture(tree, relative)
+        if tree is Tree.SOURCE:
+            return relative
+        said = [
+            event.source
+            for event in self._events(relative)
+            if (event.archive if tree is Tree.ARCHIVE else event.trash) == relative
+        ]
+        return said[-1] if said else None
+
+    def _clip_of_picture(self, tree: Tree, relative: str) -> str | None:
+        folder, _, name = relative.rpartition("/")
+        place = str(self._root(tree) / relative)
+        for event in self._events(relative):
+            pictures, source = event.sidecars or {}, event.source
+            beside = tree is Tree.SOURCE and source.rpartition("/")[0] == folder
+            if place in pictures.values() or (beside and name in pictures):
+                return source
+        facts = self._facts(folder) if tree is Tree.SOURCE else None
+        clips = facts.clips if facts is not None else ()
+        return next((clip.relative for clip in clips if name in clip.sidecars), None)
+
+    def _events(self, relative: str) -> Iterator[Event]:
+        """What the journal says on the days that a file's name tells."""
+        for day in sorted(self._days.of(relative)):
+            yield from self._journal.day(day).events
+
+    def _facts(self, folder: str) -> FolderFacts | None:
+        try:
+            return self._discover(self._memory.holds).folder(folder)
+        except OSError:
+            return None
+
+    def _next_step(self, relative: str, policy: ArchivePolicy, now: datetime) -> Step | None:
+        facts = self._facts(relative.rpartition("/")[0])
+        if facts is None:
+            return None
+        steps = decide_archive(facts, policy, self._memory, now)
+        return next((step for step in steps if step.relative == relative), None)

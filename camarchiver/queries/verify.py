@@ -1,0 +1,324 @@
+"""Holds the archive against the journal: what is missing, changed, unreadable, or nobody's."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from camarchiver.domain.clip import Trees, joined
+from camarchiver.journal.event import Event, What
+from camarchiver.journal.lookup import Days
+from camarchiver.journal.replay import left_archive
+from camarchiver.journal.store import Journal
+from camarchiver.media import ffmpeg_args, transcoder
+from camarchiver.media.verification import is_harmless
+from camarchiver.naming.patterns import is_clip_name
+from camarchiver.runtime.progress import Display
+from camarchiver.runtime.signals import Stopper
+from camarchiver.state import claims, intents, verify_checkpoint
+from camarchiver.state.verify_checkpoint import Asked, Bookmark, Place
+from camarchiver.storage import locking, walk
+
+MARK_SECONDS = 10.0
+"""How often an unattended run notes how far it came."""
+
+DAYS_IN_MEMORY = 8
+
+_BLOCK = 1 << 20
+
+
+class Flaw(StrEnum):
+    """What can be wrong with an archive; part of the JSON format."""
+
+    MISSING = "missing"
+    WRONG_SIZE = "wrong-size"
+    WRONG_HASH = "wrong-hash"
+    UNREADABLE = "unreadable"
+    DAMAGED = "damaged"
+    TORN_JOURNAL = "torn-journal"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An archive as the journal knows it."""
+
+    archive: str
+    """Below the archive root."""
+    source: str
+    size: int
+    digest: str
+    """BLAKE2b; empty where the journal has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is off."""
+
+    path: str
+    flaw: Flaw
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What came of holding the archive against the journal."""
+
+    checked: int
+    foreign: tuple[str, ...]
+    """Clips that camarchiver didn't make."""
+    findings: tuple[Finding, ...]
+    resumed: int = 0
+    """Archives of `checked` that an interrupted run had looked at."""
+    is_marked: bool = False
+    """Whether a later run goes on where this one was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one `verify` is to look at."""
+
+    asked: Asked
+    run: str
+    """Draws the sample."""
+    mark: Bookmark | None = None
+    """Where an interrupted run of the same question stopped."""
+
+    def wants(self, place: Place) -> bool:
+        """Whether this archive is of the sample, and was not looked at before."""
+        if self.mark is not None and _order(place) <= _order(self.mark.after):
+            return place in self.mark.off
+        if self.asked.percent >= 100:
+            return True
+        name = f"{self.run}/{place.archive}".encode("utf-8", "surrogateescape")
+        drawn = int.from_bytes(hashlib.blake2b(name, digest_size=4).digest())
+        return drawn < self.asked.percent / 100 * 2**32
+
+
+def task_for(asked: Asked, state: Path, run: str, *, anew: bool) -> Task:
+    """What to look at; after an interruption of the same question, unless `anew`, the rest of it."""
+    mark = None if anew else verify_checkpoint.read(state)
+    if mark is None or mark.asked != asked:
+        return Task(asked, run)
+    return Task(asked, mark.run, mark)
+
+
+class Verifier:
+    """Checks one archive; changes nothing but its own bookmark."""
+
+    def __init__(
+        self,
+        trees: Trees,
+        journal: Journal,
+        days: Days,
+        task: Task,
+        *,
+        host: str,
+        stop: Stopper,
+        ffmpeg: Path | None,
+    ) -> None:
+        """`ffmpeg` is given where every archive is to be decoded whole."""
+        self._trees = trees
+        self._journal = journal
+        self._days = days
+        self._task = task
+        self._stop = stop
+        self._ffmpeg = ffmpeg
+        self._host = host
+        self._marked_at = time.monotonic()
+        self._known: dict[date, frozenset[str]] = {}
+
+    def run(self, display: Display) -> Verified:
+        """Check everything that is asked for, until the stop, which leaves a bookmark."""
+        mark = self._task.mark
+        findings, off, last = list(self.journal_findings()), list[Place](), None
+        before = checked = mark.checked - len(mark.off) if mark else 0
+        for place, expected in self.expected():
+            finding = self.check(expected)
+            if self._stop.is_set():
+                break
+            if finding:
+                findings.append(finding)
+                off.append(place)
+            checked, last = checked + 1, place
+            display.done(expected.size)
+            if time.monotonic() - self._marked_at > MARK_SECONDS:
+                self._put_mark(last, checked, off)
+        foreign = () if self._stop.is_set() else self._foreign_files()
+        if not self._stop.is_set():
+            verify_checkpoint.remove(self._trees.state, self._task.asked)
+        elif last is not None:
+            self._put_mark(last, checked, off)
+        is_marked = self._stop.is_set() and verify_checkpoint.read(self._trees.state) is not None
+        return Verified(checked, foreign, tuple(findings), before, is_marked)
+
+    def bytes_to_check(self) -> int:
+        """How much there is to read."""
+        found = 0
+        for _, expected in self.expected():
+            if self._stop.is_set():
+                break
+            found += expected.size
+        return found
+
+    def expected(self) -> Iterator[tuple[Place, Expected]]:
+        """Every archive that is to be looked at and stands by the journal's word, day by day, once."""
+        since = self._task.asked.since
+        for day in self._journal.days():
+            if since is None or day >= since:
+                for found in sorted(_standing(self._events(day)), key=lambda each: each.archive):
+                    place = Place(day, found.archive)
+                    if self._task.wants(place):
+                        yield place, found
+
+    def _put_mark(self, place: Place, checked: int, off: list[Place]) -> None:
+        """Where a later run goes on; what was off before must all be looked at again first."""
+        mark = self._task.mark
+        if mark is not None and _order(place) <= _order(mark.after):
+            return
+        self._marked_at = time.monotonic()
+        # An archive mounted read-only keeps no bookmark: the next run then begins anew.
+        with contextlib.suppress(OSError):
+            found = Bookmark(self._task.asked, self._task.run, place, checked, tuple(off))
+            verify_checkpoint.write(self._trees.state, found)
+
+    def check(self, expected: Expected) -> Finding | None:
+        """What is off with one archive; None for nothing. A stop leaves it unchecked."""
+        path = self._trees.archive / expected.archive
+        if ".." in PurePosixPath(expected.archive).parts or expected.archive.startswith("/"):
+            return Finding(
+                str(path), Flaw.MISSING, "the journal leads out of the archive, which is not believed"
+            )
+        try:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                return Finding(str(path), Flaw.MISSING, "no regular file stands there")
+            if status.st_size != expected.size:
+                words = f"{status.st_size:,} bytes instead of {expected.size:,}"
+                return Finding(str(path), Flaw.WRONG_SIZE, words)
+            if expected.digest and self._digest(path) not in (expected.digest, ""):
+                return Finding(str(path), Flaw.WRONG_HASH, "its bytes are not those that were archived")
+        except FileNotFoundError:
+            return Finding(str(path), Flaw.MISSING, f"the archive of {expected.source}")
+        except OSError as error:
+            return Finding(str(path), Flaw.UNREADABLE, str(error.strerror))
+        return self._decode(path)
+
+    def journal_findings(self) -> Iterator[Finding]:
+        """Lines that can't be read, removals without an outcome, and work that a dead run left unfinished."""
+        live = {note.run for note in intents.standing(self._trees.state, self._host) if note.is_live}
+        for day in self._journal.days():
+            if self._stop.is_set():
+                return
+            try:
+                torn = self._journal.day(day).torn
+            except OSError as error:
+                words = f"{error.strerror}: nobody can tell what should stand of this day"
+                yield Finding(str(self._journal.path(day)), Flaw.UNREADABLE, words)
+                continue
+            if torn:
+                words = f"{torn} line(s) can't be read"
+                yield Finding(str(self._journal.path(day)), Flaw.TORN_JOURNAL, words)
+            for event in intents.unresolved(self._journal, (day,), ""):
+                if event.run not in live:
+                    yield self._open_intent(event)
+        for note, claim in claims.standing(self._trees):
+            clip = claim.as_clip(self._trees.source).path if claim else None
+            if clip is None or locking.held_by(clip, place=self._trees.state / "locks") is None:
+                words = "left by a dead run; the next archive run resolves it"
+                yield Finding(str(clip or note), Flaw.UNFINISHED, words)
+
+    def _open_intent(self, event: Event) -> Finding:
+        tree, relative = intents.place_of(event)
+        roots = {"archive": self._trees.archive, "trash": self._trees.trash}
+        root = roots.get(tree, self._trees.source)
+        stands = "it still stands" if os.path.lexists(root / relative) else "it is gone"
+        words = f"run {event.run} was about to remove it and wrote no outcome; {stands}"
+        return Finding(str(root / relative), Flaw.UNFINISHED, f"{words}; the next cleanup resolves it")
+
+    def _foreign_files(self) -> tuple[str, ...]:
+        """Clips below the archive that no journal line speaks of."""
+        found = list[str]()
+        for folder, names in walk.walk(self._trees.archive):
+            if self._stop.is_set():
+                break
+            relatives = (joined(folder, name) for name in names if is_clip_name(name))
+            found.extend(
+                str(self._trees.archive / relative) for relative in relatives if not self._is_known(relative)
+            )
+        return tuple(found)
+
+    def _is_known(self, relative: str) -> bool:
+        return any(relative in self._archives_of(day) for day in self._days.of(relative))
+
+    def _events(self, day: date) -> tuple[Event, ...]:
+        """Nothing where the day can't be read, which is a finding of its own."""
+        try:
+            return self._journal.day(day).events
+        except OSError:
+            return ()
+
+    def _archives_of(self, day: date) -> frozenset[str]:
+        """Every archive that a day's lines speak of; a few days are kept, since a tree is walked by date."""
+        if day not in self._known:
+            while len(self._known) >= DAYS_IN_MEMORY:
+                del self._known[next(iter(self._known))]
+            self._known[day] = frozenset(
+                event.archive for event in self._events(day) if event.archive is not None
+            )
+        return self._known[day]
+
+    def _digest(self, path: Path) -> str:
+        """The file's BLAKE2b; empty when the run is to stop."""
+        digest = hashlib.blake2b()
+        with path.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                if self._stop.is_set():
+                    return ""
+                digest.update(block)
+            # What was read once is not kept in memory at the cost of others' files.
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return digest.hexdigest()
+
+    def _decode(self, path: Path) -> Finding | None:
+        if self._ffmpeg is None or self._stop.is_set():
+            return None
+        finished = transcoder.run(self._ffmpeg, ffmpeg_args.decode(path), stop=self._stop)
+        if finished.ended == "stopped" or not (finished.returncode or not is_harmless(finished.stderr)):
+            return None
+        line = finished.stderr[0] if finished.stderr else f"ffmpeg ended with {finished.returncode}"
+        return Finding(str(path), Flaw.DAMAGED, line)
+
+
+def _order(place: Place) -> tuple[date, str]:
+    return place.day, place.archive
+
+
+def _standing(events: tuple[Event, ...]) -> tuple[Expected, ...]:
+    """The archives of one day's lines that no later line took away."""
+    standing: dict[str, Expected] = {}
+    away: dict[str, Expected] = {}
+    for event in events:
+        archive = event.archive
+        if archive is None:
+            continue
+        match event.event:
+            case What.ARCHIVED | What.ADOPTED:
+                known = standing.get(archive)
+                digest = event.archive_blake2b or (known.digest if known else "")
+                if event.archive_size is not None:
+                    standing[archive] = Expected(archive, event.source, event.archive_size, digest)
+            case What.TRASHED | What.DELETED if left_archive(event):
+                if archive in standing:
+                    away[archive] = standing.pop(archive)
+            case What.RESTORED if event.tree == "archive" and archive in away:
+                standing[archive] = away[archive]
+    return tuple(standing.values())

@@ -1,0 +1,1 @@
+"""Records motion from a camera; it knows nothing of archives."""

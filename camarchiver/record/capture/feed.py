@@ -1,0 +1,241 @@
+"""A source that was reached: its packets, from a container or from a process, and how to let go of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from camarchiver.storage import linux
+
+SILENCE = 8.0
+"""Seconds without a new frame after which a camera counts as lost."""
+COPIED = frozenset({"h264", "hevc", "av1", "mpeg4"})
+"""Codecs that a clip holds as they are."""
+
+_LINE_BYTES = 1000
+_LAST_LINES = 5
+_ENDING_SECONDS = 0.5
+_KILL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What is asked of a local camera; what is not said is left to it, or to us where it has to be told."""
+
+    size: tuple[int, int] | None = None
+    rate: int | None = None
+    """Frames a second."""
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height for a camera that has to be told."""
+        return self.size or (1920, 1080)
+
+    @property
+    def frames(self) -> int:
+        """Frames a second for a camera that has to be told."""
+        return self.rate or 15
+
+    @property
+    def group(self) -> int:
+        """Frames from one keyframe to the next: a second and a half, so that pre-roll is not too long."""
+        return max(self.frames * 3 // 2, 1)
+
+
+AnyPacket: TypeAlias = "Packet[Any]"
+
+
+def _nothing() -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The streams that are recorded, and their packets in the order of decoding."""
+
+    video: VideoStream
+    audio: AudioStream | None
+    packets: Iterator[AnyPacket]
+    let_go: Callable[[], str] = _nothing
+    """Leave the source; what it complained of last, empty where it doesn't tell."""
+
+
+def of_container(container: InputContainer, let_go: Callable[[], str] = _nothing) -> Feed:
+    """The first picture and the first sound. Raises ValueError.
+
+    The container is not closed by hand: the recorder may still make a clip after the streams' pattern. It
+    goes with the last of them.
+    """
+    videos = container.streams.video
+    if not videos:
+        raise ValueError("there is no video in it")
+    audio = container.streams.audio[0] if container.streams.audio else None
+    chosen = [videos[0], *([audio] if audio else [])]
+    return Feed(videos[0], audio, _unbroken(container.demux(chosen)), let_go)
+
+
+def _unbroken(packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+    """The packets without a last one of which only a piece could be read.
+
+    Of a source that ends early libavformat still gives out what there is of the last packet, marked as
+    corrupt. Amid a stream such packets stay: a camera's damaged frame tells more than none.
+    """
+    broken: AnyPacket | None = None
+    for packet in packets:
+        if broken is not None and packet.size:  # the last is followed by empty ones
+            yield broken
+        broken = packet if packet.is_corrupt else None
+        if broken is None:
+            yield packet
+
+
+def template(keyframe: bytes, codec: str, time_base: Fraction) -> VideoStream:
+    """The stream that an Annex B keyframe with its parameter sets describes. Raises ValueError."""
+    try:
+        container = av.open(io.BytesIO(keyframe), "r", format=codec)
+        stream = container.streams.video[0]
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError("its first keyframe can't be read") from error
+    if not stream.codec_context.width:
+        raise ValueError("its first keyframe can't be read")
+    stream.time_base = time_base
+    return stream
+
+
+def timed(packet: AnyPacket) -> bool:
+    """Complete the times of a packet; False for the empty one at the end and for one without any time."""
+    if not packet.size or (packet.pts is None and packet.dts is None):
+        return False
+    # an RTSP stream's first packet has no decoding time, an avi's have no presentation time
+    if packet.dts is None:
+        packet.dts = packet.pts
+    if packet.pts is None:
+        packet.pts = packet.dts
+    return True
+
+
+class Process:
+    """A program that writes video to its standard output; it ends with the thread that began it."""
+
+    def __init__(self, command: Sequence[str], *, patience: float | None, pipe_in: bool = False) -> None:
+        """`patience`: seconds without a byte after which reading fails; None to wait. Raises OSError."""
+        self._program = os.path.basename(command[0])  # noqa: PTH119 - a command's word, no path to look at
+        self._patience = patience
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if pipe_in else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            # a signal from the terminal is ours to handle: what the camera sent until then is recorded
+            start_new_session=True,
+            preexec_fn=linux.die_with_parent,
+            env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"},
+        )
+        self._said: deque[str] = deque(maxlen=_LAST_LINES)
+        self._listener = threading.Thread(target=self._listen, name=f"hear {self._program}", daemon=True)
+        self._listener.start()
+
+    @property
+    def stdin(self) -> Any:
+        """Where it reads, as a file; only where it was asked for."""
+        return self._process.stdin
+
+    def read(self, size: int) -> bytes:
+        """Some of its output, as PyAV asks for it; nothing at its end. Raises TimeoutError."""
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        if not select.select([descriptor], [], [], self._patience)[0]:
+            raise TimeoutError(f"no data for {self._patience:.0f} s")
+        return os.read(descriptor, size)
+
+    def end(self) -> str:
+        """End it; why it failed, in its own words where there are any, empty where it didn't."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_ENDING_SECONDS)
+        status = self._process.returncode
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                if self._process.poll() is None:
+                    os.killpg(self._process.pid, number)
+                    self._process.wait(_KILL_SECONDS)
+        self._listener.join(_ENDING_SECONDS)
+        if status == 0:
+            return ""
+        if self._said:
+            return self._said[-1]
+        return f"{self._program} ended with status {status}" if status else ""
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None
+        for line in iter(lambda: cast("Any", self._process.stderr).readline(_LINE_BYTES), b""):
+            if words := line.decode(errors="backslashreplace").strip():
+                self._said.append(words)
+
+
+def of_process(process: Process, *, form: str) -> Feed:
+    """What a process writes in the container format `form`. Raises OSError, av.FFmpegError or ValueError."""
+    try:
+        return of_container(cast("InputContainer", av.open(process, format=form)), process.end)
+    except BaseException as error:
+        said = process.end()
+        if said and isinstance(error, av.FFmpegError | ValueError):
+            raise ValueError(said) from error
+        raise
+
+
+class Pump:
+    """A thread that gives the packets of one feed to a process."""
+
+    def __init__(self, feed: Feed, process: Process) -> None:
+        self._feed, self._process = feed, process
+        self._error = ""
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
+        self._thread.start()
+
+    def end(self) -> str:
+        """Stop; why the source ended, else what the process complained of."""
+        self._closed.set()
+        said = self._process.end()
+        return self._error or said
+
+    def _run(self) -> None:
+        # an error of writing is the process's to explain
+        with (
+            contextlib.suppress(OSError, av.FFmpegError, ValueError),
+            self._process.stdin as pipe,
+            av.open(pipe, "w", format="nut") as output,
+        ):
+            streams = [one for one in (self._feed.video, self._feed.audio) if one is not None]
+            copies = {one.index: output.add_stream_from_template(one) for one in streams}
+            for packet in self._packets():
+                packet.stream = copies[packet.stream_index]
+                output.mux_one(packet)
+        self._feed.let_go()
+
+    def _packets(self) -> Iterator[AnyPacket]:
+        try:
+            for packet in self._feed.packets:
+                if self._closed.is_set():
+                    return
+                if timed(packet):
+                    yield packet
+        except (OSError, av.FFmpegError, ValueError) as error:
+            self._error = getattr(error, "strerror", None) or str(error)

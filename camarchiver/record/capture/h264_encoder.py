@@ -1,0 +1,128 @@
+"""Encodes what a source sends uncompressed, as it comes: ffmpeg's arguments, and which encoder works."""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+from camarchiver.errors import EncoderError
+from camarchiver.media import ffmpeg_find
+from camarchiver.media.ffmpeg_find import Ffmpeg
+from camarchiver.record.capture.feed import Feed, Process, Pump, of_process
+
+_log = logging.getLogger("camarchiver.record.capture.h264_encoder")
+
+KEYFRAME_SECONDS = 1.5
+"""Between two keyframes, so that no pre-roll grows by more than two seconds."""
+_TRIAL_FRAMES = 10
+_TRIAL_SECONDS = 15.0
+FORM = "matroska"
+"""What ffmpeg writes: it can be read from a pipe, and its clock never wraps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to H.264."""
+
+    encoder: str
+    arguments: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    """What ffmpeg wants before its input."""
+    devices: tuple[str, ...] = ()
+    """Patterns of which one must be there; none for software."""
+
+
+WAYS = (
+    Way(
+        "h264_v4l2m2m",
+        ("-pix_fmt", "yuv420p", "-b:v", "4M"),
+        devices=("/dev/video1[0-9]", "/dev/video-enc*"),
+    ),
+    Way("h264_qsv", ("-pix_fmt", "nv12", "-global_quality", "23"), devices=("/dev/dri/renderD*",)),
+    Way(
+        "h264_vaapi",
+        ("-vf", "format=nv12,hwupload", "-qp", "23"),
+        ("-vaapi_device", "/dev/dri/renderD128"),
+        ("/dev/dri/renderD128",),
+    ),
+    Way("h264_nvenc", ("-pix_fmt", "yuv420p", "-cq", "23"), devices=("/dev/nvidiactl",)),
+    Way("libx264", ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-crf", "23")),
+)
+"""Best first; each must prove itself on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compressor:
+    """An ffmpeg with an encoder that works here."""
+
+    ffmpeg: Ffmpeg
+    way: Way
+
+    def command(self, source: Sequence[str]) -> tuple[str, ...]:
+        """ffmpeg's command line; `source` is its input with the options of that."""
+        binary = str(self.ffmpeg.path)
+        return (binary, "-v", "error", *self.way.before, *source, *self.output())
+
+    def output(self) -> tuple[str, ...]:
+        """What comes after the input: every frame, with its own time, and AAC."""
+        pass_all = ("-fps_mode" if self.ffmpeg.version >= (5, 1) else "-vsync", "passthrough")
+        keys = ("-g", "30", "-force_key_frames", f"expr:gte(t,n_forced*{KEYFRAME_SECONDS})")
+        return (
+            *("-map", "0:v:0", "-map", "0:a:0?", *pass_all),
+            *("-c:v", self.way.encoder, *self.way.arguments, "-bf", "0", *keys),
+            *("-c:a", "aac", *matroska()),
+        )
+
+
+def matroska() -> tuple[str, ...]:
+    """The end of a command line whose packets are wanted as soon as they are made."""
+    return ("-flush_packets", "1", "-cluster_time_limit", "100", "-f", FORM, "pipe:1")
+
+
+@functools.cache
+def compressor() -> Compressor:
+    """The best encoder that passes a trial. Raises EncoderError."""
+    found = ffmpeg_find.find()
+    for way in WAYS:
+        if way.devices and not any(list(Path("/").glob(device[1:])) for device in way.devices):
+            continue
+        for ffmpeg in found:
+            if way.encoder not in ffmpeg.encoders:
+                continue
+            candidate = Compressor(ffmpeg, way)
+            if _works(candidate):
+                _log.info("what is not compressed is encoded with %s of %s", way.encoder, ffmpeg)
+                return candidate
+    raise EncoderError("no ffmpeg here can encode H.264", hint="install one with libx264")
+
+
+def encoded(feed: Feed) -> Feed:
+    """A feed's pictures as H.264 and its sound as AAC. Raises what `compressor` and `of_process` do."""
+    process = Process(compressor().command(("-f", "nut", "-i", "pipe:0")), patience=None, pipe_in=True)
+    pump = Pump(feed, process)
+    made = of_process(process, form=FORM)
+    return Feed(made.video, made.audio, made.packets, pump.end)
+
+
+def _works(candidate: Compressor) -> bool:
+    """Encode a few frames and count what comes back out."""
+    source = ("-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=10:duration={_TRIAL_FRAMES / 10}")
+    try:
+        done = subprocess.run(
+            candidate.command(source),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TRIAL_SECONDS,
+        )
+        with av.open(io.BytesIO(done.stdout), "r") as container:
+            frames = sum(not frame.is_corrupt for frame in container.decode(video=0))
+    except (OSError, subprocess.TimeoutExpired, av.FFmpegError, IndexError):
+        return False
+    return done.returncode == 0 and frames == _TRIAL_FRAMES

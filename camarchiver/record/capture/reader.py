@@ -1,0 +1,227 @@
+"""A thread that demuxes one camera, and seeks it when it is lost."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import av
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
+
+from camarchiver.errors import CamarchiverError
+from camarchiver.record.capture import feed as capture_feed
+from camarchiver.record.capture import h264_encoder, parameter_sets
+from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
+from camarchiver.record.capture.source import Camera, FileCamera
+from camarchiver.record.preroll import Entry
+
+_log = logging.getLogger("camarchiver.record.capture.reader")
+
+BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds to wait before the next try to reach a camera; the last one again and again."""
+LONG_GROUP = 2.5
+"""Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
+WAITING = 1000
+"""Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
+_FULL_SECONDS = 0.01
+"""Between two looks whether the recorder has taken something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The source was reached, also once more, or sends another picture: what follows stands for itself."""
+
+    video: VideoStream
+    audio: AudioStream | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The camera went away; the reader seeks it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing follows."""
+
+    error: str = ""
+    """Empty where the source just came to its end."""
+
+
+Item = Opened | Entry | Lost | Ended
+
+
+class Reader:
+    """A thread that demuxes one camera and seeks it when it is lost."""
+
+    def __init__(self, camera: Camera, *, encodes: bool = False) -> None:
+        """`encodes`: what no clip can hold as it is comes as H.264."""
+        self.camera = camera
+        self._encodes = encodes
+        self._feed: Feed | None = None
+        self._long_groups = 0
+        self._closed = threading.Event()
+        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._paced = isinstance(camera, FileCamera) and camera.realtime
+        self._thread = threading.Thread(target=self._run, name=f"read {camera.name}", daemon=True)
+        self._thread.start()
+
+    def take(self, timeout: float) -> Item | None:
+        """The next item; None where there was none for so many seconds."""
+        try:
+            return self._items.get(timeout=timeout) if timeout else self._items.get_nowait()
+        except queue.Empty:
+            # a bug must not leave the recorder waiting for ever
+            return None if self._thread.is_alive() or self._items.qsize() else Ended("its reader died")
+
+    def close(self) -> None:
+        """Let the thread end; it may still wait for the source for a while."""
+        self._closed.set()
+        if self._feed is not None:
+            self._feed.let_go()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closed.is_set():
+            seen = False
+            reason = "its stream ended"
+            try:
+                for item in self._session():
+                    seen = seen or isinstance(item, Entry)
+                    self._put(item)
+            except (OSError, av.FFmpegError, ValueError, CamarchiverError) as error:
+                reason = _words(error)
+                if not self.camera.returns:
+                    self._put(Ended(reason))
+                    return
+            if not self.camera.returns:
+                self._put(Ended())
+                return
+            failures = 0 if seen else failures + 1
+            self._put(Lost(reason))
+            self._closed.wait(BACKOFF[min(failures, len(BACKOFF) - 1)])
+
+    def _session(self) -> Iterator[Item]:
+        feed = self._feed = self._reached()
+        error: Exception | None = None
+        try:
+            yield Opened(feed.video, feed.audio)
+            yield from self._watched(feed)
+        except (OSError, av.FFmpegError, ValueError) as broken:
+            error = broken
+        finally:
+            said = feed.let_go()
+        if error is not None and not (said and isinstance(error, av.FFmpegError)):
+            raise error
+        if said and not self._closed.is_set():
+            raise ValueError(said)
+
+    def _reached(self) -> Feed:
+        feed = self.camera.open()
+        if not self._encodes or feed.video.codec_context.codec.canonical_name in capture_feed.COPIED:
+            return feed
+        return h264_encoder.encoded(feed)
+
+    def _watched(self, feed: Feed) -> Iterator[Item]:
+        """The packets, with another `Opened` before the keyframe from which on the picture is another."""
+        context = feed.video.codec_context
+        codec = context.codec.canonical_name
+        if codec not in parameter_sets.CODECS or (context.extradata or b"")[:1] == b"\1":
+            # mp4 and its like describe the picture once
+            yield from self._entries(feed)
+            return
+        known = b""
+        for entry in self._entries(feed):
+            packet = cast("AnyPacket", entry.packet)
+            if entry.video and parameter_sets.codec(bytes(memoryview(packet)[:16])) not in ("", codec):
+                raise ValueError("its codec changed")
+            if entry.video and entry.key:
+                found = parameter_sets.sequence(bytes(packet), codec)
+                if known and found and found != known:
+                    yield Opened(capture_feed.template(bytes(packet), codec, packet.time_base), feed.audio)
+                known = found or known
+            yield entry
+
+    def _entries(self, feed: Feed) -> Iterator[Entry]:
+        last_frame = time.monotonic()
+        last_key: float | None = None
+        pace = _Pace() if self._paced else None
+        for packet in feed.packets:
+            entry = _entry(packet)
+            if entry is None:
+                continue
+            if entry.video:
+                last_frame = entry.arrival
+                if entry.key:
+                    self._mind_group(entry.at - last_key if last_key is not None else 0.0)
+                    last_key = entry.at
+            elif self.camera.returns and entry.arrival - last_frame > SILENCE:
+                raise ValueError(f"no frame for {SILENCE:.0f} s")
+            if pace is not None:
+                pace.wait(entry.order, self._closed)
+                entry = replace(entry, arrival=time.monotonic())
+            yield entry
+            if self._closed.is_set():
+                return
+
+    def _mind_group(self, seconds: float) -> None:
+        """Say once when keyframes are rare; one long group alone may be a step of the camera's clock."""
+        if seconds <= LONG_GROUP or not self._encodes:
+            return
+        self._long_groups += 1
+        if self._long_groups == 2:
+            words = "%s sends a keyframe only every %.0f s, and a clip begins with one: set it to every 2 s"
+            _log.warning(words, self.camera.name, seconds)
+
+    def _put(self, item: Item) -> None:
+        # SimpleQueue has no bound of its own, and is the one that costs little for each packet.
+        while self._items.qsize() >= WAITING and not self._closed.wait(_FULL_SECONDS):
+            pass
+        self._items.put(item)
+
+
+class _Pace:
+    """Holds a file's packets back until their time has come."""
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+
+    def wait(self, at: float, closed: threading.Event) -> None:
+        now = time.monotonic()
+        if self._ahead is None:
+            self._ahead = at - now
+        if (pause := at - self._ahead - now) > 0:
+            closed.wait(pause)
+
+
+def _entry(packet: AnyPacket) -> Entry | None:
+    """What decisions need of a packet; None for one that is of no use."""
+    if not capture_feed.timed(packet):
+        return None
+    # an exact quotient without a Fraction for each: this is done for every packet
+    ticks, second = packet.time_base.as_integer_ratio()
+    return Entry(
+        at=cast("int", packet.pts) * ticks / second,
+        order=cast("int", packet.dts) * ticks / second,
+        length=(packet.duration or 0) * ticks / second,
+        video=packet.stream.type == "video",
+        key=packet.is_keyframe,
+        size=packet.size,
+        arrival=time.monotonic(),
+        packet=packet,
+    )
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, av.error.ExitError):
+        return f"no answer for {SILENCE:.0f} s"
+    # the whole text of FFmpeg's errors holds the address with its password
+    return getattr(error, "strerror", None) or str(error)

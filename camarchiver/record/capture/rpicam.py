@@ -1,0 +1,52 @@
+"""The Raspberry Pi's camera without Python bindings: `rpicam-vid` on a pipe."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+
+from camarchiver.errors import UsageError
+from camarchiver.record.capture import feed
+from camarchiver.record.capture.feed import Feed, Mode, Process
+
+_PROGRAMS = ("rpicam-vid", "libcamera-vid")
+"""The second is the name it had before."""
+
+
+@dataclass(frozen=True, slots=True)
+class RpicamCamera:
+    """Started anew whenever it is lost."""
+
+    program: str
+    number: int
+    mode: Mode
+    live: bool = field(default=True, init=False)
+    returns: bool = field(default=True, init=False)
+
+    @property
+    def name(self) -> str:
+        """As the command line has it, without the mode."""
+        return f"rpicam-vid:{self.number}"
+
+    def open(self) -> Feed:
+        """Start the program. MPEG-TS carries the sensor's own times."""
+        process = Process(self.command(), patience=feed.SILENCE)
+        return feed.of_process(process, form="mpegts")
+
+    def command(self) -> tuple[str, ...]:
+        """Its command line: a keyframe every second and a half, and errors alone on stderr."""
+        width, height = self.mode.pixels
+        return (
+            *(self.program, "--verbose", "0", "--timeout", "0", "--nopreview", "--camera", str(self.number)),
+            *("--width", str(width), "--height", str(height), "--framerate", str(self.mode.frames)),
+            *("--intra", str(self.mode.group), "--codec", "libav", "--libav-format", "mpegts"),
+            *("--output", "-"),
+        )
+
+
+def find(number: int, mode: Mode) -> RpicamCamera:
+    """The camera of that number. Raises UsageError where the program is not installed."""
+    program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
+    if program is None:
+        raise UsageError("rpicam-vid is not installed", hint="apt install rpicam-apps")
+    return RpicamCamera(program, number, mode)

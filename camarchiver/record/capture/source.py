@@ -1,0 +1,149 @@
+"""Where packets come from: files, FIFOs, devices and network cameras behind one small interface."""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, urlsplit
+
+import av
+
+from camarchiver.errors import UsageError
+from camarchiver.record.capture import feed, rpicam, v4l2
+from camarchiver.record.capture.feed import SILENCE, Feed, Mode
+from camarchiver.record.capture.v4l2 import DeviceCamera
+
+
+class Camera(Protocol):
+    """One kind of source."""
+
+    @property
+    def name(self) -> str:
+        """Safe to print: without credentials."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """Packets arrive when they are made, so that their arrival tells the time."""
+        ...
+
+    @property
+    def returns(self) -> bool:
+        """A lost connection is sought again; otherwise the end is the end."""
+        ...
+
+    def open(self) -> Feed:
+        """Reach the source. Raises OSError, av.FFmpegError, ValueError or CamarchiverError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileCamera:
+    """A clip, as fast as it can be read or as fast as it was recorded; or a FIFO that somebody fills."""
+
+    path: Path
+    realtime: bool = False
+    returns: bool = field(default=False, init=False)
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def live(self) -> bool:
+        """A FIFO's writer sets the pace."""
+        return self.realtime or stat.S_ISFIFO(self.path.stat().st_mode)
+
+    def open(self) -> Feed:
+        """Open it; a FIFO waits for its writer."""
+        # `file:` keeps names such as `concat:x.mp4` from being taken for a protocol
+        return feed.of_container(av.open(f"file:{self.path}"))
+
+
+@dataclass(frozen=True, slots=True)
+class RtspCamera:
+    """A network camera, over TCP, which loses nothing."""
+
+    url: str
+    """Without credentials."""
+    credentials: str = field(default="", repr=False)
+    """`USER:PASSWORD`."""
+    live: bool = field(default=True, init=False)
+    returns: bool = field(default=True, init=False)
+
+    @property
+    def name(self) -> str:
+        """The URL, which has no credentials."""
+        return self.url
+
+    def open(self) -> Feed:
+        """Connect; gives up after SILENCE seconds, also while reading."""
+        scheme, rest = self.url.split("://", 1)
+        user, _, password = self.credentials.partition(":")
+        login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if self.credentials else ""
+        container = av.open(
+            f"{scheme}://{login}{rest}",
+            options={"rtsp_transport": "tcp"},
+            timeout=(SILENCE, SILENCE),
+        )
+        return feed.of_container(container)
+
+
+def camera(source: str, *, realtime: bool = False, credentials: str = "") -> Camera:
+    """The camera that the command line's `--source` names. Raises UsageError."""
+    kind, _, rest = source.partition(":")
+    if kind in ("rtsp", "rtsps"):
+        return _rtsp(source, credentials)
+    if kind in ("rpicam-vid", "picamera2"):
+        number, mode = _local(rest or "0")
+        if not number.isdecimal():
+            raise UsageError(f"{number!r} is no number of a camera", hint=f"write {kind}:0")
+        if kind == "rpicam-vid":
+            return rpicam.find(int(number), mode)
+        return _picamera(int(number), mode)
+    if kind == "v4l2" or source.startswith("/dev/video"):
+        path, mode = _local(source.removeprefix("v4l2:"))
+        v4l2.formats(Path(path))
+        return DeviceCamera(Path(path), mode)
+    if "://" in source:
+        raise UsageError(f"{kind}:// is no known kind of source", hint=_KINDS)
+    file = Path(source.removeprefix("file:"))
+    if not file.exists() or file.is_dir():
+        raise UsageError(f"{file} is not a file", hint=_KINDS)
+    return FileCamera(file, realtime)
+
+
+_KINDS = "use rtsp://HOST/PATH, /dev/video0, picamera2:, rpicam-vid:, file:CLIP or file:FIFO"
+
+
+def _rtsp(source: str, credentials: str) -> RtspCamera:
+    parts = urlsplit(source)
+    own = parts.netloc.rpartition("@")[0]
+    clean = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if not parts.hostname:
+        raise UsageError(f"{clean} names no host", hint="write rtsp://HOST/PATH")
+    return RtspCamera(clean, credentials or own)
+
+
+def _picamera(number: int, mode: Mode) -> Camera:
+    # it brings OpenCV, which only its pictures need
+    from camarchiver.record.capture import picamera
+
+    return picamera.find(number, mode)
+
+
+def _local(text: str) -> tuple[str, Mode]:
+    """What names a local camera, and the mode behind a comma. Raises UsageError."""
+    which, _, wanted = text.partition(",")
+    found = _MODE.fullmatch(wanted)
+    if found is None:
+        raise UsageError(f"{wanted!r} is no size and rate", hint=f"write {which},1280x720@15")
+    size = (int(found["width"]), int(found["height"])) if found["width"] else None
+    return which, Mode(size, int(found["rate"]) if found["rate"] else None)
+
+
+_MODE = re.compile(r"((?P<width>[1-9]\d{1,4})x(?P<height>[1-9]\d{1,4}))?(@(?P<rate>[1-9]\d{0,2}))?", re.ASCII)

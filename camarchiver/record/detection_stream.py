@@ -1,0 +1,202 @@
+"""Which stream is watched for motion: the recorded one, or a small one of the same camera beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from camarchiver.motion.events import Event
+from camarchiver.motion.sampler import Picture
+from camarchiver.motion.stream_detector import Sentry, Watch
+from camarchiver.record.capture.reader import Ended, Lost, Opened, Reader
+from camarchiver.record.capture.source import Camera
+from camarchiver.record.preroll import Entry
+
+_log = logging.getLogger("camarchiver.record.detection_stream")
+
+_PATIENCE = 30.0
+"""Seconds to wait for a detection stream that comes as fast as it can be read."""
+
+
+class Lookout(Protocol):
+    """Tells of motion in seconds of the recorded stream's clock."""
+
+    @property
+    def open(self) -> Event | None:
+        """The motion that goes on, as known so far."""
+        ...
+
+    def begin(self, stream: Opened) -> None:
+        """The recorded stream begins, or begins anew after its clock stepped."""
+        ...
+
+    def see(self, entry: Entry) -> Iterator[Event]:
+        """The events that end by the time of one packet of the recorded stream."""
+        ...
+
+    def finish(self) -> Iterator[Event]:
+        """The events that its end cuts off."""
+        ...
+
+    def close(self) -> None:
+        """Nothing follows."""
+        ...
+
+
+class OwnStream:
+    """Watches the recorded stream itself."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._sentry = Sentry(watch)
+
+    @property
+    def open(self) -> Event | None:
+        """The motion that goes on."""
+        return self._sentry.open
+
+    def begin(self, stream: Opened) -> None:
+        """Watch it from here on."""
+        self._sentry.begin(stream.video.codec_context)
+
+    def see(self, entry: Entry) -> Iterator[Event]:
+        """The events that one packet ends."""
+        if entry.video:
+            yield from self._sentry.feed(entry)
+
+    def finish(self) -> Iterator[Event]:
+        """The events that the end cuts off."""
+        yield from self._sentry.finish()
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class OwnPictures:
+    """Watches the small pictures that the camera itself makes beside its stream: nothing is decoded."""
+
+    def __init__(self, watch: Watch, pictures: deque[Picture]) -> None:
+        """`pictures` by arrival; each is taken out when it is looked at."""
+        self._sentry = Sentry(watch)
+        self._pictures = pictures
+        self._shift = float("-inf")
+        """From a time of arrival to the stream's own clock, by the packet that took the shortest way."""
+
+    @property
+    def open(self) -> Event | None:
+        """The motion that goes on."""
+        return self._sentry.open
+
+    def begin(self, stream: Opened) -> None:
+        """Watch from here on."""
+        self._shift = float("-inf")
+        self._pictures.clear()
+        self._sentry.begin(None)
+
+    def see(self, entry: Entry) -> Iterator[Event]:
+        """The events of the pictures that have come meanwhile."""
+        if not entry.video:
+            return
+        self._shift = max(self._shift, entry.at - entry.arrival)
+        while self._pictures:
+            picture = self._pictures.popleft()
+            yield from self._sentry.look(Picture(picture.luma, picture.at + self._shift))
+
+    def finish(self) -> Iterator[Event]:
+        """The events that the end cuts off."""
+        yield from self._sentry.finish()
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class BesideStream:
+    """Watches a second stream of the same camera, whose clock may be another.
+
+    Live streams are matched by when their packets arrive, files by their first frames.
+    """
+
+    def __init__(self, watch: Watch, camera: Camera) -> None:
+        self._sentry = Sentry(watch)
+        self._camera = camera
+        self._reader = Reader(camera)
+        self._recorded: Entry | None = None
+        """The packet of the recorded stream that is matched with `_first`."""
+        self._first: Entry | None = None
+        self._last = 0.0
+        """Time of the last packet seen of the detection stream."""
+        self._stream: Opened | None = None
+        """The detection stream, while it is there."""
+        self._over = self._away = False
+
+    @property
+    def open(self) -> Event | None:
+        """The motion that goes on."""
+        event = self._sentry.open
+        return None if event is None else self._shifted(event)
+
+    def begin(self, stream: Opened) -> None:
+        """The recorded stream's clock begins; the detection stream goes on, and is matched with it anew."""
+        self._recorded = self._first = None
+        if self._stream is not None:
+            self._sentry.begin(self._stream.video.codec_context)
+
+    def see(self, entry: Entry) -> Iterator[Event]:
+        """Catch up with the recorded stream."""
+        if not entry.video:
+            return
+        self._recorded = self._recorded or entry
+        while not self._over and (self._camera.live or self._behind(entry)):
+            item = self._reader.take(0.0 if self._camera.live else _PATIENCE)
+            match item:
+                case None:
+                    return
+                case Opened():
+                    if self._away:
+                        _log.warning("%s is back", self._camera.name)
+                    self._away, self._first, self._stream = False, None, item
+                    self._sentry.begin(item.video.codec_context)
+                case Entry():
+                    yield from self._watched(item)
+                case Lost():
+                    yield from self.finish()
+                    self._stream = None
+                    if not self._away:
+                        _log.warning("%s is lost: %s; no motion is seen", self._camera.name, item.reason)
+                    self._away = True
+                case Ended():
+                    self._over, self._stream = True, None
+                    if item.error:
+                        _log.error("%s: %s; no motion is seen", self._camera.name, item.error)
+                    yield from self.finish()
+
+    def finish(self) -> Iterator[Event]:
+        """The events that the end cuts off."""
+        yield from (self._shifted(event) for event in self._sentry.finish())
+
+    def close(self) -> None:
+        """Leave the detection stream."""
+        self._reader.close()
+
+    def _watched(self, entry: Entry) -> Iterator[Event]:
+        if entry.video:
+            self._first = self._first or entry
+            self._last = entry.at
+            yield from (self._shifted(event) for event in self._sentry.feed(entry))
+
+    def _behind(self, entry: Entry) -> bool:
+        return self._first is None or self._last + self._shift() < entry.at
+
+    def _shift(self) -> float:
+        if self._first is None or self._recorded is None:
+            return 0.0
+        shift = self._recorded.at - self._first.at
+        if self._camera.live:
+            shift -= self._recorded.arrival - self._first.arrival
+        return shift
+
+    def _shifted(self, event: Event) -> Event:
+        shift = self._shift()
+        return replace(event, start=event.start + shift, end=event.end + shift, peak_at=event.peak_at + shift)

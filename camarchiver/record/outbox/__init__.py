@@ -1,0 +1,1 @@
+"""The recorder's finished and unfinished clips on disk: spool, outbox, expiry."""

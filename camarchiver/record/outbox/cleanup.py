@@ -1,0 +1,194 @@
+"""Puts a recorder's spool and outbox in order by hand: what dead recorders left, and what has expired."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from pathlib import Path
+
+from camarchiver.domain.clip import Fingerprint, Reason, Tree, Trees
+from camarchiver.domain.hold import held_by
+from camarchiver.domain.plan import Forecast, Plan, Tally
+from camarchiver.domain.steps import Discard, Keep, Outcome, Result, Salvage, Tidy
+from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError
+from camarchiver.naming import patterns as name_patterns
+from camarchiver.record.outbox import rules as outbox_rules
+from camarchiver.record.outbox import spool
+from camarchiver.record.outbox import store as outbox_store
+from camarchiver.record.outbox.rules import Terms
+from camarchiver.record.outbox.spool import Folders
+from camarchiver.runtime.signals import Stopper
+from camarchiver.state import holds
+from camarchiver.storage import anchored, filesystems, locking
+
+_log = logging.getLogger("camarchiver.record.outbox.cleanup")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolPolicy:
+    """What the owner asked for."""
+
+    spool: Path
+    outbox: Path
+    """Both absolute."""
+    terms: Terms
+    cameras: frozenset[str] = frozenset()
+    """Empty for all of them."""
+
+    def folders(self, camera: str) -> Folders:
+        """One camera's part of both."""
+        return Folders(self.spool / camera, self.outbox / camera)
+
+
+SpoolPlan = Plan[Salvage | Tidy | Discard, SpoolPolicy]
+_Step = Salvage | Tidy | Discard
+
+
+def plan(policy: SpoolPolicy, now: datetime) -> SpoolPlan:
+    """Decide for every clip in the spool and in the outbox; changes nothing. Raises OSError, StorageError.
+
+    `now` is aware, in the cameras' zone.
+    """
+    for folder in (policy.spool, policy.outbox):
+        if not folder.is_dir():
+            raise StorageError(
+                f"{folder} is not a folder", hint="name what `record` has as --spool and --outbox"
+            )
+    tally, steps, left = Tally(), list[_Step](), list[Keep]()
+    for step in _decided(policy, now):
+        tally.add(step)
+        if isinstance(step, Keep):
+            left.append(step)
+        else:
+            steps.append(step)
+    # nothing here goes to a trash
+    trees = Trees(policy.spool, policy.outbox, policy.outbox)
+    freed = sum(step.size for step in steps if isinstance(step, Discard) and step.clip.links == 1)
+    forecast = (Forecast(policy.outbox, filesystems.free_bytes(policy.outbox), freed),) if freed else ()
+    return Plan("cleanup", trees, now, policy, tally.totals(), steps, left, forecast=forecast)
+
+
+def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_Step | Keep]:
+    held = holds.read(outbox_store.state(policy.outbox))
+    for camera in sorted({*outbox_store.cameras(policy.spool), *outbox_store.cameras(policy.outbox)}):
+        if policy.cameras and camera not in policy.cameras:
+            continue
+        folders = policy.folders(camera)
+        running = any(locking.is_running(lock) for lock in folders.locks)
+        if folders.spool.is_dir():
+            yield from _in_spool(policy, camera, now, running=running)
+        if folders.outbox.is_dir():
+            yield from () if running else _leftovers(policy, folders)
+            assert now.tzinfo is not None
+            yield from _foreign(policy, camera, folders.outbox, now.tzinfo)
+            waiting = outbox_store.waiting(policy.outbox, camera, now.tzinfo)
+            yield from outbox_rules.at_once(waiting, policy.terms, held, now)
+
+
+def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool) -> Iterator[_Step | Keep]:
+    folders = policy.folders(camera)
+    for path in sorted(folders.spool.iterdir()):
+        status = path.lstat()
+        if not spool.is_spool_name(path.name) or not stat.S_ISREG(status.st_mode):
+            continue
+        fingerprint, relative = anchored.fingerprint_of(status), f"{camera}/{path.name}"
+        old = time.time() - status.st_mtime > spool.EMPTY_FOR
+        reason, detail = Reason.TOO_RECENT, "it is empty"
+        try:
+            if running:
+                reason, detail = Reason.BUSY, "its recorder runs"
+            elif not spool.is_empty(path):
+                start = _start(path.name, camera, fingerprint, now)
+                yield Salvage(policy.spool, camera, path.name, fingerprint, folders.outbox, start=start)
+                continue
+            elif old:
+                yield Tidy(policy.spool, relative, Tree.SPOOL, Reason.LEFTOVER, fingerprint)
+                continue
+        except OSError as error:
+            reason, detail = Reason.UNREADABLE, error.strerror or str(error)
+        yield Keep(policy.spool, relative, reason, status.st_size, camera, detail=detail)
+
+
+def _start(name: str, camera: str, fingerprint: Fingerprint, now: datetime) -> datetime | None:
+    # a spool file's name has the start like a clip's, and not yet the length
+    parsed = name_patterns.Names().read(name.partition(".")[0] + "_0.0s", camera)
+    assert now.tzinfo is not None
+    return name_patterns.locate(parsed, fingerprint.mtime_ns, now.tzinfo) if parsed else None
+
+
+def _leftovers(policy: SpoolPolicy, folders: Folders) -> Iterator[Tidy]:
+    for path in folders.leftovers():
+        relative, fingerprint = str(path.relative_to(policy.outbox)), anchored.fingerprint_of(path.lstat())
+        yield Tidy(policy.outbox, relative, Tree.OUTBOX, Reason.LEFTOVER, fingerprint)
+
+
+def _foreign(policy: SpoolPolicy, camera: str, folder: Path, zone: tzinfo) -> Iterator[Keep]:
+    own = {each.clip.name for each in outbox_store.waiting(policy.outbox, camera, zone)}
+    for path in sorted(folder.iterdir()):
+        if name_patterns.is_clip_name(path.name) and path.name not in own:
+            size = path.lstat().st_size
+            yield Keep(policy.outbox, f"{camera}/{path.name}", Reason.FOREIGN, size, camera)
+
+
+def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcome]:
+    """Carry out a plan, camera by camera; each file is looked at again, and holds are read again."""
+    policy = planned.policy
+    state = outbox_store.state(policy.outbox)
+    outbox_store.make_state(policy.outbox)
+    with ExitStack() as guard:
+        guard.enter_context(locking.guarded(state / "upkeep.lock"))
+        for step in planned.steps:
+            if stop.is_set():
+                return
+            outcome = _discarded(step, state, now) if isinstance(step, Discard) else _settled(step, policy)
+            level = logging.WARNING if outcome.result is Result.DONE else logging.ERROR
+            _log.log(
+                level,
+                "%s: %s %s %s",
+                step.path,
+                outcome.result,
+                outcome.reason,
+                outcome.target or outcome.detail,
+            )
+            yield outcome
+
+
+def _discarded(step: Discard, state: Path, now: datetime) -> Outcome:
+    try:
+        if held_by(step.clip, holds.read(state), now):
+            return Outcome(step, Result.HELD, Reason.HELD)
+    except (OSError, CamarchiverError) as error:
+        return Outcome(step, Result.FAILED, Reason.FAILED, str(error))
+    return outbox_store.remove(step)
+
+
+def _settled(step: Salvage | Tidy, policy: SpoolPolicy) -> Outcome:
+    """Bring a dead recorder's file to its end, while no other recorder can start."""
+    folders = policy.folders(step.relative.partition("/")[0])
+    try:
+        folders.make()
+        with ExitStack() as locks:
+            for lock in folders.locks:
+                locks.enter_context(locking.exclusive(lock, what="cleanup"))
+            if anchored.fingerprint_of(step.path.lstat()) != step.fingerprint:
+                return Outcome(step, Result.STALE, Reason.STALE)
+            if isinstance(step, Tidy):
+                anchored.delete(step.root, step.relative, anchored.fingerprint_of(step.path.lstat()))
+                return Outcome(step, Result.DONE, step.reason, freed=step.size)
+            target = spool.salvage(step.path, step.target)
+    except FileNotFoundError:
+        return Outcome(step, Result.STALE, Reason.STALE, "it is gone")
+    except AlreadyRunning:
+        return Outcome(step, Result.BUSY, Reason.BUSY, "its recorder runs")
+    except CamarchiverError as error:
+        return Outcome(step, Result.FAILED, Reason.DAMAGED, error.message)
+    except OSError as error:
+        return Outcome(step, Result.FAILED, Reason.FAILED, error.strerror or str(error))
+    if target is None:
+        return Outcome(step, Result.DONE, step.reason, "it had been published before", freed=step.size)
+    return Outcome(step, Result.DONE, step.reason, target=str(target))

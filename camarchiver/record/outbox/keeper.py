@@ -1,0 +1,166 @@
+"""Sees to one camera's clips in the outbox: what its owner no longer keeps goes, each named and announced."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver.domain.steps import Discard, Outcome, Result
+from camarchiver.errors import CamarchiverError
+from camarchiver.monitoring.metrics import Sums
+from camarchiver.record.outbox import rules as outbox_rules
+from camarchiver.record.outbox import store as outbox_store
+from camarchiver.record.outbox.rules import NOTICE, Terms, Waiting
+from camarchiver.runtime.bounded_history import Newest
+from camarchiver.runtime.formatting import shown
+from camarchiver.state import holds
+from camarchiver.storage import filesystems, locking
+
+_log = logging.getLogger("camarchiver.record.outbox.keeper")
+
+
+class Upkeep:
+    """Expires clips beside the recording, and makes room for it where that was asked for."""
+
+    def __init__(
+        self,
+        camera: str,
+        folder: Path,
+        terms: Terms,
+        now: Callable[[], datetime],
+        *,
+        drops_oldest: bool = False,
+    ) -> None:
+        """`folder` is the outbox of all cameras; only this one's clips are ever touched.
+
+        `now` tells the time in the camera's zone.
+        """
+        self.announced: Newest[Path] = Newest()
+        self.removed: Newest[Outcome] = Newest()
+        self.sums = Sums()
+        """Of what was removed."""
+        self.troubles: dict[str, None] = {}
+        """Why the outbox, or one of its clips, could not be seen to; each once."""
+        self._left: dict[str, Outcome] = {}
+        """By path below the outbox: what came of the last try, where it was not removed."""
+        self._camera = camera
+        self._outbox = folder
+        self._terms = terms
+        self._now = now
+        self._drops_oldest = drops_oldest
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
+        self._running: Future[None] | None = None
+        self._stop = threading.Event()
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The newest removals, and of each clip that could not be removed the last try."""
+        return (*self.removed, *self.left)
+
+    @property
+    def left(self) -> tuple[Outcome, ...]:
+        """Of each clip that could not be removed, the last try."""
+        return tuple(self._left.values())
+
+    def tend(self) -> None:
+        """Begin to remove what the terms take and was announced; returns at once."""
+        if self._terms and (self._running is None or self._running.done()):
+            self._look_back()
+            self._running = self._thread.submit(self._expire)
+
+    def close(self, *, hurry: bool = False) -> None:
+        """Wait until what was begun is done; in a hurry only for the file that is being removed."""
+        if hurry:
+            self._stop.set()
+        self._thread.shutdown()
+        self._look_back()
+
+    def _look_back(self) -> None:
+        # whatever went wrong in here, the recording goes on
+        error = self._running.exception() if self._running else None
+        if error is not None:
+            self._complain(error)
+
+    def make_room(self, folder: Path, needed: int) -> int:
+        """Remove the oldest clips until so many bytes came free on the folder's filesystem; how many did.
+
+        0 where that was not asked for, or the outbox lies on another filesystem.
+        """
+        try:
+            if not self._drops_oldest or filesystems.device_of(folder) != filesystems.device_of(self._outbox):
+                return 0
+            now = self._now()
+            waiting = self._waiting(now)
+            held = holds.read(outbox_store.state(self._outbox))
+            # what could not be removed must not stand in the way of the others
+            sound = [each for each in waiting.values() if not self._has_failed(each.clip.relative)]
+            steps = outbox_rules.make_room(sound, needed, held, now)
+        except (OSError, CamarchiverError) as error:
+            self._complain(error)
+            return 0
+        return sum(self._remove(step, waiting) for step in steps)
+
+    def _expire(self) -> None:
+        state = outbox_store.state(self._outbox)
+        outbox_store.make_state(self._outbox)
+        with locking.guarded(state / "upkeep.lock"):
+            outbox_store.sweep(self._outbox)
+            now = self._now()
+            waiting = self._waiting(now)
+            known = outbox_store.notices(self._outbox, self._camera)
+            found = outbox_rules.announced(waiting.values(), self._terms, known, holds.read(state), now)
+            if found.notices != known:
+                outbox_store.announce(self._outbox, self._camera, found.notices)
+            for relative in found.fresh:
+                self._announce(waiting[relative], found.notices[relative])
+            for step in found.steps:
+                if isinstance(step, Discard) and not self._stop.is_set():
+                    self._remove(step, waiting)
+
+    def _waiting(self, now: datetime) -> dict[str, Waiting]:
+        assert now.tzinfo is not None
+        found = outbox_store.waiting(self._outbox, self._camera, now.tzinfo)
+        return {each.clip.relative: each for each in found}
+
+    def _has_failed(self, relative: str) -> bool:
+        last = self._left.get(relative)
+        return last is not None and last.result is Result.FAILED
+
+    def _announce(self, each: Waiting, notice: outbox_rules.Notice) -> None:
+        self.announced.append(each.clip.path)
+        _log.warning(
+            "%s will be removed after %s (%s); %s",
+            shown(each.clip.path),
+            f"{notice.at + NOTICE:%Y-%m-%d %H:%M}",
+            notice.reason,
+            _fate(each),
+        )
+
+    def _remove(self, step: Discard, waiting: dict[str, Waiting]) -> int:
+        """Bytes that came free."""
+        outcome = outbox_store.remove(step)
+        path = shown(step.path)
+        if outcome.result is Result.DONE:
+            self._left.pop(step.relative, None)
+            self.removed.append(outcome)
+            self.sums.add(outcome)
+            _log.warning("removed %s (%s); %s", path, step.reason, _fate(waiting[step.relative]))
+            return outcome.freed
+        self._left[step.relative] = outcome
+        if (words := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.troubles:
+            self.troubles[words] = None
+            _log.error("%s", words)
+        return outcome.freed
+
+    def _complain(self, error: BaseException) -> None:
+        words = error.message if isinstance(error, CamarchiverError) else str(error)
+        self.troubles[words] = None
+        _log.error("nothing is removed from the outbox: %s", words)
+
+
+def _fate(each: Waiting) -> str:
+    return "its transfer was confirmed" if each.transferred else "no transfer of it was confirmed"

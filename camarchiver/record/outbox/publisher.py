@@ -1,0 +1,186 @@
+"""Ended clips on their way out: closed, verified, published beside the recording; and salvage."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver.errors import CamarchiverError
+from camarchiver.record import clip_rules
+from camarchiver.record.clip_rules import Kind
+from camarchiver.record.outbox import snapshot, spool
+from camarchiver.record.outbox.spool import Folders, Take
+from camarchiver.runtime import log_setup
+from camarchiver.runtime.bounded_history import Newest
+
+_log = logging.getLogger("camarchiver.record.outbox.publisher")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of one clip."""
+
+    path: Path
+    """In the outbox; in the spool where it failed."""
+    start: datetime
+    seconds: float
+    frames: int
+    lost: int
+    """Frames that the camera's timestamps lack."""
+    preroll: float
+    """Seconds before the motion."""
+    latency: float
+    """Seconds from the motion's begin to the decision to record it."""
+    peak: float
+    """Largest thing in motion, in percent of the picture."""
+    zone: str
+    published: bool
+    unsynced: bool = False
+    """The start is by a clock that no time server had set."""
+    error: str = ""
+    """Why it was not published, or why it ended early."""
+
+    def fields(self) -> dict[str, object]:
+        """As the log's line and the JSON document tell it."""
+        return {
+            "path": str(self.path),
+            "start": self.start.isoformat(),
+            "seconds": round(self.seconds, 3),
+            "frames": self.frames,
+            "lost": self.lost,
+            "preroll": round(self.preroll, 3),
+            "latency": round(self.latency, 3),
+            "peak": round(self.peak, 3),
+            "zone": self.zone,
+            **({"clock": "unsynced"} if self.unsynced else {}),
+            **({"error": self.error} if self.error else {}),
+        }
+
+
+@dataclass(slots=True)
+class Sums:
+    """Everything that became of a camera's clips, added up."""
+
+    published: int = 0
+    failed: int = 0
+    troubled: int = 0
+    """Clips with an error, published or not."""
+    lost: int = 0
+    """Frames."""
+    seconds: float = 0.0
+    """Of published clips."""
+
+    def add(self, clip: Recorded) -> None:
+        """Count one clip."""
+        self.published += clip.published
+        self.failed += not clip.published
+        self.troubled += bool(clip.error)
+        self.lost += clip.lost
+        self.seconds += clip.seconds if clip.published else 0.0
+
+
+class Delivery:
+    """One camera's spool and outbox; clips are published one after the other by a thread."""
+
+    def __init__(
+        self, camera: str, folders: Folders, *, pictures: bool, tell: Callable[[Recorded], None]
+    ) -> None:
+        """`tell` hears of every clip, from `collect`."""
+        self.clips: Newest[Recorded] = Newest()
+        self.salvaged: Newest[Path] = Newest()
+        self.sums = Sums()
+        self.folders = folders
+        self.camera = camera
+        self._pictures = pictures
+        self._tell = tell
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="close")
+        self._pending: list[tuple[Take, Future[Recorded]]] = []
+
+    def hand_over(self, take: Take) -> None:
+        """Take an ended clip."""
+        self._pending.append((take, self._thread.submit(self._publish, take)))
+
+    def collect(self, *, wait: bool = False) -> None:
+        """See what became of the clips; a failure is said, and its file stays for the next salvage."""
+        for take, future in list(self._pending):
+            if not (wait or future.done()):
+                continue
+            self._pending.remove((take, future))
+            try:
+                clip = future.result()
+            except (OSError, CamarchiverError) as error:
+                clip = _recorded(take, take.path, None, error=_words(error))
+                with log_setup.about(take.path.name):
+                    _log.error("%s was not published: %s", take.path, clip.error)
+            self.clips.append(clip)
+            self.sums.add(clip)
+            self._tell(clip)
+
+    def close(self) -> None:
+        """Wait until every clip is where it belongs."""
+        self.collect(wait=True)
+        self._thread.shutdown()
+
+    def salvage(self, writing: set[Path]) -> None:
+        """Publish what dead recorders, and clips that could not be published, left in the spool."""
+        busy = writing | {take.path for take, _ in self._pending}
+        for path in sorted(set(self.folders.spool.glob("*.mp4")) - busy):
+            if not spool.is_spool_name(path.name):
+                continue
+            with log_setup.about(path.name):
+                self._salvage(path)
+
+    def _salvage(self, path: Path) -> None:
+        try:
+            target = spool.salvage(path, self.folders.outbox)
+        except (OSError, CamarchiverError) as error:
+            _log.error("%s was not salvaged: %s", path, _words(error))
+            return
+        if target is not None:
+            self.salvaged.append(target)
+            _log.warning("salvaged %s", target)
+
+    def _publish(self, take: Take) -> Recorded:
+        with log_setup.about(take.path.name):
+            return self._published(take)
+
+    def _published(self, take: Take) -> Recorded:
+        take.close()
+        found = spool.read(take.path, frames=None if take.failed else len(take.orders))
+        picture = None
+        if self._pictures and take.label.kind is Kind.MOTION:
+            shown = take.peak.peak_at if take.peak else take.label.trigger
+            picture = snapshot.jpeg(take.path, max(shown - take.label.first.at, 0.0))
+        size = take.path.stat().st_size
+        stamp = clip_rules.stamp(take.label.start, take.label.kind)
+        path = spool.publish(take.path, stamp, found.seconds, self.folders.outbox, picture)
+        clip = _recorded(take, path, found)
+        _log.info("%s", json.dumps({**clip.fields(), "camera": self.camera, "bytes": size}))
+        return clip
+
+
+def _recorded(take: Take, path: Path, found: spool.Reading | None, *, error: str = "") -> Recorded:
+    label = take.label
+    return Recorded(
+        path=path,
+        start=label.start,
+        seconds=found.seconds if found else 0.0,
+        frames=found.frames if found else len(take.orders),
+        lost=clip_rules.missing(take.orders),
+        preroll=max(label.trigger - label.first.at, 0.0),
+        latency=label.latency,
+        peak=take.peak.peak if take.peak else 0.0,
+        zone=take.peak.zone if take.peak else "",
+        published=found is not None,
+        unsynced=label.unsynced,
+        error=error or take.failed,
+    )
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

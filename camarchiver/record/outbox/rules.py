@@ -1,0 +1,194 @@
+"""Decides which clips leave the outbox, and when their owner is told; pure. Any may be the only copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from camarchiver.domain.clip import Clip, Disposal, Reason, Tree
+from camarchiver.domain.hold import Hold, held_by
+from camarchiver.domain.plan import DOUBTFUL, keep
+from camarchiver.domain.steps import Discard, Keep
+
+NOTICE = timedelta(days=1)
+"""How long before its removal a clip is announced."""
+
+CLOCK_WAS_SET = datetime(2020, 1, 1, tzinfo=UTC)
+"""An earlier time is that of a machine which has no clock of its own and had not asked anybody yet."""
+
+_LAST_SECOND = 253402300799.0 - 86400
+"""A day before the year 10000, in whatever zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the owner keeps of each camera in the outbox; without either, everything."""
+
+    keep: timedelta | None = None
+    max_storage: int | None = None
+    """Bytes of one camera's clips and pictures."""
+
+    def __bool__(self) -> bool:
+        return self.keep is not None or self.max_storage is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A clip in the outbox."""
+
+    clip: Clip
+    size: int
+    """Bytes, with its pictures."""
+    transferred: bool
+    """Whether the transfer confirmed that this very file arrived."""
+
+    @property
+    def moment(self) -> datetime:
+        """The later of its name's time and its modification."""
+        return max(self.clip.start, self.modified)
+
+    @property
+    def modified(self) -> datetime:
+        """The file's time, as far as a datetime can hold it."""
+        seconds = self.clip.fingerprint.mtime_ns / 1e9
+        return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), UTC)
+
+
+class Notice(NamedTuple):
+    """An announcement: this file will be removed."""
+
+    size: int
+    mtime_ns: int
+    at: datetime
+    """When it was announced."""
+    reason: Reason
+
+    def speaks_of(self, clip: Clip) -> bool:
+        """Whether it is about this very file."""
+        return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """What becomes of one camera's clips."""
+
+    steps: tuple[Discard | Keep, ...]
+    """One for each clip, in the order in which they go."""
+    notices: Mapping[str, Notice]
+    """By relative path: what is announced from now on, those of before that still hold among them."""
+    fresh: tuple[str, ...]
+    """What of it is new."""
+
+
+def announced(
+    waiting: Iterable[Waiting],
+    terms: Terms,
+    notices: Mapping[str, Notice],
+    holds: Sequence[Hold],
+    now: datetime,
+) -> Expiry:
+    """Announce what the terms take within a day; remove what they take now and was announced a day ago."""
+    order = in_order(waiting)
+    if now < CLOCK_WAS_SET:
+        return Expiry(tuple(keep(each.clip, Reason.CLOCK_DOUBTFUL) for each in order), notices, ())
+    due = _due(order, terms, holds, now)
+    soon = due | _due(order, terms, holds, now + NOTICE, coming=_of_the_last_day(order, now))
+    steps: list[Discard | Keep] = []
+    told: dict[str, Notice] = {}
+    fresh = []
+    for each in order:
+        clip = each.clip
+        reason = due.get(clip.relative) or soon.get(clip.relative)
+        if reason is None:
+            steps.append(keep(clip, protection(each, holds, now) or Reason.IN_POLICY))
+            continue
+        notice = notices.get(clip.relative)
+        if notice is None or not notice.speaks_of(clip) or notice.at > now:
+            notice = Notice(clip.fingerprint.size, clip.fingerprint.mtime_ns, now, reason)
+            fresh.append(clip.relative)
+        told[clip.relative] = notice
+        if clip.relative in due and now - notice.at >= NOTICE:
+            steps.append(discard(clip, reason))
+        else:
+            steps.append(keep(clip, Reason.ANNOUNCED, reason))
+    return Expiry(tuple(steps), told, tuple(fresh))
+
+
+def at_once(
+    waiting: Iterable[Waiting], terms: Terms, holds: Sequence[Hold], now: datetime
+) -> tuple[Discard | Keep, ...]:
+    """What the terms take now, for an owner who sees the plan and agrees: that announces it."""
+    order = in_order(waiting)
+    due = _due(order, terms, holds, now) if now >= CLOCK_WAS_SET else {}
+    return tuple(
+        discard(each.clip, due[each.clip.relative])
+        if each.clip.relative in due
+        else keep(each.clip, protection(each, holds, now) or Reason.IN_POLICY)
+        for each in order
+    )
+
+
+def make_room(
+    waiting: Iterable[Waiting], needed: int, holds: Sequence[Hold], now: datetime
+) -> tuple[Discard, ...]:
+    """The first clips whose bytes together are those needed; fewer where holds keep the rest."""
+    steps: list[Discard] = []
+    for each in in_order(waiting):
+        if needed <= 0:
+            break
+        # a file with a second name gives nothing back
+        if each.clip.links == 1 and not protection(each, holds, now):
+            steps.append(discard(each.clip, Reason.MIN_FREE))
+            needed -= each.size
+    return tuple(steps)
+
+
+def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
+    """Confirmed transfers first, among them the oldest first."""
+    return sorted(waiting, key=lambda each: (not each.transferred, each.clip.start, each.clip.relative))
+
+
+def protection(each: Waiting, holds: Sequence[Hold], now: datetime) -> Reason | None:
+    """Why no rule may take a clip; None where nothing speaks against it."""
+    clip = each.clip
+    if held_by(clip, holds, now):
+        return Reason.HELD
+    doubtful = (
+        each.moment < CLOCK_WAS_SET
+        or abs(clip.start - each.modified) > DOUBTFUL
+        or clip.start > now + DOUBTFUL
+    )
+    return Reason.CLOCK_DOUBTFUL if doubtful and not each.transferred else None
+
+
+def discard(clip: Clip, reason: Reason) -> Discard:
+    """The step that removes a clip from the outbox."""
+    identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
+    return Discard(clip, Tree.OUTBOX, Disposal.DELETE, reason, clip.relative, identity)
+
+
+def _due(
+    order: Sequence[Waiting], terms: Terms, holds: Sequence[Hold], now: datetime, *, coming: int = 0
+) -> dict[str, Reason]:
+    """What the terms take at a moment, if so many bytes come until then."""
+    found: dict[str, Reason] = {}
+    free = [each for each in order if not protection(each, holds, now)]
+    for each in free:
+        if terms.keep is not None and each.moment <= now - terms.keep:
+            found[each.clip.relative] = Reason.KEEP_DAYS
+    if terms.max_storage is None:
+        return found
+    total = coming + sum(each.size for each in order if each.clip.relative not in found)
+    for each in free:
+        if total <= terms.max_storage:
+            break
+        if each.clip.relative not in found:
+            found[each.clip.relative] = Reason.MAX_STORAGE
+            total -= each.size
+    return found
+
+
+def _of_the_last_day(order: Iterable[Waiting], now: datetime) -> int:
+    return sum(each.size for each in order if each.moment > now - NOTICE)

@@ -1,0 +1,187 @@
+"""The outbox as it lies on the disk: clips, what the transfer confirmed, what was announced; and removal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
+from datetime import tzinfo
+from pathlib import Path
+from typing import NamedTuple
+
+from camarchiver.domain.clip import STATE_FOLDER, Clip, Reason
+from camarchiver.domain.steps import Discard, Outcome, Result
+from camarchiver.domain.untrusted import moment_of, whole_of
+from camarchiver.errors import StorageError
+from camarchiver.naming import patterns as name_patterns
+from camarchiver.record import clip_rules
+from camarchiver.record.outbox.rules import Notice, Waiting
+from camarchiver.storage import anchored, atomic
+
+_log = logging.getLogger("camarchiver.record.outbox.store")
+
+TRANSFERRED = "transferred"
+"""The transfer writes it into the state folder, a line for each file that arrived; see docs/recording.md."""
+
+
+ANNOUNCED = "announced"
+"""The folder of what was announced, a file for each camera."""
+
+
+class Arrived(NamedTuple):
+    """A file that stands, whole, where it was transferred to."""
+
+    size: int
+    mtime_ns: int
+    relative: str
+    """Below the outbox, with `/`."""
+
+
+def state(outbox: Path) -> Path:
+    """Where the outbox's holds, announcements and confirmed transfers stand."""
+    return outbox / STATE_FOLDER
+
+
+def make_state(outbox: Path) -> None:
+    """Make the state folder, which no transfer takes along. Raises OSError."""
+    atomic.make_folders(state(outbox), mode=0o700)
+
+
+def transferred(outbox: Path) -> frozenset[Arrived]:
+    """What the transfer confirmed; lines that can't be understood confirm nothing."""
+    path = state(outbox) / TRANSFERRED
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return frozenset()
+    except OSError as error:
+        _log.warning("%s can't be read, so no transfer counts as confirmed: %s", path, error.strerror)
+        return frozenset()
+    # only a newline ends a line, and one that has none was still being written
+    return frozenset(found for line in text.split("\n")[:-1] if (found := _arrived(line)) is not None)
+
+
+def cameras(outbox: Path) -> tuple[str, ...]:
+    """The cameras that have a folder here. Raises OSError."""
+    if not outbox.is_dir():
+        return ()
+    with os.scandir(outbox) as entries:
+        found = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+    return tuple(sorted(name for name in found if not name.startswith(".")))
+
+
+def waiting(outbox: Path, camera: str, zone: tzinfo) -> Iterator[Waiting]:
+    """The recorder's own clips of one camera; whatever else lies there is left out. Raises OSError."""
+    confirmed = transferred(outbox)
+    folder = outbox / camera
+    present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    pictures = {name for name in present if name.endswith(".jpg")}
+    reader = name_patterns.Names()
+    for name in present:
+        if not clip_rules.is_file_name(name):
+            continue
+        with suppress(FileNotFoundError):
+            clip = _clip(outbox, camera, name, pictures, reader, zone)
+            if clip is not None:
+                size = clip.fingerprint.size + sum((folder / each).lstat().st_size for each in clip.sidecars)
+                yield Waiting(clip, size, Arrived(*clip.fingerprint[2:], clip.relative) in confirmed)
+
+
+def _clip(
+    outbox: Path, camera: str, name: str, pictures: Set[str], reader: name_patterns.Names, zone: tzinfo
+) -> Clip | None:
+    status = (outbox / camera / name).lstat()
+    parsed = reader.read(name.removesuffix(".mp4"), camera)
+    if parsed is None or not stat.S_ISREG(status.st_mode):
+        return None
+    picture = name.removesuffix(".mp4") + ".jpg"
+    return Clip(
+        root=outbox,
+        folder=camera,
+        name=name,
+        camera=camera,
+        start=name_patterns.locate(parsed, status.st_mtime_ns, zone),
+        fingerprint=anchored.fingerprint_of(status),
+        links=status.st_nlink,
+        duration=parsed.duration,
+        sidecars=(picture,) if picture in pictures else (),
+    )
+
+
+def remove(step: Discard) -> Outcome:
+    """Remove a clip and its pictures durably, if it still is the planned file; never raises OSError."""
+    clip = step.clip
+    freed = step.size if clip.links == 1 else 0
+    try:
+        if anchored.fingerprint_of(clip.path.lstat()) != clip.fingerprint:
+            return Outcome(step, Result.STALE, Reason.STALE)
+        # the clip goes last: what is cut short in between is found again by it
+        for name in clip.sidecars:
+            with suppress(FileNotFoundError):
+                relative = f"{clip.folder}/{name}"
+                picture = anchored.fingerprint_of((clip.root / relative).lstat())
+                anchored.delete(clip.root, relative, picture)
+                freed += picture.size
+        anchored.delete(clip.root, clip.relative, clip.fingerprint)
+    except FileNotFoundError:
+        return Outcome(step, Result.DONE, step.reason, "was gone already")
+    except anchored.Stale as error:
+        return Outcome(step, Result.STALE, Reason.STALE, error.message)
+    except OSError as error:
+        return Outcome(step, Result.FAILED, Reason.FAILED, error.strerror or str(error))
+    return Outcome(step, Result.DONE, step.reason, freed=freed)
+
+
+def notices(outbox: Path, camera: str) -> dict[str, Notice]:
+    """What was announced. Where that can't be read nothing was: the owner is told anew, and waits a day."""
+    path = _announced(outbox, camera)
+    try:
+        stored = atomic.read_json(path)
+        if not isinstance(stored, dict):
+            return {}
+        return {relative: _notice(fields) for relative, fields in stored["clips"].items()}
+    except (StorageError, KeyError, TypeError, ValueError, AttributeError) as error:
+        _log.warning("%s can't be understood, so everything is announced anew: %s", path, error)
+        return {}
+
+
+def announce(outbox: Path, camera: str, told: Mapping[str, Notice]) -> None:
+    """Remember what was announced. Raises OSError, with what was known before in place."""
+    path = _announced(outbox, camera)
+    atomic.make_folders(path.parent, mode=0o700)
+    clips = {
+        relative: {"size": n.size, "mtime_ns": n.mtime_ns, "at": n.at.isoformat(), "reason": n.reason}
+        for relative, n in told.items()
+    }
+    atomic.write_json(path, {"clips": clips})
+
+
+def sweep(outbox: Path) -> None:
+    """Remove what a killed announcement left; only for who alone may announce now. Raises OSError."""
+    folder = state(outbox) / ANNOUNCED
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if atomic.staged_stem(path.name) is not None:
+            path.unlink(missing_ok=True)
+
+
+def _announced(outbox: Path, camera: str) -> Path:
+    return state(outbox) / ANNOUNCED / f"{camera}.json"
+
+
+def _notice(fields: Mapping[str, object]) -> Notice:
+    return Notice(
+        whole_of(fields["size"]),
+        whole_of(fields["mtime_ns"]),
+        moment_of(fields["at"]),
+        Reason(str(fields["reason"])),
+    )
+
+
+def _arrived(line: str) -> Arrived | None:
+    size, _, rest = line.partition(" ")
+    mtime_ns, _, relative = rest.partition(" ")
+    if not (size.isascii() and size.isdigit() and mtime_ns.isascii() and mtime_ns.isdigit() and relative):
+        return None
+    return Arrived(int(size), int(mtime_ns), relative)

@@ -1,0 +1,157 @@
+"""What a recorder has to tell: its numbers, how it is doing, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from camarchiver.cli.failure import failure
+from camarchiver.domain.steps import Problem, Status
+from camarchiver.errors import CamarchiverError, StorageError
+from camarchiver.output import json_document
+
+if TYPE_CHECKING:
+    from camarchiver.monitoring.metrics import Figure
+    from camarchiver.record.fleet import Fleet, Member
+
+Judgement: TypeAlias = tuple[Status, int, list[Problem]]
+"""Status, exit code and what went wrong."""
+
+
+class News:
+    """What went wrong and has not been told yet."""
+
+    def __init__(self, judge: Callable[[], Judgement], run: str) -> None:
+        self._judge = judge
+        self._run = run
+        self._told: set[Problem] = set()
+
+    def untold(self) -> list[Problem]:
+        return [problem for problem in self._judge()[2] if problem not in self._told]
+
+    def failures(self) -> Iterable[str] | None:
+        """The JSON document of what went wrong since it was last asked for; None where nothing did."""
+        found = self.untold()
+        if not found:
+            return None
+        self._told &= set(self._judge()[2])
+        self._told.update(found)
+        status, exit_code, _ = self._judge()
+        return (json_document.recorded({"dry_run": False, "clips": []}, self._run, status, exit_code, found),)
+
+
+def figures_of(fleet: Fleet) -> Iterator[Figure]:
+    """The recorders' numbers as they are now."""
+    for member in fleet.members:
+        yield from _figures(member)
+
+
+def _figures(member: Member) -> Iterator[Figure]:
+    from camarchiver.monitoring import metrics, tree_gauges
+
+    recorder, delivery = member.recorder, member.delivery
+    sums = delivery.sums
+    recording = metrics.Recording(
+        frames=recorder.frames,
+        lost=sums.lost,
+        published=sums.published + delivery.salvaged.count,
+        failed=sums.failed,
+        seconds=sums.seconds,
+        outages=recorder.outages,
+        refusals=recorder.refused,
+        last_frame=recorder.last_frame,
+        connected=recorder.is_connected,
+    )
+    yield from metrics.of_recording(recording, member.name)
+    yield from member.upkeep.sums.figures()
+    yield from metrics.Sums(member.upkeep.left).figures()
+    folders = delivery.folders
+    yield from metrics.of_rooms(tree_gauges.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
+
+
+def problem_of(member: Member) -> CamarchiverError | OSError | None:
+    """What ended a member before it was asked to end."""
+    recorder = member.recorder
+    if member.error is None and recorder.error:
+        return StorageError(f"{member.source.name} can't be read on: {recorder.error}")
+    return member.error
+
+
+def found(fleet: Fleet) -> dict[str, Any]:
+    """What the JSON document tells: of all cameras together, and of each."""
+    each = [_found(member) for member in fleet.members]
+    together: dict[str, Any] = {"dry_run": False, "camera": fleet.names[0] if len(fleet.names) == 1 else ""}
+    for key in ("clips", "salvaged", "removed", "announced"):
+        together[key] = [one for fields in each for one in fields[key]]
+    for key in ("outages", "recorded"):
+        together[key] = sum(fields[key] for fields in each)
+    failed = [
+        {"camera": name, **_judgement((Status.FAILED, *_failed(error)))}
+        for name, error in fleet.failures.items()
+    ]
+    told = [
+        {**fields, **_judgement(_judged(member))} for fields, member in zip(each, fleet.members, strict=True)
+    ]
+    return {**together, "cameras": [*told, *failed]}
+
+
+def _found(member: Member) -> dict[str, Any]:
+    return {
+        "camera": member.name,
+        "clips": [clip.fields() for clip in member.delivery.clips],
+        "salvaged": [str(path) for path in member.delivery.salvaged],
+        "removed": [json_document.outcome_fields(outcome) for outcome in member.upkeep.outcomes],
+        "announced": [str(path) for path in member.upkeep.announced],
+        "outages": member.recorder.outages,
+        "recorded": member.delivery.clips.count,
+    }
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    status, exit_code, _ = judgement
+    return {"status": status, "exit_code": exit_code}
+
+
+def judged(fleet: Fleet, signal: int | None) -> Judgement:
+    """Status, exit code and what went wrong, of the camera that fared worst."""
+    each = [_judged(member) for member in fleet.members]
+    each += [(Status.FAILED, *_failed(error)) for error in fleet.failures.values()]
+    problems = [problem for one in each for problem in one[2]]
+    if signal is not None:
+        return Status.STOPPED, 128 + signal, problems
+    status, exit_code, _ = max(each, key=lambda one: _RANK.get(one[1], len(_RANK)))
+    if status is Status.FAILED and any(one[0] in (Status.DONE, Status.PARTIAL) for one in each):
+        status = Status.PARTIAL
+    if status is Status.NOTHING and any(one[0] is Status.DONE for one in each):
+        status = Status.DONE
+    return status, exit_code, problems
+
+
+_RANK = {0: 0, 3: 1, 1: 2}
+"""How bad exit codes are; the others are worse."""
+
+
+def _failed(error: CamarchiverError | OSError) -> tuple[int, list[Problem]]:
+    problem, exit_code = failure(error)
+    return exit_code, [problem]
+
+
+def _judged(member: Member) -> Judgement:
+    """As the design's table of exit codes has it."""
+    clips, sums = member.delivery.clips, member.delivery.sums
+    # read first: a clip that ends meanwhile is then listed, and no earlier one
+    troubled = sums.troubled
+    problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
+    if (earlier := troubled - len(problems)) > 0:
+        problems.append(Problem("failed", "earlier clips had errors, too", f"the log names {earlier:,} more"))
+    problems += [Problem("failed", trouble) for trouble in member.upkeep.troubles]
+    if (error := problem_of(member)) is not None:
+        problems += _failed(error)[1]
+    if member.recorder.refused:
+        problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
+    if not problems:
+        return (Status.DONE if clips.count else Status.NOTHING), 0, problems
+    if sums.published:
+        return Status.PARTIAL, 3, problems
+    storage = all(problem.code == StorageError.code for problem in problems)
+    return Status.FAILED, StorageError.exit_code if storage else 1, problems

@@ -1,0 +1,1 @@
+"""The process: clock, signals, logging, progress, systemd."""

@@ -1,0 +1,1 @@
+"""The small files that outlive a run: holds, failures, runs, the volume marker."""

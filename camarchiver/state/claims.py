@@ -1,0 +1,102 @@
+"""Notes of what is in the making, so that the next start finds what a dead run left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver.domain.clip import Clip, Fingerprint, Trees
+from camarchiver.domain.untrusted import is_claim, value_of
+from camarchiver.storage import atomic
+
+FOLDER = "claims"
+UNFINISHED = ".new"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One clip that a run works on; all paths relative to their tree."""
+
+    clip: str
+    size: int
+    mtime_ns: int
+    start: str
+    camera: str
+    sidecars: tuple[str, ...]
+    host: str
+    pid: int
+    run: str
+    staged: str = ""
+    """Below the archive root; empty while nothing is staged."""
+
+    def as_clip(self, root: Path) -> Clip:
+        """The clip as it was when it was claimed; its device and inode are not known any more."""
+        folder, _, name = self.clip.rpartition("/")
+        print_of = Fingerprint(-1, -1, self.size, self.mtime_ns)
+        start = datetime.fromisoformat(self.start)
+        return Clip(root, folder, name, self.camera, start, print_of, sidecars=self.sidecars)
+
+
+class Note:
+    """The note of one claim on disk, kept up to date."""
+
+    def __init__(self, path: Path, claim: Claim, archive: Path) -> None:
+        self._path = path
+        self._claim = claim
+        self._archive = archive
+        self.kept = False
+        self._write()
+
+    def staging(self, staged: Path) -> None:
+        """An unfinished archive is about to appear at this path, below the archive root."""
+        self._claim = replace(self._claim, staged=staged.relative_to(self._archive).as_posix())
+        self._write()
+
+    def keep(self) -> None:
+        """Leave the note standing: something remains to be done that the next start can do."""
+        self.kept = True
+
+    def _write(self) -> None:
+        part = self._path.with_suffix(UNFINISHED)
+        part.write_text(json.dumps(asdict(self._claim)), encoding="ascii")
+        # Durable before the clip goes: after a power cut nothing else tells of its way into the trash.
+        atomic.sync_file(part)
+        part.replace(self._path)
+        atomic.fsync_folder(self._path.parent)
+
+
+@contextmanager
+def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
+    """Keep a note of the claim while the block runs; a killed process leaves it behind.
+
+    So does one whose lock file `lock` still stands at the end.
+    """
+    folder = trees.state / FOLDER
+    atomic.make_folders(folder, mode=0o700)
+    path = folder / f"{secrets.token_hex(8)}.json"
+    note = Note(path, claim, trees.archive)
+    try:
+        yield note
+    finally:
+        if not note.kept and not os.path.lexists(lock):
+            path.unlink(missing_ok=True)
+
+
+def standing(trees: Trees) -> Iterator[tuple[Path, Claim | None]]:
+    """Every note, also those of live runs; None for one that can't be read or believed."""
+    folder = trees.state / FOLDER
+    for note in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        try:
+            fields = value_of(note.read_text(encoding="ascii"))
+            claim = Claim(**{**fields, "sidecars": tuple(fields["sidecars"])}) if is_claim(fields) else None
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, TypeError):
+            claim = None
+        yield note, claim

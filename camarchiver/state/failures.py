@@ -1,0 +1,109 @@
+"""Remembers which clips could not be archived, so that a damaged one is not tried every night."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver.domain.clip import Clip, Reason
+from camarchiver.domain.plan import Failure
+from camarchiver.domain.untrusted import moment_of, whole_of
+from camarchiver.storage import atomic, locking
+
+WRITE_EVERY_SECONDS = 2.0
+"""Writing thousands of failures one by one would rewrite the file as often."""
+
+
+class Failures:
+    """`failures.json`: by relative path, with the fingerprint that failed."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / "failures.json"
+        self._mutex = threading.Lock()
+        self._changes: dict[str, Failure | None] = {}
+        self._written = 0.0
+        self._known = self._read()
+
+    def known(self) -> Mapping[str, Failure]:
+        """What earlier runs remembered."""
+        return self._known
+
+    def of(self, path: str) -> Failure | None:
+        """What is remembered of one clip, also of this very run."""
+        with self._mutex:
+            return self._changes[path] if path in self._changes else self._known.get(path)
+
+    def note(self, clip: Clip, reason: Reason, detail: str, at: datetime) -> None:
+        """Remember one more failure; a changed file starts to count afresh."""
+        before = self._known.get(clip.relative)
+        print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        same = before is not None and (before.size, before.mtime_ns) == print_of
+        count = before.count + 1 if before is not None and same else 1
+        self._change(clip.relative, Failure(*print_of, count, at, reason, detail))
+
+    def forget(self, clip: Clip) -> None:
+        """The clip was archived after all."""
+        if clip.relative in self._known:
+            self._change(clip.relative, None)
+
+    def forget_all(self, paths: Iterable[str]) -> None:
+        """Clips that are gone; written at once."""
+        for path in paths:
+            with self._mutex:
+                self._changes[path] = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet, merged with what other processes wrote meanwhile."""
+        with self._mutex:
+            if not self._changes:
+                return
+            with locking.guarded(self._path.with_suffix(".lock")):
+                merged = {**self._read(), **self._changes}
+                kept = {path: failure for path, failure in merged.items() if failure is not None}
+                atomic.write_json(self._path, {path: _fields(failure) for path, failure in kept.items()})
+            self._known = kept
+            self._changes = {}
+            self._written = time.monotonic()
+
+    def _change(self, path: str, failure: Failure | None) -> None:
+        with self._mutex:
+            self._changes[path] = failure
+        if time.monotonic() - self._written > WRITE_EVERY_SECONDS:
+            self.flush()
+
+    def _read(self) -> dict[str, Failure]:
+        stored = atomic.read_json(self._path)
+        if not isinstance(stored, dict):
+            return {}
+        return {path: failure for path, fields in stored.items() if (failure := _failure(fields))}
+
+
+def _fields(failure: Failure) -> dict[str, object]:
+    return {
+        "size": failure.size,
+        "mtime_ns": failure.mtime_ns,
+        "count": failure.count,
+        "at": failure.at.isoformat(timespec="seconds"),
+        "reason": failure.reason,
+        "detail": failure.detail,
+    }
+
+
+def _failure(fields: object) -> Failure | None:
+    if not isinstance(fields, dict):
+        return None
+    try:
+        return Failure(
+            whole_of(fields["size"]),
+            whole_of(fields["mtime_ns"]),
+            whole_of(fields["count"]),
+            moment_of(fields["at"]),
+            Reason(fields["reason"]),
+            str(fields["detail"]),
+        )
+    except (KeyError, ValueError):
+        return None

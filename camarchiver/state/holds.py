@@ -1,0 +1,130 @@
+"""Reads and writes `holds.json`: the time ranges that nothing may remove."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from camarchiver.domain.hold import Hold
+from camarchiver.domain.untrusted import YEARS, value_of
+from camarchiver.errors import StorageError, UsageError
+from camarchiver.storage import atomic, locking
+
+FILE = "holds.json"
+
+
+def read(state: Path) -> tuple[Hold, ...]:
+    """All holds; file and backup are united, so that a half-written change can only hold more.
+
+    Raises StorageError when there were holds and neither copy can be read.
+    """
+    paths = [path for path in _copies(state) if path.exists()]
+    copies = [copy for path in paths if (copy := _copy(path)) is not None]
+    if paths and not copies:
+        raise StorageError(
+            f"{state / FILE} and its backup can't be read, so nobody knows what is held",
+            hint="restore one of them, or run: camarchiver hold list --repair",
+        )
+    return tuple({hold.id: hold for copy in copies for hold in copy}.values())
+
+
+def add(
+    state: Path, start: datetime, end: datetime, *, camera: str, reason: str, until: datetime | None
+) -> Hold:
+    """Hold what lies between two moments from now on. Raises UsageError for an empty range."""
+    if end <= start:
+        raise UsageError("the hold ends before it begins", hint="give --from the earlier time")
+    hold = Hold(secrets.token_hex(4), start, end, camera, reason, until)
+    with _changing(state):
+        _write(state, (*read(state), hold))
+    return hold
+
+
+def remove(state: Path, name: str) -> Hold:
+    """Take a hold away; what it kept is subject to the policy again. Raises UsageError if there is none."""
+    with _changing(state):
+        holds = read(state)
+        gone = next((hold for hold in holds if hold.id == name), None)
+        if gone is None:
+            raise UsageError(f"there is no hold {name}", hint="camarchiver hold list shows them all")
+        _write(state, tuple(hold for hold in holds if hold is not gone))
+    return gone
+
+
+def repair(state: Path) -> tuple[Path, ...]:
+    """Make both copies readable again; copies that can't be read are put aside, under the names returned."""
+    aside = []
+    with _changing(state):
+        for path in _copies(state):
+            if path.exists() and _copy(path) is None:
+                target = path.with_name(f"{path.name}.unreadable-{secrets.token_hex(4)}")
+                path.rename(target)
+                aside.append(target)
+        atomic.fsync_folder(state)
+        _write(state, read(state))
+    return tuple(aside)
+
+
+def _changing(state: Path) -> AbstractContextManager[None]:
+    atomic.make_folders(state, mode=0o700)
+    return locking.guarded(state / "holds.lock")
+
+
+def _copies(state: Path) -> tuple[Path, Path]:
+    return state / FILE, state / (FILE + ".bak")
+
+
+def _write(state: Path, holds: tuple[Hold, ...]) -> None:
+    """The file first, then its backup, each durable: while they differ, `read` unites them."""
+    text = json.dumps({"holds": [_fields(hold) for hold in holds]}, indent=1) + "\n"
+    for path in _copies(state):
+        atomic.write_text(path, text)
+
+
+def _copy(path: Path) -> tuple[Hold, ...] | None:
+    try:
+        stored = value_of(path.read_text(encoding="utf-8"))
+        return tuple(_hold(fields) for fields in stored["holds"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _fields(hold: Hold) -> dict[str, str | None]:
+    return {
+        "id": hold.id,
+        "camera": hold.camera,
+        "from": hold.start.isoformat(),
+        "to": hold.end.isoformat(),
+        "until": hold.until.isoformat() if hold.until else None,
+        "reason": hold.reason,
+    }
+
+
+def _hold(fields: Mapping[str, str]) -> Hold:
+    until = fields.get("until")
+    hold = Hold(
+        id=fields["id"],
+        start=_moment(fields["from"]),
+        end=_moment(fields["to"]),
+        camera=fields.get("camera", ""),
+        reason=fields.get("reason", ""),
+        until=_moment(until) if until else None,
+    )
+    if not all(isinstance(text, str) for text in (hold.id, hold.camera, hold.reason)):
+        raise TypeError("a hold's words are no text")
+    if not hold.id.isprintable():
+        raise ValueError("a hold whose name nobody can type")
+    return hold
+
+
+def _moment(text: str) -> datetime:
+    """Whoever writes the year 1 or 9999 by hand means the beginning or the end of time."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a hold without a time zone can't be placed")
+    year = min(max(moment.year, YEARS.start), YEARS.stop)
+    return moment if year == moment.year else datetime(year, 1, 1, tzinfo=UTC)

@@ -1,0 +1,112 @@
+"""Notes of the removals that a cleanup is about to make, so that the next start finds what one left open.
+
+The journal holds each intent; a note only says in which days' files to look.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from camarchiver.domain.untrusted import value_of, whole_of
+from camarchiver.journal.event import Event, What
+from camarchiver.journal.store import Journal
+from camarchiver.storage import atomic, lockfile
+
+FOLDER = "intents"
+
+STALE_SECONDS = lockfile.STALE_LOCK_SECONDS
+"""A note of another host that was not touched for so long has no owner any more."""
+
+_ENDS = frozenset({What.TRASHED, What.DELETED, What.PURGED, What.LEFT})
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The intents of one run."""
+
+    path: Path
+    run: str
+    days: tuple[date, ...]
+    is_live: bool
+
+
+class Notebook:
+    """One run's note, written anew before each block of removals."""
+
+    def __init__(self, state: Path, run: str, host: str) -> None:
+        self._path = state / FOLDER / f"{run}.json"
+        self._unclear: set[date] = set()
+        self._fields = {"run": run, "host": host, "pid": os.getpid()}
+
+    def open(self, days: set[date]) -> None:
+        """Durable when this returns: intents in these days' files may be without an outcome."""
+        atomic.make_folders(self._path.parent, mode=0o700)
+        listed = sorted(day.isoformat() for day in days | self._unclear)
+        atomic.write_text(self._path, json.dumps({**self._fields, "days": listed}) + "\n")
+
+    def leave_open(self, day: date) -> None:
+        """An intent of this day has no outcome that can be told now: the next start is to look."""
+        self._unclear.add(day)
+
+    def close(self) -> None:
+        """Every intent has its outcome, but for those that were left open."""
+        if not self._unclear:
+            self._path.unlink(missing_ok=True)
+
+
+def standing(state: Path, host: str) -> Iterator[Note]:
+    """Every note; one that can't be understood is left for a person."""
+    folder = state / FOLDER
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        try:
+            fields = value_of(path.read_text(encoding="ascii"))
+            days = tuple(date.fromisoformat(day) for day in fields["days"])
+            age = time.time() - path.lstat().st_mtime
+            is_live = _lives(fields, host, age)
+            yield Note(path, str(fields["run"]), days, is_live)
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            continue
+
+
+def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Event]:
+    """Intents of a run, in these days' files, that no later line ends; all runs' where `run` is empty."""
+    found: dict[tuple[str, str], Event] = {}
+    for day in days:
+        for event in journal.day(day).events:
+            if event.event == What.INTENDED:
+                if run in ("", event.run):
+                    found[place_of(event)] = event
+            elif is_end(event):
+                found.pop(place_of(event), None)
+    return list(found.values())
+
+
+def is_end(event: Event) -> bool:
+    """Whether a line tells what came of a removal."""
+    return event.event in _ENDS
+
+
+def place_of(event: Event) -> tuple[str, str]:
+    """The file that an event speaks of: its tree and its path there."""
+    tree = event.tree or "source"
+    return tree, {"archive": event.archive, "trash": event.trash}.get(tree) or event.source
+
+
+def _lives(fields: Mapping[str, Any], host: str, age: float) -> bool:
+    if fields["host"] != host:
+        return age < STALE_SECONDS
+    pid = whole_of(fields["pid"])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()

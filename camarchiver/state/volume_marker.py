@@ -1,0 +1,187 @@
+"""Tells whether the archive that stands here is the one this source tree knows."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from camarchiver.domain.clip import STATE_FOLDER, Trees
+from camarchiver.errors import StorageError, UsageError
+from camarchiver.storage import atomic, lockfile
+
+MARKER = "volume"
+
+_FOLDERS = ("journal", "runs", "claims", "intents", "locks")
+"""Those of the state folder."""
+
+AT_WORK_SECONDS = 86_400.0
+"""A run that touched its lock file within this is taken to be at work."""
+
+_ARCHIVING = ("archive@", "watch@")
+
+
+def check_roots(trees: Trees) -> None:
+    """Refuse trees that can't be meant: a missing root, or a source inside its archive.
+
+    Raises StorageError or UsageError.
+    """
+    if not trees.source.is_dir():
+        kind = "is not a folder" if trees.source.exists() else "does not exist"
+        raise StorageError(
+            f"the source {trees.source} {kind}", hint="name the camera folder, and check that it is mounted"
+        )
+    for name, root in (("archive", trees.archive), ("trash", trees.trash)):
+        if root == trees.source or root in trees.source.parents:
+            raise UsageError(
+                f"the source {trees.source} lies inside its {name} {root}",
+                hint=f"choose a {name} below or beside the source",
+            )
+        if root.exists() and not root.is_dir():
+            raise StorageError(f"the {name} {root} is not a folder", hint="move that file away")
+    if trees.trash == trees.archive or trees.archive in trees.trash.parents:
+        raise UsageError(
+            f"the trash {trees.trash} lies inside the archive", hint="choose another --trash-root"
+        )
+    if trees.trash in trees.archive.parents:
+        raise UsageError(f"the archive {trees.archive} lies inside the trash", hint="choose another --output")
+
+
+def check(trees: Trees) -> None:
+    """Refuse an archive that is not the one the source remembers.
+
+    An archive that was there yesterday and is an empty mount point today must stop the run,
+    else every source would be encoded again onto the wrong disk. Raises StorageError.
+    """
+    for folder in (trees.source / STATE_FOLDER, trees.state, *(trees.state / name for name in _FOLDERS)):
+        if folder.is_symlink():
+            raise StorageError(
+                f"{folder} is a symbolic link, which is not followed: camarchiver's own files stand there",
+                hint="look who put it there, and put the folder back",
+            )
+    known, found = _read(trees.source / STATE_FOLDER), _read(trees.state)
+    if known and found != known:
+        state = (
+            "has no volume marker (is its disk mounted?)" if not found else "belongs to another source tree"
+        )
+        raise StorageError(
+            f"the archive {trees.archive} {state}",
+            hint="mount the right disk; if the archive was moved or replaced on purpose: "
+            f"camarchiver config accept-volume {trees.source} -o {trees.archive}",
+        )
+
+
+def check_both(trees: Trees) -> None:
+    """Refuse a source without the marker that its archive has: an empty mount point, perhaps.
+
+    Raises StorageError.
+    """
+    if _read(trees.state) and not _read(trees.source / STATE_FOLDER):
+        raise StorageError(
+            f"the source {trees.source} has no volume marker (is its disk mounted?)",
+            hint="mount the right disk; if it was moved or replaced on purpose: "
+            f"camarchiver config accept-volume {trees.source} -o {trees.archive}",
+        )
+
+
+def marker(state: Path) -> str:
+    """The marker of the archive with this state folder; empty where it has none. Raises StorageError."""
+    return _read(state)
+
+
+def check_same(trees: Trees, known: str) -> None:
+    """Refuse trees that are not those of an earlier moment: one of their disks went away meanwhile.
+
+    `known` is the marker of that moment. Raises StorageError.
+    """
+    for root, found in (
+        (trees.archive, _read(trees.state)),
+        (trees.source, _read(trees.source / STATE_FOLDER)),
+    ):
+        if found != known and (found or root == trees.archive or os.access(root, os.W_OK)):
+            raise StorageError(
+                f"{root} is not what it was when the run began (is its disk mounted?)",
+                hint="mount the right disk",
+            )
+
+
+def check_is(trees: Trees, expected: str) -> None:
+    """Refuse an archive that has another marker than a machine that works on the same run.
+
+    Raises StorageError.
+    """
+    if marker(trees.state) != expected:
+        raise StorageError(
+            f"the archive {trees.archive} is not the one of this run",
+            hint="mount the same tree at the same path",
+        )
+
+
+def check_writable(trees: Trees, *, removes: bool) -> None:
+    """Refuse a run that could not finish: an archive, or with `removes` a source, mounted read-only.
+
+    Raises StorageError.
+    """
+    if removes and _is_read_only(trees.source):
+        raise StorageError(
+            f"the source {trees.source} is read-only, so nothing can be removed from it",
+            hint="add --keep-source to archive without removing",
+        )
+    existing = next(folder for folder in (trees.archive, *trees.archive.parents) if folder.is_dir())
+    if _is_read_only(existing) or not os.access(existing, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"the archive {trees.archive} can't be written", hint="check its mount and its permissions"
+        )
+
+
+def _is_read_only(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def run_lock(trees: Trees, command: str) -> Path:
+    """The lock file that stops a second start of the same command on the same host."""
+    folder = trees.state / "locks"
+    atomic.make_folders(folder, mode=0o700)
+    return folder / f"{command}@{lockfile.host_id()}.run"
+
+
+def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
+    """This run's name among those that archive this tree, and the names of all that lately showed it.
+
+    A run shows it by touching its lock file, at the start and now and then.
+    """
+    lock = run_lock(trees, command)
+    found = set()
+    with suppress(OSError):
+        lock.touch(mode=0o600)
+        now = lock.stat().st_mtime
+        for other in lock.parent.glob("*.run"):
+            with suppress(OSError):
+                if other.name.startswith(_ARCHIVING) and now - other.stat().st_mtime < AT_WORK_SECONDS:
+                    found.add(other.name)
+    return lock.name, frozenset(found)
+
+
+def mark(trees: Trees) -> None:
+    """Give a new archive its marker and let the source remember it, where the source can be written."""
+    atomic.make_folders(trees.state, mode=0o700)
+    found = _read(trees.state)
+    if not found:
+        found = secrets.token_hex(16)
+        atomic.write_text(trees.state / MARKER, found + "\n")
+    if _read(trees.source / STATE_FOLDER) != found and os.access(trees.source, os.W_OK):
+        atomic.make_folders(trees.source / STATE_FOLDER, mode=0o700)
+        atomic.write_text(trees.source / STATE_FOLDER / MARKER, found + "\n")
+
+
+def _read(folder: Path) -> str:
+    try:
+        return (folder / MARKER).read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise StorageError(
+            f"the volume marker {folder / MARKER} can't be read: {error.strerror}",
+            hint="check its permissions",
+        ) from error

@@ -1,0 +1,319 @@
+"""Files that appear under their name whole and durable, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import BinaryIO, TypeVar
+
+from camarchiver.domain.untrusted import value_of
+from camarchiver.errors import StorageError
+from camarchiver.storage import linux
+
+_log = logging.getLogger("camarchiver.storage.atomic")
+
+NAME_BYTES = 255
+"""What Linux' filesystems allow for one name (NAME_MAX)."""
+
+NO_RENAME_FLAGS = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""How a filesystem says that it can't rename without replacing."""
+
+_TRANSIENT = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EINTR})
+_PAUSES = (0.1, 0.5)
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF})
+_COPY_BYTES = 1 << 20
+_SUFFIX_CHARACTERS = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An unfinished file under a hidden random name beside its final one."""
+
+    path: Path
+
+
+@contextlib.contextmanager
+def staged(target: Path, *, announce: Callable[[Path], None] | None = None) -> Iterator[Staged]:
+    """An empty file of mode 0600 beside `target`, removed at the end unless it was published.
+
+    It keeps the target's suffix, by which ffmpeg chooses the container. `announce` gets its path before
+    it appears.
+    """
+    part = Staged(target.with_name(_staged_name(target.name)))
+    if announce is not None:
+        announce(part.path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = patiently(lambda: os.open(part.path, flags, 0o600))
+    try:
+        os.close(descriptor)
+        yield part
+    finally:
+        # What can't be removed now is swept at the next start; an error on its way out matters more.
+        with contextlib.suppress(OSError):
+            part.path.unlink()
+
+
+def publish(part: Staged, target: Path) -> None:
+    """Make the staged file durable and give it its final name, in the same folder.
+
+    Never replaces: FileExistsError when the name is taken, and the staged file stays. StorageError on a
+    filesystem that offers no safe way. An error of fsync is final: the kernel reports it only once.
+    """
+    sync_file(part.path)
+    try:
+        patiently(lambda: os.link(part.path, target, follow_symlinks=False))
+    except FileExistsError:
+        # A network server may have done it although its answer got lost.
+        if not _same_file(part.path, target):
+            raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _rename_new(part.path, target)
+    part.path.unlink(missing_ok=True)
+    fsync_folder(target.parent)
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace the file's content in one durable step; the old content stays if it can't be taken."""
+    with staged(path) as part:
+        _fill(part.path, text, mode=mode)
+        part.path.replace(path)
+        fsync_folder(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace a JSON file, keeping the version before as `NAME.bak`; on an error the old one stays.
+
+    TypeError or ValueError, with nothing touched, when the value can't be written as JSON.
+    """
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    backup = _backup_of(path)
+    with staged(path) as part:
+        _fill(part.path, text, mode=0o600)
+        previous = _read_valid(path)
+        if previous is not None:
+            write_text(backup, previous)
+        part.path.replace(path)
+        try:
+            fsync_folder(path.parent)
+        except OSError:
+            _roll_back(path, backup)
+            raise
+
+
+def read_json(path: Path) -> object | None:
+    """The file's value, its backup's where the file is torn or lost; None if there never was one.
+
+    StorageError when neither can be read. A file that we may not read is such an error at once: an
+    older version in its place could miss what somebody else wrote.
+    """
+    try:
+        if not path.exists() and not _backup_of(path).exists():
+            return None
+        text = _read_valid(path)
+        if text is None:
+            text = _read_valid(_backup_of(path))
+            if text is not None:
+                _log.warning("%s can't be read; using its backup", path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} can't be read: {error.strerror}", hint="check the disk and the file's owner and mode"
+        ) from error
+    if text is None:
+        raise StorageError(
+            f"{path} and its backup {_backup_of(path).name} can't be understood",
+            hint="put back a copy of your own, or move both away to start afresh",
+        )
+    value: object = value_of(text)
+    return value
+
+
+def digest_of(path: Path) -> str:
+    """A whole file's BLAKE2b, as `b2sum` prints it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()
+
+
+def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:
+    """Copy an open file's bytes, times, mode and owner into a staged file, durably; the bytes' BLAKE2b.
+
+    What arrived is read back and compared: StorageError when it differs. `watch` is told of each block's
+    bytes, and may end it by an exception.
+    """
+    sent = hashlib.blake2b()
+    with part.path.open("wb") as target:
+        while block := source.read(_COPY_BYTES):
+            sent.update(block)
+            target.write(block)
+            if watch is not None:
+                watch(len(block))
+        target.flush()
+        _copy_attributes(source, target)
+        os.fsync(target.fileno())
+    with part.path.open("rb") as copy:
+        # Clean pages are dropped, so that the disk answers and not the memory.
+        os.posix_fadvise(copy.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        arrived = hashlib.file_digest(copy, "blake2b").hexdigest()
+    if arrived != sent.hexdigest():
+        raise StorageError(
+            f"{part.path.parent}: a copy read back differs from what was written",
+            hint="check this disk, its cable and the memory; the original is untouched",
+        )
+    return arrived
+
+
+def make_folders(path: Path, *, mode: int = 0o777) -> None:
+    """Make the folder and its parents durably; `mode`, less the umask, is that of each new one."""
+    missing = []
+    folder = path
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(mode=mode, exist_ok=True)
+        fsync_folder(new.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the file's bytes are on the disk; an error is final, a second try could lie."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_folder(path: Path) -> None:
+    """Wait until the folder's names are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fsync_folder_fd(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_folder_fd(descriptor: int) -> None:
+    """`fsync_folder` of an open folder; done, too, where a filesystem has no such thing."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """The call's result, tried three times while it meets what a network mount gets over."""
+    for pause in _PAUSES:
+        try:
+            return call()
+        except OSError as error:
+            if error.errno not in _TRANSIENT:
+                raise
+        time.sleep(pause)
+    return call()
+
+
+def fitted(stem: str, ending: str) -> str:
+    """`stem` and `ending` as one name, the stem cut so that the name fits into a folder."""
+    room = NAME_BYTES - len(os.fsencode(ending))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + ending
+
+
+_STAGED = re.compile(r"\.(?P<stem>.*)\.(?P<token>[0-9a-f]{16})\.staged(?:\.[^.]*)?", re.DOTALL)
+
+
+def staged_stem(name: str) -> str | None:
+    """The stem of the file that a staged name was made for, cut if it was long; None for other names."""
+    match = _STAGED.fullmatch(name)
+    return match["stem"] if match else None
+
+
+def is_staged_for(staged_name: str, name: str) -> bool:
+    """Whether an unfinished file of this name was to become `name` in the same folder."""
+    match = _STAGED.fullmatch(staged_name)
+    return match is not None and staged_name == _staged_name(name, match["token"])
+
+
+def _staged_name(name: str, token: str = "") -> str:
+    stem, suffix = _split(name)
+    return fitted(f".{stem}", f".{token or secrets.token_hex(8)}.staged{suffix}")
+
+
+def _split(name: str) -> tuple[str, str]:
+    path = PurePath(name)
+    return (path.stem, path.suffix) if len(path.suffix) <= _SUFFIX_CHARACTERS else (name, "")
+
+
+def _fill(path: Path, text: str, *, mode: int) -> None:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+
+
+def _backup_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.bak")
+
+
+def _read_valid(path: Path) -> str | None:
+    """The text of a JSON file; None when there is none or it isn't JSON."""
+    try:
+        text = patiently(lambda: path.read_text(encoding="utf-8"))
+        value_of(text)
+    except (FileNotFoundError, ValueError):
+        return None
+    return text
+
+
+def _roll_back(path: Path, backup: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if backup.exists():
+            backup.replace(path)
+        else:
+            path.unlink()
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    """Rename without replacing; a StorageError that says what to do where this can't be had."""
+    try:
+        linux.rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno not in NO_RENAME_FLAGS:
+            raise
+        raise StorageError(
+            f"the filesystem of {target.parent} can neither link files nor rename them without replacing "
+            f"others, so {target.name} can't be put there safely",
+            hint="keep this folder on ext4, XFS, btrfs, NFS, SMB or the kernel's own exFAT or vfat",
+        ) from error
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return os.path.samestat(one.lstat(), other.lstat())
+
+
+def _copy_attributes(source: BinaryIO, target: BinaryIO) -> None:
+    original = os.fstat(source.fileno())
+    # Only root may give files away, and some filesystems know neither owners nor modes.
+    with contextlib.suppress(PermissionError):
+        os.fchown(target.fileno(), original.st_uid, original.st_gid)
+    with contextlib.suppress(PermissionError):
+        os.fchmod(target.fileno(), stat.S_IMODE(original.st_mode))
+    os.utime(target.fileno(), ns=(original.st_atime_ns, original.st_mtime_ns))

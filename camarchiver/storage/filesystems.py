@@ -1,0 +1,149 @@
+"""Which filesystems are mounted, and how much of them is free."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from camarchiver.domain.clip import Trees
+from camarchiver.errors import StorageError
+
+
+def used_bytes(trees: Trees) -> int:
+    """Bytes of everything below the three roots: an inode once, a tree inside another once.
+
+    StorageError where a folder can't be read: a sum that is too small would remove too little, and
+    nobody would know.
+    """
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for root in _outermost((trees.source, trees.archive, trees.trash)):
+        for status in _statuses(root):
+            if status.st_nlink > 1:
+                inode = status.st_dev, status.st_ino
+                if inode in seen:
+                    continue
+                seen.add(inode)
+            total += status.st_size
+    return total
+
+
+def _outermost(roots: tuple[Path, ...]) -> list[Path]:
+    return [
+        root
+        for root in dict.fromkeys(roots)
+        if root.is_dir() and not any(other in root.parents for other in roots)
+    ]
+
+
+def _statuses(folder: Path) -> Iterator[os.stat_result]:
+    waiting = [os.fspath(folder)]
+    while waiting:
+        here = waiting.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        yield entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StorageError(
+                f"{here} can't be read, so nobody knows how much the trees hold: {error.strerror}",
+                hint="check its permissions",
+            ) from error
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write, where a folder is or would be made.
+
+    StorageError where that can't be told.
+    """
+    try:
+        status = os.statvfs(_nearest(folder))
+    except OSError as error:
+        raise StorageError(
+            f"the free space at {folder} can't be told: {error.strerror}", hint="check that it is mounted"
+        ) from error
+    return status.f_bavail * status.f_frsize
+
+
+def device_of(folder: Path) -> int:
+    """The filesystem (`st_dev`) that a folder lies on, or would be made on.
+
+    StorageError where that can't be told.
+    """
+    try:
+        return _nearest(folder).stat().st_dev
+    except OSError as error:
+        raise StorageError(
+            f"{folder} can't be looked at: {error.strerror}", hint="check that it is mounted"
+        ) from error
+
+
+def _nearest(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+
+
+# inotify sees what this kernel does. Other hosts, a FUSE daemon or a hypervisor change files behind it.
+_UNSEEN = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "coda", "ceph", "lustre", "gpfs", "beegfs"),
+        *("orangefs", "ocfs2", "gfs2", "9p", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "fuse", "fuseblk"),
+    }
+)
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of the table."""
+
+    place: str
+    """The mount point."""
+    kind: str
+    """The filesystem's type, as `ext4` or `fuse.sshfs`."""
+
+    @property
+    def tells(self) -> bool:
+        """Whether inotify hears of every change."""
+        return self.kind not in _UNSEEN and not self.kind.startswith("fuse.")
+
+
+def parse(text: str) -> Iterator[Mount]:
+    """The lines of /proc/self/mountinfo, see proc(5); one that can't be read is passed over."""
+    for line in text.splitlines():
+        before, dash, after = line.partition(" - ")
+        fields = before.split(" ")
+        if dash and len(fields) >= 5 and after:
+            place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
+            yield Mount(
+                place.encode("latin-1", "replace").decode("utf-8", "surrogateescape"), after.split(" ")[0]
+            )
+
+
+def that_matter(mounts: Iterable[Mount], root: str, pruned: Collection[str] = ()) -> tuple[Mount, ...]:
+    """The mount that a folder lies on, and those below the folder, but not within what is pruned."""
+    own: Mount | None = None
+    below = []
+    for mount in mounts:
+        if mount.place != root and _is_within(mount.place, root):
+            if not any(_is_within(mount.place, folder) for folder in pruned):
+                below.append(mount)
+        elif _is_within(root, mount.place) and (own is None or len(mount.place) >= len(own.place)):
+            own = mount
+    return (*((own,) if own else ()), *below)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return PurePosixPath(path).is_relative_to(folder)
+
+
+def _as_path(latin: str) -> str:
+    """Bytes read as Latin-1, as the names of files are kept in Python."""
+    return latin.encode("latin-1", "replace").decode("utf-8", "surrogateescape")

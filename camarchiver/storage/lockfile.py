@@ -1,0 +1,323 @@
+"""One lock file on the disk: complete when it appears, judged, taken over in place.
+
+Why each step is as it is: two that find a stale lock must not both enter, a lock must never stand empty,
+a living owner must never be put out, and a file server may share no kernel locks at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import secrets
+import socket
+import stat
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from camarchiver.domain.untrusted import value_of
+from camarchiver.errors import ClipBusy
+from camarchiver.storage import atomic
+
+_log = logging.getLogger("camarchiver.storage.locking")
+
+STALE_LOCK_SECONDS = 600
+"""A lock of another kernel (host or boot) that was not touched for so long has no owner any more."""
+
+SETTLE_SECONDS = 2.0
+"""How long a lock taken from another kernel must stay ours, in case the mount shares no kernel locks."""
+
+_CREATOR_PATIENCE = 1.0
+_PROBE_PATIENCE = 0.05
+_ATTEMPTS = 20
+_RECORD_BYTES = 4096
+
+_NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EPERM})
+_NO_KERNEL_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
+_LOCKED = frozenset({errno.EAGAIN, errno.EACCES})
+_NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a lock file says about who holds it."""
+
+    host: str
+    boot: str
+    """This kernel since it started; empty when unknown, which equals no other."""
+    pid: int
+    nonce: str
+    since: str
+
+    @classmethod
+    def this(cls) -> Owner:
+        return cls(
+            host=host_id(),
+            boot=_boot_id(),
+            pid=os.getpid(),
+            nonce=secrets.token_hex(16),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lock file that is ours: open, and locked by the kernel where it can."""
+
+    file: Path
+    descriptor: int
+    owner: Owner
+
+    def holds(self) -> bool:
+        """Whether the file still stands under its name with our record in it."""
+        try:
+            in_place = atomic.patiently(lambda: _is_at(self.file, self.descriptor))
+        except OSError:
+            return False
+        found = _read(self.descriptor)
+        return in_place and found is not None and found.nonce == self.owner.nonce
+
+
+def claim(file: Path, clip: Path) -> Claim:
+    """Create the clip's lock file or take it from a dead owner; ClipBusy while its owner lives."""
+    owner = Owner.this()
+    for _ in range(_ATTEMPTS):
+        descriptor = _create(file, owner)
+        if descriptor is not None:
+            _log.debug("lock acquired: %s", clip)
+            return Claim(file, descriptor, owner)
+        if taken := _take_over(file, clip, owner):
+            return taken
+    raise _busy(clip, "its lock changes hands all the time")
+
+
+def refuse_if_held(file: Path, clip: Path) -> None:
+    """ClipBusy while the clip's lock file has a living owner; changes nothing, works read-only."""
+    descriptor = _open(file, clip, os.O_RDONLY)
+    if descriptor is None:
+        return
+    try:
+        locked = _flock(descriptor, shared=True)
+        status, found = os.fstat(descriptor), _read(descriptor)
+    finally:
+        os.close(descriptor)
+    # Nothing may be written here, so it must do without the server's clock.
+    if _lives(locked, found, lambda: time.time() - status.st_mtime):
+        raise _busy(clip, _described(status, found))
+
+
+def write(descriptor: int, record: str) -> None:
+    """Replace a lock file's text; only its first line counts, so a kill in between leaves it valid."""
+    data = record.encode()
+    os.pwrite(descriptor, data, 0)
+    os.ftruncate(descriptor, len(data))
+
+
+def host_id() -> str:
+    """This machine in locks and messages: its name and, where it has a machine-id, four bytes of its hash."""
+    forced = _forced_host()
+    if forced:
+        return forced
+    try:
+        machine = Path("/etc/machine-id").read_bytes().strip()
+    except OSError:
+        machine = b""
+    # machine-id(5): to be hashed before it is shown to others.
+    mark = hashlib.blake2b(machine, digest_size=4).hexdigest()
+    return f"{socket.gethostname()}-{mark}" if machine else socket.gethostname()
+
+
+def _create(file: Path, owner: Owner) -> int | None:
+    """The descriptor of a new lock file; None when the name is taken."""
+    folder = os.open(file.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _create_whole(file.name, folder, owner)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        if error.errno not in _NO_NAMELESS_FILES:
+            raise
+        return _create_named(file, owner)
+    finally:
+        os.close(folder)
+
+
+def _create_whole(name: str, folder: int, owner: Owner) -> int:
+    """A lock file that is complete and locked at the moment it gets its name (O_TMPFILE in open(2))."""
+    descriptor = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        write(descriptor, _record(owner))
+        _flock(descriptor)
+        os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _create_named(file: Path, owner: Owner) -> int | None:
+    """The same where files can't be made without a name (NFS, FAT): empty for a moment."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(file, flags, 0o600)
+    except FileExistsError:
+        return None
+    with ExitStack() as undo:
+        undo.callback(os.close, descriptor)
+        if _flock(descriptor, patience=_CREATOR_PATIENCE) is False or not _is_at(file, descriptor):
+            return None
+        try:
+            write(descriptor, _record(owner))
+            os.fsync(descriptor)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        undo.pop_all()
+        return descriptor
+
+
+def _take_over(file: Path, clip: Path, owner: Owner) -> Claim | None:
+    """A dead owner's lock file, rewritten in place; None when it changed under us; ClipBusy if he lives.
+
+    It is never unlinked and made anew: so all who want it contend on one inode.
+    """
+    descriptor = _open(file, clip, os.O_RDWR)
+    if descriptor is None:
+        return None
+    with ExitStack() as undo:
+        undo.callback(os.close, descriptor)
+        locked = _flock(descriptor, patience=_PROBE_PATIENCE)
+        if not _is_at(file, descriptor):
+            return None
+        status, found = os.fstat(descriptor), _read(descriptor)
+        if _lives(locked, found, lambda: _clock_of(file.parent) - status.st_mtime):
+            raise _busy(clip, _described(status, found))
+        write(descriptor, _record(owner))
+        os.fsync(descriptor)
+        taken = Claim(file, descriptor, owner)
+        if not (locked and _same_kernel(found)):
+            time.sleep(SETTLE_SECONDS)
+            if not taken.holds():
+                raise _busy(clip, _described(os.fstat(descriptor), _read(descriptor)))
+        age = time.time() - status.st_mtime
+        _log.warning("lock reclaimed: %s (%.0f s old, %s)", clip, age, _described(status, found))
+        undo.pop_all()
+        return taken
+
+
+def _lives(locked: bool | None, found: Owner | None, age: Callable[[], float]) -> bool:
+    """Whether a lock's owner must be taken to be alive; a time in the future counts as an age too."""
+    if locked is False:
+        return True
+    if locked and _same_kernel(found):
+        return False
+    return abs(age()) <= STALE_LOCK_SECONDS
+
+
+def _same_kernel(found: Owner | None) -> bool:
+    return found is not None and found.boot != "" and found.boot == _boot_id()
+
+
+def _open(file: Path, clip: Path, access: int) -> int | None:
+    """The lock file, None when there is none; ClipBusy when what stands there is not one of ours."""
+    try:
+        # O_NONBLOCK: a FIFO there must not make us wait.
+        descriptor = os.open(file, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise _busy(clip, f"its lock {file.name} belongs to another user") from error
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise _busy(clip, f"{file.name} is not a lock but something else") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _busy(clip, f"{file.name} is not a lock but something else")
+    return descriptor
+
+
+def _flock(descriptor: int, *, shared: bool = False, patience: float = 0.0) -> bool | None:
+    """Take the kernel's lock: False while somebody else has it, None where the filesystem has none."""
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno in _NO_KERNEL_LOCKS:
+                return None
+            if error.errno not in _LOCKED:
+                raise
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+
+
+def _is_at(file: Path, descriptor: int) -> bool:
+    """Whether the open file still has its name; opened anew, since that makes NFS ask the server."""
+    try:
+        current = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENOENT and error.errno not in _NO_FILE:
+            raise
+        return False
+    try:
+        return os.path.sameopenfile(current, descriptor)
+    finally:
+        os.close(current)
+
+
+def _clock_of(folder: Path) -> float:
+    """The time by the clock that stamps files there: on a network mount the server's."""
+    with atomic.staged(folder / "clock") as probe:
+        return probe.path.stat().st_mtime
+
+
+def _record(owner: Owner) -> str:
+    return json.dumps(asdict(owner)) + "\n"
+
+
+def _read(descriptor: int) -> Owner | None:
+    """The owner as written, None for another program's lock, an empty or a torn one."""
+    try:
+        line = os.pread(descriptor, _RECORD_BYTES, 0).partition(b"\n")[0]
+        fields = value_of(line)
+        return Owner(**{name: fields[name] for name in Owner.__slots__})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _described(status: os.stat_result, found: Owner | None) -> str:
+    if found is None:
+        touched = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+        return f"host unknown, pid unknown, since {touched}"
+    return f"host {found.host}, pid {found.pid}, since {found.since}"
+
+
+def _busy(clip: Path, why: str) -> ClipBusy:
+    return ClipBusy(
+        f"File already being processed: {clip} ({why})",
+        hint="wait until it is done; if nothing works on it, remove its .lock file",
+    )
+
+
+def _forced_host() -> str:
+    return os.environ.get("CAMARCHIVER_HOST_ID", "")
+
+
+def _boot_id() -> str:
+    if forced := _forced_host():
+        return f"boot of {forced}"
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,210 @@
+"""Who works on what: the lock beside a clip, shared by several hosts, and plain locks for our own files.
+
+The per-clip lock only saves work. What protects footage is that publishing never replaces and that a
+removal looks again (`atomic.publish`, `trash`); both hold when a lock fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import errno
+import fcntl
+import functools
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from camarchiver.domain.untrusted import value_of
+from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
+from camarchiver.storage import atomic, lockfile
+
+_log = logging.getLogger("camarchiver.storage.locking")
+
+STALE_LOCK_SECONDS = lockfile.STALE_LOCK_SECONDS
+
+HEARTBEAT_SECONDS = 60.0
+
+GUARD_SECONDS = 60.0
+"""How long `guarded` waits: whoever holds such a lock writes a line or two."""
+
+_NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+class ClipLock:
+    """Our claim on one clip, kept fresh by a thread until it is released."""
+
+    __slots__ = ("_claim", "_heart", "_released", "lost", "path")
+
+    def __init__(self, path: Path, claim: lockfile.Claim) -> None:
+        self.path = path
+        self.lost = threading.Event()
+        """Set as soon as the lock is known to be somebody else's: stop ffmpeg, publish nothing."""
+        self._claim = claim
+        self._released = threading.Event()
+        # Its log lines are about the same clip as those of the thread that holds the lock.
+        beat = functools.partial(contextvars.copy_context().run, self._beat)
+        self._heart = threading.Thread(target=beat, name=f"lock {path.name}", daemon=True)
+        self._heart.start()
+
+    @property
+    def file(self) -> Path:
+        """The lock file."""
+        return self._claim.file
+
+    def still_mine(self) -> bool:
+        """Whether the lock is ours at this moment; ask right before publishing and before removing."""
+        if not self.lost.is_set() and not self._claim.holds():
+            self.lost.set()
+            _log.warning("lock lost: %s", self.path)
+        return not self.lost.is_set()
+
+    def _beat(self) -> None:
+        while not self._released.wait(HEARTBEAT_SECONDS) and self.still_mine():
+            try:
+                atomic.patiently(lambda: os.utime(self._claim.descriptor))
+            except OSError as error:
+                _log.warning("lock lost: %s: %s", self.path, error.strerror)
+                self.lost.set()
+
+    def _release(self) -> None:
+        self._released.set()
+        self._heart.join()
+        try:
+            # Unlinked while the kernel's lock is held: who waits for it then finds another inode.
+            if self.still_mine():
+                self._claim.file.unlink()
+                _log.debug("lock released: %s", self.path)
+        except OSError as error:
+            _log.warning("lock not removed: %s: %s", self._claim.file, error.strerror)
+        finally:
+            os.close(self._claim.descriptor)
+
+
+@contextlib.contextmanager
+def clip_lock(path: Path, *, place: Path | None = None) -> Iterator[ClipLock]:
+    """Hold the lock of one clip: the file `X.mp4.lock` beside it, or in `place` where that can't be.
+
+    ClipBusy, at once, while a living owner holds it: on this kernel however old the lock is, elsewhere
+    while it was touched in the last 600 s. OSError when no lock can be written.
+    """
+    lock = ClipLock(path, _claim(path, place))
+    try:
+        yield lock
+    finally:
+        lock._release()
+
+
+@contextlib.contextmanager
+def lock_if_there(path: Path, *, place: Path) -> Iterator[None]:
+    """`clip_lock` of a clip whose folder may be gone: then nobody can work on it there, and none is held."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            stack.enter_context(clip_lock(path, place=place))
+        yield
+
+
+def held_by(path: Path, *, place: Path | None = None) -> str | None:
+    """A sentence on who works on the clip, None if nobody does; changes nothing."""
+    try:
+        lockfile.refuse_if_held(_file_beside(path), path)
+        if place is not None:
+            lockfile.refuse_if_held(_file_in(place, path), path)
+    except ClipBusy as busy:
+        return busy.message
+    return None
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, what: str) -> Iterator[None]:
+    """Hold the lock file `path` for one run of the command `what`; AlreadyRunning if another run does."""
+    record = json.dumps({"command": what, **asdict(lockfile.Owner.this())}) + "\n"
+    lock = FileLock(path, blocking=False, mode=0o600, on_acquired=lambda fd: lockfile.write(fd, record))
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise AlreadyRunning(
+            f"{what} runs here already: {_runner(path)}", hint="wait until it is done, or stop it"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(path: Path) -> bool:
+    """Whether a run holds the lock file `path` at this moment; changes nothing. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextlib.contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` while a state file is changed; waits for others, who take moments."""
+    lock = FileLock(path, timeout=GUARD_SECONDS, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StorageError(
+            f"{path} is locked for more than {GUARD_SECONDS:.0f} s",
+            hint="look for a camarchiver that hangs; the kernel frees the lock when it ends",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def name_beside(name: str) -> str:
+    """The name of the lock file of a clip of this name; a hash where there is no room for its own."""
+    lock = f"{name}.lock"
+    return lock if len(os.fsencode(lock)) <= atomic.NAME_BYTES else f".{_hashed(name)}.lock"
+
+
+def _file_beside(clip: Path) -> Path:
+    return clip.with_name(name_beside(clip.name))
+
+
+def _file_in(place: Path, clip: Path) -> Path:
+    return place / f"{_hashed(str(clip.absolute()))}.lock"
+
+
+def _hashed(text: str) -> str:
+    return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
+
+
+def _claim(clip: Path, place: Path | None) -> lockfile.Claim:
+    beside = _file_beside(clip)
+    try:
+        return lockfile.claim(beside, clip)
+    except OSError as error:
+        if place is None or error.errno not in _NOT_WRITABLE:
+            raise
+    # Others may be able to write where we can't.
+    lockfile.refuse_if_held(beside, clip)
+    atomic.make_folders(place, mode=0o700)
+    return lockfile.claim(_file_in(place, clip), clip)
+
+
+def _runner(path: Path) -> str:
+    try:
+        fields = value_of(path.read_bytes().partition(b"\n")[0])
+        return f"{fields['command']}, host {fields['host']}, pid {fields['pid']}, since {fields['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

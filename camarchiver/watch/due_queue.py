@@ -1,0 +1,142 @@
+"""Which clips are to be looked at, and when; pure: times come in as seconds of any steady clock."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from camarchiver.domain.clip import Reason
+from camarchiver.domain.plan import ArchivePolicy, Failure
+from camarchiver.domain.steps import Archive, Keep, Outcome, Remove, Result
+
+BUSY_AGAIN = timedelta(minutes=5)
+"""When a clip that somebody else works on is looked at again: he may have died."""
+
+A_DAY = timedelta(days=1)
+"""What becomes old enough later than this is left to a later scan."""
+
+AT_LEAST = timedelta(seconds=5)
+"""No clip is looked at more often than this without something happening to it."""
+
+TROUBLE_AGAIN = timedelta(hours=1)
+"""When a clip that its storage would not let us archive is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One clip that is to be looked at."""
+
+    path: str
+    """Below the source root."""
+    at: float
+    finished: bool
+    """Whether its arrival proved that nobody writes to it any more."""
+
+
+class Agenda:
+    """Each path once; the newest word on a path replaces the one before."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, Due] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def put(self, path: str, at: float, *, finished: bool = False) -> None:
+        """Look at a clip then."""
+        before = self._due.get(path)
+        self._due[path] = Due(path, at, finished)
+        # A later time needs no entry of its own: the earlier one is put back when it comes up.
+        if before is None or at < before.at:
+            heapq.heappush(self._heap, (at, path))
+
+    def put_new(self, path: str, at: float) -> None:
+        """The same, unless something is known of the path already."""
+        if path not in self._due:
+            self.put(path, at)
+
+    def next_at(self) -> float | None:
+        """When the first clip is due; None where there is none."""
+        self._settle()
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, now: float, most: int) -> Iterator[Due]:
+        """Take out up to so many clips that are due, the longest waiting first."""
+        for _ in range(most):
+            self._settle()
+            if not self._heap or self._heap[0][0] > now:
+                return
+            yield self._due.pop(heapq.heappop(self._heap)[1])
+
+    def _settle(self) -> None:
+        """Bring an entry to the top that is the newest word on its path."""
+        while self._heap:
+            at, path = self._heap[0]
+            due = self._due.get(path)
+            if due is not None and due.at == at:
+                return
+            heapq.heappop(self._heap)
+            if due is not None and due.at > at:
+                heapq.heappush(self._heap, (due.at, path))
+
+
+def as_finished(policy: ArchivePolicy) -> ArchivePolicy:
+    """The policy for clips whose arrival proved that they are whole."""
+    return replace(policy, quiet=timedelta(0))
+
+
+def again_after_keep(
+    step: Keep, mtime_ns: int, policy: ArchivePolicy, failure: Failure | None, now: datetime
+) -> timedelta | None:
+    """When a clip that was left alone is looked at again; None for not before the next scan."""
+    match step.reason:
+        case Reason.NOT_SETTLED:
+            still = abs(now.timestamp() - mtime_ns / 1e9)
+            return max(policy.settle - timedelta(seconds=still), AT_LEAST)
+        case Reason.TOO_RECENT if step.start is not None and step.start + policy.age - now < A_DAY:
+            return max(step.start + policy.age - now, AT_LEAST)
+        case Reason.FAILED_BEFORE if failure is not None and failure.next_try is not None:
+            return max(failure.next_try - now, AT_LEAST)
+        case Reason.BUSY:
+            return BUSY_AGAIN
+        case Reason.BEING_WRITTEN:
+            return max(policy.settle, AT_LEAST)
+    return None
+
+
+def again_after(
+    outcome: Outcome, policy: ArchivePolicy, failure: Failure | None, now: datetime
+) -> timedelta | None:
+    """When a clip that was tried is looked at again; None for not before the next scan.
+
+    `failure` is what the failure memory knows of it: what is not there failed for its storage's sake.
+    """
+    match outcome.result:
+        case Result.BUSY:
+            return BUSY_AGAIN
+        case Result.STALE:
+            return max(policy.settle, AT_LEAST)
+        case Result.SKIPPED if outcome.reason is Reason.BEING_WRITTEN:
+            return max(policy.settle, AT_LEAST)
+        case Result.FAILED if failure is not None and failure.next_try is None:
+            return None
+        case Result.FAILED if failure is not None and failure.next_try and failure.next_try > now:
+            return failure.next_try - now
+        case Result.FAILED:
+            return TROUBLE_AGAIN
+    return None
+
+
+def folder_and_name(path: str) -> tuple[str, str]:
+    """A path below the root, taken apart; the folder is empty for the root itself."""
+    folder, _, name = path.rpartition("/")
+    return folder, name
+
+
+def waits_for_others(step: Archive | Remove, *, running: int) -> bool:
+    """Whether a step begins only once nothing else runs: the second name of a file takes over what the
+    first one got."""
+    return step.clip.links > 1 and running > 0

@@ -1,0 +1,295 @@
+"""Hears from the kernel which clips arrive in a tree; where it can't, the tree is only listed."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has no annotations
+
+from camarchiver.domain.clip import joined
+from camarchiver.naming.patterns import is_clip_name, is_passing
+from camarchiver.storage import filesystems
+
+_log = logging.getLogger("camarchiver.watch")
+
+_MASK = (
+    flags.CLOSE_WRITE
+    | flags.MOVED_TO
+    | flags.MOVED_FROM
+    | flags.CREATE
+    | flags.DELETE_SELF
+    | flags.MOVE_SELF
+    | flags.ONLYDIR
+    | flags.DONT_FOLLOW
+    | flags.EXCL_UNLINK
+)
+_MOUNTINFO = Path("/proc/self/mountinfo")
+_LIMITS = Path("/proc/sys/fs/inotify")
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A file was renamed to this path: whoever did that had finished it."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file appeared here, or one who wrote to it closed it; he may open it again."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Clips that stand in a folder, however long they have."""
+
+    folder: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The kernel dropped events, or a part of the tree was unmounted: only a scan tells what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The root was removed, renamed or unmounted."""
+
+
+Arrival = Moved | Written | Found | Missed | Gone
+
+
+class Arrivals:
+    """Watches every folder below a root but those pruned, or only lists them where watching is no use.
+
+    All paths are relative to the root. OSError when the root can't be read.
+    """
+
+    def __init__(self, root: Path, pruned: frozenset[str]) -> None:
+        self._root = root
+        self._pruned = pruned
+        self._folders: dict[int, str] = {}
+        self._complained: set[str] = set()
+        self._listed: dict[str, int] = {}
+        """By folder: a mark of the names that were found there; only where the tree is polled."""
+        self._identity = _identity(root)
+        self._mounts = _mounts(root, pruned)
+        self._table = _open_table()
+        self._inotify: INotify | None = None
+        self.why_polled = ""
+        """Why the tree is read again and again; empty where the kernel tells of every change."""
+        deaf = [mount for mount in self._mounts if not mount.tells]
+        if deaf:
+            self.why_polled = (
+                f"{deaf[0].place} is {deaf[0].kind}, where the kernel does not tell of every change"
+            )
+            return
+        try:
+            self._inotify = INotify()
+        except OSError as error:
+            self._give_up(error)
+
+    @property
+    def watched(self) -> int:
+        """Folders."""
+        return len(self._folders)
+
+    def descriptors(self) -> Iterator[tuple[int, int]]:
+        """What to poll and for which events: the kernel's messages, and its table of mounts."""
+        if self._inotify is not None:
+            yield self._inotify.fileno(), select.POLLIN
+        if self._table is not None:
+            yield self._table.fileno(), select.POLLPRI | select.POLLERR
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._stop_watching()
+        if self._table is not None:
+            self._table.close()
+            self._table = None
+
+    def _stop_watching(self) -> None:
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
+        self._folders.clear()
+
+    def has_moved(self) -> bool:
+        """Whether the root is not the folder that it was at the start, or other mounts matter to it."""
+        try:
+            return (
+                _identity(self._root) != self._identity or _mounts(self._root, self._pruned) != self._mounts
+            )
+        except OSError:
+            return True
+
+    def scan(self, folder: str = "") -> Iterator[Found]:
+        """Every folder from here down that holds clips; each is watched before it is listed.
+
+        Where the tree is polled, only those whose names are not the same as the last time.
+        """
+        waiting = [folder]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                if not self._watch(folder):
+                    continue
+                names, below = self._list(folder)
+            except OSError as error:
+                self._complain(folder, error)
+                continue
+            waiting.extend(reversed(below))
+            if names and not self._is_known(folder, names):
+                yield Found(folder, names)
+
+    def _is_known(self, folder: str, names: tuple[str, ...]) -> bool:
+        if self._inotify is not None:
+            return False
+        mark, before = hash(names), self._listed.get(folder)
+        self._listed[folder] = mark
+        return mark == before
+
+    def read(self) -> Iterator[Arrival]:
+        """What the kernel has told since the last time; never waits."""
+        if self._inotify is None:
+            return
+        for event in self._inotify.read(timeout=0):
+            if event.mask & flags.Q_OVERFLOW:
+                _log.warning("the kernel dropped events (fs.inotify.max_queued_events): scanning the tree")
+                yield Missed()
+                continue
+            folder = self._folders.get(event.wd)
+            if folder is None:
+                continue
+            if event.mask & (flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT | flags.IGNORED):
+                yield from self._ended(event.wd, folder, event.mask)
+            elif event.mask & flags.ISDIR:
+                yield from self._folder_event(joined(folder, event.name), event.mask)
+            elif is_clip_name(event.name):
+                if event.mask & flags.MOVED_TO:
+                    yield Moved(joined(folder, event.name))
+                elif event.mask & (flags.CLOSE_WRITE | flags.CREATE):
+                    yield Written(joined(folder, event.name))
+
+    def _ended(self, wd: int, folder: str, mask: int) -> Iterator[Arrival]:
+        if folder == "":
+            yield Gone()
+        elif mask & flags.UNMOUNT:
+            yield Missed()
+        if mask & flags.IGNORED:
+            self._folders.pop(wd, None)
+
+    def _folder_event(self, folder: str, mask: int) -> Iterator[Arrival]:
+        if not self._is_ours(folder):
+            return
+        if mask & flags.MOVED_FROM:
+            self._forget(folder)
+        elif mask & (flags.CREATE | flags.MOVED_TO):
+            yield from self.scan(folder)
+
+    def _is_ours(self, folder: str) -> bool:
+        return (
+            not is_passing(folder.rpartition("/")[2]) and os.fspath(self._root / folder) not in self._pruned
+        )
+
+    def _forget(self, folder: str) -> None:
+        """A folder that was renamed keeps its watch: what happens there now has another path."""
+        for wd, path in list(self._folders.items()):
+            if path == folder or path.startswith(f"{folder}/"):
+                del self._folders[wd]
+                try:
+                    if self._inotify is not None:
+                        self._inotify.rm_watch(wd)
+                except OSError:
+                    continue
+
+    def _watch(self, folder: str) -> bool:
+        """Watch one folder, if folders are watched; False if it is gone."""
+        if self._inotify is None:
+            return True
+        try:
+            wd = self._inotify.add_watch(self._root / folder, _MASK)
+        except OSError as error:
+            if error.errno in _GONE and folder:
+                return False
+            if error.errno != errno.ENOSPC:
+                raise
+            self._give_up(error)
+            return True
+        self._folders[wd] = folder
+        return True
+
+    def _give_up(self, error: OSError) -> None:
+        """The kernel's limit is reached: poll instead, and say which setting raises it."""
+        if error.errno not in (errno.ENOSPC, errno.EMFILE):
+            raise error
+        name = "max_user_watches" if error.errno == errno.ENOSPC else "max_user_instances"
+        now = _limit(name)
+        folders = f" at {len(self._folders):,} folders" if self._folders else ""
+        self._stop_watching()
+        self.why_polled = (
+            f"the limit fs.inotify.{name} ({now or 'unknown'}) is reached{folders}; raise it with"
+            f" `sysctl -w fs.inotify.{name}={max(2 * now, 524_288 if 'watches' in name else 512)}`,"
+            " and in /etc/sysctl.d for the next start"
+        )
+
+    def _list(self, folder: str) -> tuple[tuple[str, ...], list[str]]:
+        names, below = list[str](), list[str]()
+        with os.scandir(self._root / folder) as entries:
+            for entry in entries:
+                if is_passing(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.path not in self._pruned:
+                        below.append(joined(folder, entry.name))
+                elif is_clip_name(entry.name):
+                    names.append(entry.name)
+        return tuple(sorted(names)), sorted(below)
+
+    def _complain(self, folder: str, error: OSError) -> None:
+        if not folder:
+            raise error
+        if error.errno not in _GONE and folder not in self._complained:
+            self._complained.add(folder)
+            _log.warning("%s can't be watched: %s", folder, error.strerror)
+
+
+def _identity(root: Path) -> tuple[int, int]:
+    status = root.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(root))
+    return status.st_dev, status.st_ino
+
+
+def _open_table() -> TextIO | None:
+    try:
+        return _MOUNTINFO.open(encoding="latin-1")
+    except OSError:
+        return None
+
+
+def _mounts(root: Path, pruned: frozenset[str]) -> tuple[filesystems.Mount, ...]:
+    try:
+        text = _MOUNTINFO.read_text(encoding="latin-1")
+    except OSError:
+        return ()
+    return filesystems.that_matter(filesystems.parse(text), os.fspath(root), pruned)
+
+
+def _limit(name: str) -> int:
+    try:
+        return int((_LIMITS / name).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,383 @@
+"""Archives clips as they arrive: one queue, one set of jobs, until a stop or a reload is asked for."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from itertools import groupby
+
+from camarchiver.archive.workers import Workshop
+from camarchiver.domain.clip import Reason, joined
+from camarchiver.domain.plan import ArchivePolicy
+from camarchiver.domain.steps import Archive, Keep, Outcome, Remove, Result
+from camarchiver.errors import StorageError
+from camarchiver.naming.patterns import date_of_folder
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.ordering import place_among, turn
+from camarchiver.runtime.signals import Stop, Wake
+from camarchiver.runtime.systemd import Service
+from camarchiver.state import volume_marker
+from camarchiver.watch import due_queue
+from camarchiver.watch.due_queue import Agenda
+from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
+
+_log = logging.getLogger("camarchiver.watch")
+
+RESCAN_SECONDS = 86_400.0
+"""The whole tree is read anew so often even where the kernel tells of every change: holds lapse, and
+a clip that could not be archived for its storage's sake gets its next chance."""
+
+AWAY_SECONDS = 5.0
+"""How often is looked whether storage that went away is back."""
+
+REOPEN_SECONDS = 3600.0
+"""How often a tree that is polled is tried to be watched after all: a limit may have been raised."""
+
+FULL_SECONDS = 60.0
+"""How long nothing is begun after a clip found too little room."""
+
+OVERFLOW_SECONDS = 2.0
+"""Pause between two scans for dropped events: while a flood lasts, more are dropped."""
+
+_BATCH = 50
+"""Clips looked at together; one listing of their folder serves them all."""
+
+_SAY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """How the rest of the process reaches the loop."""
+
+    stop: Stop
+    reload: threading.Event
+    wake: Wake
+
+
+class Watcher:
+    """Watches one tree; `tell` gets every outcome as it comes."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        policy: ArchivePolicy,
+        signals: Signals,
+        service: Service,
+        *,
+        poll_seconds: float,
+        tell: Callable[[Outcome], None],
+        agenda: Agenda | None = None,
+    ) -> None:
+        self.agenda = agenda if agenda is not None else Agenda()
+        """What waits; a successor may go on with it."""
+        self._pipeline = pipeline
+        self._trees = pipeline.trees
+        self._policies = {False: policy, True: due_queue.as_finished(policy)}
+        self._signals = signals
+        self._service = service
+        self._poll_seconds = poll_seconds
+        self._tell = tell
+        self._marker = ""
+        self._arrivals: Arrivals | None = None
+        self._place: Fraction | None = None
+        """Where this host begins with what stands there; None where it is alone."""
+        self._queue: deque[Archive | Remove] = deque()
+        self._running: dict[Future[Outcome], Archive | Remove] = {}
+        self._taken: dict[str, bool] = {}
+        """Queued or worked on, and whether its arrival proved it finished."""
+        self._emptied: set[str] = set()
+        """Date folders that clips have left since they were last looked at."""
+        self._next_scan = self._back_at = self._full_until = self._opened_at = 0.0
+        self._away = self._polled = self._said = ""
+        self._said_at = -math.inf
+        self._mounts_changed = False
+        self._done = 0
+
+    @property
+    def waiting(self) -> int:
+        """Clips that are still to be done, or at least to be looked at."""
+        return len(self.agenda) + len(self._queue)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether storage is there and has room."""
+        return not self._away and time.monotonic() >= self._full_until
+
+    def run(self, shop: Workshop) -> None:
+        """Archive what is there and what arrives; every job has ended when it returns.
+
+        StorageError where the tree can't be watched from the start.
+        """
+        self._marker = volume_marker.marker(self._trees.state)
+        with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(shop.jobs, thread_name_prefix="job"))
+            stack.callback(self._close)
+            stack.callback(self._put_back)
+            self._open()
+            self._service.ready(self._words())
+            while self._running or not self._is_over():
+                self._service.beat()
+                self._collect()
+                self._listen()
+                self._begin(shop, pool)
+                self._say()
+                self._wait(shop)
+
+    def _is_over(self) -> bool:
+        return bool(self._signals.stop) or self._signals.reload.is_set()
+
+    # --- what arrives ------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Watch the tree and find what stands in it. StorageError, OSError where it isn't there."""
+        volume_marker.check_roots(self._trees)
+        volume_marker.check_same(self._trees, self._marker)
+        self._close()
+        pruned = frozenset((os.fspath(self._trees.archive), os.fspath(self._trees.trash)))
+        self._arrivals = Arrivals(self._trees.source, pruned)
+        self._opened_at = time.monotonic()
+        self._scan(self._arrivals)
+        if self._away:
+            _log.warning("%s is back", self._trees.source)
+            self._away = ""
+
+    def _close(self) -> None:
+        if self._arrivals is not None:
+            self._arrivals.close()
+            self._arrivals = None
+
+    def _put_back(self) -> None:
+        """Leave what was not begun to a successor."""
+        while self._queue:
+            path = self._queue.popleft().relative
+            self.agenda.put(path, time.monotonic(), finished=self._taken.pop(path))
+
+    def _leave(self, why: str) -> None:
+        """Stop watching until the storage is there again."""
+        self._close()
+        if not self._away:
+            _log.warning("%s; waiting until it is back", why)
+        self._away = why
+        self._back_at = time.monotonic() + AWAY_SECONDS
+
+    def _listen(self) -> None:
+        if self._is_over() and not self._running:
+            return
+        try:
+            if self._arrivals is None:
+                if time.monotonic() >= self._back_at:
+                    self._open()
+                return
+            if self._mounts_changed and self._arrivals.has_moved():
+                self._leave(f"{self._trees.source} was unmounted, or mounted over")
+                self._back_at = 0.0
+                return
+            self._mounts_changed = False
+            for arrival in self._arrivals.read():
+                self._accept(arrival)
+                if self._arrivals is None:
+                    return
+            if self._arrivals.why_polled and time.monotonic() - self._opened_at >= REOPEN_SECONDS:
+                self._open()
+            elif time.monotonic() >= self._next_scan or self._arrivals.why_polled != self._polled:
+                self._scan(self._arrivals)
+        except StorageError as error:
+            self._leave(error.message)
+        except OSError as error:
+            self._leave(f"{self._trees.source} can't be read: {error.strerror}")
+
+    def _accept(self, arrival: Arrival) -> None:
+        now = time.monotonic()
+        match arrival:
+            case Moved():
+                self.agenda.put(arrival.path, now, finished=True)
+            case Written():
+                self.agenda.put(arrival.path, now + self._policies[False].settle.total_seconds())
+            case Found():
+                self._note(arrival, now)
+            case Missed():
+                self._next_scan = min(self._next_scan, now + OVERFLOW_SECONDS)
+            case Gone():
+                self._leave(f"{self._trees.source} was removed or unmounted")
+
+    def _note(self, found: Found, now: float) -> None:
+        day = date_of_folder(found.folder)
+        if day is not None and day > (self._pipeline.now() - self._policies[False].age).date():
+            return
+        for name in found.names:
+            path = joined(found.folder, name)
+            if path not in self._taken:
+                early = 0.0 if self._place is None else 1.0 - turn(path, self._place)
+                self.agenda.put_new(path, now - early)
+
+    def _scan(self, arrivals: Arrivals) -> None:
+        began = time.monotonic()
+        own, workers = self._pipeline.workers()
+        self._place = place_among(own, workers) if workers - {own} else None
+        self._emptied = {folder for folder in self._emptied if not self._pipeline.tidy(folder)}
+        for found in arrivals.scan():
+            self._note(found, began)
+            self._service.beat()
+            if self._is_over():
+                return
+        if arrivals.why_polled and arrivals.why_polled != self._polled:
+            _log.warning("%s: scanning every %g s instead", arrivals.why_polled, self._poll_seconds)
+        self._polled = arrivals.why_polled
+        words = f"{arrivals.watched} folders watched, {len(self.agenda)} clips to look at"
+        _log.log(
+            logging.DEBUG if self._polled else logging.INFO,
+            "scanned in %.1f s: %s",
+            time.monotonic() - began,
+            words,
+        )
+        self._next_scan = time.monotonic() + (self._poll_seconds if self._polled else RESCAN_SECONDS)
+
+    # --- what is done about it ---------------------------------------------------------------------
+
+    def _begin(self, shop: Workshop, pool: ThreadPoolExecutor) -> None:
+        if time.monotonic() < self._full_until:
+            return
+        while len(self._running) < shop.jobs and self._arrivals is not None and not self._is_over():
+            if not self._queue:
+                self._fill()
+            if not self._queue or due_queue.waits_for_others(self._queue[0], running=len(self._running)):
+                return
+            step = self._queue.popleft()
+            share = min(shop.jobs, len(self._running) + 1 + len(self._queue))
+            future = pool.submit(shop.perform, step, share)
+            self._running[future] = step
+            future.add_done_callback(lambda ended: self._signals.wake.ring())
+
+    def _fill(self) -> None:
+        """Decide what to do about the clips that are due."""
+        due = list(self.agenda.take(time.monotonic(), _BATCH))
+        if not due:
+            return
+        try:
+            volume_marker.check_same(self._trees, self._marker)
+            self._remember()
+            due.sort(key=lambda each: (due_queue.folder_and_name(each.path)[0], each.finished))
+            for (folder, finished), group in groupby(
+                due, key=lambda each: (due_queue.folder_and_name(each.path)[0], each.finished)
+            ):
+                self._look(
+                    folder, [due_queue.folder_and_name(each.path)[1] for each in group], finished=finished
+                )
+        except (OSError, StorageError) as error:
+            for each in due:
+                if each.path not in self._taken:
+                    self.agenda.put(each.path, each.at, finished=each.finished)
+            self._leave(error.message if isinstance(error, StorageError) else str(error))
+
+    def _look(self, folder: str, names: list[str], *, finished: bool) -> None:
+        policy = self._policies[finished]
+        try:
+            for step in self._pipeline.look(folder, names, policy):
+                if isinstance(step, Keep):
+                    self._kept(step, policy)
+                elif step.relative in self._taken:
+                    # What stands there now is not what is worked on, or its end is not collected yet.
+                    soon = time.monotonic() + due_queue.AT_LEAST.total_seconds()
+                    self.agenda.put(step.relative, soon, finished=finished)
+                else:
+                    self._taken[step.relative] = finished
+                    self._queue.append(step)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except PermissionError as error:
+            _log.warning("%s can't be read: %s", folder, error.strerror)
+
+    def _kept(self, step: Keep, policy: ArchivePolicy) -> None:
+        try:
+            mtime_ns = step.path.lstat().st_mtime_ns
+        except OSError:
+            return
+        failure = self._pipeline.failures.of(step.relative)
+        wait = due_queue.again_after_keep(step, mtime_ns, policy, failure, self._pipeline.now())
+        _log.debug("%s: left alone: %s %s", step.relative, step.reason, step.detail)
+        self._again(step.relative, wait)
+
+    def _again(self, path: str, wait: timedelta | None) -> None:
+        if wait is not None:
+            self.agenda.put_new(path, time.monotonic() + wait.total_seconds())
+
+    def _collect(self) -> None:
+        for future in [each for each in self._running if each.done()]:
+            step = self._running.pop(future)
+            del self._taken[step.relative]
+            outcome = future.result()
+            if outcome.result is Result.DONE:
+                self._done += 1
+                if date_of_folder(step.clip.folder) is not None:
+                    self._emptied.add(step.clip.folder)
+            if outcome.reason is Reason.NO_SPACE:
+                self._full_until = time.monotonic() + FULL_SECONDS
+            failure = self._pipeline.failures.of(step.relative)
+            wait = due_queue.again_after(outcome, self._policies[False], failure, self._pipeline.now())
+            self._again(step.relative, wait)
+            self._tell(outcome)
+        if not self._running:
+            self._remember()
+
+    def _remember(self) -> None:
+        try:
+            self._pipeline.failures.flush()
+        except (OSError, StorageError) as error:
+            _log.warning("what failed can't be written down now: %s", error)
+
+    # --- waiting -----------------------------------------------------------------------------------
+
+    def _wait(self, shop: Workshop) -> None:
+        if self._is_over() and not self._running:
+            return
+        now = time.monotonic()
+        until = min(self._moments(shop, now), default=None)
+        poller = select.poll()
+        poller.register(self._signals.wake, select.POLLIN)
+        for descriptor, events in self._arrivals.descriptors() if self._arrivals is not None else ():
+            poller.register(descriptor, events)
+        happened = poller.poll(None if until is None else max(0, math.ceil((until - now) * 1000)))
+        self._mounts_changed |= any(events & select.POLLPRI for _, events in happened)
+        self._signals.wake.clear()
+
+    def _moments(self, shop: Workshop, now: float) -> Iterator[float]:
+        """When something is to be done even if nothing happens."""
+        if self._service.beat_seconds is not None:
+            yield now + self._service.beat_seconds / 2
+        if self._said != self._words():
+            yield self._said_at + _SAY_SECONDS
+        if self._arrivals is None:
+            yield self._back_at
+            return
+        yield self._next_scan
+        if len(self._running) < shop.jobs and not self._queue and not self._is_over():
+            due = self.agenda.next_at()
+            if due is not None:
+                yield max(due, self._full_until)
+        elif self._queue and not self._running:
+            yield self._full_until
+
+    def _say(self) -> None:
+        words, now = self._words(), time.monotonic()
+        if words != self._said and now - self._said_at >= _SAY_SECONDS:
+            self._said, self._said_at = words, now
+            self._service.status(words)
+
+    def _words(self) -> str:
+        if self._away:
+            return f"waiting: {self._away}"
+        state = f"working on {len(self._running)}" if self._running else "waiting for clips"
+        if self._signals.reload.is_set():
+            state += ", then the config is read anew"
+        return f"{state}, {self.waiting} not yet looked at, {self._done} archived"
