@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class CamarchiverError(Exception):
     """A failure that stops the command; `message` is a sentence, `hint` the remedy."""
@@ -54,3 +56,20 @@ class ClipBusy(CamarchiverError, ValueError):
     """Another process holds the lock of this clip."""
 
     code = "busy"
+
+
+def failure(error: CamarchiverError | OSError) -> tuple[Problem, int]:
+    """The problem as it is told, and the exit code."""
+    if isinstance(error, CamarchiverError):
+        return Problem(error.code, error.message, error.hint), error.exit_code
+    where = f"{error.filename}: " if error.filename else ""
+    return Problem(StorageError.code, f"{where}{error.strerror or error}"), StorageError.exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error that concerns the whole run, as the JSON format lists it."""
+
+    code: str
+    message: str
+    hint: str = ""

@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING
 
 from camarchiver import __version__
 from camarchiver.archive import planner as archive_planner
-from camarchiver.discovery.clip_ends import Ends
+from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.hold import Hold
-from camarchiver.domain.plan import ArchivePlan, ArchivePolicy, Memory, Plan, Tally, decide_archive
-from camarchiver.domain.steps import Archive, Keep, Outcome, Remove, Report, Restore
-from camarchiver.journal.lookup import Standing
+from camarchiver.domain.memory import Memory
+from camarchiver.domain.plan import Plan, Tally
+from camarchiver.domain.report import Outcome, Report
+from camarchiver.domain.steps import Archive, Keep, Remove, Restore
+from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
-from camarchiver.journal.writer import RunId, Scribe
+from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.naming.patterns import Names, Pattern
-from camarchiver.policy.ordering import from_own_place, place_among
+from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
+from camarchiver.policy.ordering import place_among, rotated_start
 from camarchiver.runtime import clock
 from camarchiver.state import holds, run_history, volume_marker
 from camarchiver.state import restored as restored_clips
@@ -33,19 +36,19 @@ from camarchiver.state.failures import Failures
 
 if TYPE_CHECKING:
     # Imported where they are used: what carries plans out takes longer to import than a small plan to make.
-    from camarchiver.archive.clip_archiver import Desk
-    from camarchiver.archive.encode import Wishes
+    from camarchiver.archive.clip_archiver import ArchiveContext
+    from camarchiver.archive.encode import ArchiveSettings
     from camarchiver.archive.source_removal import SidecarPolicy
-    from camarchiver.archive.workers import Workshop
+    from camarchiver.archive.workers import ArchiveWorkers
     from camarchiver.cleanup.planner import CleanupPlan
     from camarchiver.cleanup.restore import Restorer, Selection
-    from camarchiver.discovery.copies import Stock
+    from camarchiver.discovery.copies import CopyFinder
     from camarchiver.distributed.coordinator import Cluster
-    from camarchiver.export.held_files import Holdings
-    from camarchiver.media.encoder_probe import Choice, EncoderWish
+    from camarchiver.export.held_files import HeldFiles
+    from camarchiver.media.encoder_probe import Choice, EncoderRequest
     from camarchiver.policy.cleanup_rules import CleanupPolicy
-    from camarchiver.queries.history import Inquiry
-    from camarchiver.queries.status import Census
+    from camarchiver.queries.history import ClipHistory
+    from camarchiver.queries.status import StatusReport
     from camarchiver.runtime.progress import Display
     from camarchiver.runtime.signals import Stop
 
@@ -57,7 +60,7 @@ if TYPE_CHECKING:
 class Execution:
     """How a plan is to be carried out."""
 
-    wishes: Wishes
+    wishes: ArchiveSettings
     sidecars: SidecarPolicy
     jobs: int | None
     """None for the rule that costs least CPU."""
@@ -117,22 +120,22 @@ class Pipeline:
         facts = self._discovery(memory.holds, now).some(folder, names)
         yield from decide_archive(facts, policy, memory, now)
 
-    def inquiry(self) -> Inquiry:
+    def inquiry(self) -> ClipHistory:
         """What can be told of single clips."""
-        from camarchiver.queries.history import Inquiry
+        from camarchiver.queries.history import ClipHistory
 
         memory = self.memory()
         names = Names(self._patterns)
-        return Inquiry(self.trees, names, self.journal, self._discovery, memory)
+        return ClipHistory(self.trees, names, self.journal, self._discovery, memory)
 
-    def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> Census:
+    def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> StatusReport:
         """What stands in the trees."""
-        from camarchiver.queries.status import Counter, Question
+        from camarchiver.queries.status import StatusCounter, StatusQuestion
 
         memory = self.memory()
-        question = Question(policy, self.started, gap, trust_names)
+        question = StatusQuestion(policy, self.started, gap, trust_names)
         discovery = self._discovery(memory.holds)
-        return Counter(self.trees, self.journal, discovery, memory, question).count(
+        return StatusCounter(self.trees, self.journal, discovery, memory, question).count(
             run_history.last(self.trees.state)
         )
 
@@ -143,7 +146,7 @@ class Pipeline:
         )
 
     def choose_encoder(
-        self, plan: ArchivePlan, wish: EncoderWish, wishes: Wishes
+        self, plan: ArchivePlan, wish: EncoderRequest, wishes: ArchiveSettings
     ) -> tuple[ArchivePlan, Choice | None]:
         """Try out what encodes here, if the plan has a clip to encode; the plan then says what and why.
 
@@ -154,7 +157,7 @@ class Pipeline:
         choice, notes = self.encoder(wish, wishes)
         return replace(plan, notes=(*plan.notes, *notes)), choice
 
-    def encoder(self, wish: EncoderWish, wishes: Wishes) -> tuple[Choice, tuple[str, ...]]:
+    def encoder(self, wish: EncoderRequest, wishes: ArchiveSettings) -> tuple[Choice, tuple[str, ...]]:
         """Try out what encodes here, and say what is taken and why. Raises EncoderError."""
         from camarchiver.media import encoder_probe
 
@@ -164,18 +167,18 @@ class Pipeline:
         scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
         return choice, (*choice.explanation, scale)
 
-    def hire(self, plan: ArchivePlan, cluster: Cluster, wish: EncoderWish, how: Execution) -> ArchivePlan:
+    def hire(self, plan: ArchivePlan, cluster: Cluster, wish: EncoderRequest, how: Execution) -> ArchivePlan:
         """Ask the workers of a cluster what they can do, if the plan has a clip to encode; the plan then
         says so. Raises EncoderError when none can take part.
         """
-        from camarchiver.distributed.worker import Order
+        from camarchiver.distributed.worker import RunSpec
 
         first = next((step for step in plan.steps if isinstance(step, Archive)), None)
         if first is None:
             return plan
         clip = first.clip
         sample = clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns
-        order = Order(
+        order = RunSpec(
             __version__,
             self.trees,
             self.zone,
@@ -208,7 +211,7 @@ class Pipeline:
         limit = how.max_runtime.total_seconds() if how.max_runtime else None
         disposal = plan.policy.disposal
         with self.workshop(disposal, choice, how, stop=stop, display=display, cluster=cluster) as shop:
-            steps = from_own_place(plan.steps, place_among(*self.workers()))
+            steps = rotated_start(plan.steps, place_among(*self.workers()))
             for outcome in workers.perform_all(
                 steps, shop.perform, jobs=shop.jobs, stop=stop, max_seconds=limit
             ):
@@ -231,7 +234,7 @@ class Pipeline:
         display: Display,
         cluster: Cluster | None = None,
         keeps_folders: bool = False,
-    ) -> Iterator[Workshop]:
+    ) -> Iterator[ArchiveWorkers]:
         """Everything that archives single clips; what failed is remembered when it is left."""
         from camarchiver.archive import workers
         from camarchiver.archive.workers import Tools
@@ -247,23 +250,23 @@ class Pipeline:
             yield shop
         self.failures.flush()
 
-    def holdings(self, hold: Hold) -> Holdings:
+    def holdings(self, hold: Hold) -> HeldFiles:
         """What a hold keeps, also one that has lapsed."""
-        from camarchiver.export.held_files import Holdings
+        from camarchiver.export.held_files import HeldFiles
 
         stock = self._stock(Memory(holds=(replace(hold, until=None),)))
-        return Holdings(self.trees, self.journal, stock, hold, self.started)
+        return HeldFiles(self.trees, self.journal, stock, hold, self.started)
 
-    def _stock(self, memory: Memory) -> Stock:
-        from camarchiver.discovery.copies import Stock
+    def _stock(self, memory: Memory) -> CopyFinder:
+        from camarchiver.discovery.copies import CopyFinder
 
-        names, ends = Names(self._patterns), Ends(memory.holds, self.started)
+        names, ends = Names(self._patterns), ClipEnds(memory.holds, self.started)
         discovery = self._discovery(memory.holds)
-        return Stock(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
+        return CopyFinder(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
 
     def _discovery(self, kept: tuple[Hold, ...], now: datetime | None = None) -> Discovery:
         now = now or self.started
-        ends = Ends(kept, now)
+        ends = ClipEnds(kept, now)
         return Discovery(self.trees, Names(self._patterns), self.journal, ends, now, self.zone)
 
     def plan_cleanup(
@@ -273,10 +276,10 @@ class Pipeline:
 
         Files left alone are listed where all are, or where they are asked for.
         """
-        from camarchiver.cleanup.planner import Planner
+        from camarchiver.cleanup.planner import CleanupPlanner
 
         memory = self.memory()
-        planner = Planner(self.trees, self._stock(memory), policy, memory, self.started)
+        planner = CleanupPlanner(self.trees, self._stock(memory), policy, memory, self.started)
         plan = planner.plan(list_all=list_all, asked=asked)
         gone = self._forgettable()
         if not gone:
@@ -294,16 +297,16 @@ class Pipeline:
         tell: Callable[[Outcome], None],
     ) -> Report:
         """Carry out a plan of `cleanup`, unless a brake refused it; `tell` gets every outcome as it comes."""
-        from camarchiver.archive.source_removal import Disposer
-        from camarchiver.cleanup.executor import Cleaner
+        from camarchiver.archive.source_removal import SourceRemover
+        from camarchiver.cleanup.executor import CleanupExecutor
 
         outcomes: list[Outcome] = []
         if not plan.refused:
-            scribe = Scribe(self.journal, self.run, self.now)
-            cleaner = Cleaner(
+            scribe = JournalWriter(self.journal, self.run, self.now)
+            cleaner = CleanupExecutor(
                 self.trees,
-                Standing(self.trees, self.journal),
-                Disposer(self.trees, scribe, sidecars),
+                ArchiveLookup(self.trees, self.journal),
+                SourceRemover(self.trees, scribe, sidecars),
                 scribe,
                 self.memory,
                 plan.policy.min_free,
@@ -334,34 +337,34 @@ class Pipeline:
     def _restorer(self) -> Restorer:
         from camarchiver.cleanup.restore import Restorer
 
-        return Restorer(self.trees, self.journal, Scribe(self.journal, self.run, self.now))
+        return Restorer(self.trees, self.journal, JournalWriter(self.journal, self.run, self.now))
 
     def sweep(self, sidecars: SidecarPolicy) -> None:
         """Finish or remove what dead runs left behind, before anything is planned."""
-        from camarchiver.archive.recovery import Sweeper
-        from camarchiver.archive.source_removal import Disposer
+        from camarchiver.archive.recovery import Recovery
+        from camarchiver.archive.source_removal import SourceRemover
 
-        scribe = Scribe(self.journal, self.run, self.now)
-        disposer = Disposer(self.trees, scribe, sidecars)
-        Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
+        scribe = JournalWriter(self.journal, self.run, self.now)
+        disposer = SourceRemover(self.trees, scribe, sidecars)
+        Recovery(self.trees, self.journal, ArchiveLookup(self.trees, self.journal), disposer, scribe).sweep()
 
     def tidy(self, folder: str) -> bool:
         """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay."""
-        from camarchiver.archive.source_removal import Disposer, SidecarPolicy
+        from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 
-        scribe = Scribe(self.journal, self.run, self.now)
-        return Disposer(self.trees, scribe, SidecarPolicy.KEEP).tidy_unused(folder)
+        scribe = JournalWriter(self.journal, self.run, self.now)
+        return SourceRemover(self.trees, scribe, SidecarPolicy.KEEP).tidy_unused(folder)
 
-    def _desk(self, disposal: Disposal, how: Execution) -> Desk:
-        from camarchiver.archive.clip_archiver import Desk
-        from camarchiver.archive.source_removal import Disposer
+    def _desk(self, disposal: Disposal, how: Execution) -> ArchiveContext:
+        from camarchiver.archive.clip_archiver import ArchiveContext
+        from camarchiver.archive.source_removal import SourceRemover
 
-        scribe = Scribe(self.journal, self.run, self.now)
-        return Desk(
+        scribe = JournalWriter(self.journal, self.run, self.now)
+        return ArchiveContext(
             self.trees,
-            Standing(self.trees, self.journal),
+            ArchiveLookup(self.trees, self.journal),
             self.failures,
-            Disposer(self.trees, scribe, how.sidecars),
+            SourceRemover(self.trees, scribe, how.sidecars),
             scribe,
             lambda: holds.read(self.trees.state),
             disposal,

@@ -31,13 +31,15 @@ import pytest
 from hypothesis import settings
 from msgspec import structs
 
-from camarchiver.archive.source_removal import Disposer, SidecarPolicy
+from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.cleanup.planner import CleanupPlan
-from camarchiver.domain.clip import Archived, Clip, Disposal, Reason, Trees
-from camarchiver.domain.steps import Discard, Encoding, Made, Report, Way
-from camarchiver.journal.event import Event, What
+from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Report
+from camarchiver.domain.steps import Discard
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.store import Journal
-from camarchiver.journal.writer import RunId, Scribe
+from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.media.probe import Prober
@@ -346,14 +348,16 @@ class Yard:
         archived = Archived(
             clip.relative, print_.size, print_.mtime_ns, "0" * 128, clip.relative, size, False, 60.0
         )
-        made = Made(Way.ENCODE, Encoding("x264", ("x264",), 1.0, print_.size, size), {}, "test")
+        made = EncodeResult(
+            ArchiveMethod.ENCODE, Encoding("x264", ("x264",), 1.0, print_.size, size), {}, "test"
+        )
         self.scribe(clip.start).archived(clip, archived, made, "0" * 128, print_.mtime_ns)
         return archived
 
     def trash(self, clip: Clip, archived: Archived, days: float) -> Path:
         """Trash the source, as `archive` did so many days before `now`."""
         scribe = self.scribe(self.now - timedelta(days=days))
-        disposer = Disposer(self.trees, scribe, SidecarPolicy.TRASH)
+        disposer = SourceRemover(self.trees, scribe, SidecarPolicy.TRASH)
         disposer.dispose(clip, archived, Disposal.TRASH, Reason.AGE)
         disposer.tidy(clip)
         return self.trees.trash / "input" / clip.relative
@@ -369,9 +373,11 @@ class Yard:
         clip = self.record(days, camera)
         return self.trash(clip, self.archive(clip), trashed)
 
-    def scribe(self, at: datetime) -> Scribe:
+    def scribe(self, at: datetime) -> JournalWriter:
         """Writes in the name of a run of that time."""
-        return Scribe(Journal(self.trees.state), RunId("20260101T000000-aaaaaa", "archive", "pi"), lambda: at)
+        return JournalWriter(
+            Journal(self.trees.state), RunId("20260101T000000-aaaaaa", "archive", "pi"), lambda: at
+        )
 
     # --- acting --------------------------------------------------------------------------------------
 
@@ -425,7 +431,7 @@ class DenseYard(Yard):
         self.now = datetime(2026, 1, 20, 12, tzinfo=UTC)
         self.draw = random.Random(seed)
         self.odd = ""
-        self.lines: list[Event] = []
+        self.lines: list[JournalEvent] = []
         for days in range(-3, 50, 4):
             fate = self.draw.choice(["source", "trash", "", ""])
             for camera in ("front", "yard"):
@@ -455,8 +461,8 @@ class DenseYard(Yard):
                 self.touch(self.trees.source / f"{stem}.jpg", 1, mtime_ns)
         if fate == "source":
             return
-        archived = Event(
-            self.oddly("what", What.ARCHIVED, What.ADOPTED),
+        archived = JournalEvent(
+            self.oddly("what", EventKind.ARCHIVED, EventKind.ADOPTED),
             at=sent,
             run="20260101T000000-aaaaaa",
             host="nas",
@@ -489,13 +495,13 @@ class DenseYard(Yard):
         return cast(datetime, self.oddly("microsecond", start, start.replace(microsecond=5)))
 
     def give_away(
-        self, archived: Event, identity: tuple[int, int], has_picture: bool, *, is_purged: bool
+        self, archived: JournalEvent, identity: tuple[int, int], has_picture: bool, *, is_purged: bool
     ) -> None:
         """The source went to the trash, and perhaps from there."""
         place = f"input/{archived.source}"
         gone = structs.replace(
             archived,
-            event=What.TRASHED,
+            event=EventKind.TRASHED,
             source_blake2b=None,
             trash=place,
             reason=self.oddly("reason", self.oddly("replaced", "age", "replaced", None), "max-age-hard"),
@@ -507,7 +513,7 @@ class DenseYard(Yard):
         )
         self.lines.append(gone)
         if is_purged:
-            self.lines.append(structs.replace(gone, event=What.PURGED, tree="trash"))
+            self.lines.append(structs.replace(gone, event=EventKind.PURGED, tree="trash"))
             return
         there, (size, mtime_ns) = self.trees.trash / place, identity
         self.touch(

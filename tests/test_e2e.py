@@ -50,7 +50,8 @@ from conftest import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from camarchiver.domain.clip import STATE_FOLDER, Reason
+from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.domain.reason import Reason
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.state import holds
 

@@ -75,24 +75,27 @@ from pytest_mock import MockerFixture
 
 from camarchiver.archive import footage_estimate
 from camarchiver.archive import planner as archive_planner
-from camarchiver.archive.fallback import Breaker, Encoded, Ladder, RungTried
+from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker, LevelTried
 from camarchiver.archive.source_removal import SidecarPolicy
-from camarchiver.archive.workers import Workshop
+from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.cleanup import executor as cleanup_executor
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.cleanup.restore import Selection
 from camarchiver.discovery import copy_batches
-from camarchiver.discovery.clip_ends import Ends
-from camarchiver.discovery.copy_batches import Lot
+from camarchiver.discovery.clip_ends import ClipEnds
+from camarchiver.discovery.copy_batches import CopyBatch
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.doctor import machine as machine_checks
 from camarchiver.doctor import software as software_checks
 from camarchiver.doctor import storage as storage_checks
-from camarchiver.doctor.findings import Finding, Verdict
-from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
+from camarchiver.doctor.findings import Finding, Severity
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree, Trees
 from camarchiver.domain.hold import Hold
-from camarchiver.domain.plan import ArchivePolicy, Memory, Plan, Tally, decide_archive
-from camarchiver.domain.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result, Status
+from camarchiver.domain.memory import Memory
+from camarchiver.domain.plan import Plan, Tally
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Report, Result, Status
+from camarchiver.domain.steps import Archive, Discard, Keep, Remove
 from camarchiver.errors import AlreadyRunning, ClipBusy, EncoderError, StorageError, UsageError
 from camarchiver.export.exporter import Exported, Exporter
 from camarchiver.journal import event as journal_event
@@ -100,7 +103,14 @@ from camarchiver.journal import replay as journal_replay
 from camarchiver.journal.store import Journal
 from camarchiver.media import encoder_probe, ffmpeg_args, ffmpeg_find, transcoder
 from camarchiver.media.encoder_probe import Attempt, Choice, Machine
-from camarchiver.media.encoders import ENCODERS, Backend, Encoder, Rung, Settings, container_for
+from camarchiver.media.encoders import (
+    ENCODERS,
+    Backend,
+    Encoder,
+    EncodeSettings,
+    FallbackLevel,
+    container_for,
+)
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.media.gpu import node_problem
@@ -114,20 +124,22 @@ from camarchiver.monitoring.notify import Pinger
 from camarchiver.monitoring.prometheus_file import Textfile
 from camarchiver.motion import events as motion_events
 from camarchiver.motion.detector import Detector, View
-from camarchiver.motion.events import Event, Rules, Score
-from camarchiver.motion.sampler import KeyframeSampler, Picture, Sampler
-from camarchiver.motion.stream_detector import Sentry, Watch
-from camarchiver.naming import patterns as name_patterns
-from camarchiver.naming.patterns import Names, numbered
+from camarchiver.motion.events import MotionEvent, Rules, Score
+from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler
+from camarchiver.naming import paths as name_paths
+from camarchiver.naming.paths import numbered
+from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy import ordering
+from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Stay, decide, rank
 from camarchiver.record import disk_guard, recorder
 from camarchiver.record import results as record_results
 from camarchiver.record.capture import feed, h264_encoder, reader, v4l2
 from camarchiver.record.capture.feed import Feed
+from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picamera import PicameraCamera
-from camarchiver.record.capture.reader import Ended, Lost, Opened, Reader
+from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera, RtspCamera, camera
 from camarchiver.record.capture.v4l2 import DeviceCamera
 from camarchiver.record.clip_rules import Lengths
@@ -136,13 +148,13 @@ from camarchiver.record.fleet import Fleet, Member
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import snapshot, spool
 from camarchiver.record.outbox import store as outbox_store
-from camarchiver.record.outbox.keeper import Upkeep
-from camarchiver.record.outbox.publisher import Delivery, Recorded
-from camarchiver.record.outbox.rules import Terms
-from camarchiver.record.outbox.spool import Folders, Label, Take, Unfit
-from camarchiver.record.preroll import Entry
+from camarchiver.record.outbox.keeper import OutboxKeeper
+from camarchiver.record.outbox.publisher import ClipPublisher, Recorded
+from camarchiver.record.outbox.rules import OutboxLimits
+from camarchiver.record.outbox.spool import ClipStart, ClipWriter, Folders, Unfit
+from camarchiver.record.stream_detector import DetectionSettings, StreamDetector
 from camarchiver.record.timelapse import Timelapse
-from camarchiver.record.watchdog import Vigil
+from camarchiver.record.watchdog import Watchdog
 from camarchiver.runtime import log_setup, periodic, systemd
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop, Wake
@@ -150,7 +162,7 @@ from camarchiver.runtime.systemd import Service
 from camarchiver.state import claims, holds, intents, run_history, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
-from camarchiver.storage import anchored, atomic, linux, lockfile, locking
+from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, run_lock
 from camarchiver.storage import filesystems as storage_filesystems
 from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.watch.loop import Signals, Watcher
@@ -164,8 +176,8 @@ class TestNames:
     def test_every_name_that_a_disk_holds_has_an_archive_name_that_it_holds(self, tmp_path, raw):
         (tmp_path / os.fsdecode(raw)).touch()
         (found,) = tmp_path.iterdir()
-        target = name_patterns.archive_path("", found.stem, date(2026, 5, 3))
-        for relative in (target, name_patterns.numbered(target, 2), name_patterns.numbered(target, 10)):
+        target = name_paths.archive_path("", found.stem, date(2026, 5, 3))
+        for relative in (target, name_paths.numbered(target, 2), name_paths.numbered(target, 10)):
             path = tmp_path / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(exist_ok=False)
@@ -215,13 +227,13 @@ def pts(path: Path) -> list[float]:
 
 def job_for(clip: Path, target: Path, **changed: object) -> Job:
     media = changed.pop("media", None) or media_of(clip)
-    settings = changed.pop("settings", Settings())
+    settings = changed.pop("settings", EncodeSettings())
     container = container_for(media, settings)
     return Job(clip, target, media, settings, container, {"comment": "tag"}, threads=1, **changed)
 
 
 def software(ffmpeg: Ffmpeg, name: str, job: Job) -> Finished:
-    way = Transcode(job, ENCODERS[name], Rung.SOFTWARE, ffmpeg.version)
+    way = Transcode(job, ENCODERS[name], FallbackLevel.SOFTWARE, ffmpeg.version)
     return transcoder.run(ffmpeg.path, ffmpeg_args.transcode(way))
 
 
@@ -259,7 +271,7 @@ class TestTranscoder:
         seen: list[Progress] = []
         clip = make_clip(PLAIN)
         way = Transcode(
-            job_for(clip, tmp_path / "x.part"), ENCODERS["libx264"], Rung.SOFTWARE, embedded.version
+            job_for(clip, tmp_path / "x.part"), ENCODERS["libx264"], FallbackLevel.SOFTWARE, embedded.version
         )
         done = transcoder.run(embedded.path, ffmpeg_args.transcode(way), on_progress=seen.append)
         assert (done.returncode, done.stderr, done.frames, done.ended) == (0, (), 20, "exit")
@@ -466,7 +478,7 @@ class TestSoftwareEncodes:
 
     def test_audio_left_out(self, embedded: Ffmpeg, make_clip: MakeClip, tmp_path: Path) -> None:
         clip = make_clip(f"{SOUND} {PLAIN} -c:a aac", ".mp4")
-        job = job_for(clip, tmp_path / "x", settings=Settings(audio="none"))
+        job = job_for(clip, tmp_path / "x", settings=EncodeSettings(audio="none"))
         assert software(embedded, "libx264", job).returncode == 0
         assert media_of(job.target).audio == ()
 
@@ -504,7 +516,7 @@ class TestSoftwareEncodes:
             assert (made.width, made.height) == (152, 112)
 
     def test_scaled(self, embedded: Ffmpeg, make_clip: MakeClip, tmp_path: Path) -> None:
-        job = job_for(make_clip(PLAIN), tmp_path / "x", settings=Settings(max_height=61))
+        job = job_for(make_clip(PLAIN), tmp_path / "x", settings=EncodeSettings(max_height=61))
         assert software(embedded, "libx264", job).returncode == 0
         made = media_of(job.target).video
         assert (made.width, made.height) == (80, 60)
@@ -575,8 +587,10 @@ class TestEncoders:
         self, found_ffmpegs: tuple[Ffmpeg, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(encoder_probe, "_NVIDIA_NODES", ())
-        choice = Machine(found_ffmpegs, Settings(), nodes=()).choose()
-        assert [(each.encoder.name, each.rung) for each in choice.ladder] == [("libsvtav1", Rung.SOFTWARE)]
+        choice = Machine(found_ffmpegs, EncodeSettings(), nodes=()).choose()
+        assert [(each.encoder.name, each.rung) for each in choice.ladder] == [
+            ("libsvtav1", FallbackLevel.SOFTWARE)
+        ]
         assert choice.ffmpeg.origin == "embedded"
         assert choice.explanation[:3] == (
             "qsv: no render node",
@@ -592,7 +606,7 @@ class TestEncoders:
         old = script(
             tmp_path, f"echo 'Svt[info]: SVT-AV1 Encoder Lib v1.4.1' >&2; SVT_LOG=1 exec {real.path} $all"
         )
-        machine = Machine((replace(real, path=old),), Settings(), nodes=())
+        machine = Machine((replace(real, path=old),), EncodeSettings(), nodes=())
         choice = machine.choose(Backend.SOFTWARE)
         assert choice.encoder.name == "libx264"
         assert choice.explanation[0] == "libsvtav1: SVT-AV1 1.4 is older than 2"
@@ -603,14 +617,15 @@ class TestEncoders:
     )
     def test_a_codec_in_software(self, codec: str, name: str, found_ffmpegs: tuple[Ffmpeg, ...]) -> None:
         assert (
-            Machine(found_ffmpegs, Settings(), nodes=()).choose(Backend.SOFTWARE, codec).encoder.name == name
+            Machine(found_ffmpegs, EncodeSettings(), nodes=()).choose(Backend.SOFTWARE, codec).encoder.name
+            == name
         )
 
     @pytest.mark.parametrize("backend", [Backend.QSV, Backend.VAAPI, Backend.NVENC, Backend.V4L2M2M])
     def test_a_named_backend_that_fails_is_an_error(
         self, backend: Backend, found_ffmpegs: tuple[Ffmpeg, ...], tmp_path: Path
     ) -> None:
-        machine = Machine(found_ffmpegs, Settings(), device=tmp_path / "renderD128")
+        machine = Machine(found_ffmpegs, EncodeSettings(), device=tmp_path / "renderD128")
         with pytest.raises(EncoderError, match="can't be used") as caught:
             machine.choose(backend)
         assert caught.value.exit_code == 12
@@ -621,16 +636,16 @@ class TestEncoders:
 
     def test_a_codec_that_the_backend_never_has(self, found_ffmpegs: tuple[Ffmpeg, ...]) -> None:
         with pytest.raises(EncoderError, match="v4l2m2m has no av1 encoder"):
-            Machine(found_ffmpegs, Settings()).choose(Backend.V4L2M2M, "av1")
+            Machine(found_ffmpegs, EncodeSettings()).choose(Backend.V4L2M2M, "av1")
 
     def test_a_wrong_preset_is_found_by_the_trial(self, embedded: Ffmpeg) -> None:
-        machine = Machine((embedded,), Settings(preset="swift"), nodes=())
+        machine = Machine((embedded,), EncodeSettings(preset="swift"), nodes=())
         with pytest.raises(EncoderError, match="libx264 can't be used"):
             machine.choose(Backend.SOFTWARE, "h264")
 
     def test_a_trial_is_made_once(self, embedded: Ffmpeg, tmp_path: Path) -> None:
         counted = script(tmp_path, f"echo run >> {tmp_path}/runs; exec {embedded.path} $all")
-        machine = Machine((replace(embedded, path=counted),), Settings(), nodes=())
+        machine = Machine((replace(embedded, path=counted),), EncodeSettings(), nodes=())
         first = machine.choose(Backend.SOFTWARE, "h264")
         runs = (tmp_path / "runs").read_text()
         assert machine.choose(Backend.SOFTWARE, "h264") == first
@@ -644,7 +659,7 @@ class TestEncoders:
         monkeypatch.setattr(encoder_probe, "_TRIAL_SECONDS", 0.5)
         body = f'case "$all" in *h264_qsv*) sleep 60;; *) exec {embedded.path} $all;; esac'
         machine = Machine(
-            (replace(embedded, path=script(tmp_path, body)),), Settings(), device=tmp_path / "n"
+            (replace(embedded, path=script(tmp_path, body)),), EncodeSettings(), device=tmp_path / "n"
         )
         with pytest.raises(EncoderError, match="no progress for"):
             machine.choose(Backend.QSV, "h264")
@@ -751,24 +766,24 @@ class Replay:
     folder: Path
     said: list[str]
     still_works: list[bool]
-    breaker: Breaker
+    breaker: GpuBreaker
     choice: Choice
 
-    def fail(self, rung: Rung, stderr: str, code: int, frames: int = 5) -> None:
+    def fail(self, rung: FallbackLevel, stderr: str, code: int, frames: int = 5) -> None:
         (self.folder / rung).write_text(stderr + "\n" if stderr else "")
         (self.folder / f"{rung}.end").write_text(f"{code} {frames}\n")
 
     def heal(self) -> None:
-        for rung in Rung:
+        for rung in FallbackLevel:
             (self.folder / rung).unlink(missing_ok=True)
 
     def climb(self, stop: threading.Event | None = None, media: Media = TINY, stall: float = 30.0) -> Encoded:
-        job = Job(self.folder / "clip.mp4", self.folder / "target.part", media, Settings(), "mp4", {})
+        job = Job(self.folder / "clip.mp4", self.folder / "target.part", media, EncodeSettings(), "mp4", {})
 
         def check(finished: Finished, encoder: Encoder) -> Passes:
             return Passes(finished.frames == TINY_FRAMES, f"{finished.frames} of {TINY_FRAMES} frames")
 
-        return Ladder(self.choice, self.breaker, stop, stall).climb(job, check)
+        return EncoderFallback(self.choice, self.breaker, stop, stall).climb(job, check)
 
     def calls(self) -> list[str]:
         return (self.folder / "calls").read_text().split()
@@ -779,34 +794,34 @@ def replay(tmp_path: Path) -> Replay:
     ffmpeg = Ffmpeg(script(tmp_path, REPLAY), (9, 0), "option", frozenset())
     hardware, spare = ENCODERS["hevc_qsv"], ENCODERS["libx265"]
     ladder = (
-        Attempt(ffmpeg, hardware, Rung.GPU),
-        Attempt(ffmpeg, hardware, Rung.GPU_ENCODE),
-        Attempt(ffmpeg, spare, Rung.SOFTWARE),
+        Attempt(ffmpeg, hardware, FallbackLevel.GPU),
+        Attempt(ffmpeg, hardware, FallbackLevel.GPU_ENCODE),
+        Attempt(ffmpeg, spare, FallbackLevel.SOFTWARE),
     )
     said: list[str] = []
     answers: list[bool] = []
-    breaker = Breaker(lambda: answers.pop(0), announce=said.append)
+    breaker = GpuBreaker(lambda: answers.pop(0), announce=said.append)
     return Replay(tmp_path, said, answers, breaker, Choice(ladder, None, False, ()))
 
 
 class TestLadder:
     def test_the_best_rung_is_enough(self, replay: Replay) -> None:
         encoded = replay.climb()
-        assert encoded.rungs == (RungTried(Rung.GPU, "hevc_qsv"),)
+        assert encoded.rungs == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
         assert (encoded.encoder, encoded.problem) == (ENCODERS["hevc_qsv"], "")
         assert replay.calls() == ["gpu"]
 
-    @pytest.mark.parametrize("rung", [Rung.GPU, Rung.GPU_ENCODE])
+    @pytest.mark.parametrize("rung", [FallbackLevel.GPU, FallbackLevel.GPU_ENCODE])
     @pytest.mark.parametrize(("stderr", "code", "kind"), FAILURES)
     def test_each_failure_on_each_hardware_rung(
-        self, stderr: str, code: int, kind: str, rung: Rung, replay: Replay
+        self, stderr: str, code: int, kind: str, rung: FallbackLevel, replay: Replay
     ) -> None:
-        if rung is Rung.GPU_ENCODE:
-            replay.fail(Rung.GPU, "Error decoding stream header: unsupported (-3)", 69)
+        if rung is FallbackLevel.GPU_ENCODE:
+            replay.fail(FallbackLevel.GPU, "Error decoding stream header: unsupported (-3)", 69)
         replay.fail(rung, stderr, code)
         encoded = replay.climb()
-        tried = ["gpu"] if rung is Rung.GPU else ["gpu", "gpu-encode"]
-        if kind == OPTION or rung is Rung.GPU_ENCODE:
+        tried = ["gpu"] if rung is FallbackLevel.GPU else ["gpu", "gpu-encode"]
+        if kind == OPTION or rung is FallbackLevel.GPU_ENCODE:
             tried.append("software")
         else:
             tried.append("gpu-encode")
@@ -817,7 +832,7 @@ class TestLadder:
         assert [each.rung for each in encoded.rungs] == tried
         assert (encoded.encoder is None) == (kind == STORAGE)
         assert all(each.problem for each in encoded.rungs[: len(tried) - (kind != STORAGE)])
-        failed = encoded.rungs[0 if rung is Rung.GPU else 1]
+        failed = encoded.rungs[0 if rung is FallbackLevel.GPU else 1]
         if code == 139:
             assert failed.problem == "ended by SIGSEGV"
         elif code == 0:
@@ -831,29 +846,29 @@ class TestLadder:
     def test_each_failure_on_the_last_rung_leaves_no_archive(
         self, stderr: str, code: int, kind: str, replay: Replay
     ) -> None:
-        replay.fail(Rung.GPU, "Error decoding stream header: unsupported (-3)", 69)
-        replay.fail(Rung.GPU_ENCODE, "Error decoding stream header: unsupported (-3)", 69)
-        replay.fail(Rung.SOFTWARE, stderr, code)
+        replay.fail(FallbackLevel.GPU, "Error decoding stream header: unsupported (-3)", 69)
+        replay.fail(FallbackLevel.GPU_ENCODE, "Error decoding stream header: unsupported (-3)", 69)
+        replay.fail(FallbackLevel.SOFTWARE, stderr, code)
         encoded = replay.climb()
         assert encoded.encoder is None
         assert replay.calls() == ["gpu", "gpu-encode", "software"]
         assert encoded.problem == encoded.rungs[-1].problem != ""
 
     def test_exit_0_with_half_the_frames(self, replay: Replay) -> None:
-        replay.fail(Rung.GPU, "", 0, frames=10)
+        replay.fail(FallbackLevel.GPU, "", 0, frames=10)
         encoded = replay.climb()
         assert encoded.rungs[0].problem == "10 of 20 frames"
-        assert encoded.rungs[1] == RungTried(Rung.GPU_ENCODE, "hevc_qsv")
+        assert encoded.rungs[1] == LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv")
         assert (replay.folder / "target.part").read_text() == "archive by gpu-encode\n"
 
     def test_a_hang(self, replay: Replay) -> None:
-        replay.fail(Rung.GPU, "", 124)
+        replay.fail(FallbackLevel.GPU, "", 124)
         encoded = replay.climb(stall=0.5)
         assert encoded.rungs[0].problem == "no progress for 0 s"
         assert encoded.rungs[1].problem == ""
 
     def test_constant_quality_refused_is_tried_once_as_a_quantiser(self, replay: Replay) -> None:
-        replay.fail(Rung.GPU, "[hevc_qsv @ 0x1] Selected ratecontrol mode is unsupported", 218)
+        replay.fail(FallbackLevel.GPU, "[hevc_qsv @ 0x1] Selected ratecontrol mode is unsupported", 218)
         (replay.folder / "only-icq").touch()
         encoded = replay.climb()
         assert replay.calls() == ["gpu", "gpucqp"]
@@ -863,37 +878,37 @@ class TestLadder:
         ]
 
     def test_both_rate_controls_refused_means_the_next_encoder(self, replay: Replay) -> None:
-        replay.fail(Rung.GPU, "Selected ratecontrol mode is unsupported", 218)
+        replay.fail(FallbackLevel.GPU, "Selected ratecontrol mode is unsupported", 218)
         assert replay.climb().encoder == ENCODERS["libx265"]
         assert replay.calls() == ["gpu", "gpucqp", "software"]
 
     def test_device_failures_of_two_clips_trip_the_breaker(self, replay: Replay) -> None:
         replay.still_works.append(False)
-        replay.fail(Rung.GPU, "Error during encoding: GPU Hang (-21)", 251)
-        replay.fail(Rung.GPU_ENCODE, "Error during encoding: GPU Hang (-21)", 251)
+        replay.fail(FallbackLevel.GPU, "Error during encoding: GPU Hang (-21)", 251)
+        replay.fail(FallbackLevel.GPU_ENCODE, "Error during encoding: GPU Hang (-21)", 251)
         assert replay.climb().encoder == ENCODERS["libx265"]
-        assert replay.climb().rungs == (RungTried(Rung.SOFTWARE, "libx265"),)
+        assert replay.climb().rungs == (LevelTried(FallbackLevel.SOFTWARE, "libx265"),)
         assert replay.calls() == ["gpu", "gpu-encode", "software", "software"]
         assert len(replay.said) == 1
 
     def test_a_gpu_that_passes_its_trial_stays(self, replay: Replay) -> None:
         replay.still_works.append(True)
-        replay.fail(Rung.GPU, "device failed (-17)", 251)
-        replay.fail(Rung.GPU_ENCODE, "device failed (-17)", 251)
+        replay.fail(FallbackLevel.GPU, "device failed (-17)", 251)
+        replay.fail(FallbackLevel.GPU_ENCODE, "device failed (-17)", 251)
         assert replay.climb().encoder == ENCODERS["libx265"]
         replay.heal()
         assert replay.climb().encoder == ENCODERS["hevc_qsv"]
         assert replay.said == []
 
     def test_bad_clips_never_trip_the_breaker(self, replay: Replay) -> None:
-        replay.fail(Rung.GPU, "Error decoding stream header: unsupported (-3)", 69)
-        replay.fail(Rung.GPU_ENCODE, "Invalid data found when processing input", 1)
+        replay.fail(FallbackLevel.GPU, "Error decoding stream header: unsupported (-3)", 69)
+        replay.fail(FallbackLevel.GPU_ENCODE, "Invalid data found when processing input", 1)
         for _ in range(3):
             assert replay.climb().encoder == ENCODERS["libx265"]
         assert not replay.breaker.tripped
 
     def test_a_stop_fails_no_rung(self, replay: Replay) -> None:
-        replay.fail(Rung.GPU, "", 124)
+        replay.fail(FallbackLevel.GPU, "", 124)
         stop = threading.Event()
         threading.Timer(0.4, stop.set).start()
         encoded = replay.climb(stop)
@@ -904,20 +919,25 @@ class TestLadder:
         deep = replace(TINY, video=replace(TINY.video, pixel_format="yuv422p10le", bit_depth=10))
         encoded = replay.climb(media=deep)
         assert encoded.rungs == (
-            RungTried(Rung.GPU, "hevc_qsv", "the GPU's pipeline has no 4:2:2"),
-            RungTried(Rung.GPU_ENCODE, "hevc_qsv"),
+            LevelTried(FallbackLevel.GPU, "hevc_qsv", "the GPU's pipeline has no 4:2:2"),
+            LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv"),
         )
         assert replay.calls() == ["gpu-encode"]
 
     def test_the_owner_s_quality_is_not_for_the_spare_encoder(self, replay: Replay) -> None:
-        replay.fail(Rung.GPU, "Current profile is unsupported", 218)
+        replay.fail(FallbackLevel.GPU, "Current profile is unsupported", 218)
         log = replay.folder / "arguments"
         fake = script(replay.folder, f'echo "$all" >> {log}' + REPLAY)
         assert fake.exists()
         job = Job(
-            replay.folder / "c.mp4", replay.folder / "t", TINY, Settings(quality=20, preset="slow"), "mp4", {}
+            replay.folder / "c.mp4",
+            replay.folder / "t",
+            TINY,
+            EncodeSettings(quality=20, preset="slow"),
+            "mp4",
+            {},
         )
-        Ladder(replay.choice, replay.breaker).climb(job, lambda finished, encoder: Passes(True))
+        EncoderFallback(replay.choice, replay.breaker).climb(job, lambda finished, encoder: Passes(True))
         first, last = log.read_text().splitlines()
         assert "-global_quality 20" in first and "-preset slow" in first
         assert "-crf 26" in last and "-preset fast" in last
@@ -936,9 +956,9 @@ class TestQuickSync:
 
     @pytest.fixture
     def machine(self, softqsv: Path, found_ffmpegs: tuple[Ffmpeg, ...]) -> Machine:
-        return Machine(found_ffmpegs, Settings(), device=softqsv)
+        return Machine(found_ffmpegs, EncodeSettings(), device=softqsv)
 
-    def climb(self, choice: Choice, clip: Path, target: Path, breaker: Breaker | None = None) -> Encoded:
+    def climb(self, choice: Choice, clip: Path, target: Path, breaker: GpuBreaker | None = None) -> Encoded:
         job = job_for(clip, target)
         frames = job.media.packets
 
@@ -946,7 +966,7 @@ class TestQuickSync:
             same = finished.frames == frames and pts(target) == pytest.approx(pts(clip), abs=1e-9)
             return Passes(same, f"{finished.frames} of {frames} frames")
 
-        return Ladder(choice, breaker or Breaker(lambda: True)).climb(job, check)
+        return EncoderFallback(choice, breaker or GpuBreaker(lambda: True)).climb(job, check)
 
     def test_full_pipeline_keeps_irregular_timestamps(
         self,
@@ -958,10 +978,14 @@ class TestQuickSync:
     ) -> None:
         clip = make_clip(f"{SOUND} {IRREGULAR} -c:a pcm_alaw", ".mkv")
         for ffmpeg in found_ffmpegs:
-            choice = Machine((ffmpeg,), Settings(), device=softqsv).choose(*HEVC)
-            assert [each.rung for each in choice.ladder] == [Rung.GPU, Rung.GPU_ENCODE, Rung.SOFTWARE]
+            choice = Machine((ffmpeg,), EncodeSettings(), device=softqsv).choose(*HEVC)
+            assert [each.rung for each in choice.ladder] == [
+                FallbackLevel.GPU,
+                FallbackLevel.GPU_ENCODE,
+                FallbackLevel.SOFTWARE,
+            ]
             encoded = self.climb(choice, clip, tmp_path / "x.part")
-            assert encoded.rungs == (RungTried(Rung.GPU, "hevc_qsv"),)
+            assert encoded.rungs == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
             assert encoded.finished is not None and encoded.finished.stderr == ()
             with av.open(str(tmp_path / "x.part")) as made:
                 assert made.streams.video[0].codec_context.codec_tag == "hvc1"
@@ -976,11 +1000,13 @@ class TestQuickSync:
         self, softqsv: Path, found_ffmpegs: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
     ) -> None:
         clip = make_clip(f"-f lavfi -i testsrc2=s=320x240:r=10:d=1 {X264}")
-        settings = Settings(max_height=128)
+        settings = EncodeSettings(max_height=128)
         choice = Machine(found_ffmpegs, settings, device=softqsv).choose(*HEVC)
         job = job_for(clip, tmp_path / "x.part", settings=settings)
-        encoded = Ladder(choice, Breaker(lambda: True)).climb(job, lambda finished, encoder: Passes(True))
-        assert encoded.rungs == (RungTried(Rung.GPU, "hevc_qsv"),)
+        encoded = EncoderFallback(choice, GpuBreaker(lambda: True)).climb(
+            job, lambda finished, encoder: Passes(True)
+        )
+        assert encoded.rungs == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
         made = media_of(job.target).video
         assert (made.width, made.height) == (170, 128)
 
@@ -1016,10 +1042,10 @@ class TestQuickSync:
         assert choice.constant_quantiser
         late = replace(choice, constant_quantiser=False)
         encoded = self.climb(late, make_clip(PLAIN), tmp_path / "x.part")
-        assert [each.rung for each in encoded.rungs] == [Rung.GPU, Rung.GPU]
+        assert [each.rung for each in encoded.rungs] == [FallbackLevel.GPU, FallbackLevel.GPU]
         assert "Selected ratecontrol mode is unsupported" in encoded.rungs[0].problem
         early = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part")
-        assert early.rungs == (RungTried(Rung.GPU, "hevc_qsv"),)
+        assert early.rungs == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
 
     def test_a_decoder_that_dies_half_way(
         self, machine: Machine, make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -1028,8 +1054,8 @@ class TestQuickSync:
         monkeypatch.setenv("SOFTQSV_FAIL", "dec=-17@10")
         encoded = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part")
         assert [(each.rung, bool(each.problem)) for each in encoded.rungs] == [
-            (Rung.GPU, True),
-            (Rung.GPU_ENCODE, False),
+            (FallbackLevel.GPU, True),
+            (FallbackLevel.GPU_ENCODE, False),
         ]
         assert "device failed (-17)" in encoded.rungs[0].problem
 
@@ -1038,13 +1064,17 @@ class TestQuickSync:
     ) -> None:
         choice = machine.choose(*HEVC)
         said: list[str] = []
-        breaker = Breaker(lambda: machine.still_works(choice), announce=said.append)
+        breaker = GpuBreaker(lambda: machine.still_works(choice), announce=said.append)
         monkeypatch.setenv("SOFTQSV_FAIL", "enc=-21@3")
         first = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part", breaker)
-        assert [each.rung for each in first.rungs] == [Rung.GPU, Rung.GPU_ENCODE, Rung.SOFTWARE]
+        assert [each.rung for each in first.rungs] == [
+            FallbackLevel.GPU,
+            FallbackLevel.GPU_ENCODE,
+            FallbackLevel.SOFTWARE,
+        ]
         assert breaker.tripped
         second = self.climb(choice, make_clip(PLAIN), tmp_path / "y.part", breaker)
-        assert second.rungs == (RungTried(Rung.SOFTWARE, "libx265"),)
+        assert second.rungs == (LevelTried(FallbackLevel.SOFTWARE, "libx265"),)
         assert len(said) == 1
 
     def test_a_node_that_may_not_be_opened(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1053,12 +1083,13 @@ class TestQuickSync:
             machine.choose(Backend.QSV)
 
     @pytest.mark.parametrize(
-        ("gpu", "rung", "name"), [("arc", Rung.GPU, "hevc_qsv"), ("skylake", Rung.SOFTWARE, "libx265")]
+        ("gpu", "rung", "name"),
+        [("arc", FallbackLevel.GPU, "hevc_qsv"), ("skylake", FallbackLevel.SOFTWARE, "libx265")],
     )
     def test_ten_bits(
         self,
         gpu: str,
-        rung: Rung,
+        rung: FallbackLevel,
         name: str,
         machine: Machine,
         make_clip: MakeClip,
@@ -1068,7 +1099,7 @@ class TestQuickSync:
         monkeypatch.setenv("SOFTQSV_GPU", gpu)
         made = f"{PICTURE} -c:v libx265 -x265-params log-level=error -pix_fmt yuv420p10le"
         encoded = self.climb(machine.choose(*HEVC), make_clip(made), tmp_path / "x.part")
-        assert encoded.rungs[-1] == RungTried(rung, name)
+        assert encoded.rungs[-1] == LevelTried(rung, name)
         assert media_of(tmp_path / "x.part").video.pixel_format == "yuv420p10le"
 
     def test_a_chroma_that_the_gpu_cannot_decode(
@@ -1076,7 +1107,7 @@ class TestQuickSync:
     ) -> None:
         clip = make_clip(f"{PICTURE} -c:v libx264 -preset ultrafast -pix_fmt yuv422p")
         encoded = self.climb(machine.choose(*HEVC), clip, tmp_path / "x.part")
-        assert encoded.rungs[-1] == RungTried(Rung.GPU_ENCODE, "hevc_qsv")
+        assert encoded.rungs[-1] == LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv")
 
 
 GOOD = [
@@ -2202,14 +2233,14 @@ class TestUnits:
 
 def bad(findings: Iterable[Finding]) -> dict[str, str]:
     """What is wrong, by area, with its remedy; every trouble has one."""
-    wrong = [each for each in findings if each.verdict is Verdict.BAD]
+    wrong = [each for each in findings if each.verdict is Severity.BAD]
     assert all(each.remedy for each in wrong)
     return {each.area: f"{each.message} -> {each.remedy}" for each in wrong}
 
 
 def notes(findings: Iterable[Finding]) -> str:
     """What is worth a remark, in one text."""
-    return "\n".join(each.message for each in findings if each.verdict is Verdict.NOTE)
+    return "\n".join(each.message for each in findings if each.verdict is Severity.NOTE)
 
 
 @pytest.fixture
@@ -2253,9 +2284,9 @@ class TestDoctor:
 
     def test_what_is_installed_is_sound(self) -> None:
         (found,) = software_checks.packages(("record",))
-        assert found.verdict is Verdict.OK
+        assert found.verdict is Severity.OK
         assert "imageio-ffmpeg" in found.message
-        assert [each.verdict for each in software_checks.python()] == [Verdict.OK]
+        assert [each.verdict for each in software_checks.python()] == [Severity.OK]
 
     @pytest.mark.edge
     @pytest.mark.parametrize(
@@ -2325,7 +2356,7 @@ class TestDoctor:
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
         assert said in bad(software_checks.binaries(None))["ffmpeg"]
         assert said in bad(software_checks.binaries(tmp_path / "ffmpeg"))["ffmpeg"]
-        found = software_checks.encoders(tmp_path / "ffmpeg", Settings(), None, "auto", "auto")
+        found = software_checks.encoders(tmp_path / "ffmpeg", EncodeSettings(), None, "auto", "auto")
         assert "no ffmpeg that runs here" in bad(found)["encoder"]
 
     # --- GPUs --------------------------------------------------------------------------------------
@@ -2345,7 +2376,7 @@ class TestDoctor:
     ) -> None:
         monkeypatch.setenv("SOFTQSV_NODE", str(node))
         assert bad(machine_checks.render_nodes(node)) == {}
-        found = list(software_checks.encoders(embedded.path, Settings(), node, "auto", "auto"))
+        found = list(software_checks.encoders(embedded.path, EncodeSettings(), node, "auto", "auto"))
         assert bad(found) == {}
         assert re.search(rf"archive uses \w+_qsv on {node}", found[-1].message)
         (works, *_) = (each for each in found if "_qsv" in each.message and "works (gpu" in each.message)
@@ -2357,10 +2388,10 @@ class TestDoctor:
     ) -> None:
         monkeypatch.setenv("SOFTQSV_NODE", str(node))
         monkeypatch.setenv("SOFTQSV_VA_INIT", "-1")
-        found = list(software_checks.encoders(embedded.path, Settings(), node, "auto", "h264"))
+        found = list(software_checks.encoders(embedded.path, EncodeSettings(), node, "auto", "h264"))
         assert "there is a GPU, and it can't be used" in bad(found)["encoder"]
         assert "archive uses libx264" in found[-1].message
-        named = software_checks.encoders(embedded.path, Settings(), node, Backend.QSV, "h264")
+        named = software_checks.encoders(embedded.path, EncodeSettings(), node, Backend.QSV, "h264")
         assert "h264_qsv can't be used" in bad(named)["encoder"]
 
     @pytest.mark.edge
@@ -2386,7 +2417,7 @@ class TestDoctor:
     def test_a_machine_without_gpu(self, embedded: Ffmpeg) -> None:
         found = [
             *machine_checks.render_nodes(None),
-            *software_checks.encoders(embedded.path, Settings(), None, "auto", "h264"),
+            *software_checks.encoders(embedded.path, EncodeSettings(), None, "auto", "h264"),
         ]
         assert bad(found) == {}
         assert "there is no GPU here" in notes(found)
@@ -2439,7 +2470,7 @@ class TestDoctor:
             pytest.skip("no FAT can be made here")
         for _ in mounted(place, "-o", "loop", str(image)):
             (found,) = storage_checks.root_of("archive", place)
-        assert found.verdict is Verdict.OK
+        assert found.verdict is Severity.OK
         assert found.message.endswith("without O_TMPFILE, link")
         assert "vfat" in found.message
 
@@ -3119,7 +3150,7 @@ class TestAtomic:
         source.chmod(0o640)
         os.utime(source, ns=(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
         with source.open("rb") as opened, atomic.staged(other_disk / "x.mp4") as part:
-            digest = atomic.copy_into(opened, part)
+            digest = copying.copy_into(opened, part)
             atomic.publish(part, other_disk / "x.mp4")
         copy = other_disk / "x.mp4"
         assert subprocess.check_output(["b2sum", str(copy)], text=True).split()[0] == digest
@@ -3503,16 +3534,16 @@ class TestLocking:
         )
         run = start_python(code, lock)
         assert line(run) == "held"
-        with pytest.raises(AlreadyRunning) as caught, locking.exclusive(lock, what="archive"):
+        with pytest.raises(AlreadyRunning) as caught, run_lock.exclusive(lock, what="archive"):
             pass
         assert caught.value.exit_code == 11
         assert f"archive, host {lockfile.host_id()}, pid {run.pid}, since 20" in caught.value.message
         run.send_signal(signal.SIGKILL)
         run.wait()
-        with locking.exclusive(lock, what="archive"):
+        with run_lock.exclusive(lock, what="archive"):
             assert stat.S_IMODE(lock.stat().st_mode) == 0o600
             with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"):
-                locking.exclusive(lock, what="archive").__enter__()
+                run_lock.exclusive(lock, what="archive").__enter__()
 
     def test_guarded_appends_wait_for_each_other(self, tmp_path: Path, start_python: Start) -> None:
         code = (
@@ -3536,7 +3567,7 @@ class TestLocking:
         with path.open("w") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             with pytest.raises(StorageError, match=str(path)):
-                locking.guarded(path).__enter__()
+                run_lock.guarded(path).__enter__()
 
 
 def _race(root: Path, start: Start, races: int, *, apart: bool, mode: str) -> tuple[int, int]:
@@ -3663,7 +3694,7 @@ class TestTrash:
         self, root: Path, other_disk: Path, mocker: MockerFixture
     ) -> None:
         path = root / self.RELATIVE
-        copy_into = atomic.copy_into
+        copy_into = copying.copy_into
 
         def copy_while_it_grows(source: object, part: atomic.Staged) -> str:
             digest = copy_into(source, part)  # type: ignore[arg-type]
@@ -3845,7 +3876,7 @@ class Watched:
     def _run(self) -> None:
         assert self.watcher is not None
         try:
-            self.watcher.run(Workshop(self.jobs, self._perform))
+            self.watcher.run(ArchiveWorkers(self.jobs, self._perform))
         except BaseException as error:
             self.trouble = error
 
@@ -4315,7 +4346,7 @@ class TestArchiveUnderFaults:
             fsync(descriptor)
 
         mocker.patch("os.fsync", noting)
-        claim = claims.Claim("x.mp4", 1, 1, "2026-03-01T08:15:00+00:00", "x", (), "h", 1, "r")
+        claim = claims.WorkClaim("x.mp4", 1, 1, "2026-03-01T08:15:00+00:00", "x", (), "h", 1, "r")
         with claims.claimed(trees, claim, tmp_path / "x.mp4.lock") as note:
             (path,) = (trees.state / "claims").iterdir()
             made = [str(path.with_suffix(".new")), str(path.parent)]
@@ -4566,7 +4597,7 @@ class TestArchiveUnderFaults:
         picture = clip.with_suffix(".jpg")
         picture.write_bytes(b"a picture")
         run = camera.archive(
-            patch="from camarchiver.archive.source_removal import Disposer\n"
+            patch="from camarchiver.archive.source_removal import SourceRemover as Disposer\n"
             "def full(*args): raise OSError(28, 'No space left on device')\n"
             "Disposer._move_sidecar = full"
         )
@@ -4609,9 +4640,9 @@ def demux(path: Path) -> Iterator[tuple[AvVideoStream, Packet[AvVideoStream] | N
             yield stream, packet if packet.size else None
 
 
-def sampled(path: Path, rate: float = 5.0) -> list[Picture]:
+def sampled(path: Path, rate: float = 5.0) -> list[SampledPicture]:
     sampler: Sampler | None = None
-    pictures: list[Picture] = []
+    pictures: list[SampledPicture] = []
     for stream, packet in demux(path):
         sampler = sampler or Sampler(stream.codec_context, rate=rate)
         pictures += sampler.feed(packet)
@@ -4713,8 +4744,8 @@ class TestJournal:
     ) -> None:
         """Such a clip would be archived, its source gone, and nothing would tell of it."""
         at = datetime(2026, 3, 1, tzinfo=UTC)
-        sound = journal_event.Event(
-            journal_event.What.TRASHED, at, "r1", "vm", "a.mp4", at, source_size=1, source_mtime_ns=2
+        sound = journal_event.JournalEvent(
+            journal_event.EventKind.TRASHED, at, "r1", "vm", "a.mp4", at, source_size=1, source_mtime_ns=2
         )
         book = Journal(tmp_path)
         book.append(sound)
@@ -4819,7 +4850,7 @@ class TestDiscovery:
 
     def compare(self, yard: Yard, policy: ArchivePolicy, zone: ZoneInfo) -> int:
         def discovery() -> Discovery:
-            ends = Ends((), self.NOW)
+            ends = ClipEnds((), self.NOW)
             return Discovery(yard.trees, Names(), Journal(yard.trees.state), ends, self.NOW, zone)
 
         cutoff = (self.NOW - policy.age).date()
@@ -4890,15 +4921,15 @@ class TestLots:
 
         def counted(lot: Any, policy: CleanupPolicy, now: datetime) -> Any:
             answer = decide(lot, policy, now)
-            if isinstance(lot, Lot):
+            if isinstance(lot, CopyBatch):
                 self.check(lot, answer, policy, now)
             words = answer.reason if isinstance(answer, Stay) else answer
-            found[f"{name} {words}"] += lot.files if isinstance(lot, Lot) else len(lot.names)
+            found[f"{name} {words}"] += lot.files if isinstance(lot, CopyBatch) else len(lot.names)
             return answer
 
         return counted
 
-    def check(self, lot: Lot, stay: Stay | None, policy: CleanupPolicy, now: datetime) -> None:
+    def check(self, lot: CopyBatch, stay: Stay | None, policy: CleanupPolicy, now: datetime) -> None:
         copies = [copy for copy in lot.copies() if isinstance(copy, Copy)]
         starts = [copy.clip.start for copy in copies]
         mtimes = [copy.identity[1] for copy in copies]
@@ -6045,7 +6076,7 @@ class TestFrames:
         assert len(sampled(encode(tmp_path / "a.mp4", filters="fps=3"))) == 6
 
     def test_a_damaged_packet_brings_nothing_and_ends_nothing(self, tmp_path: Path) -> None:
-        pictures: list[Picture] = []
+        pictures: list[SampledPicture] = []
         sampler: Sampler | None = None
         for number, (stream, packet) in enumerate(demux(encode(tmp_path / "a.mp4", seconds=6))):
             sampler = sampler or Sampler(stream.codec_context)
@@ -6094,7 +6125,7 @@ class TestFrames:
         self, path: Path, suspects: set[float], *, moves: tuple[float, float] = (99, 99)
     ) -> list[float]:
         """Times of the pictures looked at; keyframes named are suspicious, and motion is scored from to."""
-        gates, keys = [motion_events.Gate()], [0.0]
+        gates, keys = [motion_events.MotionState()], [0.0]
         sampler: KeyframeSampler | None = None
         times: list[float] = []
         for stream, packet in demux(path):
@@ -6113,20 +6144,20 @@ class TestFrames:
 REC_START = datetime(2026, 5, 3, 14, 20, 5, tzinfo=UTC)
 
 
-def rec_items(path: Path) -> tuple[Opened, list[Entry]]:
+def rec_items(path: Path) -> tuple[Opened, list[TimedPacket]]:
     """A whole file as its reader gives it."""
     reader = Reader(FileCamera(path))
     opened = reader.take(10)
     assert isinstance(opened, Opened)
     entries = []
-    while isinstance(item := reader.take(10), Entry):
+    while isinstance(item := reader.take(10), TimedPacket):
         entries.append(item)
-    assert item == Ended()
+    assert item == StreamEnded()
     return opened, entries
 
 
-def rec_watch(**chosen: bool) -> Watch:
-    return Watch(motion_events.rules_for("medium"), View(), chosen.get("keyframes", False))
+def rec_watch(**chosen: bool) -> DetectionSettings:
+    return DetectionSettings(motion_events.rules_for("medium"), View(), chosen.get("keyframes", False))
 
 
 @pytest.fixture
@@ -6137,11 +6168,11 @@ def rec_folders(tmp_path: Path) -> Folders:
 
 
 @pytest.fixture
-def rec_take(rec_folders: Folders, rec_twice: Path) -> Take:
+def rec_take(rec_folders: Folders, rec_twice: Path) -> ClipWriter:
     """A clip of everything from the fifth keyframe on, still open."""
     opened, entries = rec_items(rec_twice)
     first = next(entry for entry in entries if entry.key and entry.at >= 4)
-    take = Take(rec_folders, Label(REC_START, first, 6.0, 0.2), opened.video, opened.audio)
+    take = ClipWriter(rec_folders, ClipStart(REC_START, first, 6.0, 0.2), opened.video, opened.audio)
     for entry in entries[entries.index(first) :]:
         if entry.at >= first.at:
             take.write(entry)
@@ -6152,9 +6183,9 @@ class TestSentry:
     @pytest.mark.parametrize("keyframes", [False, True])
     def test_it_tells_when_motion_was(self, rec_twice: Path, keyframes: bool) -> None:
         opened, entries = rec_items(rec_twice)
-        sentry = Sentry(rec_watch(keyframes=keyframes))
+        sentry = StreamDetector(rec_watch(keyframes=keyframes))
         sentry.begin(opened.video.codec_context)
-        events: list[Event] = []
+        events: list[MotionEvent] = []
         for entry in entries:
             if entry.video:
                 events += sentry.feed(entry)
@@ -6167,7 +6198,7 @@ class TestSentry:
 
     def test_the_end_cuts_motion_off(self, rec_twice: Path) -> None:
         opened, entries = rec_items(rec_twice)
-        sentry = Sentry(rec_watch())
+        sentry = StreamDetector(rec_watch())
         sentry.begin(opened.video.codec_context)
         for entry in entries:
             if entry.video and entry.at < 7:
@@ -6204,7 +6235,7 @@ def rec_taken(reader: Reader, count: int = 1000) -> list[object]:
     while len(items) < count:
         item = reader.take(20)
         items.append(item)
-        if isinstance(item, Ended | Lost):
+        if isinstance(item, StreamEnded | Lost):
             break
     reader.close()
     return items
@@ -6223,8 +6254,8 @@ class TestLive:
         assert opened.video.codec_context.name == "h264"
         assert opened.audio is not None
         assert opened.audio.codec_context.name == "aac"
-        assert entries.pop() == Ended()
-        video = [entry for entry in entries if isinstance(entry, Entry) and entry.video]
+        assert entries.pop() == StreamEnded()
+        video = [entry for entry in entries if isinstance(entry, TimedPacket) and entry.video]
         assert len(video) == frames_of(source)
         keys = [entry.at for entry in video if entry.key]
         assert max(later - earlier for earlier, later in pairwise(keys)) <= 2.0
@@ -6265,19 +6296,19 @@ class TestLive:
         opened, *entries = rec_taken(Reader(FileCamera(fifo), encodes=True))
         assert writer.wait(20) == 0
         assert isinstance(opened, Opened)
-        assert entries.pop() == Ended()
+        assert entries.pop() == StreamEnded()
         assert len(entries) == 60
-        arrivals = [cast("Entry", entry).arrival for entry in entries]
+        arrivals = [cast("TimedPacket", entry).arrival for entry in entries]
         assert arrivals[-1] - arrivals[0] > 1.0
 
     def test_a_reader_that_only_watches_encodes_nothing(self, rec_twice: Path, tmp_path: Path) -> None:
         opened, *entries = rec_taken(Reader(FileCamera(rec_mjpeg(tmp_path, rec_twice))))
         assert isinstance(opened, Opened)
         assert opened.video.codec_context.name == "mjpeg"
-        assert sum(isinstance(entry, Entry) and entry.video for entry in entries) == 6 * 15
+        assert sum(isinstance(entry, TimedPacket) and entry.video for entry in entries) == 6 * 15
 
     def test_an_encoder_that_fails_its_trial_is_passed_over(self, mocker: MockerFixture) -> None:
-        broken = h264_encoder.Way("libx264", ("-preset", "no-such-preset"))
+        broken = h264_encoder.LiveEncoder("libx264", ("-preset", "no-such-preset"))
         mocker.patch.object(h264_encoder, "WAYS", (broken, h264_encoder.WAYS[-1]))
         assert h264_encoder.compressor.__wrapped__().way == h264_encoder.WAYS[-1]
         mocker.patch.object(h264_encoder, "WAYS", (broken,))
@@ -6291,7 +6322,7 @@ class TestLive:
         for pid in children_with("pipe:0"):
             os.kill(pid, signal.SIGKILL)
         last = rec_taken(reader)[-1]
-        assert isinstance(last, Ended)
+        assert isinstance(last, StreamEnded)
         assert last.error.endswith("ended with status -9")
 
 
@@ -6340,7 +6371,7 @@ class TestV4l2:
         opened, *entries = rec_taken(Reader(device, encodes=True), 30)
         assert isinstance(opened, Opened)
         assert opened.video.codec_context.name == "h264"
-        assert all(isinstance(entry, Entry) for entry in entries)
+        assert all(isinstance(entry, TimedPacket) for entry in entries)
 
     def test_the_best_format_is_asked_for(self) -> None:
         words = v4l2.command(Path("/dev/video0"), feed.Mode((1280, 720), 15), "mjpeg")
@@ -6424,7 +6455,7 @@ class TestV4l2:
     def test_a_real_camera(self) -> None:
         opened, *entries = rec_taken(Reader(camera("/dev/video0"), encodes=True), 30)
         assert isinstance(opened, Opened)
-        assert all(isinstance(entry, Entry) for entry in entries)
+        assert all(isinstance(entry, TimedPacket) for entry in entries)
 
 
 class TestRpicam:
@@ -6469,7 +6500,7 @@ class TestRpicam:
 
     @pytest.mark.skipif(shutil.which("rpicam-vid") is None, reason="no rpicam-vid on this machine")
     def test_a_real_camera(self) -> None:
-        assert isinstance(rec_taken(Reader(camera("rpicam-vid:"), encodes=True), 30)[-1], Entry)
+        assert isinstance(rec_taken(Reader(camera("rpicam-vid:"), encodes=True), 30)[-1], TimedPacket)
 
 
 class TestPicamera:
@@ -6492,7 +6523,7 @@ class TestPicamera:
             known = [packet for packet in container.demux(video=0) if packet.size]
         assert [bytes(cast("Any", entry).packet) for entry in entries] == list(map(bytes, known[:30]))
         times = [float(packet.pts * packet.time_base) for packet in known[:30]]
-        assert [cast("Entry", entry).at for entry in entries] == pytest.approx(times, abs=1e-5)
+        assert [cast("TimedPacket", entry).at for entry in entries] == pytest.approx(times, abs=1e-5)
         assert 6 <= len(source.pictures) <= 20
         assert source.pictures[0].luma.shape == (180, 320)
         assert 100 < source.pictures[-1].luma.mean() < 160
@@ -6521,7 +6552,7 @@ class TestPicamera:
 
     @pytest.mark.skipif(find_spec("picamera2") is None, reason="no picamera2 on this machine")
     def test_a_real_camera(self) -> None:
-        assert isinstance(rec_taken(Reader(camera("picamera2:"), encodes=True), 30)[-1], Entry)
+        assert isinstance(rec_taken(Reader(camera("picamera2:"), encodes=True), 30)[-1], TimedPacket)
 
 
 class TestCameras:
@@ -6565,16 +6596,16 @@ class TestCameras:
     def test_a_file_that_is_no_video_ends_with_the_reason(self, tmp_path: Path) -> None:
         (tmp_path / "x.mp4").write_bytes(b"nothing" * 100)
         item = Reader(FileCamera(tmp_path / "x.mp4")).take(10)
-        assert isinstance(item, Ended)
+        assert isinstance(item, StreamEnded)
         assert item.error
 
     def test_realtime_is_no_faster_than_it_was_recorded(self, rec_twice: Path) -> None:
         reader = Reader(FileCamera(rec_twice, realtime=True))
         assert isinstance(reader.take(10), Opened)
         first = reader.take(10)
-        assert isinstance(first, Entry)
+        assert isinstance(first, TimedPacket)
         began = time.monotonic()
-        while isinstance(item := reader.take(10), Entry) and item.order - first.order < 1.0:
+        while isinstance(item := reader.take(10), TimedPacket) and item.order - first.order < 1.0:
             pass
         assert time.monotonic() - began > 0.9
         reader.close()
@@ -6582,7 +6613,7 @@ class TestCameras:
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_a_reader_that_dies_is_no_silence(self, rec_twice: Path, mocker: MockerFixture) -> None:
         mocker.patch("camarchiver.record.capture.source.FileCamera.open", side_effect=SystemExit)
-        assert Reader(FileCamera(rec_twice)).take(1) == Ended("its reader died")
+        assert Reader(FileCamera(rec_twice)).take(1) == StreamEnded("its reader died")
 
     def test_no_error_holds_the_password(self, mocker: MockerFixture) -> None:
         error = av.error.InvalidDataError(1094995529, "Invalid data", "rtsp://admin:geheim@10.0.0.7/x")
@@ -6601,7 +6632,7 @@ class TestLookout:
         subprocess.run([*command, "-vf", "scale=320:-2", "-g", "15", str(small)], check=True)
         opened, entries = rec_items(still)
         own, beside = OwnStream(rec_watch()), BesideStream(rec_watch(), FileCamera(small))
-        found: dict[object, list[Event]] = {own: [], beside: []}
+        found: dict[object, list[MotionEvent]] = {own: [], beside: []}
         for lookout in found:
             lookout.begin(opened)  # type: ignore[attr-defined]
             for entry in entries:
@@ -6617,7 +6648,7 @@ class TestLookout:
         opened, entries = rec_items(rec_make())
         lookout = BesideStream(rec_watch(), FileCamera(rec_twice))
         lookout.begin(opened)
-        events: list[Event] = []
+        events: list[MotionEvent] = []
         for entry in entries:
             if entry.video and round(entry.at * 15) == 150:
                 events += lookout.finish()
@@ -6628,7 +6659,7 @@ class TestLookout:
 
 
 class TestSpool:
-    def test_a_closed_clip_is_what_the_camera_sent(self, rec_take: Take, rec_twice: Path) -> None:
+    def test_a_closed_clip_is_what_the_camera_sent(self, rec_take: ClipWriter, rec_twice: Path) -> None:
         rec_take.close()
         found, known = rec_packets(rec_take.path), rec_packets(rec_twice)
         at = rec_place(found.video, known.video)
@@ -6642,7 +6673,7 @@ class TestSpool:
         )
         assert spool.read(rec_take.path, frames=300) == spool.Reading(300, pytest.approx(20.0))
 
-    def test_a_closed_clip_is_an_ordinary_mp4(self, rec_take: Take) -> None:
+    def test_a_closed_clip_is_an_ordinary_mp4(self, rec_take: ClipWriter) -> None:
         rec_take.close()
         with rec_take.path.open("rb") as file:
             boxes = []
@@ -6651,13 +6682,15 @@ class TestSpool:
                 file.seek(int.from_bytes(header[:4]) - 8, os.SEEK_CUR)
         assert boxes == [b"ftyp", b"free", b"mdat", b"moov"]
 
-    def test_an_open_clip_can_be_read_but_for_its_last_fragment(self, rec_take: Take, tmp_path: Path) -> None:
+    def test_an_open_clip_can_be_read_but_for_its_last_fragment(
+        self, rec_take: ClipWriter, tmp_path: Path
+    ) -> None:
         copy = Path(shutil.copy(rec_take.path, tmp_path / "copy.mp4"))
         spool.cut(copy)
         assert spool.read(copy).frames >= 300 - 9
 
     def test_a_file_cut_anywhere_keeps_its_whole_fragments(
-        self, rec_take: Take, rec_twice: Path, tmp_path: Path
+        self, rec_take: ClipWriter, rec_twice: Path, tmp_path: Path
     ) -> None:
         data, known = rec_take.path.read_bytes(), rec_packets(rec_twice).video
         counts = []
@@ -6674,13 +6707,13 @@ class TestSpool:
         assert counts[0] == 0
         assert counts[-1] > 270
 
-    def test_a_closed_file_is_not_cut(self, rec_take: Take) -> None:
+    def test_a_closed_file_is_not_cut(self, rec_take: ClipWriter) -> None:
         rec_take.close()
         before = rec_take.path.read_bytes()
         spool.cut(rec_take.path)
         assert rec_take.path.read_bytes() == before
 
-    def test_lost_frames_are_noticed(self, rec_take: Take) -> None:
+    def test_lost_frames_are_noticed(self, rec_take: ClipWriter) -> None:
         rec_take.close()
         with pytest.raises(Unfit, match="300 frames of 301"):
             spool.read(rec_take.path, frames=301)
@@ -6690,14 +6723,14 @@ class TestSpool:
     ) -> None:
         opened, entries = rec_items(rec_twice)
         video = [entry for entry in entries if entry.video][3:40]
-        take = Take(rec_folders, Label(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
         for entry in video:
             take.write(entry)
         take.close()
         with pytest.raises(Unfit, match="keyframe"):
             spool.read(take.path)
 
-    def test_published_clips_never_replace(self, rec_take: Take, rec_folders: Folders) -> None:
+    def test_published_clips_never_replace(self, rec_take: ClipWriter, rec_folders: Folders) -> None:
         rec_take.close()
         second = Path(shutil.copy(rec_take.path, rec_take.path.with_name("second.mp4")))
         stamp = "motion_20260503_142005"
@@ -6710,7 +6743,7 @@ class TestSpool:
         assert not list(rec_folders.spool.iterdir())
 
     def test_a_clip_that_cannot_be_moved_stays_and_leaves_no_picture(
-        self, rec_take: Take, rec_folders: Folders, mocker: MockerFixture
+        self, rec_take: ClipWriter, rec_folders: Folders, mocker: MockerFixture
     ) -> None:
         rec_take.close()
         real = atomic.publish
@@ -6750,7 +6783,7 @@ class TestSpool:
         assert spool.salvage(path, rec_folders.outbox) is None
         assert not path.exists()
 
-    def test_salvage_publishes_nothing_twice(self, rec_take: Take, rec_folders: Folders) -> None:
+    def test_salvage_publishes_nothing_twice(self, rec_take: ClipWriter, rec_folders: Folders) -> None:
         rec_take.close()
         path = rec_take.path.rename(rec_take.path.with_name("motion_20260503_142005.0.mp4"))
         # killed between publishing and unlinking: by a link, by a copy, and while the picture was there alone
@@ -6884,9 +6917,11 @@ class TestOutbox:
 
 
 class TestUpkeep:
-    def tended(self, tmp_path: Path, terms: Terms, *, days: float = 0, camera: str = "yard") -> Upkeep:
+    def tended(
+        self, tmp_path: Path, terms: OutboxLimits, *, days: float = 0, camera: str = "yard"
+    ) -> OutboxKeeper:
         """One look at the outbox, some days later."""
-        tended = Upkeep(camera, tmp_path / "outbox", terms, lambda: OB_NOW + timedelta(days=days))
+        tended = OutboxKeeper(camera, tmp_path / "outbox", terms, lambda: OB_NOW + timedelta(days=days))
         tended.tend()
         tended.close()
         assert not tended.troubles
@@ -6899,7 +6934,7 @@ class TestUpkeep:
         ob_confirm(old)
         foreign = old.with_name("holiday.mp4")
         shutil.copy2(old, foreign)
-        terms = Terms(timedelta(days=7))
+        terms = OutboxLimits(timedelta(days=7))
         first = self.tended(tmp_path, terms)
         assert ([*first.announced], first.outcomes) == ([old], ())
         assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
@@ -6920,7 +6955,7 @@ class TestUpkeep:
     ) -> None:
         old = [ob_put(age, picture=10) for age in (9, 8.5, 8)]
         new = [ob_put(5, picture=10), ob_put(9, camera="door")]
-        state, terms = tmp_path / "outbox/.camarchiver", Terms(timedelta(days=7))
+        state, terms = tmp_path / "outbox/.camarchiver", OutboxLimits(timedelta(days=7))
         holds.add(state, OB_NOW - timedelta(days=8.1), OB_NOW, camera="", reason="x", until=None)
 
         def act() -> None:
@@ -6943,15 +6978,17 @@ class TestUpkeep:
 
     def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
-        self.tended(tmp_path, Terms(timedelta(days=7)))
+        self.tended(tmp_path, OutboxLimits(timedelta(days=7)))
         state = outbox_store.state(tmp_path / "outbox")
         assert state.stat().st_mode & 0o777 == 0o700
         holds.add(state, OB_NOW - timedelta(days=9), OB_NOW, camera="", reason="x", until=None)
-        assert self.tended(tmp_path, Terms(timedelta(days=7)), days=2).outcomes == ()
+        assert self.tended(tmp_path, OutboxLimits(timedelta(days=7)), days=2).outcomes == ()
         assert old.exists()
         for name in ("holds.json", "holds.json.bak"):
             (state / name).write_text("{ torn")
-        upkeep = Upkeep("yard", tmp_path / "outbox", Terms(None, 1), lambda: OB_NOW + timedelta(days=2))
+        upkeep = OutboxKeeper(
+            "yard", tmp_path / "outbox", OutboxLimits(None, 1), lambda: OB_NOW + timedelta(days=2)
+        )
         upkeep.tend()
         upkeep.close()
         assert "nobody knows what is held" in next(iter(upkeep.troubles))
@@ -6961,7 +6998,9 @@ class TestUpkeep:
         self, ob_put: ObPut, tmp_path: Path, read_only: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         shutil.move(ob_put(8).parent, tmp_path / "behind")
-        upkeep = Upkeep("yard", read_only, Terms(timedelta(days=7)), lambda: OB_NOW, drops_oldest=True)
+        upkeep = OutboxKeeper(
+            "yard", read_only, OutboxLimits(timedelta(days=7)), lambda: OB_NOW, drops_oldest=True
+        )
         upkeep.tend()
         assert upkeep.make_room(read_only, 50) == upkeep.make_room(read_only, 50) == 0
         upkeep.close()
@@ -6973,7 +7012,7 @@ class TestUpkeep:
 
     def test_announcements_that_cannot_be_read_are_made_anew(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
-        terms = Terms(timedelta(days=7))
+        terms = OutboxLimits(timedelta(days=7))
         self.tended(tmp_path, terms)
         for path in (tmp_path / "outbox/.camarchiver/announced").iterdir():
             path.write_text('{"clips": {"yard/x": {"size": 1}}}')
@@ -6983,7 +7022,7 @@ class TestUpkeep:
 
     def test_without_terms_nothing_is_touched_or_made(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(800)
-        self.tended(tmp_path, Terms())
+        self.tended(tmp_path, OutboxLimits())
         assert [path.name for path in (tmp_path / "outbox").rglob("*")] == ["yard", old.name]
 
     def test_room_is_made_only_where_asked_for_and_only_on_that_disk(
@@ -6991,8 +7030,11 @@ class TestUpkeep:
     ) -> None:
         clips = [ob_put(age) for age in (5, 4, 3)]
         folder = clips[0].parent
-        assert Upkeep("yard", tmp_path / "outbox", Terms(), lambda: OB_NOW).make_room(folder, 1) == 0
-        upkeep = Upkeep("yard", tmp_path / "outbox", Terms(), lambda: OB_NOW, drops_oldest=True)
+        assert (
+            OutboxKeeper("yard", tmp_path / "outbox", OutboxLimits(), lambda: OB_NOW).make_room(folder, 1)
+            == 0
+        )
+        upkeep = OutboxKeeper("yard", tmp_path / "outbox", OutboxLimits(), lambda: OB_NOW, drops_oldest=True)
         assert upkeep.make_room(other_disk, 1) == 0
         assert all(clip.exists() for clip in clips)
         assert upkeep.make_room(folder, 1500) == 2000
@@ -7019,7 +7061,7 @@ class RecRecorder:
     """A recorder in this process and what came of it."""
 
     folders: Folders
-    delivery: Delivery
+    delivery: ClipPublisher
     recorder: recorder.Recorder
     stop: threading.Event
 
@@ -7040,10 +7082,10 @@ def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecor
         lengths: Lengths | None = None,
         timelapse: float | None = None,
     ) -> RecRecorder:
-        delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
-        upkeep = Upkeep("yard", rec_folders.outbox.parent, Terms(None, None), now)
-        settings = recorder.Settings(lengths or Lengths(), (), 0, None, None, timelapse)
-        vigil = Vigil(manager or Service({}), ("yard",))
+        delivery = ClipPublisher("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        upkeep = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
+        settings = recorder.RecorderSettings(lengths or Lengths(), (), 0, None, None, timelapse)
+        vigil = Watchdog(manager or Service({}), ("yard",))
         made = recorder.Recorder(settings, source, OwnStream(rec_watch()), delivery, upkeep, vigil, now)
         return RecRecorder(rec_folders, delivery, made, threading.Event())
 
@@ -7076,10 +7118,10 @@ class TestRecorder:
         assert sorted(made.folders.outbox.glob("*.mp4"))[-1] == clip.path
 
     def test_errors_of_clips_that_are_no_longer_held_are_told(
-        self, rec_folders: Folders, rec_take: Take, mocker: MockerFixture
+        self, rec_folders: Folders, rec_take: ClipWriter, mocker: MockerFixture
     ) -> None:
         mocker.patch("camarchiver.runtime.bounded_history.KEPT", 1)
-        delivery = Delivery("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        delivery = ClipPublisher("yard", rec_folders, pictures=False, tell=lambda clip: None)
         rec_take.path.unlink()
         for _ in range(3):
             delivery.hand_over(rec_take)
@@ -7205,7 +7247,7 @@ class TestRecorder:
             )
             data += part.stdout
         (tmp_path / "both.ts").write_bytes(data)
-        assert rec_taken(Reader(FileCamera(tmp_path / "both.ts")))[-1] == Ended("its codec changed")
+        assert rec_taken(Reader(FileCamera(tmp_path / "both.ts")))[-1] == StreamEnded("its codec changed")
 
     def test_a_fifo_that_falls_silent_is_one_outage(
         self,
@@ -7272,7 +7314,7 @@ class TestRoom:
         mocker.patch.object(disk_guard, "PAUSE", 0.0)
         folders = Folders(rec_disk / "spool", rec_disk / "outbox")
         folders.make()
-        found = disk_guard.Room("yard", folders, 3_000_000, lambda folder, short: 0)
+        found = disk_guard.DiskGuard("yard", folders, 3_000_000, lambda folder, short: 0)
         assert found.is_there()
         filler = rec_disk / "filler"
         filler.write_bytes(bytes(4_000_000))
@@ -7286,7 +7328,7 @@ class TestRoom:
 
     def test_it_is_asked_again_after_a_pause(self, rec_folders: Folders, mocker: MockerFixture) -> None:
         usage = mocker.spy(shutil, "disk_usage")
-        found = disk_guard.Room("yard", rec_folders, 0, lambda folder, short: 0)
+        found = disk_guard.DiskGuard("yard", rec_folders, 0, lambda folder, short: 0)
         found.ended("No space left on device")
         assert not found.is_there()
         usage.assert_not_called()
@@ -7306,7 +7348,7 @@ class TestRoom:
             asked.append((folder, short))
             return short
 
-        assert disk_guard.Room("yard", rec_folders, 1 << 60, make).is_there()
+        assert disk_guard.DiskGuard("yard", rec_folders, 1 << 60, make).is_there()
         assert [folder for folder, _ in asked] == [rec_folders.spool, rec_folders.outbox]
 
 

@@ -29,29 +29,31 @@ from pytest_mock import MockerFixture
 
 from camarchiver import config
 from camarchiver.archive import workers
-from camarchiver.archive.fallback import Breaker
+from camarchiver.archive.fallback import GpuBreaker
 from camarchiver.cli import types as option_types
 from camarchiver.config import Config, Value
 from camarchiver.discovery import copy_batches
-from camarchiver.discovery.copy_batches import Lot, Shelf
+from camarchiver.discovery.copy_batches import CopyBatch, FolderIndex
 from camarchiver.domain import plan as domain_plan
 from camarchiver.domain import untrusted
-from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree, Trees
 from camarchiver.domain.hold import Hold, held_by, may_reach
-from camarchiver.domain.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
-from camarchiver.domain.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status
+from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
+from camarchiver.domain.steps import Archive, Discard, Keep, Remove
 from camarchiver.errors import ConfigError, UsageError
 from camarchiver.export import exporter
 from camarchiver.journal import event as journal_event
 from camarchiver.journal import replay
 from camarchiver.journal import store as journal_store
-from camarchiver.journal.event import Event, What
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.media import archive_tag, ffmpeg_args
 from camarchiver.media.encoders import (
     ENCODERS,
     Backend,
-    Rung,
-    Settings,
+    EncodeSettings,
+    FallbackLevel,
     changes,
     container_for,
     obstacle,
@@ -62,33 +64,40 @@ from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_
 from camarchiver.media.info import AudioStream, Media, VideoStream
 from camarchiver.media.verification import Facts, verify
 from camarchiver.monitoring import metrics
-from camarchiver.monitoring.metrics import Figure, Room, Sums, Vitals
+from camarchiver.monitoring.metrics import Figure, FreeSpace, RemovalTotals, Vitals
 from camarchiver.motion import events as motion_events
 from camarchiver.motion import keyframe_rules
 from camarchiver.motion.detector import Detector, Luma, View, shrink
-from camarchiver.motion.events import Event as Motion
-from camarchiver.motion.events import Gate, Rules, Score
+from camarchiver.motion.events import MotionEvent as Motion
+from camarchiver.motion.events import MotionState, Rules, Score
 from camarchiver.motion.keyframe_rules import Attention
+from camarchiver.naming import folders as naming_folders
+from camarchiver.naming import local_time, recorder_names
+from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming.patterns import PATTERNS, Names, ParsedName
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
-from camarchiver.policy import cleanup_rules, ordering
-from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
-from camarchiver.policy.clip_batch import Alike, Folder, gather
+from camarchiver.policy import archive_rules, cleanup_rules, ordering, safety_brakes, size_goals
+from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Limits, Rank
+from camarchiver.policy.clip_batch import ClipBatch, Folder, gather
+from camarchiver.policy.safety_brakes import CameraTotals
+from camarchiver.policy.size_goals import Freed, Goal, SizeGoalSolver
 from camarchiver.queries.gaps import Coverage, gaps
 from camarchiver.record import clip_rules, schedule, watchdog
 from camarchiver.record.capture import parameter_sets
-from camarchiver.record.clip_rules import Do, Lengths, Reel
+from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
 from camarchiver.record.outbox import rules as outbox_rules
-from camarchiver.record.outbox.rules import Notice, Terms, Waiting
-from camarchiver.record.preroll import Entry, Ring
+from camarchiver.record.outbox.rules import Notice, OutboxClip, OutboxLimits
+from camarchiver.record.preroll import PreRoll
 from camarchiver.runtime import formatting, systemd
 from camarchiver.runtime.signals import Stop
 from camarchiver.storage import anchored, atomic, filesystems, lockfile
-from camarchiver.storage.external_sort import Sealed
+from camarchiver.storage.external_sort import SealedSequence
 from camarchiver.watch import due_queue
-from camarchiver.watch.due_queue import Agenda, Due
+from camarchiver.watch.due_queue import Due, DueQueue
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -372,24 +381,24 @@ class TestLocate:
         ],
     )
     def test_repeated_hour(self, mtime, instant):
-        located = name_patterns.locate(self.REPEATED, ns(mtime), BERLIN)
+        located = local_time.locate(self.REPEATED, ns(mtime), BERLIN)
         assert located.astimezone(UTC) == instant
         assert located.replace(tzinfo=None, fold=0) == self.REPEATED.start
 
     def test_the_two_clips_of_the_repeated_hour_stay_two(self):
-        one, other = (name_patterns.locate(self.REPEATED, ns(at), BERLIN) for at in (self.FIRST, self.SECOND))
+        one, other = (local_time.locate(self.REPEATED, ns(at), BERLIN) for at in (self.FIRST, self.SECOND))
         assert other.astimezone(UTC) - one.astimezone(UTC) == timedelta(hours=1)
 
     def test_skipped_hour_is_of_a_clock_not_yet_put_forward(self):
-        located = name_patterns.locate(parsed(datetime(2026, 3, 29, 2, 30)), 0, BERLIN)
+        located = local_time.locate(parsed(datetime(2026, 3, 29, 2, 30)), 0, BERLIN)
         assert located.isoformat() == "2026-03-29T03:30:00+02:00"
 
     def test_utc_names_are_converted(self):
-        located = name_patterns.locate(parsed(datetime(2026, 10, 25, 1, 30), utc=True), 0, BERLIN)
+        located = local_time.locate(parsed(datetime(2026, 10, 25, 1, 30), utc=True), 0, BERLIN)
         assert located.isoformat() == "2026-10-25T02:30:00+01:00"
 
     def test_any_other_hour_takes_no_notice_of_the_mtime(self):
-        located = name_patterns.locate(parsed(datetime(2026, 7, 1, 2, 30)), 0, NEW_YORK)
+        located = local_time.locate(parsed(datetime(2026, 7, 1, 2, 30)), 0, NEW_YORK)
         assert located.isoformat() == "2026-07-01T02:30:00-04:00"
 
     @given(
@@ -401,7 +410,7 @@ class TestLocate:
         st.booleans(),
     )
     def test_always_an_existing_time(self, start, mtime_ns, zone, utc):
-        located = name_patterns.locate(parsed(start, utc=utc), mtime_ns, zone)
+        located = local_time.locate(parsed(start, utc=utc), mtime_ns, zone)
         assert located.tzinfo is zone
         back = located.astimezone(UTC).astimezone(zone)
         assert (back.replace(tzinfo=None), back.fold) == (located.replace(tzinfo=None), located.fold)
@@ -428,7 +437,7 @@ class TestFolders:
         ],
     )
     def test_date_of_folder(self, folder, day):
-        assert name_patterns.date_of_folder(folder) == day
+        assert naming_folders.date_of_folder(folder) == day
 
     @pytest.mark.parametrize(
         ("folder", "camera"),
@@ -450,7 +459,7 @@ class TestFolders:
 
     @given(st.text(max_size=60))
     def test_any_folder(self, folder):
-        name_patterns.date_of_folder(folder)
+        naming_folders.date_of_folder(folder)
 
 
 class TestKindsOfFile:
@@ -458,14 +467,14 @@ class TestKindsOfFile:
         "name", ["x.mp4", "x.MP4", "x.Mkv", "x.mov", "x.avi", "x.ts", "x.m4v", "a.part.mp4"]
     )
     def test_clips(self, name):
-        assert name_patterns.is_clip_name(name)
-        assert not name_patterns.is_picture_name(name)
-        assert not name_patterns.is_passing(name)
+        assert name_paths.is_clip_name(name)
+        assert not name_paths.is_picture_name(name)
+        assert not name_paths.is_temporary_name(name)
 
     @pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.png"])
     def test_pictures(self, name):
-        assert name_patterns.is_picture_name(name)
-        assert not name_patterns.is_clip_name(name)
+        assert name_paths.is_picture_name(name)
+        assert not name_paths.is_clip_name(name)
 
     @pytest.mark.parametrize(
         "name",
@@ -482,13 +491,13 @@ class TestKindsOfFile:
         ],
     )
     def test_passing(self, name):
-        assert name_patterns.is_passing(name)
-        assert not name_patterns.is_clip_name(name)
-        assert not name_patterns.is_picture_name(name)
+        assert name_paths.is_temporary_name(name)
+        assert not name_paths.is_clip_name(name)
+        assert not name_paths.is_picture_name(name)
 
     @pytest.mark.parametrize("name", ["mp4", "x", "x.mp4.txt", "x.mp4 ", "archiver.log", ""])
     def test_neither(self, name):
-        assert not name_patterns.is_clip_name(name)
+        assert not name_paths.is_clip_name(name)
 
 
 class TestArchiveNames:
@@ -508,22 +517,20 @@ class TestArchiveNames:
         ],
     )
     def test_date_folders_where_the_source_had_none(self, folder, target):
-        assert name_patterns.archive_path(folder, "x", self.DAY) == target
+        assert name_paths.archive_path(folder, "x", self.DAY) == target
 
     def test_suffix(self):
-        assert (
-            name_patterns.archive_path("2026/05/03", "x.y", self.DAY, suffix=".mkv") == "2026/05/03/x.y.mkv"
-        )
+        assert name_paths.archive_path("2026/05/03", "x.y", self.DAY, suffix=".mkv") == "2026/05/03/x.y.mkv"
 
     def test_a_stem_that_gets_too_long_keeps_its_time(self):
         stem = "ä" * 118 + "x_20260503142005"
-        assert len(f"{stem}.ts".encode()) == name_patterns.NAME_MAX
-        target = name_patterns.archive_path("", stem, self.DAY)
+        assert len(f"{stem}.ts".encode()) == name_paths.NAME_MAX
+        target = name_paths.archive_path("", stem, self.DAY)
         assert target == f"2026/05/03/{stem[1:]}.mp4"
 
     def test_the_longest_name_is_kept_whole(self):
         stem = "x" * 251
-        assert name_patterns.archive_path("2026/05/03", stem, self.DAY).endswith(f"/{stem}.mp4")
+        assert name_paths.archive_path("2026/05/03", stem, self.DAY).endswith(f"/{stem}.mp4")
 
     @pytest.mark.parametrize(
         ("relative", "target"),
@@ -536,28 +543,28 @@ class TestArchiveNames:
         ],
     )
     def test_numbered(self, relative, target):
-        assert name_patterns.numbered(relative, 2) == target
+        assert name_paths.numbered(relative, 2) == target
 
     @given(FILE_NAME, st.integers(2, 10**6))
     def test_every_name_fits_and_keeps_its_bytes(self, raw, n):
         name = raw.decode("utf-8", "surrogateescape")
         for target in (
-            name_patterns.numbered(f"d/{name}", n),
-            name_patterns.archive_path("2026/05/03", name, self.DAY),
+            name_paths.numbered(f"d/{name}", n),
+            name_paths.archive_path("2026/05/03", name, self.DAY),
         ):
             encoded = target.rpartition("/")[2].encode("utf-8", "surrogateescape")
-            assert len(encoded) <= name_patterns.NAME_MAX
+            assert len(encoded) <= name_paths.NAME_MAX
             if len(raw) <= 240:
                 assert raw.rpartition(b".")[0] in encoded
 
     @given(FILE_NAME, st.integers(2, 999))
     def test_numbers_differ(self, raw, n):
         name = raw.decode("utf-8", "surrogateescape")
-        assert len({name, name_patterns.numbered(name, n), name_patterns.numbered(name, n + 1)}) == 3
+        assert len({name, name_paths.numbered(name, n), name_paths.numbered(name, n + 1)}) == 3
 
 
 class TestParams:
-    SIZE, DAYS, DURATION = option_types.Size(), option_types.Days(), option_types.Duration()
+    SIZE, DAYS, DURATION = option_types.Size(), option_types.DaysType(), option_types.Duration()
     WHEN, PERCENT = option_types.When(), option_types.Percent()
 
     @pytest.mark.parametrize(
@@ -578,8 +585,8 @@ class TestParams:
             (DAYS, 30, timedelta(30)),
             (DAYS, 0.5, timedelta(0.5)),
             (DAYS, timedelta(3), timedelta(3)),
-            (option_types.Days(zero=True), "0", timedelta(0)),
-            (option_types.Days(zero=True), 0, timedelta(0)),
+            (option_types.DaysType(zero=True), "0", timedelta(0)),
+            (option_types.DaysType(zero=True), 0, timedelta(0)),
             (DURATION, "6h", timedelta(hours=6)),
             (DURATION, "1h30m", timedelta(minutes=90)),
             (DURATION, "90s", timedelta(seconds=90)),
@@ -617,7 +624,7 @@ class TestParams:
                 for value in ("5 bananas", "-5GB", "", "1e9", "10iB", "٣GB", -1, True)
             ),
             *(
-                (option_types.Days(), value, "30")
+                (option_types.DaysType(), value, "30")
                 for value in ("0", 0, "-3d", -3, "1y", "1:30", "99999999d", True, "nan")
             ),
             *(
@@ -679,13 +686,13 @@ def video(**changed: object) -> Media:
     return replace(MEDIA, video=replace(VIDEO, **changed))
 
 
-def way(name: str, rung: Rung, media: Media = MEDIA, **changed: object) -> Transcode:
+def way(name: str, rung: FallbackLevel, media: Media = MEDIA, **changed: object) -> Transcode:
     """A transcode whose clip, encoder or rung the case is about."""
     job = Job(
         Path("/camera/-y.mp4"),
         Path("/archive/.x.part"),
         media,
-        changed.pop("settings", Settings()),
+        changed.pop("settings", EncodeSettings()),
         changed.pop("container", "mp4"),
         changed.pop("metadata", {"creation_time": "2026-05-03T12:20:00Z", "comment": "a=b"}),
         changed.pop("threads", 1),
@@ -788,7 +795,7 @@ class TestCodecs:
     )
     def test_container(self, codecs: tuple[str, ...], choice: str, container: str) -> None:
         media = replace(MEDIA, audio=audio(*codecs))
-        assert container_for(media, Settings(audio=choice)) == container
+        assert container_for(media, EncodeSettings(audio=choice)) == container
 
     def test_a_remux_keeps_pcm_and_so_needs_mkv(self) -> None:
         assert remux_container(MEDIA) == "mp4"
@@ -798,18 +805,23 @@ class TestCodecs:
     @pytest.mark.parametrize(
         ("name", "rung", "media", "said"),
         [
-            ("hevc_qsv", Rung.GPU, MEDIA, ""),
-            ("hevc_qsv", Rung.GPU, video(codec="mpeg4"), "Quick Sync has no decoder for mpeg4"),
-            ("hevc_qsv", Rung.GPU_ENCODE, video(codec="mpeg4"), ""),
-            ("hevc_qsv", Rung.GPU, video(pixel_format="yuv422p"), "the GPU's pipeline has no 4:2:2"),
-            ("hevc_qsv", Rung.GPU, video(pixel_format="yuv420p10le", bit_depth=10), ""),
-            ("h264_qsv", Rung.GPU_ENCODE, video(bit_depth=10), "h264_qsv would reduce 10 bits to 8"),
-            ("hevc_vaapi", Rung.GPU, video(width=161), "the GPU's pipeline has no odd size (161x1440)"),
-            ("h264_v4l2m2m", Rung.GPU, MEDIA, "v4l2m2m has no full pipeline"),
-            ("libx264", Rung.SOFTWARE, video(bit_depth=12, pixel_format="yuv444p12le"), ""),
+            ("hevc_qsv", FallbackLevel.GPU, MEDIA, ""),
+            ("hevc_qsv", FallbackLevel.GPU, video(codec="mpeg4"), "Quick Sync has no decoder for mpeg4"),
+            ("hevc_qsv", FallbackLevel.GPU_ENCODE, video(codec="mpeg4"), ""),
+            ("hevc_qsv", FallbackLevel.GPU, video(pixel_format="yuv422p"), "the GPU's pipeline has no 4:2:2"),
+            ("hevc_qsv", FallbackLevel.GPU, video(pixel_format="yuv420p10le", bit_depth=10), ""),
+            ("h264_qsv", FallbackLevel.GPU_ENCODE, video(bit_depth=10), "h264_qsv would reduce 10 bits to 8"),
+            (
+                "hevc_vaapi",
+                FallbackLevel.GPU,
+                video(width=161),
+                "the GPU's pipeline has no odd size (161x1440)",
+            ),
+            ("h264_v4l2m2m", FallbackLevel.GPU, MEDIA, "v4l2m2m has no full pipeline"),
+            ("libx264", FallbackLevel.SOFTWARE, video(bit_depth=12, pixel_format="yuv444p12le"), ""),
         ],
     )
-    def test_obstacle(self, name: str, rung: Rung, media: Media, said: str) -> None:
+    def test_obstacle(self, name: str, rung: FallbackLevel, media: Media, said: str) -> None:
         assert obstacle(ENCODERS[name], rung, media) == said
 
     def test_changes_are_told(self) -> None:
@@ -818,12 +830,12 @@ class TestCodecs:
             audio=audio("pcm_alaw", "aac"),
             other_streams=("data:tmcd",),
         )
-        assert changes(MEDIA, ENCODERS["libsvtav1"], Settings()) == ()
-        assert changes(deep, ENCODERS["libx265"], Settings(audio="none")) == (
+        assert changes(MEDIA, ENCODERS["libsvtav1"], EncodeSettings()) == ()
+        assert changes(deep, ENCODERS["libx265"], EncodeSettings(audio="none")) == (
             "audio left out",
             "data:tmcd left out",
         )
-        assert changes(deep, ENCODERS["libsvtav1"], Settings(max_height=720)) == (
+        assert changes(deep, ENCODERS["libsvtav1"], EncodeSettings(max_height=720)) == (
             "scaled to 1280x720",
             "chroma 4:2:2 becomes 4:2:0",
             "12 bits become 10",
@@ -835,14 +847,14 @@ class TestCodecs:
 class TestFfmpegArgs:
     @pytest.mark.parametrize(("name", "rung"), ARGUMENTS)
     def test_whole_list(self, name: str, rung: str) -> None:
-        assert " ".join(ffmpeg_args.transcode(way(name, Rung(rung)))) == ARGUMENTS[name, rung]
+        assert " ".join(ffmpeg_args.transcode(way(name, FallbackLevel(rung)))) == ARGUMENTS[name, rung]
 
     def test_every_encoder_and_rung_is_listed(self) -> None:
         possible = {
             (name, rung.value)
             for name, encoder in ENCODERS.items()
-            for rung in Rung
-            if (rung is Rung.SOFTWARE) == (encoder.backend is Backend.SOFTWARE)
+            for rung in FallbackLevel
+            if (rung is FallbackLevel.SOFTWARE) == (encoder.backend is Backend.SOFTWARE)
             and not obstacle(encoder, rung, MEDIA)
         }
         assert possible == set(ARGUMENTS)
@@ -857,7 +869,7 @@ class TestFfmpegArgs:
         ],
     )
     def test_constant_quantiser(self, name: str, option: str, value: str, mode: str | None) -> None:
-        arguments = ffmpeg_args.transcode(way(name, Rung.GPU, constant_quantiser=True))
+        arguments = ffmpeg_args.transcode(way(name, FallbackLevel.GPU, constant_quantiser=True))
         assert part(arguments, option) == value
         assert part(arguments, "-rc_mode") == mode
         assert ("-global_quality" in arguments) == (option == "-global_quality")
@@ -872,13 +884,13 @@ class TestFfmpegArgs:
         ],
     )
     def test_timestamps(self, version: tuple[int, int], option: str, base: str) -> None:
-        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, ffmpeg_version=version))
+        arguments = ffmpeg_args.transcode(way("libx264", FallbackLevel.SOFTWARE, ffmpeg_version=version))
         assert part(arguments, option) == "passthrough"
         assert part(arguments, "-enc_time_base:v") == base
 
     def test_owner_s_quality_and_preset(self) -> None:
-        settings = Settings(quality=0, preset="slow")
-        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, settings=settings))
+        settings = EncodeSettings(quality=0, preset="slow")
+        arguments = ffmpeg_args.transcode(way("libx264", FallbackLevel.SOFTWARE, settings=settings))
         assert (part(arguments, "-crf"), part(arguments, "-preset")) == ("0", "slow")
 
     @pytest.mark.parametrize(
@@ -893,42 +905,46 @@ class TestFfmpegArgs:
     )
     def test_max_height(self, size: tuple[int, int], limit: int, scaled: str | None) -> None:
         media = video(width=size[0], height=size[1])
-        settings = Settings(max_height=limit)
+        settings = EncodeSettings(max_height=limit)
         for name, rung, scaler in (
-            ("libx264", Rung.SOFTWARE, "scale"),
-            ("hevc_qsv", Rung.GPU, "vpp_qsv"),
-            ("hevc_vaapi", Rung.GPU, "scale_vaapi"),
-            ("hevc_nvenc", Rung.GPU, "scale_cuda"),
+            ("libx264", FallbackLevel.SOFTWARE, "scale"),
+            ("hevc_qsv", FallbackLevel.GPU, "vpp_qsv"),
+            ("hevc_vaapi", FallbackLevel.GPU, "scale_vaapi"),
+            ("hevc_nvenc", FallbackLevel.GPU, "scale_cuda"),
         ):
             arguments = ffmpeg_args.transcode(way(name, rung, media, settings=settings))
             assert part(arguments, "-vf") == (scaled and f"{scaler}=w={scaled}")
 
     def test_ten_bits_stay_ten_bits(self) -> None:
         media = video(pixel_format="yuv420p10le", bit_depth=10)
-        whole = ffmpeg_args.transcode(way("hevc_qsv", Rung.GPU, media))
+        whole = ffmpeg_args.transcode(way("hevc_qsv", FallbackLevel.GPU, media))
         assert (part(whole, "-profile:v"), part(whole, "-vf")) == ("main10", None)
-        half = ffmpeg_args.transcode(way("hevc_vaapi", Rung.GPU_ENCODE, media))
+        half = ffmpeg_args.transcode(way("hevc_vaapi", FallbackLevel.GPU_ENCODE, media))
         assert (part(half, "-profile:v"), part(half, "-vf")) == ("main10", "format=p010le,hwupload")
         for name in ("libsvtav1", "libx265", "libx264"):
-            arguments = ffmpeg_args.transcode(way(name, Rung.SOFTWARE, media))
+            arguments = ffmpeg_args.transcode(way(name, FallbackLevel.SOFTWARE, media))
             assert "-pix_fmt" not in arguments and "-vf" not in arguments
 
     def test_odd_sizes_are_padded(self) -> None:
-        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, video(width=161, height=121)))
+        arguments = ffmpeg_args.transcode(
+            way("libx264", FallbackLevel.SOFTWARE, video(width=161, height=121))
+        )
         assert part(arguments, "-vf") == "pad=w=162:h=122"
 
     def test_each_audio_stream_its_way(self) -> None:
         media = replace(MEDIA, audio=(*audio("pcm_alaw", "mp3"), AudioStream("pcm_s16le", 48000, 2)))
-        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, media))
+        arguments = ffmpeg_args.transcode(way("libx264", FallbackLevel.SOFTWARE, media))
         assert [part(arguments, f"-c:a:{index}") for index in range(3)] == ["aac", "copy", "aac"]
         assert [part(arguments, f"-b:a:{index}") for index in range(3)] == ["48k", None, "96k"]
 
     def test_audio_none_maps_none(self) -> None:
-        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, settings=Settings(audio="none")))
+        arguments = ffmpeg_args.transcode(
+            way("libx264", FallbackLevel.SOFTWARE, settings=EncodeSettings(audio="none"))
+        )
         assert arguments.count("-map") == 1
 
     def test_mkv_gets_neither_tag_nor_faststart(self) -> None:
-        arguments = ffmpeg_args.transcode(way("libx265", Rung.SOFTWARE, container="mkv"))
+        arguments = ffmpeg_args.transcode(way("libx265", FallbackLevel.SOFTWARE, container="mkv"))
         assert part(arguments, "-f") == "matroska"
         assert "-movflags" not in arguments and "-tag:v" not in arguments
 
@@ -944,11 +960,11 @@ class TestFfmpegArgs:
         ],
     )
     def test_keyframe_distance(self, media: Media, frames: str) -> None:
-        assert part(ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, media)), "-g") == frames
+        assert part(ffmpeg_args.transcode(way("libx264", FallbackLevel.SOFTWARE, media)), "-g") == frames
 
     def test_threads(self) -> None:
         def said(name: str, threads: int, option: str) -> str | None:
-            return part(ffmpeg_args.transcode(way(name, Rung.SOFTWARE, threads=threads)), option)
+            return part(ffmpeg_args.transcode(way(name, FallbackLevel.SOFTWARE, threads=threads)), option)
 
         assert said("libsvtav1", 16, "-svtav1-params") == "lp=6"
         assert said("libsvtav1", 0, "-svtav1-params") is None
@@ -956,7 +972,7 @@ class TestFfmpegArgs:
         assert said("libx264", 0, "-filter_threads") is None
 
     def test_no_device_named(self) -> None:
-        arguments = ffmpeg_args.transcode(way("hevc_qsv", Rung.GPU, device=None))
+        arguments = ffmpeg_args.transcode(way("hevc_qsv", FallbackLevel.GPU, device=None))
         assert part(arguments, "-init_hw_device") == "qsv=hw"
 
     def test_remux(self) -> None:
@@ -979,19 +995,19 @@ class TestFfmpegArgs:
     def test_trial_has_the_options_of_a_real_encode(self) -> None:
         trial = ffmpeg_args.trial(
             ENCODERS["hevc_qsv"],
-            Rung.GPU,
+            FallbackLevel.GPU,
             clip=Path("/camera/-y.mp4"),
             target=Path("/archive/.x.part"),
-            settings=Settings(),
+            settings=EncodeSettings(),
             device=NODE,
             ffmpeg_version=(9, 0),
         )
         media = ffmpeg_args.TRIAL_MEDIA
-        assert trial == ffmpeg_args.transcode(way("hevc_qsv", Rung.GPU, media, metadata={}))
+        assert trial == ffmpeg_args.transcode(way("hevc_qsv", FallbackLevel.GPU, media, metadata={}))
 
     def test_a_stray_full_pipeline_is_a_mistake(self) -> None:
         with pytest.raises(ValueError, match="no full pipeline"):
-            ffmpeg_args.transcode(way("libx264", Rung.GPU))
+            ffmpeg_args.transcode(way("libx264", FallbackLevel.GPU))
 
 
 class TestFfmpegErrors:
@@ -1039,7 +1055,7 @@ class TestFfmpegErrors:
 class TestBreaker:
     def test_one_failure_or_two_apart_change_nothing(self) -> None:
         asked: list[str] = []
-        breaker = Breaker(lambda: bool(asked.append("probe")), announce=asked.append)
+        breaker = GpuBreaker(lambda: bool(asked.append("probe")), announce=asked.append)
         breaker.failed("x")
         breaker.succeeded()
         breaker.failed("x")
@@ -1047,7 +1063,7 @@ class TestBreaker:
 
     def test_two_in_a_row_and_a_failed_trial_trip_it_once(self) -> None:
         said: list[str] = []
-        breaker = Breaker(lambda: False, announce=said.append)
+        breaker = GpuBreaker(lambda: False, announce=said.append)
         for _ in range(5):
             breaker.failed("GPU Hang (-21)")
         assert breaker.tripped
@@ -1055,7 +1071,7 @@ class TestBreaker:
 
     def test_a_good_trial_starts_the_count_afresh(self) -> None:
         trials = iter([True, False])
-        breaker = Breaker(lambda: next(trials), announce=lambda _: None)
+        breaker = GpuBreaker(lambda: next(trials), announce=lambda _: None)
         tripped = []
         for _ in range(4):
             breaker.failed("x")
@@ -1065,7 +1081,7 @@ class TestBreaker:
     def test_a_gpu_that_was_given_up_gets_a_trial_half_a_day_later(self) -> None:
         said, now = list[str](), [0.0]
         trials = iter([False, False, True])
-        breaker = Breaker(lambda: next(trials), announce=said.append, clock=lambda: now[0])
+        breaker = GpuBreaker(lambda: next(trials), announce=said.append, clock=lambda: now[0])
         tripped = []
         for hours in (0, 11, 12, 23, 24):
             now[0] = hours * 3600.0
@@ -1078,7 +1094,7 @@ class TestBreaker:
 
     def test_many_threads_trip_it_once(self) -> None:
         said: list[str] = []
-        breaker = Breaker(lambda: False, announce=said.append)
+        breaker = GpuBreaker(lambda: False, announce=said.append)
         threads = [threading.Thread(target=breaker.failed, args=("x",)) for _ in range(20)]
         for thread in threads:
             thread.start()
@@ -1311,18 +1327,18 @@ class TestAtomic:
     def test_transient_errors_are_tried_three_times(self, mocker: MockerFixture, code: int) -> None:
         pauses = mocker.patch("time.sleep")
         call = mocker.Mock(side_effect=[OSError(code, "x"), OSError(code, "x"), "done"])
-        assert atomic.patiently(call) == "done"
+        assert atomic.retry_transient(call) == "done"
         assert pauses.call_count == 2
         call = mocker.Mock(side_effect=OSError(code, "x"))
         with pytest.raises(OSError):
-            atomic.patiently(call)
+            atomic.retry_transient(call)
         assert call.call_count == 3
 
     @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EEXIST])
     def test_other_errors_are_final(self, mocker: MockerFixture, code: int) -> None:
         call = mocker.Mock(side_effect=OSError(code, "x"))
         with pytest.raises(OSError):
-            atomic.patiently(call)
+            atomic.retry_transient(call)
         assert call.call_count == 1
 
 
@@ -1389,7 +1405,7 @@ def decided(
     clip: Clip, policy: ArchivePolicy = MONTH, memory: Memory | None = None, **facts: object
 ) -> Archive | Remove | Keep:
     known = FolderFacts(ROOT, clip.folder, (clip,), **facts)  # type: ignore[arg-type]  # by name
-    (step,) = domain_plan.decide_archive(known, policy, memory or Memory(), NOW)
+    (step,) = archive_rules.decide_archive(known, policy, memory or Memory(), NOW)
     return step
 
 
@@ -1493,7 +1509,9 @@ class TestCoverage:
         assert not may_reach(self.clip(nine - timedelta(minutes=1)), (replace(holds[0], until=now),), now)
 
 
-def some_alike(folder: Folder, zone: tzinfo = UTC, lately: float = ns(NOW)) -> tuple[list[Alike], list[str]]:
+def some_alike(
+    folder: Folder, zone: tzinfo = UTC, lately: float = ns(NOW)
+) -> tuple[list[ClipBatch], list[str]]:
     return gather(folder, Names(), zone, lately, lambda day: True)
 
 
@@ -1516,7 +1534,7 @@ def one_by_one(folder: Folder, zone: tzinfo) -> list[Clip]:
                     folder.path,
                     name,
                     said.camera,
-                    name_patterns.locate(said, file.st_mtime_ns, zone),
+                    local_time.locate(said, file.st_mtime_ns, zone),
                     Fingerprint(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns),
                     file.st_nlink,
                     said.duration,
@@ -1621,10 +1639,10 @@ class TestAlike:
             ROOT, folder.path, tuple(clip for clip in clips if clip.name in rest), alike=tuple(found)
         )
         steps: list[Archive | Remove | Keep] = []
-        for each in domain_plan.decide_together(facts, policy, memory, now):
-            steps.extend(each.steps() if isinstance(each, Alike) else [each])
+        for each in archive_rules.decide_together(facts, policy, memory, now):
+            steps.extend(each.steps() if isinstance(each, ClipBatch) else [each])
         alone = list(
-            domain_plan.decide_archive(FolderFacts(ROOT, folder.path, tuple(clips)), policy, memory, now)
+            archive_rules.decide_archive(FolderFacts(ROOT, folder.path, tuple(clips)), policy, memory, now)
         )
         assert sorted(steps, key=lambda step: step.relative) == sorted(alone, key=lambda step: step.relative)
         kept = [step for step in alone if isinstance(step, Keep)]
@@ -1641,13 +1659,13 @@ class TestAlike:
 
     @given(st.lists(FOLDERS, max_size=4), st.data())
     def test_they_come_in_the_order_of_single_steps(self, folders: list[Folder], data: st.DataObject) -> None:
-        found: list[Archive | Remove | Alike] = []
+        found: list[Archive | Remove | ClipBatch] = []
         for each in folders:
             for alike in some_alike(each)[0]:
                 found += list(alike.steps()) if data.draw(st.booleans()) else [alike]
-        steps = [step for each in found for step in (each.steps() if isinstance(each, Alike) else [each])]
+        steps = [step for each in found for step in (each.steps() if isinstance(each, ClipBatch) else [each])]
         found.sort(key=ordering.order_key)
-        assert [ordering.order_key(step) for step in ordering.one_by_one(found)] == sorted(
+        assert [ordering.order_key(step) for step in ordering.expand(found)] == sorted(
             map(ordering.order_key, steps)
         )
         assert sum(map(ordering.count, found)) == len(steps)
@@ -1768,7 +1786,7 @@ class TestPlan:
 
     def test_what_was_observed_is_the_decision(self) -> None:
         clip = a_clip()
-        seen = domain_plan.keep(clip, Reason.BUSY, "host vm")
+        seen = archive_rules.keep(clip, Reason.BUSY, "host vm")
         assert decided(clip, observed={clip.relative: seen}) is seen
 
     def test_the_oldest_day_goes_first_and_its_largest_clip(self) -> None:
@@ -1818,8 +1836,8 @@ class TestPlan:
         )
         facts = FolderFacts(ROOT, "2026/03/01", clips)
         policy = ArchivePolicy(timedelta(days=age))
-        once = list(domain_plan.decide_archive(facts, policy, Memory(), NOW))
-        assert once == list(domain_plan.decide_archive(facts, policy, Memory(), NOW))
+        once = list(archive_rules.decide_archive(facts, policy, Memory(), NOW))
+        assert once == list(archive_rules.decide_archive(facts, policy, Memory(), NOW))
         assert len(once) == len(clips)
         for clip, step in zip(clips, once, strict=True):
             if isinstance(step, Archive):
@@ -1914,7 +1932,9 @@ class TestLots:
     SIX = tuple(f"REO_front_20260301{hour:02}0000" for hour in range(6))
 
     @classmethod
-    def a_shelf(cls, changed: dict[str, Any], file: dict[str, int], *, archived: dict[str, Any]) -> Shelf:
+    def a_shelf(
+        cls, changed: dict[str, Any], file: dict[str, int], *, archived: dict[str, Any]
+    ) -> FolderIndex:
         """Six clips in the trash and six in the archive; what is `changed` of the first one's events."""
         lines = []
         for number, stem in enumerate(cls.SIX):
@@ -1930,7 +1950,7 @@ class TestLots:
         files = {f"{stem}.mp4": a_file(10**9) for stem in cls.SIX}
         files[f"{cls.SIX[0]}.mp4"] = a_file(**{"mtime_ns": 10**9, **file})
         folded = replay.fold(day.events, day.archived)
-        return Shelf(ROOT, cls.FOLDER, files, Names(), lambda day: folded)
+        return FolderIndex(ROOT, cls.FOLDER, files, Names(), lambda day: folded)
 
     @pytest.mark.parametrize(
         ("changed", "file", "stands"),
@@ -2003,7 +2023,7 @@ class TestLots:
             mark = Fingerprint(1, 2, 3, ns(start + timedelta(hours=hours)))
             copies.append(Copy(a_clip(start=start, fingerprint=mark), tree, "x", identity=mark[2:]))
         starts, mtimes = [c.clip.start for c in copies], [c.identity[1] for c in copies]
-        lot = Lot(
+        lot = CopyBatch(
             tree,
             ROOT,
             "",
@@ -2118,8 +2138,8 @@ class TestRetention:
             Goal(Reason.MAX_SIZE, 3500, ""),
             Goal(Reason.MIN_FREE, 100, "", device=2),
         ]
-        pursuit = Pursuit(goals, Freed())
-        size = 1000 + cleanup_rules.RECORD_BYTES
+        pursuit = SizeGoalSolver(goals, Freed())
+        size = 1000 + size_goals.RECORD_BYTES
         taken = [
             pursuit.take(a_copy(age=age, camera=camera, size=size).clip)
             for age, camera in ((9, "front"), (8, "yard"), (7, "yard"), (6, "front"), (5, "yard"))
@@ -2128,18 +2148,23 @@ class TestRetention:
         assert pursuit.unmet == {goals[2]: 100}
 
     def test_brakes(self) -> None:
-        assert cleanup_rules.brake({"front": Herd(10, 100, 5, 50)}, KEEPING) == ""
-        assert "6 of 10 clips of front" in cleanup_rules.brake({"front": Herd(10, 100, 6, 50)}, KEEPING)
-        assert "clips of front" in cleanup_rules.brake({"front": Herd(10, 100, 1, 51)}, KEEPING)
-        assert cleanup_rules.brake({"front": Herd(10, 100, 9, 90)}, replace(KEEPING, allow_large=True)) == ""
-        many = {"front": Herd(20_000, 100, 5001, 10)}
-        assert "max_removals (5,000)" in cleanup_rules.brake(many, KEEPING)
-        assert cleanup_rules.brake(many, replace(KEEPING, max_removals=5001)) == ""
+        assert safety_brakes.brake({"front": CameraTotals(10, 100, 5, 50)}, KEEPING) == ""
+        assert "6 of 10 clips of front" in safety_brakes.brake(
+            {"front": CameraTotals(10, 100, 6, 50)}, KEEPING
+        )
+        assert "clips of front" in safety_brakes.brake({"front": CameraTotals(10, 100, 1, 51)}, KEEPING)
+        assert (
+            safety_brakes.brake({"front": CameraTotals(10, 100, 9, 90)}, replace(KEEPING, allow_large=True))
+            == ""
+        )
+        many = {"front": CameraTotals(20_000, 100, 5001, 10)}
+        assert "max_removals (5,000)" in safety_brakes.brake(many, KEEPING)
+        assert safety_brakes.brake(many, replace(KEEPING, max_removals=5001)) == ""
 
     @pytest.mark.parametrize(("days", "far"), [(0, False), (365, False), (366, True), (-366, True)])
     def test_a_clock_that_is_far_off(self, days: int, far: bool) -> None:
-        assert bool(cleanup_rules.clock_is_far({"front": NOW - timedelta(days=days)}, NOW)) is far
-        assert cleanup_rules.clock_is_far({}, NOW) == ""
+        assert bool(safety_brakes.clock_is_far({"front": NOW - timedelta(days=days)}, NOW)) is far
+        assert safety_brakes.clock_is_far({}, NOW) == ""
 
     @pytest.mark.parametrize(
         ("orphan", "age", "policy", "answer"),
@@ -2232,13 +2257,13 @@ class TestRetention:
         total = sum(copy.clip.fingerprint.size for copy in copies)
         ranks = {id(c): cleanup_rules.rank(c, ARCHIVES_TOO, Memory(), {}, NOW) for c in copies}
         ordered = sorted(copies, key=lambda copy: (ranks[id(copy)] or 0, copy.clip.start))
-        pursuit = Pursuit([Goal(Reason.MAX_SIZE, total - cap, "")], Freed())
+        pursuit = SizeGoalSolver([Goal(Reason.MAX_SIZE, total - cap, "")], Freed())
         taken = [copy for copy in ordered if pursuit.take(copy.clip)]
-        written = len(taken) * cleanup_rules.RECORD_BYTES
+        written = len(taken) * size_goals.RECORD_BYTES
         after = total - sum(copy.clip.fingerprint.size for copy in taken) + written
         assert pursuit.unmet or after <= cap
         if taken and not pursuit.unmet:
-            last = taken[-1].clip.fingerprint.size - cleanup_rules.RECORD_BYTES
+            last = taken[-1].clip.fingerprint.size - size_goals.RECORD_BYTES
             assert after + last > cap
         assert taken == ordered[: len(taken)]
 
@@ -2434,7 +2459,7 @@ class TestFigures:
         step = Archive(a_clip(camera="front"), "a.mp4", Reason.NOT_ARCHIVED)
         made = Outcome(step, Result.DONE, step.reason, encoding=Encoding("libsvtav1", (), 2.5, 1000, 100))
         failed = Outcome(step, Result.FAILED, Reason.DAMAGED)
-        found = {each.key: each.value for each in Sums((made, made, failed)).figures()}
+        found = {each.key: each.value for each in RemovalTotals((made, made, failed)).figures()}
         done = metrics.labels(action="archive", result="done", camera="front", encoder="libsvtav1")
         lost = metrics.labels(action="archive", result="failed", camera="front", encoder="")
         assert found["camarchiver_clips_total", done] == 2
@@ -2476,7 +2501,7 @@ class TestFigures:
         }
 
     def test_days_until_full_need_a_rate(self) -> None:
-        room = Room("source", "/camera", 1000, 5000)
+        room = FreeSpace("source", "/camera", 1000, 5000)
         name = "camarchiver_until_full_seconds"
 
         def told(rate: float | None) -> list[float]:
@@ -2499,7 +2524,7 @@ class TestSealed:
     ) -> None:
         monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
         numbers = [(index * 37) % 101 for index in range(101)]
-        sealed = Sealed(numbers, key=lambda number: number)
+        sealed = SealedSequence(numbers, key=lambda number: number)
         assert len(sealed) == 101
         assert list(sealed) == list(sealed) == sorted(numbers)
         first, second = iter(sealed), iter(sealed)
@@ -2514,7 +2539,7 @@ class TestSealed:
             else Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
             for number, clip in enumerate(clips)
         ]
-        found = list(Sealed(steps, key=lambda step: step.relative))
+        found = list(SealedSequence(steps, key=lambda step: step.relative))
         assert found == steps
         assert list(map(type, found)) == list(map(type, steps))
         assert all(isinstance(step.clip.fingerprint, Fingerprint) for step in found)
@@ -2526,12 +2551,12 @@ class TestSealed:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
-            sealed = Sealed(groups, key=lambda group: group[0], count=len, arrange=single)
+            sealed = SealedSequence(groups, key=lambda group: group[0], count=len, arrange=single)
         assert len(sealed) == len(list(sealed)) == sum(map(len, groups))
 
     def test_what_comes_in_order_is_not_merged(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
-        sealed = Sealed([*range(100), *range(50, 101)], key=lambda number: number)
+        sealed = SealedSequence([*range(100), *range(50, 101)], key=lambda number: number)
         assert len(sealed._runs) == 2
         assert list(sealed) == sorted([*range(100), *range(50, 101)])
 
@@ -2539,7 +2564,7 @@ class TestSealed:
         def doubled(items: Iterator[int]) -> Iterator[int]:
             return (2 * item for item in items)
 
-        assert list(Sealed([2, 1], key=lambda number: number, arrange=doubled)) == [2, 4]
+        assert list(SealedSequence([2, 1], key=lambda number: number, arrange=doubled)) == [2, 4]
 
 
 class TestService:
@@ -2747,12 +2772,12 @@ class TestOrder:
 
     def test_a_lone_host_keeps_the_order(self) -> None:
         steps = self.steps(9)
-        assert list(ordering.from_own_place(steps, ordering.place_among("a", []))) == steps
-        assert list(ordering.from_own_place(steps, ordering.place_among("a", ["a"]))) == steps
+        assert list(ordering.rotated_start(steps, ordering.place_among("a", []))) == steps
+        assert list(ordering.rotated_start(steps, ordering.place_among("a", ["a"]))) == steps
 
     def test_each_host_begins_elsewhere_and_does_all(self) -> None:
         hosts, steps = ["archive@nas", "archive@attic", "watch@nas"], self.steps(9)
-        plans = [list(ordering.from_own_place(steps, ordering.place_among(host, hosts))) for host in hosts]
+        plans = [list(ordering.rotated_start(steps, ordering.place_among(host, hosts))) for host in hosts]
         assert sorted(int(each[1].clip.name[:3]) for each in plans) == [0, 3, 6]
         for each in plans:
             assert sorted(step.relative for step in each) == sorted(step.relative for step in steps)
@@ -2762,7 +2787,7 @@ class TestOrder:
     def test_hosts_that_go_on_at_one_speed_never_meet(self, count: int, hosts: list[str]) -> None:
         steps = self.steps(count) if count else []
         plans = [
-            list(ordering.from_own_place(steps, ordering.place_among(host, hosts)))[1:-1] for host in hosts
+            list(ordering.rotated_start(steps, ordering.place_among(host, hosts)))[1:-1] for host in hosts
         ]
         for at in range(count // len(hosts)):
             assert len({each[at].relative for each in plans}) == len(hosts)
@@ -2832,7 +2857,7 @@ class TestQuiet:
     """What is looked at when; times are seconds of a clock that the test turns."""
 
     def test_each_path_comes_once_at_the_newest_word(self) -> None:
-        agenda = Agenda()
+        agenda = DueQueue()
         agenda.put("a", 600.0)
         agenda.put("b", 601.0)
         agenda.put("a", 900.0)
@@ -2842,7 +2867,7 @@ class TestQuiet:
         assert (len(agenda), agenda.next_at()) == (0, None)
 
     def test_a_rename_ends_the_quiet_period_and_a_write_begins_it_anew(self) -> None:
-        agenda = Agenda()
+        agenda = DueQueue()
         agenda.put("a", 600.0)
         agenda.put("a", 30.0, finished=True)
         assert list(agenda.take(30.0, 10)) == [Due("a", 30.0, True)]
@@ -2854,7 +2879,7 @@ class TestQuiet:
 
     @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 9), st.booleans()), max_size=40))
     def test_nothing_is_lost_or_early_whatever_comes(self, words: list[tuple[str, float, bool]]) -> None:
-        agenda, newest = Agenda(), dict[str, Due]()
+        agenda, newest = DueQueue(), dict[str, Due]()
         for path, at, finished in words:
             agenda.put(path, at, finished=finished)
             newest[path] = Due(path, at, finished)
@@ -2867,7 +2892,7 @@ class TestQuiet:
         assert len(agenda) == len(newest)
 
     def test_many_writes_to_one_file_take_no_room(self) -> None:
-        agenda = Agenda()
+        agenda = DueQueue()
         for second in range(10_000):
             agenda.put("a", float(second))
         assert len(agenda._heap) == 1
@@ -2892,7 +2917,7 @@ class TestQuiet:
         policy = ArchivePolicy(timedelta(minutes=5), quiet=timedelta(minutes=10))
         step = Keep(Path("/camera"), "a.mp4", reason, start=now - timedelta(minutes=3))
         failure = Failure(1, 1, 1, now, Reason.DAMAGED, "")
-        wait = due_queue.again_after_keep(step, ns(now - timedelta(minutes=1)), policy, failure, now)
+        wait = due_queue.retry_delay_of_kept(step, ns(now - timedelta(minutes=1)), policy, failure, now)
         assert wait == (None if seconds is None else timedelta(seconds=seconds))
 
     def test_a_clip_that_failed_waits_as_the_failure_memory_says(self) -> None:
@@ -2901,7 +2926,7 @@ class TestQuiet:
         step = Archive(a_clip(), "x.mp4", Reason.NOT_ARCHIVED)
 
         def wait(result: Result, reason: Reason, failure: Failure | None = None) -> timedelta | None:
-            return due_queue.again_after(Outcome(step, result, reason), policy, failure, now)
+            return due_queue.retry_delay(Outcome(step, result, reason), policy, failure, now)
 
         failed = [Failure(1, 1, count, now, Reason.DAMAGED, "") for count in (1, 2, 3, 4)]
         found = [wait(Result.FAILED, Reason.DAMAGED, failure) for failure in failed]
@@ -2920,8 +2945,8 @@ class TestQuiet:
         fresh = a_clip(start=now - timedelta(minutes=1), fingerprint=Fingerprint(1, 1, 10, ns(now)))
         facts = FolderFacts(Path("/camera"), "", (fresh,))
         policy = ArchivePolicy(timedelta(0), quiet=timedelta(minutes=10))
-        (waits,) = domain_plan.decide_archive(facts, policy, Memory(), now)
-        (begins,) = domain_plan.decide_archive(facts, due_queue.as_finished(policy), Memory(), now)
+        (waits,) = archive_rules.decide_archive(facts, policy, Memory(), now)
+        (begins,) = archive_rules.decide_archive(facts, due_queue.as_finished(policy), Memory(), now)
         assert (waits.reason, begins.reason) == (Reason.NOT_SETTLED, Reason.NOT_ARCHIVED)
 
 
@@ -3033,8 +3058,8 @@ class TestJournalLines:
 
     @staticmethod
     def a_line(**changed: object) -> str:
-        event = Event(
-            What.ARCHIVED,
+        event = JournalEvent(
+            EventKind.ARCHIVED,
             NOW,
             "r1",
             "vm",
@@ -3146,7 +3171,7 @@ PERIOD = 0.2
 
 
 def gated(scores: list[Score], rules: Rules | None = None, period: float = PERIOD) -> list[Motion]:
-    gate, events = Gate(rules or Rules()), []
+    gate, events = MotionState(rules or Rules()), []
     for number, score in enumerate(scores):
         gate, event = motion_events.step(gate, score, round(number * period, 3))
         events += [event] if event else []
@@ -3202,7 +3227,7 @@ class TestMotion:
     )
     def test_what_nobody_looked_at_counts_with_an_open_event(self, scores: str, end: float) -> None:
         """`k`: the next frame is two seconds after the one before."""
-        gate, events, at = Gate(), list[Motion](), 0.0
+        gate, events, at = MotionState(), list[Motion](), 0.0
         seldom = False
         for sign in scores:
             if sign == "k":
@@ -3228,7 +3253,7 @@ class TestMotion:
         )
     )
     def test_events_are_ordered_apart_and_within_the_input(self, frames: list[tuple[float, Score]]) -> None:
-        gate, events, at = Gate(), list[Motion](), 0.0
+        gate, events, at = MotionState(), list[Motion](), 0.0
         for gap, score in frames:
             at += gap
             gate, event = motion_events.step(gate, score, at)
@@ -3386,11 +3411,11 @@ class TestDetector:
         assert shrink(np.zeros(shape, np.uint8)).shape == small
 
 
-def rec_entry(at: float, *, key: bool = False, video: bool = True, size: int = 10) -> Entry:
-    return Entry(at, at, 0.1, video, key, size, 0.0, None)
+def rec_entry(at: float, *, key: bool = False, video: bool = True, size: int = 10) -> TimedPacket:
+    return TimedPacket(at, at, 0.1, video, key, size, 0.0, None)
 
 
-def rec_stream(seconds: int, *, group: float = 1.0, rate: int = 10) -> list[Entry]:
+def rec_stream(seconds: int, *, group: float = 1.0, rate: int = 10) -> list[TimedPacket]:
     """Frames with a keyframe every `group` seconds, and sound after every second frame."""
     entries = []
     for number in range(seconds * rate):
@@ -3455,14 +3480,14 @@ class TestVigil:
 
     def test_every_frame_of_the_only_camera_feeds_the_watchdog(self, now: list[float]) -> None:
         manager = self.Manager()
-        watch = watchdog.Vigil(manager, ["yard"])
+        watch = watchdog.Watchdog(manager, ["yard"])
         for now[0] in (101.0, 300.0):
             watch.frame("yard")
         assert manager.sent == ["beat", "beat"]
 
     def test_a_camera_that_hangs_starves_it_until_it_is_known_to_be_away(self, now: list[float]) -> None:
         manager = self.Manager()
-        watch = watchdog.Vigil(manager, ["yard", "gate"])
+        watch = watchdog.Watchdog(manager, ["yard", "gate"])
         now[0] = 109.0
         watch.frame("yard")
         now[0] = 111.0
@@ -3478,7 +3503,7 @@ class TestVigil:
 
     def test_the_manager_hears_of_changes_once(self) -> None:
         manager = self.Manager()
-        watch = watchdog.Vigil(manager, ["yard", "gate"])
+        watch = watchdog.Watchdog(manager, ["yard", "gate"])
         watch.begin()
         for doing in ("watching", "watching", "recording"):
             watch.tell("gate", doing)
@@ -3492,7 +3517,7 @@ class TestVigil:
 
 class TestRing:
     def test_it_gives_back_whole_groups(self) -> None:
-        ring = Ring(5.0, 1_000_000)
+        ring = PreRoll(5.0, 1_000_000)
         for entry in rec_stream(8):
             ring.push(entry)
         held = ring.since(5.5)
@@ -3501,13 +3526,13 @@ class TestRing:
         assert [entry.at for entry in held if entry.video] == [number / 10 for number in range(50, 80)]
 
     def test_motion_older_than_the_ring_begins_with_its_oldest_keyframe(self) -> None:
-        ring = Ring(2.0, 1_000_000)
+        ring = PreRoll(2.0, 1_000_000)
         for entry in rec_stream(8):
             ring.push(entry)
         assert ring.since(0.0)[0].at == 5.0
 
     def test_sound_that_came_before_its_keyframe_is_kept(self) -> None:
-        ring = Ring(5.0, 1_000)
+        ring = PreRoll(5.0, 1_000)
         ring.push(rec_entry(0.0, key=True))
         ring.push(rec_entry(0.95, video=False))
         ring.push(rec_entry(1.05, video=False))
@@ -3515,14 +3540,14 @@ class TestRing:
         assert [entry.at for entry in ring.since(1.0)] == [1.0, 1.05]
 
     def test_nothing_before_the_first_keyframe(self) -> None:
-        ring = Ring(5.0, 1_000)
+        ring = PreRoll(5.0, 1_000)
         ring.push(rec_entry(0.0))
         ring.push(rec_entry(0.0, video=False))
         assert ring.since(0.0) == ()
         assert ring.size == 0
 
     def test_a_group_beyond_the_limit_is_dropped_whole(self) -> None:
-        ring = Ring(60.0, 100)
+        ring = PreRoll(60.0, 100)
         for number in range(20):
             ring.push(rec_entry(number / 10, key=number == 0))
         assert ring.since(0.0) == ()
@@ -3537,7 +3562,7 @@ class TestRing:
     def test_bounds_and_order_hold_for_any_stream(
         self, packets: list[tuple[bool, int]], limit: int, seconds: float
     ) -> None:
-        ring = Ring(seconds, limit)
+        ring = PreRoll(seconds, limit)
         for number, (key, size) in enumerate(packets):
             ring.push(rec_entry(number / 10, key=key, size=size))
             held = ring.since(float("-inf"))
@@ -3546,7 +3571,7 @@ class TestRing:
             assert [entry.at for entry in held] == sorted(entry.at for entry in held)
 
     def test_cleared(self) -> None:
-        ring = Ring(5.0, 1_000)
+        ring = PreRoll(5.0, 1_000)
         ring.push(rec_entry(0.0, key=True))
         ring.clear()
         assert ring.since(0.0) == ()
@@ -3555,38 +3580,43 @@ class TestRing:
 class TestReel:
     LENGTHS = Lengths(pre=2.0, post=3.0, longest=10.0)
 
-    def ran(self, reel_: Reel, entries: list[Entry]) -> list[tuple[Do, float]]:
+    def ran(self, reel_: ClipState, entries: list[TimedPacket]) -> list[tuple[ClipAction, float]]:
         done = []
         for entry in entries:
             reel_, do = clip_rules.decide(reel_, entry, self.LENGTHS)
-            if do is not Do.WRITE:
+            if do is not ClipAction.WRITE:
                 done.append((do, entry.at))
-            if do is Do.SPLIT:
-                reel_ = Reel(entry.at, reel_.until, reel_.trigger, reel_.group, entry.at)
-            if do is Do.END:
+            if do is ClipAction.SPLIT:
+                reel_ = ClipState(entry.at, reel_.until, reel_.trigger, reel_.group, entry.at)
+            if do is ClipAction.END:
                 break
         return done
 
     def test_it_ends_after_the_post_roll(self) -> None:
-        assert self.ran(Reel(0.0, 5.05, 2.0), rec_stream(8)) == [(Do.END, 5.1)]
+        assert self.ran(ClipState(0.0, 5.05, 2.0), rec_stream(8)) == [(ClipAction.END, 5.1)]
 
     def test_it_is_split_at_a_keyframe_before_it_gets_too_long(self) -> None:
-        done = self.ran(Reel(0.0, 35.0, 2.0), rec_stream(40, group=3.0))
-        assert done == [(Do.SPLIT, 9.0), (Do.SPLIT, 18.0), (Do.SPLIT, 27.0), (Do.END, 35.1)]
+        done = self.ran(ClipState(0.0, 35.0, 2.0), rec_stream(40, group=3.0))
+        assert done == [
+            (ClipAction.SPLIT, 9.0),
+            (ClipAction.SPLIT, 18.0),
+            (ClipAction.SPLIT, 27.0),
+            (ClipAction.END, 35.1),
+        ]
 
     def test_groups_longer_than_the_limit_split_at_every_keyframe(self) -> None:
-        done = self.ran(Reel(0.0, 50.0, 2.0), rec_stream(60, group=20.0))
-        assert done == [(Do.SPLIT, 20.0), (Do.SPLIT, 40.0), (Do.END, 50.1)]
+        done = self.ran(ClipState(0.0, 50.0, 2.0), rec_stream(60, group=20.0))
+        assert done == [(ClipAction.SPLIT, 20.0), (ClipAction.SPLIT, 40.0), (ClipAction.END, 50.1)]
 
     def test_motion_makes_it_longer_and_never_shorter(self) -> None:
-        longer = clip_rules.prolonged(Reel(0.0, 5.0, 2.0), 4.0, self.LENGTHS)
+        longer = clip_rules.prolonged(ClipState(0.0, 5.0, 2.0), 4.0, self.LENGTHS)
         assert longer.until == 7.0
         assert clip_rules.prolonged(longer, 1.0, self.LENGTHS).until == 7.0
 
     def test_names_are_read_back(self) -> None:
-        stamp = clip_rules.stamp(datetime(2026, 5, 3, 14, 20, 5))
-        assert clip_rules.file_name(stamp, 10.04, 1) == "motion_20260503_142005_10.0s.mp4"
-        second = clip_rules.file_name(stamp, 10.0, 2)
+        stamp = recorder_names.stamp(datetime(2026, 5, 3, 14, 20, 5))
+        assert recorder_names.file_name(stamp, 10.04, 1) == "motion_20260503_142005_10.0s.mp4"
+        second = recorder_names.file_name(stamp, 10.0, 2)
         assert second == "motion_20260503_142005_10.0s_2.mp4"
         parsed = Names().read(second.removesuffix(".mp4"), "yard")
         assert parsed is not None
@@ -3594,8 +3624,8 @@ class TestReel:
 
     def test_numbers_count_clips_of_the_second_whatever_their_length(self) -> None:
         names = ["motion_20260503_142005_10.0s.mp4", "motion_20260503_142005_10.0s.jpg", "x.mp4"]
-        assert clip_rules.next_number("motion_20260503_142005", names) == 2
-        assert clip_rules.next_number("motion_20260503_142006", names) == 1
+        assert recorder_names.next_number("motion_20260503_142005", names) == 2
+        assert recorder_names.next_number("motion_20260503_142006", names) == 1
 
     @pytest.mark.parametrize(
         ("moments", "missing"),
@@ -3627,7 +3657,7 @@ def ex_clip(age: float, *, size: int = 100, transferred: bool = False, off: floa
         fingerprint=Fingerprint(1, 2, size, mtime),
         **more,
     )
-    return Waiting(clip, size, transferred)
+    return OutboxClip(clip, size, transferred)
 
 
 def ex_gone(steps: Any) -> list[float]:
@@ -3637,7 +3667,7 @@ def ex_gone(steps: Any) -> list[float]:
 
 class TestExpiry:
     def test_nothing_goes_before_it_was_announced_for_a_day(self) -> None:
-        terms = Terms(timedelta(days=7))
+        terms = OutboxLimits(timedelta(days=7))
         clips = [ex_clip(8), ex_clip(6.5), ex_clip(5)]
         first = outbox_rules.announced(clips, terms, {}, (), EX_NOW)
         assert [step.reason for step in first.steps] == [Reason.ANNOUNCED, Reason.ANNOUNCED, Reason.IN_POLICY]
@@ -3649,7 +3679,7 @@ class TestExpiry:
             assert not set(later.fresh) & set(first.fresh)
 
     def test_an_announcement_speaks_of_one_file_only(self) -> None:
-        terms, clip = Terms(timedelta(days=7)), ex_clip(8)
+        terms, clip = OutboxLimits(timedelta(days=7)), ex_clip(8)
         name = clip.clip.relative
         early = EX_NOW - timedelta(days=2)
         for notice in (
@@ -3670,29 +3700,32 @@ class TestExpiry:
             (200, [3.0, 5.0]),
             (1, [3.0, 5, 4, 2]),
         ):
-            assert ex_gone(outbox_rules.at_once(clips, Terms(None, limit), (), EX_NOW)) == gone
+            assert ex_gone(outbox_rules.at_once(clips, OutboxLimits(None, limit), (), EX_NOW)) == gone
 
     def test_max_storage_announces_what_the_next_day_will_push_out(self) -> None:
         clips = [ex_clip(5), ex_clip(4), ex_clip(0.5)]
-        found = outbox_rules.announced(clips, Terms(None, 300), {}, (), EX_NOW)
+        found = outbox_rules.announced(clips, OutboxLimits(None, 300), {}, (), EX_NOW)
         assert found.fresh == (clips[0].clip.relative,)
-        assert ex_gone(outbox_rules.at_once(clips, Terms(None, 300), (), EX_NOW)) == []
+        assert ex_gone(outbox_rules.at_once(clips, OutboxLimits(None, 300), (), EX_NOW)) == []
 
     def test_what_goes_by_age_does_not_count_as_stored(self) -> None:
         clips = [ex_clip(9), ex_clip(8), ex_clip(2), ex_clip(1)]
-        assert ex_gone(outbox_rules.at_once(clips, Terms(timedelta(days=7), 200), (), EX_NOW)) == [9.0, 8.0]
+        assert ex_gone(outbox_rules.at_once(clips, OutboxLimits(timedelta(days=7), 200), (), EX_NOW)) == [
+            9.0,
+            8.0,
+        ]
 
     def test_a_hold_keeps_a_clip_from_every_rule(self) -> None:
         hold = Hold("x", EX_NOW - timedelta(days=9), EX_NOW - timedelta(days=8))
         clips = [ex_clip(8.5, transferred=True), ex_clip(8.1), ex_clip(7.9)]
-        terms = Terms(timedelta(days=1), 1)
+        terms = OutboxLimits(timedelta(days=1), 1)
         assert ex_gone(outbox_rules.at_once(clips, terms, [hold], EX_NOW)) == [7.9]
         assert ex_gone(outbox_rules.make_room(clips, 1000, [hold], EX_NOW)) == [7.9]
         found = outbox_rules.announced(clips, terms, {}, [hold], EX_NOW)
         assert [step.reason for step in found.steps] == [Reason.HELD, Reason.HELD, Reason.ANNOUNCED]
 
     def test_a_doubtful_clock_keeps_what_was_not_transferred(self) -> None:
-        terms = Terms(timedelta(days=7))
+        terms = OutboxLimits(timedelta(days=7))
         clips = [ex_clip(31, off=3), ex_clip(30, off=3, transferred=True), ex_clip(-3, off=-40)]
         assert ex_gone(outbox_rules.at_once(clips, terms, (), EX_NOW)) == [30.0]
         past = datetime(1970, 1, 2, tzinfo=UTC)
@@ -3714,7 +3747,7 @@ class TestExpiry:
     def test_what_goes_was_announced_for_a_day_whatever_comes(
         self, ages: list[float], limit: int, days: float, hours: float
     ) -> None:
-        clips, terms = [ex_clip(age) for age in ages], Terms(timedelta(days=days), limit)
+        clips, terms = [ex_clip(age) for age in ages], OutboxLimits(timedelta(days=days), limit)
         first = outbox_rules.announced(clips, terms, {}, (), EX_NOW)
         assert ex_gone(first.steps) == []
         later = outbox_rules.announced(clips, terms, first.notices, (), EX_NOW + timedelta(hours=hours))

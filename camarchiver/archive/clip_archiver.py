@@ -13,23 +13,25 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver.archive.encode import ClipFailed, Original, Shrinker, Stopped
-from camarchiver.archive.source_removal import Disposer
-from camarchiver.discovery.clip_ends import hold_over
+from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, MeasuredClip, Stopped
+from camarchiver.archive.source_removal import SourceRemover
+from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.discovery.source_tree import still_there
-from camarchiver.domain.clip import Archived, Clip, Disposal, Reason, Trees
+from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
 from camarchiver.domain.hold import Hold
-from camarchiver.domain.steps import Archive, Encoding, Made, Outcome, Remove, Result, Way
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
+from camarchiver.domain.steps import Archive, Remove
 from camarchiver.errors import ClipBusy, StorageError
-from camarchiver.journal.lookup import MOST_NAMES, Standing
-from camarchiver.journal.writer import Scribe
+from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
+from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import archive_tag
-from camarchiver.naming.patterns import numbered
+from camarchiver.naming.paths import numbered
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import AnyOf, Stop, Stopper
 from camarchiver.state import claims
-from camarchiver.state.claims import Claim, Note
+from camarchiver.state.claims import ClaimFile, WorkClaim
 from camarchiver.state.failures import Failures
 from camarchiver.storage import anchored, atomic, linux, locking
 from camarchiver.storage.atomic import Staged
@@ -44,14 +46,14 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ArchiveContext:
     """What archiving needs besides the clip: trees, memory, and who writes it down."""
 
     trees: Trees
-    standing: Standing
+    standing: ArchiveLookup
     failures: Failures
-    disposer: Disposer
-    scribe: Scribe
+    disposer: SourceRemover
+    scribe: JournalWriter
     holds: Callable[[], tuple[Hold, ...]]
     """Read anew under each clip's lock."""
     disposal: Disposal
@@ -65,7 +67,7 @@ class _Work:
 
     step: Archive | Remove
     lock: ClipLock
-    note: Note
+    note: ClaimFile
     threads: int
     stop: Stopper
 
@@ -74,10 +76,12 @@ class _Work:
         return self.step.clip
 
 
-class Archiver:
+class ClipArchiver:
     """Performs the steps of an `archive` plan; several threads may."""
 
-    def __init__(self, desk: Desk, shrinker: Shrinker | None, display: Display, stop: Stop) -> None:
+    def __init__(
+        self, desk: ArchiveContext, shrinker: ArchiveEncoder | None, display: Display, stop: Stop
+    ) -> None:
         self._desk = desk
         self._shrinker = shrinker
         self._display = display
@@ -123,7 +127,7 @@ class Archiver:
             if not still_there(clip.path, clip.fingerprint):
                 raise anchored.Stale(self._why_stale(clip))
             now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
-            if hold := hold_over(clip, self._desk.holds(), now, entries):
+            if hold := current_hold(clip, self._desk.holds(), now, entries):
                 return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
             if linux.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
@@ -157,7 +161,7 @@ class Archiver:
         self._desk.failures.forget(step.clip)
         return archived, made.encoding, "; ".join(made.notes)
 
-    def _measured(self, work: _Work, shrinker: Shrinker) -> Original:
+    def _measured(self, work: _Work, shrinker: ArchiveEncoder) -> MeasuredClip:
         clip = work.clip
         digest = _digest(clip.path, work.stop)
         identity = archive_tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
@@ -165,13 +169,13 @@ class Archiver:
             "comment": archive_tag.compose(identity),
             "creation_time": clip.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
-        return Original(clip, shrinker.measure(clip), digest, metadata)
+        return MeasuredClip(clip, shrinker.measure(clip), digest, metadata)
 
     # --- making and publishing ---------------------------------------------------------------------
 
     def _make(
-        self, work: _Work, step: Archive, original: Original, shrinker: Shrinker
-    ) -> tuple[Archived, Made]:
+        self, work: _Work, step: Archive, original: MeasuredClip, shrinker: ArchiveEncoder
+    ) -> tuple[Archived, EncodeResult]:
         """Stage, verify, publish and journal, by the first way that is worth it."""
         for way, suffix in shrinker.ways(original):
             target = self._desk.trees.archive / f"{step.target.rpartition('.')[0]}{suffix}"
@@ -188,7 +192,13 @@ class Archiver:
         raise ClipFailed(Reason.FAILED, "no way to archive it was left")
 
     def _publish(
-        self, work: _Work, step: Archive, original: Original, part: Staged, target: Path, made: Made
+        self,
+        work: _Work,
+        step: Archive,
+        original: MeasuredClip,
+        part: Staged,
+        target: Path,
+        made: EncodeResult,
     ) -> Archived:
         clip = step.clip
         start_ns = int(clip.start.timestamp() * 1_000_000_000)
@@ -202,11 +212,11 @@ class Archiver:
         # A folder that was swapped for a link meanwhile gets nothing under a final name.
         anchored.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
         place = self._place(step, original, part, target)
-        archived = self._entry(original, place, size, remuxed=made.way is not Way.ENCODE)
+        archived = self._entry(original, place, size, remuxed=made.way is not ArchiveMethod.ENCODE)
         self._desk.scribe.archived(clip, archived, made, digest, start_ns)
         return archived
 
-    def _place(self, step: Archive, original: Original, part: Staged, target: Path) -> str:
+    def _place(self, step: Archive, original: MeasuredClip, part: Staged, target: Path) -> str:
         """Publish under the target name, or a numbered one where something else stands there."""
         archive = self._desk.trees.archive
         wanted = target.relative_to(archive).as_posix()
@@ -223,7 +233,7 @@ class Archiver:
             return name
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
-    def _is_ours(self, relative: str, original: Original) -> bool:
+    def _is_ours(self, relative: str, original: MeasuredClip) -> bool:
         """Whether a damaged archive at the target name was made from this very source."""
         assert self._shrinker is not None
         path = self._desk.trees.archive / relative
@@ -235,9 +245,11 @@ class Archiver:
 
     # --- adopting ----------------------------------------------------------------------------------
 
-    def _adopt(self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper) -> Archived | None:
+    def _adopt(
+        self, step: Archive, original: MeasuredClip, shrinker: ArchiveEncoder, stop: Stopper
+    ) -> Archived | None:
         """Take over an archive that a run published and could not journal, if both decode whole."""
-        for path in self._desk.standing.namesakes(step.target):
+        for path in self._desk.standing.candidates_by_name(step.target):
             if not self._names(path, original, shrinker):
                 continue
             verdict = shrinker.compare(original, path, stop)
@@ -253,11 +265,11 @@ class Archiver:
             return archived
         return None
 
-    def _names(self, path: Path, original: Original, shrinker: Shrinker) -> bool:
+    def _names(self, path: Path, original: MeasuredClip, shrinker: ArchiveEncoder) -> bool:
         found = archive_tag.parse(shrinker.tags(path).get("comment", ""))
         return found is not None and found.names(original.clip, original.digest)
 
-    def _entry(self, original: Original, place: str, size: int, *, remuxed: bool) -> Archived:
+    def _entry(self, original: MeasuredClip, place: str, size: int, *, remuxed: bool) -> Archived:
         clip = original.clip
         return Archived(
             source=clip.relative,
@@ -293,9 +305,9 @@ class Archiver:
         target = where if isinstance(step, Archive) else gone.target
         return Outcome(step, Result.DONE, step.reason, detail, target, encoding, gone.freed)
 
-    def _claim(self, clip: Clip) -> Claim:
+    def _claim(self, clip: Clip) -> WorkClaim:
         run = self._desk.scribe.run
-        return Claim(
+        return WorkClaim(
             clip.relative,
             clip.fingerprint.size,
             clip.fingerprint.mtime_ns,

@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camarchiver.archive.fallback import Breaker, Ladder
-from camarchiver.domain.clip import Clip, Reason
-from camarchiver.domain.steps import Encoding, Made, Way
+from camarchiver.archive.fallback import EncoderFallback, GpuBreaker
+from camarchiver.domain.clip import Clip
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding
 from camarchiver.errors import CamarchiverError
 from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.encoder_probe import Choice
-from camarchiver.media.encoders import Backend, Encoder, Settings, changes, container_for, remux_container
+from camarchiver.media.encoders import (
+    Backend,
+    Encoder,
+    EncodeSettings,
+    changes,
+    container_for,
+    remux_container,
+)
 from camarchiver.media.ffmpeg_args import Job
 from camarchiver.media.info import Media
 from camarchiver.media.probe import ProbeError, Prober
@@ -22,7 +30,7 @@ from camarchiver.media.transcoder import Finished
 from camarchiver.media.verification import Facts, Verdict, is_harmless, verify
 from camarchiver.runtime.progress import Advance
 from camarchiver.runtime.signals import Stopper
-from camarchiver.storage import atomic
+from camarchiver.storage import copying
 from camarchiver.storage.atomic import Staged
 
 _log = logging.getLogger(__name__)
@@ -52,17 +60,17 @@ class Stopped(CamarchiverError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ArchiveSettings:
     """What the owner wants of the archives."""
 
-    encode: Settings
+    encode: EncodeSettings
     verify_full: bool = False
     min_saving: float = 0.10
     """The part of a source's bytes that encoding must save."""
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
+class MeasuredClip:
     """A clip as it was measured under its lock."""
 
     clip: Clip
@@ -73,10 +81,10 @@ class Original:
     """What its archive is to carry."""
 
 
-class Shrinker:
+class ArchiveEncoder:
     """Fills staged files; several threads may."""
 
-    def __init__(self, prober: Prober, choice: Choice, breaker: Breaker, wishes: Wishes) -> None:
+    def __init__(self, prober: Prober, choice: Choice, breaker: GpuBreaker, wishes: ArchiveSettings) -> None:
         self._prober = prober
         self._choice = choice
         self._breaker = breaker
@@ -94,28 +102,35 @@ class Shrinker:
             raise ClipFailed(Reason.UNSUPPORTED, f"an archive can't hold its {' and '.join(lost)} stream")
         return media
 
-    def ways(self, original: Original) -> Iterator[tuple[Way, str]]:
+    def ways(self, original: MeasuredClip) -> Iterator[tuple[ArchiveMethod, str]]:
         """What to try in turn, and the suffix that the archive then has."""
-        yield Way.ENCODE, "." + container_for(original.media, self._wishes.encode)
-        yield Way.REMUX, "." + remux_container(original.media)
-        yield Way.COPY, "." + original.clip.name.rpartition(".")[2].lower()
+        yield ArchiveMethod.ENCODE, "." + container_for(original.media, self._wishes.encode)
+        yield ArchiveMethod.REMUX, "." + remux_container(original.media)
+        yield ArchiveMethod.COPY, "." + original.clip.name.rpartition(".")[2].lower()
 
-    def is_small_enough(self, made: Made, original: Original) -> bool:
+    def is_small_enough(self, made: EncodeResult, original: MeasuredClip) -> bool:
         """Whether this way's result is worth publishing."""
         before = original.clip.fingerprint.size
-        limit = before * (1 - self._wishes.min_saving) if made.way is Way.ENCODE else before
+        limit = before * (1 - self._wishes.min_saving) if made.way is ArchiveMethod.ENCODE else before
         return made.encoding.bytes_after <= limit
 
     def fill(
-        self, way: Way, original: Original, part: Staged, *, threads: int, stop: Stopper, advance: Advance
-    ) -> Made:
+        self,
+        way: ArchiveMethod,
+        original: MeasuredClip,
+        part: Staged,
+        *,
+        threads: int,
+        stop: Stopper,
+        advance: Advance,
+    ) -> EncodeResult:
         """Write and verify; ClipFailed, Stopped or OSError when that can't be done."""
         match way:
-            case Way.ENCODE:
+            case ArchiveMethod.ENCODE:
                 return self._encode(original, part, threads, stop, advance)
-            case Way.REMUX:
+            case ArchiveMethod.REMUX:
                 return self._remux(original, part, stop)
-            case Way.COPY:
+            case ArchiveMethod.COPY:
                 return self._copy(original, part)
 
     def tags(self, archive: Path) -> Mapping[str, str]:
@@ -123,7 +138,7 @@ class Shrinker:
         measured = self._measured(archive)
         return measured.tags if isinstance(measured, Media) else {}
 
-    def compare(self, original: Original, archive: Path, stop: Stopper) -> Verdict:
+    def compare(self, original: MeasuredClip, archive: Path, stop: Stopper) -> Verdict:
         """Decode source and archive whole, to adopt an archive that no journal speaks of."""
         measured = self._measured(archive)
         if isinstance(measured, str):
@@ -146,8 +161,8 @@ class Shrinker:
         )
 
     def _encode(
-        self, original: Original, part: Staged, threads: int, stop: Stopper, advance: Advance
-    ) -> Made:
+        self, original: MeasuredClip, part: Staged, threads: int, stop: Stopper, advance: Advance
+    ) -> EncodeResult:
         job = self._job(original, part, threads)
         last = Verdict(False, "nothing was encoded")
 
@@ -156,7 +171,7 @@ class Shrinker:
             last = self._check_encoding(finished, encoder, original, part, threads, stop)
             return last
 
-        encoded = Ladder(self._choice, self._breaker, stop).climb(
+        encoded = EncoderFallback(self._choice, self._breaker, stop).climb(
             job, check, on_progress=lambda at: advance(at.out_time, at.speed)
         )
         if encoded.stopped:
@@ -168,8 +183,8 @@ class Shrinker:
             for rung in encoded.rungs
         )
         hardware = encoded.encoder.backend is not Backend.SOFTWARE
-        return Made(
-            Way.ENCODE,
+        return EncodeResult(
+            ArchiveMethod.ENCODE,
             Encoding(
                 encoded.encoder.name,
                 tried,
@@ -183,7 +198,7 @@ class Shrinker:
             (*last.notes, *changes(original.media, encoded.encoder, self._wishes.encode)),
         )
 
-    def _job(self, original: Original, part: Staged, threads: int) -> Job:
+    def _job(self, original: MeasuredClip, part: Staged, threads: int) -> Job:
         return Job(
             source=original.clip.path,
             target=part.path,
@@ -198,7 +213,7 @@ class Shrinker:
         self,
         finished: Finished,
         encoder: Encoder,
-        original: Original,
+        original: MeasuredClip,
         part: Staged,
         threads: int,
         stop: Stopper,
@@ -225,7 +240,7 @@ class Shrinker:
             )
         )
 
-    def _remux(self, original: Original, part: Staged, stop: Stopper) -> Made:
+    def _remux(self, original: MeasuredClip, part: Staged, stop: Stopper) -> EncodeResult:
         arguments = ffmpeg_args.remux(
             original.clip.path, part.path, original.media, remux_container(original.media), original.metadata
         )
@@ -247,20 +262,22 @@ class Shrinker:
         if not verdict.ok:
             raise ClipFailed(_why(verdict, ""), verdict.problem)
         return self._unencoded(
-            Way.REMUX, original, part, finished.seconds, "every packet counted, keyframes decoded"
+            ArchiveMethod.REMUX, original, part, finished.seconds, "every packet counted, keyframes decoded"
         )
 
-    def _copy(self, original: Original, part: Staged) -> Made:
+    def _copy(self, original: MeasuredClip, part: Staged) -> EncodeResult:
         with original.clip.path.open("rb") as source:
-            digest = atomic.copy_into(source, part)
+            digest = copying.copy_into(source, part)
         if digest != original.digest:
             raise ClipFailed(Reason.FAILED, "the source changed while it was copied")
-        return self._unencoded(Way.COPY, original, part, 0.0, "byte for byte")
+        return self._unencoded(ArchiveMethod.COPY, original, part, 0.0, "byte for byte")
 
-    def _unencoded(self, way: Way, original: Original, part: Staged, seconds: float, verified: str) -> Made:
+    def _unencoded(
+        self, way: ArchiveMethod, original: MeasuredClip, part: Staged, seconds: float, verified: str
+    ) -> EncodeResult:
         before, after = original.clip.fingerprint.size, part.path.stat().st_size
         note = "encoding it would not make it smaller"
-        return Made(way, Encoding(way, (way,), seconds, before, after), {}, verified, (note,))
+        return EncodeResult(way, Encoding(way, (way,), seconds, before, after), {}, verified, (note,))
 
     def _settings_of(self, encoder: Encoder) -> dict[str, Any]:
         wishes = self._wishes.encode

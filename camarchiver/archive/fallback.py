@@ -12,7 +12,7 @@ from typing import Protocol
 
 from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.encoder_probe import Attempt, Choice
-from camarchiver.media.encoders import Encoder, Rung, obstacle
+from camarchiver.media.encoders import Encoder, FallbackLevel, obstacle
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.media.transcoder import STALL_SECONDS, Finished, Progress
@@ -26,7 +26,7 @@ TRIAL_AGAIN_SECONDS = 43_200.0
 _IN_A_ROW = 2
 
 
-class Verdict(Protocol):
+class CheckResult(Protocol):
     """Whether what a rung wrote is the whole clip."""
 
     @property
@@ -37,10 +37,10 @@ class Verdict(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RungTried:
+class LevelTried:
     """One try at a clip."""
 
-    rung: Rung
+    rung: FallbackLevel
     encoder: str
     problem: str = ""
     """Empty where its archive passed."""
@@ -51,7 +51,7 @@ class Encoded:
     """What came of one clip; its target holds an archive only where `encoder` is set."""
 
     encoder: Encoder | None
-    rungs: tuple[RungTried, ...]
+    rungs: tuple[LevelTried, ...]
     finished: Finished | None
     """Of the last ffmpeg; None where none was started."""
     seconds: float
@@ -67,7 +67,7 @@ class Encoded:
         return self.rungs[-1].problem if self.rungs else "the GPU was given up and there is no other encoder"
 
 
-class Breaker:
+class GpuBreaker:
     """Gives the GPU up once it fails clip after clip, until a later trial succeeds; for many threads."""
 
     def __init__(
@@ -114,18 +114,18 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class EncoderFallback:
     """The ladder of one run, which many threads climb, each with its own clip."""
 
     choice: Choice
-    breaker: Breaker
+    breaker: GpuBreaker
     stop: Stopper | None = None
     stall_seconds: float = STALL_SECONDS
 
     def climb(
         self,
         job: Job,
-        check: Callable[[Finished, Encoder], Verdict],
+        check: Callable[[Finished, Encoder], CheckResult],
         *,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Encoded:
@@ -146,7 +146,7 @@ class Ladder:
 
     def _given_up(self, attempt: Attempt, tries: list[_Try]) -> bool:
         """Whether the rung's encoder is known to fail, whoever decodes."""
-        if attempt.rung is Rung.SOFTWARE:
+        if attempt.rung is FallbackLevel.SOFTWARE:
             return False
         refused = any(
             each.attempt.encoder == attempt.encoder and each.trouble is Trouble.OPTION for each in tries
@@ -157,7 +157,7 @@ class Ladder:
         self,
         job: Job,
         attempt: Attempt,
-        check: Callable[[Finished, Encoder], Verdict],
+        check: Callable[[Finished, Encoder], CheckResult],
         on_progress: Callable[[Progress], None] | None,
     ) -> list[_Try]:
         """One try, and a second with a constant quantiser where the driver has no constant quality."""
@@ -184,7 +184,7 @@ class Ladder:
         self,
         way: Transcode,
         attempt: Attempt,
-        check: Callable[[Finished, Encoder], Verdict],
+        check: Callable[[Finished, Encoder], CheckResult],
         on_progress: Callable[[Progress], None] | None,
     ) -> _Try:
         # Nothing of an earlier rung may stay.
@@ -201,7 +201,7 @@ class Ladder:
             verdict = check(finished, attempt.encoder)
             problem = "" if verdict.ok else verdict.problem
         done = _Try(attempt, finished, problem)
-        if attempt.rung is not Rung.SOFTWARE:
+        if attempt.rung is not FallbackLevel.SOFTWARE:
             self._tell_breaker(done)
         return done
 
@@ -258,7 +258,7 @@ class _Try:
 
 def _encoded(tries: list[_Try], seconds: float) -> Encoded:
     rungs = tuple(
-        RungTried(each.attempt.rung, each.attempt.encoder.name, each.problem)
+        LevelTried(each.attempt.rung, each.attempt.encoder.name, each.problem)
         for each in tries
         if not each.stopped
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from camarchiver.domain.plan import ArchivePlan
 from camarchiver.media.probe import ProbeError, Prober
+from camarchiver.policy.archive_rules import ArchivePlan
 
 SAMPLES = 3
 """Clips of a camera whose headers are read."""

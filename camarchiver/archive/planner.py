@@ -7,21 +7,15 @@ from datetime import datetime
 from typing import cast
 
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Reason, Trees
-from camarchiver.domain.plan import (
-    ArchivePlan,
-    ArchivePolicy,
-    Group,
-    Memory,
-    Plan,
-    Tally,
-    Total,
-    decide_together,
-)
+from camarchiver.domain.clip import Trees
+from camarchiver.domain.memory import Memory
+from camarchiver.domain.plan import Group, Plan, Tally, Total
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
-from camarchiver.policy.clip_batch import Alike
-from camarchiver.policy.ordering import count, largest_first, one_by_one, order_key, within_limit
-from camarchiver.storage.external_sort import Sealed
+from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_together
+from camarchiver.policy.clip_batch import ClipBatch
+from camarchiver.policy.ordering import count, expand, largest_first, order_key, within_limit
+from camarchiver.storage.external_sort import SealedSequence
 
 
 def plan(
@@ -39,7 +33,7 @@ def plan(
     """
     tally, left = Tally(), list[Keep]()
 
-    def changes() -> Iterator[Archive | Remove | Alike]:
+    def changes() -> Iterator[Archive | Remove | ClipBatch]:
         for facts in discovery.folders((now - policy.age).date(), together=True):
             for step in decide_together(facts, policy, memory, now):
                 if isinstance(step, Keep):
@@ -59,12 +53,14 @@ def plan(
     return Plan("archive", trees, now, policy, totals, steps, tuple(left), discovery.unread_folders)
 
 
-def _sealed(found: Iterable[Archive | Remove | Alike]) -> Sealed[Archive | Remove]:
-    def arranged(items: Iterator[Archive | Remove | Alike]) -> Iterator[Archive | Remove]:
-        return largest_first(one_by_one(items))
+def _sealed(found: Iterable[Archive | Remove | ClipBatch]) -> SealedSequence[Archive | Remove]:
+    def arranged(items: Iterator[Archive | Remove | ClipBatch]) -> Iterator[Archive | Remove]:
+        return largest_first(expand(items))
 
     # What a walk yields is arranged: no clips that are alike are among it.
-    return cast(Sealed[Archive | Remove], Sealed(found, key=order_key, count=count, arrange=arranged))
+    return cast(
+        SealedSequence[Archive | Remove], SealedSequence(found, key=order_key, count=count, arrange=arranged)
+    )
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:

@@ -8,18 +8,19 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from camarchiver.archive.source_removal import Disposer
-from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Reason, Tree, Trees
+from camarchiver.archive.source_removal import SourceRemover
+from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, Trees
+from camarchiver.domain.reason import Reason
 from camarchiver.errors import ClipBusy
-from camarchiver.journal.event import Event, What
-from camarchiver.journal.lookup import MOST_NAMES, Standing
+from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
 from camarchiver.journal.replay import left_archive
 from camarchiver.journal.store import Journal
-from camarchiver.journal.writer import Scribe
-from camarchiver.naming.patterns import numbered
+from camarchiver.journal.writer import JournalWriter
+from camarchiver.naming.paths import numbered
 from camarchiver.runtime import log_setup
 from camarchiver.state import claims, intents
-from camarchiver.state.claims import Claim
+from camarchiver.state.claims import WorkClaim
 from camarchiver.storage import anchored, atomic, locking
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
 
@@ -29,11 +30,16 @@ ABANDONED_SECONDS = 3600.0
 """Age at which nobody can still be writing an unfinished state file."""
 
 
-class Sweeper:
+class Recovery:
     """Works through the claims that stand when a run starts."""
 
     def __init__(
-        self, trees: Trees, journal: Journal, standing: Standing, disposer: Disposer, scribe: Scribe
+        self,
+        trees: Trees,
+        journal: Journal,
+        standing: ArchiveLookup,
+        disposer: SourceRemover,
+        scribe: JournalWriter,
     ) -> None:
         self._trees = trees
         self._journal = journal
@@ -51,7 +57,7 @@ class Sweeper:
         self._resolve_intents()
         self._sweep_state()
 
-    def _settle(self, note: Path, claim: Claim | None) -> None:
+    def _settle(self, note: Path, claim: WorkClaim | None) -> None:
         if claim is None:
             _log.warning("%s can't be understood and was removed", note)
             note.unlink(missing_ok=True)
@@ -60,7 +66,7 @@ class Sweeper:
         with log_setup.about(clip.relative):
             self._finish(note, clip, claim)
 
-    def _finish(self, note: Path, clip: Clip, claim: Claim) -> None:
+    def _finish(self, note: Path, clip: Clip, claim: WorkClaim) -> None:
         try:
             with locking.clip_lock(clip.path, place=self._trees.state / "locks"):
                 self._resolve(clip, claim)
@@ -85,23 +91,23 @@ class Sweeper:
             except (OSError, ValueError, TypeError, KeyError) as error:
                 _log.warning("%s: a removal left open could not be looked into: %s", note.path, error)
 
-    def _look(self, event: Event) -> None:
+    def _look(self, event: JournalEvent) -> None:
         place = intents.place_of(event)
         tree, relative = Tree(place[0]), place[1]
         roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}
         root = roots.get(tree, self._trees.trash)
         if os.path.lexists(root / relative):
-            self._scribe.found_ended(event, What.LEFT, None, "a run died before it removed it")
+            self._scribe.found_ended(event, EventKind.LEFT, None, "a run died before it removed it")
             return
         detail = "written down by a later run"
         if tree is Tree.TRASH:
-            self._scribe.found_ended(event, What.PURGED, None, detail)
+            self._scribe.found_ended(event, EventKind.PURGED, None, detail)
             return
         in_archive = tree is Tree.ARCHIVE
         identity = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
         wanted = f"{FROM_ARCHIVE if in_archive else FROM_SOURCE}/{relative}"
         there = self._place_in_trash(wanted, identity)
-        self._scribe.found_ended(event, What.TRASHED if there else What.DELETED, there, detail)
+        self._scribe.found_ended(event, EventKind.TRASHED if there else EventKind.DELETED, there, detail)
 
     def _sweep_state(self) -> None:
         """Remove what a kill left half written among our own small files, which take moments to write."""
@@ -116,7 +122,7 @@ class Sweeper:
                     if path.lstat().st_mtime < before:
                         path.unlink()
 
-    def _resolve(self, clip: Clip, claim: Claim) -> None:
+    def _resolve(self, clip: Clip, claim: WorkClaim) -> None:
         if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
             self._remove_staged(clip, self._trees.archive, claim.staged)
         entries = self._standing.entries(clip)
@@ -140,7 +146,7 @@ class Sweeper:
     def _is_explained(self, clip: Clip) -> bool:
         """Whether the journal tells where this very source went."""
         return any(
-            event.event in (What.TRASHED, What.DELETED)
+            event.event in (EventKind.TRASHED, EventKind.DELETED)
             and event.source == clip.relative
             and event.source_mtime_ns == clip.fingerprint.mtime_ns
             and not left_archive(event)

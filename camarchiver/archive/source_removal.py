@@ -10,9 +10,10 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from camarchiver.domain.clip import Archived, Clip, Disposal, Reason, Trees, beside
-from camarchiver.journal.writer import Scribe
-from camarchiver.naming.patterns import date_of_folder
+from camarchiver.domain.clip import Archived, Clip, Disposal, Trees, beside
+from camarchiver.domain.reason import Reason
+from camarchiver.journal.writer import JournalWriter
+from camarchiver.naming.folders import date_of_folder
 from camarchiver.storage import anchored
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
 
@@ -42,10 +43,10 @@ class Disposed:
     """Bytes that its filesystem got back."""
 
 
-class Disposer:
+class SourceRemover:
     """Removes what the caller has proved archived, under the clip's lock."""
 
-    def __init__(self, trees: Trees, scribe: Scribe, sidecars: SidecarPolicy) -> None:
+    def __init__(self, trees: Trees, scribe: JournalWriter, sidecars: SidecarPolicy) -> None:
         self._trees = trees
         self._scribe = scribe
         self._sidecars = sidecars

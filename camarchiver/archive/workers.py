@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from camarchiver.archive.clip_archiver import Archiver, Desk
-from camarchiver.archive.encode import Shrinker, Wishes
-from camarchiver.archive.fallback import Breaker
-from camarchiver.domain.clip import Reason
-from camarchiver.domain.steps import Archive, Outcome, Remove
+from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
+from camarchiver.archive.encode import ArchiveEncoder, ArchiveSettings
+from camarchiver.archive.fallback import GpuBreaker
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome
+from camarchiver.domain.steps import Archive, Remove
 from camarchiver.media.encoder_probe import Choice, Machine
 from camarchiver.media.encoders import Backend, Encoder
 from camarchiver.media.probe import Prober
@@ -110,7 +111,7 @@ class _Ahead:
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class ArchiveWorkers:
     """Ready to work."""
 
     jobs: int
@@ -125,31 +126,33 @@ class Tools:
 
     choice: Choice
     machine: Machine
-    wishes: Wishes
+    wishes: ArchiveSettings
 
 
 @contextmanager
 def opened(
-    desk: Desk, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
-) -> Iterator[Workshop]:
+    desk: ArchiveContext, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
+) -> Iterator[ArchiveWorkers]:
     """A workshop; without tools it can only remove what is archived. `jobs` None: the rule that costs
     least CPU."""
     linux.lower_priority(nice)
     with ExitStack() as stack:
         if tools is None:
-            archiver = Archiver(desk, None, display, stop)
-            yield Workshop(1, lambda step, share: archiver.perform(step, 0))
+            archiver = ClipArchiver(desk, None, display, stop)
+            yield ArchiveWorkers(1, lambda step, share: archiver.perform(step, 0))
             return
         choice = tools.choice
         prober = stack.enter_context(Prober())
-        breaker = Breaker(lambda: tools.machine.still_works(choice))
-        archiver = Archiver(desk, Shrinker(prober, choice, breaker, tools.wishes), display, stop)
+        breaker = GpuBreaker(lambda: tools.machine.still_works(choice))
+        archiver = ClipArchiver(desk, ArchiveEncoder(prober, choice, breaker, tools.wishes), display, stop)
         machine = Capacity.look()
 
         def perform(step: Archive | Remove, share: int) -> Outcome:
             return archiver.perform(step, threads_for(choice.encoder, cores=machine.cores, running=share))
 
-        yield Workshop(jobs or jobs_for(choice.encoder, cores=machine.cores, memory=machine.memory), perform)
+        yield ArchiveWorkers(
+            jobs or jobs_for(choice.encoder, cores=machine.cores, memory=machine.memory), perform
+        )
 
 
 GPU_JOBS = 2

@@ -9,20 +9,23 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from camarchiver.archive.source_removal import Disposer
-from camarchiver.discovery.clip_ends import hold_over
-from camarchiver.domain.clip import Disposal, Fingerprint, Reason, Tree, Trees
-from camarchiver.domain.plan import Memory, restored_lately
-from camarchiver.domain.steps import Discard, Outcome, Result, Tidy
+from camarchiver.archive.source_removal import SourceRemover
+from camarchiver.discovery.clip_ends import current_hold
+from camarchiver.domain.clip import Disposal, Fingerprint, Tree, Trees
+from camarchiver.domain.memory import Memory
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Discard, Tidy
 from camarchiver.errors import CamarchiverError, ClipBusy
-from camarchiver.journal.event import What
-from camarchiver.journal.lookup import Standing
-from camarchiver.journal.writer import Ended, Scribe
+from camarchiver.journal.event import EventKind
+from camarchiver.journal.lookup import ArchiveLookup
+from camarchiver.journal.writer import JournalWriter, RemovalResult
+from camarchiver.policy.archive_rules import restored_lately
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.formatting import size
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
-from camarchiver.state.intents import Notebook
+from camarchiver.state.intents import IntentLog
 from camarchiver.storage import anchored, filesystems, locking
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
 
@@ -49,15 +52,15 @@ class _Gone:
     """Whether the journal has its line."""
 
 
-class Cleaner:
+class CleanupExecutor:
     """Performs `Discard` and `Tidy`; it may answer stale, busy or held, and never decides."""
 
     def __init__(
         self,
         trees: Trees,
-        standing: Standing,
-        disposer: Disposer,
-        scribe: Scribe,
+        standing: ArchiveLookup,
+        disposer: SourceRemover,
+        scribe: JournalWriter,
         memory: Callable[[], Memory],
         min_free: int | None,
     ) -> None:
@@ -68,7 +71,7 @@ class Cleaner:
         self._scribe = scribe
         self._memory = memory
         self._gauge = _Gauge(min_free)
-        self._notes = Notebook(trees.state, scribe.run.id, scribe.run.host)
+        self._notes = IntentLog(trees.state, scribe.run.id, scribe.run.host)
 
     def run(self, steps: Iterable[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
         """Each step's outcome; none is begun after `stop`."""
@@ -82,13 +85,15 @@ class Cleaner:
         if intended:
             self._notes.open({step.start.date() for step in intended})
             self._scribe.intend(intended)
-        ends: list[Ended] = []
+        ends: list[RemovalResult] = []
         try:
             for step in block:
                 if stop:
                     if isinstance(step, Discard):
                         ends.append(
-                            Ended(step, What.LEFT, step.reason, detail="the run was stopped before it")
+                            RemovalResult(
+                                step, EventKind.LEFT, step.reason, detail="the run was stopped before it"
+                            )
                         )
                     continue
                 yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, ends)
@@ -96,14 +101,14 @@ class Cleaner:
         finally:
             self._scribe.discarded(ends)
 
-    def _discard(self, step: Discard, ends: list[Ended]) -> Outcome:
+    def _discard(self, step: Discard, ends: list[RemovalResult]) -> Outcome:
         with log_setup.about(step.source):
             outcome = self._perform(step, ends)
             words = step.path, outcome.result, outcome.reason, outcome.detail
             _log.info("%s: %s (%s) %s", *words)
         return outcome
 
-    def _perform(self, step: Discard, ends: list[Ended]) -> Outcome:
+    def _perform(self, step: Discard, ends: list[RemovalResult]) -> Outcome:
         gone: _Gone | None = None
         try:
             outcome, gone = self._try(step)
@@ -121,10 +126,16 @@ class Cleaner:
             # It is gone, but the step after its removal failed: where it is now is for the next start to see.
             self._notes.leave_open(step.start.date())
         elif gone is None:
-            ends.append(Ended(step, What.LEFT, outcome.reason, detail=outcome.detail))
+            ends.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
         elif not gone.written:
-            what = What.PURGED if step.tree is Tree.TRASH else What.TRASHED if gone.place else What.DELETED
-            ends.append(Ended(step, what, step.reason, gone.place or None, gone.sidecars))
+            what = (
+                EventKind.PURGED
+                if step.tree is Tree.TRASH
+                else EventKind.TRASHED
+                if gone.place
+                else EventKind.DELETED
+            )
+            ends.append(RemovalResult(step, what, step.reason, gone.place or None, gone.sidecars))
         return outcome
 
     def _try(self, step: Discard) -> tuple[Outcome, _Gone | None]:
@@ -138,7 +149,7 @@ class Cleaner:
 
     def _locked(self, step: Discard) -> tuple[Outcome, _Gone | None]:
         memory, now = self._memory(), self._scribe.now()
-        if hold_over(step.clip, memory.holds, now, (step.archived,) if step.archived else ()):
+        if current_hold(step.clip, memory.holds, now, (step.archived,) if step.archived else ()):
             return Outcome(step, Result.HELD, Reason.HELD), None
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):

@@ -10,41 +10,38 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from camarchiver.discovery.copies import Picture, Stock
+from camarchiver.discovery.copies import CopyFinder, SidecarPicture
 from camarchiver.discovery.copy_batches import (
-    Lot,
-    TrashLot,
+    CopyBatch,
+    TrashBatch,
     count,
     decidable,
+    expand,
     first_key,
     is_due,
-    one_by_one,
     stay_of,
 )
-from camarchiver.domain.clip import Disposal, Reason, Tree, Trees
-from camarchiver.domain.plan import Forecast, Memory, Plan, Tally
-from camarchiver.domain.steps import Discard, Keep, Problem, Tidy
+from camarchiver.domain.clip import Disposal, Tree, Trees
+from camarchiver.domain.memory import Memory
+from camarchiver.domain.plan import Forecast, Plan, Tally
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Discard, Keep, Tidy
+from camarchiver.errors import Problem
 from camarchiver.policy.cleanup_rules import (
-    RECORD_BYTES,
     CleanupPolicy,
     Copy,
-    Freed,
-    Goal,
-    Herd,
-    Pursuit,
     Rank,
     Stay,
-    brake,
-    clock_is_far,
     decide,
     decide_picture,
     discard_by,
-    loses,
     rank,
 )
+from camarchiver.policy.safety_brakes import CameraTotals, brake, clock_is_far
+from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses
 from camarchiver.runtime.formatting import count_of, shown, size
 from camarchiver.storage import filesystems
-from camarchiver.storage.external_sort import Sealed
+from camarchiver.storage.external_sort import SealedSequence
 
 CleanupPlan = Plan[Discard | Tidy, CleanupPolicy]
 
@@ -56,7 +53,7 @@ LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class DiskEffect:
     """One filesystem that copies lie on."""
 
     device: int
@@ -69,14 +66,14 @@ class _Candidate(NamedTuple):
     """What some rule may take, or surely takes."""
 
     place: Rank | None
-    copy: Copy | TrashLot
+    copy: Copy | TrashBatch
 
 
-class Planner:
+class CleanupPlanner:
     """Collects what one walk tells; `plan` may be asked once."""
 
     def __init__(
-        self, trees: Trees, stock: Stock, policy: CleanupPolicy, memory: Memory, now: datetime
+        self, trees: Trees, stock: CopyFinder, policy: CleanupPolicy, memory: Memory, now: datetime
     ) -> None:
         self._trees = trees
         self._stock = stock
@@ -85,7 +82,7 @@ class Planner:
         self._now = now
         self._newest: dict[str, datetime] = {}
         self._doubtful: dict[str, datetime] = {}
-        self._herds: dict[str, Herd] = {}
+        self._herds: dict[str, CameraTotals] = {}
         self._bytes: Counter[str] = Counter()
         self._linked: set[tuple[int, int]] = set()
         self._roots: dict[int, Path] = {}
@@ -123,10 +120,10 @@ class Planner:
             self._decidable = decidable(self._policy, self._memory, self._now)
         used = self._used()
         self._pursued = self._may_pursue(used)
-        candidates = Sealed(self._walk(), key=_by_rank, count=lambda each: count(each.copy))
+        candidates = SealedSequence(self._walk(), key=_by_rank, count=lambda each: count(each.copy))
         far = clock_is_far(self._newest or self._doubtful, self._now)
         self._newest = {**self._doubtful, **self._newest}
-        pursuit = Pursuit(self._goals(candidates, used), self._freed)
+        pursuit = SizeGoalSolver(self._goals(candidates, used), self._freed)
         steps = _sealed(self._steps(candidates, pursuit))
         problems, refused = self._problems(pursuit, far)
         return Plan(
@@ -157,35 +154,35 @@ class Planner:
                     yield _Candidate(place, item)
                 else:
                     self._stays(item, step)
-            elif isinstance(item, TrashLot):
+            elif isinstance(item, TrashBatch):
                 yield _Candidate(None, item)
             elif isinstance(item, Keep):
                 self._keep(item)
-            elif isinstance(item, Picture):
+            elif isinstance(item, SidecarPicture):
                 self._picture(item)
             else:
                 self._tally.add(item)
                 self._small.append(item)
 
-    def _items(self) -> Iterator[Copy | TrashLot | Picture | Tidy | Keep]:
+    def _items(self) -> Iterator[Copy | TrashBatch | SidecarPicture | Tidy | Keep]:
         """What must be looked at for itself, and lots that go; those that stay are counted here."""
         for item in self._stock.items(self._decidable):
-            if isinstance(item, TrashLot):
+            if isinstance(item, TrashBatch):
                 yield from self._due(item)
-            elif not isinstance(item, Lot):
+            elif not isinstance(item, CopyBatch):
                 yield item
             elif (stay := self._stay_of(item)) is None:
                 yield from item.copies()
             else:
                 self._lot_stays(item, stay)
 
-    def _stay_of(self, lot: Lot) -> Stay | None:
+    def _stay_of(self, lot: CopyBatch) -> Stay | None:
         """None where it must be told one by one."""
         if self._asked_folders and lot.root / lot.folder in self._asked_folders:
             return None
         return stay_of(lot, self._policy, self._now)
 
-    def _due(self, lot: TrashLot) -> Iterator[Copy | TrashLot]:
+    def _due(self, lot: TrashBatch) -> Iterator[Copy | TrashBatch]:
         """The whole lot where all of it goes, else one by one."""
         if not is_due(lot, self._policy, self._now):
             yield from lot.copies()
@@ -193,7 +190,7 @@ class Planner:
         self._see_bytes(lot.device, lot.root, lot.camera, lot.size)
         yield lot._replace(since=())
 
-    def _lot_stays(self, lot: Lot, stay: Stay) -> None:
+    def _lot_stays(self, lot: CopyBatch, stay: Stay) -> None:
         """As `_see` and `_stays` do with each of them."""
         camera = lot.camera
         self._see_bytes(lot.device, lot.root, camera, lot.size)
@@ -204,7 +201,7 @@ class Planner:
             self._newest[camera] = lot.last_start
         self._see_clips(camera, lot.files, lot.size)
 
-    def _picture(self, item: Picture) -> None:
+    def _picture(self, item: SidecarPicture) -> None:
         step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
         if isinstance(step, Stay):
             self._stays(item.copy, step)
@@ -238,7 +235,7 @@ class Planner:
 
     def _see_clips(self, camera: str, clips: int, size: int) -> None:
         if (herd := self._herds.get(camera)) is None:
-            herd = self._herds[camera] = Herd()
+            herd = self._herds[camera] = CameraTotals()
         herd.clips += clips
         herd.size += size
 
@@ -287,16 +284,16 @@ class Planner:
             return True
         return policy.min_free is not None and any(d.free < policy.min_free for d in self._disks())
 
-    def _disks(self) -> list[Disk]:
+    def _disks(self) -> list[DiskEffect]:
         """The filesystems of the roots, and any other that a copy was found on."""
         roots = {
             filesystems.device_of(root): root
             for root in (self._trees.trash, self._trees.archive, self._trees.source)
         }
         found = {**self._roots, **roots}
-        return [Disk(device, path, filesystems.free_bytes(path)) for device, path in found.items()]
+        return [DiskEffect(device, path, filesystems.free_bytes(path)) for device, path in found.items()]
 
-    def _goals(self, candidates: Sealed[_Candidate], used: int | None) -> list[Goal]:
+    def _goals(self, candidates: SealedSequence[_Candidate], used: int | None) -> list[Goal]:
         """What the rules by age leave too many, after counting what they free."""
         self._count_freed(candidates)
         policy, goals = self._policy, []
@@ -318,14 +315,14 @@ class Planner:
                 goals.append(Goal(Reason.MIN_FREE, excess, words, device=disk.device))
         return goals
 
-    def _freed_in(self, disk: Disk) -> int:
+    def _freed_in(self, disk: DiskEffect) -> int:
         return self._freed.on.get(disk.device, 0) + self._moved_on[disk.device]
 
-    def _count_freed(self, candidates: Sealed[_Candidate]) -> None:
+    def _count_freed(self, candidates: SealedSequence[_Candidate]) -> None:
         """What the rules by age give back, by camera and by filesystem."""
         trash = filesystems.device_of(self._trees.trash)
         for _, copy in candidates:
-            if isinstance(copy, TrashLot):
+            if isinstance(copy, TrashBatch):
                 self._removals += count(copy)
                 self._freed_of[copy.camera] += self._freed.whole(copy.device, copy.size)
                 continue
@@ -340,10 +337,12 @@ class Planner:
                 self._moved_on[device] += copy.clip.fingerprint.size
                 self._moved_on[trash] -= copy.clip.fingerprint.size
 
-    def _steps(self, candidates: Sealed[_Candidate], pursuit: Pursuit) -> Iterator[Discard | Tidy | TrashLot]:
+    def _steps(
+        self, candidates: SealedSequence[_Candidate], pursuit: SizeGoalSolver
+    ) -> Iterator[Discard | Tidy | TrashBatch]:
         yield from self._small
         for place, copy in candidates:
-            if isinstance(copy, TrashLot):
+            if isinstance(copy, TrashBatch):
                 self._tally_lot(copy)
                 yield copy
                 continue
@@ -362,7 +361,7 @@ class Planner:
                 herd.lost_size += copy.clip.fingerprint.size
             yield step
 
-    def _tally_lot(self, lot: TrashLot) -> None:
+    def _tally_lot(self, lot: TrashBatch) -> None:
         self._tally.add_like(next(lot.steps()), lot.size, [seconds or 0.0 for seconds in lot.durations])
 
     def _may_go(self, copy: Copy) -> bool:
@@ -370,7 +369,7 @@ class Planner:
 
     # --- what the owner must know ------------------------------------------------------------------
 
-    def _problems(self, pursuit: Pursuit, far: str) -> tuple[tuple[Problem, ...], int]:
+    def _problems(self, pursuit: SizeGoalSolver, far: str) -> tuple[tuple[Problem, ...], int]:
         found = [
             Problem(
                 "goal-missed",
@@ -436,13 +435,15 @@ class Planner:
             yield f"no clip of a camera {shown(camera)} was found{also}"
 
 
-def _sealed(found: Iterable[Discard | Tidy | TrashLot]) -> Sealed[Discard | Tidy]:
+def _sealed(found: Iterable[Discard | Tidy | TrashBatch]) -> SealedSequence[Discard | Tidy]:
     # What a walk yields is spread out: no lots are among it.
-    return cast(Sealed[Discard | Tidy], Sealed(found, key=first_key, count=count, arrange=one_by_one))
+    return cast(
+        SealedSequence[Discard | Tidy], SealedSequence(found, key=first_key, count=count, arrange=expand)
+    )
 
 
 def _by_rank(item: _Candidate) -> tuple[int, float, str]:
     place, copy = item
-    if isinstance(copy, TrashLot):
+    if isinstance(copy, TrashBatch):
         return len(Rank), *first_key(copy)[1:]
     return (len(Rank) if place is None else place), copy.clip.start.timestamp(), copy.clip.relative

@@ -10,16 +10,18 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from camarchiver.domain.clip import Clip, Fingerprint, Reason, Tree, Trees, beside
-from camarchiver.domain.steps import Outcome, Restore, Result
+from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees, beside
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Restore
 from camarchiver.domain.untrusted import is_below
 from camarchiver.errors import ClipBusy, StorageError
-from camarchiver.journal.event import Event, What
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.replay import REPLACED
 from camarchiver.journal.store import Journal
-from camarchiver.journal.writer import Scribe
+from camarchiver.journal.writer import JournalWriter
 from camarchiver.state import restored as restored_clips
-from camarchiver.storage import anchored, atomic, locking
+from camarchiver.storage import anchored, atomic, copying, locking
 
 BLOCK = 64
 """Clips that are noted together, since the whole note is written anew each time."""
@@ -41,7 +43,7 @@ class Selection:
 class Restorer:
     """Finds and performs the steps of `restore`."""
 
-    def __init__(self, trees: Trees, journal: Journal, scribe: Scribe) -> None:
+    def __init__(self, trees: Trees, journal: Journal, scribe: JournalWriter) -> None:
         self._trees = trees
         self._journal = journal
         self._scribe = scribe
@@ -54,15 +56,15 @@ class Restorer:
                 continue
             if selection.until and date > selection.until.date() + day:
                 continue
-            places: dict[str, Event] = {}
+            places: dict[str, JournalEvent] = {}
             told: set[str] = set()
             for event in self._journal.day(date).events:
                 if event.trash is None:
                     continue
-                if event.event == What.TRASHED and event.reason != REPLACED:
+                if event.event == EventKind.TRASHED and event.reason != REPLACED:
                     places[event.trash] = event
                     told.discard(event.trash)
-                elif event.event == What.RESTORED:
+                elif event.event == EventKind.RESTORED:
                     told.add(event.trash)
             for place, event in places.items():
                 if not self._is_meant(event, place, selection):
@@ -139,7 +141,7 @@ class Restorer:
             return False
         if not os.path.lexists(place):
             return True
-        if atomic.digest_of(home) != atomic.digest_of(place):
+        if copying.digest_of(home) != copying.digest_of(place):
             return False
         atomic.sync_file(home)
         atomic.fsync_folder(home.parent)
@@ -178,7 +180,7 @@ class Restorer:
                     return root, relative
         return None
 
-    def _is_meant(self, event: Event, place: str, selection: Selection) -> bool:
+    def _is_meant(self, event: JournalEvent, place: str, selection: Selection) -> bool:
         start = event.start
         if selection.paths:
             home, relative = self._home(event)
@@ -192,7 +194,7 @@ class Restorer:
             and (selection.until is None or start < selection.until)
         )
 
-    def _step(self, event: Event, place: str) -> Restore | None:
+    def _step(self, event: JournalEvent, place: str) -> Restore | None:
         root, relative = self._home(event)
         in_archive = event.tree == "archive"
         journalled = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
@@ -206,7 +208,7 @@ class Restorer:
         pictures = event.sidecars or {}
         return Restore(clip, place, pictures, Reason.RESTORE_ASKED, event.source, identity, tree)
 
-    def _home(self, event: Event) -> tuple[Path, str]:
+    def _home(self, event: JournalEvent) -> tuple[Path, str]:
         """The root and the path below it that a trashed file came from."""
         if event.tree == "archive" and event.archive is not None:
             return self._trees.archive, event.archive

@@ -14,7 +14,7 @@ from camarchiver import __version__
 from camarchiver.errors import CamarchiverError
 
 if TYPE_CHECKING:
-    from camarchiver.domain.steps import Problem
+    from camarchiver.errors import Problem
 
 _COMMANDS = {
     "archive": "Turn old clips into small verified archives.",
@@ -79,14 +79,14 @@ def run(arguments: Sequence[str]) -> int:
         print(f"camarchiver: the installation is broken: {error}\n  {hint}", file=sys.stderr)
         return 1
     except (CamarchiverError, OSError) as error:
-        from camarchiver.cli.failure import failure
+        from camarchiver.errors import failure
 
         return _tell(arguments, *failure(error))
     return code if isinstance(code, int) else 0
 
 
 def _problem(code: str, message: str, hint: str = "") -> Problem:
-    from camarchiver.domain.steps import Problem
+    from camarchiver.errors import Problem
 
     return Problem(code, message, hint)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from camarchiver import config as config_files
-from camarchiver.cli.session import Place
-from camarchiver.cli.types import Days, Size
+from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -232,10 +232,12 @@ sidecar_option = option(
 )
 
 retention_options = options(
-    option("--archive-age", type=Days(), help="With --clean-output, archives this old go.  [default: --age]"),
+    option(
+        "--archive-age", type=DaysType(), help="With --clean-output, archives this old go.  [default: --age]"
+    ),
     option(
         "--trash-age",
-        type=Days(zero=True),
+        type=DaysType(zero=True),
         default="21",
         help="What lies in the trash this long is deleted, if its archive stands or a rule gave it up.",
     ),
@@ -271,6 +273,6 @@ def with_place(command: Callable[..., Any]) -> Callable[..., Any]:
     def placed(
         *, directory: Path, output: Path | None, trash_root: Path | None, timezone: str, **others: Any
     ) -> Any:
-        return command(place=Place(directory, output, trash_root, timezone), **others)
+        return command(place=TreeOptions(directory, output, trash_root, timezone), **others)
 
     return placed

@@ -11,15 +11,15 @@ import click
 
 from camarchiver import config as config_files
 from camarchiver.cli.options import CONFIG_KEY
-from camarchiver.cli.types import Days, Size
+from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import ConfigError, UsageError
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
 
 _KEYS: Mapping[str, click.ParamType[Any]] = {
-    "age": Days(),
-    "archive_age": Days(),
-    "trash_age": Days(zero=True),
-    "max_age_hard": Days(),
+    "age": DaysType(),
+    "archive_age": DaysType(),
+    "trash_age": DaysType(zero=True),
+    "max_age_hard": DaysType(),
     "max_size": Size(),
 }
 """What a camera may have of its own, as `[camera.NAME]`."""

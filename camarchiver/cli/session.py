@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from camarchiver.cli.channels import Channels
+from camarchiver.monitoring.channels import Channels
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.log_setup import logging_to
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import volume_marker
-from camarchiver.storage import locking
+from camarchiver.storage import run_lock
 
 if TYPE_CHECKING:
     from camarchiver.domain.clip import Trees
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TreeOptions:
     """Which trees a command works on, and in which zone their cameras live."""
 
     directory: Path
@@ -59,7 +59,7 @@ def running(
     file = log_file or pipeline.trees.source / "archiver.log"
     with (
         logging_to(file, run=run, verbose=verbose, quiet=quiet, log_format=channels.log_format),
-        locking.exclusive(volume_marker.run_lock(pipeline.trees, command), what=command),
+        run_lock.exclusive(volume_marker.run_lock(pipeline.trees, command), what=command),
     ):
         yield
 

@@ -32,7 +32,7 @@ class Size(click.ParamType[int]):
         return int(Fraction(number) * (1024 if binary else 1000) ** power)
 
 
-class Days(click.ParamType[timedelta]):
+class DaysType(click.ParamType[timedelta]):
     """An age as a timedelta: days as a plain number, or with a unit as `36h`, `30d`, `2 weeks`."""
 
     name = "days"

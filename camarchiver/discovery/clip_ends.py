@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.domain.hold import Hold, held_by, may_reach
-from camarchiver.naming.patterns import is_picture_name
+from camarchiver.naming.paths import is_picture_name
 
 if TYPE_CHECKING:
     from camarchiver.media.probe import Prober
@@ -19,7 +19,7 @@ Following = Callable[[Clip], datetime | None]
 """When the camera's next clip begins; None where there is none."""
 
 
-class Ends:
+class ClipEnds:
     """Fills in durations; a file is opened only where one of the holds begins shortly after its clip."""
 
     def __init__(self, holds: Iterable[Hold], now: datetime) -> None:
@@ -75,9 +75,9 @@ class Ends:
             return None
 
 
-def hold_over(
+def current_hold(
     clip: Clip, holds: Iterable[Hold], now: datetime, archived: Iterable[Archived] = ()
 ) -> Hold | None:
     """The hold that covers a clip, for holds that may have come since it was planned."""
     known = tuple(holds)
-    return held_by(Ends(known, now).told(clip, archived, lambda _: None), known, now) if known else None
+    return held_by(ClipEnds(known, now).told(clip, archived, lambda _: None), known, now) if known else None

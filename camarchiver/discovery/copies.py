@@ -13,25 +13,22 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.discovery.clip_ends import Ends
-from camarchiver.discovery.copy_batches import Lot, Shelf, TrashLot, of_source
+from camarchiver.discovery.clip_ends import ClipEnds
+from camarchiver.discovery.copy_batches import CopyBatch, FolderIndex, TrashBatch, of_source
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Archived, Clip, Reason, Tree, Trees, joined
-from camarchiver.domain.plan import FolderFacts, keep, own_archive
+from camarchiver.domain.clip import Archived, Clip, Tree, Trees, joined
+from camarchiver.domain.memory import FolderFacts
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, Tidy
-from camarchiver.journal.event import Event
-from camarchiver.journal.lookup import Days, Standing
+from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.lookup import ArchiveLookup, JournalDays
 from camarchiver.journal.replay import NAMED, Ledger, Origin, fold
 from camarchiver.journal.store import Day, Journal
-from camarchiver.naming.patterns import (
-    Names,
-    date_of_folder,
-    is_clip_name,
-    is_passing,
-    is_picture_name,
-    locate,
-    unnumbered,
-)
+from camarchiver.naming.folders import date_of_folder
+from camarchiver.naming.local_time import locate
+from camarchiver.naming.paths import is_clip_name, is_picture_name, is_temporary_name, unnumbered
+from camarchiver.naming.patterns import Names
+from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.storage import atomic, locking, walk
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
@@ -46,7 +43,7 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class SidecarPicture:
     """A picture in the source that belongs to no clip there."""
 
     copy: Copy
@@ -54,7 +51,7 @@ class Picture:
     """Whether the journal knows its clip, which was archived or removed."""
 
 
-Item = Copy | Lot | TrashLot | Picture | Tidy | Keep
+Item = Copy | CopyBatch | TrashBatch | SidecarPicture | Tidy | Keep
 
 
 class _Place(NamedTuple):
@@ -66,7 +63,7 @@ class _Place(NamedTuple):
     relative: str
     status: os.stat_result
 
-    def clip(self, origin: Origin | Event, duration: float | None = None) -> Clip:
+    def clip(self, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
         """The file as a copy of that clip; seconds."""
         root, folder, name, _, status = self
         print_of = fingerprint_of(status)
@@ -77,7 +74,7 @@ _Find = Callable[[_Place], Copy | Keep | None]
 """Tells what a file of one tree is a copy of."""
 
 
-class Stock:
+class CopyFinder:
     """One walk over source, archive and trash; every file is told once."""
 
     def __init__(
@@ -86,7 +83,7 @@ class Stock:
         names: Names,
         journal: Journal,
         discovery: Discovery,
-        ends: Ends,
+        ends: ClipEnds,
         now: datetime,
         zone: tzinfo,
     ) -> None:
@@ -95,13 +92,13 @@ class Stock:
         self._journal = journal
         self._discovery = discovery
         self._ends = ends
-        self._standing = Standing(trees, journal)
+        self._standing = ArchiveLookup(trees, journal)
         self._now = now
         self._zone = zone
         self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
         self._fresh: dict[date, tuple[Day, Ledger]] = {}
         """Those that were looked at for the folder in hand."""
-        self._days = Days(names, journal)
+        self._days = JournalDays(names, journal)
 
     def items(self, together: frozenset[Tree] = frozenset()) -> Iterator[Item]:
         """Every file of the three trees that is, or could be, a copy of a clip, and what lies about.
@@ -133,7 +130,7 @@ class Stock:
         if facts.is_empty:
             yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
 
-    def _picture(self, folder: str, name: str) -> Picture | Keep | None:
+    def _picture(self, folder: str, name: str) -> SidecarPicture | Keep | None:
         relative = joined(folder, name)
         try:
             status = (self._trees.source / relative).lstat()
@@ -153,7 +150,7 @@ class Stock:
         )
         identity = status.st_size, status.st_mtime_ns
         copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True)
-        return Picture(copy, orphan=origin is not None)
+        return SidecarPicture(copy, orphan=origin is not None)
 
     def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
         """The clip that a picture belonged to, if the journal knows it."""
@@ -196,19 +193,21 @@ class Stock:
             return
         if listing.is_empty:
             yield from self._empty(tree, root, folder)
-        below += sorted(name for name in listing.folders if not is_passing(name))
-        shelf = Shelf(root, folder, listing.files, self._names, self._ledger)
+        below += sorted(name for name in listing.folders if not is_temporary_name(name))
+        shelf = FolderIndex(root, folder, listing.files, self._names, self._ledger)
         yield from self._files(tree, shelf, together=together)
         for name in sorted(listing.others):
             problem = listing.others[name]
-            if is_passing(name):
+            if is_temporary_name(name):
                 yield from self._passing(tree, root, folder, name)
             elif problem is not None:
                 yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=str(problem.strerror))
             else:
                 yield Keep(root, joined(folder, name), Reason.FOREIGN)
 
-    def _files(self, tree: Tree, shelf: Shelf, *, together: bool) -> Iterator[Copy | Lot | TrashLot | Keep]:
+    def _files(
+        self, tree: Tree, shelf: FolderIndex, *, together: bool
+    ) -> Iterator[Copy | CopyBatch | TrashBatch | Keep]:
         """What is called as a clip or a picture."""
         is_archive = tree is Tree.ARCHIVE
         find = self._archive if is_archive else self._trashed
@@ -392,7 +391,7 @@ def _remark(clip: Clip, facts: FolderFacts) -> str:
     return "another clip under a name that was archived before" if entries else ""
 
 
-def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[Event, Archived] | None:
+def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[JournalEvent, Archived] | None:
     """The clip whose picture this is, in the folder of its archive."""
     return ledger.pictures.get(relative) or ledger.pictures.get(unnumbered(relative))
 

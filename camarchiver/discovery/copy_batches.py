@@ -13,21 +13,25 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from camarchiver.domain.clip import Archived, Clip, Fingerprint, Reason, Tree, joined
-from camarchiver.domain.plan import DOUBTFUL, Memory
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, joined
+from camarchiver.domain.memory import Memory
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Tidy
-from camarchiver.journal.event import Event
+from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.replay import NAMED, Ledger, left_archive
-from camarchiver.naming.patterns import CLIP_SUFFIXES, PLAIN_ENDS, Names
-from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Stay, discard_by, order_key
-from camarchiver.policy.clip_batch import FEW, SUFFIX, Alike, camera_and_day
-from camarchiver.policy.ordering import spread
+from camarchiver.naming.paths import CLIP_SUFFIXES, PLAIN_ENDS
+from camarchiver.naming.patterns import Names
+from camarchiver.policy.archive_rules import DOUBTFUL
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Stay, discard_by
+from camarchiver.policy.clip_batch import FEW, SUFFIX, ClipBatch, camera_and_day
+from camarchiver.policy.ordering import interleaved
+from camarchiver.policy.size_goals import order_key
 
 if TYPE_CHECKING:
     import os
 
 
-class Lot(NamedTuple):
+class CopyBatch(NamedTuple):
     """Copies of one camera's day in one folder: sources that have no archive, archives, or their pictures.
 
     Each has one link, nobody works on it, and an archive has the journalled size.
@@ -56,7 +60,7 @@ class Lot(NamedTuple):
         return self.starts[1]
 
 
-class TrashLot(NamedTuple):
+class TrashBatch(NamedTuple):
     """Sources of one camera's day in one folder of the trash, in the order of their starts.
 
     Each is the file that the journal sent there, has one link, and an archive that stands.
@@ -125,7 +129,7 @@ def decidable(policy: CleanupPolicy, memory: Memory, now: datetime) -> frozenset
     return frozenset(tree for tree, may_go in taken.items() if not may_go)
 
 
-def stay_of(lot: Lot, policy: CleanupPolicy, now: datetime) -> Stay | None:
+def stay_of(lot: CopyBatch, policy: CleanupPolicy, now: datetime) -> Stay | None:
     """Why all of a lot in a `decidable` tree stay; None where they must be decided one by one."""
     if not (policy.trust_names or _agree(lot, now)):
         return None
@@ -140,14 +144,14 @@ def stay_of(lot: Lot, policy: CleanupPolicy, now: datetime) -> Stay | None:
     return Stay(Reason.TOO_RECENT) if first > due else None
 
 
-def _agree(lot: Lot, now: datetime) -> bool:
+def _agree(lot: CopyBatch, now: datetime) -> bool:
     """Whether names and clock agree on each of them (`Copy.is_doubtful`)."""
     (first, last), (least, greatest) = lot.starts, lot.mtimes
     apart = max(last.timestamp() - least / 1e9, greatest / 1e9 - first.timestamp())
     return apart <= DOUBTFUL.total_seconds() and last <= now + DOUBTFUL
 
 
-def is_due(lot: TrashLot, policy: CleanupPolicy, now: datetime) -> bool:
+def is_due(lot: TrashBatch, policy: CleanupPolicy, now: datetime) -> bool:
     """Whether all of a lot have been in the trash for long enough."""
     return max(lot.since) <= now - policy.of(lot.camera).trash_age
 
@@ -155,42 +159,42 @@ def is_due(lot: TrashLot, policy: CleanupPolicy, now: datetime) -> bool:
 # --- in order ------------------------------------------------------------------------------------
 
 
-def first_key(each: Removal | TrashLot) -> tuple[int, float, str]:
+def first_key(each: Removal | TrashBatch) -> tuple[int, float, str]:
     """Where a step stands in a plan, or the first one of a lot (`retention.order_key`)."""
-    return _key(each, 0) if isinstance(each, TrashLot) else order_key(each)
+    return _key(each, 0) if isinstance(each, TrashBatch) else order_key(each)
 
 
-def count(each: Removal | Copy | TrashLot) -> int:
+def count(each: Removal | Copy | TrashBatch) -> int:
     """How many files it stands for."""
-    return len(each.names) if isinstance(each, TrashLot) else 1
+    return len(each.names) if isinstance(each, TrashBatch) else 1
 
 
-def one_by_one(found: Iterable[Removal | TrashLot]) -> Iterator[Removal]:
+def expand(found: Iterable[Removal | TrashBatch]) -> Iterator[Removal]:
     """The single steps, in order, of what is in order: of lots, by the first of each."""
-    return spread(found, order_key, _ends, _walk)
+    return interleaved(found, order_key, _ends, _walk)
 
 
-def _key(lot: TrashLot, index: int) -> tuple[int, float, str]:
+def _key(lot: TrashBatch, index: int) -> tuple[int, float, str]:
     return 0, lot.starts[index], joined(lot.folder, lot.names[index])
 
 
-def _ends(each: Removal | TrashLot) -> tuple[Any, Any]:
-    if isinstance(each, TrashLot):
+def _ends(each: Removal | TrashBatch) -> tuple[Any, Any]:
+    if isinstance(each, TrashBatch):
         return _key(each, 0), _key(each, -1)
     key = order_key(each)
     return key, key
 
 
-def _walk(each: Removal | TrashLot) -> Iterator[Removal]:
-    return each.steps() if isinstance(each, TrashLot) else iter((each,))
+def _walk(each: Removal | TrashBatch) -> Iterator[Removal]:
+    return each.steps() if isinstance(each, TrashBatch) else iter((each,))
 
 
 # --- where they are found --------------------------------------------------------------------------
 
 
-def of_source(alike: Alike, copies: Callable[[Alike], Iterator[Copy]]) -> Lot:
+def of_source(alike: ClipBatch, copies: Callable[[ClipBatch], Iterator[Copy]]) -> CopyBatch:
     """Clips that are alike, which have no archive."""
-    return Lot(
+    return CopyBatch(
         Tree.SOURCE,
         alike.root,
         alike.folder,
@@ -205,7 +209,7 @@ def of_source(alike: Alike, copies: Callable[[Alike], Iterator[Copy]]) -> Lot:
     )
 
 
-class Shelf(NamedTuple):
+class FolderIndex(NamedTuple):
     """One folder of archive or trash."""
 
     root: Path
@@ -219,9 +223,9 @@ class Shelf(NamedTuple):
 
     def archives(
         self, copies: Callable[[Iterable[str]], Iterator[Copy | Keep]]
-    ) -> tuple[list[Lot], list[str]]:
+    ) -> tuple[list[CopyBatch], list[str]]:
         """Archives and their pictures, and the names of what must be looked at one by one."""
-        found, taken = list[Lot](), set[str]()
+        found, taken = list[CopyBatch](), set[str]()
         for is_picture in (False, True):
             for together, ledger in self._groups(pictures=is_picture):
                 known = ledger.pictures if is_picture else ledger.archives
@@ -231,9 +235,9 @@ class Shelf(NamedTuple):
                     taken.update(together)
         return found, self._rest(taken)
 
-    def trashed(self, stands: Callable[[Archived], bool]) -> tuple[list[TrashLot], list[str]]:
+    def trashed(self, stands: Callable[[Archived], bool]) -> tuple[list[TrashBatch], list[str]]:
         """Sources whose archives stand, and the names of what must be looked at one by one."""
-        found, taken = list[TrashLot](), set[str]()
+        found, taken = list[TrashBatch](), set[str]()
         for together, ledger in self._groups(pictures=False):
             lot = self._trash_lot(together, ledger, stands)
             if lot is not None:
@@ -260,11 +264,11 @@ class Shelf(NamedTuple):
     def _lot(
         self,
         together: list[str],
-        journalled: Mapping[str, tuple[Event, Archived]],
+        journalled: Mapping[str, tuple[JournalEvent, Archived]],
         copies: Callable[[Iterable[str]], Iterator[Copy | Keep]],
         *,
         is_picture: bool,
-    ) -> Lot | None:
+    ) -> CopyBatch | None:
         front = joined(self.folder, "")
         known = [each for name in together if (each := journalled.get(front + name)) is not None]
         files = [self.files[name] for name in together]
@@ -278,7 +282,7 @@ class Shelf(NamedTuple):
         mtimes = [event.source_mtime_ns or 0 for event, _ in known]
         if len(cameras) > 1:
             return None
-        return Lot(
+        return CopyBatch(
             Tree.ARCHIVE,
             self.root,
             self.folder,
@@ -294,7 +298,7 @@ class Shelf(NamedTuple):
 
     def _trash_lot(
         self, together: list[str], ledger: Ledger, stands: Callable[[Archived], bool]
-    ) -> TrashLot | None:
+    ) -> TrashBatch | None:
         front = joined(self.folder, "")
         events = [each for name in together if (each := ledger.trashed.get(front + name)) is not None]
         files = [self.files[name] for name in together]
@@ -320,7 +324,7 @@ class Shelf(NamedTuple):
             entry.duration if event.duration is None else event.duration
             for event, entry in zip(events, archived, strict=True)
         ]
-        return TrashLot(
+        return TrashBatch(
             self.root,
             self.folder,
             events[0].camera,
@@ -347,7 +351,7 @@ def _are_plain(files: list[os.stat_result]) -> bool:
     )
 
 
-def _are_of_one_day(events: list[Event]) -> bool:
+def _are_of_one_day(events: list[JournalEvent]) -> bool:
     """Whether they are of one camera and one zone, and each begins at a full second, in order."""
     starts = [event.start for event in events]
     return (

@@ -9,25 +9,25 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
-from camarchiver.discovery.clip_ends import Ends, Following
-from camarchiver.domain.clip import Archived, Clip, Fingerprint, Reason, Trees, joined
-from camarchiver.domain.plan import FolderFacts
+from camarchiver.discovery.clip_ends import ClipEnds, Following
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Trees, joined
+from camarchiver.domain.memory import FolderFacts
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.journal.event import LATEST_NS
-from camarchiver.journal.lookup import Standing
+from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
-from camarchiver.naming.patterns import (
+from camarchiver.naming.folders import date_of_folder
+from camarchiver.naming.local_time import locate
+from camarchiver.naming.paths import (
     CLIP_SUFFIXES,
     PLAIN_ENDS,
-    Names,
-    ParsedName,
-    date_of_folder,
     is_clip_name,
-    is_passing,
     is_picture_name,
-    locate,
+    is_temporary_name,
 )
-from camarchiver.policy.clip_batch import Alike, Folder, gather
+from camarchiver.naming.patterns import Names, ParsedName
+from camarchiver.policy.clip_batch import ClipBatch, Folder, gather
 from camarchiver.storage import atomic, linux, locking
 
 WRITTEN_LATELY = timedelta(days=1)
@@ -82,13 +82,13 @@ class Discovery:
     """One walk of the source tree; remembers inodes with several names, and folders left unread."""
 
     def __init__(
-        self, trees: Trees, names: Names, journal: Journal, ends: Ends, now: datetime, zone: tzinfo
+        self, trees: Trees, names: Names, journal: Journal, ends: ClipEnds, now: datetime, zone: tzinfo
     ) -> None:
         self._trees = trees
         self._names = names
         self._journal = journal
         self._ends = ends
-        self._standing = Standing(trees, journal)
+        self._standing = ArchiveLookup(trees, journal)
         self._now = now
         self._zone = zone
         self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9
@@ -170,7 +170,7 @@ class Discovery:
         name = entry.name
         if name.endswith(".lock"):
             listing.locks.add(name)
-        elif is_passing(name):
+        elif is_temporary_name(name):
             if atomic.staged_stem(name) is not None:
                 listing.unfinished.append(name)
         elif entry.is_dir(follow_symlinks=False):
@@ -215,7 +215,7 @@ class Discovery:
             alike=tuple(alike),
         )
 
-    def _alike(self, folder: str, listing: _Listing) -> list[Alike]:
+    def _alike(self, folder: str, listing: _Listing) -> list[ClipBatch]:
         """The clips that are alike, taken out of a listing with their pictures."""
         if (pictures := listing.pictures_by_stem()) is None:
             return []

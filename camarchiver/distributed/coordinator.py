@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camarchiver.archive.clip_archiver import Archiver, Desk
-from camarchiver.archive.workers import Workshop
+from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
+from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.distributed import worker as distributed_worker
-from camarchiver.distributed.worker import RESOURCE, Delivery, Order
-from camarchiver.domain.clip import Archived, Reason
-from camarchiver.domain.steps import Archive, Outcome, Remove, Result
+from camarchiver.distributed.worker import RESOURCE, ClipResult, RunSpec
+from camarchiver.domain.clip import Archived
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Archive, Remove
 from camarchiver.errors import EncoderError, StorageError, UsageError
-from camarchiver.journal.event import Event, What
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.runtime.formatting import count_of
 from camarchiver.runtime.progress import Advance, Display
 from camarchiver.runtime.signals import Stop
-from camarchiver.storage import atomic, lockfile
+from camarchiver.storage import copying, lockfile
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -48,7 +50,7 @@ BUSY_SECONDS = lockfile.STALE_LOCK_SECONDS + 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Hand:
+class _WorkerInfo:
     """One worker that can take part."""
 
     address: str
@@ -64,9 +66,9 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self._client = _connect(address)
         self._address = address
-        self._hands: dict[str, _Hand] = {}
+        self._hands: dict[str, _WorkerInfo] = {}
         self._unfit: dict[str, str] = {}
-        self._order: Order | None = None
+        self._order: RunSpec | None = None
         self._hiring = threading.Lock()
         self._lost = 0
         """Workers that were there and went."""
@@ -86,7 +88,7 @@ class Cluster:
                 self._client.run(distributed_worker.leave, self._order.run.id, on_error="ignore")
         self._client.close(timeout=5)
 
-    def hire(self, order: Order) -> tuple[str, ...]:
+    def hire(self, order: RunSpec) -> tuple[str, ...]:
         """Ask every worker whether it can take part; what the plan is to say of each.
 
         Raises EncoderError where none can.
@@ -107,10 +109,12 @@ class Cluster:
         return tuple(notes)
 
     @contextmanager
-    def opened(self, desk: Desk, jobs: int | None, *, stop: Stop, display: Display) -> Iterator[Workshop]:
+    def opened(
+        self, desk: ArchiveContext, jobs: int | None, *, stop: Stop, display: Display
+    ) -> Iterator[ArchiveWorkers]:
         """A workshop whose encoding is done by the workers; `jobs` None: as many as they offer."""
         assert self._order is not None, "workers are hired first"
-        local = Archiver(desk, None, display, stop)
+        local = ClipArchiver(desk, None, display, stop)
         watching = _Watching(display)
         topic = distributed_worker.topic(self._order.run.id)
         self._client.subscribe_topic(topic, watching.hear)
@@ -136,13 +140,13 @@ class Cluster:
 
         slots = sum(hand.slots for hand in self._hands.values())
         try:
-            yield Workshop(min(jobs or slots, slots), perform)
+            yield ArchiveWorkers(min(jobs or slots, slots), perform)
         finally:
             self._client.unsubscribe_topic(topic)
 
     # --- one clip ----------------------------------------------------------------------------------
 
-    def _delivered(self, step: Archive, stop: Stop) -> Delivery:
+    def _delivered(self, step: Archive, stop: Stop) -> ClipResult:
         """What some worker made of a clip; a worker that dies is replaced by another."""
         began, lost = time.monotonic(), self._lost
         while True:
@@ -155,7 +159,7 @@ class Cluster:
             if stop.event.wait(BUSY_SECONDS / 60):
                 return delivery
 
-    def _once(self, step: Archive, stop: Stop) -> Delivery:
+    def _once(self, step: Archive, stop: Stop) -> ClipResult:
         future, asked = self._submit(step)
         stopped_at: float | None = None
         try:
@@ -183,7 +187,7 @@ class Cluster:
         finally:
             future.release()
 
-    def _submit(self, step: Archive) -> tuple[Future[Delivery], frozenset[str]]:
+    def _submit(self, step: Archive) -> tuple[Future[ClipResult], frozenset[str]]:
         asked = frozenset(self._hands)
         future = self._client.submit(
             distributed_worker.make, self._order, step, workers=[*asked], resources={RESOURCE: 1}, pure=False
@@ -216,7 +220,7 @@ class Cluster:
             except Exception as error:  # whatever keeps a worker from answering keeps it out
                 ok, words = False, f"{type(error).__name__}: {error}"
             if ok:
-                self._hands[address] = _Hand(address, name, slots, words)
+                self._hands[address] = _WorkerInfo(address, name, slots, words)
             else:
                 self._unfit[name] = words
 
@@ -281,17 +285,17 @@ def _connect(address: str) -> Client:
 # --- what came back --------------------------------------------------------------------------------
 
 
-def _checked(delivery: object) -> Delivery:
-    if not isinstance(delivery, Delivery):
+def _checked(delivery: object) -> ClipResult:
+    if not isinstance(delivery, ClipResult):
         raise TypeError(f"a worker sent a {type(delivery).__name__}")
     return delivery
 
 
-def _nothing(step: Archive, result: Result, reason: Reason, detail: str) -> Delivery:
-    return Delivery(Outcome(step, result, reason, detail), ())
+def _nothing(step: Archive, result: Result, reason: Reason, detail: str) -> ClipResult:
+    return ClipResult(Outcome(step, result, reason, detail), ())
 
 
-def _taken(step: Archive, delivery: Delivery, desk: Desk) -> Archived | Outcome:
+def _taken(step: Archive, delivery: ClipResult, desk: ArchiveContext) -> Archived | Outcome:
     """Check what a worker published and journal it; its archive, or what came of the clip instead."""
     outcome = replace(delivery.outcome, step=step)
     if problem := _problem(delivery.events, desk.trees.archive):
@@ -307,14 +311,14 @@ def _taken(step: Archive, delivery: Delivery, desk: Desk) -> Archived | Outcome:
     return archived
 
 
-def _problem(events: tuple[Event, ...], archive: Path) -> str:
+def _problem(events: tuple[JournalEvent, ...], archive: Path) -> str:
     """Why an archive that a worker tells of is not believed; empty where all are as told."""
     for event in events:
-        if event.event not in (What.ARCHIVED, What.ADOPTED) or event.archive_blake2b is None:
+        if event.event not in (EventKind.ARCHIVED, EventKind.ADOPTED) or event.archive_blake2b is None:
             continue
         path = archive / str(event.archive)
         try:
-            found = atomic.digest_of(path)
+            found = copying.digest_of(path)
         except OSError as error:
             return f"a worker made {path}, which can't be read here: {error.strerror}"
         if found != event.archive_blake2b:

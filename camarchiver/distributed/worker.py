@@ -18,19 +18,21 @@ from typing import Any
 
 from camarchiver import __version__
 from camarchiver.archive import workers
-from camarchiver.archive.clip_archiver import Desk
-from camarchiver.archive.encode import Wishes
-from camarchiver.archive.source_removal import Disposer, SidecarPolicy
-from camarchiver.archive.workers import Tools, Workshop
-from camarchiver.domain.clip import Disposal, Fingerprint, Reason, Trees
-from camarchiver.domain.steps import Archive, Outcome, Result
+from camarchiver.archive.clip_archiver import ArchiveContext
+from camarchiver.archive.encode import ArchiveSettings
+from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
+from camarchiver.archive.workers import ArchiveWorkers, Tools
+from camarchiver.domain.clip import Disposal, Fingerprint, Trees
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Archive
 from camarchiver.errors import CamarchiverError, StorageError
-from camarchiver.journal.event import Event, What
-from camarchiver.journal.lookup import Standing
+from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
-from camarchiver.journal.writer import RunId, Scribe
+from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.media import encoder_probe
-from camarchiver.media.encoder_probe import EncoderWish
+from camarchiver.media.encoder_probe import EncoderRequest
 from camarchiver.runtime import clock
 from camarchiver.runtime.progress import Advance
 from camarchiver.runtime.signals import Stop
@@ -48,7 +50,7 @@ TELL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunSpec:
     """What a station must know of a run."""
 
     version: str
@@ -59,17 +61,17 @@ class Order:
     sample: tuple[str, int, int] | None
     """A clip of the plan, its bytes and mtime_ns, which a station that sees the same tree sees, too."""
     run: RunId
-    wish: EncoderWish
-    wishes: Wishes
+    wish: EncoderRequest
+    wishes: ArchiveSettings
     nice: int
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class ClipResult:
     """What a station made of one step."""
 
     outcome: Outcome
-    events: tuple[Event, ...]
+    events: tuple[JournalEvent, ...]
     """Lines for the journal."""
 
 
@@ -78,13 +80,13 @@ Told = tuple[str, float, float, float]
 
 Tell = Callable[[Told], None]
 
-_written: contextvars.ContextVar[list[Event]] = contextvars.ContextVar("written")
+_written: contextvars.ContextVar[list[JournalEvent]] = contextvars.ContextVar("written")
 
 
 class _Relay:
     """Takes the lines of the clip that this thread works on, in the journal's place."""
 
-    def append(self, *events: Event) -> None:
+    def append(self, *events: JournalEvent) -> None:
         """Remember them for the delivery."""
         _written.get().extend(events)
 
@@ -111,10 +113,10 @@ class _Teller:
         return
 
 
-class Station:
+class DaskWorker:
     """One process's bench for one run. Raises StorageError or EncoderError where it can't take part."""
 
-    def __init__(self, order: Order, tell: Tell, slots: int) -> None:
+    def __init__(self, order: RunSpec, tell: Tell, slots: int) -> None:
         self._order = order
         self._slots = slots
         self.stop = Stop()
@@ -123,29 +125,29 @@ class Station:
         self._machine, self.choice = encoder_probe.chosen(order.wish, order.wishes.encode)
         self._failures = Failures(order.trees.state)
         self._display = _Teller(tell)
-        self._shop: Workshop | None = None
+        self._shop: ArchiveWorkers | None = None
         self._opening = threading.Lock()
 
-    def make(self, step: Archive) -> Delivery:
+    def make(self, step: Archive) -> ClipResult:
         """Archive one clip and leave its source; nothing is journalled here."""
-        events: list[Event] = []
+        events: list[JournalEvent] = []
         _written.set(events)
         try:
             clip = step.clip._replace(fingerprint=_as_seen_here(step))
         except (FileNotFoundError, NotADirectoryError):
-            return Delivery(
+            return ClipResult(
                 Outcome(step, Result.STALE, Reason.STALE, "changed or gone since it was planned"), ()
             )
         outcome = self._workshop().perform(step._replace(clip=clip), self._slots)
         self._failures.flush()
-        told = tuple(event for event in events if event.event is not What.KEPT)
-        return Delivery(replace(outcome, step=step), told)
+        told = tuple(event for event in events if event.event is not EventKind.KEPT)
+        return ClipResult(replace(outcome, step=step), told)
 
     def close(self) -> None:
         """Let the bench go."""
         self._stack.close()
 
-    def _workshop(self) -> Workshop:
+    def _workshop(self) -> ArchiveWorkers:
         with self._opening:
             if self._shop is None:
                 tools = Tools(self.choice, self._machine, self._order.wishes)
@@ -155,22 +157,22 @@ class Station:
                 self._shop = self._stack.enter_context(opening)
             return self._shop
 
-    def _desk(self) -> Desk:
+    def _desk(self) -> ArchiveContext:
         order = self._order
         run = replace(order.run, host=socket.gethostname())
-        scribe = Scribe(_Relay(), run, lambda: clock.now(order.zone))
-        return Desk(
+        scribe = JournalWriter(_Relay(), run, lambda: clock.now(order.zone))
+        return ArchiveContext(
             order.trees,
-            Standing(order.trees, Journal(order.trees.state)),
+            ArchiveLookup(order.trees, Journal(order.trees.state)),
             self._failures,
-            Disposer(order.trees, scribe, SidecarPolicy.KEEP),
+            SourceRemover(order.trees, scribe, SidecarPolicy.KEEP),
             scribe,
             lambda: holds.read(order.trees.state),
             Disposal.KEEP,
         )
 
 
-def _check_same_tree(order: Order) -> None:
+def _check_same_tree(order: RunSpec) -> None:
     """Raises StorageError unless this machine sees the trees of the run."""
     volume_marker.check_roots(order.trees)
     volume_marker.check(order.trees)
@@ -202,11 +204,11 @@ def _as_seen_here(step: Archive) -> Fingerprint:
 
 # --- what the cluster calls by name ----------------------------------------------------------------
 
-_stations: dict[str, Station] = {}
+_stations: dict[str, DaskWorker] = {}
 _guard = threading.Lock()
 
 
-def fit(order: Order) -> tuple[bool, str]:
+def fit(order: RunSpec) -> tuple[bool, str]:
     """Whether this worker can take part, and with what, or why not."""
     if order.version != __version__:
         return False, f"it has camarchiver {__version__}, the run has {order.version}"
@@ -216,7 +218,7 @@ def fit(order: Order) -> tuple[bool, str]:
         return False, f"{error.message}; {error.hint}" if error.hint else error.message
 
 
-def make(order: Order, step: Archive) -> Delivery:
+def make(order: RunSpec, step: Archive) -> ClipResult:
     """Archive one clip here.
 
     Nothing is raised: an exception that can't be pickled would never arrive, and the run would wait for it.
@@ -226,7 +228,7 @@ def make(order: Order, step: Archive) -> Delivery:
     except Exception as error:  # whatever it is, the run reports it and the source stays
         _log.exception("%s", step.clip.relative)
         words = error.message if isinstance(error, CamarchiverError) else f"{type(error).__name__}: {error}"
-        return Delivery(Outcome(step, Result.FAILED, Reason.FAILED, words), ())
+        return ClipResult(Outcome(step, Result.FAILED, Reason.FAILED, words), ())
 
 
 def stop(run: str, number: int) -> None:
@@ -243,14 +245,14 @@ def leave(run: str) -> None:
         station.close()
 
 
-def _station(order: Order) -> Station:
+def _station(order: RunSpec) -> DaskWorker:
     from distributed import get_worker
 
     with _guard:
         if (known := _stations.get(order.run.id)) is None:
             worker: Any = get_worker()
             slots = int(worker.state.total_resources.get(RESOURCE, 1))
-            known = Station(order, lambda told: worker.log_event(topic(order.run.id), told), slots)
+            known = DaskWorker(order, lambda told: worker.log_event(topic(order.run.id), told), slots)
             _stations[order.run.id] = known
         return known
 

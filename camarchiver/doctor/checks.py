@@ -13,14 +13,14 @@ from camarchiver.doctor import storage as storage_checks
 from camarchiver.doctor.findings import Finding, trouble
 from camarchiver.domain.clip import Trees
 from camarchiver.media.encoder_probe import Auto
-from camarchiver.media.encoders import Backend, Codec, Settings
+from camarchiver.media.encoders import Backend, Codec, EncodeSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class EncodingTarget:
     """How `archive` is to encode."""
 
-    settings: Settings
+    settings: EncodeSettings
     backend: Backend | Auto
     codec: Codec | Auto
     device: Path | None
@@ -28,7 +28,7 @@ class Encoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorder:
+class RecorderTarget:
     """What `record` is set up for."""
 
     sources: tuple[str, ...]
@@ -39,13 +39,13 @@ class Recorder:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class DoctorTarget:
     """What is looked at."""
 
     trees: Trees
     timezone: str
-    encoding: Encoding
-    recorder: Recorder | None
+    encoding: EncodingTarget
+    recorder: RecorderTarget | None
     """None where nothing is recorded here."""
     watches: bool
     """Whether `watch` is configured."""
@@ -57,7 +57,7 @@ class Patient:
 Check = tuple[str, Callable[[], Iterator[Finding]]]
 
 
-def examine(patient: Patient) -> Iterator[Finding]:
+def examine(patient: DoctorTarget) -> Iterator[Finding]:
     """Every finding, as it comes: encoders take their time."""
     for area, check in _checks(patient):
         try:
@@ -68,7 +68,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
             yield trouble(area, said, "see what the message names; if it names nothing, report it")
 
 
-def _checks(patient: Patient) -> Iterator[Check]:
+def _checks(patient: DoctorTarget) -> Iterator[Check]:
     how, trees, recorder = patient.encoding, patient.trees, patient.recorder
     yield "user", machine_checks.user
     yield "python", software_checks.python

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Severity(StrEnum):
     """How it stands with one thing."""
 
     OK = "ok"
@@ -21,7 +21,7 @@ class Finding:
 
     area: str
     """What kind of thing, as `ffmpeg` or `archive`."""
-    verdict: Verdict
+    verdict: Severity
     message: str
     remedy: str = ""
     seconds: float | None = None
@@ -30,17 +30,17 @@ class Finding:
 
 def fine(area: str, message: str, *, seconds: float | None = None) -> Finding:
     """It is as it should be."""
-    return Finding(area, Verdict.OK, message, seconds=seconds)
+    return Finding(area, Severity.OK, message, seconds=seconds)
 
 
 def remark(area: str, message: str, remedy: str = "", *, seconds: float | None = None) -> Finding:
     """It works without."""
-    return Finding(area, Verdict.NOTE, message, remedy, seconds)
+    return Finding(area, Severity.NOTE, message, remedy, seconds)
 
 
 def trouble(area: str, message: str, remedy: str, *, seconds: float | None = None) -> Finding:
     """It has to be mended."""
-    return Finding(area, Verdict.BAD, message, remedy, seconds)
+    return Finding(area, Severity.BAD, message, remedy, seconds)
 
 
 def judge_watches(folders: int, limit: int, name: str) -> Finding:

@@ -17,7 +17,7 @@ from camarchiver.doctor.findings import Finding, fine, remark, trouble
 from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.encoder_probe import Auto, Machine, Probe
-from camarchiver.media.encoders import Backend, Codec, Settings
+from camarchiver.media.encoders import Backend, Codec, EncodeSettings
 from camarchiver.media.ffmpeg_find import Ffmpeg
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def binaries(named: Path | None) -> Iterator[Finding]:
 
 def encoders(
     named: Path | None,
-    settings: Settings,
+    settings: EncodeSettings,
     device: Path | None,
     backend: Backend | Auto,
     codec: Codec | Auto,

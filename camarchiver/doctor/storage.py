@@ -20,7 +20,7 @@ from camarchiver.doctor.findings import Finding, fine, judge_room, remark, troub
 from camarchiver.domain.clip import STATE_FOLDER, Trees
 from camarchiver.errors import CamarchiverError
 from camarchiver.journal.store import Journal
-from camarchiver.record import clip_rules
+from camarchiver.naming import recorder_names
 from camarchiver.runtime.formatting import shown, size
 from camarchiver.state import holds, volume_marker
 from camarchiver.state import restored as restored_clips
@@ -267,7 +267,7 @@ def _existing(path: Path) -> Path:
 
 
 def _unfinished(spool: Path) -> list[Path]:
-    return [path for path in spool.glob("*/*.mp4") if clip_rules.is_begun(path.name) and path.is_file()]
+    return [path for path in spool.glob("*/*.mp4") if recorder_names.is_begun(path.name) and path.is_file()]
 
 
 def _mtime(path: Path) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Reason, Tree
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree
+from camarchiver.domain.reason import Reason
 
 
 class _HasClip(Protocol):
@@ -204,139 +204,3 @@ class Salvage:
 
 
 Step = Archive | Remove | Restore | Discard | Tidy | Salvage | Keep
-
-
-class Result(StrEnum):
-    """What came of a step."""
-
-    DONE = "done"
-    FAILED = "failed"
-    STALE = "stale"
-    BUSY = "busy"
-    HELD = "held"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How an archive came to be."""
-
-    encoder: str
-    rungs: tuple[str, ...]
-    """What was tried, in order; the last one succeeded."""
-    seconds: float
-    bytes_before: int
-    bytes_after: int
-
-
-class Way(StrEnum):
-    """How an archive's bytes come to be, the smallest result first."""
-
-    ENCODE = "encode"
-    REMUX = "remux"
-    COPY = "copy"
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A verified archive in a staged file."""
-
-    way: Way
-    encoding: Encoding
-    settings: Mapping[str, Any]
-    verified: str
-    """How, in words."""
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one step."""
-
-    step: Step
-    result: Result
-    reason: Reason
-    detail: str = ""
-    target: str = ""
-    """Where the file stands now, absolute; empty where it went nowhere."""
-    encoding: Encoding | None = None
-    freed: int = 0
-    """Bytes that the filesystem really got back."""
-
-
-class Status(StrEnum):
-    """A run in one word."""
-
-    DONE = "done"
-    NOTHING = "nothing"
-    PARTIAL = "partial"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An error that concerns the whole run, as the JSON format lists it."""
-
-    code: str
-    message: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Everything one run did; its exit code follows from this alone."""
-
-    command: str
-    run: str
-    started: datetime
-    ended: datetime
-    outcomes: tuple[Outcome, ...] = ()
-    unreadable: int = 0
-    """Files and folders that could not be looked at while planning."""
-    remaining: int = 0
-    """Steps not begun because a limit was reached or the run was stopped."""
-    stopped_by: int | None = None
-    """The signal that ended the run."""
-    problems: tuple[Problem, ...] = ()
-    """What the plan or the run could not do and the owner must know; the exit code tells of them."""
-    refused: int = 0
-    """The exit code of a brake that stopped the whole plan; 0 where none did."""
-
-    def count(self, *results: Result) -> int:
-        """How many steps came to one of these results."""
-        return sum(outcome.result in results for outcome in self.outcomes)
-
-    @property
-    def has_failures(self) -> bool:
-        """Whether anything went wrong; a stop is nothing wrong."""
-        return bool(self.refused or self.count(Result.FAILED) or self.unreadable or self.problems)
-
-    @property
-    def status(self) -> Status:
-        """The run in one word."""
-        if self.stopped_by is not None:
-            return Status.STOPPED
-        if self.refused:
-            return Status.FAILED
-        failed = self.count(Result.FAILED) + self.unreadable
-        if not failed and self.problems:
-            return Status.PARTIAL
-        if not failed:
-            return Status.DONE if self.outcomes else Status.NOTHING
-        found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes)
-        archived = any(outcome.encoding for outcome in self.outcomes)
-        achieved = self.count(Result.DONE) or archived or found_damaged or self.unreadable
-        return Status.PARTIAL if achieved else Status.FAILED
-
-    @property
-    def exit_code(self) -> int:
-        """As the design's table has it."""
-        if self.stopped_by is not None:
-            return 128 + self.stopped_by
-        if self.refused:
-            return self.refused
-        failures = [outcome for outcome in self.outcomes if outcome.result is Result.FAILED]
-        if self.status is Status.FAILED:
-            return 13 if all(outcome.reason is Reason.NO_SPACE for outcome in failures) else 1
-        return 3 if self.status is Status.PARTIAL else 0

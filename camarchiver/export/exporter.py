@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from camarchiver.archive.encode import ClipFailed, Stopped
-from camarchiver.domain.clip import Reason, Tree, Trees
-from camarchiver.domain.steps import Problem
-from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError, UsageError
+from camarchiver.domain.clip import Tree, Trees
+from camarchiver.domain.reason import Reason
+from camarchiver.errors import AlreadyRunning, CamarchiverError, Problem, StorageError, UsageError
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker
-from camarchiver.export.held_files import Gap, Holdings, Part
-from camarchiver.naming.patterns import numbered
+from camarchiver.export.held_files import Gap, HeldFiles, HeldPart
+from camarchiver.naming.paths import numbered
 from camarchiver.runtime.formatting import count_of, size
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
-from camarchiver.storage import atomic, filesystems
+from camarchiver.storage import atomic, copying, filesystems
 from camarchiver.storage.anchored import fingerprint_of
-from camarchiver.storage.external_sort import Sealed
+from camarchiver.storage.external_sort import SealedSequence
 
 JOURNAL = "journal.jsonl"
 
@@ -78,7 +78,7 @@ class Exporter:
     """Exports one hold into one folder; the trees are only read."""
 
     def __init__(
-        self, trees: Trees, holdings: Holdings, place: Path, maker: PlayableMaker | None, stop: Stopper
+        self, trees: Trees, holdings: HeldFiles, place: Path, maker: PlayableMaker | None, stop: Stopper
     ) -> None:
         """`maker` makes playable copies, if wanted. Raises UsageError for a place within the trees."""
         self._trees = trees
@@ -93,21 +93,21 @@ class Exporter:
         self._full = False
         _check_place(trees, place)
 
-    def parts(self) -> Sealed[Part]:
+    def parts(self) -> SealedSequence[HeldPart]:
         """What is to be copied; what can't be had is noted. A clip's best copy comes first."""
 
-        def there() -> Iterator[Part]:
+        def there() -> Iterator[HeldPart]:
             for found in self._holdings.found():
                 if isinstance(found, Gap):
                     self._note("missing", f"{found.path}: {found.detail}")
                 else:
                     yield found
 
-        return Sealed(
+        return SealedSequence(
             there(), key=lambda part: (part.source, part.identity, _ORDER[part.tree], part.relative)
         )
 
-    def run(self, parts: Sealed[Part], display: Display) -> Exported:
+    def run(self, parts: SealedSequence[HeldPart], display: Display) -> Exported:
         """Copy them all; what can't be copied is named, and a full disk ends it."""
         _make_place(self._place)
         with _alone(self._place):
@@ -127,7 +127,7 @@ class Exporter:
 
     # --- files -------------------------------------------------------------------------------------
 
-    def _copy_all(self, parts: Sealed[Part], display: Display) -> None:
+    def _copy_all(self, parts: SealedSequence[HeldPart], display: Display) -> None:
         for number, part in enumerate(parts):
             if self._stop.is_set():
                 raise Stopped("the run stops")
@@ -148,13 +148,13 @@ class Exporter:
             self._days.add(part.start.date())
             self._doubt(part, copied)
 
-    def _doubt(self, part: Part, copied: Copied) -> None:
+    def _doubt(self, part: HeldPart, copied: Copied) -> None:
         if part.remark:
             self._note("damaged", f"{part.path}: copied as it is, but {part.remark}")
         elif part.digest and copied.digest != part.digest:
             self._note("damaged", f"{part.path}: copied as it is, but its bytes are not the journalled ones")
 
-    def _copy(self, part: Part, watch: Callable[[int], None]) -> Copied:
+    def _copy(self, part: HeldPart, watch: Callable[[int], None]) -> Copied:
         relative = f"{part.tree}/{part.relative}"
         target = self._target(relative)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -168,7 +168,7 @@ class Exporter:
             else:
                 atomic.make_folders(target.parent)
                 with atomic.staged(target) as part_of:
-                    digest = atomic.copy_into(source, part_of, watch=self._watching(watch))
+                    digest = copying.copy_into(source, part_of, watch=self._watching(watch))
                     if fingerprint_of(os.fstat(source.fileno())) != fingerprint_of(before):
                         raise StorageError("it changed while it was copied")
                     atomic.publish(part_of, target)
@@ -197,7 +197,7 @@ class Exporter:
 
     # --- playable copies ---------------------------------------------------------------------------
 
-    def _make_playable(self, parts: Sealed[Part], maker: PlayableMaker, display: Display) -> None:
+    def _make_playable(self, parts: SealedSequence[HeldPart], maker: PlayableMaker, display: Display) -> None:
         """One for each clip, made of its best copy: the source before the trashed one before the archive."""
         last = None
         for part in parts:
@@ -263,7 +263,7 @@ class Exporter:
                 if atomic.staged_stem(path.name) is not None:
                     path.unlink(missing_ok=True)
 
-    def _check_space(self, parts: Sealed[Part]) -> None:
+    def _check_space(self, parts: SealedSequence[HeldPart]) -> None:
         needed = sum(
             part.size for part in parts if not os.path.lexists(self._place / part.tree / part.relative)
         )
@@ -297,7 +297,7 @@ def _make_place(place: Path) -> None:
 
 def _check_same(target: Path, digest: str) -> None:
     """Raises StorageError unless a regular file of just these bytes stands there."""
-    if not stat.S_ISREG(target.lstat().st_mode) or atomic.digest_of(target) != digest:
+    if not stat.S_ISREG(target.lstat().st_mode) or copying.digest_of(target) != digest:
         raise StorageError(
             f"something else stands at {target}, which is never overwritten",
             hint="export into an empty folder",

@@ -9,25 +9,26 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver.archive.encode import ClipFailed, Original, Shrinker, Wishes
-from camarchiver.archive.fallback import Breaker
-from camarchiver.domain.clip import Clip, Reason
-from camarchiver.domain.steps import Way
+from camarchiver.archive.encode import ArchiveEncoder, ArchiveSettings, ClipFailed, MeasuredClip
+from camarchiver.archive.fallback import GpuBreaker
+from camarchiver.domain.clip import Clip
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import ArchiveMethod
 from camarchiver.journal.lookup import MOST_NAMES
 from camarchiver.media import archive_tag, ffmpeg_find
 from camarchiver.media.encoder_probe import Choice, Machine
-from camarchiver.media.encoders import Settings
+from camarchiver.media.encoders import EncodeSettings
 from camarchiver.media.info import Media
 from camarchiver.media.probe import Prober
-from camarchiver.naming.patterns import numbered
+from camarchiver.naming.paths import numbered
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
-from camarchiver.storage import atomic
+from camarchiver.storage import atomic, copying
 
 PLAYABLE = "playable"
 """The folder of such copies."""
 
-SETTINGS = Settings(audio="aac", only_420=True)
+SETTINGS = EncodeSettings(audio="aac", only_420=True)
 
 _PIXELS = frozenset({"yuv420p", "yuvj420p"})
 _AUDIO = frozenset({"aac", "mp3"})
@@ -50,8 +51,8 @@ class Playable:
 class PlayableMaker:
     """Encodes what isn't playable yet, and only repacks what is."""
 
-    def __init__(self, prober: Prober, choice: Choice, breaker: Breaker, *, stop: Stopper) -> None:
-        self._shrinker = Shrinker(prober, choice, breaker, Wishes(SETTINGS, verify_full=True))
+    def __init__(self, prober: Prober, choice: Choice, breaker: GpuBreaker, *, stop: Stopper) -> None:
+        self._shrinker = ArchiveEncoder(prober, choice, breaker, ArchiveSettings(SETTINGS, verify_full=True))
         self._stop = stop
 
     def make(self, clip: Clip, source: str, place: Path, display: Display) -> Playable:
@@ -59,7 +60,7 @@ class PlayableMaker:
 
         ClipFailed, Stopped or OSError when that can't be done.
         """
-        digest = atomic.digest_of(clip.path)
+        digest = copying.digest_of(clip.path)
         identity = archive_tag.Tag(source, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
         metadata = {
             "comment": archive_tag.compose(identity),
@@ -69,15 +70,15 @@ class PlayableMaker:
         for number in range(1, MOST_NAMES):
             target = place / numbered(wanted, number)
             if not os.path.lexists(target):
-                original = Original(clip, self._shrinker.measure(clip), digest, metadata)
+                original = MeasuredClip(clip, self._shrinker.measure(clip), digest, metadata)
                 return self._made(original, place, target, display)
             if archive_tag.parse(self._shrinker.tags(target).get("comment", "")) == identity:
                 return _playable(target, place, was_there=True)
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
-    def _made(self, original: Original, place: Path, target: Path, display: Display) -> Playable:
+    def _made(self, original: MeasuredClip, place: Path, target: Path, display: Display) -> Playable:
         atomic.make_folders(target.parent)
-        way = Way.REMUX if _is_playable(original.media) else Way.ENCODE
+        way = ArchiveMethod.REMUX if _is_playable(original.media) else ArchiveMethod.ENCODE
         with atomic.staged(target) as part:
             with display.job(original.clip.relative, original.media.span) as advance:
                 self._shrinker.fill(way, original, part, threads=0, stop=self._stop, advance=advance)
@@ -94,7 +95,7 @@ def playable_maker(ffmpeg: Path | None, stop: Stopper) -> Iterator[PlayableMaker
     machine = Machine(ffmpeg_find.find(ffmpeg), SETTINGS)
     choice = machine.choose("auto", "h264")
     with Prober() as prober:
-        yield PlayableMaker(prober, choice, Breaker(lambda: machine.still_works(choice)), stop=stop)
+        yield PlayableMaker(prober, choice, GpuBreaker(lambda: machine.still_works(choice)), stop=stop)
 
 
 def _is_playable(media: Media) -> bool:
@@ -107,5 +108,5 @@ def _is_playable(media: Media) -> bool:
 
 
 def _playable(target: Path, place: Path, *, was_there: bool) -> Playable:
-    digest = atomic.digest_of(target)
+    digest = copying.digest_of(target)
     return Playable(target.relative_to(place).as_posix(), target.stat().st_size, digest, was_there)

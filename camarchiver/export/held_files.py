@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from camarchiver.discovery.copies import Picture, Stock
-from camarchiver.domain.clip import Clip, Fingerprint, Reason, Tree, Trees
+from camarchiver.discovery.copies import CopyFinder, SidecarPicture
+from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees
 from camarchiver.domain.hold import Hold, held_by
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
-from camarchiver.journal.event import Event
+from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.replay import Origin, fold
 from camarchiver.journal.store import Journal
-from camarchiver.naming.patterns import date_of_folder, is_picture_name
+from camarchiver.naming.folders import date_of_folder
+from camarchiver.naming.paths import is_picture_name
 from camarchiver.policy.cleanup_rules import Copy
 
 _SPAN = timedelta(days=2)
@@ -23,7 +25,7 @@ _SPAN = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HeldPart:
     """One file that a hold keeps: a clip's source, its archive, a copy in the trash, or a picture."""
 
     tree: Tree
@@ -58,10 +60,10 @@ class Gap:
     detail: str
 
 
-class Holdings:
+class HeldFiles:
     """Looks through one pair of trees for the files of one hold."""
 
-    def __init__(self, trees: Trees, journal: Journal, stock: Stock, hold: Hold, now: datetime) -> None:
+    def __init__(self, trees: Trees, journal: Journal, stock: CopyFinder, hold: Hold, now: datetime) -> None:
         """A hold that has lapsed still tells which files are meant."""
         self._trees = trees
         self._journal = journal
@@ -69,19 +71,19 @@ class Holdings:
         self._hold = replace(hold, until=None)
         self._now = now
 
-    def found(self) -> Iterator[Part | Gap]:
+    def found(self) -> Iterator[HeldPart | Gap]:
         """Every file that stands, then every one that the journal knows and that doesn't."""
         for item in self._stock.items():
             match item:
                 case Copy():
                     yield from self._parts(item)
-                case Picture():
+                case SidecarPicture():
                     yield from self._parts(item.copy)
                 case Keep():
                     yield from self._kept(item)
         yield from self._missing()
 
-    def events(self, sources: set[str], days: set[date]) -> Iterator[Event]:
+    def events(self, sources: set[str], days: set[date]) -> Iterator[JournalEvent]:
         """The journal's lines of these clips, oldest first within each day."""
         near = {day + timedelta(days=each) for day in days for each in (-1, 0, 1)}
         for day in sorted(near):
@@ -90,12 +92,12 @@ class Holdings:
     def _covers(self, clip: Clip) -> bool:
         return held_by(clip, (self._hold,), self._now) is not None
 
-    def _parts(self, copy: Copy) -> Iterator[Part]:
+    def _parts(self, copy: Copy) -> Iterator[HeldPart]:
         clip = copy.clip
         if not self._covers(clip):
             return
         is_picture = copy.is_picture or is_picture_name(clip.name)
-        part = Part(
+        part = HeldPart(
             copy.tree,
             clip.root,
             clip.relative,
@@ -126,14 +128,14 @@ class Holdings:
                 return entry.digest
         return ""
 
-    def _kept(self, kept: Keep) -> Iterator[Part | Gap]:
+    def _kept(self, kept: Keep) -> Iterator[HeldPart | Gap]:
         """A file that is no copy of a clip as it stands, but may be one that is held."""
         if kept.reason is Reason.DAMAGED and kept.start is not None:
             print_of = Fingerprint(-1, -1, kept.size, 0)
             folder, _, name = kept.relative.rpartition("/")
             clip = Clip(kept.root, folder, name, kept.camera, kept.start, print_of)
             if self._covers(clip):
-                yield Part(
+                yield HeldPart(
                     Tree.ARCHIVE,
                     kept.root,
                     kept.relative,

@@ -27,7 +27,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 Place = Annotated[str, Meta(max_length=LONGEST_PATH - 1)]
 
 
-class What(StrEnum):
+class EventKind(StrEnum):
     """The kinds of events."""
 
     ARCHIVED = "archived"
@@ -43,7 +43,7 @@ class What(StrEnum):
     LEFT = "left"
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     """One line; what doesn't apply stays None and is left out of the line.
 
     A struct, because plans read a line or two for every clip of years: it is decoded and checked in a
@@ -97,10 +97,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return json.dumps(self.fields())
 
 
-_DECODER = msgspec.json.Decoder(Event)
+_DECODER = msgspec.json.Decoder(JournalEvent)
 
 
-def read(text: bytes) -> tuple[list[Event], int]:
+def read(text: bytes) -> tuple[list[JournalEvent], int]:
     """The events of one file's text, in their order, and the number of lines that can't be believed."""
     try:
         events = _DECODER.decode_lines(text)
@@ -113,7 +113,7 @@ def read(text: bytes) -> tuple[list[Event], int]:
     return events, 0
 
 
-def is_sound(event: Event) -> bool:
+def is_sound(event: JournalEvent) -> bool:
     """Whether every path of an event stays below its root, and its times can be reckoned with."""
     return (
         event.start.year in YEARS
@@ -125,8 +125,8 @@ def is_sound(event: Event) -> bool:
     )
 
 
-def _read_each(text: bytes) -> tuple[list[Event], int]:
-    events, torn = list[Event](), 0
+def _read_each(text: bytes) -> tuple[list[JournalEvent], int]:
+    events, torn = list[JournalEvent](), 0
     for line in text.splitlines():
         if not line.strip():
             continue
@@ -138,7 +138,7 @@ def _read_each(text: bytes) -> tuple[list[Event], int]:
     return events, torn
 
 
-def _read(line: bytes) -> Event | None:
+def _read(line: bytes) -> JournalEvent | None:
     try:
         return _DECODER.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -148,12 +148,12 @@ def _read(line: bytes) -> Event | None:
     try:
         fields = value_of(line)
         times = {key: datetime.fromisoformat(fields[key]) for key in ("at", "start")}
-        return msgspec.convert({**fields, **times}, Event)
+        return msgspec.convert({**fields, **times}, JournalEvent)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
-def _has_odd(events: Sequence[Event]) -> bool:
+def _has_odd(events: Sequence[JournalEvent]) -> bool:
     """Whether an event may not be sound, in a text without escapes."""
     years = {event.start.year for event in events} | {event.at.year for event in events}
     if not all(year in YEARS for year in years):

@@ -12,12 +12,14 @@ from pathlib import Path
 from camarchiver.domain.clip import Archived, Clip, Trees
 from camarchiver.domain.untrusted import is_below
 from camarchiver.journal.store import Journal
-from camarchiver.naming.patterns import Names, date_of_folder, numbered, unnumbered
+from camarchiver.naming.folders import date_of_folder
+from camarchiver.naming.paths import numbered, unnumbered
+from camarchiver.naming.patterns import Names
 
 _DAY = timedelta(days=1)
 
 
-class Days:
+class JournalDays:
     """Goes by names; only for a name that tells no day the whole journal is read, once."""
 
     def __init__(self, names: Names, journal: Journal) -> None:
@@ -63,7 +65,7 @@ MOST_NAMES = 1000
 ARCHIVE_SUFFIXES = (".mp4", ".mkv")
 
 
-class Standing:
+class ArchiveLookup:
     """Answers for one pair of trees; looks at the disk each time it is asked."""
 
     def __init__(self, trees: Trees, journal: Journal) -> None:
@@ -100,7 +102,7 @@ class Standing:
                     return entry
         return None
 
-    def namesakes(self, target: str) -> Iterator[Path]:
+    def candidates_by_name(self, target: str) -> Iterator[Path]:
         """Regular files at the target's name and its numbered successors, whatever their suffix."""
         stem = target.rpartition(".")[0]
         for suffix in ARCHIVE_SUFFIXES:

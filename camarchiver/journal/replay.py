@@ -8,8 +8,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Archived, Reason, Tree, beside
-from camarchiver.journal.event import Event
+from camarchiver.domain.clip import Archived, Tree, beside
+from camarchiver.domain.reason import Reason
+from camarchiver.journal.event import JournalEvent
 
 NAMED = frozenset(
     {
@@ -63,18 +64,18 @@ class Ledger:
 
     archived: Mapping[str, Entries] = field(default_factory=dict)
     """What was archived, by path below the source root."""
-    archives: dict[str, tuple[Event, Archived]] = field(default_factory=dict)
+    archives: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
     """By path below the archive root: what stands there by the journal's word."""
-    trashed: dict[str, Event] = field(default_factory=dict)
+    trashed: dict[str, JournalEvent] = field(default_factory=dict)
     """By path below the trash root."""
     given_up: set[str] = field(default_factory=set)
     """Archives that a named rule removed."""
-    sidecars: dict[str, Event] = field(default_factory=dict)
+    sidecars: dict[str, JournalEvent] = field(default_factory=dict)
     """By path below the source root: the clip that each picture followed."""
-    told: list[Event] = field(default_factory=list)
+    told: list[JournalEvent] = field(default_factory=list)
     """What it was folded from."""
 
-    def origin(self, event: Event) -> Origin:
+    def origin(self, event: JournalEvent) -> Origin:
         """What an event of this ledger says of its clip."""
         size, mtime_ns = event.source_size, event.source_mtime_ns
         assert size is not None and mtime_ns is not None
@@ -100,19 +101,19 @@ class Ledger:
         )
 
     @cached_property
-    def seen(self) -> dict[str, Event]:
+    def seen(self) -> dict[str, JournalEvent]:
         """By path below the source root: clips that were archived or removed."""
         return {event.source: event for event in self.told}
 
     @cached_property
-    def pictures(self) -> dict[str, tuple[Event, Archived]]:
+    def pictures(self) -> dict[str, tuple[JournalEvent, Archived]]:
         """By path below the archive root: the archive that each picture of a clip lies beside."""
         if not self.sidecars:
             return {}
-        of_source: dict[str, list[tuple[Event, Archived]]] = {}
+        of_source: dict[str, list[tuple[JournalEvent, Archived]]] = {}
         for known in self.archives.values():
             of_source.setdefault(known[0].source, []).append(known)
-        found: dict[str, tuple[Event, Archived]] = {}
+        found: dict[str, tuple[JournalEvent, Archived]] = {}
         for picture, event in self.sidecars.items():
             for known in of_source.get(event.source, ()):
                 # Nearly every archive is called as its source, and so is what lies beside it.
@@ -123,12 +124,12 @@ class Ledger:
         return found
 
     @cached_property
-    def stems(self) -> dict[str, Event]:
+    def stems(self) -> dict[str, JournalEvent]:
         """What was seen, by path without suffix."""
         return {source.rpartition(".")[0]: event for source, event in self.seen.items()}
 
 
-def fold(events: Iterable[Event], archived: Mapping[str, Entries]) -> Ledger:
+def fold(events: Iterable[JournalEvent], archived: Mapping[str, Entries]) -> Ledger:
     """The state that a day's events lead to; a line that can't be understood tells nothing."""
     ledger = Ledger(archived)
     ledger.told = [
@@ -141,12 +142,12 @@ def fold(events: Iterable[Event], archived: Mapping[str, Entries]) -> Ledger:
     return ledger
 
 
-def left_archive(event: Event) -> bool:
+def left_archive(event: JournalEvent) -> bool:
     """Whether an event of the kinds trashed or deleted speaks of an archive, not of a source."""
     return event.tree == "archive" or event.reason == REPLACED
 
 
-def _archived(ledger: Ledger, event: Event) -> None:
+def _archived(ledger: Ledger, event: JournalEvent) -> None:
     for entry in reversed(ledger.archived.get(event.source, ())):
         if entry.archive == event.archive:
             ledger.archives[entry.archive] = (event, entry)
@@ -154,7 +155,7 @@ def _archived(ledger: Ledger, event: Event) -> None:
             return
 
 
-def _left(ledger: Ledger, event: Event) -> None:
+def _left(ledger: Ledger, event: JournalEvent) -> None:
     if event.archive is not None and left_archive(event):
         ledger.archives.pop(event.archive, None)
         if event.reason in NAMED:
@@ -165,18 +166,18 @@ def _left(ledger: Ledger, event: Event) -> None:
         ledger.sidecars[beside(event.source, name)] = event
 
 
-def _restored(ledger: Ledger, event: Event) -> None:
+def _restored(ledger: Ledger, event: JournalEvent) -> None:
     _purged(ledger, event)
     if left_archive(event):
         _archived(ledger, event)
 
 
-def _purged(ledger: Ledger, event: Event) -> None:
+def _purged(ledger: Ledger, event: JournalEvent) -> None:
     if event.trash is not None:
         ledger.trashed.pop(event.trash, None)
 
 
-_APPLY: Mapping[str, Callable[[Ledger, Event], None]] = {
+_APPLY: Mapping[str, Callable[[Ledger, JournalEvent], None]] = {
     "archived": _archived,
     "adopted": _archived,
     "trashed": _left,

@@ -12,8 +12,8 @@ from datetime import date
 from pathlib import Path
 
 from camarchiver.domain.clip import Archived
-from camarchiver.journal.event import Event, What, read
-from camarchiver.storage import anchored, atomic, locking
+from camarchiver.journal.event import EventKind, JournalEvent, read
+from camarchiver.storage import anchored, atomic, run_lock
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +33,12 @@ class Day:
 
     archived: Mapping[str, tuple[Archived, ...]]
     """By the source's relative path, oldest first."""
-    events: tuple[Event, ...]
+    events: tuple[JournalEvent, ...]
     torn: int = 0
     """Lines that can't be read."""
 
 
-_ARCHIVED = frozenset({What.ARCHIVED, What.ADOPTED})
+_ARCHIVED = frozenset({EventKind.ARCHIVED, EventKind.ADOPTED})
 
 NO_DAY = Day({}, ())
 
@@ -84,13 +84,13 @@ class Journal:
                 continue
         return sorted(found)
 
-    def append(self, *events: Event) -> None:
+    def append(self, *events: JournalEvent) -> None:
         """Append durably: when this returns, the lines survive a power cut.
 
         A last line torn by an earlier crash is closed first, so that it spoils no other. OSError where a
         line can't be written, or could not be read again.
         """
-        by_day: dict[date, list[Event]] = {}
+        by_day: dict[date, list[JournalEvent]] = {}
         for event in events:
             by_day.setdefault(event.start.date(), []).append(event)
         for day, lines in by_day.items():
@@ -103,7 +103,7 @@ class Journal:
     def _append(self, path: Path, block: bytes) -> None:
         state = self._root.parent
         anchored.make_folder(state, path.parent.relative_to(state).as_posix())
-        with locking.guarded(self._root / ".lock"):
+        with run_lock.guarded(self._root / ".lock"):
             is_new = not path.exists()
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as stream:
@@ -130,7 +130,7 @@ def parse(text: bytes, path: Path) -> Day:
     return Day(_archived(events), tuple(events), torn)
 
 
-def _archived(events: Iterable[Event]) -> dict[str, tuple[Archived, ...]]:
+def _archived(events: Iterable[JournalEvent]) -> dict[str, tuple[Archived, ...]]:
     found: dict[str, tuple[Archived, ...]] = {}
     for event in events:
         if event.event in _ARCHIVED and (entry := _entry(event)) is not None:
@@ -139,7 +139,7 @@ def _archived(events: Iterable[Event]) -> dict[str, tuple[Archived, ...]]:
     return found
 
 
-def _entry(event: Event) -> Archived | None:
+def _entry(event: JournalEvent) -> Archived | None:
     """None for a line that lacks what a proof needs."""
     size, mtime_ns, digest = event.source_size, event.source_mtime_ns, event.source_blake2b
     archive, archive_size = event.archive, event.archive_size

@@ -9,9 +9,11 @@ from typing import Protocol, cast
 
 from msgspec.structs import replace
 
-from camarchiver.domain.clip import Archived, Clip, Reason, Tree
-from camarchiver.domain.steps import Discard, Made, Restore
-from camarchiver.journal.event import Event, TreeName, What
+from camarchiver.domain.clip import Archived, Clip, Tree
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import EncodeResult
+from camarchiver.domain.steps import Discard, Restore
+from camarchiver.journal.event import EventKind, JournalEvent, TreeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,11 @@ class RunId:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RemovalResult:
     """What came of one intended removal."""
 
     step: Discard
-    what: What
+    what: EventKind
     """TRASHED, DELETED or PURGED; LEFT where nothing was removed."""
     reason: str
     place: str | None = None
@@ -40,12 +42,12 @@ class Ended:
 class Lines(Protocol):
     """What takes events: the journal, or what passes them on to it."""
 
-    def append(self, *events: Event) -> None:
+    def append(self, *events: JournalEvent) -> None:
         """Take them, in this order."""
         ...
 
 
-class Scribe:
+class JournalWriter:
     """One run's pen; every method returns when its line is durable."""
 
     def __init__(self, journal: Lines, run: RunId, now: Callable[[], datetime]) -> None:
@@ -53,10 +55,12 @@ class Scribe:
         self.run = run
         self.now = now
 
-    def archived(self, clip: Clip, archived: Archived, made: Made, digest: str, mtime_ns: int) -> None:
+    def archived(
+        self, clip: Clip, archived: Archived, made: EncodeResult, digest: str, mtime_ns: int
+    ) -> None:
         """A new archive stands under its final name."""
         self._write(
-            What.ARCHIVED,
+            EventKind.ARCHIVED,
             clip,
             archived=archived,
             archive_blake2b=digest,
@@ -68,18 +72,18 @@ class Scribe:
             detail="; ".join(made.notes) or None,
         )
 
-    def relay(self, events: Iterable[Event]) -> None:
+    def relay(self, events: Iterable[JournalEvent]) -> None:
         """What another host did for this run, in its own words."""
         self._journal.append(*events)
 
     def same_file(self, clip: Clip, archived: Archived) -> None:
         """Another name of the same bytes was archived before."""
-        self._write(What.ARCHIVED, clip, archived=archived, detail=f"the same file as {archived.source}")
+        self._write(EventKind.ARCHIVED, clip, archived=archived, detail=f"the same file as {archived.source}")
 
     def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int) -> None:
         """An archive that no journal spoke of was proved to be this clip's."""
         self._write(
-            What.ADOPTED,
+            EventKind.ADOPTED,
             clip,
             archived=archived,
             archive_blake2b=digest,
@@ -89,7 +93,7 @@ class Scribe:
 
     def failed(self, clip: Clip, reason: Reason, detail: str) -> None:
         """A clip could not be archived and stays."""
-        self._write(What.FAILED, clip, reason=reason, detail=detail)
+        self._write(EventKind.FAILED, clip, reason=reason, detail=detail)
 
     def removed(
         self,
@@ -103,7 +107,7 @@ class Scribe:
     ) -> None:
         """A source left its tree: into the trash, or for good where `trash` is None."""
         self._write(
-            What.DELETED if trash is None else What.TRASHED,
+            EventKind.DELETED if trash is None else EventKind.TRASHED,
             clip,
             archive=archived.archive,
             trash=trash,
@@ -114,9 +118,9 @@ class Scribe:
 
     def intend(self, steps: Iterable[Discard]) -> None:
         """Each of these files is about to leave its tree; durable before the first one does."""
-        self._journal.append(*(self._of_discard(What.INTENDED, step, step.reason) for step in steps))
+        self._journal.append(*(self._of_discard(EventKind.INTENDED, step, step.reason) for step in steps))
 
-    def discarded(self, ends: Iterable[Ended]) -> None:
+    def discarded(self, ends: Iterable[RemovalResult]) -> None:
         """What became of steps that were intended."""
         self._journal.append(
             *(
@@ -129,17 +133,17 @@ class Scribe:
 
     def kept(self, clip: Clip, archived: Archived) -> None:
         """A source stays although its archive stands, as the owner asked."""
-        self._write(What.KEPT, clip, archive=archived.archive)
+        self._write(EventKind.KEPT, clip, archive=archived.archive)
 
     def replaced(self, clip: Clip, archive: str, trash: str) -> None:
         """An archive of this clip made room for a better one."""
-        self._write(What.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
+        self._write(EventKind.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
 
     def restored(self, step: Restore, sidecars: Mapping[str, str]) -> None:
         """A file came back from the trash to the tree that it came from."""
         self._journal.append(
-            Event(
-                event=What.RESTORED,
+            JournalEvent(
+                event=EventKind.RESTORED,
                 at=self.now(),
                 run=self.run.id,
                 host=self.run.host,
@@ -155,7 +159,7 @@ class Scribe:
             )
         )
 
-    def found_ended(self, event: Event, what: What, place: str | None, detail: str) -> None:
+    def found_ended(self, event: JournalEvent, what: EventKind, place: str | None, detail: str) -> None:
         """What a later run found of a removal whose run died before it wrote the end of it."""
         who = {"run": self.run.id, "host": self.run.host}
         trash = place if place is not None else event.trash
@@ -163,20 +167,20 @@ class Scribe:
 
     def swept(self, clip: Clip, staged: str) -> None:
         """A dead run's unfinished archive was removed."""
-        self._write(What.SWEPT, clip, detail=f"unfinished {staged}")
+        self._write(EventKind.SWEPT, clip, detail=f"unfinished {staged}")
 
     def _of_discard(
         self,
-        what: What,
+        what: EventKind,
         step: Discard,
         reason: str,
         place: str | None = None,
         *,
         sidecars: Mapping[str, str] | None = None,
         detail: str = "",
-    ) -> Event:
+    ) -> JournalEvent:
         in_archive = step.tree is Tree.ARCHIVE
-        return Event(
+        return JournalEvent(
             event=what,
             at=self.now(),
             run=self.run.id,
@@ -197,7 +201,9 @@ class Scribe:
             detail=detail or None,
         )
 
-    def _write(self, what: What, clip: Clip, *, archived: Archived | None = None, **fields: object) -> None:
+    def _write(
+        self, what: EventKind, clip: Clip, *, archived: Archived | None = None, **fields: object
+    ) -> None:
         if archived is not None:
             fields |= {
                 "duration": archived.duration,
@@ -207,7 +213,7 @@ class Scribe:
                 "remuxed": archived.remuxed,
             }
         self._journal.append(
-            Event(
+            JournalEvent(
                 event=what,
                 at=self.now(),
                 run=self.run.id,

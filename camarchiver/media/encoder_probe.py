@@ -13,7 +13,15 @@ from typing import Literal
 
 from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_args, ffmpeg_find, transcoder
-from camarchiver.media.encoders import ENCODERS, Backend, Codec, Encoder, Rung, Settings, obstacle
+from camarchiver.media.encoders import (
+    ENCODERS,
+    Backend,
+    Codec,
+    Encoder,
+    EncodeSettings,
+    FallbackLevel,
+    obstacle,
+)
 from camarchiver.media.ffmpeg_args import TRIAL_FRAMES, TRIAL_MEDIA, Version
 from camarchiver.media.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
 from camarchiver.media.ffmpeg_find import Ffmpeg
@@ -40,7 +48,7 @@ class Probe:
     ffmpeg: Ffmpeg
     encoder: Encoder
     device: Path | None
-    rungs: tuple[Rung, ...] = ()
+    rungs: tuple[FallbackLevel, ...] = ()
     """Those that work, best first; none where the encoder is of no use here."""
     constant_quantiser: bool = False
     """The driver has no constant quality."""
@@ -58,7 +66,7 @@ class Attempt:
 
     ffmpeg: Ffmpeg
     encoder: Encoder
-    rung: Rung
+    rung: FallbackLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderWish:
+class EncoderRequest:
     """Which encoder the owner wants."""
 
     backend: Backend | None = None
@@ -97,7 +105,7 @@ class Machine:
     def __init__(
         self,
         ffmpegs: tuple[Ffmpeg, ...],
-        settings: Settings,
+        settings: EncodeSettings,
         *,
         device: Path | None = None,
         nodes: tuple[Path, ...] | None = None,
@@ -205,13 +213,13 @@ class Machine:
         ladder = tuple(Attempt(probe.ffmpeg, probe.encoder, rung) for rung in probe.rungs)
         place = f" on {probe.device}" if probe.device else ""
         told.append(f"{probe.encoder.name}{place} with {probe.ffmpeg}")
-        if Rung.GPU not in probe.rungs:
+        if FallbackLevel.GPU not in probe.rungs:
             told.append("software decodes: the GPU's own decoder failed its trial")
         if probe.constant_quantiser:
             told.append("constant quantiser: the driver has no constant quality")
         spare = self._software(probe.encoder.codec)
         if spare.rungs:
-            ladder += (Attempt(spare.ffmpeg, spare.encoder, Rung.SOFTWARE),)
+            ladder += (Attempt(spare.ffmpeg, spare.encoder, FallbackLevel.SOFTWARE),)
             told.append(f"{spare.encoder.name} for clips that the GPU can't do")
         return Choice(ladder, probe.device, probe.constant_quantiser, tuple(told))
 
@@ -224,7 +232,7 @@ class Machine:
             raise EncoderError(f"{found.encoder.name} can't be used: {found.problem}", hint=found.remedy)
         library = f" (SVT-AV1 {_dotted(found.library)})" if found.library != (0, 0) else ""
         told.append(f"{found.encoder.name}{library} with {found.ffmpeg}")
-        ladder = (Attempt(found.ffmpeg, found.encoder, Rung.SOFTWARE),)
+        ladder = (Attempt(found.ffmpeg, found.encoder, FallbackLevel.SOFTWARE),)
         return Choice(ladder, None, False, tuple(told))
 
     def _software(self, codec: Codec) -> Probe:
@@ -252,7 +260,7 @@ class Machine:
             return _Trial(ffmpeg, encoder, device, self._settings, clip).probe()
 
 
-def chosen(wish: EncoderWish, settings: Settings) -> tuple[Machine, Choice]:
+def chosen(wish: EncoderRequest, settings: EncodeSettings) -> tuple[Machine, Choice]:
     """What the owner wants, tried out here. EncoderError where it doesn't work."""
     machine = Machine(ffmpeg_find.find(wish.ffmpeg), settings, device=wish.device)
     return machine, machine.choose(wish.backend or "auto", wish.codec or "auto")
@@ -265,17 +273,17 @@ class _Trial:
     ffmpeg: Ffmpeg
     encoder: Encoder
     device: Path | None
-    settings: Settings
+    settings: EncodeSettings
     clip: Path
 
     def probe(self) -> Probe:
         """Every rung of the encoder, the simplest first: where that fails, no other works."""
         if self.encoder.backend is Backend.SOFTWARE:
-            rungs: tuple[Rung, ...] = (Rung.SOFTWARE,)
+            rungs: tuple[FallbackLevel, ...] = (FallbackLevel.SOFTWARE,)
         else:
-            rungs = (Rung.GPU_ENCODE, Rung.GPU)
+            rungs = (FallbackLevel.GPU_ENCODE, FallbackLevel.GPU)
         quantiser = False
-        works: list[Rung] = []
+        works: list[FallbackLevel] = []
         library: Version = (0, 0)
         for rung in rungs:
             if obstacle(self.encoder, rung, TRIAL_MEDIA):
@@ -296,7 +304,7 @@ class _Trial:
     def _target(self) -> Path:
         return self.clip.with_name("trial.mp4")
 
-    def _encode(self, rung: Rung, *, constant_quantiser: bool) -> Finished:
+    def _encode(self, rung: FallbackLevel, *, constant_quantiser: bool) -> Finished:
         arguments = ffmpeg_args.trial(
             self.encoder,
             rung,

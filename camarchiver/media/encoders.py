@@ -26,7 +26,7 @@ class Backend(StrEnum):
     SOFTWARE = "software"
 
 
-class Rung(StrEnum):
+class FallbackLevel(StrEnum):
     """How much of the work the GPU does: the steps of the ladder, best first."""
 
     GPU = "gpu"
@@ -118,7 +118,7 @@ _UNCOMPRESSED_AUDIO = ("pcm_", "adpcm_")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EncodeSettings:
     """What the owner chose for the archive; None is the encoder's own default."""
 
     quality: int | None = None
@@ -130,14 +130,14 @@ class Settings:
     """Eight bits of 4:2:0 whatever the source has: many players know nothing else."""
 
 
-def obstacle(encoder: Encoder, rung: Rung, media: Media) -> str:
+def obstacle(encoder: Encoder, rung: FallbackLevel, media: Media) -> str:
     """Why this rung can't keep what the clip holds, known beforehand; empty where it may be tried."""
     video = media.video
-    if rung is Rung.SOFTWARE:
+    if rung is FallbackLevel.SOFTWARE:
         return ""
     if video.bit_depth > encoder.bit_depth:
         return f"{encoder.name} would reduce {video.bit_depth} bits to {encoder.bit_depth}"
-    if rung is Rung.GPU_ENCODE:
+    if rung is FallbackLevel.GPU_ENCODE:
         return ""
     if encoder.backend is Backend.V4L2M2M:
         return "v4l2m2m has no full pipeline"
@@ -150,7 +150,7 @@ def obstacle(encoder: Encoder, rung: Rung, media: Media) -> str:
     return ""
 
 
-def changes(media: Media, encoder: Encoder, settings: Settings) -> tuple[str, ...]:
+def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[str, ...]:
     """What the archive will not have of its source besides the compression, one phrase each."""
     video = media.video
     chroma, size = _chroma(video), scaled_size(video, settings)
@@ -169,7 +169,7 @@ def changes(media: Media, encoder: Encoder, settings: Settings) -> tuple[str, ..
     )
 
 
-def container_for(media: Media, settings: Settings) -> Container:
+def container_for(media: Media, settings: EncodeSettings) -> Container:
     """`mkv` where audio that must be copied has no place in mp4 (WMA, Vorbis), else `mp4`."""
     kept = kept_audio(media, settings.audio)
     held = all(audio.codec in _AUDIO_FOR_MP4 or not copied(audio.codec, settings.audio) for audio in kept)
@@ -182,7 +182,7 @@ def remux_container(media: Media) -> Container:
     return "mp4" if held else "mkv"
 
 
-def scaled_size(video: VideoStream, settings: Settings) -> tuple[int, int] | None:
+def scaled_size(video: VideoStream, settings: EncodeSettings) -> tuple[int, int] | None:
     """Width and height, even and in proportion, where the clip is higher than allowed."""
     limit = settings.max_height
     if limit is None or video.height <= limit:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from camarchiver.media import encoders
-from camarchiver.media.encoders import Audio, Backend, Container, Encoder, Rung, Settings
+from camarchiver.media.encoders import Audio, Backend, Container, Encoder, EncodeSettings, FallbackLevel
 from camarchiver.media.info import AudioStream, Media, VideoStream
 
 Version = tuple[int, int]
@@ -33,7 +33,7 @@ class Job:
     target: Path
     media: Media
     """The source's."""
-    settings: Settings
+    settings: EncodeSettings
     container: Container
     metadata: Mapping[str, str]
     """Written besides the source's own; mp4 keeps only the names it knows, `comment` for one."""
@@ -47,7 +47,7 @@ class Transcode:
 
     job: Job
     encoder: Encoder
-    rung: Rung
+    rung: FallbackLevel
     ffmpeg_version: Version
     device: Path | None = None
     """The render node; None lets ffmpeg choose, which needs the i915 driver."""
@@ -136,11 +136,11 @@ def trial_clip(target: Path) -> tuple[str, ...]:
 
 def trial(
     encoder: Encoder,
-    rung: Rung,
+    rung: FallbackLevel,
     *,
     clip: Path,
     target: Path,
-    settings: Settings,
+    settings: EncodeSettings,
     device: Path | None,
     ffmpeg_version: Version,
     constant_quantiser: bool = False,
@@ -193,7 +193,7 @@ def _decoding(way: Transcode) -> dict[str, Any]:
     # Without it ffmpeg turns the picture where it can and fails where frames are on the GPU; with it the
     # clip's rotation goes into the archive as it is.
     options: dict[str, Any] = {"noautorotate": None, "threads": way.job.threads}
-    if way.rung is not Rung.GPU:
+    if way.rung is not FallbackLevel.GPU:
         return options
     match way.encoder.backend:
         case Backend.QSV:
@@ -262,7 +262,7 @@ def _gop(media: Media) -> int:
 
 def _filters(way: Transcode) -> tuple[str, ...]:
     size = encoders.scaled_size(way.job.media.video, way.job.settings)
-    if way.rung is Rung.GPU:
+    if way.rung is FallbackLevel.GPU:
         scaler = {Backend.QSV: "vpp_qsv", Backend.VAAPI: "scale_vaapi"}.get(way.encoder.backend, "scale_cuda")
         return (f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()
     return (*_resizing(way.job.media.video, size), *_upload(way))

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from camarchiver.domain.clip import Reason
 from camarchiver.domain.plan import Total, action_of
-from camarchiver.domain.steps import Outcome, Report
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Report
 
 Labels = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""
@@ -67,7 +67,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeSpace:
     """The filesystem that a tree lies on."""
 
     tree: str
@@ -84,7 +84,7 @@ class Vitals:
 
     failures: int | None
     holds: int | None
-    rooms: tuple[Room, ...]
+    rooms: tuple[FreeSpace, ...]
     daily_bytes: float | None
     """Bytes that come in on one day, by the last two weeks."""
 
@@ -110,7 +110,7 @@ def labels(**pairs: str) -> Labels:
     return tuple(sorted((name, _safe(value)) for name, value in pairs.items()))
 
 
-class Sums:
+class RemovalTotals:
     """Clips, bytes and seconds by action, result, camera and encoder, outcome by outcome.
 
     One thread may add while another reads.
@@ -150,7 +150,7 @@ def of_run(report: Report, totals: Iterable[Total], exit_code: int) -> tuple[Fig
     """Everything a run came to; `totals` are its plan's."""
     over_limit = sum(total.clips for total in totals if total.group.reason is Reason.OVER_LIMIT)
     return (
-        *Sums(report.outcomes).figures(),
+        *RemovalTotals(report.outcomes).figures(),
         of_queue(report.remaining + over_limit),
         *of_end(report.ended.timestamp(), (report.ended - report.started).total_seconds(), exit_code),
     )
@@ -187,7 +187,7 @@ def of_vitals(vitals: Vitals) -> tuple[Figure, ...]:
     return tuple(found)
 
 
-def of_rooms(rooms: Iterable[Room]) -> Iterator[Figure]:
+def of_rooms(rooms: Iterable[FreeSpace]) -> Iterator[Figure]:
     """How much room there is."""
     for room in rooms:
         place = labels(tree=room.tree, path=room.path)

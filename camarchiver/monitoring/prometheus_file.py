@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from camarchiver.errors import CamarchiverError, StorageError
 from camarchiver.monitoring import metrics
 from camarchiver.monitoring.metrics import Figure, Labels
-from camarchiver.storage import locking
+from camarchiver.storage import run_lock
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -40,7 +40,7 @@ class Textfile:
                 raise StorageError(
                     f"there is no folder {self._path.parent}", hint="make it, or correct --metrics"
                 )
-            with locking.guarded(self._path.with_name(f".{self._path.name}.lock")):
+            with run_lock.guarded(self._path.with_name(f".{self._path.name}.lock")):
                 found = self._read()
                 if self._base is None:
                     self._base = {each.key: each.value for each in found if each.grows}

@@ -12,13 +12,12 @@ from datetime import datetime
 import click
 
 from camarchiver import __version__
-from camarchiver.cli.channels import Channels
-from camarchiver.cli.failure import failure
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Total
-from camarchiver.domain.steps import Problem, Report
-from camarchiver.errors import AlreadyRunning, CamarchiverError
+from camarchiver.domain.report import Report
+from camarchiver.errors import AlreadyRunning, CamarchiverError, Problem, failure
 from camarchiver.monitoring import metrics, notify, tree_gauges
+from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.metrics import Figure, Labels
 from camarchiver.monitoring.notify import Pinger
 from camarchiver.monitoring.prometheus_file import Textfile
@@ -49,7 +48,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RunPart:
     """One report of a run: its own, or that of the cleanup after it."""
 
     report: Report
@@ -59,7 +58,7 @@ class Part:
 
 
 @dataclass
-class Attendance:
+class RunEvents:
     """What the channels hear of one run."""
 
     command: str
@@ -108,7 +107,7 @@ class Attendance:
             return nullcontext()
         return periodic.every_minute(act)
 
-    def reported(self, exit_code: int, parts: Iterable[Part], document: Iterable[str]) -> None:
+    def reported(self, exit_code: int, parts: Iterable[RunPart], document: Iterable[str]) -> None:
         """The run is over and has its reports."""
         parts = tuple(parts)
         failed = any(part.report.has_failures for part in parts)
@@ -183,9 +182,9 @@ class Attendance:
 
 
 @contextmanager
-def attending(channels: Channels, command: str, **own: str) -> Iterator[Attendance]:
+def attending(channels: Channels, command: str, **own: str) -> Iterator[RunEvents]:
     """Attend a run; `own` are the labels that tell its numbers from those of others."""
-    attendance = Attendance(
+    attendance = RunEvents(
         command,
         metrics.labels(command=command, **own),
         Pinger(channels.ping_url) if channels.ping_url else None,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import CamarchiverError
-from camarchiver.monitoring.metrics import Room, Vitals
-from camarchiver.naming.patterns import date_of_folder, is_clip_name, is_passing
+from camarchiver.monitoring.metrics import FreeSpace, Vitals
+from camarchiver.naming.folders import date_of_folder
+from camarchiver.naming.paths import is_clip_name, is_temporary_name
 from camarchiver.state import holds
 from camarchiver.state.failures import Failures
 
@@ -30,14 +31,14 @@ def look(trees: Trees, now: datetime, *, daily_bytes: float | None) -> Vitals:
     return Vitals(failures, held, tuple(rooms(*roots)), daily_bytes)
 
 
-def rooms(*places: tuple[str, Path]) -> Iterator[Room]:
+def rooms(*places: tuple[str, Path]) -> Iterator[FreeSpace]:
     """The filesystem of each place, or of the nearest folder above it that is there."""
     for name, place in places:
         with suppress(OSError, StopIteration):
             there = next(folder for folder in (place, *place.parents) if folder.is_dir())
             status = os.statvfs(there)
             free, size = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-            yield Room(name, str(place), free, size)
+            yield FreeSpace(name, str(place), free, size)
 
 
 def daily_bytes(trees: Trees, now: datetime) -> float:
@@ -57,7 +58,7 @@ def daily_bytes(trees: Trees, now: datetime) -> float:
                 if entry.is_dir(follow_symlinks=False):
                     day = date_of_folder(relative)
                     is_old = day is not None and day < first.date()
-                    if not (is_old or entry.path in pruned or is_passing(entry.name)):
+                    if not (is_old or entry.path in pruned or is_temporary_name(entry.name)):
                         waiting.append(relative)
                 elif is_clip_name(entry.name) and entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)

@@ -48,7 +48,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class MotionEvent:
     """One stretch of motion, without pre- and post-roll."""
 
     start: float
@@ -61,12 +61,12 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class MotionState:
     """The state between two frames; `open` is the event that goes on, as known so far."""
 
     rules: Rules = Rules()
     recent: tuple[tuple[float, Score], ...] = ()
-    open: Event | None = None
+    open: MotionEvent | None = None
     moved: float = 0.0
     """When an open event last moved, as opposed to stood still."""
     seen: float = 0.0
@@ -80,7 +80,7 @@ class Gate:
         return any(score.area >= self.rules.min_area for _, score in self.recent)
 
 
-def step(state: Gate, score: Score, at: float) -> tuple[Gate, Event | None]:
+def step(state: MotionState, score: Score, at: float) -> tuple[MotionState, MotionEvent | None]:
     """Take one frame's score; the second value is the event that this frame ends, if it does.
 
     `at` must not run backwards within one state: a source whose clock steps begins a new one after `finish`.
@@ -100,11 +100,11 @@ def step(state: Gate, score: Score, at: float) -> tuple[Gate, Event | None]:
         # nobody looked how long it went on after that
         return replace(state, open=replace(event, end=at)), None
     if at - event.end > rules.quiet:
-        return Gate(rules), event
+        return MotionState(rules), event
     return state, None
 
 
-def finish(state: Gate) -> Event | None:
+def finish(state: MotionState) -> MotionEvent | None:
     """The event that the end of the input cuts off."""
     return state.open
 
@@ -151,7 +151,7 @@ def _level(sensitivity: str) -> float:
     return level
 
 
-def _watch(state: Gate, score: Score, at: float) -> Gate:
+def _watch(state: MotionState, score: Score, at: float) -> MotionState:
     rules = state.rules
     recent = (*((when, past) for when, past in state.recent if at - when <= rules.span), (at, score))
     recent = recent[-rules.window :]
@@ -159,13 +159,13 @@ def _watch(state: Gate, score: Score, at: float) -> Gate:
     if len(hits) < rules.hits:
         return replace(state, recent=recent)
     start, first = hits[0]
-    event = Event(start, start, first.area, start, first.zone)
+    event = MotionEvent(start, start, first.area, start, first.zone)
     for when, hit in hits[1:]:
         event = _extended(event, hit, when)
-    return Gate(rules, (), event, event.end, event.end, at)
+    return MotionState(rules, (), event, event.end, event.end, at)
 
 
-def _extended(event: Event, score: Score, at: float) -> Event:
+def _extended(event: MotionEvent, score: Score, at: float) -> MotionEvent:
     if score.area <= event.peak:
         return replace(event, end=at)
-    return Event(event.start, at, score.area, at, score.zone)
+    return MotionEvent(event.start, at, score.area, at, score.zone)

@@ -15,7 +15,7 @@ _TICK = 1e-3
 """Seconds; times of frames are rounded."""
 
 
-class Look(Enum):
+class DecodeChoice(Enum):
     """What is decoded with one packet."""
 
     NOTHING = auto()
@@ -41,7 +41,9 @@ class Attention:
     """A burst goes on so long at least; None while there is none."""
 
 
-def step(state: Attention, at: float, *, key: bool, moving: bool, doubtful: bool) -> tuple[Attention, Look]:
+def step(
+    state: Attention, at: float, *, key: bool, moving: bool, doubtful: bool
+) -> tuple[Attention, DecodeChoice]:
     """Take the next packet, after everything before it was scored.
 
     `at` is when a keyframe is shown, and when another packet is decoded.
@@ -52,13 +54,13 @@ def step(state: Attention, at: float, *, key: bool, moving: bool, doubtful: bool
         state = replace(state, key=at, spacing=spacing)
     if state.until is not None:
         if not settled(state, moving=moving) and (moving or doubtful or at < state.until):
-            return (replace(state, looked=at) if key else state), Look.ON
+            return (replace(state, looked=at) if key else state), DecodeChoice.ON
         state = replace(state, until=None)
     if key and at - state.looked >= APART - _TICK:
-        return replace(state, looked=at), Look.ALONE
+        return replace(state, looked=at), DecodeChoice.ALONE
     if moving and at - state.looked > LONG:
-        return suspect(replace(state, spacing=at - state.looked), at), Look.SINCE
-    return state, Look.NOTHING
+        return suspect(replace(state, spacing=at - state.looked), at), DecodeChoice.SINCE
+    return state, DecodeChoice.NOTHING
 
 
 def suspect(state: Attention, at: float) -> Attention:

@@ -16,8 +16,8 @@ from av.video.stream import VideoStream
 
 from camarchiver.motion import keyframe_rules
 from camarchiver.motion.detector import Luma, shrink
-from camarchiver.motion.events import Gate
-from camarchiver.motion.keyframe_rules import Attention, Look
+from camarchiver.motion.events import MotionState
+from camarchiver.motion.keyframe_rules import Attention, DecodeChoice
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
@@ -31,7 +31,7 @@ LUMA_FIRST = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class SampledPicture:
     """One frame as the detector wants it."""
 
     luma: Luma
@@ -48,7 +48,7 @@ class Sampler:
         self._period = 1 / rate
         self._next: float | None = None
 
-    def feed(self, packet: VideoPacket | None) -> Iterator[Picture]:
+    def feed(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
         """The pictures that one packet brings, in order of presentation; None drains the decoder at the end.
 
         The packet needs its timestamps. A damaged one brings nothing: the recorder keeps it all the same.
@@ -57,7 +57,7 @@ class Sampler:
             due = at if self._next is None else self._next
             if at >= due - 1e-3:
                 self._next = max(due, at - self._period / 2) + self._period
-                yield Picture(shrink(_luma(frame)), at)
+                yield SampledPicture(shrink(_luma(frame)), at)
 
 
 class KeyframeSampler:
@@ -72,7 +72,7 @@ class KeyframeSampler:
         codec: VideoCodecContext,
         *,
         suspicious: Callable[[Luma], bool],
-        gate: Callable[[], Gate],
+        gate: Callable[[], MotionState],
         rate: float = RATE,
     ) -> None:
         """`suspicious` judges a keyframe (`Detector.peek`); `gate` is the state after the last score."""
@@ -86,7 +86,7 @@ class KeyframeSampler:
         self._seen = float("-inf")
         """When the last picture given out is shown."""
 
-    def feed(self, packet: VideoPacket | None) -> Iterator[Picture]:
+    def feed(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
         """As `Sampler.feed`. The caller scores each picture before it takes the next."""
         if packet is None:
             yield from self._on(None)
@@ -102,17 +102,17 @@ class KeyframeSampler:
             moving=self._moving,
             doubtful=self._gate().doubtful,
         )
-        if look is not Look.ON:
+        if look is not DecodeChoice.ON:
             # frames that B-frames hold up are decoded already
             yield from self._on(None)
             self._burst = None
-        if look is Look.ALONE:
+        if look is DecodeChoice.ALONE:
             yield from self._alone(packet, at)
-        elif look is Look.SINCE:
+        elif look is DecodeChoice.SINCE:
             yield from self._since((*self._group, packet))
-        elif look is Look.ON:
+        elif look is DecodeChoice.ON:
             yield from self._on(packet)
-        if look is Look.ALONE or (look is Look.ON and packet.is_keyframe):
+        if look is DecodeChoice.ALONE or (look is DecodeChoice.ON and packet.is_keyframe):
             self._group = []
         self._group.append(packet)
 
@@ -120,19 +120,19 @@ class KeyframeSampler:
     def _moving(self) -> bool:
         return self._gate().open is not None
 
-    def _alone(self, packet: VideoPacket, at: float) -> Iterator[Picture]:
+    def _alone(self, packet: VideoPacket, at: float) -> Iterator[SampledPicture]:
         frames = [*self._keys.frames(packet), *self._keys.frames(None)]
         self._keys.restart()
         if not frames:
             return
-        picture = Picture(shrink(_luma(frames[0][1])), frames[0][0])
+        picture = SampledPicture(shrink(_luma(frames[0][1])), frames[0][0])
         if not self._moving and self._suspicious(picture.luma):
             self._attention = keyframe_rules.suspect(self._attention, at)
             yield from self._since((*self._group, packet))
         if picture.at > self._seen:
             yield self._given(picture)
 
-    def _since(self, packets: Sequence[VideoPacket]) -> Iterator[Picture]:
+    def _since(self, packets: Sequence[VideoPacket]) -> Iterator[SampledPicture]:
         """Begin a burst; it ends as soon as it has told all that it can."""
         self._burst = Sampler(self._codec, rate=self._rate)
         for packet in packets:
@@ -142,11 +142,11 @@ class KeyframeSampler:
                     self._burst = None
                     return
 
-    def _on(self, packet: VideoPacket | None) -> Iterator[Picture]:
+    def _on(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
         if self._burst is not None:
             yield from (self._given(one) for one in self._burst.feed(packet) if one.at > self._seen)
 
-    def _given(self, picture: Picture) -> Picture:
+    def _given(self, picture: SampledPicture) -> SampledPicture:
         self._seen = picture.at
         return picture
 

@@ -5,42 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import lru_cache
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
 from camarchiver.domain.clip import LONGEST_SECONDS
 from camarchiver.errors import ConfigError
+from camarchiver.naming.folders import FULL_DATE, NO_CAMERA, camera_of_folder, date_within
 from camarchiver.naming.vendors import MAKERS
-
-CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v"})
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-PLAIN_ENDS = frozenset(suffix for suffix in CLIP_SUFFIXES | PICTURE_SUFFIXES if len(suffix) == 4)
-"""What the last four characters of most names are; whatever else a name ends in is looked at closer."""
-
-NAME_MAX = 255
-"""Bytes of one path component on ext4, XFS, Btrfs, NFS and SMB."""
 
 _EPOCH = datetime(1970, 1, 1)
 _LONGEST = timedelta(seconds=LONGEST_SECONDS)
-_NO_CAMERA = "camera"
-_PASSING_ENDS = (".part", ".tmp", ".lock", "~")
-_FULL_DATE = ("year", "month", "day")
 _GROUPS = frozenset(
-    {"camera", "channel", "time", "unix", *_FULL_DATE, "hour", "minute", "second"}
+    {"camera", "channel", "time", "unix", *FULL_DATE, "hour", "minute", "second"}
     | {"millisecond", "end", "duration", "utc"}
 )
 _TIME_LAST = r"_(?P<time>\d{14})"
 _FRONTS = 1000
 """Beginnings of names that are remembered."""
 _OWN_EXAMPLE = r"(?P<camera>\w+)-(?P<time>\d{8}-\d{6})"
-
-# YYYY/MM/DD, YYYY-MM-DD, YYYYMMDD, YYYY/MMDD, also without the day; some makers put hours below.
-_DATE_FOLDERS = re.compile(
-    r"(?:^|(?<=/))(?P<year>19[7-9]\d|20\d\d|2100)[-/]?(?P<month>0[1-9]|1[0-2])"
-    r"(?:[-/]?(?P<day>0[1-9]|[12]\d|3[01])(?:/(?:[01]\d|2[0-3]))?)?(?=/|$)",
-    re.ASCII,
-)
 
 
 class ParsedName(NamedTuple):
@@ -97,12 +79,12 @@ class Pattern:
             return None
         camera = found.get("camera")
         if camera is None:
-            camera = _camera_of_folder(folder)
+            camera = camera_of_folder(folder)
         channel = found.get("channel") or ""
         if channel:
             channel = channel.lstrip("0") or "0"
-            camera = f"{camera or _NO_CAMERA}_ch{channel}"
-        return ParsedName(camera or _NO_CAMERA, start, utc, duration, channel)
+            camera = f"{camera or NO_CAMERA}_ch{channel}"
+        return ParsedName(camera or NO_CAMERA, start, utc, duration, channel)
 
 
 def _start(found: Mapping[str, str | None], folder: str) -> datetime:
@@ -111,9 +93,9 @@ def _start(found: Mapping[str, str | None], folder: str) -> datetime:
     elif unix := found.get("unix"):
         start = _EPOCH + timedelta(seconds=int(unix))
     else:
-        year, month, day = (int(found.get(part) or 0) for part in _FULL_DATE)
+        year, month, day = (int(found.get(part) or 0) for part in FULL_DATE)
         hour, minute, second = (int(found.get(part) or 0) for part in ("hour", "minute", "second"))
-        start_day = date(year, month, day) if year else _date_within(folder)
+        start_day = date(year, month, day) if year else date_within(folder)
         start = datetime.combine(start_day, time(hour, minute, second))
     if millisecond := found.get("millisecond"):
         start = start.replace(microsecond=int(millisecond) * 1000)
@@ -124,7 +106,7 @@ def _moment(text: str, day: date | None, folder: str) -> datetime:
     if len(text) != 14 or not text.isdigit():
         text = "".join(filter(str.isdigit, text))
         if len(text) == 6:
-            text = f"{day or _date_within(folder):%Y%m%d}{text}"
+            text = f"{day or date_within(folder):%Y%m%d}{text}"
         if len(text) != 14:
             raise ValueError(text)
     # A twentieth of what strptime takes.
@@ -182,7 +164,7 @@ def compile_pattern(text: str, *, name: str) -> Pattern:
             f"pattern {name} has the unknown group {unknown[0]}",
             hint=f"known are {', '.join(sorted(_GROUPS))}",
         )
-    some_date = groups & set(_FULL_DATE)
+    some_date = groups & set(FULL_DATE)
     clock = {"hour", "minute"} <= groups and len(some_date) in (0, 3)
     if not (clock or groups & {"time", "unix"}):
         raise ConfigError(
@@ -247,140 +229,3 @@ def moment_of(digits: str) -> datetime | None:
         return datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}")
     except ValueError:
         return None
-
-
-def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
-    """The start in `zone`, aware.
-
-    In the hour that repeats in autumn: the last of its two instants that is not after the file's
-    mtime, else the first. A time in the hour that spring skips is of a clock not yet put forward.
-    """
-    if parsed.utc:
-        return parsed.start.replace(tzinfo=UTC).astimezone(zone)
-    if keeps_clock(parsed.start.date(), zone):
-        return parsed.start.replace(tzinfo=zone, fold=0)
-    first = parsed.start.replace(tzinfo=zone, fold=0)
-    second = first.replace(fold=1)
-    ahead, later_ahead = first.utcoffset(), second.utcoffset()
-    if ahead is None or later_ahead is None or ahead == later_ahead:
-        return first
-    if ahead < later_ahead:
-        return first.astimezone(UTC).astimezone(zone)
-    return second if second.timestamp() <= mtime_ns / 1e9 else first
-
-
-@lru_cache(maxsize=64)
-def keeps_clock(day: date, zone: tzinfo) -> bool:
-    """Whether no clock is put forward or back within a day; asked for every clip of it."""
-    midnight = datetime.combine(day, time(), zone)
-    hours = [midnight + timedelta(hours=hour) for hour in range(25)] if day < date.max else []
-    return len({hour.replace(fold=fold).utcoffset() for hour in hours for fold in (0, 1)}) == 1
-
-
-@lru_cache(maxsize=64)
-def date_of_folder(folder: str) -> date | None:
-    """The day of a path that ends in YYYY/MM/DD, YYYY-MM-DD or YYYYMMDD."""
-    return next((day for day, end in _dates(folder) if end == len(folder)), None)
-
-
-def is_passing(name: str) -> bool:
-    """Whether a file is never a clip: hidden (rsync's unfinished ones too), or of a passing kind."""
-    return name.startswith(".") or name.lower().endswith(_PASSING_ENDS)
-
-
-def is_clip_name(name: str) -> bool:
-    """Whether a file may be a clip, by its suffix in any case."""
-    if name[-4:] in PLAIN_ENDS:
-        return name[-4:] in CLIP_SUFFIXES and name[0] != "."
-    return _suffix(name).lower() in CLIP_SUFFIXES and not is_passing(name)
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file may be a sidecar, by its suffix in any case."""
-    if name[-4:] in PLAIN_ENDS:
-        return name[-4:] in PICTURE_SUFFIXES and name[0] != "."
-    return _suffix(name).lower() in PICTURE_SUFFIXES and not is_passing(name)
-
-
-def archive_path(folder: str, stem: str, start: date, *, suffix: str = ".mp4") -> str:
-    """Where the archive of a clip goes, relative to the archive root.
-
-    The source's folder, date folders where it has none, the stem (cut at its front where another
-    suffix would make it longer than NAME_MAX bytes).
-    """
-    return _archive_folder(folder, start) + _fit(stem, suffix)
-
-
-@lru_cache(maxsize=64)
-def _archive_folder(folder: str, start: date) -> str:
-    """With its slash; asked for every clip of a day."""
-    return "".join(f"{part}/" for part in (folder, *_missing_date(folder, start)) if part)
-
-
-def numbered(relative: str, n: int) -> str:
-    """The `n`th path for a name that may be taken: `front/x.mp4`, `front/x~2.mp4`, `front/x~3.mp4`."""
-    if n == 1:
-        return relative
-    folder, slash, name = relative.rpartition("/")
-    suffix = _suffix(name)
-    return f"{folder}{slash}{_fit(name.removesuffix(suffix), f'~{n}{suffix}')}"
-
-
-def unnumbered(relative: str) -> str:
-    """The path without the number that `numbered` gave it."""
-    if "~" not in relative:
-        return relative
-    folder, slash, name = relative.rpartition("/")
-    suffix = _suffix(name)
-    stem, tilde, number = name.removesuffix(suffix).rpartition("~")
-    return f"{folder}{slash}{stem}{suffix}" if tilde and number.isdigit() else relative
-
-
-def _suffix(name: str) -> str:
-    dot = name.rfind(".")
-    # What is longer is no suffix, and would leave no room for the name.
-    return name[dot:] if dot > 0 and len(name) - dot <= 8 else ""
-
-
-def _fit(stem: str, ending: str) -> str:
-    if len(stem) + len(ending) <= NAME_MAX // 4:
-        return stem + ending
-    # The front goes, because the time stands at the end.
-    while stem and len(f"{stem}{ending}".encode("utf-8", "surrogateescape")) > NAME_MAX:
-        stem = stem[1:]
-    return stem + ending
-
-
-def _missing_date(folder: str, start: date) -> tuple[str, ...]:
-    year, month, day = f"{start:%Y/%m/%d}".split("/")
-    if any(_dates(folder)):
-        return ()
-    if f"/{folder}".endswith(f"/{year}/{month}"):
-        return (day,)
-    return (year, month, day)
-
-
-def _dates(folder: str) -> Iterable[tuple[date, int]]:
-    """The days that parts of a path stand for, each with the position where its part ends."""
-    for match in _DATE_FOLDERS.finditer(folder):
-        if match["day"]:
-            try:
-                day = date(*(int(match[part]) for part in _FULL_DATE))
-            except ValueError:
-                continue
-            yield day, match.end("day")
-
-
-@lru_cache(maxsize=64)
-def _date_within(folder: str) -> date:
-    """The innermost day of a path; ValueError if it has none."""
-    days = [day for day, _ in _dates(folder)]
-    if not days:
-        raise ValueError(folder)
-    return days[-1]
-
-
-@lru_cache(maxsize=64)
-def _camera_of_folder(folder: str) -> str:
-    """The innermost part of a path that is no date; asked for every clip of a folder."""
-    return _DATE_FOLDERS.sub("", folder).rstrip("/").rpartition("/")[2]

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from camarchiver.cleanup.planner import BRAKES, CleanupPlan
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.plan import Total, action_of
-from camarchiver.domain.steps import Outcome, Problem, Report, Result, Salvage, Status, Tidy
-from camarchiver.output.text import REASON_WORDS, ROWS, left_alone, not_done, outcome_line
+from camarchiver.domain.report import Outcome, Report, Result, Status
+from camarchiver.domain.steps import Salvage, Tidy
+from camarchiver.errors import Problem
+from camarchiver.output.reasons import REASON_WORDS
+from camarchiver.output.text import ROWS, left_alone, not_done, outcome_line
 from camarchiver.runtime.formatting import count_of, shown, size, span
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from camarchiver.doctor.findings import Finding, Verdict
+from camarchiver.doctor.findings import Finding, Severity
 from camarchiver.runtime.formatting import shown
 
 _AREA = 12
 _VERDICT = 5
-_MARKS = {Verdict.OK: "ok", Verdict.NOTE: "note", Verdict.BAD: "BAD"}
+_MARKS = {Severity.OK: "ok", Severity.NOTE: "note", Severity.BAD: "BAD"}
 
 
 class Table:
@@ -23,8 +23,8 @@ class Table:
     def lines(self, finding: Finding) -> Iterator[str]:
         """A line, and its remedy below it."""
         self._total += 1
-        self.wrong += finding.verdict is Verdict.BAD
-        if self._quiet and finding.verdict is not Verdict.BAD:
+        self.wrong += finding.verdict is Severity.BAD
+        if self._quiet and finding.verdict is not Severity.BAD:
             return
         took = f" ({finding.seconds:.1f} s)" if finding.seconds is not None else ""
         yield f"{finding.area:{_AREA}} {_MARKS[finding.verdict]:{_VERDICT}}{shown(finding.message)}{took}"

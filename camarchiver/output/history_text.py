@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from camarchiver.domain.clip import Reason, Tree
+from camarchiver.domain.clip import Tree
 from camarchiver.domain.plan import action_of
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, Step
-from camarchiver.journal.event import Event
+from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.replay import REPLACED
-from camarchiver.output.text import REASON_WORDS
+from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.queries.history import Story
 from camarchiver.runtime.formatting import shown, size
 from camarchiver.state.intents import is_end
@@ -24,7 +25,7 @@ _BY_ARCHIVE = frozenset({Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.RE
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class CleanupPreview:
     """What the next cleanup would do with the copies of clips, if it can be told."""
 
     steps: Mapping[Path, Step]
@@ -33,7 +34,7 @@ class Foreseen:
     """Why that cleanup would do nothing at all."""
 
 
-def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]:
+def story_lines(story: Story, foreseen: CleanupPreview, zone: tzinfo) -> Iterator[str]:
     """What was done to the clip and when, and what the next runs would do."""
     yield f"{shown(story.source)}:"
     last = None
@@ -57,7 +58,7 @@ def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]
         yield f"  the next cleanup would change nothing: {foreseen.stopped}"
 
 
-def _recorded(event: Event, zone: tzinfo, *, again: bool) -> str:
+def _recorded(event: JournalEvent, zone: tzinfo, *, again: bool) -> str:
     of = f" by camera {shown(event.camera)}" if event.camera else ""
     bytes_of = f", {_size(event.source_size)}"
     other = ", another clip of the same name" if again else ""
@@ -90,7 +91,7 @@ def _why(step: Step) -> str:
     return f"{REASON_WORDS[step.reason]}{detail}"
 
 
-def _told(events: Sequence[Event]) -> Iterator[Event]:
+def _told(events: Sequence[JournalEvent]) -> Iterator[JournalEvent]:
     """Without intents whose outcome follows."""
     for number, event in enumerate(events):
         ends = (later for later in events[number + 1 :] if later.run == event.run)
@@ -98,7 +99,7 @@ def _told(events: Sequence[Event]) -> Iterator[Event]:
             yield event
 
 
-def _event_words(event: Event) -> str:
+def _event_words(event: JournalEvent) -> str:
     detail, where = _detail(event), shown(event.archive or "")
     match event.event:
         case "archived":
@@ -121,7 +122,7 @@ def _event_words(event: Event) -> str:
             return f"{shown(other)}{detail}"
 
 
-def _removal_words(event: Event) -> str:
+def _removal_words(event: JournalEvent) -> str:
     """What a line of a removal says, by which rule; empty for other lines."""
     tree, reason = Tree(event.tree or Tree.SOURCE), event.reason or ""
     where, place = shown(event.archive or ""), shown(event.trash or "?")
@@ -148,5 +149,5 @@ def _removal_words(event: Event) -> str:
             return ""
 
 
-def _detail(event: Event) -> str:
+def _detail(event: JournalEvent) -> str:
     return f" ({shown(event.detail)})" if event.detail else ""

@@ -12,29 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.plan import Plan, Total, action_of
-from camarchiver.domain.steps import (
-    Archive,
-    Discard,
-    Keep,
-    Outcome,
-    Problem,
-    Remove,
-    Report,
-    Restore,
-    Salvage,
-    Status,
-    Step,
-    Tidy,
-)
+from camarchiver.domain.report import Outcome, Report, Status
+from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
+from camarchiver.errors import Problem
 from camarchiver.runtime.formatting import is_text, shown
 
 if TYPE_CHECKING:
     from camarchiver.doctor.findings import Finding
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
-    from camarchiver.output.history_text import Foreseen
+    from camarchiver.output.history_text import CleanupPreview
     from camarchiver.queries.history import Story
-    from camarchiver.queries.status import Camera, Census
+    from camarchiver.queries.status import CameraStatus, StatusReport
     from camarchiver.queries.verify import Verified
 
 FORMAT = 1
@@ -83,7 +72,7 @@ def verified(found: Verified, run: str, exit_code: int) -> str:
     return _without_steps("verify", run, status, exit_code, more)
 
 
-def census(found: Census, run: str) -> str:
+def census(found: StatusReport, run: str) -> str:
     """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
     more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],
@@ -106,7 +95,7 @@ def census(found: Census, run: str) -> str:
     return _without_steps("status", run, Status.DONE, 0, more)
 
 
-def stories(found: Sequence[Story], foreseen: Foreseen, run: str, trees: Trees, zone: tzinfo) -> str:
+def stories(found: Sequence[Story], foreseen: CleanupPreview, run: str, trees: Trees, zone: tzinfo) -> str:
     """The document of `why`; adds `stories`: sentences, journal lines, and what the next runs would do."""
     from camarchiver.output.history_text import story_lines
 
@@ -212,7 +201,7 @@ def _without_steps(
     return json.dumps({**fields, **more}) + "\n"
 
 
-def _camera_fields(camera: Camera) -> dict[str, Any]:
+def _camera_fields(camera: CameraStatus) -> dict[str, Any]:
     return {
         "camera": shown(camera.name),
         **{

@@ -10,80 +10,23 @@ from datetime import date, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camarchiver.domain.clip import Reason
 from camarchiver.domain.plan import Plan, Total, action_of
-from camarchiver.domain.steps import (
-    Archive,
-    Discard,
-    Outcome,
-    Problem,
-    Report,
-    Restore,
-    Result,
-    Salvage,
-    Status,
-    Tidy,
-)
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Report, Result, Status
+from camarchiver.domain.steps import Archive, Discard, Restore, Salvage, Tidy
+from camarchiver.errors import Problem
 from camarchiver.export import exporter
+from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.runtime.formatting import count_of, shown, size, span
 
 if TYPE_CHECKING:
     from camarchiver.export.exporter import Exported
-    from camarchiver.queries.status import Census
+    from camarchiver.queries.status import StatusReport
     from camarchiver.queries.verify import Verified
-    from camarchiver.state.verify_checkpoint import Bookmark
+    from camarchiver.state.verify_checkpoint import VerifyCheckpoint
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
-
-REASON_WORDS = {
-    Reason.NOT_ARCHIVED: "to be archived",
-    Reason.ALREADY_ARCHIVED: "archived before",
-    Reason.REPEAT_ASKED: "to be archived again",
-    Reason.SAME_FILE: "another name of a clip archived in this run",
-    Reason.TOO_RECENT: "too recent",
-    Reason.NOT_SETTLED: "changed a moment ago",
-    Reason.BEING_WRITTEN: "being written",
-    Reason.BUSY: "being processed by another run",
-    Reason.HELD: "held",
-    Reason.DAMAGED: "damaged",
-    Reason.FAILED_BEFORE: "failed before, waiting for the next try",
-    Reason.NOT_SMALLER: "can't be made smaller",
-    Reason.CLOCK_DOUBTFUL: "dated in the future: the camera's clock is doubtful",
-    Reason.NO_TIMESTAMP: "no time in the name",
-    Reason.NOT_A_CLIP: "no regular file",
-    Reason.UNREADABLE: "can't be read",
-    Reason.FILTERED: "not selected",
-    Reason.KEPT_SOURCE: "archived, source kept",
-    Reason.OVER_LIMIT: "left for the next run by --limit",
-    Reason.RESTORED: "restored from the trash lately",
-    Reason.RESTORE_ASKED: "to be restored",
-    Reason.TAKEN: "something else stands where it came from",
-    Reason.NO_SPACE: "no space",
-    Reason.UNSUPPORTED: "holds streams that can't be archived",
-    Reason.FAILED: "failed",
-    Reason.STALE: "changed or gone since the plan",
-    Reason.AGE: "archived, and old enough",
-    Reason.UNARCHIVED: "old enough to go, but not archived",
-    Reason.ARCHIVE_AGE: "archive past its age",
-    Reason.TRASH_AGE: "long enough in the trash",
-    Reason.MAX_SIZE: "over the size limit",
-    Reason.MIN_FREE: "needed as free space",
-    Reason.MAX_AGE_HARD: "past the hard age limit",
-    Reason.LAST_COPY: "in the trash, but the last copy of a clip",
-    Reason.NEWEST: "the newest of its camera",
-    Reason.IN_POLICY: "kept by the policy",
-    Reason.FOREIGN: "not known to the journal: never touched",
-    Reason.ORPHAN_PICTURE: "picture of a clip that was archived or removed",
-    Reason.PICTURE_ONLY: "picture that never had a clip",
-    Reason.LEFTOVER: "left behind by a dead run",
-    Reason.EMPTY_FOLDER: "empty date folder",
-    Reason.GOAL_MET: "not needed any more: there is space enough",
-    Reason.KEEP_DAYS: "longer in the outbox than --keep-days",
-    Reason.MAX_STORAGE: "over --max-storage",
-    Reason.ANNOUNCED: "goes within a day or two, as announced",
-    Reason.UNFINISHED: "left unfinished by a recorder that ended",
-}
 
 
 # --- the plan --------------------------------------------------------------------------------------
@@ -300,7 +243,7 @@ def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
 # --- what stands where -----------------------------------------------------------------------------
 
 
-def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
+def census_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
     """A table of cameras and trees, then what needs attention, then the disks."""
     width = max([6, *(len(shown(camera.name)) for camera in census.cameras)])
     yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
@@ -331,7 +274,7 @@ def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
         yield f"last run: {command} {run}: {status}, exit code {last['exit_code']}"
 
 
-def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
+def _attention_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
     for camera in census.cameras:
         for count, words in (
             (camera.waiting, "to be archived by the next run"),
@@ -388,7 +331,7 @@ def verified_lines(found: Verified, *, summary: bool, all_foreign: bool) -> Iter
         yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
 
 
-def resumed_line(mark: Bookmark) -> str:
+def resumed_line(mark: VerifyCheckpoint) -> str:
     """Where an interrupted `verify` goes on."""
     return (
         f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"

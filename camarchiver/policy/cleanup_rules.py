@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Archived, Clip, Disposal, Reason, Tree
+from camarchiver.domain.clip import Archived, Clip, Disposal, Tree
 from camarchiver.domain.hold import held_by
-from camarchiver.domain.plan import DOUBTFUL, Memory, is_selected, keep, restored_lately
-from camarchiver.domain.steps import Discard, Keep, Tidy
+from camarchiver.domain.memory import Memory
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Discard, Keep
+from camarchiver.policy.archive_rules import DOUBTFUL, is_selected, keep, restored_lately
 
 YOUNG = timedelta(days=1)
 """No rule by size takes the last copy of what was recorded within this."""
@@ -252,136 +254,6 @@ def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
 
 
-# --- rules by size ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A number of bytes that must go, from one camera, from one filesystem, or from anywhere."""
-
-    reason: Reason
-    excess: int
-    """Bytes."""
-    words: str
-    """What is asked for, in words."""
-    camera: str | None = None
-    device: int | None = None
-
-    def concerns(self, clip: Clip) -> bool:
-        """Whether removing this file brings the goal nearer."""
-        return self.camera in (None, clip.camera) and self.device in (None, clip.fingerprint.device)
-
-
-RECORD_BYTES = 1000
-"""What journal and log take for one removal (0.7 kB with short paths), which counts, too."""
-
-
-class Freed:
-    """Counts what removals give back: a file with several names counts with the last of them."""
-
-    def __init__(self) -> None:
-        self._names: dict[tuple[int, int], int] = {}
-        self.on: dict[int, int] = {}
-        """Bytes by filesystem (`st_dev`)."""
-
-    def whole(self, device: int, size: int) -> int:
-        """Bytes that removing files with one name each frees: all of them."""
-        self.on[device] = self.on.get(device, 0) + size
-        return size
-
-    def by(self, clip: Clip) -> int:
-        """Bytes that removing this name frees, given those removed before."""
-        device, inode, size, _ = clip.fingerprint
-        if clip.links > 1:
-            self._names[device, inode] = self._names.get((device, inode), 0) + 1
-            if self._names[device, inode] != clip.links:
-                return 0
-        return self.whole(device, size)
-
-
-class Pursuit:
-    """Takes copies, offered in the order of rank and age, until every goal is met.
-
-    Every goal counts every removal that concerns it, whichever goal asked for it.
-    """
-
-    def __init__(self, goals: Iterable[Goal], freed: Freed) -> None:
-        self._left = {goal: goal.excess for goal in goals}
-        self._freed = freed
-
-    def take(self, clip: Clip) -> Reason | None:
-        """The reason for which a file must go; None where no goal needs it."""
-        wanted = next((goal for goal, left in self._left.items() if left > 0 and goal.concerns(clip)), None)
-        if wanted is None:
-            return None
-        count = max(0, self._freed.by(clip) - RECORD_BYTES)
-        for goal in self._left:
-            if goal.concerns(clip):
-                self._left[goal] -= count
-        return wanted.reason
-
-    @property
-    def unmet(self) -> dict[Goal, int]:
-        """Bytes that are still too many, by goal."""
-        return {goal: left for goal, left in self._left.items() if left > 0}
-
-
-# --- brakes ----------------------------------------------------------------------------------------
-
-
-def loses(copy: Copy) -> bool:
-    """Whether removing a copy loses its clip; what is in the trash was given up before."""
-    if copy.is_picture or copy.tree is Tree.TRASH:
-        return False
-    return copy.tree is Tree.ARCHIVE or copy.archived is None
-
-
-@dataclass(slots=True)
-class Herd:
-    """What one camera has over source and archive, each clip once, and what a plan takes; counted up."""
-
-    clips: int = 0
-    size: int = 0
-    lost_clips: int = 0
-    lost_size: int = 0
-
-    @property
-    def loses_most(self) -> bool:
-        """Whether more than half would go."""
-        return 2 * self.lost_clips > self.clips or 2 * self.lost_size > self.size
-
-
-def brake(herds: Mapping[str, Herd], policy: CleanupPolicy) -> str:
-    """Why a plan is too large to be carried out unasked; empty where it isn't."""
-    if policy.allow_large:
-        return ""
-    most = [camera for camera, herd in sorted(herds.items()) if herd.lost_clips and herd.loses_most]
-    if most:
-        herd = herds[most[0]]
-        also = f" (and of {len(most) - 1} other camera(s))" if len(most) > 1 else ""
-        return (
-            f"the plan would remove {herd.lost_clips:,} of {herd.clips:,} clips of {most[0]}{also} for good:"
-            " more than half of its clips or bytes"
-        )
-    lost = sum(herd.lost_clips for herd in herds.values())
-    if lost > policy.max_removals:
-        return (
-            f"the plan would remove {lost:,} clips for good, more than max_removals ({policy.max_removals:,})"
-        )
-    return ""
-
-
-_FAR = timedelta(days=365)
-
-
-def clock_is_far(newest: Newest, now: datetime) -> str:
-    """Why the machine's clock can't be trusted; empty where it can."""
-    last = max(newest.values(), default=None)
-    if last is None or abs(now - last) <= _FAR:
-        return ""
-    return f"the clock says {now:%Y-%m-%d}, and the newest clip is of {last:%Y-%m-%d}: more than a year apart"
-
-
 def decide_picture(
     copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime, *, orphan: bool
 ) -> Discard | Stay:
@@ -399,15 +271,3 @@ def decide_picture(
     if copy.recorded(policy) > now - YOUNG:
         return Stay(Reason.TOO_RECENT)
     return _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
-
-
-_STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2}
-
-
-def order_key(step: Discard | Tidy) -> tuple[int, float, str]:
-    """The cheapest copies first, the oldest first among them; what is no footage at the end."""
-    if isinstance(step, Tidy):
-        # The deepest folder first: the one above may then be empty.
-        return 4, -len(step.relative), step.relative
-    stage = 3 if step.tree is Tree.SOURCE and step.archived is None else _STAGE[step.tree]
-    return stage, step.start.timestamp(), step.relative

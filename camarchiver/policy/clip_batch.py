@@ -12,9 +12,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from camarchiver.domain.clip import Archived, Clip, Fingerprint, Reason, joined
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, joined
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive
-from camarchiver.naming.patterns import Names, archive_path, keeps_clock, moment_of
+from camarchiver.naming.local_time import keeps_clock
+from camarchiver.naming.paths import archive_path
+from camarchiver.naming.patterns import Names, moment_of
 
 if TYPE_CHECKING:
     import os
@@ -28,7 +31,7 @@ SUFFIX = 4
 camera_and_day = itemgetter(slice(-6 - SUFFIX))
 
 
-class Alike(NamedTuple):
+class ClipBatch(NamedTuple):
     """Clips of one camera, folder and day whose names differ in the time of day only, in their order.
 
     Each has one link and a name that tells no duration. Nobody works on them, nobody wrote to them lately,
@@ -112,13 +115,13 @@ class Folder(NamedTuple):
 
 def gather(
     folder: Folder, names: Names, zone: tzinfo, lately: float, is_new: Callable[[date], bool]
-) -> tuple[list[Alike], list[str]]:
+) -> tuple[list[ClipBatch], list[str]]:
     """The clips of a folder that are alike, and the names of those that must be looked at one by one.
 
     What changed after `lately`, in nanoseconds since the epoch, may be in somebody's hands; `is_new` tells
     of a day whether the journal knows of no archive.
     """
-    found: list[Alike] = []
+    found: list[ClipBatch] = []
     rest: list[str] = []
     for _, group in groupby(sorted(folder.files), camera_and_day):
         together = list(group)
@@ -130,7 +133,9 @@ def gather(
     return found, rest
 
 
-def _alike(folder: Folder, together: list[str], names: Names, zone: tzinfo, lately: float) -> Alike | None:
+def _alike(
+    folder: Folder, together: list[str], names: Names, zone: tzinfo, lately: float
+) -> ClipBatch | None:
     stems = [name[:-SUFFIX] for name in together]
     said = names.of_one_day(stems, folder.path)
     if said is None or said.utc or said.duration is not None or not keeps_clock(said.start.date(), zone):
@@ -142,7 +147,7 @@ def _alike(folder: Folder, together: list[str], names: Names, zone: tzinfo, late
         return None
     if any(mode & 0o444 != 0o444 for mode in {file.st_mode for file in files}):
         return None
-    return Alike(
+    return ClipBatch(
         folder.root,
         folder.path,
         said.camera,

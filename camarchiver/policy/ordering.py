@@ -9,9 +9,9 @@ from heapq import merge
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
-from camarchiver.domain.clip import Reason
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.policy.clip_batch import Alike
+from camarchiver.policy.clip_batch import ClipBatch
 
 Change = Archive | Remove
 OneT = TypeVar("OneT")
@@ -23,37 +23,37 @@ LOOK_AHEAD = 200
 _REMOVE, _ENCODE, _SECOND_NAME = range(3)
 
 
-def order_key(step: Change | Alike) -> tuple[int, int, str]:
+def order_key(step: Change | ClipBatch) -> tuple[int, int, str]:
     """What was archived before goes first, then the oldest day, then second names of one file.
 
     A second name goes last because it takes over the archive that the first one gets.
     """
-    if isinstance(step, Alike):
+    if isinstance(step, ClipBatch):
         return _ENCODE, step.start.toordinal(), step.relative
     clip = step.clip
     return _rank(step), clip.start.toordinal(), clip.relative
 
 
-def count(each: Change | Alike) -> int:
+def count(each: Change | ClipBatch) -> int:
     """How many steps it stands for."""
-    return len(each.names) if isinstance(each, Alike) else 1
+    return len(each.names) if isinstance(each, ClipBatch) else 1
 
 
-def one_by_one(found: Iterable[Change | Alike]) -> Iterator[Change]:
+def expand(found: Iterable[Change | ClipBatch]) -> Iterator[Change]:
     """The single steps, in order, of what is in order: of clips that are alike, by the first of them."""
-    return spread(found, order_key, _ends, _walk)
+    return interleaved(found, order_key, _ends, _walk)
 
 
-def _ends(each: Change | Alike) -> tuple[Any, Any]:
+def _ends(each: Change | ClipBatch) -> tuple[Any, Any]:
     first = order_key(each)
-    return first, (*first[:2], each.last_relative) if isinstance(each, Alike) else first
+    return first, (*first[:2], each.last_relative) if isinstance(each, ClipBatch) else first
 
 
-def _walk(each: Change | Alike) -> Iterator[Change]:
-    return each.steps() if isinstance(each, Alike) else iter((each,))
+def _walk(each: Change | ClipBatch) -> Iterator[Change]:
+    return each.steps() if isinstance(each, ClipBatch) else iter((each,))
 
 
-def spread(
+def interleaved(
     found: Iterable[ManyT],
     key: Callable[[OneT], Any],
     ends: Callable[[ManyT], tuple[Any, Any]],
@@ -121,7 +121,7 @@ def place_among(own: str, workers: Collection[str]) -> Fraction:
     return Fraction(names.index(own), len(names))
 
 
-def from_own_place(steps: Collection[Change], place: Fraction) -> Iterator[Change]:
+def rotated_start(steps: Collection[Change], place: Fraction) -> Iterator[Change]:
     """The same steps, with those to be encoded begun at `place` of them and gone round."""
     if not place:
         yield from steps

@@ -11,14 +11,16 @@ from pathlib import Path
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees
 from camarchiver.domain.hold import Hold, held_by
-from camarchiver.domain.plan import ArchivePolicy, FolderFacts, Memory, decide_archive
+from camarchiver.domain.memory import FolderFacts, Memory
 from camarchiver.domain.steps import Step
 from camarchiver.errors import UsageError
-from camarchiver.journal.event import Event
-from camarchiver.journal.lookup import Days
+from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.replay import Ledger, Origin, fold
 from camarchiver.journal.store import Journal
-from camarchiver.naming.patterns import Names, is_picture_name
+from camarchiver.naming.paths import is_picture_name
+from camarchiver.naming.patterns import Names
+from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Story:
 
     source: str
     """Its path below the source root."""
-    events: tuple[Event, ...]
+    events: tuple[JournalEvent, ...]
     """From the journal, oldest first."""
     places: Mapping[Path, Tree]
     """Where it stands now: its source, its archives, and copies in the trash."""
@@ -40,7 +42,7 @@ class Story:
         return bool(self.events or self.places)
 
 
-class Inquiry:
+class ClipHistory:
     """Answers from one pair of trees."""
 
     def __init__(
@@ -53,7 +55,7 @@ class Inquiry:
     ) -> None:
         """`discover` begins a walk that finds out the ends of clips where these holds depend on them."""
         self._trees = trees
-        self._days = Days(names, journal)
+        self._days = JournalDays(names, journal)
         self._journal = journal
         self._discover = discover
         self._memory = memory
@@ -123,7 +125,7 @@ class Inquiry:
         near = self._discover(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
         return {clip.relative for facts in near for clip in facts.clips if held_by(clip, asked, now)}
 
-    def _places(self, source: str, events: Iterable[Event]) -> dict[Path, Tree]:
+    def _places(self, source: str, events: Iterable[JournalEvent]) -> dict[Path, Tree]:
         found = {self._trees.source / source: Tree.SOURCE}
         for event in events:
             if event.archive is not None:
@@ -173,7 +175,7 @@ class Inquiry:
         clips = facts.clips if facts is not None else ()
         return next((clip.relative for clip in clips if name in clip.sidecars), None)
 
-    def _events(self, relative: str) -> Iterator[Event]:
+    def _events(self, relative: str) -> Iterator[JournalEvent]:
         """What the journal says on the days that a file's name tells."""
         for day in sorted(self._days.of(relative)):
             yield from self._journal.day(day).events

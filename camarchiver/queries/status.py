@@ -11,14 +11,16 @@ from typing import Any
 
 from camarchiver.archive.footage_estimate import SAMPLES, seconds_of
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Clip, Fingerprint, Reason, Trees
+from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.hold import held_by
-from camarchiver.domain.plan import DOUBTFUL, ArchivePolicy, FolderFacts, Memory, decide_archive, own_archive
+from camarchiver.domain.memory import FolderFacts, Memory
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.journal.replay import Origin, fold
 from camarchiver.journal.store import Journal
 from camarchiver.media.probe import Prober
-from camarchiver.naming.patterns import is_clip_name
+from camarchiver.naming.paths import is_clip_name
+from camarchiver.policy.archive_rules import DOUBTFUL, ArchivePolicy, decide_archive, own_archive
 from camarchiver.queries.gaps import Coverage, gaps
 from camarchiver.state import claims
 from camarchiver.storage import locking
@@ -45,7 +47,7 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class CameraStatus:
     """One camera's clips in the three trees, and what needs attention."""
 
     name: str
@@ -64,7 +66,7 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class DiskStatus:
     """One filesystem that trees lie on."""
 
     path: Path
@@ -81,11 +83,11 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class StatusReport:
     """Everything that `status` tells."""
 
-    cameras: tuple[Camera, ...]
-    disks: tuple[Disk, ...]
+    cameras: tuple[CameraStatus, ...]
+    disks: tuple[DiskStatus, ...]
     working: tuple[str, ...]
     """Sentences on who works on which clip."""
     last_run: Mapping[str, Any] | None
@@ -100,7 +102,7 @@ class Census:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StatusQuestion:
     """What is to be counted."""
 
     policy: ArchivePolicy
@@ -162,11 +164,11 @@ class _Tally:
         self.coverage = Coverage()
 
 
-class Counter:
+class StatusCounter:
     """Walks the trees once and the journal once, a day at a time; `count` may be asked once."""
 
     def __init__(
-        self, trees: Trees, journal: Journal, discovery: Discovery, memory: Memory, question: Question
+        self, trees: Trees, journal: Journal, discovery: Discovery, memory: Memory, question: StatusQuestion
     ) -> None:
         self._trees = trees
         self._journal = journal
@@ -181,7 +183,7 @@ class Counter:
         self._unreadable = 0
         self._unnamed = 0
 
-    def count(self, last_run: Mapping[str, Any] | None) -> Census:
+    def count(self, last_run: Mapping[str, Any] | None) -> StatusReport:
         """Count everything."""
         question = self._question
         for facts in self._discovery.folders(date.max):
@@ -194,7 +196,7 @@ class Counter:
         with Prober() as prober:
             cameras = tuple(self._camera(name, prober) for name in sorted(self._tallies))
         disks, working = tuple(self._disks()), tuple(self._working())
-        return Census(cameras, disks, working, last_run, self._unreadable, self._unnamed)
+        return StatusReport(cameras, disks, working, last_run, self._unreadable, self._unnamed)
 
     # --- one clip ----------------------------------------------------------------------------------
 
@@ -278,7 +280,7 @@ class Counter:
 
     # --- the whole ---------------------------------------------------------------------------------
 
-    def _camera(self, name: str, prober: Prober) -> Camera:
+    def _camera(self, name: str, prober: Prober) -> CameraStatus:
         tally, question = self._tallies[name], self._question
         found = gaps(
             tally.coverage,
@@ -287,7 +289,7 @@ class Counter:
             now=question.now,
             length=lambda path: seconds_of(prober, Path(path)),
         )
-        return Camera(
+        return CameraStatus(
             name,
             tally.source.holding(prober),
             tally.archive.holding(prober),
@@ -299,7 +301,7 @@ class Counter:
             tuple(found),
         )
 
-    def _disks(self) -> Iterator[Disk]:
+    def _disks(self) -> Iterator[DiskStatus]:
         seen = set()
         days = max((self._question.now - self._first) / timedelta(days=1), 1.0)
         for root in (self._trees.source, self._trees.archive, self._trees.trash):
@@ -307,7 +309,7 @@ class Counter:
                 seen.add(device)
                 status = os.statvfs(root)
                 free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-                yield Disk(root, free, total, self._recent.get(device, 0) / days)
+                yield DiskStatus(root, free, total, self._recent.get(device, 0) / days)
 
     def _working(self) -> Iterator[str]:
         for _, claim in claims.standing(self._trees):

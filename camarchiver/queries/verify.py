@@ -14,17 +14,17 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Trees, joined
-from camarchiver.journal.event import Event, What
-from camarchiver.journal.lookup import Days
+from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.replay import left_archive
 from camarchiver.journal.store import Journal
 from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.verification import is_harmless
-from camarchiver.naming.patterns import is_clip_name
+from camarchiver.naming.paths import is_clip_name
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import claims, intents, verify_checkpoint
-from camarchiver.state.verify_checkpoint import Asked, Bookmark, Place
+from camarchiver.state.verify_checkpoint import Asked, CheckpointPlace, VerifyCheckpoint
 from camarchiver.storage import locking, walk
 
 MARK_SECONDS = 10.0
@@ -60,7 +60,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class VerifyFinding:
     """Something that is off."""
 
     path: str
@@ -75,7 +75,7 @@ class Verified:
     checked: int
     foreign: tuple[str, ...]
     """Clips that camarchiver didn't make."""
-    findings: tuple[Finding, ...]
+    findings: tuple[VerifyFinding, ...]
     resumed: int = 0
     """Archives of `checked` that an interrupted run had looked at."""
     is_marked: bool = False
@@ -89,10 +89,10 @@ class Task:
     asked: Asked
     run: str
     """Draws the sample."""
-    mark: Bookmark | None = None
+    mark: VerifyCheckpoint | None = None
     """Where an interrupted run of the same question stopped."""
 
-    def wants(self, place: Place) -> bool:
+    def wants(self, place: CheckpointPlace) -> bool:
         """Whether this archive is of the sample, and was not looked at before."""
         if self.mark is not None and _order(place) <= _order(self.mark.after):
             return place in self.mark.off
@@ -118,7 +118,7 @@ class Verifier:
         self,
         trees: Trees,
         journal: Journal,
-        days: Days,
+        days: JournalDays,
         task: Task,
         *,
         host: str,
@@ -139,7 +139,7 @@ class Verifier:
     def run(self, display: Display) -> Verified:
         """Check everything that is asked for, until the stop, which leaves a bookmark."""
         mark = self._task.mark
-        findings, off, last = list(self.journal_findings()), list[Place](), None
+        findings, off, last = list(self.journal_findings()), list[CheckpointPlace](), None
         before = checked = mark.checked - len(mark.off) if mark else 0
         for place, expected in self.expected():
             finding = self.check(expected)
@@ -169,17 +169,17 @@ class Verifier:
             found += expected.size
         return found
 
-    def expected(self) -> Iterator[tuple[Place, Expected]]:
+    def expected(self) -> Iterator[tuple[CheckpointPlace, Expected]]:
         """Every archive that is to be looked at and stands by the journal's word, day by day, once."""
         since = self._task.asked.since
         for day in self._journal.days():
             if since is None or day >= since:
                 for found in sorted(_standing(self._events(day)), key=lambda each: each.archive):
-                    place = Place(day, found.archive)
+                    place = CheckpointPlace(day, found.archive)
                     if self._task.wants(place):
                         yield place, found
 
-    def _put_mark(self, place: Place, checked: int, off: list[Place]) -> None:
+    def _put_mark(self, place: CheckpointPlace, checked: int, off: list[CheckpointPlace]) -> None:
         """Where a later run goes on; what was off before must all be looked at again first."""
         mark = self._task.mark
         if mark is not None and _order(place) <= _order(mark.after):
@@ -187,32 +187,32 @@ class Verifier:
         self._marked_at = time.monotonic()
         # An archive mounted read-only keeps no bookmark: the next run then begins anew.
         with contextlib.suppress(OSError):
-            found = Bookmark(self._task.asked, self._task.run, place, checked, tuple(off))
+            found = VerifyCheckpoint(self._task.asked, self._task.run, place, checked, tuple(off))
             verify_checkpoint.write(self._trees.state, found)
 
-    def check(self, expected: Expected) -> Finding | None:
+    def check(self, expected: Expected) -> VerifyFinding | None:
         """What is off with one archive; None for nothing. A stop leaves it unchecked."""
         path = self._trees.archive / expected.archive
         if ".." in PurePosixPath(expected.archive).parts or expected.archive.startswith("/"):
-            return Finding(
+            return VerifyFinding(
                 str(path), Flaw.MISSING, "the journal leads out of the archive, which is not believed"
             )
         try:
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode):
-                return Finding(str(path), Flaw.MISSING, "no regular file stands there")
+                return VerifyFinding(str(path), Flaw.MISSING, "no regular file stands there")
             if status.st_size != expected.size:
                 words = f"{status.st_size:,} bytes instead of {expected.size:,}"
-                return Finding(str(path), Flaw.WRONG_SIZE, words)
+                return VerifyFinding(str(path), Flaw.WRONG_SIZE, words)
             if expected.digest and self._digest(path) not in (expected.digest, ""):
-                return Finding(str(path), Flaw.WRONG_HASH, "its bytes are not those that were archived")
+                return VerifyFinding(str(path), Flaw.WRONG_HASH, "its bytes are not those that were archived")
         except FileNotFoundError:
-            return Finding(str(path), Flaw.MISSING, f"the archive of {expected.source}")
+            return VerifyFinding(str(path), Flaw.MISSING, f"the archive of {expected.source}")
         except OSError as error:
-            return Finding(str(path), Flaw.UNREADABLE, str(error.strerror))
+            return VerifyFinding(str(path), Flaw.UNREADABLE, str(error.strerror))
         return self._decode(path)
 
-    def journal_findings(self) -> Iterator[Finding]:
+    def journal_findings(self) -> Iterator[VerifyFinding]:
         """Lines that can't be read, removals without an outcome, and work that a dead run left unfinished."""
         live = {note.run for note in intents.standing(self._trees.state, self._host) if note.is_live}
         for day in self._journal.days():
@@ -222,11 +222,11 @@ class Verifier:
                 torn = self._journal.day(day).torn
             except OSError as error:
                 words = f"{error.strerror}: nobody can tell what should stand of this day"
-                yield Finding(str(self._journal.path(day)), Flaw.UNREADABLE, words)
+                yield VerifyFinding(str(self._journal.path(day)), Flaw.UNREADABLE, words)
                 continue
             if torn:
                 words = f"{torn} line(s) can't be read"
-                yield Finding(str(self._journal.path(day)), Flaw.TORN_JOURNAL, words)
+                yield VerifyFinding(str(self._journal.path(day)), Flaw.TORN_JOURNAL, words)
             for event in intents.unresolved(self._journal, (day,), ""):
                 if event.run not in live:
                     yield self._open_intent(event)
@@ -234,15 +234,15 @@ class Verifier:
             clip = claim.as_clip(self._trees.source).path if claim else None
             if clip is None or locking.held_by(clip, place=self._trees.state / "locks") is None:
                 words = "left by a dead run; the next archive run resolves it"
-                yield Finding(str(clip or note), Flaw.UNFINISHED, words)
+                yield VerifyFinding(str(clip or note), Flaw.UNFINISHED, words)
 
-    def _open_intent(self, event: Event) -> Finding:
+    def _open_intent(self, event: JournalEvent) -> VerifyFinding:
         tree, relative = intents.place_of(event)
         roots = {"archive": self._trees.archive, "trash": self._trees.trash}
         root = roots.get(tree, self._trees.source)
         stands = "it still stands" if os.path.lexists(root / relative) else "it is gone"
         words = f"run {event.run} was about to remove it and wrote no outcome; {stands}"
-        return Finding(str(root / relative), Flaw.UNFINISHED, f"{words}; the next cleanup resolves it")
+        return VerifyFinding(str(root / relative), Flaw.UNFINISHED, f"{words}; the next cleanup resolves it")
 
     def _foreign_files(self) -> tuple[str, ...]:
         """Clips below the archive that no journal line speaks of."""
@@ -259,7 +259,7 @@ class Verifier:
     def _is_known(self, relative: str) -> bool:
         return any(relative in self._archives_of(day) for day in self._days.of(relative))
 
-    def _events(self, day: date) -> tuple[Event, ...]:
+    def _events(self, day: date) -> tuple[JournalEvent, ...]:
         """Nothing where the day can't be read, which is a finding of its own."""
         try:
             return self._journal.day(day).events
@@ -288,21 +288,21 @@ class Verifier:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return digest.hexdigest()
 
-    def _decode(self, path: Path) -> Finding | None:
+    def _decode(self, path: Path) -> VerifyFinding | None:
         if self._ffmpeg is None or self._stop.is_set():
             return None
         finished = transcoder.run(self._ffmpeg, ffmpeg_args.decode(path), stop=self._stop)
         if finished.ended == "stopped" or not (finished.returncode or not is_harmless(finished.stderr)):
             return None
         line = finished.stderr[0] if finished.stderr else f"ffmpeg ended with {finished.returncode}"
-        return Finding(str(path), Flaw.DAMAGED, line)
+        return VerifyFinding(str(path), Flaw.DAMAGED, line)
 
 
-def _order(place: Place) -> tuple[date, str]:
+def _order(place: CheckpointPlace) -> tuple[date, str]:
     return place.day, place.archive
 
 
-def _standing(events: tuple[Event, ...]) -> tuple[Expected, ...]:
+def _standing(events: tuple[JournalEvent, ...]) -> tuple[Expected, ...]:
     """The archives of one day's lines that no later line took away."""
     standing: dict[str, Expected] = {}
     away: dict[str, Expected] = {}
@@ -311,14 +311,14 @@ def _standing(events: tuple[Event, ...]) -> tuple[Expected, ...]:
         if archive is None:
             continue
         match event.event:
-            case What.ARCHIVED | What.ADOPTED:
+            case EventKind.ARCHIVED | EventKind.ADOPTED:
                 known = standing.get(archive)
                 digest = event.archive_blake2b or (known.digest if known else "")
                 if event.archive_size is not None:
                     standing[archive] = Expected(archive, event.source, event.archive_size, digest)
-            case What.TRASHED | What.DELETED if left_archive(event):
+            case EventKind.TRASHED | EventKind.DELETED if left_archive(event):
                 if archive in standing:
                     away[archive] = standing.pop(archive)
-            case What.RESTORED if event.tree == "archive" and archive in away:
+            case EventKind.RESTORED if event.tree == "archive" and archive in away:
                 standing[archive] = away[archive]
     return tuple(standing.values())

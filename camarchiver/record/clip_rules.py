@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 from itertools import pairwise
 from statistics import median
 
-from camarchiver.record.preroll import Entry
-
-STAMP = "%Y%m%d_%H%M%S"
-"""Local time, as `naming.vendors` reads it back."""
-
-
-class Kind(StrEnum):
-    """What a clip is, as its name says it."""
-
-    MOTION = "motion"
-    TIMELAPSE = "timelapse"
-
-
-_KINDS = "|".join(Kind)
-_FILE_NAME = re.compile("(?:" + _KINDS + r")_\d{8}_\d{6}_\d+\.\ds(_[1-9]\d{0,5})?\.mp4", re.ASCII)
+from camarchiver.record.capture.packet import TimedPacket
 
 _TICK = 1e-6
 """Seconds; sums of times differ by less."""
@@ -43,7 +27,7 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
-class Reel:
+class ClipState:
     """A clip that is being recorded; all times in seconds of the source's own clock."""
 
     begun: float
@@ -58,7 +42,7 @@ class Reel:
     """The last keyframe."""
 
 
-class Do(Enum):
+class ClipAction(Enum):
     """What becomes of a running clip with one more packet."""
 
     WRITE = auto()
@@ -68,51 +52,25 @@ class Do(Enum):
     """End the clip before this packet."""
 
 
-def decide(reel: Reel, entry: Entry, lengths: Lengths) -> tuple[Reel, Do]:
+def decide(reel: ClipState, entry: TimedPacket, lengths: Lengths) -> tuple[ClipState, ClipAction]:
     """Take the next packet of a running clip; sound never ends one."""
     if not entry.video:
-        return reel, Do.WRITE
+        return reel, ClipAction.WRITE
     if entry.at > reel.until + _TICK:
-        return reel, Do.END
+        return reel, ClipAction.END
     if not entry.key:
-        return reel, Do.WRITE
+        return reel, ClipAction.WRITE
     if reel.key is not None:
         reel = replace(reel, group=entry.at - reel.key)
     reel = replace(reel, key=entry.at)
     # the group that begins here would end beyond the limit
     too_long = entry.at > reel.begun and entry.at + reel.group > reel.begun + lengths.longest + _TICK
-    return reel, Do.SPLIT if too_long else Do.WRITE
+    return reel, ClipAction.SPLIT if too_long else ClipAction.WRITE
 
 
-def prolonged(reel: Reel, end: float, lengths: Lengths) -> Reel:
+def prolonged(reel: ClipState, end: float, lengths: Lengths) -> ClipState:
     """The clip with motion that goes on until `end` at least."""
     return replace(reel, until=max(reel.until, end + lengths.post))
-
-
-def file_name(stamp: str, seconds: float, number: int) -> str:
-    """The name of a clip; `number` is 1 unless others begin in the same second."""
-    return f"{stamp}_{seconds:.1f}s{f'_{number}' if number > 1 else ''}.mp4"
-
-
-def is_file_name(name: str) -> bool:
-    """Whether a clip of the recorder is called so."""
-    return _FILE_NAME.fullmatch(name) is not None
-
-
-def stamp(start: datetime, kind: Kind = Kind.MOTION) -> str:
-    """The part of the name that tells what it is and when the first frame was."""
-    return f"{kind}_{start.strftime(STAMP)}"
-
-
-def is_begun(name: str) -> bool:
-    """Whether a name begins as one of a clip does."""
-    return name.startswith(tuple(f"{kind}_" for kind in Kind))
-
-
-def next_number(stamp: str, names: Sequence[str]) -> int:
-    """The first number that no clip of this second has."""
-    taken = [name for name in names if name.startswith(f"{stamp}_") and name.endswith(".mp4")]
-    return len(taken) + 1
 
 
 def missing(moments: Sequence[float]) -> int:

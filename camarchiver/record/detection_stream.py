@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from camarchiver.motion.events import Event
-from camarchiver.motion.sampler import Picture
-from camarchiver.motion.stream_detector import Sentry, Watch
-from camarchiver.record.capture.reader import Ended, Lost, Opened, Reader
+from camarchiver.motion.events import MotionEvent
+from camarchiver.motion.sampler import SampledPicture
+from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import Camera
-from camarchiver.record.preroll import Entry
+from camarchiver.record.stream_detector import DetectionSettings, StreamDetector
 
 _log = logging.getLogger("camarchiver.record.detection_stream")
 
@@ -21,11 +21,11 @@ _PATIENCE = 30.0
 """Seconds to wait for a detection stream that comes as fast as it can be read."""
 
 
-class Lookout(Protocol):
+class DetectionStream(Protocol):
     """Tells of motion in seconds of the recorded stream's clock."""
 
     @property
-    def open(self) -> Event | None:
+    def open(self) -> MotionEvent | None:
         """The motion that goes on, as known so far."""
         ...
 
@@ -33,11 +33,11 @@ class Lookout(Protocol):
         """The recorded stream begins, or begins anew after its clock stepped."""
         ...
 
-    def see(self, entry: Entry) -> Iterator[Event]:
+    def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events that end by the time of one packet of the recorded stream."""
         ...
 
-    def finish(self) -> Iterator[Event]:
+    def finish(self) -> Iterator[MotionEvent]:
         """The events that its end cuts off."""
         ...
 
@@ -49,11 +49,11 @@ class Lookout(Protocol):
 class OwnStream:
     """Watches the recorded stream itself."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._sentry = Sentry(watch)
+    def __init__(self, watch: DetectionSettings) -> None:
+        self._sentry = StreamDetector(watch)
 
     @property
-    def open(self) -> Event | None:
+    def open(self) -> MotionEvent | None:
         """The motion that goes on."""
         return self._sentry.open
 
@@ -61,12 +61,12 @@ class OwnStream:
         """Watch it from here on."""
         self._sentry.begin(stream.video.codec_context)
 
-    def see(self, entry: Entry) -> Iterator[Event]:
+    def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events that one packet ends."""
         if entry.video:
             yield from self._sentry.feed(entry)
 
-    def finish(self) -> Iterator[Event]:
+    def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
         yield from self._sentry.finish()
 
@@ -77,15 +77,15 @@ class OwnStream:
 class OwnPictures:
     """Watches the small pictures that the camera itself makes beside its stream: nothing is decoded."""
 
-    def __init__(self, watch: Watch, pictures: deque[Picture]) -> None:
+    def __init__(self, watch: DetectionSettings, pictures: deque[SampledPicture]) -> None:
         """`pictures` by arrival; each is taken out when it is looked at."""
-        self._sentry = Sentry(watch)
+        self._sentry = StreamDetector(watch)
         self._pictures = pictures
         self._shift = float("-inf")
         """From a time of arrival to the stream's own clock, by the packet that took the shortest way."""
 
     @property
-    def open(self) -> Event | None:
+    def open(self) -> MotionEvent | None:
         """The motion that goes on."""
         return self._sentry.open
 
@@ -95,16 +95,16 @@ class OwnPictures:
         self._pictures.clear()
         self._sentry.begin(None)
 
-    def see(self, entry: Entry) -> Iterator[Event]:
+    def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events of the pictures that have come meanwhile."""
         if not entry.video:
             return
         self._shift = max(self._shift, entry.at - entry.arrival)
         while self._pictures:
             picture = self._pictures.popleft()
-            yield from self._sentry.look(Picture(picture.luma, picture.at + self._shift))
+            yield from self._sentry.look(SampledPicture(picture.luma, picture.at + self._shift))
 
-    def finish(self) -> Iterator[Event]:
+    def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
         yield from self._sentry.finish()
 
@@ -118,13 +118,13 @@ class BesideStream:
     Live streams are matched by when their packets arrive, files by their first frames.
     """
 
-    def __init__(self, watch: Watch, camera: Camera) -> None:
-        self._sentry = Sentry(watch)
+    def __init__(self, watch: DetectionSettings, camera: Camera) -> None:
+        self._sentry = StreamDetector(watch)
         self._camera = camera
         self._reader = Reader(camera)
-        self._recorded: Entry | None = None
+        self._recorded: TimedPacket | None = None
         """The packet of the recorded stream that is matched with `_first`."""
-        self._first: Entry | None = None
+        self._first: TimedPacket | None = None
         self._last = 0.0
         """Time of the last packet seen of the detection stream."""
         self._stream: Opened | None = None
@@ -132,7 +132,7 @@ class BesideStream:
         self._over = self._away = False
 
     @property
-    def open(self) -> Event | None:
+    def open(self) -> MotionEvent | None:
         """The motion that goes on."""
         event = self._sentry.open
         return None if event is None else self._shifted(event)
@@ -143,7 +143,7 @@ class BesideStream:
         if self._stream is not None:
             self._sentry.begin(self._stream.video.codec_context)
 
-    def see(self, entry: Entry) -> Iterator[Event]:
+    def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """Catch up with the recorded stream."""
         if not entry.video:
             return
@@ -158,7 +158,7 @@ class BesideStream:
                         _log.warning("%s is back", self._camera.name)
                     self._away, self._first, self._stream = False, None, item
                     self._sentry.begin(item.video.codec_context)
-                case Entry():
+                case TimedPacket():
                     yield from self._watched(item)
                 case Lost():
                     yield from self.finish()
@@ -166,13 +166,13 @@ class BesideStream:
                     if not self._away:
                         _log.warning("%s is lost: %s; no motion is seen", self._camera.name, item.reason)
                     self._away = True
-                case Ended():
+                case StreamEnded():
                     self._over, self._stream = True, None
                     if item.error:
                         _log.error("%s: %s; no motion is seen", self._camera.name, item.error)
                     yield from self.finish()
 
-    def finish(self) -> Iterator[Event]:
+    def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
         yield from (self._shifted(event) for event in self._sentry.finish())
 
@@ -180,13 +180,13 @@ class BesideStream:
         """Leave the detection stream."""
         self._reader.close()
 
-    def _watched(self, entry: Entry) -> Iterator[Event]:
+    def _watched(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         if entry.video:
             self._first = self._first or entry
             self._last = entry.at
             yield from (self._shifted(event) for event in self._sentry.feed(entry))
 
-    def _behind(self, entry: Entry) -> bool:
+    def _behind(self, entry: TimedPacket) -> bool:
         return self._first is None or self._last + self._shift() < entry.at
 
     def _shift(self) -> float:
@@ -197,6 +197,6 @@ class BesideStream:
             shift -= self._recorded.arrival - self._first.arrival
         return shift
 
-    def _shifted(self, event: Event) -> Event:
+    def _shifted(self, event: MotionEvent) -> MotionEvent:
         shift = self._shift()
         return replace(event, start=event.start + shift, end=event.end + shift, peak_at=event.peak_at + shift)

@@ -16,7 +16,7 @@ PAUSE = 10.0
 """Seconds to wait for room before the next try to write."""
 
 
-class Room:
+class DiskGuard:
     """Of one camera, on the disks of its spool and its outbox."""
 
     def __init__(

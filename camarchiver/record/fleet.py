@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camarchiver.errors import CamarchiverError
+from camarchiver.naming import local_time
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.runtime import clock
 from camarchiver.runtime.formatting import shown
-from camarchiver.storage import locking
+from camarchiver.storage import run_lock
 
 if TYPE_CHECKING:
     from camarchiver.cli.runs.record import RecordOptions
     from camarchiver.record.capture.source import Camera
-    from camarchiver.record.outbox.keeper import Upkeep
-    from camarchiver.record.outbox.publisher import Delivery, Recorded
+    from camarchiver.record.outbox.keeper import OutboxKeeper
+    from camarchiver.record.outbox.publisher import ClipPublisher, Recorded
     from camarchiver.record.recorder import Recorder
-    from camarchiver.record.watchdog import Vigil
+    from camarchiver.record.watchdog import Watchdog
 
 _log = logging.getLogger("camarchiver.fleet")
 
@@ -38,8 +39,8 @@ class Member:
     name: str
     source: Camera
     recorder: Recorder
-    delivery: Delivery
-    upkeep: Upkeep
+    delivery: ClipPublisher
+    upkeep: OutboxKeeper
     error: CamarchiverError | OSError | None = None
     """What ended the recorder, where it was not the source."""
 
@@ -89,7 +90,7 @@ class Fleet:
 
 def assembled(
     cameras: Iterable[RecordOptions],
-    vigil: Vigil,
+    vigil: Watchdog,
     held: ExitStack,
     tell: Callable[[Recorded], None],
 ) -> Fleet:
@@ -111,17 +112,17 @@ def assembled(
 
 
 def _member(
-    options: RecordOptions, vigil: Vigil, held: ExitStack, tell: Callable[[Recorded], None]
+    options: RecordOptions, vigil: Watchdog, held: ExitStack, tell: Callable[[Recorded], None]
 ) -> Member:
     from camarchiver.record.clip_rules import Lengths
-    from camarchiver.record.outbox.publisher import Delivery
-    from camarchiver.record.recorder import Recorder, Settings
+    from camarchiver.record.outbox.publisher import ClipPublisher
+    from camarchiver.record.recorder import Recorder, RecorderSettings
 
     source, lookout = options.sources()
     name, folders = options.folders()
     zone = clock.zone(options.timezone)
     lengths = (options.pre, options.post, options.max_clip)
-    settings = Settings(
+    settings = RecorderSettings(
         lengths=Lengths(*(length.total_seconds() for length in lengths)),
         times=options.ranges(),
         min_free=options.min_free,
@@ -132,9 +133,9 @@ def _member(
     upkeep = options.upkeep(name, zone)
     folders.make()
     for lock in folders.locks:
-        held.enter_context(locking.exclusive(lock, what="record"))
+        held.enter_context(run_lock.exclusive(lock, what="record"))
     folders.sweep()
-    delivery = Delivery(name, folders, pictures=options.snapshot, tell=tell)
+    delivery = ClipPublisher(name, folders, pictures=options.snapshot, tell=tell)
     recorder = Recorder(settings, source, lookout, delivery, upkeep, vigil, lambda: clock.now(zone))
     return Member(name, source, recorder, delivery, upkeep)
 
@@ -147,4 +148,4 @@ def _base(source: Camera, zone: tzinfo) -> datetime | None:
     parsed = name_patterns.Names().read(path.stem, path.absolute().parent.name)
     if parsed is None:
         return clock.now(zone)
-    return name_patterns.locate(parsed, path.stat().st_mtime_ns, zone)
+    return local_time.locate(parsed, path.stat().st_mtime_ns, zone)

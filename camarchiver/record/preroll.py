@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+
+from camarchiver.record.capture.packet import TimedPacket
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One packet, as far as decisions need it."""
-
-    at: float
-    """Presentation time in seconds of the source's own clock."""
-    order: float
-    """Decoding time in seconds of the source's own clock."""
-    length: float
-    """Seconds that it is shown or heard; 0 where the source doesn't tell."""
-    video: bool
-    key: bool
-    """Of video: the first packet of a group of pictures."""
-    size: int
-    """Bytes."""
-    arrival: float
-    """When it was read, in seconds of the monotonic clock."""
-    packet: object
-    """The demuxer's packet, which only spool and sentry look into."""
-
-
-class Ring:
+class PreRoll:
     """Whole groups of pictures, bounded in seconds and in bytes; it fills also while a clip is written."""
 
     def __init__(self, seconds: float, limit: int) -> None:
         """`limit` is in bytes. A larger group is dropped whole: no clip could begin in it."""
         self._seconds = seconds
         self._limit = limit
-        self._groups: deque[list[Entry]] = deque()
+        self._groups: deque[list[TimedPacket]] = deque()
         self._size = 0
 
     @property
@@ -42,7 +22,7 @@ class Ring:
         """Bytes held."""
         return self._size
 
-    def push(self, entry: Entry) -> None:
+    def push(self, entry: TimedPacket) -> None:
         """Take the next packet in the order of decoding; those before the first keyframe are of no use."""
         if entry.video and entry.key:
             self._groups.append([])
@@ -53,7 +33,7 @@ class Ring:
         while self._groups and (self._size > self._limit or self._outlived(entry.at)):
             self._size -= sum(old.size for old in self._groups.popleft())
 
-    def since(self, at: float) -> tuple[Entry, ...]:
+    def since(self, at: float) -> tuple[TimedPacket, ...]:
         """Everything from the keyframe at or before `at` on, or from the oldest one held.
 
         Sound that belongs to later pictures than the keyframe may have come before it, and is among this;

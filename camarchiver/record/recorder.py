@@ -12,21 +12,22 @@ from pathlib import Path
 
 import av
 
-from camarchiver.motion.events import Event
+from camarchiver.motion.events import MotionEvent
 from camarchiver.record import clip_rules, schedule
 from camarchiver.record.capture.feed import SILENCE
-from camarchiver.record.capture.reader import Ended, Item, Lost, Opened, Reader
+from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.reader import Item, Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import Camera
-from camarchiver.record.clip_rules import Do, Lengths, Reel
-from camarchiver.record.detection_stream import Lookout
-from camarchiver.record.disk_guard import Room
+from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
+from camarchiver.record.detection_stream import DetectionStream
+from camarchiver.record.disk_guard import DiskGuard
 from camarchiver.record.outbox import spool
-from camarchiver.record.outbox.keeper import Upkeep
-from camarchiver.record.outbox.publisher import Delivery
-from camarchiver.record.outbox.spool import Label, Take
-from camarchiver.record.preroll import Entry, Ring
+from camarchiver.record.outbox.keeper import OutboxKeeper
+from camarchiver.record.outbox.publisher import ClipPublisher
+from camarchiver.record.outbox.spool import ClipStart, ClipWriter
+from camarchiver.record.preroll import PreRoll
 from camarchiver.record.timelapse import Timelapse
-from camarchiver.record.watchdog import Vigil
+from camarchiver.record.watchdog import Watchdog
 from camarchiver.storage import linux
 
 _log = logging.getLogger("camarchiver.record.recorder")
@@ -46,7 +47,7 @@ _LINGER = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RecorderSettings:
     """What one recorder is to do."""
 
     lengths: Lengths
@@ -66,12 +67,12 @@ class Recorder:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RecorderSettings,
         camera: Camera,
-        lookout: Lookout,
-        delivery: Delivery,
-        upkeep: Upkeep,
-        vigil: Vigil,
+        lookout: DetectionStream,
+        delivery: ClipPublisher,
+        upkeep: OutboxKeeper,
+        vigil: Watchdog,
         now: Callable[[], datetime],
     ) -> None:
         self.error = ""
@@ -85,24 +86,24 @@ class Recorder:
         self._upkeep = upkeep
         self._vigil = vigil
         self._now = now
-        self._ring = Ring(settings.lengths.pre + LATE, RING_BYTES)
+        self._ring = PreRoll(settings.lengths.pre + LATE, RING_BYTES)
         self._stream: Opened | None = None
-        self._first: Entry | None = None
-        self._last: Entry | None = None
+        self._first: TimedPacket | None = None
+        self._last: TimedPacket | None = None
         """The last frame."""
         self._passed = 0.0
         """Seconds recorded by clocks that the source had before."""
         self._lapse = Timelapse(settings.timelapse, delivery.folders) if settings.timelapse else None
-        self._reel = Reel(0.0, 0.0, 0.0)
-        self._take: Take | None = None
-        self._ended: tuple[Take, float] | None = None
+        self._reel = ClipState(0.0, 0.0, 0.0)
+        self._take: ClipWriter | None = None
+        self._ended: tuple[ClipWriter, float] | None = None
         """A clip that waits for the sound of its last frames, and where it ends."""
         self._covered = float("-inf")
         """Until when motion needs no further clip, in seconds of the source's own clock."""
         self._away = False
         self._seen = time.monotonic()
         """When the last frame came, in seconds of the monotonic clock."""
-        self._room = Room(camera.name, delivery.folders, settings.min_free, upkeep.make_room)
+        self._room = DiskGuard(camera.name, delivery.folders, settings.min_free, upkeep.make_room)
 
     def run(self, stop: threading.Event) -> None:
         """Record; every clip is whole in the outbox when it returns."""
@@ -115,7 +116,7 @@ class Recorder:
                 item = reader.take(_TICK)
                 if item is not None and not self._accept(item):
                     break
-                self._look_around(item.arrival if isinstance(item, Entry) else time.monotonic())
+                self._look_around(item.arrival if isinstance(item, TimedPacket) else time.monotonic())
                 if time.monotonic() - tended > TEND:
                     tended = time.monotonic()
                     self._tend()
@@ -190,11 +191,11 @@ class Recorder:
         match item:
             case Opened():
                 self._begin(item)
-            case Entry():
+            case TimedPacket():
                 self._packet(item)
             case Lost():
                 self._outage(item.reason)
-            case Ended():
+            case StreamEnded():
                 self.error = item.error
                 return False
         return True
@@ -224,7 +225,7 @@ class Recorder:
             self.outages += 1
             _log.warning("%s is lost: %s; trying again", self._camera.name, reason)
 
-    def _packet(self, entry: Entry) -> None:
+    def _packet(self, entry: TimedPacket) -> None:
         if entry.video:
             if self._away:
                 self._away = False
@@ -254,12 +255,12 @@ class Recorder:
             return
         self._settle(entry)
 
-    def _lapse_frame(self, lapse: Timelapse, entry: Entry) -> None:
+    def _lapse_frame(self, lapse: Timelapse, entry: TimedPacket) -> None:
         assert self._stream is not None
         when = self._when(entry)
         if not schedule.holds(self._settings.times, when) or not self._room.is_there():
             return
-        ended: Take | None = None
+        ended: ClipWriter | None = None
         try:
             ended = lapse.add(entry, self._media_time(), when, self._stream)
         except (OSError, av.FFmpegError) as error:
@@ -275,7 +276,7 @@ class Recorder:
         if ended is not None:
             self._delivery.hand_over(ended)
 
-    def _perhaps_begin(self, events: list[Event], entry: Entry) -> bool:
+    def _perhaps_begin(self, events: list[MotionEvent], entry: TimedPacket) -> bool:
         """Begin a clip where there is motion, with everything that the ring holds of it."""
         lengths = self._settings.lengths
         event = next((one for one in events if one.end + lengths.post > self._covered), None)
@@ -286,7 +287,7 @@ class Recorder:
         if not held:
             return False
         self._release()
-        self._reel = clip_rules.prolonged(Reel(held[0].at, held[0].at, trigger), events[-1].end, lengths)
+        self._reel = clip_rules.prolonged(ClipState(held[0].at, held[0].at, trigger), events[-1].end, lengths)
         if not self._start_take(held[0], entry.at - trigger):
             return False
         for one in held:
@@ -294,7 +295,7 @@ class Recorder:
             self._note(event)
         return True
 
-    def _continue(self, take: Take, events: list[Event], entry: Entry) -> None:
+    def _continue(self, take: ClipWriter, events: list[MotionEvent], entry: TimedPacket) -> None:
         for event in events:
             self._reel = clip_rules.prolonged(self._reel, event.end, self._settings.lengths)
             self._note(event)
@@ -306,14 +307,14 @@ class Recorder:
             self._room.ended(f"the clip ends here: {take.failed}")
             self._retire(entry.at)
 
-    def _write(self, entry: Entry) -> None:
+    def _write(self, entry: TimedPacket) -> None:
         """Give a packet to the clip that it belongs to; the running one may end before it."""
         self._reel, do = clip_rules.decide(self._reel, entry, self._settings.lengths)
-        if do is not Do.WRITE:
-            self._covered = self._reel.until if do is Do.END else self._covered
+        if do is not ClipAction.WRITE:
+            self._covered = self._reel.until if do is ClipAction.END else self._covered
             self._retire(entry.at)
-        if do is Do.SPLIT:
-            self._reel = Reel(entry.at, self._reel.until, self._reel.trigger, self._reel.group, entry.at)
+        if do is ClipAction.SPLIT:
+            self._reel = ClipState(entry.at, self._reel.until, self._reel.trigger, self._reel.group, entry.at)
             self._start_take(entry, 0.0)
         take = self._take
         if self._ended is not None and not entry.video and entry.at < self._ended[1]:
@@ -321,19 +322,19 @@ class Recorder:
         if take is not None:
             take.write(entry)
 
-    def _start_take(self, first: Entry, latency: float) -> bool:
+    def _start_take(self, first: TimedPacket, latency: float) -> bool:
         assert self._stream is not None
         unsynced = self._settings.base is None and linux.clock_is_synced() is False
-        label = Label(self._when(first), first, self._reel.trigger, latency, unsynced)
+        label = ClipStart(self._when(first), first, self._reel.trigger, latency, unsynced)
         try:
-            self._take = Take(self._delivery.folders, label, self._stream.video, self._stream.audio)
+            self._take = ClipWriter(self._delivery.folders, label, self._stream.video, self._stream.audio)
         except (OSError, av.FFmpegError) as error:
             self._room.ended(f"a clip can't be begun: {error.strerror}")
             return False
         self._room.begun()
         return True
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: MotionEvent) -> None:
         if self._take is not None:
             self._take.note(event)
 
@@ -347,7 +348,7 @@ class Recorder:
         if self._stream is None or self._stream.audio is None or take.failed:
             self._release()
 
-    def _settle(self, entry: Entry) -> None:
+    def _settle(self, entry: TimedPacket) -> None:
         """Complete the ended clip's sound."""
         if self._ended is None:
             return
@@ -376,7 +377,7 @@ class Recorder:
         self._retire(float("inf"))
         self._release()
 
-    def _when(self, entry: Entry) -> datetime:
+    def _when(self, entry: TimedPacket) -> datetime:
         """Local time of a packet, from its arrival, or from the source's clock where it comes faster."""
         base = self._settings.base
         if base is not None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from camarchiver.cli.failure import failure
-from camarchiver.domain.steps import Problem, Status
-from camarchiver.errors import CamarchiverError, StorageError
+from camarchiver.domain.report import Status
+from camarchiver.errors import CamarchiverError, Problem, StorageError, failure
 from camarchiver.output import json_document
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ Judgement: TypeAlias = tuple[Status, int, list[Problem]]
 """Status, exit code and what went wrong."""
 
 
-class News:
+class UnreportedProblems:
     """What went wrong and has not been told yet."""
 
     def __init__(self, judge: Callable[[], Judgement], run: str) -> None:
@@ -64,7 +63,7 @@ def _figures(member: Member) -> Iterator[Figure]:
     )
     yield from metrics.of_recording(recording, member.name)
     yield from member.upkeep.sums.figures()
-    yield from metrics.Sums(member.upkeep.left).figures()
+    yield from metrics.RemovalTotals(member.upkeep.left).figures()
     folders = delivery.folders
     yield from metrics.of_rooms(tree_gauges.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
 

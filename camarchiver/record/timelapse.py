@@ -9,11 +9,11 @@ from typing import cast
 
 from av.packet import Packet
 
+from camarchiver.naming.recorder_names import Kind
 from camarchiver.record.capture.feed import AnyPacket
+from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened
-from camarchiver.record.clip_rules import Kind
-from camarchiver.record.outbox.spool import Folders, Label, Take
-from camarchiver.record.preroll import Entry
+from camarchiver.record.outbox.spool import ClipStart, ClipWriter, Folders
 
 RATE = 30
 """Frames a second that it is played at."""
@@ -28,13 +28,13 @@ class Timelapse:
     interval: float
     """Seconds of the camera between two of its frames; with fewer keyframes it takes each."""
     folders: Folders
-    take: Take | None = field(default=None, init=False)
+    take: ClipWriter | None = field(default=None, init=False)
     """The clip of this day."""
     _due: float = field(default=float("-inf"), init=False)
     _header: tuple[object, ...] = field(default=(), init=False)
     """What a decoder is told of the pictures before the first one; one clip has one."""
 
-    def add(self, entry: Entry, moment: float, when: datetime, stream: Opened) -> Take | None:
+    def add(self, entry: TimedPacket, moment: float, when: datetime, stream: Opened) -> ClipWriter | None:
         """Take a keyframe where it is time; the clip that ended before it, if one did.
 
         `moment` is in seconds of a clock that never steps. Raises OSError or av.FFmpegError.
@@ -49,22 +49,22 @@ class Timelapse:
         self._header = header
         frame = _frame(entry, len(self.take.orders) if self.take else 0)
         if self.take is None:
-            label = Label(when, frame, 0.0, 0.0, kind=Kind.TIMELAPSE)
-            self.take = Take(self.folders, label, stream.video, None)
+            label = ClipStart(when, frame, 0.0, 0.0, kind=Kind.TIMELAPSE)
+            self.take = ClipWriter(self.folders, label, stream.video, None)
         self.take.write(frame)
         return ended
 
-    def end(self) -> Take | None:
+    def end(self) -> ClipWriter | None:
         """The clip that was being written, which the next frame follows in another."""
         ended, self.take = self.take, None
         return ended
 
 
-def _same_day(take: Take, when: datetime) -> bool:
+def _same_day(take: ClipWriter, when: datetime) -> bool:
     return take.label.start.date() == when.date()
 
 
-def _frame(entry: Entry, number: int) -> Entry:
+def _frame(entry: TimedPacket, number: int) -> TimedPacket:
     """A keyframe as the frame of that number."""
     packet: AnyPacket = Packet(bytes(cast("AnyPacket", entry.packet)))
     packet.pts = packet.dts = number

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from camarchiver.runtime.systemd import Service
 
 
-class Vigil:
+class Watchdog:
     """Over the cameras of one process.
 
     With one camera the watchdog bites when no frame comes. With several, one that is known to be away keeps

@@ -11,7 +11,7 @@ KEPT = 1000
 T = TypeVar("T")
 
 
-class Newest(Generic[T]):
+class BoundedHistory(Generic[T]):
     """Takes any number of things and holds the last `KEPT` of them.
 
     One thread may add while another reads.

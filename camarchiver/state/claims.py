@@ -20,7 +20,7 @@ UNFINISHED = ".new"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class WorkClaim:
     """One clip that a run works on; all paths relative to their tree."""
 
     clip: str
@@ -43,10 +43,10 @@ class Claim:
         return Clip(root, folder, name, self.camera, start, print_of, sidecars=self.sidecars)
 
 
-class Note:
+class ClaimFile:
     """The note of one claim on disk, kept up to date."""
 
-    def __init__(self, path: Path, claim: Claim, archive: Path) -> None:
+    def __init__(self, path: Path, claim: WorkClaim, archive: Path) -> None:
         self._path = path
         self._claim = claim
         self._archive = archive
@@ -72,7 +72,7 @@ class Note:
 
 
 @contextmanager
-def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
+def claimed(trees: Trees, claim: WorkClaim, lock: Path) -> Iterator[ClaimFile]:
     """Keep a note of the claim while the block runs; a killed process leaves it behind.
 
     So does one whose lock file `lock` still stands at the end.
@@ -80,7 +80,7 @@ def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
     folder = trees.state / FOLDER
     atomic.make_folders(folder, mode=0o700)
     path = folder / f"{secrets.token_hex(8)}.json"
-    note = Note(path, claim, trees.archive)
+    note = ClaimFile(path, claim, trees.archive)
     try:
         yield note
     finally:
@@ -88,13 +88,15 @@ def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
             path.unlink(missing_ok=True)
 
 
-def standing(trees: Trees) -> Iterator[tuple[Path, Claim | None]]:
+def standing(trees: Trees) -> Iterator[tuple[Path, WorkClaim | None]]:
     """Every note, also those of live runs; None for one that can't be read or believed."""
     folder = trees.state / FOLDER
     for note in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
             fields = value_of(note.read_text(encoding="ascii"))
-            claim = Claim(**{**fields, "sidecars": tuple(fields["sidecars"])}) if is_claim(fields) else None
+            claim = (
+                WorkClaim(**{**fields, "sidecars": tuple(fields["sidecars"])}) if is_claim(fields) else None
+            )
         except FileNotFoundError:
             continue
         except (OSError, ValueError, TypeError):

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from camarchiver.domain.clip import Clip, Reason
-from camarchiver.domain.plan import Failure
+from camarchiver.domain.clip import Clip
+from camarchiver.domain.memory import Failure
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.untrusted import moment_of, whole_of
-from camarchiver.storage import atomic, locking
+from camarchiver.storage import atomic, run_lock
 
 WRITE_EVERY_SECONDS = 2.0
 """Writing thousands of failures one by one would rewrite the file as often."""
@@ -61,7 +62,7 @@ class Failures:
         with self._mutex:
             if not self._changes:
                 return
-            with locking.guarded(self._path.with_suffix(".lock")):
+            with run_lock.guarded(self._path.with_suffix(".lock")):
                 merged = {**self._read(), **self._changes}
                 kept = {path: failure for path, failure in merged.items() if failure is not None}
                 atomic.write_json(self._path, {path: _fields(failure) for path, failure in kept.items()})

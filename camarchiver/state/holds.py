@@ -12,7 +12,7 @@ from pathlib import Path
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.untrusted import YEARS, value_of
 from camarchiver.errors import StorageError, UsageError
-from camarchiver.storage import atomic, locking
+from camarchiver.storage import atomic, run_lock
 
 FILE = "holds.json"
 
@@ -71,7 +71,7 @@ def repair(state: Path) -> tuple[Path, ...]:
 
 def _changing(state: Path) -> AbstractContextManager[None]:
     atomic.make_folders(state, mode=0o700)
-    return locking.guarded(state / "holds.lock")
+    return run_lock.guarded(state / "holds.lock")
 
 
 def _copies(state: Path) -> tuple[Path, Path]:

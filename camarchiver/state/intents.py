@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.domain.untrusted import value_of, whole_of
-from camarchiver.journal.event import Event, What
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.store import Journal
 from camarchiver.storage import atomic, lockfile
 
@@ -24,11 +24,11 @@ FOLDER = "intents"
 STALE_SECONDS = lockfile.STALE_LOCK_SECONDS
 """A note of another host that was not touched for so long has no owner any more."""
 
-_ENDS = frozenset({What.TRASHED, What.DELETED, What.PURGED, What.LEFT})
+_ENDS = frozenset({EventKind.TRASHED, EventKind.DELETED, EventKind.PURGED, EventKind.LEFT})
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class IntentNote:
     """The intents of one run."""
 
     path: Path
@@ -37,7 +37,7 @@ class Note:
     is_live: bool
 
 
-class Notebook:
+class IntentLog:
     """One run's note, written anew before each block of removals."""
 
     def __init__(self, state: Path, run: str, host: str) -> None:
@@ -61,7 +61,7 @@ class Notebook:
             self._path.unlink(missing_ok=True)
 
 
-def standing(state: Path, host: str) -> Iterator[Note]:
+def standing(state: Path, host: str) -> Iterator[IntentNote]:
     """Every note; one that can't be understood is left for a person."""
     folder = state / FOLDER
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
@@ -70,17 +70,17 @@ def standing(state: Path, host: str) -> Iterator[Note]:
             days = tuple(date.fromisoformat(day) for day in fields["days"])
             age = time.time() - path.lstat().st_mtime
             is_live = _lives(fields, host, age)
-            yield Note(path, str(fields["run"]), days, is_live)
+            yield IntentNote(path, str(fields["run"]), days, is_live)
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
             continue
 
 
-def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Event]:
+def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[JournalEvent]:
     """Intents of a run, in these days' files, that no later line ends; all runs' where `run` is empty."""
-    found: dict[tuple[str, str], Event] = {}
+    found: dict[tuple[str, str], JournalEvent] = {}
     for day in days:
         for event in journal.day(day).events:
-            if event.event == What.INTENDED:
+            if event.event == EventKind.INTENDED:
                 if run in ("", event.run):
                     found[place_of(event)] = event
             elif is_end(event):
@@ -88,12 +88,12 @@ def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Event
     return list(found.values())
 
 
-def is_end(event: Event) -> bool:
+def is_end(event: JournalEvent) -> bool:
     """Whether a line tells what came of a removal."""
     return event.event in _ENDS
 
 
-def place_of(event: Event) -> tuple[str, str]:
+def place_of(event: JournalEvent) -> tuple[str, str]:
     """The file that an event speaks of: its tree and its path there."""
     tree = event.tree or "source"
     return tree, {"archive": event.archive, "trash": event.trash}.get(tree) or event.source

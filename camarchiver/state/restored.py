@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from camarchiver.domain.plan import Restored
+from camarchiver.domain.memory import Restored
 from camarchiver.domain.untrusted import moment_of, whole_of
-from camarchiver.storage import atomic, locking
+from camarchiver.storage import atomic, run_lock
 
 FILE = "restored.json"
 
@@ -23,7 +23,7 @@ def read(state: Path) -> Mapping[str, Restored]:
 
 def note(state: Path, clips: Iterable[tuple[str, tuple[int, int]]], at: datetime) -> None:
     """Add clips by their source's path, size and mtime_ns, and forget those whose grace is over."""
-    with locking.guarded(state / "restored.lock"):
+    with run_lock.guarded(state / "restored.lock"):
         kept = {path: found for path, found in read(state).items() if found.is_recent(at)}
         kept |= {source: Restored(*identity, at) for source, identity in clips}
         fields = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.domain.clip import LONGEST_SECONDS
-from camarchiver.domain.steps import Outcome, Report
+from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.untrusted import moment_of, value_of, whole_of
 from camarchiver.storage import atomic
 

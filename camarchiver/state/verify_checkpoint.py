@@ -17,7 +17,7 @@ FILE = "verify.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CheckpointPlace:
     """One archive in the order of `verify`: by its clip's day, then by its path below the archive root."""
 
     day: date
@@ -34,25 +34,25 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Bookmark:
+class VerifyCheckpoint:
     """How far one run came."""
 
     asked: Asked
     run: str
     """The first one of this round, by which a sample is drawn."""
-    after: Place
+    after: CheckpointPlace
     checked: int
-    off: tuple[Place, ...]
+    off: tuple[CheckpointPlace, ...]
     """What it found off, to be looked at again."""
 
 
-def read(state: Path) -> Bookmark | None:
+def read(state: Path) -> VerifyCheckpoint | None:
     """None where nothing was interrupted, or where the file can't be understood: then all is looked at."""
     try:
         fields = value_of((state / FILE).read_text(encoding="ascii"))
         asked = fields["asked"]
         since = date.fromisoformat(asked["since"]) if asked["since"] else None
-        return Bookmark(
+        return VerifyCheckpoint(
             Asked(since, float(asked["percent"]), bool(asked["full"])),
             str(fields["run"]),
             _place(fields["after"]),
@@ -63,7 +63,7 @@ def read(state: Path) -> Bookmark | None:
         return None
 
 
-def write(state: Path, mark: Bookmark) -> None:
+def write(state: Path, mark: VerifyCheckpoint) -> None:
     """Raises OSError where the archive can't be written: such a run begins anew."""
     atomic.write_text(state / FILE, json.dumps(asdict(mark), default=date.isoformat) + "\n")
 
@@ -76,5 +76,5 @@ def remove(state: Path, asked: Asked) -> None:
             (state / FILE).unlink()
 
 
-def _place(fields: Mapping[str, Any]) -> Place:
-    return Place(date.fromisoformat(fields["day"]), str(fields["archive"]))
+def _place(fields: Mapping[str, Any]) -> CheckpointPlace:
+    return CheckpointPlace(date.fromisoformat(fields["day"]), str(fields["archive"]))

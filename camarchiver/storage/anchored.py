@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Fingerprint
 from camarchiver.errors import CamarchiverError, StorageError
-from camarchiver.naming.patterns import numbered
-from camarchiver.storage import atomic, linux
+from camarchiver.naming.paths import numbered
+from camarchiver.storage import atomic, copying, linux
 
 FROM_SOURCE = "input"
 FROM_ARCHIVE = "output"
@@ -144,7 +144,7 @@ class _File:
     def unlink(self) -> None:
         """Remove the name durably; gone is done."""
         with suppress(FileNotFoundError):
-            atomic.patiently(lambda: os.unlink(self.name, dir_fd=self.folder))
+            atomic.retry_transient(lambda: os.unlink(self.name, dir_fd=self.folder))
         atomic.fsync_folder_fd(self.folder)
 
 
@@ -178,7 +178,7 @@ def _link_and_unlink(file: _File, there: int, name: str) -> None:
     """A move that can't replace, for network mounts: there a rename always can."""
     link = partial(os.link, src_dir_fd=file.folder, dst_dir_fd=there, follow_symlinks=False)
     try:
-        atomic.patiently(lambda: link(file.name, name))
+        atomic.retry_transient(lambda: link(file.name, name))
     except FileExistsError:
         # By an earlier try, of which the answer or the second half got lost.
         if _seen(there, name) != file.fingerprint:
@@ -197,7 +197,7 @@ def _copy(file: _File, there: int, wanted: str) -> str:
     descriptor = os.open(file.name, flags, dir_fd=file.folder)
     with os.fdopen(descriptor, "rb") as source, atomic.staged(folder / wanted) as part:
         file.expect(fingerprint_of(os.fstat(descriptor)))
-        atomic.copy_into(source, part)
+        copying.copy_into(source, part)
         file.expect(fingerprint_of(os.fstat(descriptor)))
         name = _first_free(wanted, lambda name: atomic.publish(part, folder / name))
     file.check()
@@ -217,7 +217,7 @@ def _first_free(wanted: str, take: Callable[[str], None]) -> str:
 
 
 def _seen(folder: int, name: str) -> Fingerprint:
-    return fingerprint_of(atomic.patiently(lambda: os.stat(name, dir_fd=folder, follow_symlinks=False)))
+    return fingerprint_of(atomic.retry_transient(lambda: os.stat(name, dir_fd=folder, follow_symlinks=False)))
 
 
 @contextmanager

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import logging
 import os
 import re
 import secrets
-import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from camarchiver.domain.untrusted import value_of
 from camarchiver.errors import StorageError
@@ -33,7 +31,6 @@ _TRANSIENT = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EINTR})
 _PAUSES = (0.1, 0.5)
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF})
-_COPY_BYTES = 1 << 20
 _SUFFIX_CHARACTERS = 16
 
 T = TypeVar("T")
@@ -57,7 +54,7 @@ def staged(target: Path, *, announce: Callable[[Path], None] | None = None) -> I
     if announce is not None:
         announce(part.path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = patiently(lambda: os.open(part.path, flags, 0o600))
+    descriptor = retry_transient(lambda: os.open(part.path, flags, 0o600))
     try:
         os.close(descriptor)
         yield part
@@ -75,7 +72,7 @@ def publish(part: Staged, target: Path) -> None:
     """
     sync_file(part.path)
     try:
-        patiently(lambda: os.link(part.path, target, follow_symlinks=False))
+        retry_transient(lambda: os.link(part.path, target, follow_symlinks=False))
     except FileExistsError:
         # A network server may have done it although its answer got lost.
         if not _same_file(part.path, target):
@@ -143,40 +140,6 @@ def read_json(path: Path) -> object | None:
     return value
 
 
-def digest_of(path: Path) -> str:
-    """A whole file's BLAKE2b, as `b2sum` prints it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()
-
-
-def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:
-    """Copy an open file's bytes, times, mode and owner into a staged file, durably; the bytes' BLAKE2b.
-
-    What arrived is read back and compared: StorageError when it differs. `watch` is told of each block's
-    bytes, and may end it by an exception.
-    """
-    sent = hashlib.blake2b()
-    with part.path.open("wb") as target:
-        while block := source.read(_COPY_BYTES):
-            sent.update(block)
-            target.write(block)
-            if watch is not None:
-                watch(len(block))
-        target.flush()
-        _copy_attributes(source, target)
-        os.fsync(target.fileno())
-    with part.path.open("rb") as copy:
-        # Clean pages are dropped, so that the disk answers and not the memory.
-        os.posix_fadvise(copy.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        arrived = hashlib.file_digest(copy, "blake2b").hexdigest()
-    if arrived != sent.hexdigest():
-        raise StorageError(
-            f"{part.path.parent}: a copy read back differs from what was written",
-            hint="check this disk, its cable and the memory; the original is untouched",
-        )
-    return arrived
-
-
 def make_folders(path: Path, *, mode: int = 0o777) -> None:
     """Make the folder and its parents durably; `mode`, less the umask, is that of each new one."""
     missing = []
@@ -216,7 +179,7 @@ def fsync_folder_fd(descriptor: int) -> None:
             raise
 
 
-def patiently(call: Callable[[], T]) -> T:
+def retry_transient(call: Callable[[], T]) -> T:
     """The call's result, tried three times while it meets what a network mount gets over."""
     for pause in _PAUSES:
         try:
@@ -228,7 +191,7 @@ def patiently(call: Callable[[], T]) -> T:
     return call()
 
 
-def fitted(stem: str, ending: str) -> str:
+def truncate_name(stem: str, ending: str) -> str:
     """`stem` and `ending` as one name, the stem cut so that the name fits into a folder."""
     room = NAME_BYTES - len(os.fsencode(ending))
     while len(os.fsencode(stem)) > room:
@@ -253,7 +216,7 @@ def is_staged_for(staged_name: str, name: str) -> bool:
 
 def _staged_name(name: str, token: str = "") -> str:
     stem, suffix = _split(name)
-    return fitted(f".{stem}", f".{token or secrets.token_hex(8)}.staged{suffix}")
+    return truncate_name(f".{stem}", f".{token or secrets.token_hex(8)}.staged{suffix}")
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -276,7 +239,7 @@ def _backup_of(path: Path) -> Path:
 def _read_valid(path: Path) -> str | None:
     """The text of a JSON file; None when there is none or it isn't JSON."""
     try:
-        text = patiently(lambda: path.read_text(encoding="utf-8"))
+        text = retry_transient(lambda: path.read_text(encoding="utf-8"))
         value_of(text)
     except (FileNotFoundError, ValueError):
         return None
@@ -307,13 +270,3 @@ def _rename_new(source: Path, target: Path) -> None:
 
 def _same_file(one: Path, other: Path) -> bool:
     return os.path.samestat(one.lstat(), other.lstat())
-
-
-def _copy_attributes(source: BinaryIO, target: BinaryIO) -> None:
-    original = os.fstat(source.fileno())
-    # Only root may give files away, and some filesystems know neither owners nor modes.
-    with contextlib.suppress(PermissionError):
-        os.fchown(target.fileno(), original.st_uid, original.st_gid)
-    with contextlib.suppress(PermissionError):
-        os.fchmod(target.fileno(), stat.S_IMODE(original.st_mode))
-    os.utime(target.fileno(), ns=(original.st_atime_ns, original.st_mtime_ns))

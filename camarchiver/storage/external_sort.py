@@ -26,7 +26,7 @@ def _one(item: object) -> int:
     return 1
 
 
-class Sealed(Generic[T]):
+class SealedSequence(Generic[T]):
     """Items in the order of `key`, each walk of them passed through `arrange`, which drops none.
 
     An item may stand for several that `arrange` makes of it; `count` tells for how many.

@@ -68,7 +68,7 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class LockClaim:
     """A lock file that is ours: open, and locked by the kernel where it can."""
 
     file: Path
@@ -78,21 +78,21 @@ class Claim:
     def holds(self) -> bool:
         """Whether the file still stands under its name with our record in it."""
         try:
-            in_place = atomic.patiently(lambda: _is_at(self.file, self.descriptor))
+            in_place = atomic.retry_transient(lambda: _is_at(self.file, self.descriptor))
         except OSError:
             return False
         found = _read(self.descriptor)
         return in_place and found is not None and found.nonce == self.owner.nonce
 
 
-def claim(file: Path, clip: Path) -> Claim:
+def claim(file: Path, clip: Path) -> LockClaim:
     """Create the clip's lock file or take it from a dead owner; ClipBusy while its owner lives."""
     owner = Owner.this()
     for _ in range(_ATTEMPTS):
         descriptor = _create(file, owner)
         if descriptor is not None:
             _log.debug("lock acquired: %s", clip)
-            return Claim(file, descriptor, owner)
+            return LockClaim(file, descriptor, owner)
         if taken := _take_over(file, clip, owner):
             return taken
     raise _busy(clip, "its lock changes hands all the time")
@@ -183,7 +183,7 @@ def _create_named(file: Path, owner: Owner) -> int | None:
         return descriptor
 
 
-def _take_over(file: Path, clip: Path, owner: Owner) -> Claim | None:
+def _take_over(file: Path, clip: Path, owner: Owner) -> LockClaim | None:
     """A dead owner's lock file, rewritten in place; None when it changed under us; ClipBusy if he lives.
 
     It is never unlinked and made anew: so all who want it contend on one inode.
@@ -201,7 +201,7 @@ def _take_over(file: Path, clip: Path, owner: Owner) -> Claim | None:
             raise _busy(clip, _described(status, found))
         write(descriptor, _record(owner))
         os.fsync(descriptor)
-        taken = Claim(file, descriptor, owner)
+        taken = LockClaim(file, descriptor, owner)
         if not (locked and _same_kernel(found)):
             time.sleep(SETTLE_SECONDS)
             if not taken.holds():

@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import errno
-import fcntl
 import functools
 import hashlib
-import json
 import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from camarchiver.domain.untrusted import value_of
-from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
+from camarchiver.errors import ClipBusy
 from camarchiver.storage import atomic, lockfile
+from camarchiver.storage.run_lock import NOT_WRITABLE
 
 _log = logging.getLogger("camarchiver.storage.locking")
 
@@ -32,18 +26,13 @@ STALE_LOCK_SECONDS = lockfile.STALE_LOCK_SECONDS
 
 HEARTBEAT_SECONDS = 60.0
 
-GUARD_SECONDS = 60.0
-"""How long `guarded` waits: whoever holds such a lock writes a line or two."""
-
-_NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-
 
 class ClipLock:
     """Our claim on one clip, kept fresh by a thread until it is released."""
 
     __slots__ = ("_claim", "_heart", "_released", "lost", "path")
 
-    def __init__(self, path: Path, claim: lockfile.Claim) -> None:
+    def __init__(self, path: Path, claim: lockfile.LockClaim) -> None:
         self.path = path
         self.lost = threading.Event()
         """Set as soon as the lock is known to be somebody else's: stop ffmpeg, publish nothing."""
@@ -69,7 +58,7 @@ class ClipLock:
     def _beat(self) -> None:
         while not self._released.wait(HEARTBEAT_SECONDS) and self.still_mine():
             try:
-                atomic.patiently(lambda: os.utime(self._claim.descriptor))
+                atomic.retry_transient(lambda: os.utime(self._claim.descriptor))
             except OSError as error:
                 _log.warning("lock lost: %s: %s", self.path, error.strerror)
                 self.lost.set()
@@ -122,55 +111,6 @@ def held_by(path: Path, *, place: Path | None = None) -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def exclusive(path: Path, *, what: str) -> Iterator[None]:
-    """Hold the lock file `path` for one run of the command `what`; AlreadyRunning if another run does."""
-    record = json.dumps({"command": what, **asdict(lockfile.Owner.this())}) + "\n"
-    lock = FileLock(path, blocking=False, mode=0o600, on_acquired=lambda fd: lockfile.write(fd, record))
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise AlreadyRunning(
-            f"{what} runs here already: {_runner(path)}", hint="wait until it is done, or stop it"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_running(path: Path) -> bool:
-    """Whether a run holds the lock file `path` at this moment; changes nothing. Raises OSError."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-@contextlib.contextmanager
-def guarded(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` while a state file is changed; waits for others, who take moments."""
-    lock = FileLock(path, timeout=GUARD_SECONDS, mode=0o600)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise StorageError(
-            f"{path} is locked for more than {GUARD_SECONDS:.0f} s",
-            hint="look for a camarchiver that hangs; the kernel frees the lock when it ends",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def name_beside(name: str) -> str:
     """The name of the lock file of a clip of this name; a hash where there is no room for its own."""
     lock = f"{name}.lock"
@@ -189,22 +129,14 @@ def _hashed(text: str) -> str:
     return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
 
 
-def _claim(clip: Path, place: Path | None) -> lockfile.Claim:
+def _claim(clip: Path, place: Path | None) -> lockfile.LockClaim:
     beside = _file_beside(clip)
     try:
         return lockfile.claim(beside, clip)
     except OSError as error:
-        if place is None or error.errno not in _NOT_WRITABLE:
+        if place is None or error.errno not in NOT_WRITABLE:
             raise
     # Others may be able to write where we can't.
     lockfile.refuse_if_held(beside, clip)
     atomic.make_folders(place, mode=0o700)
     return lockfile.claim(_file_in(place, clip), clip)
-
-
-def _runner(path: Path) -> str:
-    try:
-        fields = value_of(path.read_bytes().partition(b"\n")[0])
-        return f"{fields['command']}, host {fields['host']}, pid {fields['pid']}, since {fields['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from camarchiver.domain.clip import joined
-from camarchiver.naming.patterns import PLAIN_ENDS, is_clip_name, is_passing, is_picture_name
+from camarchiver.naming.paths import PLAIN_ENDS, is_clip_name, is_picture_name, is_temporary_name
 
 
 def walk(root: Path, *, pruned: Container[str] = ()) -> Iterator[tuple[str, list[str]]]:
@@ -28,7 +28,7 @@ def walk(root: Path, *, pruned: Container[str] = ()) -> Iterator[tuple[str, list
                 for entry in entries:
                     if not entry.is_dir(follow_symlinks=False):
                         names.append(entry.name)
-                    elif not is_passing(entry.name) and entry.path not in pruned:
+                    elif not is_temporary_name(entry.name) and entry.path not in pruned:
                         below.append(joined(folder, entry.name))
         except OSError:
             continue

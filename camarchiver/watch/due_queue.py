@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from camarchiver.domain.clip import Reason
-from camarchiver.domain.plan import ArchivePolicy, Failure
-from camarchiver.domain.steps import Archive, Keep, Outcome, Remove, Result
+from camarchiver.domain.memory import Failure
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.policy.archive_rules import ArchivePolicy
 
 BUSY_AGAIN = timedelta(minutes=5)
 """When a clip that somebody else works on is looked at again: he may have died."""
@@ -35,7 +37,7 @@ class Due:
     """Whether its arrival proved that nobody writes to it any more."""
 
 
-class Agenda:
+class DueQueue:
     """Each path once; the newest word on a path replaces the one before."""
 
     def __init__(self) -> None:
@@ -88,7 +90,7 @@ def as_finished(policy: ArchivePolicy) -> ArchivePolicy:
     return replace(policy, quiet=timedelta(0))
 
 
-def again_after_keep(
+def retry_delay_of_kept(
     step: Keep, mtime_ns: int, policy: ArchivePolicy, failure: Failure | None, now: datetime
 ) -> timedelta | None:
     """When a clip that was left alone is looked at again; None for not before the next scan."""
@@ -107,7 +109,7 @@ def again_after_keep(
     return None
 
 
-def again_after(
+def retry_delay(
     outcome: Outcome, policy: ArchivePolicy, failure: Failure | None, now: datetime
 ) -> timedelta | None:
     """When a clip that was tried is looked at again; None for not before the next scan.

@@ -15,7 +15,7 @@ from typing import TextIO
 from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has no annotations
 
 from camarchiver.domain.clip import joined
-from camarchiver.naming.patterns import is_clip_name, is_passing
+from camarchiver.naming.paths import is_clip_name, is_temporary_name
 from camarchiver.storage import filesystems
 
 _log = logging.getLogger("camarchiver.watch")
@@ -201,7 +201,8 @@ class Arrivals:
 
     def _is_ours(self, folder: str) -> bool:
         return (
-            not is_passing(folder.rpartition("/")[2]) and os.fspath(self._root / folder) not in self._pruned
+            not is_temporary_name(folder.rpartition("/")[2])
+            and os.fspath(self._root / folder) not in self._pruned
         )
 
     def _forget(self, folder: str) -> None:
@@ -249,7 +250,7 @@ class Arrivals:
         names, below = list[str](), list[str]()
         with os.scandir(self._root / folder) as entries:
             for entry in entries:
-                if is_passing(entry.name):
+                if is_temporary_name(entry.name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     if entry.path not in self._pruned:

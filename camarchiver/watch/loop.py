@@ -17,19 +17,21 @@ from datetime import timedelta
 from fractions import Fraction
 from itertools import groupby
 
-from camarchiver.archive.workers import Workshop
-from camarchiver.domain.clip import Reason, joined
-from camarchiver.domain.plan import ArchivePolicy
-from camarchiver.domain.steps import Archive, Keep, Outcome, Remove, Result
+from camarchiver.archive.workers import ArchiveWorkers
+from camarchiver.domain.clip import joined
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.errors import StorageError
-from camarchiver.naming.patterns import date_of_folder
+from camarchiver.naming.folders import date_of_folder
 from camarchiver.pipeline import Pipeline
+from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.ordering import place_among, turn
 from camarchiver.runtime.signals import Stop, Wake
 from camarchiver.runtime.systemd import Service
 from camarchiver.state import volume_marker
 from camarchiver.watch import due_queue
-from camarchiver.watch.due_queue import Agenda
+from camarchiver.watch.due_queue import DueQueue
 from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 
 _log = logging.getLogger("camarchiver.watch")
@@ -77,9 +79,9 @@ class Watcher:
         *,
         poll_seconds: float,
         tell: Callable[[Outcome], None],
-        agenda: Agenda | None = None,
+        agenda: DueQueue | None = None,
     ) -> None:
-        self.agenda = agenda if agenda is not None else Agenda()
+        self.agenda = agenda if agenda is not None else DueQueue()
         """What waits; a successor may go on with it."""
         self._pipeline = pipeline
         self._trees = pipeline.trees
@@ -114,7 +116,7 @@ class Watcher:
         """Whether storage is there and has room."""
         return not self._away and time.monotonic() >= self._full_until
 
-    def run(self, shop: Workshop) -> None:
+    def run(self, shop: ArchiveWorkers) -> None:
         """Archive what is there and what arrives; every job has ended when it returns.
 
         StorageError where the tree can't be watched from the start.
@@ -245,7 +247,7 @@ class Watcher:
 
     # --- what is done about it ---------------------------------------------------------------------
 
-    def _begin(self, shop: Workshop, pool: ThreadPoolExecutor) -> None:
+    def _begin(self, shop: ArchiveWorkers, pool: ThreadPoolExecutor) -> None:
         if time.monotonic() < self._full_until:
             return
         while len(self._running) < shop.jobs and self._arrivals is not None and not self._is_over():
@@ -304,7 +306,7 @@ class Watcher:
         except OSError:
             return
         failure = self._pipeline.failures.of(step.relative)
-        wait = due_queue.again_after_keep(step, mtime_ns, policy, failure, self._pipeline.now())
+        wait = due_queue.retry_delay_of_kept(step, mtime_ns, policy, failure, self._pipeline.now())
         _log.debug("%s: left alone: %s %s", step.relative, step.reason, step.detail)
         self._again(step.relative, wait)
 
@@ -324,7 +326,7 @@ class Watcher:
             if outcome.reason is Reason.NO_SPACE:
                 self._full_until = time.monotonic() + FULL_SECONDS
             failure = self._pipeline.failures.of(step.relative)
-            wait = due_queue.again_after(outcome, self._policies[False], failure, self._pipeline.now())
+            wait = due_queue.retry_delay(outcome, self._policies[False], failure, self._pipeline.now())
             self._again(step.relative, wait)
             self._tell(outcome)
         if not self._running:
@@ -338,7 +340,7 @@ class Watcher:
 
     # --- waiting -----------------------------------------------------------------------------------
 
-    def _wait(self, shop: Workshop) -> None:
+    def _wait(self, shop: ArchiveWorkers) -> None:
         if self._is_over() and not self._running:
             return
         now = time.monotonic()
@@ -351,7 +353,7 @@ class Watcher:
         self._mounts_changed |= any(events & select.POLLPRI for _, events in happened)
         self._signals.wake.clear()
 
-    def _moments(self, shop: Workshop, now: float) -> Iterator[float]:
+    def _moments(self, shop: ArchiveWorkers, now: float) -> Iterator[float]:
         """When something is to be done even if nothing happens."""
         if self._service.beat_seconds is not None:
             yield now + self._service.beat_seconds / 2

@@ -168,15 +168,15 @@ class Runs:
         made = []
         for number, source in enumerate(camera_tree(self.clips, root / "camera")):
             media = probe_worker.measure(source, lambda: None)
-            container = media_encoders.container_for(media, media_encoders.Settings())
+            container = media_encoders.container_for(media, media_encoders.EncodeSettings())
             made.append(root / f"{number:02}.{container}")
             # As long as ours, whose hash stands in it.
             tags = {"comment": "x" * 220, "creation_time": "2023-11-05T08:00:00.000000Z"}
             job = ffmpeg_args.Job(
-                source, made[-1], media, media_encoders.Settings(), container, tags, threads
+                source, made[-1], media, media_encoders.EncodeSettings(), container, tags, threads
             )
             way = ffmpeg_args.Transcode(
-                job, self.choice.encoder, media_encoders.Rung.SOFTWARE, self.choice.ffmpeg.version
+                job, self.choice.encoder, media_encoders.FallbackLevel.SOFTWARE, self.choice.ffmpeg.version
             )
             words = [str(self.choice.ffmpeg.path), *ffmpeg_args.transcode(way)]
             (jobs / f"{number:02}.sh").write_text(f"exec {shlex.join(words)}\n")
@@ -210,7 +210,7 @@ def bench(options: Options) -> Result:
     from camarchiver.media import encoders as media_encoders
 
     result = Result("archive")
-    machine = encoder_probe.Machine(ffmpeg_find.find(), media_encoders.Settings())
+    machine = encoder_probe.Machine(ffmpeg_find.find(), media_encoders.EncodeSettings())
     rounds = options.rounds or (1 if options.quick else 3)
     handbrake = shutil.which("HandBrakeCLI") is not None
     if not handbrake:

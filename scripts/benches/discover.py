@@ -73,7 +73,7 @@ import os, pickle, sys, tempfile
 from collections import Counter
 from datetime import date, datetime, timedelta
 import msgspec
-from camarchiver.journal.event import Event
+from camarchiver.journal.event import JournalEvent as Event
 read = msgspec.json.Decoder(Event).decode_lines
 source, archive, trash = sys.argv[1:]
 days, counts, out = {}, Counter(), tempfile.TemporaryFile()

@@ -109,7 +109,7 @@ def _journal(
     forest: Forest, folder: str, day: date, names: list[str], starts: list[datetime], *, purged: bool
 ) -> None:
     """What `archive` and later `cleanup` wrote of a day."""
-    from camarchiver.journal.event import Event, What
+    from camarchiver.journal.event import EventKind, JournalEvent
 
     path = forest.archive / ".camarchiver/journal" / f"{folder}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,8 +126,8 @@ def _journal(
             "source_size": SIZE,
             "source_mtime_ns": int(start.timestamp()) * 10**9,
         }
-        archived = Event(
-            What.ARCHIVED,
+        archived = JournalEvent(
+            EventKind.ARCHIVED,
             at=archived_at,
             duration=20.0,
             source_blake2b="5" * 128,
@@ -143,8 +143,8 @@ def _journal(
             **common,
         )
         pictures = {f"{name}.jpg": str(forest.archive / folder / f"{name}.jpg")}
-        trashed = Event(
-            What.TRASHED,
+        trashed = JournalEvent(
+            EventKind.TRASHED,
             at=archived_at,
             archive=clip,
             trash=trash,
@@ -156,7 +156,9 @@ def _journal(
         if purged:
             later = archived_at + timedelta(days=30)
             ends = {"tree": "trash", "trash": trash, "reason": "trash-age", "at": later, "duration": 20.0}
-            lines += [Event(what, **ends, **common).line() for what in (What.INTENDED, What.PURGED)]
+            lines += [
+                JournalEvent(what, **ends, **common).line() for what in (EventKind.INTENDED, EventKind.PURGED)
+            ]
     path.write_text("".join(f"{line}\n" for line in lines))
 
 

@@ -29,9 +29,9 @@ import sys
 from contextlib import contextmanager
 from camarchiver.state import volume_marker as volume
 from camarchiver.cli import run
-from camarchiver.domain.steps import Outcome, Result
+from camarchiver.domain.report import Outcome, Result
 from camarchiver.pipeline import Pipeline
-from camarchiver.archive.workers import Workshop
+from camarchiver.archive.workers import ArchiveWorkers as Workshop
 
 def perform(step, share):
     step.path.unlink()

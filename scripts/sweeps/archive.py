@@ -37,7 +37,7 @@ run that is traced as a whole is never killed at the early calls of the thread t
 
 TRUSTING = """
 from camarchiver.media import encoder_probe as encoders
-from camarchiver.media.encoders import Rung
+from camarchiver.media.encoders import FallbackLevel as Rung
 
 encoders.Machine._try = lambda self, *which: encoders.Probe(*which, (Rung.SOFTWARE,))
 """

@@ -111,12 +111,12 @@ MUTANTS = (
         "an error of a write is ignored",
         (
             (
-                "storage/atomic",
+                "storage/copying",
                 "            target.write(block)\n",
                 "            with contextlib.suppress(OSError):\n"
                 "                os.write(target.fileno(), block)\n",
             ),
-            ("storage/atomic", "    if arrived != sent.hexdigest():\n", "    if not arrived:\n"),
+            ("storage/copying", "    if arrived != sent.hexdigest():\n", "    if not arrived:\n"),
         ),
         by_calls(TWO, ENOSPC, "write"),
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver.cli.channels import with_channels
+from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.options import (
     FOLDER,
     consent_options,
@@ -20,7 +20,7 @@ from camarchiver.cli.options import (
     sidecar_option,
     tree_options,
 )
-from camarchiver.cli.types import Days, Duration, Jobs, Percent, Size, When
+from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Size, When
 
 if TYPE_CHECKING:
     from camarchiver.policy.cleanup_rules import CleanupPolicy
@@ -31,7 +31,7 @@ DEVICE = click.Path(path_type=Path, readable=False)
 what_options = options(
     option(
         "--age",
-        type=Days(zero=True),
+        type=DaysType(zero=True),
         default="30",
         help="Archive clips this many days old; 0 for every settled clip.",
     ),

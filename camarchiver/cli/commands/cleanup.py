@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from camarchiver.cli.channels import Channels, with_channels
+from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.options import (
     FOLDER,
     consent_options,
@@ -22,12 +22,13 @@ from camarchiver.cli.options import (
     sidecar_option,
     tree_options,
 )
-from camarchiver.cli.session import Place
-from camarchiver.cli.types import Days, Size
+from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import UsageError
+from camarchiver.monitoring.channels import Channels
 
 what_options = options(
-    option("--age", type=Days(), default="30", help="Sources this old go, if their archive stands."),
+    option("--age", type=DaysType(), default="30", help="Sources this old go, if their archive stands."),
     option("--unarchived", is_flag=True, help="Let sources go that have no archive, by age and by size."),
     option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
     option(
@@ -36,7 +37,7 @@ what_options = options(
     option("--delete", is_flag=True, help="Delete what would go to the trash."),
     option(
         "--max-age-hard",
-        type=Days(),
+        type=DaysType(),
         help="Delete everything recorded before this, in every tree, for those whom the law gives a limit.",
     ),
     sidecar_option,
@@ -45,7 +46,7 @@ what_options = options(
 spool_options = options(
     option("--spool", type=FOLDER, help="See to a recorder's spool and outbox, and to no other tree."),
     option("--outbox", type=FOLDER, help="With --spool.  [default: recorded_clips beside the spool]"),
-    option("--keep-days", type=Days(), help="With --spool: clips this old leave the outbox."),
+    option("--keep-days", type=DaysType(), help="With --spool: clips this old leave the outbox."),
     option("--max-storage", type=Size(), help="With --spool: what each camera may take in the outbox."),
 )
 
@@ -104,7 +105,7 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
 
     retention = RetentionOptions(**{each.name: chosen[each.name] for each in fields(RetentionOptions)})
     run = CleanupOptions(
-        place=Place(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
+        place=TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
         policy=retention.policy(context),
         sidecar=retention.sidecar,
         **{name: chosen[name] for name in _OF_THE_RUN},

@@ -22,7 +22,7 @@ from camarchiver.cli.options import (
     own_patterns,
 )
 from camarchiver.cli.retention_options import camera_tables
-from camarchiver.cli.session import Place
+from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import ConfigError, UsageError
 
 EXAMPLE = """\
@@ -131,7 +131,7 @@ def accept_volume(directory: Path, output: Path | None) -> None:
     """
     from camarchiver.state import volume_marker
 
-    trees = Place(directory, output, None, "").trees()
+    trees = TreeOptions(directory, output, None, "").trees()
     volume_marker.check_roots(trees)
     volume_marker.check_writable(trees, removes=True)
     volume_marker.mark(trees)

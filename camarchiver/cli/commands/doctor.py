@@ -21,13 +21,13 @@ from camarchiver.cli.options import (
     own_patterns,
 )
 from camarchiver.cli.retention_options import camera_tables
-from camarchiver.cli.session import Place
+from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import CamarchiverError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from camarchiver.doctor.checks import Encoding, Recorder
+    from camarchiver.doctor.checks import EncodingTarget, RecorderTarget
     from camarchiver.doctor.findings import Finding
 
 _WRONG = "camarchiver.doctor.checks.config"
@@ -89,8 +89,8 @@ def doctor(
     """
     import logging
 
-    from camarchiver.doctor.checks import Patient, examine
-    from camarchiver.doctor.findings import Verdict
+    from camarchiver.doctor.checks import DoctorTarget, examine
+    from camarchiver.doctor.findings import Severity
     from camarchiver.output import doctor_text, json_document
 
     # What others would warn of is a finding here.
@@ -99,8 +99,8 @@ def doctor(
     chosen = {name: _values(context, name, config, files) for name in _TELLING}
     told = chosen.values()
     loaded: config_files.Config = context.meta[CONFIG_KEY]
-    patient = Patient(
-        Place(directory, output, trash_root, "").trees(),
+    patient = DoctorTarget(
+        TreeOptions(directory, output, trash_root, "").trees(),
         timezone,
         _encoding(chosen["archive"]),
         _recorder(chosen["record"], configured="record" in loaded.sections),
@@ -111,7 +111,7 @@ def doctor(
     findings = chain(files, examine(patient))
     if as_json:
         found = tuple(findings)
-        exit_code = int(any(each.verdict is Verdict.BAD for each in found))
+        exit_code = int(any(each.verdict is Severity.BAD for each in found))
         click.echo(json_document.diagnosed(found, exit_code), nl=False)
         return exit_code
     table = doctor_text.Table(quiet=quiet)
@@ -150,12 +150,12 @@ def _commands(context: click.Context) -> dict[str, click.Command]:
     return commands_of(root, context)
 
 
-def _encoding(chosen: Mapping[str, Any]) -> Encoding:
-    from camarchiver.doctor.checks import Encoding
-    from camarchiver.media.encoders import Backend, Settings
+def _encoding(chosen: Mapping[str, Any]) -> EncodingTarget:
+    from camarchiver.doctor.checks import EncodingTarget
+    from camarchiver.media.encoders import Backend, EncodeSettings
 
-    return Encoding(
-        Settings(chosen["quality"], chosen["preset"], chosen["max_height"], chosen["audio"]),
+    return EncodingTarget(
+        EncodeSettings(chosen["quality"], chosen["preset"], chosen["max_height"], chosen["audio"]),
         "auto" if chosen["encoder"] == "auto" else Backend(chosen["encoder"]),
         chosen["codec"],
         chosen["device"],
@@ -163,13 +163,13 @@ def _encoding(chosen: Mapping[str, Any]) -> Encoding:
     )
 
 
-def _recorder(chosen: Mapping[str, Any], *, configured: bool) -> Recorder | None:
-    from camarchiver.doctor.checks import Recorder
+def _recorder(chosen: Mapping[str, Any], *, configured: bool) -> RecorderTarget | None:
+    from camarchiver.doctor.checks import RecorderTarget
 
     if not (configured or chosen["source"] or chosen["spool"].is_dir()):
         return None
     sources = tuple(each for each in (chosen["source"], chosen["detect_source"]) if each)
-    return Recorder(sources, chosen["credentials"], chosen["spool"], chosen["outbox"])
+    return RecorderTarget(sources, chosen["credentials"], chosen["spool"], chosen["outbox"])
 
 
 def _values(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from camarchiver.cli.options import option, own_patterns, with_place
-from camarchiver.cli.session import Place
+from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import Moment, When
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.errors import StorageError, UsageError
@@ -41,7 +41,7 @@ def hold() -> None:
 @click.option("--reason", required=True, help="Why, for those who find it.")
 def add(
     *,
-    place: Place,
+    place: TreeOptions,
     outbox: Path | None,
     camera: str,
     start: Moment,
@@ -72,7 +72,7 @@ def add(
         click.echo(_covered(made, place), err=True)
 
 
-def _covered(made: Hold, place: Place) -> str:
+def _covered(made: Hold, place: TreeOptions) -> str:
     """How much a new hold holds, since a mistyped camera or day holds nothing."""
     from camarchiver.pipeline import Pipeline
     from camarchiver.runtime.formatting import count_of, shown
@@ -90,7 +90,7 @@ def _covered(made: Hold, place: Place) -> str:
 @_outbox_option
 @option("--repair", is_flag=True, envvar=None, help="Put unreadable copies of the list aside and begin anew.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def list_holds(*, place: Place, outbox: Path | None, repair: bool, as_json: bool) -> None:
+def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json: bool) -> None:
     """List the holds, also those that have lapsed."""
     from camarchiver.runtime import clock
     from camarchiver.state import holds
@@ -114,7 +114,7 @@ def list_holds(*, place: Place, outbox: Path | None, repair: bool, as_json: bool
 @_outbox_option
 @click.argument("name", metavar="ID")
 @option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask.")
-def remove(*, place: Place, outbox: Path | None, name: str, no_confirm: bool) -> None:
+def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bool) -> None:
     """Take hold ID away: what it kept is subject to the policy again."""
     from camarchiver.state import holds
 
@@ -138,7 +138,7 @@ def remove(*, place: Place, outbox: Path | None, name: str, no_confirm: bool) ->
 @click.option("--ffmpeg", type=click.Path(path_type=Path), help="ffmpeg to make them with.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def export(
-    *, place: Place, name: str, target: Path, playable: bool, ffmpeg: Path | None, as_json: bool
+    *, place: TreeOptions, name: str, target: Path, playable: bool, ffmpeg: Path | None, as_json: bool
 ) -> int:
     """Copy all that hold ID keeps into DIR: sources, archives, what is in the trash, pictures, journal lines.
 
@@ -151,7 +151,7 @@ def export(
     return export_session(ExportOptions(place, name, target, playable, ffmpeg, as_json), patterns)
 
 
-def _state(place: Place, outbox: Path | None) -> Path:
+def _state(place: TreeOptions, outbox: Path | None) -> Path:
     from camarchiver.state import volume_marker
 
     if outbox is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver.cli.channels import with_channels
+from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.options import (
     FOLDER,
     cameras_own,
@@ -18,7 +18,7 @@ from camarchiver.cli.options import (
     options,
     origin,
 )
-from camarchiver.cli.types import Days, Duration, Percent, Size
+from camarchiver.cli.types import DaysType, Duration, Percent, Size
 from camarchiver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ clip_options = options(
     ),
     option(
         "--keep-days",
-        type=Days(),
+        type=DaysType(),
         help="Remove this camera's clips from the outbox at this age; each is announced a day before."
         "  [default: keep all]",
     ),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from camarchiver.cli.options import option, options, with_place
-from camarchiver.cli.session import Place
+from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import Moment, When
 from camarchiver.errors import UsageError
+from camarchiver.storage import run_lock
 
 if TYPE_CHECKING:
     from camarchiver.cleanup.restore import Selection
@@ -42,7 +43,7 @@ def restore(
     dry_run: bool,
     no_confirm: bool,
     as_json: bool,
-    place: Place,
+    place: TreeOptions,
 ) -> int:
     """Bring clips back from the trash to the very path that they came from, with their pictures.
 
@@ -66,7 +67,9 @@ def restore(
     return _restore(selection, place, no_confirm=no_confirm, as_json=as_json, show_only=list_only or dry_run)
 
 
-def _restore(selection: Selection, place: Place, *, no_confirm: bool, as_json: bool, show_only: bool) -> int:
+def _restore(
+    selection: Selection, place: TreeOptions, *, no_confirm: bool, as_json: bool, show_only: bool
+) -> int:
     from camarchiver.cli.session import may_ask, write
     from camarchiver.output import json_document
     from camarchiver.output import text as text_output
@@ -74,7 +77,6 @@ def _restore(selection: Selection, place: Place, *, no_confirm: bool, as_json: b
     from camarchiver.runtime import formatting
     from camarchiver.runtime.log_setup import logging_to
     from camarchiver.state import volume_marker
-    from camarchiver.storage import locking
 
     pipeline = Pipeline(place.trees(), place.zone(), "restore")
     asks = may_ask()
@@ -94,7 +96,7 @@ def _restore(selection: Selection, place: Place, *, no_confirm: bool, as_json: b
         log_file = pipeline.trees.source / "archiver.log"
         with (
             logging_to(log_file, run=pipeline.run.id, verbose=False, quiet=False),
-            locking.exclusive(volume_marker.run_lock(pipeline.trees, "restore"), what="restore"),
+            run_lock.exclusive(volume_marker.run_lock(pipeline.trees, "restore"), what="restore"),
         ):
             result = pipeline.restore(plan)
     if as_json:

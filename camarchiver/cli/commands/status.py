@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
-from camarchiver.cli.session import Place
-from camarchiver.cli.types import Days, Duration
+from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.types import DaysType, Duration
 
 status_options = options(
-    option("--age", type=Days(zero=True), help="The age at which `archive` runs here.  [default: its own]"),
+    option(
+        "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
+    ),
     option("--gap", type=Duration(), default="1h", help="Tell gaps of the last week that are longer."),
     option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
@@ -43,7 +45,7 @@ def status(
     from camarchiver.output import text as text_output
     from camarchiver.pipeline import Pipeline
 
-    context, place = click.get_current_context(), Place(directory, output, trash_root, timezone)
+    context, place = click.get_current_context(), TreeOptions(directory, output, trash_root, timezone)
     pipeline = Pipeline(place.trees(), place.zone(), "status", own_patterns(context))
     words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
     policy = archive_policy(context, directory, pipeline.zone, *words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
-from camarchiver.cli.session import Place
+from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import Moment, Percent, When
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def verify(
     from camarchiver.queries.verify import task_for
     from camarchiver.state.verify_checkpoint import Asked
 
-    place = Place(directory, output, trash_root, timezone)
+    place = TreeOptions(directory, output, trash_root, timezone)
     patterns = own_patterns(click.get_current_context())
     pipeline = Pipeline(place.trees(), place.zone(), "verify", patterns)
     decoder = max(ffmpeg_find.find(ffmpeg), key=lambda each: each.version).path if full else None
@@ -90,7 +90,7 @@ def _verified(
     pipeline: Pipeline, task: Task, patterns: tuple[Pattern, ...], decoder: Path | None, *, shows: bool
 ) -> tuple[Verified, int | None]:
     """What was found, and the signal that ended it."""
-    from camarchiver.journal.lookup import Days
+    from camarchiver.journal.lookup import JournalDays
     from camarchiver.naming.patterns import Names
     from camarchiver.queries.verify import Verifier
     from camarchiver.runtime import signals
@@ -102,7 +102,7 @@ def _verified(
         verifier = Verifier(
             pipeline.trees,
             pipeline.journal,
-            Days(Names(patterns), pipeline.journal),
+            JournalDays(Names(patterns), pipeline.journal),
             task,
             host=pipeline.run.host,
             stop=stopping.event,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from camarchiver.cli.channels import with_channels
+from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.commands.archive import encoder_options
 from camarchiver.cli.options import (
     general_options,
@@ -16,12 +16,12 @@ from camarchiver.cli.options import (
     sidecar_option,
     tree_options,
 )
-from camarchiver.cli.types import Days, Duration, Size
+from camarchiver.cli.types import DaysType, Duration, Size
 
 what_options = options(
     option(
         "--age",
-        type=Days(zero=True),
+        type=DaysType(zero=True),
         default="0",
         help="Archive clips this many days old; 0 for every finished clip.",
     ),

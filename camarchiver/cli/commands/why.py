@@ -16,14 +16,14 @@ from camarchiver.cli.commands.cleanup import cleanup
 from camarchiver.cli.options import CONFIG_FILE, option, options, own_patterns, with_place
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
-from camarchiver.cli.session import Place
-from camarchiver.cli.types import Days, Moment, When
-from camarchiver.domain.plan import ArchivePolicy
+from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.types import DaysType, Moment, When
 from camarchiver.errors import CamarchiverError, UsageError
+from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 if TYPE_CHECKING:
-    from camarchiver.output.history_text import Foreseen
+    from camarchiver.output.history_text import CleanupPreview
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.history import Story
 
@@ -31,7 +31,9 @@ question_options = options(
     click.argument("path", type=click.Path(path_type=Path), required=False),
     click.option("--camera", help="The camera, together with --at."),
     click.option("--at", type=When(), help="A moment, as '2026-05-03 14:20', in the cameras' local time."),
-    option("--age", type=Days(zero=True), help="The age at which `archive` runs here.  [default: its own]"),
+    option(
+        "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
+    ),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
 )
 
@@ -46,7 +48,7 @@ def why(
     at: Moment | None,
     age: timedelta | None,
     as_json: bool,
-    place: Place,
+    place: TreeOptions,
 ) -> int:
     """Tell what became of the clip at PATH (where it is, or once was), or of a camera's clip at a time.
 
@@ -82,22 +84,24 @@ def why(
     return 0 if known else 1
 
 
-def _foresee(pipeline: Pipeline, stories: Sequence[Story], context: click.Context, place: Place) -> Foreseen:
+def _foresee(
+    pipeline: Pipeline, stories: Sequence[Story], context: click.Context, place: TreeOptions
+) -> CleanupPreview:
     """What a cleanup would do now with the files of these stories, by its own plan."""
-    from camarchiver.output.history_text import Foreseen
+    from camarchiver.output.history_text import CleanupPreview
     from camarchiver.state import volume_marker
 
     asked = frozenset(path for story in stories for path in story.places)
     if not asked:
-        return Foreseen({})
+        return CleanupPreview({})
     try:
         volume_marker.check_both(pipeline.trees)
         policy = cleanup_policy(context, place.directory)
         plan = pipeline.plan_cleanup(policy, list_all=False, asked=asked)
     except CamarchiverError as error:
-        return Foreseen({}, stopped=error.message)
+        return CleanupPreview({}, stopped=error.message)
     steps = {step.path: step for each in (plan.steps, plan.left) for step in each if step.path in asked}
-    return Foreseen(steps, plan.problems[0].message if plan.refused else "")
+    return CleanupPreview(steps, plan.problems[0].message if plan.refused else "")
 
 
 Options = TypeVar("Options")

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver.cli.channels import Channels
-from camarchiver.cli.session import Place, agreed, may_ask, write
+from camarchiver.cli.session import TreeOptions, agreed, may_ask, write
 from camarchiver.cli.types import Moment
 from camarchiver.domain.clip import Disposal, Trees
-from camarchiver.domain.plan import ArchivePlan, ArchivePolicy
-from camarchiver.domain.steps import Outcome, Report, Status
+from camarchiver.domain.report import Outcome, Report, Status
 from camarchiver.errors import UsageError
+from camarchiver.monitoring.channels import Channels
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Execution, Pipeline
+from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
 from camarchiver.runtime import clock, formatting, signals
 from camarchiver.state import run_history, volume_marker
 
 if TYPE_CHECKING:
     from camarchiver.cli.runs.cleanup import CleanupOptions, Cleared
     from camarchiver.distributed.coordinator import Cluster
-    from camarchiver.media.encoder_probe import Choice, EncoderWish
-    from camarchiver.monitoring.run_events import Attendance, Part
+    from camarchiver.media.encoder_probe import Choice, EncoderRequest
+    from camarchiver.monitoring.run_events import RunEvents, RunPart
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 NIGHT = timedelta(hours=6)
@@ -79,9 +79,9 @@ class ArchiveOptions:
     verbose: bool
     cleanup: CleanupPolicy | None
 
-    def place(self) -> Place:
+    def place(self) -> TreeOptions:
         """The trees and their zone."""
-        return Place(self.directory, self.output, self.trash_root, self.timezone)
+        return TreeOptions(self.directory, self.output, self.trash_root, self.timezone)
 
     def trees(self) -> Trees:
         """The three roots, absolute and free of symbolic links."""
@@ -116,22 +116,22 @@ class ArchiveOptions:
 
     def execution(self) -> Execution:
         """How it is to be done."""
-        from camarchiver.archive.encode import Wishes
+        from camarchiver.archive.encode import ArchiveSettings
         from camarchiver.archive.source_removal import SidecarPolicy
-        from camarchiver.media.encoders import Settings
+        from camarchiver.media.encoders import EncodeSettings
 
-        settings = Settings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
-        wishes = Wishes(settings, self.verify == "full", self.min_saving / 100)
+        settings = EncodeSettings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
+        wishes = ArchiveSettings(settings, self.verify == "full", self.min_saving / 100)
         return Execution(wishes, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime)
 
-    def wish(self) -> EncoderWish:
+    def wish(self) -> EncoderRequest:
         """Which encoder is wanted."""
-        from camarchiver.media.encoder_probe import EncoderWish
+        from camarchiver.media.encoder_probe import EncoderRequest
         from camarchiver.media.encoders import Backend
 
         backend = None if self.encoder == "auto" else Backend(self.encoder)
         codec = None if self.codec == "auto" else self.codec
-        return EncoderWish(backend, codec, self.device, self.ffmpeg)  # type: ignore[arg-type]  # click.Choice
+        return EncoderRequest(backend, codec, self.device, self.ffmpeg)  # type: ignore[arg-type]  # click.Choice
 
 
 def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> int:
@@ -146,7 +146,7 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
         return _attended(options, patterns, attendance)
 
 
-def _attended(options: ArchiveOptions, patterns: tuple[Pattern, ...], attendance: Attendance) -> int:
+def _attended(options: ArchiveOptions, patterns: tuple[Pattern, ...], attendance: RunEvents) -> int:
     from camarchiver.cli.session import running
 
     zone = clock.zone(options.timezone)
@@ -280,10 +280,10 @@ class _Finished:
     def exit_code(self) -> int:
         return self.result.exit_code or (self.after.exit_code if self.after else 0)
 
-    def parts(self) -> tuple[Part, ...]:
-        from camarchiver.monitoring.run_events import Part
+    def parts(self) -> tuple[RunPart, ...]:
+        from camarchiver.monitoring.run_events import RunPart
 
-        own = Part(self.result, self.plan.totals, self.result.exit_code)
+        own = RunPart(self.result, self.plan.totals, self.result.exit_code)
         return (own, self.after.part()) if self.after else (own,)
 
     def document(self) -> Iterator[str]:

@@ -13,11 +13,11 @@ import click
 
 from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup.planner import CleanupPlan
-from camarchiver.cli.channels import Channels
-from camarchiver.cli.session import Place, agreed, may_ask, running, write
-from camarchiver.domain.steps import Outcome, Problem, Report
-from camarchiver.errors import CamarchiverError, UsageError
-from camarchiver.monitoring.run_events import Attendance, Part, attending
+from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, write
+from camarchiver.domain.report import Outcome, Report
+from camarchiver.errors import CamarchiverError, Problem, UsageError
+from camarchiver.monitoring.channels import Channels
+from camarchiver.monitoring.run_events import RunEvents, RunPart, attending
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import cleanup_text, json_document
 from camarchiver.output import text as text_output
@@ -26,14 +26,14 @@ from camarchiver.policy.cleanup_rules import CleanupPolicy
 from camarchiver.runtime import log_setup, signals
 from camarchiver.runtime.progress import display
 from camarchiver.state import volume_marker
-from camarchiver.storage import locking
+from camarchiver.storage import run_lock
 
 
 @dataclass(frozen=True, slots=True)
 class CleanupOptions:
     """The command line of `cleanup`, parsed."""
 
-    place: Place
+    place: TreeOptions
     policy: CleanupPolicy
     sidecar: str
     dry_run: bool
@@ -60,9 +60,9 @@ class Cleared:
         """That of the run as a whole."""
         return self.failed or self.result.exit_code
 
-    def part(self) -> Part:
+    def part(self) -> RunPart:
         """Its numbers."""
-        return Part(self.result, self.plan.totals if self.plan else (), self.exit_code)
+        return RunPart(self.result, self.plan.totals if self.plan else (), self.exit_code)
 
     def document(self) -> Any:
         """Its JSON document, to stand within that of another command."""
@@ -89,7 +89,7 @@ def cleanup_session(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> i
         return _attended(options, patterns, attendance)
 
 
-def _attended(options: CleanupOptions, patterns: tuple[Pattern, ...], attendance: Attendance) -> int:
+def _attended(options: CleanupOptions, patterns: tuple[Pattern, ...], attendance: RunEvents) -> int:
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
     volume_marker.check_both(pipeline.trees)
     if not (options.no_confirm or may_ask()):
@@ -152,7 +152,7 @@ def clear_after(options: CleanupOptions, patterns: tuple[Pattern, ...], stopping
         volume_marker.check_both(pipeline.trees)
         with (
             log_setup.within(pipeline.run.id),
-            locking.exclusive(volume_marker.run_lock(pipeline.trees, "cleanup"), what="cleanup"),
+            run_lock.exclusive(volume_marker.run_lock(pipeline.trees, "cleanup"), what="cleanup"),
         ):
             return clear(options, pipeline, stopping)
     except CamarchiverError as error:

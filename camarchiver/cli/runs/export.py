@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from camarchiver.cli.session import Place
+from camarchiver.cli.session import TreeOptions
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import UsageError
 from camarchiver.export.exporter import Exported, Exporter
 from camarchiver.export.h264_copies import playable_maker
-from camarchiver.export.held_files import Holdings
+from camarchiver.export.held_files import HeldFiles
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
@@ -28,7 +28,7 @@ from camarchiver.state import holds, volume_marker
 class ExportOptions:
     """The command line of `hold export`, parsed."""
 
-    place: Place
+    place: TreeOptions
     name: str
     target: Path
     playable: bool
@@ -60,7 +60,7 @@ def export_session(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int
     return code
 
 
-def _export(options: ExportOptions, trees: Trees, holdings: Holdings, stopping: signals.Stop) -> Exported:
+def _export(options: ExportOptions, trees: Trees, holdings: HeldFiles, stopping: signals.Stop) -> Exported:
     with ExitStack() as stack:
         maker = None
         if options.playable:

@@ -19,22 +19,22 @@ from camarchiver.errors import EncoderError, UsageError
 from camarchiver.motion.events import polygon, rules_for
 from camarchiver.output import json_document
 from camarchiver.record import schedule
-from camarchiver.record.results import News, figures_of, found, judged, problem_of
+from camarchiver.record.results import UnreportedProblems, figures_of, found, judged, problem_of
 from camarchiver.runtime import clock, formatting, signals
 from camarchiver.runtime.log_setup import logging_to
 from camarchiver.storage import linux
 
 if TYPE_CHECKING:
-    from camarchiver.cli.channels import Channels
-    from camarchiver.monitoring.run_events import Attendance
-    from camarchiver.motion.stream_detector import Watch
+    from camarchiver.monitoring.channels import Channels
+    from camarchiver.monitoring.run_events import RunEvents
     from camarchiver.record.capture.source import Camera
-    from camarchiver.record.detection_stream import Lookout
+    from camarchiver.record.detection_stream import DetectionStream
     from camarchiver.record.fleet import Fleet
-    from camarchiver.record.outbox.keeper import Upkeep
+    from camarchiver.record.outbox.keeper import OutboxKeeper
     from camarchiver.record.outbox.publisher import Recorded
     from camarchiver.record.outbox.spool import Folders
-    from camarchiver.record.watchdog import Vigil
+    from camarchiver.record.stream_detector import DetectionSettings
+    from camarchiver.record.watchdog import Watchdog
 
 _log = logging.getLogger("camarchiver.recording")
 
@@ -76,10 +76,10 @@ class RecordOptions:
     quiet: bool
     verbose: bool
 
-    def watch(self) -> Watch:
+    def watch(self) -> DetectionSettings:
         """What is to be noticed. Raises UsageError."""
         from camarchiver.motion.detector import View
-        from camarchiver.motion.stream_detector import Watch
+        from camarchiver.record.stream_detector import DetectionSettings
 
         pictures = [Path(mask) for mask in self.masks if mask.lower().endswith(_PICTURES)]
         if len(pictures) > 1:
@@ -95,9 +95,9 @@ class RecordOptions:
                 raise UsageError(f"{zone!r} is not a zone", hint="write NAME=0.1,0.2 0.5,0.2 0.5,0.9")
             zones[name] = polygon(corners)
         view = View(shapes, pictures[0] if pictures else None, zones)
-        return Watch(rules_for(self.sensitivity, min_area=self.min_area), view, self.keyframes)
+        return DetectionSettings(rules_for(self.sensitivity, min_area=self.min_area), view, self.keyframes)
 
-    def sources(self) -> tuple[Camera, Lookout]:
+    def sources(self) -> tuple[Camera, DetectionStream]:
         """What is recorded, and what looks for motion. Raises EncoderError, UsageError."""
         from camarchiver.record.capture.picamera import PicameraCamera
         from camarchiver.record.capture.source import camera
@@ -127,10 +127,10 @@ class RecordOptions:
             )
         return name, Folders((self.spool / name).absolute(), (self.outbox / name).absolute())
 
-    def upkeep(self, camera: str, zone: tzinfo) -> Upkeep:
+    def upkeep(self, camera: str, zone: tzinfo) -> OutboxKeeper:
         """Who sees to this camera's clips in the outbox. Raises UsageError."""
-        from camarchiver.record.outbox.keeper import Upkeep
-        from camarchiver.record.outbox.rules import Terms
+        from camarchiver.record.outbox.keeper import OutboxKeeper
+        from camarchiver.record.outbox.rules import OutboxLimits
 
         if self.max_storage == 0:
             raise UsageError(
@@ -141,8 +141,10 @@ class RecordOptions:
             raise UsageError(
                 "--on-full drop-oldest needs to know when a disk is full", hint="set --min-free, as 1GB"
             )
-        terms = Terms(self.keep_days, self.max_storage)
-        return Upkeep(camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops)
+        terms = OutboxLimits(self.keep_days, self.max_storage)
+        return OutboxKeeper(
+            camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops
+        )
 
     def lapse(self) -> float | None:
         """Seconds between two frames of the timelapse. Raises UsageError."""
@@ -181,14 +183,14 @@ def record_session(cameras: Sequence[RecordOptions]) -> int:
         return _attended(cameras, attendance)
 
 
-def _attended(cameras: Sequence[RecordOptions], attendance: Attendance) -> int:
+def _attended(cameras: Sequence[RecordOptions], attendance: RunEvents) -> int:
     from camarchiver.record.fleet import assembled
-    from camarchiver.record.watchdog import Vigil
+    from camarchiver.record.watchdog import Watchdog
     from camarchiver.runtime.systemd import Service
 
     options = cameras[0]
     run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    vigil = Vigil(Service(), (options.folders()[0] for options in cameras))
+    vigil = Watchdog(Service(), (options.folders()[0] for options in cameras))
 
     def tell(clip: Recorded) -> None:
         if clip.published and not (options.quiet or options.as_json):
@@ -211,10 +213,10 @@ def _attended(cameras: Sequence[RecordOptions], attendance: Attendance) -> int:
         return _record(options, fleet, vigil, run, attendance)
 
 
-def _record(options: RecordOptions, fleet: Fleet, vigil: Vigil, run: str, attendance: Attendance) -> int:
+def _record(options: RecordOptions, fleet: Fleet, vigil: Watchdog, run: str, attendance: RunEvents) -> int:
     look = partial(figures_of, fleet)
     with signals.on_signals() as stopping:
-        news = News(lambda: judged(fleet, None), run)
+        news = UnreportedProblems(lambda: judged(fleet, None), run)
         with attendance.each_minute(look, fleet.is_well, news.failures):
             vigil.begin()
             fleet.run(stopping.event)

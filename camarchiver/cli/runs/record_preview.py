@@ -6,16 +6,16 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from camarchiver.domain.steps import Problem, Status
-from camarchiver.errors import StorageError, UsageError
+from camarchiver.domain.report import Status
+from camarchiver.errors import Problem, StorageError, UsageError
 from camarchiver.output import json_document
 from camarchiver.runtime import formatting
 
 if TYPE_CHECKING:
     from camarchiver.cli.runs.record import RecordOptions
-    from camarchiver.motion.events import Event
+    from camarchiver.motion.events import MotionEvent
     from camarchiver.record.capture.source import Camera
-    from camarchiver.record.detection_stream import Lookout
+    from camarchiver.record.detection_stream import DetectionStream
 
 
 def preview(options: RecordOptions) -> int:
@@ -42,12 +42,12 @@ def preview(options: RecordOptions) -> int:
     return exit_code
 
 
-def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list[Event], str]:
+def _events(source: Camera, lookout: DetectionStream, limit: float | None) -> tuple[list[MotionEvent], str]:
     """The motion of a whole source, and why it could not be read to its end."""
-    from camarchiver.record.capture.reader import Ended, Opened, Reader
-    from camarchiver.record.preroll import Entry
+    from camarchiver.record.capture.packet import TimedPacket
+    from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
 
-    found: list[Event] = []
+    found: list[MotionEvent] = []
     first: float | None = None
     error = ""
     reader = Reader(source)
@@ -55,12 +55,12 @@ def _events(source: Camera, lookout: Lookout, limit: float | None) -> tuple[list
         item = reader.take(1.0)
         if isinstance(item, Opened):
             lookout.begin(item)
-        elif isinstance(item, Entry) and item.video:
+        elif isinstance(item, TimedPacket) and item.video:
             first = item.at if first is None else first
             if limit is not None and item.at - first >= limit:
                 break
             found += lookout.see(item)
-        elif isinstance(item, Ended):
+        elif isinstance(item, StreamEnded):
             error = item.error
             break
     found += lookout.finish()

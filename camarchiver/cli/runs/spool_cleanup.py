@@ -11,18 +11,18 @@ import click
 
 from camarchiver.cli.commands.cleanup import SpoolOptions
 from camarchiver.cli.session import agreed, may_ask, write
-from camarchiver.domain.steps import Outcome, Report
+from camarchiver.domain.report import Outcome, Report
 from camarchiver.errors import UsageError
-from camarchiver.monitoring.run_events import Attendance, Part, attending
+from camarchiver.monitoring.run_events import RunEvents, RunPart, attending
 from camarchiver.output import cleanup_text, json_document
 from camarchiver.output import text as text_output
 from camarchiver.record.outbox import cleanup as outbox_cleanup
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.record.outbox.cleanup import SpoolPlan, SpoolPolicy
-from camarchiver.record.outbox.rules import Terms
+from camarchiver.record.outbox.rules import OutboxLimits
 from camarchiver.runtime import clock, signals
 from camarchiver.runtime.log_setup import logging_to
-from camarchiver.storage import locking
+from camarchiver.storage import run_lock
 
 
 def spool_session(options: SpoolOptions) -> int:
@@ -44,11 +44,11 @@ def _begun(options: SpoolOptions) -> tuple[datetime, str, SpoolPolicy]:
         )
     now = clock.now(clock.zone(options.timezone))
     run = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    terms = Terms(options.keep_days, options.max_storage)
+    terms = OutboxLimits(options.keep_days, options.max_storage)
     return now, run, SpoolPolicy(options.spool, options.outbox, terms, frozenset(options.cameras))
 
 
-def _attended(options: SpoolOptions, attendance: Attendance) -> int:
+def _attended(options: SpoolOptions, attendance: RunEvents) -> int:
     now, run, policy = _begun(options)
     outbox_cleanup.plan(policy, now)  # raises where the folders can't be meant, before anything is made
     outbox_store.make_state(options.outbox)
@@ -61,13 +61,13 @@ def _attended(options: SpoolOptions, attendance: Attendance) -> int:
             quiet=options.quiet,
             log_format=options.channels.log_format,
         ),
-        locking.exclusive(outbox_store.state(options.outbox) / "cleanup.lock", what="cleanup"),
+        run_lock.exclusive(outbox_store.state(options.outbox) / "cleanup.lock", what="cleanup"),
         signals.on_signals() as stopping,
     ):
         attendance.started()
         plan = outbox_cleanup.plan(policy, now)
         result = _run(options, plan, run, stopping)
-        part = Part(result, plan.totals, result.exit_code)
+        part = RunPart(result, plan.totals, result.exit_code)
         attendance.reported(result.exit_code, (part,), json_document.document(result, plan))
         return result.exit_code
 

@@ -21,11 +21,11 @@ import click
 
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import running, write
-from camarchiver.domain.steps import Outcome, Report, Result
+from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.errors import CamarchiverError, EncoderError, UsageError
 from camarchiver.monitoring import metrics
-from camarchiver.monitoring.metrics import Figure, Sums
-from camarchiver.monitoring.run_events import Attendance, attending
+from camarchiver.monitoring.metrics import Figure, RemovalTotals
+from camarchiver.monitoring.run_events import RunEvents, attending
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
@@ -36,7 +36,7 @@ from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.systemd import Service
 from camarchiver.state import volume_marker
 from camarchiver.state.run_history import Done
-from camarchiver.watch.due_queue import Agenda
+from camarchiver.watch.due_queue import DueQueue
 
 if TYPE_CHECKING:
     from camarchiver.watch.loop import Signals, Watcher
@@ -85,7 +85,7 @@ class WatchOptions:
         )
 
 
-class Tally:
+class WatchTotals:
     """What a run of any length did, in bounded memory."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Tally:
 
     def begin(self) -> None:
         """Count anew what is told by run: every reload begins one."""
-        self.sums, self.done = Sums(), Done()
+        self.sums, self.done = RemovalTotals(), Done()
 
     def add(self, outcome: Outcome) -> None:
         """One more."""
@@ -118,7 +118,7 @@ class Tally:
 class _Recorder:
     """Writes the run's record down now and then, for a run that a power cut ends after months."""
 
-    def __init__(self, pipeline: Pipeline, tally: Tally, stopping: runtime_signals.Stop) -> None:
+    def __init__(self, pipeline: Pipeline, tally: WatchTotals, stopping: runtime_signals.Stop) -> None:
         self._pipeline = pipeline
         self._tally = tally
         self._stopping = stopping
@@ -146,7 +146,7 @@ def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> 
         raise EncoderError(
             "watch needs inotify_simple, which is not installed", hint="pip install camarchiver[watch]"
         )
-    speaker, tally, agenda = Service(), Tally(), Agenda()
+    speaker, tally, agenda = Service(), WatchTotals(), DueQueue()
     reload = threading.Event()
     with ExitStack() as stack:
         wake = runtime_signals.Wake()
@@ -171,8 +171,8 @@ def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> 
 
 
 def _reloaded(
-    options: WatchOptions, reread: Callable[[], WatchOptions], agenda: Agenda
-) -> tuple[WatchOptions, Agenda]:
+    options: WatchOptions, reread: Callable[[], WatchOptions], agenda: DueQueue
+) -> tuple[WatchOptions, DueQueue]:
     """The options as the config has them now; the old ones where it is wrong."""
     try:
         fresh = reread()
@@ -182,16 +182,16 @@ def _reloaded(
         _log.error("the config was read anew and is wrong, so nothing changes: %s", error)
         return options, agenda
     _log.warning("the config was read anew")
-    return fresh, agenda if fresh.archive.trees() == options.archive.trees() else Agenda()
+    return fresh, agenda if fresh.archive.trees() == options.archive.trees() else DueQueue()
 
 
 def _watch(
     options: WatchOptions,
     signals: Signals,
     speaker: Service,
-    tally: Tally,
-    agenda: Agenda,
-    attendance: Attendance,
+    tally: WatchTotals,
+    agenda: DueQueue,
+    attendance: RunEvents,
 ) -> Report:
     """Watch with these options until a stop or a reload is asked for."""
     from camarchiver.watch.loop import Watcher
@@ -252,11 +252,11 @@ def _print(line: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _figures(tally: Tally, watcher: Watcher) -> tuple[Figure, ...]:
+def _figures(tally: WatchTotals, watcher: Watcher) -> tuple[Figure, ...]:
     return (*tally.sums.figures(), metrics.of_queue(watcher.waiting))
 
 
-def _finish(asked: ArchiveOptions, last: Report, tally: Tally) -> int:
+def _finish(asked: ArchiveOptions, last: Report, tally: WatchTotals) -> int:
     if asked.as_json:
         write(json_document.document(last, None, {"results": dict(tally.results)}))
     elif not asked.quiet:

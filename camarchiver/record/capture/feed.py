@@ -72,11 +72,11 @@ class Feed:
     video: VideoStream
     audio: AudioStream | None
     packets: Iterator[AnyPacket]
-    let_go: Callable[[], str] = _nothing
+    close: Callable[[], str] = _nothing
     """Leave the source; what it complained of last, empty where it doesn't tell."""
 
 
-def of_container(container: InputContainer, let_go: Callable[[], str] = _nothing) -> Feed:
+def of_container(container: InputContainer, close: Callable[[], str] = _nothing) -> Feed:
     """The first picture and the first sound. Raises ValueError.
 
     The container is not closed by hand: the recorder may still make a clip after the streams' pattern. It
@@ -87,7 +87,7 @@ def of_container(container: InputContainer, let_go: Callable[[], str] = _nothing
         raise ValueError("there is no video in it")
     audio = container.streams.audio[0] if container.streams.audio else None
     chosen = [videos[0], *([audio] if audio else [])]
-    return Feed(videos[0], audio, _unbroken(container.demux(chosen)), let_go)
+    return Feed(videos[0], audio, _unbroken(container.demux(chosen)), close)
 
 
 def _unbroken(packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
@@ -228,7 +228,7 @@ class Pump:
             for packet in self._packets():
                 packet.stream = copies[packet.stream_index]
                 output.mux_one(packet)
-        self._feed.let_go()
+        self._feed.close()
 
     def _packets(self) -> Iterator[AnyPacket]:
         try:

@@ -28,7 +28,7 @@ FORM = "matroska"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LiveEncoder:
     """One way to H.264."""
 
     encoder: str
@@ -40,20 +40,20 @@ class Way:
 
 
 WAYS = (
-    Way(
+    LiveEncoder(
         "h264_v4l2m2m",
         ("-pix_fmt", "yuv420p", "-b:v", "4M"),
         devices=("/dev/video1[0-9]", "/dev/video-enc*"),
     ),
-    Way("h264_qsv", ("-pix_fmt", "nv12", "-global_quality", "23"), devices=("/dev/dri/renderD*",)),
-    Way(
+    LiveEncoder("h264_qsv", ("-pix_fmt", "nv12", "-global_quality", "23"), devices=("/dev/dri/renderD*",)),
+    LiveEncoder(
         "h264_vaapi",
         ("-vf", "format=nv12,hwupload", "-qp", "23"),
         ("-vaapi_device", "/dev/dri/renderD128"),
         ("/dev/dri/renderD128",),
     ),
-    Way("h264_nvenc", ("-pix_fmt", "yuv420p", "-cq", "23"), devices=("/dev/nvidiactl",)),
-    Way("libx264", ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-crf", "23")),
+    LiveEncoder("h264_nvenc", ("-pix_fmt", "yuv420p", "-cq", "23"), devices=("/dev/nvidiactl",)),
+    LiveEncoder("libx264", ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-crf", "23")),
 )
 """Best first; each must prove itself on this machine."""
 
@@ -63,7 +63,7 @@ class Compressor:
     """An ffmpeg with an encoder that works here."""
 
     ffmpeg: Ffmpeg
-    way: Way
+    way: LiveEncoder
 
     def command(self, source: Sequence[str]) -> tuple[str, ...]:
         """ffmpeg's command line; `source` is its input with the options of that."""

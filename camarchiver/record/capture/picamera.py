@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from camarchiver.errors import UsageError
 from camarchiver.motion.detector import WIDTH, shrink
-from camarchiver.motion.sampler import RATE, Picture
+from camarchiver.motion.sampler import RATE, SampledPicture
 from camarchiver.record.capture import feed
 from camarchiver.record.capture.feed import AnyPacket, Feed, Mode
 
@@ -39,7 +39,7 @@ class PicameraCamera:
 
     number: int
     mode: Mode
-    pictures: deque[Picture] = field(default_factory=lambda: deque(maxlen=_PICTURES), compare=False)
+    pictures: deque[SampledPicture] = field(default_factory=lambda: deque(maxlen=_PICTURES), compare=False)
     """What the detector sees, by arrival in seconds of the monotonic clock; whoever takes one removes it."""
     live: bool = field(default=True, init=False)
     returns: bool = field(default=True, init=False)
@@ -163,7 +163,7 @@ class _Session:
                 began = time.monotonic()
                 rows = np.asarray(device.capture_buffer("lores"), np.uint8)[: stride * height]
                 luma = rows.reshape(height, stride)[:, :width]
-                self._pictures.append(Picture(shrink(luma), time.monotonic()))
+                self._pictures.append(SampledPicture(shrink(luma), time.monotonic()))
                 self._closed.wait(max(0.0, 1 / RATE - (time.monotonic() - began) - 0.5 / self._mode.frames))
         except Exception as error:  # it raises whatever its parts do, also when it is stopped meanwhile
             if not self._closed.is_set():

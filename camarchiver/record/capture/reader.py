@@ -18,8 +18,8 @@ from camarchiver.errors import CamarchiverError
 from camarchiver.record.capture import feed as capture_feed
 from camarchiver.record.capture import h264_encoder, parameter_sets
 from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
+from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.source import Camera, FileCamera
-from camarchiver.record.preroll import Entry
 
 _log = logging.getLogger("camarchiver.record.capture.reader")
 
@@ -49,14 +49,14 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class StreamEnded:
     """Nothing follows."""
 
     error: str = ""
     """Empty where the source just came to its end."""
 
 
-Item = Opened | Entry | Lost | Ended
+Item = Opened | TimedPacket | Lost | StreamEnded
 
 
 class Reader:
@@ -80,13 +80,13 @@ class Reader:
             return self._items.get(timeout=timeout) if timeout else self._items.get_nowait()
         except queue.Empty:
             # a bug must not leave the recorder waiting for ever
-            return None if self._thread.is_alive() or self._items.qsize() else Ended("its reader died")
+            return None if self._thread.is_alive() or self._items.qsize() else StreamEnded("its reader died")
 
     def close(self) -> None:
         """Let the thread end; it may still wait for the source for a while."""
         self._closed.set()
         if self._feed is not None:
-            self._feed.let_go()
+            self._feed.close()
 
     def _run(self) -> None:
         failures = 0
@@ -95,15 +95,15 @@ class Reader:
             reason = "its stream ended"
             try:
                 for item in self._session():
-                    seen = seen or isinstance(item, Entry)
+                    seen = seen or isinstance(item, TimedPacket)
                     self._put(item)
             except (OSError, av.FFmpegError, ValueError, CamarchiverError) as error:
                 reason = _words(error)
                 if not self.camera.returns:
-                    self._put(Ended(reason))
+                    self._put(StreamEnded(reason))
                     return
             if not self.camera.returns:
-                self._put(Ended())
+                self._put(StreamEnded())
                 return
             failures = 0 if seen else failures + 1
             self._put(Lost(reason))
@@ -118,7 +118,7 @@ class Reader:
         except (OSError, av.FFmpegError, ValueError) as broken:
             error = broken
         finally:
-            said = feed.let_go()
+            said = feed.close()
         if error is not None and not (said and isinstance(error, av.FFmpegError)):
             raise error
         if said and not self._closed.is_set():
@@ -150,7 +150,7 @@ class Reader:
                 known = found or known
             yield entry
 
-    def _entries(self, feed: Feed) -> Iterator[Entry]:
+    def _entries(self, feed: Feed) -> Iterator[TimedPacket]:
         last_frame = time.monotonic()
         last_key: float | None = None
         pace = _Pace() if self._paced else None
@@ -202,13 +202,13 @@ class _Pace:
             closed.wait(pause)
 
 
-def _entry(packet: AnyPacket) -> Entry | None:
+def _entry(packet: AnyPacket) -> TimedPacket | None:
     """What decisions need of a packet; None for one that is of no use."""
     if not capture_feed.timed(packet):
         return None
     # an exact quotient without a Fraction for each: this is done for every packet
     ticks, second = packet.time_base.as_integer_ratio()
-    return Entry(
+    return TimedPacket(
         at=cast("int", packet.pts) * ticks / second,
         order=cast("int", packet.dts) * ticks / second,
         length=(packet.duration or 0) * ticks / second,

@@ -11,20 +11,24 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from camarchiver.domain.clip import Fingerprint, Reason, Tree, Trees
+from camarchiver.domain.clip import Fingerprint, Tree, Trees
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.plan import Forecast, Plan, Tally
-from camarchiver.domain.steps import Discard, Keep, Outcome, Result, Salvage, Tidy
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
 from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError
+from camarchiver.naming import local_time
+from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
-from camarchiver.record.outbox.rules import Terms
+from camarchiver.record.outbox.rules import OutboxLimits
 from camarchiver.record.outbox.spool import Folders
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import holds
-from camarchiver.storage import anchored, filesystems, locking
+from camarchiver.storage import anchored, filesystems, run_lock
 
 _log = logging.getLogger("camarchiver.record.outbox.cleanup")
 
@@ -36,7 +40,7 @@ class SpoolPolicy:
     spool: Path
     outbox: Path
     """Both absolute."""
-    terms: Terms
+    terms: OutboxLimits
     cameras: frozenset[str] = frozenset()
     """Empty for all of them."""
 
@@ -79,7 +83,7 @@ def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_Step | Keep]:
         if policy.cameras and camera not in policy.cameras:
             continue
         folders = policy.folders(camera)
-        running = any(locking.is_running(lock) for lock in folders.locks)
+        running = any(run_lock.is_running(lock) for lock in folders.locks)
         if folders.spool.is_dir():
             yield from _in_spool(policy, camera, now, running=running)
         if folders.outbox.is_dir():
@@ -118,7 +122,7 @@ def _start(name: str, camera: str, fingerprint: Fingerprint, now: datetime) -> d
     # a spool file's name has the start like a clip's, and not yet the length
     parsed = name_patterns.Names().read(name.partition(".")[0] + "_0.0s", camera)
     assert now.tzinfo is not None
-    return name_patterns.locate(parsed, fingerprint.mtime_ns, now.tzinfo) if parsed else None
+    return local_time.locate(parsed, fingerprint.mtime_ns, now.tzinfo) if parsed else None
 
 
 def _leftovers(policy: SpoolPolicy, folders: Folders) -> Iterator[Tidy]:
@@ -130,7 +134,7 @@ def _leftovers(policy: SpoolPolicy, folders: Folders) -> Iterator[Tidy]:
 def _foreign(policy: SpoolPolicy, camera: str, folder: Path, zone: tzinfo) -> Iterator[Keep]:
     own = {each.clip.name for each in outbox_store.waiting(policy.outbox, camera, zone)}
     for path in sorted(folder.iterdir()):
-        if name_patterns.is_clip_name(path.name) and path.name not in own:
+        if name_paths.is_clip_name(path.name) and path.name not in own:
             size = path.lstat().st_size
             yield Keep(policy.outbox, f"{camera}/{path.name}", Reason.FOREIGN, size, camera)
 
@@ -141,7 +145,7 @@ def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcom
     state = outbox_store.state(policy.outbox)
     outbox_store.make_state(policy.outbox)
     with ExitStack() as guard:
-        guard.enter_context(locking.guarded(state / "upkeep.lock"))
+        guard.enter_context(run_lock.guarded(state / "upkeep.lock"))
         for step in planned.steps:
             if stop.is_set():
                 return
@@ -174,7 +178,7 @@ def _settled(step: Salvage | Tidy, policy: SpoolPolicy) -> Outcome:
         folders.make()
         with ExitStack() as locks:
             for lock in folders.locks:
-                locks.enter_context(locking.exclusive(lock, what="cleanup"))
+                locks.enter_context(run_lock.exclusive(lock, what="cleanup"))
             if anchored.fingerprint_of(step.path.lstat()) != step.fingerprint:
                 return Outcome(step, Result.STALE, Reason.STALE)
             if isinstance(step, Tidy):

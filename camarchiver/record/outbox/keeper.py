@@ -9,28 +9,29 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-from camarchiver.domain.steps import Discard, Outcome, Result
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Discard
 from camarchiver.errors import CamarchiverError
-from camarchiver.monitoring.metrics import Sums
+from camarchiver.monitoring.metrics import RemovalTotals
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import store as outbox_store
-from camarchiver.record.outbox.rules import NOTICE, Terms, Waiting
-from camarchiver.runtime.bounded_history import Newest
+from camarchiver.record.outbox.rules import NOTICE, OutboxClip, OutboxLimits
+from camarchiver.runtime.bounded_history import BoundedHistory
 from camarchiver.runtime.formatting import shown
 from camarchiver.state import holds
-from camarchiver.storage import filesystems, locking
+from camarchiver.storage import filesystems, run_lock
 
 _log = logging.getLogger("camarchiver.record.outbox.keeper")
 
 
-class Upkeep:
+class OutboxKeeper:
     """Expires clips beside the recording, and makes room for it where that was asked for."""
 
     def __init__(
         self,
         camera: str,
         folder: Path,
-        terms: Terms,
+        terms: OutboxLimits,
         now: Callable[[], datetime],
         *,
         drops_oldest: bool = False,
@@ -39,9 +40,9 @@ class Upkeep:
 
         `now` tells the time in the camera's zone.
         """
-        self.announced: Newest[Path] = Newest()
-        self.removed: Newest[Outcome] = Newest()
-        self.sums = Sums()
+        self.announced: BoundedHistory[Path] = BoundedHistory()
+        self.removed: BoundedHistory[Outcome] = BoundedHistory()
+        self.sums = RemovalTotals()
         """Of what was removed."""
         self.troubles: dict[str, None] = {}
         """Why the outbox, or one of its clips, could not be seen to; each once."""
@@ -107,7 +108,7 @@ class Upkeep:
     def _expire(self) -> None:
         state = outbox_store.state(self._outbox)
         outbox_store.make_state(self._outbox)
-        with locking.guarded(state / "upkeep.lock"):
+        with run_lock.guarded(state / "upkeep.lock"):
             outbox_store.sweep(self._outbox)
             now = self._now()
             waiting = self._waiting(now)
@@ -121,7 +122,7 @@ class Upkeep:
                 if isinstance(step, Discard) and not self._stop.is_set():
                     self._remove(step, waiting)
 
-    def _waiting(self, now: datetime) -> dict[str, Waiting]:
+    def _waiting(self, now: datetime) -> dict[str, OutboxClip]:
         assert now.tzinfo is not None
         found = outbox_store.waiting(self._outbox, self._camera, now.tzinfo)
         return {each.clip.relative: each for each in found}
@@ -130,7 +131,7 @@ class Upkeep:
         last = self._left.get(relative)
         return last is not None and last.result is Result.FAILED
 
-    def _announce(self, each: Waiting, notice: outbox_rules.Notice) -> None:
+    def _announce(self, each: OutboxClip, notice: outbox_rules.Notice) -> None:
         self.announced.append(each.clip.path)
         _log.warning(
             "%s will be removed after %s (%s); %s",
@@ -140,7 +141,7 @@ class Upkeep:
             _fate(each),
         )
 
-    def _remove(self, step: Discard, waiting: dict[str, Waiting]) -> int:
+    def _remove(self, step: Discard, waiting: dict[str, OutboxClip]) -> int:
         """Bytes that came free."""
         outcome = outbox_store.remove(step)
         path = shown(step.path)
@@ -162,5 +163,5 @@ class Upkeep:
         _log.error("nothing is removed from the outbox: %s", words)
 
 
-def _fate(each: Waiting) -> str:
+def _fate(each: OutboxClip) -> str:
     return "its transfer was confirmed" if each.transferred else "no transfer of it was confirmed"

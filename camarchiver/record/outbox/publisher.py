@@ -11,12 +11,13 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver.errors import CamarchiverError
+from camarchiver.naming import recorder_names
+from camarchiver.naming.recorder_names import Kind
 from camarchiver.record import clip_rules
-from camarchiver.record.clip_rules import Kind
 from camarchiver.record.outbox import snapshot, spool
-from camarchiver.record.outbox.spool import Folders, Take
+from camarchiver.record.outbox.spool import ClipWriter, Folders
 from camarchiver.runtime import log_setup
-from camarchiver.runtime.bounded_history import Newest
+from camarchiver.runtime.bounded_history import BoundedHistory
 
 _log = logging.getLogger("camarchiver.record.outbox.publisher")
 
@@ -63,7 +64,7 @@ class Recorded:
 
 
 @dataclass(slots=True)
-class Sums:
+class PublishTotals:
     """Everything that became of a camera's clips, added up."""
 
     published: int = 0
@@ -84,24 +85,24 @@ class Sums:
         self.seconds += clip.seconds if clip.published else 0.0
 
 
-class Delivery:
+class ClipPublisher:
     """One camera's spool and outbox; clips are published one after the other by a thread."""
 
     def __init__(
         self, camera: str, folders: Folders, *, pictures: bool, tell: Callable[[Recorded], None]
     ) -> None:
         """`tell` hears of every clip, from `collect`."""
-        self.clips: Newest[Recorded] = Newest()
-        self.salvaged: Newest[Path] = Newest()
-        self.sums = Sums()
+        self.clips: BoundedHistory[Recorded] = BoundedHistory()
+        self.salvaged: BoundedHistory[Path] = BoundedHistory()
+        self.sums = PublishTotals()
         self.folders = folders
         self.camera = camera
         self._pictures = pictures
         self._tell = tell
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="close")
-        self._pending: list[tuple[Take, Future[Recorded]]] = []
+        self._pending: list[tuple[ClipWriter, Future[Recorded]]] = []
 
-    def hand_over(self, take: Take) -> None:
+    def hand_over(self, take: ClipWriter) -> None:
         """Take an ended clip."""
         self._pending.append((take, self._thread.submit(self._publish, take)))
 
@@ -145,11 +146,11 @@ class Delivery:
             self.salvaged.append(target)
             _log.warning("salvaged %s", target)
 
-    def _publish(self, take: Take) -> Recorded:
+    def _publish(self, take: ClipWriter) -> Recorded:
         with log_setup.about(take.path.name):
             return self._published(take)
 
-    def _published(self, take: Take) -> Recorded:
+    def _published(self, take: ClipWriter) -> Recorded:
         take.close()
         found = spool.read(take.path, frames=None if take.failed else len(take.orders))
         picture = None
@@ -157,14 +158,14 @@ class Delivery:
             shown = take.peak.peak_at if take.peak else take.label.trigger
             picture = snapshot.jpeg(take.path, max(shown - take.label.first.at, 0.0))
         size = take.path.stat().st_size
-        stamp = clip_rules.stamp(take.label.start, take.label.kind)
+        stamp = recorder_names.stamp(take.label.start, take.label.kind)
         path = spool.publish(take.path, stamp, found.seconds, self.folders.outbox, picture)
         clip = _recorded(take, path, found)
         _log.info("%s", json.dumps({**clip.fields(), "camera": self.camera, "bytes": size}))
         return clip
 
 
-def _recorded(take: Take, path: Path, found: spool.Reading | None, *, error: str = "") -> Recorded:
+def _recorded(take: ClipWriter, path: Path, found: spool.Reading | None, *, error: str = "") -> Recorded:
     label = take.label
     return Recorded(
         path=path,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Clip, Disposal, Reason, Tree
+from camarchiver.domain.clip import Clip, Disposal, Tree
 from camarchiver.domain.hold import Hold, held_by
-from camarchiver.domain.plan import DOUBTFUL, keep
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep
+from camarchiver.policy.archive_rules import DOUBTFUL, keep
 
 NOTICE = timedelta(days=1)
 """How long before its removal a clip is announced."""
@@ -23,7 +24,7 @@ _LAST_SECOND = 253402300799.0 - 86400
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class OutboxLimits:
     """What the owner keeps of each camera in the outbox; without either, everything."""
 
     keep: timedelta | None = None
@@ -35,7 +36,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class OutboxClip:
     """A clip in the outbox."""
 
     clip: Clip
@@ -83,8 +84,8 @@ class Expiry:
 
 
 def announced(
-    waiting: Iterable[Waiting],
-    terms: Terms,
+    waiting: Iterable[OutboxClip],
+    terms: OutboxLimits,
     notices: Mapping[str, Notice],
     holds: Sequence[Hold],
     now: datetime,
@@ -117,7 +118,7 @@ def announced(
 
 
 def at_once(
-    waiting: Iterable[Waiting], terms: Terms, holds: Sequence[Hold], now: datetime
+    waiting: Iterable[OutboxClip], terms: OutboxLimits, holds: Sequence[Hold], now: datetime
 ) -> tuple[Discard | Keep, ...]:
     """What the terms take now, for an owner who sees the plan and agrees: that announces it."""
     order = in_order(waiting)
@@ -131,7 +132,7 @@ def at_once(
 
 
 def make_room(
-    waiting: Iterable[Waiting], needed: int, holds: Sequence[Hold], now: datetime
+    waiting: Iterable[OutboxClip], needed: int, holds: Sequence[Hold], now: datetime
 ) -> tuple[Discard, ...]:
     """The first clips whose bytes together are those needed; fewer where holds keep the rest."""
     steps: list[Discard] = []
@@ -145,12 +146,12 @@ def make_room(
     return tuple(steps)
 
 
-def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
+def in_order(waiting: Iterable[OutboxClip]) -> list[OutboxClip]:
     """Confirmed transfers first, among them the oldest first."""
     return sorted(waiting, key=lambda each: (not each.transferred, each.clip.start, each.clip.relative))
 
 
-def protection(each: Waiting, holds: Sequence[Hold], now: datetime) -> Reason | None:
+def protection(each: OutboxClip, holds: Sequence[Hold], now: datetime) -> Reason | None:
     """Why no rule may take a clip; None where nothing speaks against it."""
     clip = each.clip
     if held_by(clip, holds, now):
@@ -170,7 +171,7 @@ def discard(clip: Clip, reason: Reason) -> Discard:
 
 
 def _due(
-    order: Sequence[Waiting], terms: Terms, holds: Sequence[Hold], now: datetime, *, coming: int = 0
+    order: Sequence[OutboxClip], terms: OutboxLimits, holds: Sequence[Hold], now: datetime, *, coming: int = 0
 ) -> dict[str, Reason]:
     """What the terms take at a moment, if so many bytes come until then."""
     found: dict[str, Reason] = {}
@@ -190,5 +191,5 @@ def _due(
     return found
 
 
-def _of_the_last_day(order: Iterable[Waiting], now: datetime) -> int:
+def _of_the_last_day(order: Iterable[OutboxClip], now: datetime) -> int:
     return sum(each.size for each in order if each.moment > now - NOTICE)

@@ -24,11 +24,11 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from camarchiver.errors import CamarchiverError
-from camarchiver.motion.events import Event
-from camarchiver.record import clip_rules
-from camarchiver.record.clip_rules import Kind
-from camarchiver.record.preroll import Entry
-from camarchiver.storage import atomic
+from camarchiver.motion.events import MotionEvent
+from camarchiver.naming import recorder_names
+from camarchiver.naming.recorder_names import Kind
+from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.storage import atomic, copying
 
 FRAGMENT = 0.5
 """Seconds; a kill or a power cut loses at most so much."""
@@ -80,7 +80,7 @@ class Folders:
         return tuple(
             path
             for path in sorted(self.outbox.iterdir())
-            if clip_rules.is_begun(atomic.staged_stem(path.name) or "")
+            if recorder_names.is_begun(atomic.staged_stem(path.name) or "")
         )
 
     def sweep(self) -> None:
@@ -99,12 +99,12 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class ClipStart:
     """What is known of a clip when it begins."""
 
     start: datetime
     """Local time of the first frame."""
-    first: Entry
+    first: TimedPacket
     trigger: float
     """When its motion began, in seconds of the source's own clock."""
     latency: float
@@ -114,15 +114,17 @@ class Label:
     kind: Kind = Kind.MOTION
 
 
-class Take:
+class ClipWriter:
     """A clip that is being written."""
 
-    def __init__(self, folders: Folders, label: Label, video: VideoStream, audio: AudioStream | None) -> None:
+    def __init__(
+        self, folders: Folders, label: ClipStart, video: VideoStream, audio: AudioStream | None
+    ) -> None:
         """Opens the spool file, whose name tells salvage when the clip began. Raises OSError."""
-        name = f"{clip_rules.stamp(label.start, label.kind)}.{secrets.token_hex(4)}.mp4"
+        name = f"{recorder_names.stamp(label.start, label.kind)}.{secrets.token_hex(4)}.mp4"
         self.path = folders.spool / name
         self.label = label
-        self.peak: Event | None = None
+        self.peak: MotionEvent | None = None
         """The motion with the largest thing in it."""
         self.orders: list[float] = []
         """Decoding times of its frames, in seconds of the source's own clock."""
@@ -147,13 +149,13 @@ class Take:
                 if stream is audio and _has_adts_headers(audio):
                     self._strip = BitStreamFilterContext("aac_adtstoasc", audio)
 
-    def note(self, event: Event) -> None:
+    def note(self, event: MotionEvent) -> None:
         """Take notice of motion that belongs to this clip."""
         larger = self.peak is None or event.peak > self.peak.peak
         if larger and event.peak_at >= self.label.first.at:
             self.peak = event
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: TimedPacket) -> None:
         """Append one packet; after an error nothing more is written, and `failed` tells why."""
         packet = cast("Packet[Any]", entry.packet)
         found = self._streams.get(entry.video)
@@ -225,9 +227,9 @@ def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes
 
     A picture goes beside it first, under the same name. Raises OSError, with the spool file in place.
     """
-    number = clip_rules.next_number(stamp, [each.name for each in outbox.iterdir()])
+    number = recorder_names.next_number(stamp, [each.name for each in outbox.iterdir()])
     while True:
-        target = outbox / clip_rules.file_name(stamp, seconds, number)
+        target = outbox / recorder_names.file_name(stamp, seconds, number)
         number += 1
         beside = target.with_suffix(".jpg")
         try:
@@ -282,7 +284,7 @@ def is_empty(path: Path) -> bool:
 
 def is_spool_name(name: str) -> bool:
     """Whether a recorder writes a clip under such a name."""
-    return clip_rules.is_begun(name) and name.endswith(".mp4")
+    return recorder_names.is_begun(name) and name.endswith(".mp4")
 
 
 def cut(path: Path) -> None:
@@ -342,7 +344,7 @@ def _move(path: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
     with path.open("rb") as file, atomic.staged(target) as part:
-        atomic.copy_into(file, part)
+        copying.copy_into(file, part)
         atomic.publish(part, target)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()

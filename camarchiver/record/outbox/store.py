@@ -11,13 +11,15 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.domain.clip import STATE_FOLDER, Clip, Reason
-from camarchiver.domain.steps import Discard, Outcome, Result
+from camarchiver.domain.clip import STATE_FOLDER, Clip
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Discard
 from camarchiver.domain.untrusted import moment_of, whole_of
 from camarchiver.errors import StorageError
+from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
-from camarchiver.record import clip_rules
-from camarchiver.record.outbox.rules import Notice, Waiting
+from camarchiver.record.outbox.rules import Notice, OutboxClip
 from camarchiver.storage import anchored, atomic
 
 _log = logging.getLogger("camarchiver.record.outbox.store")
@@ -72,7 +74,7 @@ def cameras(outbox: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if not name.startswith(".")))
 
 
-def waiting(outbox: Path, camera: str, zone: tzinfo) -> Iterator[Waiting]:
+def waiting(outbox: Path, camera: str, zone: tzinfo) -> Iterator[OutboxClip]:
     """The recorder's own clips of one camera; whatever else lies there is left out. Raises OSError."""
     confirmed = transferred(outbox)
     folder = outbox / camera
@@ -80,13 +82,13 @@ def waiting(outbox: Path, camera: str, zone: tzinfo) -> Iterator[Waiting]:
     pictures = {name for name in present if name.endswith(".jpg")}
     reader = name_patterns.Names()
     for name in present:
-        if not clip_rules.is_file_name(name):
+        if not recorder_names.is_file_name(name):
             continue
         with suppress(FileNotFoundError):
             clip = _clip(outbox, camera, name, pictures, reader, zone)
             if clip is not None:
                 size = clip.fingerprint.size + sum((folder / each).lstat().st_size for each in clip.sidecars)
-                yield Waiting(clip, size, Arrived(*clip.fingerprint[2:], clip.relative) in confirmed)
+                yield OutboxClip(clip, size, Arrived(*clip.fingerprint[2:], clip.relative) in confirmed)
 
 
 def _clip(
@@ -102,7 +104,7 @@ def _clip(
         folder=camera,
         name=name,
         camera=camera,
-        start=name_patterns.locate(parsed, status.st_mtime_ns, zone),
+        start=local_time.locate(parsed, status.st_mtime_ns, zone),
         fingerprint=anchored.fingerprint_of(status),
         links=status.st_nlink,
         duration=parsed.duration,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,19 +11,7 @@ import click
 
 from camarchiver.cli.options import FOLDER, option, options
 from camarchiver.cli.types import Command, Url
-
-
-@dataclass(frozen=True, slots=True)
-class Channels:
-    """How a run tells others than its caller what it does; None for what is not wanted."""
-
-    log_format: Literal["text", "json"] = "text"
-    metrics: Path | None = None
-    """A file for node_exporter's textfile collector."""
-    notify: tuple[str, ...] | None = None
-    """A command that gets the report of a run with failures on its standard input."""
-    ping_url: str | None = None
-
+from camarchiver.monitoring.channels import Channels
 
 _channel_options = options(
     option(

@@ -10,13 +10,13 @@ from av.video.codeccontext import VideoCodecContext
 
 from camarchiver.motion import events as motion_events
 from camarchiver.motion.detector import Detector, Luma, View
-from camarchiver.motion.events import Event, Gate, Rules
-from camarchiver.motion.sampler import KeyframeSampler, Picture, Sampler, VideoPacket
-from camarchiver.record.preroll import Entry
+from camarchiver.motion.events import MotionEvent, MotionState, Rules
+from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler, VideoPacket
+from camarchiver.record.capture.packet import TimedPacket
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class DetectionSettings:
     """What the owner wants to be noticed."""
 
     rules: Rules
@@ -25,17 +25,17 @@ class Watch:
     """Decode keyframes alone, and more only until a suspicion is confirmed or dropped."""
 
 
-class Sentry:
+class StreamDetector:
     """The detector with its sampler and its gate; it learns its background once and keeps it."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: DetectionSettings) -> None:
         self._watch = watch
         self._detector = Detector(watch.rules, watch.view)
-        self._gate = Gate(watch.rules)
+        self._gate = MotionState(watch.rules)
         self._sampler: Sampler | KeyframeSampler | None = None
 
     @property
-    def open(self) -> Event | None:
+    def open(self) -> MotionEvent | None:
         """The motion that goes on, as known so far."""
         return self._gate.open
 
@@ -44,33 +44,33 @@ class Sentry:
 
         Without a codec there is nothing to decode: pictures come by `look`.
         """
-        self._gate = Gate(self._watch.rules)
+        self._gate = MotionState(self._watch.rules)
         self._sampler = Sampler(codec) if codec is not None else None
         if self._watch.keyframes and codec is not None:
             self._sampler = KeyframeSampler(codec, suspicious=self._suspicious, gate=lambda: self._gate)
 
-    def feed(self, entry: Entry) -> Iterator[Event]:
+    def feed(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events that one packet ends."""
         if self._sampler is not None:
             yield from self._step(self._sampler, cast("VideoPacket", entry.packet))
 
-    def look(self, picture: Picture) -> Iterator[Event]:
+    def look(self, picture: SampledPicture) -> Iterator[MotionEvent]:
         """The events that one picture ends."""
         score = self._detector.score(picture.luma, picture.at)
         self._gate, event = motion_events.step(self._gate, score, picture.at)
         if event is not None:
             yield event
 
-    def finish(self) -> Iterator[Event]:
+    def finish(self) -> Iterator[MotionEvent]:
         """The events that the end of the stream ends or cuts off."""
         if self._sampler is not None:
             yield from self._step(self._sampler, None)
         last = motion_events.finish(self._gate)
-        self._gate, self._sampler = Gate(self._watch.rules), None
+        self._gate, self._sampler = MotionState(self._watch.rules), None
         if last is not None:
             yield last
 
-    def _step(self, sampler: Sampler | KeyframeSampler, packet: VideoPacket | None) -> Iterator[Event]:
+    def _step(self, sampler: Sampler | KeyframeSampler, packet: VideoPacket | None) -> Iterator[MotionEvent]:
         for picture in sampler.feed(packet):
             yield from self.look(picture)
 

@@ -1,0 +1,50 @@
+"""What the names of folders say: dates and cameras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date
+from functools import lru_cache
+
+NO_CAMERA = "camera"
+FULL_DATE = ("year", "month", "day")
+
+# YYYY/MM/DD, YYYY-MM-DD, YYYYMMDD, YYYY/MMDD, also without the day; some makers put hours below.
+_DATE_FOLDERS = re.compile(
+    r"(?:^|(?<=/))(?P<year>19[7-9]\d|20\d\d|2100)[-/]?(?P<month>0[1-9]|1[0-2])"
+    r"(?:[-/]?(?P<day>0[1-9]|[12]\d|3[01])(?:/(?:[01]\d|2[0-3]))?)?(?=/|$)",
+    re.ASCII,
+)
+
+
+@lru_cache(maxsize=64)
+def date_of_folder(folder: str) -> date | None:
+    """The day of a path that ends in YYYY/MM/DD, YYYY-MM-DD or YYYYMMDD."""
+    return next((day for day, end in dates_in(folder) if end == len(folder)), None)
+
+
+def dates_in(folder: str) -> Iterable[tuple[date, int]]:
+    """The days that parts of a path stand for, each with the position where its part ends."""
+    for match in _DATE_FOLDERS.finditer(folder):
+        if match["day"]:
+            try:
+                day = date(*(int(match[part]) for part in FULL_DATE))
+            except ValueError:
+                continue
+            yield day, match.end("day")
+
+
+@lru_cache(maxsize=64)
+def date_within(folder: str) -> date:
+    """The innermost day of a path; ValueError if it has none."""
+    days = [day for day, _ in dates_in(folder)]
+    if not days:
+        raise ValueError(folder)
+    return days[-1]
+
+
+@lru_cache(maxsize=64)
+def camera_of_folder(folder: str) -> str:
+    """The innermost part of a path that is no date; asked for every clip of a folder."""
+    return _DATE_FOLDERS.sub("", folder).rstrip("/").rpartition("/")[2]

@@ -1,0 +1,55 @@
+"""When a cleanup is refused as a whole: it would remove too much, or the clock is far off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Newest
+
+
+@dataclass(slots=True)
+class CameraTotals:
+    """What one camera has over source and archive, each clip once, and what a plan takes; counted up."""
+
+    clips: int = 0
+    size: int = 0
+    lost_clips: int = 0
+    lost_size: int = 0
+
+    @property
+    def loses_most(self) -> bool:
+        """Whether more than half would go."""
+        return 2 * self.lost_clips > self.clips or 2 * self.lost_size > self.size
+
+
+def brake(herds: Mapping[str, CameraTotals], policy: CleanupPolicy) -> str:
+    """Why a plan is too large to be carried out unasked; empty where it isn't."""
+    if policy.allow_large:
+        return ""
+    most = [camera for camera, herd in sorted(herds.items()) if herd.lost_clips and herd.loses_most]
+    if most:
+        herd = herds[most[0]]
+        also = f" (and of {len(most) - 1} other camera(s))" if len(most) > 1 else ""
+        return (
+            f"the plan would remove {herd.lost_clips:,} of {herd.clips:,} clips of {most[0]}{also} for good:"
+            " more than half of its clips or bytes"
+        )
+    lost = sum(herd.lost_clips for herd in herds.values())
+    if lost > policy.max_removals:
+        return (
+            f"the plan would remove {lost:,} clips for good, more than max_removals ({policy.max_removals:,})"
+        )
+    return ""
+
+
+_FAR = timedelta(days=365)
+
+
+def clock_is_far(newest: Newest, now: datetime) -> str:
+    """Why the machine's clock can't be trusted; empty where it can."""
+    last = max(newest.values(), default=None)
+    if last is None or abs(now - last) <= _FAR:
+        return ""
+    return f"the clock says {now:%Y-%m-%d}, and the newest clip is of {last:%Y-%m-%d}: more than a year apart"

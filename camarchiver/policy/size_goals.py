@@ -1,0 +1,106 @@
+"""Which further files must go so that a tree fits its size or a disk has its free space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from camarchiver.domain.clip import Clip, Tree
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Discard, Tidy
+from camarchiver.policy.cleanup_rules import Copy
+
+# --- rules by size ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A number of bytes that must go, from one camera, from one filesystem, or from anywhere."""
+
+    reason: Reason
+    excess: int
+    """Bytes."""
+    words: str
+    """What is asked for, in words."""
+    camera: str | None = None
+    device: int | None = None
+
+    def concerns(self, clip: Clip) -> bool:
+        """Whether removing this file brings the goal nearer."""
+        return self.camera in (None, clip.camera) and self.device in (None, clip.fingerprint.device)
+
+
+RECORD_BYTES = 1000
+"""What journal and log take for one removal (0.7 kB with short paths), which counts, too."""
+
+
+class Freed:
+    """Counts what removals give back: a file with several names counts with the last of them."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, int], int] = {}
+        self.on: dict[int, int] = {}
+        """Bytes by filesystem (`st_dev`)."""
+
+    def whole(self, device: int, size: int) -> int:
+        """Bytes that removing files with one name each frees: all of them."""
+        self.on[device] = self.on.get(device, 0) + size
+        return size
+
+    def by(self, clip: Clip) -> int:
+        """Bytes that removing this name frees, given those removed before."""
+        device, inode, size, _ = clip.fingerprint
+        if clip.links > 1:
+            self._names[device, inode] = self._names.get((device, inode), 0) + 1
+            if self._names[device, inode] != clip.links:
+                return 0
+        return self.whole(device, size)
+
+
+class SizeGoalSolver:
+    """Takes copies, offered in the order of rank and age, until every goal is met.
+
+    Every goal counts every removal that concerns it, whichever goal asked for it.
+    """
+
+    def __init__(self, goals: Iterable[Goal], freed: Freed) -> None:
+        self._left = {goal: goal.excess for goal in goals}
+        self._freed = freed
+
+    def take(self, clip: Clip) -> Reason | None:
+        """The reason for which a file must go; None where no goal needs it."""
+        wanted = next((goal for goal, left in self._left.items() if left > 0 and goal.concerns(clip)), None)
+        if wanted is None:
+            return None
+        count = max(0, self._freed.by(clip) - RECORD_BYTES)
+        for goal in self._left:
+            if goal.concerns(clip):
+                self._left[goal] -= count
+        return wanted.reason
+
+    @property
+    def unmet(self) -> dict[Goal, int]:
+        """Bytes that are still too many, by goal."""
+        return {goal: left for goal, left in self._left.items() if left > 0}
+
+
+# --- brakes ----------------------------------------------------------------------------------------
+
+
+def loses(copy: Copy) -> bool:
+    """Whether removing a copy loses its clip; what is in the trash was given up before."""
+    if copy.is_picture or copy.tree is Tree.TRASH:
+        return False
+    return copy.tree is Tree.ARCHIVE or copy.archived is None
+
+
+_STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2}
+
+
+def order_key(step: Discard | Tidy) -> tuple[int, float, str]:
+    """The cheapest copies first, the oldest first among them; what is no footage at the end."""
+    if isinstance(step, Tidy):
+        # The deepest folder first: the one above may then be empty.
+        return 4, -len(step.relative), step.relative
+    stage = 3 if step.tree is Tree.SOURCE and step.archived is None else _STAGE[step.tree]
+    return stage, step.start.timestamp(), step.relative

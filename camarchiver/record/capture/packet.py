@@ -1,0 +1,26 @@
+"""One packet of a stream, as far as decisions need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPacket:
+    """One packet, as far as decisions need it."""
+
+    at: float
+    """Presentation time in seconds of the source's own clock."""
+    order: float
+    """Decoding time in seconds of the source's own clock."""
+    length: float
+    """Seconds that it is shown or heard; 0 where the source doesn't tell."""
+    video: bool
+    key: bool
+    """Of video: the first packet of a group of pictures."""
+    size: int
+    """Bytes."""
+    arrival: float
+    """When it was read, in seconds of the monotonic clock."""
+    packet: object
+    """The demuxer's packet, which only spool and sentry look into."""

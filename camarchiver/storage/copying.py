@@ -1,0 +1,60 @@
+"""Copies and hashes files' bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from camarchiver.errors import StorageError
+from camarchiver.storage.atomic import Staged
+
+_COPY_BYTES = 1 << 20
+
+
+def digest_of(path: Path) -> str:
+    """A whole file's BLAKE2b, as `b2sum` prints it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()
+
+
+def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:
+    """Copy an open file's bytes, times, mode and owner into a staged file, durably; the bytes' BLAKE2b.
+
+    What arrived is read back and compared: StorageError when it differs. `watch` is told of each block's
+    bytes, and may end it by an exception.
+    """
+    sent = hashlib.blake2b()
+    with part.path.open("wb") as target:
+        while block := source.read(_COPY_BYTES):
+            sent.update(block)
+            target.write(block)
+            if watch is not None:
+                watch(len(block))
+        target.flush()
+        _copy_attributes(source, target)
+        os.fsync(target.fileno())
+    with part.path.open("rb") as copy:
+        # Clean pages are dropped, so that the disk answers and not the memory.
+        os.posix_fadvise(copy.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        arrived = hashlib.file_digest(copy, "blake2b").hexdigest()
+    if arrived != sent.hexdigest():
+        raise StorageError(
+            f"{part.path.parent}: a copy read back differs from what was written",
+            hint="check this disk, its cable and the memory; the original is untouched",
+        )
+    return arrived
+
+
+def _copy_attributes(source: BinaryIO, target: BinaryIO) -> None:
+    original = os.fstat(source.fileno())
+    # Only root may give files away, and some filesystems know neither owners nor modes.
+    with contextlib.suppress(PermissionError):
+        os.fchown(target.fileno(), original.st_uid, original.st_gid)
+    with contextlib.suppress(PermissionError):
+        os.fchmod(target.fileno(), stat.S_IMODE(original.st_mode))
+    os.utime(target.fileno(), ns=(original.st_atime_ns, original.st_mtime_ns))

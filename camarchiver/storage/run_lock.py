@@ -1,0 +1,80 @@
+"""One run of a command per tree and host: an advisory lock that the kernel holds."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from camarchiver.domain.untrusted import value_of
+from camarchiver.errors import AlreadyRunning, StorageError
+from camarchiver.storage import lockfile
+
+GUARD_SECONDS = 60.0
+"""How long `guarded` waits: whoever holds such a lock writes a line or two."""
+
+NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, what: str) -> Iterator[None]:
+    """Hold the lock file `path` for one run of the command `what`; AlreadyRunning if another run does."""
+    record = json.dumps({"command": what, **asdict(lockfile.Owner.this())}) + "\n"
+    lock = FileLock(path, blocking=False, mode=0o600, on_acquired=lambda fd: lockfile.write(fd, record))
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise AlreadyRunning(
+            f"{what} runs here already: {_runner(path)}", hint="wait until it is done, or stop it"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(path: Path) -> bool:
+    """Whether a run holds the lock file `path` at this moment; changes nothing. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextlib.contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` while a state file is changed; waits for others, who take moments."""
+    lock = FileLock(path, timeout=GUARD_SECONDS, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StorageError(
+            f"{path} is locked for more than {GUARD_SECONDS:.0f} s",
+            hint="look for a camarchiver that hangs; the kernel frees the lock when it ends",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _runner(path: Path) -> str:
+    try:
+        fields = value_of(path.read_bytes().partition(b"\n")[0])
+        return f"{fields['command']}, host {fields['host']}, pid {fields['pid']}, since {fields['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
