@@ -1,0 +1,137 @@
+"""archive: decisions and formats, without a disk."""
+
+from __future__ import annotations
+
+import threading
+
+from camarchiver.archive import workers
+from camarchiver.archive.fallback import GpuBreaker
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Archive, Remove
+from camarchiver.media.encoders import ENCODERS
+from camarchiver.runtime.signals import Stop
+from tests.values import a_clip
+
+
+class TestBreaker:
+    def test_one_failure_or_two_apart_change_nothing(self) -> None:
+        asked: list[str] = []
+        breaker = GpuBreaker(lambda: bool(asked.append("probe")), announce=asked.append)
+        breaker.failed("x")
+        breaker.succeeded()
+        breaker.failed("x")
+        assert (breaker.tripped, asked) == (False, [])
+
+    def test_two_in_a_row_and_a_failed_trial_trip_it_once(self) -> None:
+        said: list[str] = []
+        breaker = GpuBreaker(lambda: False, announce=said.append)
+        for _ in range(5):
+            breaker.failed("GPU Hang (-21)")
+        assert breaker.tripped
+        assert said == ["the GPU failed (GPU Hang (-21)): software encodes from now on"]
+
+    def test_a_good_trial_starts_the_count_afresh(self) -> None:
+        trials = iter([True, False])
+        breaker = GpuBreaker(lambda: next(trials), announce=lambda _: None)
+        tripped = []
+        for _ in range(4):
+            breaker.failed("x")
+            tripped.append(breaker.tripped)
+        assert tripped == [False, False, False, True]
+
+    def test_a_gpu_that_was_given_up_gets_a_trial_half_a_day_later(self) -> None:
+        said, now = list[str](), [0.0]
+        trials = iter([False, False, True])
+        breaker = GpuBreaker(lambda: next(trials), announce=said.append, clock=lambda: now[0])
+        tripped = []
+        for hours in (0, 11, 12, 23, 24):
+            now[0] = hours * 3600.0
+            if hours == 0:
+                breaker.failed("x")
+                breaker.failed("x")
+            tripped.append(breaker.tripped)
+        assert tripped == [True, True, True, True, False]
+        assert said[-1] == "the GPU works again"
+
+    def test_many_threads_trip_it_once(self) -> None:
+        said: list[str] = []
+        breaker = GpuBreaker(lambda: False, announce=said.append)
+        threads = [threading.Thread(target=breaker.failed, args=("x",)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(said) == 1
+
+
+class TestWorkload:
+    def test_as_many_jobs_as_cores_and_memory_allow(self) -> None:
+        svt = ENCODERS["libsvtav1"]
+        assert workers.jobs_for(svt, cores=8, memory=64_000_000_000) == 8
+        assert workers.jobs_for(svt, cores=8, memory=4_000_000_000) == 2
+        assert workers.jobs_for(svt, cores=8, memory=1) == 1
+        assert workers.jobs_for(ENCODERS["hevc_qsv"], cores=8, memory=1) == workers.GPU_JOBS
+
+    def test_the_last_jobs_get_the_spare_threads(self) -> None:
+        x264 = ENCODERS["libx264"]
+        assert [workers.threads_for(x264, cores=4, running=n) for n in (4, 2, 1)] == [1, 2, 4]
+        assert workers.threads_for(ENCODERS["hevc_qsv"], cores=4, running=2) == 0
+
+
+class TestCrew:
+    """Steps are begun in their order, several at a time, until the run is to stop."""
+
+    @staticmethod
+    def steps(*reasons: Reason) -> list[Archive | Remove]:
+        return [Archive(a_clip(name=f"{index}.mp4"), "", reason) for index, reason in enumerate(reasons)]
+
+    @staticmethod
+    def performed(
+        steps: list[Archive | Remove], *, stop: Stop | None = None, **how: float
+    ) -> list[tuple[str, int]]:
+        """Each step's name and the share that it was told, in the order of their beginning."""
+        begun: list[tuple[str, int]] = []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            begun.append((step.clip.name, share))
+            return Outcome(step, Result.DONE, step.reason)
+
+        jobs, limit = int(how.get("jobs", 1)), how.get("max_seconds")
+        outcomes = workers.perform_all(steps, perform, jobs=jobs, stop=stop or Stop(), max_seconds=limit)
+        assert len(list(outcomes)) == len(begun)
+        return begun
+
+    def test_in_order_and_the_last_ones_share_with_fewer(self) -> None:
+        steps = self.steps(*[Reason.NOT_ARCHIVED] * 4)
+        assert [name for name, _ in self.performed(steps)] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+        shares = [share for _, share in self.performed(steps, jobs=2)]
+        assert (shares[0], shares[-1] <= 2) == (2, True)
+
+    def test_a_second_name_begins_when_everything_else_has_ended(self) -> None:
+        steps = self.steps(Reason.NOT_ARCHIVED, Reason.NOT_ARCHIVED, Reason.SAME_FILE)
+        ended: list[str] = []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            if step.reason is Reason.SAME_FILE:
+                assert len(ended) == 2
+            ended.append(step.clip.name)
+            return Outcome(step, Result.DONE, step.reason)
+
+        outcomes = list(workers.perform_all(steps, perform, jobs=3, stop=Stop(), max_seconds=None))
+        assert [outcome.step for outcome in outcomes][-1] == steps[-1]
+
+    def test_nothing_is_begun_after_the_time_or_a_stop(self) -> None:
+        steps = self.steps(*[Reason.NOT_ARCHIVED] * 3)
+        assert self.performed(steps, max_seconds=0.0) == []
+        stop = Stop()
+        stop.ask(15)
+        assert self.performed(steps, stop=stop) == []
+
+        def perform(step: Archive | Remove, share: int) -> Outcome:
+            stop_now.ask(15)
+            return Outcome(step, Result.DONE, step.reason)
+
+        stop_now = Stop()
+        outcomes = list(workers.perform_all(steps, perform, jobs=1, stop=stop_now, max_seconds=None))
+        assert len(outcomes) == 1

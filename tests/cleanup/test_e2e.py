@@ -1,0 +1,367 @@
+"""cleanup: the installed command, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from camarchiver.domain.clip import STATE_FOLDER
+from tests.commands import COMMAND, NAME, SOUND, Command, Put, frames, media, on_a_terminal, whole
+from tests.yards import Yard
+
+
+def clips_of(root: Path) -> list[str]:
+    """The visible clips of a tree."""
+    return [name for name in media(root) if name.endswith(".mp4")]
+
+
+class TestRestore:
+    def test_a_run_is_undone_and_not_done_again_the_same_night(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        source = camera_tree / f"2026/03/01/{NAME}.mp4"
+        content, status = source.read_bytes(), source.stat()
+        run = json.loads(told("archive", camera_tree, "--json").stdout)["run"]
+        assert not source.exists()
+        listed = told("restore", "-C", camera_tree, "--list")
+        assert (NAME in listed.stdout, source.exists()) == (True, False)
+        steps = json.loads(told("restore", "-C", camera_tree, "--list", "--json").stdout)["steps"]
+        assert [(step["action"], step["reason"]) for step in steps] == [("restore", "restore-asked")]
+        assert told("restore", "-C", camera_tree, "--run", run).returncode == 2
+        assert told("restore", "-C", camera_tree, "--run", run, "-y").returncode == 0
+        assert source.read_bytes() == content
+        assert source.stat().st_mtime_ns == status.st_mtime_ns
+        assert source.with_suffix(".jpg").read_bytes() == b"jpg"
+        plan = json.loads(told("archive", camera_tree, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in plan["steps"]] == ["restored"]
+
+    def test_nothing_is_written_over(self, camera_tree: Path, told: Command) -> None:
+        source = camera_tree / f"2026/03/01/{NAME}.mp4"
+        told("archive", camera_tree)
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_bytes(b"another clip")
+        done = json.loads(told("restore", "-C", camera_tree, source, "-y", "--json").stdout)
+        assert [(each["result"], each["reason"]) for each in done["outcomes"]] == [("skipped", "taken")]
+        assert source.read_bytes() == b"another clip"
+        assert (camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4").exists()
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("how", ["renamed", "copied"])
+    def test_a_restore_that_died_halfway_is_finished_by_the_next(
+        self, camera_tree: Path, told: Command, how: str
+    ) -> None:
+        """It died after the clip was back, on another filesystem before the trash had lost it."""
+        source = camera_tree / f"2026/03/01/{NAME}.mp4"
+        told("archive", camera_tree)
+        source.parent.mkdir(parents=True, exist_ok=True)
+        trashed = camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4"
+        shutil.copy2(trashed, source)
+        if how == "renamed":
+            trashed.unlink()
+        part = source.with_name(f".{NAME}.0123456789abcdef.staged.jpg")
+        part.write_bytes(b"j")
+        assert told("restore", "-C", camera_tree, source, "-y").returncode == 0
+        assert source.with_suffix(".jpg").read_bytes() == b"jpg"
+        assert source.exists() and not trashed.exists() and not part.exists()
+        assert "restored from the trash" in told("why", "-C", camera_tree, source).stdout
+        assert told("restore", "-C", camera_tree, "--list", "--camera", "front").stdout == ""
+
+    def test_pictures_come_back_where_the_tree_is_mounted_elsewhere(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        told("archive", camera_tree)
+        moved = camera_tree.rename(camera_tree.with_name("elsewhere"))
+        assert told("restore", "-C", moved, "--since", "2026-03-01", "-y").returncode == 0
+        assert (moved / f"2026/03/01/{NAME}.mp4").exists()
+        assert (moved / f"2026/03/01/{NAME}.jpg").read_bytes() == b"jpg"
+
+    def test_a_changed_file_in_the_trash_is_not_taken_for_the_clip(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        told("archive", camera_tree)
+        (camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4").write_bytes(b"something else")
+        assert told("restore", "-C", camera_tree, "--list").stdout == ""
+
+
+class TestCleanup:
+    """`cleanup` as an operator and cron run it."""
+
+    def test_the_dry_run_tells_all_and_changes_nothing(self, yard: Yard, told: Command) -> None:
+        old = yard.standing(40)
+        yard.given_away(50, trashed=30)
+        yard.standing(1)
+        before = whole(yard.trees.source)
+        done = told("cleanup", yard.trees.source, "--dry-run")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert re.search(r"trash +source +front +age +1 +60 s +10\.0 kB +\d{4}-", done.stdout), done.stdout
+        assert re.search(r"delete +trash +front +trash-age +1", done.stdout)
+        assert "really come free" in done.stdout
+        listed = told("cleanup", yard.trees.source, "--dry-run", "-v").stdout
+        assert old.name in listed
+        assert "too-recent" in listed
+        assert whole(yard.trees.source) == before
+
+    def test_without_a_terminal_it_wants_a_word_and_then_says_what_it_did(
+        self, yard: Yard, told: Command
+    ) -> None:
+        old = yard.standing(40)
+        yard.standing(1)
+        before = whole(yard.trees.source)
+        refused = told("cleanup", yard.trees.source)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "add -y" in refused.stderr
+        assert whole(yard.trees.source) == before
+        done = told("cleanup", yard.trees.source, "-y")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"{old.relative}: moved to the trash" in done.stdout
+        assert not old.path.exists()
+        again = told("cleanup", yard.trees.source, "-y")
+        assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+    def test_json_holds_steps_outcomes_and_the_forecast(self, yard: Yard, told: Command) -> None:
+        old = yard.standing(40)
+        yard.standing(1)
+        planned = json.loads(told("cleanup", yard.trees.source, "--dry-run", "--json").stdout)
+        assert planned["dry_run"] is True
+        going = [step for step in planned["steps"] if step["action"] != "keep"]
+        assert [(step["action"], step["tree"], step["path"]) for step in going] == [
+            ("trash", "source", str(old.path))
+        ]
+        done = json.loads(told("cleanup", yard.trees.source, "-y", "--json").stdout)
+        assert (done["command"], done["status"], done["exit_code"]) == ("cleanup", "done", 0)
+        assert [each["result"] for each in done["outcomes"]] == ["done"]
+        failed = told("cleanup", yard.trees.source / "nowhere", "-y", "--json")
+        assert (failed.returncode, json.loads(failed.stdout)["errors"][0]["code"]) == (13, "storage")
+
+    @pytest.mark.parametrize(
+        ("table", "sentence"),
+        [
+            ("[camera.front]\nages = 14", "[camera.front] ages is not a key; did you mean age?"),
+            ("[camera.front]\nage = 'soon'", "[camera.front] age"),
+            ("[camera.front]\nmax_size = 0", "0 would keep nothing"),
+            ("[camera]\nfront = 14", "[camera] front is not a table"),
+            ("[cleanup]\ntrash_ages = 3", "trash_ages"),
+        ],
+    )
+    def test_a_policy_with_a_typo_stops_before_anything_goes(
+        self, yard: Yard, told: Command, tmp_path: Path, table: str, sentence: str
+    ) -> None:
+        yard.standing(40)
+        yard.standing(1)
+        config = tmp_path / "config.toml"
+        config.write_text(table + "\n")
+        before = whole(yard.trees.source)
+        for arguments in (("cleanup", yard.trees.source, "-y"), ("config", "check")):
+            done = told(*arguments, "--config", config)
+            assert done.returncode == 10, done.stdout
+            assert sentence in done.stderr
+        assert whole(yard.trees.source) == before
+
+    def test_each_camera_has_its_own_limits_and_the_stricter_wins(
+        self, yard: Yard, told: Command, tmp_path: Path
+    ) -> None:
+        front, back = yard.standing(20, "front"), yard.standing(20, "back")
+        for name in ("front", "back"):
+            yard.standing(1, name)
+        config = tmp_path / "config.toml"
+        config.write_text("[camera.front]\nage = 14\n[camera.gone]\nage = 5\n")
+        done = told("cleanup", yard.trees.source, "--config", config, "--dry-run")
+        assert "no clip of a camera gone was found" in done.stdout
+        assert told("cleanup", yard.trees.source, "--config", config, "-y").returncode == 0
+        assert not front.path.exists() and back.path.exists()
+        strict = told("cleanup", yard.trees.source, "--config", config, "--age", "15", "-y")
+        assert strict.returncode == 0 and not back.path.exists()
+
+    def test_a_large_plan_names_the_option_that_allows_it_and_the_environment_does_not(
+        self, yard: Yard, told: Command
+    ) -> None:
+        for days in (1, 40, 41, 42):
+            yard.record(days)
+        options = ("cleanup", yard.trees.source, "-y", "--unarchived")
+        for environment in ({}, {"CAMARCHIVER_CLEANUP_ALLOW_LARGE": "1", "CAMARCHIVER_ALLOW_LARGE": "1"}):
+            refused = told(*options, **environment)
+            assert refused.returncode == 2
+            assert "--allow-large" in refused.stdout + refused.stderr
+        assert len(clips_of(yard.trees.source)) == 4
+        assert told(*options, "--allow-large").returncode == 0
+        assert len(clips_of(yard.trees.source)) == 1
+
+    @pytest.mark.parametrize("option", ["--max-size", "--min-free"])
+    def test_a_size_without_a_meaning_is_refused(self, yard: Yard, told: Command, option: str) -> None:
+        for value in ("0", "-1", "many"):
+            assert told("cleanup", yard.trees.source, "-y", option, value).returncode == 2
+
+    def test_a_mount_that_is_gone_is_told_with_its_remedy(self, yard: Yard, told: Command) -> None:
+        clip = yard.standing(40)
+        shutil.rmtree(yard.trees.state)
+        done = told("cleanup", yard.trees.source, "-y")
+        assert done.returncode == 13
+        assert "is its disk mounted?" in done.stderr and "accept-volume" in done.stderr
+        assert clip.path.exists()
+
+    def test_a_signal_stops_it_with_a_report(self, yard: Yard) -> None:
+        for days in range(30, 330):
+            yard.standing(days + 0.5)
+        yard.standing(1)
+        command = [COMMAND, "cleanup", yard.trees.source, "-y"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert "moved to the trash" in first
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM, errors
+        assert errors == ""
+        assert re.search(r"stopped by signal 15; \d+ files were not begun", out)
+        told_of = sum(": moved to the trash: " in line for line in (first, *out.splitlines()))
+        assert len(yard.events("trashed")) == told_of < 300
+        assert len(list(yard.trees.trash.rglob("*.mp4"))) == told_of
+
+    def test_a_terminal_sees_the_plan_the_question_and_a_bar(self, yard: Yard) -> None:
+        for days in range(30, 60):
+            yard.standing(days + 0.5)
+        yard.standing(1)
+        said = on_a_terminal(b"n\n", "cleanup", yard.trees.source)
+        assert b"Go on? [y/N]" in said and b"nothing was changed" in said
+        assert len(clips_of(yard.trees.source)) == 31 * 2
+        said = on_a_terminal(b"y\n", "cleanup", yard.trees.source)
+        assert b"moved to the trash: 30 files" in said
+        assert b"%|" in said, "the bar"
+        assert len(yard.events("trashed")) == 30
+
+    # --- what the earlier tool did ---------------------------------------------------------------------
+
+    def test_a_cap_frees_what_it_promises_although_the_trash_lies_on_the_same_disk(
+        self, yard: Yard, told: Command
+    ) -> None:
+        for days in range(1, 21):
+            yard.standing(days)
+        cap = 200_000
+        done = json.loads(told("cleanup", yard.trees.source, "-y", "--json", "--max-size", cap).stdout)
+        assert done["exit_code"] == 0
+        everything = sum(path.stat().st_size for path in yard.trees.source.rglob("*") if path.is_file())
+        assert everything <= cap
+        assert not yard.trees.trash.exists() or not media(yard.trees.trash)
+
+    def test_the_trash_is_never_trashed_into_itself(self, yard: Yard, told: Command) -> None:
+        for days in (40, 41, 42):
+            yard.standing(days)
+        yard.standing(1)
+        for _ in range(3):
+            told("archive", yard.trees.source, "--age", "60")
+            assert told("cleanup", yard.trees.source, "-y", "--trash-age", "30").returncode == 0
+        inside = [path.relative_to(yard.trees.trash).parts for path in yard.trees.trash.rglob("*.mp4")]
+        assert len(inside) == 3
+        assert all(parts[0] == "input" and "input" not in parts[1:] for parts in inside)
+
+    def test_two_cameras_of_one_second_keep_their_own_archives_to_the_end(
+        self, tree: Path, put: Put, told: Command
+    ) -> None:
+        moment = time.time() - 40 * 86400
+        names = [time.strftime(f"%Y/%m/%d/REO_{c}_%Y%m%d%H%M%S", time.gmtime(moment)) for c in ("a", "b")]
+        contents = {name: put(f"{name}.mp4", mtime=moment).read_bytes() for name in names}
+        put(f"{names[1]}.mp4", SOUND, mtime=moment)
+        for camera in ("a", "b"):
+            put(time.strftime(f"%Y/%m/%d/REO_{camera}_%Y%m%d%H%M%S.mp4"), mtime=time.time() - 7200)
+        assert told("archive", tree, "--codec", "h264").returncode == 0
+        assert len(contents) == 2
+        for name in names:
+            assert (tree / "archived" / f"{name}.mp4").exists()
+        (tree / "archived" / f"{names[0]}.mp4").unlink()
+        done = told("cleanup", tree, "-y", "--trash-age", "0")
+        assert done.returncode == 3
+        assert not (tree / f".deleted/input/{names[1]}.mp4").exists()
+        assert (tree / f".deleted/input/{names[0]}.mp4").read_bytes() == contents[names[0]]
+
+    def test_a_truncated_archive_is_not_taken_for_done(self, tree: Path, put: Put, told: Command) -> None:
+        moment = time.time() - 40 * 86400
+        name = time.strftime("%Y/%m/%d/REO_front_%Y%m%d%H%M%S.mp4", time.gmtime(moment))
+        source = put(name, mtime=moment)
+        put(time.strftime("%Y/%m/%d/REO_front_%Y%m%d%H%M%S.mp4"), mtime=time.time() - 7200)
+        assert told("archive", tree, "--codec", "h264", "--keep-source").returncode == 0
+        os.truncate(tree / "archived" / name, 2000)
+        assert told("cleanup", tree, "-y").returncode == 0
+        assert source.exists()
+        assert told("archive", tree, "--codec", "h264").returncode == 0
+        assert frames(tree / "archived" / name) == frames(tree / ".deleted/input" / name) == 20
+
+    # --- a whole life ----------------------------------------------------------------------------------
+
+    def test_ninety_days_of_three_cameras(self, tree: Path, put: Put, told: Command) -> None:
+        """Archived, cleaned up by age, by size and for free space, restored, held; `why` always answers."""
+        cameras, now = ("front", "back", "yard"), time.time()
+        for camera in cameras:
+            for day in range(1, 91, 6):
+                moment = now - day * 86400
+                name = time.strftime(f"%Y/%m/%d/REO_{camera}_%Y%m%d%H%M%S.mp4", time.gmtime(moment))
+                put(name, mtime=moment)
+        sources = clips_of(tree)
+        oldest = min(name for name in sources if "front" in name)
+        assert len(sources) == 45
+
+        def why(words: str) -> None:
+            story = told("why", "-C", tree, tree / oldest)
+            assert story.returncode == 0
+            assert words in story.stdout, story.stdout
+
+        def standing() -> int:
+            return len([name for name in clips_of(tree) if not name.startswith("archived")])
+
+        why("the next archive run would archive it")
+        archived = json.loads(told("archive", tree, "--codec", "h264", "--keep-source", "--json").stdout)
+        assert archived["exit_code"] == 0
+        why("archived as")
+        first = json.loads(told("cleanup", tree, "-y", "--json").stdout)
+        assert first["exit_code"] == 0
+        by_age = [each for each in first["outcomes"] if each["reason"] == "age"]
+        assert len(by_age) == 30 and standing() == 15
+        why("source moved to the trash")
+        assert told("restore", "-C", tree, "--run", first["run"], "-y").returncode == 0
+        assert standing() == 45
+        why("restored from the trash")
+        assert json.loads(told("cleanup", tree, "-y", "--json").stdout)["outcomes"] == []
+        for name in ("restored.json", "restored.json.bak"):
+            # As if the week of grace were over.
+            (tree / "archived" / STATE_FOLDER / name).unlink(missing_ok=True)
+
+        day = time.strftime("%Y-%m-%d", time.gmtime(now - 85 * 86400))
+        held = told(
+            *("hold", "add", "-C", tree, "--from", day, "--to", day, "--camera", "front"),
+            *("--timezone", "UTC", "--reason", "case 7"),
+        )
+        assert held.returncode == 0
+        used = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
+        capped = told("cleanup", tree, "-y", "--json", "--max-size", used // 2, "--age", 1000)
+        assert json.loads(capped.stdout)["exit_code"] == 0, capped.stdout
+        after = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
+        assert after <= used // 2
+        assert (tree / oldest).exists(), "the held clip"
+        place, name = tree.parent / "evidence", held.stdout.split()[0]
+        assert told("hold", "export", "-C", tree, name, place, "--playable").returncode == 0
+        assert {(place / kind / oldest).exists() for kind in ("source", "playable")} == {True}
+        assert subprocess.run(["b2sum", "--quiet", "-c", "B2SUMS"], cwd=place).returncode == 0
+        why(f"by hold {name}: case 7")
+        assert len(clips_of(tree / "archived")) == 30, "each clip once: nothing was lost"
+        free = shutil.disk_usage(tree).free
+        goal = told(
+            "cleanup", tree, "-y", "--json", "--min-free", free + 2**40, "--age", 1000, "--clean-output"
+        )
+        document = json.loads(goal.stdout)
+        assert (document["exit_code"], document["outcomes"]) == (2, []), "it would take most of each camera"
+        assert told("hold", "remove", "-C", tree, name, "-y").returncode == 0
+        assert told("cleanup", tree, "-y").returncode == 0
+        why("source moved to the trash")
+        old = ("cleanup", tree, "-y", "--trash-age", 0, "--clean-output", "--archive-age", 84)
+        assert told(*old).returncode == 0
+        why("archive")
+        assert told("cleanup", tree, "-y", "--trash-age", 0).returncode == 0
+        why("removed for good, by the rule trash-age")
+        assert not list(tree.rglob(Path(oldest).name))

@@ -1,0 +1,475 @@
+"""cli: the installed command, as a user starts it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from camarchiver.domain.clip import STATE_FOLDER
+from tests.commands import (
+    COMMAND,
+    DAY,
+    KEYS,
+    NAME,
+    ONE,
+    SOUND,
+    Command,
+    Put,
+    archive,
+    frames,
+    installed,
+    journal,
+    media,
+    on_a_terminal,
+    snapshot,
+    state_of,
+    whole,
+)
+from tests.recordings import RecRun, rec_document
+
+
+class TestTerminal:
+    """What an operator sees; and cron, who has nothing."""
+
+    def test_no_leaves_everything_and_yes_goes_on(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        said = on_a_terminal(b"n\n", "archive", tree)
+        assert b"Go on? [y/N]" in said
+        assert b"nothing was changed" in said
+        assert source.exists()
+        said = on_a_terminal(b"y\n", "archive", tree)
+        assert b"archived: 1 clip" in said
+        assert not source.exists()
+
+    def test_an_empty_environment_is_enough(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        command = Path(sys.executable).with_name("camarchiver")
+        done = subprocess.run(
+            ["/usr/bin/env", "-i", str(command), "archive", str(tree)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd="/",
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+
+    def test_help_names_every_exit_code(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "camarchiver", "--help"], capture_output=True, text=True, timeout=60
+        )
+        assert "13 storage" in done.stdout
+
+
+class TestJsonLog:
+    """`--log-format json`, by option and by config file."""
+
+    def test_every_line_names_run_and_clip(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        config, log = tmp_path / "config.toml", tmp_path / "json.log"
+        config.write_text(f'log_format = "json"\nlog_file = "{log}"\n')
+        done = archive(tree, "--json", "--config", config)
+        assert done.returncode == 3
+        assert archive(tree, "--log-format", "json", "--log-file", log, "-v").returncode == 0
+        removed = installed("cleanup", tree, "-y", "--trash-age", 0, "--config", config)
+        assert removed.returncode == 0, removed.stderr
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        run = json.loads(done.stdout)["run"]
+        told = {line["clip"]: line["message"] for line in lines if line["run"] == run}
+        assert set(told) == {f"{ONE}.mp4", f"{DAY}/REO_bad_20260301081500.mp4"}
+        assert "damaged" in told[f"{DAY}/REO_bad_20260301081500.mp4"]
+        gone = [line for line in lines if "trash-age" in line["message"]]
+        assert [line["clip"] for line in gone] == [f"{ONE}.mp4"]
+
+    def test_a_recorders_line_names_its_clip(self, rec_twice: Path, rec_run: RecRun, tmp_path: Path) -> None:
+        ran = rec_run("--source", rec_twice, "--log-format", "json", "--duration", "14s")
+        assert ran.returncode == 0, ran.stderr
+        (line,) = (json.loads(each) for each in (tmp_path / "temp_clips/recorder.log").open())
+        assert (line["run"], line["level"]) == (rec_document(ran)["run"], "info")
+        assert line["clip"].startswith("motion_")
+
+
+class TestRefusals:
+    """What ends a run before it begins: the exit code, one document, and nothing changed."""
+
+    @staticmethod
+    def refused(tree: Path, code: int, *options: object, **environment: str) -> dict[str, Any]:
+        """The one error of a run that was refused with this code, told in both ways."""
+        before = whole(tree) if tree.is_dir() else {}
+        told = installed("archive", tree, *options, **environment)
+        assert (told.returncode, told.stdout) == (code, ""), told.stderr
+        assert "Traceback" not in told.stderr
+        machine = installed("archive", tree, *options, "--json", **environment)
+        assert (machine.returncode, machine.stderr) == (code, "")
+        found = json.loads(machine.stdout)
+        assert set(found) == KEYS
+        assert (found["format"], found["command"]) == (1, "archive")
+        assert (found["status"], found["exit_code"]) == ("failed", code)
+        (error,) = found["errors"]
+        assert set(error) == {"code", "message", "hint"}
+        assert error["message"] in told.stderr
+        after = whole(tree) if tree.is_dir() else {}
+        changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        own = ("archiver.log", "archived", f"archived/{STATE_FOLDER}", ".")
+        assert {name for name in changed if not name.startswith(own)} == set()
+        assert all(after.get(name) == value for name, value in before.items() if name.endswith(".mp4"))
+        return dict(error)
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--age", "5 bananas"), "age"),
+            (("--min-size", "big"), "size"),
+            (("--since", "yesterdayish"), "since"),
+            (("--max-runtime", "soon"), "runtime"),
+            (("--jobs", "0"), "jobs"),
+            (("--limit", "0"), "limit"),
+            (("--sidecar", "burn"), "sidecar"),
+            (("--codec", "vp9"), "codec"),
+            (("--nonsense",), "nonsense"),
+            (("--delete",), "consent"),
+            (("--delete", "--keep-source", "-y"), "exclude each other"),
+            (("--delete", "--age", "0.5", "-y"), "age"),
+        ],
+    )
+    def test_usage(self, put: Put, tree: Path, options: tuple[str, ...], said: str) -> None:
+        put(f"{ONE}.mp4")
+        assert said in self.refused(tree, 2, *options)["message"]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("agee = 3\n", "did you mean age?"),
+            ("[archive]\nkeep-source = true\n", "did you mean keep_source?"),
+            ("[archve]\nage = 3\n", "did you mean archive?"),
+            ("[archive]\nage = 'ages'\n", "age"),
+            ("[archive]\ncodec = 'vp9'\n", "codec"),
+            ("age = \n", "TOML"),
+            ("[patterns]\nmine = '(?P<camera>.*)'\n", "mine"),
+        ],
+    )
+    def test_config(self, put: Put, tree: Path, tmp_path: Path, text: str, said: str) -> None:
+        put(f"{ONE}.mp4")
+        file = tmp_path / "own.toml"
+        file.write_text(text)
+        message = self.refused(tree, 10, "--config", file)["message"]
+        assert said in message
+        if "[patterns]" not in text:
+            assert str(file) in message
+
+    def test_a_config_file_that_is_not_there(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        assert "no such config file" in self.refused(tree, 10, "--config", tmp_path / "no.toml")["message"]
+
+    def test_the_users_own_config_file_is_found_and_named(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4")
+        file = tmp_path / "home/.config/camarchiver/config.toml"
+        file.parent.mkdir(parents=True)
+        file.write_text("[archive]\ncodecs = 'h264'\n")
+        home = {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": ""}
+        assert str(file) in self.refused(tree, 10, **home)["message"]
+
+    @pytest.mark.parametrize(
+        "options", [("--ffmpeg", "/nonexistent/ffmpeg"), ("--encoder", "nvenc"), ("--ffmpeg", "/bin/false")]
+    )
+    def test_no_encoder(self, put: Put, tree: Path, options: tuple[str, ...]) -> None:
+        put(f"{ONE}.mp4")
+        error = self.refused(tree, 12, *options)
+        assert error["hint"]
+
+    def test_the_marker_of_the_archive_is_gone(self, put: Put, tree: Path) -> None:
+        """Where a disk is not mounted, its mount point is an empty folder."""
+        put(f"{ONE}.mp4")
+        assert archive(tree).returncode == 0
+        put(f"{DAY}/REO_back_20260301081500.mp4")
+        (state_of(tree) / "volume").unlink()
+        error = self.refused(tree, 13)
+        assert "accept-volume" in error["hint"]
+        (state_of(tree) / "volume").write_text("0" * 32 + "\n")
+        assert "another source tree" in self.refused(tree, 13)["message"]
+
+    def test_roots(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        file = put(f"{ONE}.mp4")
+        assert "does not exist" in self.refused(tmp_path / "none", 13)["message"]
+        assert "not a folder" in self.refused(file, 13)["message"]
+        assert "inside its archive" in self.refused(tree, 2, "-o", tree)["message"]
+        assert "inside its archive" in self.refused(tree, 2, "-o", tmp_path)["message"]
+        assert "inside its trash" in self.refused(tree, 2, "--trash-root", tmp_path)["message"]
+        assert "not a folder" in self.refused(tree, 13, "-o", file)["message"]
+        assert not (tmp_path / "none").exists()
+
+    def test_the_same_command_runs_already(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        code = (
+            "import sys, pathlib\n"
+            "from camarchiver.storage import locking; from camarchiver.state import volume_marker as volume\n"
+            "from camarchiver.domain.clip import Trees\n"
+            "root = pathlib.Path(sys.argv[1])\n"
+            "trees = Trees(root, root / 'archived', root / '.deleted')\n"
+            "with locking.exclusive(volume.run_lock(trees, 'archive'), what='archive'):\n"
+            "    print('locked', flush=True); sys.stdin.read()"
+        )
+        other = subprocess.Popen(
+            [sys.executable, "-c", code, str(tree)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        try:
+            self.refused(tree, 11)
+            assert installed("archive", tree, "--dry-run").returncode == 0
+        finally:
+            other.communicate()
+        assert installed("archive", tree).returncode == 0
+
+
+class TestCron:
+    def test_an_empty_environment_archives_for_good(self, put: Put, tree: Path) -> None:
+        """No HOME, no PATH, no locale; twice, as the second night follows the first."""
+        put(f"{ONE}.mp4", SOUND)
+        put(DAY.encode() + b"/REO_caf\xc3\xa9_20260301081500.mp4")
+        command = ["/usr/bin/env", "-i", str(COMMAND), "archive", str(tree)]
+        nights = [
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd="/", timeout=120)
+            for _ in range(2)
+        ]
+        assert [(night.returncode, night.stderr) for night in nights] == [(0, b""), (0, b"")]
+        assert nights[0].stdout.count(b"archived ") == 2
+        assert nights[1].stdout == b""
+        assert len(list((tree / "archived" / DAY).glob("*.mp4"))) == 2
+
+    def test_a_reader_that_goes_away_loses_nothing(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{DAY}/REO_back_20260301081500.mp4")
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [str(COMMAND), "archive", str(tree)],
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=120,
+        )
+        os.close(writer)
+        assert b"Traceback" not in done.stderr
+        for name in ("front", "back"):
+            relative = f"{DAY}/REO_{name}_20260301081500.mp4"
+            source, made = tree / relative, tree / "archived" / relative
+            assert source.exists() or frames(made) == 20
+
+    def test_a_reader_that_goes_away_changes_no_exit_code(self, tree: Path) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        for words in (("archive", tree / "none"), ("archive", tree / "none", "--json")):
+            ran = subprocess.run([str(COMMAND), *words], timeout=60, stdout=writer, stderr=writer)
+            assert ran.returncode == 13
+        os.close(writer)
+
+    def test_without_any_standard_stream_no_file_gets_our_words(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        content = source.read_bytes()
+        shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", str(COMMAND), "archive", str(tree)]
+        assert subprocess.run(shell, timeout=120).returncode == 0
+        assert frames(tree / "archived" / source.relative_to(tree)) == 20
+        assert (tree / ".deleted/input" / source.relative_to(tree)).read_bytes() == content
+        assert [line["event"] for line in journal(tree)] == ["archived", "trashed"]
+
+    @pytest.mark.parametrize("name", ["Nowhere/Bad", "CET-1CEST,M3.5.0,M10.5.0/3", "/etc/passwd"])
+    def test_a_time_zone_that_nobody_knows_is_told(self, put: Put, tree: Path, name: str) -> None:
+        source = put(f"{ONE}.mp4")
+        done = archive(tree, TZ=name)
+        assert (done.returncode, done.stdout, source.exists()) == (10, "", True)
+        assert repr(name) in done.stderr and "Traceback" not in done.stderr
+        assert archive(tree, "--timezone", "UTC", TZ=name).returncode == 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What came of a command on a terminal."""
+
+    code: int
+    screen: str
+    stdout: str
+    """What a pipe got, where standard output was one."""
+
+
+def on_screen(*arguments: object, answers: bytes = b"", piped: bool = False) -> Shown:
+    """Run the installed command on a terminal of its own; `answers` are typed at the question."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # no bar fits no columns
+    words = ["setsid", "--ctty", "env", "--default-signal=INT", "TZ=UTC", str(COMMAND), *map(str, arguments)]
+    process = subprocess.Popen(
+        words, stdin=theirs, stdout=subprocess.PIPE if piped else theirs, stderr=theirs
+    )
+    os.close(theirs)
+    screen, left = b"", answers
+    deadline, typed = time.monotonic() + 60, float("inf")
+    try:
+        while time.monotonic() < deadline:
+            if answers == b"\x03" and time.monotonic() - typed > 5:
+                # input() misses a signal between its last look and its read; a person presses again.
+                left = answers
+            if select.select([ours], [], [], 0.2)[0]:
+                try:
+                    screen += os.read(ours, 65536)
+                except OSError:  # Linux tells so that the last program on this terminal has ended
+                    break
+            if left and b"Go on?" in screen:
+                os.write(ours, left)
+                left, typed = b"", time.monotonic()
+        out = process.communicate(timeout=20)[0] or b""
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return Shown(process.returncode, screen.decode(errors="replace"), out.decode())
+
+
+class TestScreen:
+    """What an operator at a terminal sees and answers."""
+
+    @pytest.mark.parametrize("answers", [b"n\n", b"\n", b"\x04", b"what\nn\n"])
+    def test_anything_but_yes_leaves_everything(self, put: Put, tree: Path, answers: bytes) -> None:
+        put(f"{ONE}.mp4")
+        put(f"{ONE}.jpg", b"picture")
+        before = snapshot(tree / "2026")
+        shown = on_screen("archive", tree, "--delete", answers=answers)
+        assert (shown.code, "nothing was changed" in shown.screen) == (130, True), shown.screen
+        assert snapshot(tree / "2026") == before
+        assert media(tree / "archived") == []
+        assert not (tree / ".deleted").exists()
+
+    def test_ctrl_c_at_the_question_ends_the_run(self, put: Put, tree: Path) -> None:
+        """At once, without a line to follow; and nothing has happened."""
+        put(f"{ONE}.mp4")
+        before = snapshot(tree / "2026")
+        shown = on_screen("archive", tree, "--json", answers=b"\x03", piped=True)
+        found = json.loads(shown.stdout)
+        assert (shown.code, found["status"], found["exit_code"]) == (130, "stopped", 130), shown.screen
+        assert snapshot(tree / "2026") == before
+        assert media(tree / "archived") == []
+
+    def test_yes_shows_plan_bars_and_report(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, answers=b"y\n")
+        assert shown.code == 0
+        plan, _, rest = shown.screen.partition("Go on?")
+        assert "front" in plan
+        assert "sources go to" in plan
+        assert "run:" in rest
+        assert "100%" in rest
+        assert "archived: 1 clip" in rest
+
+    def test_minus_y_does_not_ask(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, "-y", "--delete")
+        assert (shown.code, "Go on?" in shown.screen) == (0, False)
+        assert "sources are deleted" in shown.screen
+        assert not source.exists()
+
+    def test_nothing_to_do_does_not_ask(self, put: Put, tree: Path) -> None:
+        put(f"{DAY}/holiday.mp4")
+        shown = on_screen("archive", tree)
+        assert (shown.code, "Go on?" in shown.screen) == (0, False)
+
+    def test_bars_and_questions_stay_out_of_a_pipe(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, answers=b"y\n", piped=True)
+        assert shown.code == 0
+        assert "run:" in shown.screen
+        assert "archived: 1 clip" in shown.stdout
+        assert not re.search(r"Go on|run:|[\r\x1b]|%\|", shown.stdout), shown.stdout
+
+    def test_json_is_one_document_beside_the_question(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, "--json", answers=b"y\n", piped=True)
+        assert "Go on?" in shown.screen
+        assert json.loads(shown.stdout)["exit_code"] == shown.code == 0
+
+    def test_json_is_one_document_also_after_no(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, "--json", answers=b"n\n", piped=True)
+        found = json.loads(shown.stdout)
+        assert set(found) >= KEYS
+        assert (found["status"], found["exit_code"]) == ("stopped", shown.code)
+        assert source.exists()
+
+    def test_json_shows_the_plan_it_asks_about(self, put: Put, tree: Path) -> None:
+        """On a terminal a changing command shows the plan and asks (design, section 6)."""
+        put(f"{ONE}.mp4")
+        shown = on_screen("archive", tree, "--json", answers=b"n\n", piped=True)
+        assert "front" in shown.screen.partition("Go on?")[0]
+
+    def test_help_and_a_dry_run_never_ask(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        for words in (("archive", "--help"), ("archive", tree, "--dry-run")):
+            shown = on_screen(*words)
+            assert (shown.code, "Go on?" in shown.screen) == (0, False)
+
+
+class TestConfigCommand:
+    def test_each_value_and_where_it_comes_from(self, tmp_path: Path, told: Command) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text('timezone = "UTC"\n[archive]\nage = 14\ncodec = "h264"\n')
+        shown = told("config", "show", "--config", file, CAMARCHIVER_CODEC="av1").stdout
+        lines = {line.split("=")[0].strip(): line for line in shown.splitlines()}
+        assert lines["age"].split("= ")[1].startswith("14 days")
+        assert lines["age"].endswith(f"# {file}")
+        assert lines["codec"].split()[2:] == ["av1", "#", "environment"]
+        assert lines["nice"].split()[2:] == ["19", "#", "default"]
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("[archive]\nagee = 1\n", "[archive] agee is not a key; did you mean age?"),
+            ("[archive]\nage = 'many'\n", "age: 'many' is not an age"),
+            ("[archive\n", "is not valid TOML"),
+            ("[patterns]\nyard = '(?P<camera>x'\n", "yard"),
+        ],
+    )
+    def test_a_wrong_file_is_named(self, tmp_path: Path, told: Command, text: str, complaint: str) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text(text)
+        checked = told("config", "check", "--config", file)
+        assert checked.returncode == 10
+        assert complaint in checked.stderr
+
+    def test_a_first_file_is_written_once_and_is_sound(self, tmp_path: Path, told: Command) -> None:
+        file = tmp_path / "deep" / "c.toml"
+        assert told("config", "init", file).returncode == 0
+        assert told("config", "check", "--config", file).returncode == 0
+        assert told("config", "init", file).returncode == 10
+
+    def test_a_pattern_of_the_owners_own_is_read(
+        self, camera_tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text("[patterns]\nyard = '(?P<camera>yard) (?P<time>\\d{8}-\\d{6})'\n")
+        (camera_tree / f"2026/03/01/{NAME}.mp4").rename(camera_tree / "yard 20260301-081500.mp4")
+        without = json.loads(told("archive", camera_tree, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in without["steps"]] == ["no-timestamp"]
+        plan = json.loads(told("archive", camera_tree, "--dry-run", "--json", "--config", file).stdout)
+        assert [(step["action"], step["camera"]) for step in plan["steps"]] == [("archive", "yard")]
+
+    def test_a_moved_archive_is_accepted_by_one_command(
+        self, camera_tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        assert told("archive", camera_tree).returncode == 0
+        (camera_tree / "archived").rename(tmp_path / "moved")
+        stopped = told("archive", camera_tree)
+        assert stopped.returncode == 13
+        assert "config accept-volume" in stopped.stderr
+        assert told("config", "accept-volume", camera_tree, "-o", tmp_path / "new").returncode == 0
+        assert told("archive", camera_tree, "-o", tmp_path / "new").returncode == 0

@@ -1,0 +1,212 @@
+"""journal: decisions and formats, without a disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from camarchiver.domain import untrusted
+from camarchiver.journal import event as journal_event
+from camarchiver.journal import replay
+from camarchiver.journal import store as journal_store
+from camarchiver.journal.event import EventKind, JournalEvent
+from tests.values import NOW, line_of
+
+
+class TestEvents:
+    """One line of the journal."""
+
+    @pytest.mark.parametrize(
+        "spoilt",
+        [
+            {"source": "../a"},
+            {"archive": "/etc/passwd"},
+            {"trash": ""},
+            {"trash": "."},
+            {"source": None},
+            {"source_size": 10**30},
+            {"source_size": True},
+            {"duration": "long"},
+            {"tree": "elsewhere"},
+            {"start": "then"},
+            {"at": "2026-03-01T08:15:00"},
+            {"sidecars": {"../x.jpg": "/a"}},
+            {"sidecars": [1]},
+            {"sidecars": {"x/y.jpg": "/a"}},
+            {"sidecars": {"x.jpg": "/a\0"}},
+            {"archive": "./."},
+            {"trash": "a/\u002e./../b"},
+            {"settings": 5},
+            {"source_mtime_ns": -(10**30)},
+            {"reason": ["a"]},
+        ],
+    )
+    def test_a_line_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
+        good = json.dumps(line_of("trashed")).encode()
+        bad = json.dumps({**line_of("trashed"), **spoilt}).encode()
+        assert journal_event.read(good)[0] == journal_event.read(good + b"\n{\n")[0] != []
+        assert journal_event.read(bad) == ([], 1)
+        assert journal_event.read(bad + b"\n" + good) == (journal_event.read(good)[0], 1)
+
+    @given(
+        st.lists(
+            st.fixed_dictionaries(
+                {"event": st.sampled_from(["archived", "trashed", "of-tomorrow"])},
+                optional={
+                    "source": st.sampled_from(
+                        ["a", "", ".", "/a", "..", "a/..", ".a", "a..b", "é", "\0", "\udce9"]
+                    ),
+                    "archive": st.sampled_from(["a", ".", "b/../..", "./a", "/b"]),
+                    "trash": st.sampled_from(["a", ".", "b/../..", "./a", "/b"]),
+                    "sidecars": st.dictionaries(
+                        st.sampled_from(["a", ".", "", "..", "a/b", "/"]), st.just("/p")
+                    ),
+                    "source_size": st.integers(),
+                    "more": st.text(),
+                },
+            ),
+            max_size=4,
+        )
+    )
+    def test_many_lines_are_read_as_each_by_itself(self, changes: list[dict[str, Any]]) -> None:
+        lines = [json.dumps(line_of(**changed)).encode() for changed in changes]
+        each = [journal_event.read(line) for line in lines]
+        whole = journal_event.read(b"\n".join(lines))
+        assert whole == ([event for found, _ in each for event in found], sum(torn for _, torn in each))
+        for event in whole[0]:
+            assert all(
+                untrusted.is_below(path) for path in (event.source, event.archive or "x", event.trash or "x")
+            )
+
+    @pytest.mark.parametrize("start", ["1970-01-01T00:00:00-00:44:30", "2026-03-01 08:15:00.5+01:00"])
+    def test_a_time_that_only_python_reads(self, start: str) -> None:
+        (event,), torn = journal_event.read(json.dumps(line_of("trashed", start=start)).encode())
+        assert (event.start, torn) == (datetime.fromisoformat(start), 0)
+
+    def test_what_is_written_is_read(self) -> None:
+        text = TestJournalLines.a_line(
+            sidecars={"a.jpg": "/t/a.jpg"}, settings={"quality": 35}, tree="archive"
+        )
+        (event,), torn = journal_event.read(text.encode())
+        assert (event.line(), torn) == (text, 0)
+
+
+class TestLedger:
+    """What a day's lines lead to."""
+
+    ARCHIVED = line_of(
+        "archived", source_blake2b="d", archive="d/x.mp4", archive_size=3, sidecars={"x.jpg": "/t/x.jpg"}
+    )
+
+    def fold(self, *events: dict[str, Any]) -> replay.Ledger:
+        lines = "".join(json.dumps(event) + "\n" for event in events).encode()
+        day = journal_store.parse(lines, Path("day.jsonl"))
+        return replay.fold(day.events, day.archived)
+
+    def test_an_archive_stands_until_a_line_takes_it_away(self) -> None:
+        assert set(self.fold(self.ARCHIVED).archives) == {"d/x.mp4"}
+        for line in (
+            line_of("trashed", tree="archive", archive="d/x.mp4", trash="output/d/x.mp4", archive_size=3),
+            line_of("deleted", tree="archive", archive="d/x.mp4", archive_size=3, reason="max-size"),
+            line_of("trashed", archive="d/x.mp4", trash="output/d/x.mp4", reason="replaced"),
+        ):
+            found = self.fold(self.ARCHIVED, line)
+            assert not found.archives
+            assert found.given_up == ({"d/x.mp4"} if line.get("reason") == "max-size" else set())
+        source_gone = line_of("trashed", archive="d/x.mp4", trash="input/d/x.mp4", reason="age")
+        assert set(self.fold(self.ARCHIVED, source_gone).archives) == {"d/x.mp4"}
+
+    def test_what_was_restored_or_purged_is_not_in_the_trash(self) -> None:
+        gone = line_of("trashed", trash="input/a", reason="age", sidecars={"a.jpg": "/t"})
+        assert set(self.fold(gone).trashed) == {"input/a"}
+        assert self.fold(gone).sidecars.keys() == {"d/a.jpg"}
+        for back in ("restored", "purged"):
+            assert not self.fold(gone, line_of(back, trash="input/a", tree="trash")).trashed
+
+    def test_a_restored_archive_stands_again(self) -> None:
+        gone = line_of("trashed", tree="archive", archive="d/x.mp4", trash="output/a", reason="archive-age")
+        back = line_of("restored", tree="archive", archive="d/x.mp4", trash="output/a")
+        found = self.fold(self.ARCHIVED, gone, back)
+        assert set(found.archives) == {"d/x.mp4"}
+        assert not found.given_up
+
+    @pytest.mark.parametrize(
+        "spoilt",
+        [
+            {"start": "then"},
+            {"start": "2026-03-01T08:15:00"},
+            {"at": None},
+            {"start": "0001-01-01T00:00:00+14:00"},
+            {"at": "9999-12-31T23:59:59-10:00"},
+            {"source_size": "many"},
+            {"tree": "cellar"},
+            {"duration": []},
+        ],
+    )
+    def test_a_line_that_makes_no_sense_tells_nothing(self, spoilt: dict[str, Any]) -> None:
+        found = self.fold(line_of("trashed", trash="input/a", **spoilt))
+        assert not found.trashed
+        assert not found.seen
+
+
+class TestJournalLines:
+    """What a day's file says, parsed without a disk."""
+
+    @staticmethod
+    def a_line(**changed: object) -> str:
+        event = JournalEvent(
+            EventKind.ARCHIVED,
+            NOW,
+            "r1",
+            "vm",
+            "2026/03/01/a.mp4",
+            datetime(2026, 3, 1, tzinfo=ZoneInfo("Europe/Berlin")),
+            source_size=1,
+            source_mtime_ns=2,
+            source_blake2b="d1",
+            archive="2026/03/01/a.mp4",
+            archive_size=3,
+        )
+        return structs.replace(event, **changed).line()
+
+    def test_a_line_leaves_out_what_does_not_apply(self) -> None:
+        fields = json.loads(self.a_line())
+        assert fields["start"] == "2026-03-01T00:00:00+01:00"
+        assert "trash" not in fields
+
+    @pytest.mark.parametrize("cut", [1, 20, 100])
+    def test_a_torn_last_line_costs_that_line_only(self, cut: int) -> None:
+        text = f"{self.a_line()}\n{self.a_line(source='b.mp4')}\n{self.a_line()[:-cut]}".encode()
+        day = journal_store.parse(text, Path("01.jsonl"))
+        assert (sorted(day.archived), day.torn) == (["2026/03/01/a.mp4", "b.mp4"], 1)
+
+    @given(st.binary(max_size=300))
+    def test_no_bytes_break_it(self, text: bytes) -> None:
+        journal_store.parse(text, Path("01.jsonl"))
+
+    def test_a_path_that_is_not_utf_8_is_read(self) -> None:
+        name = os.fsdecode(b"caf\xe9.mp4")
+        day = journal_store.parse(self.a_line(source=name).encode(), Path("01.jsonl"))
+        assert (list(day.archived), day.torn) == ([name], 0)
+
+    def test_a_line_of_brackets_is_a_torn_one(self) -> None:
+        assert journal_store.parse(b"[" * 100_000, Path("01.jsonl")).torn == 1
+
+    @pytest.mark.parametrize("duration", ["NaN", "1e999", "1e300", "-5", "-1e300"])
+    def test_a_line_with_a_duration_that_no_clip_has_is_a_torn_one(self, duration: str) -> None:
+        text = self.a_line(duration=2.5)
+        assert journal_store.parse(text.replace("2.5", duration).encode(), Path("01.jsonl")).torn == 1
+        assert journal_store.parse(text.encode(), Path("01.jsonl")).torn == 0
+
+    def test_a_line_without_the_needed_fields_is_no_proof(self) -> None:
+        text = self.a_line(archive_size=None).encode()
+        assert journal_store.parse(text, Path("01.jsonl")).archived == {}

@@ -1,0 +1,131 @@
+"""output: decisions and formats, without a disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from camarchiver.domain import plan as domain_plan
+from camarchiver.domain.clip import Fingerprint, Trees
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
+from camarchiver.domain.steps import Archive
+from camarchiver.output import json_document
+from camarchiver.output import text as text_output
+from camarchiver.runtime import formatting
+from tests.values import MONTH, NOW, ROOT, a_clip
+
+TREES = Trees(ROOT, ROOT / "archived", ROOT / ".deleted")
+
+
+class TestReport:
+    """Exit codes and words follow from the data alone."""
+
+    @staticmethod
+    def a_report(*outcomes: Outcome, **changed: object) -> Report:
+        made = Report("archive", "r1", NOW, NOW + timedelta(seconds=9), outcomes)
+        return replace(made, **changed)  # type: ignore[arg-type]  # the fields of Report, by name
+
+    @staticmethod
+    def an_outcome(result: Result, reason: Reason = Reason.NOT_ARCHIVED) -> Outcome:
+        return Outcome(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), result, reason)
+
+    def test_exit_codes(self) -> None:
+        done, failed = self.an_outcome(Result.DONE), self.an_outcome(Result.FAILED, Reason.FAILED)
+        full = self.an_outcome(Result.FAILED, Reason.NO_SPACE)
+        damaged = self.an_outcome(Result.FAILED, Reason.DAMAGED)
+        cases = {
+            0: [self.a_report(), self.a_report(done), self.a_report(done, remaining=3)],
+            1: [self.a_report(failed), self.a_report(failed, full)],
+            3: [self.a_report(done, failed), self.a_report(damaged), self.a_report(unreadable=1)],
+            13: [self.a_report(full)],
+            143: [self.a_report(done, failed, stopped_by=15)],
+        }
+        for code, reports in cases.items():
+            assert [each.exit_code for each in reports] == [code] * len(reports)
+
+    def test_busy_stale_and_held_are_no_failures(self) -> None:
+        quiet = [self.an_outcome(each) for each in (Result.BUSY, Result.STALE, Result.HELD)]
+        assert (self.a_report(*quiet).exit_code, self.a_report(*quiet).status) == (0, Status.DONE)
+
+    def test_a_clip_that_was_archived_and_could_not_go_is_counted_once(self) -> None:
+        encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
+        stays = replace(self.an_outcome(Result.FAILED, Reason.KEPT_SOURCE), encoding=encoding)
+        told = [*text_output.report_lines(self.a_report(stays), told=True)]
+        assert [line.partition(":")[0] for line in told] == ["archived", "kept"]
+        gone = replace(stays, result=Result.DONE, encoding=None)
+        told = [*text_output.report_lines(self.a_report(stays, gone), told=True)]
+        assert "removed or taken over: 1 source archived before" in told
+
+    def test_the_document_is_json_with_the_promised_keys(self) -> None:
+        encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
+        outcome = replace(self.an_outcome(Result.DONE), encoding=encoding)
+        made = self.a_report(outcome)
+        made_of = json.loads("".join(json_document.document(made, None)))
+        assert set(made_of) == {
+            *("format", "command", "run", "status", "exit_code"),
+            *("steps", "outcomes", "totals", "errors"),
+        }
+        assert made_of["outcomes"][0] == {
+            "action": "archive",
+            "path": "/camera/2026/03/01/REO_front_20260301081500.mp4",
+            "result": "done",
+            "reason": "not-archived",
+            "detail": "",
+            "target": "",
+            "freed": 0,
+            "encoder": "libx264",
+            "rungs": ["libx264 (software)"],
+            "seconds": 1.5,
+            "bytes_before": 1000,
+            "bytes_after": 100,
+        }
+
+    def test_a_step_has_the_promised_keys(self) -> None:
+        fields = json_document.step_fields(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), TREES)
+        assert fields["target"] == "/camera/archived/a.mp4"
+        assert set(fields) == {"action", "path", "target", "reason", "bytes", "camera", "start"}
+
+    def test_a_name_that_is_no_text_is_escaped_and_given_as_bytes(self) -> None:
+        fields = json_document.path_fields(Path("/camera/\udcff\n.mp4"))
+        assert fields == {"path": "/camera/\\xff\\n.mp4", "path_bytes": "L2NhbWVyYS//Ci5tcDQ="}
+
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_400, "99.4 kB"), (99_600, "100 kB"),
+         (999_600, "1.0 MB"), (5e14, "500 TB")],
+    )  # fmt: skip
+    def test_sizes(self, count: float, text: str) -> None:
+        assert formatting.size(count) == text
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"), [(8, "8 s"), (180, "3 min"), (7500, "2 h 05 min"), (360_000, "100 h 00 min")]
+    )
+    def test_durations(self, seconds: float, text: str) -> None:
+        assert formatting.span(seconds) == text
+
+    def test_nights_are_told_once_a_rate_is_known(self) -> None:
+        clip = a_clip(fingerprint=Fingerprint(1, 2, 10**12, 0))
+        tally = domain_plan.Tally()
+        tally.add(Archive(clip, "a.mp4", Reason.NOT_ARCHIVED))
+        made = domain_plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
+        night = timedelta(hours=6)
+        unknown = list(text_output.plan_lines(made, text_output.Estimate({}, None, night), verbose=False))
+        assert unknown[-1] == "1 clip, 1.0 TB to archive"
+        known = list(text_output.plan_lines(made, text_output.Estimate({}, 4e6, night), verbose=False))
+        assert known[-1] == "1 clip, 1.0 TB to archive, about 12 nights at 6 h 00 min"
+
+    def test_a_long_table_is_drawn_together(self) -> None:
+        tally = domain_plan.Tally()
+        for day in range(400):
+            start = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day)
+            tally.add(Archive(a_clip(start=start), "a.mp4", Reason.NOT_ARCHIVED))
+        made = domain_plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
+        lines = list(
+            text_output.plan_lines(made, text_output.Estimate({}, None, timedelta(1)), verbose=False)
+        )
+        assert sum("2025-" in line or "2026-" in line for line in lines) == 14

@@ -1,0 +1,679 @@
+"""policy: decisions and formats, without a disk."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camarchiver.domain import plan as domain_plan
+from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree
+from camarchiver.domain.hold import Hold, held_by
+from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Archive, Discard, Keep, Remove
+from camarchiver.naming import local_time
+from camarchiver.naming.patterns import Names
+from camarchiver.policy import archive_rules, cleanup_rules, ordering, safety_brakes, size_goals
+from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
+from camarchiver.policy.clip_batch import ClipBatch, Folder, gather
+from camarchiver.policy.safety_brakes import CameraTotals
+from camarchiver.policy.size_goals import Freed, Goal, SizeGoalSolver
+from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, a_file, an_entry, ns
+
+
+def decided(
+    clip: Clip, policy: ArchivePolicy = MONTH, memory: Memory | None = None, **facts: object
+) -> Archive | Remove | Keep:
+    known = FolderFacts(ROOT, clip.folder, (clip,), **facts)  # type: ignore[arg-type]  # by name
+    (step,) = archive_rules.decide_archive(known, policy, memory or Memory(), NOW)
+    return step
+
+
+def some_alike(
+    folder: Folder, zone: tzinfo = UTC, lately: float = ns(NOW)
+) -> tuple[list[ClipBatch], list[str]]:
+    return gather(folder, Names(), zone, lately, lambda day: True)
+
+
+def one_by_one(folder: Folder, zone: tzinfo) -> list[Clip]:
+    """Read as single names are."""
+    reader, clips = Names(), []
+    for name, file in sorted(folder.files.items()):
+        said = reader.read(name[:-4], folder.path)
+        if said is not None:
+            suffix = folder.pictures.get(name[:-4])
+            clips.append(
+                Clip(
+                    folder.root,
+                    folder.path,
+                    name,
+                    said.camera,
+                    local_time.locate(said, file.st_mtime_ns, zone),
+                    Fingerprint(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns),
+                    file.st_nlink,
+                    said.duration,
+                    (name[:-4] + suffix,) if suffix else (),
+                )
+            )
+    return clips
+
+
+def a_folder(seed: int) -> Folder:
+    """Names of a few cameras and days, most of them as they should be."""
+    draw = random.Random(seed)
+    fronts = draw.sample(["REO_front_", "REO_yard_", "CAM_00_", "CAM_01_", "a_2026_", "front-", "x"], 2)
+    days = draw.sample(
+        ["20260301", "20260302", "20261025", "20260329", "20260230", "19691231", "21010101"], 2
+    )
+    files = {}
+    for _ in range(draw.randrange(40)):
+        clock = f"{draw.randrange(24):02}{draw.randrange(60):02}{draw.randrange(60):02}"
+        if not draw.randrange(100):
+            clock = draw.choice(["240000", "236000", "235960", "12345x", "12345\u0665", "99999"])
+        files[draw.choice(fronts) + draw.choice(days) + clock + ".mp4"] = a_file(
+            ns(NOW) - draw.randrange(10**17) + draw.choice([0] * 150 + [10**17]),
+            links=draw.choice([1] * 150 + [2]),
+            mode=draw.choice([0o100644] * 150 + [0o100600]),
+            size=draw.randrange(5000),
+        )
+    return Folder(ROOT, draw.choice(["", "2026/03/01", "front"]), files, {})
+
+
+FOLDERS = st.integers(0, 2**32).map(a_folder)
+
+
+class TestAlike:
+    """What is found out of many clips together is what is found out of each."""
+
+    @given(FOLDERS, st.sampled_from(["UTC", "Europe/Berlin"]), st.sampled_from(["", ".jpg"]))
+    def test_clips_are_what_each_of_them_is_alone(self, folder: Folder, zone: str, picture: str) -> None:
+        folder = folder._replace(pictures={name[:-4]: picture for name in folder.files if "_1" in name})
+        found, rest = some_alike(folder, ZoneInfo(zone))
+        together = [clip for alike in found for clip in alike.clips()]
+        assert sorted([*rest, *(clip.name for clip in together)]) == sorted(folder.files)
+        alone = {clip.name: clip for clip in one_by_one(folder, ZoneInfo(zone))}
+        assert together == [alone[clip.name] for clip in together]
+        assert [clip.start.fold for clip in together] == [0] * len(together)
+        for alike in found:
+            assert alike.last_start == max(clip.start for clip in alike.clips())
+            assert {clip.start.date() for clip in alike.clips()} == {alike.day}
+
+    def test_most_of_a_day_is_alike(self) -> None:
+        files = {f"REO_front_20260301{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
+        (alike,), rest = some_alike(Folder(ROOT, "2026/03/01", files, {}))
+        assert (len(alike.names), rest, alike.camera) == (24, [], "front")
+
+    @pytest.mark.parametrize(
+        ("changed", "zone"),
+        [
+            (a_file(5, links=2), "UTC"),
+            (a_file(5, mode=0o100600), "UTC"),
+            (a_file(ns(NOW) + 1), "UTC"),
+            (a_file(5), "Europe/Berlin"),
+        ],
+        ids=["another name", "not for all to read", "written lately", "the clock is changed"],
+    )
+    def test_one_of_another_kind_makes_all_single(self, changed: os.stat_result, zone: str) -> None:
+        files = {f"REO_front_20261025{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
+        assert not some_alike(
+            Folder(ROOT, "", {**files, "REO_front_20261025101010.mp4": changed}, {}), ZoneInfo(zone)
+        )[0]
+
+    def test_a_day_that_the_journal_knows_is_looked_at_clip_by_clip(self) -> None:
+        files = {f"REO_front_20260301{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
+        found, rest = gather(
+            Folder(ROOT, "", files, {}), Names(), UTC, 99, lambda day: day != date(2026, 3, 1)
+        )
+        assert (found, rest) == ([], list(files))
+
+    @given(
+        FOLDERS,
+        st.builds(
+            ArchivePolicy,
+            st.sampled_from([timedelta(0), timedelta(days=30), timedelta(days=59, hours=12)]),
+            cameras=st.sampled_from([frozenset()] * 3 + [frozenset({"front"})]),
+            min_size=st.sampled_from([0, 0, 2500]),
+        ),
+        st.sampled_from([datetime(2026, 3, 1, 12, tzinfo=UTC), NOW]),
+        st.sampled_from(["nothing", "a failure", "a restored clip"]),
+    )
+    def test_they_are_decided_as_each_of_them_is(
+        self, folder: Folder, policy: ArchivePolicy, now: datetime, remembered: str
+    ) -> None:
+        clips = one_by_one(folder, UTC)
+        memory = Memory()
+        if clips and remembered != "nothing":
+            clip = clips[len(clips) // 2]
+            identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
+            memory = Memory({clip.relative: Failure(*identity, 9, now, Reason.DAMAGED, "")})
+            if remembered == "a restored clip":
+                memory = Memory(restored={clip.relative: Restored(*identity, now)})
+        found, rest = some_alike(folder, lately=ns(now))
+        facts = FolderFacts(
+            ROOT, folder.path, tuple(clip for clip in clips if clip.name in rest), alike=tuple(found)
+        )
+        steps: list[Archive | Remove | Keep] = []
+        for each in archive_rules.decide_together(facts, policy, memory, now):
+            steps.extend(each.steps() if isinstance(each, ClipBatch) else [each])
+        alone = list(
+            archive_rules.decide_archive(FolderFacts(ROOT, folder.path, tuple(clips)), policy, memory, now)
+        )
+        assert sorted(steps, key=lambda step: step.relative) == sorted(alone, key=lambda step: step.relative)
+        kept = [step for step in alone if isinstance(step, Keep)]
+        assert [step for step in steps if isinstance(step, Keep)] == kept
+
+    @given(FOLDERS)
+    def test_they_are_counted_as_each_of_them_is(self, folder: Folder) -> None:
+        together, alone = domain_plan.Tally(), domain_plan.Tally()
+        for alike in some_alike(folder)[0]:
+            together.add(alike)
+            for step in alike.steps():
+                alone.add(step)
+        assert together.totals() == alone.totals()
+
+    @given(st.lists(FOLDERS, max_size=4), st.data())
+    def test_they_come_in_the_order_of_single_steps(self, folders: list[Folder], data: st.DataObject) -> None:
+        found: list[Archive | Remove | ClipBatch] = []
+        for each in folders:
+            for alike in some_alike(each)[0]:
+                found += list(alike.steps()) if data.draw(st.booleans()) else [alike]
+        steps = [step for each in found for step in (each.steps() if isinstance(each, ClipBatch) else [each])]
+        found.sort(key=ordering.order_key)
+        assert [ordering.order_key(step) for step in ordering.expand(found)] == sorted(
+            map(ordering.order_key, steps)
+        )
+        assert sum(map(ordering.count, found)) == len(steps)
+
+
+class TestPlan:
+    """Every clip gets exactly one decision with a reason."""
+
+    def test_an_old_clip_is_archived_below_its_date_folders(self) -> None:
+        step = decided(a_clip())
+        assert isinstance(step, Archive)
+        assert (step.target, step.reason) == (
+            "2026/03/01/REO_front_20260301081500.mp4",
+            Reason.NOT_ARCHIVED,
+        )
+
+    def test_a_flat_folder_gets_date_folders(self) -> None:
+        step = decided(a_clip(folder="front"))
+        assert isinstance(step, Archive)
+        assert step.target == "front/2026/03/01/REO_front_20260301081500.mp4"
+
+    @pytest.mark.parametrize(
+        ("changed", "policy", "reason"),
+        [
+            ({"start": NOW - timedelta(days=29)}, MONTH, Reason.TOO_RECENT),
+            ({"start": NOW + timedelta(days=2)}, MONTH, Reason.CLOCK_DOUBTFUL),
+            ({"start": NOW + timedelta(days=2)}, ArchivePolicy(timedelta(0)), Reason.CLOCK_DOUBTFUL),
+            ({}, replace(MONTH, cameras=frozenset({"yard"})), Reason.FILTERED),
+            ({}, replace(MONTH, exclude=("2026/03/*",)), Reason.FILTERED),
+            ({}, replace(MONTH, exclude=("REO_front*",)), Reason.FILTERED),
+            ({}, replace(MONTH, min_size=1001), Reason.FILTERED),
+            ({}, replace(MONTH, since=datetime(2026, 3, 2, tzinfo=UTC)), Reason.FILTERED),
+            ({}, replace(MONTH, until=datetime(2026, 3, 1, 8, 15, tzinfo=UTC)), Reason.FILTERED),
+        ],
+    )
+    def test_left_alone(self, changed: dict[str, object], policy: ArchivePolicy, reason: Reason) -> None:
+        step = decided(a_clip(**changed), policy)
+        assert isinstance(step, Keep)
+        assert step.reason is reason
+
+    @pytest.mark.parametrize(
+        ("age_days", "still_seconds", "settled"),
+        [(30, 59, False), (30, 61, True), (0, 599, False), (0, 601, True), (30, -61, True)],
+    )
+    def test_settled_means_a_minute_or_ten(self, age_days: int, still_seconds: int, settled: bool) -> None:
+        written = int((NOW - timedelta(seconds=still_seconds)).timestamp() * 1e9)
+        step = decided(
+            a_clip(fingerprint=Fingerprint(1, 2, 1000, written)),
+            ArchivePolicy(timedelta(days=age_days)),
+        )
+        assert isinstance(step, Archive) is settled
+        assert settled or step.reason is Reason.NOT_SETTLED
+
+    def test_archived_before_is_removed_without_encoding(self) -> None:
+        clip = a_clip()
+        known = {"archived": {clip.relative: (an_entry(clip),)}, "standing": frozenset({clip.relative})}
+        step = decided(clip, **known)
+        assert isinstance(step, Remove)
+        assert (step.disposal, step.reason) == (Disposal.TRASH, Reason.ALREADY_ARCHIVED)
+        assert decided(clip, replace(MONTH, disposal=Disposal.KEEP), **known).reason is Reason.KEPT_SOURCE
+        assert decided(clip, removable=False, **known).reason is Reason.KEPT_SOURCE
+
+    def test_an_archive_that_does_not_stand_proves_nothing(self) -> None:
+        clip = a_clip()
+        assert decided(clip, archived={clip.relative: (an_entry(clip),)}).reason is Reason.NOT_ARCHIVED
+
+    @pytest.mark.parametrize("other", [{"size": 999}, {"mtime_ns": 1}])
+    def test_a_name_used_again_is_another_clip(self, other: dict[str, int]) -> None:
+        clip = a_clip()
+        step = decided(
+            clip,
+            archived={clip.relative: (an_entry(clip, **other),)},
+            standing=frozenset({clip.relative}),
+        )
+        assert isinstance(step, Archive)
+
+    def test_a_repeat_replaces_the_standing_archive_unless_it_is_a_remux(self) -> None:
+        clip, repeat = a_clip(), replace(MONTH, repeat=True)
+        entry = an_entry(clip)
+        step = decided(clip, repeat, archived={clip.relative: (entry,)}, standing=frozenset({clip.relative}))
+        assert isinstance(step, Archive)
+        assert (step.reason, step.standing) == (Reason.REPEAT_ASKED, entry)
+        remux = {clip.relative: (an_entry(clip, remuxed=True),)}
+        step = decided(clip, repeat, archived=remux, standing=frozenset({clip.relative}))
+        assert step.reason is Reason.NOT_SMALLER
+
+    def test_a_held_clip_is_neither_encoded_nor_removed(self) -> None:
+        clip = a_clip()
+        hold = Hold("h1", clip.start + timedelta(minutes=59), clip.start + timedelta(hours=2))
+        assert decided(clip, memory=Memory(holds=(hold,))).reason is Reason.HELD
+        short = a_clip(duration=10.0)
+        assert decided(short, memory=Memory(holds=(hold,))).reason is Reason.NOT_ARCHIVED
+        other = replace(hold, camera="yard")
+        assert decided(clip, memory=Memory(holds=(other,))).reason is Reason.NOT_ARCHIVED
+        lapsed = replace(hold, until=NOW)
+        assert decided(clip, memory=Memory(holds=(lapsed,))).reason is Reason.NOT_ARCHIVED
+
+    @pytest.mark.parametrize(
+        ("count", "hours", "waits"),
+        [(1, 0.9, True), (1, 1.1, False), (2, 23, True), (3, 167, True), (4, 9999, True)],
+    )
+    def test_failures_wait_an_hour_a_day_a_week_for_ever(self, count: int, hours: float, waits: bool) -> None:
+        clip = a_clip()
+        failure = Failure(
+            clip.fingerprint.size,
+            clip.fingerprint.mtime_ns,
+            count,
+            NOW - timedelta(hours=hours),
+            Reason.DAMAGED,
+            "cut",
+        )
+        memory = Memory({clip.relative: failure})
+        assert (decided(clip, memory=memory).reason is Reason.FAILED_BEFORE) is waits
+        again = replace(MONTH, retry_failed=True)
+        assert decided(clip, again, memory).reason is Reason.NOT_ARCHIVED
+        changed = a_clip(fingerprint=Fingerprint(1, 2, 2000, clip.fingerprint.mtime_ns))
+        assert decided(changed, memory=memory).reason is Reason.NOT_ARCHIVED
+
+    def test_what_was_observed_is_the_decision(self) -> None:
+        clip = a_clip()
+        seen = archive_rules.keep(clip, Reason.BUSY, "host vm")
+        assert decided(clip, observed={clip.relative: seen}) is seen
+
+    def test_the_oldest_day_goes_first_and_its_largest_clip(self) -> None:
+        def step(name: str, day: int, size: int) -> Archive:
+            clip = a_clip(
+                name=name,
+                start=datetime(2026, 3, day, tzinfo=UTC),
+                fingerprint=Fingerprint(1, 2, size, 0),
+            )
+            return Archive(clip, name, Reason.NOT_ARCHIVED)
+
+        steps = [step(f"{index:04}", 1 + index // 300, index % 7) for index in range(600)]
+        ordered = list(ordering.largest_first(sorted(steps, key=ordering.order_key)))
+        assert sorted(map(ordering.order_key, ordered)) == sorted(map(ordering.order_key, steps))
+        assert ordered[0].clip.fingerprint.size == 6
+        assert max(ordered.index(each) for each in steps[:300]) < 300 + ordering.LOOK_AHEAD
+
+    def test_a_second_name_waits_for_everything_before(self) -> None:
+        first = Archive(a_clip(), "a", Reason.NOT_ARCHIVED)
+        second = Archive(a_clip(name="b"), "b", Reason.SAME_FILE)
+        ordered = list(ordering.largest_first(sorted([second, first], key=ordering.order_key)))
+        assert ordered == [first, second]
+
+    def test_a_limit_counts_encodes_only(self) -> None:
+        clip = a_clip()
+        removal = Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
+        encode = Archive(clip, "a", Reason.NOT_ARCHIVED)
+        assert list(ordering.within_limit([removal, encode, encode], 1)) == [removal, encode]
+
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 400), st.integers(0, 10_000), st.integers(1, 5000)),
+            max_size=30,
+        ),
+        st.integers(0, 100),
+    )
+    def test_one_decision_each_and_the_same_facts_give_the_same_plan(
+        self, seeds: list[tuple[int, int, int]], age: int
+    ) -> None:
+        clips = tuple(
+            a_clip(
+                name=f"REO_front_{index}.mp4",
+                start=NOW - timedelta(days=days),
+                fingerprint=Fingerprint(1, index, size, int((NOW.timestamp() - quiet) * 1e9)),
+            )
+            for index, (days, quiet, size) in enumerate(seeds)
+        )
+        facts = FolderFacts(ROOT, "2026/03/01", clips)
+        policy = ArchivePolicy(timedelta(days=age))
+        once = list(archive_rules.decide_archive(facts, policy, Memory(), NOW))
+        assert once == list(archive_rules.decide_archive(facts, policy, Memory(), NOW))
+        assert len(once) == len(clips)
+        for clip, step in zip(clips, once, strict=True):
+            if isinstance(step, Archive):
+                assert clip.start <= NOW - policy.age
+                assert NOW.timestamp() - clip.fingerprint.mtime_ns / 1e9 >= 59.9
+
+
+A_TREE = st.sampled_from([Tree.SOURCE, Tree.ARCHIVE, Tree.TRASH])
+
+
+def a_copy(
+    tree: Tree = Tree.SOURCE,
+    *,
+    age: float = 40.0,
+    camera: str = "front",
+    archived: bool = True,
+    mtime_off: float = 0.0,
+    **more: Any,
+) -> Copy:
+    """A copy of a clip that was recorded so many days ago; its mtime is off by `mtime_off` days."""
+    start = NOW - timedelta(days=age)
+    mtime_ns = int((start + timedelta(days=mtime_off)).timestamp() * 1e9)
+    name = f"REO_{camera}_{start:%Y%m%d%H%M%S}.mp4"
+    size = more.pop("size", 1000)
+    links = more.pop("links", 1)
+    print_of = Fingerprint(1, more.pop("inode", int(age * 1000)), size, mtime_ns)
+    clip = Clip(Path("/" + tree), "", name, camera, start, print_of, links)
+    entry = Archived(name, 1000, mtime_ns, "d", name, 300, remuxed=False)
+    fields: dict[str, Any] = {
+        "archived": entry if archived or tree is Tree.ARCHIVE else None,
+        "identity": (1000, mtime_ns),
+        "since": NOW - timedelta(days=age - 1) if tree is Tree.TRASH else None,
+        **more,
+    }
+    return Copy(clip, tree, name, **fields)
+
+
+def told(copy: Copy, policy: CleanupPolicy = KEEPING, **known: Any) -> str:
+    """Action and reason in short."""
+    memory = Memory(holds=known.pop("holds", ()), restored=known.pop("restored", {}))
+    step = cleanup_rules.decide(copy, policy, memory, known.pop("newest", {}), NOW)
+    return in_short(step)
+
+
+def in_short(step: Discard | cleanup_rules.Stay) -> str:
+    """Action and reason."""
+    return f"keep {step.reason}" if isinstance(step, cleanup_rules.Stay) else f"{step.disposal} {step.reason}"
+
+
+ARCHIVES_TOO = replace(KEEPING, clean_output=True)
+HARD = replace(KEEPING, limits=replace(KEEPING.limits, max_age_hard=timedelta(days=35)))
+
+
+class TestRetention:
+    """What goes, what stays, and why."""
+
+    @pytest.mark.parametrize(
+        ("copy", "policy", "answer"),
+        [
+            (a_copy(), KEEPING, "trash age"),
+            (a_copy(), replace(KEEPING, delete=True), "delete age"),
+            (a_copy(age=29), KEEPING, "keep too-recent"),
+            (a_copy(mtime_off=15), KEEPING, "keep too-recent"),
+            (a_copy(mtime_off=-400), KEEPING, "trash age"),
+            (a_copy(archived=False), KEEPING, "keep unarchived"),
+            (a_copy(archived=False), replace(KEEPING, unarchived=True), "trash unarchived"),
+            (
+                a_copy(archived=False, mtime_off=-400),
+                replace(KEEPING, unarchived=True),
+                "keep clock-doubtful",
+            ),
+            (
+                a_copy(archived=False, mtime_off=-400),
+                replace(KEEPING, unarchived=True, trust_names=True),
+                "trash unarchived",
+            ),
+            (a_copy(Tree.ARCHIVE), KEEPING, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE), ARCHIVES_TOO, "trash archive-age"),
+            (a_copy(Tree.ARCHIVE, age=29), ARCHIVES_TOO, "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, made_by="r"), replace(ARCHIVES_TOO, spared_run="r"), "keep in-policy"),
+            (a_copy(Tree.ARCHIVE, mtime_off=38), ARCHIVES_TOO, "keep clock-doubtful"),
+            (a_copy(Tree.TRASH), KEEPING, "delete trash-age"),
+            (a_copy(Tree.TRASH, age=21), KEEPING, "keep in-policy"),
+            (a_copy(Tree.TRASH, archived=False), KEEPING, "keep last-copy"),
+            (a_copy(Tree.TRASH, archived=False, given_up=True), KEEPING, "delete trash-age"),
+            (a_copy(), replace(KEEPING, cameras=frozenset({"yard"})), "keep filtered"),
+            (a_copy(), replace(KEEPING, exclude=("REO_front*",)), "keep filtered"),
+            (a_copy(age=36, archived=False), HARD, "delete max-age-hard"),
+            (a_copy(Tree.ARCHIVE, age=36), HARD, "delete max-age-hard"),
+            (a_copy(Tree.TRASH, age=36, archived=False), HARD, "delete max-age-hard"),
+            (a_copy(age=36, archived=False, mtime_off=10), HARD, "keep clock-doubtful"),
+            (a_copy(age=34, archived=False), HARD, "keep unarchived"),
+        ],
+    )
+    def test_by_age(self, copy: Copy, policy: CleanupPolicy, answer: str) -> None:
+        assert told(copy, policy) == answer
+
+    def test_what_is_held_restored_or_newest_stays(self) -> None:
+        copy = a_copy()
+        hold = Hold("h", copy.clip.start, copy.clip.start + timedelta(minutes=1))
+        back = {copy.source: Restored(*copy.identity, NOW - timedelta(days=6))}
+        newest = {"front": copy.clip.start}
+        assert told(copy, holds=(hold,)) == "keep held"
+        assert told(copy, restored=back) == "keep restored"
+        assert told(copy, newest=newest) == "keep newest"
+        assert told(copy, HARD, holds=(hold,)) == "keep held"
+        assert told(copy, HARD, restored=back, newest=newest) == "delete max-age-hard"
+        long_ago = {copy.source: Restored(*copy.identity, NOW - timedelta(days=7))}
+        assert told(copy, restored=long_ago) == "trash age"
+
+    def test_a_cameras_own_limits(self) -> None:
+        own = replace(KEEPING, cameras_own={"yard": replace(KEEPING.limits, age=timedelta(days=14))})
+        assert told(a_copy(age=20, camera="yard"), own) == "trash age"
+        assert told(a_copy(age=20, camera="front"), own) == "keep too-recent"
+
+    def test_the_order_of_rules_by_size(self) -> None:
+        everything = replace(ARCHIVES_TOO, unarchived=True)
+
+        def rank(copy: Copy, policy: CleanupPolicy = everything) -> Rank | None:
+            return cleanup_rules.rank(copy, policy, Memory(), {}, NOW)
+
+        assert rank(a_copy(Tree.TRASH, age=0.1)) is Rank.TRASH
+        assert rank(a_copy(age=0.1)) is Rank.SOURCE
+        assert rank(a_copy(Tree.ARCHIVE, age=2)) is Rank.ARCHIVE
+        assert rank(a_copy(archived=False, age=2)) is Rank.UNARCHIVED
+        assert rank(a_copy(Tree.TRASH, archived=False, given_up=True)) is None
+        assert rank(a_copy(Tree.ARCHIVE, age=0.9)) is None
+        assert rank(a_copy(archived=False, age=0.9)) is None
+        assert rank(a_copy(archived=False, mtime_off=-10)) is None
+        assert rank(a_copy(Tree.ARCHIVE), KEEPING) is None
+        assert rank(a_copy(archived=False), KEEPING) is None
+        assert rank(a_copy(mtime_off=-10)) is Rank.SOURCE
+
+    def test_a_file_with_two_names_comes_free_with_the_second(self) -> None:
+        freed = Freed()
+        assert [freed.by(a_copy(links=2, inode=7, size=50).clip) for _ in range(2)] == [0, 50]
+        assert freed.on == {1: 50}
+
+    def test_every_goal_counts_every_removal(self) -> None:
+        goals = [
+            Goal(Reason.MAX_SIZE, 1500, "", camera="yard"),
+            Goal(Reason.MAX_SIZE, 3500, ""),
+            Goal(Reason.MIN_FREE, 100, "", device=2),
+        ]
+        pursuit = SizeGoalSolver(goals, Freed())
+        size = 1000 + size_goals.RECORD_BYTES
+        taken = [
+            pursuit.take(a_copy(age=age, camera=camera, size=size).clip)
+            for age, camera in ((9, "front"), (8, "yard"), (7, "yard"), (6, "front"), (5, "yard"))
+        ]
+        assert taken == [Reason.MAX_SIZE] * 4 + [None]
+        assert pursuit.unmet == {goals[2]: 100}
+
+    def test_brakes(self) -> None:
+        assert safety_brakes.brake({"front": CameraTotals(10, 100, 5, 50)}, KEEPING) == ""
+        assert "6 of 10 clips of front" in safety_brakes.brake(
+            {"front": CameraTotals(10, 100, 6, 50)}, KEEPING
+        )
+        assert "clips of front" in safety_brakes.brake({"front": CameraTotals(10, 100, 1, 51)}, KEEPING)
+        assert (
+            safety_brakes.brake({"front": CameraTotals(10, 100, 9, 90)}, replace(KEEPING, allow_large=True))
+            == ""
+        )
+        many = {"front": CameraTotals(20_000, 100, 5001, 10)}
+        assert "max_removals (5,000)" in safety_brakes.brake(many, KEEPING)
+        assert safety_brakes.brake(many, replace(KEEPING, max_removals=5001)) == ""
+
+    @pytest.mark.parametrize(("days", "far"), [(0, False), (365, False), (366, True), (-366, True)])
+    def test_a_clock_that_is_far_off(self, days: int, far: bool) -> None:
+        assert bool(safety_brakes.clock_is_far({"front": NOW - timedelta(days=days)}, NOW)) is far
+        assert safety_brakes.clock_is_far({}, NOW) == ""
+
+    @pytest.mark.parametrize(
+        ("orphan", "age", "policy", "answer"),
+        [
+            (True, 2, KEEPING, "trash orphan-picture"),
+            (True, 0.5, KEEPING, "keep too-recent"),
+            (False, 2, KEEPING, "keep picture-only"),
+            (True, 2, replace(KEEPING, keep_pictures=True), "keep in-policy"),
+            (False, 36, HARD, "delete max-age-hard"),
+        ],
+    )
+    def test_pictures_without_a_clip(
+        self, orphan: bool, age: float, policy: CleanupPolicy, answer: str
+    ) -> None:
+        step = cleanup_rules.decide_picture(
+            a_copy(age=age, archived=False, is_picture=True), policy, Memory(), NOW, orphan=orphan
+        )
+        assert in_short(step) == answer
+
+    @given(
+        st.data(),
+        st.lists(
+            st.tuples(
+                A_TREE,
+                st.floats(0, 100),
+                st.sampled_from(["front", "yard"]),
+                st.booleans(),
+                st.sampled_from([0.0, 0.5, -3.0, 3.0, 60.0]),
+            ),
+            max_size=30,
+        ),
+        st.booleans(),
+        st.booleans(),
+    )
+    def test_whatever_there_is_nothing_protected_goes(
+        self,
+        data: st.DataObject,
+        found: list[tuple[Tree, float, str, bool, float]],
+        clean_output: bool,
+        unarchived: bool,
+    ) -> None:
+        copies = [
+            a_copy(tree, age=age, camera=camera, archived=archived, mtime_off=off)
+            for tree, age, camera, archived, off in found
+        ]
+        policy = replace(KEEPING, clean_output=clean_output, unarchived=unarchived)
+        held = data.draw(st.sampled_from([*copies, None]))
+        holds = (Hold("h", held.clip.start, held.clip.start, held.clip.camera),) if held else ()
+        newest: dict[str, datetime] = {}
+        for copy in copies:
+            if copy.tree is not Tree.TRASH:
+                newest[copy.clip.camera] = max(newest.get(copy.clip.camera, copy.clip.start), copy.clip.start)
+        memory = Memory(holds=holds)
+        for copy in copies:
+            step = cleanup_rules.decide(copy, policy, memory, newest, NOW)
+            assert step == cleanup_rules.decide(copy, policy, memory, newest, NOW)
+            goes = isinstance(step, Discard) or (
+                cleanup_rules.rank(copy, policy, memory, newest, NOW) is not None
+            )
+            live = copy.tree is not Tree.TRASH
+            if goes:
+                assert not holds or not held_by(copy.clip, holds, NOW)
+                assert not (live and copy.clip.start == newest[copy.clip.camera])
+                if live and (copy.tree is Tree.ARCHIVE or copy.archived is None):
+                    assert clean_output if copy.tree is Tree.ARCHIVE else unarchived
+                    assert not copy.is_doubtful(policy, NOW)
+                    assert copy.recorded(policy) <= NOW - timedelta(days=1)
+                if not live:
+                    assert copy.archived is not None or copy.given_up
+            if isinstance(step, Discard) and live:
+                assert copy.recorded(policy) <= NOW - DAYS30
+
+    @given(
+        st.lists(
+            st.tuples(
+                A_TREE,
+                st.integers(2, 90),
+                st.integers(1001, 9999),
+            ),
+            max_size=40,
+        ),
+        st.integers(0, 100_000),
+    )
+    def test_a_cap_is_met_with_the_cheapest_and_no_more_than_it_takes(
+        self, found: list[tuple[Tree, int, int]], cap: int
+    ) -> None:
+        copies = [
+            a_copy(tree, age=age + number / 1000, size=size) for number, (tree, age, size) in enumerate(found)
+        ]
+        total = sum(copy.clip.fingerprint.size for copy in copies)
+        ranks = {id(c): cleanup_rules.rank(c, ARCHIVES_TOO, Memory(), {}, NOW) for c in copies}
+        ordered = sorted(copies, key=lambda copy: (ranks[id(copy)] or 0, copy.clip.start))
+        pursuit = SizeGoalSolver([Goal(Reason.MAX_SIZE, total - cap, "")], Freed())
+        taken = [copy for copy in ordered if pursuit.take(copy.clip)]
+        written = len(taken) * size_goals.RECORD_BYTES
+        after = total - sum(copy.clip.fingerprint.size for copy in taken) + written
+        assert pursuit.unmet or after <= cap
+        if taken and not pursuit.unmet:
+            last = taken[-1].clip.fingerprint.size - size_goals.RECORD_BYTES
+            assert after + last > cap
+        assert taken == ordered[: len(taken)]
+
+
+class TestOrder:
+    """Several hosts on one tree begin at different places."""
+
+    @staticmethod
+    def steps(count: int) -> list[Archive | Remove]:
+        clips = [a_clip(name=f"{number:03}.mp4") for number in range(count)]
+        removed = Remove(clips[0], Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clips[0]))
+        second = Archive(clips[0], "again", Reason.SAME_FILE)
+        return [removed, *(Archive(clip, clip.name, Reason.NOT_ARCHIVED) for clip in clips), second]
+
+    def test_a_lone_host_keeps_the_order(self) -> None:
+        steps = self.steps(9)
+        assert list(ordering.rotated_start(steps, ordering.place_among("a", []))) == steps
+        assert list(ordering.rotated_start(steps, ordering.place_among("a", ["a"]))) == steps
+
+    def test_each_host_begins_elsewhere_and_does_all(self) -> None:
+        hosts, steps = ["archive@nas", "archive@attic", "watch@nas"], self.steps(9)
+        plans = [list(ordering.rotated_start(steps, ordering.place_among(host, hosts))) for host in hosts]
+        assert sorted(int(each[1].clip.name[:3]) for each in plans) == [0, 3, 6]
+        for each in plans:
+            assert sorted(step.relative for step in each) == sorted(step.relative for step in steps)
+            assert (each[0], each[-1]) == (steps[0], steps[-1])
+
+    @given(st.integers(0, 60), st.lists(st.text(max_size=4), min_size=1, max_size=6, unique=True))
+    def test_hosts_that_go_on_at_one_speed_never_meet(self, count: int, hosts: list[str]) -> None:
+        steps = self.steps(count) if count else []
+        plans = [
+            list(ordering.rotated_start(steps, ordering.place_among(host, hosts)))[1:-1] for host in hosts
+        ]
+        for at in range(count // len(hosts)):
+            assert len({each[at].relative for each in plans}) == len(hosts)
+
+    def test_what_a_scan_finds_is_gone_round_from_different_places(self) -> None:
+        paths = [f"2026/03/01/{number}.mp4" for number in range(200)]
+        orders = [
+            sorted(paths, key=lambda path, place=place: ordering.turn(path, place))
+            for place in (ordering.place_among(host, "ab") for host in "ab")
+        ]
+        assert all(0 <= ordering.turn(path, ordering.place_among("b", "ab")) < 1 for path in paths)
+        assert not set(orders[0][:80]) & set(orders[1][:80])
+        assert orders[1].index(orders[0][0]) > 80

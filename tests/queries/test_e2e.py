@@ -1,0 +1,434 @@
+"""queries: the installed command, as a user starts it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from camarchiver.domain.clip import STATE_FOLDER
+from tests.commands import NAME, START, Command, Make
+
+
+class TestWhy:
+    def test_a_clip_is_followed_from_source_to_trash_and_back(self, camera_tree: Path, told: Command) -> None:
+        source = camera_tree / f"2026/03/01/{NAME}.mp4"
+        before = told("why", "-C", camera_tree, source)
+        assert "the next archive run would archive it" in before.stdout
+        assert told("archive", camera_tree).returncode == 0
+        for path in (
+            source,
+            camera_tree / f"archived/2026/03/01/{NAME}.mp4",
+            camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4",
+        ):
+            story = told("why", "-C", camera_tree, path).stdout
+            assert "archived as" in story
+            assert "verified: every frame counted" in story
+            assert "source moved to the trash" in story
+            assert "not in the source tree now" in story
+        asked = told(
+            "why", "-C", camera_tree, "--camera", "front", "--at", "2026-03-01 08:15:01", "--timezone", "UTC"
+        )
+        assert NAME in asked.stdout
+        assert told("restore", "-C", camera_tree, source, "-y").returncode == 0
+        assert "restored from the trash" in told("why", "-C", camera_tree, source).stdout
+
+    def test_the_next_runs_are_those_of_the_config(
+        self, camera_tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        source, config = camera_tree / f"2026/03/01/{NAME}.mp4", tmp_path / "c.toml"
+        for day in ("02", "03"):
+            newer = camera_tree / f"2026/03/01/REO_front_202603{day}081500.mp4"
+            shutil.copy(source, newer)
+            os.utime(newer, (1772352900 + 86400 * int(day), 1772352900 + 86400 * int(day)))
+        for text, runs in (
+            ("", ("archive it", "leave the source alone")),
+            ("unarchived = true", ("archive it", "move the source to the trash")),
+            ("unarchived = true\n[cleanup]\ndelete = true", ("archive it", "delete the source")),
+            ("[archive]\nage = 30000\n[cleanup]\nage = 30000", ("leave it alone", "leave the source alone")),
+        ):
+            config.write_text(text + "\n")
+            found = told("why", "-C", camera_tree, "--config", config, source).stdout
+            assert f"the next archive run would {runs[0]}:" in found, text
+            assert f"the next cleanup would {runs[1]}, {source}:" in found, text
+        config.write_text("unarchived = true\nmax_removals = 0\n")
+        found = told("why", "-C", camera_tree, "--config", config, source).stdout
+        assert "the next cleanup would change nothing: the plan would remove" in found
+        assert "leave it alone" in told("why", "-C", camera_tree, source, "--age", "30000").stdout
+        day = ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = told("hold", "add", "-C", camera_tree, *day, "--reason", "police").stdout.split()[0]
+        assert told("why", "-C", camera_tree, source).stdout.count(f"held (by hold {name}: police)") == 2
+
+    def test_each_copy_is_told_of(self, camera_tree: Path, told: Command) -> None:
+        told("archive", camera_tree)
+        found = told("why", "-C", camera_tree, camera_tree / f"2026/03/01/{NAME}.mp4").stdout
+        assert f"leave the archive alone, {camera_tree}/archived/2026/03/01/{NAME}.mp4: " in found
+        assert (
+            f"leave the copy in the trash alone, {camera_tree}/.deleted/input/2026/03/01/{NAME}.mp4: "
+            in found
+        )
+        document = json.loads(
+            told("why", "-C", camera_tree, camera_tree / f"2026/03/01/{NAME}.mp4", "--json").stdout
+        )
+        (story,) = document["stories"]
+        assert [event["event"] for event in story["events"]] == ["archived", "trashed"]
+        assert {place["tree"] for place in story["places"]} == {"archive", "trash"}
+        assert {step["reason"] for step in story["next_cleanup"]} == {"in-policy"}
+        assert story["next_archive"] is None
+        assert any("archived as" in sentence for sentence in story["sentences"])
+
+    def test_a_moment_names_the_clip_that_covers_it(self, camera_tree: Path, told: Command) -> None:
+        def names(at: str) -> list[str]:
+            found = told("why", "-C", camera_tree, "--camera", "front", "--at", at, "--json")
+            return [story["source"][-10:-4] for story in json.loads(found.stdout)["stories"]]
+
+        for archived in (False, True):
+            assert names("2026-03-01 08:15:01") == ["081500"], archived
+            assert names("2026-03-01 08:15:03") == [], archived
+            if not archived:
+                assert told("archive", camera_tree).returncode == 0
+
+    def test_both_clips_of_an_hour_that_repeats_are_told(self, camera_tree: Path, told: Command) -> None:
+        folder = camera_tree / "2025/10/26"
+        folder.mkdir(parents=True)
+        for second, at in (("00", 1761438600), ("01", 1761442201)):
+            path = folder / f"REO_front_202510260230{second}.mp4"
+            shutil.copy(camera_tree / f"2026/03/01/{NAME}.mp4", path)
+            os.utime(path, (at, at))
+        zone, asked = ("--timezone", "Europe/Berlin"), ("--camera", "front", "--at", "2025-10-26 02:30:01")
+        found = told("why", "-C", camera_tree, *zone, *asked).stdout
+        assert [name in found for name in ("023000", "023001")] == [True, True]
+
+    def test_a_picture_tells_its_clips_story_and_a_foreign_file_that_it_is_one(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        picture = camera_tree / f"2026/03/01/{NAME}.jpg"
+        assert f"{NAME}.mp4:" in told("why", "-C", camera_tree, picture).stdout
+        assert told("archive", camera_tree).returncode == 0
+        for path in (picture, camera_tree / f"archived/2026/03/01/{NAME}.jpg"):
+            assert "archived as" in told("why", "-C", camera_tree, path).stdout, path
+        foreign = camera_tree / "archived/2026/03/01/REO_front_20260301235900.mp4"
+        foreign.write_bytes(b"x")
+        found = told("why", "-C", camera_tree, foreign)
+        assert (found.returncode, "never touched" in found.stdout) == (0, True)
+
+    def test_lines_that_somebody_spoiled_still_tell_the_rest(
+        self, archived_camera: Path, told: Command
+    ) -> None:
+        lines = archived_camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        source = f"2026/03/01/{NAME}.mp4"
+        with lines.open("a") as more:
+            for fields in (
+                {},
+                {"at": 7, "start": "x"},
+                {"event": "archived", "encoder": 1, "source_size": "\u001b"},
+            ):
+                more.write(json.dumps({"source": source, **fields}) + "\n")
+            more.write('[1]\n"x"\nnull\n')
+        for words in (
+            ("why", archived_camera / source),
+            ("why", "--camera", "front", "--at", "2026-03-01 08:15"),
+        ):
+            found = told(*words, "-C", archived_camera)
+            assert (found.returncode, "archived as" in found.stdout) == (0, True), found.stderr
+            assert "\u001b" not in found.stdout
+        for command in ("status", "verify"):
+            found = told(command, archived_camera)
+            assert (found.returncode in (0, 3), "Traceback" in found.stderr) == (True, False), found.stderr
+
+    def test_a_name_used_again_tells_of_two_clips(self, camera_tree: Path, told: Command) -> None:
+        source = camera_tree / f"2026/03/01/{NAME}.mp4"
+        content = source.read_bytes()
+        for more in (b"", b"0"):
+            source.parent.mkdir(exist_ok=True, parents=True)
+            source.write_bytes(content + more)
+            os.utime(source, (START + len(more), START + len(more)))
+            assert told("archive", camera_tree).returncode == 0
+        found = told("why", "-C", camera_tree, source).stdout
+        assert (found.count("recorded by camera front"), found.count("another clip of the same name")) == (
+            2,
+            1,
+        )
+
+    def test_what_nobody_knows_is_said(self, camera_tree: Path, told: Command, tmp_path: Path) -> None:
+        unknown = told("why", "-C", camera_tree, camera_tree / "2026/03/01/REO_front_20260301090000.mp4")
+        assert (unknown.returncode, "nothing is known" in unknown.stderr) == (1, True)
+        asked = ("--camera", "front", "--at", "2020-01-01", "--json")
+        failed = json.loads(told("why", "-C", camera_tree, *asked).stdout)
+        assert (failed["status"], failed["errors"][0]["code"]) == ("failed", "unknown")
+        assert told("why", "-C", camera_tree, tmp_path / "elsewhere.mp4").returncode == 2
+        assert told("why", "-C", camera_tree).returncode == 2
+
+
+class TestVerify:
+    @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        return archived_camera
+
+    @staticmethod
+    def flaws(found: subprocess.CompletedProcess[str]) -> list[str]:
+        return [each["flaw"] for each in json.loads(found.stdout)["findings"]]
+
+    def test_a_sound_archive_is_silent(self, camera_tree: Path, told: Command) -> None:
+        for options in ((), ("--full",)):
+            found = told("verify", camera_tree, *options)
+            assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+        assert json.loads(told("verify", camera_tree, "--json").stdout)["checked"] == 1
+        assert json.loads(told("verify", camera_tree, "--json", "--sample", "0").stdout)["checked"] == 0
+        assert (
+            json.loads(told("verify", camera_tree, "--json", "--since", "2026-03-02").stdout)["checked"] == 0
+        )
+
+    @pytest.mark.parametrize(
+        ("flaw", "spoil"),
+        [
+            ("missing", Path.unlink),
+            ("wrong-size", lambda path: os.truncate(path, path.stat().st_size - 1)),
+            ("wrong-hash", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?")),
+        ],
+    )
+    def test_what_is_off_is_listed(
+        self, camera_tree: Path, told: Command, flaw: str, spoil: Callable[[Path], object]
+    ) -> None:
+        spoil(camera_tree / f"archived/2026/03/01/{NAME}.mp4")
+        found = told("verify", camera_tree, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, [flaw])
+        assert told("verify", camera_tree).stdout.startswith(f"{flaw}: ")
+
+    def test_a_damaged_archive_of_the_right_hash_is_found_by_decoding(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        path = camera_tree / f"archived/2026/03/01/{NAME}.mp4"
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle - 800 : middle + 800] = bytes(1600)
+        path.write_bytes(content)
+        lines = camera_tree / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        events = [json.loads(line) for line in lines.read_text().splitlines()]
+        events[0]["archive_blake2b"] = hashlib.blake2b(content).hexdigest()
+        lines.write_text("".join(json.dumps(event) + "\n" for event in events))
+        assert told("verify", camera_tree).returncode == 0
+        assert self.flaws(told("verify", camera_tree, "--full", "--json")) == ["damaged"]
+
+    def test_a_torn_journal_is_told_and_a_foreign_file_is_nobodys_fault(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        (camera_tree / "archived/2026/03/01/archived-20200101000000.mp4").write_bytes(b"an earlier tool's")
+        sound = told("verify", camera_tree, "--json")
+        assert (sound.returncode, json.loads(sound.stdout)["foreign"]) == (0, 1)
+        assert told("verify", camera_tree, "-v").stdout.startswith("foreign: ")
+        with (camera_tree / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl").open("a") as lines:
+            lines.write('{"event": "arch')
+        assert self.flaws(told("verify", camera_tree, "--json")) == ["torn-journal"]
+
+    @pytest.fixture
+    def archive_of_five(self, camera_tree: Path, told: Command) -> list[Path]:
+        """The archives of five clips of five days, in the order in which they are looked at."""
+        source = camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4"
+        for day in range(2, 6):
+            path = camera_tree / f"2026/03/0{day}/REO_front_2026030{day}081500.mp4"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(source.read_bytes() + bytes(day))
+            os.utime(path, (START + day * 86400, START + day * 86400))
+        assert told("archive", camera_tree).returncode == 0
+        return sorted((camera_tree / "archived").rglob("*.mp4"))
+
+    def test_an_interrupted_run_goes_on_where_it_stopped(
+        self, camera_tree: Path, told: Command, archive_of_five: list[Path], tmp_path: Path
+    ) -> None:
+        archive_of_five[0].write_bytes(b"?" * archive_of_five[0].stat().st_size)
+        archive_of_five[3].unlink()
+        # an ffmpeg that hangs at the third archive
+        slow = tmp_path / "ffmpeg"
+        real = imageio_ffmpeg.get_ffmpeg_exe()
+        hangs = f"touch {tmp_path}/asked; sleep 60"
+        slow.write_text(f'#!/bin/sh\ncase "$*" in *20260303*) {hangs};; esac\nexec {real} "$@"\n')
+        slow.chmod(0o755)
+        full = ("verify", camera_tree, "--full")
+        running = subprocess.Popen(
+            [sys.executable, "-m", "camarchiver", *map(str, full), "--ffmpeg", str(slow)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "asked").exists() and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        running.send_signal(signal.SIGTERM)
+        out, errors = running.communicate(timeout=30)
+        assert running.returncode == 143, errors
+        assert out.startswith("wrong-hash: ")
+        assert "stopped after 2 archives; the same command goes on from there" in errors
+
+        # another question begins anew, and doesn't forget where this one stopped
+        assert json.loads(told("verify", camera_tree, "--json").stdout)["resumed"] == 0
+        again = told(*full, "--json")
+        found = json.loads(again.stdout)
+        assert (again.returncode, found["checked"], found["resumed"]) == (3, 5, 1)
+        assert self.flaws(again) == ["wrong-hash", "missing"]
+        assert json.loads(told(*full, "--json").stdout)["resumed"] == 0
+
+    def test_a_sample_is_drawn_anew_each_time_and_anew_begins_again(
+        self, camera_tree: Path, told: Command, archive_of_five: list[Path]
+    ) -> None:
+        state = camera_tree / "archived" / STATE_FOLDER / "verify.json"
+        asked = {"since": None, "percent": 100.0, "full": False}
+        place = {"day": "2026-03-04", "archive": "2026/03/04/REO_front_20260304081500.mp4"}
+        mark = {"asked": asked, "run": "before", "after": place, "checked": 4, "off": []}
+        state.write_text(json.dumps(mark))
+        drawn = {
+            json.loads(told("verify", camera_tree, "--sample", "50", "--json").stdout)["checked"]
+            for _ in "1234"
+        }
+        assert len(drawn) > 1 or drawn not in ({0}, {5})
+        archive_of_five[0].unlink()
+        went_on = told("verify", camera_tree, "--json")
+        assert (went_on.returncode, json.loads(went_on.stdout)["checked"]) == (0, 5)
+        state.write_text(json.dumps(mark))
+        assert self.flaws(told("verify", camera_tree, "--anew", "--json")) == ["missing"]
+        for text in ("{ torn", json.dumps({**mark, "asked": {**asked, "percent": 10**400}})):
+            state.write_text(text)
+            assert self.flaws(told("verify", camera_tree, "--json")) == ["missing"]
+
+    def test_a_removal_without_an_outcome_is_told(self, camera_tree: Path, told: Command) -> None:
+        lines = camera_tree / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        trashed = json.loads(lines.read_text().splitlines()[-1])
+        intended = {**trashed, "event": "intended", "tree": "trash", "run": "dead", "reason": "trash-age"}
+        with lines.open("a") as journal_of_day:
+            journal_of_day.write(json.dumps(intended) + "\n")
+        found = told("verify", camera_tree)
+        assert found.returncode == 3
+        assert found.stdout.startswith(
+            f"unfinished: {camera_tree}/.deleted/input/2026/03/01/{NAME}.mp4: run dead"
+        )
+        assert "it still stands" in found.stdout
+        with lines.open("a") as journal_of_day:
+            journal_of_day.write(json.dumps({**intended, "event": "left", "run": "later"}) + "\n")
+        assert told("verify", camera_tree).returncode == 0
+
+    def test_an_archive_that_cannot_be_written_is_verified_all_the_same(
+        self, camera_tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        subprocess.run(["mount", "--bind", camera_tree, camera_tree], check=False, capture_output=True)
+        ro = subprocess.run(["mount", "-o", "remount,ro,bind", camera_tree], check=False, capture_output=True)
+        if ro.returncode:
+            pytest.skip("only root may mount")
+        try:
+            assert json.loads(told("verify", camera_tree, "--json").stdout)["checked"] == 1
+        finally:
+            subprocess.run(["umount", "-l", camera_tree], check=True)
+
+    def test_a_day_of_the_journal_that_cannot_be_read_is_told_and_the_rest_checked(
+        self, camera_tree: Path, told: Command, archive_of_five: list[Path]
+    ) -> None:
+        day = camera_tree / "archived" / STATE_FOLDER / "journal/2026/03/02.jsonl"
+        day.unlink()
+        day.mkdir()
+        archive_of_five[4].unlink()
+        found = told("verify", camera_tree, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, ["unreadable", "missing"])
+        assert json.loads(found.stdout)["checked"] == 4
+
+    def test_what_a_hostile_journal_names_is_not_read(self, camera_tree: Path, told: Command) -> None:
+        lines = camera_tree / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        first = json.loads(lines.read_text().splitlines()[0])
+        with lines.open("a") as more:
+            for archive, size in (("../../../etc/passwd", 5), ("/etc/passwd", 5), ("x.mp4", "many")):
+                more.write(json.dumps({**first, "archive": archive, "archive_size": size}) + "\n")
+        found = told("verify", camera_tree, "--json")
+        assert (found.returncode, self.flaws(found)) == (3, ["torn-journal"])
+
+
+def parsed(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+class TestStatus:
+    def test_each_camera_tree_and_trouble_is_counted(self, camera_tree: Path, told: Command) -> None:
+        folder = camera_tree / "2026/03/01"
+        (folder / "REO_front_20260301091500.mp4").write_bytes(b"no video")
+        os.utime(folder / "REO_front_20260301091500.mp4", (1772356500, 1772356500))
+        (folder / "holiday.mp4").write_bytes(b"x")
+        before = json.loads(told("status", camera_tree, "--json").stdout)
+        (front,) = before["cameras"]
+        assert (front["camera"], front["source"]["clips"], front["waiting"]) == ("front", 2, 2)
+        assert (before["last_run"], before["no_timestamp"]) == (None, 1)
+        assert told("archive", camera_tree).returncode == 3
+        after = json.loads(told("status", camera_tree, "--json").stdout)
+        (front,) = after["cameras"]
+        assert [front[tree]["clips"] for tree in ("source", "archive", "trash")] == [1, 1, 1]
+        assert (front["waiting"], front["failed"]) == (0, 1)
+        assert front["archive"]["seconds"] == 2.0
+        assert (after["last_run"]["command"], after["last_run"]["exit_code"]) == ("archive", 3)
+        told("hold", "add", "-C", camera_tree, "--from", "2026-03-01", "--to", "2026-03-02", "--reason", "x")
+        text = told("status", camera_tree).stdout
+        assert "front: 2 clips held" in text
+        assert "1 file without a time in the name" in text
+        assert "free at" in text
+
+    def test_gaps_of_the_last_week_and_the_rate(self, camera_tree: Path, told: Command) -> None:
+        now = time.time()
+        for hours in (30, 29.5, 20, 19.5):
+            at = now - hours * 3600
+            path = camera_tree / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            path.write_bytes(b"x" * 1000)
+            os.utime(path, (at, at))
+        found = json.loads(told("status", camera_tree, "--json").stdout)
+        yard = next(each for each in found["cameras"] if each["camera"] == "yard")
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [9.5, 19.5]
+        (disk,) = found["disks"]
+        assert 4000 / 2 < disk["daily"] <= 4000
+        assert found["days_until_full"] == disk["days_until_full"] > 1
+        wide = json.loads(told("status", camera_tree, "--json", "--gap", "12h").stdout)
+        (yard,) = (each for each in wide["cameras"] if each["camera"] == "yard")
+        assert len(yard["gaps"]) == 1
+
+    def test_what_was_archived_leaves_no_gap_and_unknown_lengths_are_looked_at(
+        self, camera_tree: Path, told: Command, make_clip: Make
+    ) -> None:
+        # Three clips of two hours, one after the other, of which the first is in the archive.
+        long = make_clip("-f lavfi -i testsrc2=s=64x48:r=1/60:d=7200 -c:v libx264 -preset ultrafast")
+        now = time.time() - 9 * 3600
+        for number in range(3):
+            at = now + number * 7200
+            path = camera_tree / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            shutil.copy(long, path)
+            os.utime(path, (at, at))
+            if not number:
+                assert told("archive", camera_tree, "--age", "0", "--camera", "yard").returncode == 0
+        found = json.loads(told("status", camera_tree, "--json").stdout)
+        (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+        assert (yard["archive"]["clips"], yard["source"]["clips"]) == (1, 2)
+        assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [3.0]
+        assert (yard["source"]["seconds_guessed"], round(yard["source"]["seconds"])) == (True, 14400)
+        assert (yard["archive"]["seconds_guessed"], round(yard["archive"]["seconds"])) == (False, 7200)
+
+    def test_doubtful_clocks_are_counted_until_the_names_are_trusted(
+        self, camera_tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        for stamp, mtime in (("19700101000500", START), ("20990101000000", START), ("20260301090000", START)):
+            path = camera_tree / f"REO_yard_{stamp}.mp4"
+            path.write_bytes(b"x")
+            os.utime(path, (mtime, mtime))
+        (tmp_path / "c.toml").write_text("[cleanup]\ntrust_names = true\n[archive]\nage = 20000\n")
+        for options, doubtful, waiting in (((), 2, 2), (("--config", tmp_path / "c.toml"), 1, 1)):
+            found = json.loads(told("status", camera_tree, "--json", *options).stdout)
+            (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
+            assert (yard["clock_doubtful"], yard["waiting"]) == (doubtful, waiting)
+
+    def test_an_empty_tree_has_little_to_tell(self, tmp_path: Path, told: Command) -> None:
+        found = told("status", tmp_path)
+        assert (found.returncode, found.stderr) == (0, "")
+        assert not list(tmp_path.iterdir())

@@ -1,0 +1,283 @@
+"""record: decisions and formats, without a disk."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_mock import MockerFixture
+
+from camarchiver.errors import UsageError
+from camarchiver.naming import recorder_names
+from camarchiver.naming.patterns import Names
+from camarchiver.record import clip_rules, schedule, watchdog
+from camarchiver.record.capture import parameter_sets
+from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
+from camarchiver.record.preroll import PreRoll
+from camarchiver.runtime import systemd
+
+
+def rec_entry(at: float, *, key: bool = False, video: bool = True, size: int = 10) -> TimedPacket:
+    return TimedPacket(at, at, 0.1, video, key, size, 0.0, None)
+
+
+def rec_stream(seconds: int, *, group: float = 1.0, rate: int = 10) -> list[TimedPacket]:
+    """Frames with a keyframe every `group` seconds, and sound after every second frame."""
+    entries = []
+    for number in range(seconds * rate):
+        at = number / rate
+        entries.append(rec_entry(at, key=number % round(group * rate) == 0))
+        if number % 2:
+            entries.append(rec_entry(at - 0.05, video=False, size=1))
+    return entries
+
+
+class TestHeaders:
+    SEQUENCE = b"\x67\x4d\x00\x1f\x95"
+    OTHER = b"\x67\x4d\x00\x28\x95"
+    HEVC = b"\x42\x01\x01\x60"
+
+    def packet(self, *units: bytes) -> bytes:
+        return b"".join(b"\0\0\0\1" + unit for unit in units)
+
+    def test_the_sequence_parameter_sets_before_the_first_slice(self) -> None:
+        found = parameter_sets.sequence(
+            self.packet(b"\x09\xf0", self.SEQUENCE, b"\x68\xee", b"\x65\x88", self.OTHER), "h264"
+        )
+        assert found == self.SEQUENCE
+        assert (
+            parameter_sets.sequence(self.packet(b"\x46\x01", self.HEVC, b"\x26\x01\xaf"), "hevc") == self.HEVC
+        )
+        assert parameter_sets.sequence(self.packet(b"\x65\x88"), "h264") == b""
+
+    @given(st.binary(max_size=60), st.sampled_from(["h264", "hevc", "av1"]))
+    def test_anything_may_come(self, data: bytes, codec: str) -> None:
+        assert isinstance(parameter_sets.sequence(data, codec), bytes)
+        assert parameter_sets.codec(data) in ("", *parameter_sets.CODECS)
+
+    def test_what_begins_a_packet_tells_its_codec(self) -> None:
+        assert parameter_sets.codec(self.packet(b"\x09\xf0")) == "h264"
+        assert parameter_sets.codec(self.packet(self.SEQUENCE)) == "h264"
+        assert parameter_sets.codec(self.packet(b"\x46\x01\x50")) == "hevc"
+        assert parameter_sets.codec(self.packet(b"\x40\x01\x0c")) == "hevc"
+        assert parameter_sets.codec(self.packet(b"\x41\x9a\x21")) == ""
+        assert parameter_sets.codec(b"\xff\xd8") == ""
+
+
+class TestVigil:
+    class Manager(systemd.Service):
+        """Notes what it would send."""
+
+        def __init__(self) -> None:
+            super().__init__({"WATCHDOG_USEC": "20000000"})
+            self.sent: list[str] = []
+
+        def beat(self) -> None:
+            self.sent.append("beat")
+
+        def _send(self, *lines: str) -> None:
+            self.sent += lines
+
+    @pytest.fixture
+    def now(self, mocker: MockerFixture) -> list[float]:
+        moment = [100.0]
+        mocker.patch("camarchiver.record.watchdog.time.monotonic", lambda: moment[0])
+        return moment
+
+    def test_every_frame_of_the_only_camera_feeds_the_watchdog(self, now: list[float]) -> None:
+        manager = self.Manager()
+        watch = watchdog.Watchdog(manager, ["yard"])
+        for now[0] in (101.0, 300.0):
+            watch.frame("yard")
+        assert manager.sent == ["beat", "beat"]
+
+    def test_a_camera_that_hangs_starves_it_until_it_is_known_to_be_away(self, now: list[float]) -> None:
+        manager = self.Manager()
+        watch = watchdog.Watchdog(manager, ["yard", "gate"])
+        now[0] = 109.0
+        watch.frame("yard")
+        now[0] = 111.0
+        watch.frame("yard")
+        assert manager.sent == ["beat"]
+        watch.tell("gate", "lost", away=True)
+        watch.frame("yard")
+        assert manager.sent == ["beat", "STATUS=yard: waiting; gate: lost", "beat"]
+        watch.frame("gate")
+        now[0] = 125.0
+        watch.frame("yard")
+        assert manager.sent[3:] == ["beat"]
+
+    def test_the_manager_hears_of_changes_once(self) -> None:
+        manager = self.Manager()
+        watch = watchdog.Watchdog(manager, ["yard", "gate"])
+        watch.begin()
+        for doing in ("watching", "watching", "recording"):
+            watch.tell("gate", doing)
+        watch.end()
+        assert manager.sent == [
+            *("READY=1", "STATUS=yard: waiting; gate: waiting"),
+            *("STATUS=yard: waiting; gate: watching", "STATUS=yard: waiting; gate: recording"),
+            "STOPPING=1",
+        ]
+
+
+class TestRing:
+    def test_it_gives_back_whole_groups(self) -> None:
+        ring = PreRoll(5.0, 1_000_000)
+        for entry in rec_stream(8):
+            ring.push(entry)
+        held = ring.since(5.5)
+        assert held[0].key
+        assert held[0].at == 5.0
+        assert [entry.at for entry in held if entry.video] == [number / 10 for number in range(50, 80)]
+
+    def test_motion_older_than_the_ring_begins_with_its_oldest_keyframe(self) -> None:
+        ring = PreRoll(2.0, 1_000_000)
+        for entry in rec_stream(8):
+            ring.push(entry)
+        assert ring.since(0.0)[0].at == 5.0
+
+    def test_sound_that_came_before_its_keyframe_is_kept(self) -> None:
+        ring = PreRoll(5.0, 1_000)
+        ring.push(rec_entry(0.0, key=True))
+        ring.push(rec_entry(0.95, video=False))
+        ring.push(rec_entry(1.05, video=False))
+        ring.push(rec_entry(1.0, key=True))
+        assert [entry.at for entry in ring.since(1.0)] == [1.0, 1.05]
+
+    def test_nothing_before_the_first_keyframe(self) -> None:
+        ring = PreRoll(5.0, 1_000)
+        ring.push(rec_entry(0.0))
+        ring.push(rec_entry(0.0, video=False))
+        assert ring.since(0.0) == ()
+        assert ring.size == 0
+
+    def test_a_group_beyond_the_limit_is_dropped_whole(self) -> None:
+        ring = PreRoll(60.0, 100)
+        for number in range(20):
+            ring.push(rec_entry(number / 10, key=number == 0))
+        assert ring.since(0.0) == ()
+        ring.push(rec_entry(2.0, key=True))
+        assert len(ring.since(0.0)) == 1
+
+    @given(
+        st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=200),
+        st.integers(1, 200),
+        st.floats(0.5, 5),
+    )
+    def test_bounds_and_order_hold_for_any_stream(
+        self, packets: list[tuple[bool, int]], limit: int, seconds: float
+    ) -> None:
+        ring = PreRoll(seconds, limit)
+        for number, (key, size) in enumerate(packets):
+            ring.push(rec_entry(number / 10, key=key, size=size))
+            held = ring.since(float("-inf"))
+            assert ring.size == sum(entry.size for entry in held) <= limit
+            assert not held or held[0].key
+            assert [entry.at for entry in held] == sorted(entry.at for entry in held)
+
+    def test_cleared(self) -> None:
+        ring = PreRoll(5.0, 1_000)
+        ring.push(rec_entry(0.0, key=True))
+        ring.clear()
+        assert ring.since(0.0) == ()
+
+
+class TestReel:
+    LENGTHS = Lengths(pre=2.0, post=3.0, longest=10.0)
+
+    def ran(self, reel_: ClipState, entries: list[TimedPacket]) -> list[tuple[ClipAction, float]]:
+        done = []
+        for entry in entries:
+            reel_, do = clip_rules.decide(reel_, entry, self.LENGTHS)
+            if do is not ClipAction.WRITE:
+                done.append((do, entry.at))
+            if do is ClipAction.SPLIT:
+                reel_ = ClipState(entry.at, reel_.until, reel_.trigger, reel_.group, entry.at)
+            if do is ClipAction.END:
+                break
+        return done
+
+    def test_it_ends_after_the_post_roll(self) -> None:
+        assert self.ran(ClipState(0.0, 5.05, 2.0), rec_stream(8)) == [(ClipAction.END, 5.1)]
+
+    def test_it_is_split_at_a_keyframe_before_it_gets_too_long(self) -> None:
+        done = self.ran(ClipState(0.0, 35.0, 2.0), rec_stream(40, group=3.0))
+        assert done == [
+            (ClipAction.SPLIT, 9.0),
+            (ClipAction.SPLIT, 18.0),
+            (ClipAction.SPLIT, 27.0),
+            (ClipAction.END, 35.1),
+        ]
+
+    def test_groups_longer_than_the_limit_split_at_every_keyframe(self) -> None:
+        done = self.ran(ClipState(0.0, 50.0, 2.0), rec_stream(60, group=20.0))
+        assert done == [(ClipAction.SPLIT, 20.0), (ClipAction.SPLIT, 40.0), (ClipAction.END, 50.1)]
+
+    def test_motion_makes_it_longer_and_never_shorter(self) -> None:
+        longer = clip_rules.prolonged(ClipState(0.0, 5.0, 2.0), 4.0, self.LENGTHS)
+        assert longer.until == 7.0
+        assert clip_rules.prolonged(longer, 1.0, self.LENGTHS).until == 7.0
+
+    def test_names_are_read_back(self) -> None:
+        stamp = recorder_names.stamp(datetime(2026, 5, 3, 14, 20, 5))
+        assert recorder_names.file_name(stamp, 10.04, 1) == "motion_20260503_142005_10.0s.mp4"
+        second = recorder_names.file_name(stamp, 10.0, 2)
+        assert second == "motion_20260503_142005_10.0s_2.mp4"
+        parsed = Names().read(second.removesuffix(".mp4"), "yard")
+        assert parsed is not None
+        assert (parsed.camera, parsed.start, parsed.duration) == ("yard", datetime(2026, 5, 3, 14, 20, 5), 10)
+
+    def test_numbers_count_clips_of_the_second_whatever_their_length(self) -> None:
+        names = ["motion_20260503_142005_10.0s.mp4", "motion_20260503_142005_10.0s.jpg", "x.mp4"]
+        assert recorder_names.next_number("motion_20260503_142005", names) == 2
+        assert recorder_names.next_number("motion_20260503_142006", names) == 1
+
+    @pytest.mark.parametrize(
+        ("moments", "missing"),
+        [
+            ([], 0),
+            ([0.0, 0.1], 0),
+            ([0.0, 0.1, 0.2, 0.3], 0),
+            ([0.0, 0.1, 0.2, 0.5, 0.6, 0.7], 2),
+            ([0.0, 0.0, 0.0, 0.0], 0),
+        ],
+    )
+    def test_gaps(self, moments: list[float], missing: int) -> None:
+        assert clip_rules.missing(moments) == missing
+
+
+class TestSchedule:
+    @pytest.mark.parametrize(
+        ("text", "moment", "holds"),
+        [
+            ("08:00-18:00", "2026-05-04 08:00", True),
+            ("08:00-18:00", "2026-05-04 18:00", False),
+            ("08:00-09:00,17:00-18:00", "2026-05-04 17:30", True),
+            ("18:00-06:00", "2026-05-04 03:00", True),
+            ("18:00-06:00", "2026-05-04 06:00", False),
+            ("fr 18:00-06:00", "2026-05-09 05:59", True),  # Saturday's morning is Friday's night
+            ("fr 18:00-06:00", "2026-05-08 05:59", False),
+            ("sa-mo 00:00-24:00", "2026-05-10 12:00", True),
+            ("sa-mo 00:00-24:00", "2026-05-12 12:00", False),
+            ("SA,SU 10:00-11:00", "2026-05-10 10:59", True),
+            # the hour that comes twice, and the one that never comes
+            ("02:00-03:00", "2026-10-25 02:30", True),
+            ("01:00-04:00", "2026-03-29 03:00", True),
+        ],
+    )
+    def test_ranges(self, text: str, moment: str, holds: bool) -> None:
+        assert schedule.holds(schedule.parse(text), datetime.fromisoformat(moment)) is holds
+
+    def test_none_is_always(self) -> None:
+        assert schedule.holds((), datetime(2026, 5, 4))
+
+    @pytest.mark.parametrize(
+        "text", ["8-18", "08:00", "25:00-26:00", "08:60-09:00", "08:00-08:00", "xx 08:00-09:00", "a b c"]
+    )
+    def test_nonsense_is_refused(self, text: str) -> None:
+        with pytest.raises(UsageError):
+            schedule.parse(text)

@@ -1,0 +1,265 @@
+"""runtime: against the real disk, the real ffmpeg and real faults."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from camarchiver.runtime import log_setup, periodic, systemd
+from camarchiver.runtime.signals import Wake
+from camarchiver.storage import locking
+from tests.processes import wait_until
+
+
+class TestWake:
+    def test_it_ends_a_wait_from_another_thread_and_never_blocks_who_rings(self) -> None:
+        wake = Wake()
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        assert poller.poll(0) == []
+        threading.Timer(0.1, wake.ring).start()
+        assert poller.poll(20_000)
+        for _ in range(100_000):
+            wake.ring()
+        wake.clear()
+        assert poller.poll(0) == []
+        wake.close()
+
+    def test_a_signal_rings(self, start_python: Callable[..., subprocess.Popen[str]]) -> None:
+        code = (
+            "import select\nfrom camarchiver.stop import Wake, on_signals\n"
+            "with on_signals() as stop:\n"
+            "    wake = Wake()\n"
+            "    with wake.by_signals():\n"
+            "        print('ready', flush=True)\n"
+            "        poller = select.poll()\n"
+            "        poller.register(wake, select.POLLIN)\n"
+            "        print(len(poller.poll(60_000)), stop.signal)\n"
+        )
+        process = start_python(code)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == f"1 {signal.SIGTERM.value}\n"
+
+
+class TestService:
+    """systemd's side of the socket, played by the test."""
+
+    @pytest.fixture(params=["path", "abstract"])
+    def told(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+        name = str(tmp_path / "notify") if request.param == "path" else f"@camarchiver-{os.getpid()}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(name.replace("@", "\0", 1) if name.startswith("@") else name)
+            listener.settimeout(10)
+            yield name, listener
+
+    def test_the_manager_hears_every_stage_of_a_run(self, told: tuple[str, socket.socket]) -> None:
+        name, listener = told
+        speaker = systemd.Service({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000000"})
+        speaker.ready("watching 3 folders")
+        assert listener.recv(1000) == b"READY=1\nSTATUS=watching 3 folders"
+        speaker.status("two\nlines and a name that is not UTF-8: " + os.fsdecode(b"\xff.mp4"))
+        assert listener.recv(1000) == rb"STATUS=two lines and a name that is not UTF-8: \udcff.mp4"
+        speaker.beat()
+        speaker.beat()
+        assert listener.recv(1000) == b"WATCHDOG=1"
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        speaker.reloading()
+        first, second = listener.recv(1000).decode().split("\n")
+        assert first == "RELOADING=1"
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= after
+        speaker.stopping("waits for 2 clips")
+        assert listener.recv(1000) == b"STOPPING=1\nSTATUS=waits for 2 clips"
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.recv(1000)
+
+    def test_beats_go_on_after_each_interval(self, told: tuple[str, socket.socket]) -> None:
+        name, listener = told
+        speaker = systemd.Service({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "400000"})
+        for _ in range(3):
+            speaker.beat()
+            assert listener.recv(1000) == b"WATCHDOG=1"
+            time.sleep(0.1)
+
+    @pytest.mark.edge
+    def test_a_manager_that_is_gone_is_told_of_once_and_stops_nothing(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        speaker = systemd.Service({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+        speaker.ready()
+        speaker.status("on we go")
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    def test_systemds_variables_count_only_where_there_is_no_terminal(self) -> None:
+        code = "from camarchiver.runtime import systemd as service; print(service.is_managed())"
+        environment = {**os.environ, "INVOCATION_ID": "0123456789abcdef"}
+        command = [sys.executable, "-c", code]
+        told = subprocess.run(command, env=environment, start_new_session=True, capture_output=True)
+        assert told.stdout == b"True\n"
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execve(sys.executable, command, environment)
+        try:
+            assert os.read(terminal, 100).strip() == b"False"
+        finally:
+            os.waitpid(child, 0)
+            os.close(terminal)
+
+
+class TestPulse:
+    def test_a_beat_that_fails_or_hangs_ends_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(periodic, "SECONDS", 0.05)
+        beats = 0
+        hang = threading.Event()
+
+        def act() -> None:
+            nonlocal beats
+            beats += 1
+            if beats == 1:
+                raise ValueError("once")
+            if beats == 3:
+                hang.wait(60)
+
+        began = time.monotonic()
+        with periodic.every_minute(act):
+            wait_until(lambda: beats == 3, "the third beat")
+        assert time.monotonic() - began < 30
+        hang.set()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+class TestLogs:
+    """The log file's lines."""
+
+    @staticmethod
+    def lines(file: Path) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in file.read_text(encoding="ascii").splitlines()]
+
+    def test_json_has_run_and_clip_on_every_line(self, tmp_path: Path) -> None:
+        file = tmp_path / "run.log"
+        log = logging.getLogger("camarchiver.archive.clip_archiver")
+        with log_setup.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"):
+            log.info("begins")
+            with log_setup.about("2026/03/01/a.mp4"):
+                log.warning("%s: failed", "a.mp4")
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(log.info, "another clip's thread").result()
+            log.info("ends")
+        first, second, third, fourth = self.lines(file)
+        assert [line["clip"] for line in (first, second, third, fourth)] == [
+            None,
+            "2026/03/01/a.mp4",
+            None,
+            None,
+        ]
+        assert {line["run"] for line in (first, second, third, fourth)} == {"r1"}
+        assert second["level"] == "warning"
+        assert second["logger"] == "camarchiver.archive.clip_archiver"
+        assert second["message"] == "a.mp4: failed"
+        assert datetime.fromisoformat(second["time"]).tzinfo is not None
+
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_a_run_within_the_run_is_named(self, tmp_path: Path, form: log_setup.Format) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.cleanup.executor")
+        with log_setup.logging_to(file, run="r1", verbose=False, quiet=True, log_format=form):
+            log.info("archived")
+            with log_setup.within("r2"):
+                log.info("removed")
+            log.info("done")
+        found = file.read_text().splitlines()
+        runs_named = [json.loads(line)["run"] if form == "json" else line.split()[3] for line in found]
+        assert runs_named == ["r1", "r2", "r1"]
+
+    @pytest.mark.edge
+    def test_no_text_makes_a_second_line_or_shows_a_password(self, tmp_path: Path) -> None:
+        file = tmp_path / "run.log"
+        log = logging.getLogger("camarchiver.record.capture.source")
+        odd = os.fsdecode(b"a\n\xff\x1b[31m\xe2\x80\xa8.mp4")
+        with (
+            log_setup.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"),
+            log_setup.about(odd),
+        ):
+            log.info("%s from rtsp://user:secret@cam/1", odd)
+            try:
+                raise ValueError("rtsp://user:secret@cam/1 says no")
+            except ValueError:
+                log.exception("failed")
+        first, second = self.lines(file)
+        assert first["clip"] == "a\n\\udcff\x1b[31m\u2028.mp4"
+        assert "rtsp://***@cam/1" in first["message"]
+        assert "ValueError" in second["error"]
+        assert "secret" not in file.read_text()
+
+    def test_a_locks_heart_speaks_of_the_clip_that_is_worked_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(locking, "HEARTBEAT_SECONDS", 0.05)
+        clip, file = tmp_path / "a.mp4", tmp_path / "run.log"
+        with (
+            log_setup.logging_to(file, run="r1", verbose=False, quiet=True, log_format="json"),
+            log_setup.about("day/a.mp4"),
+            locking.clip_lock(clip) as lock,
+        ):
+            lock.file.unlink()
+            assert lock.lost.wait(20)
+        assert [line["clip"] for line in self.lines(file)] == ["day/a.mp4"]
+
+    def test_commands_that_overlap_lose_no_line_while_the_file_is_rotated(self, tmp_path: Path) -> None:
+        file = tmp_path / "run.log"
+        program = """
+import logging, sys
+from pathlib import Path
+from camarchiver.runtime import log_setup as logs
+logs.ROTATE_AT, logs.KEEP_FILES = 3000, 100
+log = logging.getLogger("camarchiver.archive.clip_archiver")
+with logs.logging_to(Path(sys.argv[1]), run=sys.argv[2], verbose=False, quiet=True):
+    for number in range(150):
+        log.info("line %d of it", number)
+"""
+        names = [f"r{number}" for number in range(4)]
+        writers = [subprocess.Popen([sys.executable, "-c", program, str(file), name]) for name in names]
+        assert [writer.wait(60) for writer in writers] == [0] * 4
+        files = list(tmp_path.glob("run.log*"))
+        assert len(files) > 5
+        assert all(path.stat().st_size <= 3000 for path in files)
+        found = Counter(line for path in files for line in path.read_text().splitlines())
+        told = Counter(" ".join(line.split()[3:]) for line in found.elements())
+        assert told == Counter(f"{name} line {n} of it" for name in names for n in range(150))
+        assert [path.name for path in (tmp_path / ".camarchiver").iterdir()] == [".run.log.lock"]
+
+    @pytest.mark.edge
+    def test_a_log_that_can_not_be_written_is_said_once(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file, log = tmp_path / "run.log", logging.getLogger("camarchiver.archive.clip_archiver")
+        precious = tmp_path / "precious"
+        precious.write_text("mine")
+        with log_setup.logging_to(file, run="r1", verbose=False, quiet=True):
+            log.info("first")
+            file.unlink()
+            file.symlink_to(precious)
+            log.info("second")
+            log.info("third")
+        assert precious.read_text() == "mine"
+        assert capsys.readouterr().err.count("can't be written") == 1

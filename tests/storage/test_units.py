@@ -1,0 +1,198 @@
+"""storage: decisions and formats, without a disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_mock import MockerFixture
+
+from camarchiver.domain.clip import Disposal, Fingerprint
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Archive, Remove
+from camarchiver.storage import anchored, atomic, filesystems, lockfile
+from camarchiver.storage.external_sort import SealedSequence
+from tests.values import a_clip, an_entry
+
+some_names = st.text(
+    st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=300
+).filter(lambda name: name not in {".", ".."} and not name.isspace())
+
+
+class TestAtomic:
+    @given(some_names)
+    def test_a_staged_name_fits_hides_and_tells_its_stem(self, name: str) -> None:
+        staged = atomic._staged_name(name)
+        assert len(os.fsencode(staged)) <= 255
+        assert staged.startswith(".")
+        stem = atomic.staged_stem(staged)
+        assert stem is not None
+        assert name.startswith(stem)
+        assert atomic.is_staged_for(staged, name)
+        assert not atomic.is_staged_for(staged, f"y{name[:100]}")
+
+    @pytest.mark.parametrize(
+        "name",
+        ["x.mp4", ".hidden.mp4", ".x.0123456789abcdef.mp4", "x.0123456789abcdef.staged.mp4", ".staged"],
+    )
+    def test_other_names_are_not_staged_ones(self, name: str) -> None:
+        assert atomic.staged_stem(name) is None
+
+    def test_a_staged_name_keeps_the_suffix_that_ffmpeg_goes_by(self) -> None:
+        assert atomic._staged_name("x" * 251 + ".mkv").endswith(".staged.mkv")
+
+    @pytest.mark.parametrize("code", [errno.ESTALE, errno.ETIMEDOUT, errno.EINTR])
+    def test_transient_errors_are_tried_three_times(self, mocker: MockerFixture, code: int) -> None:
+        pauses = mocker.patch("time.sleep")
+        call = mocker.Mock(side_effect=[OSError(code, "x"), OSError(code, "x"), "done"])
+        assert atomic.retry_transient(call) == "done"
+        assert pauses.call_count == 2
+        call = mocker.Mock(side_effect=OSError(code, "x"))
+        with pytest.raises(OSError):
+            atomic.retry_transient(call)
+        assert call.call_count == 3
+
+    @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EEXIST])
+    def test_other_errors_are_final(self, mocker: MockerFixture, code: int) -> None:
+        call = mocker.Mock(side_effect=OSError(code, "x"))
+        with pytest.raises(OSError):
+            atomic.retry_transient(call)
+        assert call.call_count == 1
+
+
+class TestLockfile:
+    def test_a_forced_host_is_another_kernel(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CAMARCHIVER_HOST_ID", "attic")
+        attic = lockfile.Owner.this()
+        monkeypatch.setenv("CAMARCHIVER_HOST_ID", "cellar")
+        cellar = lockfile.Owner.this()
+        assert (attic.host, cellar.host) == ("attic", "cellar")
+        assert attic.boot != cellar.boot
+        assert attic.nonce != cellar.nonce
+
+    @pytest.mark.parametrize("locked", [True, False, None])
+    @pytest.mark.parametrize("boot", ["boot of here", "boot of there", ""])
+    @pytest.mark.parametrize("age", [-601, -600, 0, 600, 601])
+    def test_who_lives(
+        self, monkeypatch: pytest.MonkeyPatch, locked: bool | None, boot: str, age: int
+    ) -> None:
+        monkeypatch.setenv("CAMARCHIVER_HOST_ID", "here")
+        found = lockfile.Owner("host", boot, 1, "nonce", "since")
+        dead_here = locked is True and boot == "boot of here"
+        expected = locked is False or (not dead_here and abs(age) <= 600)
+        assert lockfile._lives(locked, found, lambda: age) is expected
+
+
+class TestTrash:
+    @pytest.mark.parametrize("relative", ["", "/etc/x.mp4", "../x.mp4", "a/../../x.mp4"])
+    def test_paths_out_of_the_root_are_refused(self, relative: str) -> None:
+        nobody = Fingerprint(0, 0, 0, 0)
+        with pytest.raises(ValueError, match="not a path below its root"):
+            anchored.delete(Path("/nowhere"), relative, nobody)
+        with pytest.raises(ValueError, match="not a path below its root"):
+            anchored.move(Path("/nowhere"), "x", nobody, trash_root=Path("/no"), trash_relative=relative)
+
+
+class TestSealed:
+    def test_a_long_sequence_is_sorted_and_walked_again_and_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
+        numbers = [(index * 37) % 101 for index in range(101)]
+        sealed = SealedSequence(numbers, key=lambda number: number)
+        assert len(sealed) == 101
+        assert list(sealed) == list(sealed) == sorted(numbers)
+        first, second = iter(sealed), iter(sealed)
+        assert [next(first), next(first), next(second), next(first)] == [0, 1, 0, 2]
+
+    def test_steps_of_every_kind_come_back_as_they_were(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
+        clips = [a_clip(name=f"{number:02}.mp4", sidecars=("a.jpg",) * (number % 2)) for number in range(25)]
+        steps: list[Archive | Remove] = [
+            Archive(clip, clip.name, Reason.NOT_ARCHIVED)
+            if number % 7
+            else Remove(clip, Disposal.TRASH, Reason.ALREADY_ARCHIVED, an_entry(clip))
+            for number, clip in enumerate(clips)
+        ]
+        found = list(SealedSequence(steps, key=lambda step: step.relative))
+        assert found == steps
+        assert list(map(type, found)) == list(map(type, steps))
+        assert all(isinstance(step.clip.fingerprint, Fingerprint) for step in found)
+
+    @given(st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=9)))
+    def test_what_stands_for_several_counts_for_them(self, groups: list[list[int]]) -> None:
+        def single(items: Iterator[Any]) -> Iterator[Any]:
+            return (number for item in items for number in item)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
+            sealed = SealedSequence(groups, key=lambda group: group[0], count=len, arrange=single)
+        assert len(sealed) == len(list(sealed)) == sum(map(len, groups))
+
+    def test_what_comes_in_order_is_not_merged(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
+        sealed = SealedSequence([*range(100), *range(50, 101)], key=lambda number: number)
+        assert len(sealed._runs) == 2
+        assert list(sealed) == sorted([*range(100), *range(50, 101)])
+
+    def test_each_walk_is_arranged(self) -> None:
+        def doubled(items: Iterator[int]) -> Iterator[int]:
+            return (2 * item for item in items)
+
+        assert list(SealedSequence([2, 1], key=lambda number: number, arrange=doubled)) == [2, 4]
+
+
+class TestMounts:
+    TABLE = (
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "31 22 0:40 / /mnt/nas rw - nfs4 nas:/export rw\n"
+        "32 22 8:17 / /mnt/nas\\040two\\303\\251 rw master:4 propagate_from:2 - xfs /dev/sdb1 rw\n"
+        "33 31 0:41 / /mnt/nas/cam/archived rw - fuse.sshfs me@there:/ rw\n"
+        "a line that says nothing\n"
+    )
+
+    def test_the_table_is_read_with_its_escapes(self) -> None:
+        places = [mount.place for mount in filesystems.parse(self.TABLE)]
+        assert places == ["/", "/mnt/nas", "/mnt/nas twoé", "/mnt/nas/cam/archived"]
+
+    @pytest.mark.parametrize(
+        ("root", "pruned", "kinds"),
+        [
+            ("/camera", (), ["ext4"]),
+            ("/mnt/nas two", (), ["ext4"]),
+            ("/mnt/nas twoé/x", (), ["xfs"]),
+            ("/mnt/nas/cam", (), ["nfs4", "fuse.sshfs"]),
+            ("/mnt/nas/cam", ("/mnt/nas/cam/archived",), ["nfs4"]),
+            ("/mnt/nas", (), ["nfs4", "fuse.sshfs"]),
+        ],
+    )
+    def test_only_mounts_on_the_way_to_a_clip_matter(
+        self, root: str, pruned: tuple[str, ...], kinds: list[str]
+    ) -> None:
+        found = filesystems.that_matter(filesystems.parse(self.TABLE), root, pruned)
+        assert [mount.kind for mount in found] == kinds
+
+    def test_the_last_of_two_mounts_at_one_place_counts(self) -> None:
+        table = [
+            filesystems.Mount("/", "ext4"),
+            filesystems.Mount("/cam", "ext4"),
+            filesystems.Mount("/cam", "cifs"),
+        ]
+        assert [mount.kind for mount in filesystems.that_matter(table, "/cam")] == ["cifs"]
+
+    @pytest.mark.parametrize(
+        ("kind", "tells"),
+        [
+            *((kind, True) for kind in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "vfat", "exfat")),
+            *((kind, False) for kind in ("nfs", "nfs4", "cifs", "smb3", "fuse", "fuseblk", "fuse.sshfs")),
+            *((kind, False) for kind in ("fuse.bindfs", "9p", "virtiofs", "ceph", "afs", "ocfs2")),
+        ],
+    )
+    def test_who_else_may_change_it_decides(self, kind: str, *, tells: bool) -> None:
+        assert filesystems.Mount("/x", kind).tells is tells
