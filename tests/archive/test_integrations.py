@@ -719,7 +719,8 @@ class TestArchiveUnderFaults:
         """The source stays, it is no fault of the clip, and with space again the next run does it."""
         clip = camera.add()
         camera.archive_root = disk_of_3_mib
-        fill = f'    cat /dev/zero > "{disk_of_3_mib}/fill" 2>/dev/null; truncate -s -{leave} "{disk_of_3_mib}/fill"'
+        filled = disk_of_3_mib / "fill"
+        fill = f'    cat /dev/zero > "{filled}" 2>/dev/null; truncate -s -{leave} "{filled}"'
         run = camera.archive("--json", ffmpeg=odd_ffmpeg(fill))
         assert run.code in (3, 13)
         assert [outcome["reason"] for outcome in run.document()["outcomes"]] == ["no-space"]
