@@ -52,7 +52,7 @@ MAKERS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "Frigate export",
-        r"(?P<camera>.+)_(?P<time>\d{8}_\d{6})-(?P<end>\d{8}_\d{6})_[0-9a-z]+",
+        r"(?P<camera>.+)_(?P<time>\d{8}_\d{6})-(?P<end>\d{8}_\d{6})_[0-9a-z]{6}",
         "https://github.com/blakeblackshear/frigate/pull/16446",
         "exports/back_yard_20250210_120000-20250210_121500_x7k2p9",
     ),
