@@ -21,7 +21,6 @@ from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.metrics import Figure, Labels
 from camarchiver.monitoring.notify import Pinger
 from camarchiver.monitoring.prometheus_file import Textfile
-from camarchiver.output import json_document
 from camarchiver.runtime import periodic
 
 _log = logging.getLogger(__name__)
@@ -32,6 +31,9 @@ NOTIFY_MINUTES = 60
 """How often a long run tells of failures at most; the first one is told of within a minute."""
 GROWTH_MINUTES = 60
 """How often a long run looks how fast its source grows, which takes a walk."""
+
+FailureDocument = Callable[[str, Problem, int], str]
+"""The JSON document of a command that failed as a whole: its name, the problem, the exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class RunEvents:
     _pinger: Pinger | None
     _file: Textfile | None
     _notify: tuple[str, ...] | None
+    _failure_document: FailureDocument
     _trees: Trees | None = None
     _began: float = field(default_factory=time.monotonic)
     _growth: float | None = None
@@ -164,7 +167,7 @@ class RunEvents:
         problem, exit_code = Problem("failed", f"{type(error).__name__}: {error}"), 1
         if isinstance(error, CamarchiverError | OSError):
             problem, exit_code = failure(error)
-        pieces = (json_document.failure_document(self.command, problem, exit_code),)
+        pieces = (self._failure_document(self.command, problem, exit_code),)
         figures_of_it = metrics.of_end(time.time(), time.monotonic() - self._began, exit_code)
         self.ended(End(exit_code, True, pieces, ((self.own, figures_of_it),)))
 
@@ -182,7 +185,9 @@ class RunEvents:
 
 
 @contextmanager
-def attending(channels: Channels, command: str, **own: str) -> Iterator[RunEvents]:
+def attending(
+    channels: Channels, command: str, failure_document: FailureDocument, **own: str
+) -> Iterator[RunEvents]:
     """Attend a run; `own` are the labels that tell its numbers from those of others."""
     attendance = RunEvents(
         command,
@@ -190,6 +195,7 @@ def attending(channels: Channels, command: str, **own: str) -> Iterator[RunEvent
         Pinger(channels.ping_url) if channels.ping_url else None,
         Textfile(channels.metrics) if channels.metrics else None,
         channels.notify,
+        failure_document,
     )
     try:
         yield attendance

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from camarchiver.queries.history import Story
     from camarchiver.queries.status import CameraStatus, StatusReport
     from camarchiver.queries.verify import Verified
+    from camarchiver.record.fleet import Fleet, Member
+    from camarchiver.record.results import Judgement
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -176,6 +178,44 @@ def recorded(
 ) -> str:
     """The document of `record`; `found` adds `events` (of a dry run) or `clips` and more."""
     return _without_steps("record", run, status, exit_code, found, problems)
+
+
+def recorders(fleet: Fleet) -> dict[str, Any]:
+    """What the JSON document tells: of all cameras together, and of each."""
+    from camarchiver.record import results
+
+    each = [_recorder(member) for member in fleet.members]
+    together: dict[str, Any] = {"dry_run": False, "camera": fleet.names[0] if len(fleet.names) == 1 else ""}
+    for key in ("clips", "salvaged", "removed", "announced"):
+        together[key] = [one for fields in each for one in fields[key]]
+    for key in ("outages", "recorded"):
+        together[key] = sum(fields[key] for fields in each)
+    failed = [
+        {"camera": name, **_judgement((Status.FAILED, *results.failed(error)))}
+        for name, error in fleet.failures.items()
+    ]
+    told = [
+        {**fields, **_judgement(results.judged_member(member))}
+        for fields, member in zip(each, fleet.members, strict=True)
+    ]
+    return {**together, "cameras": [*told, *failed]}
+
+
+def _recorder(member: Member) -> dict[str, Any]:
+    return {
+        "camera": member.name,
+        "clips": [clip.fields() for clip in member.delivery.clips],
+        "salvaged": [str(path) for path in member.delivery.salvaged],
+        "removed": [outcome_fields(outcome) for outcome in member.upkeep.outcomes],
+        "announced": [str(path) for path in member.upkeep.announced],
+        "outages": member.recorder.outages,
+        "recorded": member.delivery.clips.count,
+    }
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    status, exit_code, _ = judgement
+    return {"status": status, "exit_code": exit_code}
 
 
 def _without_steps(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from camarchiver.domain.report import Status
 from camarchiver.errors import CamarchiverError, Problem, StorageError, failure
-from camarchiver.output import json_document
 
 if TYPE_CHECKING:
     from camarchiver.monitoring.metrics import Figure
@@ -20,9 +19,12 @@ Judgement: TypeAlias = tuple[Status, int, list[Problem]]
 class UnreportedProblems:
     """What went wrong and has not been told yet."""
 
-    def __init__(self, judge: Callable[[], Judgement], run: str) -> None:
+    def __init__(
+        self, judge: Callable[[], Judgement], document: Callable[[Status, int, list[Problem]], str]
+    ) -> None:
+        """`document` makes the JSON document of a judgement."""
         self._judge = judge
-        self._run = run
+        self._document = document
         self._told: set[Problem] = set()
 
     def untold(self) -> list[Problem]:
@@ -36,7 +38,7 @@ class UnreportedProblems:
         self._told &= set(self._judge()[2])
         self._told.update(found)
         status, exit_code, _ = self._judge()
-        return (json_document.recorded({"dry_run": False, "clips": []}, self._run, status, exit_code, found),)
+        return (self._document(status, exit_code, found),)
 
 
 def figures_of(fleet: Fleet) -> Iterator[Figure]:
@@ -76,45 +78,10 @@ def problem_of(member: Member) -> CamarchiverError | OSError | None:
     return member.error
 
 
-def found(fleet: Fleet) -> dict[str, Any]:
-    """What the JSON document tells: of all cameras together, and of each."""
-    each = [_found(member) for member in fleet.members]
-    together: dict[str, Any] = {"dry_run": False, "camera": fleet.names[0] if len(fleet.names) == 1 else ""}
-    for key in ("clips", "salvaged", "removed", "announced"):
-        together[key] = [one for fields in each for one in fields[key]]
-    for key in ("outages", "recorded"):
-        together[key] = sum(fields[key] for fields in each)
-    failed = [
-        {"camera": name, **_judgement((Status.FAILED, *_failed(error)))}
-        for name, error in fleet.failures.items()
-    ]
-    told = [
-        {**fields, **_judgement(_judged(member))} for fields, member in zip(each, fleet.members, strict=True)
-    ]
-    return {**together, "cameras": [*told, *failed]}
-
-
-def _found(member: Member) -> dict[str, Any]:
-    return {
-        "camera": member.name,
-        "clips": [clip.fields() for clip in member.delivery.clips],
-        "salvaged": [str(path) for path in member.delivery.salvaged],
-        "removed": [json_document.outcome_fields(outcome) for outcome in member.upkeep.outcomes],
-        "announced": [str(path) for path in member.upkeep.announced],
-        "outages": member.recorder.outages,
-        "recorded": member.delivery.clips.count,
-    }
-
-
-def _judgement(judgement: Judgement) -> dict[str, Any]:
-    status, exit_code, _ = judgement
-    return {"status": status, "exit_code": exit_code}
-
-
 def judged(fleet: Fleet, signal: int | None) -> Judgement:
     """Status, exit code and what went wrong, of the camera that fared worst."""
-    each = [_judged(member) for member in fleet.members]
-    each += [(Status.FAILED, *_failed(error)) for error in fleet.failures.values()]
+    each = [judged_member(member) for member in fleet.members]
+    each += [(Status.FAILED, *failed(error)) for error in fleet.failures.values()]
     problems = [problem for one in each for problem in one[2]]
     if signal is not None:
         return Status.STOPPED, 128 + signal, problems
@@ -130,12 +97,13 @@ _RANK = {0: 0, 3: 1, 1: 2}
 """How bad exit codes are; the others are worse."""
 
 
-def _failed(error: CamarchiverError | OSError) -> tuple[int, list[Problem]]:
+def failed(error: CamarchiverError | OSError) -> tuple[int, list[Problem]]:
+    """Exit code and problem of a camera that could not be begun."""
     problem, exit_code = failure(error)
     return exit_code, [problem]
 
 
-def _judged(member: Member) -> Judgement:
+def judged_member(member: Member) -> Judgement:
     """As the design's table of exit codes has it."""
     clips, sums = member.delivery.clips, member.delivery.sums
     # read first: a clip that ends meanwhile is then listed, and no earlier one
@@ -145,7 +113,7 @@ def _judged(member: Member) -> Judgement:
         problems.append(Problem("failed", "earlier clips had errors, too", f"the log names {earlier:,} more"))
     problems += [Problem("failed", trouble) for trouble in member.upkeep.troubles]
     if (error := problem_of(member)) is not None:
-        problems += _failed(error)[1]
+        problems += failed(error)[1]
     if member.recorder.refused:
         problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
     if not problems:

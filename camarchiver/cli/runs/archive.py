@@ -141,8 +141,11 @@ def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> i
         policy = options.policy(zone)
         return _show_only(options, Pipeline(options.trees(), zone, "archive", patterns), policy, patterns)
     from camarchiver.monitoring.run_events import attending
+    from camarchiver.output import json_document
 
-    with attending(options.channels, "archive", source=str(options.trees().source)) as attendance:
+    with attending(
+        options.channels, "archive", json_document.failure_document, source=str(options.trees().source)
+    ) as attendance:
         return _attended(options, patterns, attendance)
 
 

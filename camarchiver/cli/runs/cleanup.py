@@ -85,7 +85,9 @@ def cleanup_session(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> i
         else:
             write(found.lines(verbose=options.verbose))
         return found.exit_code
-    with attending(options.channels, "cleanup", source=str(options.place.trees().source)) as attendance:
+    with attending(
+        options.channels, "cleanup", json_document.failure_document, source=str(options.place.trees().source)
+    ) as attendance:
         return _attended(options, patterns, attendance)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,19 +18,21 @@ from typing import TYPE_CHECKING
 
 from camarchiver.errors import EncoderError, UsageError
 from camarchiver.motion.events import polygon, rules_for
+from camarchiver.naming import local_time
+from camarchiver.naming import patterns as name_patterns
 from camarchiver.output import json_document
 from camarchiver.record import schedule
-from camarchiver.record.results import UnreportedProblems, figures_of, found, judged, problem_of
+from camarchiver.record.results import UnreportedProblems, figures_of, judged, problem_of
 from camarchiver.runtime import clock, formatting, signals
 from camarchiver.runtime.log_setup import logging_to
-from camarchiver.storage import linux
+from camarchiver.storage import linux, run_lock
 
 if TYPE_CHECKING:
     from camarchiver.monitoring.channels import Channels
     from camarchiver.monitoring.run_events import RunEvents
     from camarchiver.record.capture.source import Camera
     from camarchiver.record.detection_stream import DetectionStream
-    from camarchiver.record.fleet import Fleet
+    from camarchiver.record.fleet import Fleet, Member
     from camarchiver.record.outbox.keeper import OutboxKeeper
     from camarchiver.record.outbox.publisher import Recorded
     from camarchiver.record.outbox.spool import Folders
@@ -179,7 +182,7 @@ def record_session(cameras: Sequence[RecordOptions]) -> int:
     from camarchiver.monitoring.run_events import attending
 
     own = {"camera": options.camera or ""} if len(cameras) == 1 else {}
-    with attending(options.channels, "record", **own) as attendance:
+    with attending(options.channels, "record", json_document.failure_document, **own) as attendance:
         return _attended(cameras, attendance)
 
 
@@ -197,7 +200,8 @@ def _attended(cameras: Sequence[RecordOptions], attendance: RunEvents) -> int:
             _print(f"{formatting.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
 
     with ExitStack() as held:
-        fleet = assembled(cameras, vigil, held, tell)
+        members = {one.camera or "": partial(_member, one, vigil, held, tell) for one in cameras}
+        fleet = assembled(members, vigil)
         held.enter_context(
             logging_to(
                 options.log_file or options.spool / "recorder.log",
@@ -213,16 +217,60 @@ def _attended(cameras: Sequence[RecordOptions], attendance: RunEvents) -> int:
         return _record(options, fleet, vigil, run, attendance)
 
 
+def _member(
+    options: RecordOptions, vigil: Watchdog, held: ExitStack, tell: Callable[[Recorded], None]
+) -> Member:
+    """One camera's recorder; `held` keeps its locks."""
+    from camarchiver.record.clip_rules import Lengths
+    from camarchiver.record.fleet import Member
+    from camarchiver.record.outbox.publisher import ClipPublisher
+    from camarchiver.record.recorder import Recorder, RecorderSettings
+
+    source, lookout = options.sources()
+    name, folders = options.folders()
+    zone = clock.zone(options.timezone)
+    lengths = (options.pre, options.post, options.max_clip)
+    settings = RecorderSettings(
+        lengths=Lengths(*(length.total_seconds() for length in lengths)),
+        times=options.ranges(),
+        min_free=options.min_free,
+        duration=options.duration.total_seconds() if options.duration else None,
+        base=_base(source, zone),
+        timelapse=options.lapse(),
+    )
+    upkeep = options.upkeep(name, zone)
+    folders.make()
+    for lock in folders.locks:
+        held.enter_context(run_lock.exclusive(lock, what="record"))
+    folders.sweep()
+    delivery = ClipPublisher(name, folders, pictures=options.snapshot, tell=tell)
+    recorder = Recorder(settings, source, lookout, delivery, upkeep, vigil, lambda: clock.now(zone))
+    return Member(name, source, recorder, delivery, upkeep)
+
+
+def _base(source: Camera, zone: tzinfo) -> datetime | None:
+    """When a file's first frame was: by its name where that tells, else now; None for what is live."""
+    path = Path(source.name)
+    if source.returns or stat.S_ISFIFO(path.stat().st_mode):
+        return None
+    parsed = name_patterns.Names().read(path.stem, path.absolute().parent.name)
+    if parsed is None:
+        return clock.now(zone)
+    return local_time.locate(parsed, path.stat().st_mtime_ns, zone)
+
+
 def _record(options: RecordOptions, fleet: Fleet, vigil: Watchdog, run: str, attendance: RunEvents) -> int:
     look = partial(figures_of, fleet)
     with signals.on_signals() as stopping:
-        news = UnreportedProblems(lambda: judged(fleet, None), run)
+        news = UnreportedProblems(
+            lambda: judged(fleet, None), partial(json_document.recorded, {"dry_run": False, "clips": []}, run)
+        )
         with attendance.each_minute(look, fleet.is_well, news.failures):
             vigil.begin()
             fleet.run(stopping.event)
             vigil.end()
         status, exit_code, problems = judged(fleet, stopping.signal)
-        text = json_document.recorded(found(fleet), run, status, exit_code, problems)
+        text = json_document.recorded(json_document.recorders(fleet), run, status, exit_code, problems)
         attendance.closed(exit_code, look(), (text,), failed=bool(news.untold()))
         if options.as_json:
             _print(text)

@@ -30,7 +30,9 @@ def spool_session(options: SpoolOptions) -> int:
     if options.dry_run:
         now, run, policy = _begun(options)
         return _show(options, outbox_cleanup.plan(policy, now), run)
-    with attending(options.channels, "cleanup", spool=str(options.spool)) as attendance:
+    with attending(
+        options.channels, "cleanup", json_document.failure_document, spool=str(options.spool)
+    ) as attendance:
         return _attended(options, attendance)
 
 

@@ -160,7 +160,10 @@ def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> 
         signals = Signals(stopping, reload, wake)
         while True:
             with attending(
-                options.archive.channels, "watch", source=str(options.archive.trees().source)
+                options.archive.channels,
+                "watch",
+                json_document.failure_document,
+                source=str(options.archive.trees().source),
             ) as attendance:
                 last = _watch(options, signals, speaker, tally, agenda, attendance)
                 if stopping:
