@@ -55,7 +55,7 @@ def as_nobody(code: str, *words: object) -> str:
     head = (
         # An interpreter in root's home can import nothing more once it is somebody else's.
         "import encodings.latin_1, os, random, sys, tempfile\n"
-        "from pathlib import Path\nfrom camarchiver.model import Trees\n"
+        "from pathlib import Path\nfrom camarchiver.domain.clip import Trees\n"
         "from camarchiver.record.capture import source as cameras\n"
         "from camarchiver.doctor import machine as examine_machine, software as examine_software\n"
         "from camarchiver.doctor import storage as examine_storage\n"
@@ -113,7 +113,7 @@ class TestDoctor:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         code = (
-            "import sys\nfrom camarchiver.examine_software import packages\n"
+            "import sys\nfrom camarchiver.doctor.software import packages\n"
             "for each in packages(sys.argv[1:]):\n    print(each.verdict, each.message, each.remedy)"
         )
         command = [sys.executable, "-c", code]

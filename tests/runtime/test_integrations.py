@@ -44,7 +44,7 @@ class TestWake:
 
     def test_a_signal_rings(self, start_python: Callable[..., subprocess.Popen[str]]) -> None:
         code = (
-            "import select\nfrom camarchiver.stop import Wake, on_signals\n"
+            "import select\nfrom camarchiver.runtime.signals import Wake, on_signals\n"
             "with on_signals() as stop:\n"
             "    wake = Wake()\n"
             "    with wake.by_signals():\n"
