@@ -1,4 +1,4 @@
-"""The values that travel between the modules: clips, trees, archives, and why something is done or left."""
+"""Clips, their fingerprints, the trees they lie in, and their archives. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes held clips and their story into a folder that proves itself."""
+"""Copies held clips with their journal lines into a folder, with checksums that prove the copies."""
 
 from __future__ import annotations
 

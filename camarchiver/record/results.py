@@ -1,4 +1,4 @@
-"""What a recorder has to tell: its numbers, how it is doing, and what went wrong."""
+"""The results of a recorder: its numbers, its state, and its problems."""
 
 from __future__ import annotations
 
