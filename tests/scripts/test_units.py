@@ -122,7 +122,10 @@ class TestArchitecture:
         described = {"camarchiver/__init__.py", "camarchiver/cli/__init__.py"}
         names = [str(path.relative_to(self.ROOT)) for path in files]
         wanted = {name for name in names if not name.endswith("__init__.py")} | described
-        assert sorted(listed) == sorted(wanted)
+        assert len(listed) == len(set(listed))
+        wrong = [f"not on the page: {name}" for name in sorted(wanted - set(listed))]
+        wrong += [f"not in the tree: {name}" for name in sorted(set(listed) - wanted)]
+        assert not wrong, "\n".join(wrong)
 
     def test_what_it_names_exists(self, page: str) -> None:
         cited = set(re.findall(r"`((?:[\w-]+/)*\w+\.py)(?::([\w.]+))?`", page))
@@ -132,7 +135,7 @@ class TestArchitecture:
             for path, name in sorted(cited - in_tables)
             if not self.exists(self.ROOT / path if path.startswith("tests/") else self.PACKAGE / path, name)
         ]
-        assert missing == []
+        assert not missing, "\n".join(missing)
 
     def test_its_diagram_is_the_contract(self, page: str) -> None:
         with (self.ROOT / "pyproject.toml").open("rb") as file:
