@@ -1,4 +1,4 @@
-"""Makes the plan of `cleanup`: one walk over the trees, then what only the whole can tell."""
+"""Makes the plan of `cleanup`: one walk over the trees, then the rules that need totals of all files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Copies that a plan of `cleanup` decides many at a time, because all of them share one fate.
+"""Files of one folder that get the same decision in a plan of `cleanup`.
 
-Most files of three large trees are such: archives where `--clean-output` isn't asked for, sources that were
+Most files of three large trees are of this kind: archives without `--clean-output`, sources that were
 never archived, and sources that have been in the trash for long enough.
 """
 
@@ -160,7 +160,7 @@ def is_due(lot: TrashBatch, policy: CleanupPolicy, now: datetime) -> bool:
 
 
 def first_key(each: Removal | TrashBatch) -> tuple[int, float, str]:
-    """Where a step stands in a plan, or the first one of a lot (`retention.order_key`)."""
+    """Where a step stands in a plan, or the first one of a lot (`size_goals.order_key`)."""
     return _key(each, 0) if isinstance(each, TrashBatch) else order_key(each)
 
 

@@ -1,4 +1,4 @@
-"""Walks the source tree folder by folder and states what stands there; decides nothing."""
+"""Walks the source tree folder by folder and states the facts about each clip; decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides what one run will do to each clip, and why; pure, so that a dry run can't differ."""
+"""A plan, which is the only thing that execution accepts, and its totals. Pure."""
 
 from __future__ import annotations
 

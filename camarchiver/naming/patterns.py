@@ -1,4 +1,4 @@
-"""What a clip's name tells: camera and time; and the names that archives get."""
+"""Reads camera and time from a clip's name, by the makers' patterns and the owner's own."""
 
 from __future__ import annotations
 

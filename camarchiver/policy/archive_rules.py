@@ -17,7 +17,7 @@ from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.policy.clip_batch import ClipBatch, to_archive
 
 DOUBTFUL = timedelta(days=1)
-"""How far name and clock may lie apart before one of them must be wrong (design, section 7)."""
+"""How far name and clock may lie apart before one of them must be wrong (docs/architecture.md, section 7)."""
 
 
 @dataclass(frozen=True, slots=True)

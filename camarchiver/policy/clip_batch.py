@@ -1,4 +1,4 @@
-"""Clips that are like their neighbours in all that decides, as columns: most clips of a tree are.
+"""Clips of a camera's day that get the same decision, as columns: most clips of a tree. Pure.
 
 A plan then keeps some bytes of each, and makes clips and steps of them only where it is walked.
 """

@@ -10,8 +10,6 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Tidy
 from camarchiver.policy.cleanup_rules import Copy
 
-# --- rules by size ---------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -82,9 +80,6 @@ class SizeGoalSolver:
     def unmet(self) -> dict[Goal, int]:
         """Bytes that are still too many, by goal."""
         return {goal: left for goal, left in self._left.items() if left > 0}
-
-
-# --- brakes ----------------------------------------------------------------------------------------
 
 
 def loses(copy: Copy) -> bool:

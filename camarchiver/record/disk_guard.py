@@ -1,4 +1,4 @@
-"""Whether there is room to record; said once when it ends and once when it is there again."""
+"""Whether there is room to record; logs once when it ends and once when there is room again."""
 
 from __future__ import annotations
 

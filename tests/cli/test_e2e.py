@@ -407,7 +407,7 @@ class TestScreen:
         assert source.exists()
 
     def test_json_shows_the_plan_it_asks_about(self, put: Put, tree: Path) -> None:
-        """On a terminal a changing command shows the plan and asks (design, section 6)."""
+        """On a terminal a changing command shows the plan and asks (docs/architecture.md, section 6)."""
         put(f"{ONE}.mp4")
         shown = on_screen("archive", tree, "--json", answers=b"n\n", piped=True)
         assert "front" in shown.screen.partition("Go on?")[0]
