@@ -40,11 +40,6 @@ class Freed:
         self.on: dict[int, int] = {}
         """Bytes by filesystem (`st_dev`)."""
 
-    def whole(self, device: int, size: int) -> int:
-        """Bytes that removing files with one name each frees: all of them."""
-        self.on[device] = self.on.get(device, 0) + size
-        return size
-
     def by(self, clip: Clip) -> int:
         """Bytes that removing this name frees, given those removed before."""
         device, inode, size, _ = clip.fingerprint
@@ -52,7 +47,8 @@ class Freed:
             self._names[device, inode] = self._names.get((device, inode), 0) + 1
             if self._names[device, inode] != clip.links:
                 return 0
-        return self.whole(device, size)
+        self.on[device] = self.on.get(device, 0) + size
+        return size
 
 
 class SizeGoalSolver:
