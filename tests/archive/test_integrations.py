@@ -892,9 +892,9 @@ class TestArchiveUnderFaults:
         picture = clip.with_suffix(".jpg")
         picture.write_bytes(b"a picture")
         run = camera.archive(
-            patch="from camarchiver.archive.source_removal import SourceRemover as Disposer\n"
+            patch="from camarchiver.archive.source_removal import SourceRemover\n"
             "def full(*args): raise OSError(28, 'No space left on device')\n"
-            "Disposer._move_sidecar = full"
+            "SourceRemover._move_sidecar = full"
         )
         assert run.code in (1, 3) and camera.sources() == [] and picture.exists()
         camera.archive()

@@ -75,8 +75,8 @@ class TestKernel:
 
     def test_a_child_dies_with_its_parent(self, start_python: Start) -> None:
         code = (
-            "import subprocess, time; from camarchiver.storage import linux as kernel\n"
-            "child = subprocess.Popen(['sleep', '60'], stdout=-3, preexec_fn=kernel.die_with_parent)\n"
+            "import subprocess, time; from camarchiver.storage import linux\n"
+            "child = subprocess.Popen(['sleep', '60'], stdout=-3, preexec_fn=linux.die_with_parent)\n"
             "print(child.pid, flush=True); time.sleep(60)"
         )
         parent = start_python(code)
@@ -93,8 +93,8 @@ class TestKernel:
     def test_priority_falls_and_is_inherited(self, start_python: Start) -> None:
         ionice = shutil.which("ionice") or pytest.skip("no ionice here")
         code = (
-            "import os, subprocess, sys; from camarchiver.storage import linux as kernel\n"
-            "kernel.lower_priority(15); kernel.lower_priority(3)\n"
+            "import os, subprocess, sys; from camarchiver.storage import linux\n"
+            "linux.lower_priority(15); linux.lower_priority(3)\n"
             "print(os.getpriority(os.PRIO_PROCESS, 0), flush=True); subprocess.run(sys.argv[1:])"
         )
         process = start_python(code, ionice)
@@ -134,9 +134,9 @@ class TestKernel:
         if os.getuid():
             pytest.skip("only root may become somebody else")
         code = (
-            "import os, pathlib; from camarchiver.storage import linux as kernel\n"
+            "import os, pathlib; from camarchiver.storage import linux\n"
             f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-            "print(kernel.being_written(pathlib.Path('/etc/passwd')), flush=True)"
+            "print(linux.being_written(pathlib.Path('/etc/passwd')), flush=True)"
         )
         assert line(start_python(code)) == "None"
 
@@ -156,8 +156,8 @@ class TestKernel:
         code = "import sys\nprint(1, flush=True)\nwhile True:\n    open(sys.argv[1], 'ab').close()"
         line(start_python(code, path))
         looker = start_python(
-            "import sys, pathlib; from camarchiver.storage import linux as kernel\n"
-            "seen = {kernel.being_written(pathlib.Path(sys.argv[1])) for _ in range(20000)}\n"
+            "import sys, pathlib; from camarchiver.storage import linux\n"
+            "seen = {linux.being_written(pathlib.Path(sys.argv[1])) for _ in range(20000)}\n"
             "print(sorted(map(str, seen)), flush=True)",
             path,
         )
