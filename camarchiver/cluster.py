@@ -17,6 +17,7 @@ from camarchiver import atomic, lockfile, station
 from camarchiver.archiver import Archiver, Desk
 from camarchiver.errors import EncoderError, StorageError, UsageError
 from camarchiver.events import Event, What
+from camarchiver.extras import install_extra
 from camarchiver.model import Archived, Reason
 from camarchiver.progress import Advance, Display
 from camarchiver.station import RESOURCE, Delivery, Order
@@ -263,9 +264,8 @@ def _connect(address: str) -> Client:
     try:
         from distributed import Client
     except ImportError as error:
-        raise UsageError(
-            "--scheduler needs Dask, which is not installed", hint="pip install 'camarchiver[distributed]'"
-        ) from error
+        hint = install_extra("distributed")
+        raise UsageError("--scheduler needs Dask, which is not installed", hint=hint) from error
     # What goes wrong is told in our own words; dask's log would print tracebacks on the terminal.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:

@@ -45,8 +45,6 @@ class Patient:
     encoding: Encoding
     recorder: Recorder | None
     """None where nothing is recorded here."""
-    watches: bool
-    """Whether `watch` is configured."""
     metrics: tuple[Path, ...]
     commands: tuple[tuple[str, ...], ...]
     """Those that are to be told of failures."""
@@ -70,8 +68,7 @@ def _checks(patient: Patient) -> Iterator[Check]:
     how, trees, recorder = patient.encoding, patient.trees, patient.recorder
     yield "user", examine_machine.user
     yield "python", examine_software.python
-    extras = (*(("record",) if recorder else ()), *(("watch",) if patient.watches else ()))
-    yield "packages", partial(examine_software.packages, extras)
+    yield "packages", partial(examine_software.packages, ("record",) if recorder else ())
     yield "clock", partial(examine_machine.clocks, patient.timezone, trees)
     yield "trees", partial(examine_storage.roots, trees)
     if trees.source.is_dir():

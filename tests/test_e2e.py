@@ -3984,6 +3984,43 @@ class TestInstall:
         hook = installed_root / "etc/camarchiver/on-failure"
         assert os.access(hook, os.X_OK)
 
+    def test_watch_needs_no_extra(self, installed_root: Path, tree: Path, put: Put) -> None:
+        put(f"{ONE}.mp4")
+        own = installed_root / "opt/camarchiver/bin/camarchiver"
+        watching = subprocess.Popen([own, "watch", tree, "--codec", "h264"], stdin=subprocess.DEVNULL)
+        try:
+            wait_until((tree / f"archived/{ONE}.mp4").exists, "the archive")
+        finally:
+            watching.terminate()
+        assert watching.wait(30) == 128 + signal.SIGTERM
+
+    def test_hints_name_commands_that_install_what_is_missing(
+        self, installed_root: Path, tmp_path: Path
+    ) -> None:
+        """The hint is run as it is printed; pip only looks whether it could."""
+        own = installed_root / "opt/camarchiver/bin/camarchiver"
+        told = subprocess.run(
+            [own, "record", "--source", "file:x.mp4"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert told.returncode == 12
+        hint = told.stderr.splitlines()[-1].strip()
+        assert hint.startswith(f"{own.parent}/python -m pip install ") and "opencv" in hint
+        command = [*shlex.split(hint), "--dry-run", "--no-deps", "--quiet"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+
+    def test_a_broken_installation_says_how_it_is_made_again(self, installed_root: Path) -> None:
+        python = installed_root / "opt/camarchiver/bin/python"
+        code = (
+            "import sys; sys.modules['msgspec'] = None\n"
+            "from camarchiver.cli import run; sys.exit(run(['status']))"
+        )
+        told = subprocess.run([python, "-c", code], capture_output=True, text=True)
+        assert told.returncode == 1
+        hint = told.stderr.splitlines()[-1].partition("install it again: ")[2]
+        source = f"file://{INSTALL.parents[1]}"
+        assert shlex.split(hint) == [str(python), "-m", "pip", "install", "--force-reinstall", source]
+
     def test_units_name_commands_and_options_that_exist(self, installed_root: Path) -> None:
         for unit in (installed_root / "usr/local/lib/systemd/system").glob("*.service"):
             started = re.search(

@@ -104,7 +104,6 @@ def doctor(
         timezone,
         _encoding(chosen["archive"]),
         _recorder(chosen["record"], configured="record" in loaded.sections),
-        watches="watch" in loaded.sections,
         metrics=tuple(dict.fromkeys(each["metrics"] for each in told if each["metrics"])),
         commands=tuple(dict.fromkeys(each["notify"] for each in told if each["notify"])),
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from camarchiver import clock, document, kernel, schedule, stop, words
 from camarchiver.cli.recorder_news import News, figures_of, found, judged, problem_of
 from camarchiver.errors import EncoderError, UsageError
+from camarchiver.extras import install_extra
 from camarchiver.logs import logging_to
 from camarchiver.motion import polygon, rules_for
 
@@ -157,9 +158,7 @@ class RecordOptions:
 def record_session(cameras: Sequence[RecordOptions]) -> int:
     """Run `record` for each of these cameras and return its exit code; what is common stands in the first."""
     if find_spec("cv2") is None or find_spec("numpy") is None:
-        raise EncoderError(
-            "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
-        )
+        raise EncoderError("record needs OpenCV, which is not installed", hint=install_extra("record"))
     kernel.share_memory()
     # numpy's and OpenCV's linear algebra is not used, and keeps threads and memory from when it is loaded
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +23,7 @@ from camarchiver.cli.attendance import Attendance, attending
 from camarchiver.cli.consent import write
 from camarchiver.cli.running import running
 from camarchiver.cli.session import ArchiveOptions
-from camarchiver.errors import CamarchiverError, EncoderError, UsageError
+from camarchiver.errors import CamarchiverError, UsageError
 from camarchiver.figures import Figure, Sums
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
@@ -138,10 +137,6 @@ class _Recorder:
 
 def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
     """Run `watch` and return its exit code."""
-    if find_spec("inotify_simple") is None:
-        raise EncoderError(
-            "watch needs inotify_simple, which is not installed", hint="pip install camarchiver[watch]"
-        )
     speaker, tally, agenda = Service(), Tally(), Agenda()
     reload = threading.Event()
     with ExitStack() as stack:
