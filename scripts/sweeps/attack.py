@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dates import stamp_of
+
 from sweeps import Options, Sweep, Tally, Unable, archive, camera, cleanup, restore, tally
 from sweeps.calls import Stage, Subject
 from sweeps.camera import LATELY, Program
@@ -209,12 +211,12 @@ def playlists(options: Options, where: Path) -> Iterator[str]:
     secret = camera.make_clip(where / "outside" / "secret.ts")
     for kind, text in PLAYLISTS.items():
         for suffix in (".mp4", ".mkv", ".ts", ".avi"):
-            clip = root / f"REO_{kind}{suffix[1:]}_{LATELY:%Y%m%d%H%M%S}{suffix}"
+            clip = root / f"REO_{kind}{suffix[1:]}_{stamp_of(LATELY)}{suffix}"
             clip.write_text(text.format(secret=secret))
             os.utime(clip, (camera.RECORDED,) * 2)
     for name in NAMES:
-        camera.make_clip(root / f"REO_{name}_{LATELY:%Y%m%d%H%M%S}.mp4")
-        camera.make_clip(root / name / f"REO_x_{LATELY:%Y%m%d%H%M%S}.mp4")
+        camera.make_clip(root / f"REO_{name}_{stamp_of(LATELY)}.mp4")
+        camera.make_clip(root / name / f"REO_x_{stamp_of(LATELY)}.mp4")
     log = where / "calls"
     strace = ("strace", "-f", "-qq", "-y", "-o", str(log), "-e", "trace=?openat,?open,?connect")
     program = Program(options.package, where)
@@ -349,7 +351,7 @@ CONFIGS = (
 def configs(options: Options, where: Path) -> Iterator[str]:
     """Config files that can't be meant: a clear refusal, no hang, and the clip stays."""
     root = where / "camera"
-    clip = camera.make_clip(root / f"REO_{'a' * 40}!_{LATELY:%Y%m%d%H%M%S}.mp4")
+    clip = camera.make_clip(root / f"REO_{'a' * 40}!_{stamp_of(LATELY)}.mp4")
     content = clip.read_bytes()
     program = Program(options.package, where)
     for text in CONFIGS:

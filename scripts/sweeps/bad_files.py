@@ -6,8 +6,11 @@ import os
 import socket
 import stat
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+
+import dates
+from dates import stamp_of
 
 from sweeps import Unable
 from sweeps.camera import LATELY
@@ -261,7 +264,7 @@ def _(lab: Lab, place: Path) -> Expected:
 
 @files(51, "a name that begins with a dash")
 def _(lab: Lab, place: Path) -> Expected:
-    return _named(lab, place / "-y", f"-y_{LATELY:%Y%m%d%H%M%S}.mp4")
+    return _named(lab, place / "-y", f"-y_{stamp_of(LATELY)}.mp4")
 
 
 @files(52, "a colon in the name")
@@ -271,12 +274,12 @@ def _(lab: Lab, place: Path) -> Expected:
 
 @files(53, "a name like a protocol of ffmpeg's: concat")
 def _(lab: Lab, place: Path) -> Expected:
-    return _named(lab, place, f"concat:REO_ok_{LATELY:%Y%m%d%H%M%S}.mp4")
+    return _named(lab, place, f"concat:REO_ok_{stamp_of(LATELY)}.mp4")
 
 
 @files(54, "a name like an address")
 def _(lab: Lab, place: Path) -> Expected:
-    return _named(lab, place, f"http:REO_x_{LATELY:%Y%m%d%H%M%S}.mp4")
+    return _named(lab, place, f"http:REO_x_{stamp_of(LATELY)}.mp4")
 
 
 @files(55, "a pattern of numbers in the name")
@@ -336,8 +339,8 @@ def _(lab: Lab, place: Path) -> Expected:
 
 @files(88, "a clip of the future")
 def _(lab: Lab, place: Path) -> Expected:
-    stamp = datetime.now() + timedelta(days=20)
-    return {lab.put(place / f"REO_{place.name}_{stamp:%Y%m%d%H%M%S}.mp4", at=stamp.timestamp()): KEPT}
+    soon = dates.now() + timedelta(days=20)
+    return {lab.put(place / f"REO_{place.name}_{stamp_of(soon)}.mp4", at=soon.timestamp()): KEPT}
 
 
 @files(90, "a modification time of zero")

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from dates import folder_of, stamp_of
+
 from sweeps import Unable, camera
 from sweeps.camera import LATELY
 from sweeps.input import Ground, Lab, case, name_of, parse, wait_for
@@ -97,7 +99,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     ground.put()
     outside = lab.put(ground.folder / "outside.mp4", b"precious")
-    target = ground.archive / f"{LATELY:%Y/%m/%d}" / name_of("front")
+    target = ground.archive / folder_of(LATELY) / name_of("front")
     target.parent.mkdir(parents=True)
     target.symlink_to(outside)
     yield from same(ground.outcomes(), ["done not-archived"], "the outcome")
@@ -109,7 +111,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clip = ground.put()
     outside = lab.put(ground.folder / "outside.mp4", b"precious")
-    folder = ground.archive / f"{LATELY:%Y/%m/%d}"
+    folder = ground.archive / folder_of(LATELY)
     folder.mkdir(parents=True)
     token = secrets.token_hex(8)
     (folder / f".{clip.stem}.{token}.staged.mp4").symlink_to(outside)
@@ -230,6 +232,8 @@ def _misbehaves(script: str, *, result: str = "failed failed") -> Callable[[Lab,
     return check
 
 
+MANY = 20_000
+"""Files of the case that has very many of them."""
 STALL = """
 from camarchiver import transcoder
 run = transcoder.run
@@ -317,11 +321,11 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 
 @case(101, "very many files")
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
-    for number in range(20_000):
-        day = ground.root / f"{LATELY:%Y/%m/%d}/{number // 2000:02}"
+    for number in range(MANY):
+        day = ground.root / f"{folder_of(LATELY)}/{number // 2000:02}"
         if number % 2000 == 0:
             day.mkdir(parents=True)
-        (day / f"REO_c{number}_{LATELY:%Y%m%d%H%M%S}.mp4").touch()
+        (day / f"REO_c{number}_{stamp_of(LATELY)}.mp4").touch()
     peak_of = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
     patch = f"import atexit, resource\natexit.register(lambda: print('PEAK', {peak_of}))\n"
     ran = ground.program.run(*ground.words("--dry-run", "-q"), code=patch + camera.START)
@@ -332,7 +336,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 @case(102, "a cleanup while a clip is archived")
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clip = ground.put()
-    ground.put(name_of("front").replace(f"{LATELY:%d%H%M%S}", f"{LATELY:%d%H%M}59"))
+    ground.put(f"REO_front_{stamp_of(LATELY.replace(second=59))}.mp4")
     content = clip.read_bytes()
     with ground.during(after=True, more=("--limit", "1")):
         words = ("cleanup", ground.root, "-y", "--unarchived", "--allow-large", "--json")

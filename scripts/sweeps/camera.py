@@ -12,20 +12,19 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock
 from pathlib import Path
 from typing import Any
 
 import av
+import dates
 import imageio_ffmpeg
 
 from sweeps import Unable, warm
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 FRAMES = 15
-LATELY = datetime.combine(date.today() - timedelta(days=60), clock(10, 15), UTC)
-"""When clips were recorded: old enough to go, and near enough for the clock to be believed."""
+LATELY = dates.lately()
+"""When clips were recorded."""
 RECORDED = LATELY.timestamp()
 JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 RUN_SECONDS = 120.0
@@ -123,11 +122,6 @@ class Program:
         bare = replace(self, home=Path("/nonexistent"), extra={}).environment()
         interpreter = warm.interpreter(self.package, tuple(sorted(bare.items())))
         return interpreter.run(warm.Request(code, arguments, self.environment(), tracer), output, seconds)
-
-
-def clip_of(name: str, start: datetime) -> str:
-    """Where Reolink's upload puts a camera's clip, without its suffix."""
-    return f"{start:%Y/%m/%d}/REO_{name}_{start:%Y%m%d%H%M%S}"
 
 
 def make_clip(path: Path, *, source: str = "testsrc2", at: float = RECORDED, frames: int = FRAMES) -> Path:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dates import stamp_of
+
 from sweeps import Options, Sweep, Tally, Unable, camera, violation
 from sweeps.camera import FFMPEG, LATELY, Program, Ran
 
@@ -118,7 +120,7 @@ class Lab:
 
 def name_of(camera_name: str, suffix: str = ".mp4") -> str:
     """A clip's name, old enough to be archived."""
-    return f"REO_{camera_name}_{LATELY:%Y%m%d%H%M%S}{suffix}"
+    return f"REO_{camera_name}_{stamp_of(LATELY)}{suffix}"
 
 
 class Ground:

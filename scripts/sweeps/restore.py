@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from dates import clip_of
+
 from sweeps import Options, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import LATELY, Program, Ran, clip_of
+from sweeps.camera import LATELY, Program, Ran
 from sweeps.cleanup import must
 
 CLIPS = (clip_of("front", LATELY), clip_of("garden", LATELY))

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dates import clip_of
+
 from sweeps import Options, archive, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import LATELY, Ran, clip_of
+from sweeps.camera import LATELY, Ran
 
 INCOMING = f"{clip_of('garden', LATELY)}.mp4"
 HIDDEN = "/.".join(INCOMING.rsplit("/", 1))
