@@ -26,6 +26,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import av
+import dates
 import imageio_ffmpeg
 import pytest
 from hypothesis import settings
@@ -314,14 +315,14 @@ class Yard:
 
     def __init__(self, root: Path, *, archive_root: Path | None = None, trash_root: Path | None = None):
         self.trees = Trees(root, archive_root or root / "archived", trash_root or root / ".deleted")
-        self.now = datetime.now(UTC)
+        self.now = dates.ago()
         root.mkdir(exist_ok=True)
         volume.mark(self.trees)
 
     def record(self, days: float, camera: str = "front", size: int = 10_000) -> Clip:
         """A source that was recorded so many days before `now`."""
         start = (self.now - timedelta(days=days)).replace(microsecond=0)
-        path = self.trees.source / f"{start:%Y/%m/%d}" / f"REO_{camera}_{start:%Y%m%d%H%M%S}.mp4"
+        path = self.trees.source / f"{dates.clip_of(camera, start)}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(random.Random(f"{camera}{start}").randbytes(size))
         os.utime(path, (start.timestamp(),) * 2)
@@ -419,9 +420,11 @@ class DenseYard(Yard):
         *("trashed size", "trashed mtime", "journalled mtime", "journalled size", "suffix"),
     )
 
-    def __init__(self, root: Path, seed: int) -> None:
+    NOON = datetime(2026, 1, 20, 12, tzinfo=UTC)
+
+    def __init__(self, root: Path, seed: int, now: datetime = NOON) -> None:
         super().__init__(root)
-        self.now = datetime(2026, 1, 20, 12, tzinfo=UTC)
+        self.now = now
         self.draw = random.Random(seed)
         self.odd = ""
         self.lines: list[Event] = []
@@ -441,8 +444,7 @@ class DenseYard(Yard):
 
     def one(self, start: datetime, camera: str, fate: str, sent: datetime) -> None:
         """One clip: its files, and what the journal tells of it."""
-        folder = f"{start:%Y/%m/%d}"
-        stem = f"{folder}/REO_{camera}_{start:%Y%m%d%H%M%S}"
+        folder, stem = dates.folder_of(start), dates.clip_of(camera, start)
         size, mtime_ns = 20_000 + self.draw.randrange(99), int(start.timestamp()) * 10**9
         three_days, noon = 3 * 86_400 * 10**9, int(self.now.timestamp()) * 10**9
         mtime_ns = self.oddly("early mtime", mtime_ns, 0, -1, mtime_ns - three_days)

@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email import policy
 from email.parser import BytesParser
 from pathlib import Path
@@ -33,6 +33,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import av
+import dates
 import imageio_ffmpeg
 import pytest
 from conftest import (
@@ -500,7 +501,8 @@ class TestEveryReason:
         put("flat/REO_x_20990101000000.mp4")
         put("flat/REO_l_20260301081500.mp4", mtime=13_569_465_600)
         put("flat/holiday.mp4")
-        put(f"flat/REO_y_{time.strftime('%Y%m%d', time.gmtime(now - 86400))}120000.mp4", mtime=now - 7200)
+        yesterday = dates.recently(hours=24)
+        put(f"flat/REO_y_{dates.stamp_of(yesterday)}.mp4", mtime=yesterday.timestamp())
         put("flat/REO_z_20260301081500.mp4", mtime=now)
         put("flat/REO_w_20260301081500.mp4", mtime=now - 7200)
         put("flat/REO_b_20260301081500.mp4")
@@ -2557,12 +2559,13 @@ class TestCleanup:
         yard.given_away(50, trashed=30)
         yard.standing(1)
         before = whole(yard.trees.source)
-        done = told("cleanup", yard.trees.source, "--dry-run")
+        words = ("cleanup", yard.trees.source, "--age", dates.age(30), "--dry-run")
+        done = told(*words)
         assert (done.returncode, done.stderr) == (0, "")
         assert re.search(r"trash +source +front +age +1 +60 s +10\.0 kB +\d{4}-", done.stdout), done.stdout
         assert re.search(r"delete +trash +front +trash-age +1", done.stdout)
         assert "really come free" in done.stdout
-        listed = told("cleanup", yard.trees.source, "--dry-run", "-v").stdout
+        listed = told(*words, "-v").stdout
         assert old.name in listed
         assert "too-recent" in listed
         assert whole(yard.trees.source) == before
@@ -2573,27 +2576,29 @@ class TestCleanup:
         old = yard.standing(40)
         yard.standing(1)
         before = whole(yard.trees.source)
-        refused = told("cleanup", yard.trees.source)
+        words = ("cleanup", yard.trees.source, "--age", dates.age(30))
+        refused = told(*words)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "add -y" in refused.stderr
         assert whole(yard.trees.source) == before
-        done = told("cleanup", yard.trees.source, "-y")
+        done = told(*words, "-y")
         assert (done.returncode, done.stderr) == (0, "")
         assert f"{old.relative}: moved to the trash" in done.stdout
         assert not old.path.exists()
-        again = told("cleanup", yard.trees.source, "-y")
+        again = told(*words, "-y")
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
     def test_json_holds_steps_outcomes_and_the_forecast(self, yard: Yard, told: Command) -> None:
         old = yard.standing(40)
         yard.standing(1)
-        planned = json.loads(told("cleanup", yard.trees.source, "--dry-run", "--json").stdout)
+        words = ("cleanup", yard.trees.source, "--age", dates.age(30), "--json")
+        planned = json.loads(told(*words, "--dry-run").stdout)
         assert planned["dry_run"] is True
         going = [step for step in planned["steps"] if step["action"] != "keep"]
         assert [(step["action"], step["tree"], step["path"]) for step in going] == [
             ("trash", "source", str(old.path))
         ]
-        done = json.loads(told("cleanup", yard.trees.source, "-y", "--json").stdout)
+        done = json.loads(told(*words, "-y").stdout)
         assert (done["command"], done["status"], done["exit_code"]) == ("cleanup", "done", 0)
         assert [each["result"] for each in done["outcomes"]] == ["done"]
         failed = told("cleanup", yard.trees.source / "nowhere", "-y", "--json")
@@ -2630,12 +2635,13 @@ class TestCleanup:
         for name in ("front", "back"):
             yard.standing(1, name)
         config = tmp_path / "config.toml"
-        config.write_text("[camera.front]\nage = 14\n[camera.gone]\nage = 5\n")
-        done = told("cleanup", yard.trees.source, "--config", config, "--dry-run")
+        config.write_text(f"[camera.front]\nage = {dates.age(14)}\n[camera.gone]\nage = 5\n")
+        words = ("cleanup", yard.trees.source, "--config", config)
+        done = told(*words, "--dry-run")
         assert "no clip of a camera gone was found" in done.stdout
-        assert told("cleanup", yard.trees.source, "--config", config, "-y").returncode == 0
+        assert told(*words, "--age", dates.age(30), "-y").returncode == 0
         assert not front.path.exists() and back.path.exists()
-        strict = told("cleanup", yard.trees.source, "--config", config, "--age", "15", "-y")
+        strict = told(*words, "--age", dates.age(15), "-y")
         assert strict.returncode == 0 and not back.path.exists()
 
     def test_a_large_plan_names_the_option_that_allows_it_and_the_environment_does_not(
@@ -2703,7 +2709,8 @@ class TestCleanup:
         for days in range(1, 21):
             yard.standing(days)
         cap = 200_000
-        done = json.loads(told("cleanup", yard.trees.source, "-y", "--json", "--max-size", cap).stdout)
+        words = ("cleanup", yard.trees.source, "-y", "--json", "--age", dates.age(30), "--max-size", cap)
+        done = json.loads(told(*words).stdout)
         assert done["exit_code"] == 0
         everything = sum(path.stat().st_size for path in yard.trees.source.rglob("*") if path.is_file())
         assert everything <= cap
@@ -2714,8 +2721,9 @@ class TestCleanup:
             yard.standing(days)
         yard.standing(1)
         for _ in range(3):
-            told("archive", yard.trees.source, "--age", "60")
-            assert told("cleanup", yard.trees.source, "-y", "--trash-age", "30").returncode == 0
+            told("archive", yard.trees.source, "--age", dates.age(60))
+            words = ("cleanup", yard.trees.source, "-y", "--age", dates.age(30))
+            assert told(*words, "--trash-age", dates.age(30)).returncode == 0
         inside = [path.relative_to(yard.trees.trash).parts for path in yard.trees.trash.rglob("*.mp4")]
         assert len(inside) == 3
         assert all(parts[0] == "input" and "input" not in parts[1:] for parts in inside)
@@ -2723,12 +2731,12 @@ class TestCleanup:
     def test_two_cameras_of_one_second_keep_their_own_archives_to_the_end(
         self, tree: Path, put: Put, told: Command
     ) -> None:
-        moment = time.time() - 40 * 86400
-        names = [time.strftime(f"%Y/%m/%d/REO_{c}_%Y%m%d%H%M%S", time.gmtime(moment)) for c in ("a", "b")]
-        contents = {name: put(f"{name}.mp4", mtime=moment).read_bytes() for name in names}
-        put(f"{names[1]}.mp4", SOUND, mtime=moment)
+        moment, newest = dates.ago(40), dates.recently(hours=2)
+        names = [dates.clip_of(camera, moment) for camera in ("a", "b")]
+        contents = {name: put(f"{name}.mp4", mtime=moment.timestamp()).read_bytes() for name in names}
+        put(f"{names[1]}.mp4", SOUND, mtime=moment.timestamp())
         for camera in ("a", "b"):
-            put(time.strftime(f"%Y/%m/%d/REO_{camera}_%Y%m%d%H%M%S.mp4"), mtime=time.time() - 7200)
+            put(f"{dates.clip_of(camera, newest)}.mp4", mtime=newest.timestamp())
         assert told("archive", tree, "--codec", "h264").returncode == 0
         assert len(contents) == 2
         for name in names:
@@ -2740,10 +2748,10 @@ class TestCleanup:
         assert (tree / f".deleted/input/{names[0]}.mp4").read_bytes() == contents[names[0]]
 
     def test_a_truncated_archive_is_not_taken_for_done(self, tree: Path, put: Put, told: Command) -> None:
-        moment = time.time() - 40 * 86400
-        name = time.strftime("%Y/%m/%d/REO_front_%Y%m%d%H%M%S.mp4", time.gmtime(moment))
-        source = put(name, mtime=moment)
-        put(time.strftime("%Y/%m/%d/REO_front_%Y%m%d%H%M%S.mp4"), mtime=time.time() - 7200)
+        moment, newest = dates.ago(40), dates.recently(hours=2)
+        name = f"{dates.clip_of('front', moment)}.mp4"
+        source = put(name, mtime=moment.timestamp())
+        put(f"{dates.clip_of('front', newest)}.mp4", mtime=newest.timestamp())
         assert told("archive", tree, "--codec", "h264", "--keep-source").returncode == 0
         os.truncate(tree / "archived" / name, 2000)
         assert told("cleanup", tree, "-y").returncode == 0
@@ -2755,12 +2763,11 @@ class TestCleanup:
 
     def test_ninety_days_of_three_cameras(self, tree: Path, put: Put, told: Command) -> None:
         """Archived, cleaned up by age, by size and for free space, restored, held; `why` always answers."""
-        cameras, now = ("front", "back", "yard"), time.time()
+        cameras, now, age = ("front", "back", "yard"), dates.ago(), ("--age", dates.age(30))
         for camera in cameras:
             for day in range(1, 91, 6):
-                moment = now - day * 86400
-                name = time.strftime(f"%Y/%m/%d/REO_{camera}_%Y%m%d%H%M%S.mp4", time.gmtime(moment))
-                put(name, mtime=moment)
+                moment = now - timedelta(days=day)
+                put(f"{dates.clip_of(camera, moment)}.mp4", mtime=moment.timestamp())
         sources = clips_of(tree)
         oldest = min(name for name in sources if "front" in name)
         assert len(sources) == 45
@@ -2774,10 +2781,11 @@ class TestCleanup:
             return len([name for name in clips_of(tree) if not name.startswith("archived")])
 
         why("the next archive run would archive it")
-        archived = json.loads(told("archive", tree, "--codec", "h264", "--keep-source", "--json").stdout)
+        words = ("archive", tree, *age, "--codec", "h264", "--keep-source", "--json")
+        archived = json.loads(told(*words).stdout)
         assert archived["exit_code"] == 0
         why("archived as")
-        first = json.loads(told("cleanup", tree, "-y", "--json").stdout)
+        first = json.loads(told("cleanup", tree, *age, "-y", "--json").stdout)
         assert first["exit_code"] == 0
         by_age = [each for each in first["outcomes"] if each["reason"] == "age"]
         assert len(by_age) == 30 and standing() == 15
@@ -2785,12 +2793,12 @@ class TestCleanup:
         assert told("restore", "-C", tree, "--run", first["run"], "-y").returncode == 0
         assert standing() == 45
         why("restored from the trash")
-        assert json.loads(told("cleanup", tree, "-y", "--json").stdout)["outcomes"] == []
+        assert json.loads(told("cleanup", tree, *age, "-y", "--json").stdout)["outcomes"] == []
         for name in ("restored.json", "restored.json.bak"):
             # As if the week of grace were over.
             (tree / "archived" / STATE_FOLDER / name).unlink(missing_ok=True)
 
-        day = time.strftime("%Y-%m-%d", time.gmtime(now - 85 * 86400))
+        day = f"{now - timedelta(days=85):%Y-%m-%d}"
         held = told(
             *("hold", "add", "-C", tree, "--from", day, "--to", day, "--camera", "front"),
             *("--timezone", "UTC", "--reason", "case 7"),
@@ -3179,12 +3187,12 @@ class TestStatus:
         assert "free at" in text
 
     def test_gaps_of_the_last_week_and_the_rate(self, camera: Path, told: Command) -> None:
-        now = time.time()
+        now = dates.now()
         for hours in (30, 29.5, 20, 19.5):
-            at = now - hours * 3600
-            path = camera / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            at = now - timedelta(hours=hours)
+            path = camera / f"REO_yard_{dates.stamp_of(at)}.mp4"
             path.write_bytes(b"x" * 1000)
-            os.utime(path, (at, at))
+            os.utime(path, (at.timestamp(),) * 2)
         found = json.loads(told("status", camera, "--json").stdout)
         yard = next(each for each in found["cameras"] if each["camera"] == "yard")
         assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [9.5, 19.5]
@@ -3200,12 +3208,12 @@ class TestStatus:
     ) -> None:
         # Three clips of two hours, one after the other, of which the first is in the archive.
         long = make_clip("-f lavfi -i testsrc2=s=64x48:r=1/60:d=7200 -c:v libx264 -preset ultrafast")
-        now = time.time() - 9 * 3600
+        first = dates.recently(hours=9)
         for number in range(3):
-            at = now + number * 7200
-            path = camera / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            at = first + timedelta(hours=2 * number)
+            path = camera / f"REO_yard_{dates.stamp_of(at)}.mp4"
             shutil.copy(long, path)
-            os.utime(path, (at, at))
+            os.utime(path, (at.timestamp(),) * 2)
             if not number:
                 assert told("archive", camera, "--age", "0", "--camera", "yard").returncode == 0
         found = json.loads(told("status", camera, "--json").stdout)
@@ -3249,7 +3257,7 @@ def rec_exact(clips: list[Path], source: Path) -> list[tuple[int, int]]:
 
 def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard") -> Path:
     """A clip that was recorded some days ago, in UTC."""
-    start = datetime.now(UTC) - timedelta(days=days)
+    start = dates.ago(days)
     path = outbox / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size))
@@ -3451,12 +3459,12 @@ class TestRecord:
     ) -> None:
         old = [rec_old(tmp_path / "recorded_clips", days) for days in (9, 8, 1)]
         other = rec_old(tmp_path / "recorded_clips", 9, camera="door")
-        words = ("--source", rec_twice, "--duration", "1s", "--keep-days", "7", "--timezone", "UTC")
+        words = ("--source", rec_twice, "--duration", "1s", "--keep-days", dates.age(7), "--timezone", "UTC")
         document = rec_document(rec_run(*words))
         assert (document["announced"], document["removed"]) == ([str(old[0]), str(old[1])], [])
         rec_a_day_later(tmp_path / "recorded_clips")
         held = tmp_path / "recorded_clips/.camarchiver"
-        start, end = (datetime.now(UTC) - timedelta(days=days) for days in (8.5, 7.5))
+        start, end = dates.ago(8.5), dates.ago(7.5)
         holds.add(held, start, end, camera="yard", reason="x", until=None)
         ran = rec_run(*words)
         document = rec_document(ran)
@@ -4607,7 +4615,7 @@ class TestCleanupOfASpool:
         for name in ("empty", "young", "theirs", "foreign", "staged", "part"):
             found[name].write_bytes(b"\0\0\0\x1cftypisom")
         os.utime(found["empty"], (time.time() - 3700,) * 2)
-        start, end = (datetime.now(UTC) - timedelta(days=days) for days in (7.6, 7.4))
+        start, end = dates.ago(7.6), dates.ago(7.4)
         holds.add(outbox / STATE_FOLDER, start, end, camera="yard", reason="x", until=None)
         return found
 
@@ -4615,7 +4623,8 @@ class TestCleanupOfASpool:
         self, told: Command, tmp_path: Path, rec_twice: Path
     ) -> None:
         found = self.left(tmp_path, rec_twice)
-        words = ("cleanup", "--spool", tmp_path / "temp_clips", "--keep-days", "7", "--timezone", "UTC")
+        keep = ("--keep-days", dates.age(7))
+        words = ("cleanup", "--spool", tmp_path / "temp_clips", *keep, "--timezone", "UTC")
         before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
         shown = told(*words, "--dry-run")
         assert shown.returncode == 0, shown.stderr
@@ -4652,7 +4661,8 @@ class TestCleanupOfASpool:
     def test_metrics_tell_of_it(self, told: Command, tmp_path: Path, rec_twice: Path) -> None:
         self.left(tmp_path, rec_twice)
         file, spool = tmp_path / "camarchiver.prom", tmp_path / "temp_clips"
-        words = ("cleanup", "--spool", spool, "--keep-days", "7", "--timezone", "UTC", "--metrics", file)
+        keep = ("--keep-days", dates.age(7))
+        words = ("cleanup", "--spool", spool, *keep, "--timezone", "UTC", "--metrics", file)
         assert told(*words, "--dry-run").returncode == 0
         assert not file.exists()
         assert told(*words, "-y").returncode == 3

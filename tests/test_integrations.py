@@ -40,6 +40,7 @@ from zoneinfo import ZoneInfo
 
 import av
 import cv2
+import dates
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -4094,7 +4095,7 @@ class TestWatcher:
         self, watched: Watched, mocker: MockerFixture
     ) -> None:
         mocker.patch("camarchiver.watcher.RESCAN_SECONDS", 0.2)
-        today = f"{datetime.now(UTC):%Y/%m/%d}"
+        today = dates.folder_of(dates.now())
         folders = [watched.root / day for day in ("2024/01/04", "2024/01/05", "2024/01/06", today)]
         for folder in folders:
             folder.mkdir(parents=True)
