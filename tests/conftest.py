@@ -28,6 +28,7 @@ from zoneinfo import ZoneInfo
 import av
 import dates
 import imageio_ffmpeg
+import programs
 import pytest
 from hypothesis import settings
 from msgspec import structs
@@ -69,6 +70,18 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.longrepr is not None and (told := str(report.longrepr)) != _sendable(told):
         report.longrepr = _sendable(told)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped for want of what."""
+    reports = terminalreporter.stats.get("skipped", ())
+    for line in programs.tell(_reason_of(report) for report in reports):
+        terminalreporter.write_line(line)
+
+
+def _reason_of(report: pytest.TestReport) -> str:
+    told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return told.removeprefix("Skipped: ")
 
 
 def _sendable(text: str) -> str:
@@ -198,7 +211,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ffmpeg(request: pytest.FixtureRequest) -> str:
     """The path of an ffmpeg, each in turn."""
     if not FFMPEGS[request.param]:
-        pytest.skip("no ffmpeg is installed on this system")
+        programs.needs("ffmpeg")
     return FFMPEGS[request.param]
 
 
@@ -1182,10 +1195,7 @@ class RecCamera:
 @pytest.fixture
 def rec_rtsp(rec_twice: Path) -> RecCamera:
     """A camera to be started; skips where GStreamer's RTSP server isn't there."""
-    needed = "import gi; gi.require_version('GstRtspServer', '1.0')"
-    tried = subprocess.run(["/usr/bin/python3", "-c", needed], capture_output=True)
-    if tried.returncode:
-        pytest.skip("no loopback camera: apt install gir1.2-gst-rtsp-server-1.0 python3-gi")
+    programs.needs("gst-rtsp-server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return RecCamera(free.getsockname()[1], rec_twice)

@@ -35,6 +35,7 @@ from zoneinfo import ZoneInfo
 import av
 import dates
 import imageio_ffmpeg
+import programs
 import pytest
 from conftest import (
     RecCamera,
@@ -4088,8 +4089,7 @@ class TestInstall:
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
     def test_systemd_understands_the_drop_ins(self, installed_root: Path, tmp_path: Path) -> None:
-        if shutil.which("systemd-analyze") is None:
-            pytest.skip("systemd-analyze is not here: apt-get install systemd")
+        programs.needs("systemd-analyze")
         units = Path(shutil.copytree(installed_root / "usr/local/lib/systemd/system", tmp_path / "units"))
         for unit in units.glob("*.service"):
             text = unit.read_text().replace("=/opt/", f"={installed_root}/opt/")
@@ -4240,10 +4240,7 @@ class Pi:
 @pytest.fixture(scope="session")
 def rsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An ssh server of our own on a port of the loopback interface; the client's command."""
-    missing = [name for name in ("ssh", "ssh-keygen", "rsync") if shutil.which(name) is None]
-    missing += [] if Path("/usr/sbin/sshd").exists() else ["sshd"]
-    if missing:
-        pytest.skip(f"not here: {', '.join(missing)} (apt-get install openssh-server rsync)")
+    programs.needs("ssh", "sshd", "rsync")
     home = tmp_path_factory.mktemp("ssh")
     home.chmod(0o700)
     for key in ("host", "user"):
@@ -4372,8 +4369,7 @@ class TestTransfer:
 
     @pytest.mark.parametrize("when", [2, 4])
     def test_killed_while_clips_appear_it_goes_on_from_there(self, pi: Pi, when: int) -> None:
-        if shutil.which("strace") is None:
-            pytest.skip("strace is not here")
+        programs.needs("strace")
         content = {"yard/a.mp4": b"clip", "yard/a.png": b"picture"}
         for name, data in content.items():
             pi.put(name, data)
@@ -4482,6 +4478,7 @@ class TestTransfer:
     def test_an_outbox_that_lets_nothing_go_is_said_and_nothing_comes_twice(self, pi: Pi) -> None:
         name = "yard/a.mp4"
         path = pi.put(name, b"clip")
+        programs.needs("chattr")
         frozen = subprocess.run(["chattr", "+i", path], capture_output=True)
         if frozen.returncode:
             pytest.skip("no file can be made immutable here")
@@ -4497,9 +4494,8 @@ class TestTransfer:
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({name: b"clip"}, {})
 
     def test_a_key_that_may_only_rsync_is_enough(self, pi: Pi, rsh: str) -> None:
+        programs.needs("rrsync")
         guard = shutil.which("rrsync")
-        if guard is None:
-            pytest.skip("rrsync is not here")
         key = Path(shlex.split(rsh)[shlex.split(rsh).index("-i") + 1]).with_name("user.pub")
         before = key.read_text()
         key.write_text(f'restrict,command="{guard} {pi.outbox}" {before}')

@@ -43,6 +43,7 @@ import cv2
 import dates
 import imageio_ffmpeg
 import numpy as np
+import programs
 import pytest
 from av.packet import Packet
 from av.video.stream import VideoStream as AvVideoStream
@@ -1669,7 +1670,7 @@ class TestVerification:
         verdict = verify(facts_of(prober, source, target, done.returncode, done.stdout, done.stderr))
         assert not verdict.ok and not verdict.blames_source
 
-    @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+    @pytest.mark.skipif(not programs.is_here("strace"), reason=programs.why_not("strace"))
     @pytest.mark.parametrize(
         ("options", "first"),
         [((), 1), (("-cluster_time_limit", "200", "-flush_packets", "1"), 3)],
@@ -1759,13 +1760,13 @@ class TestKernel:
         pytest.fail("the child outlived its parent")
 
     def test_priority_falls_and_is_inherited(self, start_python: Start) -> None:
-        ionice = shutil.which("ionice") or pytest.skip("no ionice here")
+        programs.needs("ionice")
         code = (
             "import os, subprocess, sys; from camarchiver import kernel\n"
             "kernel.lower_priority(15); kernel.lower_priority(3)\n"
             "print(os.getpriority(os.PRIO_PROCESS, 0), flush=True); subprocess.run(sys.argv[1:])"
         )
-        process = start_python(code, ionice)
+        process = start_python(code, "ionice")
         assert line(process) == "15"
         assert line(process).startswith("idle")
 
@@ -2160,8 +2161,7 @@ TIMERS = sorted(path.name for path in UNITS.glob("*.timer"))
 @pytest.fixture(scope="session")
 def runnable_units(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copies of the units whose programs are those of this checkout."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not here: apt-get install systemd")
+    programs.needs("systemd-analyze")
     folder = tmp_path_factory.mktemp("units")
     for path in UNITS.glob("*"):
         if path.suffix in (".service", ".timer"):
@@ -2459,8 +2459,7 @@ class TestDoctor:
     def test_a_filesystem_without_links(self, tmp_path: Path) -> None:
         image, place = tmp_path / "image", tmp_path / "fat"
         image.write_bytes(b"\0" * (4 << 20))
-        if shutil.which("mkfs.vfat") is None:
-            pytest.skip("mkfs.vfat is not here: apt-get install dosfstools")
+        programs.needs("mkfs.vfat")
         if subprocess.run(["mkfs.vfat", image], capture_output=True).returncode:
             pytest.skip("no FAT can be made here")
         for _ in mounted(place, "-o", "loop", str(image)):
@@ -2928,8 +2927,9 @@ class TestArrivals:
 
     def test_fuse_is_listed_instead(self, root: Path, tmp_path: Path) -> None:
         """The daemon may serve what others change."""
-        if shutil.which("bindfs") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
-            pytest.skip("no bindfs or no /dev/fuse")
+        programs.needs("bindfs")
+        if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            pytest.skip("/dev/fuse can't be opened here")
         place = tmp_path / "fuse"
         place.mkdir()
         done = subprocess.run(["bindfs", str(root), str(place)], capture_output=True, text=True, check=False)
@@ -4448,6 +4448,7 @@ class TestArchiveUnderFaults:
     @needs_root
     def test_an_immutable_source_stays_and_is_reported(self, camera: Camera) -> None:
         clip = camera.add()
+        programs.needs("chattr")
         done = subprocess.run(["chattr", "+i", str(clip)], capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"no immutable files here: {done.stderr.strip()}")
@@ -4618,7 +4619,19 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
 
 def encode(target: Path, *options: str, filters: str = "null", seconds: int = 2) -> Path:
     lavfi = f"testsrc2=size=160x120:rate=15:duration={seconds},{filters}"
-    command = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", lavfi, "-g", "30", *options, str(target))
+    command = (
+        FFMPEGS["embedded"],
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        lavfi,
+        "-g",
+        "30",
+        *options,
+        str(target),
+    )
     subprocess.run(command, check=True)
     return target
 

@@ -62,7 +62,8 @@ class Tally:
     violations: int
     seconds: float
     note: str = ""
-    skipped: int = 0
+    skipped: tuple[str, ...] = ()
+    """Why, for each trial that can't be made here."""
 
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""

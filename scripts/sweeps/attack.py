@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import programs
 from dates import stamp_of
 
 from sweeps import Options, Sweep, Tally, Unable, archive, camera, cleanup, restore, tally
@@ -367,8 +368,8 @@ def configs(options: Options, where: Path) -> Iterator[str]:
 
 def sweep(options: Options) -> Iterator[Tally]:
     """Links at every path, then playlists, state and config."""
-    if shutil.which("strace") is None:
-        raise Unable("strace is not installed")
+    if why := programs.why_not("strace"):
+        raise Unable(why)
     dice = random.Random(options.seed)
     with options.folder("attack") as where:
         for at, subject in enumerate(SUBJECTS):

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import dates
+import programs
 from dates import clip_of, folder_of, stamp_of
 
 from sweeps import Unable, camera
@@ -41,8 +42,8 @@ def memory(place: Path, *limits: str) -> contextlib.AbstractContextManager[Path]
 
 def injected(what: str, *more: str) -> tuple[str, ...]:
     """The beginning of a command whose calls fail."""
-    if shutil.which("strace") is None:
-        raise Unable("strace is not installed")
+    if why := programs.why_not("strace"):
+        raise Unable(why)
     return ("strace", "-f", "-qq", "-o", "/dev/null", *more, "-e", f"inject={what}")
 
 

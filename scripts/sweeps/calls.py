@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import programs
+
 from sweeps import ROOT, Options, Sweep, Tally, Unable, tallies
 from sweeps.camera import Ran
 
@@ -176,8 +178,8 @@ def sweeps_of(subject: Subject, *names: str) -> tuple[Sweep, ...]:
 
 
 def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
-    if shutil.which("strace") is None:
-        raise Unable("strace is not installed, so no fault can be made: apt-get install strace")
+    if why := programs.why_not("strace"):
+        raise Unable(why)
     dice = random.Random(options.seed)
     with options.folder(f"{name}-{subject.name}") as where:
         model = where / "model"

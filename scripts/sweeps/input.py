@@ -323,7 +323,7 @@ def sweep(options: Options) -> Iterator[Tally]:
     if options.sample is not None:
         random.Random(options.seed).shuffle(every)
         every = every[: options.sample]
-    skipped: list[str] = []
+    skipped: dict[int, str] = {}
     bad = 0
     with options.folder("input") as where:
         lab = Lab(options, where)
@@ -333,20 +333,21 @@ def sweep(options: Options) -> Iterator[Tally]:
         with ThreadPoolExecutor(options.jobs) as pool:
             for each, problems in zip(alone, pool.map(lambda each: _alone(lab, each), alone), strict=True):
                 if isinstance(problems, str):
-                    skipped.append(f"{each.number} ({problems})")
+                    skipped[each.number] = problems
                 else:
                     found[each.number] = problems
-        skipped += [
-            f"{each.number} (can't be made by this ffmpeg)" for each in together if each.number not in found
-        ]
+        for each in together:
+            if each.number not in found:
+                skipped[each.number] = "can't be made here"
         for number, problems in sorted(found.items()):
             if problems:
                 bad += 1
                 violation(f"input, {CASES.get(number, number)}", problems)
-    skipped += [f"{each.number} ({each.unable})" for each in every if each.unable]
-    note = f"skipped: {', '.join(skipped)}" if skipped else ""
+    skipped |= {each.number: each.unable for each in every if each.unable}
+    note = ", ".join(f"{number} ({why})" for number, why in skipped.items())
+    note = f"skipped: {note}" if note else ""
     trials = len(every) - len(skipped)
-    yield Tally("input", trials, bad, time.monotonic() - began, note, skipped=len(skipped))
+    yield Tally("input", trials, bad, time.monotonic() - began, note, skipped=tuple(skipped.values()))
 
 
 def _alone(lab: Lab, each: Case) -> list[str] | str:
