@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,15 +20,35 @@ class VideoStream:
     frame_rate: Fraction | None
     """Average frames per second as the container states it; None where it doesn't."""
     time_base: Fraction
+    sample_aspect: Fraction = Fraction(1)
+    """Width of a pixel to its height; 1 where unknown."""
+    rotation: int = 0
+    """Degrees that a player turns the picture anticlockwise, from 0 to 359."""
+    color_range: str = ""
+    """`tv`, `pc` (the yuvj formats are that too), or empty where unspecified."""
+    matrix: str = ""
+    """ffmpeg's names for this and the next two, `bt709` or `smpte170m`; empty where unspecified."""
+    primaries: str = ""
+    transfer: str = ""
+    field_order: str = ""
+    """`progressive`, `tt`, `bb`, `tb`, `bt` (ffmpeg's names), or empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """One audio stream."""
+    """One audio stream; its times are those that are heard, after edit lists and priming."""
 
     codec: str
     sample_rate: int
     channels: int
+    frame: float = 0.0
+    """Seconds that its longest packet lasts, gaps not counted."""
+    start: float | None = None
+    """Seconds from the first shown frame to the first sound, negative before it; None without packets."""
+    span: float = 0.0
+    """Seconds from the first sound to the end of the last."""
+    gaps: tuple[tuple[float, float], ...] = ()
+    """Silences longer than `frame`: seconds from the first sound, and seconds of length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +71,17 @@ class Media:
     """Seconds from the first frame's presentation to the end of the last one."""
     tags: Mapping[str, str]
     """The container's metadata, keys in lower case."""
+    shown: int = 0
+    """Frames that a player shows: packets that an edit list hides don't count."""
+    times: Sequence[int] = ()
+    """Presentation times of the shown frames in ticks of the video's time base, sorted, from the first."""
+    unkeepable: str = ""
+    """Why neither an encode nor a remux can keep these times, as a predicate whose subject is the clip;
+    empty where they can be kept."""
+    varies: str = ""
+    """What of the coded size or the pixel aspect changes midway, as such a predicate; empty where nothing does."""
+    signed: str = ""
+    """`ONVIF Media Signing` or `Axis signed video`; empty for a clip that isn't signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +91,22 @@ class Examined:
     media: Media
     flaw: str
     """What the decoder complained of, as a predicate whose subject is the file; empty where it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What the comparison of some decoded pictures of a source and its archive found."""
+
+    compared: int
+    """Pairs of pictures."""
+    problem: str
+    """The first difference that lossy compression doesn't explain, as a sentence; empty where there is none."""
+    luma: float = 0.0
+    """The largest mean difference of brightness of a pair, in steps of 255."""
+    chroma: float = 0.0
+    """The same of colour."""
+    spot: float = 0.0
+    """The largest difference of one cell of the grid."""
 
 
 @dataclass(frozen=True, slots=True)

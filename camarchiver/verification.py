@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from camarchiver.media import Media
+from camarchiver.media import Media, Pictures
 
 # What healthy runs of ffmpeg 5.1 and 9.0 at `-v error` put on stderr: only encoders with loggers
 # of their own, which don't know ffmpeg's level. SVT_LOG=1 in the environment silences SVT-AV1.
@@ -80,6 +80,8 @@ class Facts:
     """Lines that the picture may have at most; None: as many as the source's."""
     decoded_clean: bool | None = None
     """Whether the archive decoded without a complaint; None: not tried."""
+    pictures: Pictures | str | None = None
+    """What `Prober.compare` found, or the sentence that says why it could not look; None: not tried."""
 
 
 @dataclass(frozen=True, slots=True)
