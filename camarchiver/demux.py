@@ -197,7 +197,8 @@ def _read(
 
 def _media(container: InputContainer, video: AvVideoStream, tally: _Tally, keyframes: _Keyframes) -> Media:
     kind, tick = container.format.name, _fraction(video.time_base) or Fraction(0)
-    shown = tally.frame_times.shown()
+    is_delayed = pictures.is_untimed(container, video) and video.codec_context.reorder_depth > 0
+    shown = tally.frame_times.shown(delay=video.codec_context.reorder_depth if is_delayed else 0)
     if shown is None:
         raise Refused("damaged", "has a video stream without timestamps")
     return Media(
@@ -217,7 +218,10 @@ def _media(container: InputContainer, video: AvVideoStream, tally: _Tally, keyfr
         tags={key.lower(): value for key, value in container.metadata.items()},
         shown=tally.shown,
         times=shown.times,
-        keyframe_times=tuple(moment - shown.first for moment in tally.keyframe_times),
+        # Where times are those of decoding, only the first frame's is the same as its packet's place.
+        keyframe_times=tuple(
+            moment - shown.first for moment in tally.keyframe_times[: 1 if is_delayed else None]
+        ),
         unkeepable=_unkeepable(container, video, tally, shown),
         varies=keyframes.varies,
         signed=tally.signed,
@@ -571,8 +575,6 @@ def _audio_stream(stream: AvAudioStream, times: SoundTimes, picture: float) -> A
 def _unkeepable(container: InputContainer, video: AvVideoStream, tally: _Tally, shown: Shown) -> str:
     """Why ffmpeg can give an archive neither these times nor an order that fits them."""
     times = tally.frame_times
-    if pictures.is_untimed(container, video) and video.codec_context.reorder_depth:
-        return "states no presentation times, and its frames are not in the order in which they are shown"
     if len(shown.times) < tally.shown or 0 < times.untimed < tally.shown:
         return "has frames without a presentation time"
     if tally.is_joined:

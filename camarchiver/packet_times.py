@@ -79,13 +79,21 @@ class FrameTimes:
         anchor, overtaking = self._anchor_offset, self._overtaking_offset
         return anchor is not None and overtaking is not None and anchor <= overtaking
 
-    def shown(self) -> Shown | None:
-        """All of them; None where no frame has a time. To be called once, at the end."""
+    def shown(self, *, delay: int = 0) -> Shown | None:
+        """All of them; None where no frame has a time. To be called once, at the end.
+
+        Where the times are those of decoding, a decoder that reorders gives each frame when it gets the one
+        `delay` places later, and players show it then.
+        """
         while self._waiting:
             self._keep(heapq.heappop(self._waiting))
         times = array("q", sorted(self._sorted)) if self._is_wild else self._sorted
         if not times:
             return None
+        step = times[-1] - times[-2] if len(times) > 1 else 0
+        for _ in range(min(delay, len(times))):
+            times.append(times[-1] + step)
+            del times[0]
         first = times[0]
         if first:
             for index, moment in enumerate(times):

@@ -66,6 +66,7 @@ class _Walker:
         self._frames: Iterator[VideoFrame] = iter(())
         self._waiting: deque[VideoFrame] = deque()
         self._last: int | None = None
+        self._step = 0
 
     def at(self, place: Place) -> VideoFrame:
         """The frame at exactly this time; `Missing` where there is none."""
@@ -100,10 +101,17 @@ class _Walker:
             frame = self._waiting.popleft() if self._waiting else next(self._frames, None)
             if frame is None:
                 return
-            self._last = self._moment(frame)
+            moment = self._moment(frame)
+            # What a decoder still holds at the end comes without a time of decoding.
+            if moment is None and self._last is not None:
+                moment = self._last + self._step
+            if moment is not None and self._last is not None:
+                self._step = moment - self._last
+            self._last = moment
             yield frame
 
     def _moment(self, timed: VideoFrame | Packet[VideoStream]) -> int | None:
+        """When it is shown, in ticks."""
         return timed.dts if self._is_untimed or timed.pts is None else timed.pts
 
     def _open(self) -> None:
