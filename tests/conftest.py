@@ -52,6 +52,7 @@ from camarchiver.trash import fingerprint_of
 # A busy machine is no failure: speed is measured by scripts/bench, never asserted in a test.
 # In CI the same examples each time: what is new is found at a desk, not in somebody else's change.
 settings.register_profile("camarchiver", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("few", settings.get_profile("camarchiver"), max_examples=10)
 settings.load_profile("camarchiver")
 
 
@@ -433,11 +434,9 @@ class DenseYard(Yard):
         *("trashed size", "trashed mtime", "journalled mtime", "journalled size", "suffix"),
     )
 
-    NOON = datetime(2026, 1, 20, 12, tzinfo=UTC)
-
-    def __init__(self, root: Path, seed: int, now: datetime = NOON) -> None:
+    def __init__(self, root: Path, seed: int) -> None:
         super().__init__(root)
-        self.now = now
+        self.now = datetime(2026, 1, 20, 12, tzinfo=UTC)
         self.draw = random.Random(seed)
         self.odd = ""
         self.lines: list[Event] = []
@@ -1083,6 +1082,16 @@ def rec_slices(path: Path) -> tuple[str, ...]:
             if slices:
                 digests.append(hashlib.sha256(b"".join(slices)).hexdigest())
     return tuple(digests)
+
+
+def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard") -> Path:
+    """A clip that was recorded some days ago, in UTC."""
+    start = dates.ago(days)
+    path = outbox / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    os.utime(path, (start.timestamp(),) * 2)
+    return path
 
 
 def rec_clips(folder: Path) -> list[Path]:

@@ -45,6 +45,7 @@ from conftest import (
     processes_with,
     rec_clips,
     rec_document,
+    rec_old,
     rec_packets,
     rec_place,
     rec_slices,
@@ -3254,16 +3255,6 @@ def rec_exact(clips: list[Path], source: Path) -> list[tuple[int, int]]:
         assert rec_place(found.audio, known.audio) >= 0
         places.append((first, first + len(found.video) - 1))
     return places
-
-
-def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard") -> Path:
-    """A clip that was recorded some days ago, in UTC."""
-    start = dates.ago(days)
-    path = outbox / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(size))
-    os.utime(path, (start.timestamp(),) * 2)
-    return path
 
 
 def rec_a_day_later(outbox: Path) -> None:

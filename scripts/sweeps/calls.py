@@ -16,6 +16,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -171,10 +172,23 @@ the calls that its trial stands for."""
 def sweeps_of(subject: Subject, *names: str) -> tuple[Sweep, ...]:
     """The sweeps `kill-NAME` and `errors-NAME` of a command, or only the named ones."""
     return tuple(
-        Sweep(f"{name}-{subject.name}", lambda options, name=name: _sweep(subject, name, options), share)
+        Sweep(
+            f"{name}-{subject.name}",
+            lambda options, name=name: _sweep(subject, name, options),
+            share,
+            prepare=partial(_prepare, subject),
+        )
         for name, share in (("kill", subject.share), ("errors", subject.share))
         if not names or name in names
     )
+
+
+def _prepare(subject: Subject, options: Options, where: Path) -> None:
+    """The model, and the first trial's copy of it."""
+    model = where / "model"
+    model.mkdir()
+    subject.make_model(options, model)
+    subject.stage(options, where, model).close()
 
 
 def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
