@@ -20,7 +20,7 @@ from camarchiver.coverage import Hold
 from camarchiver.discovery import still_there
 from camarchiver.disposal import Disposer
 from camarchiver.ends import hold_over
-from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.errors import ClipBusy, NotRemovable, StorageError, sentence
 from camarchiver.failures import Failures
 from camarchiver.locking import ClipLock
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
@@ -106,7 +106,7 @@ class Archiver:
             outcome = Outcome(step, Result.FAILED, Reason.FAILED, f"{error.message}: {error.hint}")
         except OSError as error:
             reason = Reason.NO_SPACE if error.errno in _FULL else Reason.FAILED
-            outcome = Outcome(step, Result.FAILED, reason, _sentence(error))
+            outcome = Outcome(step, Result.FAILED, reason, sentence(error))
         finally:
             self._display.done(step.clip.fingerprint.size)
         words = step.clip.relative, outcome.result, outcome.reason, outcome.detail
@@ -279,13 +279,21 @@ class Archiver:
             if not self._desk.standing.stands(archived):
                 raise trash.Stale("its archive does not stand any more")
             gone = self._desk.disposer.dispose(step.clip, archived, disposal, step.reason)
+            self._desk.failures.forget(step.clip)
         except (trash.Stale, FileNotFoundError) as error:
             words = f"archived; the source was left alone: {error}"
             return Outcome(step, Result.STALE, Reason.STALE, words, where, encoding)
+        except NotRemovable as problem:
+            if problem.copy:
+                work.note.keep()
+            words = sentence(problem)
+            self._desk.failures.note(step.clip, Reason.KEPT_SOURCE, words, self._desk.scribe.now())
+            self._desk.scribe.not_removed(step.clip, archived, words)
+            return Outcome(step, Result.FAILED, Reason.KEPT_SOURCE, f"archived; but {words}", where, encoding)
         except OSError as error:
             if not os.path.lexists(step.clip.path):
                 work.note.keep()
-            words = f"archived; but {_sentence(error)}"
+            words = f"archived; but {sentence(error)}"
             return Outcome(step, Result.FAILED, Reason.KEPT_SOURCE, words, where, encoding)
         target = where if isinstance(step, Archive) else gone.target
         return Outcome(step, Result.DONE, step.reason, detail, target, encoding, gone.freed)
@@ -328,7 +336,3 @@ def _digest(path: Path, stop: Stopper) -> str:
                 raise Stopped("the run stops")
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sentence(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

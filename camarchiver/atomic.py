@@ -84,7 +84,14 @@ def publish(part: Staged, target: Path) -> None:
         if error.errno not in _NO_LINKS:
             raise
         _rename_new(part.path, target)
-    part.path.unlink(missing_ok=True)
+    try:
+        part.path.unlink(missing_ok=True)
+    except OSError:
+        # Not the last name: the staged one could not go, so it stands.
+        with contextlib.suppress(OSError):
+            if _same_file(part.path, target):
+                target.unlink()
+        raise
     fsync_folder(target.parent)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from camarchiver import locking, logs, trash, usage
 from camarchiver.disposal import Disposer
 from camarchiver.ends import hold_over
-from camarchiver.errors import CamarchiverError, ClipBusy
+from camarchiver.errors import CamarchiverError, ClipBusy, NotRemovable, sentence
 from camarchiver.events import What
+from camarchiver.failures import Failures
 from camarchiver.intents import Notebook
 from camarchiver.model import Disposal, Fingerprint, Reason, Tree, Trees
 from camarchiver.plan import Memory, restored_lately
@@ -58,6 +59,7 @@ class Cleaner:
         disposer: Disposer,
         scribe: Scribe,
         memory: Callable[[], Memory],
+        failures: Failures,
         min_free: int | None,
     ) -> None:
         """`memory` reads holds and restored clips as they are now; `min_free` is in bytes."""
@@ -66,6 +68,7 @@ class Cleaner:
         self._disposer = disposer
         self._scribe = scribe
         self._memory = memory
+        self._failures = failures
         self._gauge = _Gauge(min_free)
         self._notes = Notebook(trees.state, scribe.run.id, scribe.run.host)
 
@@ -104,6 +107,7 @@ class Cleaner:
 
     def _perform(self, step: Discard, ends: list[Ended]) -> Outcome:
         gone: _Gone | None = None
+        left_copy = False
         try:
             outcome, gone = self._try(step)
         except ClipBusy as busy:
@@ -112,12 +116,14 @@ class Cleaner:
             outcome = Outcome(step, Result.STALE, Reason.STALE, "it was gone already")
         except trash.Stale as stale:
             outcome = Outcome(step, Result.STALE, Reason.STALE, stale.message)
-        except CamarchiverError as error:
-            outcome = Outcome(step, Result.FAILED, Reason.FAILED, error.message)
-        except OSError as error:
-            outcome = Outcome(step, Result.FAILED, Reason.FAILED, _sentence(error))
-        if gone is None and outcome.result is Result.FAILED and not os.path.lexists(step.path):
-            # It is gone, but the step after its removal failed: where it is now is for the next start to see.
+        except (CamarchiverError, OSError) as error:
+            left_copy = isinstance(error, NotRemovable) and bool(error.copy)
+            outcome = Outcome(step, Result.FAILED, Reason.FAILED, sentence(error))
+            if isinstance(error, NotRemovable) and step.tree is Tree.SOURCE:
+                self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._scribe.now())
+        failed = gone is None and outcome.result is Result.FAILED
+        if failed and (left_copy or not os.path.lexists(step.path)):
+            # It is gone, or there twice: where it is now, and what to do about it, is for the next start.
             self._notes.leave_open(step.start.date())
         elif gone is None:
             ends.append(Ended(step, What.LEFT, outcome.reason, detail=outcome.detail))
@@ -171,7 +177,7 @@ class Cleaner:
             except FileNotFoundError:
                 continue
             except (OSError, CamarchiverError) as error:
-                problem = f"its picture {relative} could not follow: {error}"
+                problem = f"its picture {relative} could not follow: {sentence(error)}"
         return _Gone(place, target, went, problem)
 
     def _send(self, step: Discard, relative: str, fingerprint: Fingerprint) -> str:
@@ -208,8 +214,8 @@ class Cleaner:
             return Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
         except (FileNotFoundError, trash.Stale) as stale:
             return Outcome(step, Result.STALE, Reason.STALE, str(stale))
-        except OSError as error:
-            return Outcome(step, Result.FAILED, Reason.FAILED, _sentence(error))
+        except (OSError, CamarchiverError) as error:
+            return Outcome(step, Result.FAILED, Reason.FAILED, sentence(error))
 
 
 class _Gauge:
@@ -250,7 +256,3 @@ def _remove_empty(root: Path, folder: str) -> tuple[str, ...]:
     except OSError as error:
         _log.warning("%s: an empty folder could not be removed: %s", root / folder, error)
         return ()
-
-
-def _sentence(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from camarchiver import trash
+from camarchiver.errors import CamarchiverError, sentence
+from camarchiver.events import Event
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees, beside
 from camarchiver.names import date_of_folder
 from camarchiver.scribe import Scribe
@@ -42,6 +45,15 @@ class Disposed:
     """Bytes that its filesystem got back."""
 
 
+class CopyMade(NamedTuple):
+    """A file as it leaves its tree, and where its copy goes."""
+
+    original: Path
+    root: Path
+    relative: str
+    """Below `root`; numbered if that is taken."""
+
+
 class Disposer:
     """Removes what the caller has proved archived, under the clip's lock."""
 
@@ -53,8 +65,8 @@ class Disposer:
     def dispose(self, clip: Clip, archived: Archived, disposal: Disposal, reason: Reason) -> Disposed:
         """Remove the source if it still is the planned file.
 
-        Stale or FileNotFoundError if it isn't, OSError if it can't be removed, or one of its
-        pictures can't.
+        Stale or FileNotFoundError if it isn't, NotRemovable if it can't go, OSError if one of its pictures
+        can't follow.
         """
         if disposal is Disposal.KEEP:
             self._scribe.kept(clip, archived)
@@ -72,6 +84,18 @@ class Disposer:
             gone = Disposed(freed=self._freed(clip, last_name=last_name, trashed=False))
         self.finish(clip, archived, place, reason)
         return gone
+
+    def follow(self, clip: Clip, archived: Archived, left: Event) -> None:
+        """Pictures that stayed behind when their clip left, as the line `left` of the journal tells.
+
+        OSError if one still can't follow.
+        """
+        went, problem = self._move_sidecars(clip, archived)
+        if went:
+            sidecars = {**(left.sidecars or {}), **went}
+            self._scribe.removed(clip, archived, left.trash, sidecars=sidecars, reason=left.reason or "")
+        if problem is not None:
+            raise problem
 
     def finish(
         self, clip: Clip, archived: Archived, place: str | None, reason: str, detail: str | None = None
@@ -116,16 +140,19 @@ class Disposer:
             os.path.lexists(clip.path.with_name(name)) for name in clip.sidecars
         )
 
-    def copies(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, str]]:
-        """Root and path of each file that disposing of the clip would make."""
-        yield self._trees.trash, f"{FROM_SOURCE}/{clip.relative}"
+    def copies(self, clip: Clip, archived: Archived | None) -> Iterator[CopyMade]:
+        """Each copy that disposing of the clip, or replacing its archive, would make."""
+        trees = self._trees
+        yield CopyMade(clip.path, trees.trash, f"{FROM_SOURCE}/{clip.relative}")
         for name in clip.sidecars if self._sidecars is not SidecarPolicy.KEEP else ():
             if self._sidecars is SidecarPolicy.TRASH:
-                yield self._trees.trash, f"{FROM_SOURCE}/{clip.beside(name)}"
+                yield CopyMade(clip.path.with_name(name), trees.trash, f"{FROM_SOURCE}/{clip.beside(name)}")
             elif archived is not None:
-                yield self._trees.archive, beside(archived.archive, name)
+                yield CopyMade(clip.path.with_name(name), trees.archive, beside(archived.archive, name))
         if archived is not None:
-            yield self._trees.trash, f"{FROM_ARCHIVE}/{archived.archive}"
+            yield CopyMade(
+                trees.archive / archived.archive, trees.trash, f"{FROM_ARCHIVE}/{archived.archive}"
+            )
 
     def replace_archive(self, clip: Clip, relative: str) -> None:
         """Move an archive of this clip into the trash, to make room for a better one."""
@@ -158,8 +185,8 @@ class Disposer:
                 went[name] = self._move_sidecar(relative, name, archived)
             except FileNotFoundError:
                 continue
-            except (OSError, trash.Stale) as error:
-                problem = OSError(f"its picture {relative} could not follow: {error}")
+            except (OSError, CamarchiverError) as error:
+                problem = OSError(f"its picture {relative} could not follow: {sentence(error)}")
         return went, problem
 
     def _move_sidecar(self, relative: str, name: str, archived: Archived) -> str:

@@ -15,6 +15,16 @@ class CamarchiverError(Exception):
         self.hint = hint
 
 
+def sentence(error: Exception) -> str:
+    """What an error says to a reader: the whole message with its remedy, a system call's with its file."""
+    if isinstance(error, CamarchiverError):
+        return f"{error.message}; {error.hint}" if error.hint else error.message
+    if isinstance(error, OSError) and error.strerror:
+        names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
+        return f"{names}: {error.strerror}" if names else error.strerror
+    return str(error) or type(error).__name__
+
+
 class UsageError(CamarchiverError):
     """What was asked for can't be meant, or consent could not be asked."""
 
@@ -48,6 +58,15 @@ class StorageError(CamarchiverError):
 
     code = "storage"
     exit_code = 13
+
+
+class NotRemovable(StorageError):
+    """A file that can't leave its folder; it stands there as before."""
+
+    def __init__(self, message: str, *, hint: str = "", copy: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.copy = copy
+        """The copy made for it, where that could not be taken back; else empty."""
 
 
 class ClipBusy(CamarchiverError, ValueError):

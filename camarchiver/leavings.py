@@ -13,7 +13,7 @@ from pathlib import Path
 
 from camarchiver import expiry, holds, locking, names, outbox, spool, trash, usage
 from camarchiver.coverage import held_by
-from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError
+from camarchiver.errors import AlreadyRunning, CamarchiverError, NotRemovable, StorageError, sentence
 from camarchiver.expiry import Terms
 from camarchiver.model import Fingerprint, Reason, Tree, Trees
 from camarchiver.plan import Forecast, Plan, Tally
@@ -180,10 +180,10 @@ def _settled(step: Salvage | Tidy, policy: SpoolPolicy) -> Outcome:
         return Outcome(step, Result.STALE, Reason.STALE, "it is gone")
     except AlreadyRunning:
         return Outcome(step, Result.BUSY, Reason.BUSY, "its recorder runs")
+    except (OSError, NotRemovable) as error:
+        return Outcome(step, Result.FAILED, Reason.FAILED, sentence(error))
     except CamarchiverError as error:
         return Outcome(step, Result.FAILED, Reason.DAMAGED, error.message)
-    except OSError as error:
-        return Outcome(step, Result.FAILED, Reason.FAILED, error.strerror or str(error))
     if target is None:
         return Outcome(step, Result.DONE, step.reason, "it had been published before", freed=step.size)
     return Outcome(step, Result.DONE, step.reason, target=str(target))

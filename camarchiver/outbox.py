@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camarchiver import atomic, names, reel, trash
-from camarchiver.errors import StorageError
+from camarchiver.errors import CamarchiverError, StorageError, sentence
 from camarchiver.expiry import Notice, Waiting
 from camarchiver.hearsay import moment_of, whole_of
 from camarchiver.model import STATE_FOLDER, Clip, Reason
@@ -113,9 +113,8 @@ def remove(step: Discard) -> Outcome:
     clip = step.clip
     freed = step.size if clip.links == 1 else 0
     try:
-        if trash.fingerprint_of(clip.path.lstat()) != clip.fingerprint:
-            return Outcome(step, Result.STALE, Reason.STALE)
         # the clip goes last: what is cut short in between is found again by it
+        trash.require_removable(clip.root, clip.relative, clip.fingerprint)
         for name in clip.sidecars:
             with suppress(FileNotFoundError):
                 relative = f"{clip.folder}/{name}"
@@ -127,8 +126,8 @@ def remove(step: Discard) -> Outcome:
         return Outcome(step, Result.DONE, step.reason, "was gone already")
     except trash.Stale as error:
         return Outcome(step, Result.STALE, Reason.STALE, error.message)
-    except OSError as error:
-        return Outcome(step, Result.FAILED, Reason.FAILED, error.strerror or str(error))
+    except (OSError, CamarchiverError) as error:
+        return Outcome(step, Result.FAILED, Reason.FAILED, sentence(error))
     return Outcome(step, Result.DONE, step.reason, freed=freed)
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from camarchiver import atomic, locking, restorations, trash
-from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.errors import ClipBusy, StorageError, sentence
 from camarchiver.events import Event, What
 from camarchiver.hearsay import is_below
 from camarchiver.journal import Journal
@@ -94,7 +94,7 @@ class Restorer:
         except (trash.Stale, FileNotFoundError) as stale:
             return Outcome(step, Result.STALE, Reason.STALE, str(stale))
         except (OSError, StorageError) as error:
-            return Outcome(step, Result.FAILED, Reason.FAILED, str(error))
+            return Outcome(step, Result.FAILED, Reason.FAILED, sentence(error))
 
     def _locked(self, step: Restore) -> Outcome:
         clip, place, detail = step.clip, step.clip.relative, "it was back already"
@@ -161,7 +161,7 @@ class Restorer:
             except FileNotFoundError:
                 continue
             except (OSError, trash.Stale, StorageError) as error:
-                problem = f"its picture {name} stays: {error}"
+                problem = f"its picture {name} stays: {sentence(error)}"
         return came, problem
 
     def _picture(self, went: str) -> tuple[Path, str] | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from camarchiver.coverage import held_by
 from camarchiver.model import Archived, Clip, Disposal, Reason, Tree
-from camarchiver.plan import DOUBTFUL, Memory, is_selected, keep, restored_lately
+from camarchiver.plan import DOUBTFUL, Memory, is_selected, keep, removal_wait, restored_lately
 from camarchiver.steps import Discard, Keep, Tidy
 
 YOUNG = timedelta(days=1)
@@ -155,7 +155,10 @@ def decide(
     if tree is Tree.ARCHIVE:
         return _archive(copy, policy, now)
     if tree is Tree.SOURCE:
-        return _source(copy, policy, now)
+        answer = _source(copy, policy, now)
+        failed = memory.failures and isinstance(answer, Discard)
+        wait = removal_wait(copy.clip, memory, now) if failed else ""
+        return Stay(Reason.FAILED_BEFORE, wait) if wait else answer
     if tree is Tree.TRASH:
         return _trash(copy, policy, now)
     raise ValueError(f"{copy.clip.path} is the recorder's")
@@ -166,6 +169,8 @@ def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now:
     if _barrier(copy, policy, memory, newest, now, past_hard=False):
         return None
     stands = copy.archived is not None
+    if copy.tree is Tree.SOURCE and memory.failures and removal_wait(copy.clip, memory, now):
+        return None
     if copy.tree is Tree.TRASH:
         return Rank.TRASH if stands else None
     if copy.tree is Tree.SOURCE and stands:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import filecmp
 import os
 import secrets
@@ -23,7 +21,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from camarchiver import atomic, reel
+from camarchiver import atomic, reel, trash
 from camarchiver.errors import CamarchiverError
 from camarchiver.motion import Event
 from camarchiver.reel import Kind
@@ -222,7 +220,8 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
 def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes | None = None) -> Path:
     """Move a verified spool file into the outbox, durably and without ever replacing; its path there.
 
-    A picture goes beside it first, under the same name. Raises OSError, with the spool file in place.
+    A picture goes beside it first, under the same name. Raises OSError, or NotRemovable if it can't leave
+    the spool, with the spool file in place and nothing in the outbox.
     """
     number = reel.next_number(stamp, [each.name for each in outbox.iterdir()])
     while True:
@@ -246,17 +245,17 @@ def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes
 def salvage(path: Path, outbox: Path) -> Path | None:
     """Publish what is whole of a dead recorder's file; None where there is nothing more to publish.
 
-    What was published before goes, and what has not one frame once it is an hour old. Raises OSError or
-    Unfit, with the file in place.
+    What was published before goes, and what has not one frame once it is an hour old. Raises OSError,
+    NotRemovable or Unfit, with the file in place.
     """
     cut(path)
     if not path.stat().st_size:
         if time.time() - path.stat().st_mtime > EMPTY_FOR:
-            path.unlink()
+            _delete(path)
         return None
     stamp = path.name.partition(".")[0]
     if _published(path, stamp, outbox):
-        path.unlink()
+        _delete(path)
         return None
     return publish(path, stamp, read(path).seconds, outbox)
 
@@ -334,14 +333,16 @@ def _put_picture(picture: bytes, target: Path) -> None:
 
 
 def _move(path: Path, target: Path) -> None:
-    try:
-        atomic.publish(atomic.Staged(path), target)
-        return
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-    with path.open("rb") as file, atomic.staged(target) as part:
-        atomic.copy_into(file, part)
-        atomic.publish(part, target)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    atomic.sync_file(path)
+    trash.move(
+        path.parent,
+        path.name,
+        trash.fingerprint_of(path.lstat()),
+        trash_root=target.parent,
+        trash_relative=target.name,
+        numbered=False,
+    )
+
+
+def _delete(path: Path) -> None:
+    trash.delete(path.parent, path.name, trash.fingerprint_of(path.lstat()))

@@ -1767,6 +1767,32 @@ class TestPlan:
         changed = a_clip(fingerprint=Fingerprint(1, 2, 2000, clip.fingerprint.mtime_ns))
         assert decided(changed, memory=memory).reason is Reason.NOT_ARCHIVED
 
+    @pytest.mark.parametrize(
+        ("count", "hours", "waits"),
+        [(1, 0.9, True), (1, 1.1, False), (2, 23, True), (3, 167, True), (3, 169, False), (9, 169, False)],
+    )
+    def test_a_removal_that_failed_waits_as_long_but_is_tried_each_week_for_ever(
+        self, count: int, hours: float, waits: bool
+    ) -> None:
+        clip = a_clip()
+        known = {"archived": {clip.relative: (an_entry(clip),)}, "standing": frozenset({clip.relative})}
+        at = NOW - timedelta(hours=hours)
+        failure = Failure(*clip.fingerprint[2:], count, at, Reason.KEPT_SOURCE, "sticky")
+        memory = Memory({clip.relative: failure})
+        step = decided(clip, memory=memory, **known)
+        assert step.reason is (Reason.FAILED_BEFORE if waits else Reason.ALREADY_ARCHIVED)
+        assert not isinstance(step, Keep) or step.detail.startswith("archived; sticky; next try ")
+        again = decided(clip, replace(MONTH, retry_failed=True), memory, **known)
+        assert isinstance(again, Remove)
+        assert decided(clip, memory=memory).reason is Reason.NOT_ARCHIVED, "its archive is gone"
+        copy = Copy(clip, Tree.SOURCE, clip.relative, an_entry(clip), identity=clip.fingerprint[2:])
+        policy = replace(KEEPING, trust_names=True)
+        answer = retention.decide(copy, policy, memory, {}, clip.start + timedelta(days=400))
+        assert isinstance(answer, Discard)
+        answer = retention.decide(copy, policy, memory, {}, NOW)
+        assert isinstance(answer, retention.Stay if waits else Discard)
+        assert (retention.rank(copy, policy, memory, {}, NOW) is None) is waits
+
     def test_what_was_observed_is_the_decision(self) -> None:
         clip = a_clip()
         seen = plan.keep(clip, Reason.BUSY, "host vm")
