@@ -21,11 +21,13 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from camarchiver import atomic, reel, trash
+from camarchiver import atomic, reel, removal
 from camarchiver.errors import CamarchiverError
 from camarchiver.motion import Event
 from camarchiver.reel import Kind
+from camarchiver.removal import Place
 from camarchiver.ring import Entry
+from camarchiver.trash import fingerprint_of
 
 FRAGMENT = 0.5
 """Seconds; a kill or a power cut loses at most so much."""
@@ -251,11 +253,11 @@ def salvage(path: Path, outbox: Path) -> Path | None:
     cut(path)
     if not path.stat().st_size:
         if time.time() - path.stat().st_mtime > EMPTY_FOR:
-            _delete(path)
+            _remove(path, None)
         return None
     stamp = path.name.partition(".")[0]
     if _published(path, stamp, outbox):
-        _delete(path)
+        _remove(path, None)
         return None
     return publish(path, stamp, read(path).seconds, outbox)
 
@@ -334,15 +336,8 @@ def _put_picture(picture: bytes, target: Path) -> None:
 
 def _move(path: Path, target: Path) -> None:
     atomic.sync_file(path)
-    trash.move(
-        path.parent,
-        path.name,
-        trash.fingerprint_of(path.lstat()),
-        trash_root=target.parent,
-        trash_relative=target.name,
-        numbered=False,
-    )
+    _remove(path, Place(target.parent, target.name, numbered=False))
 
 
-def _delete(path: Path) -> None:
-    trash.delete(path.parent, path.name, trash.fingerprint_of(path.lstat()))
+def _remove(path: Path, to: Place | None) -> None:
+    removal.remove(path.parent, path.name, fingerprint_of(path.lstat()), to)

@@ -11,18 +11,18 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-from camarchiver import atomic, claims, intents, locking, logs, trash
+from camarchiver import atomic, claims, intents, locking, logs, removal, trash
 from camarchiver.claims import Claim
-from camarchiver.disposal import CopyMade, Disposer
+from camarchiver.disposal import Disposer
 from camarchiver.errors import CamarchiverError, ClipBusy, sentence
 from camarchiver.events import Event, What
 from camarchiver.journal import Journal
 from camarchiver.ledger import left_archive
 from camarchiver.model import STATE_FOLDER, Archived, Clip, Reason, Tree, Trees, beside
 from camarchiver.names import numbered
+from camarchiver.removal import Place
 from camarchiver.scribe import Scribe
 from camarchiver.standing import MOST_NAMES, Standing
-from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE
 
 _log = logging.getLogger(__name__)
 
@@ -92,17 +92,14 @@ class Sweeper:
             self._look_at(event)
 
     def _look_at(self, event: Event) -> None:
-        place = intents.place_of(event)
-        tree, relative = Tree(place[0]), place[1]
+        name, relative = intents.place_of(event)
+        tree = Tree(name)
         roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}
         root = roots.get(tree, self._trees.trash)
-        in_archive = tree is Tree.ARCHIVE
-        origin = FROM_ARCHIVE if in_archive else FROM_SOURCE
-        wanted = f"{origin}/{relative}"
+        copy = removal.in_trash(self._trees.trash, tree, relative)
         if os.path.lexists(root / relative):
-            detail = "a run died before it removed it"
-            copy = CopyMade(root / relative, self._trees.trash, wanted)
-            if tree is not Tree.TRASH and (taken := self._take_back(copy, event.start.date())):
+            detail, day = "a run died before it removed it", event.start.date()
+            if tree is not Tree.TRASH and (taken := self._take_back(root / relative, copy, day)):
                 detail += f"; its copy {taken} was taken out of the trash again"
             self._scribe.found_ended(event, What.LEFT, None, {}, detail)
             return
@@ -110,23 +107,25 @@ class Sweeper:
         if tree is Tree.TRASH:
             self._scribe.found_ended(event, What.PURGED, None, {}, detail)
             return
+        in_archive = tree is Tree.ARCHIVE
         identity = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
-        there = self._place_in_trash(wanted, identity)
-        went = self._pictures_of(event, root, relative, origin)
+        there = next(self._places(copy, identity), None)
+        went = self._pictures_of(event, root, tree, relative)
         self._scribe.found_ended(event, What.TRASHED if there else What.DELETED, there, went, detail)
 
-    def _pictures_of(self, event: Event, root: Path, relative: str, origin: str) -> dict[str, str]:
+    def _pictures_of(self, event: Event, root: Path, tree: Tree, relative: str) -> dict[str, str]:
         """Where the pictures went that were to follow their clip; the copy of one that stands is taken back.
 
         Only those in the trash: of a deleted one nothing tells.
         """
         went: dict[str, str] = {}
         for name in event.sidecars or {}:
-            original, wanted = root / beside(relative, name), f"{origin}/{beside(relative, name)}"
+            original = root / beside(relative, name)
+            copy = removal.in_trash(self._trees.trash, tree, beside(relative, name))
             if os.path.lexists(original):
-                self._take_back(CopyMade(original, self._trees.trash, wanted), event.start.date())
-            elif os.path.lexists(self._trees.trash / wanted):
-                went[name] = os.fspath(self._trees.trash / wanted)
+                self._take_back(original, copy, event.start.date())
+            elif os.path.lexists(copy.path):
+                went[name] = os.fspath(copy.path)
         return went
 
     def _sweep_state(self) -> None:
@@ -146,10 +145,10 @@ class Sweeper:
         if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
             self._remove_staged(clip, self._trees.archive, claim.staged)
         entries = self._standing.entries(clip)
-        for copy in self._disposer.copies(clip, entries[-1] if entries else None):
+        for original, copy in self._disposer.copies(clip, entries[-1] if entries else None):
             for staged in trash.unfinished(copy.root, copy.relative):
                 self._remove_staged(clip, copy.root, staged)
-            if taken := self._take_back(copy, clip.start.date()):
+            if taken := self._take_back(original, copy, clip.start.date()):
                 self._scribe.swept(clip, taken)
         if not entries or os.path.lexists(clip.path):
             return
@@ -159,26 +158,26 @@ class Sweeper:
         elif self._disposer.left_behind(clip):
             self._disposer.follow(clip, entries[-1], left)
 
-    def _take_back(self, copy: CopyMade, day: date) -> str:
+    def _take_back(self, original: Path, copy: Place, day: date) -> str:
         """Remove what a dead run copied of a file that still stands; its path below the root, empty if none.
 
         Only the very same bytes and time, and no file that the journal knows of.
         """
         try:
-            status = copy.original.lstat()
+            status = original.lstat()
         except OSError:
             return ""
         if not stat.S_ISREG(status.st_mode):
             return ""
-        for place in self._places(copy.root, copy.relative, (status.st_size, status.st_mtime_ns)):
+        for place in self._places(copy, (status.st_size, status.st_mtime_ns)):
             path = copy.root / place
-            if path == copy.original or self._is_journalled(path, place, day):
+            if path == original or self._is_journalled(path, place, day):
                 continue
             seen = trash.fingerprint_of(path.lstat())
-            is_same = atomic.digest_of(path) == atomic.digest_of(copy.original)
-            if is_same and trash.fingerprint_of(copy.original.lstat()) == trash.fingerprint_of(status):
-                trash.delete(copy.root, place, seen)
-                _log.info("%s: took back the copy of a dead run: %s still stands", path, copy.original)
+            is_same = atomic.digest_of(path) == atomic.digest_of(original)
+            if is_same and trash.fingerprint_of(original.lstat()) == trash.fingerprint_of(status):
+                removal.remove(copy.root, place, seen, None)
+                _log.info("%s: took back the copy of a dead run: %s still stands", path, original)
                 return place
         return ""
 
@@ -197,7 +196,7 @@ class Sweeper:
     def _remove_staged(self, clip: Clip, root: Path, staged: str) -> None:
         try:
             status = (root / staged).lstat()
-            trash.delete(root, staged, trash.fingerprint_of(status))
+            removal.remove(root, staged, trash.fingerprint_of(status), None)
         except FileNotFoundError:
             return
         _log.info("%s: removed the unfinished %s of a dead run", clip.relative, staged)
@@ -222,18 +221,15 @@ class Sweeper:
         )
 
     def _in_trash(self, clip: Clip) -> str | None:
-        identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
-        return self._place_in_trash(f"{FROM_SOURCE}/{clip.relative}", identity)
+        wanted = removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
+        return next(self._places(wanted, (clip.fingerprint.size, clip.fingerprint.mtime_ns)), None)
 
-    def _place_in_trash(self, wanted: str, identity: tuple[int | None, int | None]) -> str | None:
-        """Where a file of this size and mtime lies, under the wanted name or a numbered one."""
-        return next(self._places(self._trees.trash, wanted, identity), None)
-
-    def _places(self, root: Path, wanted: str, identity: tuple[int | None, int | None]) -> Iterator[str]:
+    def _places(self, wanted: Place, identity: tuple[int | None, int | None]) -> Iterator[str]:
+        """Where files of this size and mtime lie, under the wanted name and numbered ones."""
         for number in range(1, MOST_NAMES):
-            place = numbered(wanted, number)
+            place = numbered(wanted.relative, number)
             try:
-                status = (root / place).lstat()
+                status = (wanted.root / place).lstat()
             except OSError:
                 return
             if stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == identity:
