@@ -17,6 +17,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
+from camarchiver.errors import cause
 from camarchiver.media import AudioStream, Examined, Glance, Media, VideoStream
 from camarchiver.model import LONGEST_SECONDS
 
@@ -54,13 +55,13 @@ def answer(job: str, path: Path, beat: Beat) -> Answer:
             # The demuxer's own word for "nothing in here": a regular file is always ready to be read.
             raise Refused("damaged", "can't be read as a video: nothing in it can be decoded") from error
         except OSError as error:
-            raise Refused("unreadable", f"can't be read: {error.strerror}") from error
+            raise Refused("unreadable", f"can't be read: {cause(error)}") from error
         except av.FFmpegError as error:
             raise _unreadable(error, complaints) from error
 
 
 def _unreadable(error: av.FFmpegError, complaints: Complaints) -> Refused:
-    detail = complaints[0][2].strip() if complaints else error.strerror
+    detail = complaints[0][2].strip() if complaints else cause(error)
     return Refused("damaged", f"can't be read as a video: {detail}")
 
 
@@ -275,7 +276,7 @@ class _Keyframes:
         try:
             self._decoded += sum(not cast("VideoFrame", frame).is_corrupt for frame in packet.decode())
         except av.FFmpegError as error:
-            self._error = error.strerror or str(error)
+            self._error = cause(error)
 
     def flaw(self, complaints: Complaints) -> str:
         """Why the pictures are not proved to be there; empty where they are."""

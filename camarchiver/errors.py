@@ -15,14 +15,25 @@ class CamarchiverError(Exception):
         self.hint = hint
 
 
-def sentence(error: Exception) -> str:
-    """What an error says to a reader: the whole message with its remedy, a system call's with its file."""
+def sentence(error: BaseException) -> str:
+    """An error as a reader needs it: with the remedy, or with the files that a system call was about."""
     if isinstance(error, CamarchiverError):
         return f"{error.message}; {error.hint}" if error.hint else error.message
-    if isinstance(error, OSError) and error.strerror:
-        names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
-        return f"{names}: {error.strerror}" if names else error.strerror
-    return str(error) or type(error).__name__
+    names = (error.filename, error.filename2) if isinstance(error, OSError) else ()
+    named = " -> ".join(str(name) for name in names if name)
+    return f"{named}: {cause(error)}" if named else cause(error)
+
+
+def cause(error: object) -> str:
+    """What went wrong, for who names the file or the address himself.
+
+    The whole text of an error of the system or of FFmpeg also has its number and the file's name, or the
+    camera's address with its password.
+    """
+    if isinstance(error, CamarchiverError):
+        return error.message
+    words: str | None = getattr(error, "strerror", None)
+    return words or str(error) or type(error).__name__
 
 
 class UsageError(CamarchiverError):

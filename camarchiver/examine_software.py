@@ -16,7 +16,7 @@ from camarchiver import __version__, ffmpegs
 from camarchiver.codecs import Backend, Codec, Settings
 from camarchiver.diagnosis import Finding, fine, remark, trouble
 from camarchiver.encoders import Auto, Machine, Probe
-from camarchiver.errors import EncoderError
+from camarchiver.errors import EncoderError, cause
 from camarchiver.ffmpegs import Ffmpeg
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _problem_loading(name: str) -> str:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOAD_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
+        return cause(error)
     if done.returncode < 0:
         return f"signal {-done.returncode}"
     return done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] if done.returncode else ""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from camarchiver import expiry, holds, locking, names, outbox, removal, spool, trash, usage
 from camarchiver.coverage import held_by
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause
 from camarchiver.expiry import Terms
 from camarchiver.model import Fingerprint, Reason, Tree, Trees
 from camarchiver.plan import Forecast, Plan, Tally
@@ -106,7 +106,7 @@ def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool)
                 yield Tidy(policy.spool, relative, Tree.SPOOL, Reason.LEFTOVER, fingerprint)
                 continue
         except OSError as error:
-            reason, detail = Reason.UNREADABLE, error.strerror or str(error)
+            reason, detail = Reason.UNREADABLE, cause(error)
         yield Keep(policy.spool, relative, reason, status.st_size, camera, detail=detail)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camarchiver import atomic, names, reel, removal, trash
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause
 from camarchiver.expiry import Notice, Waiting
 from camarchiver.hearsay import moment_of, whole_of
 from camarchiver.model import STATE_FOLDER, Clip, Reason
@@ -55,7 +55,7 @@ def transferred(outbox: Path) -> frozenset[Arrived]:
     except FileNotFoundError:
         return frozenset()
     except OSError as error:
-        _log.warning("%s can't be read, so no transfer counts as confirmed: %s", path, error.strerror)
+        _log.warning("%s can't be read, so no transfer counts as confirmed: %s", path, cause(error))
         return frozenset()
     # only a newline ends a line, and one that has none was still being written
     return frozenset(found for line in text.split("\n")[:-1] if (found := _arrived(line)) is not None)

@@ -155,10 +155,7 @@ def decide(
     if tree is Tree.ARCHIVE:
         return _archive(copy, policy, now)
     if tree is Tree.SOURCE:
-        answer = _source(copy, policy, now)
-        failed = memory.failures and isinstance(answer, Discard)
-        wait = removal_wait(copy.clip, memory, now) if failed else ""
-        return Stay(Reason.FAILED_BEFORE, wait) if wait else answer
+        return _unless_it_failed(_source(copy, policy, now), copy, memory, now)
     if tree is Tree.TRASH:
         return _trash(copy, policy, now)
     raise ValueError(f"{copy.clip.path} is the recorder's")
@@ -216,6 +213,14 @@ def _barrier(
     if newest.get(clip.camera) == clip.start:
         return Stay(Reason.NEWEST)
     return None
+
+
+def _unless_it_failed(answer: Discard | Stay, copy: Copy, memory: Memory, now: datetime) -> Discard | Stay:
+    """The answer, but what could not be removed before stays until its next try."""
+    if not memory.failures or isinstance(answer, Stay):
+        return answer
+    wait = removal_wait(copy.clip, memory, now)
+    return Stay(Reason.FAILED_BEFORE, wait) if wait else answer
 
 
 _IN_POLICY = Stay(Reason.IN_POLICY)
@@ -403,7 +408,8 @@ def decide_picture(
         return Stay(Reason.IN_POLICY, "pictures are kept, as set")
     if copy.recorded(policy) > now - YOUNG:
         return Stay(Reason.TOO_RECENT)
-    return _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
+    answer = _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
+    return _unless_it_failed(answer, copy, memory, now)
 
 
 _STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2}

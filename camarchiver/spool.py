@@ -22,7 +22,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from camarchiver import atomic, reel, removal
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, cause
 from camarchiver.motion import Event
 from camarchiver.reel import Kind
 from camarchiver.removal import Place
@@ -172,7 +172,7 @@ class Take:
                 one.stream = stream
                 self._output.mux_one(one)
         except (OSError, av.FFmpegError) as error:
-            self.failed = error.strerror or str(error)
+            self.failed = cause(error)
             return
         if entry.video:
             self.orders.append(entry.order)
@@ -182,7 +182,7 @@ class Take:
         try:
             self._output.close()
         except (OSError, av.FFmpegError) as error:
-            self.failed = self.failed or error.strerror or str(error)
+            self.failed = self.failed or cause(error)
         if self.failed:
             cut(self.path)
 
@@ -213,7 +213,7 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
                 begin = (packet.pts or 0) * packet.time_base
                 spans.append((begin, begin + (packet.duration or 0) * packet.time_base))
     except av.FFmpegError as error:
-        raise Unfit(f"{path} can't be read again: {error.strerror}") from error
+        raise Unfit(f"{path} can't be read again: {cause(error)}") from error
     if not spans or (frames is not None and len(spans) != frames):
         raise Unfit(f"{path} holds {len(spans)} frames" + ("" if frames is None else f" of {frames}"))
     return Reading(len(spans), float(max(end for _, end in spans) - min(begin for begin, _ in spans)))

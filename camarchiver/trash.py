@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 
 from camarchiver import atomic, kernel, names, permissions
-from camarchiver.errors import CamarchiverError, NotRemovable, StorageError
+from camarchiver.errors import CamarchiverError, NotRemovable, StorageError, cause
 from camarchiver.model import Fingerprint
 
 FROM_SOURCE = "input"
@@ -180,7 +180,7 @@ class _File:
         """What to say of an error that nothing foretold."""
         folder = self.path.parent
         remedy = f"look at the owner, the permissions and the mounts of {folder}, and at its server's"
-        return permissions.refusal(self.path, f"{folder}: {error.strerror}", remedy)
+        return permissions.refusal(self.path, f"{folder}: {cause(error)}", remedy)
 
     def _stands(self) -> bool:
         try:
@@ -290,7 +290,7 @@ def _taken_back(problem: NotRemovable, there: int, name: str) -> NotRemovable:
         atomic.fsync_folder_fd(there)
     except OSError as error:
         copy = Path(f"/proc/self/fd/{there}").readlink() / name
-        words = f"{problem.message}; nor can its copy {copy}: {error.strerror}"
+        words = f"{problem.message}; nor can its copy {copy}: {cause(error)}"
         return NotRemovable(words, hint=problem.hint, copy=os.fspath(copy))
     return problem
 
