@@ -265,10 +265,15 @@ def _publish(part: atomic.Staged, target: Path, copy: Fingerprint) -> None:
 def _unlink_original(file: _File, there: int, name: str, copy: Fingerprint) -> None:
     """Unlink a file of which a copy, or a second name, stands in the open folder `there`.
 
-    Where the original can't go, the copy goes. Where the original is another file by now the copy stays:
-    it is the last one.
+    Where the original can't go, the copy goes. Where the original is gone, or another file by now, the copy
+    stays: it is the last one.
     """
-    file.check()
+    try:
+        file.check()
+    except FileNotFoundError:
+        return
+    except Stale as error:
+        raise Stale(f"{error.message}; what it was stays as {name} where it was copied to") from error
     try:
         found = _seen(there, name)
     except FileNotFoundError:

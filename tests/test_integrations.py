@@ -3717,10 +3717,24 @@ class TestTrash:
             path.write_bytes(b"new")
 
         mocker.patch.object(atomic, "publish", side_effect=publish_then_replace)
-        with pytest.raises(trash.Stale):
+        with pytest.raises(trash.Stale, match=r"what it was stays as x\.mp4"):
             self.move(root, other_disk)
         assert path.read_bytes() == b"new"
         assert (other_disk / "input" / self.RELATIVE).read_bytes() == old
+
+    def test_what_somebody_removes_once_it_is_copied_was_moved(
+        self, root: Path, other_disk: Path, mocker: MockerFixture
+    ) -> None:
+        path = root / self.RELATIVE
+        old, publish = path.read_bytes(), atomic.publish
+
+        def publish_then_remove(part: atomic.Staged, target: Path) -> None:
+            publish(part, target)
+            path.unlink()
+
+        mocker.patch.object(atomic, "publish", side_effect=publish_then_remove)
+        place = self.move(root, other_disk)
+        assert (other_disk / place).read_bytes() == old
 
     @pytest.mark.parametrize("renames", [True, False])
     def test_what_is_replaced_at_the_last_moment_goes_back(
@@ -4976,9 +4990,11 @@ class TestArchiveUnderFaults:
         picture = clip.with_suffix(".jpg")
         picture.write_bytes(b"a picture")
         run = camera.archive(
-            patch="from camarchiver.disposal import Disposer\n"
-            "def full(*args): raise OSError(28, 'No space left on device')\n"
-            "Disposer._move_sidecar = full"
+            patch="from camarchiver import removal\nremove = removal.remove\n"
+            "def full(root, relative, *others):\n"
+            "    if relative.endswith('.jpg'): raise OSError(28, 'No space left on device')\n"
+            "    return remove(root, relative, *others)\n"
+            "removal.remove = full"
         )
         assert run.code in (1, 3) and camera.sources() == [] and picture.exists()
         camera.archive()
