@@ -131,7 +131,7 @@ class Cleaner:
     def _try(self, step: Discard) -> tuple[Outcome, _Gone | None]:
         if (refusal := self._gauge.refusal(step)) is not None:
             return refusal, None
-        with locking.lock_if_there(self._trees.source / step.source, place=self._trees.state / "locks"):
+        with removal.locked(self._trees, step.source):
             outcome, gone = self._locked(step)
         if gone is not None:
             _remove_empty(step.clip.root, step.clip.folder)

@@ -1,19 +1,20 @@
 """Removes single files, for every command: looked at again, moved or unlinked durably, or left as they were.
 
-Who calls it holds the clip's lock, has read holds and restored clips under it, and has written down what is
-about to happen. Nothing here decides.
+Who calls it holds the clip's lock (`locked`), has read holds and restored clips under it, and has written
+down what is about to happen. Nothing here decides.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver import trash, usage
+from camarchiver import locking, trash, usage
 from camarchiver.coverage import Hold
 from camarchiver.errors import (
     AlreadyRunning,
@@ -23,7 +24,7 @@ from camarchiver.errors import (
     StorageError,
     sentence,
 )
-from camarchiver.model import Clip, Disposal, Fingerprint, Reason, Tree
+from camarchiver.model import Clip, Disposal, Fingerprint, Reason, Tree, Trees
 from camarchiver.steps import Outcome, Result, Step
 from camarchiver.trash import FROM_ARCHIVE, FROM_SOURCE, Stale, fingerprint_of
 
@@ -86,6 +87,16 @@ def in_trash(trash_root: Path, tree: Tree, relative: str) -> Place:
 def place_of(disposal: Disposal, trash_root: Path, tree: Tree, relative: str) -> Place | None:
     """Where a file goes; None if it is to be deleted."""
     return None if disposal is Disposal.DELETE else in_trash(trash_root, tree, relative)
+
+
+@contextmanager
+def locked(trees: Trees, source: str) -> Iterator[None]:
+    """Hold the lock of the clip with this path below the source, whichever of its copies goes or comes back.
+
+    ClipBusy while another holds it. No lock where its folder is gone, so that nobody can work on it.
+    """
+    with locking.lock_if_there(trees.source / source, place=trees.state / "locks"):
+        yield
 
 
 def remove(root: Path, relative: str, fingerprint: Fingerprint, to: Place | None) -> Removed:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from camarchiver import atomic, locking, removal, restorations, trash
+from camarchiver import atomic, removal, restorations, trash
 from camarchiver.errors import CamarchiverError, StorageError, sentence
 from camarchiver.events import Event, What
 from camarchiver.hearsay import is_below
@@ -89,8 +89,7 @@ class Restorer:
     def _restored(self, step: Restore) -> Outcome:
         trash.make_folder(step.clip.root, step.clip.folder)
         # Also an archive comes back under the lock of its clip, which whoever makes it anew holds.
-        clip = self._trees.source / step.source
-        with locking.lock_if_there(clip, place=self._trees.state / "locks"):
+        with removal.locked(self._trees, step.source):
             return self._locked(step)
 
     def _locked(self, step: Restore) -> Outcome:

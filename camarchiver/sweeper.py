@@ -88,7 +88,7 @@ class Sweeper:
                 _log.warning("%s: a removal left open could not be looked into: %s", note.path, words)
 
     def _look(self, event: Event) -> None:
-        with locking.lock_if_there(self._trees.source / event.source, place=self._trees.state / "locks"):
+        with removal.locked(self._trees, event.source):
             self._look_at(event)
 
     def _look_at(self, event: Event) -> None:
