@@ -281,13 +281,13 @@ class Archiver:
     ) -> Outcome:
         """What to remember and to say of an archived source that stays, or of a picture that does."""
         step, desk = work.step, self._desk
-        if removal.leaves_copy(error) or not os.path.lexists(step.clip.path):
-            work.note.keep()
         outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
         where = os.fspath(desk.trees.archive / archived.archive)
         if outcome.result is Result.STALE:
             words = f"archived; the source was left alone: {outcome.detail}"
             return replace(outcome, detail=words, target=where, encoding=encoding)
+        if removal.leaves_copy(error) or not os.path.lexists(step.clip.path):
+            work.note.keep()
         if isinstance(error, NotRemovable):
             desk.failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, desk.scribe.now())
             desk.scribe.not_removed(step.clip, archived, outcome.detail)

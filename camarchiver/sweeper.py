@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 ABANDONED_SECONDS = 3600.0
 """Age at which nobody can still be writing an unfinished state file."""
 
+COARSEST_NS = 2_000_000_000
+"""How far a copy's time may be from its original's: FAT keeps even seconds, others less coarse ones."""
+
 
 class Sweeper:
     """Works through the claims that stand when a run starts."""
@@ -161,7 +164,7 @@ class Sweeper:
     def _take_back(self, original: Path, copy: Place, day: date) -> str:
         """Remove what a dead run copied of a file that still stands; its path below the root, empty if none.
 
-        Only the very same bytes and time, and no file that the journal knows of.
+        Only the very same bytes, of the same time, and no file that the journal knows of.
         """
         try:
             status = original.lstat()
@@ -169,7 +172,7 @@ class Sweeper:
             return ""
         if not stat.S_ISREG(status.st_mode):
             return ""
-        for place in self._places(copy, (status.st_size, status.st_mtime_ns)):
+        for place in self._places(copy, (status.st_size, status.st_mtime_ns), slack_ns=COARSEST_NS):
             path = copy.root / place
             if path == original or self._is_journalled(path, place, day):
                 continue
@@ -224,13 +227,17 @@ class Sweeper:
         wanted = removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
         return next(self._places(wanted, (clip.fingerprint.size, clip.fingerprint.mtime_ns)), None)
 
-    def _places(self, wanted: Place, identity: tuple[int | None, int | None]) -> Iterator[str]:
-        """Where files of this size and mtime lie, under the wanted name and numbered ones."""
+    def _places(
+        self, wanted: Place, identity: tuple[int | None, int | None], *, slack_ns: int = 0
+    ) -> Iterator[str]:
+        """Where files of this size and mtime_ns lie, under the wanted name and numbered ones."""
+        size, mtime_ns = identity
         for number in range(1, MOST_NAMES):
             place = numbered(wanted.relative, number)
             try:
                 status = (wanted.root / place).lstat()
             except OSError:
                 return
-            if stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == identity:
+            same = status.st_size == size and abs(status.st_mtime_ns - (mtime_ns or 0)) <= slack_ns
+            if same and stat.S_ISREG(status.st_mode):
                 yield place

@@ -232,8 +232,13 @@ def _link_and_unlink(file: _File, there: int, name: str) -> None:
     if (found := _seen(there, name)) != file.fingerprint:
         os.unlink(name, dir_fd=there)
         file.expect(found)
-    atomic.fsync_folder_fd(there)
-    _unlink_original(file, there, name, file.fingerprint)
+    try:
+        atomic.fsync_folder_fd(there)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=there)
+        raise
+    _unlink_original(file, there, name)
 
 
 def _copy(file: _File, there: int, choice: Iterable[str]) -> str:
@@ -245,24 +250,24 @@ def _copy(file: _File, there: int, choice: Iterable[str]) -> str:
         file.expect(fingerprint_of(os.fstat(descriptor)))
         atomic.copy_into(source, part)
         file.expect(fingerprint_of(os.fstat(descriptor)))
-        copy = fingerprint_of(part.path.lstat())
-        name = _first_free(choice, lambda name: _publish(part, folder / name, copy))
-    _unlink_original(file, there, name, copy)
+        name = _first_free(choice, lambda name: _publish(part, folder / name))
+    _unlink_original(file, there, name)
     return name
 
 
-def _publish(part: atomic.Staged, target: Path, copy: Fingerprint) -> None:
+def _publish(part: atomic.Staged, target: Path) -> None:
     """Publish a copy; none stays where that fails halfway, as it does when the folder's fsync fails."""
+    copy = part.path.lstat()
     try:
         atomic.publish(part, target)
     except OSError:
         with suppress(OSError):
-            if fingerprint_of(target.lstat()) == copy:
+            if os.path.samestat(target.lstat(), copy):
                 target.unlink()
         raise
 
 
-def _unlink_original(file: _File, there: int, name: str, copy: Fingerprint) -> None:
+def _unlink_original(file: _File, there: int, name: str) -> None:
     """Unlink a file of which a copy, or a second name, stands in the open folder `there`.
 
     Where the original can't go, the copy goes. Where the original is gone, or another file by now, the copy
@@ -274,12 +279,13 @@ def _unlink_original(file: _File, there: int, name: str, copy: Fingerprint) -> N
         return
     except Stale as error:
         raise Stale(f"{error.message}; what it was stays as {name} where it was copied to") from error
+    # Who took this clip over from a run that seemed dead has taken the copy back. Its size is all that says
+    # so for certain: a file server may round its time, and number it anew.
     try:
-        found = _seen(there, name)
+        size: int | None = _seen(there, name).size
     except FileNotFoundError:
-        found = None
-    if found != copy:
-        # Who took this clip over from a run that seemed dead has taken the copy back.
+        size = None
+    if size != file.fingerprint.size:
         raise Stale(f"the copy of {file.path} did not stay where it was put")
     try:
         file.unlink()
