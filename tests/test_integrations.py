@@ -4436,6 +4436,26 @@ class TestFilesThatCannotLeave:
             self.move(obstacles, clip)
         assert clip.exists()
 
+    def test_a_trash_that_rounds_times_gets_and_gives_back_all_the_same(
+        self, obstacles: Obstacles, mocker: MockerFixture
+    ) -> None:
+        """FAT keeps even seconds; a file server may keep fewer digits than its client has just written."""
+        publish = atomic.publish
+
+        def publish_and_round(part: atomic.Staged, target: Path) -> None:
+            publish(part, target)
+            os.utime(target, ns=(0, target.stat().st_mtime_ns // 2_000_000_000 * 2_000_000_000))
+
+        mocker.patch.object(atomic, "publish", side_effect=publish_and_round)
+        mocker.patch.object(permissions, "obstacle", return_value=None)
+        clip = obstacles.put()
+        self.move(obstacles, clip)
+        assert (clip.exists(), obstacles.remains()) == (False, ["x.mp4"])
+        clip, _ = obstacles.make("immutable file")
+        with pytest.raises(NotRemovable):
+            self.move(obstacles, clip)
+        assert (clip.exists(), obstacles.remains()) == (True, ["x.mp4"])
+
     @pytest.mark.parametrize("blind", [False, True], ids=["foretold", "by trying"])
     def test_a_clip_stays_in_the_spool_and_no_copy_in_the_outbox(
         self, obstacles: Obstacles, mocker: MockerFixture, rec_twice: Path, blind: bool
