@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import os
 import stat
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver import atomic, claims, kernel, locking, logs, tag, trash
+from camarchiver import atomic, claims, kernel, locking, logs, removal, tag, trash
 from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
 from camarchiver.coverage import Hold
 from camarchiver.discovery import still_there
 from camarchiver.disposal import Disposer
 from camarchiver.ends import hold_over
-from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.errors import NotRemovable, sentence
 from camarchiver.failures import Failures
 from camarchiver.locking import ClipLock
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
@@ -36,8 +35,6 @@ _log = logging.getLogger(__name__)
 
 RESERVE = 64_000_000
 """Bytes left free on the archive's filesystem (a hundredth of a small one) beyond a clip's own size."""
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +85,6 @@ class Archiver:
     def _perform(self, step: Archive | Remove, threads: int) -> Outcome:
         try:
             outcome = self._claimed(step, threads)
-        except ClipBusy as busy:
-            outcome = Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
-        except trash.Stale as stale:
-            outcome = Outcome(step, Result.STALE, Reason.STALE, str(stale))
-        except FileNotFoundError:
-            outcome = Outcome(step, Result.STALE, Reason.STALE, self._why_stale(step.clip))
         except Stopped as stopped:
             outcome = Outcome(step, Result.SKIPPED, step.reason, stopped.message)
         except ClipFailed as failed:
@@ -102,11 +93,11 @@ class Archiver:
             else:
                 # It failed because it changed: nothing is remembered against what stands there now.
                 outcome = Outcome(step, Result.STALE, Reason.STALE, "changed or gone while it was worked on")
-        except StorageError as error:
-            outcome = Outcome(step, Result.FAILED, Reason.FAILED, f"{error.message}: {error.hint}")
-        except OSError as error:
-            reason = Reason.NO_SPACE if error.errno in _FULL else Reason.FAILED
-            outcome = Outcome(step, Result.FAILED, reason, _sentence(error))
+        except NotRemovable as error:
+            # An archive that could not make room: the same encoding again would be in vain, too.
+            outcome = self._failed(step, ClipFailed(Reason.FAILED, sentence(error)))
+        except removal.EXPECTED as error:
+            outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
         finally:
             self._display.done(step.clip.fingerprint.size)
         words = step.clip.relative, outcome.result, outcome.reason, outcome.detail
@@ -121,7 +112,7 @@ class Archiver:
                 raise trash.Stale(self._why_stale(clip))
             now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
             if hold := hold_over(clip, self._desk.holds(), now, entries):
-                return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
+                raise removal.Held(hold)
             if kernel.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
             if self._desk.disposal is not Disposal.KEEP and not self._desk.keeps_folders:
@@ -279,16 +270,29 @@ class Archiver:
             if not self._desk.standing.stands(archived):
                 raise trash.Stale("its archive does not stand any more")
             gone = self._desk.disposer.dispose(step.clip, archived, disposal, step.reason)
-        except (trash.Stale, FileNotFoundError) as error:
-            words = f"archived; the source was left alone: {error}"
-            return Outcome(step, Result.STALE, Reason.STALE, words, where, encoding)
-        except OSError as error:
-            if not os.path.lexists(step.clip.path):
-                work.note.keep()
-            words = f"archived; but {_sentence(error)}"
-            return Outcome(step, Result.FAILED, Reason.KEPT_SOURCE, words, where, encoding)
+            self._desk.failures.forget(step.clip)
+        except removal.EXPECTED as error:
+            return self._not_removed(work, archived, encoding, error)
         target = where if isinstance(step, Archive) else gone.target
         return Outcome(step, Result.DONE, step.reason, detail, target, encoding, gone.freed)
+
+    def _not_removed(
+        self, work: _Work, archived: Archived, encoding: Encoding | None, error: removal.Expected
+    ) -> Outcome:
+        """What to remember and to say of an archived source that stays, or of a picture that does."""
+        step, desk = work.step, self._desk
+        outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
+        where = os.fspath(desk.trees.archive / archived.archive)
+        if outcome.result is Result.STALE:
+            words = f"archived; the source was left alone: {outcome.detail}"
+            return replace(outcome, detail=words, target=where, encoding=encoding)
+        if removal.leaves_copy(error) or not os.path.lexists(step.clip.path):
+            work.note.keep()
+        if isinstance(error, NotRemovable):
+            desk.failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, desk.scribe.now())
+            desk.scribe.not_removed(step.clip, archived, outcome.detail)
+        words = f"archived; but {outcome.detail}"
+        return replace(outcome, reason=Reason.KEPT_SOURCE, detail=words, target=where, encoding=encoding)
 
     def _claim(self, clip: Clip) -> Claim:
         run = self._desk.scribe.run
@@ -328,7 +332,3 @@ def _digest(path: Path, stop: Stopper) -> str:
                 raise Stopped("the run stops")
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sentence(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -15,6 +15,7 @@ from typing import TextIO
 from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has no annotations
 
 from camarchiver import mounts
+from camarchiver.errors import cause
 from camarchiver.model import joined
 from camarchiver.names import is_clip_name, is_passing
 
@@ -263,7 +264,7 @@ class Arrivals:
             raise error
         if error.errno not in _GONE and folder not in self._complained:
             self._complained.add(folder)
-            _log.warning("%s can't be watched: %s", folder, error.strerror)
+            _log.warning("%s can't be watched: %s", folder, cause(error))
 
 
 def _identity(root: Path) -> tuple[int, int]:

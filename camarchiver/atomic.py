@@ -18,7 +18,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, TypeVar
 
 from camarchiver import kernel
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause
 from camarchiver.hearsay import value_of
 
 _log = logging.getLogger("camarchiver.atomic")
@@ -84,7 +84,14 @@ def publish(part: Staged, target: Path) -> None:
         if error.errno not in _NO_LINKS:
             raise
         _rename_new(part.path, target)
-    part.path.unlink(missing_ok=True)
+    try:
+        part.path.unlink(missing_ok=True)
+    except OSError:
+        # Not the last name: the staged one could not go, so it stands.
+        with contextlib.suppress(OSError):
+            if _same_file(part.path, target):
+                target.unlink()
+        raise
     fsync_folder(target.parent)
 
 
@@ -132,7 +139,7 @@ def read_json(path: Path) -> object | None:
                 _log.warning("%s can't be read; using its backup", path)
     except OSError as error:
         raise StorageError(
-            f"{path} can't be read: {error.strerror}", hint="check the disk and the file's owner and mode"
+            f"{path} can't be read: {cause(error)}", hint="check the disk and the file's owner and mode"
         ) from error
     if text is None:
         raise StorageError(

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import atomic
+from camarchiver.errors import NotRemovable
 from camarchiver.hearsay import is_claim, value_of
 from camarchiver.model import Clip, Fingerprint, Trees
 
@@ -83,6 +84,9 @@ def claimed(trees: Trees, claim: Claim, lock: Path) -> Iterator[Note]:
     note = Note(path, claim, trees.archive)
     try:
         yield note
+    except NotRemovable as error:
+        note.kept = note.kept or bool(error.copy)
+        raise
     finally:
         if not note.kept and not os.path.lexists(lock):
             path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from camarchiver import atomic, lockfile, station
 from camarchiver.archiver import Archiver, Desk
-from camarchiver.errors import EncoderError, StorageError, UsageError
+from camarchiver.errors import EncoderError, StorageError, UsageError, cause
 from camarchiver.events import Event, What
 from camarchiver.extras import install_extra
 from camarchiver.model import Archived, Reason
@@ -315,7 +315,7 @@ def _problem(events: tuple[Event, ...], archive: Path) -> str:
         try:
             found = atomic.digest_of(path)
         except OSError as error:
-            return f"a worker made {path}, which can't be read here: {error.strerror}"
+            return f"a worker made {path}, which can't be read here: {cause(error)}"
         if found != event.archive_blake2b:
             return f"a worker made {path}, which reads differently here"
     return ""

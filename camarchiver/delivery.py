@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import logs, reel, snapshot, spool
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.newest import Newest
 from camarchiver.reel import Kind
 from camarchiver.spool import Folders, Take
@@ -112,7 +112,7 @@ class Delivery:
             try:
                 clip = future.result()
             except (OSError, CamarchiverError) as error:
-                clip = _recorded(take, take.path, None, error=_words(error))
+                clip = _recorded(take, take.path, None, error=sentence(error))
                 with logs.about(take.path.name):
                     _log.error("%s was not published: %s", take.path, clip.error)
             self.clips.append(clip)
@@ -137,7 +137,7 @@ class Delivery:
         try:
             target = spool.salvage(path, self.folders.outbox)
         except (OSError, CamarchiverError) as error:
-            _log.error("%s was not salvaged: %s", path, _words(error))
+            _log.error("%s was not salvaged: %s", path, sentence(error))
             return
         if target is not None:
             self.salvaged.append(target)
@@ -178,7 +178,3 @@ def _recorded(take: Take, path: Path, found: spool.Reading | None, *, error: str
         unsynced=label.unsynced,
         error=error or take.failed,
     )
-
-
-def _words(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

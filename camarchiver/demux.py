@@ -15,6 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver import pictures
+from camarchiver.errors import cause
 from camarchiver.keyframes import Complaints, Keyframes
 from camarchiver.media import Examined, Glance, Media, Pictures
 from camarchiver.model import LONGEST_SECONDS
@@ -44,13 +45,13 @@ def answer(job: str, path: Path, others: tuple[Any, ...], beat: Beat) -> Answer:
             # The demuxer's own word for "nothing in here": a regular file is always ready to be read.
             raise Refused("damaged", "can't be read as a video: nothing in it can be decoded") from error
         except OSError as error:
-            raise Refused("unreadable", f"can't be read: {error.strerror}") from error
+            raise Refused("unreadable", f"can't be read: {cause(error)}") from error
         except av.FFmpegError as error:
             raise _unreadable(error, complaints) from error
 
 
 def _unreadable(error: av.FFmpegError, complaints: Complaints) -> Refused:
-    detail = complaints[0][2].strip() if complaints else error.strerror
+    detail = complaints[0][2].strip() if complaints else cause(error)
     return Refused("damaged", f"can't be read as a video: {detail}")
 
 

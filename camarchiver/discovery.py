@@ -12,6 +12,7 @@ from pathlib import Path
 from camarchiver import atomic, kernel, locking
 from camarchiver.alike import Alike, Folder, gather
 from camarchiver.ends import Ends, Following
+from camarchiver.errors import cause
 from camarchiver.events import LATEST_NS
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Fingerprint, Reason, Trees, joined
@@ -244,7 +245,7 @@ class Discovery:
         clips: list[Clip] = []
         aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
         for name, error in listing.unreadable:
-            aside.append(self._aside(folder, name, Reason.UNREADABLE, str(error.strerror)))
+            aside.append(self._aside(folder, name, Reason.UNREADABLE, cause(error)))
         root, zone = self._trees.source, self._zone
         for name, status in listing.clips.items():
             size, mtime_ns = status.st_size, status.st_mtime_ns
@@ -367,7 +368,7 @@ class Discovery:
         return Keep(self._trees.source, joined(folder, name), reason, size, detail=detail)
 
     def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
-        aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
+        aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=cause(error))
         return FolderFacts(self._trees.source, folder, set_aside=(aside,))
 
 

@@ -15,7 +15,7 @@ from camarchiver import __version__, ffmpegs
 from camarchiver.codecs import Backend, Codec, Settings
 from camarchiver.diagnosis import Finding, fine, remark, trouble
 from camarchiver.encoders import Auto, Machine, Probe
-from camarchiver.errors import EncoderError
+from camarchiver.errors import EncoderError, cause
 from camarchiver.extras import extra_of, install, install_extra, requirements
 from camarchiver.ffmpegs import Ffmpeg
 
@@ -134,7 +134,7 @@ def _problem_loading(name: str) -> str:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOAD_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
+        return cause(error)
     if done.returncode < 0:
         return f"signal {-done.returncode}"
     return done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] if done.returncode else ""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from camarchiver import folders, holds, kernel, mounts, reel, restorations, volume
 from camarchiver.diagnosis import Finding, fine, judge_room, remark, trouble
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, cause
 from camarchiver.failures import Failures
 from camarchiver.journal import Journal
 from camarchiver.model import STATE_FOLDER, Trees
@@ -149,12 +149,12 @@ def _tried(area: str, said: str, root: Path) -> Finding:
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     except OSError as error:
-        wrong = f"{said}: this user can't write there: {error.strerror}"
+        wrong = f"{said}: this user can't write there: {cause(error)}"
         return trouble(area, wrong, f"chown or chmod {shown(root)}, or run as its owner")
     try:
         able = {name: _able(attempt, folder) for name, attempt in _ATTEMPTS}
     except OSError as error:
-        return trouble(area, f"{said}: it can't be written: {error.strerror}", "check the disk: dmesg, df -i")
+        return trouble(area, f"{said}: it can't be written: {cause(error)}", "check the disk: dmesg, df -i")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     has = ", ".join(name for name, works in able.items() if works)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from camarchiver import atomic, manifest, usage
-from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError, UsageError
+from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError, UsageError, cause
 from camarchiver.holdings import Gap, Holdings, Part
 from camarchiver.model import Reason, Tree, Trees
 from camarchiver.names import numbered
@@ -138,7 +138,7 @@ class Exporter:
                     rest = count_of(len(parts) - number, "file")
                     raise _Full(f"{self._place} is full: {rest} not copied, first {part.path}") from error
                 where = error.filename or part.path
-                self._note("not-copied", f"{part.path}: {where}: {error.strerror}")
+                self._note("not-copied", f"{part.path}: {where}: {cause(error)}")
                 continue
             except StorageError as error:
                 self._note("not-copied", f"{part.path}: {error.message}", error.hint)
@@ -213,7 +213,7 @@ class Exporter:
             except OSError as error:
                 if error.errno in _FULL:
                     raise _Full(f"{self._place} is full: no playable copy of {part.path}") from error
-                self._note("not-playable", f"{part.path}: no playable copy: {error.strerror}")
+                self._note("not-playable", f"{part.path}: no playable copy: {cause(error)}")
             else:
                 self._copied.append(Copied(part.path, made.target, made.size, made.digest, made.was_there))
 
@@ -231,7 +231,7 @@ class Exporter:
                 atomic.write_text(path, os.fsdecode(now), mode=0o644)
         except OSError as error:
             self._full |= error.errno in _FULL
-            words = f"{self._place}: {manifest.NAME} could not be written: {error.strerror}"
+            words = f"{self._place}: {manifest.NAME} could not be written: {cause(error)}"
             self._note("no-sums", words, "mend that and run the same command again")
 
     def _write_journal(self) -> None:

@@ -1,10 +1,11 @@
-"""Remembers which clips could not be archived, so that a damaged one is not tried every night."""
+"""Remembers which clips could not be archived or removed, so that they are not tried every night."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -40,12 +41,17 @@ class Failures:
         """Remember one more failure; a changed file starts to count afresh."""
         before = self._known.get(clip.relative)
         print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
-        same = before is not None and (before.size, before.mtime_ns) == print_of
-        count = before.count + 1 if before is not None and same else 1
-        self._change(clip.relative, Failure(*print_of, count, at, reason, detail))
+        failure = Failure(*print_of, 1, at, reason, detail)
+        if (
+            before is not None
+            and (before.size, before.mtime_ns) == print_of
+            and before.is_of_removal == failure.is_of_removal
+        ):
+            failure = replace(failure, count=before.count + 1)
+        self._change(clip.relative, failure)
 
     def forget(self, clip: Clip) -> None:
-        """The clip was archived after all."""
+        """What failed went well after all."""
         if clip.relative in self._known:
             self._change(clip.relative, None)
 

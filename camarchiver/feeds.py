@@ -22,6 +22,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from camarchiver import kernel
+from camarchiver.errors import cause
 
 SILENCE = 8.0
 """Seconds without a new frame after which a camera counts as lost."""
@@ -238,4 +239,4 @@ class Pump:
                 if timed(packet):
                     yield packet
         except (OSError, av.FFmpegError, ValueError) as error:
-            self._error = getattr(error, "strerror", None) or str(error)
+            self._error = cause(error)

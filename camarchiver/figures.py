@@ -31,7 +31,7 @@ HELP: Mapping[str, str] = MappingProxyType({
     "camarchiver_last_run_exit_code": "Exit code of the last run; 0 is success.",
     "camarchiver_last_success_timestamp_seconds": "When a run last ended with exit code 0.",
     "camarchiver_queue_clips": "Clips that are still to be done: waiting, or left by a limit or a stop.",
-    "camarchiver_remembered_failures": "Clips that could not be archived and are remembered.",
+    "camarchiver_remembered_failures": "Clips that could not be archived or removed and are remembered.",
     "camarchiver_holds": "Holds in force.",
     "camarchiver_filesystem_free_bytes": "Bytes that may still be written where this tree lies.",
     "camarchiver_filesystem_size_bytes": "Size of the filesystem where this tree lies.",

@@ -1,4 +1,4 @@
-"""Decodes keyframes: the cheapest proof that the pictures are there, and what shows a change of their size."""
+"""Decodes keyframes: the cheapest proof that the pictures are there; shows a change of their size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
+from camarchiver.errors import cause
 from camarchiver.parameter_sets import header_of
 from camarchiver.streams import aspect_of, codec_of
 
@@ -57,7 +58,7 @@ class Keyframes:
             for frame in (*packet.decode(), *context.decode(None)):
                 self._look_at(cast("VideoFrame", frame))
         except av.FFmpegError as error:
-            self._error = error.strerror or str(error)
+            self._error = cause(error)
         finally:
             context.flush_buffers()
 

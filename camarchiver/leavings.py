@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import partial
 from pathlib import Path
 
-from camarchiver import expiry, holds, locking, names, outbox, spool, trash, usage
+from camarchiver import expiry, holds, locking, names, outbox, removal, spool, trash, usage
 from camarchiver.coverage import held_by
-from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError
+from camarchiver.errors import StorageError, cause
 from camarchiver.expiry import Terms
 from camarchiver.model import Fingerprint, Reason, Tree, Trees
 from camarchiver.plan import Forecast, Plan, Tally
@@ -105,7 +106,7 @@ def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool)
                 yield Tidy(policy.spool, relative, Tree.SPOOL, Reason.LEFTOVER, fingerprint)
                 continue
         except OSError as error:
-            reason, detail = Reason.UNREADABLE, error.strerror or str(error)
+            reason, detail = Reason.UNREADABLE, cause(error)
         yield Keep(policy.spool, relative, reason, status.st_size, camera, detail=detail)
 
 
@@ -140,7 +141,7 @@ def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcom
         for step in planned.steps:
             if stop.is_set():
                 return
-            outcome = _discarded(step, state, now) if isinstance(step, Discard) else _settled(step, policy)
+            outcome = removal.attempted(step, partial(_performed, step, policy, now))
             level = logging.WARNING if outcome.result is Result.DONE else logging.ERROR
             _log.log(
                 level,
@@ -153,37 +154,28 @@ def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcom
             yield outcome
 
 
-def _discarded(step: Discard, state: Path, now: datetime) -> Outcome:
-    try:
-        if held_by(step.clip, holds.read(state), now):
-            return Outcome(step, Result.HELD, Reason.HELD)
-    except (OSError, CamarchiverError) as error:
-        return Outcome(step, Result.FAILED, Reason.FAILED, str(error))
-    return outbox.remove(step)
+def _performed(step: _Step, policy: SpoolPolicy, now: datetime) -> Outcome:
+    if isinstance(step, Discard):
+        if hold := held_by(step.clip, holds.read(outbox.state(policy.outbox)), now):
+            raise removal.Held(hold)
+        return outbox.remove(step)
+    return _settled(step, policy)
 
 
 def _settled(step: Salvage | Tidy, policy: SpoolPolicy) -> Outcome:
     """Bring a dead recorder's file to its end, while no other recorder can start."""
     folders = policy.folders(step.relative.partition("/")[0])
-    try:
-        folders.make()
-        with ExitStack() as locks:
-            for lock in folders.locks:
-                locks.enter_context(locking.exclusive(lock, what="cleanup"))
-            if trash.fingerprint_of(step.path.lstat()) != step.fingerprint:
-                return Outcome(step, Result.STALE, Reason.STALE)
-            if isinstance(step, Tidy):
-                trash.delete(step.root, step.relative, trash.fingerprint_of(step.path.lstat()))
-                return Outcome(step, Result.DONE, step.reason, freed=step.size)
-            target = spool.salvage(step.path, step.target)
-    except FileNotFoundError:
-        return Outcome(step, Result.STALE, Reason.STALE, "it is gone")
-    except AlreadyRunning:
-        return Outcome(step, Result.BUSY, Reason.BUSY, "its recorder runs")
-    except CamarchiverError as error:
-        return Outcome(step, Result.FAILED, Reason.DAMAGED, error.message)
-    except OSError as error:
-        return Outcome(step, Result.FAILED, Reason.FAILED, error.strerror or str(error))
+    folders.make()
+    with ExitStack() as locks:
+        for lock in folders.locks:
+            locks.enter_context(locking.exclusive(lock, what="cleanup"))
+        if isinstance(step, Tidy):
+            assert step.fingerprint is not None, "a spool's folders stay"
+            removal.remove(step.root, step.relative, step.fingerprint, None)
+            return Outcome(step, Result.DONE, step.reason, freed=step.size)
+        if trash.fingerprint_of(step.path.lstat()) != step.fingerprint:
+            raise trash.Stale(f"{step.path} is no longer the file that was planned")
+        target = spool.salvage(step.path, step.target)
     if target is None:
         return Outcome(step, Result.DONE, step.reason, "it had been published before", freed=step.size)
     return Outcome(step, Result.DONE, step.reason, target=str(target))

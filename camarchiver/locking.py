@@ -23,7 +23,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from camarchiver import atomic, lockfile
-from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
+from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError, cause
 from camarchiver.hearsay import value_of
 
 _log = logging.getLogger("camarchiver.locking")
@@ -71,7 +71,7 @@ class ClipLock:
             try:
                 atomic.patiently(lambda: os.utime(self._claim.descriptor))
             except OSError as error:
-                _log.warning("lock lost: %s: %s", self.path, error.strerror)
+                _log.warning("lock lost: %s: %s", self.path, cause(error))
                 self.lost.set()
 
     def _release(self) -> None:
@@ -83,7 +83,7 @@ class ClipLock:
                 self._claim.file.unlink()
                 _log.debug("lock released: %s", self.path)
         except OSError as error:
-            _log.warning("lock not removed: %s: %s", self._claim.file, error.strerror)
+            _log.warning("lock not removed: %s: %s", self._claim.file, cause(error))
         finally:
             os.close(self._claim.descriptor)
 

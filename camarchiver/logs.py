@@ -19,6 +19,7 @@ from typing import Literal
 
 from filelock import FileLock
 
+from camarchiver.errors import cause
 from camarchiver.model import STATE_FOLDER
 
 ROTATE_AT = 10_000_000
@@ -167,7 +168,7 @@ def _file_handler(file: Path) -> logging.Handler | None:
         return _Shared(file, locks if locks.is_dir() else file.parent)
     except OSError as error:
         logging.getLogger(__name__).warning(
-            "no log is written: %s: %s (name another file with --log-file)", file, error.strerror
+            "no log is written: %s: %s (name another file with --log-file)", file, cause(error)
         )
         return None
 

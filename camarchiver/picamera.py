@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from camarchiver import feeds
 from camarchiver.detector import WIDTH, shrink
-from camarchiver.errors import UsageError
+from camarchiver.errors import UsageError, cause
 from camarchiver.feeds import AnyPacket, Feed, Mode
 from camarchiver.frames import RATE, Picture
 
@@ -171,7 +171,7 @@ class _Session:
 
 
 def _words(error: Exception) -> str:
-    return f"picamera2: {str(error) or type(error).__name__}"
+    return f"picamera2: {cause(error)}"
 
 
 def _output(frames: queue.Queue[_Frame | str]) -> Any:

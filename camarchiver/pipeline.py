@@ -302,6 +302,7 @@ class Pipeline:
                 Disposer(self.trees, scribe, sidecars),
                 scribe,
                 self.memory,
+                self.failures,
                 plan.policy.min_free,
             )
             for outcome in cleaner.run(plan.steps, stop, display):

@@ -18,7 +18,10 @@ DOUBTFUL = timedelta(days=1)
 """How far name and clock may lie apart before one of them must be wrong (design, section 7)."""
 
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
-"""Waits after the first, second and third failure; after that only `--retry-failed`."""
+"""Waits after the first, second and third failure; after that only `--retry-failed`.
+
+A removal goes on being tried after the last of them: permissions change, and a damaged clip doesn't.
+"""
 
 
 RESTORE_GRACE = timedelta(days=7)
@@ -53,7 +56,7 @@ class ArchivePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is remembered of a clip that could not be archived."""
+    """What is remembered of a clip that could not be archived, or not be removed once it was."""
 
     size: int
     mtime_ns: int
@@ -63,9 +66,16 @@ class Failure:
     detail: str
 
     @property
+    def is_of_removal(self) -> bool:
+        """Whether the clip is archived, and its source could not be removed."""
+        return self.reason is Reason.KEPT_SOURCE
+
+    @property
     def next_try(self) -> datetime | None:
         """When the clip is tried again; None for never by itself."""
-        return self.at + RETRY_AFTER[self.count - 1] if self.count <= len(RETRY_AFTER) else None
+        if self.count > len(RETRY_AFTER) and not self.is_of_removal:
+            return None
+        return self.at + RETRY_AFTER[min(self.count, len(RETRY_AFTER)) - 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +213,10 @@ def _decide_clip(
         return observed
     archived = own_archive(clip, facts) if facts.archived else None
     if archived and not policy.repeat:
-        return _dispose(clip, archived, Reason.ALREADY_ARCHIVED, facts, policy)
+        return _dispose(clip, archived, facts, policy, memory, now)
     if archived and archived.remuxed:
         return keep(clip, Reason.NOT_SMALLER, detail="encoding it before did not make it smaller")
-    if memory.failures and (wait := _still_waiting(clip, memory, policy, now)):
+    if memory.failures and not policy.retry_failed and (wait := _archiving_wait(clip, memory, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=wait)
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
     if facts.same_file and clip.relative in facts.same_file:
@@ -253,13 +263,15 @@ def own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
 
 
 def _dispose(
-    clip: Clip, archived: Archived, reason: Reason, facts: FolderFacts, policy: ArchivePolicy
+    clip: Clip, archived: Archived, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
 ) -> Archive | Remove | Keep:
     if policy.disposal is Disposal.KEEP:
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its source is kept as asked")
     if not facts.removable:
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its folder can't be written")
-    return Remove(clip, policy.disposal, reason, archived)
+    if memory.failures and not policy.retry_failed and (wait := removal_wait(clip, memory, now)):
+        return keep(clip, Reason.FAILED_BEFORE, detail=f"archived; {wait}")
+    return Remove(clip, policy.disposal, Reason.ALREADY_ARCHIVED, archived)
 
 
 def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now: datetime) -> bool:
@@ -270,10 +282,18 @@ def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now:
     return (found.size, found.mtime_ns) == identity
 
 
-def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datetime) -> str:
+def removal_wait(clip: Clip, memory: Memory, now: datetime) -> str:
+    """Why a source that could not be removed stays until its next try; empty if it is tried now."""
     failure = memory.failures.get(clip.relative)
-    if failure is None or policy.retry_failed:
-        return ""
+    return _wait(failure, clip, now) if failure is not None and failure.is_of_removal else ""
+
+
+def _archiving_wait(clip: Clip, memory: Memory, now: datetime) -> str:
+    failure = memory.failures.get(clip.relative)
+    return _wait(failure, clip, now) if failure is not None and not failure.is_of_removal else ""
+
+
+def _wait(failure: Failure, clip: Clip, now: datetime) -> str:
     if (failure.size, failure.mtime_ns) != (clip.fingerprint.size, clip.fingerprint.mtime_ns):
         return ""
     if failure.next_try is None:

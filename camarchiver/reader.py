@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from camarchiver import feeds, headers, live
 from camarchiver.cameras import Camera, FileCamera
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, cause
 from camarchiver.feeds import SILENCE, AnyPacket, Feed
 from camarchiver.ring import Entry
 
@@ -222,5 +222,4 @@ def _entry(packet: AnyPacket) -> Entry | None:
 def _words(error: Exception) -> str:
     if isinstance(error, av.error.ExitError):
         return f"no answer for {SILENCE:.0f} s"
-    # the whole text of FFmpeg's errors holds the address with its password
-    return getattr(error, "strerror", None) or str(error)
+    return cause(error)

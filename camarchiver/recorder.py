@@ -15,6 +15,7 @@ import av
 from camarchiver import kernel, reel, schedule, spool
 from camarchiver.cameras import Camera
 from camarchiver.delivery import Delivery
+from camarchiver.errors import cause
 from camarchiver.feeds import SILENCE
 from camarchiver.lookout import Lookout
 from camarchiver.motion import Event
@@ -261,7 +262,7 @@ class Recorder:
         try:
             ended = lapse.add(entry, self._media_time(), when, self._stream)
         except (OSError, av.FFmpegError) as error:
-            self._room.ended(f"a timelapse can't be begun: {error.strerror}")
+            self._room.ended(f"a timelapse can't be begun: {cause(error)}")
         if ended is None and lapse.take is not None and lapse.take.failed:
             self._room.ended(f"the timelapse ends here: {lapse.take.failed}")
             ended = lapse.end()
@@ -326,7 +327,7 @@ class Recorder:
         try:
             self._take = Take(self._delivery.folders, label, self._stream.video, self._stream.audio)
         except (OSError, av.FFmpegError) as error:
-            self._room.ended(f"a clip can't be begun: {error.strerror}")
+            self._room.ended(f"a clip can't be begun: {cause(error)}")
             return False
         self._room.begun()
         return True

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from camarchiver.coverage import held_by
 from camarchiver.model import Archived, Clip, Disposal, Reason, Tree
-from camarchiver.plan import DOUBTFUL, Memory, is_selected, keep, restored_lately
+from camarchiver.plan import DOUBTFUL, Memory, is_selected, keep, removal_wait, restored_lately
 from camarchiver.steps import Discard, Keep, Tidy
 
 YOUNG = timedelta(days=1)
@@ -155,7 +155,7 @@ def decide(
     if tree is Tree.ARCHIVE:
         return _archive(copy, policy, now)
     if tree is Tree.SOURCE:
-        return _source(copy, policy, now)
+        return _unless_it_failed(_source(copy, policy, now), copy, memory, now)
     if tree is Tree.TRASH:
         return _trash(copy, policy, now)
     raise ValueError(f"{copy.clip.path} is the recorder's")
@@ -166,6 +166,8 @@ def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now:
     if _barrier(copy, policy, memory, newest, now, past_hard=False):
         return None
     stands = copy.archived is not None
+    if copy.tree is Tree.SOURCE and memory.failures and removal_wait(copy.clip, memory, now):
+        return None
     if copy.tree is Tree.TRASH:
         return Rank.TRASH if stands else None
     if copy.tree is Tree.SOURCE and stands:
@@ -211,6 +213,14 @@ def _barrier(
     if newest.get(clip.camera) == clip.start:
         return Stay(Reason.NEWEST)
     return None
+
+
+def _unless_it_failed(answer: Discard | Stay, copy: Copy, memory: Memory, now: datetime) -> Discard | Stay:
+    """The answer, but what could not be removed before stays until its next try."""
+    if not memory.failures or isinstance(answer, Stay):
+        return answer
+    wait = removal_wait(copy.clip, memory, now)
+    return Stay(Reason.FAILED_BEFORE, wait) if wait else answer
 
 
 _IN_POLICY = Stay(Reason.IN_POLICY)
@@ -398,7 +408,8 @@ def decide_picture(
         return Stay(Reason.IN_POLICY, "pictures are kept, as set")
     if copy.recorded(policy) > now - YOUNG:
         return Stay(Reason.TOO_RECENT)
-    return _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
+    answer = _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
+    return _unless_it_failed(answer, copy, memory, now)
 
 
 _STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2}

@@ -114,7 +114,14 @@ class Scribe:
 
     def intend(self, steps: Iterable[Discard]) -> None:
         """Each of these files is about to leave its tree; durable before the first one does."""
-        self._journal.append(*(self._of_discard(What.INTENDED, step, step.reason) for step in steps))
+        self._journal.append(
+            *(
+                self._of_discard(
+                    What.INTENDED, step, step.reason, sidecars=dict.fromkeys(step.clip.sidecars, "")
+                )
+                for step in steps
+            )
+        )
 
     def discarded(self, ends: Iterable[Ended]) -> None:
         """What became of steps that were intended."""
@@ -126,6 +133,10 @@ class Scribe:
                 for end in ends
             )
         )
+
+    def not_removed(self, clip: Clip, archived: Archived, detail: str) -> None:
+        """An archived source stays, because it could not be removed."""
+        self._write(What.LEFT, clip, archive=archived.archive, reason=Reason.KEPT_SOURCE, detail=detail)
 
     def kept(self, clip: Clip, archived: Archived) -> None:
         """A source stays although its archive stands, as the owner asked."""
@@ -155,14 +166,25 @@ class Scribe:
             )
         )
 
-    def found_ended(self, event: Event, what: What, place: str | None, detail: str) -> None:
+    def found_ended(
+        self, event: Event, what: What, place: str | None, sidecars: Mapping[str, str], detail: str
+    ) -> None:
         """What a later run found of a removal whose run died before it wrote the end of it."""
-        who = {"run": self.run.id, "host": self.run.host}
-        trash = place if place is not None else event.trash
-        self._journal.append(replace(event, event=what, at=self.now(), trash=trash, detail=detail, **who))
+        self._journal.append(
+            replace(
+                event,
+                event=what,
+                at=self.now(),
+                run=self.run.id,
+                host=self.run.host,
+                trash=place if place is not None else event.trash,
+                sidecars=dict(sidecars) or None,
+                detail=detail,
+            )
+        )
 
     def swept(self, clip: Clip, staged: str) -> None:
-        """A dead run's unfinished archive was removed."""
+        """A dead run's unfinished archive, or copy of a file that still stands, was removed."""
         self._write(What.SWEPT, clip, detail=f"unfinished {staged}")
 
     def _of_discard(

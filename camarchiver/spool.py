@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import filecmp
 import os
 import secrets
@@ -23,11 +21,13 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from camarchiver import atomic, reel
-from camarchiver.errors import CamarchiverError
+from camarchiver import atomic, reel, removal
+from camarchiver.errors import CamarchiverError, cause
 from camarchiver.motion import Event
 from camarchiver.reel import Kind
+from camarchiver.removal import Place
 from camarchiver.ring import Entry
+from camarchiver.trash import fingerprint_of
 
 FRAGMENT = 0.5
 """Seconds; a kill or a power cut loses at most so much."""
@@ -172,7 +172,7 @@ class Take:
                 one.stream = stream
                 self._output.mux_one(one)
         except (OSError, av.FFmpegError) as error:
-            self.failed = error.strerror or str(error)
+            self.failed = cause(error)
             return
         if entry.video:
             self.orders.append(entry.order)
@@ -182,7 +182,7 @@ class Take:
         try:
             self._output.close()
         except (OSError, av.FFmpegError) as error:
-            self.failed = self.failed or error.strerror or str(error)
+            self.failed = self.failed or cause(error)
         if self.failed:
             cut(self.path)
 
@@ -213,7 +213,7 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
                 begin = (packet.pts or 0) * packet.time_base
                 spans.append((begin, begin + (packet.duration or 0) * packet.time_base))
     except av.FFmpegError as error:
-        raise Unfit(f"{path} can't be read again: {error.strerror}") from error
+        raise Unfit(f"{path} can't be read again: {cause(error)}") from error
     if not spans or (frames is not None and len(spans) != frames):
         raise Unfit(f"{path} holds {len(spans)} frames" + ("" if frames is None else f" of {frames}"))
     return Reading(len(spans), float(max(end for _, end in spans) - min(begin for begin, _ in spans)))
@@ -222,7 +222,8 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
 def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes | None = None) -> Path:
     """Move a verified spool file into the outbox, durably and without ever replacing; its path there.
 
-    A picture goes beside it first, under the same name. Raises OSError, with the spool file in place.
+    A picture goes beside it first, under the same name. Raises OSError, or NotRemovable if it can't leave
+    the spool, with the spool file in place and nothing in the outbox.
     """
     number = reel.next_number(stamp, [each.name for each in outbox.iterdir()])
     while True:
@@ -246,17 +247,17 @@ def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes
 def salvage(path: Path, outbox: Path) -> Path | None:
     """Publish what is whole of a dead recorder's file; None where there is nothing more to publish.
 
-    What was published before goes, and what has not one frame once it is an hour old. Raises OSError or
-    Unfit, with the file in place.
+    What was published before goes, and what has not one frame once it is an hour old. Raises OSError,
+    NotRemovable or Unfit, with the file in place.
     """
     cut(path)
     if not path.stat().st_size:
         if time.time() - path.stat().st_mtime > EMPTY_FOR:
-            path.unlink()
+            _remove(path, None)
         return None
     stamp = path.name.partition(".")[0]
     if _published(path, stamp, outbox):
-        path.unlink()
+        _remove(path, None)
         return None
     return publish(path, stamp, read(path).seconds, outbox)
 
@@ -334,14 +335,9 @@ def _put_picture(picture: bytes, target: Path) -> None:
 
 
 def _move(path: Path, target: Path) -> None:
-    try:
-        atomic.publish(atomic.Staged(path), target)
-        return
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-    with path.open("rb") as file, atomic.staged(target) as part:
-        atomic.copy_into(file, part)
-        atomic.publish(part, target)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    atomic.sync_file(path)
+    _remove(path, Place(target.parent, target.name, numbered=False))
+
+
+def _remove(path: Path, to: Place | None) -> None:
+    removal.remove(path.parent, path.name, fingerprint_of(path.lstat()), to)

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import expiry, holds, locking, outbox, usage
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.expiry import NOTICE, Terms, Waiting
 from camarchiver.figures import Sums
 from camarchiver.newest import Newest
@@ -154,7 +154,7 @@ class Upkeep:
         return outcome.freed
 
     def _complain(self, error: BaseException) -> None:
-        words = error.message if isinstance(error, CamarchiverError) else str(error)
+        words = sentence(error)
         self.troubles[words] = None
         _log.error("nothing is removed from the outbox: %s", words)
 

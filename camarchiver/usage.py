@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause
 from camarchiver.model import Trees
 
 
@@ -52,7 +52,7 @@ def _statuses(folder: Path) -> Iterator[os.stat_result]:
             continue
         except OSError as error:
             raise StorageError(
-                f"{here} can't be read, so nobody knows how much the trees hold: {error.strerror}",
+                f"{here} can't be read, so nobody knows how much the trees hold: {cause(error)}",
                 hint="check its permissions",
             ) from error
 
@@ -66,7 +66,7 @@ def free_bytes(folder: Path) -> int:
         status = os.statvfs(_nearest(folder))
     except OSError as error:
         raise StorageError(
-            f"the free space at {folder} can't be told: {error.strerror}", hint="check that it is mounted"
+            f"the free space at {folder} can't be told: {cause(error)}", hint="check that it is mounted"
         ) from error
     return status.f_bavail * status.f_frsize
 
@@ -80,7 +80,7 @@ def device_of(folder: Path) -> int:
         return _nearest(folder).stat().st_dev
     except OSError as error:
         raise StorageError(
-            f"{folder} can't be looked at: {error.strerror}", hint="check that it is mounted"
+            f"{folder} can't be looked at: {cause(error)}", hint="check that it is mounted"
         ) from error
 
 

@@ -19,7 +19,7 @@ from itertools import groupby
 
 from camarchiver import quiet, volume
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause, sentence
 from camarchiver.model import Reason, joined
 from camarchiver.names import date_of_folder
 from camarchiver.order import place_among, turn
@@ -194,7 +194,7 @@ class Watcher:
         except StorageError as error:
             self._leave(error.message)
         except OSError as error:
-            self._leave(f"{self._trees.source} can't be read: {error.strerror}")
+            self._leave(f"{self._trees.source} can't be read: {cause(error)}")
 
     def _accept(self, arrival: Arrival) -> None:
         now = time.monotonic()
@@ -275,7 +275,7 @@ class Watcher:
             for each in due:
                 if each.path not in self._taken:
                     self.agenda.put(each.path, each.at, finished=each.finished)
-            self._leave(error.message if isinstance(error, StorageError) else str(error))
+            self._leave(sentence(error))
 
     def _look(self, folder: str, names: list[str], *, finished: bool) -> None:
         policy = self._policies[finished]
@@ -293,7 +293,7 @@ class Watcher:
         except (FileNotFoundError, NotADirectoryError):
             return
         except PermissionError as error:
-            _log.warning("%s can't be read: %s", folder, error.strerror)
+            _log.warning("%s can't be read: %s", folder, cause(error))
 
     def _kept(self, step: Keep, policy: ArchivePolicy) -> None:
         try:

@@ -2553,6 +2553,73 @@ class TestRestore:
         assert told("restore", "-C", camera, "--list").stdout == ""
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may set owners, mounts and attributes")
+class TestRemovalThatFails:
+    """Where an original can't go, nothing of it stays in the trash on another disk, however often it runs."""
+
+    ORDINARY = ("setpriv", "--bounding-set=-fowner,-chown", "--inh-caps=-fowner,-chown")
+    """As any user who owns neither the file nor its folder."""
+
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
+        command = [*self.ORDINARY, sys.executable, "-m", "camarchiver", *map(str, words)]
+        env = {**os.environ, "TZ": "UTC"}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+
+    def given_to_others(self, folder: Path) -> None:
+        """An upload folder where everybody may put files and only remove their own."""
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, 1000, 1000)
+        folder.chmod(0o1777)
+
+    def test_archive_in_a_folder_with_the_sticky_bit(self, camera: Path, other_disk: Path) -> None:
+        folder = camera / "2026/03/01"
+        self.given_to_others(folder)
+        options = ("archive", camera, "--trash-root", other_disk)
+        first = self.run(*options)
+        assert first.returncode == 3, first.stderr
+        assert f"{NAME}.mp4 can't be removed: {folder} has the sticky bit" in first.stdout + first.stderr
+        assert f"chmod -t {folder}, or run as user 1000" in first.stdout + first.stderr
+        second = self.run(*options)
+        assert second.returncode == 0, second.stderr
+        plan = json.loads(self.run(*options, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in plan["steps"]] == ["failed-before"]
+        third = self.run(*options, "--retry-failed")
+        assert (third.returncode, "sticky bit" in third.stdout + third.stderr) == (1, True)
+        assert clips_of(other_disk) == [] and (folder / f"{NAME}.jpg").exists()
+        story = self.run("why", "-C", camera, folder / f"{NAME}.mp4").stdout
+        assert "source left alone after all: kept-source" in story
+        folder.chmod(0o777)
+        assert self.run(*options, "--retry-failed").returncode == 0
+        assert clips_of(other_disk) == [f"input/2026/03/01/{NAME}.mp4"]
+
+    def test_cleanup_in_a_folder_with_the_sticky_bit(self, yard: Yard, other_disk: Path) -> None:
+        old = yard.standing(40)
+        yard.standing(1)
+        self.given_to_others(old.path.parent)
+        options = ("cleanup", yard.trees.source, "--trash-root", other_disk, "-y")
+        first = self.run(*options)
+        assert first.returncode == 1, first.stderr
+        assert "has the sticky bit" in first.stdout + first.stderr
+        assert self.run(*options).returncode == 0
+        assert clips_of(other_disk) == [] and old.path.exists()
+
+    def test_a_restore_from_a_read_only_trash(self, camera: Path, other_disk: Path) -> None:
+        trashed = ("--trash-root", other_disk)
+        assert self.run("archive", camera, *trashed).returncode == 0
+        subprocess.run(["mount", "--bind", other_disk, other_disk], check=True)
+        try:
+            subprocess.run(["mount", "-o", "remount,ro,bind", other_disk], check=True)
+            for _ in range(2):
+                done = self.run("restore", "-C", camera, *trashed, "--since", "2026-03-01", "-y")
+                assert done.returncode == 1, done.stdout
+                assert "is mounted read-only; mount it writable" in done.stdout + done.stderr
+                assert not list(camera.glob("2026/**/*.mp4"))
+        finally:
+            subprocess.run(["umount", "-l", other_disk], check=True)
+        assert self.run("restore", "-C", camera, *trashed, "--since", "2026-03-01", "-y").returncode == 0
+        assert (camera / f"2026/03/01/{NAME}.mp4").exists() and clips_of(other_disk) == []
+
+
 class TestCleanup:
     """`cleanup` as an operator and cron run it."""
 

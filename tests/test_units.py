@@ -58,6 +58,7 @@ from camarchiver import (
     plan,
     quiet,
     reel,
+    removal,
     report,
     retention,
     schedule,
@@ -84,7 +85,16 @@ from camarchiver.codecs import (
 from camarchiver.config import Config, Value
 from camarchiver.coverage import Hold, held_by, may_reach
 from camarchiver.detector import Detector, Luma, View, shrink
-from camarchiver.errors import ConfigError, UsageError
+from camarchiver.errors import (
+    AlreadyRunning,
+    CamarchiverError,
+    ClipBusy,
+    ConfigError,
+    NotRemovable,
+    StorageError,
+    UsageError,
+    cause,
+)
 from camarchiver.events import Event, What
 from camarchiver.expiry import Notice, Terms, Waiting
 from camarchiver.ffmpeg_args import Job, Transcode
@@ -107,8 +117,10 @@ from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
 from camarchiver.ring import Entry, Ring
 from camarchiver.sealed import Sealed
+from camarchiver.spool import Unfit
 from camarchiver.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status
 from camarchiver.stop import Stop
+from camarchiver.trash import Stale
 from camarchiver.verification import Facts, verify
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -2048,6 +2060,34 @@ class TestPlan:
         changed = a_clip(fingerprint=Fingerprint(1, 2, 2000, clip.fingerprint.mtime_ns))
         assert decided(changed, memory=memory).reason is Reason.NOT_ARCHIVED
 
+    @pytest.mark.parametrize(
+        ("count", "hours", "waits"),
+        [(1, 0.9, True), (1, 1.1, False), (2, 23, True), (3, 167, True), (3, 169, False), (9, 169, False)],
+    )
+    def test_a_removal_that_failed_waits_as_long_but_is_tried_each_week_for_ever(
+        self, count: int, hours: float, waits: bool
+    ) -> None:
+        clip = a_clip()
+        known = {"archived": {clip.relative: (an_entry(clip),)}, "standing": frozenset({clip.relative})}
+        at = NOW - timedelta(hours=hours)
+        failure = Failure(*clip.fingerprint[2:], count, at, Reason.KEPT_SOURCE, "sticky")
+        memory = Memory({clip.relative: failure})
+        step = decided(clip, memory=memory, **known)
+        assert step.reason is (Reason.FAILED_BEFORE if waits else Reason.ALREADY_ARCHIVED)
+        assert not isinstance(step, Keep) or step.detail.startswith("archived; sticky; next try ")
+        again = decided(clip, replace(MONTH, retry_failed=True), memory, **known)
+        assert isinstance(again, Remove)
+        assert decided(clip, memory=memory).reason is Reason.NOT_ARCHIVED, "its archive is gone"
+        copy = Copy(clip, Tree.SOURCE, clip.relative, an_entry(clip), identity=clip.fingerprint[2:])
+        policy = replace(KEEPING, trust_names=True)
+        answer = retention.decide(copy, policy, memory, {}, clip.start + timedelta(days=400))
+        assert isinstance(answer, Discard)
+        answer = retention.decide(copy, policy, memory, {}, NOW)
+        assert isinstance(answer, retention.Stay if waits else Discard)
+        assert (retention.rank(copy, policy, memory, {}, NOW) is None) is waits
+        answer = retention.decide_picture(copy, policy, memory, NOW, orphan=True)
+        assert isinstance(answer, retention.Stay if waits else Discard)
+
     def test_what_was_observed_is_the_decision(self) -> None:
         clip = a_clip()
         seen = plan.keep(clip, Reason.BUSY, "host vm")
@@ -2307,6 +2347,64 @@ class TestLots:
             assert copies[0].is_doubtful(policy, NOW) or min(starts) <= NOW - DAYS30 < max(
                 copy.recorded(policy) for copy in copies
             )
+
+
+class TestRemoval:
+    """What an error makes of a step, and how it is told."""
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (FileNotFoundError(2, "No such file", "/a"), "stale stale it is gone"),
+            (Stale("changed"), "stale stale changed"),
+            (ClipBusy("somebody works on it", hint="wait"), "busy busy somebody works on it"),
+            (AlreadyRunning("record runs here already"), "busy busy record runs here already"),
+            (removal.Held(Hold("h1", NOW, NOW)), "held held hold h1"),
+            (OSError(28, "No space left", "/a", None, "/b"), "failed no-space /a -> /b: No space left"),
+            (OSError(5, "Input/output error", "/a"), "failed failed /a: Input/output error"),
+            (OSError("its picture stays"), "failed failed its picture stays"),
+            (Unfit("holds 3 frames of 4"), "failed damaged holds 3 frames of 4"),
+            (
+                NotRemovable("a can't be removed", hint="chattr -i a"),
+                "failed failed a can't be removed; chattr -i a",
+            ),
+            (StorageError("no safe way"), "failed failed no safe way"),
+        ],
+    )
+    def test_an_error_is_an_outcome(self, error: OSError | CamarchiverError, words: str) -> None:
+        def act() -> Outcome:
+            raise error
+
+        step = Archive(a_clip(), "a", Reason.NOT_ARCHIVED)
+        outcome = removal.attempted(step, act)
+        assert f"{outcome.result} {outcome.reason} {outcome.detail}" == words
+        assert (outcome.step, outcome.target, outcome.freed) == (step, "", 0)
+
+    def test_what_is_a_fault_of_the_program_is_raised(self) -> None:
+        def act() -> Outcome:
+            raise KeyError("x")
+
+        with pytest.raises(KeyError):
+            removal.attempted(Archive(a_clip(), "a", Reason.NOT_ARCHIVED), act)
+
+    def test_where_a_file_goes(self) -> None:
+        trash = Path("/trash")
+        assert removal.in_trash(trash, Tree.SOURCE, "a/b.mp4").path == Path("/trash/input/a/b.mp4")
+        assert removal.in_trash(trash, Tree.ARCHIVE, "a/b.mp4").path == Path("/trash/output/a/b.mp4")
+        assert removal.place_of(Disposal.DELETE, trash, Tree.SOURCE, "a/b.mp4") is None
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (OSError(13, "Permission denied", "/a"), "Permission denied"),
+            (OSError("by hand"), "by hand"),
+            (ValueError(), "ValueError"),
+            (StorageError("it is full", hint="buy one"), "it is full"),
+            ("a reason of urllib's", "a reason of urllib's"),
+        ],
+    )
+    def test_a_cause_has_no_number_and_no_name(self, error: object, words: str) -> None:
+        assert cause(error) == words
 
 
 class TestRetention:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from camarchiver.errors import CamarchiverError, StorageError
+from camarchiver.errors import CamarchiverError, StorageError, sentence
 from camarchiver.steps import Problem
 
 
@@ -10,5 +10,4 @@ def failure(error: CamarchiverError | OSError) -> tuple[Problem, int]:
     """The problem as it is told, and the exit code."""
     if isinstance(error, CamarchiverError):
         return Problem(error.code, error.message, error.hint), error.exit_code
-    where = f"{error.filename}: " if error.filename else ""
-    return Problem(StorageError.code, f"{where}{error.strerror or error}"), StorageError.exit_code
+    return Problem(StorageError.code, sentence(error)), StorageError.exit_code

@@ -23,7 +23,7 @@ from camarchiver.cli.attendance import Attendance, attending
 from camarchiver.cli.consent import write
 from camarchiver.cli.running import running
 from camarchiver.cli.session import ArchiveOptions
-from camarchiver.errors import CamarchiverError, UsageError
+from camarchiver.errors import CamarchiverError, UsageError, cause
 from camarchiver.figures import Figure, Sums
 from camarchiver.names import Pattern
 from camarchiver.pipeline import Pipeline
@@ -237,7 +237,7 @@ def _print(line: str) -> None:
     try:
         print(line, flush=True)
     except OSError as error:
-        _log.info("standard output is gone: %s", error.strerror)
+        _log.info("standard output is gone: %s", cause(error))
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

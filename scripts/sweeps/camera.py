@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,11 @@ def let_a_day_pass(root: Path) -> None:
         # a part that has its final name, too, is the footage itself
         if own and path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
             os.utime(path, (yesterday, yesterday))
+    for path in root.rglob("failures.json"):
+        remembered = json.loads(path.read_text())
+        for failure in remembered.values():
+            failure["at"] = (datetime.fromisoformat(failure["at"]) - timedelta(days=1)).isoformat()
+        path.write_text(json.dumps(remembered))
 
 
 def other_disk(folder: Path) -> Path:

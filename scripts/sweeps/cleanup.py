@@ -121,6 +121,8 @@ class Tree:
             purged = event["source"] == f"{TRASHED}.mp4" or event["event"] != "trashed"
             if place and not purged and not (self.trash / place).exists():
                 yield f"the journal says that {event['source']} lies in the trash as {place}"
+        if twice := [path.name for path in camera.final(self.trash) if "~" in path.name]:
+            yield f"more than one copy in the trash: {', '.join(twice)}"
         for root in self.roots:
             yield from camera.litter(root)
 
