@@ -4209,7 +4209,7 @@ class TestSweeps:
         assert (told.trials, told.violations, told.note) == (4, 0, "stopped, of 10")
 
 
-ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 class TestConstraints:
@@ -4217,13 +4217,13 @@ class TestConstraints:
 
     @staticmethod
     def wanted() -> list[Requirement]:
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
         extras = project["project"]["optional-dependencies"].values()
         lists = (project["project"]["dependencies"], *extras, project["dependency-groups"]["dev"])
         return [Requirement(line) for lines in lists for line in lines]
 
     def test_every_dependency_has_a_version_that_is_allowed(self) -> None:
-        lines = (ROOT / "constraints.txt").read_text().splitlines()
+        lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
         pinned = [Requirement(line) for line in lines if not line.startswith("#")]
         versions = {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in pinned}
         for each in self.wanted():
@@ -4231,7 +4231,7 @@ class TestConstraints:
 
     def test_no_extra_is_needed_to_watch(self) -> None:
         assert "inotify_simple" in [each.name for each in self.wanted() if each.name.startswith("inotify")]
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
         assert set(project["optional-dependencies"]) == {"record", "distributed"}
 
 
