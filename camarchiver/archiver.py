@@ -270,9 +270,9 @@ class Archiver:
             if not self._desk.standing.stands(archived):
                 raise trash.Stale("its archive does not stand any more")
             gone = self._desk.disposer.dispose(step.clip, archived, disposal, step.reason)
-            self._desk.failures.forget(step.clip)
         except removal.EXPECTED as error:
             return self._not_removed(work, archived, encoding, error)
+        self._desk.failures.forget(step.clip)
         target = where if isinstance(step, Archive) else gone.target
         return Outcome(step, Result.DONE, step.reason, detail, target, encoding, gone.freed)
 

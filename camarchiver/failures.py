@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -10,9 +11,12 @@ from datetime import datetime
 from pathlib import Path
 
 from camarchiver import atomic, locking
+from camarchiver.errors import StorageError, sentence
 from camarchiver.hearsay import moment_of, whole_of
 from camarchiver.model import Clip, Reason
 from camarchiver.plan import Failure
+
+_log = logging.getLogger("camarchiver.failures")
 
 WRITE_EVERY_SECONDS = 2.0
 """Writing thousands of failures one by one would rewrite the file as often."""
@@ -79,7 +83,11 @@ class Failures:
         with self._mutex:
             self._changes[path] = failure
         if time.monotonic() - self._written > WRITE_EVERY_SECONDS:
-            self.flush()
+            try:
+                self.flush()
+            except (OSError, StorageError) as error:
+                # Tried again with the next one, and when the run ends: then it is an error of the run.
+                _log.warning("what failed can't be written down now: %s", sentence(error))
 
     def _read(self) -> dict[str, Failure]:
         stored = atomic.read_json(self._path)

@@ -5314,6 +5314,20 @@ class TestNotes:
         assert set(Failures(tmp_path).known()) == {"a.mp4"}
         assert set(restorations.read(tmp_path)) == {"a.mp4"}
 
+    def test_a_failure_that_cannot_be_written_down_now_is_written_at_the_end(
+        self, tmp_path: Path, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        failures, now = Failures(tmp_path), datetime.now(UTC)
+        clip = Clip(tmp_path, "", "a.mp4", "front", now, Fingerprint(1, 2, 3, 4))
+        full = mocker.patch.object(atomic, "write_json", side_effect=OSError(errno.ENOSPC, "No space left"))
+        failures.note(clip, Reason.DAMAGED, "cut", now)
+        assert "what failed can't be written down now: No space left" in caplog.text
+        with pytest.raises(OSError, match="No space left"):
+            failures.flush()
+        mocker.stop(full)
+        failures.flush()
+        assert Failures(tmp_path).known()["a.mp4"].detail == "cut"
+
     @pytest.mark.parametrize(
         "changed",
         [
