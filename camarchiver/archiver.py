@@ -7,8 +7,8 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -23,11 +23,12 @@ from camarchiver.ends import hold_over
 from camarchiver.errors import ClipBusy, StorageError
 from camarchiver.failures import Failures
 from camarchiver.locking import ClipLock
+from camarchiver.lossless import NOT_SMALLER, Unencoded
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.names import numbered
 from camarchiver.progress import Display
 from camarchiver.scribe import Scribe
-from camarchiver.shrink import ClipFailed, Original, Shrinker, Stopped
+from camarchiver.shrink import ClipFailed, Original, Refused, Shrinker, Stopped, suffix_of_copy
 from camarchiver.standing import MOST_NAMES, Standing
 from camarchiver.steps import Archive, Encoding, Made, Outcome, Remove, Result, Way
 from camarchiver.stop import AnyOf, Stop, Stopper
@@ -169,20 +170,62 @@ class Archiver:
     def _make(
         self, work: _Work, step: Archive, original: Original, shrinker: Shrinker
     ) -> tuple[Archived, Made]:
-        """Stage, verify, publish and journal, by the first way that is worth it."""
-        for way, suffix in shrinker.ways(original):
-            target = self._desk.trees.archive / f"{step.target.rpartition('.')[0]}{suffix}"
-            folder = step.target.rpartition("/")[0]
-            trash.make_folder(self._desk.trees.archive, folder)
-            _check_space(step.clip, target.parent)
-            with atomic.staged(target, announce=work.note.staging) as part:
-                with self._display.job(step.clip.relative, original.media.span) as advance:
-                    made = shrinker.fill(
-                        way, original, part, threads=work.threads, stop=work.stop, advance=advance
-                    )
+        """Stage, verify, publish and journal: encoded where that is possible and worth it, else as it is."""
+        why = shrinker.unencodable(original)
+        if why is None:
+            found = self._encoded(work, step, original, shrinker)
+            if not isinstance(found, Unencoded):
+                return found
+            why = found
+        if not why.is_proved_sound:
+            shrinker.check_sound(original, work.threads, work.stop)
+        for way in why.ways:
+            with self._staged(work, step, original, shrinker.suffix(way, original)) as (part, target):
+                try:
+                    made = shrinker.keep(way, original, why, part, work.stop)
+                except Refused as refused:
+                    _log.info("%s: %s is no way to archive it: %s", step.relative, way, refused.message)
+                    continue
                 if shrinker.is_small_enough(made, original):
                     return self._publish(work, step, original, part, target, made), made
         raise ClipFailed(Reason.FAILED, "no way to archive it was left")
+
+    def _encoded(
+        self, work: _Work, step: Archive, original: Original, shrinker: Shrinker
+    ) -> tuple[Archived, Made] | Unencoded:
+        """A smaller archive, or why there is to be none."""
+        with self._staged(work, step, original, shrinker.suffix(Way.ENCODE, original)) as (part, target):
+            with self._display.job(step.relative, original.media.span) as advance:
+                try:
+                    made = shrinker.encode(
+                        original, part, threads=work.threads, stop=work.stop, advance=advance
+                    )
+                except Refused as refused:
+                    if refused.is_lasting or self._is_last_try(step.clip):
+                        return Unencoded(Reason.REFUSED, f"no encoder did it: {refused.message}")
+                    raise
+            if not shrinker.is_small_enough(made, original):
+                return NOT_SMALLER
+            return self._publish(work, step, original, part, target, made), made
+
+    def _is_last_try(self, clip: Clip) -> bool:
+        """Whether the clip would not be tried again by itself if it failed now."""
+        failure = self._desk.failures.of(clip.relative)
+        if failure is None or not failure.is_last_but_one:
+            return False
+        return (failure.size, failure.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+
+    @contextmanager
+    def _staged(
+        self, work: _Work, step: Archive, original: Original, suffix: str
+    ) -> Iterator[tuple[Staged, Path]]:
+        """An empty file beside the archive's place, and that place; gone at the end unless published."""
+        stem = step.target.rpartition(".")[0]
+        target = self._desk.trees.archive / f"{stem}{suffix}"
+        trash.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
+        _check_space(step.clip, target.parent)
+        with atomic.staged(target, announce=work.note.staging) as part:
+            yield part, target
 
     def _publish(
         self, work: _Work, step: Archive, original: Original, part: Staged, target: Path, made: Made
@@ -192,14 +235,19 @@ class Archiver:
         part.path.chmod(stat.S_IMODE(clip.path.lstat().st_mode) & 0o666 | 0o400)
         os.utime(part.path, ns=(start_ns, start_ns))
         digest, size = _digest(part.path, work.stop), part.path.stat().st_size
+        if made.way is Way.COPY and digest != original.digest:
+            raise ClipFailed(Reason.FAILED, "its copy reads differently")
         if not still_there(clip.path, clip.fingerprint):
             raise trash.Stale("changed while it was encoded")
         if not work.lock.still_mine():
             raise Stopped("the clip's lock was lost")
         # A folder that was swapped for a link meanwhile gets nothing under a final name.
         trash.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
+        unencoded = made.encoding.unencoded
+        if made.way is Way.COPY and unencoded is not None:
+            self._desk.scribe.copying(clip, digest, unencoded)
         place = self._place(step, original, part, target)
-        archived = self._entry(original, place, size, remuxed=made.way is not Way.ENCODE)
+        archived = self._entry(original, place, size, unencoded or "")
         self._desk.scribe.archived(clip, archived, made, digest, start_ns)
         return archived
 
@@ -233,28 +281,49 @@ class Archiver:
     # --- adopting ----------------------------------------------------------------------------------
 
     def _adopt(self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper) -> Archived | None:
-        """Take over an archive that a run published and could not journal, if both decode whole."""
+        """Take over an archive that a run published and could not journal, if it is proved to be one."""
+        return self._adopt_copy(step, original, stop) or self._adopt_tagged(step, original, shrinker, stop)
+
+    def _adopt_copy(self, step: Archive, original: Original, stop: Stopper) -> Archived | None:
+        """One of the source's very bytes carries no tag: there the journal tells that one was made."""
+        clip = step.clip
+        event = self._desk.standing.copying(clip, original.digest)
+        if event is None:
+            return None
+        for path in self._desk.standing.namesakes(step.target, (suffix_of_copy(clip),)):
+            if path.stat().st_size == clip.fingerprint.size and _digest(path, stop) == original.digest:
+                return self._adopted(original, path, stop, event.unencoded or "", "byte for byte")
+        return None
+
+    def _adopt_tagged(
+        self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper
+    ) -> Archived | None:
         for path in self._desk.standing.namesakes(step.target):
             if not self._names(path, original, shrinker):
                 continue
             verdict = shrinker.compare(original, path, stop)
-            if not verdict.ok:
-                _log.warning("%s names this clip but can't be adopted: %s", path, verdict.problem)
-                continue
-            atomic.sync_file(path)
-            atomic.fsync_folder(path.parent)
-            status = path.stat()
-            place = path.relative_to(self._desk.trees.archive).as_posix()
-            archived = self._entry(original, place, status.st_size, remuxed=False)
-            self._desk.scribe.adopted(step.clip, archived, _digest(path, stop), status.st_mtime_ns)
-            return archived
+            if verdict.ok:
+                return self._adopted(original, path, stop, "", "source and archive decoded whole")
+            _log.warning("%s names this clip but can't be adopted: %s", path, verdict.problem)
         return None
+
+    def _adopted(
+        self, original: Original, path: Path, stop: Stopper, unencoded: str, verified: str
+    ) -> Archived:
+        atomic.sync_file(path)
+        atomic.fsync_folder(path.parent)
+        status = path.stat()
+        place = path.relative_to(self._desk.trees.archive).as_posix()
+        archived = self._entry(original, place, status.st_size, unencoded)
+        digest = _digest(path, stop)
+        self._desk.scribe.adopted(original.clip, archived, digest, status.st_mtime_ns, verified=verified)
+        return archived
 
     def _names(self, path: Path, original: Original, shrinker: Shrinker) -> bool:
         found = tag.parse(shrinker.tags(path).get("comment", ""))
         return found is not None and found.names(original.clip, original.digest)
 
-    def _entry(self, original: Original, place: str, size: int, *, remuxed: bool) -> Archived:
+    def _entry(self, original: Original, place: str, size: int, unencoded: str) -> Archived:
         clip = original.clip
         return Archived(
             source=clip.relative,
@@ -263,8 +332,9 @@ class Archiver:
             digest=original.digest,
             archive=place,
             archive_size=size,
-            remuxed=remuxed,
+            remuxed=bool(unencoded),
             duration=round(original.media.span, 3),
+            unencoded=unencoded,
         )
 
     # --- afterwards --------------------------------------------------------------------------------

@@ -234,6 +234,7 @@ def _camera_fields(camera: Camera) -> dict[str, Any]:
         "failed": camera.failed,
         "held": camera.held,
         "clock_doubtful": camera.clock_doubtful,
+        "unencoded": dict(sorted(camera.unencoded.items())),
         "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
     }
 
@@ -292,6 +293,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
             "seconds": round(encoding.seconds, 3),
             "bytes_before": encoding.bytes_before,
             "bytes_after": encoding.bytes_after,
+            **({"unencoded": encoding.unencoded} if encoding.unencoded else {}),
         }
     return fields
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,11 @@ Version = tuple[int, int]
 _SOURCE, _TARGET, _TAG = "{source}", "{target}", "{{tag {}}}"
 """Placeholders."""
 _GOP_SECONDS = 4
-_GOP_UNKNOWN_RATE = 100
+_GOP_FEWEST = 150
+"""Frames: a keyframe of a still camera takes as much as a hundred other frames."""
+_GOP_MOST = 1000
+_GOP_SAMPLES = 10_000
+"""Distances of frames that the typical one is taken from."""
 _AAC_KBIT_PER_CHANNEL = 48
 _SVT_MAX_LEVEL = 6
 
@@ -235,8 +240,22 @@ def _encoding(way: Transcode) -> dict[str, Any]:
         **({"bf": str(encoder.b_frames)} if encoder.b_frames is not None else {}),
         **({"profile:v": main10} if main10 is not None else {}),
         **({"tag:v": encoder.tag} if encoder.tag is not None and way.job.container == "mp4" else {}),
+        **({"color_range": "pc"} if _is_full_range(video) else {}),
+        **_fields(video),
         **_encoder_threads(encoder, way.job.threads),
     }
+
+
+def _fields(video: VideoStream) -> dict[str, str]:
+    """How libx264, the one encoder here that keeps fields, is told which of a frame's two is shown first."""
+    if not codecs.is_interlaced(video):
+        return {}
+    # The second letter is the field that is displayed first, the first the one that is coded first.
+    return {"flags": "+ilme+ildct", "x264-params": "tff=1" if video.field_order[1] == "t" else "bff=1"}
+
+
+def _is_full_range(video: VideoStream) -> bool:
+    return video.color_range == "pc"
 
 
 def _encoder_threads(encoder: Encoder, threads: int) -> dict[str, str]:
@@ -253,11 +272,21 @@ def _encoder_threads(encoder: Encoder, threads: int) -> dict[str, str]:
 
 
 def _gop(media: Media) -> int:
-    """Frames between keyframes, so that a player seeks within some four seconds."""
-    rate = media.video.frame_rate
-    if rate is None and media.span > 0:
-        rate = Fraction(media.packets / media.span)
-    return max(1, min(round(rate * _GOP_SECONDS), 10 * _GOP_UNKNOWN_RATE)) if rate else _GOP_UNKNOWN_RATE
+    """Frames between keyframes, so that a player seeks within some four seconds or decodes few frames."""
+    distance = _typical_distance(media)
+    frames = round(_GOP_SECONDS / distance) if distance else 0
+    return max(_GOP_FEWEST, min(frames, _GOP_MOST))
+
+
+def _typical_distance(media: Media) -> Fraction | float | None:
+    """Seconds from most frames to the next: one pause of an hour doesn't change it as it does the mean."""
+    times = media.times
+    step = max(1, len(times) // _GOP_SAMPLES)
+    if distances := [times[at] - times[at - 1] for at in range(1, len(times), step)]:
+        return median(distances) * media.video.time_base
+    if media.video.frame_rate:
+        return 1 / media.video.frame_rate
+    return media.span / media.packets
 
 
 def _filters(way: Transcode) -> tuple[str, ...]:
@@ -270,7 +299,9 @@ def _filters(way: Transcode) -> tuple[str, ...]:
 
 def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ...]:
     if size:
-        return (f"scale=w={size[0]}:h={size[1]}",)
+        # Lines of two moments are scaled apart.
+        fields = ":interl=1" if codecs.is_interlaced(video) else ""
+        return (f"scale=w={size[0]}:h={size[1]}{fields}",)
     # 4:2:0 encoders want even sizes; one line of black loses nothing, one cropped would.
     if video.width % 2 or video.height % 2:
         return (f"pad=w={video.width + video.width % 2}:h={video.height + video.height % 2}",)
@@ -278,17 +309,27 @@ def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ..
 
 
 def _upload(way: Transcode) -> tuple[str, ...]:
-    """Bring software frames into the layout that the GPU's encoder takes."""
-    layout = "p010le" if way.job.media.video.bit_depth > 8 else "nv12"
+    """Bring software frames into the layout that the encoder takes."""
+    video = way.job.media.video
+    layout = "p010le" if video.bit_depth > 8 else "nv12"
     match way.encoder.backend:
         case Backend.QSV | Backend.NVENC:
-            return (f"format={layout}",)
+            return _converted(layout, video)
         case Backend.VAAPI:
-            return (f"format={layout}", "hwupload")
+            return (*_converted(layout, video), "hwupload")
         case Backend.V4L2M2M:
-            return ("format=yuv420p",)
+            return _converted("yuv420p", video)
         case Backend.SOFTWARE:
-            return ("format=yuv420p",) if way.job.settings.only_420 else ()
+            if way.job.settings.only_420:
+                return _converted("yuv420p", video)
+            # The others take full range as it is, under formats of its own.
+            full = way.encoder.name == "libsvtav1" and _is_full_range(video)
+            return _converted("yuv420p10le" if video.bit_depth > 8 else "yuv420p", video) if full else ()
+
+
+def _converted(layout: str, video: VideoStream) -> tuple[str, ...]:
+    """Up to 6.1 ffmpeg makes limited range of full range wherever it changes the format."""
+    return (*(("scale=out_range=full",) if _is_full_range(video) else ()), f"format={layout}")
 
 
 def _audio_options(kept: tuple[AudioStream, ...], audio: Audio) -> dict[str, str]:

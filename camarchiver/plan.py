@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from camarchiver.alike import Alike, to_archive
 from camarchiver.coverage import Hold, held_by
+from camarchiver.lossless import KEEP_SIGNED, SignedRule, stays_unencoded
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.steps import Archive, Discard, Keep, Problem, Remove, Restore, Salvage, Step, Tidy
 
@@ -40,6 +41,7 @@ class ArchivePolicy:
     """The first moment that is too late."""
     min_size: int = 0
     limit: int | None = None
+    signed: SignedRule = KEEP_SIGNED
     quiet: timedelta | None = None
     """How long a clip must have stood still; None for the rule of `settle`."""
 
@@ -61,6 +63,11 @@ class Failure:
     at: datetime
     reason: Reason
     detail: str
+
+    @property
+    def is_last_but_one(self) -> bool:
+        """Whether the clip is tried by itself once more only."""
+        return self.count == len(RETRY_AFTER)
 
     @property
     def next_try(self) -> datetime | None:
@@ -204,8 +211,9 @@ def _decide_clip(
     archived = own_archive(clip, facts) if facts.archived else None
     if archived and not policy.repeat:
         return _dispose(clip, archived, Reason.ALREADY_ARCHIVED, facts, policy)
-    if archived and archived.remuxed:
-        return keep(clip, Reason.NOT_SMALLER, detail="encoding it before did not make it smaller")
+    unencoded = archived.why_unencoded if archived else None
+    if unencoded and stays_unencoded(unencoded, encode_signed=policy.signed.encodes(clip.camera)):
+        return keep(clip, unencoded, detail="its archive is a lossless copy, and would be one again")
     if memory.failures and (wait := _still_waiting(clip, memory, policy, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=wait)
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED

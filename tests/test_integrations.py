@@ -705,6 +705,7 @@ class Passes:
 
     ok: bool
     problem: str = ""
+    blames_source: bool = False
 
 
 TINY_FRAMES = 20

@@ -717,7 +717,7 @@ VAAPI_IN = (
 CUDA_IN = "-hwaccel cuda -hwaccel_output_format cuda -noautorotate -threads 1 -i file:/camera/-y.mp4"
 SOFT_IN = "-noautorotate -threads 1 -i file:/camera/-y.mp4"
 MAPS = "-map 0:v:0 -map 0:a:0 -f mp4"
-TIME = "-enc_time_base:v demux -fps_mode passthrough -g 100"
+TIME = "-enc_time_base:v demux -fps_mode passthrough -g 150"
 TAGS = (
     "-map_metadata 0 -metadata:g:0 creation_time=2026-05-03T12:20:00Z -metadata:g:1 comment=a=b"
     " -movflags +faststart"
@@ -772,6 +772,11 @@ ARGUMENTS = {
     ("libx264", "software"): f"{SOFT} {SOFT_IN} {MAPS} -c:a:0 copy -c:v libx264 -crf 23 {TIME}"
     f" {TAGS} -preset veryfast -threads 1 {OUT}",
 }
+
+
+def at_60_fps(*, pause: int) -> tuple[int, ...]:
+    """Times of frames of which one is followed by so many seconds without any, in ticks of 1/12800 s."""
+    return tuple(12800 * frame // 60 + (12800 * pause if frame > 50 else 0) for frame in range(100))
 
 
 class TestCodecs:
@@ -938,16 +943,44 @@ class TestFfmpegArgs:
     @pytest.mark.parametrize(
         ("media", "frames"),
         [
-            (MEDIA, "100"),
-            (video(frame_rate=Fraction(30000, 1001)), "120"),
-            (video(frame_rate=Fraction(1, 10)), "1"),
+            (MEDIA, "150"),
+            (video(frame_rate=Fraction(60000, 1001)), "240"),
+            (video(frame_rate=Fraction(1, 10)), "150"),
             (video(frame_rate=Fraction(90000)), "1000"),
-            (replace(video(frame_rate=None), packets=150, span=10.0), "60"),
-            (replace(video(frame_rate=None), packets=1, span=0.0), "100"),
+            (replace(video(frame_rate=None), packets=600, span=10.0), "240"),
+            (replace(video(frame_rate=None), packets=1, span=0.0), "150"),
+            (replace(video(frame_rate=Fraction(1, 10)), times=at_60_fps(pause=0)), "240"),
+            (replace(video(frame_rate=Fraction(1, 10)), times=at_60_fps(pause=3600)), "240"),
+            (replace(MEDIA, times=range(0, 12800 * 30, 12800)), "150"),
         ],
     )
     def test_keyframe_distance(self, media: Media, frames: str) -> None:
         assert part(ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, media)), "-g") == frames
+
+    @pytest.mark.parametrize(
+        ("order", "first"), [("tt", "tff=1"), ("bt", "tff=1"), ("bb", "bff=1"), ("tb", "bff=1")]
+    )
+    def test_interlaced_video_stays_interlaced(self, order: str, first: str) -> None:
+        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, video(field_order=order)))
+        assert (part(arguments, "-flags"), part(arguments, "-x264-params")) == ("+ilme+ildct", first)
+        small = way("libx264", Rung.SOFTWARE, video(field_order=order), settings=Settings(max_height=480))
+        assert str(part(ffmpeg_args.transcode(small), "-vf")).endswith(":interl=1")
+        assert "-flags" not in ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE))
+
+    @pytest.mark.parametrize(
+        ("name", "rung", "filters"),
+        [
+            ("libx264", Rung.SOFTWARE, None),
+            ("libsvtav1", Rung.SOFTWARE, "scale=out_range=full,format=yuv420p"),
+            ("hevc_qsv", Rung.GPU_ENCODE, "scale=out_range=full,format=nv12"),
+            ("hevc_vaapi", Rung.GPU_ENCODE, "scale=out_range=full,format=nv12,hwupload"),
+            ("hevc_qsv", Rung.GPU, None),
+        ],
+    )
+    def test_full_range_stays_full(self, name: str, rung: Rung, filters: str | None) -> None:
+        media = video(pixel_format="yuvj420p", color_range="pc")
+        arguments = ffmpeg_args.transcode(way(name, rung, media))
+        assert (part(arguments, "-vf"), part(arguments, "-color_range")) == (filters, "pc")
 
     def test_threads(self) -> None:
         def said(name: str, threads: int, option: str) -> str | None:
