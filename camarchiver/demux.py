@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import av
+from av.audio.stream import AudioStream as AvAudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -19,6 +24,8 @@ from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.media import AudioStream, Examined, Glance, Media, VideoStream
 from camarchiver.model import LONGEST_SECONDS
+from camarchiver.packet_times import FrameTimes, Shown, SoundTimes
+from camarchiver.parameter_sets import header_of, signature_in
 
 Trouble = Literal["damaged", "not-video", "unreadable", "crashed", "timeout", "stopped"]
 Beat = Callable[[], None]
@@ -31,6 +38,34 @@ Complaints = Sequence[tuple[int, str, str]]
 _QUICK = {"probesize": "32", "analyzeduration": "1"}
 # Opening a file else decodes its first keyframe for no more than the pixel format.
 _UNDECODED = {"skip_frame": "all"}
+
+_LOOK_EVERY = 25
+"""Keyframes between two that are decoded for their size, where no header tells that it stays."""
+_MOST_KEYFRAMES = 256
+_SIGNED_KEYFRAMES = 3
+_SIGNED_PACKETS = 500
+"""How far into a clip a signature is looked for; there is one for each group of pictures."""
+
+_DISCONTINUOUS = frozenset({"mpegts", "mpeg"})
+_JUMP_SECONDS = 10
+_LONGEST_JUMP_SECONDS = 30 * 3600
+
+# ITU-T H.273, in ffmpeg's words (libavutil/pixdesc.c); its enumerations have the same numbers.
+_UNSPECIFIED = 2
+_RANGES = MappingProxyType({1: "tv", 2: "pc"})
+_MATRICES = MappingProxyType({
+    0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",
+    10: "bt2020c", 14: "ictcp",
+})  # fmt: skip
+_PRIMARIES = MappingProxyType({
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020",
+    11: "smpte431", 12: "smpte432",
+})  # fmt: skip
+_TRANSFERS = MappingProxyType({
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 13: "iec61966-2-1",
+    14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67",
+})  # fmt: skip
+_FIELD_ORDERS = MappingProxyType({1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"})
 
 
 class Refused(Exception):
@@ -70,7 +105,8 @@ def measure(path: Path, beat: Beat) -> Media:
         video = _first_video(container)
         if not video.codec_context.pix_fmt:
             raise Refused("damaged", "has a video stream of unknown picture format")
-        return _media(container, video, _read(path, container, video, beat, None))
+        keyframes = _Keyframes(video, every=False)
+        return _media(container, video, _read(path, container, video, beat, keyframes), keyframes)
 
 
 def examine(path: Path, beat: Beat) -> Examined:
@@ -87,12 +123,12 @@ def examine(path: Path, beat: Beat) -> Examined:
 def _examined(path: Path, beat: Beat, complaints: Complaints) -> Examined:
     with _opened(path, _UNDECODED) as container:
         video = _first_video(container)
-        keyframes = _Keyframes(video)
+        keyframes = _Keyframes(video, every=True)
         tally = _read(path, container, video, beat, keyframes)
         flaw = keyframes.flaw(complaints)
         if not video.codec_context.pix_fmt:
             raise Refused("damaged", flaw or "has a video stream of unknown picture format")
-        return Examined(_media(container, video, tally), flaw)
+        return Examined(_media(container, video, tally, keyframes), flaw)
 
 
 def glance(path: Path, beat: Beat) -> Glance:
@@ -112,43 +148,61 @@ _JOBS: dict[str, Callable[[Path, Beat], Answer]] = {"measure": measure, "examine
 
 
 def _read(
-    path: Path, container: InputContainer, video: AvVideoStream, beat: Beat, keyframes: _Keyframes | None
+    path: Path, container: InputContainer, video: AvVideoStream, beat: Beat, keyframes: _Keyframes
 ) -> _Tally:
-    """Every packet of the file, the keyframes of its picture decoded where that is wanted."""
-    tally = _Tally()
+    """Every packet of the file, keyframes of its picture decoded."""
+    tally = _Tally(container, video)
     for packet in container.demux():
         beat()
         if packet.is_corrupt:
             raise Refused("damaged", f"is cut short or has a hole near byte {packet.pos}")
+        if packet.size and packet.stream.index in tally.sounds:
+            tally.add_sound(packet)
         if packet.stream.index != video.index:
             continue
         if packet.size:
             tally.add(packet)
         # The packets between are not even given to the decoder; the empty one at the end flushes it.
-        if keyframes is not None and (packet.is_keyframe or not packet.size):
-            keyframes.decode(packet)
+        if packet.is_keyframe or not packet.size:
+            keyframes.take(packet)
     _refuse_if_incomplete(path, container, video, tally)
     return tally
 
 
-def _media(container: InputContainer, video: AvVideoStream, tally: _Tally) -> Media:
-    start, span = tally.times(video)
+def _media(container: InputContainer, video: AvVideoStream, tally: _Tally, keyframes: _Keyframes) -> Media:
+    kind, tick = container.format.name, _fraction(video.time_base) or Fraction(0)
+    shown = tally.frame_times.shown()
+    if shown is None:
+        raise Refused("damaged", "has a video stream without timestamps")
     return Media(
-        container=container.format.name,
-        video=_video_stream(video),
+        container=kind,
+        video=_video_stream(video, keyframes),
         video_streams=sum(not _is_picture(stream) for stream in container.streams.video),
         audio=tuple(
-            AudioStream(_codec(stream) or "unknown", stream.sample_rate or 0, stream.channels or 0)
+            _audio_stream(stream, tally.sounds[stream.index], float(shown.first * tick))
             for stream in container.streams.audio
         ),
         other_streams=tuple(_other_streams(container)),
         packets=tally.packets,
         keyframes=tally.keyframes,
         packets_before_keyframe=tally.before_keyframe,
-        start=start,
-        span=span,
+        start=float(shown.first * tick),
+        span=float(_span(shown, tick)),
         tags={key.lower(): value for key, value in container.metadata.items()},
+        shown=tally.shown,
+        times=shown.times,
+        keyframe_times=tuple(moment - shown.first for moment in tally.keyframe_times),
+        untimed=_is_untimed(kind, video, tally),
+        unkeepable=_unkeepable(kind, tally, shown, tick),
+        varies=keyframes.varies,
+        signed=tally.signed,
     )
+
+
+def _is_untimed(kind: str, video: AvVideoStream, tally: _Tally) -> bool:
+    """An avi states no presentation times; what the demuxer makes up follows the order of decoding."""
+    is_ordered = tally.frame_times.untimed == tally.shown or not tally.frame_times.is_reordered
+    return kind == "avi" and is_ordered and video.codec_context.reorder_depth > 0
 
 
 @contextmanager
@@ -231,18 +285,46 @@ def _boxes_fill_the_file(path: Path) -> bool:
     return position == size
 
 
-def _video_stream(video: AvVideoStream) -> VideoStream:
+def _video_stream(video: AvVideoStream, keyframes: _Keyframes) -> VideoStream:
     context = video.codec_context
     assert context.format is not None
+    name = context.format.name
     return VideoStream(
         codec=_codec(video) or "",
         width=context.width,
         height=context.height,
-        pixel_format=context.format.name,
+        pixel_format=name,
         bit_depth=max(component.bits for component in context.format.components),
         frame_rate=_fraction(video.average_rate),
         time_base=_fraction(video.time_base) or Fraction(0),
+        sample_aspect=_aspect(video.sample_aspect_ratio),
+        rotation=keyframes.rotation,
+        color_range="pc" if name.startswith("yuvj") else _RANGES.get(context.color_range, ""),
+        matrix=_h273(_MATRICES, context.colorspace),
+        primaries=_h273(_PRIMARIES, context.color_primaries),
+        transfer=_h273(_TRANSFERS, context.color_trc),
+        field_order=_field_order(_codec(video) or "", context.field_order, keyframes.is_interlaced),
     )
+
+
+def _aspect(value: Any) -> Fraction:
+    return _fraction(value) or Fraction(1)
+
+
+def _h273(names: Mapping[int, str], value: int) -> str:
+    """ffmpeg's name of a code point of ITU-T H.273; its number where it has none."""
+    return "" if value in (_UNSPECIFIED, 0) and value not in names else names.get(value, str(value))
+
+
+def _field_order(codec: str, stated: int, is_interlaced: bool | None) -> str:
+    """What the container or the parser says, unless the pictures are known to be otherwise."""
+    order = _FIELD_ORDERS.get(stated, "")
+    # Containers repeat the source's order for codecs that have no fields.
+    if codec == "av1":
+        return "progressive"
+    if is_interlaced and order in ("", "progressive"):
+        return "tt"
+    return order
 
 
 def _fraction(value: Any) -> Fraction | None:
@@ -259,21 +341,37 @@ def _other_streams(container: InputContainer) -> Iterator[str]:
 
 
 class _Keyframes:
-    """Decodes the keyframes of one stream and counts those that came out whole."""
+    """Decodes keyframes of one stream: all of them, or those that may differ from the ones before in size."""
 
-    def __init__(self, video: AvVideoStream) -> None:
+    def __init__(self, video: AvVideoStream, *, every: bool) -> None:
         # The encoders want the cores.
         video.codec_context.thread_count = 1
+        self.varies = ""
+        self.rotation = 0
+        self.is_interlaced: bool | None = None
+        """Of the first that decoded; None where none did."""
+        self._video = video
+        self._codec = _codec(video) or ""
+        self._every = every
+        self._header = b""
+        self._since = 0
         self._expected = 0
         self._decoded = 0
+        self._looks: tuple[object, ...] = ()
         self._error = ""
 
-    def decode(self, packet: Packet[Stream]) -> None:
+    def take(self, packet: Packet[Stream]) -> None:
+        """A keyframe, or the empty packet at the end, which flushes the decoder."""
+        self._since += 1
+        if packet.size and not (self._is_new(packet) or self._every):
+            return
+        self._since = 0
         self._expected += packet.size > 0
         if self._error:
             return
         try:
-            self._decoded += sum(not cast("VideoFrame", frame).is_corrupt for frame in packet.decode())
+            for frame in packet.decode():
+                self._look_at(cast("VideoFrame", frame))
         except av.FFmpegError as error:
             self._error = error.strerror or str(error)
 
@@ -286,33 +384,71 @@ class _Keyframes:
             return f"has {self._expected} keyframes, of which {self._decoded} decode"
         return ""
 
+    def _is_new(self, packet: Packet[Stream]) -> bool:
+        """Whether this keyframe may have another size than the one before."""
+        header = header_of(self._codec, bytes(packet), self._video.codec_context.extradata or b"")
+        if packet.has_sidedata("new_extradata"):
+            header = (header or b"") + bytes(packet.get_sidedata("new_extradata"))
+        if header is None:
+            return not self._expected or self._since >= _LOOK_EVERY
+        is_first, is_other = not self._expected, bool(header) and header != self._header
+        self._header = header or self._header
+        return is_first or is_other
+
+    def _look_at(self, frame: VideoFrame) -> None:
+        self._decoded += not frame.is_corrupt
+        aspect = _aspect(self._video.codec_context.sample_aspect_ratio)
+        looks = (f"{frame.width}x{frame.height}", f"a pixel aspect of {aspect}", frame.format.name)
+        if not self._looks:
+            self._looks = looks
+            self.rotation = round(frame.rotation) % 360
+            self.is_interlaced = frame.interlaced_frame
+        for before, after in zip(self._looks, looks, strict=True):
+            if before != after and not self.varies:
+                self.varies = f"changes from {before} to {after} midway"
+
 
 class _Tally:
-    """Counts the packets of one stream and keeps the times of its first and its last frame."""
+    """Counts the packets of the picture, and keeps the times of picture and sound."""
 
-    def __init__(self) -> None:
+    def __init__(self, container: InputContainer, video: AvVideoStream) -> None:
         self.packets = 0
+        self.shown = 0
         self.keyframes = 0
         self.before_keyframe = 0
-        self._first: int | None = None
-        self._last: int | None = None
-        self._duration = 0
+        self.signed = ""
+        self.frame_times = FrameTimes()
+        self.keyframe_times: list[int] = []
+        self.sounds = {stream.index: _sound_times(stream) for stream in container.streams.audio}
+        self._every = 1
         self._last_decoded = 0
+        self._may_be_signed = _codec(video) in ("h264", "hevc")
 
     def add(self, packet: Packet[Stream]) -> None:
         self.packets += 1
         self.keyframes += packet.is_keyframe
         self.before_keyframe += not self.keyframes
         self._last_decoded = packet.dts or 0
-        # Some avi files know no presentation times: there the decoding order has to do.
+        if not packet.is_discard:
+            self.shown += 1
+            self.frame_times.add(packet.pts, packet.dts, packet.duration or 0)
+        moment = packet.dts if packet.pts is None else packet.pts
+        if packet.is_keyframe and moment is not None and self.keyframes % self._every == 0:
+            self._keep_keyframe(moment)
+        if self._may_be_signed and self.keyframes <= _SIGNED_KEYFRAMES and self.packets <= _SIGNED_PACKETS:
+            self.signed = self.signed or signature_in(bytes(packet))
+
+    def add_sound(self, packet: Packet[Stream]) -> None:
         moment = packet.dts if packet.pts is None else packet.pts
         if moment is None:
             return
-        if self._first is None or moment < self._first:
-            self._first = moment
-        if self._last is None or moment > self._last:
-            self._last = moment
-            self._duration = packet.duration or 0
+        skipped = (0, 0)
+        if packet.has_sidedata("skip_samples"):
+            # Samples to skip at the start and at the end (AV_PKT_DATA_SKIP_SAMPLES).
+            skipped = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
+        self.sounds[packet.stream.index].add(
+            moment, packet.duration or 0, skipped=skipped, is_hidden=packet.is_discard
+        )
 
     def missing_ticks(self, declared: int) -> int:
         """How far the decoding times fall short of the ticks that an avi header declares.
@@ -322,17 +458,58 @@ class _Tally:
         """
         return declared - 1 - self._last_decoded
 
-    def times(self, video: AvVideoStream) -> tuple[float, float]:
-        """Start and span in seconds, the last frame taken to be as long as the others on average.
+    def _keep_keyframe(self, moment: int) -> None:
+        self.keyframe_times.append(moment)
+        if len(self.keyframe_times) > _MOST_KEYFRAMES:
+            del self.keyframe_times[1::2]
+            self._every *= 2
 
-        Its own duration won't do: avi says one tick, and mp4 gives the time to the next packet, which
-        is not the next frame's where frames are reordered.
-        """
-        if self._first is None or self._last is None:
-            raise Refused("damaged", "has a video stream without timestamps")
-        tick = _fraction(video.time_base) or Fraction(0)
-        between = (self._last - self._first) * tick
-        length = between / (self.packets - 1) if self.packets > 1 else self._duration * tick
-        if between + length > LONGEST_SECONDS:
-            raise Refused("damaged", "has timestamps more than thirty years apart")
-        return float(self._first * tick), float(between + length)
+
+def _sound_times(stream: AvAudioStream) -> SoundTimes:
+    context = cast("Any", stream.codec_context)
+    size = 0 if context is None else int(context.frame_size or 0)
+    return SoundTimes(_fraction(stream.time_base) or Fraction(0), stream.sample_rate or 0, size)
+
+
+def _span(shown: Shown, tick: Fraction) -> Fraction:
+    """Seconds from the first frame to the end of the last, which is taken to be as long as the others are.
+
+    Its own duration won't do: avi says one tick, and mp4 gives the time to the next packet, which
+    is not the next frame's where frames are reordered.
+    """
+    between = shown.times[-1] * tick
+    others = len(shown.times) - 1
+    span = between + (between / others if others else shown.last_duration * tick)
+    if span > LONGEST_SECONDS:
+        raise Refused("damaged", "has timestamps more than thirty years apart")
+    return span
+
+
+def _audio_stream(stream: AvAudioStream, times: SoundTimes, picture: float) -> AudioStream:
+    """`picture` is the first shown frame's time on the file's clock, in seconds."""
+    start = times.start
+    gaps = array("d", (each - (start or 0.0) for each in times.gaps))
+    return AudioStream(
+        codec=_codec(stream) or "unknown",
+        sample_rate=stream.sample_rate or 0,
+        channels=stream.channels or 0,
+        frame=times.frame,
+        start=None if start is None else start - picture,
+        span=0.0 if start is None else times.end - start,
+        gaps=gaps,
+        primed=times.primed,
+    )
+
+
+def _unkeepable(kind: str, tally: _Tally, shown: Shown, tick: Fraction) -> str:
+    """Why ffmpeg can give an archive neither these times nor an order that fits them."""
+    times = tally.frame_times
+    if len(shown.times) < tally.shown or 0 < times.untimed < tally.shown:
+        return "has frames without a presentation time"
+    if times.is_disordered:
+        return "has frames whose times are out of order"
+    longest = max((after - before for before, after in pairwise(shown.times)), default=0)
+    # ffmpeg's `-dts_delta_threshold` and `-dts_error_threshold`: it removes longer jumps.
+    if longest * tick > (_JUMP_SECONDS if kind in _DISCONTINUOUS else _LONGEST_JUMP_SECONDS):
+        return f"has a jump of {float(longest * tick):.0f} s in its times"
+    return ""

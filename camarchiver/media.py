@@ -42,13 +42,15 @@ class AudioStream:
     sample_rate: int
     channels: int
     frame: float = 0.0
-    """Seconds that its longest packet lasts, gaps not counted."""
+    """Seconds that its longest packet lasts."""
     start: float | None = None
-    """Seconds from the first shown frame to the first sound, negative before it; None without packets."""
+    """Seconds from the first shown frame to the first sound, negative before it; None where there is none."""
     span: float = 0.0
     """Seconds from the first sound to the end of the last."""
-    gaps: tuple[tuple[float, float], ...] = ()
-    """Silences longer than `frame`: seconds from the first sound, and seconds of length."""
+    gaps: Sequence[float] = ()
+    """Start and end of each silence of half a `frame` or more, in turn, in seconds from the first sound."""
+    primed: float = 0.0
+    """Seconds of packets before the first sound that are decoded but not heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,16 @@ class Media:
     """Frames that a player shows: packets that an edit list hides don't count."""
     times: Sequence[int] = ()
     """Presentation times of the shown frames in ticks of the video's time base, sorted, from the first."""
+    keyframe_times: Sequence[int] = ()
+    """Of some hundred keyframes at most, spread over the clip, in these ticks; hidden ones may be negative."""
+    untimed: bool = False
+    """Whether frames are reordered and the container knows no presentation times (avi): a packet copy into
+    another container shows them in the wrong order."""
     unkeepable: str = ""
     """Why neither an encode nor a remux can keep these times, as a predicate whose subject is the clip;
     empty where they can be kept."""
     varies: str = ""
-    """What of the coded size or the pixel aspect changes midway, as such a predicate; empty where nothing does."""
+    """What of the coded size or the pixel aspect changes midway, as such a predicate; empty where none."""
     signed: str = ""
     """`ONVIF Media Signing` or `Axis signed video`; empty for a clip that isn't signed."""
 
@@ -94,19 +101,40 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A frame and the keyframe from which it is decoded: presentation times in ticks of the file's clock."""
+
+    key: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How two pictures of the same moment differ when both are scaled small; brightness in steps of 255."""
+
+    seconds: float
+    """After the first frame."""
+    luma: float
+    """Mean difference of brightness."""
+    chroma: float
+    """Mean difference of colour, of the worse of both colour planes."""
+    spot: float
+    """The largest difference of brightness of a small part."""
+    shift: float
+    """How far the one is moved or stretched against the other, in thousandths of its size; 0 where a picture
+    without edges does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pictures:
     """What the comparison of some decoded pictures of a source and its archive found."""
 
     compared: int
     """Pairs of pictures."""
     problem: str
-    """The first difference that lossy compression doesn't explain, as a sentence; empty where there is none."""
-    luma: float = 0.0
-    """The largest mean difference of brightness of a pair, in steps of 255."""
-    chroma: float = 0.0
-    """The same of colour."""
-    spot: float = 0.0
-    """The largest difference of one cell of the grid."""
+    """The first difference that compression does not explain, as a sentence; empty where there is none."""
+    differences: tuple[Difference, ...] = ()
+    """Of each pair."""
 
 
 @dataclass(frozen=True, slots=True)
