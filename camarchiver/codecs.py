@@ -156,7 +156,7 @@ def obstacle(encoder: Encoder, rung: Rung, media: Media) -> str:
 
 
 def changes(media: Media, encoder: Encoder, settings: Settings) -> tuple[str, ...]:
-    """What the archive will not have of its source besides the compression, one phrase each."""
+    """What the owner should know besides the compression, above all of what is lost, one phrase each."""
     video = media.video
     chroma, size = _chroma(video), scaled_size(video, settings)
     depth = min(video.bit_depth, encoder.bit_depth)
@@ -165,6 +165,7 @@ def changes(media: Media, encoder: Encoder, settings: Settings) -> tuple[str, ..
         f"audio {audio.codec} becomes aac" for audio in kept if not copied(audio.codec, settings.audio)
     )
     return (
+        *(("interlaced as its source",) if is_interlaced(video) else ()),
         *((f"scaled to {size[0]}x{size[1]}",) if size else ()),
         *((f"chroma {_ratio(chroma)} becomes 4:2:0",) if chroma not in encoder.chroma else ()),
         *((f"{video.bit_depth} bits become {depth}",) if depth < video.bit_depth else ()),

@@ -22,6 +22,10 @@ _OF_THE_CLIP = frozenset(
 """What no other encoder and no other option would change."""
 
 
+KEEP, REENCODE = "keep", "reencode"
+"""How an owner says what is to become of signed clips."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unencoded:
     """Why a clip is not encoded."""
@@ -30,10 +34,9 @@ class Unencoded:
     detail: str
     """In words."""
 
-    @property
-    def ways(self) -> tuple[Way, ...]:
+    def ways_for(self, media: Media) -> tuple[Way, ...]:
         """What to try in its place, in turn."""
-        return (Way.REMUX, Way.COPY) if self.reason in _REMUXED else (Way.COPY,)
+        return (Way.REMUX, Way.COPY) if self.reason in _REMUXED and not media.untimed else (Way.COPY,)
 
     @property
     def is_proved_sound(self) -> bool:
@@ -52,6 +55,9 @@ class SignedRule:
     def encodes(self, camera: str) -> bool:
         """Whether this camera's are."""
         return self.cameras.get(camera, self.reencode)
+
+    def __str__(self) -> str:
+        return REENCODE if self.reencode else KEEP
 
 
 KEEP_SIGNED = SignedRule()

@@ -126,7 +126,8 @@ def playable_maker(ffmpeg: Path | None, stop: Stopper) -> Iterator[PlayableMaker
 def _is_playable(media: Media) -> bool:
     video = media.video
     return (
-        video.codec == "h264"
+        not media.untimed
+        and video.codec == "h264"
         and video.pixel_format in _PIXELS
         and all(audio.codec in _AUDIO for audio in media.audio)
     )

@@ -84,7 +84,7 @@ REASON_WORDS = {
     Reason.MAX_STORAGE: "over --max-storage",
     Reason.ANNOUNCED: "goes within a day or two, as announced",
     Reason.UNFINISHED: "left unfinished by a recorder that ended",
-    Reason.SIGNED: "signed, which encoding would destroy",
+    Reason.SIGNED: "signed: encoding would destroy the proof",
     Reason.PICTURE_CHANGES: "the picture's size or shape changes midway",
     Reason.UNKEEPABLE_TIMES: "times of frames that only the very bytes keep",
     Reason.OTHER_STREAMS: "streams that encoding would leave out",

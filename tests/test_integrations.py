@@ -4495,12 +4495,7 @@ class TestArchiveUnderFaults:
         [
             pytest.param('    head -c 20000 "${2:-/dev/zero}" > /dev/null; kill -SEGV $$', id="segfault"),
             pytest.param('    "$REAL" "$@"; kill -SEGV $$', id="segfault-after-a-whole-file"),
-            pytest.param('    exec "$REAL" "${@:1:$#-1}" -frames:v 7 "$last"', id="half-the-frames"),
-            pytest.param('    head -c 20000 /dev/urandom > "${last#file:}"; exit 0', id="garbage"),
-            pytest.param('    : > "${last#file:}"; exit 0', id="empty"),
-            pytest.param('    rm "${last#file:}"; exit 0', id="nothing"),
-            pytest.param('    "$REAL" "$@"; truncate -s -900 "${last#file:}"; exit 0', id="cut-off"),
-            pytest.param("    yes complaint | head -c 3000000 >&2; exit 1", id="very-talkative"),
+            pytest.param('    echo "Cannot allocate memory" >&2; exit 1', id="no-memory"),
         ],
     )
     def test_an_ffmpeg_that_fails_costs_no_footage(
@@ -4515,6 +4510,39 @@ class TestArchiveUnderFaults:
         waits = camera.archive("--json").document()
         assert waits["exit_code"] == 0 and camera.sources() == [clip], "it waits an hour"
         assert camera.archive("--retry-failed").code == 0
+        camera.assert_finished()
+
+    def test_an_ffmpeg_that_dies_each_time_leaves_a_lossless_copy_at_last(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        clip = camera.add()
+        dies = odd_ffmpeg("    kill -SEGV $$")
+        for _ in range(3):
+            assert camera.archive("--retry-failed", ffmpeg=dies).code == 1
+            assert camera.sources() == [clip] and camera.archives() == []
+        done = camera.archive("--json", "--retry-failed", ffmpeg=dies).document()
+        assert [each["unencoded"] for each in done["outcomes"]] == ["refused"]
+        camera.assert_finished()
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param('    exec "$REAL" "${@:1:$#-1}" -frames:v 7 "$last"', id="half-the-frames"),
+            pytest.param('    head -c 20000 /dev/urandom > "${last#file:}"; exit 0', id="garbage"),
+            pytest.param('    : > "${last#file:}"; exit 0', id="empty"),
+            pytest.param('    rm "${last#file:}"; exit 0', id="nothing"),
+            pytest.param('    "$REAL" "$@"; truncate -s -900 "${last#file:}"; exit 0', id="cut-off"),
+            pytest.param("    yes complaint | head -c 3000000 >&2; exit 1", id="very-talkative"),
+        ],
+    )
+    def test_what_no_encoder_does_becomes_a_lossless_copy(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, script: str
+    ) -> None:
+        content = camera.add().read_bytes()
+        run = camera.archive("--json", ffmpeg=odd_ffmpeg(script))
+        assert run.code == 0
+        assert [outcome["unencoded"] for outcome in run.document()["outcomes"]] == ["refused"]
+        assert [archive.read_bytes() for archive in camera.archives()] == [content]
         camera.assert_finished()
 
     @pytest.mark.edge

@@ -1006,11 +1006,12 @@ class TestFfmpegArgs:
     def test_decode(self) -> None:
         start = "-hide_banner -nostdin -v error -xerror"
         assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"))) == (
-            f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null -"
+            f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null -af asetpts=N -vf setpts=N -"
         )
         assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"), keyframes_only=True, threads=1)) == (
-            f"{start} -skip_frame nokey -threads 1 -i file:/a/x.mp4 -map 0:v:0 -f null -"
+            f"{start} -skip_frame nokey -threads 1 -i file:/a/x.mp4 -map 0:v:0 -f null -vf setpts=N -"
         )
+        assert "-xerror" not in ffmpeg_args.decode(Path("/a/x.TS"))
 
     def test_trial_has_the_options_of_a_real_encode(self) -> None:
         trial = ffmpeg_args.trial(
