@@ -61,7 +61,9 @@ def document(
     yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
     if plan is not None and plan.forecast:
         forecast = [{"path": shown(f.path), "free": f.free, "freed": f.freed} for f in plan.forecast]
-        yield '], "forecast": ' + json.dumps(forecast) + ', "notes": ' + json.dumps(plan.notes)[:-1]
+        yield '], "forecast": ' + json.dumps(forecast)[:-1]
+    if plan is not None and (plan.notes or plan.forecast):
+        yield '], "notes": ' + json.dumps(plan.notes)[:-1]
     totals = [_total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
@@ -159,6 +161,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
             "bytes": each.size,
             "blake2b": each.digest,
             "was_there": each.was_there,
+            **({"remark": shown(each.remark)} if each.remark else {}),
         }
         for each in found.copied
     ]

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 
@@ -50,6 +50,8 @@ class Playable:
     """BLAKE2b."""
     was_there: bool
     """Made by an earlier export."""
+    remark: str = ""
+    """In what it differs from the clip besides the compression."""
 
 
 class PlayableMaker:
@@ -92,26 +94,30 @@ class PlayableMaker:
         atomic.make_folders(target.parent)
         with atomic.staged(target) as part:
             with display.job(original.clip.relative, original.media.span) as advance:
-                self._fill(original, part, advance)
+                remark = self._fill(original, part, advance)
             start_ns = int(original.clip.start.timestamp() * 1_000_000_000)
             part.path.chmod(0o644)
             os.utime(part.path, ns=(start_ns, start_ns))
             atomic.publish(part, target)
-        return _playable(target, place, was_there=False)
+        return replace(_playable(target, place, was_there=False), remark=remark)
 
-    def _fill(self, original: Original, part: Staged, advance: Advance) -> None:
-        """Repack what plays everywhere, if that shows the same; else encode. ClipFailed for neither."""
+    def _fill(self, original: Original, part: Staged, advance: Advance) -> str:
+        """Repack what plays everywhere, if that shows the same; else encode. ClipFailed for neither.
+
+        What is left out or changed, in words.
+        """
         if _is_playable(original.media):
             try:
                 self._shrinker.keep(Way.REMUX, original, _PLAYS, part, self._stop)
-                return
+                return "; ".join(f"{kind} left out" for kind in original.media.other_streams)
             except Refused as refused:
                 _log.info("%s can't just be repacked: %s", original.clip.path, refused.message)
         try:
-            self._shrinker.encode(original, part, threads=0, stop=self._stop, advance=advance)
+            made = self._shrinker.encode(original, part, threads=0, stop=self._stop, advance=advance)
         except Refused as refused:
             words = f"{refused.message}; it is exported as it is"
             raise ClipFailed(Reason.REFUSED, words) from refused
+        return "; ".join(made.notes)
 
 
 @contextmanager

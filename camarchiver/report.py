@@ -381,6 +381,7 @@ def exported_lines(found: Exported, place: Path) -> Iterator[str]:
     if not found.copied:
         yield "nothing was copied" if found.problems else "no file that stands here is kept by this hold"
         return
+    yield from (f"{shown(each.target)}: {shown(each.remark)}" for each in found.copied if each.remark)
     before = sum(each.was_there for each in found.copied)
     total = size(sum(each.size for each in found.copied))
     yield (

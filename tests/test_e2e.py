@@ -564,6 +564,7 @@ class TestUnencoded:
     PLAIN = H264 + " -bf 0"
     AXIS = "5369676e-6564-2056-6964-656f2e2e2e30"
     ONVIF = "005bc93f-2d71-5e95-ada4-796f90877a6f"
+    STRAY = PLAIN + r" -bsf:v 'setts=pts=if(eq(N\,7)\,PTS+3600/TB\,PTS)'"
     SIGNED = PLAIN + f" -bsf:v h264_metadata=sei_user_data={AXIS}+x"
 
     @staticmethod
@@ -597,7 +598,7 @@ class TestUnencoded:
         words = {
             "axis": self.SIGNED,
             "onvif": self.SIGNED.replace(self.AXIS, self.ONVIF),
-            "stray": self.PLAIN + r" -bsf:v 'setts=pts=if(eq(N\,7)\,PTS+3600/TB\,PTS)'",
+            "stray": self.STRAY,
             "two pictures": f"{picture} {picture} -map 0 -map 1 -c:v libx264 -preset ultrafast",
         }
         words |= {"sizes": self.of_two_sizes(make_clip, tmp_path), "subtitles": self.with_subtitles(tmp_path)}
@@ -674,6 +675,18 @@ class TestUnencoded:
         config.write_text('[camera.back]\nsigned = "maybe"\n')
         refused = archive(tree, "--config", config)
         assert (refused.returncode, "[camera.back] signed" in refused.stderr) == (10, True)
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+    def test_the_plan_counts_signed_clips(self, put: Put, tree: Path, suffix: str) -> None:
+        for hour in ("08", "09", "10", "11"):
+            put(f"{DAY}/REO_front_20260301{hour}1500{suffix}", self.SIGNED)
+        put(f"{DAY}/REO_back_20260301081500.mp4")
+        said = "front: 3 of 3 clips looked into are signed (Axis signed video): "
+        assert said + "kept byte for byte" in archive(tree, "--dry-run").stdout
+        notes = document(tree, "--dry-run", "--signed", "reencode")["notes"]
+        assert [note for note in notes if "signed" in note] == [
+            said + "encoded as asked, which loses the proof"
+        ]
 
     def test_a_copy_that_no_line_speaks_of_is_adopted(self, put: Put, tree: Path) -> None:
         """The run died between publishing and journalling: a copy carries no tag, an intent tells of it."""
@@ -2431,6 +2444,35 @@ class TestExport:
         first = snapshot(place)
         assert told("hold", "export", "-C", camera, held, place, "--playable").returncode == 3
         assert snapshot(place) == first
+
+    def test_a_playable_copy_shows_what_its_clip_shows_or_is_not_made(
+        self, camera: Path, told: Command, held: str, tmp_path: Path, make_clip: Make
+    ) -> None:
+        folder, place = camera / "2026/03/01", tmp_path / "evidence"
+        (folder / "REO_front_20260301101500.mp4").unlink()
+        sizes = make_clip(TestUnencoded.of_two_sizes(make_clip, tmp_path))
+        stray = make_clip(TestUnencoded.STRAY)
+        titled = make_clip(TestUnencoded.with_subtitles(tmp_path))
+        signed = make_clip(TestUnencoded.SIGNED)
+        reordered = make_clip(H264.replace("ultrafast", "fast") + " -bf 3", ".avi")
+        for minute, clip in enumerate((sizes, stray, titled, signed, reordered)):
+            shutil.copy(clip, folder / f"REO_yard_2026030112{minute:02}00{clip.suffix}")
+        done = told("hold", "export", "-C", camera, held, place, "--playable", "--json")
+        found = json.loads(done.stdout)
+        assert done.returncode == 3
+        assert [error["code"] for error in found["errors"]] == ["not-playable"] * 2
+        assert "from 160x120 to 320x240" in found["errors"][0]["message"]
+        assert "out of order; it is exported as it is" in found["errors"][1]["message"]
+        remarks = {Path(f["target"]).stem[-6:]: f["remark"] for f in found["files"] if "remark" in f}
+        assert remarks == {"120200": "subtitle:mov_text left out"}
+        made = {path.stem[-6:]: path for path in (place / "playable").rglob("REO_yard*")}
+        assert sorted(made) == ["120200", "120300", "120400"]
+        assert (place / "source/2026/03/01/REO_yard_20260301120100.mp4").read_bytes() == stray.read_bytes()
+        with av.open(str(made["120400"])) as opened, av.open(str(reordered)) as source:
+            before = [frame.to_ndarray(format="gray").astype(int) for frame in source.decode(video=0)]
+            after = [frame.to_ndarray(format="gray").astype(int) for frame in opened.decode(video=0)]
+        assert len(before) == len(after) == 20
+        assert all(abs(a - b).mean() < 3 for a, b in zip(before, after, strict=True))
 
     def test_what_is_missing_or_damaged_is_named(
         self, camera: Path, told: Command, held: str, tmp_path: Path

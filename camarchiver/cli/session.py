@@ -256,6 +256,7 @@ class _Hands:
 @contextmanager
 def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[_Hands]:
     """This machine, or the workers of a cluster. Raises EncoderError where nobody can."""
+    plan = _with_signed(plan) if plan.steps else plan
     if options.scheduler is None:
         if not plan.steps:
             yield _Hands(plan, None, None)
@@ -268,6 +269,13 @@ def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> It
 
     with cluster.joined(options.scheduler) as workers:
         yield _Hands(pipeline.hire(plan, workers, options.wish(), options.execution()), None, workers)
+
+
+def _with_signed(plan: ArchivePlan) -> ArchivePlan:
+    """The plan that also tells of signed clips."""
+    from camarchiver import signatures
+
+    return replace(plan, notes=(*plan.notes, *signatures.notes(plan)))
 
 
 @dataclass(frozen=True, slots=True)
