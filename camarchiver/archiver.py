@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver import atomic, claims, kernel, locking, logs, tag, trash
+from camarchiver import atomic, claims, kernel, locking, logs, tag, trash, volume
 from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
 from camarchiver.coverage import Hold
@@ -64,6 +64,8 @@ class _Work:
     step: Archive | Remove
     lock: ClipLock
     note: Note
+    marker: str
+    """Of the archive's volume when the step began."""
     threads: int
     stop: Stopper
 
@@ -120,6 +122,8 @@ class Archiver:
         with ExitStack() as after, locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise trash.Stale(self._why_stale(clip))
+            volume.check(trees)
+            marker = volume.marker(trees.state)
             now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
             if hold := hold_over(clip, self._desk.holds(), now, entries):
                 return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
@@ -128,7 +132,7 @@ class Archiver:
             if self._desk.disposal is not Disposal.KEEP and not self._desk.keeps_folders:
                 after.callback(self._desk.disposer.tidy, clip)
             note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
-            work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))
+            work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
             return self._dispose(work, *self._archive(work))
 
     def _why_stale(self, clip: Clip) -> str:
@@ -220,6 +224,8 @@ class Archiver:
         self, work: _Work, step: Archive, original: Original, suffix: str
     ) -> Iterator[tuple[Staged, Path]]:
         """An empty file beside the archive's place, and that place; gone at the end unless published."""
+        # A disk that went away fails every encode; a copy would find room in the folder that is left.
+        volume.check_same(self._desk.trees, work.marker)
         stem = step.target.rpartition(".")[0]
         target = self._desk.trees.archive / f"{stem}{suffix}"
         trash.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
@@ -241,6 +247,7 @@ class Archiver:
             raise trash.Stale("changed while it was encoded")
         if not work.lock.still_mine():
             raise Stopped("the clip's lock was lost")
+        volume.check_same(self._desk.trees, work.marker)
         # A folder that was swapped for a link meanwhile gets nothing under a final name.
         trash.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
         unencoded = made.encoding.unencoded
