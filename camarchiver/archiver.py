@@ -183,7 +183,7 @@ class Archiver:
             why = found
         if not why.is_proved_sound:
             shrinker.check_sound(original, work.threads, work.stop)
-        for way in why.ways_for(original.media):
+        for way in why.ways:
             with self._staged(work, step, original, shrinker.suffix(way, original)) as (part, target):
                 try:
                     made = shrinker.keep(way, original, why, part, work.stop)

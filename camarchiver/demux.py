@@ -7,7 +7,7 @@ import stat
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -22,15 +22,17 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
-from camarchiver.media import AudioStream, Examined, Glance, Media, VideoStream
+from camarchiver import pictures
+from camarchiver.media import AudioStream, Examined, Glance, Media, Pictures, VideoStream
 from camarchiver.model import LONGEST_SECONDS
 from camarchiver.packet_times import FrameTimes, Shown, SoundTimes
 from camarchiver.parameter_sets import header_of, signature_in
+from camarchiver.picture_check import Pair
 
 Trouble = Literal["damaged", "not-video", "unreadable", "crashed", "timeout", "stopped"]
 Beat = Callable[[], None]
 """To be called with every packet: a long clip is no hung one."""
-Answer = Media | Examined | Glance
+Answer = Media | Examined | Glance | Pictures
 Complaints = Sequence[tuple[int, str, str]]
 """Level, who speaks, words: as `av.logging.Capture` has them."""
 
@@ -45,6 +47,9 @@ _MOST_KEYFRAMES = 256
 _SIGNED_KEYFRAMES = 3
 _SIGNED_PACKETS = 500
 """How far into a clip a signature is looked for; there is one for each group of pictures."""
+
+_NEAR_PACKETS = 64
+_JOINT_SECONDS = 1
 
 _DISCONTINUOUS = frozenset({"mpegts", "mpeg"})
 _JUMP_SECONDS = 10
@@ -77,14 +82,14 @@ class Refused(Exception):
         self.text = text
 
 
-def answer(job: str, path: Path, beat: Beat) -> Answer:
-    """Do one of the jobs; `Refused` is the only exception that a file can cause."""
+def answer(job: str, path: Path, others: tuple[Any, ...], beat: Beat) -> Answer:
+    """Do one of the jobs, to which `others` are given too; `Refused` is all that a file can cause."""
     av.logging.set_level(av.logging.ERROR)
     # A count of repetitions would else come with the complaints about the next file.
     av.logging.set_skip_repeated(False)
     with av.logging.Capture(local=False) as complaints:
         try:
-            return _JOBS[job](path, beat)
+            return _JOBS[job](path, *others, beat)
         except BlockingIOError as error:
             # The demuxer's own word for "nothing in here": a regular file is always ready to be read.
             raise Refused("damaged", "can't be read as a video: nothing in it can be decoded") from error
@@ -144,7 +149,26 @@ def glance(path: Path, beat: Beat) -> Glance:
     return Glance(_codec(video) or "", video.width, video.height, seconds if is_told else None)
 
 
-_JOBS: dict[str, Callable[[Path, Beat], Answer]] = {"measure": measure, "examine": examine, "glance": glance}
+def compare(archive: Path, source: Path, pairs: Sequence[Pair], beat: Beat) -> Pictures:
+    """Decode some pictures of both files, which are those of the same moments."""
+    with ExitStack() as stack:
+
+        def opener(path: Path) -> Callable[[], tuple[InputContainer, AvVideoStream]]:
+            def opened() -> tuple[InputContainer, AvVideoStream]:
+                container = stack.enter_context(_opened(path, _UNDECODED))
+                return container, _first_video(container)
+
+            return opened
+
+        return pictures.compare(opener(source), opener(archive), pairs, beat)
+
+
+_JOBS: dict[str, Callable[..., Answer]] = {
+    "measure": measure,
+    "examine": examine,
+    "glance": glance,
+    "compare": compare,
+}
 
 
 def _read(
@@ -152,10 +176,10 @@ def _read(
 ) -> _Tally:
     """Every packet of the file, keyframes of its picture decoded."""
     tally = _Tally(container, video)
+    joints = _Joints(container, video)
     for packet in container.demux():
         beat()
-        if packet.is_corrupt:
-            raise Refused("damaged", f"is cut short or has a hole near byte {packet.pos}")
+        joints.look_at(packet)
         if packet.size and packet.stream.index in tally.sounds:
             tally.add_sound(packet)
         if packet.stream.index != video.index:
@@ -165,13 +189,16 @@ def _read(
         # The packets between are not even given to the decoder; the empty one at the end flushes it.
         if packet.is_keyframe or not packet.size:
             keyframes.take(packet)
+    joints.end()
     _refuse_if_incomplete(path, container, video, tally)
+    tally.is_joined = joints.are_there
     return tally
 
 
 def _media(container: InputContainer, video: AvVideoStream, tally: _Tally, keyframes: _Keyframes) -> Media:
     kind, tick = container.format.name, _fraction(video.time_base) or Fraction(0)
-    shown = tally.frame_times.shown()
+    is_delayed = pictures.is_untimed(container, video) and video.codec_context.reorder_depth > 0
+    shown = tally.frame_times.shown(delay=video.codec_context.reorder_depth if is_delayed else 0)
     if shown is None:
         raise Refused("damaged", "has a video stream without timestamps")
     return Media(
@@ -191,18 +218,14 @@ def _media(container: InputContainer, video: AvVideoStream, tally: _Tally, keyfr
         tags={key.lower(): value for key, value in container.metadata.items()},
         shown=tally.shown,
         times=shown.times,
-        keyframe_times=tuple(moment - shown.first for moment in tally.keyframe_times),
-        untimed=_is_untimed(kind, video, tally),
-        unkeepable=_unkeepable(kind, tally, shown, tick),
+        # Where times are those of decoding, only the first frame's is the same as its packet's place.
+        keyframe_times=tuple(
+            moment - shown.first for moment in tally.keyframe_times[: 1 if is_delayed else None]
+        ),
+        unkeepable=_unkeepable(container, video, tally, shown),
         varies=keyframes.varies,
         signed=tally.signed,
     )
-
-
-def _is_untimed(kind: str, video: AvVideoStream, tally: _Tally) -> bool:
-    """An avi states no presentation times; what the demuxer makes up follows the order of decoding."""
-    is_ordered = tally.frame_times.untimed == tally.shown or not tally.frame_times.is_reordered
-    return kind == "avi" and is_ordered and video.codec_context.reorder_depth > 0
 
 
 @contextmanager
@@ -408,6 +431,49 @@ class _Keyframes:
                 self.varies = f"changes from {before} to {after} midway"
 
 
+class _Joints:
+    """Tells a hole in a file from the place where a recorder joined two transport streams.
+
+    Both break the count of transport packets, which makes the demuxer call a frame near it corrupt. Where
+    streams were joined, the frame is whole and a keyframe with a time that does not follow comes next.
+    """
+
+    def __init__(self, container: InputContainer, video: AvVideoStream) -> None:
+        self.are_there = False
+        self._may_be = container.format.name == "mpegts"
+        self._video = video.index
+        self._count = 0
+        self._joint = -_NEAR_PACKETS - 1
+        self._suspect: tuple[int, int | None] | None = None
+        self._expected: int | None = None
+
+    def look_at(self, packet: Packet[Stream]) -> None:
+        """Raise `Refused` as soon as it is known to be a hole."""
+        self._count += 1
+        if packet.stream.index == self._video and packet.dts is not None:
+            self._look_for_joint(packet, packet.dts)
+        if packet.is_corrupt and self._count - self._joint > _NEAR_PACKETS:
+            self._suspect = self._suspect or (self._count, packet.pos)
+        if self._suspect and (not self._may_be or self._count - self._suspect[0] > _NEAR_PACKETS):
+            self.end()
+
+    def end(self) -> None:
+        """Nothing follows."""
+        if self._suspect:
+            raise Refused("damaged", f"is cut short or has a hole near byte {self._suspect[1]}")
+
+    def _look_for_joint(self, packet: Packet[Stream], dts: int) -> None:
+        expected = self._expected
+        self._expected = dts + (packet.duration or 0)
+        if expected is None or not packet.is_keyframe:
+            return
+        late = (dts - expected) * (_fraction(packet.time_base) or Fraction(0))
+        if late < 0 or late > _JOINT_SECONDS:
+            self._joint = self._count
+            self.are_there = self.are_there or self._suspect is not None
+            self._suspect = None
+
+
 class _Tally:
     """Counts the packets of the picture, and keeps the times of picture and sound."""
 
@@ -417,11 +483,13 @@ class _Tally:
         self.keyframes = 0
         self.before_keyframe = 0
         self.signed = ""
+        self.is_joined = False
         self.frame_times = FrameTimes()
         self.keyframe_times: list[int] = []
         self.sounds = {stream.index: _sound_times(stream) for stream in container.streams.audio}
         self._every = 1
         self._last_decoded = 0
+        self._is_untimed = pictures.is_untimed(container, video)
         self._may_be_signed = _codec(video) in ("h264", "hevc")
 
     def add(self, packet: Packet[Stream]) -> None:
@@ -429,10 +497,13 @@ class _Tally:
         self.keyframes += packet.is_keyframe
         self.before_keyframe += not self.keyframes
         self._last_decoded = packet.dts or 0
+        pts = packet.dts if self._is_untimed else packet.pts
         if not packet.is_discard:
             self.shown += 1
-            self.frame_times.add(packet.pts, packet.dts, packet.duration or 0)
-        moment = packet.dts if packet.pts is None else packet.pts
+            self.frame_times.add(pts, packet.dts, packet.duration or 0)
+        if self.keyframes and pts is not None:
+            self.frame_times.look_at_order(pts, packet.dts)
+        moment = packet.dts if pts is None else pts
         if packet.is_keyframe and moment is not None and self.keyframes % self._every == 0:
             self._keep_keyframe(moment)
         if self._may_be_signed and self.keyframes <= _SIGNED_KEYFRAMES and self.packets <= _SIGNED_PACKETS:
@@ -501,15 +572,18 @@ def _audio_stream(stream: AvAudioStream, times: SoundTimes, picture: float) -> A
     )
 
 
-def _unkeepable(kind: str, tally: _Tally, shown: Shown, tick: Fraction) -> str:
+def _unkeepable(container: InputContainer, video: AvVideoStream, tally: _Tally, shown: Shown) -> str:
     """Why ffmpeg can give an archive neither these times nor an order that fits them."""
     times = tally.frame_times
     if len(shown.times) < tally.shown or 0 < times.untimed < tally.shown:
         return "has frames without a presentation time"
+    if tally.is_joined:
+        return "is joined from parts that have clocks of their own"
     if times.is_disordered:
         return "has frames whose times are out of order"
     longest = max((after - before for before, after in pairwise(shown.times)), default=0)
+    seconds = longest * (_fraction(video.time_base) or Fraction(0))
     # ffmpeg's `-dts_delta_threshold` and `-dts_error_threshold`: it removes longer jumps.
-    if longest * tick > (_JUMP_SECONDS if kind in _DISCONTINUOUS else _LONGEST_JUMP_SECONDS):
-        return f"has a jump of {float(longest * tick):.0f} s in its times"
+    if seconds > (_JUMP_SECONDS if container.format.name in _DISCONTINUOUS else _LONGEST_JUMP_SECONDS):
+        return f"has a jump of {float(seconds):.0f} s in its times"
     return ""

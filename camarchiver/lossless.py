@@ -34,9 +34,10 @@ class Unencoded:
     detail: str
     """In words."""
 
-    def ways_for(self, media: Media) -> tuple[Way, ...]:
+    @property
+    def ways(self) -> tuple[Way, ...]:
         """What to try in its place, in turn."""
-        return (Way.REMUX, Way.COPY) if self.reason in _REMUXED and not media.untimed else (Way.COPY,)
+        return (Way.REMUX, Way.COPY) if self.reason in _REMUXED else (Way.COPY,)
 
     @property
     def is_proved_sound(self) -> bool:

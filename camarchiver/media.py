@@ -78,10 +78,7 @@ class Media:
     times: Sequence[int] = ()
     """Presentation times of the shown frames in ticks of the video's time base, sorted, from the first."""
     keyframe_times: Sequence[int] = ()
-    """Of some hundred keyframes at most, spread over the clip, in these ticks; hidden ones may be negative."""
-    untimed: bool = False
-    """Whether frames are reordered and the container knows no presentation times (avi): a packet copy into
-    another container shows them in the wrong order."""
+    """Of 256 keyframes at most, spread over the clip, in these ticks; hidden ones may be negative."""
     unkeepable: str = ""
     """Why neither an encode nor a remux can keep these times, as a predicate whose subject is the clip;
     empty where they can be kept."""

@@ -37,7 +37,7 @@ class FrameTimes:
         self._waiting: list[int] = []
         self._is_wild = False
         self._latest: int | None = None
-        self._latest_duration = 0
+        self._last_duration = 0
         self._anchor_offset: int | None = None
         self._overtaking_offset: int | None = None
         self._passed = 0
@@ -48,18 +48,23 @@ class FrameTimes:
         self.untimed += pts is None
         if moment is None:
             return
-        if self._latest is None or moment > self._latest:
-            self._latest, self._latest_duration = moment, duration
-            self._passed = 0
-        elif moment < self._latest:
-            self.is_reordered = True
-            self._passed += 1
-            self.overtaken = max(self.overtaken, self._passed)
-        self._note_offset(pts, dts, is_anchor=moment == self._latest)
+        self._last_duration = duration
         if len(self._waiting) <= REORDERED_AT_MOST:
             heapq.heappush(self._waiting, moment)
         else:
             self._keep(heapq.heappushpop(self._waiting, moment))
+
+    def look_at_order(self, pts: int, dts: int | None) -> None:
+        """Any frame, also a hidden one; to be called from the first keyframe on."""
+        if self._latest is None or pts > self._latest:
+            self._latest = pts
+            self._passed = 0
+        elif pts < self._latest:
+            self.is_reordered = True
+            self._passed += 1
+            self.overtaken = max(self.overtaken, self._passed)
+        if dts is not None:
+            self._note_offset(pts - dts, is_anchor=pts == self._latest)
 
     @property
     def is_disordered(self) -> bool:
@@ -74,23 +79,28 @@ class FrameTimes:
         anchor, overtaking = self._anchor_offset, self._overtaking_offset
         return anchor is not None and overtaking is not None and anchor <= overtaking
 
-    def shown(self) -> Shown | None:
-        """All of them; None where no frame has a time. To be called once, at the end."""
+    def shown(self, *, delay: int = 0) -> Shown | None:
+        """All of them; None where no frame has a time. To be called once, at the end.
+
+        Where the times are those of decoding, a decoder that reorders gives each frame when it gets the one
+        `delay` places later, and players show it then.
+        """
         while self._waiting:
             self._keep(heapq.heappop(self._waiting))
         times = array("q", sorted(self._sorted)) if self._is_wild else self._sorted
         if not times:
             return None
+        step = times[-1] - times[-2] if len(times) > 1 else 0
+        for _ in range(min(delay, len(times))):
+            times.append(times[-1] + step)
+            del times[0]
         first = times[0]
         if first:
             for index, moment in enumerate(times):
                 times[index] = moment - first
-        return Shown(first, times, self._latest_duration)
+        return Shown(first, times, self._last_duration)
 
-    def _note_offset(self, pts: int | None, dts: int | None, *, is_anchor: bool) -> None:
-        if pts is None or dts is None:
-            return
-        offset = pts - dts
+    def _note_offset(self, offset: int, *, is_anchor: bool) -> None:
         if is_anchor:
             if self._anchor_offset is None or offset < self._anchor_offset:
                 self._anchor_offset = offset

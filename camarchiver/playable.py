@@ -132,8 +132,7 @@ def playable_maker(ffmpeg: Path | None, stop: Stopper) -> Iterator[PlayableMaker
 def _is_playable(media: Media) -> bool:
     video = media.video
     return (
-        not media.untimed
-        and video.codec == "h264"
+        video.codec == "h264"
         and video.pixel_format in _PIXELS
         and all(audio.codec in _AUDIO for audio in media.audio)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,14 @@ from camarchiver.errors import CamarchiverError
 from camarchiver.ffmpeg_args import Job
 from camarchiver.ladder import Breaker, Encoded, Ladder
 from camarchiver.lossless import KEEP_SIGNED, SignedRule, Unencoded, unencodable
-from camarchiver.media import Media
+from camarchiver.media import Media, Pictures
 from camarchiver.model import Clip, Reason
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Advance
 from camarchiver.steps import Encoding, Made, Way
 from camarchiver.stop import Stopper
 from camarchiver.transcoder import Finished
-from camarchiver.verification import Facts, Verdict, is_harmless, verify
+from camarchiver.verification import Facts, Verdict, is_harmless, pairs_to_compare, verify
 
 _log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ class Shrinker:
         for path, media in ((original.clip.path, original.media), (archive, measured)):
             if not self._decodes(path, media, 0, stop):
                 return Verdict(False, f"{path} does not decode whole")
-        return verify(
+        return self._verify(
             Facts(
                 source=original.media,
                 archive=measured,
@@ -207,7 +207,10 @@ class Shrinker:
                 keep_audio=self._wishes.encode.audio != "none",
                 max_height=measured.video.height,
                 decoded_clean=True,
-            )
+            ),
+            original,
+            archive,
+            thorough=True,
         )
 
     def _job(self, original: Original, part: Staged, threads: int) -> Job:
@@ -238,7 +241,7 @@ class Shrinker:
                 clean = self._decodes(part.path, archive, threads, stop)
         else:
             archive, clean = self._examined(part.path)
-        return verify(
+        return self._verify(
             Facts(
                 source=original.media,
                 archive=archive,
@@ -249,7 +252,10 @@ class Shrinker:
                 keep_audio=self._wishes.encode.audio != "none",
                 max_height=self._wishes.encode.max_height,
                 decoded_clean=clean,
-            )
+            ),
+            original,
+            part.path,
+            thorough=whole,
         )
 
     def _remux(self, original: Original, why: Unencoded, part: Staged, stop: Stopper) -> Made:
@@ -259,7 +265,7 @@ class Shrinker:
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
         archive, clean = self._examined(part.path)
-        verdict = verify(
+        verdict = self._verify(
             Facts(
                 source=original.media,
                 archive=archive,
@@ -269,7 +275,10 @@ class Shrinker:
                 codec=original.media.video.codec,
                 keep_audio=True,
                 decoded_clean=clean,
-            )
+            ),
+            original,
+            part.path,
+            thorough=self._wishes.verify_full,
         )
         if not verdict.ok:
             if "No space left" in verdict.problem:
@@ -322,12 +331,24 @@ class Shrinker:
             _log.debug("%s %s", path, found.flaw)
         return found.media, not found.flaw
 
+    def _verify(self, facts: Facts, original: Original, archive: Path, *, thorough: bool) -> Verdict:
+        """The pictures are compared where nothing else speaks against the archive."""
+        pairs = pairs_to_compare(facts, thorough=thorough)
+        if not pairs:
+            return verify(facts)
+        try:
+            pictures: Pictures | str = self._prober.compare(original.clip.path, archive, pairs)
+        except ProbeError as error:
+            if error.reason == "stopped":
+                raise Stopped(error.message) from error
+            pictures = error.message
+        return verify(replace(facts, pictures=pictures))
+
     def _decodes(self, path: Path, media: Media, threads: int, stop: Stopper) -> bool:
         arguments = ffmpeg_args.decode(path, threads=threads)
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        frames = media.shown or media.packets
-        return not finished.returncode and is_harmless(finished.stderr) and finished.frames == frames
+        return not finished.returncode and is_harmless(finished.stderr) and finished.frames == media.shown
 
 
 def _as_failure(error: ProbeError) -> CamarchiverError:

@@ -173,7 +173,7 @@ from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
-from camarchiver.verification import Facts, verify
+from camarchiver.verification import Facts, pairs_to_compare, verify
 from camarchiver.vigil import Vigil
 from camarchiver.watcher import Signals, Watcher
 from camarchiver.workshop import Workshop
@@ -1490,7 +1490,7 @@ def facts_of(
         archive: Media | str = f"it {examined.flaw}" if examined.flaw else examined.media
     except ProbeError as error:
         archive = error.message
-    return Facts(
+    facts = Facts(
         source=prober.measure(source),
         archive=archive,
         exit_status=status,
@@ -1499,6 +1499,8 @@ def facts_of(
         codec=codec,
         keep_audio=True,
     )
+    pairs = pairs_to_compare(facts, thorough=False)
+    return replace(facts, pictures=prober.compare(source, target, pairs)) if pairs else facts
 
 
 def transcoded(prober: Prober, ffmpeg: str, source: Path, target: Path, *, encoder: str = "libx264") -> Facts:

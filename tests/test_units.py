@@ -11,6 +11,7 @@ import random
 import re
 import sys
 import threading
+from array import array
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -86,7 +87,7 @@ from camarchiver.figures import Figure, Room, Sums, Vitals
 from camarchiver.gaps import Coverage, gaps
 from camarchiver.ladder import Breaker
 from camarchiver.lots import Lot, Shelf
-from camarchiver.media import AudioStream, Media, VideoStream
+from camarchiver.media import AudioStream, Media, Pictures, VideoStream
 from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
 from camarchiver.motion import Event as Motion
 from camarchiver.motion import Gate, Rules, Score
@@ -1128,7 +1129,7 @@ SOURCE = Media(
     container="mov,mp4,m4a,3gp,3g2,mj2",
     video=VideoStream("h264", 2560, 1440, "yuv420p", 8, Fraction(25), Fraction(1, 12800)),
     video_streams=1,
-    audio=(AudioStream("aac", 16000, 1),),
+    audio=(AudioStream("aac", 16000, 1, frame=0.064, start=0.0, span=10.0),),
     other_streams=(),
     packets=250,
     keyframes=5,
@@ -1136,8 +1137,12 @@ SOURCE = Media(
     start=0.0,
     span=10.0,
     tags={},
+    shown=250,
+    times=array("q", range(0, 250 * 512, 512)),
+    keyframe_times=tuple(range(0, 250 * 512, 50 * 512)),
 )
 ARCHIVE = replace(SOURCE, video=replace(SOURCE.video, codec="av1"))
+SAME = Pictures(compared=3, problem="")
 FACTS = Facts(
     source=SOURCE,
     archive=ARCHIVE,
@@ -1146,12 +1151,21 @@ FACTS = Facts(
     frames_encoded=250,
     codec="av1",
     keep_audio=True,
+    pictures=SAME,
 )
 HEADLESS = replace(SOURCE, container="mpegts", packets_before_keyframe=50, start=1.4)
 HEADLESS_FACTS = replace(
     FACTS,
     source=HEADLESS,
-    archive=replace(ARCHIVE, packets=200, span=8.0, start=2.0),
+    archive=replace(
+        ARCHIVE,
+        packets=200,
+        span=8.0,
+        start=2.0,
+        shown=200,
+        times=SOURCE.times[:200],
+        audio=(replace(SOURCE.audio[0], start=-2.0),),
+    ),
     frames_encoded=200,
     stderr=(
         "[h264 @ 0x5581] non-existing PPS 0 referenced",
@@ -1242,13 +1256,9 @@ class TestVerification:
         ("encoded", "packets"), [(249, 250), (250, 249), (249, 249), (251, 251), (None, 250), (0, 0)]
     )
     def test_every_frame_must_be_there(self, encoded: int | None, packets: int) -> None:
-        verdict = verify(replace(archived(packets=packets), frames_encoded=encoded))
+        verdict = verify(replace(archived(packets=packets, shown=packets), frames_encoded=encoded))
         assert not verdict.ok
         assert verdict.problem.startswith("of 250 frames ")
-
-    @pytest.mark.parametrize(("span", "ok"), [(10.04, True), (9.96, True), (10.05, False), (9.95, False)])
-    def test_span_within_one_frame(self, span: float, ok: bool) -> None:
-        assert verify(archived(span=span)).ok is ok
 
     @pytest.mark.parametrize(
         ("start", "ok"), [(0.0, True), (0.9, True), (-0.04, True), (-0.1, False), (1.1, False)]
@@ -1271,7 +1281,7 @@ class TestVerification:
         ("width", "height", "limit", "ok"),
         [
             (2560, 1440, None, True),
-            (1440, 2560, None, True),
+            (1440, 2560, None, False),
             (2560, 1440, 2160, True),
             (1280, 720, 720, True),
             (1280, 720, None, False),
@@ -1302,7 +1312,8 @@ class TestVerification:
         assert not verify(replace(HEADLESS_FACTS, stderr=())).ok
         assert not verify(replace(HEADLESS_FACTS, frames_encoded=199)).ok
         assert not verify(replace(HEADLESS_FACTS, frames_encoded=250)).ok
-        assert not verify(replace(HEADLESS_FACTS, archive=replace(ARCHIVE, packets=200, span=7.0))).ok
+        short = replace(HEADLESS_FACTS.archive, times=SOURCE.times[:199])  # type: ignore[type-var]
+        assert not verify(replace(HEADLESS_FACTS, archive=short)).ok
 
     def test_head_that_decodes_all_the_same(self) -> None:
         assert verify(replace(FACTS, source=HEADLESS)).notes == ()
