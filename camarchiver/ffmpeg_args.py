@@ -106,13 +106,13 @@ def remux(
 def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tuple[str, ...]:
     """The arguments that decode picture and sound, or just the keyframes, and keep nothing.
 
-    Frames and samples are numbered: whatever times a file has are no fault of what they belong to.
+    Frames get times of their own, far apart: those that a file has are no fault of the frames.
     """
     ffmpeg = _builder()
     limits = {"skip_frame": "nokey"} if keyframes_only else {}
     read = ffmpeg.input(_SOURCE, threads=threads, **limits)
     streams = [read["v:0"]] if keyframes_only else [read["v:0"], read["a?"]]
-    numbered = {"vf": "setpts=N", **({} if keyframes_only else {"af": "asetpts=N"})}
+    numbered = {"vf": "setpts=N*100/TB", **({} if keyframes_only else {"af": "asetpts=N"})}
     # The demuxer takes any jump of a transport stream for a loss; where one is, the decoder complains.
     strict = () if path.suffix.lower() == ".ts" else ("-xerror",)
     return _compile(ffmpeg.output(*streams, "-", format="null", **numbered), {_SOURCE: _url(path)}, *strict)

@@ -589,6 +589,7 @@ class TestUnencoded:
             ("stray", "unkeepable-times", "out of order"),
             ("two pictures", "other-streams", "2 video streams"),
             ("subtitles", "other-streams", "subtitle:mov_text"),
+            ("subtitles in mkv", "other-streams", "subtitle:subrip"),
         ],
     )
     def test_the_very_bytes_are_kept_and_told_of(
@@ -602,16 +603,18 @@ class TestUnencoded:
             "two pictures": f"{picture} {picture} -map 0 -map 1 -c:v libx264 -preset ultrafast",
         }
         words |= {"sizes": self.of_two_sizes(make_clip, tmp_path), "subtitles": self.with_subtitles(tmp_path)}
-        content = put(f"{ONE}.mp4", words[kind]).read_bytes()
+        words["subtitles in mkv"] = words["subtitles"].replace("mov_text", "srt")
+        name = f"{ONE}.mkv" if kind.endswith("mkv") else f"{ONE}.mp4"
+        content = put(name, words[kind]).read_bytes()
         done = archive(tree)
         assert (done.returncode, done.stderr) == (0, "")
         assert "not encoded: 1 clip" in done.stdout and f"({reason})" in done.stdout
-        assert (tree / f"archived/{ONE}.mp4").read_bytes() == content
-        assert (tree / f".deleted/input/{ONE}.mp4").read_bytes() == content
+        assert (tree / "archived" / name).read_bytes() == content
+        assert (tree / ".deleted/input" / name).read_bytes() == content
         (line,) = [each for each in journal(tree) if each["event"] == "archived"]
         assert (line["unencoded"], line["remuxed"], line["verified"]) == (reason, True, "byte for byte")
         assert said in line["detail"]
-        told = command("why", tree / f"{ONE}.mp4", "-C", tree)
+        told = command("why", tree / name, "-C", tree)
         assert f"({reason})" in told and "about to be published" not in told
         assert "front: 1 archive not encoded" in command("status", tree)
         (camera,) = json.loads(command("status", tree, "--json"))["cameras"]

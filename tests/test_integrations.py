@@ -608,6 +608,14 @@ class TestEncoders:
         )
         assert choice.explanation[3].startswith("libsvtav1 (SVT-AV1 4.")
 
+    def test_another_codec_stands_by_where_none_was_asked_for(
+        self, found_ffmpegs: tuple[Ffmpeg, ...]
+    ) -> None:
+        machine = Machine(found_ffmpegs, Settings(), nodes=())
+        assert [each.encoder.name for each in machine.choose(Backend.SOFTWARE).spare] == ["libx264"]
+        assert machine.choose(Backend.SOFTWARE, "av1").spare == ()
+        assert machine.choose(Backend.SOFTWARE, "h264").spare == ()
+
     def test_an_old_svt_av1_gives_way_to_x264(
         self, found_ffmpegs: tuple[Ffmpeg, ...], tmp_path: Path
     ) -> None:
@@ -945,6 +953,47 @@ class TestLadder:
         first, last = log.read_text().splitlines()
         assert "-global_quality 20" in first and "-preset slow" in first
         assert "-crf 26" in last and "-preset fast" in last
+
+    @pytest.mark.parametrize(
+        ("stderr", "code", "is_refusal"),
+        [
+            ("Svt[error]: The maximum allowed frame rate is 240 fps", 234, True),
+            ("", 0, True),
+            ("malloc: Cannot allocate memory", 1, False),
+            ("Error writing trailer: Input/output error", 1, False),
+            ("No space left on device", 1, False),
+            ("", 139, False),
+        ],
+    )
+    def test_a_refusal_is_what_the_same_clip_meets_every_time(
+        self, replay: Replay, stderr: str, code: int, is_refusal: bool
+    ) -> None:
+        replay.still_works.append(True)
+        for rung in Rung:
+            replay.fail(rung, stderr, code)
+        assert replay.climb().is_refusal == is_refusal
+
+    def test_a_damaged_clip_is_not_tried_on_a_spare_encoder(self, replay: Replay) -> None:
+        spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], Rung.SOFTWARE)
+        job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, Settings(), "mp4", {})
+
+        def climb(verdict: Passes) -> Encoded:
+            ladder = Ladder(replace(replay.choice, spare=(spare,)), replay.breaker)
+            return ladder.climb(job, lambda finished, encoder: verdict)
+
+        refused = climb(Passes(False, "frames are missing"))
+        assert [each.encoder for each in refused.rungs][2:] == ["libx265", "libx264"]
+        damaged = climb(Passes(False, "it complained", blames_source=True))
+        assert [each.encoder for each in damaged.rungs][2:] == ["libx265"]
+        assert (damaged.is_damaged, damaged.is_refusal) == (True, False)
+
+    def test_fields_go_to_an_encoder_that_keeps_them(self, replay: Replay) -> None:
+        woven = replace(TINY, video=replace(TINY.video, field_order="tt"))
+        spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], Rung.SOFTWARE)
+        replay = replace(replay, choice=replace(replay.choice, spare=(spare,)))
+        encoded = replay.climb(media=woven)
+        assert encoded.encoder == ENCODERS["libx264"]
+        assert all("would weave the fields" in each.problem for each in encoded.rungs[:-1])
 
     def test_a_target_that_cannot_be_written(self, replay: Replay) -> None:
         (replay.folder / "target.part").mkdir()
@@ -4546,6 +4595,27 @@ class TestArchiveUnderFaults:
         assert [outcome["unencoded"] for outcome in run.document()["outcomes"]] == ["refused"]
         assert [archive.read_bytes() for archive in camera.archives()] == [content]
         camera.assert_finished()
+
+    @pytest.mark.parametrize(
+        "place", ["Scribe.copying", "archiver.atomic.publish", "Scribe.archived", "Scribe.removed"]
+    )
+    def test_a_kill_around_the_publishing_of_a_copy_leaves_one_archive(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, place: str
+    ) -> None:
+        """A copy of the very bytes carries no tag, so the next run knows it by the journal."""
+        content = camera.add().read_bytes()
+        refuses = odd_ffmpeg("    exit 1")
+        dies = (
+            "import os\nfrom camarchiver import archiver\nfrom camarchiver.scribe import Scribe\n"
+            f"def die(*args, **more): os.kill(os.getpid(), 9)\n{place} = die\n"
+        )
+        assert camera.archive(ffmpeg=refuses, patch=dies).code == -9
+        camera.assert_nothing_lost()
+        assert camera.archive(ffmpeg=refuses).code == 0
+        camera.assert_finished()
+        assert [archive.read_bytes() for archive in camera.archives()] == [content]
+        adopted = [event["unencoded"] for event in camera.events("adopted")]
+        assert adopted == (["refused"] if place == "Scribe.archived" else [])
 
     @pytest.mark.edge
     def test_an_ffmpeg_that_hangs_is_ended(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:

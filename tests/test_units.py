@@ -1007,10 +1007,11 @@ class TestFfmpegArgs:
     def test_decode(self) -> None:
         start = "-hide_banner -nostdin -v error -xerror"
         assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"))) == (
-            f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null -af asetpts=N -vf setpts=N -"
+            f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null"
+            " -af asetpts=N -vf setpts=N*100/TB -"
         )
         assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"), keyframes_only=True, threads=1)) == (
-            f"{start} -skip_frame nokey -threads 1 -i file:/a/x.mp4 -map 0:v:0 -f null -vf setpts=N -"
+            f"{start} -skip_frame nokey -threads 1 -i file:/a/x.mp4 -map 0:v:0 -f null -vf setpts=N*100/TB -"
         )
         assert "-xerror" not in ffmpeg_args.decode(Path("/a/x.TS"))
 
