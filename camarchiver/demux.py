@@ -379,6 +379,8 @@ class _Keyframes:
         self._header = b""
         self._since = 0
         self._expected = 0
+        self._hidden = 0
+        """Keyframes that an edit list keeps from being shown: the decoder drops them."""
         self._decoded = 0
         self._looks: tuple[object, ...] = ()
         self._error = ""
@@ -389,7 +391,8 @@ class _Keyframes:
         if packet.size and not (self._is_new(packet) or self._every):
             return
         self._since = 0
-        self._expected += packet.size > 0
+        self._expected += packet.size > 0 and not packet.is_discard
+        self._hidden += packet.is_discard
         if self._error:
             return
         try:
@@ -403,7 +406,7 @@ class _Keyframes:
         problem = complaints[0][2].strip() if complaints else self._error
         if problem:
             return f"has keyframes that don't decode: {problem}"
-        if self._decoded != self._expected or not self._expected:
+        if self._decoded != self._expected or not self._expected + self._hidden:
             return f"has {self._expected} keyframes, of which {self._decoded} decode"
         return ""
 

@@ -13,7 +13,7 @@ from camarchiver.media import Difference, Media, Place
 WIDTH, HEIGHT = 64, 36
 """Cells of the grid on which pictures are compared."""
 
-MOST_LUMA, MOST_CHROMA, MOST_SPOT, MOST_SHIFT = 6.0, 6.0, 60.0, 4.0
+MOST_LUMA, MOST_CHROMA, MOST_SPOT, MOST_SHIFT = 16.0, 12.0, 150.0, 12.0
 """Limits of what compression does; docs/reliability.md has the figures that they were chosen from."""
 _LEAST_EDGES = 4.0
 """Mean square of the gradient of a picture whose edges tell where it lies, in steps of 255 per cell."""
