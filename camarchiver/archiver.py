@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
 import stat
@@ -14,6 +13,7 @@ from datetime import UTC
 from pathlib import Path
 
 from camarchiver import atomic, claims, kernel, locking, logs, tag, trash, volume
+from camarchiver.adoption import Adoption
 from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
 from camarchiver.coverage import Hold
@@ -28,7 +28,7 @@ from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.names import numbered
 from camarchiver.progress import Display
 from camarchiver.scribe import Scribe
-from camarchiver.shrink import ClipFailed, Original, Refused, Shrinker, Stopped, suffix_of_copy
+from camarchiver.shrink import ClipFailed, Original, Refused, Shrinker, Stopped, digest_of
 from camarchiver.standing import MOST_NAMES, Standing
 from camarchiver.steps import Archive, Encoding, Made, Outcome, Remove, Result, Way
 from camarchiver.stop import AnyOf, Stop, Stopper
@@ -153,7 +153,7 @@ class Archiver:
         if step.clip.links > 1 and (twin := self._desk.standing.twin(step.clip, original.digest)):
             self._desk.scribe.same_file(step.clip, twin)
             return twin, None, f"the same file as {twin.source}"
-        if step.standing is None and (adopted := self._adopt(step, original, self._shrinker, work.stop)):
+        if step.standing is None and (adopted := self._adoption().adopt(step, original, work.stop)):
             return adopted, None, "an archive of it stood already"
         archived, made = self._make(work, step, original, self._shrinker)
         self._desk.failures.forget(step.clip)
@@ -161,7 +161,7 @@ class Archiver:
 
     def _measured(self, work: _Work, shrinker: Shrinker) -> Original:
         clip = work.clip
-        digest = _digest(clip.path, work.stop)
+        digest = digest_of(clip.path, work.stop)
         identity = tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
         metadata = {
             "comment": tag.compose(identity),
@@ -240,7 +240,7 @@ class Archiver:
         start_ns = int(clip.start.timestamp() * 1_000_000_000)
         part.path.chmod(stat.S_IMODE(clip.path.lstat().st_mode) & 0o666 | 0o400)
         os.utime(part.path, ns=(start_ns, start_ns))
-        digest, size = _digest(part.path, work.stop), part.path.stat().st_size
+        digest, size = digest_of(part.path, work.stop), part.path.stat().st_size
         if made.way is Way.COPY and digest != original.digest:
             raise ClipFailed(Reason.FAILED, "its copy reads differently")
         if not still_there(clip.path, clip.fingerprint):
@@ -254,7 +254,7 @@ class Archiver:
         if made.way is Way.COPY and unencoded is not None:
             self._desk.scribe.copying(clip, digest, unencoded)
         place = self._place(step, original, part, target)
-        archived = self._entry(original, place, size, unencoded or "")
+        archived = original.archived_as(place, size, unencoded or "")
         self._desk.scribe.archived(clip, archived, made, digest, start_ns)
         return archived
 
@@ -277,72 +277,16 @@ class Archiver:
 
     def _is_ours(self, relative: str, original: Original) -> bool:
         """Whether a damaged archive at the target name was made from this very source."""
-        assert self._shrinker is not None
         path = self._desk.trees.archive / relative
         if path.is_symlink() or not path.is_file():
             return False
         if any(entry.archive == relative for entry in self._desk.standing.entries(original.clip)):
             return True
-        return self._names(path, original, self._shrinker)
+        return self._adoption().names(path, original)
 
-    # --- adopting ----------------------------------------------------------------------------------
-
-    def _adopt(self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper) -> Archived | None:
-        """Take over an archive that a run published and could not journal, if it is proved to be one."""
-        return self._adopt_copy(step, original, stop) or self._adopt_tagged(step, original, shrinker, stop)
-
-    def _adopt_copy(self, step: Archive, original: Original, stop: Stopper) -> Archived | None:
-        """One of the source's very bytes carries no tag: there the journal tells that one was made."""
-        clip = step.clip
-        event = self._desk.standing.copying(clip, original.digest)
-        if event is None:
-            return None
-        for path in self._desk.standing.namesakes(step.target, (suffix_of_copy(clip),)):
-            if path.stat().st_size == clip.fingerprint.size and _digest(path, stop) == original.digest:
-                return self._adopted(original, path, stop, event.unencoded or "", "byte for byte")
-        return None
-
-    def _adopt_tagged(
-        self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper
-    ) -> Archived | None:
-        for path in self._desk.standing.namesakes(step.target):
-            if not self._names(path, original, shrinker):
-                continue
-            verdict = shrinker.compare(original, path, stop)
-            if verdict.ok:
-                return self._adopted(original, path, stop, "", "source and archive decoded whole")
-            _log.warning("%s names this clip but can't be adopted: %s", path, verdict.problem)
-        return None
-
-    def _adopted(
-        self, original: Original, path: Path, stop: Stopper, unencoded: str, verified: str
-    ) -> Archived:
-        atomic.sync_file(path)
-        atomic.fsync_folder(path.parent)
-        status = path.stat()
-        place = path.relative_to(self._desk.trees.archive).as_posix()
-        archived = self._entry(original, place, status.st_size, unencoded)
-        digest = _digest(path, stop)
-        self._desk.scribe.adopted(original.clip, archived, digest, status.st_mtime_ns, verified=verified)
-        return archived
-
-    def _names(self, path: Path, original: Original, shrinker: Shrinker) -> bool:
-        found = tag.parse(shrinker.tags(path).get("comment", ""))
-        return found is not None and found.names(original.clip, original.digest)
-
-    def _entry(self, original: Original, place: str, size: int, unencoded: str) -> Archived:
-        clip = original.clip
-        return Archived(
-            source=clip.relative,
-            size=clip.fingerprint.size,
-            mtime_ns=clip.fingerprint.mtime_ns,
-            digest=original.digest,
-            archive=place,
-            archive_size=size,
-            remuxed=bool(unencoded),
-            duration=round(original.media.span, 3),
-            unencoded=unencoded,
-        )
+    def _adoption(self) -> Adoption:
+        assert self._shrinker is not None
+        return Adoption(self._desk.trees, self._desk.standing, self._desk.scribe, self._shrinker)
 
     # --- afterwards --------------------------------------------------------------------------------
 
@@ -394,17 +338,6 @@ def _check_space(clip: Clip, folder: Path) -> None:
     if free < clip.fingerprint.size + min(RESERVE, whole // 100):
         size = clip.fingerprint.size
         raise ClipFailed(Reason.NO_SPACE, f"{folder} has {free:,} bytes free and the clip may need {size:,}")
-
-
-def _digest(path: Path, stop: Stopper) -> str:
-    """BLAKE2b as `b2sum` prints it."""
-    digest = hashlib.blake2b()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            if stop.is_set():
-                raise Stopped("the run stops")
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _sentence(error: OSError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from camarchiver.ffmpeg_args import Job
 from camarchiver.ladder import Breaker, Encoded, Ladder
 from camarchiver.lossless import KEEP_SIGNED, SignedRule, Unencoded, unencodable
 from camarchiver.media import Media, Pictures
-from camarchiver.model import Clip, Reason
+from camarchiver.model import Archived, Clip, Reason
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Advance
 from camarchiver.steps import Encoding, Made, Way
@@ -85,6 +86,24 @@ class Original:
     """BLAKE2b."""
     metadata: Mapping[str, str]
     """What its archive is to carry."""
+
+    def archived_as(self, place: str, size: int, unencoded: str) -> Archived:
+        """The journal's word on its archive, which stands at `place` below the archive root.
+
+        `unencoded` says why it is a lossless copy; empty where it was encoded.
+        """
+        clip = self.clip
+        return Archived(
+            source=clip.relative,
+            size=clip.fingerprint.size,
+            mtime_ns=clip.fingerprint.mtime_ns,
+            digest=self.digest,
+            archive=place,
+            archive_size=size,
+            remuxed=bool(unencoded),
+            duration=round(self.media.span, 3),
+            unencoded=unencoded,
+        )
 
 
 class Shrinker:
@@ -360,6 +379,17 @@ def _as_failure(error: ProbeError) -> CamarchiverError:
 def _raise_if_stopped(finished: Finished) -> None:
     if finished.ended == "stopped":
         raise Stopped("the run stops")
+
+
+def digest_of(path: Path, stop: Stopper) -> str:
+    """BLAKE2b as `b2sum` prints it."""
+    digest = hashlib.blake2b()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            if stop.is_set():
+                raise Stopped("the run stops")
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def suffix_of_copy(clip: Clip) -> str:
