@@ -10,6 +10,7 @@ _SIGNATURES = (
     (bytes.fromhex("5369676e656420566964656f2e2e2e30"), "Axis signed video"),
 )
 _H264_SPS, _HEVC_SPS = 7, 33
+_AVCC_PREFIX, _HVCC_PREFIX = 4, 21
 _H264_PICTURES = range(1, 6)
 _HEVC_PICTURES = range(32)
 _JPEG_FRAME_HEADERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
@@ -41,7 +42,8 @@ def _parameter_sets(packet: bytes, extradata: bytes, *, hevc: bool) -> bytes:
     sets = []
     # ISO 14496-15: avcC and hvcC begin with version 1; else the units follow start codes.
     if extradata[:1] == b"\x01":
-        prefix = (extradata[21 if hevc else 4] & 3) + 1 if len(extradata) > 21 or not hevc else 4
+        # Both hold the length of a unit's prefix, less one, in the last bits of one byte.
+        prefix = (int.from_bytes(extradata[_HVCC_PREFIX if hevc else _AVCC_PREFIX :][:1]) & 3) + 1
         units = _prefixed_units(packet, prefix)
     else:
         units = _delimited_units(packet)

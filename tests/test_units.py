@@ -58,6 +58,7 @@ from camarchiver import (
     schedule,
     service,
     tag,
+    timing,
     trash,
     vigil,
     words,
@@ -92,6 +93,9 @@ from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tre
 from camarchiver.motion import Event as Motion
 from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
+from camarchiver.packet_times import FrameTimes, SoundTimes
+from camarchiver.parameter_sets import header_of, signature_in
+from camarchiver.picture_check import pairs
 from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
 from camarchiver.quiet import Agenda, Due
 from camarchiver.reel import Do, Lengths, Reel
@@ -1327,6 +1331,267 @@ class TestVerification:
             "10-bit video became 8-bit",
             "not in the archive: subtitle:mov_text, data:unknown",
         )
+
+
+def at_times(*seconds: float, base: Fraction = Fraction(1, 1000), **changes: object) -> Media:
+    """A clip whose frames are shown then."""
+    ticks = [round(each / base) for each in seconds]
+    media = replace(
+        SOURCE,
+        video=replace(SOURCE.video, time_base=base),
+        packets=len(ticks),
+        shown=len(ticks),
+        times=array("q", (each - ticks[0] for each in ticks)),
+        start=float(ticks[0] * base),
+        keyframe_times=(0,),
+    )
+    return replace(media, **changes)  # type: ignore[arg-type]
+
+
+def with_sound(start: float, span: float, *gaps: float, frame: float = 0.064, primed: float = 0.0) -> Media:
+    sound = AudioStream("aac", 16000, 1, frame, start, span, array("d", gaps), primed)
+    return replace(SOURCE, audio=(sound,))
+
+
+class TestTiming:
+    def test_each_frame_within_a_tick_of_the_coarser_time_base(self) -> None:
+        there = at_times(*(index / 30 for index in range(300)), base=Fraction(1, 90000))
+        here = at_times(*(7 + index / 30 for index in range(300)))
+        assert timing.times_problem(there, here, 0) == ""
+        assert timing.times_problem(here, there, 0) == ""
+
+    @pytest.mark.parametrize("late", [0.002, -0.002, 0.9, 37600.0])
+    def test_one_frame_at_another_time(self, late: float) -> None:
+        times = [index / 25 for index in range(250)]
+        there = at_times(*times)
+        times[100] += late
+        here = at_times(*sorted(times))
+        assert timing.times_problem(there, here, 0).startswith("frame ")
+        assert timing.times_problem(here, there, 0).startswith("frame ")
+
+    def test_the_same_start_and_span_prove_nothing(self) -> None:
+        there, here = at_times(0, 1, 2, 3, 4), at_times(0, 0.005, 0.01, 0.015, 4)
+        assert timing.times_problem(there, here, 0) == "frame 2 is shown after 0.005 s instead of 1.000 s"
+
+    def test_lost_frames_at_the_start(self) -> None:
+        there, here = at_times(0, 1, 2, 3), at_times(5, 6, 7)
+        assert timing.times_problem(there, here, 1) == ""
+        assert timing.times_problem(there, here, 0) != ""
+
+    def test_nothing_measured_proves_nothing(self) -> None:
+        empty = replace(SOURCE, shown=0, times=())
+        assert timing.times_problem(empty, empty, 0) != ""
+
+    @pytest.mark.parametrize(
+        ("start", "span", "gaps", "ok"),
+        [
+            (0.5, 8.0, (), True),
+            (0.52, 8.0, (), True),
+            (0.6, 8.0, (), False),
+            (0.4, 8.0, (), False),
+            (0.5, 8.06, (), True),
+            (0.5, 7.9, (), False),
+            (0.5, 8.1, (), False),
+            (0.5, 8.0, (3.0, 3.06), True),
+            (0.5, 8.0, (3.0, 3.1), False),
+            (0.5, 8.0, (3.0, 5.0), False),
+        ],
+    )
+    def test_sound_without_a_gap(self, start: float, span: float, gaps: tuple[float, ...], ok: bool) -> None:
+        here = with_sound(start, span, *gaps)
+        assert (timing.sound_problem(with_sound(0.5, 8.0), here, 0) == "") is ok
+
+    @pytest.mark.parametrize(
+        ("gaps", "ok"),
+        [((3.0, 5.0), True), ((3.05, 5.05), True), ((3.2, 5.2), False), ((3.0, 4.8), False), ((), False)],
+    )
+    def test_sound_with_a_gap(self, gaps: tuple[float, ...], ok: bool) -> None:
+        there, here = with_sound(0.0, 8.0, 3.0, 5.0), with_sound(0.0, 8.0, *gaps)
+        assert (timing.sound_problem(there, here, 0) == "") is ok
+
+    def test_sound_moved_by_100_ms_within_one_long_frame(self) -> None:
+        there, here = with_sound(0.0, 8.0, frame=0.128), with_sound(0.1, 8.0, frame=0.128)
+        assert timing.sound_problem(there, here, 0) == (
+            "audio stream 1 begins +0.100 s from the picture instead of +0.000 s"
+        )
+
+    def test_priming_that_a_container_cannot_hide(self) -> None:
+        there, here = with_sound(0.0, 8.0, primed=0.064), with_sound(-0.064, 8.064)
+        assert timing.sound_problem(there, here, 0) == ""
+        other = replace(here, audio=(replace(here.audio[0], codec="opus"),))
+        assert timing.sound_problem(there, other, 0) != ""
+
+    def test_sound_after_lost_frames(self) -> None:
+        there = replace(with_sound(0.0, 10.0), times=SOURCE.times)
+        head = 50 * 512 / 12800
+        assert timing.sound_problem(there, with_sound(-head, 10.0), 50) == ""
+        assert timing.sound_problem(there, with_sound(0.0, 10.0), 50) != ""
+
+    @given(st.lists(st.floats(0.2, 3.0), min_size=1, max_size=12), st.floats(-1.0, 1.0))
+    def test_a_stream_is_like_itself_and_unlike_a_shorter_one(self, parts: list[float], start: float) -> None:
+        edges = list(itertools.accumulate(parts))
+        gaps = edges[:-1] if len(edges) % 2 else edges[:-2]
+        there = with_sound(start, edges[-1] + 1, *gaps)
+        assert timing.sound_problem(there, there, 0) == ""
+        assert timing.sound_problem(there, with_sound(start, edges[-1], *gaps), 0) != ""
+
+
+class TestPacketTimes:
+    @staticmethod
+    def of(packets: list[tuple[int, int]]) -> FrameTimes:
+        times = FrameTimes()
+        for pts, dts in packets:
+            times.add(pts, dts, 1)
+            times.look_at_order(pts, dts)
+        return times
+
+    @given(st.lists(st.integers(1, 500), min_size=1, max_size=60), st.integers(0, 16), st.randoms())
+    def test_any_order_that_a_decoder_can_restore(
+        self, steps: list[int], depth: int, chance: random.Random
+    ) -> None:
+        """Frames are moved forward in decoding order by at most `depth` places."""
+        shown = list(itertools.accumulate(steps))
+        order = sorted(range(len(shown)), key=lambda index: index - chance.randint(0, depth))
+        times = FrameTimes()
+        for index in order:
+            times.add(shown[index], None, 1)
+        found = times.shown()
+        assert found is not None
+        assert list(found.times) == [each - shown[0] for each in shown]
+
+    def test_b_frames_are_in_order(self) -> None:
+        # I P B B P B B, the decoding two frames ahead.
+        packets = [(0, -2), (3, -1), (1, 0), (2, 1), (6, 2), (4, 3), (5, 4)]
+        times = self.of(packets)
+        assert not times.is_disordered
+        assert times.is_reordered
+
+    def test_a_variable_rate_with_b_frames_is_in_order(self) -> None:
+        shown = [0, 40, 120, 130, 500, 540]
+        times = self.of([(shown[0], -40), (shown[2], 0), (shown[1], 40), (shown[4], 120), (shown[3], 130)])
+        assert not times.is_disordered
+
+    @pytest.mark.parametrize("ahead", [2, 13, 400])
+    def test_a_stamp_ahead_of_its_time(self, ahead: int) -> None:
+        packets = [(index, index) for index in range(100)]
+        packets[40] = (40 + ahead, 40)
+        assert self.of(packets).is_disordered
+
+    def test_a_step_back(self) -> None:
+        assert self.of([(each, each) for each in (*range(50), *range(30))]).is_disordered
+
+    def test_frames_that_follow_later_ones_from_a_decoder_that_reorders(self) -> None:
+        times = self.of([(0, 0), (24, 24), (48, 48), (72, 72)])
+        found = times.shown(delay=2)
+        assert found is not None
+        assert (found.first, list(found.times)) == (48, [0, 24, 48, 72])
+
+    def test_a_day_of_frames_takes_little_room(self) -> None:
+        times = FrameTimes()
+        for index in range(100_000):
+            times.add(index * 3600 + (index % 3 == 1) * 7200, None, 3600)
+        found = times.shown()
+        assert found is not None
+        assert sys.getsizeof(found.times) < 1_000_000
+
+    def test_sound_skips_what_is_not_heard(self) -> None:
+        sound = SoundTimes(Fraction(1, 16000), 16000, 1024)
+        sound.add(-2112, 1024, skipped=(2112, 0), is_hidden=False)
+        for number in range(1, 11):
+            sound.add(-2112 + number * 1024, 1024, skipped=(0, 300 * (number == 10)), is_hidden=False)
+        assert sound.start == pytest.approx(0)
+        assert sound.end == pytest.approx((11 * 1024 - 2112 - 300) / 16000)
+        assert sound.primed == pytest.approx(2112 / 16000)
+        assert not sound.gaps
+
+    def test_sound_with_a_gap_and_one_with_a_rounded_clock(self) -> None:
+        sound = SoundTimes(Fraction(1, 1000), 16000, 1024)
+        for start in (0, 64, 129, 192, 500, 564):
+            sound.add(start, 64, skipped=(0, 0), is_hidden=False)
+        assert list(sound.gaps) == pytest.approx([0.256, 0.5])
+
+    def test_no_sound(self) -> None:
+        sound = SoundTimes(Fraction(1, 1000), 16000, 1024)
+        sound.add(0, 64, skipped=(0, 0), is_hidden=True)
+        assert sound.start is None
+
+
+class TestParameterSets:
+    SPS, PPS, PICTURE = b"\x67\x42sps", b"\x68pps", b"\x65picture"
+
+    def test_the_sequence_parameter_set_however_units_are_told_apart(self) -> None:
+        delimited = b"".join(b"\0\0\0\1" + unit for unit in (b"\x09\xf0", self.SPS, self.PPS, self.PICTURE))
+        prefixed = b"".join(len(unit).to_bytes(4) + unit for unit in (self.SPS, self.PPS, self.PICTURE))
+        avcc = b"\x01\x42\0\x1e\xff\xe1"
+        assert header_of("h264", delimited, b"") == self.SPS
+        assert header_of("h264", prefixed, avcc) == self.SPS
+        assert header_of("h264", b"\0\0\1" + self.PICTURE, b"") == b""
+
+    def test_hevc(self) -> None:
+        sps = b"\x42\x01sps"
+        assert header_of("hevc", b"\0\0\1\x40\x01vps\0\0\1" + sps + b"\0\0\1\x26\x01x", b"") == sps
+
+    def test_jpeg(self) -> None:
+        packet = b"\xff\xd8\xff\xe0\0\4ab\xff\xc0\0\x11\x08\x00\xf0\x01\x40rest"
+        assert header_of("mjpeg", packet, b"") == b"\x00\xf0\x01\x40"
+
+    def test_av1(self) -> None:
+        assert header_of("av1", b"\x12\0\x0a\x03seq\x32\x01x", b"") == b"seq"
+
+    @given(
+        st.sampled_from(["h264", "hevc", "mjpeg", "av1", "vp9"]),
+        st.binary(max_size=80),
+        st.binary(max_size=30),
+    )
+    def test_any_bytes(self, codec: str, packet: bytes, extradata: bytes) -> None:
+        header_of(codec, packet, extradata)
+
+    def test_marks_of_signed_video(self) -> None:
+        onvif = bytes.fromhex("005bc93f2d715e95ada4796f90877a6f")
+        assert signature_in(b"\0\0\1\x06\x05\x20" + onvif + b"x") == "ONVIF Media Signing"
+        assert signature_in(b"\0\0\1\x06\x05\x20Signed Video...0x") == "Axis signed video"
+        assert signature_in(b"\0\0\1\x06\x05\x20" + onvif[:-1]) == ""
+
+
+class TestPicturePairs:
+    @staticmethod
+    def clip(frames: int, gop: int, width: int = 320, height: int = 240) -> Media:
+        media = at_times(
+            *(index / 25 for index in range(frames)), keyframe_times=tuple(range(0, frames * 40, gop * 40))
+        )
+        return replace(media, video=replace(media.video, width=width, height=height))
+
+    def test_first_and_last_and_keyframes_between(self) -> None:
+        found = pairs(self.clip(1000, 50), self.clip(1000, 100))
+        assert (found[0].seconds, found[-1].seconds) == (0.0, pytest.approx(39.96))
+        assert len(found) >= 6
+        assert all(pair.source.frame == pair.archive.frame for pair in found)
+        assert sum(pair.source.key == pair.source.frame for pair in found) >= 4
+
+    def test_a_large_clip_costs_a_small_share_of_its_frames(self) -> None:
+        large = (2560, 1440)
+        found = pairs(self.clip(150, 50, *large), self.clip(150, 100, *large))
+        decoded = sum(
+            (each.frame - each.key) // 40 + 1 for pair in found for each in (pair.source, pair.archive)
+        )
+        assert 2 <= decoded <= 150 // 20 + 8
+        thorough = pairs(self.clip(150, 50, *large), self.clip(150, 100, *large), thorough=True)
+        assert thorough[-1].seconds == pytest.approx(149 / 25)
+
+    def test_lost_frames_have_no_pair(self) -> None:
+        source, archive = self.clip(100, 50), self.clip(70, 70)
+        found = pairs(source, archive, lost=30)
+        assert found[0].source.frame == 30 * 40
+        assert found[0].archive.frame == 0
+        assert found[-1].source.frame == 99 * 40
+        assert found[-1].archive.frame == 69 * 40
+
+    @given(st.integers(1, 80), st.integers(1, 30), st.integers(1, 30), st.booleans())
+    def test_any_clip(self, frames: int, gop: int, other: int, thorough: bool) -> None:
+        found = pairs(self.clip(frames, gop), self.clip(frames, other), thorough=thorough)
+        assert found[0].source.frame == found[0].archive.frame == 0
+        assert [pair.seconds for pair in found] == sorted({pair.seconds for pair in found})
+        assert all(pair.source.key <= pair.source.frame for pair in found)
 
 
 some_names = st.text(
