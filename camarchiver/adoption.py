@@ -8,8 +8,9 @@ from pathlib import Path
 
 from camarchiver import atomic, tag
 from camarchiver.model import Archived, Trees
+from camarchiver.original import Original
 from camarchiver.scribe import Scribe
-from camarchiver.shrink import Original, Shrinker, digest_of, suffix_of_copy
+from camarchiver.shrink import Shrinker, digest_of, suffix_of_copy
 from camarchiver.standing import Standing
 from camarchiver.steps import Archive
 from camarchiver.stop import Stopper

@@ -26,9 +26,10 @@ from camarchiver.locking import ClipLock
 from camarchiver.lossless import NOT_SMALLER, Unencoded
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.names import numbered
+from camarchiver.original import Original
 from camarchiver.progress import Display
 from camarchiver.scribe import Scribe
-from camarchiver.shrink import ClipFailed, Original, Refused, Shrinker, Stopped, digest_of
+from camarchiver.shrink import ClipFailed, Refused, Shrinker, Stopped, digest_of
 from camarchiver.standing import MOST_NAMES, Standing
 from camarchiver.steps import Archive, Encoding, Made, Outcome, Remove, Result, Way
 from camarchiver.stop import AnyOf, Stop, Stopper

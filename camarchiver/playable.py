@@ -19,9 +19,10 @@ from camarchiver.lossless import SignedRule, Unencoded
 from camarchiver.media import Media
 from camarchiver.model import Clip, Reason
 from camarchiver.names import numbered
+from camarchiver.original import Original
 from camarchiver.probe import Prober
 from camarchiver.progress import Advance, Display
-from camarchiver.shrink import ClipFailed, Original, Refused, Shrinker, Wishes
+from camarchiver.shrink import ClipFailed, Refused, Shrinker, Wishes
 from camarchiver.standing import MOST_NAMES
 from camarchiver.steps import Way
 from camarchiver.stop import Stopper

@@ -25,7 +25,8 @@ from camarchiver.ffmpeg_args import Job
 from camarchiver.ladder import Breaker, Encoded, Ladder
 from camarchiver.lossless import KEEP_SIGNED, SignedRule, Unencoded, unencodable
 from camarchiver.media import Media, Pictures
-from camarchiver.model import Archived, Clip, Reason
+from camarchiver.model import Clip, Reason
+from camarchiver.original import Original
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Advance
 from camarchiver.steps import Encoding, Made, Way
@@ -74,36 +75,6 @@ class Wishes:
     min_saving: float = 0.10
     """The part of a source's bytes that encoding must save."""
     signed: SignedRule = KEEP_SIGNED
-
-
-@dataclass(frozen=True, slots=True)
-class Original:
-    """A clip as it was measured under its lock."""
-
-    clip: Clip
-    media: Media
-    digest: str
-    """BLAKE2b."""
-    metadata: Mapping[str, str]
-    """What its archive is to carry."""
-
-    def archived_as(self, place: str, size: int, unencoded: str) -> Archived:
-        """The journal's word on its archive, which stands at `place` below the archive root.
-
-        `unencoded` says why it is a lossless copy; empty where it was encoded.
-        """
-        clip = self.clip
-        return Archived(
-            source=clip.relative,
-            size=clip.fingerprint.size,
-            mtime_ns=clip.fingerprint.mtime_ns,
-            digest=self.digest,
-            archive=place,
-            archive_size=size,
-            remuxed=bool(unencoded),
-            duration=round(self.media.span, 3),
-            unencoded=unencoded,
-        )
 
 
 class Shrinker:
@@ -191,7 +162,7 @@ class Shrinker:
                 part.path.stat().st_size,
             ),
             self._settings_of(encoded.encoder),
-            "every frame counted, "
+            "every frame's time, the sound and some pictures compared, "
             + ("decoded whole" if hardware or self._wishes.verify_full else "keyframes decoded"),
             (*last.notes, *changes(original.media, encoded.encoder, self._wishes.encode)),
         )
@@ -303,7 +274,7 @@ class Shrinker:
             if "No space left" in verdict.problem:
                 raise ClipFailed(Reason.NO_SPACE, verdict.problem)
             raise Refused(verdict.problem, is_lasting=True)
-        verified = "every packet counted, keyframes decoded"
+        verified = "every frame's time, the sound and some pictures compared, keyframes decoded"
         return self._unencoded(Way.REMUX, original, why, part, finished.seconds, verified)
 
     def _copy(self, original: Original, why: Unencoded, part: Staged) -> Made:

@@ -2553,7 +2553,7 @@ class TestWhy:
         ):
             story = told("why", "-C", camera, path).stdout
             assert "archived as" in story
-            assert "verified: every frame counted" in story
+            assert "verified: every frame's time" in story
             assert "source moved to the trash" in story
             assert "not in the source tree now" in story
         asked = told(
