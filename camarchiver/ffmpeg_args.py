@@ -106,11 +106,12 @@ def remux(
 def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tuple[str, ...]:
     """The arguments that decode picture and sound, or just the keyframes, and keep nothing.
 
-    Frames get times of their own, far apart: those that a file has are no fault of the frames.
+    Frames get times of their own, far apart: those that a file has are no fault of the frames. They go on where
+    the picture's size changes, which without `reinit_filter` would begin them anew.
     """
     ffmpeg = _builder()
     limits = {"skip_frame": "nokey"} if keyframes_only else {}
-    read = ffmpeg.input(_SOURCE, threads=threads, **limits)
+    read = ffmpeg.input(_SOURCE, threads=threads, reinit_filter=0, **limits)
     streams = [read["v:0"]] if keyframes_only else [read["v:0"], read["a?"]]
     numbered = {"vf": "setpts=N*100/TB", **({} if keyframes_only else {"af": "asetpts=N"})}
     # The demuxer takes any jump of a transport stream for a loss; where one is, the decoder complains.

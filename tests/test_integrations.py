@@ -32,7 +32,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -591,6 +591,21 @@ class TestSoftwareEncodes:
             assert (keyframes.returncode, keyframes.stderr) == (0, ())
             assert 1 <= keyframes.frames < done.frames
             assert transcoder.run(ffmpeg.path, ffmpeg_args.decode(damaged)).stderr
+
+
+    def test_odd_times_and_sizes_are_no_damage(
+        self, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        picture = "-f lavfi -i testsrc2=s={}:r=10:d=1 -c:v libx264 -preset ultrafast -bf 0"
+        both = tmp_path / "both.h264"
+        pieces = [make_clip(picture.format(size), ".h264") for size in ("160x120", "320x240")]
+        both.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+        stray = picture.format("160x120") + r" -bsf:v 'setts=pts=if(eq(N\,4)\,PTS+3600/TB\,PTS)'"
+        slow = picture.format("160x120").replace("r=10:d=1", "r=1/60:d=1200")
+        of_words = {stray: 10, f"-r 10 -i {both} -c copy -tag:v avc3": 20, slow: 20}
+        for ffmpeg, (words, frames) in product(each_ffmpeg, of_words.items()):
+            done = transcoder.run(ffmpeg.path, ffmpeg_args.decode(make_clip(words)))
+            assert (done.returncode, done.stderr, done.frames) == (0, (), frames)
 
 
 class TestEncoders:

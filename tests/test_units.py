@@ -1009,7 +1009,7 @@ class TestFfmpegArgs:
         )
 
     def test_decode(self) -> None:
-        start = "-hide_banner -nostdin -v error -xerror"
+        start = "-hide_banner -nostdin -v error -xerror -reinit_filter 0"
         assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"))) == (
             f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null"
             " -af asetpts=N -vf setpts=N*100/TB -"
