@@ -54,7 +54,8 @@ class Camera:
     trash: Holding = field(default_factory=Holding)
     waiting: int = 0
     """Clips that the next archive run would encode."""
-    failed: int = 0
+    failed: Mapping[Reason, int] = field(default_factory=dict)
+    """Clips that failed before and wait, by why."""
     held: int = 0
     """Clips in source or archive."""
     clock_doubtful: int = 0
@@ -163,7 +164,8 @@ class _Tally:
 
     def __init__(self) -> None:
         self.source, self.archive, self.trash = _Heap(), _Heap(), _Heap()
-        self.waiting = self.failed = self.held = self.clock_doubtful = 0
+        self.waiting = self.held = self.clock_doubtful = 0
+        self.failed = Counts[Reason]()
         self.coverage = Coverage()
         self.unencoded = Counts[Reason]()
 
@@ -241,8 +243,8 @@ class Counter:
         match step:
             case Archive():
                 self._tally(step.camera).waiting += 1
-            case Keep(reason=Reason.FAILED_BEFORE):
-                self._tally(step.camera).failed += 1
+            case Keep(reason=Reason.FAILED_BEFORE, relative=relative):
+                self._tally(step.camera).failed[self._memory.failures[relative].reason] += 1
             case Keep(reason=Reason.UNREADABLE):
                 self._unreadable += 1
             case Keep(reason=Reason.NO_TIMESTAMP):

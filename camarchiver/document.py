@@ -234,7 +234,8 @@ def _camera_fields(camera: Camera) -> dict[str, Any]:
             )
         },
         "waiting": camera.waiting,
-        "failed": camera.failed,
+        "failed": sum(camera.failed.values()),
+        "failed_by_reason": dict(sorted(camera.failed.items())),
         "held": camera.held,
         "clock_doubtful": camera.clock_doubtful,
         "unencoded": dict(sorted(camera.unencoded.items())),

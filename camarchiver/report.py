@@ -354,12 +354,14 @@ def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
     for camera in census.cameras:
         for count, words in (
             (camera.waiting, "to be archived by the next run"),
-            (camera.failed, "failed before"),
             (camera.held, "held"),
             (camera.clock_doubtful, "whose clock is doubtful: name and mtime are more than a day apart"),
         ):
             if count:
                 yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
+        for reason, count in sorted(camera.failed.items()):
+            words = f"failed before: {REASON_WORDS[reason]} ({reason})"
+            yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
         for reason, count in sorted(camera.unencoded.items()):
             words = f"not encoded: {REASON_WORDS[reason]} ({reason})"
             yield f"{shown(camera.name)}: {count_of(count, 'archive')} {words}"

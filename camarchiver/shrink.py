@@ -32,7 +32,7 @@ from camarchiver.progress import Advance
 from camarchiver.steps import Encoding, Made, Way
 from camarchiver.stop import Stopper
 from camarchiver.transcoder import Finished
-from camarchiver.verification import Facts, Verdict, is_harmless, pairs_to_compare, verify
+from camarchiver.verification import Facts, Verdict, decodes_whole, pairs_to_compare, verify
 
 _log = logging.getLogger(__name__)
 
@@ -338,7 +338,7 @@ class Shrinker:
         arguments = ffmpeg_args.decode(path, threads=threads)
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        return not finished.returncode and is_harmless(finished.stderr) and finished.frames == media.shown
+        return decodes_whole(media, finished.returncode, finished.stderr, finished.frames)
 
 
 def _as_failure(error: ProbeError) -> CamarchiverError:

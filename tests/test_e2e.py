@@ -660,6 +660,9 @@ class TestUnencoded:
         (outcome,) = document(tree)["outcomes"]
         assert (outcome["result"], outcome["reason"]) == ("failed", "damaged")
         assert source.exists() and media(tree / "archived") == []
+        assert "front: 1 clip failed before: damaged (damaged)" in command("status", tree)
+        (camera,) = json.loads(command("status", tree, "--json"))["cameras"]
+        assert (camera["failed"], camera["failed_by_reason"]) == (1, {"damaged": 1})
 
     def test_the_owner_may_have_signed_clips_encoded(self, put: Put, tree: Path, tmp_path: Path) -> None:
         put(f"{ONE}.mp4", self.SIGNED)

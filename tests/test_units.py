@@ -104,7 +104,7 @@ from camarchiver.ring import Entry, Ring
 from camarchiver.sealed import Sealed
 from camarchiver.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status
 from camarchiver.stop import Stop
-from camarchiver.verification import Facts, verify
+from camarchiver.verification import Facts, decodes_whole, verify
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -1597,6 +1597,27 @@ class TestPicturePairs:
 some_names = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=300
 ).filter(lambda name: name not in {".", ".."} and not name.isspace())
+
+
+class TestDecodedByItself:
+    def test_what_came_before_the_first_keyframe_is_no_damage(self) -> None:
+        line = "[h264 @ 0x1] non-existing PPS 0 referenced"
+        assert decodes_whole(SOURCE, 0, (), 250)
+        assert decodes_whole(HEADLESS, 0, (line, "    Last message repeated 3 times"), 200)
+
+    @pytest.mark.parametrize(
+        ("media", "status", "stderr", "frames"),
+        [
+            (SOURCE, 1, (), 250),
+            (SOURCE, 0, (), 249),
+            (SOURCE, 0, ("[h264 @ 0x1] non-existing PPS 0 referenced",), 250),
+            (HEADLESS, 0, ("[h264 @ 0x1] non-existing PPS 0 referenced",), 199),
+            (HEADLESS, 0, ("[h264 @ 0x1] error while decoding MB 3 4",), 200),
+            (HEADLESS, 0, (), 200),
+        ],
+    )
+    def test_anything_else_is(self, media: Media, status: int, stderr: tuple[str, ...], frames: int) -> None:
+        assert not decodes_whole(media, status, stderr, frames)
 
 
 class TestAtomic:
