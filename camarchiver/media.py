@@ -113,13 +113,20 @@ class Difference:
     """After the first frame."""
     luma: float
     """Mean difference of brightness."""
-    chroma: float
-    """Mean difference of colour, of the worse of both colour planes."""
-    spot: float
-    """The largest difference of brightness of a small part."""
+    likeness: float
+    """Correlation of brightness: 1 is the same; also where a picture is too flat to tell."""
+    contrast: float
+    """How strongly brightness varies over the archive's picture, to the source's: 1 is the same."""
+    tint: float
+    """How far the mean colour moved."""
+    colour: float
+    """How much of the source's colour the archive's has: 1 is all, 0 none, less the opposite."""
     shift: float
-    """How far the one is moved or stretched against the other, in thousandths of its size; 0 where a picture
-    without edges does not tell."""
+    """How far the one is moved or stretched against the other, in thousandths of its size; 0 where that
+    does not explain the difference."""
+    motion: float
+    """How much of what changed in the source since the first compared frame changed in the archive: 1 is all;
+    also where nothing did."""
 
 
 @dataclass(frozen=True, slots=True)

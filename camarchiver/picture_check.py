@@ -6,17 +6,35 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import mul
+from math import sqrt
+from operator import mul, sub
 
 from camarchiver.media import Difference, Media, Place
 
 WIDTH, HEIGHT = 64, 36
 """Cells of the grid on which pictures are compared."""
 
-MOST_LUMA, MOST_CHROMA, MOST_SPOT, MOST_SHIFT = 16.0, 12.0, 150.0, 12.0
-"""Limits of what compression does; docs/reliability.md has the figures that they were chosen from."""
-_LEAST_EDGES = 4.0
+# Limits of what compression does; docs/reliability.md has the figures that they were chosen from.
+_MOST_LUMA = 16.0
+_LEAST_LIKENESS = 0.9
+_CONTRAST = (0.89, 1.06)
+_MOST_TINT = 6.0
+_LEAST_COLOUR = 0.5
+_MOST_SHIFT = 2.5
+_LEAST_MOTION = 0.4
+
+_LEAST_DEVIATION = 8.0
+"""Standard deviation of brightness of a picture that has a contrast to speak of."""
+_LEAST_CHROMA = 3.0
+"""Root mean square of the colour differences of a picture that has a colour to speak of."""
+_LEAST_CHANGE = 2.0
+"""Root mean square of the change of brightness between two pictures of which one is to be told apart."""
+_LEAST_CHANGE_TO_LOSS = 1.5
+"""The same, to the root mean square of the difference between the first pictures of source and archive."""
+_LEAST_EDGES = 1.0
 """Mean square of the gradient of a picture whose edges tell where it lies, in steps of 255 per cell."""
+_LEAST_EXPLAINED = 0.3
+"""Part of the difference between two pictures that a movement must explain to be one."""
 _STRETCHES = 5
 """Parts of a clip, of each of which one place is looked at besides the first and the last frame."""
 _STEP = 4
@@ -122,65 +140,108 @@ def _budget(media: Media, count: int) -> int:
     return count // _BUDGET_SHARE + _BUDGET_PIXELS // pixels
 
 
-def difference(source: Grid, archive: Grid, seconds: float) -> Difference:
-    """How far one picture is from the other."""
+def difference(first: tuple[Grid, Grid], source: Grid, archive: Grid, seconds: float) -> Difference:
+    """How far one picture is from the other; `first` is the first pair that was compared of this clip."""
     cells = len(source.luma)
-    apart = [abs(a - b) for a, b in zip(source.luma, archive.luma, strict=True)]
-    colours = [
-        sum(abs(a - b) for a, b in zip(plane, other, strict=True)) / cells
-        for plane, other in ((source.blue, archive.blue), (source.red, archive.red))
-    ]
+    there, here = _centred(source.luma), _centred(archive.luma)
+    deviations = sqrt(_dot(there, there) / cells), sqrt(_dot(here, here) / cells)
+    is_flat = min(deviations) < _LEAST_DEVIATION
+    colour = [*source.blue, *source.red]
+    other = [*archive.blue, *archive.red]
     return Difference(
         seconds=seconds,
-        luma=sum(apart) / cells,
-        chroma=max(colours),
-        spot=max(apart),
+        luma=sum(map(abs, _minus(archive.luma, source.luma))) / cells,
+        likeness=1.0 if is_flat else _dot(there, here) / cells / (deviations[0] * deviations[1]),
+        contrast=1.0 if deviations[0] < _LEAST_DEVIATION else deviations[1] / deviations[0],
+        tint=max(
+            abs(sum(archive.blue) - sum(source.blue)) / cells, abs(sum(archive.red) - sum(source.red)) / cells
+        ),
+        colour=_share(colour, other, _LEAST_CHROMA),
         shift=_shift(source.luma, archive.luma),
+        motion=_motion(first, source, archive),
     )
 
 
 def problem_of(found: Difference) -> str:
     """What tells that this is not the same picture, as a sentence; empty where compression explains it."""
-    for what, have, most in (
-        ("brightness", found.luma, MOST_LUMA),
-        ("colour", found.chroma, MOST_CHROMA),
-        ("brightness of a part", found.spot, MOST_SPOT),
-        ("position", found.shift, MOST_SHIFT),
+    low, high = _CONTRAST
+    for is_wrong, what in (
+        (found.luma > _MOST_LUMA, f"is {found.luma:.0f} steps of 255 off in brightness"),
+        (found.likeness < _LEAST_LIKENESS, "shows something else"),
+        (not low <= found.contrast <= high, f"has {found.contrast:.0%} of the contrast"),
+        (found.tint > _MOST_TINT, f"is {found.tint:.0f} steps of 255 off in colour"),
+        (found.colour < _LEAST_COLOUR, f"has {max(found.colour, 0):.0%} of the colour"),
+        (found.shift > _MOST_SHIFT, f"is moved or stretched by {found.shift / 10:.1f} %"),
+        (found.motion < _LEAST_MOTION, f"has {max(found.motion, 0):.0%} of the movement"),
     ):
-        if have > most:
-            at = f"{found.seconds:.1f} s"
-            return f"the archive's picture at {at} differs in {what} ({have:.1f}, at most {most:.1f})"
+        if is_wrong:
+            return f"the archive's picture at {found.seconds:.1f} s {what}"
     return ""
+
+
+def _minus(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    return list(map(sub, one, other))
+
+
+def _centred(plane: Sequence[float]) -> list[float]:
+    mean = sum(plane) / len(plane)
+    return [each - mean for each in plane]
+
+
+def _share(source: Sequence[float], archive: Sequence[float], least: float) -> float:
+    """The factor by which `source` best explains `archive`; 1 where it is too weak to tell."""
+    energy = _dot(source, source)
+    return _dot(source, archive) / energy if energy >= least * least * len(source) else 1.0
+
+
+def _motion(first: tuple[Grid, Grid], source: Grid, archive: Grid) -> float:
+    """What changed must exceed what compression leaves out, as the first pair shows it."""
+    lossy = _minus(first[1].luma, first[0].luma)
+    least = max(_LEAST_CHANGE, _LEAST_CHANGE_TO_LOSS * sqrt(_dot(lossy, lossy) / len(lossy)))
+    there, here = _minus(source.luma, first[0].luma), _minus(archive.luma, first[1].luma)
+    return _share(there, here, least)
 
 
 def _shift(source: Sequence[float], archive: Sequence[float]) -> float:
     """The movement and stretching that best explains what differs, by least squares over all gradients.
 
     One step of the method of Lucas and Kanade with a movement and a stretch each way, and a change of
-    brightness: good to a fraction of a cell, for what is not far away.
+    brightness, on pictures of half the size: good to a fraction of a cell, for what is not far away.
     """
-    inner = [row * WIDTH + column for row in range(1, HEIGHT - 1) for column in range(1, WIDTH - 1)]
-    across = [(source[at + 1] - source[at - 1]) / 2 for at in inner]
-    down = [(source[at + WIDTH] - source[at - WIDTH]) / 2 for at in inner]
-    edges = min(_dot(across, across), _dot(down, down)) / len(inner)
-    if edges < _LEAST_EDGES:
+    there, here = _halved(source), _halved(archive)
+    width, height = WIDTH // 2, HEIGHT // 2
+    both = [(one + other) / 2 for one, other in zip(there, here, strict=True)]
+    inner = [row * width + column for row in range(1, height - 1) for column in range(1, width - 1)]
+    across = [(both[at + 1] - both[at - 1]) / 2 for at in inner]
+    down = [(both[at + width] - both[at - width]) / 2 for at in inner]
+    if min(_dot(across, across), _dot(down, down)) < _LEAST_EDGES * len(inner):
         return 0.0
     columns = [
         across,
-        [slope * (at % WIDTH / WIDTH - 0.5) for slope, at in zip(across, inner, strict=True)],
+        [slope * (at % width / width - 0.5) for slope, at in zip(across, inner, strict=True)],
         down,
-        [slope * (at // WIDTH / HEIGHT - 0.5) for slope, at in zip(down, inner, strict=True)],
+        [slope * (at // width / height - 0.5) for slope, at in zip(down, inner, strict=True)],
         [1.0] * len(inner),
     ]
-    change = [source[at] - archive[at] for at in inner]
-    moved = _solved(
-        [[_dot(one, other) for other in columns] for one in columns], [_dot(one, change) for one in columns]
-    )
-    if moved is None:
+    change = [there[at] - here[at] for at in inner]
+    target = [_dot(one, change) for one in columns]
+    moved = _solved([[_dot(one, other) for other in columns] for one in columns], target)
+    uniform = sum(change) ** 2 / len(change)
+    energy = _dot(change, change) - uniform
+    if moved is None or _dot(moved, target) - uniform < _LEAST_EXPLAINED * energy:
         return 0.0
-    return 1000 * max(
-        (abs(moved[0]) + abs(moved[1]) / 2) / WIDTH, (abs(moved[2]) + abs(moved[3]) / 2) / HEIGHT
-    )
+    right, wider, lower, higher = map(abs, moved[:4])
+    return 1000 * max((right + wider / 2) / width, (lower + higher / 2) / height)
+
+
+def _halved(plane: Sequence[float]) -> list[float]:
+    """The means of two cells by two."""
+    rows = [plane[start : start + WIDTH] for start in range(0, WIDTH * HEIGHT, WIDTH)]
+    return [
+        (one[at] + one[at + 1] + other[at] + other[at + 1]) / 4
+        for one, other in zip(rows[::2], rows[1::2], strict=True)
+        for at in range(0, WIDTH, 2)
+    ]
 
 
 def _dot(one: Sequence[float], other: Sequence[float]) -> float:

@@ -45,12 +45,15 @@ def compare(
     """Decode each pair and say how they differ. FFmpegError where a file can't be read."""
     there, here = _Walker(source, beat), _Walker(archive, beat)
     found: list[Difference] = []
+    first: tuple[Grid, Grid] | None = None
     try:
         for number, pair in enumerate(pairs):
             ours = here.at(pair.archive)
             if not number:
                 here.look_ahead()
-            found.append(difference(_grid(there.at(pair.source)), _grid(ours), pair.seconds))
+            grids = _grid(there.at(pair.source)), _grid(ours)
+            first = first or grids
+            found.append(difference(first, *grids, pair.seconds))
     except Missing as error:
         return Pictures(len(found), str(error), tuple(found))
     return Pictures(len(found), next(filter(None, map(problem_of, found)), ""), tuple(found))

@@ -22,8 +22,8 @@ from camarchiver.media import Examined, Glance, Media, Pictures
 
 # PyAV costs 100 ms and 30 MB to import: only the worker pays.
 if TYPE_CHECKING:
-    from camarchiver.demux import Trouble
     from camarchiver.picture_check import Pair
+    from camarchiver.streams import Trouble
 
 PATIENCE_SECONDS = 60.0
 """How long the worker may make no progress before its file counts as one that hangs."""
@@ -199,10 +199,11 @@ def _receive(connection: Connection, requests: queue.SimpleQueue[Any]) -> None:
 
 def _answer(job: str, path: Path, others: tuple[Any, ...], beat: Callable[[], None]) -> object:
     from camarchiver import demux
+    from camarchiver.streams import Refused
 
     try:
         return demux.answer(job, path, others, beat)
-    except demux.Refused as refused:
+    except Refused as refused:
         return _Failure(refused.reason, refused.text)
     # The boundary of the process: whatever goes wrong in here must cost this file only.
     except Exception as error:
