@@ -12,6 +12,7 @@ from typing import Any
 
 from camarchiver import codecs
 from camarchiver.codecs import Audio, Backend, Container, Encoder, Rung, Settings
+from camarchiver.color_codes import MATRICES, PRIMARIES, TRANSFERS, code_of
 from camarchiver.media import AudioStream, Media, VideoStream
 
 Version = tuple[int, int]
@@ -106,8 +107,8 @@ def remux(
 def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tuple[str, ...]:
     """The arguments that decode picture and sound, or just the keyframes, and keep nothing.
 
-    Frames get times of their own, far apart: those that a file has are no fault of the frames. They go on where
-    the picture's size changes, which without `reinit_filter` would begin them anew.
+    Frames get times of their own, far apart: those that a file has are no fault of the frames. They go on
+    where the picture's size changes, which without `reinit_filter` would begin them anew.
     """
     ffmpeg = _builder()
     limits = {"skip_frame": "nokey"} if keyframes_only else {}
@@ -248,7 +249,7 @@ def _encoding(way: Transcode) -> dict[str, Any]:
         **({"bf": str(encoder.b_frames)} if encoder.b_frames is not None else {}),
         **({"profile:v": main10} if main10 is not None else {}),
         **({"tag:v": encoder.tag} if encoder.tag is not None and way.job.container == "mp4" else {}),
-        **({"color_range": "pc"} if _is_full_range(video) else {}),
+        **_color(encoder, video),
         **_fields(video),
         **_encoder_threads(encoder, way.job.threads),
     }
@@ -260,6 +261,26 @@ def _fields(video: VideoStream) -> dict[str, str]:
         return {}
     # The second letter is the field that is displayed first, the first the one that is coded first.
     return {"flags": "+ilme+ildct", "x264-params": "tff=1" if video.field_order[1] == "t" else "bff=1"}
+
+
+def _color(encoder: Encoder, video: VideoStream) -> dict[str, str]:
+    """How a player is to be told what the numbers mean.
+
+    Of what ffmpeg's hardware encoders are told little reaches the bitstream, AV1's none of it, so that it
+    is written there afterwards.
+    """
+    is_full = _is_full_range(video)
+    if encoder.backend is Backend.SOFTWARE:
+        return {"color_range": "pc"} if is_full else {}
+    is_av1 = encoder.codec == "av1"
+    codes = {
+        "color_primaries" if is_av1 else "colour_primaries": code_of(PRIMARIES, video.primaries),
+        "transfer_characteristics": code_of(TRANSFERS, video.transfer),
+        "matrix_coefficients": code_of(MATRICES, video.matrix),
+        "color_range" if is_av1 else "video_full_range_flag": ("pc" if is_av1 else 1) if is_full else None,
+    }
+    told = ":".join(f"{key}={code}" for key, code in codes.items() if code is not None)
+    return {"bsf:v": f"{encoder.codec}_metadata={told}"} if told else {}
 
 
 def _is_full_range(video: VideoStream) -> bool:
@@ -301,7 +322,7 @@ def _filters(way: Transcode) -> tuple[str, ...]:
     size = codecs.scaled_size(way.job.media.video, way.job.settings)
     if way.rung is Rung.GPU:
         scaler = {Backend.QSV: "vpp_qsv", Backend.VAAPI: "scale_vaapi"}.get(way.encoder.backend, "scale_cuda")
-        return (f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()
+        return (*((f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()), *_disguised(way.job.media.video))
     return (*_resizing(way.job.media.video, size), *_upload(way))
 
 
@@ -322,11 +343,11 @@ def _upload(way: Transcode) -> tuple[str, ...]:
     layout = "p010le" if video.bit_depth > 8 else "nv12"
     match way.encoder.backend:
         case Backend.QSV | Backend.NVENC:
-            return _converted(layout, video)
+            return (*_converted(layout, video), *_disguised(video))
         case Backend.VAAPI:
-            return (*_converted(layout, video), "hwupload")
+            return (*_converted(layout, video), *_disguised(video), "hwupload")
         case Backend.V4L2M2M:
-            return _converted("yuv420p", video)
+            return (*_converted("yuv420p", video), *_disguised(video))
         case Backend.SOFTWARE:
             if way.job.settings.only_420:
                 return _converted("yuv420p", video)
@@ -338,6 +359,11 @@ def _upload(way: Transcode) -> tuple[str, ...]:
 def _converted(layout: str, video: VideoStream) -> tuple[str, ...]:
     """Up to 6.1 ffmpeg makes limited range of full range wherever it changes the format."""
     return (*(("scale=out_range=full",) if _is_full_range(video) else ()), f"format={layout}")
+
+
+def _disguised(video: VideoStream) -> tuple[str, ...]:
+    """For encoders that know limited range alone, for which full range would be converted; `_color` tells."""
+    return ("setparams=range=tv",) if _is_full_range(video) else ()
 
 
 def _audio_options(kept: tuple[AudioStream, ...], audio: Audio) -> dict[str, str]:

@@ -131,7 +131,7 @@ def pairs_to_compare(facts: Facts, *, thorough: bool) -> tuple[Pair, ...]:
 
 
 def decodes_whole(media: Media, exit_status: int, stderr: tuple[str, ...], frames: int | None) -> bool:
-    """Whether a file that was decoded by itself is sound; frames before its first keyframe are no part of it."""
+    """Whether a file that was decoded alone is sound; frames before its first keyframe are no part of it."""
     complaints = _complaints(stderr)
     head = media.packets_before_keyframe if complaints else 0
     excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)

@@ -650,6 +650,19 @@ class TestUnencoded:
         again = document(tree, "--no-skip")
         assert again["exit_code"] == 0
 
+    def test_quick_sync_hands_on_what_it_can_not_do(self, put: Put, tree: Path, softqsv: Path) -> None:
+        fields = "-flags +ilme+ildct -x264opts tff=1 -vf interlace,format=yuv420p"
+        big = H264.replace("160x120", "256x256")
+        put(f"{DAY}/REO_fields_20260301081500.mp4", f"{big.replace('d=2', 'd=4')} {fields}")
+        put(f"{DAY}/REO_fast_20260301081500.avi", "-f lavfi -i testsrc2=s=256x256:r=600:d=0.1 -c:v mjpeg")
+        put(f"{DAY}/REO_full_20260301081500.mp4", f"{big} -vf scale=out_range=pc,format=yuvj420p")
+        done = document(tree, "--encoder", "qsv", "--device", softqsv)
+        assert done["exit_code"] == 0, done
+        found = {Path(each["path"]).name.split("_")[1]: each["encoder"] for each in done["outcomes"]}
+        assert found == {"fields": "libx264", "fast": "libx264", "full": "av1_qsv"}
+        with av.open(str(tree / f"archived/{DAY}/REO_full_20260301081500.mp4")) as opened:
+            assert next(opened.decode(video=0)).color_range == 2
+
     def test_what_is_damaged_is_not_copied(self, put: Put, tree: Path) -> None:
         """Its copy would be as good, but nobody would look at it again while its source is there."""
         source = put(f"{ONE}.mp4", self.SIGNED)

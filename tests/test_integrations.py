@@ -593,7 +593,6 @@ class TestSoftwareEncodes:
             assert 1 <= keyframes.frames < done.frames
             assert transcoder.run(ffmpeg.path, ffmpeg_args.decode(damaged)).stderr
 
-
     def test_odd_times_and_sizes_are_no_damage(
         self, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
     ) -> None:

@@ -76,6 +76,7 @@ from camarchiver.codecs import (
     obstacle,
     remux_container,
 )
+from camarchiver.color_codes import MATRICES, code_of
 from camarchiver.config import Config, Value
 from camarchiver.coverage import Hold, held_by, may_reach
 from camarchiver.detector import Detector, Luma, View, shrink
@@ -977,15 +978,39 @@ class TestFfmpegArgs:
         [
             ("libx264", Rung.SOFTWARE, None),
             ("libsvtav1", Rung.SOFTWARE, "scale=out_range=full,format=yuv420p"),
-            ("hevc_qsv", Rung.GPU_ENCODE, "scale=out_range=full,format=nv12"),
-            ("hevc_vaapi", Rung.GPU_ENCODE, "scale=out_range=full,format=nv12,hwupload"),
-            ("hevc_qsv", Rung.GPU, None),
+            ("hevc_qsv", Rung.GPU_ENCODE, "scale=out_range=full,format=nv12,setparams=range=tv"),
+            ("hevc_vaapi", Rung.GPU_ENCODE, "scale=out_range=full,format=nv12,setparams=range=tv,hwupload"),
+            ("h264_qsv", Rung.GPU, "setparams=range=tv"),
         ],
     )
     def test_full_range_stays_full(self, name: str, rung: Rung, filters: str | None) -> None:
         media = video(pixel_format="yuvj420p", color_range="pc")
         arguments = ffmpeg_args.transcode(way(name, rung, media))
-        assert (part(arguments, "-vf"), part(arguments, "-color_range")) == (filters, "pc")
+        assert part(arguments, "-vf") == filters
+        is_software = rung is Rung.SOFTWARE
+        assert part(arguments, "-color_range") == ("pc" if is_software else None)
+        told = None if is_software else f"{name.split('_')[0]}_metadata=video_full_range_flag=1"
+        assert part(arguments, "-bsf:v") == told
+
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [
+            ("av1_qsv", "av1_metadata=color_primaries=9:transfer_characteristics=16:matrix_coefficients=9"),
+            (
+                "hevc_qsv",
+                "hevc_metadata=colour_primaries=9:transfer_characteristics=16:matrix_coefficients=9",
+            ),
+            ("libsvtav1", None),
+        ],
+    )
+    def test_what_hardware_does_not_write_is_written_afterwards(self, name: str, told: str | None) -> None:
+        media = video(primaries="bt2020", transfer="smpte2084", matrix="bt2020nc")
+        rung = Rung.SOFTWARE if told is None else Rung.GPU
+        assert part(ffmpeg_args.transcode(way(name, rung, media)), "-bsf:v") == told
+
+    def test_a_code_without_a_name_is_its_number(self) -> None:
+        names = ("22", "gbr", "", "unheard")
+        assert [code_of(MATRICES, name) for name in names] == [22, 0, None, None]
 
     def test_threads(self) -> None:
         def said(name: str, threads: int, option: str) -> str | None:
