@@ -656,10 +656,17 @@ class TestUnencoded:
         put(f"{DAY}/REO_fields_20260301081500.mp4", f"{big.replace('d=2', 'd=4')} {fields}")
         put(f"{DAY}/REO_fast_20260301081500.avi", "-f lavfi -i testsrc2=s=256x256:r=600:d=0.1 -c:v mjpeg")
         put(f"{DAY}/REO_full_20260301081500.mp4", f"{big} -vf scale=out_range=pc,format=yuvj420p")
+        colors = "-colorspace bt709 -color_primaries bt709 -color_trc bt709"
+        put(f"{DAY}/REO_colors_20260301081500.mp4", f"{big} {colors}")
         done = document(tree, "--encoder", "qsv", "--device", softqsv)
         assert done["exit_code"] == 0, done
         found = {Path(each["path"]).name.split("_")[1]: each["encoder"] for each in done["outcomes"]}
-        assert found == {"fields": "libx264", "fast": "libx264", "full": "av1_qsv"}
+        assert found == {
+            "fields": "libx264",
+            "fast": "libx264",
+            "full": "av1_qsv",
+            "colors": "av1_qsv",
+        }
         with av.open(str(tree / f"archived/{DAY}/REO_full_20260301081500.mp4")) as opened:
             assert next(opened.decode(video=0)).color_range == 2
 
