@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -66,6 +67,10 @@ def document(
         yield '], "notes": ' + json.dumps(plan.notes)[:-1]
     totals = [_total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
+    if unencoded := Counter(
+        reason for each in report.outcomes if each.encoding and (reason := each.encoding.unencoded)
+    ):
+        yield ', "unencoded": ' + json.dumps(dict(sorted(unencoded.items())))
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
 
 

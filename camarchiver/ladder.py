@@ -28,7 +28,9 @@ _IN_A_ROW = 2
 
 _PASSING = re.compile(
     r"Cannot allocate memory|Input/output error|Stale file handle|timed out|Too many open files"
-    r"|Resource temporarily unavailable",
+    r"|Resource temporarily unavailable"
+    # As `probe` says it of an archive that was not examined to its end.
+    r"|crashed the process that examined it|made the parser hang|can't be read: ",
     re.IGNORECASE,
 )
 """What another night may not meet."""
@@ -281,7 +283,8 @@ class _Try:
         """Whether the clip, not the machine of this moment, is the cause."""
         if not self.problem or self.is_damaged or self.trouble in (Trouble.STORAGE, Trouble.DEVICE):
             return False
-        return not (self.finished and any(map(_PASSING.search, self.finished.stderr)))
+        said = (self.problem, *(self.finished.stderr if self.finished else ()))
+        return not any(map(_PASSING.search, said))
 
 
 def _encoded(tries: list[_Try], seconds: float) -> Encoded:

@@ -199,7 +199,7 @@ class TestArchive:
         assert snapshot(tree) == before
         assert set(plan) == {
             *("format", "command", "run", "status", "exit_code", "dry_run"),
-            *("steps", "outcomes", "totals", "errors"),
+            *("steps", "outcomes", "totals", "errors", "notes"),
         }
         assert plan["outcomes"] == []
         real = document(tree)
@@ -692,6 +692,7 @@ class TestUnencoded:
         done = document(tree, "--config", config, "--keep-source")
         found = {Path(each["path"]).name[4:8]: each.get("unencoded") for each in done["outcomes"]}
         assert found == {"fron": "signed", "back": None}
+        assert done["unencoded"] == {"signed": 1}
         assert reasons(tree, "--no-skip", "--keep-source") == {
             "REO_front_20260301081500.mp4": "signed",
             "REO_back_20260301081500.mp4": "repeat-asked",

@@ -988,6 +988,23 @@ class TestLadder:
             replay.fail(rung, stderr, code)
         assert replay.climb().is_refusal == is_refusal
 
+    @pytest.mark.parametrize(
+        ("problem", "is_refusal"),
+        [
+            ("of 20 frames 5 were encoded and 5 are in the archive", True),
+            ("/a/x.mp4 can't be read as a video: moov atom not found", True),
+            ("/a/x.mp4 crashed the process that examined it", False),
+            ("/a/x.mp4 made the parser hang for 60 s", False),
+            ("/a/x.mp4 can't be read: Input/output error", False),
+        ],
+    )
+    def test_a_check_that_could_not_be_made_is_no_refusal(
+        self, replay: Replay, problem: str, is_refusal: bool
+    ) -> None:
+        job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, Settings(), "mp4", {})
+        ladder = Ladder(replay.choice, replay.breaker)
+        assert ladder.climb(job, lambda finished, encoder: Passes(False, problem)).is_refusal == is_refusal
+
     def test_a_damaged_clip_is_not_tried_on_a_spare_encoder(self, replay: Replay) -> None:
         spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], Rung.SOFTWARE)
         job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, Settings(), "mp4", {})
