@@ -1,4 +1,4 @@
-"""Decodes keyframes: the cheapest proof that the pictures are there, and what shows a change of their size."""
+"""Decodes keyframes: the cheapest proof that the pictures are there, and what shows a new size."""
 
 from __future__ import annotations
 

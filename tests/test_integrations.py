@@ -1629,7 +1629,7 @@ FLAWS = {
     "no sound": ("-an", "the source has 1 audio streams, the archive 0"),
     "sound late": (
         "-itsoffset 0.1 -i {source} -map 0:v -map 1:a",
-        "stream 1 begins +0.100 s from the picture",
+        "begins +0.100 s from the picture",
     ),
     "sound early": ("-af atrim=start=0.1,asetpts=PTS-STARTPTS", "stream 1 differs for 0.1"),
     "sound cut short": ("-af atrim=end=3.8", "stream 1 differs for 0.2"),
@@ -1653,7 +1653,7 @@ FLAWS = {
     "pixels widened": ("-vf setsar=4/3", "the archive's pixel aspect is 4/3, its source's 1"),
     "matrix flagged": (
         "-bsf:v h264_metadata=matrix_coefficients=1",
-        "matrix is bt709, its source's unspecified",
+        "matrix is bt709, its source's un",
     ),
     "fields": ("-flags +ilme+ildct -x264opts tff=1", "the archive's field order is top field first"),
 }

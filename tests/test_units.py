@@ -6,6 +6,7 @@ import errno
 import importlib
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -96,7 +97,7 @@ from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
 from camarchiver.packet_times import FrameTimes, SoundTimes
 from camarchiver.parameter_sets import header_of, signature_in
-from camarchiver.picture_check import pairs
+from camarchiver.picture_check import HEIGHT, WIDTH, Grid, difference, pairs, problem_of
 from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
 from camarchiver.quiet import Agenda, Due
 from camarchiver.reel import Do, Lengths, Reel
@@ -1615,6 +1616,62 @@ class TestPicturePairs:
         assert found[0].source.frame == found[0].archive.frame == 0
         assert [pair.seconds for pair in found] == sorted({pair.seconds for pair in found})
         assert all(pair.source.key <= pair.source.frame for pair in found)
+
+
+class TestPictureDifference:
+    @staticmethod
+    def scene(*, right: float = 0.0, gain: float = 1.0, colour: float = 20.0, person: float = -9.0) -> Grid:
+        """Soft stripes and a slope; `right` moves them by so many cells, `person` is where a dark one stands."""
+        luma, blue, red = [], [], []
+        for at in range(WIDTH * HEIGHT):
+            x, y = at % WIDTH - right, at // WIDTH
+            value = 120 + 40 * math.sin(x / 4) * math.cos(y / 5) + x / 2
+            inside = abs(x - person) < 2 and abs(y - 18) < 5
+            luma.append(128 + gain * ((30.0 if inside else value) - 128))
+            blue.append(colour * math.sin(x / 9))
+            red.append(-colour * math.cos(y / 9))
+        return Grid(luma, blue, red)
+
+    def problem(self, source: Grid, archive: Grid, first: tuple[Grid, Grid] | None = None) -> str:
+        return problem_of(difference(first or (source, archive), source, archive, 1.0))
+
+    def test_the_same_picture_with_the_noise_of_compression(self) -> None:
+        source = self.scene()
+        chance = random.Random(7)
+        noisy = replace(source, luma=[each + chance.gauss(0, 6) for each in source.luma])
+        assert self.problem(source, noisy) == ""
+
+    def test_detail_that_compression_leaves_out(self) -> None:
+        chance = random.Random(7)
+        source = self.scene()
+        noisy = replace(source, luma=[each + chance.gauss(0, 14) for each in source.luma])
+        assert self.problem(noisy, source) == ""
+
+    @pytest.mark.parametrize(
+        ("archive", "said"),
+        [
+            ({"right": 0.5}, "is moved or stretched by 0.8 %"),
+            ({"right": 12.0}, "the archive's picture at 1.0 s "),
+            ({"gain": 219 / 255}, "has 86% of the contrast"),
+            ({"gain": 255 / 219}, "has 116% of the contrast"),
+            ({"gain": 0.0}, "the archive's picture at 1.0 s "),
+            ({"colour": 0.0}, "of the colour"),
+            ({"colour": -20.0}, "off in colour"),
+        ],
+    )
+    def test_another_picture(self, archive: dict[str, float], said: str) -> None:
+        assert said in self.problem(self.scene(), self.scene(**archive))
+
+    def test_a_frozen_picture(self) -> None:
+        before, after = self.scene(person=10.0), self.scene(person=50.0)
+        assert self.problem(after, after, (before, before)) == ""
+        assert "has 0% of the movement" in self.problem(after, before, (before, before))
+
+    def test_a_flat_picture_tells_of_brightness_and_tint_only(self) -> None:
+        night = Grid([20.0] * (WIDTH * HEIGHT), [0.0] * (WIDTH * HEIGHT), [0.0] * (WIDTH * HEIGHT))
+        assert self.problem(night, replace(night, luma=[22.0] * (WIDTH * HEIGHT))) == ""
+        assert "off in brightness" in self.problem(night, replace(night, luma=[60.0] * (WIDTH * HEIGHT)))
+        assert "off in colour" in self.problem(night, replace(night, blue=[-90.0] * (WIDTH * HEIGHT)))
 
 
 some_names = st.text(
