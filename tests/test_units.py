@@ -70,6 +70,7 @@ from camarchiver.attention import Attention
 from camarchiver.codecs import (
     ENCODERS,
     Backend,
+    Encoder,
     Rung,
     Settings,
     changes,
@@ -89,6 +90,7 @@ from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_qualit
 from camarchiver.figures import Figure, Room, Sums, Vitals
 from camarchiver.gaps import Coverage, gaps
 from camarchiver.ladder import Breaker
+from camarchiver.lossless import SignedRule, Unencoded, stays_unencoded, unencodable
 from camarchiver.lots import Lot, Shelf
 from camarchiver.media import AudioStream, Media, Pictures, VideoStream
 from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
@@ -104,7 +106,7 @@ from camarchiver.reel import Do, Lengths, Reel
 from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits, Pursuit, Rank
 from camarchiver.ring import Entry, Ring
 from camarchiver.sealed import Sealed
-from camarchiver.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status
+from camarchiver.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status, Way
 from camarchiver.stop import Stop
 from camarchiver.verification import Facts, decodes_whole, verify
 
@@ -845,6 +847,56 @@ class TestCodecs:
             "audio pcm_alaw becomes aac",
             "data:tmcd left out",
         )
+
+
+class TestLossless:
+    SOFTWARE = (ENCODERS["libsvtav1"],)
+    BOTH = (ENCODERS["libsvtav1"], ENCODERS["libx264"])
+
+    @pytest.mark.parametrize(
+        ("changed", "encoders", "reason"),
+        [
+            ({}, SOFTWARE, None),
+            ({"signed": "ONVIF Media Signing", "varies": "changes"}, BOTH, Reason.SIGNED),
+            ({"varies": "changes from 320x240 to 640x480 midway"}, BOTH, Reason.PICTURE_CHANGES),
+            ({"unkeepable": "has frames whose times are out of order"}, BOTH, Reason.UNKEEPABLE_TIMES),
+            ({"video_streams": 2}, BOTH, Reason.OTHER_STREAMS),
+            ({"other_streams": ("data:gpmd",)}, BOTH, Reason.OTHER_STREAMS),
+            ({"other_streams": ("data:tmcd",)}, BOTH, None),
+            ({"video": replace(VIDEO, field_order="tt")}, SOFTWARE, Reason.INTERLACED),
+            ({"video": replace(VIDEO, field_order="tt")}, BOTH, None),
+            ({"video": replace(VIDEO, field_order="progressive")}, SOFTWARE, None),
+        ],
+    )
+    def test_what_a_clip_tells_itself(
+        self, changed: dict[str, Any], encoders: tuple[Encoder, ...], reason: Reason | None
+    ) -> None:
+        why = unencodable(replace(MEDIA, **changed), encoders, encode_signed=False)
+        assert (why and why.reason) == reason
+
+    def test_signed_clips_may_be_encoded_on_demand(self) -> None:
+        rule = SignedRule(cameras={"garden": True})
+        assert [rule.encodes(camera) for camera in ("front", "garden")] == [False, True]
+        assert unencodable(replace(MEDIA, signed="x"), self.BOTH, encode_signed=True) is None
+        assert (str(rule), str(SignedRule(reencode=True))) == ("keep", "reencode")
+
+    @pytest.mark.parametrize(
+        ("reason", "ways"),
+        [
+            (Reason.SIGNED, (Way.COPY,)),
+            (Reason.OTHER_STREAMS, (Way.COPY,)),
+            (Reason.REFUSED, (Way.REMUX, Way.COPY)),
+            (Reason.NOT_SMALLER, (Way.REMUX, Way.COPY)),
+        ],
+    )
+    def test_only_what_a_remux_keeps_is_remuxed(self, reason: Reason, ways: tuple[Way, ...]) -> None:
+        assert Unencoded(reason, "").ways == ways
+
+    def test_a_copy_is_made_anew_only_where_that_may_come_out_otherwise(self) -> None:
+        anew = {reason for reason in Reason if not stays_unencoded(reason, encode_signed=True)}
+        assert {Reason.REFUSED, Reason.INTERLACED, Reason.SIGNED} <= anew
+        assert not anew & {Reason.NOT_SMALLER, Reason.PICTURE_CHANGES, Reason.UNKEEPABLE_TIMES}
+        assert stays_unencoded(Reason.SIGNED, encode_signed=False)
 
 
 class TestFfmpegArgs:
@@ -2146,6 +2198,23 @@ class TestPlan:
         remux = {clip.relative: (an_entry(clip, remuxed=True),)}
         step = decided(clip, repeat, archived=remux, standing=frozenset({clip.relative}))
         assert step.reason is Reason.NOT_SMALLER
+
+    @pytest.mark.parametrize(
+        ("unencoded", "rule", "reason"),
+        [
+            ("picture-changes", SignedRule(), Reason.PICTURE_CHANGES),
+            ("signed", SignedRule(), Reason.SIGNED),
+            ("signed", SignedRule(reencode=True), Reason.REPEAT_ASKED),
+            ("signed", SignedRule(cameras={"front": True}), Reason.REPEAT_ASKED),
+            ("refused", SignedRule(), Reason.REPEAT_ASKED),
+            ("of a later version", SignedRule(), Reason.NOT_SMALLER),
+        ],
+    )
+    def test_a_repeat_of_a_lossless_copy(self, unencoded: str, rule: SignedRule, reason: Reason) -> None:
+        clip, repeat = a_clip(), replace(MONTH, repeat=True, signed=rule)
+        archived = {clip.relative: (an_entry(clip, remuxed=True, unencoded=unencoded),)}
+        step = decided(clip, repeat, archived=archived, standing=frozenset({clip.relative}))
+        assert step.reason is reason
 
     def test_a_held_clip_is_neither_encoded_nor_removed(self) -> None:
         clip = a_clip()
