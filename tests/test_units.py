@@ -1563,7 +1563,7 @@ class TestPicturePairs:
 class TestPictureDifference:
     @staticmethod
     def scene(*, right: float = 0.0, gain: float = 1.0, colour: float = 20.0, person: float = -9.0) -> Grid:
-        """Soft stripes and a slope; `right` moves them by so many cells, `person` is where a dark one stands."""
+        """Soft stripes and a slope, `right` moves them by cells; a dark person stands at `person`."""
         luma, blue, red = [], [], []
         for at in range(WIDTH * HEIGHT):
             x, y = at % WIDTH - right, at // WIDTH
