@@ -1384,8 +1384,9 @@ class TestTiming:
     def test_priming_that_a_container_cannot_hide(self) -> None:
         there, here = with_sound(0.0, 8.0, primed=0.064), with_sound(-0.064, 8.064)
         assert timing.sound_problem(there, here, 0) == ""
-        other = replace(here, audio=(replace(here.audio[0], codec="opus"),))
-        assert timing.sound_problem(there, other, 0) != ""
+        spoken = replace(there, audio=(replace(there.audio[0], codec="pcm_alaw", primed=0.0),))
+        assert timing.sound_problem(spoken, here, 0) == ""
+        assert timing.sound_problem(spoken, with_sound(-0.1, 8.1), 0) != ""
 
     def test_sound_after_lost_frames(self) -> None:
         there = replace(with_sound(0.0, 10.0), times=SOURCE.times)
