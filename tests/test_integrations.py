@@ -1698,7 +1698,7 @@ class TestVerification:
         version = subprocess.run([FFMPEGS["system"], "-version"], capture_output=True, text=True).stdout
         if not version.startswith("ffmpeg version 5."):
             pytest.skip("another ffmpeg than the one that does so")
-        assert verify(facts).problem == "frame 50 is shown after 1.922 s instead of 1.960 s"
+        assert verify(facts).problem == "frame 49 is shown after 1.882 s instead of 1.920 s"
 
     def test_start_within_a_group_and_damaged(
         self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path
