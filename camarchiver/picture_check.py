@@ -39,10 +39,10 @@ _STRETCHES = 5
 """Parts of a clip, of each of which one place is looked at besides the first and the last frame."""
 _STEP = 4
 """Frames after a keyframe: enough to see in which order a decoder gives them, and that the picture moves."""
-_BUDGET_SHARE = 20
+_BUDGET_SHARE = 40
 """Of so many frames of a clip, one may be decoded here: it costs some tenth of encoding it."""
-_BUDGET_PIXELS = 20_000_000
-"""Pixels that may be decoded besides: about 50 ms."""
+_BUDGET_PIXELS = 10_000_000
+"""Pixels that may be decoded besides: about 25 ms."""
 
 
 @dataclass(frozen=True, slots=True)
