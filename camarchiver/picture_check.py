@@ -39,10 +39,10 @@ _STRETCHES = 5
 """Parts of a clip, of each of which one place is looked at besides the first and the last frame."""
 _STEP = 4
 """Frames after a keyframe: enough to see in which order a decoder gives them, and that the picture moves."""
-_BUDGET_SHARE = 20
+_BUDGET_SHARE = 40
 """Of so many frames of a clip, one may be decoded here: it costs some tenth of encoding it."""
-_BUDGET_PIXELS = 20_000_000
-"""Pixels that may be decoded besides: about 50 ms."""
+_BUDGET_PIXELS = 10_000_000
+"""Pixels that may be decoded besides: about 25 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class _Frames:
 
 
 def _candidates(there: _Frames, here: _Frames, count: int) -> list[int]:
-    """Frames by how much they tell: the last one, one per stretch, and one that follows a keyframe."""
+    """Frames by what they tell for their cost: one per stretch, the last, some that follow a keyframe."""
     keyframes = sorted({index for index in (*there.keyframes(), *here.keyframes()) if index < count})
     stretches = []
     for start, end in pairwise(count * part // _STRETCHES for part in range(_STRETCHES + 1)):
@@ -132,7 +132,7 @@ def _candidates(there: _Frames, here: _Frames, count: int) -> list[int]:
             stretches.append(min(inside, key=lambda index: there.cost(index) + here.cost(index)))
     # From the end inwards: what is further away from the first frame tells more.
     steps = [index for index in (_STEP, *(each + _STEP for each in stretches[:1])) if index < count]
-    return [count - 1, *reversed(stretches), *steps]
+    return [*reversed(stretches), count - 1, *steps]
 
 
 def _budget(media: Media, count: int) -> int:

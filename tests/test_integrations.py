@@ -1256,7 +1256,9 @@ FFMPEG_AND_DAMAGED = [
     *(("system", *case) for case in DAMAGED if case[0] in ("faststart.mp4", "reordered.mkv", "plain.ts")),
 ]
 FFMPEG_ENCODER_AND_GOOD = [
-    *((ffmpeg, "libx264", name) for ffmpeg in FFMPEGS for name in GOOD),
+    *(("embedded", "libx264", name) for name in GOOD),
+    # ffmpeg 5.1 shows the last of an avi's reordered frames too early where ticks are finer than frames.
+    *(("system", "libx264", name) for name in GOOD if name != "odd-ticks.avi"),
     *(("embedded", "libsvtav1", name) for name in GOOD),
     *(("system", "libsvtav1", "plain.mp4"), ("system", "libx265", "plain.mp4")),
     ("embedded", "libx265", "plain.mp4"),
@@ -1624,21 +1626,24 @@ ENCODED = f"{CLEAR} -fps_mode passthrough -c:a aac"
 # What is wrong with an archive of WATCHED, ffmpeg's words that make it so, and what is said of it.
 FLAWS = {
     "a frame dropped": ("-vf \"select='not(eq(n,20))'\"", "of 60 frames 59 "),
-    "a frame late": ("-vf \"setpts='PTS+0.03/TB*eq(N,20)'\"", "frame 21 is shown after 1.3"),
+    "a frame late": (
+        "-vf \"settb=1/15360,setpts='PTS+460*eq(N,20)'\" -enc_time_base:v filter",
+        "frame 21 is shown after 1.363 s instead of 1.333 s",
+    ),
     "half the rate": ("-vf setpts=2*PTS", "frame 2 is shown after 0.133 s instead of 0.067 s"),
     "no sound": ("-an", "the source has 1 audio streams, the archive 0"),
     "sound late": (
         "-itsoffset 0.1 -i {source} -map 0:v -map 1:a",
-        "begins +0.100 s from the picture",
+        "begins +0.036 s from the picture",
     ),
     "sound early": ("-af atrim=start=0.1,asetpts=PTS-STARTPTS", "stream 1 differs for 0.1"),
     "sound cut short": ("-af atrim=end=3.8", "stream 1 differs for 0.2"),
     "a gap in the sound": (
         "-af \"aselect='not(between(t,1,1.3))'\" -c:a pcm_s16le",
-        "stream 1 differs for 0.2",
+        "stream 1 differs for 0.3",
     ),
     "stretched": ("-vf crop=304:240,scale=320:240,setsar=1", "is moved or stretched by"),
-    "moved": ("-vf crop=312:240:8:0,pad=320:240", "is moved or stretched by"),
+    "moved": ("-vf crop=312:240:8:0,pad=320:240", "the archive's picture at 0.0 s "),
     "mirrored": ("-vf hflip", "the archive's picture at 0.0 s "),
     "grey": ("-vf hue=s=0", "% of the colour"),
     "green": ("-vf lutyuv=u=0:v=0", "off in colour"),
@@ -1766,6 +1771,15 @@ class TestVerification:
         assert verdict.notes == (
             "12 frames before the first keyframe can't be decoded and are not in the archive",
         )
+
+    def test_a_frame_that_ffmpeg_shows_too_early(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
+        if not FFMPEGS["system"]:
+            pytest.skip("no ffmpeg is installed on this system")
+        facts = transcoded(prober, FFMPEGS["system"], clips / "odd-ticks.avi", tmp_path / "out.mp4")
+        version = subprocess.run([FFMPEGS["system"], "-version"], capture_output=True, text=True).stdout
+        if not version.startswith("ffmpeg version 5."):
+            pytest.skip("another ffmpeg than the one that does so")
+        assert verify(facts).problem == "frame 49 is shown after 1.882 s instead of 1.920 s"
 
     def test_start_within_a_group_and_damaged(
         self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path
