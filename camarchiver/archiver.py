@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver import atomic, claims, kernel, locking, logs, removal, tag, trash
+from camarchiver import atomic, claims, kernel, locking, logs, removal, tag, trash, volume
+from camarchiver.adoption import Adoption
 from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
 from camarchiver.coverage import Hold
@@ -22,11 +22,13 @@ from camarchiver.ends import hold_over
 from camarchiver.errors import NotRemovable, sentence
 from camarchiver.failures import Failures
 from camarchiver.locking import ClipLock
+from camarchiver.lossless import NOT_SMALLER, Unencoded
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.names import numbered
+from camarchiver.original import Original
 from camarchiver.progress import Display
 from camarchiver.scribe import Scribe
-from camarchiver.shrink import ClipFailed, Original, Shrinker, Stopped
+from camarchiver.shrink import ClipFailed, Refused, Shrinker, Stopped, digest_of
 from camarchiver.standing import MOST_NAMES, Standing
 from camarchiver.steps import Archive, Encoding, Made, Outcome, Remove, Result, Way
 from camarchiver.stop import AnyOf, Stop, Stopper
@@ -60,6 +62,8 @@ class _Work:
     step: Archive | Remove
     lock: ClipLock
     note: Note
+    marker: str
+    """Of the archive's volume when the step began."""
     threads: int
     stop: Stopper
 
@@ -110,6 +114,8 @@ class Archiver:
         with ExitStack() as after, locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise trash.Stale(self._why_stale(clip))
+            volume.check(trees)
+            marker = volume.marker(trees.state)
             now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
             if hold := hold_over(clip, self._desk.holds(), now, entries):
                 raise removal.Held(hold)
@@ -118,7 +124,7 @@ class Archiver:
             if self._desk.disposal is not Disposal.KEEP and not self._desk.keeps_folders:
                 after.callback(self._desk.disposer.tidy, clip)
             note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
-            work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))
+            work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
             return self._dispose(work, *self._archive(work))
 
     def _why_stale(self, clip: Clip) -> str:
@@ -139,7 +145,7 @@ class Archiver:
         if step.clip.links > 1 and (twin := self._desk.standing.twin(step.clip, original.digest)):
             self._desk.scribe.same_file(step.clip, twin)
             return twin, None, f"the same file as {twin.source}"
-        if step.standing is None and (adopted := self._adopt(step, original, self._shrinker, work.stop)):
+        if step.standing is None and (adopted := self._adoption().adopt(step, original, work.stop)):
             return adopted, None, "an archive of it stood already"
         archived, made = self._make(work, step, original, self._shrinker)
         self._desk.failures.forget(step.clip)
@@ -147,7 +153,7 @@ class Archiver:
 
     def _measured(self, work: _Work, shrinker: Shrinker) -> Original:
         clip = work.clip
-        digest = _digest(clip.path, work.stop)
+        digest = digest_of(clip.path, work.stop)
         identity = tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
         metadata = {
             "comment": tag.compose(identity),
@@ -160,20 +166,64 @@ class Archiver:
     def _make(
         self, work: _Work, step: Archive, original: Original, shrinker: Shrinker
     ) -> tuple[Archived, Made]:
-        """Stage, verify, publish and journal, by the first way that is worth it."""
-        for way, suffix in shrinker.ways(original):
-            target = self._desk.trees.archive / f"{step.target.rpartition('.')[0]}{suffix}"
-            folder = step.target.rpartition("/")[0]
-            trash.make_folder(self._desk.trees.archive, folder)
-            _check_space(step.clip, target.parent)
-            with atomic.staged(target, announce=work.note.staging) as part:
-                with self._display.job(step.clip.relative, original.media.span) as advance:
-                    made = shrinker.fill(
-                        way, original, part, threads=work.threads, stop=work.stop, advance=advance
-                    )
+        """Stage, verify, publish and journal: encoded where that is possible and worth it, else as it is."""
+        why = shrinker.unencodable(original)
+        if why is None:
+            found = self._encoded(work, step, original, shrinker)
+            if not isinstance(found, Unencoded):
+                return found
+            why = found
+        if not why.is_proved_sound:
+            shrinker.check_sound(original, work.threads, work.stop)
+        for way in why.ways:
+            with self._staged(work, step, original, shrinker.suffix(way, original)) as (part, target):
+                try:
+                    made = shrinker.keep(way, original, why, part, work.stop)
+                except Refused as refused:
+                    _log.info("%s: %s is no way to archive it: %s", step.relative, way, refused.message)
+                    continue
                 if shrinker.is_small_enough(made, original):
                     return self._publish(work, step, original, part, target, made), made
         raise ClipFailed(Reason.FAILED, "no way to archive it was left")
+
+    def _encoded(
+        self, work: _Work, step: Archive, original: Original, shrinker: Shrinker
+    ) -> tuple[Archived, Made] | Unencoded:
+        """A smaller archive, or why there is to be none."""
+        with self._staged(work, step, original, shrinker.suffix(Way.ENCODE, original)) as (part, target):
+            with self._display.job(step.relative, original.media.span) as advance:
+                try:
+                    made = shrinker.encode(
+                        original, part, threads=work.threads, stop=work.stop, advance=advance
+                    )
+                except Refused as refused:
+                    if refused.is_lasting or self._is_last_try(step.clip):
+                        return Unencoded(Reason.REFUSED, f"no encoder did it: {refused.message}")
+                    raise
+            if not shrinker.is_small_enough(made, original):
+                return NOT_SMALLER
+            return self._publish(work, step, original, part, target, made), made
+
+    def _is_last_try(self, clip: Clip) -> bool:
+        """Whether the clip would not be tried again by itself if it failed now."""
+        failure = self._desk.failures.of(clip.relative)
+        if failure is None or not failure.is_last_but_one:
+            return False
+        return (failure.size, failure.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+
+    @contextmanager
+    def _staged(
+        self, work: _Work, step: Archive, original: Original, suffix: str
+    ) -> Iterator[tuple[Staged, Path]]:
+        """An empty file beside the archive's place, and that place; gone at the end unless published."""
+        # A disk that went away fails every encode; a copy would find room in the folder that is left.
+        volume.check_same(self._desk.trees, work.marker)
+        stem = step.target.rpartition(".")[0]
+        target = self._desk.trees.archive / f"{stem}{suffix}"
+        trash.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
+        _check_space(step.clip, target.parent)
+        with atomic.staged(target, announce=work.note.staging) as part:
+            yield part, target
 
     def _publish(
         self, work: _Work, step: Archive, original: Original, part: Staged, target: Path, made: Made
@@ -182,15 +232,21 @@ class Archiver:
         start_ns = int(clip.start.timestamp() * 1_000_000_000)
         part.path.chmod(stat.S_IMODE(clip.path.lstat().st_mode) & 0o666 | 0o400)
         os.utime(part.path, ns=(start_ns, start_ns))
-        digest, size = _digest(part.path, work.stop), part.path.stat().st_size
+        digest, size = digest_of(part.path, work.stop), part.path.stat().st_size
+        if made.way is Way.COPY and digest != original.digest:
+            raise ClipFailed(Reason.FAILED, "its copy reads differently")
         if not still_there(clip.path, clip.fingerprint):
             raise trash.Stale("changed while it was encoded")
         if not work.lock.still_mine():
             raise Stopped("the clip's lock was lost")
+        volume.check_same(self._desk.trees, work.marker)
         # A folder that was swapped for a link meanwhile gets nothing under a final name.
         trash.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
+        unencoded = made.encoding.unencoded
+        if made.way is Way.COPY and unencoded is not None:
+            self._desk.scribe.copying(clip, digest, unencoded)
         place = self._place(step, original, part, target)
-        archived = self._entry(original, place, size, remuxed=made.way is not Way.ENCODE)
+        archived = original.archived_as(place, size, unencoded or "")
         self._desk.scribe.archived(clip, archived, made, digest, start_ns)
         return archived
 
@@ -213,50 +269,16 @@ class Archiver:
 
     def _is_ours(self, relative: str, original: Original) -> bool:
         """Whether a damaged archive at the target name was made from this very source."""
-        assert self._shrinker is not None
         path = self._desk.trees.archive / relative
         if path.is_symlink() or not path.is_file():
             return False
         if any(entry.archive == relative for entry in self._desk.standing.entries(original.clip)):
             return True
-        return self._names(path, original, self._shrinker)
+        return self._adoption().names(path, original)
 
-    # --- adopting ----------------------------------------------------------------------------------
-
-    def _adopt(self, step: Archive, original: Original, shrinker: Shrinker, stop: Stopper) -> Archived | None:
-        """Take over an archive that a run published and could not journal, if both decode whole."""
-        for path in self._desk.standing.namesakes(step.target):
-            if not self._names(path, original, shrinker):
-                continue
-            verdict = shrinker.compare(original, path, stop)
-            if not verdict.ok:
-                _log.warning("%s names this clip but can't be adopted: %s", path, verdict.problem)
-                continue
-            atomic.sync_file(path)
-            atomic.fsync_folder(path.parent)
-            status = path.stat()
-            place = path.relative_to(self._desk.trees.archive).as_posix()
-            archived = self._entry(original, place, status.st_size, remuxed=False)
-            self._desk.scribe.adopted(step.clip, archived, _digest(path, stop), status.st_mtime_ns)
-            return archived
-        return None
-
-    def _names(self, path: Path, original: Original, shrinker: Shrinker) -> bool:
-        found = tag.parse(shrinker.tags(path).get("comment", ""))
-        return found is not None and found.names(original.clip, original.digest)
-
-    def _entry(self, original: Original, place: str, size: int, *, remuxed: bool) -> Archived:
-        clip = original.clip
-        return Archived(
-            source=clip.relative,
-            size=clip.fingerprint.size,
-            mtime_ns=clip.fingerprint.mtime_ns,
-            digest=original.digest,
-            archive=place,
-            archive_size=size,
-            remuxed=remuxed,
-            duration=round(original.media.span, 3),
-        )
+    def _adoption(self) -> Adoption:
+        assert self._shrinker is not None
+        return Adoption(self._desk.trees, self._desk.standing, self._desk.scribe, self._shrinker)
 
     # --- afterwards --------------------------------------------------------------------------------
 
@@ -321,14 +343,3 @@ def _check_space(clip: Clip, folder: Path) -> None:
     if free < clip.fingerprint.size + min(RESERVE, whole // 100):
         size = clip.fingerprint.size
         raise ClipFailed(Reason.NO_SPACE, f"{folder} has {free:,} bytes free and the clip may need {size:,}")
-
-
-def _digest(path: Path, stop: Stopper) -> str:
-    """BLAKE2b as `b2sum` prints it."""
-    digest = hashlib.blake2b()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            if stop.is_set():
-                raise Stopped("the run stops")
-            digest.update(block)
-    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter as Counts
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -16,7 +17,7 @@ from camarchiver.footage import SAMPLES, seconds_of
 from camarchiver.gaps import Coverage, gaps
 from camarchiver.journal import Journal
 from camarchiver.ledger import Origin, fold
-from camarchiver.model import Clip, Fingerprint, Reason, Trees
+from camarchiver.model import Archived, Clip, Fingerprint, Reason, Trees
 from camarchiver.names import is_clip_name
 from camarchiver.plan import DOUBTFUL, ArchivePolicy, FolderFacts, Memory, decide_archive, own_archive
 from camarchiver.probe import Prober
@@ -53,13 +54,16 @@ class Camera:
     trash: Holding = field(default_factory=Holding)
     waiting: int = 0
     """Clips that the next archive run would encode."""
-    failed: int = 0
+    failed: Mapping[Reason, int] = field(default_factory=dict)
+    """Clips that failed before and wait, by why."""
     held: int = 0
     """Clips in source or archive."""
     clock_doubtful: int = 0
     """Clips without an archive whose name and mtime lie more than a day apart, or that are of the future."""
     gaps: tuple[tuple[datetime, datetime], ...] = ()
     """Of the last week, also the one that still lasts."""
+    unencoded: Mapping[Reason, int] = field(default_factory=dict)
+    """Archives that are lossless copies, by why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +157,17 @@ class _Heap:
 class _Tally:
     """One camera while it is counted."""
 
-    __slots__ = ("archive", "clock_doubtful", "coverage", "failed", "held", "source", "trash", "waiting")
+    __slots__ = (
+        *("archive", "clock_doubtful", "coverage", "failed", "held", "source", "trash", "unencoded"),
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.source, self.archive, self.trash = _Heap(), _Heap(), _Heap()
-        self.waiting = self.failed = self.held = self.clock_doubtful = 0
+        self.waiting = self.held = self.clock_doubtful = 0
+        self.failed = Counts[Reason]()
         self.coverage = Coverage()
+        self.unencoded = Counts[Reason]()
 
 
 class Counter:
@@ -234,8 +243,8 @@ class Counter:
         match step:
             case Archive():
                 self._tally(step.camera).waiting += 1
-            case Keep(reason=Reason.FAILED_BEFORE):
-                self._tally(step.camera).failed += 1
+            case Keep(reason=Reason.FAILED_BEFORE, relative=relative):
+                self._tally(step.camera).failed[self._memory.failures[relative].reason] += 1
             case Keep(reason=Reason.UNREADABLE):
                 self._unreadable += 1
             case Keep(reason=Reason.NO_TIMESTAMP):
@@ -246,19 +255,21 @@ class Counter:
     def _day(self, day: date) -> None:
         known = self._journal.day(day)
         ledger = fold(known.events, known.archived)
-        for relative, (event, _) in ledger.archives.items():
-            self._archived(f"{self._trees.archive}/{relative}", ledger.origin(event))
+        for relative, (event, entry) in ledger.archives.items():
+            self._archived(f"{self._trees.archive}/{relative}", ledger.origin(event), entry)
         for relative, event in ledger.trashed.items():
             path = f"{self._trees.trash}/{relative}"
             if is_clip_name(relative) and (status := _status(path)):
                 origin = ledger.origin(event)
                 self._tally(origin.camera).trash.add(origin.start, status.st_size, origin.duration, path)
 
-    def _archived(self, path: str, origin: Origin) -> None:
+    def _archived(self, path: str, origin: Origin, entry: Archived) -> None:
         status = _status(path)
         if status is None:
             return
         tally = self._tally(origin.camera)
+        if (unencoded := entry.why_unencoded) is not None:
+            tally.unencoded[unencoded] += 1
         tally.archive.add(origin.start, status.st_size, origin.duration, path)
         self._note_recent(origin.start, status.st_size, status.st_dev)
         self._note_coverage(tally, origin.start, origin.duration, path)
@@ -296,6 +307,7 @@ class Counter:
             tally.held,
             tally.clock_doubtful,
             tuple(found),
+            tally.unencoded,
         )
 
     def _disks(self) -> Iterator[Disk]:

@@ -17,10 +17,10 @@ from av.video.stream import VideoStream as AvVideoStream
 from camarchiver import pictures
 from camarchiver.errors import cause
 from camarchiver.keyframes import Complaints, Keyframes
-from camarchiver.media import Examined, Glance, Media, Pictures
+from camarchiver.media import Examined, Glance, Media, Pictures, Place
 from camarchiver.model import LONGEST_SECONDS
 from camarchiver.packet_tally import Joints, Tally, audio_stream_of, span_of, unkeepable
-from camarchiver.picture_check import Pair
+from camarchiver.picture_check import Grid, Pair
 from camarchiver.streams import Refused, codec_of, fraction, is_picture, other_streams, video_stream_of
 
 Beat = Callable[[], None]
@@ -102,16 +102,23 @@ def glance(path: Path, beat: Beat) -> Glance:
 
 def compare(archive: Path, source: Path, pairs: Sequence[Pair], beat: Beat) -> Pictures:
     """Decode some pictures of both files, which are those of the same moments."""
+    try:
+        # One after the other: the index of a clip of a day takes a quarter of a gigabyte.
+        ours = _grids(archive, [pair.archive for pair in pairs], beat, look_ahead=True)
+        theirs = _grids(source, [pair.source for pair in pairs], beat, look_ahead=False)
+    except pictures.Missing as error:
+        return Pictures(0, str(error))
+    return pictures.compare(theirs, ours, pairs)
+
+
+def _grids(path: Path, places: Sequence[Place], beat: Beat, *, look_ahead: bool) -> list[Grid]:
     with ExitStack() as stack:
 
-        def opener(path: Path) -> Callable[[], tuple[InputContainer, AvVideoStream]]:
-            def opened() -> tuple[InputContainer, AvVideoStream]:
-                container = stack.enter_context(_opened(path, _UNDECODED))
-                return container, _first_video(container)
+        def opened() -> tuple[InputContainer, AvVideoStream]:
+            container = stack.enter_context(_opened(path, _UNDECODED))
+            return container, _first_video(container)
 
-            return opened
-
-        return pictures.compare(opener(source), opener(archive), pairs, beat)
+        return pictures.grids(opened, places, beat, look_ahead=look_ahead)
 
 
 _JOBS: dict[str, Callable[..., Answer]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -61,9 +62,15 @@ def document(
     yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
     if plan is not None and plan.forecast:
         forecast = [{"path": shown(f.path), "free": f.free, "freed": f.freed} for f in plan.forecast]
-        yield '], "forecast": ' + json.dumps(forecast) + ', "notes": ' + json.dumps(plan.notes)[:-1]
+        yield '], "forecast": ' + json.dumps(forecast)[:-1]
+    if plan is not None and (plan.notes or plan.forecast):
+        yield '], "notes": ' + json.dumps(plan.notes)[:-1]
     totals = [_total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
+    if unencoded := Counter(
+        reason for each in report.outcomes if each.encoding and (reason := each.encoding.unencoded)
+    ):
+        yield ', "unencoded": ' + json.dumps(dict(sorted(unencoded.items())))
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
 
 
@@ -159,6 +166,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
             "bytes": each.size,
             "blake2b": each.digest,
             "was_there": each.was_there,
+            **({"remark": shown(each.remark)} if each.remark else {}),
         }
         for each in found.copied
     ]
@@ -231,9 +239,11 @@ def _camera_fields(camera: Camera) -> dict[str, Any]:
             )
         },
         "waiting": camera.waiting,
-        "failed": camera.failed,
+        "failed": sum(camera.failed.values()),
+        "failed_by_reason": dict(sorted(camera.failed.items())),
         "held": camera.held,
         "clock_doubtful": camera.clock_doubtful,
+        "unencoded": dict(sorted(camera.unencoded.items())),
         "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
     }
 
@@ -292,6 +302,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
             "seconds": round(encoding.seconds, 3),
             "bytes_before": encoding.bytes_before,
             "bytes_after": encoding.bytes_after,
+            **({"unencoded": encoding.unencoded} if encoding.unencoded else {}),
         }
     return fields
 

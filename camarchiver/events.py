@@ -31,6 +31,8 @@ class What(StrEnum):
     """The kinds of events."""
 
     ARCHIVED = "archived"
+    COPYING = "copying"
+    """A copy of the source's very bytes, which carries no tag, is about to be published."""
     ADOPTED = "adopted"
     KEPT = "kept"
     FAILED = "failed"
@@ -71,6 +73,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     encoder: str | None = None
     settings: dict[str, Any] | None = None
     remuxed: bool | None = None
+    unencoded: str | None = None
+    """Why the archive is a lossless copy: one of `Reason`."""
     verified: str | None = None
     seconds: Seconds | None = None
     tree: TreeName | None = None

@@ -51,6 +51,8 @@ class Copied:
     """BLAKE2b."""
     was_there: bool
     """By an earlier export."""
+    remark: str = ""
+    """In what a playable copy differs from its clip besides the compression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,9 @@ class Exporter:
                     raise _Full(f"{self._place} is full: no playable copy of {part.path}") from error
                 self._note("not-playable", f"{part.path}: no playable copy: {cause(error)}")
             else:
-                self._copied.append(Copied(part.path, made.target, made.size, made.digest, made.was_there))
+                self._copied.append(
+                    Copied(part.path, made.target, made.size, made.digest, made.was_there, made.remark)
+                )
 
     # --- the end -----------------------------------------------------------------------------------
 

@@ -61,6 +61,12 @@ class Reason(StrEnum):
     MAX_STORAGE = "max-storage"
     ANNOUNCED = "announced"
     UNFINISHED = "unfinished"
+    SIGNED = "signed"
+    PICTURE_CHANGES = "picture-changes"
+    UNKEEPABLE_TIMES = "unkeepable-times"
+    OTHER_STREAMS = "other-streams"
+    INTERLACED = "interlaced"
+    REFUSED = "refused"
 
 
 class Fingerprint(NamedTuple):
@@ -169,10 +175,19 @@ class Archived(NamedTuple):
     """Relative to the archive root."""
     archive_size: int
     remuxed: bool
-    """True where encoding saved too little, so that the archive is a lossless copy of the streams."""
+    """True where the archive is a lossless copy."""
     duration: float | None = None
     """Seconds."""
+    unencoded: str = ""
+    """Why it is one; empty in lines of old, which speak of encoding that saved too little."""
 
     def describes(self, clip: Clip) -> bool:
         """Whether this entry speaks of this very source (design: same size and mtime)."""
         return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+
+    @property
+    def why_unencoded(self) -> Reason | None:
+        """Why it is a lossless copy; None where it is not."""
+        if not self.remuxed:
+            return None
+        return Reason(self.unencoded) if self.unencoded in set(Reason) else Reason.NOT_SMALLER

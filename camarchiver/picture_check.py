@@ -16,20 +16,20 @@ WIDTH, HEIGHT = 64, 36
 
 # Limits of what compression does; docs/reliability.md has the figures that they were chosen from.
 _MOST_LUMA = 16.0
-_LEAST_LIKENESS = 0.9
-_CONTRAST = (0.89, 1.06)
+_LEAST_LIKENESS = 0.8
+_CONTRAST = (0.92, 1.06)
 _MOST_TINT = 6.0
-_LEAST_COLOUR = 0.5
+_LEAST_COLOUR = 0.35
 _MOST_SHIFT = 2.5
-_LEAST_MOTION = 0.4
+_LEAST_MOTION = 0.2
 
 _LEAST_DEVIATION = 8.0
 """Standard deviation of brightness of a picture that has a contrast to speak of."""
 _LEAST_CHROMA = 3.0
 """Root mean square of the colour differences of a picture that has a colour to speak of."""
-_LEAST_CHANGE = 2.0
+_LEAST_CHANGE = 4.0
 """Root mean square of the change of brightness between two pictures of which one is to be told apart."""
-_LEAST_CHANGE_TO_LOSS = 1.5
+_LEAST_CHANGE_TO_LOSS = 2.0
 """The same, to the root mean square of the difference between the first pictures of source and archive."""
 _LEAST_EDGES = 1.0
 """Mean square of the gradient of a picture whose edges tell where it lies, in steps of 255 per cell."""
@@ -39,10 +39,10 @@ _STRETCHES = 5
 """Parts of a clip, of each of which one place is looked at besides the first and the last frame."""
 _STEP = 4
 """Frames after a keyframe: enough to see in which order a decoder gives them, and that the picture moves."""
-_BUDGET_SHARE = 20
+_BUDGET_SHARE = 40
 """Of so many frames of a clip, one may be decoded here: it costs some tenth of encoding it."""
-_BUDGET_PIXELS = 20_000_000
-"""Pixels that may be decoded besides: about 50 ms."""
+_BUDGET_PIXELS = 10_000_000
+"""Pixels that may be decoded besides: about 25 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class _Frames:
 
 
 def _candidates(there: _Frames, here: _Frames, count: int) -> list[int]:
-    """Frames by how much they tell: the last one, one per stretch, and one that follows a keyframe."""
+    """Frames by what they tell for their cost: one per stretch, the last, some that follow a keyframe."""
     keyframes = sorted({index for index in (*there.keyframes(), *here.keyframes()) if index < count})
     stretches = []
     for start, end in pairwise(count * part // _STRETCHES for part in range(_STRETCHES + 1)):
@@ -132,7 +132,7 @@ def _candidates(there: _Frames, here: _Frames, count: int) -> list[int]:
             stretches.append(min(inside, key=lambda index: there.cost(index) + here.cost(index)))
     # From the end inwards: what is further away from the first frame tells more.
     steps = [index for index in (_STEP, *(each + _STEP for each in stretches[:1])) if index < count]
-    return [count - 1, *reversed(stretches), *steps]
+    return [*reversed(stretches), count - 1, *steps]
 
 
 def _budget(media: Media, count: int) -> int:
@@ -143,16 +143,14 @@ def _budget(media: Media, count: int) -> int:
 def difference(first: tuple[Grid, Grid], source: Grid, archive: Grid, seconds: float) -> Difference:
     """How far one picture is from the other; `first` is the first pair that was compared of this clip."""
     cells = len(source.luma)
-    there, here = _centred(source.luma), _centred(archive.luma)
-    deviations = sqrt(_dot(there, there) / cells), sqrt(_dot(here, here) / cells)
-    is_flat = min(deviations) < _LEAST_DEVIATION
+    likeness, contrast = _likeness(source.luma, archive.luma)
     colour = [*source.blue, *source.red]
     other = [*archive.blue, *archive.red]
     return Difference(
         seconds=seconds,
         luma=sum(map(abs, _minus(archive.luma, source.luma))) / cells,
-        likeness=1.0 if is_flat else _dot(there, here) / cells / (deviations[0] * deviations[1]),
-        contrast=1.0 if deviations[0] < _LEAST_DEVIATION else deviations[1] / deviations[0],
+        likeness=likeness,
+        contrast=contrast,
         tint=max(
             abs(sum(archive.blue) - sum(source.blue)) / cells, abs(sum(archive.red) - sum(source.red)) / cells
         ),
@@ -181,6 +179,24 @@ def problem_of(found: Difference) -> str:
 
 def _minus(one: Sequence[float], other: Sequence[float]) -> list[float]:
     return list(map(sub, one, other))
+
+
+def _likeness(source: Sequence[float], archive: Sequence[float]) -> tuple[float, float]:
+    """Correlation and the factor of brightness; both 1 where a picture is too flat to tell.
+
+    Smoothing takes variance from the archive and noise adds some, each of which moves one of the two slopes
+    of regression only; another range moves both.
+    """
+    there, here = _centred(source), _centred(archive)
+    cells = len(there)
+    before, after = _dot(there, there) / cells, _dot(here, here) / cells
+    if before < _LEAST_DEVIATION**2:
+        return 1.0, 1.0
+    common = _dot(there, here) / cells
+    if after < 1 or common <= 0:
+        return 0.0, sqrt(after / before)
+    slopes = sorted((common / before, after / common))
+    return common / sqrt(before * after), min(max(1.0, slopes[0]), slopes[1])
 
 
 def _centred(plane: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from camarchiver.media import Difference, Pictures, Place
+from camarchiver.media import Pictures, Place
 from camarchiver.picture_check import HEIGHT, WIDTH, Grid, Pair, difference, problem_of
 
 _LOOK_AHEAD = 4
@@ -36,27 +36,28 @@ class Missing(Exception):
     """A frame that could not be had; the text is a sentence."""
 
 
-def compare(
-    source: Open,
-    archive: Open,
-    pairs: Sequence[Pair],
-    beat: Callable[[], None],
-) -> Pictures:
-    """Decode each pair and say how they differ. FFmpegError where a file can't be read."""
-    there, here = _Walker(source, beat), _Walker(archive, beat)
-    found: list[Difference] = []
-    first: tuple[Grid, Grid] | None = None
-    try:
-        for number, pair in enumerate(pairs):
-            ours = here.at(pair.archive)
-            if not number:
-                here.look_ahead()
-            grids = _grid(there.at(pair.source)), _grid(ours)
-            first = first or grids
-            found.append(difference(first, *grids, pair.seconds))
-    except Missing as error:
-        return Pictures(len(found), str(error), tuple(found))
-    return Pictures(len(found), next(filter(None, map(problem_of, found)), ""), tuple(found))
+def grids(opened: Open, places: Sequence[Place], beat: Callable[[], None], *, look_ahead: bool) -> list[Grid]:
+    """The pictures of these places, small; `Missing` where one can't be had, FFmpegError for a bad file.
+
+    With `look_ahead`, also that the first frames come in the order of their times.
+    """
+    walker = _Walker(opened, beat)
+    found = []
+    for number, place in enumerate(places):
+        found.append(_grid(walker.at(place)))
+        if look_ahead and not number:
+            walker.look_ahead()
+    return found
+
+
+def compare(source: Sequence[Grid], archive: Sequence[Grid], pairs: Sequence[Pair]) -> Pictures:
+    """How each pair differs."""
+    first = source[0], archive[0]
+    found = tuple(
+        difference(first, there, here, pair.seconds)
+        for there, here, pair in zip(source, archive, pairs, strict=True)
+    )
+    return Pictures(len(found), next(filter(None, map(problem_of, found)), ""), found)
 
 
 class _Walker:

@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from camarchiver.alike import Alike, to_archive
 from camarchiver.coverage import Hold, held_by
+from camarchiver.lossless import KEEP_SIGNED, SignedRule, stays_unencoded
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.steps import Archive, Discard, Keep, Problem, Remove, Restore, Salvage, Step, Tidy
 
@@ -43,6 +44,7 @@ class ArchivePolicy:
     """The first moment that is too late."""
     min_size: int = 0
     limit: int | None = None
+    signed: SignedRule = KEEP_SIGNED
     quiet: timedelta | None = None
     """How long a clip must have stood still; None for the rule of `settle`."""
 
@@ -69,6 +71,11 @@ class Failure:
     def is_of_removal(self) -> bool:
         """Whether the clip is archived, and its source could not be removed."""
         return self.reason is Reason.KEPT_SOURCE
+
+    @property
+    def is_last_but_one(self) -> bool:
+        """Whether the clip is tried by itself once more only."""
+        return self.count == len(RETRY_AFTER)
 
     @property
     def next_try(self) -> datetime | None:
@@ -214,8 +221,9 @@ def _decide_clip(
     archived = own_archive(clip, facts) if facts.archived else None
     if archived and not policy.repeat:
         return _dispose(clip, archived, facts, policy, memory, now)
-    if archived and archived.remuxed:
-        return keep(clip, Reason.NOT_SMALLER, detail="encoding it before did not make it smaller")
+    unencoded = archived.why_unencoded if archived else None
+    if unencoded and stays_unencoded(unencoded, encode_signed=policy.signed.encodes(clip.camera)):
+        return keep(clip, unencoded, detail="its archive is a lossless copy, and would be one again")
     if memory.failures and not policy.retry_failed and (wait := _archiving_wait(clip, memory, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=wait)
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 
 from camarchiver import atomic, ffmpegs, tag
+from camarchiver.atomic import Staged
 from camarchiver.codecs import Settings
 from camarchiver.encoders import Choice, Machine
 from camarchiver.ladder import Breaker
+from camarchiver.lossless import SignedRule, Unencoded
 from camarchiver.media import Media
 from camarchiver.model import Clip, Reason
 from camarchiver.names import numbered
+from camarchiver.original import Original
 from camarchiver.probe import Prober
-from camarchiver.progress import Display
-from camarchiver.shrink import ClipFailed, Original, Shrinker, Wishes
+from camarchiver.progress import Advance, Display
+from camarchiver.shrink import ClipFailed, Refused, Shrinker, Wishes
 from camarchiver.standing import MOST_NAMES
 from camarchiver.steps import Way
 from camarchiver.stop import Stopper
+
+_log = logging.getLogger(__name__)
 
 PLAYABLE = "playable"
 """The folder of such copies."""
 
 SETTINGS = Settings(audio="aac", only_420=True)
 
+_PLAYS = Unencoded(Reason.NOT_SMALLER, "it plays everywhere as it is")
 _PIXELS = frozenset({"yuv420p", "yuvj420p"})
 _AUDIO = frozenset({"aac", "mp3"})
 
@@ -44,13 +51,16 @@ class Playable:
     """BLAKE2b."""
     was_there: bool
     """Made by an earlier export."""
+    remark: str = ""
+    """In what it differs from the clip besides the compression."""
 
 
 class PlayableMaker:
     """Encodes what isn't playable yet, and only repacks what is."""
 
     def __init__(self, prober: Prober, choice: Choice, breaker: Breaker, *, stop: Stopper) -> None:
-        self._shrinker = Shrinker(prober, choice, breaker, Wishes(SETTINGS, verify_full=True))
+        wishes = Wishes(SETTINGS, verify_full=True, signed=SignedRule(reencode=True))
+        self._shrinker = Shrinker(prober, choice, breaker, wishes)
         self._stop = stop
 
     def make(self, clip: Clip, source: str, place: Path, display: Display) -> Playable:
@@ -69,22 +79,46 @@ class PlayableMaker:
             target = place / numbered(wanted, number)
             if not os.path.lexists(target):
                 original = Original(clip, self._shrinker.measure(clip), digest, metadata)
+                self._check_possible(original)
                 return self._made(original, place, target, display)
             if tag.parse(self._shrinker.tags(target).get("comment", "")) == identity:
                 return _playable(target, place, was_there=True)
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
+    def _check_possible(self, original: Original) -> None:
+        """ClipFailed where no copy would show what the clip shows; subtitles and positions may stay away."""
+        why = self._shrinker.unencodable(original)
+        if why and (why.reason is not Reason.OTHER_STREAMS or original.media.video_streams > 1):
+            raise ClipFailed(why.reason, f"{why.detail}; it is exported as it is")
+
     def _made(self, original: Original, place: Path, target: Path, display: Display) -> Playable:
         atomic.make_folders(target.parent)
-        way = Way.REMUX if _is_playable(original.media) else Way.ENCODE
         with atomic.staged(target) as part:
             with display.job(original.clip.relative, original.media.span) as advance:
-                self._shrinker.fill(way, original, part, threads=0, stop=self._stop, advance=advance)
+                remark = self._fill(original, part, advance)
             start_ns = int(original.clip.start.timestamp() * 1_000_000_000)
             part.path.chmod(0o644)
             os.utime(part.path, ns=(start_ns, start_ns))
             atomic.publish(part, target)
-        return _playable(target, place, was_there=False)
+        return replace(_playable(target, place, was_there=False), remark=remark)
+
+    def _fill(self, original: Original, part: Staged, advance: Advance) -> str:
+        """Repack what plays everywhere, if that shows the same; else encode. ClipFailed for neither.
+
+        What is left out or changed, in words.
+        """
+        if _is_playable(original.media):
+            try:
+                self._shrinker.keep(Way.REMUX, original, _PLAYS, part, self._stop)
+                return "; ".join(f"{kind} left out" for kind in original.media.other_streams)
+            except Refused as refused:
+                _log.info("%s can't just be repacked: %s", original.clip.path, refused.message)
+        try:
+            made = self._shrinker.encode(original, part, threads=0, stop=self._stop, advance=advance)
+        except Refused as refused:
+            words = f"{refused.message}; it is exported as it is"
+            raise ClipFailed(Reason.REFUSED, words) from refused
+        return "; ".join(made.notes)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from camarchiver.plan import Plan, Total, action_of
 from camarchiver.steps import (
     Archive,
     Discard,
+    Encoding,
     Outcome,
     Problem,
     Report,
@@ -83,6 +84,12 @@ REASON_WORDS = {
     Reason.MAX_STORAGE: "over --max-storage",
     Reason.ANNOUNCED: "goes within a day or two, as announced",
     Reason.UNFINISHED: "left unfinished by a recorder that ended",
+    Reason.SIGNED: "signed: encoding would destroy the proof",
+    Reason.PICTURE_CHANGES: "the picture's size or shape changes midway",
+    Reason.UNKEEPABLE_TIMES: "times of frames that only the very bytes keep",
+    Reason.OTHER_STREAMS: "streams that encoding would leave out",
+    Reason.INTERLACED: "interlaced, which no encoder of this choice keeps",
+    Reason.REFUSED: "refused by every encoder",
 }
 
 
@@ -256,6 +263,7 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
             f"{saved}, in {elapsed}"
         )
         yield from _encoders(report)
+        yield from _unencoded(encodings)
     done = [each for each in report.outcomes if each.result is Result.DONE and each.encoding is None]
     restored = sum(isinstance(outcome.step, Restore) for outcome in done)
     if restored:
@@ -286,6 +294,17 @@ def _encoders(report: Report) -> Iterator[str]:
             used[" after ".join(reversed(outcome.encoding.rungs)) or outcome.encoding.encoder] += 1
     if len(used) > 1:
         yield "  " + ", ".join(f"{count:,} {name}" for name, count in sorted(used.items()))
+
+
+def _unencoded(encodings: Sequence[Encoding]) -> Iterator[str]:
+    """A line for each reason why archives are lossless copies."""
+    by_reason: dict[Reason, list[Encoding]] = defaultdict(list)
+    for encoding in encodings:
+        if encoding.unencoded is not None:
+            by_reason[encoding.unencoded].append(encoding)
+    for reason, group in sorted(by_reason.items()):
+        total = size(sum(encoding.bytes_after for encoding in group))
+        yield f"  not encoded: {count_of(len(group), 'clip')}, {total}, {REASON_WORDS[reason]} ({reason})"
 
 
 def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
@@ -335,12 +354,17 @@ def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
     for camera in census.cameras:
         for count, words in (
             (camera.waiting, "to be archived by the next run"),
-            (camera.failed, "failed before"),
             (camera.held, "held"),
             (camera.clock_doubtful, "whose clock is doubtful: name and mtime are more than a day apart"),
         ):
             if count:
                 yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
+        for reason, count in sorted(camera.failed.items()):
+            words = f"failed before: {REASON_WORDS[reason]} ({reason})"
+            yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
+        for reason, count in sorted(camera.unencoded.items()):
+            words = f"not encoded: {REASON_WORDS[reason]} ({reason})"
+            yield f"{shown(camera.name)}: {count_of(count, 'archive')} {words}"
         for start, end in camera.gaps:
             span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
             yield f"{shown(camera.name)}: nothing from {span_of}"
@@ -359,6 +383,7 @@ def exported_lines(found: Exported, place: Path) -> Iterator[str]:
     if not found.copied:
         yield "nothing was copied" if found.problems else "no file that stands here is kept by this hold"
         return
+    yield from (f"{shown(each.target)}: {shown(each.remark)}" for each in found.copied if each.remark)
     before = sum(each.was_there for each in found.copied)
     total = size(sum(each.size for each in found.copied))
     yield (

@@ -68,6 +68,10 @@ class Scribe:
             detail="; ".join(made.notes) or None,
         )
 
+    def copying(self, clip: Clip, digest: str, unencoded: Reason) -> None:
+        """The source's very bytes are about to be published; nothing in them tells that they are ours."""
+        self._write(What.COPYING, clip, source_blake2b=digest, unencoded=str(unencoded))
+
     def relay(self, events: Iterable[Event]) -> None:
         """What another host did for this run, in its own words."""
         self._journal.append(*events)
@@ -76,7 +80,7 @@ class Scribe:
         """Another name of the same bytes was archived before."""
         self._write(What.ARCHIVED, clip, archived=archived, detail=f"the same file as {archived.source}")
 
-    def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int) -> None:
+    def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int, *, verified: str) -> None:
         """An archive that no journal spoke of was proved to be this clip's."""
         self._write(
             What.ADOPTED,
@@ -84,7 +88,7 @@ class Scribe:
             archived=archived,
             archive_blake2b=digest,
             archive_mtime_ns=mtime_ns,
-            verified="source and archive decoded whole",
+            verified=verified,
         )
 
     def failed(self, clip: Clip, reason: Reason, detail: str) -> None:
@@ -227,6 +231,7 @@ class Scribe:
                 "archive": archived.archive,
                 "archive_size": archived.archive_size,
                 "remuxed": archived.remuxed,
+                "unencoded": archived.unencoded or None,
             }
         self._journal.append(
             Event(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,19 @@ from camarchiver.codecs import (
 from camarchiver.encoders import Choice
 from camarchiver.errors import CamarchiverError
 from camarchiver.ffmpeg_args import Job
-from camarchiver.ladder import Breaker, Ladder
+from camarchiver.ladder import Breaker, Encoded, Ladder
+from camarchiver.lossless import KEEP_SIGNED, SignedRule, Unencoded, unencodable
 from camarchiver.media import Media, Pictures
 from camarchiver.model import Clip, Reason
+from camarchiver.original import Original
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Advance
 from camarchiver.steps import Encoding, Made, Way
 from camarchiver.stop import Stopper
 from camarchiver.transcoder import Finished
-from camarchiver.verification import Facts, Verdict, is_harmless, pairs_to_compare, verify
+from camarchiver.verification import Facts, Verdict, decodes_whole, pairs_to_compare, verify
 
 _log = logging.getLogger(__name__)
-
-_HARMLESS_STREAMS = frozenset({"data:tmcd"})
-"""A start time code: the archive carries the clip's start as creation_time."""
 
 _BLAMES = {
     "damaged": Reason.DAMAGED,
@@ -53,6 +53,15 @@ class ClipFailed(CamarchiverError):
         self.reason = reason
 
 
+class Refused(ClipFailed):
+    """One way to archive a clip doesn't work; another one may."""
+
+    def __init__(self, message: str, *, is_lasting: bool) -> None:
+        super().__init__(Reason.FAILED, message)
+        self.is_lasting = is_lasting
+        """Whether it would fail in another night as well."""
+
+
 class Stopped(CamarchiverError):
     """The run is to end, or the clip's lock was lost: nothing is said about the clip."""
 
@@ -65,18 +74,7 @@ class Wishes:
     verify_full: bool = False
     min_saving: float = 0.10
     """The part of a source's bytes that encoding must save."""
-
-
-@dataclass(frozen=True, slots=True)
-class Original:
-    """A clip as it was measured under its lock."""
-
-    clip: Clip
-    media: Media
-    digest: str
-    """BLAKE2b."""
-    metadata: Mapping[str, str]
-    """What its archive is to carry."""
+    signed: SignedRule = KEEP_SIGNED
 
 
 class Shrinker:
@@ -91,20 +89,35 @@ class Shrinker:
     def measure(self, clip: Clip) -> Media:
         """The source's packets and streams; ClipFailed for what must not be archived."""
         try:
-            media = self._prober.measure(clip.path)
+            return self._prober.measure(clip.path)
         except ProbeError as error:
             raise _as_failure(error) from error
-        if media.video_streams > 1:
-            raise ClipFailed(Reason.UNSUPPORTED, f"it holds {media.video_streams} video streams")
-        if lost := [kind for kind in media.other_streams if kind not in _HARMLESS_STREAMS]:
-            raise ClipFailed(Reason.UNSUPPORTED, f"an archive can't hold its {' and '.join(lost)} stream")
-        return media
 
-    def ways(self, original: Original) -> Iterator[tuple[Way, str]]:
-        """What to try in turn, and the suffix that the archive then has."""
-        yield Way.ENCODE, "." + container_for(original.media, self._wishes.encode)
-        yield Way.REMUX, "." + remux_container(original.media)
-        yield Way.COPY, "." + original.clip.name.rpartition(".")[2].lower()
+    def unencodable(self, original: Original) -> Unencoded | None:
+        """Why the clip is not to be encoded, as far as it tells itself."""
+        return unencodable(
+            original.media,
+            (attempt.encoder for attempt in self._choice.rungs),
+            encode_signed=self._wishes.signed.encodes(original.clip.camera),
+        )
+
+    def suffix(self, way: Way, original: Original) -> str:
+        """What the name of an archive made this way ends in."""
+        match way:
+            case Way.ENCODE:
+                return f".{container_for(original.media, self._wishes.encode)}"
+            case Way.REMUX:
+                return f".{remux_container(original.media)}"
+            case Way.COPY:
+                return suffix_of_copy(original.clip)
+
+    def check_sound(self, original: Original, threads: int, stop: Stopper) -> None:
+        """Decode the source whole; ClipFailed where that shows damage.
+
+        A copy shows what its source shows, but the source of a damaged one is to stay.
+        """
+        if not self._decodes(original.clip.path, original.media, threads, stop):
+            raise ClipFailed(Reason.DAMAGED, "it does not decode whole")
 
     def is_small_enough(self, made: Made, original: Original) -> bool:
         """Whether this way's result is worth publishing."""
@@ -112,17 +125,53 @@ class Shrinker:
         limit = before * (1 - self._wishes.min_saving) if made.way is Way.ENCODE else before
         return made.encoding.bytes_after <= limit
 
-    def fill(
-        self, way: Way, original: Original, part: Staged, *, threads: int, stop: Stopper, advance: Advance
+    def encode(
+        self, original: Original, part: Staged, *, threads: int, stop: Stopper, advance: Advance
     ) -> Made:
-        """Write and verify; ClipFailed, Stopped or OSError when that can't be done."""
-        match way:
-            case Way.ENCODE:
-                return self._encode(original, part, threads, stop, advance)
-            case Way.REMUX:
-                return self._remux(original, part, stop)
-            case Way.COPY:
-                return self._copy(original, part)
+        """Encode and verify.
+
+        Refused where no encoder does it, ClipFailed where no other way may be tried; Stopped, OSError.
+        """
+        job = self._job(original, part, threads)
+        last = Verdict(False)
+
+        def check(finished: Finished, encoder: Encoder) -> Verdict:
+            nonlocal last
+            last = self._check_encoding(finished, encoder, original, part, threads, stop)
+            return last
+
+        encoded = Ladder(self._choice, self._breaker, stop).climb(
+            job, check, on_progress=lambda at: advance(at.out_time, at.speed)
+        )
+        if encoded.stopped:
+            raise Stopped("the run stops")
+        if encoded.encoder is None:
+            raise _as_refusal(encoded)
+        tried = tuple(
+            f"{rung.encoder} ({rung.rung})" + (f": {rung.problem}" if rung.problem else "")
+            for rung in encoded.rungs
+        )
+        hardware = encoded.encoder.backend is not Backend.SOFTWARE
+        return Made(
+            Way.ENCODE,
+            Encoding(
+                encoded.encoder.name,
+                tried,
+                encoded.seconds,
+                original.clip.fingerprint.size,
+                part.path.stat().st_size,
+            ),
+            self._settings_of(encoded.encoder),
+            "every frame's time, the sound and some pictures compared, "
+            + ("decoded whole" if hardware or self._wishes.verify_full else "keyframes decoded"),
+            (*last.notes, *changes(original.media, encoded.encoder, self._wishes.encode)),
+        )
+
+    def keep(self, way: Way, original: Original, why: Unencoded, part: Staged, stop: Stopper) -> Made:
+        """Make a lossless copy and verify it; raises as `encode` does."""
+        if way is Way.REMUX:
+            return self._remux(original, why, part, stop)
+        return self._copy(original, why, part)
 
     def tags(self, archive: Path) -> Mapping[str, str]:
         """The container's metadata; empty where it can't be read."""
@@ -152,44 +201,6 @@ class Shrinker:
             original,
             archive,
             thorough=True,
-        )
-
-    def _encode(
-        self, original: Original, part: Staged, threads: int, stop: Stopper, advance: Advance
-    ) -> Made:
-        job = self._job(original, part, threads)
-        last = Verdict(False, "nothing was encoded")
-
-        def check(finished: Finished, encoder: Encoder) -> Verdict:
-            nonlocal last
-            last = self._check_encoding(finished, encoder, original, part, threads, stop)
-            return last
-
-        encoded = Ladder(self._choice, self._breaker, stop).climb(
-            job, check, on_progress=lambda at: advance(at.out_time, at.speed)
-        )
-        if encoded.stopped:
-            raise Stopped("the run stops")
-        if encoded.encoder is None:
-            raise ClipFailed(_why(last, encoded.problem), encoded.problem or last.problem)
-        tried = tuple(
-            f"{rung.encoder} ({rung.rung})" + (f": {rung.problem}" if rung.problem else "")
-            for rung in encoded.rungs
-        )
-        hardware = encoded.encoder.backend is not Backend.SOFTWARE
-        return Made(
-            Way.ENCODE,
-            Encoding(
-                encoded.encoder.name,
-                tried,
-                encoded.seconds,
-                original.clip.fingerprint.size,
-                part.path.stat().st_size,
-            ),
-            self._settings_of(encoded.encoder),
-            "every frame counted, "
-            + ("decoded whole" if hardware or self._wishes.verify_full else "keyframes decoded"),
-            (*last.notes, *changes(original.media, encoded.encoder, self._wishes.encode)),
         )
 
     def _job(self, original: Original, part: Staged, threads: int) -> Job:
@@ -237,7 +248,7 @@ class Shrinker:
             thorough=whole,
         )
 
-    def _remux(self, original: Original, part: Staged, stop: Stopper) -> Made:
+    def _remux(self, original: Original, why: Unencoded, part: Staged, stop: Stopper) -> Made:
         arguments = ffmpeg_args.remux(
             original.clip.path, part.path, original.media, remux_container(original.media), original.metadata
         )
@@ -260,22 +271,25 @@ class Shrinker:
             thorough=self._wishes.verify_full,
         )
         if not verdict.ok:
-            raise ClipFailed(_why(verdict, ""), verdict.problem)
-        return self._unencoded(
-            Way.REMUX, original, part, finished.seconds, "every packet counted, keyframes decoded"
-        )
+            if "No space left" in verdict.problem:
+                raise ClipFailed(Reason.NO_SPACE, verdict.problem)
+            raise Refused(verdict.problem, is_lasting=True)
+        verified = "every frame's time, the sound and some pictures compared, keyframes decoded"
+        return self._unencoded(Way.REMUX, original, why, part, finished.seconds, verified)
 
-    def _copy(self, original: Original, part: Staged) -> Made:
+    def _copy(self, original: Original, why: Unencoded, part: Staged) -> Made:
         with original.clip.path.open("rb") as source:
             digest = atomic.copy_into(source, part)
         if digest != original.digest:
             raise ClipFailed(Reason.FAILED, "the source changed while it was copied")
-        return self._unencoded(Way.COPY, original, part, 0.0, "byte for byte")
+        return self._unencoded(Way.COPY, original, why, part, 0.0, "byte for byte")
 
-    def _unencoded(self, way: Way, original: Original, part: Staged, seconds: float, verified: str) -> Made:
+    def _unencoded(
+        self, way: Way, original: Original, why: Unencoded, part: Staged, seconds: float, verified: str
+    ) -> Made:
         before, after = original.clip.fingerprint.size, part.path.stat().st_size
-        note = "encoding it would not make it smaller"
-        return Made(way, Encoding(way, (way,), seconds, before, after), {}, verified, (note,))
+        encoding = Encoding(way, (way,), seconds, before, after, why.reason)
+        return Made(way, encoding, {}, verified, (why.detail,))
 
     def _settings_of(self, encoder: Encoder) -> dict[str, Any]:
         wishes = self._wishes.encode
@@ -324,7 +338,7 @@ class Shrinker:
         arguments = ffmpeg_args.decode(path, threads=threads)
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        return not finished.returncode and is_harmless(finished.stderr) and finished.frames == media.shown
+        return decodes_whole(media, finished.returncode, finished.stderr, finished.frames)
 
 
 def _as_failure(error: ProbeError) -> CamarchiverError:
@@ -338,7 +352,26 @@ def _raise_if_stopped(finished: Finished) -> None:
         raise Stopped("the run stops")
 
 
-def _why(verdict: Verdict, problem: str) -> Reason:
-    if "No space left" in problem + verdict.problem:
-        return Reason.NO_SPACE
-    return Reason.DAMAGED if verdict.blames_source else Reason.FAILED
+def digest_of(path: Path, stop: Stopper) -> str:
+    """BLAKE2b as `b2sum` prints it."""
+    digest = hashlib.blake2b()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            if stop.is_set():
+                raise Stopped("the run stops")
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def suffix_of_copy(clip: Clip) -> str:
+    """What the name of a copy of its very bytes ends in."""
+    return f".{clip.name.rpartition('.')[2].lower()}"
+
+
+def _as_refusal(encoded: Encoded) -> ClipFailed:
+    """Whose fault it is that no encoder wrote an archive."""
+    if "No space left" in encoded.problem:
+        return ClipFailed(Reason.NO_SPACE, encoded.problem)
+    if encoded.is_damaged:
+        return ClipFailed(Reason.DAMAGED, encoded.problem)
+    return Refused(encoded.problem, is_lasting=encoded.is_refusal)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from camarchiver.events import Event, What
 from camarchiver.hearsay import is_below
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Trees
@@ -43,6 +44,12 @@ class Standing:
         day = self._journal.day(clip.start.date())
         return tuple(entry for entry in day.archived.get(clip.relative, ()) if entry.describes(clip))
 
+    def copying(self, clip: Clip, digest: str) -> Event | None:
+        """The line of a run that was about to publish these very bytes of the source as its archive."""
+        of = What.COPYING, clip.relative, digest
+        events = self._journal.day(clip.start.date()).events
+        return next((e for e in reversed(events) if (e.event, e.source, e.source_blake2b) == of), None)
+
     def newest(self, clip: Clip) -> Archived | None:
         """The newest entry whose archive stands."""
         return next((entry for entry in reversed(self.entries(clip)) if self.stands(entry)), None)
@@ -55,10 +62,10 @@ class Standing:
                     return entry
         return None
 
-    def namesakes(self, target: str) -> Iterator[Path]:
-        """Regular files at the target's name and its numbered successors, whatever their suffix."""
+    def namesakes(self, target: str, suffixes: Iterable[str] = ARCHIVE_SUFFIXES) -> Iterator[Path]:
+        """Regular files at the target's name and its numbered successors, with one of these suffixes."""
         stem = target.rpartition(".")[0]
-        for suffix in ARCHIVE_SUFFIXES:
+        for suffix in suffixes:
             for number in range(1, MOST_NAMES):
                 path = self._archive / numbered(stem + suffix, number)
                 try:

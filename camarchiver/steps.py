@@ -227,6 +227,8 @@ class Encoding:
     seconds: float
     bytes_before: int
     bytes_after: int
+    unencoded: Reason | None = None
+    """Why it is a lossless copy; None where it was encoded."""
 
 
 class Way(StrEnum):

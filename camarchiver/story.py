@@ -94,7 +94,10 @@ def _told(events: Sequence[Event]) -> Iterator[Event]:
     """Without intents whose outcome follows."""
     for number, event in enumerate(events):
         ends = (later for later in events[number + 1 :] if later.run == event.run)
-        if event.event != "intended" or not any(is_end(later) for later in ends):
+        if event.event == "copying":
+            if not any(later.event in ("archived", "adopted") for later in events[number + 1 :]):
+                yield event
+        elif event.event != "intended" or not any(is_end(later) for later in ends):
             yield event
 
 
@@ -103,6 +106,8 @@ def _event_words(event: Event) -> str:
     match event.event:
         case "archived":
             how = f"archived as {where}"
+            if event.unencoded in set(Reason):
+                how += f", not encoded: {REASON_WORDS[Reason(event.unencoded)]} ({event.unencoded})"
             if event.encoder:
                 sizes = f"{_size(event.source_size)} -> {_size(event.archive_size)}"
                 encoder, verified = shown(event.encoder), shown(event.verified or "?")
@@ -110,6 +115,8 @@ def _event_words(event: Event) -> str:
             return how + detail
         case "adopted":
             return f"the standing archive {where} was taken over; {shown(event.verified or '')}{detail}"
+        case "copying":
+            return "its very bytes about to be published as its archive"
         case "restored":
             what = f"its archive {where} " if event.tree == "archive" else ""
             return f"{what}restored from the trash, {shown(event.trash or '?')}"

@@ -74,12 +74,16 @@ def _stream_problem(want: AudioStream, have: AudioStream, head: float) -> str:
 
 
 def _starts_agree(want: AudioStream, have: AudioStream, start: float) -> bool:
-    """Where a container can't hide what an encoder needs before the sound, that is heard as silence."""
+    """Where a container can't hide what an encoder needs before the sound, that is heard as silence.
+
+    A copy then begins earlier by what the source hid; what was encoded anew, by the frame that ffmpeg's
+    encoder for AAC needs, wherever the sound does not begin with the file.
+    """
     assert have.start is not None
     heard = have.start - start
-    return abs(heard) <= _OFFSET_SLACK or (
-        want.codec == have.codec and abs(heard - have.primed + want.primed) <= _OFFSET_SLACK
-    )
+    hidden = 0.0 if have.primed else have.frame
+    priming = want.primed - have.primed if want.codec == have.codec else hidden
+    return abs(heard) <= _OFFSET_SLACK or abs(heard + priming) <= _OFFSET_SLACK
 
 
 def _sounds(stream: AudioStream, start: float) -> list[float]:

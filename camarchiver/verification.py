@@ -130,6 +130,14 @@ def pairs_to_compare(facts: Facts, *, thorough: bool) -> tuple[Pair, ...]:
     return pairs(facts.source, facts.archive, lost=lost, thorough=thorough)
 
 
+def decodes_whole(media: Media, exit_status: int, stderr: tuple[str, ...], frames: int | None) -> bool:
+    """Whether a file that was decoded alone is sound; frames before its first keyframe are no part of it."""
+    complaints = _complaints(stderr)
+    head = media.packets_before_keyframe if complaints else 0
+    excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
+    return exit_status == 0 and excused and (head > 0 or not complaints) and frames == media.shown - head
+
+
 def is_harmless(stderr: tuple[str, ...]) -> bool:
     """Whether ffmpeg said nothing that a healthy run doesn't say."""
     return not _complaints(stderr)

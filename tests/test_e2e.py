@@ -202,7 +202,7 @@ class TestArchive:
         assert snapshot(tree) == before
         assert set(plan) == {
             *("format", "command", "run", "status", "exit_code", "dry_run"),
-            *("steps", "outcomes", "totals", "errors"),
+            *("steps", "outcomes", "totals", "errors", "notes"),
         }
         assert plan["outcomes"] == []
         real = document(tree)
@@ -449,12 +449,6 @@ class TestBadInput:
         assert frames(other_disk / f"trash/input/{ONE}.mp4") == 20
         assert done["outcomes"][0]["freed"] > 0
 
-    def test_two_pictures_in_one_file_are_too_many(self, put: Put, tree: Path) -> None:
-        picture = "-f lavfi -i testsrc2=s=160x120:r=10:d=1"
-        source = put(f"{ONE}.mp4", f"{picture} {picture} -map 0 -map 1 -c:v libx264 -preset ultrafast")
-        assert [each["reason"] for each in document(tree)["outcomes"]] == ["unsupported"]
-        assert source.exists()
-
     def test_a_folder_that_may_not_be_read_is_told(self, put: Put, tree: Path) -> None:
         put(f"{ONE}.mp4")
         folder = tree / "2026/02/01"
@@ -544,7 +538,7 @@ class TestEveryReason:
         script = tmp_path / "ffmpeg"
         for act, result, reason in (
             (f'touch -d @{START + 60} "{source}"', "stale", "stale"),
-            ("exit 1", "failed", "failed"),
+            ("kill -9 $$", "failed", "failed"),
         ):
             script.write_text(f'#!/bin/sh\ncase "$*" in *.staged*) {act};; esac\nexec {real} "$@"\n')
             script.chmod(0o755)
@@ -553,6 +547,12 @@ class TestEveryReason:
             assert source.exists()
             assert media(tree / "archived") == []
 
+    def test_a_file_without_a_picture(self, put: Put, tree: Path) -> None:
+        """`unsupported`: sound alone is no clip, whatever its name says."""
+        source = put(f"{ONE}.mp4", "-f lavfi -i sine=d=1")
+        assert [each["reason"] for each in document(tree)["outcomes"]] == ["unsupported"]
+        assert source.exists()
+
     def test_none_is_forgotten(self) -> None:
         """Every reason stands in a test of this file or of the faults'."""
         folder = Path(__file__).parent
@@ -560,6 +560,199 @@ class TestEveryReason:
         named = set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', text))
         attributes = {str(Reason[name]) for name in re.findall(r"Reason\.([A-Z_]+)", text)}
         assert {str(reason) for reason in Reason} - named - attributes == set()
+
+
+class TestUnencoded:
+    """What no encoder keeps as it is: its archive is a lossless copy, and everybody is told why."""
+
+    PLAIN = H264 + " -bf 0"
+    AXIS = "5369676e-6564-2056-6964-656f2e2e2e30"
+    ONVIF = "005bc93f-2d71-5e95-ada4-796f90877a6f"
+    STRAY = PLAIN + r" -bsf:v 'setts=pts=if(eq(N\,7)\,PTS+3600/TB\,PTS)'"
+    SIGNED = PLAIN + f" -bsf:v h264_metadata=sei_user_data={AXIS}+x"
+
+    @staticmethod
+    def of_two_sizes(make_clip: Make, tmp_path: Path) -> str:
+        both = tmp_path / "both.h264"
+        pieces = [make_clip(H264.replace("160x120", size), ".h264") for size in ("160x120", "320x240")]
+        both.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+        return f"-r 10 -i {both} -c copy -tag:v avc3"
+
+    @staticmethod
+    def with_subtitles(tmp_path: Path) -> str:
+        words = tmp_path / "words.srt"
+        words.write_text("1\n00:00:00,000 --> 00:00:01,000\nfront\n")
+        return f"-i {words} {H264} -map 0 -map 1 -c:s mov_text"
+
+    @pytest.mark.parametrize(
+        ("kind", "reason", "said"),
+        [
+            ("axis", "signed", "Axis signed video"),
+            ("onvif", "signed", "ONVIF Media Signing"),
+            ("sizes", "picture-changes", "from 160x120 to 320x240"),
+            ("stray", "unkeepable-times", "out of order"),
+            ("two pictures", "other-streams", "2 video streams"),
+            ("subtitles", "other-streams", "subtitle:mov_text"),
+            ("subtitles in mkv", "other-streams", "subtitle:subrip"),
+        ],
+    )
+    def test_the_very_bytes_are_kept_and_told_of(
+        self, put: Put, tree: Path, tmp_path: Path, make_clip: Make, kind: str, reason: str, said: str
+    ) -> None:
+        picture = "-f lavfi -i testsrc2=s=160x120:r=10:d=1"
+        words = {
+            "axis": self.SIGNED,
+            "onvif": self.SIGNED.replace(self.AXIS, self.ONVIF),
+            "stray": self.STRAY,
+            "two pictures": f"{picture} {picture} -map 0 -map 1 -c:v libx264 -preset ultrafast",
+        }
+        words |= {"sizes": self.of_two_sizes(make_clip, tmp_path), "subtitles": self.with_subtitles(tmp_path)}
+        words["subtitles in mkv"] = words["subtitles"].replace("mov_text", "srt")
+        name = f"{ONE}.mkv" if kind.endswith("mkv") else f"{ONE}.mp4"
+        content = put(name, words[kind]).read_bytes()
+        done = archive(tree)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "not encoded: 1 clip" in done.stdout and f"({reason})" in done.stdout
+        assert (tree / "archived" / name).read_bytes() == content
+        assert (tree / ".deleted/input" / name).read_bytes() == content
+        (line,) = [each for each in journal(tree) if each["event"] == "archived"]
+        assert (line["unencoded"], line["remuxed"], line["verified"]) == (reason, True, "byte for byte")
+        assert said in line["detail"]
+        told = command("why", tree / name, "-C", tree)
+        assert f"({reason})" in told and "about to be published" not in told
+        assert "front: 1 archive not encoded" in command("status", tree)
+        (camera,) = json.loads(command("status", tree, "--json"))["cameras"]
+        assert camera["unencoded"] == {reason: 1}
+
+    @pytest.mark.parametrize("codec", ["auto", "h264", "av1"])
+    def test_fields_stay_fields(self, put: Put, tree: Path, codec: str) -> None:
+        fields = "-flags +ilme+ildct -x264opts tff=1 -vf interlace,format=yuv420p"
+        content = put(f"{ONE}.mp4", f"{H264.replace('d=2', 'd=4')} {fields}").read_bytes()
+        (outcome,) = document(tree, "--codec", codec)["outcomes"]
+        assert outcome["result"] == "done", outcome
+        made = tree / f"archived/{ONE}.mp4"
+        assert outcome.get("unencoded") == ("interlaced" if codec == "av1" else None)
+        assert made.stat().st_size <= len(content)
+        with av.open(str(made)) as opened:
+            assert all(frame.interlaced_frame for frame in opened.decode(video=0))
+
+    @pytest.mark.parametrize(("codec", "reason"), [("auto", None), ("av1", "refused")])
+    def test_a_refusal_goes_to_the_next_encoder_and_at_last_to_a_copy(
+        self, put: Put, tree: Path, codec: str, reason: str | None
+    ) -> None:
+        fast = "-f lavfi -i testsrc2=s=160x120:r=600:d=0.1 -c:v mjpeg"
+        content = put(f"{ONE}.avi", fast).read_bytes()
+        (outcome,) = document(tree, "--codec", codec)["outcomes"]
+        assert (outcome["result"], outcome.get("unencoded")) == ("done", reason), outcome
+        if reason is None:
+            assert outcome["encoder"] == "libx264"
+            assert "maximum allowed frame rate" in outcome["rungs"][0]
+            return
+        assert "maximum allowed frame rate" in outcome["detail"]
+        (made,) = (tree / "archived" / DAY).iterdir()
+        assert (made.suffix == ".avi" and made.read_bytes() == content) or frames(made) == 60
+        again = document(tree, "--no-skip")
+        assert again["exit_code"] == 0
+
+    def test_quick_sync_hands_on_what_it_can_not_do(self, put: Put, tree: Path, softqsv: Path) -> None:
+        fields = "-flags +ilme+ildct -x264opts tff=1 -vf interlace,format=yuv420p"
+        big = H264.replace("160x120", "256x256")
+        put(f"{DAY}/REO_fields_20260301081500.mp4", f"{big.replace('d=2', 'd=4')} {fields}")
+        put(f"{DAY}/REO_fast_20260301081500.avi", "-f lavfi -i testsrc2=s=256x256:r=600:d=0.1 -c:v mjpeg")
+        put(f"{DAY}/REO_full_20260301081500.mp4", f"{big} -vf scale=out_range=pc,format=yuvj420p")
+        colors = "-colorspace bt709 -color_primaries bt709 -color_trc bt709"
+        put(f"{DAY}/REO_colors_20260301081500.mp4", f"{big} {colors}")
+        done = document(tree, "--encoder", "qsv", "--device", softqsv)
+        assert done["exit_code"] == 0, done
+        found = {Path(each["path"]).name.split("_")[1]: each["encoder"] for each in done["outcomes"]}
+        assert found == {
+            "fields": "libx264",
+            "fast": "libx264",
+            "full": "av1_qsv",
+            "colors": "av1_qsv",
+        }
+        with av.open(str(tree / f"archived/{DAY}/REO_full_20260301081500.mp4")) as opened:
+            assert next(opened.decode(video=0)).color_range == 2
+
+    def test_what_is_damaged_is_not_copied(self, put: Put, tree: Path) -> None:
+        """Its copy would be as good, but nobody would look at it again while its source is there."""
+        source = put(f"{ONE}.mp4", self.SIGNED)
+        content = bytearray(source.read_bytes())
+        middle = content.index(b"mdat") + len(content) // 2
+        content[middle : middle + 3000] = bytes(3000)
+        put(f"{ONE}.mp4", bytes(content))
+        (outcome,) = document(tree)["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("failed", "damaged")
+        assert source.exists() and media(tree / "archived") == []
+        assert "front: 1 clip failed before: damaged (damaged)" in command("status", tree)
+        (camera,) = json.loads(command("status", tree, "--json"))["cameras"]
+        assert (camera["failed"], camera["failed_by_reason"]) == (1, {"damaged": 1})
+
+    def test_the_owner_may_have_signed_clips_encoded(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4", self.SIGNED)
+        put(f"{DAY}/REO_back_20260301081500.mp4", self.SIGNED)
+        config = tmp_path / "c.toml"
+        config.write_text('[camera.back]\nsigned = "reencode"\n')
+        done = document(tree, "--config", config, "--keep-source")
+        found = {Path(each["path"]).name[4:8]: each.get("unencoded") for each in done["outcomes"]}
+        assert found == {"fron": "signed", "back": None}
+        assert done["unencoded"] == {"signed": 1}
+        assert reasons(tree, "--no-skip", "--keep-source") == {
+            "REO_front_20260301081500.mp4": "signed",
+            "REO_back_20260301081500.mp4": "repeat-asked",
+        }
+        done = document(tree, "--config", config, "--keep-source", "--no-skip", "--signed", "reencode")
+        assert [each.get("unencoded") for each in done["outcomes"]] == [None, None]
+        config.write_text('[camera.back]\nsigned = "maybe"\n')
+        refused = archive(tree, "--config", config)
+        assert (refused.returncode, "[camera.back] signed" in refused.stderr) == (10, True)
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+    def test_the_plan_counts_signed_clips(self, put: Put, tree: Path, suffix: str) -> None:
+        for hour in ("08", "09", "10", "11"):
+            put(f"{DAY}/REO_front_20260301{hour}1500{suffix}", self.SIGNED)
+        put(f"{DAY}/REO_back_20260301081500.mp4")
+        said = "front: 3 of 3 clips looked into are signed (Axis signed video): "
+        assert said + "kept byte for byte" in archive(tree, "--dry-run").stdout
+        notes = document(tree, "--dry-run", "--signed", "reencode")["notes"]
+        assert [note for note in notes if "signed" in note] == [
+            said + "encoded as asked, which loses the proof"
+        ]
+
+    def test_a_copy_that_no_line_speaks_of_is_adopted(self, put: Put, tree: Path) -> None:
+        """The run died between publishing and journalling: a copy carries no tag, an intent tells of it."""
+        source = put(f"{ONE}.mp4", self.SIGNED)
+        assert archive(tree, "--keep-source").returncode == 0
+        (file,) = (state_of(tree) / "journal").rglob("*.jsonl")
+        lines = file.read_text().splitlines(keepends=True)
+        assert [json.loads(line)["event"] for line in lines] == ["copying", "archived", "kept"]
+        file.write_text(lines[0])
+        assert "about to be published" in command("why", tree / f"{ONE}.mp4", "-C", tree)
+        assert archive(tree).returncode == 0
+        assert [each["event"] for each in journal(tree)] == ["copying", "adopted", "trashed"]
+        assert journal(tree)[1]["unencoded"] == "signed"
+        assert not source.exists() and clips_of(tree / "archived") == [f"{ONE}.mp4"]
+
+    def test_the_same_bytes_by_another_hand_stay_foreign(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4", self.SIGNED)
+        other = tree / f"archived/{ONE}.mp4"
+        other.parent.mkdir(parents=True)
+        shutil.copy2(source, other)
+        assert archive(tree).returncode == 0
+        assert clips_of(tree / "archived") == [f"{ONE}.mp4", f"{ONE}~2.mp4"]
+
+
+def command(*words: object) -> str:
+    """What a command prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "camarchiver", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TZ": "UTC"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def on_a_terminal(answer: bytes, *arguments: object) -> bytes:
@@ -2283,6 +2476,35 @@ class TestExport:
         assert told("hold", "export", "-C", camera, held, place, "--playable").returncode == 3
         assert snapshot(place) == first
 
+    def test_a_playable_copy_shows_what_its_clip_shows_or_is_not_made(
+        self, camera: Path, told: Command, held: str, tmp_path: Path, make_clip: Make
+    ) -> None:
+        folder, place = camera / "2026/03/01", tmp_path / "evidence"
+        (folder / "REO_front_20260301101500.mp4").unlink()
+        sizes = make_clip(TestUnencoded.of_two_sizes(make_clip, tmp_path))
+        stray = make_clip(TestUnencoded.STRAY)
+        titled = make_clip(TestUnencoded.with_subtitles(tmp_path))
+        signed = make_clip(TestUnencoded.SIGNED)
+        reordered = make_clip(H264.replace("ultrafast", "fast") + " -bf 3", ".avi")
+        for minute, clip in enumerate((sizes, stray, titled, signed, reordered)):
+            shutil.copy(clip, folder / f"REO_yard_2026030112{minute:02}00{clip.suffix}")
+        done = told("hold", "export", "-C", camera, held, place, "--playable", "--json")
+        found = json.loads(done.stdout)
+        assert done.returncode == 3
+        assert [error["code"] for error in found["errors"]] == ["not-playable"] * 2
+        assert "from 160x120 to 320x240" in found["errors"][0]["message"]
+        assert "out of order; it is exported as it is" in found["errors"][1]["message"]
+        remarks = {Path(f["target"]).stem[-6:]: f["remark"] for f in found["files"] if "remark" in f}
+        assert remarks == {"120200": "subtitle:mov_text left out"}
+        made = {path.stem[-6:]: path for path in (place / "playable").rglob("REO_yard*")}
+        assert sorted(made) == ["120200", "120300", "120400"]
+        assert (place / "source/2026/03/01/REO_yard_20260301120100.mp4").read_bytes() == stray.read_bytes()
+        with av.open(str(made["120400"])) as opened, av.open(str(reordered)) as source:
+            before = [frame.to_ndarray(format="gray").astype(int) for frame in source.decode(video=0)]
+            after = [frame.to_ndarray(format="gray").astype(int) for frame in opened.decode(video=0)]
+        assert len(before) == len(after) == 20
+        assert all(abs(a - b).mean() < 3 for a, b in zip(before, after, strict=True))
+
     def test_what_is_missing_or_damaged_is_named(
         self, camera: Path, told: Command, held: str, tmp_path: Path
     ) -> None:
@@ -2359,7 +2581,7 @@ class TestWhy:
         ):
             story = told("why", "-C", camera, path).stdout
             assert "archived as" in story
-            assert "verified: every frame counted" in story
+            assert "verified: every frame's time" in story
             assert "source moved to the trash" in story
             assert "not in the source tree now" in story
         asked = told(

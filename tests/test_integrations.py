@@ -33,7 +33,7 @@ from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -605,6 +605,20 @@ class TestSoftwareEncodes:
             assert 1 <= keyframes.frames < done.frames
             assert transcoder.run(ffmpeg.path, ffmpeg_args.decode(damaged)).stderr
 
+    def test_odd_times_and_sizes_are_no_damage(
+        self, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        picture = "-f lavfi -i testsrc2=s={}:r=10:d=1 -c:v libx264 -preset ultrafast -bf 0"
+        both = tmp_path / "both.h264"
+        pieces = [make_clip(picture.format(size), ".h264") for size in ("160x120", "320x240")]
+        both.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+        stray = picture.format("160x120") + r" -bsf:v 'setts=pts=if(eq(N\,4)\,PTS+3600/TB\,PTS)'"
+        slow = picture.format("160x120").replace("r=10:d=1", "r=1/60:d=1200")
+        of_words = {stray: 10, f"-r 10 -i {both} -c copy -tag:v avc3": 20, slow: 20}
+        for ffmpeg, (words, frames) in product(each_ffmpeg, of_words.items()):
+            done = transcoder.run(ffmpeg.path, ffmpeg_args.decode(make_clip(words)))
+            assert (done.returncode, done.stderr, done.frames) == (0, (), frames)
+
 
 class TestEncoders:
     def test_no_gpu_means_software_and_no_gpu_probe(
@@ -620,6 +634,14 @@ class TestEncoders:
             "nvenc: no NVIDIA device",
         )
         assert choice.explanation[3].startswith("libsvtav1 (SVT-AV1 4.")
+
+    def test_another_codec_stands_by_where_none_was_asked_for(
+        self, found_ffmpegs: tuple[Ffmpeg, ...]
+    ) -> None:
+        machine = Machine(found_ffmpegs, Settings(), nodes=())
+        assert [each.encoder.name for each in machine.choose(Backend.SOFTWARE).spare] == ["libx264"]
+        assert machine.choose(Backend.SOFTWARE, "av1").spare == ()
+        assert machine.choose(Backend.SOFTWARE, "h264").spare == ()
 
     def test_an_old_svt_av1_gives_way_to_x264(
         self, found_ffmpegs: tuple[Ffmpeg, ...], tmp_path: Path
@@ -718,6 +740,7 @@ class Passes:
 
     ok: bool
     problem: str = ""
+    blames_source: bool = False
 
 
 TINY_FRAMES = 20
@@ -958,6 +981,64 @@ class TestLadder:
         assert "-global_quality 20" in first and "-preset slow" in first
         assert "-crf 26" in last and "-preset fast" in last
 
+    @pytest.mark.parametrize(
+        ("stderr", "code", "is_refusal"),
+        [
+            ("Svt[error]: The maximum allowed frame rate is 240 fps", 234, True),
+            ("", 0, True),
+            ("malloc: Cannot allocate memory", 1, False),
+            ("Error writing trailer: Input/output error", 1, False),
+            ("No space left on device", 1, False),
+            ("", 139, False),
+        ],
+    )
+    def test_a_refusal_is_what_the_same_clip_meets_every_time(
+        self, replay: Replay, stderr: str, code: int, is_refusal: bool
+    ) -> None:
+        replay.still_works.append(True)
+        for rung in Rung:
+            replay.fail(rung, stderr, code)
+        assert replay.climb().is_refusal == is_refusal
+
+    @pytest.mark.parametrize(
+        ("problem", "is_refusal"),
+        [
+            ("of 20 frames 5 were encoded and 5 are in the archive", True),
+            ("/a/x.mp4 can't be read as a video: moov atom not found", True),
+            ("/a/x.mp4 crashed the process that examined it", False),
+            ("/a/x.mp4 made the parser hang for 60 s", False),
+            ("/a/x.mp4 can't be read: Input/output error", False),
+        ],
+    )
+    def test_a_check_that_could_not_be_made_is_no_refusal(
+        self, replay: Replay, problem: str, is_refusal: bool
+    ) -> None:
+        job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, Settings(), "mp4", {})
+        ladder = Ladder(replay.choice, replay.breaker)
+        assert ladder.climb(job, lambda finished, encoder: Passes(False, problem)).is_refusal == is_refusal
+
+    def test_a_damaged_clip_is_not_tried_on_a_spare_encoder(self, replay: Replay) -> None:
+        spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], Rung.SOFTWARE)
+        job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, Settings(), "mp4", {})
+
+        def climb(verdict: Passes) -> Encoded:
+            ladder = Ladder(replace(replay.choice, spare=(spare,)), replay.breaker)
+            return ladder.climb(job, lambda finished, encoder: verdict)
+
+        refused = climb(Passes(False, "frames are missing"))
+        assert [each.encoder for each in refused.rungs][2:] == ["libx265", "libx264"]
+        damaged = climb(Passes(False, "it complained", blames_source=True))
+        assert [each.encoder for each in damaged.rungs][2:] == ["libx265"]
+        assert (damaged.is_damaged, damaged.is_refusal) == (True, False)
+
+    def test_fields_go_to_an_encoder_that_keeps_them(self, replay: Replay) -> None:
+        woven = replace(TINY, video=replace(TINY.video, field_order="tt"))
+        spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], Rung.SOFTWARE)
+        replay = replace(replay, choice=replace(replay.choice, spare=(spare,)))
+        encoded = replay.climb(media=woven)
+        assert encoded.encoder == ENCODERS["libx264"]
+        assert all("would weave the fields" in each.problem for each in encoded.rungs[:-1])
+
     def test_a_target_that_cannot_be_written(self, replay: Replay) -> None:
         (replay.folder / "target.part").mkdir()
         with pytest.raises(IsADirectoryError):
@@ -1187,7 +1268,9 @@ FFMPEG_AND_DAMAGED = [
     *(("system", *case) for case in DAMAGED if case[0] in ("faststart.mp4", "reordered.mkv", "plain.ts")),
 ]
 FFMPEG_ENCODER_AND_GOOD = [
-    *((ffmpeg, "libx264", name) for ffmpeg in FFMPEGS for name in GOOD),
+    *(("embedded", "libx264", name) for name in GOOD),
+    # ffmpeg 5.1 shows the last of an avi's reordered frames too early where ticks are finer than frames.
+    *(("system", "libx264", name) for name in GOOD if name != "odd-ticks.avi"),
     *(("embedded", "libsvtav1", name) for name in GOOD),
     *(("system", "libsvtav1", "plain.mp4"), ("system", "libx265", "plain.mp4")),
     ("embedded", "libx265", "plain.mp4"),
@@ -1555,21 +1638,24 @@ ENCODED = f"{CLEAR} -fps_mode passthrough -c:a aac"
 # What is wrong with an archive of WATCHED, ffmpeg's words that make it so, and what is said of it.
 FLAWS = {
     "a frame dropped": ("-vf \"select='not(eq(n,20))'\"", "of 60 frames 59 "),
-    "a frame late": ("-vf \"setpts='PTS+0.03/TB*eq(N,20)'\"", "frame 21 is shown after 1.3"),
+    "a frame late": (
+        "-vf \"settb=1/15360,setpts='PTS+460*eq(N,20)'\" -enc_time_base:v filter",
+        "frame 21 is shown after 1.363 s instead of 1.333 s",
+    ),
     "half the rate": ("-vf setpts=2*PTS", "frame 2 is shown after 0.133 s instead of 0.067 s"),
     "no sound": ("-an", "the source has 1 audio streams, the archive 0"),
     "sound late": (
         "-itsoffset 0.1 -i {source} -map 0:v -map 1:a",
-        "stream 1 begins +0.100 s from the picture",
+        "begins +0.036 s from the picture",
     ),
     "sound early": ("-af atrim=start=0.1,asetpts=PTS-STARTPTS", "stream 1 differs for 0.1"),
     "sound cut short": ("-af atrim=end=3.8", "stream 1 differs for 0.2"),
     "a gap in the sound": (
         "-af \"aselect='not(between(t,1,1.3))'\" -c:a pcm_s16le",
-        "stream 1 differs for 0.2",
+        "stream 1 differs for 0.3",
     ),
     "stretched": ("-vf crop=304:240,scale=320:240,setsar=1", "is moved or stretched by"),
-    "moved": ("-vf crop=312:240:8:0,pad=320:240", "is moved or stretched by"),
+    "moved": ("-vf crop=312:240:8:0,pad=320:240", "the archive's picture at 0.0 s "),
     "mirrored": ("-vf hflip", "the archive's picture at 0.0 s "),
     "grey": ("-vf hue=s=0", "% of the colour"),
     "green": ("-vf lutyuv=u=0:v=0", "off in colour"),
@@ -1584,7 +1670,7 @@ FLAWS = {
     "pixels widened": ("-vf setsar=4/3", "the archive's pixel aspect is 4/3, its source's 1"),
     "matrix flagged": (
         "-bsf:v h264_metadata=matrix_coefficients=1",
-        "matrix is bt709, its source's unspecified",
+        "matrix is bt709, its source's un",
     ),
     "fields": ("-flags +ilme+ildct -x264opts tff=1", "the archive's field order is top field first"),
 }
@@ -1697,6 +1783,15 @@ class TestVerification:
         assert verdict.notes == (
             "12 frames before the first keyframe can't be decoded and are not in the archive",
         )
+
+    def test_a_frame_that_ffmpeg_shows_too_early(self, prober: Prober, clips: Path, tmp_path: Path) -> None:
+        if not FFMPEGS["system"]:
+            pytest.skip("no ffmpeg is installed on this system")
+        facts = transcoded(prober, FFMPEGS["system"], clips / "odd-ticks.avi", tmp_path / "out.mp4")
+        version = subprocess.run([FFMPEGS["system"], "-version"], capture_output=True, text=True).stdout
+        if not version.startswith("ffmpeg version 5."):
+            pytest.skip("another ffmpeg than the one that does so")
+        assert verify(facts).problem == "frame 49 is shown after 1.882 s instead of 1.920 s"
 
     def test_start_within_a_group_and_damaged(
         self, prober: Prober, ffmpeg: str, clips: Path, tmp_path: Path
@@ -5040,12 +5135,7 @@ class TestArchiveUnderFaults:
         [
             pytest.param('    head -c 20000 "${2:-/dev/zero}" > /dev/null; kill -SEGV $$', id="segfault"),
             pytest.param('    "$REAL" "$@"; kill -SEGV $$', id="segfault-after-a-whole-file"),
-            pytest.param('    exec "$REAL" "${@:1:$#-1}" -frames:v 7 "$last"', id="half-the-frames"),
-            pytest.param('    head -c 20000 /dev/urandom > "${last#file:}"; exit 0', id="garbage"),
-            pytest.param('    : > "${last#file:}"; exit 0', id="empty"),
-            pytest.param('    rm "${last#file:}"; exit 0', id="nothing"),
-            pytest.param('    "$REAL" "$@"; truncate -s -900 "${last#file:}"; exit 0', id="cut-off"),
-            pytest.param("    yes complaint | head -c 3000000 >&2; exit 1", id="very-talkative"),
+            pytest.param('    echo "Cannot allocate memory" >&2; exit 1', id="no-memory"),
         ],
     )
     def test_an_ffmpeg_that_fails_costs_no_footage(
@@ -5061,6 +5151,60 @@ class TestArchiveUnderFaults:
         assert waits["exit_code"] == 0 and camera.sources() == [clip], "it waits an hour"
         assert camera.archive("--retry-failed").code == 0
         camera.assert_finished()
+
+    def test_an_ffmpeg_that_dies_each_time_leaves_a_lossless_copy_at_last(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        clip = camera.add()
+        dies = odd_ffmpeg("    kill -SEGV $$")
+        for _ in range(3):
+            assert camera.archive("--retry-failed", ffmpeg=dies).code == 1
+            assert camera.sources() == [clip] and camera.archives() == []
+        done = camera.archive("--json", "--retry-failed", ffmpeg=dies).document()
+        assert [each["unencoded"] for each in done["outcomes"]] == ["refused"]
+        camera.assert_finished()
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param('    exec "$REAL" "${@:1:$#-1}" -frames:v 7 "$last"', id="half-the-frames"),
+            pytest.param('    head -c 20000 /dev/urandom > "${last#file:}"; exit 0', id="garbage"),
+            pytest.param('    : > "${last#file:}"; exit 0', id="empty"),
+            pytest.param('    rm "${last#file:}"; exit 0', id="nothing"),
+            pytest.param('    "$REAL" "$@"; truncate -s -900 "${last#file:}"; exit 0', id="cut-off"),
+            pytest.param("    yes complaint | head -c 3000000 >&2; exit 1", id="very-talkative"),
+        ],
+    )
+    def test_what_no_encoder_does_becomes_a_lossless_copy(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, script: str
+    ) -> None:
+        content = camera.add().read_bytes()
+        run = camera.archive("--json", ffmpeg=odd_ffmpeg(script))
+        assert run.code == 0
+        assert [outcome["unencoded"] for outcome in run.document()["outcomes"]] == ["refused"]
+        assert [archive.read_bytes() for archive in camera.archives()] == [content]
+        camera.assert_finished()
+
+    @pytest.mark.parametrize(
+        "place", ["Scribe.copying", "archiver.atomic.publish", "Scribe.archived", "Scribe.removed"]
+    )
+    def test_a_kill_around_the_publishing_of_a_copy_leaves_one_archive(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, place: str
+    ) -> None:
+        """A copy of the very bytes carries no tag, so the next run knows it by the journal."""
+        content = camera.add().read_bytes()
+        refuses = odd_ffmpeg("    exit 1")
+        dies = (
+            "import os\nfrom camarchiver import archiver\nfrom camarchiver.scribe import Scribe\n"
+            f"def die(*args, **more): os.kill(os.getpid(), 9)\n{place} = die\n"
+        )
+        assert camera.archive(ffmpeg=refuses, patch=dies).code == -9
+        camera.assert_nothing_lost()
+        assert camera.archive(ffmpeg=refuses).code == 0
+        camera.assert_finished()
+        assert [archive.read_bytes() for archive in camera.archives()] == [content]
+        adopted = [event["unencoded"] for event in camera.events("adopted")]
+        assert adopted == (["refused"] if place == "Scribe.archived" else [])
 
     @pytest.mark.edge
     def test_an_ffmpeg_that_hangs_is_ended(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
@@ -6586,6 +6730,18 @@ class TestCluster:
         assert "could not be written down here" in outcome["detail"]
         assert len(camera.sources()) == 1 and camera.events("archived") == []
         assert camera.archive().code == 0, "the next run adopts what the worker made"
+        camera.assert_finished()
+
+    def test_a_worker_makes_lossless_copies_too(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        content = camera.add().read_bytes()
+        dask.worker("one")
+        run = camera.archive("--json", "--scheduler", dask.address, ffmpeg=odd_ffmpeg("    exit 1"))
+        assert run.code == 0, run.errors
+        assert [each["unencoded"] for each in run.document()["outcomes"]] == ["refused"]
+        assert [archive.read_bytes() for archive in camera.archives()] == [content]
+        assert [event["event"] for event in camera.events()] == ["copying", "archived", "trashed"]
         camera.assert_finished()
 
     def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:

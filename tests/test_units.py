@@ -6,6 +6,7 @@ import errno
 import importlib
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -75,6 +76,7 @@ from camarchiver.attention import Attention
 from camarchiver.codecs import (
     ENCODERS,
     Backend,
+    Encoder,
     Rung,
     Settings,
     changes,
@@ -82,6 +84,7 @@ from camarchiver.codecs import (
     obstacle,
     remux_container,
 )
+from camarchiver.color_codes import MATRICES, code_of
 from camarchiver.config import Config, Value
 from camarchiver.coverage import Hold, held_by, may_reach
 from camarchiver.detector import Detector, Luma, View, shrink
@@ -102,6 +105,7 @@ from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_qualit
 from camarchiver.figures import Figure, Room, Sums, Vitals
 from camarchiver.gaps import Coverage, gaps
 from camarchiver.ladder import Breaker
+from camarchiver.lossless import SignedRule, Unencoded, stays_unencoded, unencodable
 from camarchiver.lots import Lot, Shelf
 from camarchiver.media import AudioStream, Media, Pictures, VideoStream
 from camarchiver.model import Archived, Clip, Disposal, Fingerprint, Reason, Tree, Trees
@@ -110,7 +114,7 @@ from camarchiver.motion import Gate, Rules, Score
 from camarchiver.names import PATTERNS, Names, ParsedName
 from camarchiver.packet_times import FrameTimes, SoundTimes
 from camarchiver.parameter_sets import header_of, signature_in
-from camarchiver.picture_check import pairs
+from camarchiver.picture_check import HEIGHT, WIDTH, Grid, difference, pairs, problem_of
 from camarchiver.plan import ArchivePolicy, Failure, FolderFacts, Memory, Restored
 from camarchiver.quiet import Agenda, Due
 from camarchiver.reel import Do, Lengths, Reel
@@ -118,10 +122,10 @@ from camarchiver.retention import CleanupPolicy, Copy, Freed, Goal, Herd, Limits
 from camarchiver.ring import Entry, Ring
 from camarchiver.sealed import Sealed
 from camarchiver.spool import Unfit
-from camarchiver.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status
+from camarchiver.steps import Archive, Discard, Encoding, Keep, Outcome, Remove, Report, Result, Status, Way
 from camarchiver.stop import Stop
 from camarchiver.trash import Stale
-from camarchiver.verification import Facts, verify
+from camarchiver.verification import Facts, decodes_whole, verify
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -739,7 +743,7 @@ VAAPI_IN = (
 CUDA_IN = "-hwaccel cuda -hwaccel_output_format cuda -noautorotate -threads 1 -i file:/camera/-y.mp4"
 SOFT_IN = "-noautorotate -threads 1 -i file:/camera/-y.mp4"
 MAPS = "-map 0:v:0 -map 0:a:0 -f mp4"
-TIME = "-enc_time_base:v demux -fps_mode passthrough -g 100"
+TIME = "-enc_time_base:v demux -fps_mode passthrough -g 150"
 TAGS = (
     "-map_metadata 0 -metadata:g:0 creation_time=2026-05-03T12:20:00Z -metadata:g:1 comment=a=b"
     " -movflags +faststart"
@@ -794,6 +798,11 @@ ARGUMENTS = {
     ("libx264", "software"): f"{SOFT} {SOFT_IN} {MAPS} -c:a:0 copy -c:v libx264 -crf 23 {TIME}"
     f" {TAGS} -preset veryfast -threads 1 {OUT}",
 }
+
+
+def at_60_fps(*, pause: int) -> tuple[int, ...]:
+    """Times of frames of which one is followed by so many seconds without any, in ticks of 1/12800 s."""
+    return tuple(12800 * frame // 60 + (12800 * pause if frame > 50 else 0) for frame in range(100))
 
 
 class TestCodecs:
@@ -855,6 +864,56 @@ class TestCodecs:
             "audio pcm_alaw becomes aac",
             "data:tmcd left out",
         )
+
+
+class TestLossless:
+    SOFTWARE = (ENCODERS["libsvtav1"],)
+    BOTH = (ENCODERS["libsvtav1"], ENCODERS["libx264"])
+
+    @pytest.mark.parametrize(
+        ("changed", "encoders", "reason"),
+        [
+            ({}, SOFTWARE, None),
+            ({"signed": "ONVIF Media Signing", "varies": "changes"}, BOTH, Reason.SIGNED),
+            ({"varies": "changes from 320x240 to 640x480 midway"}, BOTH, Reason.PICTURE_CHANGES),
+            ({"unkeepable": "has frames whose times are out of order"}, BOTH, Reason.UNKEEPABLE_TIMES),
+            ({"video_streams": 2}, BOTH, Reason.OTHER_STREAMS),
+            ({"other_streams": ("data:gpmd",)}, BOTH, Reason.OTHER_STREAMS),
+            ({"other_streams": ("data:tmcd",)}, BOTH, None),
+            ({"video": replace(VIDEO, field_order="tt")}, SOFTWARE, Reason.INTERLACED),
+            ({"video": replace(VIDEO, field_order="tt")}, BOTH, None),
+            ({"video": replace(VIDEO, field_order="progressive")}, SOFTWARE, None),
+        ],
+    )
+    def test_what_a_clip_tells_itself(
+        self, changed: dict[str, Any], encoders: tuple[Encoder, ...], reason: Reason | None
+    ) -> None:
+        why = unencodable(replace(MEDIA, **changed), encoders, encode_signed=False)
+        assert (why and why.reason) == reason
+
+    def test_signed_clips_may_be_encoded_on_demand(self) -> None:
+        rule = SignedRule(cameras={"garden": True})
+        assert [rule.encodes(camera) for camera in ("front", "garden")] == [False, True]
+        assert unencodable(replace(MEDIA, signed="x"), self.BOTH, encode_signed=True) is None
+        assert (str(rule), str(SignedRule(reencode=True))) == ("keep", "reencode")
+
+    @pytest.mark.parametrize(
+        ("reason", "ways"),
+        [
+            (Reason.SIGNED, (Way.COPY,)),
+            (Reason.OTHER_STREAMS, (Way.COPY,)),
+            (Reason.REFUSED, (Way.REMUX, Way.COPY)),
+            (Reason.NOT_SMALLER, (Way.REMUX, Way.COPY)),
+        ],
+    )
+    def test_only_what_a_remux_keeps_is_remuxed(self, reason: Reason, ways: tuple[Way, ...]) -> None:
+        assert Unencoded(reason, "").ways == ways
+
+    def test_a_copy_is_made_anew_only_where_that_may_come_out_otherwise(self) -> None:
+        anew = {reason for reason in Reason if not stays_unencoded(reason, encode_signed=True)}
+        assert {Reason.REFUSED, Reason.INTERLACED, Reason.SIGNED} <= anew
+        assert not anew & {Reason.NOT_SMALLER, Reason.PICTURE_CHANGES, Reason.UNKEEPABLE_TIMES}
+        assert stays_unencoded(Reason.SIGNED, encode_signed=False)
 
 
 class TestFfmpegArgs:
@@ -960,16 +1019,66 @@ class TestFfmpegArgs:
     @pytest.mark.parametrize(
         ("media", "frames"),
         [
-            (MEDIA, "100"),
-            (video(frame_rate=Fraction(30000, 1001)), "120"),
-            (video(frame_rate=Fraction(1, 10)), "1"),
+            (MEDIA, "150"),
+            (video(frame_rate=Fraction(60000, 1001)), "240"),
+            (video(frame_rate=Fraction(1, 10)), "150"),
             (video(frame_rate=Fraction(90000)), "1000"),
-            (replace(video(frame_rate=None), packets=150, span=10.0), "60"),
-            (replace(video(frame_rate=None), packets=1, span=0.0), "100"),
+            (replace(video(frame_rate=None), packets=600, span=10.0), "240"),
+            (replace(video(frame_rate=None), packets=1, span=0.0), "150"),
+            (replace(video(frame_rate=Fraction(1, 10)), times=at_60_fps(pause=0)), "240"),
+            (replace(video(frame_rate=Fraction(1, 10)), times=at_60_fps(pause=3600)), "240"),
+            (replace(MEDIA, times=range(0, 12800 * 30, 12800)), "150"),
         ],
     )
     def test_keyframe_distance(self, media: Media, frames: str) -> None:
         assert part(ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, media)), "-g") == frames
+
+    @pytest.mark.parametrize(
+        ("order", "first"), [("tt", "tff=1"), ("bt", "tff=1"), ("bb", "bff=1"), ("tb", "bff=1")]
+    )
+    def test_interlaced_video_stays_interlaced(self, order: str, first: str) -> None:
+        arguments = ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE, video(field_order=order)))
+        assert (part(arguments, "-flags"), part(arguments, "-x264-params")) == ("+ilme+ildct", first)
+        small = way("libx264", Rung.SOFTWARE, video(field_order=order), settings=Settings(max_height=480))
+        assert str(part(ffmpeg_args.transcode(small), "-vf")).endswith(":interl=1")
+        assert "-flags" not in ffmpeg_args.transcode(way("libx264", Rung.SOFTWARE))
+
+    @pytest.mark.parametrize(
+        ("name", "rung", "filters"),
+        [
+            ("libx264", Rung.SOFTWARE, None),
+            ("libsvtav1", Rung.SOFTWARE, "scale=out_range=full,format=yuv420p"),
+            ("hevc_qsv", Rung.GPU_ENCODE, "scale=out_range=full,format=nv12,setparams=range=tv"),
+            ("hevc_vaapi", Rung.GPU_ENCODE, "scale=out_range=full,format=nv12,setparams=range=tv,hwupload"),
+            ("h264_qsv", Rung.GPU, "setparams=range=tv"),
+        ],
+    )
+    def test_full_range_stays_full(self, name: str, rung: Rung, filters: str | None) -> None:
+        media = video(pixel_format="yuvj420p", color_range="pc")
+        arguments = ffmpeg_args.transcode(way(name, rung, media))
+        assert part(arguments, "-vf") == filters
+        is_software = rung is Rung.SOFTWARE
+        assert part(arguments, "-color_range") == ("pc" if is_software else None)
+        told = None if is_software else f"{name.split('_')[0]}_metadata=video_full_range_flag=1"
+        assert part(arguments, "-bsf:v") == told
+
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [
+            ("av1_qsv", "av1_metadata=color_primaries=9"),
+            ("hevc_qsv", "hevc_metadata=colour_primaries=9"),
+            ("libsvtav1", None),
+        ],
+    )
+    def test_what_hardware_does_not_write_is_written_afterwards(self, name: str, told: str | None) -> None:
+        media = video(primaries="bt2020", transfer="smpte2084", matrix="bt2020nc")
+        rung = Rung.SOFTWARE if told is None else Rung.GPU
+        more = ":transfer_characteristics=16:matrix_coefficients=9"
+        assert part(ffmpeg_args.transcode(way(name, rung, media)), "-bsf:v") == (told and told + more)
+
+    def test_a_code_without_a_name_is_its_number(self) -> None:
+        names = ("22", "gbr", "", "unheard")
+        assert [code_of(MATRICES, name) for name in names] == [22, 0, None, None]
 
     def test_threads(self) -> None:
         def said(name: str, threads: int, option: str) -> str | None:
@@ -993,13 +1102,15 @@ class TestFfmpegArgs:
         )
 
     def test_decode(self) -> None:
-        start = "-hide_banner -nostdin -v error -xerror"
+        start = "-hide_banner -nostdin -v error -xerror -reinit_filter 0"
         assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"))) == (
-            f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null -"
+            f"{start} -threads 0 -i file:/a/x.mp4 -map 0:v:0 -map 0:a? -f null"
+            " -af asetpts=N -vf setpts=N*100/TB -"
         )
         assert " ".join(ffmpeg_args.decode(Path("/a/x.mp4"), keyframes_only=True, threads=1)) == (
-            f"{start} -skip_frame nokey -threads 1 -i file:/a/x.mp4 -map 0:v:0 -f null -"
+            f"{start} -skip_frame nokey -threads 1 -i file:/a/x.mp4 -map 0:v:0 -f null -vf setpts=N*100/TB -"
         )
+        assert "-xerror" not in ffmpeg_args.decode(Path("/a/x.TS"))
 
     def test_trial_has_the_options_of_a_real_encode(self) -> None:
         trial = ffmpeg_args.trial(
@@ -1400,8 +1511,9 @@ class TestTiming:
     def test_priming_that_a_container_cannot_hide(self) -> None:
         there, here = with_sound(0.0, 8.0, primed=0.064), with_sound(-0.064, 8.064)
         assert timing.sound_problem(there, here, 0) == ""
-        other = replace(here, audio=(replace(here.audio[0], codec="opus"),))
-        assert timing.sound_problem(there, other, 0) != ""
+        spoken = replace(there, audio=(replace(there.audio[0], codec="pcm_alaw", primed=0.0),))
+        assert timing.sound_problem(spoken, here, 0) == ""
+        assert timing.sound_problem(spoken, with_sound(-0.1, 8.1), 0) != ""
 
     def test_sound_after_lost_frames(self) -> None:
         there = replace(with_sound(0.0, 10.0), times=SOURCE.times)
@@ -1544,8 +1656,8 @@ class TestPicturePairs:
         return replace(media, video=replace(media.video, width=width, height=height))
 
     def test_first_and_last_and_keyframes_between(self) -> None:
-        found = pairs(self.clip(1000, 50), self.clip(1000, 100))
-        assert (found[0].seconds, found[-1].seconds) == (0.0, pytest.approx(39.96))
+        found = pairs(self.clip(990, 50), self.clip(990, 100))
+        assert (found[0].seconds, found[-1].seconds) == (0.0, pytest.approx(39.56))
         assert len(found) >= 6
         assert all(pair.source.frame == pair.archive.frame for pair in found)
         assert sum(pair.source.key == pair.source.frame for pair in found) >= 4
@@ -1561,7 +1673,7 @@ class TestPicturePairs:
         assert thorough[-1].seconds == pytest.approx(149 / 25)
 
     def test_lost_frames_have_no_pair(self) -> None:
-        source, archive = self.clip(100, 50), self.clip(70, 70)
+        source, archive = self.clip(100, 50), self.clip(70, 35)
         found = pairs(source, archive, lost=30)
         assert found[0].source.frame == 30 * 40
         assert found[0].archive.frame == 0
@@ -1576,9 +1688,86 @@ class TestPicturePairs:
         assert all(pair.source.key <= pair.source.frame for pair in found)
 
 
+class TestPictureDifference:
+    @staticmethod
+    def scene(*, right: float = 0.0, gain: float = 1.0, colour: float = 20.0, person: float = -9.0) -> Grid:
+        """Soft stripes and a slope, `right` moves them by cells; a dark person stands at `person`."""
+        luma, blue, red = [], [], []
+        for at in range(WIDTH * HEIGHT):
+            x, y = at % WIDTH - right, at // WIDTH
+            value = 120 + 40 * math.sin(x / 4) * math.cos(y / 5) + x / 2
+            inside = abs(x - person) < 2 and abs(y - 18) < 5
+            luma.append(128 + gain * ((30.0 if inside else value) - 128))
+            blue.append(colour * math.sin(x / 9))
+            red.append(-colour * math.cos(y / 9))
+        return Grid(luma, blue, red)
+
+    def problem(self, source: Grid, archive: Grid, first: tuple[Grid, Grid] | None = None) -> str:
+        return problem_of(difference(first or (source, archive), source, archive, 1.0))
+
+    def test_the_same_picture_with_the_noise_of_compression(self) -> None:
+        source = self.scene()
+        chance = random.Random(7)
+        noisy = replace(source, luma=[each + chance.gauss(0, 6) for each in source.luma])
+        assert self.problem(source, noisy) == ""
+
+    def test_detail_that_compression_leaves_out(self) -> None:
+        chance = random.Random(7)
+        source = self.scene()
+        noisy = replace(source, luma=[each + chance.gauss(0, 14) for each in source.luma])
+        assert self.problem(noisy, source) == ""
+
+    @pytest.mark.parametrize(
+        ("archive", "said"),
+        [
+            ({"right": 0.5}, "is moved or stretched by 0.8 %"),
+            ({"right": 12.0}, "the archive's picture at 1.0 s "),
+            ({"gain": 219 / 255}, "has 86% of the contrast"),
+            ({"gain": 255 / 219}, "has 116% of the contrast"),
+            ({"gain": 0.0}, "the archive's picture at 1.0 s "),
+            ({"colour": 0.0}, "of the colour"),
+            ({"colour": -20.0}, "off in colour"),
+        ],
+    )
+    def test_another_picture(self, archive: dict[str, float], said: str) -> None:
+        assert said in self.problem(self.scene(), self.scene(**archive))
+
+    def test_a_frozen_picture(self) -> None:
+        before, after = self.scene(person=10.0), self.scene(person=50.0)
+        assert self.problem(after, after, (before, before)) == ""
+        assert "has 0% of the movement" in self.problem(after, before, (before, before))
+
+    def test_a_flat_picture_tells_of_brightness_and_tint_only(self) -> None:
+        night = Grid([20.0] * (WIDTH * HEIGHT), [0.0] * (WIDTH * HEIGHT), [0.0] * (WIDTH * HEIGHT))
+        assert self.problem(night, replace(night, luma=[22.0] * (WIDTH * HEIGHT))) == ""
+        assert "off in brightness" in self.problem(night, replace(night, luma=[60.0] * (WIDTH * HEIGHT)))
+        assert "off in colour" in self.problem(night, replace(night, blue=[-90.0] * (WIDTH * HEIGHT)))
+
+
 some_names = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=300
 ).filter(lambda name: name not in {".", ".."} and not name.isspace())
+
+
+class TestDecodedByItself:
+    def test_what_came_before_the_first_keyframe_is_no_damage(self) -> None:
+        line = "[h264 @ 0x1] non-existing PPS 0 referenced"
+        assert decodes_whole(SOURCE, 0, (), 250)
+        assert decodes_whole(HEADLESS, 0, (line, "    Last message repeated 3 times"), 200)
+
+    @pytest.mark.parametrize(
+        ("media", "status", "stderr", "frames"),
+        [
+            (SOURCE, 1, (), 250),
+            (SOURCE, 0, (), 249),
+            (SOURCE, 0, ("[h264 @ 0x1] non-existing PPS 0 referenced",), 250),
+            (HEADLESS, 0, ("[h264 @ 0x1] non-existing PPS 0 referenced",), 199),
+            (HEADLESS, 0, ("[h264 @ 0x1] error while decoding MB 3 4",), 200),
+            (HEADLESS, 0, (), 200),
+        ],
+    )
+    def test_anything_else_is(self, media: Media, status: int, stderr: tuple[str, ...], frames: int) -> None:
+        assert not decodes_whole(media, status, stderr, frames)
 
 
 class TestAtomic:
@@ -2027,6 +2216,23 @@ class TestPlan:
         remux = {clip.relative: (an_entry(clip, remuxed=True),)}
         step = decided(clip, repeat, archived=remux, standing=frozenset({clip.relative}))
         assert step.reason is Reason.NOT_SMALLER
+
+    @pytest.mark.parametrize(
+        ("unencoded", "rule", "reason"),
+        [
+            ("picture-changes", SignedRule(), Reason.PICTURE_CHANGES),
+            ("signed", SignedRule(), Reason.SIGNED),
+            ("signed", SignedRule(reencode=True), Reason.REPEAT_ASKED),
+            ("signed", SignedRule(cameras={"front": True}), Reason.REPEAT_ASKED),
+            ("refused", SignedRule(), Reason.REPEAT_ASKED),
+            ("of a later version", SignedRule(), Reason.NOT_SMALLER),
+        ],
+    )
+    def test_a_repeat_of_a_lossless_copy(self, unencoded: str, rule: SignedRule, reason: Reason) -> None:
+        clip, repeat = a_clip(), replace(MONTH, repeat=True, signed=rule)
+        archived = {clip.relative: (an_entry(clip, remuxed=True, unencoded=unencoded),)}
+        step = decided(clip, repeat, archived=archived, standing=frozenset({clip.relative}))
+        assert step.reason is reason
 
     def test_a_held_clip_is_neither_encoded_nor_removed(self) -> None:
         clip = a_clip()

@@ -12,6 +12,7 @@ from camarchiver.cli.options import (
     FOLDER,
     consent_options,
     general_options,
+    has_camera_tables,
     is_on_command_line,
     option,
     options,
@@ -20,6 +21,7 @@ from camarchiver.cli.options import (
     sidecar_option,
     tree_options,
 )
+from camarchiver.lossless import KEEP, REENCODE, SignedRule
 from camarchiver.params import Days, Duration, Jobs, Percent, Size, When
 
 if TYPE_CHECKING:
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
 
 DEVICE = click.Path(path_type=Path, readable=False)
 """Who may not open it is told how to, once it is tried."""
+
+
+def _signed_rule(context: click.Context, parameter: click.Parameter, value: str) -> SignedRule:
+    """The option's word, and those of cameras with one of their own where it came from no command line."""
+    given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
+    if context.get_parameter_source("signed") in given or not has_camera_tables(context):
+        return SignedRule(value == REENCODE)
+    from camarchiver.cli.policies import camera_tables
+
+    tables = camera_tables(context)
+    own = {camera: keys["signed"] == REENCODE for camera, keys in tables.items() if "signed" in keys}
+    return SignedRule(value == REENCODE, own)
+
 
 what_options = options(
     option(
@@ -82,6 +97,13 @@ encoder_options = options(
         type=Percent(),
         default="10",
         help="Below this the archive is a lossless copy of the source.",
+    ),
+    option(
+        "--signed",
+        type=click.Choice([KEEP, REENCODE]),
+        default=KEEP,
+        callback=_signed_rule,
+        help="Clips that the camera signed: keep their very bytes, or encode them and lose the proof.",
     ),
     option("--device", type=DEVICE, help="Render node, as /dev/dri/renderD128."),
     option(

@@ -167,6 +167,12 @@ def origin(context: click.Context, name: str) -> str:
     return words.get(source, "default") if source else "default"
 
 
+def has_camera_tables(context: click.Context) -> bool:
+    """Whether the config files have anything to say of single cameras."""
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    return bool(loaded.table("camera"))
+
+
 def is_on_command_line(context: click.Context, name: str) -> bool:
     """Whether a parameter was written out for this very run."""
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

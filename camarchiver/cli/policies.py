@@ -12,6 +12,7 @@ import click
 from camarchiver import config as config_files
 from camarchiver.cli.options import CONFIG_KEY
 from camarchiver.errors import ConfigError, UsageError
+from camarchiver.lossless import KEEP, REENCODE
 from camarchiver.params import Days, Size
 from camarchiver.retention import CleanupPolicy, Limits
 
@@ -21,6 +22,7 @@ _KEYS: Mapping[str, click.ParamType[Any]] = {
     "trash_age": Days(zero=True),
     "max_age_hard": Days(),
     "max_size": Size(),
+    "signed": click.Choice([KEEP, REENCODE]),
 }
 """What a camera may have of its own, as `[camera.NAME]`."""
 

@@ -17,6 +17,7 @@ from camarchiver.cli.channels import Channels
 from camarchiver.cli.consent import agreed, may_ask, write
 from camarchiver.cli.places import Place
 from camarchiver.errors import UsageError
+from camarchiver.lossless import SignedRule
 from camarchiver.model import Disposal, Trees
 from camarchiver.names import Pattern
 from camarchiver.params import Moment
@@ -63,6 +64,7 @@ class ArchiveOptions:
     audio: str
     verify: str
     min_saving: float
+    signed: SignedRule
     device: Path | None
     ffmpeg: Path | None
     jobs: int | None
@@ -111,6 +113,7 @@ class ArchiveOptions:
             or _aware(self.until.start if self.until else None, zone),
             min_size=self.min_size,
             limit=self.limit,
+            signed=self.signed,
         )
 
     def execution(self) -> Execution:
@@ -120,7 +123,7 @@ class ArchiveOptions:
         from camarchiver.shrink import Wishes
 
         settings = Settings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
-        wishes = Wishes(settings, self.verify == "full", self.min_saving / 100)
+        wishes = Wishes(settings, self.verify == "full", self.min_saving / 100, self.signed)
         return Execution(wishes, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime)
 
     def wish(self) -> EncoderWish:
@@ -253,6 +256,7 @@ class _Hands:
 @contextmanager
 def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[_Hands]:
     """This machine, or the workers of a cluster. Raises EncoderError where nobody can."""
+    plan = _with_signed(plan) if plan.steps else plan
     if options.scheduler is None:
         if not plan.steps:
             yield _Hands(plan, None, None)
@@ -265,6 +269,13 @@ def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> It
 
     with cluster.joined(options.scheduler) as workers:
         yield _Hands(pipeline.hire(plan, workers, options.wish(), options.execution()), None, workers)
+
+
+def _with_signed(plan: ArchivePlan) -> ArchivePlan:
+    """The plan that also tells of signed clips."""
+    from camarchiver import signatures
+
+    return replace(plan, notes=(*plan.notes, *signatures.notes(plan)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def _journal(
             encoder="libsvtav1",
             settings={"quality": 35, "preset": "10", "max_height": None, "audio": "copy"},
             remuxed=False,
-            verified="every frame counted, keyframes decoded",
+            verified="every frame's time, the sound and some pictures compared, keyframes decoded",
             seconds=4.2,
             **common,
         )

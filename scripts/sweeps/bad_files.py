@@ -116,12 +116,12 @@ def _(lab: Lab, place: Path) -> Expected:
 
 @files(16, "two video streams")
 def _(lab: Lab, place: Path) -> Expected:
-    return {lab.put(_one(place), "two.mp4"): "unsupported"}
+    return {lab.put(_one(place), "two.mp4"): ARCHIVED}
 
 
 @files(17, "a timecode stream")
 def _(lab: Lab, place: Path) -> Expected:
-    return {lab.put(_one(place, ".mov"), "timecode.mov"): "unsupported"}
+    return {lab.put(_one(place, ".mov"), "timecode.mov"): ARCHIVED}
 
 
 @files(18, "a codec that this ffmpeg does not know")

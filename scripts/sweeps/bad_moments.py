@@ -234,6 +234,23 @@ def _misbehaves(script: str, *, result: str = "failed failed") -> Callable[[Lab,
 
 MANY = 20_000
 """Files of the case that has very many of them."""
+
+
+def _refuses(script: str) -> Callable[[Lab, Ground], Iterator[str]]:
+    """An ffmpeg that spoils what it encodes: the clip's archive is a copy of its very bytes."""
+
+    def check(lab: Lab, ground: Ground) -> Iterator[str]:
+        clip = ground.put()
+        content = clip.read_bytes()
+        ran = ground.run("--json", "--ffmpeg", ground.odd_ffmpeg(script))
+        found = [(each["result"], each.get("unencoded")) for each in parse(ran)["outcomes"]]
+        yield from same(found, [("done", "refused")], "the outcome")
+        yield from same([path.read_bytes() == content for path in ground.archives()], [True], "the copy")
+        yield from camera.litter(ground.root)
+
+    return check
+
+
 STALL = """
 from camarchiver import transcoder
 run = transcoder.run
@@ -245,10 +262,10 @@ transcoder.run = impatient
 """Waiting for progress takes seconds instead of minutes."""
 
 case(74, "the archive's last bytes are missing and ffmpeg says nothing")(
-    _misbehaves('"$REAL" "$@"; truncate -s -1000 "${last#file:}"; exit 0')
+    _refuses('"$REAL" "$@"; truncate -s -1000 "${last#file:}"; exit 0')
 )
 case(75, "half an archive whose header promises all, and ffmpeg says nothing")(
-    _misbehaves('"$REAL" "$@"; truncate -s $(($(stat -c %s "${last#file:}") / 2)) "${last#file:}"; exit 0')
+    _refuses('"$REAL" "$@"; truncate -s $(($(stat -c %s "${last#file:}") / 2)) "${last#file:}"; exit 0')
 )
 case(94, "ffmpeg crashes")(_misbehaves("kill -SEGV $$"))
 case(95, "ffmpeg is killed for memory")(_misbehaves("kill -KILL $$"))

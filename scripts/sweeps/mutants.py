@@ -87,7 +87,7 @@ MUTANTS = (
                 "archiver",
                 "        place = self._place(step, original, part, target)\n",
                 "        planned = target.relative_to(self._desk.trees.archive).as_posix()\n"
-                "        early = self._entry(original, planned, size, remuxed=False)\n"
+                '        early = original.archived_as(planned, size, "")\n'
                 "        self._desk.disposer.dispose(clip, early, self._desk.disposal, step.reason)\n"
                 "        place = self._place(step, original, part, target)\n",
             ),
