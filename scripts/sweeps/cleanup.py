@@ -160,7 +160,7 @@ def make_model(options: Options, folder: Path) -> None:
     for clip, source, start in ((TRASHED, "rgbtestsrc", LATELY), (OLD, "smptebars", LONG_AGO)):
         camera.make_clip(folder / f"{clip}.mp4", source=source, at=start.timestamp())
     for newest in (folder / f"{clip}.mp4" for clip in NEWEST):
-        newest.parent.mkdir(exist_ok=True)
+        newest.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(front, newest)
         os.utime(newest, (NEXT.timestamp(),) * 2)
     must(program.run(*words, "--keep-source", "--camera", "front"))
