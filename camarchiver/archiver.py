@@ -6,12 +6,12 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver import atomic, claims, kernel, locking, logs, removal, tag, trash, volume
+from camarchiver import atomic, claims, findings, kernel, locking, logs, removal, tag, trash, volume
 from camarchiver.adoption import Adoption
 from camarchiver.atomic import Staged
 from camarchiver.claims import Claim, Note
@@ -21,6 +21,7 @@ from camarchiver.disposal import Disposer
 from camarchiver.ends import hold_over
 from camarchiver.errors import NotRemovable, sentence
 from camarchiver.failures import Failures
+from camarchiver.findings import Change
 from camarchiver.locking import ClipLock
 from camarchiver.lossless import NOT_SMALLER, Unencoded
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
@@ -111,13 +112,15 @@ class Archiver:
     def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:
         clip, trees = step.clip, self._desk.trees
         # The note outlives the lock, so that a kill between them leaves nothing that no sweep would find.
-        with ExitStack() as after, locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
+        with ExitStack() as after, self._lock(clip) as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise trash.Stale(self._why_stale(clip))
             volume.check(trees)
             marker = volume.marker(trees.state)
             now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
-            if hold := hold_over(clip, self._desk.holds(), now, entries):
+            hold = hold_over(clip, self._desk.holds(), now, entries)
+            # A missing archive may be made anew: nothing of what is held is touched by that.
+            if hold and (step.reason is not Reason.REPAIR or self._desk.standing.leaves_trace(entries)):
                 raise removal.Held(hold)
             if kernel.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
@@ -126,6 +129,13 @@ class Archiver:
             note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
             work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
             return self._dispose(work, *self._archive(work))
+
+    def _lock(self, clip: Clip) -> AbstractContextManager[ClipLock]:
+        """The lock of the clip by its name in the source, also for a copy of it in the trash."""
+        trees = self._desk.trees
+        return locking.clip_lock(
+            trees.source / clip.relative, place=trees.state / "locks", folder_may_be_gone=bool(clip.place)
+        )
 
     def _why_stale(self, clip: Clip) -> str:
         if not os.path.lexists(clip.path) and self._desk.standing.newest(clip):
@@ -142,7 +152,9 @@ class Archiver:
             return known, None, "archived by another run meanwhile"
         assert self._shrinker is not None, "a plan with clips to archive comes with an encoder"
         original = self._measured(work, self._shrinker)
-        if step.clip.links > 1 and (twin := self._desk.standing.twin(step.clip, original.digest)):
+        if step.reason is Reason.REPAIR:
+            _check_same_bytes(step, original)
+        elif step.clip.links > 1 and (twin := self._desk.standing.twin(step.clip, original.digest)):
             self._desk.scribe.same_file(step.clip, twin)
             return twin, None, f"the same file as {twin.source}"
         if step.standing is None and (adopted := self._adoption().adopt(step, original, work.stop)):
@@ -248,16 +260,22 @@ class Archiver:
         place = self._place(step, original, part, target)
         archived = original.archived_as(place, size, unencoded or "")
         self._desk.scribe.archived(clip, archived, made, digest, start_ns)
+        self._forget_damage(clip, place)
         return archived
+
+    def _forget_damage(self, clip: Clip, place: str) -> None:
+        """What was found of former archives of this clip, or of what stood in this place, is over."""
+        standing = self._desk.standing
+        known = {place, *(entry.archive for entry in standing.entries(clip))}
+        if over := frozenset(filter(standing.is_damaged, known)):
+            findings.change(self._desk.trees.state, Change(sound=over))
 
     def _place(self, step: Archive, original: Original, part: Staged, target: Path) -> str:
         """Publish under the target name, or a numbered one where something else stands there."""
         archive = self._desk.trees.archive
         wanted = target.relative_to(archive).as_posix()
-        if step.standing is not None and self._desk.standing.stands(step.standing):
-            self._desk.disposer.replace_archive(step.clip, step.standing.archive)
-        elif self._is_ours(wanted, original):
-            self._desk.disposer.replace_archive(step.clip, wanted)
+        for outdated in self._outdated(step, original, wanted):
+            self._desk.disposer.replace_archive(step.clip, outdated)
         for number in range(1, MOST_NAMES):
             name = numbered(wanted, number)
             try:
@@ -266,6 +284,17 @@ class Archiver:
                 continue
             return name
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
+
+    def _outdated(self, step: Archive, original: Original, wanted: str) -> tuple[str, ...]:
+        """Archives of this clip that make room: the one to replace, and those that are damaged."""
+        standing, clip = self._desk.standing, step.clip
+        found = [entry.archive for entry in standing.entries(clip) if standing.is_damaged(entry.archive)]
+        if step.standing is not None:
+            found.append(step.standing.archive)
+        own = [archive for archive in dict.fromkeys(found) if standing.is_own_file(archive, clip)]
+        if (step.standing is None or not own) and wanted not in own and self._is_ours(wanted, original):
+            own.append(wanted)
+        return tuple(own)
 
     def _is_ours(self, relative: str, original: Original) -> bool:
         """Whether a damaged archive at the target name was made from this very source."""
@@ -291,6 +320,8 @@ class Archiver:
                 raise trash.Stale("the clip's lock was lost")
             if not self._desk.standing.stands(archived):
                 raise trash.Stale("its archive does not stand any more")
+            if step.reason is Reason.REPAIR:
+                return Outcome(step, Result.DONE, step.reason, detail, where, encoding)
             gone = self._desk.disposer.dispose(step.clip, archived, disposal, step.reason)
         except removal.EXPECTED as error:
             return self._not_removed(work, archived, encoding, error)
@@ -335,6 +366,12 @@ class Archiver:
             self._desk.failures.note(step.clip, failed.reason, failed.message, self._desk.scribe.now())
             self._desk.scribe.failed(step.clip, failed.reason, failed.message)
         return Outcome(step, Result.FAILED, failed.reason, failed.message)
+
+
+def _check_same_bytes(step: Archive, original: Original) -> None:
+    """A copy that has changed since it was archived repairs nothing."""
+    if step.standing is None or original.digest != step.standing.digest:
+        raise ClipFailed(Reason.DAMAGED, f"{step.clip.path} is not what was archived: its bytes have changed")
 
 
 def _check_space(clip: Clip, folder: Path) -> None:

@@ -109,7 +109,7 @@ def write_json(path: Path, value: object) -> None:
     TypeError or ValueError, with nothing touched, when the value can't be written as JSON.
     """
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-    backup = _backup_of(path)
+    backup = backup_of(path)
     with staged(path) as part:
         _fill(part.path, text, mode=0o600)
         previous = _read_valid(path)
@@ -130,11 +130,11 @@ def read_json(path: Path) -> object | None:
     older version in its place could miss what somebody else wrote.
     """
     try:
-        if not path.exists() and not _backup_of(path).exists():
+        if not path.exists() and not backup_of(path).exists():
             return None
         text = _read_valid(path)
         if text is None:
-            text = _read_valid(_backup_of(path))
+            text = _read_valid(backup_of(path))
             if text is not None:
                 _log.warning("%s can't be read; using its backup", path)
     except OSError as error:
@@ -143,7 +143,7 @@ def read_json(path: Path) -> object | None:
         ) from error
     if text is None:
         raise StorageError(
-            f"{path} and its backup {_backup_of(path).name} can't be understood",
+            f"{path} and its backup {backup_of(path).name} can't be understood",
             hint="put back a copy of your own, or move both away to start afresh",
         )
     value: object = value_of(text)
@@ -276,7 +276,8 @@ def _fill(path: Path, text: str, *, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _backup_of(path: Path) -> Path:
+def backup_of(path: Path) -> Path:
+    """Where the version before the last change of a JSON file is kept."""
     return path.with_name(f"{path.name}.bak")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from camarchiver import claims, locking
 from camarchiver.coverage import held_by
 from camarchiver.discovery import Discovery
+from camarchiver.findings import Findings
 from camarchiver.footage import SAMPLES, seconds_of
 from camarchiver.gaps import Coverage, gaps
 from camarchiver.journal import Journal
@@ -95,6 +96,8 @@ class Census:
     unreadable: int
     unnamed: int
     """Files without a time in their names."""
+    findings: Findings
+    """What `verify` found, and when it last came through."""
 
     @property
     def days_until_full(self) -> float | None:
@@ -189,7 +192,7 @@ class Counter:
         self._unreadable = 0
         self._unnamed = 0
 
-    def count(self, last_run: Mapping[str, Any] | None) -> Census:
+    def count(self, last_run: Mapping[str, Any] | None, found: Findings) -> Census:
         """Count everything."""
         question = self._question
         for facts in self._discovery.folders(date.max):
@@ -202,7 +205,7 @@ class Counter:
         with Prober() as prober:
             cameras = tuple(self._camera(name, prober) for name in sorted(self._tallies))
         disks, working = tuple(self._disks()), tuple(self._working())
-        return Census(cameras, disks, working, last_run, self._unreadable, self._unnamed)
+        return Census(cameras, disks, working, last_run, self._unreadable, self._unnamed, found)
 
     # --- one clip ----------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -83,13 +83,21 @@ class Discovery:
     """One walk of the source tree; remembers inodes with several names, and folders left unread."""
 
     def __init__(
-        self, trees: Trees, names: Names, journal: Journal, ends: Ends, now: datetime, zone: tzinfo
+        self,
+        trees: Trees,
+        names: Names,
+        journal: Journal,
+        ends: Ends,
+        damaged: Container[str],
+        now: datetime,
+        zone: tzinfo,
     ) -> None:
+        """`damaged` are the archives that were found damaged."""
         self._trees = trees
         self._names = names
         self._journal = journal
         self._ends = ends
-        self._standing = Standing(trees, journal)
+        self._standing = Standing(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
         self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9

@@ -73,6 +73,7 @@ def _checks(patient: Patient) -> Iterator[Check]:
     yield "trees", partial(examine_storage.roots, trees)
     if trees.source.is_dir():
         yield "journal", partial(examine_storage.journal, trees)
+        yield "archives", partial(examine_storage.archives, trees)
         yield "inotify", partial(_watches, trees)
     if recorder is not None:
         yield "spool", partial(examine_storage.recorder, recorder.spool, recorder.outbox)

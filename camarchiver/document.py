@@ -32,10 +32,13 @@ from camarchiver.words import is_text, shown
 if TYPE_CHECKING:
     from camarchiver.census import Camera, Census
     from camarchiver.coverage import Hold
+    from camarchiver.damage import Damage
     from camarchiver.diagnosis import Finding
     from camarchiver.export import Exported
+    from camarchiver.findings import Pass
     from camarchiver.inquiry import Story
     from camarchiver.story import Foreseen
+    from camarchiver.verifier import Finding as VerifyFinding
     from camarchiver.verifier import Verified
 
 FORMAT = 1
@@ -74,24 +77,36 @@ def document(
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
 
 
-def verified(found: Verified, run: str, exit_code: int) -> str:
-    """The document of `verify`; adds `checked`, `resumed`, `foreign`, `foreign_files` and `findings`."""
-    status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
+def verified(
+    found: Verified, report: Report, plan: Plan[Any, Any] | None, extra: Mapping[str, Any]
+) -> Iterator[str]:
+    """The document of `verify`; adds `checked`, `foreign`, `findings`, `last_verify` and more.
+
+    Of a repair also `dry_run` and `notes`, and its steps and outcomes.
+    """
     more = {
         "checked": found.checked,
         "resumed": found.resumed,
         "foreign": len(found.foreign),
         "foreign_files": [shown(path) for path in found.foreign],
-        "findings": [
-            {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
-            for each in found.findings
-        ],
+        "findings": [_finding_fields(each) for each in found.findings],
+        "last_verify": _pass_fields(found.memory.last_whole),
+        "last_full_verify": _pass_fields(found.memory.last_full),
     }
-    return _without_steps("verify", run, status, exit_code, more)
+    is_quiet = report.status is Status.NOTHING
+    status = {"status": Status.DONE} if is_quiet else {}
+    return document(report, plan, {**status, **more, **extra})
+
+
+def _finding_fields(finding: VerifyFinding) -> dict[str, Any]:
+    fields = {"path": shown(finding.path), "flaw": finding.flaw, "detail": shown(finding.detail)}
+    if (damage := finding.damage) is not None:
+        fields |= {"found_at": damage.at.isoformat(), "found_by": shown(damage.run)}
+    return fields
 
 
 def census(found: Census, run: str) -> str:
-    """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
+    """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and more."""
     more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],
         "disks": [
@@ -109,8 +124,30 @@ def census(found: Census, run: str) -> str:
         "days_until_full": found.days_until_full,
         "unreadable": found.unreadable,
         "no_timestamp": found.unnamed,
+        "damaged_archives": [
+            {"archive": shown(archive), **_damage_fields(damage)}
+            for archive, damage in sorted(found.findings.damaged.items())
+        ],
+        "last_verify": _pass_fields(found.findings.last_whole),
+        "last_full_verify": _pass_fields(found.findings.last_full),
     }
     return _without_steps("status", run, Status.DONE, 0, more)
+
+
+def _damage_fields(damage: Damage) -> dict[str, Any]:
+    return {
+        "source": shown(damage.source),
+        "flaw": damage.flaw,
+        "detail": shown(damage.detail),
+        "found_at": damage.at.isoformat(),
+        "found_by": shown(damage.run),
+    }
+
+
+def _pass_fields(found: Pass | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"at": found.at.isoformat(), "run": shown(found.run), "archives": found.archives}
 
 
 def stories(found: Sequence[Story], foreseen: Foreseen, run: str, trees: Trees, zone: tzinfo) -> str:
@@ -123,6 +160,10 @@ def stories(found: Sequence[Story], foreseen: Foreseen, run: str, trees: Trees, 
             "sentences": [line.strip() for line in story_lines(story, foreseen, zone)][1:],
             "events": [event.fields() for event in story.events],
             "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
+            "damaged_archives": [
+                {"archive": shown(archive), **_damage_fields(damage)}
+                for archive, damage in story.damaged.items()
+            ],
             "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
             "next_cleanup": [
                 step_fields(foreseen.steps[path], trees) for path in story.places if path in foreseen.steps

@@ -43,6 +43,8 @@ class What(StrEnum):
     INTENDED = "intended"
     PURGED = "purged"
     LEFT = "left"
+    FOUND_DAMAGED = "found-damaged"
+    FOUND_SOUND = "found-sound"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-from camarchiver import folders, holds, kernel, mounts, reel, restorations, volume
+from camarchiver import findings, folders, holds, kernel, mounts, reel, restorations, volume
 from camarchiver.diagnosis import Finding, fine, judge_room, remark, trouble
 from camarchiver.errors import CamarchiverError, cause
 from camarchiver.failures import Failures
@@ -98,6 +98,26 @@ def journal(trees: Trees) -> Iterator[Finding]:
             yield trouble("state", error.message, error.hint)
         except OSError as error:
             yield trouble("state", f"{what} can't be read: {error}", "check the disk and the file's owner")
+
+
+def archives(trees: Trees) -> Iterator[Finding]:
+    """What `verify` found, and whether it has looked at everything lately."""
+    try:
+        found = findings.read(trees.state)
+    except CamarchiverError as error:
+        yield trouble("archives", error.message, error.hint)
+        return
+    if found.damaged:
+        first, damage = min(found.damaged.items())
+        more = f" and {len(found.damaged) - 1:,} more" if len(found.damaged) > 1 else ""
+        said = f"{shown(first)} ({damage.words()}){more}"
+        remedy = f"camarchiver verify {shown(trees.source)} --known --repair"
+        yield trouble("archives", f"{len(found.damaged):,} missing or damaged: {said}", remedy)
+    elif found.last_whole is not None:
+        yield fine("archives", f"all sound when verify last came through, on {found.last_whole.at:%Y-%m-%d}")
+    if found.last_whole is None and os.path.lexists(trees.state / "journal"):
+        remedy = f"camarchiver verify {shown(trees.source)}, or its timer"
+        yield remark("archives", "verify has never come through all of them", remedy)
 
 
 def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from camarchiver.coverage import Hold, held_by
+from camarchiver.damage import Damage
 from camarchiver.days import Days
 from camarchiver.discovery import Discovery
 from camarchiver.errors import UsageError
@@ -31,6 +32,8 @@ class Story:
     """From the journal, oldest first."""
     places: Mapping[Path, Tree]
     """Where it stands now: its source, its archives, and copies in the trash."""
+    damaged: Mapping[str, Damage]
+    """Its archives that were found missing or damaged, by path below the archive root."""
     next_step: Step | None
     """What `archive` would do with it now; None where it is not in the source tree."""
 
@@ -68,10 +71,12 @@ class Inquiry:
         if source is None:
             # Foreign, or never there: all that can be told of it is what stands.
             here = self._root(tree) / relative
-            return Story(relative, (), {here: tree} if os.path.lexists(here) else {}, None)
+            return Story(relative, (), {here: tree} if os.path.lexists(here) else {}, {}, None)
         events = tuple(event for event in self._events(source) if event.source == source)
         step = self._next_step(source, policy, now)
-        return Story(source, events, self._places(source, events), step)
+        archives = dict.fromkeys(event.archive for event in events if event.archive is not None)
+        damaged = {each: found for each in archives if (found := self._memory.damaged.get(each))}
+        return Story(source, events, self._places(source, events), damaged, step)
 
     def at(self, camera: str, moment: datetime, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
         """The stories of every clip of a camera that covers a moment; both times of one that repeats."""

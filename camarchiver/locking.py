@@ -36,6 +36,7 @@ GUARD_SECONDS = 60.0
 """How long `guarded` waits: whoever holds such a lock writes a line or two."""
 
 _NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 class ClipLock:
@@ -89,13 +90,17 @@ class ClipLock:
 
 
 @contextlib.contextmanager
-def clip_lock(path: Path, *, place: Path | None = None) -> Iterator[ClipLock]:
+def clip_lock(
+    path: Path, *, place: Path | None = None, folder_may_be_gone: bool = False
+) -> Iterator[ClipLock]:
     """Hold the lock of one clip: the file `X.mp4.lock` beside it, or in `place` where that can't be.
+
+    With `folder_may_be_gone` also where the clip's folder is not there: the clip lies in the trash.
 
     ClipBusy, at once, while a living owner holds it: on this kernel however old the lock is, elsewhere
     while it was touched in the last 600 s. OSError when no lock can be written.
     """
-    lock = ClipLock(path, _claim(path, place))
+    lock = ClipLock(path, _claim(path, place, folder_may_be_gone=folder_may_be_gone))
     try:
         yield lock
     finally:
@@ -189,12 +194,13 @@ def _hashed(text: str) -> str:
     return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
 
 
-def _claim(clip: Path, place: Path | None) -> lockfile.Claim:
+def _claim(clip: Path, place: Path | None, *, folder_may_be_gone: bool) -> lockfile.Claim:
     beside = _file_beside(clip)
     try:
         return lockfile.claim(beside, clip)
     except OSError as error:
-        if place is None or error.errno not in _NOT_WRITABLE:
+        bearable = _NOT_WRITABLE | (_GONE if folder_may_be_gone else frozenset())
+        if place is None or error.errno not in bearable:
             raise
     # Others may be able to write where we can't.
     lockfile.refuse_if_held(beside, clip)

@@ -7,7 +7,7 @@ never archived, and sources that have been in the trash for long enough.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, tzinfo
 from itertools import groupby
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Lot(NamedTuple):
     """Copies of one camera's day in one folder: sources that have no archive, archives, or their pictures.
 
-    Each has one link, nobody works on it, and an archive has the journalled size.
+    Each has one link, nobody works on it, and an archive has the journalled size and was not found damaged.
     """
 
     tree: Tree
@@ -216,6 +216,8 @@ class Shelf(NamedTuple):
     names: Names
     ledger: Callable[[date], Ledger]
     """Of one day."""
+    damaged: Container[str]
+    """Archives that were found damaged, by path below the archive root."""
 
     def archives(
         self, copies: Callable[[Iterable[str]], Iterator[Copy | Keep]]
@@ -272,6 +274,8 @@ class Shelf(NamedTuple):
         if len(known) < len(together) or not _are_plain(files):
             return None
         if not is_picture and sizes != [entry.archive_size for _, entry in known]:
+            return None
+        if not is_picture and any(front + name in self.damaged for name in together):
             return None
         cameras = {event.camera for event, _ in known}
         starts = [event.start for event, _ in known]

@@ -67,6 +67,8 @@ class Reason(StrEnum):
     OTHER_STREAMS = "other-streams"
     INTERLACED = "interlaced"
     REFUSED = "refused"
+    REPAIR = "repair"
+    UNREPAIRABLE = "unrepairable"
 
 
 class Fingerprint(NamedTuple):
@@ -101,6 +103,8 @@ class Clip(NamedTuple):
     """Seconds, where the name tells them."""
     sidecars: tuple[str, ...] = ()
     """Names of the pictures in the same folder that share camera and time."""
+    place: str = ""
+    """Where its bytes lie below the root, if not under its own name: a copy in the trash."""
 
     @property
     def relative(self) -> str:
@@ -110,7 +114,7 @@ class Clip(NamedTuple):
     @property
     def path(self) -> Path:
         """The absolute path."""
-        return self.root / self.relative
+        return self.root / (self.place or self.relative)
 
     def beside(self, name: str) -> str:
         """The path, relative to the root, of another file in the clip's folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camarchiver import __version__, clock, holds, planning, restorations, runs, volume
+from camarchiver import __version__, clock, findings, holds, planning, restorations, runs, volume
 from camarchiver.coverage import Hold
 from camarchiver.discovery import Discovery
 from camarchiver.ends import Ends
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from camarchiver.cluster import Cluster
     from camarchiver.disposal import SidecarPolicy
     from camarchiver.encoders import Choice, EncoderWish
+    from camarchiver.expected import Expected
     from camarchiver.holdings import Holdings
     from camarchiver.inquiry import Inquiry
     from camarchiver.progress import Display
@@ -99,7 +100,7 @@ class Pipeline:
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
         memory = self.memory()
-        discovery = self._discovery(memory.holds)
+        discovery = self._discovery(memory)
         return planning.plan(self.trees, discovery, policy, memory, self.started, list_all=list_all)
 
     def look(
@@ -110,7 +111,7 @@ class Pipeline:
         OSError where the folder can't be read.
         """
         now, memory = self.now(), self.memory()
-        facts = self._discovery(memory.holds, now).some(folder, names)
+        facts = self._discovery(memory, now).some(folder, names)
         yield from decide_archive(facts, policy, memory, now)
 
     def inquiry(self) -> Inquiry:
@@ -119,7 +120,11 @@ class Pipeline:
 
         memory = self.memory()
         names = Names(self._patterns)
-        return Inquiry(self.trees, names, self.journal, self._discovery, memory)
+
+        def discover(kept: tuple[Hold, ...]) -> Discovery:
+            return self._discovery(replace(memory, holds=kept))
+
+        return Inquiry(self.trees, names, self.journal, discover, memory)
 
     def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> Census:
         """What stands in the trees."""
@@ -127,16 +132,25 @@ class Pipeline:
 
         memory = self.memory()
         question = Question(policy, self.started, gap, trust_names)
-        discovery = self._discovery(memory.holds)
+        discovery = self._discovery(memory)
         return Counter(self.trees, self.journal, discovery, memory, question).count(
-            runs.last(self.trees.state)
+            runs.last(self.trees.state), findings.read(self.trees.state)
         )
 
     def memory(self) -> Memory:
         """What outlasts a run."""
+        state = self.trees.state
         return Memory(
-            self.failures.known(), holds.read(self.trees.state), restorations.read(self.trees.state)
+            self.failures.known(),
+            holds.read(state),
+            restorations.read(state),
+            findings.read(state).damaged,
         )
+
+    @property
+    def standing(self) -> Standing:
+        """What stands in the archive, by what is known at each moment it is asked."""
+        return Standing(self.trees, self.journal, findings.DamagedNow(self.trees.state))
 
     def choose_encoder(
         self, plan: ArchivePlan, wish: EncoderWish, wishes: Wishes
@@ -253,14 +267,14 @@ class Pipeline:
     def _stock(self, memory: Memory) -> Stock:
         from camarchiver.stock import Stock
 
-        names, ends = Names(self._patterns), Ends(memory.holds, self.started)
-        discovery = self._discovery(memory.holds)
-        return Stock(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
+        names, ends, damaged = Names(self._patterns), Ends(memory.holds, self.started), memory.damaged
+        discovery = self._discovery(memory)
+        return Stock(self.trees, names, self.journal, discovery, ends, damaged, self.started, self.zone)
 
-    def _discovery(self, kept: tuple[Hold, ...], now: datetime | None = None) -> Discovery:
+    def _discovery(self, memory: Memory, now: datetime | None = None) -> Discovery:
         now = now or self.started
-        ends = Ends(kept, now)
-        return Discovery(self.trees, Names(self._patterns), self.journal, ends, now, self.zone)
+        names, ends = Names(self._patterns), Ends(memory.holds, now)
+        return Discovery(self.trees, names, self.journal, ends, memory.damaged, now, self.zone)
 
     def plan_cleanup(
         self, policy: CleanupPolicy, *, list_all: bool, asked: frozenset[Path] = frozenset()
@@ -298,7 +312,7 @@ class Pipeline:
             scribe = Scribe(self.journal, self.run, self.now)
             cleaner = Cleaner(
                 self.trees,
-                Standing(self.trees, self.journal),
+                self.standing,
                 Disposer(self.trees, scribe, sidecars),
                 scribe,
                 self.memory,
@@ -308,6 +322,7 @@ class Pipeline:
             for outcome in cleaner.run(plan.steps, stop, display):
                 outcomes.append(outcome)
                 tell(outcome)
+            findings.forget_removed(self.trees.state, outcomes)
             self.failures.forget_all(self._forgettable())
         return self.report(plan, tuple(outcomes), stop)
 
@@ -333,6 +348,16 @@ class Pipeline:
 
         return Restorer(self.trees, self.journal, Scribe(self.journal, self.run, self.now))
 
+    def plan_repair(self, damaged: Iterable[Expected], stop: Stop) -> ArchivePlan:
+        """Decide from which copy each damaged archive is made anew; reads these copies, changes nothing."""
+        from camarchiver import repair
+
+        memory = self.memory()
+        planner = repair.Planner(
+            self.trees, self.journal, self.standing, memory.holds, self.started, stop.event.is_set
+        )
+        return planner.plan(damaged)
+
     def sweep(self, sidecars: SidecarPolicy) -> None:
         """Finish or remove what dead runs left behind, before anything is planned."""
         from camarchiver.disposal import Disposer
@@ -340,7 +365,7 @@ class Pipeline:
 
         scribe = Scribe(self.journal, self.run, self.now)
         disposer = Disposer(self.trees, scribe, sidecars)
-        Sweeper(self.trees, self.journal, Standing(self.trees, self.journal), disposer, scribe).sweep()
+        Sweeper(self.trees, self.journal, self.standing, disposer, scribe).sweep()
 
     def tidy(self, folder: str) -> bool:
         """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay."""
@@ -356,7 +381,7 @@ class Pipeline:
         scribe = Scribe(self.journal, self.run, self.now)
         return Desk(
             self.trees,
-            Standing(self.trees, self.journal),
+            self.standing,
             self.failures,
             Disposer(self.trees, scribe, how.sidecars),
             scribe,

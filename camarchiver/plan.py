@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from camarchiver.alike import Alike, to_archive
 from camarchiver.coverage import Hold, held_by
+from camarchiver.damage import Damage
 from camarchiver.lossless import KEEP_SIGNED, SignedRule, stays_unencoded
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.steps import Archive, Discard, Keep, Problem, Remove, Restore, Salvage, Step, Tidy
@@ -99,7 +100,7 @@ class FolderFacts:
     archived: Mapping[str, tuple[Archived, ...]] = field(default_factory=dict)
     """By relative path: what the journal knows, oldest entry first."""
     standing: frozenset[str] = frozenset()
-    """Archives (relative to their root) that stand with the journalled size."""
+    """Archives (relative to their root) that count: of the journalled size, and not found damaged."""
     same_file: frozenset[str] = frozenset()
     """Names whose inode an earlier name of this run shares."""
     removable: bool = True
@@ -129,11 +130,13 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What outlasts a run: failures and restored clips by relative path, and holds."""
+    """What outlasts a run: failures and restored clips by relative path, holds, and damaged archives."""
 
     failures: Mapping[str, Failure] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     restored: Mapping[str, Restored] = field(default_factory=dict)
+    damaged: Mapping[str, Damage] = field(default_factory=dict)
+    """Archives that were found missing or damaged, by path below the archive root."""
 
 
 class _Bounds(NamedTuple):

@@ -29,10 +29,9 @@ from camarchiver.steps import (
 from camarchiver.words import count_of, shown, size, span
 
 if TYPE_CHECKING:
-    from camarchiver.bookmark import Bookmark
     from camarchiver.census import Census
     from camarchiver.export import Exported
-    from camarchiver.verifier import Verified
+    from camarchiver.findings import Findings
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
@@ -90,6 +89,8 @@ REASON_WORDS = {
     Reason.OTHER_STREAMS: "streams that encoding would leave out",
     Reason.INTERLACED: "interlaced, which no encoder of this choice keeps",
     Reason.REFUSED: "refused by every encoder",
+    Reason.REPAIR: "its archive is missing or damaged",
+    Reason.UNREPAIRABLE: "damaged, and there is nothing to repair it from",
 }
 
 
@@ -340,6 +341,7 @@ def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
                     f" {hours:>8} {size(holding.size):>9}  {days}"
                 )
     yield from _attention_lines(census, zone)
+    yield from _damage_lines(census.findings, zone)
     for disk in census.disks:
         full = ""
         if (left := disk.days_until_full) is not None:
@@ -348,6 +350,30 @@ def census_lines(census: Census, zone: tzinfo) -> Iterator[str]:
     if (last := census.last_run) is not None:
         command, run, status = (shown(last[key]) for key in ("command", "run", "status"))
         yield f"last run: {command} {run}: {status}, exit code {last['exit_code']}"
+
+
+def _damage_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
+    """What `verify` found wrong, and when it last looked at everything."""
+    if damaged := findings.damaged:
+        kinds = Counter(str(damage.flaw) for damage in damaged.values())
+        counted = ", ".join(f"{count:,} {flaw}" for flaw, count in sorted(kinds.items()))
+        yield (
+            f"{count_of(len(damaged), 'archive')} found damaged ({counted}): none counts until it is repaired"
+            " or found sound (camarchiver verify --known --repair)"
+        )
+    yield from pass_lines(findings, zone)
+
+
+def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
+    """When every archive was looked at for the last time."""
+    for words, found in (("", findings.last_whole), ("decoded whole, ", findings.last_full)):
+        if found is not None:
+            yield (
+                f"every archive verified, {words}on {found.at.astimezone(zone):%Y-%m-%d %H:%M}"
+                f" by run {shown(found.run)} ({count_of(found.archives, 'archive')})"
+            )
+    if findings.last_whole is None:
+        yield "never has every archive been verified (camarchiver verify)"
 
 
 def _attention_lines(census: Census, zone: tzinfo) -> Iterator[str]:
@@ -397,25 +423,3 @@ def exported_lines(found: Exported, place: Path) -> Iterator[str]:
 def problem_line(problem: Problem) -> str:
     """What could not be done, and the remedy."""
     return f"error: {shown(problem.message)}" + (f" ({problem.hint})" if problem.hint else "")
-
-
-# --- verify -----------------------------------------------------------------------------------------
-
-
-def verified_lines(found: Verified, *, summary: bool, all_foreign: bool) -> Iterator[str]:
-    """What is off; with `summary` also how much was looked at, with `all_foreign` what is not ours."""
-    for each in found.findings:
-        yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
-    if all_foreign:
-        yield from (f"foreign: {shown(path)}" for path in found.foreign)
-    if summary:
-        foreign = f", {len(found.foreign):,} foreign" if found.foreign else ""
-        yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
-
-
-def resumed_line(mark: Bookmark) -> str:
-    """Where an interrupted `verify` goes on."""
-    return (
-        f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
-        " (--anew begins again)"
-    )

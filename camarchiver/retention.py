@@ -106,6 +106,8 @@ class Copy(NamedTuple):
     """Somebody writes it or works on it."""
     remark: str = ""
     """Why it counts as not archived although the journal knows the name."""
+    damage: str = ""
+    """What is wrong with an archive that counts for nothing; empty for one that is sound."""
     is_picture: bool = False
     """A sidecar that followed its clip, or one whose clip is gone."""
 
@@ -208,6 +210,8 @@ def _barrier(
         return None
     if copy.tree is Tree.TRASH:
         return None
+    if copy.damage:
+        return Stay(Reason.DAMAGED, copy.damage)
     if memory.restored and restored_lately(copy.source, copy.identity, memory, now):
         return Stay(Reason.RESTORED, "kept for a week after it was restored")
     if newest.get(clip.camera) == clip.start:
@@ -258,7 +262,7 @@ def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     if copy.since is None or copy.since > now - policy.of(clip.camera).trash_age:
         return _IN_POLICY
     if copy.archived is None and not copy.given_up:
-        return Stay(Reason.LAST_COPY, "its archive does not stand")
+        return Stay(Reason.LAST_COPY, copy.remark or "its archive does not stand")
     return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
 
 
@@ -340,8 +344,10 @@ class Pursuit:
 
 
 def loses(copy: Copy) -> bool:
-    """Whether removing a copy loses its clip; what is in the trash was given up before."""
-    if copy.is_picture or copy.tree is Tree.TRASH:
+    """Whether removing a copy loses its clip; what is in the trash was given up before, what is damaged is
+    no copy.
+    """
+    if copy.is_picture or copy.damage or copy.tree is Tree.TRASH:
         return False
     return copy.tree is Tree.ARCHIVE or copy.archived is None
 

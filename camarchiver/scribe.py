@@ -187,6 +187,30 @@ class Scribe:
             )
         )
 
+    def found_damaged(self, archived: Event, flaw: str, detail: str) -> Event:
+        """The line that says of a journalled archive that it is missing or damaged; not yet written."""
+        return self._of_archive(What.FOUND_DAMAGED, archived, reason=flaw, detail=detail)
+
+    def found_sound(self, archived: Event) -> Event:
+        """The line that says of an archive that was found damaged that it counts again; not yet written."""
+        return self._of_archive(What.FOUND_SOUND, archived)
+
+    def _of_archive(self, what: What, archived: Event, **fields: str) -> Event:
+        return Event(
+            event=what,
+            at=self.now(),
+            run=self.run.id,
+            host=self.run.host,
+            source=archived.source,
+            start=archived.start,
+            camera=archived.camera,
+            source_size=archived.source_size,
+            source_mtime_ns=archived.source_mtime_ns,
+            archive=archived.archive,
+            archive_size=archived.archive_size,
+            **fields,  # type: ignore[arg-type]  # `reason` and `detail`, by name
+        )
+
     def swept(self, clip: Clip, staged: str) -> None:
         """A dead run's unfinished archive, or copy of a file that still stands, was removed."""
         self._write(What.SWEPT, clip, detail=f"unfinished {staged}")

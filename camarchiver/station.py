@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any
 
-from camarchiver import __version__, clock, encoders, holds, volume, workshop
+from camarchiver import __version__, clock, encoders, findings, holds, volume, workshop
 from camarchiver.archiver import Desk
 from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.encoders import EncoderWish
@@ -157,7 +157,7 @@ class Station:
         scribe = Scribe(_Relay(), run, lambda: clock.now(order.zone))
         return Desk(
             order.trees,
-            Standing(order.trees, Journal(order.trees.state)),
+            Standing(order.trees, Journal(order.trees.state), findings.DamagedNow(order.trees.state)),
             self._failures,
             Disposer(order.trees, scribe, SidecarPolicy.KEEP),
             scribe,

@@ -276,6 +276,10 @@ class Status(StrEnum):
     STOPPED = "stopped"
 
 
+DAMAGED = "damaged"
+"""The code of the problem that archives are missing or damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An error that concerns the whole run, as the JSON format lists it."""
@@ -326,7 +330,9 @@ class Report:
             return Status.PARTIAL
         if not failed:
             return Status.DONE if self.outcomes else Status.NOTHING
-        found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes)
+        found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes) or any(
+            problem.code == DAMAGED for problem in self.problems
+        )
         archived = any(outcome.encoding for outcome in self.outcomes)
         achieved = self.count(Result.DONE) or archived or found_damaged or self.unreadable
         return Status.PARTIAL if achieved else Status.FAILED

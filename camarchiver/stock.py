@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from heapq import merge
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camarchiver import atomic, folders, locking
+from camarchiver.damage import Damage
 from camarchiver.days import Days
 from camarchiver.discovery import Discovery
 from camarchiver.ends import Ends
@@ -88,15 +89,18 @@ class Stock:
         journal: Journal,
         discovery: Discovery,
         ends: Ends,
+        damaged: Mapping[str, Damage],
         now: datetime,
         zone: tzinfo,
     ) -> None:
+        """`damaged` are the archives that were found damaged, by path below the archive root."""
         self._trees = trees
         self._names = names
         self._journal = journal
         self._discovery = discovery
         self._ends = ends
-        self._standing = Standing(trees, journal)
+        self._damaged = damaged
+        self._standing = Standing(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
         self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
@@ -123,9 +127,9 @@ class Stock:
         self._fresh.clear()
         yield from facts.set_aside
         for alike in facts.alike:
-            yield of_source(alike, lambda each: (_of_source(clip, facts) for clip in each.clips()))
+            yield of_source(alike, lambda each: (self._of_source(clip, facts) for clip in each.clips()))
         for clip in facts.clips:
-            yield _of_source(clip, facts)
+            yield self._of_source(clip, facts)
         for name in facts.pictures:
             if (picture := self._picture(facts.folder, name)) is not None:
                 yield picture
@@ -133,6 +137,25 @@ class Stock:
             yield from self._passing(Tree.SOURCE, facts.root, facts.folder, name)
         if facts.is_empty:
             yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
+
+    def _of_source(self, clip: Clip, facts: FolderFacts) -> Copy:
+        archived = own_archive(clip, facts)
+        return Copy(
+            _timed(clip, archived),
+            Tree.SOURCE,
+            clip.relative,
+            archived,
+            identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
+            observed=facts.observed.get(clip.relative),
+            remark="" if archived else self._remark(clip, facts),
+        )
+
+    def _remark(self, clip: Clip, facts: FolderFacts) -> str:
+        entries = facts.archived.get(clip.relative, ())
+        own = [entry for entry in entries if entry.describes(clip)]
+        if own:
+            return self._damage_of(own) or "its archive is missing or damaged"
+        return "another clip under a name that was archived before" if entries else ""
 
     def _picture(self, folder: str, name: str) -> Picture | Keep | None:
         relative = joined(folder, name)
@@ -198,7 +221,7 @@ class Stock:
         if listing.is_empty:
             yield from self._empty(tree, root, folder)
         below += sorted(name for name in listing.folders if not is_passing(name))
-        shelf = Shelf(root, folder, listing.files, self._names, self._ledger)
+        shelf = Shelf(root, folder, listing.files, self._names, self._ledger, self._damaged)
         yield from self._files(tree, shelf, together=together)
         for name in sorted(listing.others):
             problem = listing.others[name]
@@ -253,6 +276,7 @@ class Stock:
             if not is_picture and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
             origin = ledger.origin(event)
+            damage = None if is_picture else self._damaged.get(relative)
             return Copy(
                 clip,
                 Tree.ARCHIVE,
@@ -261,6 +285,7 @@ class Stock:
                 identity=(origin.size, origin.mtime_ns),
                 made_by=origin.run,
                 is_picture=is_picture,
+                damage=damage.words(self._zone) if damage else "",
             )
         return None
 
@@ -286,8 +311,14 @@ class Stock:
             given_up=origin.reason in NAMED or (standing is None and gone_by_name),
             since=origin.at,
             identity=identity,
+            remark="" if standing else self._damage_of(entries),
             is_picture=is_picture_name(place.name),
         )
+
+    def _damage_of(self, entries: Iterable[Archived]) -> str:
+        """What was found wrong with a clip's archives; empty where nothing was."""
+        found = [damage for entry in entries if (damage := self._damaged.get(entry.archive))]
+        return f"its archive counts for nothing: {found[-1].words(self._zone)}" if found else ""
 
     def _unwritten(self, place: _Place) -> Copy | None:
         """A source in the trash that no line speaks of, because a run died before it wrote one."""
@@ -307,6 +338,7 @@ class Stock:
                             entry if self._standing.stands(entry) else None,
                             since=datetime.fromtimestamp(status.st_ctime, self._zone),
                             identity=(entry.size, entry.mtime_ns),
+                            remark=self._damage_of((entry,)),
                         )
         return None
 
@@ -366,31 +398,11 @@ class Stock:
         return known
 
 
-def _of_source(clip: Clip, facts: FolderFacts) -> Copy:
-    archived = own_archive(clip, facts)
-    return Copy(
-        _timed(clip, archived),
-        Tree.SOURCE,
-        clip.relative,
-        archived,
-        identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
-        observed=facts.observed.get(clip.relative),
-        remark="" if archived else _remark(clip, facts),
-    )
-
-
 def _timed(clip: Clip, archived: Archived | None) -> Clip:
     """The clip with the duration that its archive has, where its name tells none."""
     if clip.duration is not None or archived is None:
         return clip
     return clip._replace(duration=archived.duration)
-
-
-def _remark(clip: Clip, facts: FolderFacts) -> str:
-    entries = facts.archived.get(clip.relative, ())
-    if any(entry.describes(clip) for entry in entries):
-        return "its archive is missing or damaged"
-    return "another clip under a name that was archived before" if entries else ""
 
 
 def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[Event, Archived] | None:

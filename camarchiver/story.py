@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from camarchiver.damage import Damage
 from camarchiver.events import Event
 from camarchiver.inquiry import Story
 from camarchiver.intents import is_end
@@ -41,11 +42,17 @@ def story_lines(story: Story, foreseen: Foreseen, zone: tzinfo) -> Iterator[str]
         if event.identity != last:
             yield _recorded(event, zone, again=last is not None)
             last = event.identity
-        words = _removal_words(event) or _event_words(event)
+        words = _removal_words(event) or _event_words(event, story.damaged)
         who = f"by run {shown(event.run)} on {shown(event.host)}"
         yield f"  {_time(event.at, zone)}  {words}, {who}"
     if not story.events:
         yield "  the journal says nothing of it"
+    for archive, damage in story.damaged.items():
+        yield (
+            f"  its archive {shown(archive)} counts for nothing until it is found sound or repaired:"
+            f" {damage.flaw} ({shown(damage.detail)}), found on {_time(damage.at, zone)}"
+            f" by run {shown(damage.run)}; camarchiver verify --known --repair"
+        )
     if (step := story.next_step) is not None:
         yield f"  the next archive run would {_deed(step, 'it')}: {_why(step)}"
     elif Tree.SOURCE not in story.places.values():
@@ -101,7 +108,7 @@ def _told(events: Sequence[Event]) -> Iterator[Event]:
             yield event
 
 
-def _event_words(event: Event) -> str:
+def _event_words(event: Event, damaged: Mapping[str, Damage]) -> str:
     detail, where = _detail(event), shown(event.archive or "")
     match event.event:
         case "archived":
@@ -111,8 +118,18 @@ def _event_words(event: Event) -> str:
             if event.encoder:
                 sizes = f"{_size(event.source_size)} -> {_size(event.archive_size)}"
                 encoder, verified = shown(event.encoder), shown(event.verified or "?")
-                how += f" with {encoder}, {sizes}; verified: {verified}"
+                how += f" with {encoder}, {sizes}; "
+                found = damaged.get(event.archive or "")
+                how += (
+                    f"since found {found.flaw}, verified then: {verified}"
+                    if found
+                    else f"verified: {verified}"
+                )
             return how + detail
+        case "found-damaged":
+            return f"its archive {where} was found {shown(event.reason or 'damaged')}{detail}"
+        case "found-sound":
+            return f"its archive {where}, found damaged before, was found sound{detail}"
         case "adopted":
             return f"the standing archive {where} was taken over; {shown(event.verified or '')}{detail}"
         case "copying":

@@ -71,7 +71,9 @@ class Sweeper:
         except ClipBusy:
             return
         except FileNotFoundError:
-            # Its folder is gone, so no lock can stand there and nobody works on it.
+            # Its folder is gone, so no lock can stand there; whoever repairs its archive has one elsewhere.
+            if locking.held_by(clip.path, place=self._trees.state / "locks") is not None:
+                return
             self._resolve(clip, claim)
         if not os.path.lexists(clip.path):
             self._disposer.tidy(clip)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from camarchiver import holds
+from camarchiver import findings, holds
 from camarchiver.errors import CamarchiverError
 from camarchiver.failures import Failures
 from camarchiver.figures import Room, Vitals
@@ -26,8 +26,13 @@ def look(trees: Trees, now: datetime, *, daily_bytes: float | None) -> Vitals:
         failures = len(Failures(trees.state).known())
     with suppress(OSError, CamarchiverError):
         held = sum(1 for hold in holds.read(trees.state) if hold.until is None or hold.until > now)
+    damaged = last_verify = None
+    with suppress(OSError, CamarchiverError):
+        found = findings.read(trees.state)
+        damaged = len(found.damaged)
+        last_verify = found.last_whole.at.timestamp() if found.last_whole else None
     roots = (("source", trees.source), ("archive", trees.archive), ("trash", trees.trash))
-    return Vitals(failures, held, tuple(rooms(*roots)), daily_bytes)
+    return Vitals(failures, held, tuple(rooms(*roots)), damaged, last_verify, daily_bytes)
 
 
 def rooms(*places: tuple[str, Path]) -> Iterator[Room]:

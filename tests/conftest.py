@@ -33,11 +33,13 @@ import pytest
 from hypothesis import settings
 from msgspec import structs
 
-from camarchiver import ffmpegs, volume
+from camarchiver import ffmpegs, findings, volume
 from camarchiver.clearance import CleanupPlan
+from camarchiver.damage import Damage, Flaw
 from camarchiver.disposal import Disposer, SidecarPolicy
 from camarchiver.events import Event, What
 from camarchiver.ffmpegs import Ffmpeg
+from camarchiver.findings import Change
 from camarchiver.journal import Journal
 from camarchiver.model import Archived, Clip, Disposal, Reason, Trees
 from camarchiver.pipeline import Pipeline
@@ -383,6 +385,17 @@ class Yard:
         clip = self.record(days, camera)
         return self.trash(clip, self.archive(clip), trashed)
 
+    def find_damaged(self, *archives: str) -> None:
+        """As `verify` writes it down, whatever these archives hold."""
+        damage = Damage(
+            flaw=Flaw.WRONG_HASH, detail="x", at=self.now, run="v", source="x.mp4", day=self.now.date()
+        )
+        findings.change(self.trees.state, Change(dict.fromkeys(archives, damage)))
+
+    def find_sound(self, *archives: str) -> None:
+        """As a later `verify` writes it down."""
+        findings.change(self.trees.state, Change(sound=archives))
+
     def scribe(self, at: datetime) -> Scribe:
         """Writes in the name of a run of that time."""
         return Scribe(Journal(self.trees.state), RunId("20260101T000000-aaaaaa", "archive", "pi"), lambda: at)
@@ -431,7 +444,7 @@ class DenseYard(Yard):
     ODDITIES = (
         *("early mtime", "late mtime", "what", "start", "zone", "microsecond", "camera", "duration"),
         *("archive", "older entry", "archived size", "no archive", "links", "reason", "replaced", "tree"),
-        *("trashed size", "trashed mtime", "journalled mtime", "journalled size", "suffix"),
+        *("trashed size", "trashed mtime", "journalled mtime", "journalled size", "suffix", "damaged"),
     )
 
     def __init__(self, root: Path, seed: int) -> None:
@@ -440,12 +453,15 @@ class DenseYard(Yard):
         self.draw = random.Random(seed)
         self.odd = ""
         self.lines: list[Event] = []
+        self.damaged: set[str] = set()
+        """Archives that were found damaged, by path below the archive root."""
         for days in range(-3, 50, 4):
             fate = self.draw.choice(["source", "trash", "", ""])
             for camera in ("front", "yard"):
                 self.odd = self.ODDITIES[seed % len(self.ODDITIES)] if self.draw.randrange(2) else ""
                 self.day(self.now - timedelta(days=days), camera, fate or self.draw.choice(self.FATES))
         Journal(self.trees.state).append(*self.lines)
+        self.find_damaged(*self.damaged)
 
     def day(self, at: datetime, camera: str, fate: str) -> None:
         """Some hours of one camera."""
@@ -492,6 +508,8 @@ class DenseYard(Yard):
                 self.touch(lies.with_suffix(".jpg"), 1, mtime_ns)
             self.link_oddly(lies)
             self.drop_oddly(lies)
+        if self.oddly("damaged", False, True):
+            self.damaged.add(str(archived.archive))
         if fate in ("trash", "purged"):
             self.give_away(archived, (size, mtime_ns), has_picture, is_purged=fate == "purged")
 

@@ -1696,6 +1696,7 @@ class TestDocument:
             return set(found[of][0]) if of else set(found) - KEYS
 
         story = {"source", "sentences", "events", "places", "next_archive", "next_cleanup"}
+        story |= {"damaged_archives"}
         path = tree / f"2026/03/01/{NAME}.mp4"
         assert keys("why", "-C", tree, path) == {"stories", "cleanup_stopped"}
         assert keys("why", "-C", tree, path, of="stories") == story
@@ -1703,7 +1704,8 @@ class TestDocument:
         assert keys("hold", "list", "-C", tree, of="holds") == hold
         file = {"path", "target", "bytes", "blake2b", "was_there"}
         assert keys("hold", "export", "-C", tree, name, tmp_path / "out", of="files") == file
-        assert keys("verify", tree) == {"checked", "resumed", "foreign", "foreign_files", "findings"}
+        checked = {"checked", "resumed", "foreign", "foreign_files", "findings"}
+        assert keys("verify", tree) == {*checked, "last_verify", "last_full_verify"}
         disk = {"path", "free", "total", "daily", "days_until_full"}
         assert keys("status", tree, of="disks") == disk
 
@@ -3297,6 +3299,366 @@ class TestVerify:
                 more.write(json.dumps({**first, "archive": archive, "archive_size": size}) + "\n")
         found = told("verify", camera, "--json")
         assert (found.returncode, self.flaws(found)) == (3, ["torn-journal"])
+
+
+class TestFindings:
+    """What `verify` finds counts for every command, until it is found sound or repaired."""
+
+    SOURCE = f"2026/03/01/{NAME}.mp4"
+
+    @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        """A tree whose one clip lies in the trash, beside its archive."""
+        return archived_camera
+
+    @staticmethod
+    def flip(path: Path) -> None:
+        """Change one byte in the middle; size and times stay."""
+        status, content = path.stat(), bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    @classmethod
+    def spoil(cls, camera: Path, flaw: str) -> None:
+        path = camera / "archived" / cls.SOURCE
+        match flaw:
+            case "missing":
+                path.unlink()
+            case "wrong-size":
+                os.truncate(path, path.stat().st_size // 2)
+            case "wrong-hash":
+                cls.flip(path)
+            case "damaged":
+                # As if it had been written so: only decoding tells.
+                content = bytearray(path.read_bytes())
+                middle = len(content) // 2
+                content[middle - 800 : middle + 800] = bytes(1600)
+                path.write_bytes(content)
+                cls.rewrite(camera, hashlib.blake2b(content).hexdigest())
+
+    @staticmethod
+    def rewrite(camera: Path, digest: str) -> None:
+        """Journal the archive with another BLAKE2b."""
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        events = [json.loads(line) for line in lines.read_text().splitlines()]
+        events[0]["archive_blake2b"] = digest
+        lines.write_text("".join(json.dumps(event) + "\n" for event in events))
+
+    @staticmethod
+    def known(camera: Path) -> dict[str, str]:
+        """The flaw of each archive that is remembered as damaged."""
+        file = camera / "archived" / STATE_FOLDER / "findings.json"
+        found = json.loads(file.read_text())["damaged"] if file.exists() else {}
+        return {archive: damage["flaw"] for archive, damage in found.items()}
+
+    @staticmethod
+    def back_in_source(camera: Path) -> Path:
+        """The clip is in the source as well as archived, as `archive --keep-source` leaves it."""
+        trashed = camera / f".deleted/input/{TestFindings.SOURCE}"
+        source = camera / TestFindings.SOURCE
+        source.parent.mkdir(parents=True, exist_ok=True)
+        trashed.rename(source)
+        return source
+
+    def test_one_flipped_byte_keeps_the_only_good_copy_and_every_command_says_so(
+        self, camera: Path, told: Command, tmp_path: Path, web: Web
+    ) -> None:
+        archived = camera / "archived" / self.SOURCE
+        trashed, damaged = camera / f".deleted/input/{self.SOURCE}", camera / f".deleted/output/{self.SOURCE}"
+        whole_before = trashed.read_bytes()
+        self.flip(archived)
+        spoilt = archived.read_bytes()
+        teller, prom = tmp_path / "tell", tmp_path / "c.prom"
+        teller.write_text(f'#!/bin/sh\ncat > "{tmp_path}/report"\n')
+        teller.chmod(0o755)
+        config = tmp_path / "c.toml"
+        config.write_text(f'metrics = "{prom}"\nnotify = ["{teller}"]\nping_url = "{web.url}/uuid"\n')
+        assert told("verify", camera, "--config", config).returncode == 3
+        assert web.heard == [("/uuid/start", ""), ("/uuid/fail", "camarchiver verify: exit code 3\n")]
+        report = json.loads((tmp_path / "report").read_text())
+        assert (report["command"], report["exit_code"], report["status"]) == ("verify", 3, "partial")
+        (finding,) = report["findings"]
+        assert (finding["flaw"], finding["found_by"]) == ("wrong-hash", report["run"])
+        assert [error["code"] for error in report["errors"]] == ["damaged"]
+        assert numbers(prom, "damaged_archives", source=str(camera)) == [1]
+        assert numbers(prom, "last_run_exit_code", command="verify") == [3]
+        assert len(numbers(prom, "last_verify_timestamp_seconds")) == 1
+        (line,) = [line for line in journal(camera) if line["event"] == "found-damaged"]
+        assert (line["run"], line["reason"], line["source"]) == (report["run"], "wrong-hash", self.SOURCE)
+
+        for options in (
+            (),
+            ("--clean-output", "--archive-age", "1"),
+            ("--max-size", "1"),
+            ("--min-free", "99%"),
+        ):
+            told("cleanup", camera, "--trash-age", "0", "--allow-large", "-y", *options[:2])
+            assert trashed.read_bytes() == whole_before, options
+            assert archived.read_bytes() == spoilt, "nor does a rule take what may still be looked at"
+        kept = json.loads(told("cleanup", camera, "--trash-age", "0", "-y", "--json").stdout)
+        by_path = {step["path"]: step for step in kept["steps"]}
+        assert by_path[str(trashed)]["reason"] == "last-copy"
+        assert "its archive counts for nothing: wrong-hash" in by_path[str(trashed)]["detail"]
+        assert by_path[str(archived)]["reason"] == "damaged"
+        said = told("cleanup", camera, "--trash-age", "0", "-y")
+        assert said.returncode == 3
+        assert str(trashed) in said.stdout and "wrong-hash" in said.stdout and "--repair" in said.stdout
+
+        status = told("status", camera).stdout
+        assert "1 archive found damaged (1 wrong-hash)" in status
+        assert "every archive verified, on " in status
+        document = json.loads(told("status", camera, "--json").stdout)
+        assert [(each["archive"], each["flaw"]) for each in document["damaged_archives"]] == [
+            (self.SOURCE, "wrong-hash")
+        ]
+        assert document["last_verify"]["archives"] == 1 and document["last_full_verify"] is None
+        story = told("why", "-C", camera, archived).stdout
+        assert "; verified: " not in story
+        assert "since found wrong-hash, verified then: " in story
+        assert (
+            f"was found wrong-hash (its bytes are not those that were archived), by run {report['run']}"
+            in story
+        )
+        assert "counts for nothing until it is found sound or repaired" in story
+        doctor = told("doctor", camera, "-q").stdout
+        assert f"-> camarchiver verify {camera} --known --repair" in doctor
+
+        healed = told("verify", camera, "--known", "--repair", "-y", "--config", config)
+        assert healed.returncode == 0, healed.stdout + healed.stderr
+        assert web.heard[-1] == ("/uuid", "camarchiver verify: exit code 0\n")
+        assert numbers(prom, "damaged_archives", source=str(camera)) == [0]
+        assert damaged.read_bytes() == spoilt and trashed.read_bytes() == whole_before
+        assert frames(archived) == frames(trashed) == 20
+        assert self.known(camera) == {}
+        assert told("verify", camera, "--full").returncode == 0
+        assert "; verified: " in told("why", "-C", camera, archived).stdout
+        assert told("cleanup", camera, "--trash-age", "0", "-y").returncode == 0
+        assert not trashed.exists() and archived.exists()
+
+    @pytest.mark.parametrize("flaw", ["missing", "wrong-size", "wrong-hash", "damaged"])
+    @pytest.mark.parametrize("where", ["source", "trash"])
+    def test_each_flaw_is_repaired_from_source_and_from_trash(
+        self, camera: Path, told: Command, flaw: str, where: str
+    ) -> None:
+        copy = camera / f".deleted/input/{self.SOURCE}"
+        if where == "source":
+            copy = self.back_in_source(camera)
+        bytes_of_it = copy.read_bytes()
+        self.spoil(camera, flaw)
+        archived = camera / "archived" / self.SOURCE
+        spoilt = archived.read_bytes() if archived.exists() else None
+        options = ("--full",) if flaw == "damaged" else ()
+        assert told("verify", camera, *options).returncode == 3
+        assert self.known(camera) == {self.SOURCE: flaw}
+        if flaw == "damaged":
+            quick = told("verify", camera)
+            assert quick.returncode == 3 and "found by --full" in quick.stdout
+            assert self.known(camera) == {self.SOURCE: flaw}, "a hash says nothing of that"
+        (planned,) = told("verify", camera, "--known", "--repair", "--dry-run", "--json").stdout.splitlines()
+        (step,) = json.loads(planned)["steps"]
+        assert (step["action"], step["reason"], step["path"]) == ("archive", "repair", str(copy))
+        repaired = told("verify", camera, "--known", "--repair", "-y", "--json")
+        document = json.loads(repaired.stdout)
+        assert (repaired.returncode, document["status"], document["dry_run"]) == (0, "done", False)
+        assert [(each["result"], each["reason"]) for each in document["outcomes"]] == [("done", "repair")]
+        assert document["steps"] == [step]
+        assert copy.read_bytes() == bytes_of_it, "it stays where it was"
+        assert frames(archived) == 20
+        moved = camera / f".deleted/output/{self.SOURCE}"
+        assert (moved.read_bytes() if moved.exists() else None) == spoilt
+        assert self.known(camera) == {}
+        assert told("verify", camera, "--full").returncode == 0
+        if where == "source":
+            assert told("archive", camera).returncode == 0
+            assert not copy.exists()
+        assert (
+            json.loads(told("cleanup", camera, "--trash-age", "0", "-y", "--json").stdout)["exit_code"] == 0
+        )
+        assert clips_of(camera) == [f"archived/{self.SOURCE}"]
+
+    def test_a_repair_needs_no_verify_before_it(self, camera: Path, told: Command) -> None:
+        self.flip(camera / "archived" / self.SOURCE)
+        repaired = told("verify", camera, "--repair", "-y")
+        assert repaired.returncode == 0
+        assert repaired.stdout.startswith("wrong-hash: ")
+        assert f"{self.SOURCE}: archived " in repaired.stdout
+        assert told("verify", camera, "--repair", "-y").stdout == ""
+
+    def test_what_can_not_be_repaired_is_listed_with_the_reason(self, camera: Path, told: Command) -> None:
+        archived, trashed = camera / "archived" / self.SOURCE, camera / f".deleted/input/{self.SOURCE}"
+        self.flip(archived)
+        self.flip(trashed)
+        before = whole(camera)
+        rotten = told("verify", camera, "--repair", "-y")
+        assert rotten.returncode == 3
+        assert f"the bytes of {trashed} have changed since it was archived" in rotten.stderr
+        assert {path for path in before if path.endswith(".mp4")} == {
+            f"archived/{self.SOURCE}",
+            f".deleted/input/{self.SOURCE}",
+        }
+        assert archived.exists() and trashed.exists()
+        trashed.unlink()
+        again = told("verify", camera, "--known", "--repair", "-y", "--json")
+        document = json.loads(again.stdout)
+        assert (again.returncode, document["exit_code"], document["status"]) == (3, 3, "partial")
+        (left,) = document["steps"]
+        assert (left["action"], left["reason"], left["path"]) == ("keep", "unrepairable", str(archived))
+        assert left["detail"] == "neither its source nor a copy in the trash is there"
+        assert [error["code"] for error in document["errors"]] == ["unrepairable"]
+        footage = {path for path in before if path.endswith(".mp4") and ".deleted" not in path}
+        assert {path: before[path] for path in footage} == {path: whole(camera)[path] for path in footage}
+
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_a_dry_run_changes_nothing_and_shows_what_the_real_one_does(
+        self, camera: Path, told: Command, is_known: bool
+    ) -> None:
+        self.flip(camera / "archived" / self.SOURCE)
+        if is_known:
+            assert told("verify", camera).returncode == 3
+        before = whole(camera)
+        shown = told("verify", camera, "--repair", "-n")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert f"{self.SOURCE} (wrong-hash), from {camera}/.deleted/input/{self.SOURCE}" in shown.stdout
+        assert "encoder: " in shown.stdout
+        for refused, why in (
+            (("--repair",), "needs consent"),
+            (("-y",), "does nothing without --repair"),
+            (("-n",), "does nothing without --repair"),
+        ):
+            found = told("verify", camera, *refused)
+            assert found.returncode == 2 and why in found.stderr
+        assert whole(camera) == before
+
+    def test_it_shows_the_plan_and_asks_on_a_terminal(self, camera: Path) -> None:
+        self.flip(camera / "archived" / self.SOURCE)
+        spoilt = (camera / "archived" / self.SOURCE).read_bytes()
+        refused = on_screen("verify", camera, "--repair", answers=b"n\n")
+        assert f"{self.SOURCE} (wrong-hash), from " in refused.screen
+        assert (camera / "archived" / self.SOURCE).read_bytes() == spoilt
+        agreed = on_screen("verify", camera, "--repair", answers=b"y\n")
+        assert agreed.code == 0
+        assert (camera / "archived" / self.SOURCE).read_bytes() != spoilt
+
+    def test_an_archive_that_is_sound_again_counts_again(self, camera: Path, told: Command) -> None:
+        archived, trashed = camera / "archived" / self.SOURCE, camera / f".deleted/input/{self.SOURCE}"
+        self.flip(archived)
+        assert told("verify", camera).returncode == told("verify", camera).returncode == 3
+        self.flip(archived)
+        assert told("cleanup", camera, "--trash-age", "0", "-y").returncode == 3, "nobody looked yet"
+        assert told("verify", camera, "--sample", "0").returncode == 0
+        assert self.known(camera) == {}
+        kinds = [line["event"] for line in journal(camera)]
+        assert kinds.count("found-damaged") == kinds.count("found-sound") == 1
+        assert "was found sound" in told("why", "-C", camera, archived).stdout
+        assert told("cleanup", camera, "--trash-age", "0", "-y").returncode == 0
+        assert not trashed.exists()
+
+    def test_archive_removes_no_source_for_a_damaged_archive_but_makes_it_anew(
+        self, camera: Path, told: Command
+    ) -> None:
+        source, archived = self.back_in_source(camera), camera / "archived" / self.SOURCE
+        self.flip(archived)
+        spoilt = archived.read_bytes()
+        assert {step["reason"] for step in document(camera, "--dry-run")["steps"]} == {"already-archived"}
+        assert told("verify", camera).returncode == 3
+        assert {step["reason"] for step in document(camera, "--dry-run")["steps"]} == {"not-archived"}
+        aged = told("cleanup", camera, "-y", "--json")
+        assert source.exists(), aged.stdout
+        assert archive(camera).returncode == 0
+        assert not source.exists()
+        assert self.known(camera) == {}
+        assert frames(archived) == 20
+        assert (camera / f".deleted/output/{self.SOURCE}").read_bytes() == spoilt
+        assert told("verify", camera, "--full").returncode == 0
+
+    def test_of_a_held_clip_only_a_missing_archive_is_made(self, camera: Path, told: Command) -> None:
+        archived = camera / "archived" / self.SOURCE
+        day = ("--from", "2026-03-01", "--to", "2026-03-01", "--reason", "police")
+        assert told("hold", "add", "-C", camera, *day).returncode == 0
+        self.flip(archived)
+        before = archived.read_bytes()
+        held = told("verify", camera, "--repair", "-y")
+        assert held.returncode == 3
+        assert "police: nothing of a held clip is moved" in held.stderr
+        assert archived.read_bytes() == before
+        archived.unlink()
+        trashed = (camera / f".deleted/input/{self.SOURCE}").read_bytes()
+        assert told("verify", camera, "--repair", "-y").returncode == 0
+        assert frames(archived) == 20
+        assert (camera / f".deleted/input/{self.SOURCE}").read_bytes() == trashed
+
+    def test_the_week_after_a_restore_blocks_no_repair(self, camera: Path, told: Command) -> None:
+        assert told("restore", "-C", camera, camera / self.SOURCE, "-y").returncode == 0
+        self.flip(camera / "archived" / self.SOURCE)
+        assert {step["reason"] for step in document(camera, "--dry-run")["steps"]} == {"restored"}
+        assert told("verify", camera, "--repair", "-y").returncode == 0
+        assert told("verify", camera).returncode == 0
+        assert (camera / self.SOURCE).exists()
+
+    def test_only_a_run_over_everything_counts_as_whole(self, camera: Path, told: Command) -> None:
+        def last() -> tuple[str | None, str | None]:
+            found = json.loads(told("status", camera, "--json").stdout)
+            return tuple(found[key] and found[key]["run"] for key in ("last_verify", "last_full_verify"))
+
+        assert "never has every archive been verified" in told("status", camera).stdout
+        for options in (("--sample", "50"), ("--since", "2026-01-01"), ("--known",)):
+            assert told("verify", camera, *options).returncode == 0
+        assert last() == (None, None)
+        quick = json.loads(told("verify", camera, "--json").stdout)["run"]
+        assert last() == (quick, None)
+        full = json.loads(told("verify", camera, "--full", "--json").stdout)["run"]
+        assert last() == (full, full)
+        assert "decoded whole, on " in told("status", camera).stdout
+
+    def test_findings_that_nobody_can_read_stop_every_rule(self, camera: Path, told: Command) -> None:
+        state = camera / "archived" / STATE_FOLDER
+        self.flip(camera / "archived" / self.SOURCE)
+        assert told("verify", camera).returncode == 3
+        sound = (state / "findings.json").read_bytes()
+        for torn in (b"{ torn", b'{"damaged": {"x.mp4": {"flaw": "so-so"}}}', b'{"damaged": 7}'):
+            (state / "findings.json").write_bytes(torn)
+            (state / "findings.json.bak").write_bytes(sound)
+            assert told("cleanup", camera, "--trash-age", "0", "-y").returncode == 3
+            (state / "findings.json.bak").write_bytes(torn)
+            for command in ("cleanup", "archive", "verify"):
+                found = told(command, camera, *(("-y",) if command == "cleanup" else ()))
+                assert found.returncode == 13, command
+                assert "findings.json" in found.stderr
+        assert (camera / f".deleted/input/{self.SOURCE}").exists()
+
+    def test_every_name_of_one_file_gets_an_archive_again(self, put: Put, tree: Path, told: Command) -> None:
+        first = put(f"{ONE}.mp4")
+        second = first.with_name("REO_back_20260301081500.mp4")
+        os.link(first, second)
+        put(f"{DAY}/REO_front_20260301091500.mp4", mtime=START + 3600)
+        put(f"{DAY}/REO_back_20260301091500.mp4", mtime=START + 3600)
+        assert archive(tree).returncode == 0
+        assert len(clips_of(tree / "archived")) == 3, "one archive for both names"
+        (shared,) = {
+            line["archive"] for line in journal(tree) if line.get("source", "").endswith("081500.mp4")
+        } - {None}
+        self.flip(tree / "archived" / shared)
+        assert told("verify", tree, "--repair", "-y").returncode == 0
+        assert told("verify", tree).returncode == 0
+        purge = json.loads(told("cleanup", tree, "--trash-age", "0", "-y", "--json").stdout)
+        assert (purge["exit_code"], purge["errors"]) == (0, [])
+        assert not list((tree / ".deleted").rglob("*.mp4"))
+
+    def test_a_numbered_copy_in_the_trash_repairs_too(self, camera: Path, told: Command) -> None:
+        trashed = camera / f".deleted/input/2026/03/01/{NAME}.mp4"
+        numbered = trashed.with_name(f"{NAME}~2.mp4")
+        trashed.rename(numbered)
+        trashed.write_bytes(b"another file of that name")
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        place = f"input/2026/03/01/{NAME}"
+        lines.write_text(lines.read_text().replace(f"{place}.mp4", f"{place}~2.mp4"))
+        self.flip(camera / "archived" / self.SOURCE)
+        shown = told("verify", camera, "--repair", "-y", "--json")
+        (step,) = json.loads(shown.stdout)["steps"]
+        assert (shown.returncode, step["path"]) == (0, str(numbered))
+        assert told("verify", camera, "--full").returncode == 0
+        assert {line["source"] for line in journal(camera)} == {self.SOURCE}
 
 
 class TestConfigCommand:

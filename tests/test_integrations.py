@@ -90,6 +90,7 @@ from camarchiver import (
     ffmpeg_args,
     ffmpegs,
     figures,
+    findings,
     footage,
     holds,
     intents,
@@ -125,13 +126,16 @@ from camarchiver import (
     vitals,
     volume,
 )
+from camarchiver.archiver import Archiver
 from camarchiver.arrivals import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
+from camarchiver.bookmark import Asked
 from camarchiver.cameras import FileCamera, RtspCamera, camera
 from camarchiver.clearance import CleanupPlan
 from camarchiver.cli import recorder_news
 from camarchiver.cli.fleet import Fleet, Member
 from camarchiver.codecs import ENCODERS, Backend, Encoder, Rung, Settings, container_for
 from camarchiver.coverage import Hold
+from camarchiver.days import Days
 from camarchiver.delivery import Delivery, Recorded
 from camarchiver.detector import Detector, View
 from camarchiver.diagnosis import Finding, Verdict
@@ -155,6 +159,7 @@ from camarchiver.feeds import Feed
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpegs import Ffmpeg
 from camarchiver.figures import Figure
+from camarchiver.findings_log import FindingsLog
 from camarchiver.frames import KeyframeSampler, Picture, Sampler
 from camarchiver.journal import Journal
 from camarchiver.ladder import Breaker, Encoded, Ladder, RungTried
@@ -168,7 +173,7 @@ from camarchiver.names import Names, numbered
 from camarchiver.nodes import node_problem
 from camarchiver.notices import Pinger
 from camarchiver.picamera import PicameraCamera
-from camarchiver.pipeline import Pipeline
+from camarchiver.pipeline import Execution, Pipeline
 from camarchiver.plan import ArchivePolicy, Memory, Plan, Tally, decide_archive
 from camarchiver.probe import ProbeError, Prober
 from camarchiver.progress import Silent
@@ -177,16 +182,31 @@ from camarchiver.reel import Lengths
 from camarchiver.restorer import Selection
 from camarchiver.retention import CleanupPolicy, Copy, Stay, decide, rank
 from camarchiver.ring import Entry
+from camarchiver.scribe import Scribe
 from camarchiver.sentry import Sentry, Watch
 from camarchiver.service import Service
+from camarchiver.shrink import Wishes
 from camarchiver.spool import Folders, Label, Take, Unfit
-from camarchiver.steps import Archive, Discard, Keep, Outcome, Remove, Report, Result, Status
+from camarchiver.steps import (
+    Archive,
+    Discard,
+    Encoding,
+    Keep,
+    Made,
+    Outcome,
+    Remove,
+    Report,
+    Result,
+    Status,
+    Way,
+)
 from camarchiver.stop import Stop, Wake
 from camarchiver.timelapse import Timelapse
 from camarchiver.transcoder import Finished, Progress
 from camarchiver.upkeep import Upkeep
 from camarchiver.v4l2 import DeviceCamera
 from camarchiver.verification import Facts, pairs_to_compare, verify
+from camarchiver.verifier import Verified, Verifier, task_for
 from camarchiver.vigil import Vigil
 from camarchiver.watcher import Signals, Watcher
 from camarchiver.workshop import Workshop
@@ -5554,7 +5574,7 @@ class TestDiscovery:
     def compare(self, yard: Yard, policy: ArchivePolicy, zone: ZoneInfo) -> int:
         def discovery() -> Discovery:
             ends = Ends((), self.NOW)
-            return Discovery(yard.trees, Names(), Journal(yard.trees.state), ends, self.NOW, zone)
+            return Discovery(yard.trees, Names(), Journal(yard.trees.state), ends, (), self.NOW, zone)
 
         cutoff = (self.NOW - policy.age).date()
         steps = [
@@ -5599,7 +5619,7 @@ class TestLots:
         mocker.patch("camarchiver.usage.free_bytes", return_value=10**12)
 
     def compare(
-        self, yard: Yard, found: Counter[str], paths: frozenset[Path] = frozenset(), **policy: Any
+        self, yard: DenseYard, found: Counter[str], paths: frozenset[Path] = frozenset(), **policy: Any
     ) -> CleanupPlan:
         asked = cleanup_policy(allow_large=True, **policy)
         with pytest.MonkeyPatch.context() as patch:
@@ -5617,6 +5637,12 @@ class TestLots:
         assert set(together.left) == set(alone.left)
         apart = {"steps": (), "left": ()}
         assert {**vars_of(together), **apart} == {**vars_of(alone), **apart}
+        for step in together.steps:
+            if isinstance(step, Discard) and step.reason is not Reason.MAX_AGE_HARD:
+                assert step.archived is None or step.archived.archive not in yard.damaged
+                assert step.tree is not Tree.ARCHIVE or step.relative not in yard.damaged
+        if yard.damaged:
+            found["damaged"] += len(yard.damaged)
         return together
 
     def counting(self, name: str, found: Counter[str]) -> Callable[..., Any]:
@@ -5631,6 +5657,27 @@ class TestLots:
             return answer
 
         return counted
+
+    def test_a_copy_in_the_trash_whose_archive_was_found_damaged_is_in_no_lot(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        trashed = [yard.given_away(30 + hour / 100, trashed=25) for hour in range(6)]
+        yard.standing(1)
+        asked = cleanup_policy(allow_large=True)
+
+        def taken() -> set[Path]:
+            plan = yard.pipeline().plan_cleanup(asked, list_all=False)
+            return {step.path for step in plan.steps if isinstance(step, Discard)}
+
+        assert taken() == set(trashed)
+        bad = trashed[2].relative_to(yard.trees.trash / "input").as_posix()
+        yard.find_damaged(bad)
+        assert taken() == set(trashed) - {trashed[2]}
+        kept = {step.path: step for step in yard.plan(allow_large=True).left}
+        assert kept[trashed[2]].reason is Reason.LAST_COPY
+        assert "wrong-hash" in kept[trashed[2]].detail
+        assert kept[yard.trees.archive / bad].reason is Reason.DAMAGED
+        yard.find_sound(bad)
+        assert taken() == set(trashed)
 
     def check(self, lot: Lot, stay: Stay | None, policy: CleanupPolicy, now: datetime) -> None:
         copies = [copy for copy in lot.copies() if isinstance(copy, Copy)]
@@ -5657,6 +5704,7 @@ class TestLots:
         assert all(found[f"stay_of {each}"] > 200 for each in ("too-recent", "unarchived"))
         assert found["stay_of None"] > 50, "some are decided one by one"
         assert found["is_due True"] > 500 < found["is_due False"]
+        assert found["damaged"] > 20
 
     def test_files_that_are_asked_for_are_told_one_by_one(self, tmp_path: Path) -> None:
         for seed in range(4):
@@ -5699,6 +5747,170 @@ class TestLots:
         assert set(results.values()) == {Result.DONE}
         gone = {step.path for step in plan.steps if step not in (spoilt, held)}
         assert before - yard.files().keys() >= {os.path.relpath(path, yard.trees.source) for path in gone}
+
+
+class TestFindings:
+    """The state that `verify` writes, and repairs under kills."""
+
+    def test_the_newest_state_is_read_and_else_its_backup(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        state = yard.trees.state
+        assert findings.read(state) == findings.Findings()
+        damaged = findings.DamagedNow(state)
+        assert damaged() == {}
+        yard.find_damaged("a.mp4", "b\udcff.mp4")
+        assert set(damaged()) == {"a.mp4", "b\udcff.mp4"}, "a name of bytes, too"
+        yard.find_sound("a.mp4")
+        assert set(damaged()) == {"b\udcff.mp4"}
+        whole = findings.Pass(yard.now, "r", 7)
+        findings.change(state, findings.Change(whole=whole))
+        assert findings.read(state).last_whole == whole
+        assert findings.read(state).last_full is None
+        last = '{"last_whole": {"at": "AT", "run": "r", "archives": 1}}'
+        times = (last.replace("AT", at) for at in ("2026-01-01T00:00:00", "0001-01-01T00:00:00Z"))
+        for torn in ("{", '{"damaged": {"../x": {}}}', *times):
+            (state / findings.FILE).write_text(torn)
+            assert set(findings.read(state).damaged) == {"b\udcff.mp4"}, torn
+        (state / f"{findings.FILE}.bak").write_text("7")
+        with pytest.raises(StorageError, match="nobody knows which archives are damaged"):
+            findings.read(state)
+
+    def test_two_runs_that_write_at_once_lose_nothing(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: yard.find_damaged(f"{number}.mp4"), range(40)))
+        assert len(findings.read(yard.trees.state).damaged) == 40
+
+    def test_a_damaged_archive_found_between_plan_and_removal_stops_it(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        trashed, source = yard.given_away(40, trashed=30), yard.standing(41)
+        yard.standing(1)
+        plan = yard.plan()
+        assert {step.path for step in plan.steps} == {trashed, source.path}
+        archive = trashed.relative_to(yard.trees.trash / "input").as_posix()
+        yard.find_damaged(archive, source.relative)
+        report = yard.carry_out(plan)
+        assert {each.result for each in report.outcomes} == {Result.STALE}
+        assert trashed.exists() and source.path.exists()
+
+    class Copier:
+        """Makes archives as `shrink.Shrinker` does, but by copying what need not be a video."""
+
+        def measure(self, clip: Clip) -> Any:
+            return SimpleNamespace(span=60.0)
+
+        def ways(self, original: Any) -> Iterator[tuple[Way, str]]:
+            yield Way.COPY, ".mp4"
+
+        def is_small_enough(self, made: Made, original: Any) -> bool:
+            return True
+
+        def tags(self, archive: Path) -> dict[str, str]:
+            return {}
+
+        def fill(self, way: Way, original: Any, part: Any, **_: Any) -> Made:
+            part.path.write_bytes(original.clip.path.read_bytes())
+            return Made(way, Encoding("copy", (), 0.0, 1, 1), {}, "byte for byte")
+
+    def look(self, yard: Yard) -> tuple[Verified, Pipeline]:
+        pipeline = Pipeline(yard.trees, UTC, "verify")
+        known = findings.read(yard.trees.state).damaged
+        task = task_for(Asked(None, 100.0, False), yard.trees.state, "r", known, anew=True)
+        scribe = Scribe(pipeline.journal, pipeline.run, pipeline.now)
+        log = FindingsLog(yard.trees.state, pipeline.journal, scribe, known)
+        days = Days(Names(()), pipeline.journal)
+        stop = threading.Event()
+        verifier = Verifier(yard.trees, pipeline.journal, days, task, log, host="pi", stop=stop, ffmpeg=None)
+        return verifier.run(Silent()), pipeline
+
+    def repair(self, yard: Yard) -> list[Outcome]:
+        """As `verify --repair -y` does, but for the encoder."""
+        Pipeline(yard.trees, UTC, "verify").sweep(SidecarPolicy.TRASH)
+        found, pipeline = self.look(yard)
+        plan = pipeline.plan_repair([each.expected for each in found.findings if each.expected], Stop())
+        how = Execution(Wishes(Settings()), SidecarPolicy.TRASH, 1, 0, None)
+        archiver = Archiver(pipeline._desk(Disposal.KEEP, how), self.Copier(), Silent(), Stop())  # type: ignore[arg-type]  # by its methods
+        return [archiver.perform(step, 1) for step in plan.steps]
+
+    def given(self, yard: Yard, days: float, *, trashed: bool) -> tuple[Path, Path]:
+        """A journalled clip whose archive rots: where its source lies, and the archive."""
+        clip = yard.record(days)
+        digest = atomic.digest_of(clip.path)
+        archive = yard.trees.archive / clip.relative
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        archive.write_bytes(b"a" * 3000)
+        size, mtime_ns = clip.fingerprint[2:]
+        entry = Archived(clip.relative, size, mtime_ns, digest, clip.relative, 3000, False, 60.0)
+        made = Made(Way.ENCODE, Encoding("x264", ("x264",), 1.0, size, 3000), {}, "test")
+        yard.scribe(yard.now).archived(clip, entry, made, atomic.digest_of(archive), mtime_ns)
+        place = yard.trash(clip, entry, 30) if trashed else clip.path
+        archive.write_bytes(b"b" * 3000)
+        return place, archive
+
+    @pytest.mark.edge
+    @pytest.mark.slow
+    def test_killed_anywhere_the_next_repair_finishes_it(
+        self, tmp_path: Path, sweep_kills: Callable[..., int]
+    ) -> None:
+        """The clip lies in the trash, and its folder in the source is gone."""
+        model = Yard(tmp_path / "model")
+        copies = [self.given(model, 40, trashed=True)]
+        model.record(1)
+        self.look(model)
+        assert len(findings.read(model.trees.state).damaged) == 1
+        place = tmp_path / "cams"
+        names = [tuple(path.relative_to(model.trees.source) for path in pair) for pair in copies]
+        wanted = {archive: (model.trees.source / copy).read_bytes() for copy, archive in names}
+
+        def fresh() -> None:
+            shutil.rmtree(place, ignore_errors=True)
+            subprocess.run(["cp", "-a", model.trees.source, place], check=True)
+
+        def check() -> None:
+            yard = Yard(place)
+            sound = {
+                archive
+                for archive, content in wanted.items()
+                if (place / archive).exists() and (place / archive).read_bytes() == content
+            }
+            yard.carry_out(yard.plan(age=1000, trash_age=0, allow_large=True))
+            for copy, archive in names:
+                assert (place / copy).exists() or archive in sound, "the last good copy is gone"
+            for path in place.rglob("[!.]*.mp4"):
+                assert len(path.read_bytes()) in (3000, 10_000), f"{path} is a part of a file"
+            if all((place / copy).exists() for copy, _ in names):
+                outcomes = self.repair(yard)
+                assert {each.result for each in outcomes} <= {Result.DONE}, outcomes
+                assert findings.read(yard.trees.state).damaged == {}
+                for archive, content in wanted.items():
+                    assert (place / archive).read_bytes() == content
+                assert not self.look(yard)[0].findings
+                left = [path.name for path in place.rglob(".*.staged.mp4")]
+                left += [path.name for path in place.rglob("*.mp4.lock")]
+                assert not left
+                assert not list((yard.trees.state / "claims").glob("*.json"))
+            fresh()
+
+        fresh()
+        assert sweep_kills(lambda: self.repair(Yard(place)), check) > 20
+
+    def test_a_live_repair_of_a_trashed_clip_is_not_swept(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        self.given(yard, 40, trashed=True)
+        yard.record(1)
+        swept: list[set[str]] = []
+
+        def fill(this: Any, way: Way, original: Any, part: Any, **_: Any) -> Made:
+            part.path.write_bytes(b"half")
+            Pipeline(yard.trees, UTC, "archive").sweep(SidecarPolicy.TRASH)
+            swept.append({path.name for path in part.path.parent.iterdir() if ".staged" in path.name})
+            part.path.write_bytes(original.clip.path.read_bytes())
+            return Made(way, Encoding("copy", (), 0.0, 1, 1), {}, "byte for byte")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.Copier, "fill", fill)
+            assert [each.result for each in self.repair(yard)] == [Result.DONE]
+        assert len(swept[0]) == 1
 
 
 def vars_of(plan: CleanupPlan) -> dict[str, Any]:
@@ -6410,6 +6622,8 @@ class CleanupMachine(RuleBasedStateMachine):
         self.archived: dict[str, Archived] = {}
         self.held: set[str] = set()
         self.foreign: set[str] = set()
+        self.damaged: set[str] = set()
+        """Archives that were found damaged, though their size is right."""
         self.made = 0
 
     def teardown(self) -> None:
@@ -6434,15 +6648,18 @@ class CleanupMachine(RuleBasedStateMachine):
             self.archived[clip.relative] = self.yard.archive(clip)
 
     @precondition(lambda self: self.archived)
-    @rule(data=st.data(), days=st.sampled_from([25.0, 1.0]), damaged=st.booleans())
-    def trash(self, data: st.DataObject, days: float, damaged: bool) -> None:
+    @rule(data=st.data(), days=st.sampled_from([25.0, 1.0]), damaged=st.sampled_from(["no", "gone", "found"]))
+    def trash(self, data: st.DataObject, days: float, damaged: str) -> None:
         name = data.draw(st.sampled_from(sorted(self.archived)))
         clip = self.clips[name]
         is_same = clip.path.exists() and trash.fingerprint_of(clip.path.lstat()) == clip.fingerprint
         if is_same and (self.yard.trees.archive / name).exists():
             self.yard.trash(self.clips[name], self.archived[name], days)
-            if damaged:
+            if damaged == "gone":
                 (self.yard.trees.archive / name).unlink()
+            elif damaged == "found":
+                self.yard.find_damaged(name)
+                self.damaged.add(name)
 
     @precondition(lambda self: self.archived)
     @rule(data=st.data(), gone=st.booleans())
@@ -6451,6 +6668,22 @@ class CleanupMachine(RuleBasedStateMachine):
         path = self.yard.trees.archive / data.draw(st.sampled_from(sorted(self.archived)))
         if path.exists():
             path.unlink() if gone else os.truncate(path, 10)
+
+    @precondition(lambda self: self.archived)
+    @rule(data=st.data())
+    def find_damaged(self, data: st.DataObject) -> None:
+        """Bytes of an archive rot, and `verify` finds it."""
+        name = data.draw(st.sampled_from(sorted(self.archived)))
+        self.yard.find_damaged(name)
+        self.damaged.add(name)
+
+    @precondition(lambda self: self.damaged)
+    @rule(data=st.data())
+    def find_sound(self, data: st.DataObject) -> None:
+        """A copy of its own was put back, and `verify` finds it sound."""
+        name = data.draw(st.sampled_from(sorted(self.damaged)))
+        self.yard.find_sound(name)
+        self.damaged.discard(name)
 
     @precondition(lambda self: self.clips)
     @rule(data=st.data())
@@ -6511,6 +6744,10 @@ class CleanupMachine(RuleBasedStateMachine):
             named = {step.reason for step in plan.steps if isinstance(step, Discard) and step.source == name}
             if had and not left:
                 assert named & ledger.NAMED, f"{name} lost its last copy by {named}"
+            archive = f"archived/{name}"
+            if name in self.damaged and archive in before and archive not in after:
+                assert named == {Reason.MAX_AGE_HARD}, f"the damaged {archive} went by {named}"
+        self.damaged = {name for name in self.damaged if f"archived/{name}" in after}
 
     def check(
         self, plan: CleanupPlan, report: Report, before: dict[str, bytes], after: dict[str, bytes]
@@ -6535,7 +6772,7 @@ class CleanupMachine(RuleBasedStateMachine):
         """Where a clip's footage stands: its very bytes in source or trash, its archive by its size."""
         whole = random.Random(f"{self.clips[name].camera}{self.clips[name].start}").randbytes(10_000)
         found = {place for place in (name, f".deleted/input/{name}") if files.get(place) == whole}
-        places = (f"archived/{name}", f".deleted/output/{name}")
+        places = () if name in self.damaged else (f"archived/{name}", f".deleted/output/{name}")
         return found | {place for place in places if len(files.get(place, b"")) == 3000}
 
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import click
@@ -99,6 +99,7 @@ from camarchiver.errors import (
     cause,
 )
 from camarchiver.events import Event, What
+from camarchiver.expected import expected_of
 from camarchiver.expiry import Notice, Terms, Waiting
 from camarchiver.ffmpeg_args import Job, Transcode
 from camarchiver.ffmpeg_errors import Trouble, diagnose, refuses_constant_quality
@@ -2442,7 +2443,14 @@ class TestLots:
     SIX = tuple(f"REO_front_20260301{hour:02}0000" for hour in range(6))
 
     @classmethod
-    def a_shelf(cls, changed: dict[str, Any], file: dict[str, int], *, archived: dict[str, Any]) -> Shelf:
+    def a_shelf(
+        cls,
+        changed: dict[str, Any],
+        file: dict[str, int],
+        *,
+        archived: dict[str, Any],
+        damaged: frozenset[str] = frozenset(),
+    ) -> Shelf:
         """Six clips in the trash and six in the archive; what is `changed` of the first one's events."""
         lines = []
         for number, stem in enumerate(cls.SIX):
@@ -2458,7 +2466,7 @@ class TestLots:
         files = {f"{stem}.mp4": a_file(10**9) for stem in cls.SIX}
         files[f"{cls.SIX[0]}.mp4"] = a_file(**{"mtime_ns": 10**9, **file})
         folded = ledger.fold(day.events, day.archived)
-        return Shelf(ROOT, cls.FOLDER, files, Names(), lambda day: folded)
+        return Shelf(ROOT, cls.FOLDER, files, Names(), lambda day: folded, damaged)
 
     @pytest.mark.parametrize(
         ("changed", "file", "stands"),
@@ -2510,6 +2518,11 @@ class TestLots:
         usual, _ = self.a_shelf({}, {}, archived={}).archives(lambda _: iter(()))
         assert [(lot.files, lot.size, lot.camera) for lot in usual] == [(6, 6000, "front")]
         shelf = self.a_shelf({}, file, archived=archived)
+        assert shelf.archives(lambda _: iter(())) == ([], list(shelf.files))
+
+    def test_one_that_was_found_damaged_makes_all_archives_single(self) -> None:
+        damaged = frozenset({f"{self.FOLDER}/{self.SIX[3]}.mp4"})
+        shelf = self.a_shelf({}, {}, archived={}, damaged=damaged)
         assert shelf.archives(lambda _: iter(())) == ([], list(shelf.files))
 
     @given(
@@ -2644,6 +2657,9 @@ class TestRetention:
             (a_copy(Tree.TRASH), KEEPING, "delete trash-age"),
             (a_copy(Tree.TRASH, age=21), KEEPING, "keep in-policy"),
             (a_copy(Tree.TRASH, archived=False), KEEPING, "keep last-copy"),
+            (a_copy(Tree.ARCHIVE, damage="wrong-hash"), KEEPING, "keep damaged"),
+            (a_copy(Tree.ARCHIVE, damage="wrong-hash"), ARCHIVES_TOO, "keep damaged"),
+            (a_copy(Tree.ARCHIVE, age=36, damage="wrong-hash"), HARD, "delete max-age-hard"),
             (a_copy(Tree.TRASH, archived=False, given_up=True), KEEPING, "delete trash-age"),
             (a_copy(), replace(KEEPING, cameras=frozenset({"yard"})), "keep filtered"),
             (a_copy(), replace(KEEPING, exclude=("REO_front*",)), "keep filtered"),
@@ -2690,6 +2706,7 @@ class TestRetention:
         assert rank(a_copy(archived=False, age=0.9)) is None
         assert rank(a_copy(archived=False, mtime_off=-10)) is None
         assert rank(a_copy(Tree.ARCHIVE), KEEPING) is None
+        assert rank(a_copy(Tree.ARCHIVE, damage="missing")) is None
         assert rank(a_copy(archived=False), KEEPING) is None
         assert rank(a_copy(mtime_off=-10)) is Rank.SOURCE
 
@@ -2721,6 +2738,10 @@ class TestRetention:
         many = {"front": Herd(20_000, 100, 5001, 10)}
         assert "max_removals (5,000)" in retention.brake(many, KEEPING)
         assert retention.brake(many, replace(KEEPING, max_removals=5001)) == ""
+
+    def test_a_damaged_archive_is_no_clip_that_could_be_lost(self) -> None:
+        assert retention.loses(a_copy(Tree.ARCHIVE))
+        assert not retention.loses(a_copy(Tree.ARCHIVE, damage="wrong-hash"))
 
     @pytest.mark.parametrize(("days", "far"), [(0, False), (365, False), (366, True), (-366, True)])
     def test_a_clock_that_is_far_off(self, days: int, far: bool) -> None:
@@ -2754,6 +2775,7 @@ class TestRetention:
                 st.sampled_from(["front", "yard"]),
                 st.booleans(),
                 st.sampled_from([0.0, 0.5, -3.0, 3.0, 60.0]),
+                st.sampled_from(["", "", "wrong-hash"]),
             ),
             max_size=30,
         ),
@@ -2763,13 +2785,20 @@ class TestRetention:
     def test_whatever_there_is_nothing_protected_goes(
         self,
         data: st.DataObject,
-        found: list[tuple[Tree, float, str, bool, float]],
+        found: list[tuple[Tree, float, str, bool, float, str]],
         clean_output: bool,
         unarchived: bool,
     ) -> None:
         copies = [
-            a_copy(tree, age=age, camera=camera, archived=archived, mtime_off=off)
-            for tree, age, camera, archived, off in found
+            a_copy(
+                tree,
+                age=age,
+                camera=camera,
+                archived=archived and not flaw,
+                mtime_off=off,
+                damage=flaw if tree is Tree.ARCHIVE else "",
+            )
+            for tree, age, camera, archived, off, flaw in found
         ]
         policy = replace(KEEPING, clean_output=clean_output, unarchived=unarchived)
         held = data.draw(st.sampled_from([*copies, None]))
@@ -2787,6 +2816,7 @@ class TestRetention:
             )
             live = copy.tree is not Tree.TRASH
             if goes:
+                assert not copy.damage
                 assert not holds or not held_by(copy.clip, holds, NOW)
                 assert not (live and copy.clip.start == newest[copy.clip.camera])
                 if live and (copy.tree is Tree.ARCHIVE or copy.archived is None):
@@ -2955,6 +2985,70 @@ class TestEvents:
         assert (event.line(), torn) == (text, 0)
 
 
+class TestExpected:
+    """Which archives should stand by the journal's word."""
+
+    OTHER: ClassVar[dict[str, Any]] = {"source": "d/other.mp4", "archive": "other.mp4"}
+
+    @pytest.mark.parametrize(
+        ("lines", "expected"),
+        [
+            ([("archived", {})], ["x.mp4"]),
+            ([("adopted", {})], ["x.mp4"]),
+            ([("archived", {}), ("archived", OTHER)], ["x.mp4", "other.mp4"]),
+            ([("archived", {}), ("trashed", {"reason": "age"})], ["x.mp4"]),
+            ([("archived", {}), ("trashed", {"tree": "archive", "reason": "archive-age"})], []),
+            ([("archived", {}), ("deleted", {"tree": "archive", "reason": "max-size"})], []),
+            ([("archived", {}), ("found-damaged", {"reason": "missing"})], ["x.mp4"]),
+            ([("archived", {}), ("trashed", {"reason": "replaced"})], ["x.mp4"]),
+            ([("archived", {}), ("trashed", {"reason": "replaced"}), ("archived", {})], ["x.mp4"]),
+            (
+                [("archived", {}), ("trashed", {"reason": "replaced"}), ("archived", {"archive": "x.mkv"})],
+                ["x.mkv"],
+            ),
+            ([("archived", {}), ("found-damaged", {}), ("archived", {"archive": "x~2.mp4"})], ["x~2.mp4"]),
+            (
+                [
+                    *(("archived", {}), ("found-damaged", {}), ("found-sound", {})),
+                    ("archived", {"archive": "x~2.mp4"}),
+                ],
+                ["x.mp4", "x~2.mp4"],
+            ),
+            ([("archived", {}), ("found-damaged", {}), ("archived", OTHER)], ["x.mp4", "other.mp4"]),
+            (
+                [
+                    *(("archived", {}), ("found-damaged", {})),
+                    ("archived", {"source_size": 11, "archive": "x~2.mp4"}),
+                ],
+                ["x.mp4", "x~2.mp4"],
+            ),
+            (
+                [
+                    ("archived", {}),
+                    ("trashed", {"tree": "archive", "reason": "archive-age"}),
+                    ("restored", {"tree": "archive"}),
+                ],
+                ["x.mp4"],
+            ),
+        ],
+    )
+    def test_what_a_days_lines_lead_to(
+        self, lines: list[tuple[str, dict[str, Any]]], expected: list[str]
+    ) -> None:
+        common = {"archive": "x.mp4", "archive_size": 7, "source_blake2b": "d", "archive_blake2b": "e"}
+        text = "\n".join(json.dumps(line_of(event, **{**common, **more})) for event, more in lines)
+        found = expected_of(events.read(text.encode())[0])
+        assert [each.archive for each in found] == expected
+        assert all((each.size, each.digest) == (7, "e") for each in found)
+
+    def test_another_name_of_the_file_keeps_the_digest(self) -> None:
+        first = line_of("archived", archive="x.mp4", archive_size=7, archive_blake2b="e")
+        second = line_of("archived", source="d/other.mp4", archive="x.mp4", archive_size=7)
+        text = f"{json.dumps(first)}\n{json.dumps(second)}\n"
+        (found,) = expected_of(events.read(text.encode())[0])
+        assert (found.source, found.digest) == ("d/other.mp4", "e")
+
+
 class TestLedger:
     """What a day's lines lead to."""
 
@@ -3066,7 +3160,7 @@ class TestFigures:
         name = "camarchiver_until_full_seconds"
 
         def told(rate: float | None) -> list[float]:
-            found = figures.of_vitals(Vitals(1, 2, (room,), rate))
+            found = figures.of_vitals(Vitals(1, 2, (room,), 3, 4.0, rate))
             return [each.value for each in found if each.name == name]
 
         assert told(100.0) == [864_000.0]

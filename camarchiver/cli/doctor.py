@@ -45,7 +45,7 @@ def _load_gently(context: click.Context, parameter: click.Parameter, value: Path
     return value
 
 
-_TELLING = ("archive", "cleanup", "record", "watch")
+_TELLING = ("archive", "cleanup", "record", "verify", "watch")
 """Commands that have channels to tell of themselves."""
 
 _ANY = click.Path(path_type=Path, readable=False)

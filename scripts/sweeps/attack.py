@@ -270,6 +270,10 @@ def state(options: Options, where: Path) -> Iterator[str]:
     for name in ("restored.json", "failures.json"):
         spoilt = {str(line["source"]): {**_MARK, dice.choice([*_MARK]): dice.choice(ODD)} for line in lines}
         (own / name).write_text(json.dumps({bad: dice.choice(ODD) for bad in HOSTILE} | spoilt))
+    # Known as damaged under names that lead out, which no command may follow.
+    damage = {"flaw": "missing", "detail": "\x1b[2J", "at": "2026-01-01T00:00:00Z", "run": "r"}
+    damage |= {"source": "../../x.mp4", "day": f"{LATELY:%Y-%m-%d}"}
+    (own / "findings.json").write_text(json.dumps({"damaged": dict.fromkeys(HOSTILE[:4], damage)}))
     # What a hold covers is reckoned from times and durations; this one keeps nothing.
     far = {"id": "h1", "camera": "nobody", "from": "0001-01-01T00:00:00+14:00"}
     far |= {"to": "9999-12-31T23:59:59-10:00", "reason": "\ud800"}
@@ -320,6 +324,7 @@ def _every_command(root: Path) -> Iterator[tuple[str, ...]]:
     place = ("-C", str(root))
     yield ("status", str(root))
     yield ("verify", str(root))
+    yield ("verify", str(root), "--repair", "-y", "--ffmpeg", camera.FFMPEG)
     yield ("why", *place, f"{cleanup.AGED}.mp4")
     yield ("restore", *place, "--list")
     yield ("restore", *place, "-y", "--since", "1970-01-01")
