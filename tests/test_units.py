@@ -3836,7 +3836,7 @@ class TestSweeps:
         assert (told.trials, told.violations, told.note) == (4, 0, "stopped, of 10")
 
 
-ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 class TestConstraints:
@@ -3844,13 +3844,13 @@ class TestConstraints:
 
     @staticmethod
     def wanted() -> list[Requirement]:
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
         extras = project["project"]["optional-dependencies"].values()
         lists = (project["project"]["dependencies"], *extras, project["dependency-groups"]["dev"])
         return [Requirement(line) for lines in lists for line in lines]
 
     def test_every_dependency_has_a_version_that_is_allowed(self) -> None:
-        lines = (ROOT / "constraints.txt").read_text().splitlines()
+        lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
         pinned = [Requirement(line) for line in lines if not line.startswith("#")]
         versions = {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in pinned}
         for each in self.wanted():
@@ -3858,7 +3858,7 @@ class TestConstraints:
 
     def test_no_extra_is_needed_to_watch(self) -> None:
         assert "inotify_simple" in [each.name for each in self.wanted() if each.name.startswith("inotify")]
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
         assert set(project["optional-dependencies"]) == {"record", "distributed"}
 
 
@@ -3886,7 +3886,7 @@ class TestDates:
 
     def test_other_days_miss_no_day(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "path", [*sys.path])
-        other_days = runpy.run_path(str(ROOT / "scripts/other-days"))
+        other_days = runpy.run_path(str(REPOSITORY / "scripts/other-days"))
         days = [moment.astimezone(UTC).date() for moment in other_days["moments"]()]
         assert days[:400] == [days[0] + timedelta(days=each) for each in range(400)]
         assert date(2028, 2, 29) in days and date(2028, 2, 29) + timedelta(days=60) in days
