@@ -44,12 +44,17 @@ _REASON = re.compile(r"(\S+) is not here: apt-get install ")
 
 @cache
 def is_here(program: str) -> bool:
-    """Whether it can be started, also by users without /usr/sbin in their PATH."""
+    """Whether it can be started."""
     if program == "gst-rtsp-server":
         bindings = "import gi; gi.require_version('GstRtspServer', '1.0')"
         command = ["/usr/bin/python3", "-c", bindings]
         return Path(command[0]).exists() and not subprocess.run(command, capture_output=True).returncode
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") is not None
+    return path_of(program) is not None
+
+
+def path_of(program: str) -> str | None:
+    """Where it is; users' PATH often lacks /usr/sbin."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
 def why_not(*programs: str) -> str:

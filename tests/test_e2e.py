@@ -64,6 +64,12 @@ START = 1772352900
 """08:15 UTC on the first of March 2026."""
 
 
+def put_recent(put: Put) -> None:
+    """A clip of today. If the newest clip is more than a year old, `cleanup` doubts the machine's clock."""
+    start = dates.recently(hours=2)
+    put(f"{dates.clip_of('today', start)}.mp4", b"recent", mtime=start.timestamp())
+
+
 @pytest.fixture
 def put(tmp_path: Path, make_clip: Make) -> Put:
     """Put a clip (made by ffmpeg from words, or raw bytes) into the camera tree, dated 08:15 of its day."""
@@ -896,6 +902,7 @@ class TestJsonLog:
         done = archive(tree, "--json", "--config", config)
         assert done.returncode == 3
         assert archive(tree, "--log-format", "json", "--log-file", log, "-v").returncode == 0
+        put_recent(put)
         removed = installed("cleanup", tree, "-y", "--trash-age", 0, "--config", config)
         assert removed.returncode == 0, removed.stderr
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -984,6 +991,7 @@ class TestChannels:
         assert numbers(file, "queue_clips") == [1]
         assert len(numbers(file, "until_full_seconds")) == 1
         assert numbers(file, "last_success_timestamp_seconds") == []
+        put_recent(put)
         after = archive(tree, *channels, "--cleanup", "-y", "--json")
         assert after.returncode == 0, after.stdout
         for command in ("archive", "cleanup"):
@@ -1009,6 +1017,7 @@ class TestChannels:
         self, put: Put, tree: Path, tmp_path: Path, channels: list[str], web: Web
     ) -> None:
         put(f"{ONE}.mp4")
+        put_recent(put)
         before = snapshot(tmp_path)
         assert archive(tree, *channels, "--dry-run").returncode == 0
         assert installed("cleanup", tree, *channels, "--dry-run").returncode == 0
@@ -1398,6 +1407,7 @@ class TestHostileHands:
         bad += [{**line, "source": 5, "sidecars": {"../x.jpg": "/etc/passwd"}} for line in lines]
         with file.open("a") as stream:
             stream.write("".join(json.dumps(line) + "\n" for line in bad) + "[" * 5000 + "\n")
+        put_recent(put)
         run = ("--max-size", "1", "--allow-large", "--delete", "-y", "--clean-output")
         assert told("cleanup", tree, *run).returncode in (0, 3)
         assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (0, 3)
@@ -1415,6 +1425,7 @@ class TestHostileHands:
         with file.open("a") as stream:
             stream.write(json.dumps({**line, "duration": float("inf")}) + "\n")
             stream.write(json.dumps({**line, "duration": 9e99}) + "\n")
+        put_recent(put)
         put("motion_20260301_080000_999999999999.0s.mp4")
         long = put(f"{DAY}/REO_back_20260301081000.mp4")
         content = long.read_bytes()
@@ -1446,6 +1457,7 @@ class TestHostileHands:
         assert all(Path(each["target"]).exists() for each in done["outcomes"])
         stranger = nest(tree / "archived" / "deep") / "REO_side_20260301081500.mp4"
         stranger.write_bytes(b"nobody knows it")
+        put_recent(put)
         for words in (("cleanup", tree, "--dry-run"), ("verify", tree), ("doctor", tree), ("status", tree)):
             ran = told(*words, "--json")
             assert ran.returncode in (0, 1, 3) and json.loads(ran.stdout), ran.stderr
@@ -3118,7 +3130,7 @@ class TestCleanup:
         assert told("hold", "remove", "-C", tree, name, "-y").returncode == 0
         assert told("cleanup", tree, "-y").returncode == 0
         why("source moved to the trash")
-        old = ("cleanup", tree, "-y", "--trash-age", 0, "--clean-output", "--archive-age", 84)
+        old = ("cleanup", tree, "-y", "--trash-age", 0, "--clean-output", "--archive-age", dates.age(84))
         assert told(*old).returncode == 0
         why("archive")
         assert told("cleanup", tree, "-y", "--trash-age", 0).returncode == 0

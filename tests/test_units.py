@@ -10,6 +10,7 @@ import math
 import os
 import random
 import re
+import runpy
 import sys
 import threading
 import tomllib
@@ -4556,6 +4557,13 @@ class TestDates:
         assert dates.ago(7) == datetime(2027, 2, 21, 12, tzinfo=UTC)
         assert dates.recently(hours=2) == datetime(2027, 3, 15, 10, tzinfo=UTC)
         assert (dates.age(7), dates.age(0.5)) == ("22", "15.5")
+
+    def test_other_days_miss_no_day(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        other_days = runpy.run_path(str(REPOSITORY / "scripts/other-days"))
+        days = [moment.astimezone(UTC).date() for moment in other_days["moments"]()]
+        assert days[:400] == [days[0] + timedelta(days=each) for each in range(400)]
+        assert date(2028, 2, 29) in days and date(2028, 2, 29) + timedelta(days=60) in days
 
     @given(st.datetimes(datetime(2026, 1, 1), datetime(2060, 1, 1)))
     def test_the_hour_that_repeats_comes_twice_and_is_long_ago(self, moment: datetime) -> None:

@@ -74,7 +74,7 @@ class Disk:
     def format(self, image: str) -> None:
         with (self.folder / image).open("wb") as file:
             file.truncate(FILESYSTEMS[self.filesystem] << 20)
-        _do(f"mkfs.{self.filesystem}", "-q", self.folder / image)
+        _do(programs.path_of(f"mkfs.{self.filesystem}"), "-q", self.folder / image)
 
     def mount(self, image: str) -> None:
         _do("mount", "-o", "loop", self.folder / image, self.mount_point)
