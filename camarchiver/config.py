@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camarchiver.errors import ConfigError
+from camarchiver.errors import ConfigError, cause
 
 SYSTEM_FILE = Path("/etc/camarchiver.toml")
 
@@ -71,7 +71,7 @@ def existing_files() -> tuple[Path, ...]:
         return tuple(path for path in default_files() if path.is_file())
     except OSError as error:
         raise ConfigError(
-            f"{error.filename}: nobody can tell whether this config file is there: {error.strerror}",
+            f"{error.filename}: nobody can tell whether this config file is there: {cause(error)}",
             hint="set HOME to this user's own home, or name a file with --config",
         ) from error
 
@@ -107,7 +107,7 @@ def _parse(file: Path) -> dict[str, Any]:
             f"{file}: there is no such config file", hint="camarchiver config init writes one"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{file}: can't be read: {error.strerror}", hint="check its permissions") from error
+        raise ConfigError(f"{file}: can't be read: {cause(error)}", hint="check its permissions") from error
     except RecursionError as error:
         raise ConfigError(f"{file}: is nested too deeply", hint="mend that value") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

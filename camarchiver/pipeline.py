@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
@@ -30,7 +30,7 @@ from camarchiver.naming.patterns import Names, Pattern
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
 from camarchiver.policy.ordering import place_among, rotated_start
 from camarchiver.runtime import clock
-from camarchiver.state import holds, run_history, volume_marker
+from camarchiver.state import findings, holds, run_history, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from camarchiver.discovery.copies import CopyFinder
     from camarchiver.distributed.coordinator import Cluster
     from camarchiver.export.held_files import HeldFiles
+    from camarchiver.journal.expected_archives import Expected
     from camarchiver.media.encoder_probe import Choice, EncoderRequest
     from camarchiver.policy.cleanup_rules import CleanupPolicy
     from camarchiver.queries.history import ClipHistory
@@ -106,7 +107,7 @@ class Pipeline:
         `list_all` also lists the files left alone one by one, which are else only counted.
         """
         memory = self.memory()
-        discovery = self._discovery(memory.holds)
+        discovery = self._discovery(memory)
         return archive_planner.plan(self.trees, discovery, policy, memory, self.started, list_all=list_all)
 
     def look(
@@ -117,7 +118,7 @@ class Pipeline:
         OSError where the folder can't be read.
         """
         now, memory = self.now(), self.memory()
-        facts = self._discovery(memory.holds, now).some(folder, names)
+        facts = self._discovery(memory, now).some(folder, names)
         yield from decide_archive(facts, policy, memory, now)
 
     def inquiry(self) -> ClipHistory:
@@ -126,7 +127,11 @@ class Pipeline:
 
         memory = self.memory()
         names = Names(self._patterns)
-        return ClipHistory(self.trees, names, self.journal, self._discovery, memory)
+
+        def discover(kept: tuple[Hold, ...]) -> Discovery:
+            return self._discovery(replace(memory, holds=kept))
+
+        return ClipHistory(self.trees, names, self.journal, discover, memory)
 
     def census(self, policy: ArchivePolicy, gap: timedelta, *, trust_names: bool) -> StatusReport:
         """What stands in the trees."""
@@ -134,16 +139,25 @@ class Pipeline:
 
         memory = self.memory()
         question = StatusQuestion(policy, self.started, gap, trust_names)
-        discovery = self._discovery(memory.holds)
+        discovery = self._discovery(memory)
         return StatusCounter(self.trees, self.journal, discovery, memory, question).count(
-            run_history.last(self.trees.state)
+            run_history.last(self.trees.state), findings.read(self.trees.state)
         )
 
     def memory(self) -> Memory:
         """What outlasts a run."""
+        state = self.trees.state
         return Memory(
-            self.failures.known(), holds.read(self.trees.state), restored_clips.read(self.trees.state)
+            self.failures.known(),
+            holds.read(state),
+            restored_clips.read(state),
+            findings.read(state).damaged,
         )
+
+    @property
+    def standing(self) -> ArchiveLookup:
+        """What stands in the archive, by what is known at each moment it is asked."""
+        return ArchiveLookup(self.trees, self.journal, findings.DamagedNow(self.trees.state))
 
     def choose_encoder(
         self, plan: ArchivePlan, wish: EncoderRequest, wishes: ArchiveSettings
@@ -260,14 +274,14 @@ class Pipeline:
     def _stock(self, memory: Memory) -> CopyFinder:
         from camarchiver.discovery.copies import CopyFinder
 
-        names, ends = Names(self._patterns), ClipEnds(memory.holds, self.started)
-        discovery = self._discovery(memory.holds)
-        return CopyFinder(self.trees, names, self.journal, discovery, ends, self.started, self.zone)
+        names, ends, damaged = Names(self._patterns), ClipEnds(memory.holds, self.started), memory.damaged
+        discovery = self._discovery(memory)
+        return CopyFinder(self.trees, names, self.journal, discovery, ends, damaged, self.started, self.zone)
 
-    def _discovery(self, kept: tuple[Hold, ...], now: datetime | None = None) -> Discovery:
+    def _discovery(self, memory: Memory, now: datetime | None = None) -> Discovery:
         now = now or self.started
-        ends = ClipEnds(kept, now)
-        return Discovery(self.trees, Names(self._patterns), self.journal, ends, now, self.zone)
+        names, ends = Names(self._patterns), ClipEnds(memory.holds, now)
+        return Discovery(self.trees, names, self.journal, ends, memory.damaged, now, self.zone)
 
     def plan_cleanup(
         self, policy: CleanupPolicy, *, list_all: bool, asked: frozenset[Path] = frozenset()
@@ -305,15 +319,17 @@ class Pipeline:
             scribe = JournalWriter(self.journal, self.run, self.now)
             cleaner = CleanupExecutor(
                 self.trees,
-                ArchiveLookup(self.trees, self.journal),
+                self.standing,
                 SourceRemover(self.trees, scribe, sidecars),
                 scribe,
                 self.memory,
+                self.failures,
                 plan.policy.min_free,
             )
             for outcome in cleaner.run(plan.steps, stop, display):
                 outcomes.append(outcome)
                 tell(outcome)
+            findings.forget_removed(self.trees.state, outcomes)
             self.failures.forget_all(self._forgettable())
         return self.report(plan, tuple(outcomes), stop)
 
@@ -339,6 +355,16 @@ class Pipeline:
 
         return Restorer(self.trees, self.journal, JournalWriter(self.journal, self.run, self.now))
 
+    def plan_repair(self, damaged: Iterable[Expected], stop: Stop) -> ArchivePlan:
+        """Decide from which copy each damaged archive is made anew; reads these copies, changes nothing."""
+        from camarchiver.archive import repair
+
+        memory = self.memory()
+        planner = repair.RepairPlanner(
+            self.trees, self.journal, self.standing, memory.holds, self.started, stop.event.is_set
+        )
+        return planner.plan(damaged)
+
     def sweep(self, sidecars: SidecarPolicy) -> None:
         """Finish or remove what dead runs left behind, before anything is planned."""
         from camarchiver.archive.recovery import Recovery
@@ -346,7 +372,7 @@ class Pipeline:
 
         scribe = JournalWriter(self.journal, self.run, self.now)
         disposer = SourceRemover(self.trees, scribe, sidecars)
-        Recovery(self.trees, self.journal, ArchiveLookup(self.trees, self.journal), disposer, scribe).sweep()
+        Recovery(self.trees, self.journal, self.standing, disposer, scribe).sweep()
 
     def tidy(self, folder: str) -> bool:
         """Remove a date folder that is empty and that nobody fills; whether it is gone or will stay."""
@@ -362,7 +388,7 @@ class Pipeline:
         scribe = JournalWriter(self.journal, self.run, self.now)
         return ArchiveContext(
             self.trees,
-            ArchiveLookup(self.trees, self.journal),
+            self.standing,
             self.failures,
             SourceRemover(self.trees, scribe, how.sidecars),
             scribe,

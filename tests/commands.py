@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import struct
@@ -16,7 +17,6 @@ import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import av
 from prometheus_client.parser import text_string_to_metric_families
 
 from camarchiver.domain.clip import STATE_FOLDER
+from tests import dates
 from tests.recordings import rec_packets, rec_place
 
 Make = Callable[..., Path]
@@ -32,6 +33,12 @@ H264 = "-f lavfi -i testsrc2=s=160x120:r=10:d=2 -c:v libx264 -preset ultrafast -
 SOUND = "-f lavfi -i testsrc2=s=160x120:r=10:d=2 -f lavfi -i sine=d=2 -c:v libx264 -preset ultrafast -b:v 2M"
 START = 1772352900
 """08:15 UTC on the first of March 2026."""
+
+
+def put_recent(put: Put) -> None:
+    """A clip of today. If the newest clip is more than a year old, `cleanup` doubts the machine's clock."""
+    start = dates.recently(hours=2)
+    put(f"{dates.clip_of('today', start)}.mp4", b"recent", mtime=start.timestamp())
 
 
 def archive(tree: Path, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -52,6 +59,12 @@ def document(tree: Path, *options: object) -> dict[str, Any]:
     return found
 
 
+def reasons(tree: Path, *options: object) -> dict[str, str]:
+    """By name: why each file would be archived or left alone."""
+    steps = document(tree, "--dry-run", *options)["steps"]
+    return {Path(step["path"]).name: step["reason"] for step in steps}
+
+
 def snapshot(root: Path) -> dict[str, tuple[int, int, str]]:
     """Everything below a folder: size, mtime and content."""
     return {
@@ -70,6 +83,11 @@ def media(root: Path) -> list[str]:
     return sorted(str(path) for path in found if not any(p.startswith(".") for p in path.parts))
 
 
+def clips_of(root: Path) -> list[str]:
+    """The visible clips of a tree."""
+    return [name for name in media(root) if name.endswith(".mp4")]
+
+
 def journal(tree: Path, archive_root: Path | None = None) -> list[dict[str, Any]]:
     folder = (archive_root or tree / "archived") / STATE_FOLDER / "journal"
     return [json.loads(line) for file in sorted(folder.rglob("*.jsonl")) for line in file.open()]
@@ -82,6 +100,19 @@ def frames(path: Path) -> int:
 
 DAY = "2026/03/01"
 ONE = f"{DAY}/REO_front_20260301081500"
+
+
+def command(*words: object) -> str:
+    """What a command prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "camarchiver", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TZ": "UTC"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def on_a_terminal(answer: bytes, *arguments: object) -> bytes:
@@ -145,6 +176,38 @@ def numbers(file: Path, name: str, **labels: str) -> list[float]:
     ]
 
 
+def on_screen(*arguments: object, answers: bytes = b"", piped: bool = False) -> Shown:
+    """Run the installed command on a terminal of its own; `answers` are typed at the question."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # no bar fits no columns
+    words = ["setsid", "--ctty", "env", "--default-signal=INT", "TZ=UTC", str(COMMAND), *map(str, arguments)]
+    process = subprocess.Popen(
+        words, stdin=theirs, stdout=subprocess.PIPE if piped else theirs, stderr=theirs
+    )
+    os.close(theirs)
+    screen, left = b"", answers
+    deadline, typed = time.monotonic() + 60, float("inf")
+    try:
+        while time.monotonic() < deadline:
+            if answers == b"\x03" and time.monotonic() - typed > 5:
+                # input() misses a signal between its last look and its read; a person presses again.
+                left = answers
+            if select.select([ours], [], [], 0.2)[0]:
+                try:
+                    screen += os.read(ours, 65536)
+                except OSError:  # Linux tells so that the last program on this terminal has ended
+                    break
+            if left and b"Go on?" in screen:
+                os.write(ours, left)
+                left, typed = b"", time.monotonic()
+        out = process.communicate(timeout=20)[0] or b""
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return Shown(process.returncode, screen.decode(errors="replace"), out.decode())
+
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 NAME = "REO_front_20260301081500"
 
@@ -201,11 +264,11 @@ def rec_exact(clips: list[Path], source: Path) -> list[tuple[int, int]]:
     return places
 
 
-def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard") -> Path:
-    """A clip that was recorded some days ago, in UTC."""
-    start = datetime.now(UTC) - timedelta(days=days)
-    path = outbox / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(size))
-    os.utime(path, (start.timestamp(),) * 2)
-    return path
+@dataclass(frozen=True)
+class Shown:
+    """What came of a command on a terminal."""
+
+    code: int
+    screen: str
+    stdout: str
+    """What a pipe got, where standard output was one."""

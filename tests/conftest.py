@@ -22,6 +22,7 @@ from hypothesis import settings
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.record.outbox.spool import ClipStart, ClipWriter, Folders
+from tests import dates, programs
 from tests.cameras import REAL_FFMPEG, Camera
 from tests.clips import FRAMES, SOFTQSV, MakeClip
 from tests.commands import COMMAND, DAY, H264, START, Command, Make, Manager, Put, archive, log_of, one_clip
@@ -29,10 +30,12 @@ from tests.processes import wait_until
 from tests.recordings import REC_STILL, REC_THING, RecRun, rec_items
 from tests.samples import REC_START, mounted
 from tests.web import Web
+from tests.yards import Yard
 
 # A busy machine is no failure: speed is measured by scripts/bench, never asserted in a test.
 # In CI the same examples each time: what is new is found at a desk, not in somebody else's change.
 settings.register_profile("camarchiver", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("few", settings.get_profile("camarchiver"), max_examples=10)
 settings.load_profile("camarchiver")
 
 
@@ -51,6 +54,18 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.longrepr is not None and (told := str(report.longrepr)) != _sendable(told):
         report.longrepr = _sendable(told)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped for want of what."""
+    reports = terminalreporter.stats.get("skipped", ())
+    for line in programs.tell(_reason_of(report) for report in reports):
+        terminalreporter.write_line(line)
+
+
+def _reason_of(report: pytest.TestReport) -> str:
+    told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return told.removeprefix("Skipped: ")
 
 
 def _sendable(text: str) -> str:
@@ -217,6 +232,11 @@ def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    return Yard(tmp_path / "cams")
+
+
+@pytest.fixture
 def web() -> Iterator[Web]:
     """A web server that answers whatever it is told with 200."""
     server = Web()
@@ -273,6 +293,16 @@ exec "$REAL" "$@"
         return path
 
     return make
+
+
+def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard") -> Path:
+    """A clip that was recorded some days ago, in UTC."""
+    start = dates.ago(days)
+    path = outbox / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    os.utime(path, (start.timestamp(),) * 2)
+    return path
 
 
 @pytest.fixture(scope="session")

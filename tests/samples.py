@@ -17,6 +17,7 @@ import pytest
 from camarchiver.media.encoders import EncodeSettings, container_for
 from camarchiver.media.ffmpeg_args import Job
 from camarchiver.media.info import AudioStream, Media, VideoStream
+from tests.cameras import IS_ROOT
 
 
 def mounted(place: Path, *options: str) -> Iterator[Path]:
@@ -94,6 +95,10 @@ def script(folder: Path, body: str) -> Path:
 Sweep = Callable[[Callable[[], object], Callable[[], object]], int]
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
 def make_older(path: Path, seconds: float) -> None:
     then = time.time() - seconds
     os.utime(path, (then, then), follow_symlinks=False)
@@ -111,6 +116,8 @@ OddFfmpeg = Callable[[str], Path]
 
 SLOW = '    exec "$REAL" -readrate 0.01 "$@"'
 """The real ffmpeg, busy for more than a minute with one second of video."""
+
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root may mount and set attributes")
 
 
 def grow(clip: Path) -> None:

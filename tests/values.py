@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
+from camarchiver.media.info import AudioStream, Media, VideoStream
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
 
@@ -17,6 +19,10 @@ HOUR_NS = 3600 * 10**9
 
 def ns(moment: datetime) -> int:
     return int(moment.timestamp()) * 10**9
+
+
+VIDEO = VideoStream("h264", 2560, 1440, "yuv420p", 8, Fraction(25), Fraction(1, 12800))
+MEDIA = Media("mp4", VIDEO, 1, (AudioStream("aac", 16000, 1),), (), 250, 5, 0, 0.0, 10.0, {})
 
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

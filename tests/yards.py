@@ -16,6 +16,7 @@ from msgspec import structs
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
+from camarchiver.domain.damage import Damage, Flaw
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Report
 from camarchiver.domain.steps import Discard
@@ -26,8 +27,10 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
-from camarchiver.state import volume_marker
+from camarchiver.state import findings, volume_marker
+from camarchiver.state.findings import Change
 from camarchiver.storage.anchored import fingerprint_of
+from tests import dates
 
 
 class Yard:
@@ -35,14 +38,14 @@ class Yard:
 
     def __init__(self, root: Path, *, archive_root: Path | None = None, trash_root: Path | None = None):
         self.trees = Trees(root, archive_root or root / "archived", trash_root or root / ".deleted")
-        self.now = datetime.now(UTC)
+        self.now = dates.ago()
         root.mkdir(exist_ok=True)
         volume_marker.mark(self.trees)
 
     def record(self, days: float, camera: str = "front", size: int = 10_000) -> Clip:
         """A source that was recorded so many days before `now`."""
         start = (self.now - timedelta(days=days)).replace(microsecond=0)
-        path = self.trees.source / f"{start:%Y/%m/%d}" / f"REO_{camera}_{start:%Y%m%d%H%M%S}.mp4"
+        path = self.trees.source / f"{dates.clip_of(camera, start)}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(random.Random(f"{camera}{start}").randbytes(size))
         os.utime(path, (start.timestamp(),) * 2)
@@ -90,6 +93,17 @@ class Yard:
         """An archive whose source lies in the trash since `trashed` days."""
         clip = self.record(days, camera)
         return self.trash(clip, self.archive(clip), trashed)
+
+    def find_damaged(self, *archives: str) -> None:
+        """As `verify` writes it down, whatever these archives hold."""
+        damage = Damage(
+            flaw=Flaw.WRONG_HASH, detail="x", at=self.now, run="v", source="x.mp4", day=self.now.date()
+        )
+        findings.change(self.trees.state, Change(dict.fromkeys(archives, damage)))
+
+    def find_sound(self, *archives: str) -> None:
+        """As a later `verify` writes it down."""
+        findings.change(self.trees.state, Change(sound=archives))
 
     def scribe(self, at: datetime) -> JournalWriter:
         """Writes in the name of a run of that time."""
@@ -141,7 +155,7 @@ class DenseYard(Yard):
     ODDITIES = (
         *("early mtime", "late mtime", "what", "start", "zone", "microsecond", "camera", "duration"),
         *("archive", "older entry", "archived size", "no archive", "links", "reason", "replaced", "tree"),
-        *("trashed size", "trashed mtime", "journalled mtime", "journalled size", "suffix"),
+        *("trashed size", "trashed mtime", "journalled mtime", "journalled size", "suffix", "damaged"),
     )
 
     def __init__(self, root: Path, seed: int) -> None:
@@ -150,12 +164,15 @@ class DenseYard(Yard):
         self.draw = random.Random(seed)
         self.odd = ""
         self.lines: list[JournalEvent] = []
+        self.damaged: set[str] = set()
+        """Archives that were found damaged, by path below the archive root."""
         for days in range(-3, 50, 4):
             fate = self.draw.choice(["source", "trash", "", ""])
             for camera in ("front", "yard"):
                 self.odd = self.ODDITIES[seed % len(self.ODDITIES)] if self.draw.randrange(2) else ""
                 self.day(self.now - timedelta(days=days), camera, fate or self.draw.choice(self.FATES))
         Journal(self.trees.state).append(*self.lines)
+        self.find_damaged(*self.damaged)
 
     def day(self, at: datetime, camera: str, fate: str) -> None:
         """Some hours of one camera."""
@@ -166,8 +183,7 @@ class DenseYard(Yard):
 
     def one(self, start: datetime, camera: str, fate: str, sent: datetime) -> None:
         """One clip: its files, and what the journal tells of it."""
-        folder = f"{start:%Y/%m/%d}"
-        stem = f"{folder}/REO_{camera}_{start:%Y%m%d%H%M%S}"
+        folder, stem = dates.folder_of(start), dates.clip_of(camera, start)
         size, mtime_ns = 20_000 + self.draw.randrange(99), int(start.timestamp()) * 10**9
         three_days, noon = 3 * 86_400 * 10**9, int(self.now.timestamp()) * 10**9
         mtime_ns = self.oddly("early mtime", mtime_ns, 0, -1, mtime_ns - three_days)
@@ -203,6 +219,8 @@ class DenseYard(Yard):
                 self.touch(lies.with_suffix(".jpg"), 1, mtime_ns)
             self.link_oddly(lies)
             self.drop_oddly(lies)
+        if self.oddly("damaged", False, True):
+            self.damaged.add(str(archived.archive))
         if fate in ("trash", "purged"):
             self.give_away(archived, (size, mtime_ns), has_picture, is_purged=fate == "purged")
 

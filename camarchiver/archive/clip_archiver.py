@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, MeasuredClip, Stopped
+from camarchiver.archive.adoption import Adoption
+from camarchiver.archive.encode import ArchiveEncoder, ClipFailed, Refused, Stopped, digest_of
+from camarchiver.archive.lossless import NOT_SMALLER, Unencoded
+from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.archive.source_removal import SourceRemover
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.discovery.source_tree import still_there
@@ -22,7 +23,7 @@ from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.errors import NotRemovable, sentence
 from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import archive_tag
@@ -30,10 +31,11 @@ from camarchiver.naming.paths import numbered
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import AnyOf, Stop, Stopper
-from camarchiver.state import claims
+from camarchiver.state import claims, findings, volume_marker
 from camarchiver.state.claims import ClaimFile, WorkClaim
 from camarchiver.state.failures import Failures
-from camarchiver.storage import anchored, atomic, linux, locking
+from camarchiver.state.findings import Change
+from camarchiver.storage import anchored, atomic, linux, locking, removal
 from camarchiver.storage.atomic import Staged
 from camarchiver.storage.locking import ClipLock
 
@@ -41,8 +43,6 @@ _log = logging.getLogger(__name__)
 
 RESERVE = 64_000_000
 """Bytes left free on the archive's filesystem (a hundredth of a small one) beyond a clip's own size."""
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ class _Work:
     step: Archive | Remove
     lock: ClipLock
     note: ClaimFile
+    marker: str
+    """Of the archive's volume when the step began."""
     threads: int
     stop: Stopper
 
@@ -95,12 +97,6 @@ class ClipArchiver:
     def _perform(self, step: Archive | Remove, threads: int) -> Outcome:
         try:
             outcome = self._claimed(step, threads)
-        except ClipBusy as busy:
-            outcome = Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
-        except anchored.Stale as stale:
-            outcome = Outcome(step, Result.STALE, Reason.STALE, str(stale))
-        except FileNotFoundError:
-            outcome = Outcome(step, Result.STALE, Reason.STALE, self._why_stale(step.clip))
         except Stopped as stopped:
             outcome = Outcome(step, Result.SKIPPED, step.reason, stopped.message)
         except ClipFailed as failed:
@@ -109,11 +105,11 @@ class ClipArchiver:
             else:
                 # It failed because it changed: nothing is remembered against what stands there now.
                 outcome = Outcome(step, Result.STALE, Reason.STALE, "changed or gone while it was worked on")
-        except StorageError as error:
-            outcome = Outcome(step, Result.FAILED, Reason.FAILED, f"{error.message}: {error.hint}")
-        except OSError as error:
-            reason = Reason.NO_SPACE if error.errno in _FULL else Reason.FAILED
-            outcome = Outcome(step, Result.FAILED, reason, _sentence(error))
+        except NotRemovable as error:
+            # An archive that could not make room: the same encoding again would be in vain, too.
+            outcome = self._failed(step, ClipFailed(Reason.FAILED, sentence(error)))
+        except removal.EXPECTED as error:
+            outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
         finally:
             self._display.done(step.clip.fingerprint.size)
         words = step.clip.relative, outcome.result, outcome.reason, outcome.detail
@@ -123,19 +119,30 @@ class ClipArchiver:
     def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:
         clip, trees = step.clip, self._desk.trees
         # The note outlives the lock, so that a kill between them leaves nothing that no sweep would find.
-        with ExitStack() as after, locking.clip_lock(clip.path, place=trees.state / "locks") as lock:
+        with ExitStack() as after, self._lock(clip) as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise anchored.Stale(self._why_stale(clip))
+            volume_marker.check(trees)
+            marker = volume_marker.marker(trees.state)
             now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
-            if hold := current_hold(clip, self._desk.holds(), now, entries):
-                return Outcome(step, Result.HELD, Reason.HELD, f"hold {hold.id}")
+            hold = current_hold(clip, self._desk.holds(), now, entries)
+            # A missing archive may be made anew: nothing of what is held is touched by that.
+            if hold and (step.reason is not Reason.REPAIR or self._desk.standing.leaves_trace(entries)):
+                raise removal.Held(hold)
             if linux.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
             if self._desk.disposal is not Disposal.KEEP and not self._desk.keeps_folders:
                 after.callback(self._desk.disposer.tidy, clip)
             note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
-            work = _Work(step, lock, note, threads, AnyOf(self._stop.event, lock.lost))
+            work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
             return self._dispose(work, *self._archive(work))
+
+    def _lock(self, clip: Clip) -> AbstractContextManager[ClipLock]:
+        """The lock of the clip by its name in the source, also for a copy of it in the trash."""
+        trees = self._desk.trees
+        return locking.clip_lock(
+            trees.source / clip.relative, place=trees.state / "locks", folder_may_be_gone=bool(clip.place)
+        )
 
     def _why_stale(self, clip: Clip) -> str:
         if not os.path.lexists(clip.path) and self._desk.standing.newest(clip):
@@ -152,10 +159,12 @@ class ClipArchiver:
             return known, None, "archived by another run meanwhile"
         assert self._shrinker is not None, "a plan with clips to archive comes with an encoder"
         original = self._measured(work, self._shrinker)
-        if step.clip.links > 1 and (twin := self._desk.standing.twin(step.clip, original.digest)):
+        if step.reason is Reason.REPAIR:
+            _check_same_bytes(step, original)
+        elif step.clip.links > 1 and (twin := self._desk.standing.twin(step.clip, original.digest)):
             self._desk.scribe.same_file(step.clip, twin)
             return twin, None, f"the same file as {twin.source}"
-        if step.standing is None and (adopted := self._adopt(step, original, self._shrinker, work.stop)):
+        if step.standing is None and (adopted := self._adoption().adopt(step, original, work.stop)):
             return adopted, None, "an archive of it stood already"
         archived, made = self._make(work, step, original, self._shrinker)
         self._desk.failures.forget(step.clip)
@@ -163,7 +172,7 @@ class ClipArchiver:
 
     def _measured(self, work: _Work, shrinker: ArchiveEncoder) -> MeasuredClip:
         clip = work.clip
-        digest = _digest(clip.path, work.stop)
+        digest = digest_of(clip.path, work.stop)
         identity = archive_tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
         metadata = {
             "comment": archive_tag.compose(identity),
@@ -176,20 +185,67 @@ class ClipArchiver:
     def _make(
         self, work: _Work, step: Archive, original: MeasuredClip, shrinker: ArchiveEncoder
     ) -> tuple[Archived, EncodeResult]:
-        """Stage, verify, publish and journal, by the first way that is worth it."""
-        for way, suffix in shrinker.ways(original):
-            target = self._desk.trees.archive / f"{step.target.rpartition('.')[0]}{suffix}"
-            folder = step.target.rpartition("/")[0]
-            anchored.make_folder(self._desk.trees.archive, folder)
-            _check_space(step.clip, target.parent)
-            with atomic.staged(target, announce=work.note.staging) as part:
-                with self._display.job(step.clip.relative, original.media.span) as advance:
-                    made = shrinker.fill(
-                        way, original, part, threads=work.threads, stop=work.stop, advance=advance
-                    )
+        """Stage, verify, publish and journal: encoded where that is possible and worth it, else as it is."""
+        why = shrinker.unencodable(original)
+        if why is None:
+            found = self._encoded(work, step, original, shrinker)
+            if not isinstance(found, Unencoded):
+                return found
+            why = found
+        if not why.is_proved_sound:
+            shrinker.check_sound(original, work.threads, work.stop)
+        for way in why.ways:
+            with self._staged(work, step, original, shrinker.suffix(way, original)) as (part, target):
+                try:
+                    made = shrinker.keep(way, original, why, part, work.stop)
+                except Refused as refused:
+                    _log.info("%s: %s is no way to archive it: %s", step.relative, way, refused.message)
+                    continue
                 if shrinker.is_small_enough(made, original):
                     return self._publish(work, step, original, part, target, made), made
         raise ClipFailed(Reason.FAILED, "no way to archive it was left")
+
+    def _encoded(
+        self, work: _Work, step: Archive, original: MeasuredClip, shrinker: ArchiveEncoder
+    ) -> tuple[Archived, EncodeResult] | Unencoded:
+        """A smaller archive, or why there is to be none."""
+        with self._staged(work, step, original, shrinker.suffix(ArchiveMethod.ENCODE, original)) as (
+            part,
+            target,
+        ):
+            with self._display.job(step.relative, original.media.span) as advance:
+                try:
+                    made = shrinker.encode(
+                        original, part, threads=work.threads, stop=work.stop, advance=advance
+                    )
+                except Refused as refused:
+                    if refused.is_lasting or self._is_last_try(step.clip):
+                        return Unencoded(Reason.REFUSED, f"no encoder did it: {refused.message}")
+                    raise
+            if not shrinker.is_small_enough(made, original):
+                return NOT_SMALLER
+            return self._publish(work, step, original, part, target, made), made
+
+    def _is_last_try(self, clip: Clip) -> bool:
+        """Whether the clip would not be tried again by itself if it failed now."""
+        failure = self._desk.failures.of(clip.relative)
+        if failure is None or not failure.is_last_but_one:
+            return False
+        return (failure.size, failure.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+
+    @contextmanager
+    def _staged(
+        self, work: _Work, step: Archive, original: MeasuredClip, suffix: str
+    ) -> Iterator[tuple[Staged, Path]]:
+        """An empty file beside the archive's place, and that place; gone at the end unless published."""
+        # A disk that went away fails every encode; a copy would find room in the folder that is left.
+        volume_marker.check_same(self._desk.trees, work.marker)
+        stem = step.target.rpartition(".")[0]
+        target = self._desk.trees.archive / f"{stem}{suffix}"
+        anchored.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
+        _check_space(step.clip, target.parent)
+        with atomic.staged(target, announce=work.note.staging) as part:
+            yield part, target
 
     def _publish(
         self,
@@ -204,26 +260,38 @@ class ClipArchiver:
         start_ns = int(clip.start.timestamp() * 1_000_000_000)
         part.path.chmod(stat.S_IMODE(clip.path.lstat().st_mode) & 0o666 | 0o400)
         os.utime(part.path, ns=(start_ns, start_ns))
-        digest, size = _digest(part.path, work.stop), part.path.stat().st_size
+        digest, size = digest_of(part.path, work.stop), part.path.stat().st_size
+        if made.way is ArchiveMethod.COPY and digest != original.digest:
+            raise ClipFailed(Reason.FAILED, "its copy reads differently")
         if not still_there(clip.path, clip.fingerprint):
             raise anchored.Stale("changed while it was encoded")
         if not work.lock.still_mine():
             raise Stopped("the clip's lock was lost")
+        volume_marker.check_same(self._desk.trees, work.marker)
         # A folder that was swapped for a link meanwhile gets nothing under a final name.
         anchored.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
+        unencoded = made.encoding.unencoded
+        if made.way is ArchiveMethod.COPY and unencoded is not None:
+            self._desk.scribe.copying(clip, digest, unencoded)
         place = self._place(step, original, part, target)
-        archived = self._entry(original, place, size, remuxed=made.way is not ArchiveMethod.ENCODE)
+        archived = original.archived_as(place, size, unencoded or "")
         self._desk.scribe.archived(clip, archived, made, digest, start_ns)
+        self._forget_damage(clip, place)
         return archived
+
+    def _forget_damage(self, clip: Clip, place: str) -> None:
+        """What was found of former archives of this clip, or of what stood in this place, is over."""
+        standing = self._desk.standing
+        known = {place, *(entry.archive for entry in standing.entries(clip))}
+        if over := frozenset(filter(standing.is_damaged, known)):
+            findings.change(self._desk.trees.state, Change(sound=over))
 
     def _place(self, step: Archive, original: MeasuredClip, part: Staged, target: Path) -> str:
         """Publish under the target name, or a numbered one where something else stands there."""
         archive = self._desk.trees.archive
         wanted = target.relative_to(archive).as_posix()
-        if step.standing is not None and self._desk.standing.stands(step.standing):
-            self._desk.disposer.replace_archive(step.clip, step.standing.archive)
-        elif self._is_ours(wanted, original):
-            self._desk.disposer.replace_archive(step.clip, wanted)
+        for outdated in self._outdated(step, original, wanted):
+            self._desk.disposer.replace_archive(step.clip, outdated)
         for number in range(1, MOST_NAMES):
             name = numbered(wanted, number)
             try:
@@ -233,54 +301,29 @@ class ClipArchiver:
             return name
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
+    def _outdated(self, step: Archive, original: MeasuredClip, wanted: str) -> tuple[str, ...]:
+        """Archives of this clip that make room: the one to replace, and those that are damaged."""
+        standing, clip = self._desk.standing, step.clip
+        found = [entry.archive for entry in standing.entries(clip) if standing.is_damaged(entry.archive)]
+        if step.standing is not None:
+            found.append(step.standing.archive)
+        own = [archive for archive in dict.fromkeys(found) if standing.is_own_file(archive, clip)]
+        if (step.standing is None or not own) and wanted not in own and self._is_ours(wanted, original):
+            own.append(wanted)
+        return tuple(own)
+
     def _is_ours(self, relative: str, original: MeasuredClip) -> bool:
         """Whether a damaged archive at the target name was made from this very source."""
-        assert self._shrinker is not None
         path = self._desk.trees.archive / relative
         if path.is_symlink() or not path.is_file():
             return False
         if any(entry.archive == relative for entry in self._desk.standing.entries(original.clip)):
             return True
-        return self._names(path, original, self._shrinker)
+        return self._adoption().names(path, original)
 
-    # --- adopting ----------------------------------------------------------------------------------
-
-    def _adopt(
-        self, step: Archive, original: MeasuredClip, shrinker: ArchiveEncoder, stop: Stopper
-    ) -> Archived | None:
-        """Take over an archive that a run published and could not journal, if both decode whole."""
-        for path in self._desk.standing.candidates_by_name(step.target):
-            if not self._names(path, original, shrinker):
-                continue
-            verdict = shrinker.compare(original, path, stop)
-            if not verdict.ok:
-                _log.warning("%s names this clip but can't be adopted: %s", path, verdict.problem)
-                continue
-            atomic.sync_file(path)
-            atomic.fsync_folder(path.parent)
-            status = path.stat()
-            place = path.relative_to(self._desk.trees.archive).as_posix()
-            archived = self._entry(original, place, status.st_size, remuxed=False)
-            self._desk.scribe.adopted(step.clip, archived, _digest(path, stop), status.st_mtime_ns)
-            return archived
-        return None
-
-    def _names(self, path: Path, original: MeasuredClip, shrinker: ArchiveEncoder) -> bool:
-        found = archive_tag.parse(shrinker.tags(path).get("comment", ""))
-        return found is not None and found.names(original.clip, original.digest)
-
-    def _entry(self, original: MeasuredClip, place: str, size: int, *, remuxed: bool) -> Archived:
-        clip = original.clip
-        return Archived(
-            source=clip.relative,
-            size=clip.fingerprint.size,
-            mtime_ns=clip.fingerprint.mtime_ns,
-            digest=original.digest,
-            archive=place,
-            archive_size=size,
-            remuxed=remuxed,
-            duration=round(original.media.span, 3),
-        )
+    def _adoption(self) -> Adoption:
+        assert self._shrinker is not None
+        return Adoption(self._desk.trees, self._desk.standing, self._desk.scribe, self._shrinker)
 
     # --- afterwards --------------------------------------------------------------------------------
 
@@ -293,17 +336,32 @@ class ClipArchiver:
                 raise anchored.Stale("the clip's lock was lost")
             if not self._desk.standing.stands(archived):
                 raise anchored.Stale("its archive does not stand any more")
+            if step.reason is Reason.REPAIR:
+                return Outcome(step, Result.DONE, step.reason, detail, where, encoding)
             gone = self._desk.disposer.dispose(step.clip, archived, disposal, step.reason)
-        except (anchored.Stale, FileNotFoundError) as error:
-            words = f"archived; the source was left alone: {error}"
-            return Outcome(step, Result.STALE, Reason.STALE, words, where, encoding)
-        except OSError as error:
-            if not os.path.lexists(step.clip.path):
-                work.note.keep()
-            words = f"archived; but {_sentence(error)}"
-            return Outcome(step, Result.FAILED, Reason.KEPT_SOURCE, words, where, encoding)
+        except removal.EXPECTED as error:
+            return self._not_removed(work, archived, encoding, error)
+        self._desk.failures.forget(step.clip)
         target = where if isinstance(step, Archive) else gone.target
         return Outcome(step, Result.DONE, step.reason, detail, target, encoding, gone.freed)
+
+    def _not_removed(
+        self, work: _Work, archived: Archived, encoding: Encoding | None, error: removal.Expected
+    ) -> Outcome:
+        """What to remember and to say of an archived source that stays, or of a picture that does."""
+        step, desk = work.step, self._desk
+        outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
+        where = os.fspath(desk.trees.archive / archived.archive)
+        if outcome.result is Result.STALE:
+            words = f"archived; the source was left alone: {outcome.detail}"
+            return replace(outcome, detail=words, target=where, encoding=encoding)
+        if removal.leaves_copy(error) or not os.path.lexists(step.clip.path):
+            work.note.keep()
+        if isinstance(error, NotRemovable):
+            desk.failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, desk.scribe.now())
+            desk.scribe.not_removed(step.clip, archived, outcome.detail)
+        words = f"archived; but {outcome.detail}"
+        return replace(outcome, reason=Reason.KEPT_SOURCE, detail=words, target=where, encoding=encoding)
 
     def _claim(self, clip: Clip) -> WorkClaim:
         run = self._desk.scribe.run
@@ -326,24 +384,15 @@ class ClipArchiver:
         return Outcome(step, Result.FAILED, failed.reason, failed.message)
 
 
+def _check_same_bytes(step: Archive, original: MeasuredClip) -> None:
+    """A copy that has changed since it was archived repairs nothing."""
+    if step.standing is None or original.digest != step.standing.digest:
+        raise ClipFailed(Reason.DAMAGED, f"{step.clip.path} is not what was archived: its bytes have changed")
+
+
 def _check_space(clip: Clip, folder: Path) -> None:
     status = os.statvfs(folder)
     free, whole = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
     if free < clip.fingerprint.size + min(RESERVE, whole // 100):
         size = clip.fingerprint.size
         raise ClipFailed(Reason.NO_SPACE, f"{folder} has {free:,} bytes free and the clip may need {size:,}")
-
-
-def _digest(path: Path, stop: Stopper) -> str:
-    """BLAKE2b as `b2sum` prints it."""
-    digest = hashlib.blake2b()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            if stop.is_set():
-                raise Stopped("the run stops")
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sentence(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from camarchiver.archive.fallback import EncoderFallback, GpuBreaker
+from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker
+from camarchiver.archive.lossless import Unencoded, unencodable
+from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding
@@ -24,19 +27,17 @@ from camarchiver.media.encoders import (
     remux_container,
 )
 from camarchiver.media.ffmpeg_args import Job
-from camarchiver.media.info import Media
-from camarchiver.media.probe import ProbeError, Prober
+from camarchiver.media.info import Media, Pictures
+from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.transcoder import Finished
-from camarchiver.media.verification import Facts, Verdict, is_harmless, verify
+from camarchiver.media.verification.rules import Facts, Verdict, decodes_whole, pairs_to_compare, verify
+from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule
 from camarchiver.runtime.progress import Advance
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import copying
 from camarchiver.storage.atomic import Staged
 
 _log = logging.getLogger(__name__)
-
-_HARMLESS_STREAMS = frozenset({"data:tmcd"})
-"""A start time code: the archive carries the clip's start as creation_time."""
 
 _BLAMES = {
     "damaged": Reason.DAMAGED,
@@ -55,6 +56,15 @@ class ClipFailed(CamarchiverError):
         self.reason = reason
 
 
+class Refused(ClipFailed):
+    """One way to archive a clip doesn't work; another one may."""
+
+    def __init__(self, message: str, *, is_lasting: bool) -> None:
+        super().__init__(Reason.FAILED, message)
+        self.is_lasting = is_lasting
+        """Whether it would fail in another night as well."""
+
+
 class Stopped(CamarchiverError):
     """The run is to end, or the clip's lock was lost: nothing is said about the clip."""
 
@@ -67,18 +77,7 @@ class ArchiveSettings:
     verify_full: bool = False
     min_saving: float = 0.10
     """The part of a source's bytes that encoding must save."""
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredClip:
-    """A clip as it was measured under its lock."""
-
-    clip: Clip
-    media: Media
-    digest: str
-    """BLAKE2b."""
-    metadata: Mapping[str, str]
-    """What its archive is to carry."""
+    signed: SignedRule = KEEP_SIGNED
 
 
 class ArchiveEncoder:
@@ -93,20 +92,35 @@ class ArchiveEncoder:
     def measure(self, clip: Clip) -> Media:
         """The source's packets and streams; ClipFailed for what must not be archived."""
         try:
-            media = self._prober.measure(clip.path)
+            return self._prober.measure(clip.path)
         except ProbeError as error:
             raise _as_failure(error) from error
-        if media.video_streams > 1:
-            raise ClipFailed(Reason.UNSUPPORTED, f"it holds {media.video_streams} video streams")
-        if lost := [kind for kind in media.other_streams if kind not in _HARMLESS_STREAMS]:
-            raise ClipFailed(Reason.UNSUPPORTED, f"an archive can't hold its {' and '.join(lost)} stream")
-        return media
 
-    def ways(self, original: MeasuredClip) -> Iterator[tuple[ArchiveMethod, str]]:
-        """What to try in turn, and the suffix that the archive then has."""
-        yield ArchiveMethod.ENCODE, "." + container_for(original.media, self._wishes.encode)
-        yield ArchiveMethod.REMUX, "." + remux_container(original.media)
-        yield ArchiveMethod.COPY, "." + original.clip.name.rpartition(".")[2].lower()
+    def unencodable(self, original: MeasuredClip) -> Unencoded | None:
+        """Why the clip is not to be encoded, as far as it tells itself."""
+        return unencodable(
+            original.media,
+            (attempt.encoder for attempt in self._choice.rungs),
+            encode_signed=self._wishes.signed.encodes(original.clip.camera),
+        )
+
+    def suffix(self, way: ArchiveMethod, original: MeasuredClip) -> str:
+        """What the name of an archive made this way ends in."""
+        match way:
+            case ArchiveMethod.ENCODE:
+                return f".{container_for(original.media, self._wishes.encode)}"
+            case ArchiveMethod.REMUX:
+                return f".{remux_container(original.media)}"
+            case ArchiveMethod.COPY:
+                return suffix_of_copy(original.clip)
+
+    def check_sound(self, original: MeasuredClip, threads: int, stop: Stopper) -> None:
+        """Decode the source whole; ClipFailed where that shows damage.
+
+        A copy shows what its source shows, but the source of a damaged one is to stay.
+        """
+        if not self._decodes(original.clip.path, original.media, threads, stop):
+            raise ClipFailed(Reason.DAMAGED, "it does not decode whole")
 
     def is_small_enough(self, made: EncodeResult, original: MeasuredClip) -> bool:
         """Whether this way's result is worth publishing."""
@@ -114,57 +128,15 @@ class ArchiveEncoder:
         limit = before * (1 - self._wishes.min_saving) if made.way is ArchiveMethod.ENCODE else before
         return made.encoding.bytes_after <= limit
 
-    def fill(
-        self,
-        way: ArchiveMethod,
-        original: MeasuredClip,
-        part: Staged,
-        *,
-        threads: int,
-        stop: Stopper,
-        advance: Advance,
+    def encode(
+        self, original: MeasuredClip, part: Staged, *, threads: int, stop: Stopper, advance: Advance
     ) -> EncodeResult:
-        """Write and verify; ClipFailed, Stopped or OSError when that can't be done."""
-        match way:
-            case ArchiveMethod.ENCODE:
-                return self._encode(original, part, threads, stop, advance)
-            case ArchiveMethod.REMUX:
-                return self._remux(original, part, stop)
-            case ArchiveMethod.COPY:
-                return self._copy(original, part)
+        """Encode and verify.
 
-    def tags(self, archive: Path) -> Mapping[str, str]:
-        """The container's metadata; empty where it can't be read."""
-        measured = self._measured(archive)
-        return measured.tags if isinstance(measured, Media) else {}
-
-    def compare(self, original: MeasuredClip, archive: Path, stop: Stopper) -> Verdict:
-        """Decode source and archive whole, to adopt an archive that no journal speaks of."""
-        measured = self._measured(archive)
-        if isinstance(measured, str):
-            return Verdict(False, measured)
-        for path, media in ((original.clip.path, original.media), (archive, measured)):
-            if not self._decodes(path, media, 0, stop):
-                return Verdict(False, f"{path} does not decode whole")
-        return verify(
-            Facts(
-                source=original.media,
-                archive=measured,
-                exit_status=0,
-                stderr=(),
-                frames_encoded=measured.packets,
-                codec=measured.video.codec,
-                keep_audio=self._wishes.encode.audio != "none",
-                max_height=measured.video.height,
-                decoded_clean=True,
-            )
-        )
-
-    def _encode(
-        self, original: MeasuredClip, part: Staged, threads: int, stop: Stopper, advance: Advance
-    ) -> EncodeResult:
+        Refused where no encoder does it, ClipFailed where no other way may be tried; Stopped, OSError.
+        """
         job = self._job(original, part, threads)
-        last = Verdict(False, "nothing was encoded")
+        last = Verdict(False)
 
         def check(finished: Finished, encoder: Encoder) -> Verdict:
             nonlocal last
@@ -177,7 +149,7 @@ class ArchiveEncoder:
         if encoded.stopped:
             raise Stopped("the run stops")
         if encoded.encoder is None:
-            raise ClipFailed(_why(last, encoded.problem), encoded.problem or last.problem)
+            raise _as_refusal(encoded)
         tried = tuple(
             f"{rung.encoder} ({rung.rung})" + (f": {rung.problem}" if rung.problem else "")
             for rung in encoded.rungs
@@ -193,9 +165,47 @@ class ArchiveEncoder:
                 part.path.stat().st_size,
             ),
             self._settings_of(encoded.encoder),
-            "every frame counted, "
+            "every frame's time, the sound and some pictures compared, "
             + ("decoded whole" if hardware or self._wishes.verify_full else "keyframes decoded"),
             (*last.notes, *changes(original.media, encoded.encoder, self._wishes.encode)),
+        )
+
+    def keep(
+        self, way: ArchiveMethod, original: MeasuredClip, why: Unencoded, part: Staged, stop: Stopper
+    ) -> EncodeResult:
+        """Make a lossless copy and verify it; raises as `encode` does."""
+        if way is ArchiveMethod.REMUX:
+            return self._remux(original, why, part, stop)
+        return self._copy(original, why, part)
+
+    def tags(self, archive: Path) -> Mapping[str, str]:
+        """The container's metadata; empty where it can't be read."""
+        measured = self._measured(archive)
+        return measured.tags if isinstance(measured, Media) else {}
+
+    def compare(self, original: MeasuredClip, archive: Path, stop: Stopper) -> Verdict:
+        """Decode source and archive whole, to adopt an archive that no journal speaks of."""
+        measured = self._measured(archive)
+        if isinstance(measured, str):
+            return Verdict(False, measured)
+        for path, media in ((original.clip.path, original.media), (archive, measured)):
+            if not self._decodes(path, media, 0, stop):
+                return Verdict(False, f"{path} does not decode whole")
+        return self._verify(
+            Facts(
+                source=original.media,
+                archive=measured,
+                exit_status=0,
+                stderr=(),
+                frames_encoded=measured.packets,
+                codec=measured.video.codec,
+                keep_audio=self._wishes.encode.audio != "none",
+                max_height=measured.video.height,
+                decoded_clean=True,
+            ),
+            original,
+            archive,
+            thorough=True,
         )
 
     def _job(self, original: MeasuredClip, part: Staged, threads: int) -> Job:
@@ -226,7 +236,7 @@ class ArchiveEncoder:
                 clean = self._decodes(part.path, archive, threads, stop)
         else:
             archive, clean = self._examined(part.path)
-        return verify(
+        return self._verify(
             Facts(
                 source=original.media,
                 archive=archive,
@@ -237,17 +247,20 @@ class ArchiveEncoder:
                 keep_audio=self._wishes.encode.audio != "none",
                 max_height=self._wishes.encode.max_height,
                 decoded_clean=clean,
-            )
+            ),
+            original,
+            part.path,
+            thorough=whole,
         )
 
-    def _remux(self, original: MeasuredClip, part: Staged, stop: Stopper) -> EncodeResult:
+    def _remux(self, original: MeasuredClip, why: Unencoded, part: Staged, stop: Stopper) -> EncodeResult:
         arguments = ffmpeg_args.remux(
             original.clip.path, part.path, original.media, remux_container(original.media), original.metadata
         )
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
         archive, clean = self._examined(part.path)
-        verdict = verify(
+        verdict = self._verify(
             Facts(
                 source=original.media,
                 archive=archive,
@@ -257,27 +270,37 @@ class ArchiveEncoder:
                 codec=original.media.video.codec,
                 keep_audio=True,
                 decoded_clean=clean,
-            )
+            ),
+            original,
+            part.path,
+            thorough=self._wishes.verify_full,
         )
         if not verdict.ok:
-            raise ClipFailed(_why(verdict, ""), verdict.problem)
-        return self._unencoded(
-            ArchiveMethod.REMUX, original, part, finished.seconds, "every packet counted, keyframes decoded"
-        )
+            if "No space left" in verdict.problem:
+                raise ClipFailed(Reason.NO_SPACE, verdict.problem)
+            raise Refused(verdict.problem, is_lasting=True)
+        verified = "every frame's time, the sound and some pictures compared, keyframes decoded"
+        return self._unencoded(ArchiveMethod.REMUX, original, why, part, finished.seconds, verified)
 
-    def _copy(self, original: MeasuredClip, part: Staged) -> EncodeResult:
+    def _copy(self, original: MeasuredClip, why: Unencoded, part: Staged) -> EncodeResult:
         with original.clip.path.open("rb") as source:
             digest = copying.copy_into(source, part)
         if digest != original.digest:
             raise ClipFailed(Reason.FAILED, "the source changed while it was copied")
-        return self._unencoded(ArchiveMethod.COPY, original, part, 0.0, "byte for byte")
+        return self._unencoded(ArchiveMethod.COPY, original, why, part, 0.0, "byte for byte")
 
     def _unencoded(
-        self, way: ArchiveMethod, original: MeasuredClip, part: Staged, seconds: float, verified: str
+        self,
+        way: ArchiveMethod,
+        original: MeasuredClip,
+        why: Unencoded,
+        part: Staged,
+        seconds: float,
+        verified: str,
     ) -> EncodeResult:
         before, after = original.clip.fingerprint.size, part.path.stat().st_size
-        note = "encoding it would not make it smaller"
-        return EncodeResult(way, Encoding(way, (way,), seconds, before, after), {}, verified, (note,))
+        encoding = Encoding(way, (way,), seconds, before, after, why.reason)
+        return EncodeResult(way, encoding, {}, verified, (why.detail,))
 
     def _settings_of(self, encoder: Encoder) -> dict[str, Any]:
         wishes = self._wishes.encode
@@ -309,11 +332,24 @@ class ArchiveEncoder:
             _log.debug("%s %s", path, found.flaw)
         return found.media, not found.flaw
 
+    def _verify(self, facts: Facts, original: MeasuredClip, archive: Path, *, thorough: bool) -> Verdict:
+        """The pictures are compared where nothing else speaks against the archive."""
+        pairs = pairs_to_compare(facts, thorough=thorough)
+        if not pairs:
+            return verify(facts)
+        try:
+            pictures: Pictures | str = self._prober.compare(original.clip.path, archive, pairs)
+        except ProbeError as error:
+            if error.reason == "stopped":
+                raise Stopped(error.message) from error
+            pictures = error.message
+        return verify(replace(facts, pictures=pictures))
+
     def _decodes(self, path: Path, media: Media, threads: int, stop: Stopper) -> bool:
         arguments = ffmpeg_args.decode(path, threads=threads)
         finished = transcoder.run(self._choice.ffmpeg.path, arguments, stop=stop)
         _raise_if_stopped(finished)
-        return not finished.returncode and is_harmless(finished.stderr) and finished.frames == media.packets
+        return decodes_whole(media, finished.returncode, finished.stderr, finished.frames)
 
 
 def _as_failure(error: ProbeError) -> CamarchiverError:
@@ -327,7 +363,26 @@ def _raise_if_stopped(finished: Finished) -> None:
         raise Stopped("the run stops")
 
 
-def _why(verdict: Verdict, problem: str) -> Reason:
-    if "No space left" in problem + verdict.problem:
-        return Reason.NO_SPACE
-    return Reason.DAMAGED if verdict.blames_source else Reason.FAILED
+def digest_of(path: Path, stop: Stopper) -> str:
+    """BLAKE2b as `b2sum` prints it."""
+    digest = hashlib.blake2b()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            if stop.is_set():
+                raise Stopped("the run stops")
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def suffix_of_copy(clip: Clip) -> str:
+    """What the name of a copy of its very bytes ends in."""
+    return f".{clip.name.rpartition('.')[2].lower()}"
+
+
+def _as_refusal(encoded: Encoded) -> ClipFailed:
+    """Whose fault it is that no encoder wrote an archive."""
+    if "No space left" in encoded.problem:
+        return ClipFailed(Reason.NO_SPACE, encoded.problem)
+    if encoded.is_damaged:
+        return ClipFailed(Reason.DAMAGED, encoded.problem)
+    return Refused(encoded.problem, is_lasting=encoded.is_refusal)

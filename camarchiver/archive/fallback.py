@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import threading
 import time
@@ -25,6 +26,15 @@ TRIAL_AGAIN_SECONDS = 43_200.0
 
 _IN_A_ROW = 2
 
+_PASSING = re.compile(
+    r"Cannot allocate memory|Input/output error|Stale file handle|timed out|Too many open files"
+    r"|Resource temporarily unavailable"
+    # As `probe` says it of an archive that was not examined to its end.
+    r"|crashed the process that examined it|made the parser hang|can't be read: ",
+    re.IGNORECASE,
+)
+"""What another night may not meet."""
+
 
 class CheckResult(Protocol):
     """Whether what a rung wrote is the whole clip."""
@@ -34,6 +44,9 @@ class CheckResult(Protocol):
 
     @property
     def problem(self) -> str: ...
+
+    @property
+    def blames_source(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,10 @@ class Encoded:
     finished: Finished | None
     """Of the last ffmpeg; None where none was started."""
     seconds: float
+    is_damaged: bool = False
+    """Whether the last rung found the clip itself damaged."""
+    is_refusal: bool = False
+    """Whether the last failure is one that the same clip meets every time."""
 
     @property
     def stopped(self) -> bool:
@@ -136,7 +153,7 @@ class EncoderFallback:
         """
         started = time.monotonic()
         tries: list[_Try] = []
-        for attempt in self.choice.ladder:
+        for attempt in self.choice.rungs:
             if self._given_up(attempt, tries):
                 continue
             tries += self._rung(job, attempt, check, on_progress)
@@ -196,11 +213,12 @@ class EncoderFallback:
             stop=self.stop,
             stall_seconds=self.stall_seconds,
         )
-        problem = self._failure(finished)
+        problem, is_damaged = self._failure(finished), False
         if not problem:
             verdict = check(finished, attempt.encoder)
             problem = "" if verdict.ok else verdict.problem
-        done = _Try(attempt, finished, problem)
+            is_damaged = bool(problem) and verdict.blames_source
+        done = _Try(attempt, finished, problem, is_damaged)
         if attempt.rung is not FallbackLevel.SOFTWARE:
             self._tell_breaker(done)
         return done
@@ -232,6 +250,8 @@ class _Try:
     finished: Finished | None
     """None where the clip was known not to fit the rung."""
     problem: str
+    is_damaged: bool = False
+    """Whether its check found the clip itself damaged."""
 
     @property
     def trouble(self) -> Trouble:
@@ -253,7 +273,18 @@ class _Try:
     @property
     def last(self) -> bool:
         """Whether no further rung is to be tried."""
-        return not self.problem or self.stopped or self.trouble is Trouble.STORAGE
+        if not self.problem or self.stopped or self.trouble is Trouble.STORAGE:
+            return True
+        # A GPU's decoder may call a clip damaged that software decodes.
+        return self.is_damaged and self.attempt.rung is FallbackLevel.SOFTWARE
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the clip, not the machine of this moment, is the cause."""
+        if not self.problem or self.is_damaged or self.trouble in (Trouble.STORAGE, Trouble.DEVICE):
+            return False
+        said = (self.problem, *(self.finished.stderr if self.finished else ()))
+        return not any(map(_PASSING.search, said))
 
 
 def _encoded(tries: list[_Try], seconds: float) -> Encoded:
@@ -268,4 +299,6 @@ def _encoded(tries: list[_Try], seconds: float) -> Encoded:
         rungs,
         done.finished if done else None,
         seconds,
+        done.is_damaged if done else False,
+        done.is_refusal if done else False,
     )

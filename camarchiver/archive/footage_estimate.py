@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from camarchiver.media.probe import ProbeError, Prober
+from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.policy.archive_rules import ArchivePlan
 
 SAMPLES = 3

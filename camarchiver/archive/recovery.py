@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 from camarchiver.archive.source_removal import SourceRemover
-from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, Trees
+from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, Trees, beside
 from camarchiver.domain.reason import Reason
-from camarchiver.errors import ClipBusy
+from camarchiver.errors import CamarchiverError, ClipBusy, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
 from camarchiver.journal.replay import left_archive
@@ -21,13 +24,16 @@ from camarchiver.naming.paths import numbered
 from camarchiver.runtime import log_setup
 from camarchiver.state import claims, intents
 from camarchiver.state.claims import WorkClaim
-from camarchiver.storage import anchored, atomic, locking
-from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
+from camarchiver.storage import anchored, atomic, copying, locking, removal
+from camarchiver.storage.removal import Place
 
 _log = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
 """Age at which nobody can still be writing an unfinished state file."""
+
+COARSEST_NS = 2_000_000_000
+"""How far a copy's time may be from its original's: FAT keeps even seconds, others less coarse ones."""
 
 
 class Recovery:
@@ -52,8 +58,8 @@ class Recovery:
         for note, claim in claims.standing(self._trees):
             try:
                 self._settle(note, claim)
-            except OSError as error:
-                _log.warning("%s: what a dead run left could not be finished: %s", note, error)
+            except (OSError, CamarchiverError) as error:
+                _log.warning("%s: what a dead run left could not be finished: %s", note, sentence(error))
         self._resolve_intents()
         self._sweep_state()
 
@@ -73,7 +79,9 @@ class Recovery:
         except ClipBusy:
             return
         except FileNotFoundError:
-            # Its folder is gone, so no lock can stand there and nobody works on it.
+            # Its folder is gone, so no lock can stand there; whoever repairs its archive has one elsewhere.
+            if locking.held_by(clip.path, place=self._trees.state / "locks") is not None:
+                return
             self._resolve(clip, claim)
         if not os.path.lexists(clip.path):
             self._disposer.tidy(clip)
@@ -88,26 +96,52 @@ class Recovery:
                 for event in intents.unresolved(self._journal, note.days, note.run):
                     self._look(event)
                 note.path.unlink(missing_ok=True)
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                _log.warning("%s: a removal left open could not be looked into: %s", note.path, error)
+            except (OSError, CamarchiverError, ValueError, TypeError, KeyError) as error:
+                words = sentence(error)
+                _log.warning("%s: a removal left open could not be looked into: %s", note.path, words)
 
     def _look(self, event: JournalEvent) -> None:
-        place = intents.place_of(event)
-        tree, relative = Tree(place[0]), place[1]
+        with removal.locked(self._trees, event.source):
+            self._look_at(event)
+
+    def _look_at(self, event: JournalEvent) -> None:
+        name, relative = intents.place_of(event)
+        tree = Tree(name)
         roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}
         root = roots.get(tree, self._trees.trash)
+        copy = removal.in_trash(self._trees.trash, tree, relative)
         if os.path.lexists(root / relative):
-            self._scribe.found_ended(event, EventKind.LEFT, None, "a run died before it removed it")
+            detail, day = "a run died before it removed it", event.start.date()
+            if tree is not Tree.TRASH and (taken := self._take_back(root / relative, copy, day)):
+                detail += f"; its copy {taken} was taken out of the trash again"
+            self._scribe.found_ended(event, EventKind.LEFT, None, {}, detail)
             return
         detail = "written down by a later run"
         if tree is Tree.TRASH:
-            self._scribe.found_ended(event, EventKind.PURGED, None, detail)
+            self._scribe.found_ended(event, EventKind.PURGED, None, {}, detail)
             return
         in_archive = tree is Tree.ARCHIVE
         identity = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
-        wanted = f"{FROM_ARCHIVE if in_archive else FROM_SOURCE}/{relative}"
-        there = self._place_in_trash(wanted, identity)
-        self._scribe.found_ended(event, EventKind.TRASHED if there else EventKind.DELETED, there, detail)
+        there = next(self._places(copy, identity), None)
+        went = self._pictures_of(event, root, tree, relative)
+        self._scribe.found_ended(
+            event, EventKind.TRASHED if there else EventKind.DELETED, there, went, detail
+        )
+
+    def _pictures_of(self, event: JournalEvent, root: Path, tree: Tree, relative: str) -> dict[str, str]:
+        """Where the pictures went that were to follow their clip; the copy of one that stands is taken back.
+
+        Only those in the trash: of a deleted one nothing tells.
+        """
+        went: dict[str, str] = {}
+        for name in event.sidecars or {}:
+            original = root / beside(relative, name)
+            copy = removal.in_trash(self._trees.trash, tree, beside(relative, name))
+            if os.path.lexists(original):
+                self._take_back(original, copy, event.start.date())
+            elif os.path.lexists(copy.path):
+                went[name] = os.fspath(copy.path)
+        return went
 
     def _sweep_state(self) -> None:
         """Remove what a kill left half written among our own small files, which take moments to write."""
@@ -126,32 +160,74 @@ class Recovery:
         if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
             self._remove_staged(clip, self._trees.archive, claim.staged)
         entries = self._standing.entries(clip)
-        for root, copy in self._disposer.copies(clip, entries[-1] if entries else None):
-            for staged in anchored.unfinished(root, copy):
-                self._remove_staged(clip, root, staged)
+        for original, copy in self._disposer.copies(clip, entries[-1] if entries else None):
+            for staged in anchored.unfinished(copy.root, copy.relative):
+                self._remove_staged(clip, copy.root, staged)
+            if taken := self._take_back(original, copy, clip.start.date()):
+                self._scribe.swept(clip, taken)
         if not entries or os.path.lexists(clip.path):
             return
-        if not self._is_explained(clip) or self._disposer.left_behind(clip):
+        left = self._explanation(clip)
+        if left is None:
             self._explain(clip, entries[-1])
+        elif self._disposer.left_behind(clip):
+            self._disposer.follow(clip, entries[-1], left)
+
+    def _take_back(self, original: Path, copy: Place, day: date) -> str:
+        """Remove what a dead run copied of a file that still stands; its path below the root, empty if none.
+
+        Only the very same bytes, of the same time, and no file that the journal knows of.
+        """
+        try:
+            status = original.lstat()
+        except OSError:
+            return ""
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        for place in self._places(copy, (status.st_size, status.st_mtime_ns), slack_ns=COARSEST_NS):
+            path = copy.root / place
+            if path == original or self._is_journalled(path, place, day):
+                continue
+            seen = anchored.fingerprint_of(path.lstat())
+            is_same = copying.digest_of(path) == copying.digest_of(original)
+            if is_same and anchored.fingerprint_of(original.lstat()) == anchored.fingerprint_of(status):
+                removal.remove(copy.root, place, seen, None)
+                _log.info("%s: took back the copy of a dead run: %s still stands", path, original)
+                return place
+        return ""
+
+    def _is_journalled(self, path: Path, place: str, day: date) -> bool:
+        """Whether the journal says that a file lies at this path, below the trash or wherever pictures go."""
+        lies, pictures = False, set[str]()
+        for event in self._journal.day(day).events:
+            if event.event == EventKind.TRASHED:
+                lies = lies or event.trash == place
+                pictures |= set((event.sidecars or {}).values())
+            elif event.event in (EventKind.RESTORED, EventKind.PURGED):
+                lies = lies and event.trash != place
+                pictures -= {each for each in pictures if Path(each).name in (event.sidecars or {})}
+        return lies or os.fspath(path) in pictures
 
     def _remove_staged(self, clip: Clip, root: Path, staged: str) -> None:
         try:
             status = (root / staged).lstat()
-            anchored.delete(root, staged, anchored.fingerprint_of(status))
+            removal.remove(root, staged, anchored.fingerprint_of(status), None)
         except FileNotFoundError:
             return
         _log.info("%s: removed the unfinished %s of a dead run", clip.relative, staged)
         self._scribe.swept(clip, staged)
 
-    def _is_explained(self, clip: Clip) -> bool:
-        """Whether the journal tells where this very source went."""
-        return any(
-            event.event in (EventKind.TRASHED, EventKind.DELETED)
+    def _explanation(self, clip: Clip) -> JournalEvent | None:
+        """The newest line of the journal on where this very source went."""
+        found = [
+            event
+            for event in self._journal.day(clip.start.date()).events
+            if event.event in (EventKind.TRASHED, EventKind.DELETED)
             and event.source == clip.relative
             and event.source_mtime_ns == clip.fingerprint.mtime_ns
             and not left_archive(event)
-            for event in self._journal.day(clip.start.date()).events
-        )
+        ]
+        return found[-1] if found else None
 
     def _explain(self, clip: Clip, archived: Archived) -> None:
         """A run died between removing an archived source and writing it down."""
@@ -160,17 +236,20 @@ class Recovery:
         )
 
     def _in_trash(self, clip: Clip) -> str | None:
-        identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
-        return self._place_in_trash(f"{FROM_SOURCE}/{clip.relative}", identity)
+        wanted = removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
+        return next(self._places(wanted, (clip.fingerprint.size, clip.fingerprint.mtime_ns)), None)
 
-    def _place_in_trash(self, wanted: str, identity: tuple[int | None, int | None]) -> str | None:
-        """Where a file of this size and mtime lies, under the wanted name or a numbered one."""
+    def _places(
+        self, wanted: Place, identity: tuple[int | None, int | None], *, slack_ns: int = 0
+    ) -> Iterator[str]:
+        """Where files of this size and mtime_ns lie, under the wanted name and numbered ones."""
+        size, mtime_ns = identity
         for number in range(1, MOST_NAMES):
-            place = numbered(wanted, number)
+            place = numbered(wanted.relative, number)
             try:
-                status = (self._trees.trash / place).lstat()
+                status = (wanted.root / place).lstat()
             except OSError:
-                return None
-            if (status.st_size, status.st_mtime_ns) == identity:
-                return place
-        return None
+                return
+            same = status.st_size == size and abs(status.st_mtime_ns - (mtime_ns or 0)) <= slack_ns
+            if same and stat.S_ISREG(status.st_mode):
+                yield place

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from camarchiver.domain.clip import Archived, Clip, Disposal, Trees, beside
+from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees, beside
 from camarchiver.domain.reason import Reason
+from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.storage import anchored
-from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
+from camarchiver.storage import anchored, removal
+from camarchiver.storage.removal import Followed, Place, Removed
 
 _log = logging.getLogger(__name__)
 
@@ -33,16 +33,6 @@ class SidecarPolicy(StrEnum):
     KEEP = "keep"
 
 
-@dataclass(frozen=True, slots=True)
-class Disposed:
-    """Where a source went."""
-
-    target: str = ""
-    """Absolute; empty when it was deleted or kept."""
-    freed: int = 0
-    """Bytes that its filesystem got back."""
-
-
 class SourceRemover:
     """Removes what the caller has proved archived, under the clip's lock."""
 
@@ -51,37 +41,40 @@ class SourceRemover:
         self._scribe = scribe
         self._sidecars = sidecars
 
-    def dispose(self, clip: Clip, archived: Archived, disposal: Disposal, reason: Reason) -> Disposed:
+    def dispose(self, clip: Clip, archived: Archived, disposal: Disposal, reason: Reason) -> Removed:
         """Remove the source if it still is the planned file.
 
-        Stale or FileNotFoundError if it isn't, OSError if it can't be removed, or one of its
-        pictures can't.
+        Stale or FileNotFoundError if it isn't, NotRemovable if it can't go, OSError if one of its pictures
+        can't follow.
         """
         if disposal is Disposal.KEEP:
             self._scribe.kept(clip, archived)
-            return Disposed()
-        last_name = clip.path.lstat().st_nlink == 1
-        if disposal is Disposal.TRASH:
-            place: str | None = self._to_trash(clip)
-            gone = Disposed(
-                os.fspath(self._trees.trash / str(place)),
-                self._freed(clip, last_name=last_name, trashed=True),
-            )
-        else:
-            place = None
-            anchored.delete(self._trees.source, clip.relative, clip.fingerprint)
-            gone = Disposed(freed=self._freed(clip, last_name=last_name, trashed=False))
-        self.finish(clip, archived, place, reason)
+            return Removed()
+        to = removal.place_of(disposal, self._trees.trash, Tree.SOURCE, clip.relative)
+        gone = removal.remove(self._trees.source, clip.relative, clip.fingerprint, to)
+        self.finish(clip, archived, gone.place or None, reason)
         return gone
+
+    def follow(self, clip: Clip, archived: Archived, left: JournalEvent) -> None:
+        """Pictures that stayed behind when their clip left, as the line `left` of the journal tells.
+
+        OSError if one still can't follow.
+        """
+        followed = self._remove_sidecars(clip, archived)
+        if followed.went:
+            sidecars = {**(left.sidecars or {}), **followed.went}
+            self._scribe.removed(clip, archived, left.trash, sidecars=sidecars, reason=left.reason or "")
+        if followed.problem:
+            raise OSError(followed.problem)
 
     def finish(
         self, clip: Clip, archived: Archived, place: str | None, reason: str, detail: str | None = None
     ) -> None:
         """What follows a source that has left: its pictures, and its line in the journal."""
-        sidecars, problem = self._move_sidecars(clip, archived)
-        self._scribe.removed(clip, archived, place, sidecars=sidecars, reason=reason, detail=detail)
-        if problem is not None:
-            raise problem
+        followed = self._remove_sidecars(clip, archived)
+        self._scribe.removed(clip, archived, place, sidecars=followed.went, reason=reason, detail=detail)
+        if followed.problem:
+            raise OSError(followed.problem)
 
     def tidy(self, clip: Clip) -> None:
         """Remove the date folders that a clip left empty; only once its lock, a file there, is released."""
@@ -113,67 +106,42 @@ class SourceRemover:
 
     def left_behind(self, clip: Clip) -> bool:
         """Whether a picture that should have followed its clip still stands in the source."""
-        return self._sidecars is not SidecarPolicy.KEEP and any(
+        return self._has_followers and any(
             os.path.lexists(clip.path.with_name(name)) for name in clip.sidecars
         )
 
-    def copies(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, str]]:
-        """Root and path of each file that disposing of the clip would make."""
-        yield self._trees.trash, f"{FROM_SOURCE}/{clip.relative}"
-        for name in clip.sidecars if self._sidecars is not SidecarPolicy.KEEP else ():
-            if self._sidecars is SidecarPolicy.TRASH:
-                yield self._trees.trash, f"{FROM_SOURCE}/{clip.beside(name)}"
-            elif archived is not None:
-                yield self._trees.archive, beside(archived.archive, name)
+    def copies(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, Place]]:
+        """Each file that disposing of the clip, or replacing its archive, would move, and where to."""
+        yield clip.path, removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
+        if self._sidecars is SidecarPolicy.TRASH or (archived is not None and self._has_followers):
+            for name in clip.sidecars:
+                yield clip.path.with_name(name), self._place_of_sidecar(clip.beside(name), archived)
         if archived is not None:
-            yield self._trees.trash, f"{FROM_ARCHIVE}/{archived.archive}"
+            path = self._trees.archive / archived.archive
+            yield path, removal.in_trash(self._trees.trash, Tree.ARCHIVE, archived.archive)
+
+    @property
+    def _has_followers(self) -> bool:
+        return self._sidecars is not SidecarPolicy.KEEP
 
     def replace_archive(self, clip: Clip, relative: str) -> None:
         """Move an archive of this clip into the trash, to make room for a better one."""
         status = (self._trees.archive / relative).lstat()
-        place = anchored.move(
+        gone = removal.remove(
             self._trees.archive,
             relative,
             anchored.fingerprint_of(status),
-            trash_root=self._trees.trash,
-            trash_relative=f"{FROM_ARCHIVE}/{relative}",
+            removal.in_trash(self._trees.trash, Tree.ARCHIVE, relative),
         )
-        self._scribe.replaced(clip, relative, place)
+        self._scribe.replaced(clip, relative, gone.place)
 
-    def _to_trash(self, clip: Clip) -> str:
-        return anchored.move(
-            self._trees.source,
-            clip.relative,
-            clip.fingerprint,
-            trash_root=self._trees.trash,
-            trash_relative=f"{FROM_SOURCE}/{clip.relative}",
-        )
+    def _remove_sidecars(self, clip: Clip, archived: Archived) -> Followed:
+        """The pictures follow their clip, which is gone."""
+        if not self._has_followers:
+            return Followed()
+        return removal.remove_sidecars(clip, lambda relative: self._place_of_sidecar(relative, archived))
 
-    def _move_sidecars(self, clip: Clip, archived: Archived) -> tuple[dict[str, str], OSError | None]:
-        """The pictures follow their clip; the last error is handed back, the clip itself is gone."""
-        went: dict[str, str] = {}
-        problem: OSError | None = None
-        for name in clip.sidecars if self._sidecars is not SidecarPolicy.KEEP else ():
-            relative = clip.beside(name)
-            try:
-                went[name] = self._move_sidecar(relative, name, archived)
-            except FileNotFoundError:
-                continue
-            except (OSError, anchored.Stale) as error:
-                problem = OSError(f"its picture {relative} could not follow: {error}")
-        return went, problem
-
-    def _move_sidecar(self, relative: str, name: str, archived: Archived) -> str:
-        fingerprint = anchored.fingerprint_of((self._trees.source / relative).lstat())
-        if self._sidecars is SidecarPolicy.ARCHIVE:
-            root, place = self._trees.archive, beside(archived.archive, name)
-        else:
-            root, place = self._trees.trash, f"{FROM_SOURCE}/{relative}"
-        found = anchored.move(
-            self._trees.source, relative, fingerprint, trash_root=root, trash_relative=place
-        )
-        return os.fspath(root / found)
-
-    def _freed(self, clip: Clip, *, last_name: bool, trashed: bool) -> int:
-        stays = trashed and self._trees.trash.stat().st_dev == clip.fingerprint.device
-        return clip.fingerprint.size if last_name and not stays else 0
+    def _place_of_sidecar(self, relative: str, archived: Archived | None) -> Place:
+        if self._sidecars is SidecarPolicy.TRASH or archived is None:
+            return removal.in_trash(self._trees.trash, Tree.SOURCE, relative)
+        return Place(self._trees.archive, beside(archived.archive, relative.rpartition("/")[2]))

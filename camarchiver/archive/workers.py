@@ -18,7 +18,7 @@ from camarchiver.domain.report import Outcome
 from camarchiver.domain.steps import Archive, Remove
 from camarchiver.media.encoder_probe import Choice, Machine
 from camarchiver.media.encoders import Backend, Encoder
-from camarchiver.media.probe import Prober
+from camarchiver.media.parsing.prober import Prober
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
 from camarchiver.storage import linux

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from camarchiver.archive.source_removal import SourceRemover
 from camarchiver.discovery.clip_ends import current_hold
-from camarchiver.domain.clip import Disposal, Fingerprint, Tree, Trees
+from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard, Tidy
-from camarchiver.errors import CamarchiverError, ClipBusy
+from camarchiver.errors import CamarchiverError, NotRemovable
 from camarchiver.journal.event import EventKind
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter, RemovalResult
@@ -25,9 +25,10 @@ from camarchiver.runtime import log_setup
 from camarchiver.runtime.formatting import size
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
+from camarchiver.state.failures import Failures
 from camarchiver.state.intents import IntentLog
-from camarchiver.storage import anchored, filesystems, locking
-from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
+from camarchiver.storage import anchored, filesystems, locking, removal
+from camarchiver.storage.removal import Place
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class _Gone:
     """Below the trash; empty where it is gone for good."""
     target: str = ""
     """The same, absolute."""
+    freed: int = 0
+    """Bytes that its filesystem got back."""
     sidecars: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     written: bool = False
@@ -62,6 +65,7 @@ class CleanupExecutor:
         disposer: SourceRemover,
         scribe: JournalWriter,
         memory: Callable[[], Memory],
+        failures: Failures,
         min_free: int | None,
     ) -> None:
         """`memory` reads holds and restored clips as they are now; `min_free` is in bytes."""
@@ -70,6 +74,7 @@ class CleanupExecutor:
         self._disposer = disposer
         self._scribe = scribe
         self._memory = memory
+        self._failures = failures
         self._gauge = _Gauge(min_free)
         self._notes = IntentLog(trees.state, scribe.run.id, scribe.run.host)
 
@@ -110,20 +115,17 @@ class CleanupExecutor:
 
     def _perform(self, step: Discard, ends: list[RemovalResult]) -> Outcome:
         gone: _Gone | None = None
+        left_copy = False
         try:
             outcome, gone = self._try(step)
-        except ClipBusy as busy:
-            outcome = Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
-        except FileNotFoundError:
-            outcome = Outcome(step, Result.STALE, Reason.STALE, "it was gone already")
-        except anchored.Stale as stale:
-            outcome = Outcome(step, Result.STALE, Reason.STALE, stale.message)
-        except CamarchiverError as error:
-            outcome = Outcome(step, Result.FAILED, Reason.FAILED, error.message)
-        except OSError as error:
-            outcome = Outcome(step, Result.FAILED, Reason.FAILED, _sentence(error))
-        if gone is None and outcome.result is Result.FAILED and not os.path.lexists(step.path):
-            # It is gone, but the step after its removal failed: where it is now is for the next start to see.
+        except (CamarchiverError, OSError) as error:
+            left_copy = removal.leaves_copy(error)
+            outcome = removal.outcome_of(step, error, gone="it was gone already")
+            if isinstance(error, NotRemovable) and step.tree is Tree.SOURCE:
+                self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._scribe.now())
+        failed = gone is None and outcome.result is Result.FAILED
+        if failed and (left_copy or not os.path.lexists(step.path)):
+            # It is gone, or there twice: where it is now, and what to do about it, is for the next start.
             self._notes.leave_open(step.start.date())
         elif gone is None:
             ends.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
@@ -141,7 +143,7 @@ class CleanupExecutor:
     def _try(self, step: Discard) -> tuple[Outcome, _Gone | None]:
         if (refusal := self._gauge.refusal(step)) is not None:
             return refusal, None
-        with locking.lock_if_there(self._trees.source / step.source, place=self._trees.state / "locks"):
+        with removal.locked(self._trees, step.source):
             outcome, gone = self._locked(step)
         if gone is not None:
             _remove_empty(step.clip.root, step.clip.folder)
@@ -149,79 +151,46 @@ class CleanupExecutor:
 
     def _locked(self, step: Discard) -> tuple[Outcome, _Gone | None]:
         memory, now = self._memory(), self._scribe.now()
-        if current_hold(step.clip, memory.holds, now, (step.archived,) if step.archived else ()):
-            return Outcome(step, Result.HELD, Reason.HELD), None
+        if hold := current_hold(step.clip, memory.holds, now, (step.archived,) if step.archived else ()):
+            raise removal.Held(hold)
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
         if step.archived is not None and not self._standing.stands(step.archived):
             raise anchored.Stale("its archive does not stand any more")
-        names = step.path.lstat().st_nlink
         gone = self._remove(step)
-        # A name less frees nothing while the file has another one, or lies in a trash on the same disk.
-        stays = step.disposal is Disposal.TRASH and self._trash_is_on(step.clip.fingerprint.device)
-        freed = step.size if names == 1 and not stays else 0
-        self._gauge.freed(step, freed)
+        self._gauge.freed(step, gone.freed)
         result = Result.FAILED if gone.problem else Result.DONE
         reason = Reason.FAILED if gone.problem else step.reason
-        return Outcome(step, result, reason, gone.problem, gone.target, freed=freed), gone
+        return Outcome(step, result, reason, gone.problem, gone.target, freed=gone.freed), gone
 
     def _remove(self, step: Discard) -> _Gone:
         if step.tree is Tree.SOURCE and step.archived is not None:
             disposed = self._disposer.dispose(step.clip, step.archived, step.disposal, step.reason)
-            return _Gone(target=disposed.target, written=True)
-        place = self._send(step, step.relative, step.clip.fingerprint)
-        target = os.fspath(self._trees.trash / place) if place else ""
-        went: dict[str, str] = {}
-        problem = ""
-        for name in step.clip.sidecars:
-            relative = step.clip.beside(name)
-            try:
-                status = (step.clip.root / relative).lstat()
-                now_at = self._send(step, relative, anchored.fingerprint_of(status))
-                went[name] = os.fspath(self._trees.trash / now_at) if now_at else ""
-            except FileNotFoundError:
-                continue
-            except (OSError, CamarchiverError) as error:
-                problem = f"its picture {relative} could not follow: {error}"
-        return _Gone(place, target, went, problem)
+            return _Gone(target=disposed.target, freed=disposed.freed, written=True)
 
-    def _send(self, step: Discard, relative: str, fingerprint: Fingerprint) -> str:
-        """Where the file lies now, below the trash; empty where it is gone for good."""
-        if step.disposal is Disposal.DELETE:
-            anchored.delete(step.clip.root, relative, fingerprint)
-            return ""
-        folder = FROM_ARCHIVE if step.tree is Tree.ARCHIVE else FROM_SOURCE
-        return anchored.move(
-            step.clip.root,
-            relative,
-            fingerprint,
-            trash_root=self._trees.trash,
-            trash_relative=f"{folder}/{relative}",
-        )
+        def place(relative: str) -> Place | None:
+            return removal.place_of(step.disposal, self._trees.trash, step.tree, relative)
 
-    def _trash_is_on(self, device: int) -> bool:
-        return filesystems.device_of(self._trees.trash) == device
+        gone = removal.remove(step.clip.root, step.relative, step.clip.fingerprint, place(step.relative))
+        followed = removal.remove_sidecars(step.clip, place)
+        return _Gone(gone.place, gone.target, gone.freed, followed.went, followed.problem)
 
     def _tidy(self, step: Tidy) -> Outcome:
-        try:
-            if step.fingerprint is None:
-                if not _remove_empty(step.root, step.relative):
-                    return Outcome(step, Result.STALE, Reason.STALE, "it is not empty any more")
-            elif step.relative.endswith(".lock"):
-                # Taking a dead owner's lock and letting it go removes it; a living one's is refused.
-                with locking.clip_lock(step.path.with_name(step.path.name.removesuffix(".lock"))):
-                    pass
-            else:
-                anchored.delete(step.root, step.relative, step.fingerprint)
-            _log.info("%s: removed, %s", step.path, step.reason)
-            return Outcome(step, Result.DONE, step.reason, freed=step.size)
-        except ClipBusy as busy:
-            return Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
-        except (FileNotFoundError, anchored.Stale) as stale:
-            return Outcome(step, Result.STALE, Reason.STALE, str(stale))
-        except OSError as error:
-            return Outcome(step, Result.FAILED, Reason.FAILED, _sentence(error))
+        return removal.attempted(step, lambda: self._tidied(step))
+
+    def _tidied(self, step: Tidy) -> Outcome:
+        if step.fingerprint is None:
+            if not _remove_empty(step.root, step.relative):
+                return Outcome(step, Result.STALE, Reason.STALE, "it is not empty any more")
+        elif step.relative.endswith(".lock"):
+            # Taking a dead owner's lock and letting it go removes it; a living one's is refused.
+            with locking.clip_lock(step.path.with_name(step.path.name.removesuffix(".lock"))):
+                pass
+        else:
+            removal.remove(step.root, step.relative, step.fingerprint, None)
+        _log.info("%s: removed, %s", step.path, step.reason)
+        return Outcome(step, Result.DONE, step.reason, freed=step.size)
 
 
 class _Gauge:
@@ -262,7 +231,3 @@ def _remove_empty(root: Path, folder: str) -> tuple[str, ...]:
     except OSError as error:
         _log.warning("%s: an empty folder could not be removed: %s", root / folder, error)
         return ()
-
-
-def _sentence(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -94,6 +94,8 @@ class CleanupPlanner:
         self._linked: set[tuple[int, int]] = set()
         self._roots: dict[int, Path] = {}
         self._overdue: list[str] = []
+        self._last_copy = ""
+        """One of those that stay as the last copy, and why."""
         self._tally = Tally()
         self._left: list[Keep] = []
         self._freed = Freed()
@@ -185,7 +187,7 @@ class CleanupPlanner:
         elif (device, inode) not in self._linked:
             self._linked.add((device, inode))
             seen.size += size
-        if copy.tree is Tree.TRASH or copy.is_picture:
+        if copy.tree is Tree.TRASH or copy.is_picture or copy.damage:
             return
         start = clip.start
         # A doubtful time counts only for a camera that has no other.
@@ -201,6 +203,8 @@ class CleanupPlanner:
     def _stays(self, copy: Copy, stay: Stay) -> None:
         clip = copy.clip
         self._tally.add_kept(stay.reason, clip.camera, clip.fingerprint.size)
+        if stay.reason is Reason.LAST_COPY and not self._last_copy:
+            self._last_copy = f"{shown(clip.path)}, {shown(stay.detail)}"
         if self._names_kept:
             self._name_kept(stay.step(clip))
 
@@ -331,8 +335,12 @@ class CleanupPlanner:
         ]
         last = sum(t.clips for t in self._tally.totals() if t.group.reason is Reason.LAST_COPY)
         if last:
-            words = f"{count_of(last, 'file')} in the trash stay: each is the last copy of a clip"
-            found.append(Problem("last-copy", words, "camarchiver verify says which archives are missing"))
+            words = (
+                f"{count_of(last, 'file')} in the trash stay: each is the last copy of a clip,"
+                f" as {self._last_copy}"
+            )
+            remedy = f"camarchiver verify {shown(self._trees.source)} --repair makes their archives anew"
+            found.append(Problem("last-copy", words, remedy))
         found.extend(self._overdue_problems())
         if far:
             found.insert(0, Problem("clock", far, "set the clock (timedatectl), then run it again"))
@@ -366,6 +374,11 @@ class CleanupPlanner:
         )
 
     def _notes(self) -> Iterator[str]:
+        if damaged := self._memory.damaged:
+            yield (
+                f"{count_of(len(damaged), 'archive')} found missing or damaged count for no rule;"
+                " camarchiver verify --known --repair"
+            )
         waiting = sum(
             total.clips for total in self._tally.totals() if total.group[:2] == ("keep", Reason.UNARCHIVED)
         )

@@ -15,13 +15,14 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Restore
 from camarchiver.domain.untrusted import is_below
-from camarchiver.errors import ClipBusy, StorageError
+from camarchiver.errors import CamarchiverError, StorageError, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.replay import REPLACED
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.state import restored as restored_clips
-from camarchiver.storage import anchored, atomic, copying, locking
+from camarchiver.storage import anchored, atomic, copying, removal
+from camarchiver.storage.removal import Place
 
 BLOCK = 64
 """Clips that are noted together, since the whole note is written anew each time."""
@@ -81,23 +82,18 @@ class Restorer:
             try:
                 restored_clips.note(self._trees.state, clips, self._scribe.now())
             except (OSError, StorageError) as error:
-                yield from (Outcome(step, Result.FAILED, Reason.FAILED, str(error)) for step in block)
+                yield from (removal.outcome_of(step, error) for step in block)
             else:
                 yield from map(self._perform, block)
 
     def _perform(self, step: Restore) -> Outcome:
-        try:
-            anchored.make_folder(step.clip.root, step.clip.folder)
-            # Also an archive comes back under the lock of its clip, which whoever makes it anew holds.
-            clip = self._trees.source / step.source
-            with locking.lock_if_there(clip, place=self._trees.state / "locks"):
-                return self._locked(step)
-        except ClipBusy as busy:
-            return Outcome(step, Result.BUSY, Reason.BUSY, busy.message)
-        except (anchored.Stale, FileNotFoundError) as stale:
-            return Outcome(step, Result.STALE, Reason.STALE, str(stale))
-        except (OSError, StorageError) as error:
-            return Outcome(step, Result.FAILED, Reason.FAILED, str(error))
+        return removal.attempted(step, lambda: self._restored(step))
+
+    def _restored(self, step: Restore) -> Outcome:
+        anchored.make_folder(step.clip.root, step.clip.folder)
+        # Also an archive comes back under the lock of its clip, which whoever makes it anew holds.
+        with removal.locked(self._trees, step.source):
+            return self._locked(step)
 
     def _locked(self, step: Restore) -> Outcome:
         clip, place, detail = step.clip, step.clip.relative, "it was back already"
@@ -106,13 +102,8 @@ class Restorer:
         if not is_back and os.path.lexists(clip.path):
             return Outcome(step, Result.SKIPPED, Reason.TAKEN, f"{clip.path} is another file")
         if not is_back:
-            place = anchored.move(
-                self._trees.trash,
-                step.trash,
-                clip.fingerprint,
-                trash_root=clip.root,
-                trash_relative=clip.relative,
-            )
+            home = Place(clip.root, clip.relative)
+            place = removal.remove(self._trees.trash, step.trash, clip.fingerprint, home).place
             detail = "" if place == clip.relative else f"as {place}, its own name was taken meanwhile"
         came, problem = self._bring_sidecars(step)
         self._scribe.restored(step, came)
@@ -132,7 +123,7 @@ class Restorer:
         pictures = ((self._trees.source, beside(step.source, name)) for name in step.sidecars)
         for root, relative in ((step.clip.root, step.clip.relative), *pictures):
             for staged in anchored.unfinished(root, relative):
-                anchored.delete(root, staged, anchored.fingerprint_of((root / staged).lstat()))
+                removal.remove(root, staged, anchored.fingerprint_of((root / staged).lstat()), None)
 
     def _is_back(self, step: Restore) -> bool:
         """Whether an earlier run died after it had brought the clip back; the trash loses its copy then."""
@@ -145,7 +136,7 @@ class Restorer:
             return False
         atomic.sync_file(home)
         atomic.fsync_folder(home.parent)
-        anchored.delete(self._trees.trash, step.trash, anchored.fingerprint_of(place.lstat()))
+        removal.remove(self._trees.trash, step.trash, anchored.fingerprint_of(place.lstat()), None)
         return True
 
     def _bring_sidecars(self, step: Restore) -> tuple[dict[str, str], str]:
@@ -159,12 +150,12 @@ class Restorer:
             root, relative = found
             try:
                 fingerprint = anchored.fingerprint_of((root / relative).lstat())
-                anchored.move(root, relative, fingerprint, trash_root=self._trees.source, trash_relative=home)
+                removal.remove(root, relative, fingerprint, Place(self._trees.source, home))
                 came[name] = home
             except FileNotFoundError:
                 continue
-            except (OSError, anchored.Stale, StorageError) as error:
-                problem = f"its picture {name} stays: {error}"
+            except (OSError, CamarchiverError) as error:
+                problem = f"its picture {name} stays: {sentence(error)}"
         return came, problem
 
     def _picture(self, went: str) -> tuple[Path, str] | None:

@@ -75,8 +75,12 @@ def run(arguments: Sequence[str]) -> int:
         return _tell(arguments, _problem("usage", error.format_message()), 2)
     except ImportError as error:
         # Plainly: what makes a document of a failure may be what can't be imported.
-        hint = "install it anew: pip install --force-reinstall camarchiver"
-        print(f"camarchiver: the installation is broken: {error}\n  {hint}", file=sys.stderr)
+        from camarchiver.runtime.extras import reinstall
+
+        print(
+            f"camarchiver: the installation is broken: {error}\n  install it again: {reinstall()}",
+            file=sys.stderr,
+        )
         return 1
     except (CamarchiverError, OSError) as error:
         from camarchiver.errors import failure

@@ -95,7 +95,7 @@ def commands_of(group: click.Group, context: click.Context) -> dict[str, click.C
 
 def keys_of(command: click.Command) -> set[str]:
     """The config keys of a command: its parameters, less those that only make sense by hand."""
-    by_hand = {"as_json", "config", "dry_run", "no_confirm", "allow_large", "anew"}
+    by_hand = {"as_json", "config", "dry_run", "no_confirm", "allow_large", "anew", "known", "repair"}
     if isinstance(command, click.Group):
         return set()
     return {parameter.name for parameter in command.params if parameter.name} - by_hand
@@ -165,6 +165,12 @@ def origin(context: click.Context, name: str) -> str:
         click.core.ParameterSource.ENVIRONMENT: "environment",
     }
     return words.get(source, "default") if source else "default"
+
+
+def has_camera_tables(context: click.Context) -> bool:
+    """Whether the config files have anything to say of single cameras."""
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    return bool(loaded.table("camera"))
 
 
 def is_on_command_line(context: click.Context, name: str) -> bool:

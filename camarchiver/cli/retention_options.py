@@ -14,6 +14,7 @@ from camarchiver.cli.options import CONFIG_KEY
 from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import ConfigError, UsageError
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
+from camarchiver.policy.unencoded_rules import KEEP, REENCODE
 
 _KEYS: Mapping[str, click.ParamType[Any]] = {
     "age": DaysType(),
@@ -21,6 +22,7 @@ _KEYS: Mapping[str, click.ParamType[Any]] = {
     "trash_age": DaysType(zero=True),
     "max_age_hard": DaysType(),
     "max_size": Size(),
+    "signed": click.Choice([KEEP, REENCODE]),
 }
 """What a camera may have of its own, as `[camera.NAME]`."""
 

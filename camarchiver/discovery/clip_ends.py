@@ -13,7 +13,7 @@ from camarchiver.domain.hold import Hold, held_by, may_reach
 from camarchiver.naming.paths import is_picture_name
 
 if TYPE_CHECKING:
-    from camarchiver.media.probe import Prober
+    from camarchiver.media.parsing.prober import Prober
 
 Following = Callable[[Clip], datetime | None]
 """When the camera's next clip begins; None where there is none."""
@@ -63,7 +63,7 @@ class ClipEnds:
             return self._seconds[key]
 
     def _probe(self, clip: Clip) -> float | None:
-        from camarchiver.media.probe import ProbeError, Prober
+        from camarchiver.media.parsing.prober import ProbeError, Prober
 
         if self._prober is None:
             self._prober = Prober()

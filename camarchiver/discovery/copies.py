@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from heapq import merge
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, Trees, joined
+from camarchiver.domain.damage import Damage
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, Tidy
@@ -83,15 +84,18 @@ class CopyFinder:
         journal: Journal,
         discovery: Discovery,
         ends: ClipEnds,
+        damaged: Mapping[str, Damage],
         now: datetime,
         zone: tzinfo,
     ) -> None:
+        """`damaged` are the archives that were found damaged, by path below the archive root."""
         self._trees = trees
         self._names = names
         self._journal = journal
         self._discovery = discovery
         self._ends = ends
-        self._standing = ArchiveLookup(trees, journal)
+        self._damaged = damaged
+        self._standing = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
         self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
@@ -115,7 +119,7 @@ class CopyFinder:
         self._fresh.clear()
         yield from facts.set_aside
         for clip in facts.clips:
-            yield _of_source(clip, facts)
+            yield self._of_source(clip, facts)
         for name in facts.pictures:
             if (picture := self._picture(facts.folder, name)) is not None:
                 yield picture
@@ -123,6 +127,25 @@ class CopyFinder:
             yield from self._passing(Tree.SOURCE, facts.root, facts.folder, name)
         if facts.is_empty:
             yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
+
+    def _of_source(self, clip: Clip, facts: FolderFacts) -> Copy:
+        archived = own_archive(clip, facts)
+        return Copy(
+            _timed(clip, archived),
+            Tree.SOURCE,
+            clip.relative,
+            archived,
+            identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
+            observed=facts.observed.get(clip.relative),
+            remark="" if archived else self._remark(clip, facts),
+        )
+
+    def _remark(self, clip: Clip, facts: FolderFacts) -> str:
+        entries = facts.archived.get(clip.relative, ())
+        own = [entry for entry in entries if entry.describes(clip)]
+        if own:
+            return self._damage_of(own) or "its archive is missing or damaged"
+        return "another clip under a name that was archived before" if entries else ""
 
     def _picture(self, folder: str, name: str) -> SidecarPicture | Keep | None:
         relative = joined(folder, name)
@@ -228,6 +251,7 @@ class CopyFinder:
             clip = place.clip(event, entry.duration)
             if not is_picture and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
+            damage = None if is_picture else self._damaged.get(relative)
             return Copy(
                 clip,
                 Tree.ARCHIVE,
@@ -236,6 +260,7 @@ class CopyFinder:
                 identity=(event.source_size or 0, event.source_mtime_ns or 0),
                 made_by=event.run,
                 is_picture=is_picture,
+                damage=damage.words(self._zone) if damage else "",
             )
         return None
 
@@ -261,8 +286,14 @@ class CopyFinder:
             given_up=origin.reason in NAMED or (standing is None and gone_by_name),
             since=origin.at,
             identity=identity,
+            remark="" if standing else self._damage_of(entries),
             is_picture=is_picture_name(place.name),
         )
+
+    def _damage_of(self, entries: Iterable[Archived]) -> str:
+        """What was found wrong with a clip's archives; empty where nothing was."""
+        found = [damage for entry in entries if (damage := self._damaged.get(entry.archive))]
+        return f"its archive counts for nothing: {found[-1].words(self._zone)}" if found else ""
 
     def _unwritten(self, place: _Place) -> Copy | None:
         """A source in the trash that no line speaks of, because a run died before it wrote one."""
@@ -282,6 +313,7 @@ class CopyFinder:
                             entry if self._standing.stands(entry) else None,
                             since=datetime.fromtimestamp(status.st_ctime, self._zone),
                             identity=(entry.size, entry.mtime_ns),
+                            remark=self._damage_of((entry,)),
                         )
         return None
 
@@ -341,31 +373,11 @@ class CopyFinder:
         return known
 
 
-def _of_source(clip: Clip, facts: FolderFacts) -> Copy:
-    archived = own_archive(clip, facts)
-    return Copy(
-        _timed(clip, archived),
-        Tree.SOURCE,
-        clip.relative,
-        archived,
-        identity=(clip.fingerprint.size, clip.fingerprint.mtime_ns),
-        observed=facts.observed.get(clip.relative),
-        remark="" if archived else _remark(clip, facts),
-    )
-
-
 def _timed(clip: Clip, archived: Archived | None) -> Clip:
     """The clip with the duration that its archive has, where its name tells none."""
     if clip.duration is not None or archived is None:
         return clip
     return clip._replace(duration=archived.duration)
-
-
-def _remark(clip: Clip, facts: FolderFacts) -> str:
-    entries = facts.archived.get(clip.relative, ())
-    if any(entry.describes(clip) for entry in entries):
-        return "its archive is missing or damaged"
-    return "another clip under a name that was archived before" if entries else ""
 
 
 def _archive_of_picture(ledger: Ledger, relative: str) -> tuple[JournalEvent, Archived] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -14,6 +14,7 @@ from camarchiver.domain.clip import Archived, Clip, Fingerprint, Trees, joined
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
+from camarchiver.errors import cause
 from camarchiver.journal.event import LATEST_NS
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
@@ -69,13 +70,21 @@ class Discovery:
     """One walk of the source tree; remembers inodes with several names, and folders left unread."""
 
     def __init__(
-        self, trees: Trees, names: Names, journal: Journal, ends: ClipEnds, now: datetime, zone: tzinfo
+        self,
+        trees: Trees,
+        names: Names,
+        journal: Journal,
+        ends: ClipEnds,
+        damaged: Container[str],
+        now: datetime,
+        zone: tzinfo,
     ) -> None:
+        """`damaged` are the archives that were found damaged."""
         self._trees = trees
         self._names = names
         self._journal = journal
         self._ends = ends
-        self._standing = ArchiveLookup(trees, journal)
+        self._standing = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
         self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9
@@ -208,7 +217,7 @@ class Discovery:
         clips: list[Clip] = []
         aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
         for name, error in listing.unreadable:
-            aside.append(self._aside(folder, name, Reason.UNREADABLE, str(error.strerror)))
+            aside.append(self._aside(folder, name, Reason.UNREADABLE, cause(error)))
         root, zone = self._trees.source, self._zone
         for name, status in listing.clips.items():
             size, mtime_ns = status.st_size, status.st_mtime_ns
@@ -331,7 +340,7 @@ class Discovery:
         return Keep(self._trees.source, joined(folder, name), reason, size, detail=detail)
 
     def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
-        aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=str(error.strerror))
+        aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=cause(error))
         return FolderFacts(self._trees.source, folder, set_aside=(aside,))
 
 

@@ -19,8 +19,9 @@ from camarchiver.domain.clip import Archived
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.errors import EncoderError, StorageError, UsageError
+from camarchiver.errors import EncoderError, StorageError, UsageError, cause
 from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.runtime.extras import install_extra
 from camarchiver.runtime.formatting import count_of
 from camarchiver.runtime.progress import Advance, Display
 from camarchiver.runtime.signals import Stop
@@ -266,9 +267,8 @@ def _connect(address: str) -> Client:
     try:
         from distributed import Client
     except ImportError as error:
-        raise UsageError(
-            "--scheduler needs Dask, which is not installed", hint="pip install 'camarchiver[distributed]'"
-        ) from error
+        hint = install_extra("distributed")
+        raise UsageError("--scheduler needs Dask, which is not installed", hint=hint) from error
     # What goes wrong is told in our own words; dask's log would print tracebacks on the terminal.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
@@ -318,7 +318,7 @@ def _problem(events: tuple[JournalEvent, ...], archive: Path) -> str:
         try:
             found = copying.digest_of(path)
         except OSError as error:
-            return f"a worker made {path}, which can't be read here: {error.strerror}"
+            return f"a worker made {path}, which can't be read here: {cause(error)}"
         if found != event.archive_blake2b:
             return f"a worker made {path}, which reads differently here"
     return ""

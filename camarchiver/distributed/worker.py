@@ -36,7 +36,7 @@ from camarchiver.media.encoder_probe import EncoderRequest
 from camarchiver.runtime import clock
 from camarchiver.runtime.progress import Advance
 from camarchiver.runtime.signals import Stop
-from camarchiver.state import holds, volume_marker
+from camarchiver.state import findings, holds, volume_marker
 from camarchiver.state.failures import Failures
 from camarchiver.storage.anchored import fingerprint_of
 
@@ -163,7 +163,7 @@ class DaskWorker:
         scribe = JournalWriter(_Relay(), run, lambda: clock.now(order.zone))
         return ArchiveContext(
             order.trees,
-            ArchiveLookup(order.trees, Journal(order.trees.state)),
+            ArchiveLookup(order.trees, Journal(order.trees.state), findings.DamagedNow(order.trees.state)),
             self._failures,
             SourceRemover(order.trees, scribe, SidecarPolicy.KEEP),
             scribe,

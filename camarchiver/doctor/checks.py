@@ -47,8 +47,6 @@ class DoctorTarget:
     encoding: EncodingTarget
     recorder: RecorderTarget | None
     """None where nothing is recorded here."""
-    watches: bool
-    """Whether `watch` is configured."""
     metrics: tuple[Path, ...]
     commands: tuple[tuple[str, ...], ...]
     """Those that are to be told of failures."""
@@ -72,12 +70,12 @@ def _checks(patient: DoctorTarget) -> Iterator[Check]:
     how, trees, recorder = patient.encoding, patient.trees, patient.recorder
     yield "user", machine_checks.user
     yield "python", software_checks.python
-    extras = (*(("record",) if recorder else ()), *(("watch",) if patient.watches else ()))
-    yield "packages", partial(software_checks.packages, extras)
+    yield "packages", partial(software_checks.packages, ("record",) if recorder else ())
     yield "clock", partial(machine_checks.clocks, patient.timezone, trees)
     yield "trees", partial(storage_checks.roots, trees)
     if trees.source.is_dir():
         yield "journal", partial(storage_checks.journal, trees)
+        yield "archives", partial(storage_checks.archives, trees)
         yield "inotify", partial(_watches, trees)
     if recorder is not None:
         yield "spool", partial(storage_checks.recorder, recorder.spool, recorder.outbox)

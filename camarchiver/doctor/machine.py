@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from camarchiver.doctor.findings import Finding, fine, judge_watches, remark, trouble
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.untrusted import moment_of
-from camarchiver.errors import CamarchiverError, ConfigError
+from camarchiver.errors import CamarchiverError, ConfigError, cause
 from camarchiver.media import gpu
 from camarchiver.runtime import clock
 from camarchiver.state import run_history
@@ -112,7 +112,7 @@ def credentials(path: Path) -> Iterator[Finding]:
     try:
         words, mode = path.read_text(encoding="utf-8").strip(), path.stat().st_mode
     except (OSError, ValueError) as error:
-        wrong = error.strerror if isinstance(error, OSError) else "it is no text"
+        wrong = cause(error) if isinstance(error, OSError) else "it is no text"
         yield trouble(
             "camera", f"{path} can't be read: {wrong}", f"chown it to the user that records: {path}"
         )
@@ -166,7 +166,7 @@ def _network(host: str, port: int) -> Finding:
         with socket.create_connection((host, port), timeout=_ANSWER_SECONDS):
             return fine("camera", f"{host} answers on port {port}")
     except OSError as error:
-        said = f"{host} does not answer on port {port}: {error.strerror or error}"
+        said = f"{host} does not answer on port {port}: {cause(error)}"
         return trouble("camera", said, "see that the camera is on, that its name is right, and RTSP enabled")
 
 
@@ -183,7 +183,7 @@ def _opening(node: Path) -> str:
     try:
         os.close(os.open(node, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        return error.strerror or str(error)
+        return cause(error)
     return ""
 
 

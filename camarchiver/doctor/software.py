@@ -10,18 +10,15 @@ import time
 from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from camarchiver import __version__
 from camarchiver.doctor.findings import Finding, fine, remark, trouble
-from camarchiver.errors import EncoderError
+from camarchiver.errors import EncoderError, cause
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.encoder_probe import Auto, Machine, Probe
 from camarchiver.media.encoders import Backend, Codec, EncodeSettings
 from camarchiver.media.ffmpeg_find import Ffmpeg
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
+from camarchiver.runtime.extras import extra_of, install, install_extra, requirements
 
 OLDEST_PYTHON = (3, 11)
 LOADED = {"av": "av", "numpy": "numpy", "opencv-python-headless": "cv2", "inotify-simple": "inotify_simple"}
@@ -41,16 +38,13 @@ def python() -> Iterator[Finding]:
 
 def packages(extras: Collection[str]) -> Iterator[Finding]:
     """Whether each package is there, new enough, and starts; `extras` are those that the config needs."""
-    from packaging.requirements import Requirement
-
     found: dict[str, str] = {}
-    for line in metadata.requires("camarchiver") or ():
-        wanted = Requirement(line)
-        extra = _extra_of(wanted)
+    for wanted in requirements():
+        extra = extra_of(wanted)
         try:
             version = metadata.version(wanted.name)
         except metadata.PackageNotFoundError:
-            remedy = f"pip install 'camarchiver[{extra}]'" if extra else f"pip install '{_plain(wanted)}'"
+            remedy = install_extra(extra) if extra else install(wanted)
             said = f"{wanted.name} is not installed"
             needed = not extra or extra in extras
             yield (trouble if needed else remark)(
@@ -59,7 +53,7 @@ def packages(extras: Collection[str]) -> Iterator[Finding]:
             continue
         if not wanted.specifier.contains(version, prereleases=True):
             said = f"{wanted.name} {version} is not what is needed: {wanted.specifier}"
-            yield trouble("packages", said, f"pip install '{_plain(wanted)}'")
+            yield trouble("packages", said, install(wanted))
             continue
         found[wanted.name] = version
     broken = {name: problem for name in found if name in LOADED and (problem := _problem_loading(name))}
@@ -135,25 +129,13 @@ def _chosen(machine: Machine, backend: Backend | Auto, codec: Codec | Auto) -> F
     return fine("encoder", f"archive uses {choice.encoder.name}{place} with {choice.ffmpeg}")
 
 
-def _extra_of(wanted: Requirement) -> str:
-    for extra in metadata.metadata("camarchiver").get_all("Provides-Extra") or ():
-        marker = wanted.marker
-        if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):
-            return str(extra)
-    return ""
-
-
-def _plain(wanted: Requirement) -> str:
-    return f"{wanted.name}{wanted.specifier}"
-
-
 def _problem_loading(name: str) -> str:
     """Tried in another process: a library for another CPU ends the one that loads it."""
     command = [sys.executable, "-c", f"import {LOADED[name]}"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOAD_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
+        return cause(error)
     if done.returncode < 0:
         return f"signal {-done.returncode}"
     return done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] if done.returncode else ""

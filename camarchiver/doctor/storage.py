@@ -18,11 +18,11 @@ from pathlib import Path
 
 from camarchiver.doctor.findings import Finding, fine, judge_room, remark, trouble
 from camarchiver.domain.clip import STATE_FOLDER, Trees
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, cause
 from camarchiver.journal.store import Journal
 from camarchiver.naming import recorder_names
 from camarchiver.runtime.formatting import shown, size
-from camarchiver.state import holds, volume_marker
+from camarchiver.state import findings, holds, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
 from camarchiver.storage import filesystems, linux, walk
@@ -103,6 +103,26 @@ def journal(trees: Trees) -> Iterator[Finding]:
             yield trouble("state", f"{what} can't be read: {error}", "check the disk and the file's owner")
 
 
+def archives(trees: Trees) -> Iterator[Finding]:
+    """What `verify` found, and whether it has looked at everything lately."""
+    try:
+        found = findings.read(trees.state)
+    except CamarchiverError as error:
+        yield trouble("archives", error.message, error.hint)
+        return
+    if found.damaged:
+        first, damage = min(found.damaged.items())
+        more = f" and {len(found.damaged) - 1:,} more" if len(found.damaged) > 1 else ""
+        said = f"{shown(first)} ({damage.words()}){more}"
+        remedy = f"camarchiver verify {shown(trees.source)} --known --repair"
+        yield trouble("archives", f"{len(found.damaged):,} missing or damaged: {said}", remedy)
+    elif found.last_whole is not None:
+        yield fine("archives", f"all sound when verify last came through, on {found.last_whole.at:%Y-%m-%d}")
+    if found.last_whole is None and os.path.lexists(trees.state / "journal"):
+        remedy = f"camarchiver verify {shown(trees.source)}, or its timer"
+        yield remark("archives", "verify has never come through all of them", remedy)
+
+
 def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
     """Where `record` writes to."""
     for area, folder in (("spool", spool), ("outbox", outbox)):
@@ -152,12 +172,12 @@ def _tried(area: str, said: str, root: Path) -> Finding:
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     except OSError as error:
-        wrong = f"{said}: this user can't write there: {error.strerror}"
+        wrong = f"{said}: this user can't write there: {cause(error)}"
         return trouble(area, wrong, f"chown or chmod {shown(root)}, or run as its owner")
     try:
         able = {name: _able(attempt, folder) for name, attempt in _ATTEMPTS}
     except OSError as error:
-        return trouble(area, f"{said}: it can't be written: {error.strerror}", "check the disk: dmesg, df -i")
+        return trouble(area, f"{said}: it can't be written: {cause(error)}", "check the disk: dmesg, df -i")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     has = ", ".join(name for name, works in able.items() if works)

@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from camarchiver.domain.reason import Reason
+
 LONGEST_SECONDS = 1e9
 """No clip lasts for thirty years, whatever its name, its header or its journal line says."""
 
@@ -44,6 +46,8 @@ class Clip(NamedTuple):
     """Seconds, where the name tells them."""
     sidecars: tuple[str, ...] = ()
     """Names of the pictures in the same folder that share camera and time."""
+    place: str = ""
+    """Where its bytes lie below the root, if not under its own name: a copy in the trash."""
 
     @property
     def relative(self) -> str:
@@ -53,7 +57,7 @@ class Clip(NamedTuple):
     @property
     def path(self) -> Path:
         """The absolute path."""
-        return self.root / self.relative
+        return self.root / (self.place or self.relative)
 
     def beside(self, name: str) -> str:
         """The path, relative to the root, of another file in the clip's folder."""
@@ -118,10 +122,19 @@ class Archived(NamedTuple):
     """Relative to the archive root."""
     archive_size: int
     remuxed: bool
-    """True where encoding saved too little, so that the archive is a lossless copy of the streams."""
+    """True where the archive is a lossless copy."""
     duration: float | None = None
     """Seconds."""
+    unencoded: str = ""
+    """Why it is one; empty in lines of old, which speak of encoding that saved too little."""
 
     def describes(self, clip: Clip) -> bool:
         """Whether this entry is about this very source: the same size and mtime."""
         return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
+
+    @property
+    def why_unencoded(self) -> Reason | None:
+        """Why it is a lossless copy; None where it is not."""
+        if not self.remuxed:
+            return None
+        return Reason(self.unencoded) if self.unencoded in set(Reason) else Reason.NOT_SMALLER

@@ -8,12 +8,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from camarchiver.domain.clip import Archived, Clip
+from camarchiver.domain.damage import Damage
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
-"""Waits after the first, second and third failure; after that only `--retry-failed`."""
+"""Waits after the first, second and third failure; after that only `--retry-failed`.
+
+A removal goes on being tried after the last of them: permissions change, and a damaged clip doesn't.
+"""
 
 
 RESTORE_GRACE = timedelta(days=7)
@@ -22,7 +26,7 @@ RESTORE_GRACE = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is remembered of a clip that could not be archived."""
+    """What is remembered of a clip that could not be archived, or not be removed once it was."""
 
     size: int
     mtime_ns: int
@@ -32,9 +36,21 @@ class Failure:
     detail: str
 
     @property
+    def is_of_removal(self) -> bool:
+        """Whether the clip is archived, and its source could not be removed."""
+        return self.reason is Reason.KEPT_SOURCE
+
+    @property
+    def is_last_but_one(self) -> bool:
+        """Whether the clip is tried by itself once more only."""
+        return self.count == len(RETRY_AFTER)
+
+    @property
     def next_try(self) -> datetime | None:
         """When the clip is tried again; None for never by itself."""
-        return self.at + RETRY_AFTER[self.count - 1] if self.count <= len(RETRY_AFTER) else None
+        if self.count > len(RETRY_AFTER) and not self.is_of_removal:
+            return None
+        return self.at + RETRY_AFTER[min(self.count, len(RETRY_AFTER)) - 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,7 @@ class FolderFacts:
     archived: Mapping[str, tuple[Archived, ...]] = field(default_factory=dict)
     """By relative path: what the journal knows, oldest entry first."""
     standing: frozenset[str] = frozenset()
-    """Archives (relative to their root) that stand with the journalled size."""
+    """Archives (relative to their root) that count: of the journalled size, and not found damaged."""
     same_file: frozenset[str] = frozenset()
     """Names whose inode an earlier name of this run shares."""
     removable: bool = True
@@ -79,8 +95,10 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What outlasts a run: failures and restored clips by relative path, and holds."""
+    """What outlasts a run: failures and restored clips by relative path, holds, and damaged archives."""
 
     failures: Mapping[str, Failure] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     restored: Mapping[str, Restored] = field(default_factory=dict)
+    damaged: Mapping[str, Damage] = field(default_factory=dict)
+    """Archives that were found missing or damaged, by path below the archive root."""

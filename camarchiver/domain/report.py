@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.steps import Step
+from camarchiver.domain.steps import DAMAGED, Step
 from camarchiver.errors import Problem
 
 
@@ -34,6 +34,8 @@ class Encoding:
     seconds: float
     bytes_before: int
     bytes_after: int
+    unencoded: Reason | None = None
+    """Why it is a lossless copy; None where it was encoded."""
 
 
 class ArchiveMethod(StrEnum):
@@ -122,7 +124,9 @@ class Report:
             return Status.PARTIAL
         if not failed:
             return Status.DONE if self.outcomes else Status.NOTHING
-        found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes)
+        found_damaged = any(outcome.reason is Reason.DAMAGED for outcome in self.outcomes) or any(
+            problem.code == DAMAGED for problem in self.problems
+        )
         archived = any(outcome.encoding for outcome in self.outcomes)
         achieved = self.count(Result.DONE) or archived or found_damaged or self.unreadable
         return Status.PARTIAL if achieved else Status.FAILED

@@ -204,3 +204,7 @@ class Salvage:
 
 
 Step = Archive | Remove | Restore | Discard | Tidy | Salvage | Keep
+
+
+DAMAGED = "damaged"
+"""The code of the problem that archives are missing or damaged."""

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from camarchiver.archive.encode import ClipFailed, Stopped
 from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.reason import Reason
-from camarchiver.errors import AlreadyRunning, CamarchiverError, Problem, StorageError, UsageError
+from camarchiver.errors import AlreadyRunning, CamarchiverError, Problem, StorageError, UsageError, cause
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker
 from camarchiver.export.held_files import Gap, HeldFiles, HeldPart
 from camarchiver.naming.paths import numbered
@@ -51,6 +51,8 @@ class Copied:
     """BLAKE2b."""
     was_there: bool
     """By an earlier export."""
+    remark: str = ""
+    """In what a playable copy differs from its clip besides the compression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Exporter:
                     rest = count_of(len(parts) - number, "file")
                     raise _Full(f"{self._place} is full: {rest} not copied, first {part.path}") from error
                 where = error.filename or part.path
-                self._note("not-copied", f"{part.path}: {where}: {error.strerror}")
+                self._note("not-copied", f"{part.path}: {where}: {cause(error)}")
                 continue
             except StorageError as error:
                 self._note("not-copied", f"{part.path}: {error.message}", error.hint)
@@ -213,9 +215,11 @@ class Exporter:
             except OSError as error:
                 if error.errno in _FULL:
                     raise _Full(f"{self._place} is full: no playable copy of {part.path}") from error
-                self._note("not-playable", f"{part.path}: no playable copy: {error.strerror}")
+                self._note("not-playable", f"{part.path}: no playable copy: {cause(error)}")
             else:
-                self._copied.append(Copied(part.path, made.target, made.size, made.digest, made.was_there))
+                self._copied.append(
+                    Copied(part.path, made.target, made.size, made.digest, made.was_there, made.remark)
+                )
 
     # --- the end -----------------------------------------------------------------------------------
 
@@ -231,7 +235,7 @@ class Exporter:
                 atomic.write_text(path, os.fsdecode(now), mode=0o644)
         except OSError as error:
             self._full |= error.errno in _FULL
-            words = f"{self._place}: {NAME} could not be written: {error.strerror}"
+            words = f"{self._place}: {NAME} could not be written: {cause(error)}"
             self._note("no-sums", words, "mend that and run the same command again")
 
     def _write_journal(self) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 
-from camarchiver.archive.encode import ArchiveEncoder, ArchiveSettings, ClipFailed, MeasuredClip
+from camarchiver.archive.encode import ArchiveEncoder, ArchiveSettings, ClipFailed, Refused
 from camarchiver.archive.fallback import GpuBreaker
+from camarchiver.archive.lossless import Unencoded
+from camarchiver.archive.measured_clip import MeasuredClip
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod
@@ -19,17 +22,22 @@ from camarchiver.media import archive_tag, ffmpeg_find
 from camarchiver.media.encoder_probe import Choice, Machine
 from camarchiver.media.encoders import EncodeSettings
 from camarchiver.media.info import Media
-from camarchiver.media.probe import Prober
+from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.paths import numbered
-from camarchiver.runtime.progress import Display
+from camarchiver.policy.unencoded_rules import SignedRule
+from camarchiver.runtime.progress import Advance, Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import atomic, copying
+from camarchiver.storage.atomic import Staged
+
+_log = logging.getLogger(__name__)
 
 PLAYABLE = "playable"
 """The folder of such copies."""
 
 SETTINGS = EncodeSettings(audio="aac", only_420=True)
 
+_PLAYS = Unencoded(Reason.NOT_SMALLER, "it plays everywhere as it is")
 _PIXELS = frozenset({"yuv420p", "yuvj420p"})
 _AUDIO = frozenset({"aac", "mp3"})
 
@@ -46,13 +54,16 @@ class Playable:
     """BLAKE2b."""
     was_there: bool
     """Made by an earlier export."""
+    remark: str = ""
+    """In what it differs from the clip besides the compression."""
 
 
 class PlayableMaker:
     """Encodes what isn't playable yet, and only repacks what is."""
 
     def __init__(self, prober: Prober, choice: Choice, breaker: GpuBreaker, *, stop: Stopper) -> None:
-        self._shrinker = ArchiveEncoder(prober, choice, breaker, ArchiveSettings(SETTINGS, verify_full=True))
+        wishes = ArchiveSettings(SETTINGS, verify_full=True, signed=SignedRule(reencode=True))
+        self._shrinker = ArchiveEncoder(prober, choice, breaker, wishes)
         self._stop = stop
 
     def make(self, clip: Clip, source: str, place: Path, display: Display) -> Playable:
@@ -71,22 +82,46 @@ class PlayableMaker:
             target = place / numbered(wanted, number)
             if not os.path.lexists(target):
                 original = MeasuredClip(clip, self._shrinker.measure(clip), digest, metadata)
+                self._check_possible(original)
                 return self._made(original, place, target, display)
             if archive_tag.parse(self._shrinker.tags(target).get("comment", "")) == identity:
                 return _playable(target, place, was_there=True)
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
+    def _check_possible(self, original: MeasuredClip) -> None:
+        """ClipFailed where no copy would show what the clip shows; subtitles and positions may stay away."""
+        why = self._shrinker.unencodable(original)
+        if why and (why.reason is not Reason.OTHER_STREAMS or original.media.video_streams > 1):
+            raise ClipFailed(why.reason, f"{why.detail}; it is exported as it is")
+
     def _made(self, original: MeasuredClip, place: Path, target: Path, display: Display) -> Playable:
         atomic.make_folders(target.parent)
-        way = ArchiveMethod.REMUX if _is_playable(original.media) else ArchiveMethod.ENCODE
         with atomic.staged(target) as part:
             with display.job(original.clip.relative, original.media.span) as advance:
-                self._shrinker.fill(way, original, part, threads=0, stop=self._stop, advance=advance)
+                remark = self._fill(original, part, advance)
             start_ns = int(original.clip.start.timestamp() * 1_000_000_000)
             part.path.chmod(0o644)
             os.utime(part.path, ns=(start_ns, start_ns))
             atomic.publish(part, target)
-        return _playable(target, place, was_there=False)
+        return replace(_playable(target, place, was_there=False), remark=remark)
+
+    def _fill(self, original: MeasuredClip, part: Staged, advance: Advance) -> str:
+        """Repack what plays everywhere, if that shows the same; else encode. ClipFailed for neither.
+
+        What is left out or changed, in words.
+        """
+        if _is_playable(original.media):
+            try:
+                self._shrinker.keep(ArchiveMethod.REMUX, original, _PLAYS, part, self._stop)
+                return "; ".join(f"{kind} left out" for kind in original.media.other_streams)
+            except Refused as refused:
+                _log.info("%s can't just be repacked: %s", original.clip.path, refused.message)
+        try:
+            made = self._shrinker.encode(original, part, threads=0, stop=self._stop, advance=advance)
+        except Refused as refused:
+            words = f"{refused.message}; it is exported as it is"
+            raise ClipFailed(Reason.REFUSED, words) from refused
+        return "; ".join(made.notes)
 
 
 @contextmanager

@@ -6,31 +6,32 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
-from camarchiver.domain.clip import LONGEST_SECONDS
-from camarchiver.domain.untrusted import LARGEST, LONGEST_PATH, YEARS, is_below, is_name, value_of
+from camarchiver.domain.fields import (
+    AnyPath,
+    Count,
+    FileName,
+    Moment,
+    Nanoseconds,
+    RelativePath,
+    Seconds,
+    TreeName,
+)
+from camarchiver.domain.untrusted import LARGEST, YEARS, is_below, is_name, value_of
 
 LATEST_NS = LARGEST
 """The last moment that a line can hold, of the year 2262, in nanoseconds since 1970."""
-
-Path = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
-Moment = Annotated[datetime, Meta(tz=True)]
-Count = Annotated[int, Meta(ge=0, le=LARGEST)]
-Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
-Nanoseconds = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
-TreeName = Literal["source", "archive", "trash"]
-Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
-Place = Annotated[str, Meta(max_length=LONGEST_PATH - 1)]
 
 
 class EventKind(StrEnum):
     """The kinds of events."""
 
     ARCHIVED = "archived"
+    COPYING = "copying"
+    """A copy of the source's very bytes, which carries no tag, is about to be published."""
     ADOPTED = "adopted"
     KEPT = "kept"
     FAILED = "failed"
@@ -41,6 +42,8 @@ class EventKind(StrEnum):
     INTENDED = "intended"
     PURGED = "purged"
     LEFT = "left"
+    FOUND_DAMAGED = "found-damaged"
+    FOUND_SOUND = "found-sound"
 
 
 class JournalEvent(msgspec.Struct, frozen=True, gc=False):
@@ -51,11 +54,11 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     """
 
     event: str
-    """One of `What`; a later version may write others."""
+    """One of `EventKind`; a later version may write others."""
     at: Moment
     run: str
     host: str
-    source: Path
+    source: RelativePath
     """The clip's path below the source root."""
     start: Moment
     camera: str = ""
@@ -63,7 +66,7 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     source_size: Count | None = None
     source_mtime_ns: Nanoseconds | None = None
     source_blake2b: str | None = None
-    archive: Path | None = None
+    archive: RelativePath | None = None
     """Below the archive root."""
     archive_size: Count | None = None
     archive_mtime_ns: Nanoseconds | None = None
@@ -71,13 +74,15 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     encoder: str | None = None
     settings: dict[str, Any] | None = None
     remuxed: bool | None = None
+    unencoded: str | None = None
+    """Why the archive is a lossless copy: one of `Reason`."""
     verified: str | None = None
     seconds: Seconds | None = None
     tree: TreeName | None = None
     """Which tree the file left or is to leave; the source where nothing else is said."""
-    trash: Path | None = None
+    trash: RelativePath | None = None
     """Below the trash root."""
-    sidecars: dict[Name, Place] | None = None
+    sidecars: dict[FileName, AnyPath] | None = None
     """Each sidecar's name, and where it went."""
     reason: str | None = None
     detail: str | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 
 from camarchiver.domain.clip import Archived, Clip, Trees
 from camarchiver.domain.untrusted import is_below
+from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.store import Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import numbered, unnumbered
@@ -77,18 +78,23 @@ ARCHIVE_SUFFIXES = (".mp4", ".mkv")
 
 
 class ArchiveLookup:
-    """Answers for one pair of trees; looks at the disk each time it is asked."""
+    """Answers for one pair of trees; looks at the disk each time it is asked.
 
-    def __init__(self, trees: Trees, journal: Journal) -> None:
+    Every rule that counts an archive asks here.
+    """
+
+    def __init__(self, trees: Trees, journal: Journal, damaged: Callable[[], Container[str]]) -> None:
+        """`damaged` gives the archives that were found damaged, by path below the archive root."""
         self._archive = trees.archive
         self._journal = journal
+        self._damaged = damaged
 
     def stands(self, entry: Archived) -> bool:
-        """Whether the archive is there: a regular file of the journalled size.
+        """Whether the archive counts: a regular file of the journalled size that nobody found damaged.
 
         A journal that leads out of the archive is not believed.
         """
-        if not is_below(entry.archive):
+        if not is_below(entry.archive) or self.is_damaged(entry.archive):
             return False
         try:
             status = os.lstat(f"{self._archive}/{entry.archive}")
@@ -96,10 +102,41 @@ class ArchiveLookup:
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == entry.archive_size
 
+    def is_damaged(self, archive: str) -> bool:
+        """Whether an archive was found damaged, and neither found sound nor repaired since."""
+        return archive in self._damaged()
+
+    def is_own_file(self, archive: str, clip: Clip) -> bool:
+        """Whether the regular file at an archive's path, sound or not, was made of this very clip."""
+        try:
+            is_file = is_below(archive) and stat.S_ISREG((self._archive / archive).lstat().st_mode)
+        except OSError:
+            return False
+        made = (
+            event
+            for event in reversed(self._journal.day(clip.start.date()).events)
+            if event.archive == archive and event.event in (EventKind.ARCHIVED, EventKind.ADOPTED)
+        )
+        newest = next(made, None)
+        identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
+        return (
+            is_file and newest is not None and (newest.source, newest.identity) == (clip.relative, identity)
+        )
+
+    def leaves_trace(self, entries: Iterable[Archived]) -> bool:
+        """Whether anything, sound or not, lies where one of these archives should."""
+        return any(os.path.lexists(self._archive / entry.archive) for entry in entries)
+
     def entries(self, clip: Clip) -> tuple[Archived, ...]:
         """The journal's entries for this very source, oldest first, whether or not they stand."""
         day = self._journal.day(clip.start.date())
         return tuple(entry for entry in day.archived.get(clip.relative, ()) if entry.describes(clip))
+
+    def copying(self, clip: Clip, digest: str) -> JournalEvent | None:
+        """The line of a run that was about to publish these very bytes of the source as its archive."""
+        of = EventKind.COPYING, clip.relative, digest
+        events = self._journal.day(clip.start.date()).events
+        return next((e for e in reversed(events) if (e.event, e.source, e.source_blake2b) == of), None)
 
     def newest(self, clip: Clip) -> Archived | None:
         """The newest entry whose archive stands."""
@@ -113,15 +150,19 @@ class ArchiveLookup:
                     return entry
         return None
 
-    def candidates_by_name(self, target: str) -> Iterator[Path]:
-        """Regular files at the target's name and its numbered successors, whatever their suffix."""
+    def candidates_by_name(self, target: str, suffixes: Iterable[str] = ARCHIVE_SUFFIXES) -> Iterator[Path]:
+        """Regular files at the target's name and its numbered successors, with one of these suffixes.
+
+        None of them was found damaged.
+        """
         stem = target.rpartition(".")[0]
-        for suffix in ARCHIVE_SUFFIXES:
+        for suffix in suffixes:
             for number in range(1, MOST_NAMES):
-                path = self._archive / numbered(stem + suffix, number)
+                relative = numbered(stem + suffix, number)
+                path = self._archive / relative
                 try:
                     status = path.lstat()
                 except OSError:
                     break
-                if stat.S_ISREG(status.st_mode):
+                if stat.S_ISREG(status.st_mode) and not self.is_damaged(relative):
                     yield path

@@ -145,5 +145,14 @@ def _entry(event: JournalEvent) -> Archived | None:
     archive, archive_size = event.archive, event.archive_size
     if size is None or mtime_ns is None or digest is None or archive is None or archive_size is None:
         return None
-    remuxed = bool(event.remuxed)
-    return Archived(event.source, size, mtime_ns, digest, archive, archive_size, remuxed, event.duration)
+    return Archived(
+        event.source,
+        size,
+        mtime_ns,
+        digest,
+        archive,
+        archive_size,
+        bool(event.remuxed),
+        event.duration,
+        event.unencoded or "",
+    )

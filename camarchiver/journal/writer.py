@@ -10,10 +10,11 @@ from typing import Protocol, cast
 from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Tree
+from camarchiver.domain.fields import TreeName
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import EncodeResult
 from camarchiver.domain.steps import Discard, Restore
-from camarchiver.journal.event import EventKind, JournalEvent, TreeName
+from camarchiver.journal.event import EventKind, JournalEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,10 @@ class JournalWriter:
             detail="; ".join(made.notes) or None,
         )
 
+    def copying(self, clip: Clip, digest: str, unencoded: Reason) -> None:
+        """The source's very bytes are about to be published; nothing in them tells that they are ours."""
+        self._write(EventKind.COPYING, clip, source_blake2b=digest, unencoded=str(unencoded))
+
     def relay(self, events: Iterable[JournalEvent]) -> None:
         """What another host did for this run, in its own words."""
         self._journal.append(*events)
@@ -80,7 +85,7 @@ class JournalWriter:
         """Another name of the same bytes was archived before."""
         self._write(EventKind.ARCHIVED, clip, archived=archived, detail=f"the same file as {archived.source}")
 
-    def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int) -> None:
+    def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int, *, verified: str) -> None:
         """An archive that no journal spoke of was proved to be this clip's."""
         self._write(
             EventKind.ADOPTED,
@@ -88,7 +93,7 @@ class JournalWriter:
             archived=archived,
             archive_blake2b=digest,
             archive_mtime_ns=mtime_ns,
-            verified="source and archive decoded whole",
+            verified=verified,
         )
 
     def failed(self, clip: Clip, reason: Reason, detail: str) -> None:
@@ -118,7 +123,14 @@ class JournalWriter:
 
     def intend(self, steps: Iterable[Discard]) -> None:
         """Each of these files is about to leave its tree; durable before the first one does."""
-        self._journal.append(*(self._of_discard(EventKind.INTENDED, step, step.reason) for step in steps))
+        self._journal.append(
+            *(
+                self._of_discard(
+                    EventKind.INTENDED, step, step.reason, sidecars=dict.fromkeys(step.clip.sidecars, "")
+                )
+                for step in steps
+            )
+        )
 
     def discarded(self, ends: Iterable[RemovalResult]) -> None:
         """What became of steps that were intended."""
@@ -130,6 +142,10 @@ class JournalWriter:
                 for end in ends
             )
         )
+
+    def not_removed(self, clip: Clip, archived: Archived, detail: str) -> None:
+        """An archived source stays, because it could not be removed."""
+        self._write(EventKind.LEFT, clip, archive=archived.archive, reason=Reason.KEPT_SOURCE, detail=detail)
 
     def kept(self, clip: Clip, archived: Archived) -> None:
         """A source stays although its archive stands, as the owner asked."""
@@ -159,14 +175,54 @@ class JournalWriter:
             )
         )
 
-    def found_ended(self, event: JournalEvent, what: EventKind, place: str | None, detail: str) -> None:
+    def found_ended(
+        self,
+        event: JournalEvent,
+        what: EventKind,
+        place: str | None,
+        sidecars: Mapping[str, str],
+        detail: str,
+    ) -> None:
         """What a later run found of a removal whose run died before it wrote the end of it."""
-        who = {"run": self.run.id, "host": self.run.host}
-        trash = place if place is not None else event.trash
-        self._journal.append(replace(event, event=what, at=self.now(), trash=trash, detail=detail, **who))
+        self._journal.append(
+            replace(
+                event,
+                event=what,
+                at=self.now(),
+                run=self.run.id,
+                host=self.run.host,
+                trash=place if place is not None else event.trash,
+                sidecars=dict(sidecars) or None,
+                detail=detail,
+            )
+        )
+
+    def found_damaged(self, archived: JournalEvent, flaw: str, detail: str) -> JournalEvent:
+        """The line that says of a journalled archive that it is missing or damaged; not yet written."""
+        return self._of_archive(EventKind.FOUND_DAMAGED, archived, reason=flaw, detail=detail)
+
+    def found_sound(self, archived: JournalEvent) -> JournalEvent:
+        """The line that says of an archive that was found damaged that it counts again; not yet written."""
+        return self._of_archive(EventKind.FOUND_SOUND, archived)
+
+    def _of_archive(self, what: EventKind, archived: JournalEvent, **fields: str) -> JournalEvent:
+        return JournalEvent(
+            event=what,
+            at=self.now(),
+            run=self.run.id,
+            host=self.run.host,
+            source=archived.source,
+            start=archived.start,
+            camera=archived.camera,
+            source_size=archived.source_size,
+            source_mtime_ns=archived.source_mtime_ns,
+            archive=archived.archive,
+            archive_size=archived.archive_size,
+            **fields,  # type: ignore[arg-type]  # `reason` and `detail`, by name
+        )
 
     def swept(self, clip: Clip, staged: str) -> None:
-        """A dead run's unfinished archive was removed."""
+        """A dead run's unfinished archive, or copy of a file that still stands, was removed."""
         self._write(EventKind.SWEPT, clip, detail=f"unfinished {staged}")
 
     def _of_discard(
@@ -211,6 +267,7 @@ class JournalWriter:
                 "archive": archived.archive,
                 "archive_size": archived.archive_size,
                 "remuxed": archived.remuxed,
+                "unencoded": archived.unencoded or None,
             }
         self._journal.append(
             JournalEvent(

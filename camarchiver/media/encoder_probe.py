@@ -77,6 +77,13 @@ class Choice:
     device: Path | None
     constant_quantiser: bool
     explanation: tuple[str, ...]
+    spare: tuple[Attempt, ...] = ()
+    """For clips that every rung refused: another codec, where the owner asked for none."""
+
+    @property
+    def rungs(self) -> tuple[Attempt, ...]:
+        """All that a clip may be tried on, in turn."""
+        return (*self.ladder, *self.spare)
 
     @property
     def encoder(self) -> Encoder:
@@ -135,7 +142,7 @@ class Machine:
                 continue
             found = self._hardware(candidate, _CODECS if codec == "auto" else (codec,), failed)
             if found is not None:
-                return self._with_hardware(found, _told(failed))
+                return self._with_hardware(found, codec, _told(failed))
         if backend not in ("auto", Backend.SOFTWARE):
             first = failed[0]
             raise EncoderError(f"{first.encoder.name} can't be used: {first.problem}", hint=first.remedy)
@@ -209,7 +216,7 @@ class Machine:
                     hopeless.add((ffmpeg, device))
         return None
 
-    def _with_hardware(self, probe: Probe, told: list[str]) -> Choice:
+    def _with_hardware(self, probe: Probe, codec: Codec | Auto, told: list[str]) -> Choice:
         ladder = tuple(Attempt(probe.ffmpeg, probe.encoder, rung) for rung in probe.rungs)
         place = f" on {probe.device}" if probe.device else ""
         told.append(f"{probe.encoder.name}{place} with {probe.ffmpeg}")
@@ -221,7 +228,8 @@ class Machine:
         if spare.rungs:
             ladder += (Attempt(spare.ffmpeg, spare.encoder, FallbackLevel.SOFTWARE),)
             told.append(f"{spare.encoder.name} for clips that the GPU can't do")
-        return Choice(ladder, probe.device, probe.constant_quantiser, tuple(told))
+        spares = self._spare(codec, ladder)
+        return Choice(ladder, probe.device, probe.constant_quantiser, tuple(told), spares)
 
     def _with_software(self, codec: Codec | Auto, told: list[str]) -> Choice:
         found = self._software("av1" if codec == "auto" else codec)
@@ -233,7 +241,20 @@ class Machine:
         library = f" (SVT-AV1 {_dotted(found.library)})" if found.library != (0, 0) else ""
         told.append(f"{found.encoder.name}{library} with {found.ffmpeg}")
         ladder = (Attempt(found.ffmpeg, found.encoder, FallbackLevel.SOFTWARE),)
-        return Choice(ladder, None, False, tuple(told))
+        return Choice(ladder, None, False, tuple(told), self._spare(codec, ladder))
+
+    def _spare(self, codec: Codec | Auto, ladder: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+        """H.264 in software, which takes what others refuse: interlaced video, hundreds of frames a second.
+
+        It is not tried out: that would cost every run a quarter of a second for a few clips, and where it
+        doesn't work their archives are lossless copies.
+        """
+        encoder = ENCODERS[_SOFTWARE["h264"]]
+        built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
+        if codec != "auto" or not built or any(each.encoder == encoder for each in ladder):
+            return ()
+        newest = max(built, key=lambda ffmpeg: ffmpeg.version)
+        return (Attempt(newest, encoder, FallbackLevel.SOFTWARE),)
 
     def _software(self, codec: Codec) -> Probe:
         """The newest ffmpeg whose software encoder works well, else the one with the newest library."""

@@ -63,6 +63,8 @@ class Encoder:
     """The most it keeps."""
     profile_10bit: str | None = None
     chroma: tuple[str, ...] = ("420",)
+    interlaced: bool = False
+    """Whether it keeps fields as fields, in their order."""
 
 
 _ASYNC = (("async_depth", "4"),)
@@ -98,7 +100,8 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType({
         Encoder("libsvtav1", Backend.SOFTWARE, "av1", "crf", 35, "10"),
         Encoder("libx265", Backend.SOFTWARE, "hevc", "crf", 26, "fast", tag="hvc1", bit_depth=12,
                 chroma=_ANY_CHROMA),
-        Encoder("libx264", Backend.SOFTWARE, "h264", "crf", 23, "veryfast", chroma=_ANY_CHROMA),
+        Encoder("libx264", Backend.SOFTWARE, "h264", "crf", 23, "veryfast", chroma=_ANY_CHROMA,
+                interlaced=True),
     )
 })  # fmt: skip
 
@@ -133,6 +136,8 @@ class EncodeSettings:
 def obstacle(encoder: Encoder, rung: FallbackLevel, media: Media) -> str:
     """Why this rung can't keep what the clip holds, known beforehand; empty where it may be tried."""
     video = media.video
+    if is_interlaced(video) and not encoder.interlaced:
+        return f"{encoder.name} would weave the fields of interlaced video into frames"
     if rung is FallbackLevel.SOFTWARE:
         return ""
     if video.bit_depth > encoder.bit_depth:
@@ -151,7 +156,7 @@ def obstacle(encoder: Encoder, rung: FallbackLevel, media: Media) -> str:
 
 
 def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[str, ...]:
-    """What the archive will not have of its source besides the compression, one phrase each."""
+    """What the owner should know besides the compression, above all of what is lost, one phrase each."""
     video = media.video
     chroma, size = _chroma(video), scaled_size(video, settings)
     depth = min(video.bit_depth, encoder.bit_depth)
@@ -160,6 +165,7 @@ def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[s
         f"audio {audio.codec} becomes aac" for audio in kept if not copied(audio.codec, settings.audio)
     )
     return (
+        *(("interlaced as its source",) if is_interlaced(video) else ()),
         *((f"scaled to {size[0]}x{size[1]}",) if size else ()),
         *((f"chroma {_ratio(chroma)} becomes 4:2:0",) if chroma not in encoder.chroma else ()),
         *((f"{video.bit_depth} bits become {depth}",) if depth < video.bit_depth else ()),
@@ -180,6 +186,11 @@ def remux_container(media: Media) -> Container:
     """`mp4` where it holds every stream of the clip as it is, else `mkv`."""
     held = media.video.codec in _VIDEO_FOR_MP4 and all(a.codec in _AUDIO_FOR_MP4 for a in media.audio)
     return "mp4" if held else "mkv"
+
+
+def is_interlaced(video: VideoStream) -> bool:
+    """Whether its frames consist of fields of two moments."""
+    return video.field_order not in ("", "progressive")
 
 
 def scaled_size(video: VideoStream, settings: EncodeSettings) -> tuple[int, int] | None:

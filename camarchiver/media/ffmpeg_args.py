@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
 from typing import Any
 
 from camarchiver.media import encoders
+from camarchiver.media.color_codes import MATRICES, PRIMARIES, TRANSFERS, code_of
 from camarchiver.media.encoders import Audio, Backend, Container, Encoder, EncodeSettings, FallbackLevel
 from camarchiver.media.info import AudioStream, Media, VideoStream
 
@@ -18,9 +20,14 @@ Version = tuple[int, int]
 _SOURCE, _TARGET, _TAG = "{source}", "{target}", "{{tag {}}}"
 """Placeholders."""
 _GOP_SECONDS = 4
-_GOP_UNKNOWN_RATE = 100
+_GOP_FEWEST = 150
+"""Frames: a keyframe of a still camera takes as much as a hundred other frames."""
+_GOP_MOST = 1000
+_GOP_SAMPLES = 10_000
+"""Distances of frames that the typical one is taken from."""
 _AAC_KBIT_PER_CHANNEL = 48
 _SVT_MAX_LEVEL = 6
+
 
 _MUXERS = MappingProxyType({"mp4": "mp4", "mkv": "matroska"})
 
@@ -98,12 +105,19 @@ def remux(
 
 
 def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tuple[str, ...]:
-    """The arguments that decode picture and sound, or just the keyframes, and keep nothing."""
+    """The arguments that decode picture and sound, or just the keyframes, and keep nothing.
+
+    Frames get times of their own, far apart: those that a file has are no fault of the frames. They go on
+    where the picture's size changes, which without `reinit_filter` would begin them anew.
+    """
     ffmpeg = _builder()
     limits = {"skip_frame": "nokey"} if keyframes_only else {}
-    read = ffmpeg.input(_SOURCE, threads=threads, **limits)
+    read = ffmpeg.input(_SOURCE, threads=threads, reinit_filter=0, **limits)
     streams = [read["v:0"]] if keyframes_only else [read["v:0"], read["a?"]]
-    return _compile(ffmpeg.output(*streams, "-", format="null"), {_SOURCE: _url(path)}, "-xerror")
+    numbered = {"vf": "setpts=N*100/TB", **({} if keyframes_only else {"af": "asetpts=N"})}
+    # The demuxer takes any jump of a transport stream for a loss; where one is, the decoder complains.
+    strict = () if path.suffix.lower() == ".ts" else ("-xerror",)
+    return _compile(ffmpeg.output(*streams, "-", format="null", **numbered), {_SOURCE: _url(path)}, *strict)
 
 
 TRIAL_FRAMES = 5
@@ -235,8 +249,42 @@ def _encoding(way: Transcode) -> dict[str, Any]:
         **({"bf": str(encoder.b_frames)} if encoder.b_frames is not None else {}),
         **({"profile:v": main10} if main10 is not None else {}),
         **({"tag:v": encoder.tag} if encoder.tag is not None and way.job.container == "mp4" else {}),
+        **_color(encoder, video),
+        **_fields(video),
         **_encoder_threads(encoder, way.job.threads),
     }
+
+
+def _fields(video: VideoStream) -> dict[str, str]:
+    """How libx264, the one encoder here that keeps fields, is told which of a frame's two is shown first."""
+    if not encoders.is_interlaced(video):
+        return {}
+    # The second letter is the field that is displayed first, the first the one that is coded first.
+    return {"flags": "+ilme+ildct", "x264-params": "tff=1" if video.field_order[1] == "t" else "bff=1"}
+
+
+def _color(encoder: Encoder, video: VideoStream) -> dict[str, str]:
+    """How a player is to be told what the numbers mean.
+
+    Of what ffmpeg's hardware encoders are told little reaches the bitstream, AV1's none of it, so that it
+    is written there afterwards.
+    """
+    is_full = _is_full_range(video)
+    if encoder.backend is Backend.SOFTWARE:
+        return {"color_range": "pc"} if is_full else {}
+    is_av1 = encoder.codec == "av1"
+    codes = {
+        "color_primaries" if is_av1 else "colour_primaries": code_of(PRIMARIES, video.primaries),
+        "transfer_characteristics": code_of(TRANSFERS, video.transfer),
+        "matrix_coefficients": code_of(MATRICES, video.matrix),
+        "color_range" if is_av1 else "video_full_range_flag": ("pc" if is_av1 else 1) if is_full else None,
+    }
+    told = ":".join(f"{key}={code}" for key, code in codes.items() if code is not None)
+    return {"bsf:v": f"{encoder.codec}_metadata={told}"} if told else {}
+
+
+def _is_full_range(video: VideoStream) -> bool:
+    return video.color_range == "pc"
 
 
 def _encoder_threads(encoder: Encoder, threads: int) -> dict[str, str]:
@@ -253,24 +301,36 @@ def _encoder_threads(encoder: Encoder, threads: int) -> dict[str, str]:
 
 
 def _gop(media: Media) -> int:
-    """Frames between keyframes, so that a player seeks within some four seconds."""
-    rate = media.video.frame_rate
-    if rate is None and media.span > 0:
-        rate = Fraction(media.packets / media.span)
-    return max(1, min(round(rate * _GOP_SECONDS), 10 * _GOP_UNKNOWN_RATE)) if rate else _GOP_UNKNOWN_RATE
+    """Frames between keyframes, so that a player seeks within some four seconds or decodes few frames."""
+    distance = _typical_distance(media)
+    frames = round(_GOP_SECONDS / distance) if distance else 0
+    return max(_GOP_FEWEST, min(frames, _GOP_MOST))
+
+
+def _typical_distance(media: Media) -> Fraction | float | None:
+    """Seconds from most frames to the next: one pause of an hour doesn't change it as it does the mean."""
+    times = media.times
+    step = max(1, len(times) // _GOP_SAMPLES)
+    if distances := [times[at] - times[at - 1] for at in range(1, len(times), step)]:
+        return median(distances) * media.video.time_base
+    if media.video.frame_rate:
+        return 1 / media.video.frame_rate
+    return media.span / media.packets
 
 
 def _filters(way: Transcode) -> tuple[str, ...]:
     size = encoders.scaled_size(way.job.media.video, way.job.settings)
     if way.rung is FallbackLevel.GPU:
         scaler = {Backend.QSV: "vpp_qsv", Backend.VAAPI: "scale_vaapi"}.get(way.encoder.backend, "scale_cuda")
-        return (f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()
+        return (*((f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()), *_disguised(way.job.media.video))
     return (*_resizing(way.job.media.video, size), *_upload(way))
 
 
 def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ...]:
     if size:
-        return (f"scale=w={size[0]}:h={size[1]}",)
+        # Lines of two moments are scaled apart.
+        fields = ":interl=1" if encoders.is_interlaced(video) else ""
+        return (f"scale=w={size[0]}:h={size[1]}{fields}",)
     # 4:2:0 encoders want even sizes; one line of black loses nothing, one cropped would.
     if video.width % 2 or video.height % 2:
         return (f"pad=w={video.width + video.width % 2}:h={video.height + video.height % 2}",)
@@ -278,17 +338,32 @@ def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ..
 
 
 def _upload(way: Transcode) -> tuple[str, ...]:
-    """Bring software frames into the layout that the GPU's encoder takes."""
-    layout = "p010le" if way.job.media.video.bit_depth > 8 else "nv12"
+    """Bring software frames into the layout that the encoder takes."""
+    video = way.job.media.video
+    layout = "p010le" if video.bit_depth > 8 else "nv12"
     match way.encoder.backend:
         case Backend.QSV | Backend.NVENC:
-            return (f"format={layout}",)
+            return (*_converted(layout, video), *_disguised(video))
         case Backend.VAAPI:
-            return (f"format={layout}", "hwupload")
+            return (*_converted(layout, video), *_disguised(video), "hwupload")
         case Backend.V4L2M2M:
-            return ("format=yuv420p",)
+            return (*_converted("yuv420p", video), *_disguised(video))
         case Backend.SOFTWARE:
-            return ("format=yuv420p",) if way.job.settings.only_420 else ()
+            if way.job.settings.only_420:
+                return _converted("yuv420p", video)
+            # The others take full range as it is, under formats of its own.
+            full = way.encoder.name == "libsvtav1" and _is_full_range(video)
+            return _converted("yuv420p10le" if video.bit_depth > 8 else "yuv420p", video) if full else ()
+
+
+def _converted(layout: str, video: VideoStream) -> tuple[str, ...]:
+    """Up to 6.1 ffmpeg makes limited range of full range wherever it changes the format."""
+    return (*(("scale=out_range=full",) if _is_full_range(video) else ()), f"format={layout}")
+
+
+def _disguised(video: VideoStream) -> tuple[str, ...]:
+    """For encoders that know limited range alone, for which full range would be converted; `_color` tells."""
+    return ("setparams=range=tv",) if _is_full_range(video) else ()
 
 
 def _audio_options(kept: tuple[AudioStream, ...], audio: Audio) -> dict[str, str]:

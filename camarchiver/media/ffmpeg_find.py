@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from camarchiver.errors import EncoderError
+from camarchiver.errors import EncoderError, cause
 from camarchiver.media.ffmpeg_args import Version
 
 Origin = Literal["option", "system", "embedded"]
@@ -78,7 +78,7 @@ def examine(path: Path, origin: Origin) -> Ffmpeg | str:
             errors="replace",
         )
     except OSError as error:
-        return error.strerror or str(error)
+        return cause(error)
     except subprocess.TimeoutExpired:
         return f"it did not answer in {_ANSWER_SECONDS:.0f} s"
     banner = re.search(r"^ffmpeg version (\S+)", done.stderr, re.MULTILINE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,15 +20,37 @@ class VideoStream:
     frame_rate: Fraction | None
     """Average frames per second as the container states it; None where it doesn't."""
     time_base: Fraction
+    sample_aspect: Fraction = Fraction(1)
+    """Width of a pixel to its height; 1 where unknown."""
+    rotation: int = 0
+    """Degrees that a player turns the picture anticlockwise, from 0 to 359."""
+    color_range: str = ""
+    """`tv`, `pc` (the yuvj formats are that too), or empty where unspecified."""
+    matrix: str = ""
+    """ffmpeg's names for this and the next two, `bt709` or `smpte170m`; empty where unspecified."""
+    primaries: str = ""
+    transfer: str = ""
+    field_order: str = ""
+    """`progressive`, `tt`, `bb`, `tb`, `bt` (ffmpeg's names), or empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """One audio stream."""
+    """One audio stream; its times are those that are heard, after edit lists and priming."""
 
     codec: str
     sample_rate: int
     channels: int
+    frame: float = 0.0
+    """Seconds that its longest packet lasts."""
+    start: float | None = None
+    """Seconds from the first shown frame to the first sound, negative before it; None where there is none."""
+    span: float = 0.0
+    """Seconds from the first sound to the end of the last."""
+    gaps: Sequence[float] = ()
+    """Start and end of each silence of half a `frame` or more, in turn, in seconds from the first sound."""
+    primed: float = 0.0
+    """Seconds of packets before the first sound that are decoded but not heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +73,19 @@ class Media:
     """Seconds from the first frame's presentation to the end of the last one."""
     tags: Mapping[str, str]
     """The container's metadata, keys in lower case."""
+    shown: int = 0
+    """Frames that a player shows: packets that an edit list hides don't count."""
+    times: Sequence[int] = ()
+    """Presentation times of the shown frames in ticks of the video's time base, sorted, from the first."""
+    keyframe_times: Sequence[int] = ()
+    """Of 256 keyframes at most, spread over the clip, in these ticks; hidden ones may be negative."""
+    unkeepable: str = ""
+    """Why neither an encode nor a remux can keep these times, as a predicate whose subject is the clip;
+    empty where they can be kept."""
+    varies: str = ""
+    """What of the coded size or the pixel aspect changes midway, as such a predicate; empty where none."""
+    signed: str = ""
+    """`ONVIF Media Signing` or `Axis signed video`; empty for a clip that isn't signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +95,50 @@ class Examined:
     media: Media
     flaw: str
     """What the decoder complained of, as a predicate whose subject is the file; empty where it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePosition:
+    """A frame and the keyframe from which it is decoded: presentation times in ticks of the file's clock."""
+
+    key: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How two pictures of the same moment differ when both are scaled small; brightness in steps of 255."""
+
+    seconds: float
+    """After the first frame."""
+    luma: float
+    """Mean difference of brightness."""
+    likeness: float
+    """Correlation of brightness: 1 is the same; also where a picture is too flat to tell."""
+    contrast: float
+    """How strongly brightness varies over the archive's picture, to the source's: 1 is the same."""
+    tint: float
+    """How far the mean colour moved."""
+    colour: float
+    """How much of the source's colour the archive's has: 1 is all, 0 none, less the opposite."""
+    shift: float
+    """How far the one is moved or stretched against the other, in thousandths of its size; 0 where that
+    does not explain the difference."""
+    motion: float
+    """How much of what changed in the source since the first compared frame changed in the archive: 1 is all;
+    also where nothing did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What the comparison of some decoded pictures of a source and its archive found."""
+
+    compared: int
+    """Pairs of pictures."""
+    problem: str
+    """The first difference that compression does not explain, as a sentence; empty where there is none."""
+    differences: tuple[Difference, ...] = ()
+    """Of each pair."""
 
 
 @dataclass(frozen=True, slots=True)

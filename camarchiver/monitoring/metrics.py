@@ -31,8 +31,10 @@ HELP: Mapping[str, str] = MappingProxyType({
     "camarchiver_last_run_exit_code": "Exit code of the last run; 0 is success.",
     "camarchiver_last_success_timestamp_seconds": "When a run last ended with exit code 0.",
     "camarchiver_queue_clips": "Clips that are still to be done: waiting, or left by a limit or a stop.",
-    "camarchiver_remembered_failures": "Clips that could not be archived and are remembered.",
+    "camarchiver_remembered_failures": "Clips that could not be archived or removed and are remembered.",
     "camarchiver_holds": "Holds in force.",
+    "camarchiver_damaged_archives": "Archives that verify found missing or damaged, not yet repaired.",
+    "camarchiver_last_verify_timestamp_seconds": "When verify last came through every archive.",
     "camarchiver_filesystem_free_bytes": "Bytes that may still be written where this tree lies.",
     "camarchiver_filesystem_size_bytes": "Size of the filesystem where this tree lies.",
     "camarchiver_until_full_seconds": "Time until the source's filesystem is full, by the last two weeks.",
@@ -85,6 +87,10 @@ class Vitals:
     failures: int | None
     holds: int | None
     rooms: tuple[FreeSpace, ...]
+    damaged: int | None
+    """Archives that were found missing or damaged."""
+    last_verify: float | None
+    """Unix time of the last verify that came through every archive."""
     daily_bytes: float | None
     """Bytes that come in on one day, by the last two weeks."""
 
@@ -180,6 +186,10 @@ def of_vitals(vitals: Vitals) -> tuple[Figure, ...]:
         found.append(Figure("camarchiver_remembered_failures", vitals.failures))
     if vitals.holds is not None:
         found.append(Figure("camarchiver_holds", vitals.holds))
+    if vitals.damaged is not None:
+        found.append(Figure("camarchiver_damaged_archives", vitals.damaged))
+    if vitals.last_verify is not None:
+        found.append(Figure("camarchiver_last_verify_timestamp_seconds", vitals.last_verify))
     found.extend(of_rooms(vitals.rooms))
     if vitals.daily_bytes and vitals.rooms:
         seconds = vitals.rooms[0].free / vitals.daily_bytes * SECONDS_PER_DAY

@@ -14,6 +14,8 @@ from contextlib import suppress
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from camarchiver.errors import cause
+
 _log = logging.getLogger(__name__)
 
 Event = Literal["start", "success", "failure"]
@@ -45,7 +47,7 @@ def notify(command: tuple[str, ...], document: Iterable[str], *, seconds: float 
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            _log.warning("%s can't be started to tell of this run: %s", command[0], _words(error))
+            _log.warning("%s can't be started to tell of this run: %s", command[0], cause(error))
             return False
     try:
         _, said = process.communicate(timeout=seconds)
@@ -115,9 +117,5 @@ def _post(address: str, body: bytes, seconds: float) -> str:
         error.close()
         return f"HTTP {error.code}"
     except (URLError, OSError, HTTPException, ValueError) as error:
-        return _words(error.reason) if isinstance(error, URLError) else _words(error)
+        return cause(error.reason if isinstance(error, URLError) else error)
     return ""
-
-
-def _words(error: object) -> str:
-    return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__

@@ -13,7 +13,7 @@ from camarchiver.errors import CamarchiverError
 from camarchiver.monitoring.metrics import FreeSpace, Vitals
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import is_clip_name, is_temporary_name
-from camarchiver.state import holds
+from camarchiver.state import findings, holds
 from camarchiver.state.failures import Failures
 
 RATE_DAYS = 14
@@ -27,8 +27,13 @@ def look(trees: Trees, now: datetime, *, daily_bytes: float | None) -> Vitals:
         failures = len(Failures(trees.state).known())
     with suppress(OSError, CamarchiverError):
         held = sum(1 for hold in holds.read(trees.state) if hold.until is None or hold.until > now)
+    damaged = last_verify = None
+    with suppress(OSError, CamarchiverError):
+        found = findings.read(trees.state)
+        damaged = len(found.damaged)
+        last_verify = found.last_whole.at.timestamp() if found.last_whole else None
     roots = (("source", trees.source), ("archive", trees.archive), ("trash", trees.trash))
-    return Vitals(failures, held, tuple(rooms(*roots)), daily_bytes)
+    return Vitals(failures, held, tuple(rooms(*roots)), damaged, last_verify, daily_bytes)
 
 
 def rooms(*places: tuple[str, Path]) -> Iterator[FreeSpace]:

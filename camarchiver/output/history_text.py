@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from camarchiver.domain.clip import Tree
+from camarchiver.domain.damage import Damage
 from camarchiver.domain.plan import action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, Step
@@ -42,11 +43,17 @@ def story_lines(story: Story, foreseen: CleanupPreview, zone: tzinfo) -> Iterato
         if event.identity != last:
             yield _recorded(event, zone, again=last is not None)
             last = event.identity
-        words = _removal_words(event) or _event_words(event)
+        words = _removal_words(event) or _event_words(event, story.damaged)
         who = f"by run {shown(event.run)} on {shown(event.host)}"
         yield f"  {_time(event.at, zone)}  {words}, {who}"
     if not story.events:
         yield "  the journal says nothing of it"
+    for archive, damage in story.damaged.items():
+        yield (
+            f"  its archive {shown(archive)} counts for nothing until it is found sound or repaired:"
+            f" {damage.flaw} ({shown(damage.detail)}), found on {_time(damage.at, zone)}"
+            f" by run {shown(damage.run)}; camarchiver verify --known --repair"
+        )
     if (step := story.next_step) is not None:
         yield f"  the next archive run would {_deed(step, 'it')}: {_why(step)}"
     elif Tree.SOURCE not in story.places.values():
@@ -95,22 +102,39 @@ def _told(events: Sequence[JournalEvent]) -> Iterator[JournalEvent]:
     """Without intents whose outcome follows."""
     for number, event in enumerate(events):
         ends = (later for later in events[number + 1 :] if later.run == event.run)
-        if event.event != "intended" or not any(is_end(later) for later in ends):
+        if event.event == "copying":
+            if not any(later.event in ("archived", "adopted") for later in events[number + 1 :]):
+                yield event
+        elif event.event != "intended" or not any(is_end(later) for later in ends):
             yield event
 
 
-def _event_words(event: JournalEvent) -> str:
+def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
     detail, where = _detail(event), shown(event.archive or "")
     match event.event:
         case "archived":
             how = f"archived as {where}"
+            if event.unencoded in set(Reason):
+                how += f", not encoded: {REASON_WORDS[Reason(event.unencoded)]} ({event.unencoded})"
             if event.encoder:
                 sizes = f"{_size(event.source_size)} -> {_size(event.archive_size)}"
                 encoder, verified = shown(event.encoder), shown(event.verified or "?")
-                how += f" with {encoder}, {sizes}; verified: {verified}"
+                how += f" with {encoder}, {sizes}; "
+                found = damaged.get(event.archive or "")
+                how += (
+                    f"since found {found.flaw}, verified then: {verified}"
+                    if found
+                    else f"verified: {verified}"
+                )
             return how + detail
+        case "found-damaged":
+            return f"its archive {where} was found {shown(event.reason or 'damaged')}{detail}"
+        case "found-sound":
+            return f"its archive {where}, found damaged before, was found sound{detail}"
         case "adopted":
             return f"the standing archive {where} was taken over; {shown(event.verified or '')}{detail}"
+        case "copying":
+            return "its very bytes about to be published as its archive"
         case "restored":
             what = f"its archive {where} " if event.tree == "archive" else ""
             return f"{what}restored from the trash, {shown(event.trash or '?')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -19,14 +20,16 @@ from camarchiver.runtime.formatting import is_text, shown
 
 if TYPE_CHECKING:
     from camarchiver.doctor.findings import Finding
+    from camarchiver.domain.damage import Damage
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
     from camarchiver.output.history_text import CleanupPreview
     from camarchiver.queries.history import Story
     from camarchiver.queries.status import CameraStatus, StatusReport
-    from camarchiver.queries.verify import Verified
+    from camarchiver.queries.verify import Verified, VerifyFinding
     from camarchiver.record.fleet import Fleet, Member
     from camarchiver.record.results import Judgement
+    from camarchiver.state.findings import Pass
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -52,30 +55,48 @@ def document(
     yield from _joined(outcome_fields(outcome) for outcome in report.outcomes)
     if plan is not None and plan.forecast:
         forecast = [{"path": shown(f.path), "free": f.free, "freed": f.freed} for f in plan.forecast]
-        yield '], "forecast": ' + json.dumps(forecast) + ', "notes": ' + json.dumps(plan.notes)[:-1]
+        yield '], "forecast": ' + json.dumps(forecast)[:-1]
+    if plan is not None and (plan.notes or plan.forecast):
+        yield '], "notes": ' + json.dumps(plan.notes)[:-1]
     totals = [_total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
+    if unencoded := Counter(
+        reason for each in report.outcomes if each.encoding and (reason := each.encoding.unencoded)
+    ):
+        yield ', "unencoded": ' + json.dumps(dict(sorted(unencoded.items())))
     yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
 
 
-def verified(found: Verified, run: str, exit_code: int) -> str:
-    """The document of `verify`; adds `checked`, `resumed`, `foreign`, `foreign_files` and `findings`."""
-    status = Status.STOPPED if exit_code > 128 else Status.PARTIAL if found.findings else Status.DONE
+def verified(
+    found: Verified, report: Report, plan: Plan[Any, Any] | None, extra: Mapping[str, Any]
+) -> Iterator[str]:
+    """The document of `verify`; adds `checked`, `foreign`, `findings`, `last_verify` and more.
+
+    Of a repair also `dry_run` and `notes`, and its steps and outcomes.
+    """
     more = {
         "checked": found.checked,
         "resumed": found.resumed,
         "foreign": len(found.foreign),
         "foreign_files": [shown(path) for path in found.foreign],
-        "findings": [
-            {"path": shown(each.path), "flaw": each.flaw, "detail": shown(each.detail)}
-            for each in found.findings
-        ],
+        "findings": [_finding_fields(each) for each in found.findings],
+        "last_verify": _pass_fields(found.memory.last_whole),
+        "last_full_verify": _pass_fields(found.memory.last_full),
     }
-    return _without_steps("verify", run, status, exit_code, more)
+    is_quiet = report.status is Status.NOTHING
+    status = {"status": Status.DONE} if is_quiet else {}
+    return document(report, plan, {**status, **more, **extra})
+
+
+def _finding_fields(finding: VerifyFinding) -> dict[str, Any]:
+    fields = {"path": shown(finding.path), "flaw": finding.flaw, "detail": shown(finding.detail)}
+    if (damage := finding.damage) is not None:
+        fields |= {"found_at": damage.at.isoformat(), "found_by": shown(damage.run)}
+    return fields
 
 
 def census(found: StatusReport, run: str) -> str:
-    """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and `days_until_full`."""
+    """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and more."""
     more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],
         "disks": [
@@ -93,8 +114,30 @@ def census(found: StatusReport, run: str) -> str:
         "days_until_full": found.days_until_full,
         "unreadable": found.unreadable,
         "no_timestamp": found.unnamed,
+        "damaged_archives": [
+            {"archive": shown(archive), **_damage_fields(damage)}
+            for archive, damage in sorted(found.findings.damaged.items())
+        ],
+        "last_verify": _pass_fields(found.findings.last_whole),
+        "last_full_verify": _pass_fields(found.findings.last_full),
     }
     return _without_steps("status", run, Status.DONE, 0, more)
+
+
+def _damage_fields(damage: Damage) -> dict[str, Any]:
+    return {
+        "source": shown(damage.source),
+        "flaw": damage.flaw,
+        "detail": shown(damage.detail),
+        "found_at": damage.at.isoformat(),
+        "found_by": shown(damage.run),
+    }
+
+
+def _pass_fields(found: Pass | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"at": found.at.isoformat(), "run": shown(found.run), "archives": found.archives}
 
 
 def stories(found: Sequence[Story], foreseen: CleanupPreview, run: str, trees: Trees, zone: tzinfo) -> str:
@@ -107,6 +150,10 @@ def stories(found: Sequence[Story], foreseen: CleanupPreview, run: str, trees: T
             "sentences": [line.strip() for line in story_lines(story, foreseen, zone)][1:],
             "events": [event.fields() for event in story.events],
             "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
+            "damaged_archives": [
+                {"archive": shown(archive), **_damage_fields(damage)}
+                for archive, damage in story.damaged.items()
+            ],
             "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
             "next_cleanup": [
                 step_fields(foreseen.steps[path], trees) for path in story.places if path in foreseen.steps
@@ -150,6 +197,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
             "bytes": each.size,
             "blake2b": each.digest,
             "was_there": each.was_there,
+            **({"remark": shown(each.remark)} if each.remark else {}),
         }
         for each in found.copied
     ]
@@ -260,9 +308,11 @@ def _camera_fields(camera: CameraStatus) -> dict[str, Any]:
             )
         },
         "waiting": camera.waiting,
-        "failed": camera.failed,
+        "failed": sum(camera.failed.values()),
+        "failed_by_reason": dict(sorted(camera.failed.items())),
         "held": camera.held,
         "clock_doubtful": camera.clock_doubtful,
+        "unencoded": dict(sorted(camera.unencoded.items())),
         "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
     }
 
@@ -321,6 +371,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
             "seconds": round(encoding.seconds, 3),
             "bytes_before": encoding.bytes_before,
             "bytes_after": encoding.bytes_after,
+            **({"unencoded": encoding.unencoded} if encoding.unencoded else {}),
         }
     return fields
 

@@ -51,4 +51,12 @@ REASON_WORDS = {
     Reason.MAX_STORAGE: "over --max-storage",
     Reason.ANNOUNCED: "goes within a day or two, as announced",
     Reason.UNFINISHED: "left unfinished by a recorder that ended",
+    Reason.SIGNED: "signed: encoding would destroy the proof",
+    Reason.PICTURE_CHANGES: "the picture's size or shape changes midway",
+    Reason.UNKEEPABLE_TIMES: "times of frames that only the very bytes keep",
+    Reason.OTHER_STREAMS: "streams that encoding would leave out",
+    Reason.INTERLACED: "interlaced, which no encoder of this choice keeps",
+    Reason.REFUSED: "refused by every encoder",
+    Reason.REPAIR: "its archive is missing or damaged",
+    Reason.UNREPAIRABLE: "damaged, and there is nothing to repair it from",
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.plan import Plan, Total, action_of
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Outcome, Report, Result, Status
+from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
 from camarchiver.domain.steps import Archive, Discard, Restore, Salvage, Tidy
 from camarchiver.errors import Problem
 from camarchiver.export import exporter
@@ -22,8 +22,7 @@ from camarchiver.runtime.formatting import count_of, shown, size, span
 if TYPE_CHECKING:
     from camarchiver.export.exporter import Exported
     from camarchiver.queries.status import StatusReport
-    from camarchiver.queries.verify import Verified
-    from camarchiver.state.verify_checkpoint import VerifyCheckpoint
+    from camarchiver.state.findings import Findings
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
@@ -199,6 +198,7 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
             f"{saved}, in {elapsed}"
         )
         yield from _encoders(report)
+        yield from _unencoded(encodings)
     done = [each for each in report.outcomes if each.result is Result.DONE and each.encoding is None]
     restored = sum(isinstance(outcome.step, Restore) for outcome in done)
     if restored:
@@ -229,6 +229,17 @@ def _encoders(report: Report) -> Iterator[str]:
             used[" after ".join(reversed(outcome.encoding.rungs)) or outcome.encoding.encoder] += 1
     if len(used) > 1:
         yield "  " + ", ".join(f"{count:,} {name}" for name, count in sorted(used.items()))
+
+
+def _unencoded(encodings: Sequence[Encoding]) -> Iterator[str]:
+    """A line for each reason why archives are lossless copies."""
+    by_reason: dict[Reason, list[Encoding]] = defaultdict(list)
+    for encoding in encodings:
+        if encoding.unencoded is not None:
+            by_reason[encoding.unencoded].append(encoding)
+    for reason, group in sorted(by_reason.items()):
+        total = size(sum(encoding.bytes_after for encoding in group))
+        yield f"  not encoded: {count_of(len(group), 'clip')}, {total}, {REASON_WORDS[reason]} ({reason})"
 
 
 def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
@@ -264,6 +275,7 @@ def census_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
                     f" {hours:>8} {size(holding.size):>9}  {days}"
                 )
     yield from _attention_lines(census, zone)
+    yield from _damage_lines(census.findings, zone)
     for disk in census.disks:
         full = ""
         if (left := disk.days_until_full) is not None:
@@ -274,16 +286,45 @@ def census_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
         yield f"last run: {command} {run}: {status}, exit code {last['exit_code']}"
 
 
+def _damage_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
+    """What `verify` found wrong, and when it last looked at everything."""
+    if damaged := findings.damaged:
+        kinds = Counter(str(damage.flaw) for damage in damaged.values())
+        counted = ", ".join(f"{count:,} {flaw}" for flaw, count in sorted(kinds.items()))
+        yield (
+            f"{count_of(len(damaged), 'archive')} found damaged ({counted}): none counts until it is repaired"
+            " or found sound (camarchiver verify --known --repair)"
+        )
+    yield from pass_lines(findings, zone)
+
+
+def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
+    """When every archive was looked at for the last time."""
+    for words, found in (("", findings.last_whole), ("decoded whole, ", findings.last_full)):
+        if found is not None:
+            yield (
+                f"every archive verified, {words}on {found.at.astimezone(zone):%Y-%m-%d %H:%M}"
+                f" by run {shown(found.run)} ({count_of(found.archives, 'archive')})"
+            )
+    if findings.last_whole is None:
+        yield "never has every archive been verified (camarchiver verify)"
+
+
 def _attention_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
     for camera in census.cameras:
         for count, words in (
             (camera.waiting, "to be archived by the next run"),
-            (camera.failed, "failed before"),
             (camera.held, "held"),
             (camera.clock_doubtful, "whose clock is doubtful: name and mtime are more than a day apart"),
         ):
             if count:
                 yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
+        for reason, count in sorted(camera.failed.items()):
+            words = f"failed before: {REASON_WORDS[reason]} ({reason})"
+            yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
+        for reason, count in sorted(camera.unencoded.items()):
+            words = f"not encoded: {REASON_WORDS[reason]} ({reason})"
+            yield f"{shown(camera.name)}: {count_of(count, 'archive')} {words}"
         for start, end in camera.gaps:
             span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
             yield f"{shown(camera.name)}: nothing from {span_of}"
@@ -302,6 +343,7 @@ def exported_lines(found: Exported, place: Path) -> Iterator[str]:
     if not found.copied:
         yield "nothing was copied" if found.problems else "no file that stands here is kept by this hold"
         return
+    yield from (f"{shown(each.target)}: {shown(each.remark)}" for each in found.copied if each.remark)
     before = sum(each.was_there for each in found.copied)
     total = size(sum(each.size for each in found.copied))
     yield (
@@ -315,25 +357,3 @@ def exported_lines(found: Exported, place: Path) -> Iterator[str]:
 def problem_line(problem: Problem) -> str:
     """What could not be done, and the remedy."""
     return f"error: {shown(problem.message)}" + (f" ({problem.hint})" if problem.hint else "")
-
-
-# --- verify -----------------------------------------------------------------------------------------
-
-
-def verified_lines(found: Verified, *, summary: bool, all_foreign: bool) -> Iterator[str]:
-    """What is off; with `summary` also how much was looked at, with `all_foreign` what is not ours."""
-    for each in found.findings:
-        yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
-    if all_foreign:
-        yield from (f"foreign: {shown(path)}" for path in found.foreign)
-    if summary:
-        foreign = f", {len(found.foreign):,} foreign" if found.foreign else ""
-        yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
-
-
-def resumed_line(mark: VerifyCheckpoint) -> str:
-    """Where an interrupted `verify` goes on."""
-    return (
-        f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
-        " (--anew begins again)"
-    )

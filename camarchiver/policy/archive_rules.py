@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.hold import held_by
-from camarchiver.domain.memory import FolderFacts, Memory
+from camarchiver.domain.memory import Failure, FolderFacts, Memory
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.naming.paths import archive_path
+from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule, stays_unencoded
 
 DOUBTFUL = timedelta(days=1)
 """How far name and clock may lie apart before one of them must be wrong (docs/architecture.md, section 7)."""
@@ -35,6 +36,7 @@ class ArchivePolicy:
     """The first moment that is too late."""
     min_size: int = 0
     limit: int | None = None
+    signed: SignedRule = KEEP_SIGNED
     quiet: timedelta | None = None
     """How long a clip must have stood still; None for the rule of `settle`."""
 
@@ -97,10 +99,11 @@ def _decide_clip(
         return observed
     archived = own_archive(clip, facts) if facts.archived else None
     if archived and not policy.repeat:
-        return _dispose(clip, archived, Reason.ALREADY_ARCHIVED, facts, policy)
-    if archived and archived.remuxed:
-        return keep(clip, Reason.NOT_SMALLER, detail="encoding it before did not make it smaller")
-    if memory.failures and (wait := _still_waiting(clip, memory, policy, now)):
+        return _dispose(clip, archived, facts, policy, memory, now)
+    unencoded = archived.why_unencoded if archived else None
+    if unencoded and stays_unencoded(unencoded, encode_signed=policy.signed.encodes(clip.camera)):
+        return keep(clip, unencoded, detail="its archive is a lossless copy, and would be one again")
+    if memory.failures and not policy.retry_failed and (wait := _archiving_wait(clip, memory, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=wait)
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
     if facts.same_file and clip.relative in facts.same_file:
@@ -153,13 +156,15 @@ def own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
 
 
 def _dispose(
-    clip: Clip, archived: Archived, reason: Reason, facts: FolderFacts, policy: ArchivePolicy
+    clip: Clip, archived: Archived, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
 ) -> Archive | Remove | Keep:
     if policy.disposal is Disposal.KEEP:
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its source is kept as asked")
     if not facts.removable:
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its folder can't be written")
-    return Remove(clip, policy.disposal, reason, archived)
+    if memory.failures and not policy.retry_failed and (wait := removal_wait(clip, memory, now)):
+        return keep(clip, Reason.FAILED_BEFORE, detail=f"archived; {wait}")
+    return Remove(clip, policy.disposal, Reason.ALREADY_ARCHIVED, archived)
 
 
 def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now: datetime) -> bool:
@@ -170,10 +175,18 @@ def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now:
     return (found.size, found.mtime_ns) == identity
 
 
-def _still_waiting(clip: Clip, memory: Memory, policy: ArchivePolicy, now: datetime) -> str:
+def removal_wait(clip: Clip, memory: Memory, now: datetime) -> str:
+    """Why a source that could not be removed stays until its next try; empty if it is tried now."""
     failure = memory.failures.get(clip.relative)
-    if failure is None or policy.retry_failed:
-        return ""
+    return _wait(failure, clip, now) if failure is not None and failure.is_of_removal else ""
+
+
+def _archiving_wait(clip: Clip, memory: Memory, now: datetime) -> str:
+    failure = memory.failures.get(clip.relative)
+    return _wait(failure, clip, now) if failure is not None and not failure.is_of_removal else ""
+
+
+def _wait(failure: Failure, clip: Clip, now: datetime) -> str:
     if (failure.size, failure.mtime_ns) != (clip.fingerprint.size, clip.fingerprint.mtime_ns):
         return ""
     if failure.next_try is None:

@@ -13,7 +13,7 @@ from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep
-from camarchiver.policy.archive_rules import DOUBTFUL, is_selected, keep, restored_lately
+from camarchiver.policy.archive_rules import DOUBTFUL, is_selected, keep, removal_wait, restored_lately
 
 YOUNG = timedelta(days=1)
 """No rule by size takes the last copy of what was recorded within this."""
@@ -108,6 +108,8 @@ class Copy(NamedTuple):
     """Somebody writes it or works on it."""
     remark: str = ""
     """Why it counts as not archived although the journal knows the name."""
+    damage: str = ""
+    """What is wrong with an archive that counts for nothing; empty for one that is sound."""
     is_picture: bool = False
     """A sidecar that followed its clip, or one whose clip is gone."""
 
@@ -156,7 +158,7 @@ def decide(
     if tree is Tree.ARCHIVE:
         return _archive(copy, policy, now)
     if tree is Tree.SOURCE:
-        return _source(copy, policy, now)
+        return _unless_it_failed(_source(copy, policy, now), copy, memory, now)
     if tree is Tree.TRASH:
         return _trash(copy, policy, now)
     raise ValueError(f"{copy.clip.path} is the recorder's")
@@ -167,6 +169,8 @@ def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now:
     if _barrier(copy, policy, memory, newest, now, past_hard=False):
         return None
     stands = copy.archived is not None
+    if copy.tree is Tree.SOURCE and memory.failures and removal_wait(copy.clip, memory, now):
+        return None
     if copy.tree is Tree.TRASH:
         return Rank.TRASH if stands else None
     if copy.tree is Tree.SOURCE and stands:
@@ -207,6 +211,8 @@ def _barrier(
         return None
     if copy.tree is Tree.TRASH:
         return None
+    if copy.damage:
+        return Stay(Reason.DAMAGED, copy.damage)
     if memory.restored and restored_lately(copy.source, copy.identity, memory, now):
         return Stay(Reason.RESTORED, "kept for a week after it was restored")
     if newest.get(clip.camera) == clip.start:
@@ -218,6 +224,14 @@ def _is_past_limit(copy: Copy, policy: CleanupPolicy, now: datetime) -> bool:
     """Whether a copy was recorded before what may be kept at all."""
     hard = policy.of(copy.clip.camera).max_age_hard
     return hard is not None and copy.recorded(policy) <= now - hard
+
+
+def _unless_it_failed(answer: Discard | Stay, copy: Copy, memory: Memory, now: datetime) -> Discard | Stay:
+    """The answer, but what could not be removed before stays until its next try."""
+    if not memory.failures or isinstance(answer, Stay):
+        return answer
+    wait = removal_wait(copy.clip, memory, now)
+    return Stay(Reason.FAILED_BEFORE, wait) if wait else answer
 
 
 _IN_POLICY = Stay(Reason.IN_POLICY)
@@ -255,7 +269,7 @@ def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     if copy.since is None or copy.since > now - policy.of(clip.camera).trash_age:
         return _IN_POLICY
     if copy.archived is None and not copy.given_up:
-        return Stay(Reason.LAST_COPY, "its archive does not stand")
+        return Stay(Reason.LAST_COPY, copy.remark or "its archive does not stand")
     return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
 
 
@@ -274,4 +288,5 @@ def decide_picture(
         return Stay(Reason.IN_POLICY, "pictures are kept, as set")
     if copy.recorded(policy) > now - YOUNG:
         return Stay(Reason.TOO_RECENT)
-    return _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
+    answer = _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
+    return _unless_it_failed(answer, copy, memory, now)

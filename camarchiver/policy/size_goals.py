@@ -79,8 +79,10 @@ class SizeGoalSolver:
 
 
 def loses(copy: Copy) -> bool:
-    """Whether removing a copy loses its clip; what is in the trash was given up before."""
-    if copy.is_picture or copy.tree is Tree.TRASH:
+    """Whether removing a copy loses its clip; what is in the trash was given up before, what is damaged is
+    no copy.
+    """
+    if copy.is_picture or copy.damage or copy.tree is Tree.TRASH:
         return False
     return copy.tree is Tree.ARCHIVE or copy.archived is None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees
+from camarchiver.domain.damage import Damage
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import FolderFacts, Memory
 from camarchiver.domain.steps import Step
@@ -33,6 +34,8 @@ class Story:
     """From the journal, oldest first."""
     places: Mapping[Path, Tree]
     """Where it stands now: its source, its archives, and copies in the trash."""
+    damaged: Mapping[str, Damage]
+    """Its archives that were found missing or damaged, by path below the archive root."""
     next_step: Step | None
     """What `archive` would do with it now; None where it is not in the source tree."""
 
@@ -70,10 +73,12 @@ class ClipHistory:
         if source is None:
             # Foreign, or never there: all that can be told of it is what stands.
             here = self._root(tree) / relative
-            return Story(relative, (), {here: tree} if os.path.lexists(here) else {}, None)
+            return Story(relative, (), {here: tree} if os.path.lexists(here) else {}, {}, None)
         events = tuple(event for event in self._events(source) if event.source == source)
         step = self._next_step(source, policy, now)
-        return Story(source, events, self._places(source, events), step)
+        archives = dict.fromkeys(event.archive for event in events if event.archive is not None)
+        damaged = {each: found for each in archives if (found := self._memory.damaged.get(each))}
+        return Story(source, events, self._places(source, events), damaged, step)
 
     def at(self, camera: str, moment: datetime, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
         """The stories of every clip of a camera that covers a moment; both times of one that repeats."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter as Counts
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -11,18 +12,19 @@ from typing import Any
 
 from camarchiver.archive.footage_estimate import SAMPLES, seconds_of
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Clip, Fingerprint, Trees
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Trees
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import FolderFacts, Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.journal.replay import Origin, fold
 from camarchiver.journal.store import Journal
-from camarchiver.media.probe import Prober
+from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.paths import is_clip_name
 from camarchiver.policy.archive_rules import DOUBTFUL, ArchivePolicy, decide_archive, own_archive
 from camarchiver.queries.gaps import Coverage, gaps
 from camarchiver.state import claims
+from camarchiver.state.findings import Findings
 from camarchiver.storage import locking
 
 RATE = timedelta(days=14)
@@ -56,13 +58,16 @@ class CameraStatus:
     trash: Holding = field(default_factory=Holding)
     waiting: int = 0
     """Clips that the next archive run would encode."""
-    failed: int = 0
+    failed: Mapping[Reason, int] = field(default_factory=dict)
+    """Clips that failed before and wait, by why."""
     held: int = 0
     """Clips in source or archive."""
     clock_doubtful: int = 0
     """Clips without an archive whose name and mtime lie more than a day apart, or that are of the future."""
     gaps: tuple[tuple[datetime, datetime], ...] = ()
     """Of the last week, also the one that still lasts."""
+    unencoded: Mapping[Reason, int] = field(default_factory=dict)
+    """Archives that are lossless copies, by why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ class StatusReport:
     unreadable: int
     unnamed: int
     """Files without a time in their names."""
+    findings: Findings
+    """What `verify` found, and when it last came through."""
 
     @property
     def days_until_full(self) -> float | None:
@@ -156,12 +163,17 @@ class _Heap:
 class _Tally:
     """One camera while it is counted."""
 
-    __slots__ = ("archive", "clock_doubtful", "coverage", "failed", "held", "source", "trash", "waiting")
+    __slots__ = (
+        *("archive", "clock_doubtful", "coverage", "failed", "held", "source", "trash", "unencoded"),
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.source, self.archive, self.trash = _Heap(), _Heap(), _Heap()
-        self.waiting = self.failed = self.held = self.clock_doubtful = 0
+        self.waiting = self.held = self.clock_doubtful = 0
+        self.failed = Counts[Reason]()
         self.coverage = Coverage()
+        self.unencoded = Counts[Reason]()
 
 
 class StatusCounter:
@@ -183,7 +195,7 @@ class StatusCounter:
         self._unreadable = 0
         self._unnamed = 0
 
-    def count(self, last_run: Mapping[str, Any] | None) -> StatusReport:
+    def count(self, last_run: Mapping[str, Any] | None, found: Findings) -> StatusReport:
         """Count everything."""
         question = self._question
         for facts in self._discovery.folders(date.max):
@@ -196,7 +208,7 @@ class StatusCounter:
         with Prober() as prober:
             cameras = tuple(self._camera(name, prober) for name in sorted(self._tallies))
         disks, working = tuple(self._disks()), tuple(self._working())
-        return StatusReport(cameras, disks, working, last_run, self._unreadable, self._unnamed)
+        return StatusReport(cameras, disks, working, last_run, self._unreadable, self._unnamed, found)
 
     # --- one clip ----------------------------------------------------------------------------------
 
@@ -237,8 +249,8 @@ class StatusCounter:
         match step:
             case Archive():
                 self._tally(step.camera).waiting += 1
-            case Keep(reason=Reason.FAILED_BEFORE):
-                self._tally(step.camera).failed += 1
+            case Keep(reason=Reason.FAILED_BEFORE, relative=relative):
+                self._tally(step.camera).failed[self._memory.failures[relative].reason] += 1
             case Keep(reason=Reason.UNREADABLE):
                 self._unreadable += 1
             case Keep(reason=Reason.NO_TIMESTAMP):
@@ -249,19 +261,21 @@ class StatusCounter:
     def _day(self, day: date) -> None:
         known = self._journal.day(day)
         ledger = fold(known.events, known.archived)
-        for relative, (event, _) in ledger.archives.items():
-            self._archived(f"{self._trees.archive}/{relative}", ledger.origin(event))
+        for relative, (event, entry) in ledger.archives.items():
+            self._archived(f"{self._trees.archive}/{relative}", ledger.origin(event), entry)
         for relative, event in ledger.trashed.items():
             path = f"{self._trees.trash}/{relative}"
             if is_clip_name(relative) and (status := _status(path)):
                 origin = ledger.origin(event)
                 self._tally(origin.camera).trash.add(origin.start, status.st_size, origin.duration, path)
 
-    def _archived(self, path: str, origin: Origin) -> None:
+    def _archived(self, path: str, origin: Origin, entry: Archived) -> None:
         status = _status(path)
         if status is None:
             return
         tally = self._tally(origin.camera)
+        if (unencoded := entry.why_unencoded) is not None:
+            tally.unencoded[unencoded] += 1
         tally.archive.add(origin.start, status.st_size, origin.duration, path)
         self._note_recent(origin.start, status.st_size, status.st_dev)
         self._note_coverage(tally, origin.start, origin.duration, path)
@@ -299,6 +313,7 @@ class StatusCounter:
             tally.held,
             tally.clock_doubtful,
             tuple(found),
+            tally.unencoded,
         )
 
     def _disks(self) -> Iterator[DiskStatus]:

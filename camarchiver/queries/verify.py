@@ -7,23 +7,26 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Trees, joined
-from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
+from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.expected_archives import Expected, expected_of
 from camarchiver.journal.lookup import JournalDays
-from camarchiver.journal.replay import left_archive
 from camarchiver.journal.store import Journal
 from camarchiver.media import ffmpeg_args, transcoder
-from camarchiver.media.verification import is_harmless
+from camarchiver.media.verification.rules import is_harmless
 from camarchiver.naming.paths import is_clip_name
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import claims, intents, verify_checkpoint
+from camarchiver.state.findings import Findings
+from camarchiver.state.findings import read as remembered
+from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked, CheckpointPlace, VerifyCheckpoint
 from camarchiver.storage import locking, walk
 
@@ -35,42 +38,22 @@ DAYS_IN_MEMORY = 8
 _BLOCK = 1 << 20
 
 
-class Flaw(StrEnum):
-    """What can be wrong with an archive; part of the JSON format."""
-
-    MISSING = "missing"
-    WRONG_SIZE = "wrong-size"
-    WRONG_HASH = "wrong-hash"
-    UNREADABLE = "unreadable"
-    DAMAGED = "damaged"
-    TORN_JOURNAL = "torn-journal"
-    UNFINISHED = "unfinished"
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """An archive as the journal knows it."""
-
-    archive: str
-    """Below the archive root."""
-    source: str
-    size: int
-    digest: str
-    """BLAKE2b; empty where the journal has none."""
-
-
 @dataclass(frozen=True, slots=True)
 class VerifyFinding:
     """Something that is off."""
 
     path: str
-    flaw: Flaw
+    flaw: Flaw | RecordFlaw
     detail: str
+    expected: Expected | None = None
+    """What should stand there, where it is an archive."""
+    damage: Damage | None = None
+    """What is remembered of it, with the time and the run that found it first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What came of holding the archive against the journal."""
+    """What came of checking the archive against the journal."""
 
     checked: int
     foreign: tuple[str, ...]
@@ -80,6 +63,10 @@ class Verified:
     """Archives of `checked` that an interrupted run had looked at."""
     is_marked: bool = False
     """Whether a later run goes on where this one was stopped."""
+    memory: Findings = field(default_factory=Findings)
+    """What is remembered now, with the last run that came through everything."""
+    problem: str = ""
+    """Why the findings could not be written down, so that no other command knows of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +78,15 @@ class Task:
     """Draws the sample."""
     mark: VerifyCheckpoint | None = None
     """Where an interrupted run of the same question stopped."""
+    known: Mapping[str, Damage] = field(default_factory=dict)
+    """Archives that were found damaged before: they are looked at in any case."""
 
     def wants(self, place: CheckpointPlace) -> bool:
         """Whether this archive is of the sample, and was not looked at before."""
+        if place.archive in self.known:
+            return True
+        if self.asked.known or (self.asked.since is not None and place.day < self.asked.since):
+            return False
         if self.mark is not None and _order(place) <= _order(self.mark.after):
             return place in self.mark.off
         if self.asked.percent >= 100:
@@ -103,16 +96,16 @@ class Task:
         return drawn < self.asked.percent / 100 * 2**32
 
 
-def task_for(asked: Asked, state: Path, run: str, *, anew: bool) -> Task:
+def task_for(asked: Asked, state: Path, run: str, known: Mapping[str, Damage], *, anew: bool) -> Task:
     """What to look at; after an interruption of the same question, unless `anew`, the rest of it."""
     mark = None if anew else verify_checkpoint.read(state)
     if mark is None or mark.asked != asked:
-        return Task(asked, run)
-    return Task(asked, mark.run, mark)
+        return Task(asked, run, known=known)
+    return Task(asked, mark.run, mark, known)
 
 
 class Verifier:
-    """Checks one archive; changes nothing but its own bookmark."""
+    """Checks every archive that is asked for; changes nothing but its bookmark and the findings."""
 
     def __init__(
         self,
@@ -120,6 +113,7 @@ class Verifier:
         journal: Journal,
         days: JournalDays,
         task: Task,
+        log: FindingsLog,
         *,
         host: str,
         stop: Stopper,
@@ -130,6 +124,7 @@ class Verifier:
         self._journal = journal
         self._days = days
         self._task = task
+        self._log = log
         self._stop = stop
         self._ffmpeg = ffmpeg
         self._host = host
@@ -145,20 +140,56 @@ class Verifier:
             finding = self.check(expected)
             if self._stop.is_set():
                 break
+            finding = self._remembered(expected, finding)
             if finding:
                 findings.append(finding)
                 off.append(place)
             checked, last = checked + 1, place
             display.done(expected.size)
             if time.monotonic() - self._marked_at > MARK_SECONDS:
+                # First: what was found must not be passed over by the run that goes on from the mark.
+                self._log.flush()
                 self._put_mark(last, checked, off)
         foreign = () if self._stop.is_set() else self._foreign_files()
+        self._log.flush()
         if not self._stop.is_set():
-            verify_checkpoint.remove(self._trees.state, self._task.asked)
+            self._end(checked)
         elif last is not None:
             self._put_mark(last, checked, off)
-        is_marked = self._stop.is_set() and verify_checkpoint.read(self._trees.state) is not None
-        return Verified(checked, foreign, tuple(findings), before, is_marked)
+        known, problem = remembered(self._trees.state), self._log.problem
+        return Verified(checked, foreign, tuple(findings), before, self._is_marked(), known, problem)
+
+    def _is_marked(self) -> bool:
+        """Whether this run was stopped and left a bookmark."""
+        can_be = self._stop.is_set() and not self._task.asked.known
+        return can_be and verify_checkpoint.read(self._trees.state) is not None
+
+    def _remembered(self, expected: Expected, finding: VerifyFinding | None) -> VerifyFinding | None:
+        """The finding with what is remembered of it; also of damage that only decoding would find again."""
+        if finding is not None and isinstance(finding.flaw, Flaw):
+            damage = self._log.damaged(expected, finding.flaw, finding.detail)
+            return replace(finding, expected=expected, damage=damage)
+        known = self._task.known.get(expected.archive)
+        if known is not None and known.flaw is Flaw.DAMAGED and self._ffmpeg is None:
+            path = str(self._trees.archive / expected.archive)
+            return VerifyFinding(path, known.flaw, f"{known.detail} (found by --full)", expected, known)
+        if known is not None:
+            self._log.sound(expected)
+        return None
+
+    def _end(self, checked: int) -> None:
+        """Everything that was asked for was looked at."""
+        asked = self._task.asked
+        if self._log.is_kept:
+            verify_checkpoint.remove(self._trees.state, asked)
+        for archive, damage in self._task.known.items():
+            events = self._events(damage.day)
+            is_told = any(event.archive == archive for event in events)
+            if is_told and archive not in {each.archive for each in expected_of(events)}:
+                self._log.settled(archive)
+        if asked.since is None and asked.percent >= 100 and not asked.known:
+            self._log.came_through(checked, full=asked.full)
+        self._log.flush()
 
     def bytes_to_check(self) -> int:
         """How much there is to read."""
@@ -171,10 +202,11 @@ class Verifier:
 
     def expected(self) -> Iterator[tuple[CheckpointPlace, Expected]]:
         """Every archive that is to be looked at and stands by the journal's word, day by day, once."""
-        since = self._task.asked.since
+        since, only_known = self._task.asked.since, self._task.asked.known
+        known = {damage.day for damage in self._task.known.values()}
         for day in self._journal.days():
-            if since is None or day >= since:
-                for found in sorted(_standing(self._events(day)), key=lambda each: each.archive):
+            if day in known or not (only_known or (since is not None and day < since)):
+                for found in sorted(expected_of(self._events(day)), key=lambda each: each.archive):
                     place = CheckpointPlace(day, found.archive)
                     if self._task.wants(place):
                         yield place, found
@@ -182,6 +214,8 @@ class Verifier:
     def _put_mark(self, place: CheckpointPlace, checked: int, off: list[CheckpointPlace]) -> None:
         """Where a later run goes on; what was off before must all be looked at again first."""
         mark = self._task.mark
+        if self._task.asked.known or not self._log.is_kept:
+            return
         if mark is not None and _order(place) <= _order(mark.after):
             return
         self._marked_at = time.monotonic()
@@ -222,11 +256,11 @@ class Verifier:
                 torn = self._journal.day(day).torn
             except OSError as error:
                 words = f"{error.strerror}: nobody can tell what should stand of this day"
-                yield VerifyFinding(str(self._journal.path(day)), Flaw.UNREADABLE, words)
+                yield VerifyFinding(str(self._journal.path(day)), RecordFlaw.UNREADABLE, words)
                 continue
             if torn:
                 words = f"{torn} line(s) can't be read"
-                yield VerifyFinding(str(self._journal.path(day)), Flaw.TORN_JOURNAL, words)
+                yield VerifyFinding(str(self._journal.path(day)), RecordFlaw.TORN_JOURNAL, words)
             for event in intents.unresolved(self._journal, (day,), ""):
                 if event.run not in live:
                     yield self._open_intent(event)
@@ -234,7 +268,7 @@ class Verifier:
             clip = claim.as_clip(self._trees.source).path if claim else None
             if clip is None or locking.held_by(clip, place=self._trees.state / "locks") is None:
                 words = "left by a dead run; the next archive run resolves it"
-                yield VerifyFinding(str(clip or note), Flaw.UNFINISHED, words)
+                yield VerifyFinding(str(clip or note), RecordFlaw.UNFINISHED, words)
 
     def _open_intent(self, event: JournalEvent) -> VerifyFinding:
         tree, relative = intents.place_of(event)
@@ -242,7 +276,9 @@ class Verifier:
         root = roots.get(tree, self._trees.source)
         stands = "it still stands" if os.path.lexists(root / relative) else "it is gone"
         words = f"run {event.run} was about to remove it and wrote no outcome; {stands}"
-        return VerifyFinding(str(root / relative), Flaw.UNFINISHED, f"{words}; the next cleanup resolves it")
+        return VerifyFinding(
+            str(root / relative), RecordFlaw.UNFINISHED, f"{words}; the next cleanup resolves it"
+        )
 
     def _foreign_files(self) -> tuple[str, ...]:
         """Clips below the archive that no journal line speaks of."""
@@ -300,25 +336,3 @@ class Verifier:
 
 def _order(place: CheckpointPlace) -> tuple[date, str]:
     return place.day, place.archive
-
-
-def _standing(events: tuple[JournalEvent, ...]) -> tuple[Expected, ...]:
-    """The archives of one day's lines that no later line took away."""
-    standing: dict[str, Expected] = {}
-    away: dict[str, Expected] = {}
-    for event in events:
-        archive = event.archive
-        if archive is None:
-            continue
-        match event.event:
-            case EventKind.ARCHIVED | EventKind.ADOPTED:
-                known = standing.get(archive)
-                digest = event.archive_blake2b or (known.digest if known else "")
-                if event.archive_size is not None:
-                    standing[archive] = Expected(archive, event.source, event.archive_size, digest)
-            case EventKind.TRASHED | EventKind.DELETED if left_archive(event):
-                if archive in standing:
-                    away[archive] = standing.pop(archive)
-            case EventKind.RESTORED if event.tree == "archive" and archive in away:
-                standing[archive] = away[archive]
-    return tuple(standing.values())

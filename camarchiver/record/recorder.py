@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 
+from camarchiver.errors import cause
 from camarchiver.motion.events import MotionEvent
 from camarchiver.record import clip_rules, schedule
 from camarchiver.record.capture.feed import SILENCE
@@ -264,7 +265,7 @@ class Recorder:
         try:
             ended = lapse.add(entry, self._media_time(), when, self._stream)
         except (OSError, av.FFmpegError) as error:
-            self._room.ended(f"a timelapse can't be begun: {error.strerror}")
+            self._room.ended(f"a timelapse can't be begun: {cause(error)}")
         if ended is None and lapse.take is not None and lapse.take.failed:
             self._room.ended(f"the timelapse ends here: {lapse.take.failed}")
             ended = lapse.end()
@@ -329,7 +330,7 @@ class Recorder:
         try:
             self._take = ClipWriter(self._delivery.folders, label, self._stream.video, self._stream.audio)
         except (OSError, av.FFmpegError) as error:
-            self._room.ended(f"a clip can't be begun: {error.strerror}")
+            self._room.ended(f"a clip can't be begun: {cause(error)}")
             return False
         self._room.begun()
         return True

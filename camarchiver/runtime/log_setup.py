@@ -20,6 +20,7 @@ from typing import Literal
 from filelock import FileLock
 
 from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.errors import cause
 
 ROTATE_AT = 10_000_000
 """Bytes."""
@@ -167,7 +168,7 @@ def _file_handler(file: Path) -> logging.Handler | None:
         return _Shared(file, locks if locks.is_dir() else file.parent)
     except OSError as error:
         logging.getLogger(__name__).warning(
-            "no log is written: %s: %s (name another file with --log-file)", file, error.strerror
+            "no log is written: %s: %s (name another file with --log-file)", file, cause(error)
         )
         return None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.untrusted import is_claim, value_of
+from camarchiver.errors import NotRemovable
 from camarchiver.storage import atomic
 
 FOLDER = "claims"
@@ -83,6 +84,9 @@ def claimed(trees: Trees, claim: WorkClaim, lock: Path) -> Iterator[ClaimFile]:
     note = ClaimFile(path, claim, trees.archive)
     try:
         yield note
+    except NotRemovable as error:
+        note.kept = note.kept or bool(error.copy)
+        raise
     finally:
         if not note.kept and not os.path.lexists(lock):
             path.unlink(missing_ok=True)

@@ -1,10 +1,12 @@
-"""Remembers which clips could not be archived, so that a damaged one is not tried every night."""
+"""Remembers which clips could not be archived or removed, so that they are not tried every night."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from camarchiver.domain.clip import Clip
 from camarchiver.domain.memory import Failure
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.untrusted import moment_of, whole_of
+from camarchiver.errors import StorageError, sentence
 from camarchiver.storage import atomic, run_lock
+
+_log = logging.getLogger("camarchiver.state.failures")
 
 WRITE_EVERY_SECONDS = 2.0
 """Writing thousands of failures one by one would rewrite the file as often."""
@@ -41,12 +46,17 @@ class Failures:
         """Remember one more failure; a changed file starts to count afresh."""
         before = self._known.get(clip.relative)
         print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
-        same = before is not None and (before.size, before.mtime_ns) == print_of
-        count = before.count + 1 if before is not None and same else 1
-        self._change(clip.relative, Failure(*print_of, count, at, reason, detail))
+        failure = Failure(*print_of, 1, at, reason, detail)
+        if (
+            before is not None
+            and (before.size, before.mtime_ns) == print_of
+            and before.is_of_removal == failure.is_of_removal
+        ):
+            failure = replace(failure, count=before.count + 1)
+        self._change(clip.relative, failure)
 
     def forget(self, clip: Clip) -> None:
-        """The clip was archived after all."""
+        """What failed went well after all."""
         if clip.relative in self._known:
             self._change(clip.relative, None)
 
@@ -74,7 +84,11 @@ class Failures:
         with self._mutex:
             self._changes[path] = failure
         if time.monotonic() - self._written > WRITE_EVERY_SECONDS:
-            self.flush()
+            try:
+                self.flush()
+            except (OSError, StorageError) as error:
+                # Tried again with the next one, and when the run ends: then it is an error of the run.
+                _log.warning("what failed can't be written down now: %s", sentence(error))
 
     def _read(self) -> dict[str, Failure]:
         stored = atomic.read_json(self._path)

@@ -31,6 +31,8 @@ class Asked:
     since: date | None
     percent: float
     full: bool
+    known: bool = False
+    """Only archives that were found damaged before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from camarchiver.domain.clip import STATE_FOLDER, Trees
-from camarchiver.errors import StorageError, UsageError
+from camarchiver.errors import StorageError, UsageError, cause
 from camarchiver.storage import atomic, lockfile
 
 MARKER = "volume"
@@ -182,6 +182,6 @@ def _read(folder: Path) -> str:
         return ""
     except OSError as error:
         raise StorageError(
-            f"the volume marker {folder / MARKER} can't be read: {error.strerror}",
+            f"the volume marker {folder / MARKER} can't be read: {cause(error)}",
             hint="check its permissions",
         ) from error

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from camarchiver.domain.untrusted import value_of
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause
 from camarchiver.storage import linux
 
 _log = logging.getLogger("camarchiver.storage.atomic")
@@ -81,7 +81,14 @@ def publish(part: Staged, target: Path) -> None:
         if error.errno not in _NO_LINKS:
             raise
         _rename_new(part.path, target)
-    part.path.unlink(missing_ok=True)
+    try:
+        part.path.unlink(missing_ok=True)
+    except OSError:
+        # Not the last name: the staged one could not go, so it stands.
+        with contextlib.suppress(OSError):
+            if _same_file(part.path, target):
+                target.unlink()
+        raise
     fsync_folder(target.parent)
 
 
@@ -99,7 +106,7 @@ def write_json(path: Path, value: object) -> None:
     TypeError or ValueError, with nothing touched, when the value can't be written as JSON.
     """
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-    backup = _backup_of(path)
+    backup = backup_of(path)
     with staged(path) as part:
         _fill(part.path, text, mode=0o600)
         previous = _read_valid(path)
@@ -120,20 +127,20 @@ def read_json(path: Path) -> object | None:
     older version in its place could miss what somebody else wrote.
     """
     try:
-        if not path.exists() and not _backup_of(path).exists():
+        if not path.exists() and not backup_of(path).exists():
             return None
         text = _read_valid(path)
         if text is None:
-            text = _read_valid(_backup_of(path))
+            text = _read_valid(backup_of(path))
             if text is not None:
                 _log.warning("%s can't be read; using its backup", path)
     except OSError as error:
         raise StorageError(
-            f"{path} can't be read: {error.strerror}", hint="check the disk and the file's owner and mode"
+            f"{path} can't be read: {cause(error)}", hint="check the disk and the file's owner and mode"
         ) from error
     if text is None:
         raise StorageError(
-            f"{path} and its backup {_backup_of(path).name} can't be understood",
+            f"{path} and its backup {backup_of(path).name} can't be understood",
             hint="put back a copy of your own, or move both away to start afresh",
         )
     value: object = value_of(text)
@@ -232,7 +239,8 @@ def _fill(path: Path, text: str, *, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _backup_of(path: Path) -> Path:
+def backup_of(path: Path) -> Path:
+    """Where the version before the last change of a JSON file is kept."""
     return path.with_name(f"{path.name}.bak")
 
 

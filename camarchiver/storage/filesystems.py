@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Trees
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause
 
 
 def used_bytes(trees: Trees) -> int:
@@ -54,7 +54,7 @@ def _statuses(folder: Path) -> Iterator[os.stat_result]:
             continue
         except OSError as error:
             raise StorageError(
-                f"{here} can't be read, so nobody knows how much the trees hold: {error.strerror}",
+                f"{here} can't be read, so nobody knows how much the trees hold: {cause(error)}",
                 hint="check its permissions",
             ) from error
 
@@ -68,7 +68,7 @@ def free_bytes(folder: Path) -> int:
         status = os.statvfs(_nearest(folder))
     except OSError as error:
         raise StorageError(
-            f"the free space at {folder} can't be told: {error.strerror}", hint="check that it is mounted"
+            f"the free space at {folder} can't be told: {cause(error)}", hint="check that it is mounted"
         ) from error
     return status.f_bavail * status.f_frsize
 
@@ -82,7 +82,7 @@ def device_of(folder: Path) -> int:
         return _nearest(folder).stat().st_dev
     except OSError as error:
         raise StorageError(
-            f"{folder} can't be looked at: {error.strerror}", hint="check that it is mounted"
+            f"{folder} can't be looked at: {cause(error)}", hint="check that it is mounted"
         ) from error
 
 

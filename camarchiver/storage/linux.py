@@ -10,6 +10,8 @@ import os
 import platform
 import signal
 import stat
+import struct
+from enum import IntFlag
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -122,6 +124,41 @@ def being_written(path: Path) -> bool | None:
         return None
     finally:
         os.close(descriptor)
+
+
+class Attributes(IntFlag):
+    """What chattr(1) sets and keeps a file, or what is in a folder, from being removed (ioctl_iflags(2))."""
+
+    IMMUTABLE = 0x10
+    APPEND_ONLY = 0x20
+
+
+# _IOR('f', 1, long) of the kernel's uapi/linux/fs.h; the answer is an int all the same.
+_FS_IOC_GETFLAGS = 0x80006601 | struct.calcsize("l") << 16
+
+
+def attributes(descriptor: int) -> Attributes:
+    """The attributes of an open file or folder; none on a filesystem that doesn't know them."""
+    answer = bytearray(struct.calcsize("l"))
+    try:
+        fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, answer)
+    except OSError:
+        return Attributes(0)
+    (bits,) = struct.unpack_from("i", answer)
+    return Attributes(bits & (Attributes.IMMUTABLE | Attributes.APPEND_ONLY))
+
+
+_CAP_FOWNER = 3
+
+
+def is_as_owner() -> bool | None:
+    """Whether this thread may act on others' files as their owners may (capabilities(7)); None if unknown."""
+    try:
+        status = Path("/proc/thread-self/status").read_text(encoding="utf-8", errors="replace")
+        effective = status.partition("\nCapEff:")[2].partition("\n")[0]
+        return bool(int(effective, 16) >> _CAP_FOWNER & 1)
+    except (OSError, ValueError):
+        return None
 
 
 _STA_UNSYNC = 0x40

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import errno
 import functools
 import hashlib
 import logging
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from camarchiver.errors import ClipBusy
+from camarchiver.errors import ClipBusy, cause
 from camarchiver.storage import atomic, lockfile
 from camarchiver.storage.run_lock import NOT_WRITABLE
 
@@ -25,6 +26,7 @@ _log = logging.getLogger("camarchiver.storage.locking")
 STALE_LOCK_SECONDS = lockfile.STALE_LOCK_SECONDS
 
 HEARTBEAT_SECONDS = 60.0
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 class ClipLock:
@@ -60,7 +62,7 @@ class ClipLock:
             try:
                 atomic.retry_transient(lambda: os.utime(self._claim.descriptor))
             except OSError as error:
-                _log.warning("lock lost: %s: %s", self.path, error.strerror)
+                _log.warning("lock lost: %s: %s", self.path, cause(error))
                 self.lost.set()
 
     def _release(self) -> None:
@@ -72,19 +74,23 @@ class ClipLock:
                 self._claim.file.unlink()
                 _log.debug("lock released: %s", self.path)
         except OSError as error:
-            _log.warning("lock not removed: %s: %s", self._claim.file, error.strerror)
+            _log.warning("lock not removed: %s: %s", self._claim.file, cause(error))
         finally:
             os.close(self._claim.descriptor)
 
 
 @contextlib.contextmanager
-def clip_lock(path: Path, *, place: Path | None = None) -> Iterator[ClipLock]:
+def clip_lock(
+    path: Path, *, place: Path | None = None, folder_may_be_gone: bool = False
+) -> Iterator[ClipLock]:
     """Hold the lock of one clip: the file `X.mp4.lock` beside it, or in `place` where that can't be.
+
+    With `folder_may_be_gone` also where the clip's folder is not there: the clip lies in the trash.
 
     ClipBusy, at once, while a living owner holds it: on this kernel however old the lock is, elsewhere
     while it was touched in the last 600 s. OSError when no lock can be written.
     """
-    lock = ClipLock(path, _claim(path, place))
+    lock = ClipLock(path, _claim(path, place, folder_may_be_gone=folder_may_be_gone))
     try:
         yield lock
     finally:
@@ -129,12 +135,13 @@ def _hashed(text: str) -> str:
     return hashlib.blake2b(os.fsencode(text), digest_size=16).hexdigest()
 
 
-def _claim(clip: Path, place: Path | None) -> lockfile.LockClaim:
+def _claim(clip: Path, place: Path | None, *, folder_may_be_gone: bool) -> lockfile.LockClaim:
     beside = _file_beside(clip)
     try:
         return lockfile.claim(beside, clip)
     except OSError as error:
-        if place is None or error.errno not in NOT_WRITABLE:
+        bearable = NOT_WRITABLE | (_GONE if folder_may_be_gone else frozenset())
+        if place is None or error.errno not in bearable:
             raise
     # Others may be able to write where we can't.
     lockfile.refuse_if_held(beside, clip)

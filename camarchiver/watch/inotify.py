@@ -15,6 +15,7 @@ from typing import TextIO
 from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has no annotations
 
 from camarchiver.domain.clip import joined
+from camarchiver.errors import cause
 from camarchiver.naming.paths import is_clip_name, is_temporary_name
 from camarchiver.storage import filesystems
 
@@ -264,7 +265,7 @@ class Arrivals:
             raise error
         if error.errno not in _GONE and folder not in self._complained:
             self._complained.add(folder)
-            _log.warning("%s can't be watched: %s", folder, error.strerror)
+            _log.warning("%s can't be watched: %s", folder, cause(error))
 
 
 def _identity(root: Path) -> tuple[int, int]:

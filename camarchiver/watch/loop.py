@@ -22,7 +22,7 @@ from camarchiver.domain.clip import joined
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Archive, Keep, Remove
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause, sentence
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
@@ -197,7 +197,7 @@ class Watcher:
         except StorageError as error:
             self._leave(error.message)
         except OSError as error:
-            self._leave(f"{self._trees.source} can't be read: {error.strerror}")
+            self._leave(f"{self._trees.source} can't be read: {cause(error)}")
 
     def _accept(self, arrival: Arrival) -> None:
         now = time.monotonic()
@@ -280,7 +280,7 @@ class Watcher:
             for each in due:
                 if each.path not in self._taken:
                     self.agenda.put(each.path, each.at, finished=each.finished)
-            self._leave(error.message if isinstance(error, StorageError) else str(error))
+            self._leave(sentence(error))
 
     def _look(self, folder: str, names: list[str], *, finished: bool) -> None:
         policy = self._policies[finished]
@@ -298,7 +298,7 @@ class Watcher:
         except (FileNotFoundError, NotADirectoryError):
             return
         except PermissionError as error:
-            _log.warning("%s can't be read: %s", folder, error.strerror)
+            _log.warning("%s can't be read: %s", folder, cause(error))
 
     def _kept(self, step: Keep, policy: ArchivePolicy) -> None:
         try:

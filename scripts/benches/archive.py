@@ -63,7 +63,7 @@ from pathlib import Path
 def spent():
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-from camarchiver.media import probe_worker as demux
+from camarchiver.media.parsing import worker as probe_worker as demux
 begun = spent()
 for source, archive in json.load(sys.stdin):
     demux.answer("measure", Path(source), lambda: None)
@@ -160,14 +160,15 @@ class Runs:
     def _scripts(self, name: str, *, threads: int) -> tuple[Path, list[Path]]:
         """One shell script per clip with the arguments that our own run gives to ffmpeg."""
         from camarchiver.media import encoders as media_encoders
-        from camarchiver.media import ffmpeg_args, probe_worker
+        from camarchiver.media import ffmpeg_args
+        from camarchiver.media.parsing import worker as parse_worker
 
         root = self._fresh(name)
         jobs = root / "jobs"
         jobs.mkdir()
         made = []
         for number, source in enumerate(camera_tree(self.clips, root / "camera")):
-            media = probe_worker.measure(source, lambda: None)
+            media = parse_worker.measure(source, lambda: None)
             container = media_encoders.container_for(media, media_encoders.EncodeSettings())
             made.append(root / f"{number:02}.{container}")
             # As long as ours, whose hash stands in it.

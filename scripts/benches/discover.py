@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from benches.measuring import Options, Result, Row, cpu_seconds, in_turns, ratio, say, workplace
-from benches.trees import NOW, Forest, Shape, grow
+from benches.trees import Forest, Shape, grow
+from tests.dates import BENCHES
 
 SOURCE = Shape("source", 733, 150)
 THREE = Shape("three", 400, 250, archived=280, trashed=80)
@@ -150,7 +151,7 @@ class Planning:
         told = self.place / "told"
         config = self.place / "config.toml"
         config.touch()
-        command = [sys.executable, "-c", _DRIVER, str(told), NOW.isoformat(), *self.words]
+        command = [sys.executable, "-c", _DRIVER, str(told), BENCHES.isoformat(), *self.words]
         spent = cpu_seconds([*command, *self.forest.arguments, "--timezone", "UTC", "--config", str(config)])
         self.peak = int(told.read_text()) * 1024 / 1e6
         return spent

@@ -36,7 +36,7 @@ def bench(options: Options) -> Result:
 
     result = Result("distributed")
     if find_spec("distributed") is None:
-        result.skipped.append("Dask is not installed: pip install 'camarchiver[distributed]'")
+        result.skipped.append("Dask is not installed: scripts/setup dev")
         return result
     made = partial(footage, SHORT, imageio_ffmpeg.get_ffmpeg_exe(), options)
     clips = own_footage(options.footage) if options.footage else made()

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from benches.measuring import Options, say
+from tests.dates import BENCHES_CLIPS, clip_of
 
 FOOTAGE = "footage-3"
 """Another name for another kind of footage: what is cached is never mistaken for it."""
-OLD = 1_700_000_000
-"""The modification time of every clip: long settled."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ def camera_tree(clips: Sequence[Path], root: Path) -> list[Path]:
     """Copies of the clips as a camera names them; not links, which would be one clip to us."""
     copies = []
     for number, clip in enumerate(clips):
-        stamp = f"20231105{8 + number // 60:02}{number % 60:02}00"
-        copy = root / "2023/11/05" / f"REO_bench_{stamp}{clip.suffix.lower()}"
+        start = BENCHES_CLIPS + timedelta(minutes=number)
+        copy = root / f"{clip_of('bench', start)}{clip.suffix.lower()}"
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(clip, copy)
-        os.utime(copy, (OLD, OLD))
+        os.utime(copy, (start.timestamp(),) * 2)
         copies.append(copy)
     return copies

@@ -10,11 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from benches.measuring import Options, say
+from tests.dates import BENCHES, folder_of, stamp_of
 
 VERSION = "trees-1"
 """Another name for another kind of tree: what is cached is never mistaken for it."""
-NOW = datetime(2026, 1, 1, 3, tzinfo=UTC)
-"""The moment that the trees were made for; what is measured is told that it is now."""
 CAMERAS = ("front", "garage", "garden")
 SIZE = 3_000_000
 """Bytes of a clip; its blocks are never written."""
@@ -54,8 +53,8 @@ class Forest:
         return [str(self.source), "-o", str(self.archive), "--trash-root", str(self.trash)]
 
 
-def grow(shape: Shape, options: Options) -> Forest:
-    """The trees of a shape, made when they aren't there."""
+def grow(shape: Shape, options: Options, now: datetime = BENCHES) -> Forest:
+    """The trees of a shape as they are at that moment, made when they aren't there."""
     place = options.cache / VERSION / f"{shape.name}-{shape.days}-{shape.clips}"
     forest = Forest(place / "camera", place / "archive", place / "trash", 0)
     done = place / "files"
@@ -63,19 +62,19 @@ def grow(shape: Shape, options: Options) -> Forest:
         say(f"  making {place}")
         shutil.rmtree(place, ignore_errors=True)
         forest.source.mkdir(parents=True)
-        files = sum(_day(forest, shape, number) for number in range(shape.days))
+        files = sum(_day(forest, shape, number, now) for number in range(shape.days))
         if shape.archived:
             _mark(forest)
         done.write_text(str(files))
     return Forest(forest.source, forest.archive, forest.trash, int(done.read_text()))
 
 
-def _day(forest: Forest, shape: Shape, number: int) -> int:
+def _day(forest: Forest, shape: Shape, number: int, now: datetime) -> int:
     """Make one day's files, the oldest being number 0; tells how many they are."""
-    day = NOW.date() - timedelta(days=shape.days - number)
+    day = now.date() - timedelta(days=shape.days - number)
     starts = list(_starts(day, shape.clips))
-    names = [f"REO_{CAMERAS[each % 3]}_{start:%Y%m%d%H%M%S}" for each, start in enumerate(starts)]
-    folder = f"{day:%Y/%m/%d}"
+    names = [f"REO_{CAMERAS[each % 3]}_{stamp_of(start)}" for each, start in enumerate(starts)]
+    folder = folder_of(starts[0])
     in_archive = number < shape.archived
     root = forest.archive if in_archive else forest.source
     _fill(root / folder, names, starts, (".mp4", ".jpg"))
@@ -138,7 +137,7 @@ def _journal(
             encoder="libsvtav1",
             settings={"quality": 35, "preset": "10", "max_height": None, "audio": "copy"},
             remuxed=False,
-            verified="every frame counted, keyframes decoded",
+            verified="every frame's time, the sound and some pictures compared, keyframes decoded",
             seconds=4.2,
             **common,
         )

@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import imageio_ffmpeg
 
 from benches.footage import SHORT, footage
 from benches.measuring import Options, Result, Row, own_command, say, workplace
+from tests.dates import BENCHES_CLIPS, folder_of, stamp_of
 
 FOLDERS = 20_000
 """Day folders of ten cameras over some years."""
@@ -74,7 +76,7 @@ def _claims(options: Options, root: Path) -> Iterator[Row]:
     with watching([own_command()], root, "--codec", "h264"), INotify() as kernel:
         kernel.add_watch(root / "front", flags.CREATE)
         for number in range(options.rounds or (10 if options.quick else 30)):
-            name = f"REO_front_2024010500{number // 60:02}{number % 60:02}.mp4"
+            name = f"REO_front_{stamp_of(BENCHES_CLIPS + timedelta(seconds=number))}.mp4"
             shutil.copyfile(clip, root / "front" / f".{name}")
             list(kernel.read(timeout=0))
             (root / "front" / f".{name}").rename(root / "front" / name)
@@ -96,7 +98,7 @@ def _rush(options: Options, root: Path, folders: int, clips: int) -> Iterator[Ro
         begun = time.monotonic()
         for number in range(clips):
             folder = root / _day(number * 7919 % folders)
-            name = f"REO_front_20240105{number // 3600:02}{number // 60 % 60:02}{number % 60:02}.mp4"
+            name = f"REO_front_{stamp_of(BENCHES_CLIPS + timedelta(seconds=number))}.mp4"
             (folder / f".{name}").write_bytes(b"x")
             (folder / f".{name}").rename(folder / name)
             if (early := begun + seconds * number / clips - time.monotonic()) > 0:
@@ -168,5 +170,4 @@ def memory(pid: int) -> float:
 
 def _day(number: int) -> str:
     camera, day = divmod(number, 2000)
-    year, rest = divmod(day, 336)
-    return f"cam{camera}/{2019 + year}/{rest // 28 + 1:02}/{rest % 28 + 1:02}"
+    return f"cam{camera}/{folder_of(BENCHES_CLIPS - timedelta(days=day))}"

@@ -62,7 +62,8 @@ class Tally:
     violations: int
     seconds: float
     note: str = ""
-    skipped: int = 0
+    skipped: tuple[str, ...] = ()
+    """Why, for each trial that can't be made here."""
 
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""
@@ -79,6 +80,8 @@ class Sweep:
     """Its part of a sample, against the other sweeps'."""
     seconds: float = 0.0
     """What it takes at least, whatever the sample."""
+    prepare: Callable[[Options, Path], None] | None = None
+    """Makes in a folder what the trials begin with, for scripts/other-days; None if that needs no dates."""
 
 
 class Unable(Exception):

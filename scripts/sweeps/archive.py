@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sweeps import Options, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import LATELY, Program, Ran, clip_of
+from sweeps.camera import LATELY, Program, Ran
+from tests.dates import clip_of
 
 INSIDE = """
 import ctypes, os, subprocess, threading, time
@@ -113,9 +114,13 @@ class Tree:
                 ]
                 if not any((self.trash / place).exists() for place in places):
                     yield f"the journal does not tell where the source {relative} went"
+        wanted = sum(relative.endswith(".mp4") for relative in self.originals)
         clips = [p for p in camera.final(self.archive) if p.suffix == ".mp4"]
-        if len(clips) > sum(relative.endswith(".mp4") for relative in self.originals):
+        if len(clips) > wanted:
             yield f"archived more than once: {', '.join(p.name for p in clips)}"
+        copies = [p for p in camera.final(self.trash / "input") if p.suffix == ".mp4"]
+        if len(copies) > wanted:
+            yield f"more than one copy in the trash: {', '.join(p.name for p in copies)}"
         for root in self.roots:
             yield from camera.litter(root)
 

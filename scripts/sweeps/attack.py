@@ -20,6 +20,8 @@ from pathlib import Path
 from sweeps import Options, Sweep, Tally, Unable, archive, camera, cleanup, restore, tally
 from sweeps.calls import Stage, Subject
 from sweeps.camera import LATELY, Program
+from tests import programs
+from tests.dates import stamp_of
 
 SUBJECTS = (
     Subject("archive", archive.make_model, archive.Tree),
@@ -209,12 +211,12 @@ def playlists(options: Options, where: Path) -> Iterator[str]:
     secret = camera.make_clip(where / "outside" / "secret.ts")
     for kind, text in PLAYLISTS.items():
         for suffix in (".mp4", ".mkv", ".ts", ".avi"):
-            clip = root / f"REO_{kind}{suffix[1:]}_{LATELY:%Y%m%d%H%M%S}{suffix}"
+            clip = root / f"REO_{kind}{suffix[1:]}_{stamp_of(LATELY)}{suffix}"
             clip.write_text(text.format(secret=secret))
             os.utime(clip, (camera.RECORDED,) * 2)
     for name in NAMES:
-        camera.make_clip(root / f"REO_{name}_{LATELY:%Y%m%d%H%M%S}.mp4")
-        camera.make_clip(root / name / f"REO_x_{LATELY:%Y%m%d%H%M%S}.mp4")
+        camera.make_clip(root / f"REO_{name}_{stamp_of(LATELY)}.mp4")
+        camera.make_clip(root / name / f"REO_x_{stamp_of(LATELY)}.mp4")
     log = where / "calls"
     strace = ("strace", "-f", "-qq", "-y", "-o", str(log), "-e", "trace=?openat,?open,?connect")
     program = Program(options.package, where)
@@ -267,6 +269,10 @@ def state(options: Options, where: Path) -> Iterator[str]:
     for name in ("restored.json", "failures.json"):
         spoilt = {str(line["source"]): {**_MARK, dice.choice([*_MARK]): dice.choice(ODD)} for line in lines}
         (own / name).write_text(json.dumps({bad: dice.choice(ODD) for bad in HOSTILE} | spoilt))
+    # Known as damaged under names that lead out, which no command may follow.
+    damage = {"flaw": "missing", "detail": "\x1b[2J", "at": "2026-01-01T00:00:00Z", "run": "r"}
+    damage |= {"source": "../../x.mp4", "day": f"{LATELY:%Y-%m-%d}"}
+    (own / "findings.json").write_text(json.dumps({"damaged": dict.fromkeys(HOSTILE[:4], damage)}))
     # What a hold covers is reckoned from times and durations; this one keeps nothing.
     far = {"id": "h1", "camera": "nobody", "from": "0001-01-01T00:00:00+14:00"}
     far |= {"to": "9999-12-31T23:59:59-10:00", "reason": "\ud800"}
@@ -317,6 +323,7 @@ def _every_command(root: Path) -> Iterator[tuple[str, ...]]:
     place = ("-C", str(root))
     yield ("status", str(root))
     yield ("verify", str(root))
+    yield ("verify", str(root), "--repair", "-y", "--ffmpeg", camera.FFMPEG)
     yield ("why", *place, f"{cleanup.AGED}.mp4")
     yield ("restore", *place, "--list")
     yield ("restore", *place, "-y", "--since", "1970-01-01")
@@ -349,7 +356,7 @@ CONFIGS = (
 def configs(options: Options, where: Path) -> Iterator[str]:
     """Config files that can't be meant: a clear refusal, no hang, and the clip stays."""
     root = where / "camera"
-    clip = camera.make_clip(root / f"REO_{'a' * 40}!_{LATELY:%Y%m%d%H%M%S}.mp4")
+    clip = camera.make_clip(root / f"REO_{'a' * 40}!_{stamp_of(LATELY)}.mp4")
     content = clip.read_bytes()
     program = Program(options.package, where)
     for text in CONFIGS:
@@ -365,8 +372,8 @@ def configs(options: Options, where: Path) -> Iterator[str]:
 
 def sweep(options: Options) -> Iterator[Tally]:
     """Links at every path, then playlists, state and config."""
-    if shutil.which("strace") is None:
-        raise Unable("strace is not installed")
+    if why := programs.why_not("strace"):
+        raise Unable(why)
     dice = random.Random(options.seed)
     with options.folder("attack") as where:
         for at, subject in enumerate(SUBJECTS):

@@ -6,12 +6,14 @@ import os
 import socket
 import stat
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from sweeps import Unable
 from sweeps.camera import LATELY
 from sweeps.input import ARCHIVED, IGNORED, KEPT, Expected, Lab, files, name_of
+from tests import dates
+from tests.dates import stamp_of
 
 BROKEN = "damaged"
 
@@ -113,12 +115,12 @@ def _(lab: Lab, place: Path) -> Expected:
 
 @files(16, "two video streams")
 def _(lab: Lab, place: Path) -> Expected:
-    return {lab.put(_one(place), "two.mp4"): "unsupported"}
+    return {lab.put(_one(place), "two.mp4"): ARCHIVED}
 
 
 @files(17, "a timecode stream")
 def _(lab: Lab, place: Path) -> Expected:
-    return {lab.put(_one(place, ".mov"), "timecode.mov"): "unsupported"}
+    return {lab.put(_one(place, ".mov"), "timecode.mov"): ARCHIVED}
 
 
 @files(18, "a codec that this ffmpeg does not know")
@@ -261,7 +263,7 @@ def _(lab: Lab, place: Path) -> Expected:
 
 @files(51, "a name that begins with a dash")
 def _(lab: Lab, place: Path) -> Expected:
-    return _named(lab, place / "-y", f"-y_{LATELY:%Y%m%d%H%M%S}.mp4")
+    return _named(lab, place / "-y", f"-y_{stamp_of(LATELY)}.mp4")
 
 
 @files(52, "a colon in the name")
@@ -271,12 +273,12 @@ def _(lab: Lab, place: Path) -> Expected:
 
 @files(53, "a name like a protocol of ffmpeg's: concat")
 def _(lab: Lab, place: Path) -> Expected:
-    return _named(lab, place, f"concat:REO_ok_{LATELY:%Y%m%d%H%M%S}.mp4")
+    return _named(lab, place, f"concat:REO_ok_{stamp_of(LATELY)}.mp4")
 
 
 @files(54, "a name like an address")
 def _(lab: Lab, place: Path) -> Expected:
-    return _named(lab, place, f"http:REO_x_{LATELY:%Y%m%d%H%M%S}.mp4")
+    return _named(lab, place, f"http:REO_x_{stamp_of(LATELY)}.mp4")
 
 
 @files(55, "a pattern of numbers in the name")
@@ -336,8 +338,8 @@ def _(lab: Lab, place: Path) -> Expected:
 
 @files(88, "a clip of the future")
 def _(lab: Lab, place: Path) -> Expected:
-    stamp = datetime.now() + timedelta(days=20)
-    return {lab.put(place / f"REO_{place.name}_{stamp:%Y%m%d%H%M%S}.mp4", at=stamp.timestamp()): KEPT}
+    soon = dates.now() + timedelta(days=20)
+    return {lab.put(place / f"REO_{place.name}_{stamp_of(soon)}.mp4", at=soon.timestamp()): KEPT}
 
 
 @files(90, "a modification time of zero")

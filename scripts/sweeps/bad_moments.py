@@ -15,6 +15,7 @@ from pathlib import Path
 from sweeps import Unable, camera
 from sweeps.camera import LATELY
 from sweeps.input import Ground, Lab, case, name_of, parse, wait_for
+from tests.dates import folder_of, stamp_of
 
 
 def same(found: object, wanted: object, what: str) -> Iterator[str]:
@@ -97,7 +98,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     ground.put()
     outside = lab.put(ground.folder / "outside.mp4", b"precious")
-    target = ground.archive / f"{LATELY:%Y/%m/%d}" / name_of("front")
+    target = ground.archive / folder_of(LATELY) / name_of("front")
     target.parent.mkdir(parents=True)
     target.symlink_to(outside)
     yield from same(ground.outcomes(), ["done not-archived"], "the outcome")
@@ -109,7 +110,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clip = ground.put()
     outside = lab.put(ground.folder / "outside.mp4", b"precious")
-    folder = ground.archive / f"{LATELY:%Y/%m/%d}"
+    folder = ground.archive / folder_of(LATELY)
     folder.mkdir(parents=True)
     token = secrets.token_hex(8)
     (folder / f".{clip.stem}.{token}.staged.mp4").symlink_to(outside)
@@ -230,6 +231,25 @@ def _misbehaves(script: str, *, result: str = "failed failed") -> Callable[[Lab,
     return check
 
 
+MANY = 20_000
+"""Files of the case that has very many of them."""
+
+
+def _refuses(script: str) -> Callable[[Lab, Ground], Iterator[str]]:
+    """An ffmpeg that spoils what it encodes: the clip's archive is a copy of its very bytes."""
+
+    def check(lab: Lab, ground: Ground) -> Iterator[str]:
+        clip = ground.put()
+        content = clip.read_bytes()
+        ran = ground.run("--json", "--ffmpeg", ground.odd_ffmpeg(script))
+        found = [(each["result"], each.get("unencoded")) for each in parse(ran)["outcomes"]]
+        yield from same(found, [("done", "refused")], "the outcome")
+        yield from same([path.read_bytes() == content for path in ground.archives()], [True], "the copy")
+        yield from camera.litter(ground.root)
+
+    return check
+
+
 STALL = """
 from camarchiver.media import transcoder
 run = transcoder.run
@@ -241,10 +261,10 @@ transcoder.run = impatient
 """Waiting for progress takes seconds instead of minutes."""
 
 case(74, "the archive's last bytes are missing and ffmpeg says nothing")(
-    _misbehaves('"$REAL" "$@"; truncate -s -1000 "${last#file:}"; exit 0')
+    _refuses('"$REAL" "$@"; truncate -s -1000 "${last#file:}"; exit 0')
 )
 case(75, "half an archive whose header promises all, and ffmpeg says nothing")(
-    _misbehaves('"$REAL" "$@"; truncate -s $(($(stat -c %s "${last#file:}") / 2)) "${last#file:}"; exit 0')
+    _refuses('"$REAL" "$@"; truncate -s $(($(stat -c %s "${last#file:}") / 2)) "${last#file:}"; exit 0')
 )
 case(94, "ffmpeg crashes")(_misbehaves("kill -SEGV $$"))
 case(95, "ffmpeg is killed for memory")(_misbehaves("kill -KILL $$"))
@@ -317,11 +337,11 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 
 @case(101, "very many files")
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
-    for number in range(20_000):
-        day = ground.root / f"{LATELY:%Y/%m/%d}/{number // 2000:02}"
+    for number in range(MANY):
+        day = ground.root / f"{folder_of(LATELY)}/{number // 2000:02}"
         if number % 2000 == 0:
             day.mkdir(parents=True)
-        (day / f"REO_c{number}_{LATELY:%Y%m%d%H%M%S}.mp4").touch()
+        (day / f"REO_c{number}_{stamp_of(LATELY)}.mp4").touch()
     peak_of = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
     patch = f"import atexit, resource\natexit.register(lambda: print('PEAK', {peak_of}))\n"
     ran = ground.program.run(*ground.words("--dry-run", "-q"), code=patch + camera.START)
@@ -332,7 +352,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 @case(102, "a cleanup while a clip is archived")
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     clip = ground.put()
-    ground.put(name_of("front").replace(f"{LATELY:%d%H%M%S}", f"{LATELY:%d%H%M}59"))
+    ground.put(f"REO_front_{stamp_of(LATELY.replace(second=59))}.mp4")
     content = clip.read_bytes()
     with ground.during(after=True, more=("--limit", "1")):
         words = ("cleanup", ground.root, "-y", "--unarchived", "--allow-large", "--json")

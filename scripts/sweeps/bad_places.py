@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sweeps import Unable, camera
 from sweeps.bad_moments import same, weak
-from sweeps.camera import FFMPEG, LATELY, clip_of
+from sweeps.camera import FFMPEG, LATELY
 from sweeps.input import Ground, Lab, case, name_of, parse
+from tests import dates, programs
+from tests.dates import clip_of, folder_of, stamp_of
 
 
 @contextlib.contextmanager
@@ -38,8 +40,8 @@ def memory(place: Path, *limits: str) -> contextlib.AbstractContextManager[Path]
 
 def injected(what: str, *more: str) -> tuple[str, ...]:
     """The beginning of a command whose calls fail."""
-    if shutil.which("strace") is None:
-        raise Unable("strace is not installed")
+    if why := programs.why_not("strace"):
+        raise Unable(why)
     return ("strace", "-f", "-qq", "-o", "/dev/null", *more, "-e", f"inject={what}")
 
 
@@ -60,7 +62,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 
 @case(69, "an archive that is its own source")
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
-    clip = ground.put(f"{LATELY:%Y/%m/%d}/{name_of('front')}")
+    clip = ground.put(f"{folder_of(LATELY)}/{name_of('front')}")
     content = clip.read_bytes()
     (ground.root / "again").symlink_to(ground.root)
     ran = ground.run("-o", ground.root / "again")
@@ -235,7 +237,7 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 @case(89, "a modification time in the future")
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
     old = [_dated(ground, LATELY - timedelta(days=number)) for number in range(3)]
-    soon = datetime.now(UTC) + timedelta(days=100)
+    soon = dates.now() + timedelta(days=100)
     os.utime(old[2], (soon.timestamp(),) * 2)
     ran = ground.program.run("cleanup", ground.root, "-y", "--unarchived", "--allow-large")
     yield from same(ran.code in (0, 3), True, f"exit code {ran.code}: 0 or 3")
@@ -246,9 +248,10 @@ def _(lab: Lab, ground: Ground) -> Iterator[str]:
 
 @case(91, "the hour that repeats in autumn")
 def _(lab: Lab, ground: Ground) -> Iterator[str]:
-    name = "REO_front_20261025023000.mp4"
-    for number, hour in enumerate((0, 1)):
-        at = datetime(2026, 10, 25, hour, 30, tzinfo=UTC).timestamp()
+    first = dates.repeated_hour()
+    name = f"REO_front_{stamp_of(first + timedelta(hours=2))}.mp4"
+    for number in (0, 1):
+        at = (first + timedelta(hours=number)).timestamp()
         clip = ground.put(name, ("plain.mp4", "silent.mp4")[number], at=at)
         outcomes = ground.outcomes("--timezone", "Europe/Berlin", "--age", "1")
         yield from same(outcomes, ["done not-archived"], "the outcome")

@@ -16,11 +16,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from sweeps import ROOT, Options, Sweep, Tally, Unable, tallies
 from sweeps.camera import Ran
+from tests import programs
 
 CHANGES = [
     "copy_file_range",
@@ -169,15 +171,28 @@ the calls that its trial stands for."""
 def sweeps_of(subject: Subject, *names: str) -> tuple[Sweep, ...]:
     """The sweeps `kill-NAME` and `errors-NAME` of a command, or only the named ones."""
     return tuple(
-        Sweep(f"{name}-{subject.name}", lambda options, name=name: _sweep(subject, name, options), share)
+        Sweep(
+            f"{name}-{subject.name}",
+            lambda options, name=name: _sweep(subject, name, options),
+            share,
+            prepare=partial(_prepare, subject),
+        )
         for name, share in (("kill", subject.share), ("errors", subject.share))
         if not names or name in names
     )
 
 
+def _prepare(subject: Subject, options: Options, where: Path) -> None:
+    """The model, and the first trial's copy of it."""
+    model = where / "model"
+    model.mkdir()
+    subject.make_model(options, model)
+    subject.stage(options, where, model).close()
+
+
 def _sweep(subject: Subject, name: str, options: Options) -> Iterator[Tally]:
-    if shutil.which("strace") is None:
-        raise Unable("strace is not installed, so no fault can be made: apt-get install strace")
+    if why := programs.why_not("strace"):
+        raise Unable(why)
     dice = random.Random(options.seed)
     with options.folder(f"{name}-{subject.name}") as where:
         model = where / "model"

@@ -12,8 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ import av
 import imageio_ffmpeg
 
 from sweeps import Unable, warm
+from tests import dates
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 FRAMES = 15
-LATELY = datetime.combine(date.today() - timedelta(days=60), clock(10, 15), UTC)
-"""When clips were recorded: old enough to go, and near enough for the clock to be believed."""
+LATELY = dates.lately()
+"""When clips were recorded."""
 RECORDED = LATELY.timestamp()
 JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 RUN_SECONDS = 120.0
@@ -125,11 +125,6 @@ class Program:
         return interpreter.run(warm.Request(code, arguments, self.environment(), tracer), output, seconds)
 
 
-def clip_of(name: str, start: datetime) -> str:
-    """Where Reolink's upload puts a camera's clip, without its suffix."""
-    return f"{start:%Y/%m/%d}/REO_{name}_{start:%Y%m%d%H%M%S}"
-
-
 def make_clip(path: Path, *, source: str = "testsrc2", at: float = RECORDED, frames: int = FRAMES) -> Path:
     """A clip of one second that compresses well, with that modification time."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,6 +200,11 @@ def let_a_day_pass(root: Path) -> None:
         # a part that has its final name, too, is the footage itself
         if own and path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
             os.utime(path, (yesterday, yesterday))
+    for path in root.rglob("failures.json"):
+        remembered = json.loads(path.read_text())
+        for failure in remembered.values():
+            failure["at"] = (datetime.fromisoformat(failure["at"]) - timedelta(days=1)).isoformat()
+        path.write_text(json.dumps(remembered))
 
 
 def other_disk(folder: Path) -> Path:

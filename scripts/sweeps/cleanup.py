@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sweeps import Options, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import LATELY, Program, Ran, clip_of
+from sweeps.camera import LATELY, Program, Ran
+from tests.dates import clip_of
 
 NEXT = LATELY + timedelta(days=1)
 LONG_AGO = LATELY - timedelta(days=2400)
@@ -120,6 +120,8 @@ class Tree:
             purged = event["source"] == f"{TRASHED}.mp4" or event["event"] != "trashed"
             if place and not purged and not (self.trash / place).exists():
                 yield f"the journal says that {event['source']} lies in the trash as {place}"
+        if twice := [path.name for path in camera.final(self.trash) if "~" in path.name]:
+            yield f"more than one copy in the trash: {', '.join(twice)}"
         for root in self.roots:
             yield from camera.litter(root)
 
@@ -153,14 +155,14 @@ class TwoDisks(Tree):
 
 
 def make_model(options: Options, folder: Path) -> None:
-    """Archive for real, then move the journal's moments into the past, so that the trash is old."""
+    """Archive for real, then date the journal back, so that the trash is old."""
     program = Program(options.package, folder.parent)
     words = ("archive", folder, "--codec", "h264", "--ffmpeg", camera.FFMPEG)
     front = camera.make_clip(folder / f"{AGED}.mp4", at=LATELY.timestamp())
     for clip, source, start in ((TRASHED, "rgbtestsrc", LATELY), (OLD, "smptebars", LONG_AGO)):
         camera.make_clip(folder / f"{clip}.mp4", source=source, at=start.timestamp())
     for newest in (folder / f"{clip}.mp4" for clip in NEWEST):
-        newest.parent.mkdir(exist_ok=True)
+        newest.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(front, newest)
         os.utime(newest, (NEXT.timestamp(),) * 2)
     must(program.run(*words, "--keep-source", "--camera", "front"))
@@ -170,13 +172,17 @@ def make_model(options: Options, folder: Path) -> None:
         part.rmdir()
     for journal in (folder / "archived/.camarchiver/journal").rglob("*.jsonl"):
         lines = [json.loads(line) for line in journal.read_text().splitlines()]
-        past = [{**line, "at": re.sub(r"^\d{4}", "2024", line["at"])} for line in lines]
+        past = [{**line, "at": _back(line["at"])} for line in lines]
         journal.write_text("".join(json.dumps(line) + "\n" for line in past))
     camera.make_clip(folder / f"{LONE}.mp4", source="mandelbrot", at=LATELY.timestamp())
     camera.make_picture(folder / f"{AGED}.jpg", at=LATELY.timestamp())
     for relative in FOREIGN:
         shutil.copyfile(front, folder / relative)
     (folder / "archiver.log").unlink(missing_ok=True)
+
+
+def _back(moment: str) -> str:
+    return (datetime.fromisoformat(moment) - timedelta(days=50)).isoformat()
 
 
 def must(ran: Ran) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sweeps import Options, Sweep, Tally, camera, violation
 from sweeps.camera import LATELY
 from sweeps.input import Ground, Lab, parse
+from tests.dates import stamp_of
 
 KINDS = ("faststart.mp4", "fragmented.mp4", "plain.mp4", "plain.mkv", "plain.ts", "plain.avi")
 CLIPS = 500
@@ -96,11 +97,11 @@ def _round(ground: Ground, dice: random.Random, count: int) -> tuple[list[str], 
         kind, deed = dice.choice(KINDS), dice.choice(DEEDS)
         data = bytearray(ground.lab.clip(kind).read_bytes())
         deed(dice, data)
-        name = f"REO_{deed.__name__.replace('_', '-')}{number}_{LATELY:%Y%m%d%H%M%S}{Path(kind).suffix}"
+        name = f"REO_{deed.__name__.replace('_', '-')}{number}_{stamp_of(LATELY)}{Path(kind).suffix}"
         path = ground.put(name, bytes(data))
         (changed if data != ground.lab.clip(kind).read_bytes() else good)[path] = bytes(data)
     for kind in KINDS:
-        path = ground.put(f"REO_good-{kind[:4]}_{LATELY:%Y%m%d%H%M%S}{Path(kind).suffix}", kind)
+        path = ground.put(f"REO_good-{kind[:4]}_{stamp_of(LATELY)}{Path(kind).suffix}", kind)
         good[path] = path.read_bytes()
     ran = ground.run("--json")
     problems = list(ran.problems())

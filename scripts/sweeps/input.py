@@ -21,6 +21,7 @@ from typing import Any
 
 from sweeps import Options, Sweep, Tally, Unable, camera, violation
 from sweeps.camera import FFMPEG, LATELY, Program, Ran
+from tests.dates import stamp_of
 
 ARCHIVED = "archived"
 KEPT = "kept"
@@ -118,7 +119,7 @@ class Lab:
 
 def name_of(camera_name: str, suffix: str = ".mp4") -> str:
     """A clip's name, old enough to be archived."""
-    return f"REO_{camera_name}_{LATELY:%Y%m%d%H%M%S}{suffix}"
+    return f"REO_{camera_name}_{stamp_of(LATELY)}{suffix}"
 
 
 class Ground:
@@ -321,7 +322,7 @@ def sweep(options: Options) -> Iterator[Tally]:
     if options.sample is not None:
         random.Random(options.seed).shuffle(every)
         every = every[: options.sample]
-    skipped: list[str] = []
+    skipped: dict[int, str] = {}
     bad = 0
     with options.folder("input") as where:
         lab = Lab(options, where)
@@ -331,20 +332,21 @@ def sweep(options: Options) -> Iterator[Tally]:
         with ThreadPoolExecutor(options.jobs) as pool:
             for each, problems in zip(alone, pool.map(lambda each: _alone(lab, each), alone), strict=True):
                 if isinstance(problems, str):
-                    skipped.append(f"{each.number} ({problems})")
+                    skipped[each.number] = problems
                 else:
                     found[each.number] = problems
-        skipped += [
-            f"{each.number} (can't be made by this ffmpeg)" for each in together if each.number not in found
-        ]
+        for each in together:
+            if each.number not in found:
+                skipped[each.number] = "can't be made here"
         for number, problems in sorted(found.items()):
             if problems:
                 bad += 1
                 violation(f"input, {CASES.get(number, number)}", problems)
-    skipped += [f"{each.number} ({each.unable})" for each in every if each.unable]
-    note = f"skipped: {', '.join(skipped)}" if skipped else ""
+    skipped |= {each.number: each.unable for each in every if each.unable}
+    note = ", ".join(f"{number} ({why})" for number, why in skipped.items())
+    note = f"skipped: {note}" if note else ""
     trials = len(every) - len(skipped)
-    yield Tally("input", trials, bad, time.monotonic() - began, note, skipped=len(skipped))
+    yield Tally("input", trials, bad, time.monotonic() - began, note, skipped=tuple(skipped.values()))
 
 
 def _alone(lab: Lab, each: Case) -> list[str] | str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps import ROOT, Options, Sweep, Tally, Unable, archive, calls, power, violation
+from tests import programs
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ def by_calls(subject: calls.Subject, kind: calls.Kind, call: str) -> Callable[[O
     """Faults at each of the working thread's calls of one sort, until one shows a violation."""
 
     def catch(options: Options, where: Path) -> list[str]:
-        if shutil.which("strace") is None:
-            raise Unable("strace is not installed")
+        if why := programs.why_not("strace"):
+            raise Unable(why)
         model = where / "model"
         model.mkdir()
         subject.make_model(options, model)
@@ -85,7 +86,7 @@ MUTANTS = (
                 "archive/clip_archiver",
                 "        place = self._place(step, original, part, target)\n",
                 "        planned = target.relative_to(self._desk.trees.archive).as_posix()\n"
-                "        early = self._entry(original, planned, size, remuxed=False)\n"
+                '        early = original.archived_as(planned, size, "")\n'
                 "        self._desk.disposer.dispose(clip, early, self._desk.disposal, step.reason)\n"
                 "        place = self._place(step, original, part, target)\n",
             ),
@@ -141,26 +142,26 @@ MUTANTS = (
 def sweep(options: Options) -> Iterator[Tally]:
     """Each bug must be caught; one that isn't is a violation."""
     began = time.monotonic()
-    caught, skipped = 0, []
+    caught, skipped = 0, {}
     tried = MUTANTS if options.sample is None else MUTANTS[: max(options.sample, 1)]
     for mutant in tried:
         if mutant.needs_root and (why := power.missing()):
-            skipped.append(f"{mutant.name}: {why}")
+            skipped[mutant.name] = why
             continue
         with options.folder("mutant") as where:
             planted = dataclasses.replace(options, where=where, package=mutant.plant(where), keep=False)
             try:
                 found = mutant.catch(planted, where)
             except Unable as unable:
-                skipped.append(f"{mutant.name}: {unable.why}")
+                skipped[mutant.name] = unable.why
                 continue
         if found:
             caught += 1
         else:
             violation("mutants", [f"not caught: {mutant.name}"])
     seconds, trials = time.monotonic() - began, len(tried) - len(skipped)
-    note = "; ".join([f"{caught} caught", *skipped])
-    yield Tally("mutants", trials, trials - caught, seconds, note, skipped=len(skipped))
+    note = "; ".join([f"{caught} caught", *(f"{name}: {why}" for name, why in skipped.items())])
+    yield Tally("mutants", trials, trials - caught, seconds, note, skipped=tuple(skipped.values()))
 
 
 SWEEPS = (Sweep("mutants", sweep, share=4),)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps import Options, Sweep, Tally, Unable, archive, calls, cleanup, restore, tallies
+from tests import programs
 
 FILESYSTEMS = {"ext4": 64, "xfs": 320, "btrfs": 128}
 """How many MiB the smallest useful one takes."""
@@ -72,7 +73,7 @@ class Disk:
     def format(self, image: str) -> None:
         with (self.folder / image).open("wb") as file:
             file.truncate(FILESYSTEMS[self.filesystem] << 20)
-        _do(f"mkfs.{self.filesystem}", "-q", self.folder / image)
+        _do(programs.path_of(f"mkfs.{self.filesystem}"), "-q", self.folder / image)
 
     def mount(self, image: str) -> None:
         _do("mount", "-o", "loop", self.folder / image, self.mount_point)
@@ -172,9 +173,7 @@ def missing() -> str:
     """Why no power can be cut here; empty where it can."""
     if os.geteuid():
         return "only root may mount crash images"
-    if shutil.which("strace") is None:
-        return "strace is not installed"
-    return ""
+    return programs.why_not("strace")
 
 
 def cuts(
@@ -216,10 +215,10 @@ def sweep(options: Options) -> Iterator[Tally]:
     """Every layout on every filesystem that can be made here."""
     if why := missing():
         raise Unable(why)
-    able = [name for name in FILESYSTEMS if shutil.which(f"mkfs.{name}")]
+    able = [name for name in FILESYSTEMS if programs.is_here(f"mkfs.{name}")]
     for name in FILESYSTEMS:
-        if name not in able:
-            yield Tally(f"power, {name}", 0, 0, 0, note=f"skipped: mkfs.{name} is not installed", skipped=1)
+        if why := programs.why_not(f"mkfs.{name}"):
+            yield Tally(f"power, {name}", 0, 0, 0, note=f"skipped: {why}", skipped=(why,))
     dice = random.Random(options.seed)
     with in_memory() as where:
         chosen: list[Cut] = []

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from sweeps import Options, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import LATELY, Program, Ran, clip_of
+from sweeps.camera import LATELY, Program, Ran
 from sweeps.cleanup import must
+from tests.dates import clip_of
 
 CLIPS = (clip_of("front", LATELY), clip_of("garden", LATELY))
 PICTURE = f"{CLIPS[0]}.jpg"

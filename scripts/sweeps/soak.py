@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sweeps import Options, Sweep, Tally, camera, violation
 from sweeps.camera import FRAMES, LATELY, Program
+from tests.dates import clip_of
 
 FULL_SECONDS, SAMPLE_SECONDS = 3600.0, 30.0
 CAMERAS = ("front", "garden", "yard")
@@ -72,7 +73,7 @@ class Life:
         while self.lives():
             start += timedelta(minutes=self.dice.randrange(5, 120))
             data = self.dice.choice(self.clips) + os.urandom(8).hex().encode()
-            path = self.root / f"{camera.clip_of(name, start)}.mp4"
+            path = self.root / f"{clip_of(name, start)}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".mp4.part") if name == "yard" else path
             try:

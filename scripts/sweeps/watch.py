@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sweeps import Options, archive, camera
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import LATELY, Ran, clip_of
+from sweeps.camera import LATELY, Ran
+from tests.dates import clip_of
 
 INCOMING = f"{clip_of('garden', LATELY)}.mp4"
 HIDDEN = "/.".join(INCOMING.rsplit("/", 1))

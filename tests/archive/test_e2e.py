@@ -23,9 +23,11 @@ import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.domain.reason import Reason
+from tests import dates
 from tests.commands import (
     DAY,
     H264,
+    NAME,
     ONE,
     SOUND,
     START,
@@ -34,20 +36,19 @@ from tests.commands import (
     Make,
     Put,
     archive,
+    clips_of,
+    command,
     document,
     frames,
     journal,
     media,
+    put_recent,
+    reasons,
     snapshot,
     state_of,
     whole,
 )
-
-
-def reasons(tree: Path, *options: object) -> dict[str, str]:
-    """By name: why each file would be archived or left alone."""
-    steps = document(tree, "--dry-run", *options)["steps"]
-    return {Path(step["path"]).name: step["reason"] for step in steps}
+from tests.yards import Yard
 
 
 class TestArchive:
@@ -106,7 +107,7 @@ class TestArchive:
         assert snapshot(tree) == before
         assert set(plan) == {
             *("format", "command", "run", "status", "exit_code", "dry_run"),
-            *("steps", "outcomes", "totals", "errors"),
+            *("steps", "outcomes", "totals", "errors", "notes"),
         }
         assert plan["outcomes"] == []
         real = document(tree)
@@ -353,12 +354,6 @@ class TestBadInput:
         assert frames(other_disk / f"trash/input/{ONE}.mp4") == 20
         assert done["outcomes"][0]["freed"] > 0
 
-    def test_two_pictures_in_one_file_are_too_many(self, put: Put, tree: Path) -> None:
-        picture = "-f lavfi -i testsrc2=s=160x120:r=10:d=1"
-        source = put(f"{ONE}.mp4", f"{picture} {picture} -map 0 -map 1 -c:v libx264 -preset ultrafast")
-        assert [each["reason"] for each in document(tree)["outcomes"]] == ["unsupported"]
-        assert source.exists()
-
     def test_a_folder_that_may_not_be_read_is_told(self, put: Put, tree: Path) -> None:
         put(f"{ONE}.mp4")
         folder = tree / "2026/02/01"
@@ -407,7 +402,8 @@ class TestEveryReason:
         put("flat/REO_x_20990101000000.mp4")
         put("flat/REO_l_20260301081500.mp4", mtime=13_569_465_600)
         put("flat/holiday.mp4")
-        put(f"flat/REO_y_{time.strftime('%Y%m%d', time.gmtime(now - 86400))}120000.mp4", mtime=now - 7200)
+        yesterday = dates.recently(hours=24)
+        put(f"flat/REO_y_{dates.stamp_of(yesterday)}.mp4", mtime=yesterday.timestamp())
         put("flat/REO_z_20260301081500.mp4", mtime=now)
         put("flat/REO_w_20260301081500.mp4", mtime=now - 7200)
         put("flat/REO_b_20260301081500.mp4")
@@ -447,7 +443,7 @@ class TestEveryReason:
         script = tmp_path / "ffmpeg"
         for act, result, reason in (
             (f'touch -d @{START + 60} "{source}"', "stale", "stale"),
-            ("exit 1", "failed", "failed"),
+            ("kill -9 $$", "failed", "failed"),
         ):
             script.write_text(f'#!/bin/sh\ncase "$*" in *.staged*) {act};; esac\nexec {real} "$@"\n')
             script.chmod(0o755)
@@ -455,6 +451,12 @@ class TestEveryReason:
             assert [(each["result"], each["reason"]) for each in done["outcomes"]] == [(result, reason)]
             assert source.exists()
             assert media(tree / "archived") == []
+
+    def test_a_file_without_a_picture(self, put: Put, tree: Path) -> None:
+        """`unsupported`: sound alone is no clip, whatever its name says."""
+        source = put(f"{ONE}.mp4", "-f lavfi -i sine=d=1")
+        assert [each["reason"] for each in document(tree)["outcomes"]] == ["unsupported"]
+        assert source.exists()
 
     def test_none_is_forgotten(self) -> None:
         """Every reason is in an integration or end-to-end test."""
@@ -464,6 +466,186 @@ class TestEveryReason:
         named = set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', text))
         attributes = {str(Reason[name]) for name in re.findall(r"Reason\.([A-Z_]+)", text)}
         assert {str(reason) for reason in Reason} - named - attributes == set()
+
+
+class TestUnencoded:
+    """What no encoder keeps as it is: its archive is a lossless copy, and everybody is told why."""
+
+    PLAIN = H264 + " -bf 0"
+    AXIS = "5369676e-6564-2056-6964-656f2e2e2e30"
+    ONVIF = "005bc93f-2d71-5e95-ada4-796f90877a6f"
+    STRAY = PLAIN + r" -bsf:v 'setts=pts=if(eq(N\,7)\,PTS+3600/TB\,PTS)'"
+    SIGNED = PLAIN + f" -bsf:v h264_metadata=sei_user_data={AXIS}+x"
+
+    @staticmethod
+    def of_two_sizes(make_clip: Make, tmp_path: Path) -> str:
+        both = tmp_path / "both.h264"
+        pieces = [make_clip(H264.replace("160x120", size), ".h264") for size in ("160x120", "320x240")]
+        both.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+        return f"-r 10 -i {both} -c copy -tag:v avc3"
+
+    @staticmethod
+    def with_subtitles(tmp_path: Path) -> str:
+        words = tmp_path / "words.srt"
+        words.write_text("1\n00:00:00,000 --> 00:00:01,000\nfront\n")
+        return f"-i {words} {H264} -map 0 -map 1 -c:s mov_text"
+
+    @pytest.mark.parametrize(
+        ("kind", "reason", "said"),
+        [
+            ("axis", "signed", "Axis signed video"),
+            ("onvif", "signed", "ONVIF Media Signing"),
+            ("sizes", "picture-changes", "from 160x120 to 320x240"),
+            ("stray", "unkeepable-times", "out of order"),
+            ("two pictures", "other-streams", "2 video streams"),
+            ("subtitles", "other-streams", "subtitle:mov_text"),
+            ("subtitles in mkv", "other-streams", "subtitle:subrip"),
+        ],
+    )
+    def test_the_very_bytes_are_kept_and_told_of(
+        self, put: Put, tree: Path, tmp_path: Path, make_clip: Make, kind: str, reason: str, said: str
+    ) -> None:
+        picture = "-f lavfi -i testsrc2=s=160x120:r=10:d=1"
+        words = {
+            "axis": self.SIGNED,
+            "onvif": self.SIGNED.replace(self.AXIS, self.ONVIF),
+            "stray": self.STRAY,
+            "two pictures": f"{picture} {picture} -map 0 -map 1 -c:v libx264 -preset ultrafast",
+        }
+        words |= {"sizes": self.of_two_sizes(make_clip, tmp_path), "subtitles": self.with_subtitles(tmp_path)}
+        words["subtitles in mkv"] = words["subtitles"].replace("mov_text", "srt")
+        name = f"{ONE}.mkv" if kind.endswith("mkv") else f"{ONE}.mp4"
+        content = put(name, words[kind]).read_bytes()
+        done = archive(tree)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "not encoded: 1 clip" in done.stdout and f"({reason})" in done.stdout
+        assert (tree / "archived" / name).read_bytes() == content
+        assert (tree / ".deleted/input" / name).read_bytes() == content
+        (line,) = [each for each in journal(tree) if each["event"] == "archived"]
+        assert (line["unencoded"], line["remuxed"], line["verified"]) == (reason, True, "byte for byte")
+        assert said in line["detail"]
+        told = command("why", tree / name, "-C", tree)
+        assert f"({reason})" in told and "about to be published" not in told
+        assert "front: 1 archive not encoded" in command("status", tree)
+        (camera,) = json.loads(command("status", tree, "--json"))["cameras"]
+        assert camera["unencoded"] == {reason: 1}
+
+    @pytest.mark.parametrize("codec", ["auto", "h264", "av1"])
+    def test_fields_stay_fields(self, put: Put, tree: Path, codec: str) -> None:
+        fields = "-flags +ilme+ildct -x264opts tff=1 -vf interlace,format=yuv420p"
+        content = put(f"{ONE}.mp4", f"{H264.replace('d=2', 'd=4')} {fields}").read_bytes()
+        (outcome,) = document(tree, "--codec", codec)["outcomes"]
+        assert outcome["result"] == "done", outcome
+        made = tree / f"archived/{ONE}.mp4"
+        assert outcome.get("unencoded") == ("interlaced" if codec == "av1" else None)
+        assert made.stat().st_size <= len(content)
+        with av.open(str(made)) as opened:
+            assert all(frame.interlaced_frame for frame in opened.decode(video=0))
+
+    @pytest.mark.parametrize(("codec", "reason"), [("auto", None), ("av1", "refused")])
+    def test_a_refusal_goes_to_the_next_encoder_and_at_last_to_a_copy(
+        self, put: Put, tree: Path, codec: str, reason: str | None
+    ) -> None:
+        fast = "-f lavfi -i testsrc2=s=160x120:r=600:d=0.1 -c:v mjpeg"
+        content = put(f"{ONE}.avi", fast).read_bytes()
+        (outcome,) = document(tree, "--codec", codec)["outcomes"]
+        assert (outcome["result"], outcome.get("unencoded")) == ("done", reason), outcome
+        if reason is None:
+            assert outcome["encoder"] == "libx264"
+            assert "maximum allowed frame rate" in outcome["rungs"][0]
+            return
+        assert "maximum allowed frame rate" in outcome["detail"]
+        (made,) = (tree / "archived" / DAY).iterdir()
+        assert (made.suffix == ".avi" and made.read_bytes() == content) or frames(made) == 60
+        again = document(tree, "--no-skip")
+        assert again["exit_code"] == 0
+
+    def test_quick_sync_hands_on_what_it_can_not_do(self, put: Put, tree: Path, softqsv: Path) -> None:
+        fields = "-flags +ilme+ildct -x264opts tff=1 -vf interlace,format=yuv420p"
+        big = H264.replace("160x120", "256x256")
+        put(f"{DAY}/REO_fields_20260301081500.mp4", f"{big.replace('d=2', 'd=4')} {fields}")
+        put(f"{DAY}/REO_fast_20260301081500.avi", "-f lavfi -i testsrc2=s=256x256:r=600:d=0.1 -c:v mjpeg")
+        put(f"{DAY}/REO_full_20260301081500.mp4", f"{big} -vf scale=out_range=pc,format=yuvj420p")
+        colors = "-colorspace bt709 -color_primaries bt709 -color_trc bt709"
+        put(f"{DAY}/REO_colors_20260301081500.mp4", f"{big} {colors}")
+        done = document(tree, "--encoder", "qsv", "--device", softqsv)
+        assert done["exit_code"] == 0, done
+        found = {Path(each["path"]).name.split("_")[1]: each["encoder"] for each in done["outcomes"]}
+        assert found == {
+            "fields": "libx264",
+            "fast": "libx264",
+            "full": "av1_qsv",
+            "colors": "av1_qsv",
+        }
+        with av.open(str(tree / f"archived/{DAY}/REO_full_20260301081500.mp4")) as opened:
+            assert next(opened.decode(video=0)).color_range == 2
+
+    def test_what_is_damaged_is_not_copied(self, put: Put, tree: Path) -> None:
+        """Its copy would be as good, but nobody would look at it again while its source is there."""
+        source = put(f"{ONE}.mp4", self.SIGNED)
+        content = bytearray(source.read_bytes())
+        middle = content.index(b"mdat") + len(content) // 2
+        content[middle : middle + 3000] = bytes(3000)
+        put(f"{ONE}.mp4", bytes(content))
+        (outcome,) = document(tree)["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("failed", "damaged")
+        assert source.exists() and media(tree / "archived") == []
+        assert "front: 1 clip failed before: damaged (damaged)" in command("status", tree)
+        (camera,) = json.loads(command("status", tree, "--json"))["cameras"]
+        assert (camera["failed"], camera["failed_by_reason"]) == (1, {"damaged": 1})
+
+    def test_the_owner_may_have_signed_clips_encoded(self, put: Put, tree: Path, tmp_path: Path) -> None:
+        put(f"{ONE}.mp4", self.SIGNED)
+        put(f"{DAY}/REO_back_20260301081500.mp4", self.SIGNED)
+        config = tmp_path / "c.toml"
+        config.write_text('[camera.back]\nsigned = "reencode"\n')
+        done = document(tree, "--config", config, "--keep-source")
+        found = {Path(each["path"]).name[4:8]: each.get("unencoded") for each in done["outcomes"]}
+        assert found == {"fron": "signed", "back": None}
+        assert done["unencoded"] == {"signed": 1}
+        assert reasons(tree, "--no-skip", "--keep-source") == {
+            "REO_front_20260301081500.mp4": "signed",
+            "REO_back_20260301081500.mp4": "repeat-asked",
+        }
+        done = document(tree, "--config", config, "--keep-source", "--no-skip", "--signed", "reencode")
+        assert [each.get("unencoded") for each in done["outcomes"]] == [None, None]
+        config.write_text('[camera.back]\nsigned = "maybe"\n')
+        refused = archive(tree, "--config", config)
+        assert (refused.returncode, "[camera.back] signed" in refused.stderr) == (10, True)
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+    def test_the_plan_counts_signed_clips(self, put: Put, tree: Path, suffix: str) -> None:
+        for hour in ("08", "09", "10", "11"):
+            put(f"{DAY}/REO_front_20260301{hour}1500{suffix}", self.SIGNED)
+        put(f"{DAY}/REO_back_20260301081500.mp4")
+        said = "front: 3 of 3 clips looked into are signed (Axis signed video): "
+        assert said + "kept byte for byte" in archive(tree, "--dry-run").stdout
+        notes = document(tree, "--dry-run", "--signed", "reencode")["notes"]
+        assert [note for note in notes if "signed" in note] == [
+            said + "encoded as asked, which loses the proof"
+        ]
+
+    def test_a_copy_that_no_line_speaks_of_is_adopted(self, put: Put, tree: Path) -> None:
+        """The run died between publishing and journalling: a copy carries no tag, an intent tells of it."""
+        source = put(f"{ONE}.mp4", self.SIGNED)
+        assert archive(tree, "--keep-source").returncode == 0
+        (file,) = (state_of(tree) / "journal").rglob("*.jsonl")
+        lines = file.read_text().splitlines(keepends=True)
+        assert [json.loads(line)["event"] for line in lines] == ["copying", "archived", "kept"]
+        file.write_text(lines[0])
+        assert "about to be published" in command("why", tree / f"{ONE}.mp4", "-C", tree)
+        assert archive(tree).returncode == 0
+        assert [each["event"] for each in journal(tree)] == ["copying", "adopted", "trashed"]
+        assert journal(tree)[1]["unencoded"] == "signed"
+        assert not source.exists() and clips_of(tree / "archived") == [f"{ONE}.mp4"]
+
+    def test_the_same_bytes_by_another_hand_stay_foreign(self, put: Put, tree: Path) -> None:
+        source = put(f"{ONE}.mp4", self.SIGNED)
+        other = tree / f"archived/{ONE}.mp4"
+        other.parent.mkdir(parents=True)
+        shutil.copy2(source, other)
+        assert archive(tree).returncode == 0
+        assert clips_of(tree / "archived") == [f"{ONE}.mp4", f"{ONE}~2.mp4"]
 
 
 class TestNothingNew:
@@ -762,6 +944,7 @@ class TestHostileHands:
         bad += [{**line, "source": 5, "sidecars": {"../x.jpg": "/etc/passwd"}} for line in lines]
         with file.open("a") as stream:
             stream.write("".join(json.dumps(line) + "\n" for line in bad) + "[" * 5000 + "\n")
+        put_recent(put)
         run = ("--max-size", "1", "--allow-large", "--delete", "-y", "--clean-output")
         assert told("cleanup", tree, *run).returncode in (0, 3)
         assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (0, 3)
@@ -779,6 +962,7 @@ class TestHostileHands:
         with file.open("a") as stream:
             stream.write(json.dumps({**line, "duration": float("inf")}) + "\n")
             stream.write(json.dumps({**line, "duration": 9e99}) + "\n")
+        put_recent(put)
         put("motion_20260301_080000_999999999999.0s.mp4")
         long = put(f"{DAY}/REO_back_20260301081000.mp4")
         content = long.read_bytes()
@@ -810,6 +994,7 @@ class TestHostileHands:
         assert all(Path(each["target"]).exists() for each in done["outcomes"])
         stranger = nest(tree / "archived" / "deep") / "REO_side_20260301081500.mp4"
         stranger.write_bytes(b"nobody knows it")
+        put_recent(put)
         for words in (("cleanup", tree, "--dry-run"), ("verify", tree), ("doctor", tree), ("status", tree)):
             ran = told(*words, "--json")
             assert ran.returncode in (0, 1, 3) and json.loads(ran.stdout), ran.stderr
@@ -891,3 +1076,70 @@ class TestHeldByHand:
             assert (done.returncode, done.stdout) == (0, ""), options
         assert (whole(tree / "2026"), whole(tree / "archived/2026")) == before
         assert source.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may set owners, mounts and attributes")
+class TestRemovalThatFails:
+    """Where an original can't go, nothing of it stays in the trash on another disk, however often it runs."""
+
+    ORDINARY = ("setpriv", "--bounding-set=-fowner,-chown", "--inh-caps=-fowner,-chown")
+    """As any user who owns neither the file nor its folder."""
+
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
+        command = [*self.ORDINARY, sys.executable, "-m", "camarchiver", *map(str, words)]
+        env = {**os.environ, "TZ": "UTC"}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+
+    def given_to_others(self, folder: Path) -> None:
+        """An upload folder where everybody may put files and only remove their own."""
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, 1000, 1000)
+        folder.chmod(0o1777)
+
+    def test_archive_in_a_folder_with_the_sticky_bit(self, camera_tree: Path, other_disk: Path) -> None:
+        folder = camera_tree / "2026/03/01"
+        self.given_to_others(folder)
+        options = ("archive", camera_tree, "--trash-root", other_disk)
+        first = self.run(*options)
+        assert first.returncode == 3, first.stderr
+        assert f"{NAME}.mp4 can't be removed: {folder} has the sticky bit" in first.stdout + first.stderr
+        assert f"chmod -t {folder}, or run as user 1000" in first.stdout + first.stderr
+        second = self.run(*options)
+        assert second.returncode == 0, second.stderr
+        plan = json.loads(self.run(*options, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in plan["steps"]] == ["failed-before"]
+        third = self.run(*options, "--retry-failed")
+        assert (third.returncode, "sticky bit" in third.stdout + third.stderr) == (1, True)
+        assert clips_of(other_disk) == [] and (folder / f"{NAME}.jpg").exists()
+        story = self.run("why", "-C", camera_tree, folder / f"{NAME}.mp4").stdout
+        assert "source left alone after all: kept-source" in story
+        folder.chmod(0o777)
+        assert self.run(*options, "--retry-failed").returncode == 0
+        assert clips_of(other_disk) == [f"input/2026/03/01/{NAME}.mp4"]
+
+    def test_cleanup_in_a_folder_with_the_sticky_bit(self, yard: Yard, other_disk: Path) -> None:
+        old = yard.standing(40)
+        yard.standing(1)
+        self.given_to_others(old.path.parent)
+        options = ("cleanup", yard.trees.source, "--trash-root", other_disk, "-y")
+        first = self.run(*options)
+        assert first.returncode == 1, first.stderr
+        assert "has the sticky bit" in first.stdout + first.stderr
+        assert self.run(*options).returncode == 0
+        assert clips_of(other_disk) == [] and old.path.exists()
+
+    def test_a_restore_from_a_read_only_trash(self, camera_tree: Path, other_disk: Path) -> None:
+        trashed = ("--trash-root", other_disk)
+        assert self.run("archive", camera_tree, *trashed).returncode == 0
+        subprocess.run(["mount", "--bind", other_disk, other_disk], check=True)
+        try:
+            subprocess.run(["mount", "-o", "remount,ro,bind", other_disk], check=True)
+            for _ in range(2):
+                done = self.run("restore", "-C", camera_tree, *trashed, "--since", "2026-03-01", "-y")
+                assert done.returncode == 1, done.stdout
+                assert "is mounted read-only; mount it writable" in done.stdout + done.stderr
+                assert not list(camera_tree.glob("2026/**/*.mp4"))
+        finally:
+            subprocess.run(["umount", "-l", other_disk], check=True)
+        assert self.run("restore", "-C", camera_tree, *trashed, "--since", "2026-03-01", "-y").returncode == 0
+        assert (camera_tree / f"2026/03/01/{NAME}.mp4").exists() and clips_of(other_disk) == []

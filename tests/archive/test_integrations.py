@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import signal
+import stat
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -23,17 +28,20 @@ from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive
-from camarchiver.media import ffmpeg_args, transcoder
-from camarchiver.media.encoder_probe import Attempt, Choice
-from camarchiver.media.encoders import ENCODERS, Encoder, EncodeSettings, FallbackLevel
+from camarchiver.errors import EncoderError
+from camarchiver.media import encoder_probe, ffmpeg_args, transcoder
+from camarchiver.media.encoder_probe import Attempt, Choice, Machine
+from camarchiver.media.encoders import ENCODERS, Backend, Encoder, EncodeSettings, FallbackLevel
 from camarchiver.media.ffmpeg_args import Job, Transcode
 from camarchiver.media.ffmpeg_find import Ffmpeg
+from camarchiver.media.gpu import node_problem
 from camarchiver.media.info import Media, VideoStream
-from camarchiver.media.probe import Prober
+from camarchiver.media.parsing.prober import Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.state import claims
-from tests.cameras import DAY, IS_ROOT, RECORDED, Camera, frames_of
+from tests import programs
+from tests.cameras import DAY, RECORDED, Camera, frames_of
 from tests.clips import FRAMES
 from tests.processes import processes_with, wait_until
 from tests.samples import (
@@ -48,6 +56,7 @@ from tests.samples import (
     job_for,
     media_of,
     mounted,
+    needs_root,
     pts,
     script,
     swap_in,
@@ -213,6 +222,137 @@ class TestSoftwareEncodes:
             assert 1 <= keyframes.frames < done.frames
             assert transcoder.run(ffmpeg.path, ffmpeg_args.decode(damaged)).stderr
 
+    def test_odd_times_and_sizes_are_no_damage(
+        self, each_ffmpeg: tuple[Ffmpeg, ...], make_clip: MakeClip, tmp_path: Path
+    ) -> None:
+        picture = "-f lavfi -i testsrc2=s={}:r=10:d=1 -c:v libx264 -preset ultrafast -bf 0"
+        both = tmp_path / "both.h264"
+        pieces = [make_clip(picture.format(size), ".h264") for size in ("160x120", "320x240")]
+        both.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+        stray = picture.format("160x120") + r" -bsf:v 'setts=pts=if(eq(N\,4)\,PTS+3600/TB\,PTS)'"
+        slow = picture.format("160x120").replace("r=10:d=1", "r=1/60:d=1200")
+        of_words = {stray: 10, f"-r 10 -i {both} -c copy -tag:v avc3": 20, slow: 20}
+        for ffmpeg, (words, frames) in product(each_ffmpeg, of_words.items()):
+            done = transcoder.run(ffmpeg.path, ffmpeg_args.decode(make_clip(words)))
+            assert (done.returncode, done.stderr, done.frames) == (0, (), frames)
+
+
+class TestEncoders:
+    def test_no_gpu_means_software_and_no_gpu_probe(
+        self, found_ffmpegs: tuple[Ffmpeg, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(encoder_probe, "_NVIDIA_NODES", ())
+        choice = Machine(found_ffmpegs, EncodeSettings(), nodes=()).choose()
+        assert [(each.encoder.name, each.rung) for each in choice.ladder] == [
+            ("libsvtav1", FallbackLevel.SOFTWARE)
+        ]
+        assert choice.ffmpeg.origin == "embedded"
+        assert choice.explanation[:3] == (
+            "qsv: no render node",
+            "vaapi: no render node",
+            "nvenc: no NVIDIA device",
+        )
+        assert choice.explanation[3].startswith("libsvtav1 (SVT-AV1 4.")
+
+    def test_another_codec_stands_by_where_none_was_asked_for(
+        self, found_ffmpegs: tuple[Ffmpeg, ...]
+    ) -> None:
+        machine = Machine(found_ffmpegs, EncodeSettings(), nodes=())
+        assert [each.encoder.name for each in machine.choose(Backend.SOFTWARE).spare] == ["libx264"]
+        assert machine.choose(Backend.SOFTWARE, "av1").spare == ()
+        assert machine.choose(Backend.SOFTWARE, "h264").spare == ()
+
+    def test_an_old_svt_av1_gives_way_to_x264(
+        self, found_ffmpegs: tuple[Ffmpeg, ...], tmp_path: Path
+    ) -> None:
+        real = next(each for each in found_ffmpegs if each.origin == "embedded")
+        old = script(
+            tmp_path, f"echo 'Svt[info]: SVT-AV1 Encoder Lib v1.4.1' >&2; SVT_LOG=1 exec {real.path} $all"
+        )
+        machine = Machine((replace(real, path=old),), EncodeSettings(), nodes=())
+        choice = machine.choose(Backend.SOFTWARE)
+        assert choice.encoder.name == "libx264"
+        assert choice.explanation[0] == "libsvtav1: SVT-AV1 1.4 is older than 2"
+        assert machine.choose(Backend.SOFTWARE, "av1").encoder.name == "libsvtav1"
+
+    @pytest.mark.parametrize(
+        ("codec", "name"), [("av1", "libsvtav1"), ("hevc", "libx265"), ("h264", "libx264")]
+    )
+    def test_a_codec_in_software(self, codec: str, name: str, found_ffmpegs: tuple[Ffmpeg, ...]) -> None:
+        assert (
+            Machine(found_ffmpegs, EncodeSettings(), nodes=()).choose(Backend.SOFTWARE, codec).encoder.name
+            == name
+        )
+
+    @pytest.mark.parametrize("backend", [Backend.QSV, Backend.VAAPI, Backend.NVENC, Backend.V4L2M2M])
+    def test_a_named_backend_that_fails_is_an_error(
+        self, backend: Backend, found_ffmpegs: tuple[Ffmpeg, ...], tmp_path: Path
+    ) -> None:
+        machine = Machine(found_ffmpegs, EncodeSettings(), device=tmp_path / "renderD128")
+        with pytest.raises(EncoderError, match="can't be used") as caught:
+            machine.choose(backend)
+        assert caught.value.exit_code == 12
+        assert caught.value.hint
+        if backend in (Backend.QSV, Backend.VAAPI):
+            assert f"{tmp_path}/renderD128 is not there" in caught.value.message
+            assert "--device" in caught.value.hint
+
+    def test_a_codec_that_the_backend_never_has(self, found_ffmpegs: tuple[Ffmpeg, ...]) -> None:
+        with pytest.raises(EncoderError, match="v4l2m2m has no av1 encoder"):
+            Machine(found_ffmpegs, EncodeSettings()).choose(Backend.V4L2M2M, "av1")
+
+    def test_a_wrong_preset_is_found_by_the_trial(self, embedded: Ffmpeg) -> None:
+        machine = Machine((embedded,), EncodeSettings(preset="swift"), nodes=())
+        with pytest.raises(EncoderError, match="libx264 can't be used"):
+            machine.choose(Backend.SOFTWARE, "h264")
+
+    def test_a_trial_is_made_once(self, embedded: Ffmpeg, tmp_path: Path) -> None:
+        counted = script(tmp_path, f"echo run >> {tmp_path}/runs; exec {embedded.path} $all")
+        machine = Machine((replace(embedded, path=counted),), EncodeSettings(), nodes=())
+        first = machine.choose(Backend.SOFTWARE, "h264")
+        runs = (tmp_path / "runs").read_text()
+        assert machine.choose(Backend.SOFTWARE, "h264") == first
+        assert (tmp_path / "runs").read_text() == runs
+        assert machine.still_works(first)
+        assert (tmp_path / "runs").read_text() != runs
+
+    def test_a_hang_at_the_first_use(
+        self, embedded: Ffmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(encoder_probe, "_TRIAL_SECONDS", 0.5)
+        body = f'case "$all" in *h264_qsv*) sleep 60;; *) exec {embedded.path} $all;; esac'
+        machine = Machine(
+            (replace(embedded, path=script(tmp_path, body)),), EncodeSettings(), device=tmp_path / "n"
+        )
+        with pytest.raises(EncoderError, match="no progress for"):
+            machine.choose(Backend.QSV, "h264")
+
+    def test_node_problem(self, tmp_path: Path) -> None:
+        missing, hint = node_problem(tmp_path / "renderD128")
+        assert missing.endswith("is not there") and "--device" in hint
+        plain = tmp_path / "plain"
+        plain.touch()
+        assert node_problem(plain)[0] == f"{plain} is no device"
+        assert node_problem(Path("/dev/null")) == ("", "")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a device that others may not open")
+    def test_a_node_without_permission(self) -> None:
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            Path(folder).chmod(0o755)
+            node = Path(folder, "renderD128")
+            try:
+                os.mknod(node, stat.S_IFCHR | 0o660, os.makedev(1, 3))
+            except PermissionError:
+                pytest.skip("this container may not make devices")
+            code = (
+                "import os; from pathlib import Path; from camarchiver.media.gpu import node_problem\n"
+                "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+                f"print(*node_problem(Path({str(node)!r})), sep='|')"
+            )
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        group = grp.getgrgid(0).gr_name
+        assert done.stdout.startswith(f"no permission for {node}|usermod -aG {group} nobody")
+
 
 @dataclass(frozen=True)
 class Passes:
@@ -220,6 +360,7 @@ class Passes:
 
     ok: bool
     problem: str = ""
+    blames_source: bool = False
 
 
 TINY_FRAMES = 20
@@ -465,6 +606,64 @@ class TestLadder:
         assert "-global_quality 20" in first and "-preset slow" in first
         assert "-crf 26" in last and "-preset fast" in last
 
+    @pytest.mark.parametrize(
+        ("stderr", "code", "is_refusal"),
+        [
+            ("Svt[error]: The maximum allowed frame rate is 240 fps", 234, True),
+            ("", 0, True),
+            ("malloc: Cannot allocate memory", 1, False),
+            ("Error writing trailer: Input/output error", 1, False),
+            ("No space left on device", 1, False),
+            ("", 139, False),
+        ],
+    )
+    def test_a_refusal_is_what_the_same_clip_meets_every_time(
+        self, replay: Replay, stderr: str, code: int, is_refusal: bool
+    ) -> None:
+        replay.still_works.append(True)
+        for rung in FallbackLevel:
+            replay.fail(rung, stderr, code)
+        assert replay.climb().is_refusal == is_refusal
+
+    @pytest.mark.parametrize(
+        ("problem", "is_refusal"),
+        [
+            ("of 20 frames 5 were encoded and 5 are in the archive", True),
+            ("/a/x.mp4 can't be read as a video: moov atom not found", True),
+            ("/a/x.mp4 crashed the process that examined it", False),
+            ("/a/x.mp4 made the parser hang for 60 s", False),
+            ("/a/x.mp4 can't be read: Input/output error", False),
+        ],
+    )
+    def test_a_check_that_could_not_be_made_is_no_refusal(
+        self, replay: Replay, problem: str, is_refusal: bool
+    ) -> None:
+        job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, EncodeSettings(), "mp4", {})
+        ladder = EncoderFallback(replay.choice, replay.breaker)
+        assert ladder.climb(job, lambda finished, encoder: Passes(False, problem)).is_refusal == is_refusal
+
+    def test_a_damaged_clip_is_not_tried_on_a_spare_encoder(self, replay: Replay) -> None:
+        spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
+        job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, EncodeSettings(), "mp4", {})
+
+        def climb(verdict: Passes) -> Encoded:
+            ladder = EncoderFallback(replace(replay.choice, spare=(spare,)), replay.breaker)
+            return ladder.climb(job, lambda finished, encoder: verdict)
+
+        refused = climb(Passes(False, "frames are missing"))
+        assert [each.encoder for each in refused.rungs][2:] == ["libx265", "libx264"]
+        damaged = climb(Passes(False, "it complained", blames_source=True))
+        assert [each.encoder for each in damaged.rungs][2:] == ["libx265"]
+        assert (damaged.is_damaged, damaged.is_refusal) == (True, False)
+
+    def test_fields_go_to_an_encoder_that_keeps_them(self, replay: Replay) -> None:
+        woven = replace(TINY, video=replace(TINY.video, field_order="tt"))
+        spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
+        replay = replace(replay, choice=replace(replay.choice, spare=(spare,)))
+        encoded = replay.climb(media=woven)
+        assert encoded.encoder == ENCODERS["libx264"]
+        assert all("would weave the fields" in each.problem for each in encoded.rungs[:-1])
+
     def test_a_target_that_cannot_be_written(self, replay: Replay) -> None:
         (replay.folder / "target.part").mkdir()
         with pytest.raises(IsADirectoryError):
@@ -487,9 +686,6 @@ class TestFootage:
         plan = Plan("archive", trees, start, ArchivePolicy(timedelta(0)), tally.totals(), steps, ())
         assert footage_estimate.seconds_in(plan) == {}
         assert asked.call_count == footage_estimate.LOOKS
-
-
-needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root may mount and set attributes")
 
 
 def staged(camera: Camera) -> list[Path]:
@@ -753,6 +949,7 @@ class TestArchiveUnderFaults:
     @needs_root
     def test_an_immutable_source_stays_and_is_reported(self, camera: Camera) -> None:
         clip = camera.add()
+        programs.needs("chattr")
         done = subprocess.run(["chattr", "+i", str(clip)], capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"no immutable files here: {done.stderr.strip()}")
@@ -760,7 +957,7 @@ class TestArchiveUnderFaults:
             self.assert_undeletable(camera, clip)
         finally:
             subprocess.run(["chattr", "-i", str(clip)], check=True)
-        assert camera.archive().code == 0
+        assert camera.archive("--retry-failed").code == 0
         camera.assert_finished()
 
     @needs_root
@@ -771,16 +968,17 @@ class TestArchiveUnderFaults:
             self.assert_undeletable(camera, clip)
         finally:
             subprocess.run(["umount", str(clip)], check=True)
-        assert camera.archive().code == 0
+        assert camera.archive("--retry-failed").code == 0
         camera.assert_finished()
 
     def assert_undeletable(self, camera: Camera, clip: Path) -> None:
-        for _ in range(2):
-            run = camera.archive("--json")
+        for options in ((), ("--retry-failed",)):
+            run = camera.archive("--json", *options)
             assert run.code in (1, 3)
             outcomes = run.document()["outcomes"]
             assert [outcome["result"] for outcome in outcomes] == ["failed"]
-            assert str(clip) in outcomes[0]["detail"]
+            assert f"{clip.name} can't be removed: " in outcomes[0]["detail"]
+            assert str(clip.parent) in outcomes[0]["detail"]
             camera.assert_nothing_lost()
             assert [frames_of(path) for path in camera.archives()] == [FRAMES]
             assert camera.sources() == [clip] and camera.litter() == []
@@ -804,12 +1002,7 @@ class TestArchiveUnderFaults:
         [
             pytest.param('    head -c 20000 "${2:-/dev/zero}" > /dev/null; kill -SEGV $$', id="segfault"),
             pytest.param('    "$REAL" "$@"; kill -SEGV $$', id="segfault-after-a-whole-file"),
-            pytest.param('    exec "$REAL" "${@:1:$#-1}" -frames:v 7 "$last"', id="half-the-frames"),
-            pytest.param('    head -c 20000 /dev/urandom > "${last#file:}"; exit 0', id="garbage"),
-            pytest.param('    : > "${last#file:}"; exit 0', id="empty"),
-            pytest.param('    rm "${last#file:}"; exit 0', id="nothing"),
-            pytest.param('    "$REAL" "$@"; truncate -s -900 "${last#file:}"; exit 0', id="cut-off"),
-            pytest.param("    yes complaint | head -c 3000000 >&2; exit 1", id="very-talkative"),
+            pytest.param('    echo "Cannot allocate memory" >&2; exit 1', id="no-memory"),
         ],
     )
     def test_an_ffmpeg_that_fails_costs_no_footage(
@@ -825,6 +1018,62 @@ class TestArchiveUnderFaults:
         assert waits["exit_code"] == 0 and camera.sources() == [clip], "it waits an hour"
         assert camera.archive("--retry-failed").code == 0
         camera.assert_finished()
+
+    def test_an_ffmpeg_that_dies_each_time_leaves_a_lossless_copy_at_last(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        clip = camera.add()
+        dies = odd_ffmpeg("    kill -SEGV $$")
+        for _ in range(3):
+            assert camera.archive("--retry-failed", ffmpeg=dies).code == 1
+            assert camera.sources() == [clip] and camera.archives() == []
+        done = camera.archive("--json", "--retry-failed", ffmpeg=dies).document()
+        assert [each["unencoded"] for each in done["outcomes"]] == ["refused"]
+        camera.assert_finished()
+
+    @pytest.mark.parametrize(
+        "script",
+        [
+            pytest.param('    exec "$REAL" "${@:1:$#-1}" -frames:v 7 "$last"', id="half-the-frames"),
+            pytest.param('    head -c 20000 /dev/urandom > "${last#file:}"; exit 0', id="garbage"),
+            pytest.param('    : > "${last#file:}"; exit 0', id="empty"),
+            pytest.param('    rm "${last#file:}"; exit 0', id="nothing"),
+            pytest.param('    "$REAL" "$@"; truncate -s -900 "${last#file:}"; exit 0', id="cut-off"),
+            pytest.param("    yes complaint | head -c 3000000 >&2; exit 1", id="very-talkative"),
+        ],
+    )
+    def test_what_no_encoder_does_becomes_a_lossless_copy(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, script: str
+    ) -> None:
+        content = camera.add().read_bytes()
+        run = camera.archive("--json", ffmpeg=odd_ffmpeg(script))
+        assert run.code == 0
+        assert [outcome["unencoded"] for outcome in run.document()["outcomes"]] == ["refused"]
+        assert [archive.read_bytes() for archive in camera.archives()] == [content]
+        camera.assert_finished()
+
+    @pytest.mark.parametrize(
+        "place",
+        ["JournalWriter.copying", "atomic.publish", "JournalWriter.archived", "JournalWriter.removed"],
+    )
+    def test_a_kill_around_the_publishing_of_a_copy_leaves_one_archive(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, place: str
+    ) -> None:
+        """A copy of the very bytes carries no tag, so the next run knows it by the journal."""
+        content = camera.add().read_bytes()
+        refuses = odd_ffmpeg("    exit 1")
+        dies = (
+            "import os\nfrom camarchiver.journal.writer import JournalWriter\n"
+            "from camarchiver.storage import atomic\n"
+            f"def die(*args, **more): os.kill(os.getpid(), 9)\n{place} = die\n"
+        )
+        assert camera.archive(ffmpeg=refuses, patch=dies).code == -9
+        camera.assert_nothing_lost()
+        assert camera.archive(ffmpeg=refuses).code == 0
+        camera.assert_finished()
+        assert [archive.read_bytes() for archive in camera.archives()] == [content]
+        adopted = [event["unencoded"] for event in camera.events("adopted")]
+        assert adopted == (["refused"] if place == "Scribe.archived" else [])
 
     @pytest.mark.edge
     def test_an_ffmpeg_that_hangs_is_ended(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
@@ -892,9 +1141,11 @@ class TestArchiveUnderFaults:
         picture = clip.with_suffix(".jpg")
         picture.write_bytes(b"a picture")
         run = camera.archive(
-            patch="from camarchiver.archive.source_removal import SourceRemover\n"
-            "def full(*args): raise OSError(28, 'No space left on device')\n"
-            "SourceRemover._move_sidecar = full"
+            patch="from camarchiver.storage import removal\nremove = removal.remove\n"
+            "def full(root, relative, *others):\n"
+            "    if relative.endswith('.jpg'): raise OSError(28, 'No space left on device')\n"
+            "    return remove(root, relative, *others)\n"
+            "removal.remove = full"
         )
         assert run.code in (1, 3) and camera.sources() == [] and picture.exists()
         camera.archive()

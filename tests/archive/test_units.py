@@ -3,15 +3,73 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from camarchiver.archive import workers
 from camarchiver.archive.fallback import GpuBreaker
+from camarchiver.archive.lossless import Unencoded, unencodable
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.report import ArchiveMethod, Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.media.encoders import ENCODERS
+from camarchiver.media.encoders import ENCODERS, Encoder
+from camarchiver.policy.unencoded_rules import SignedRule, stays_unencoded
 from camarchiver.runtime.signals import Stop
-from tests.values import a_clip
+from tests.values import MEDIA, VIDEO, a_clip
+
+
+class TestLossless:
+    SOFTWARE = (ENCODERS["libsvtav1"],)
+    BOTH = (ENCODERS["libsvtav1"], ENCODERS["libx264"])
+
+    @pytest.mark.parametrize(
+        ("changed", "encoders", "reason"),
+        [
+            ({}, SOFTWARE, None),
+            ({"signed": "ONVIF Media Signing", "varies": "changes"}, BOTH, Reason.SIGNED),
+            ({"varies": "changes from 320x240 to 640x480 midway"}, BOTH, Reason.PICTURE_CHANGES),
+            ({"unkeepable": "has frames whose times are out of order"}, BOTH, Reason.UNKEEPABLE_TIMES),
+            ({"video_streams": 2}, BOTH, Reason.OTHER_STREAMS),
+            ({"other_streams": ("data:gpmd",)}, BOTH, Reason.OTHER_STREAMS),
+            ({"other_streams": ("data:tmcd",)}, BOTH, None),
+            ({"video": replace(VIDEO, field_order="tt")}, SOFTWARE, Reason.INTERLACED),
+            ({"video": replace(VIDEO, field_order="tt")}, BOTH, None),
+            ({"video": replace(VIDEO, field_order="progressive")}, SOFTWARE, None),
+        ],
+    )
+    def test_what_a_clip_tells_itself(
+        self, changed: dict[str, Any], encoders: tuple[Encoder, ...], reason: Reason | None
+    ) -> None:
+        why = unencodable(replace(MEDIA, **changed), encoders, encode_signed=False)
+        assert (why and why.reason) == reason
+
+    def test_signed_clips_may_be_encoded_on_demand(self) -> None:
+        rule = SignedRule(cameras={"garden": True})
+        assert [rule.encodes(camera) for camera in ("front", "garden")] == [False, True]
+        assert unencodable(replace(MEDIA, signed="x"), self.BOTH, encode_signed=True) is None
+        assert (str(rule), str(SignedRule(reencode=True))) == ("keep", "reencode")
+
+    @pytest.mark.parametrize(
+        ("reason", "ways"),
+        [
+            (Reason.SIGNED, (ArchiveMethod.COPY,)),
+            (Reason.OTHER_STREAMS, (ArchiveMethod.COPY,)),
+            (Reason.REFUSED, (ArchiveMethod.REMUX, ArchiveMethod.COPY)),
+            (Reason.NOT_SMALLER, (ArchiveMethod.REMUX, ArchiveMethod.COPY)),
+        ],
+    )
+    def test_only_what_a_remux_keeps_is_remuxed(
+        self, reason: Reason, ways: tuple[ArchiveMethod, ...]
+    ) -> None:
+        assert Unencoded(reason, "").ways == ways
+
+    def test_a_copy_is_made_anew_only_where_that_may_come_out_otherwise(self) -> None:
+        anew = {reason for reason in Reason if not stays_unencoded(reason, encode_signed=True)}
+        assert {Reason.REFUSED, Reason.INTERLACED, Reason.SIGNED} <= anew
+        assert not anew & {Reason.NOT_SMALLER, Reason.PICTURE_CHANGES, Reason.UNKEEPABLE_TIMES}
+        assert stays_unencoded(Reason.SIGNED, encode_signed=False)
 
 
 class TestBreaker:

@@ -8,19 +8,15 @@ import re
 import shutil
 import signal
 import subprocess
-import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
-from tests.commands import COMMAND, NAME, SOUND, Command, Put, frames, media, on_a_terminal, whole
+from tests import dates
+from tests.commands import COMMAND, NAME, SOUND, Command, Put, clips_of, frames, media, on_a_terminal, whole
 from tests.yards import Yard
-
-
-def clips_of(root: Path) -> list[str]:
-    """The visible clips of a tree."""
-    return [name for name in media(root) if name.endswith(".mp4")]
 
 
 class TestRestore:
@@ -99,12 +95,13 @@ class TestCleanup:
         yard.given_away(50, trashed=30)
         yard.standing(1)
         before = whole(yard.trees.source)
-        done = told("cleanup", yard.trees.source, "--dry-run")
+        words = ("cleanup", yard.trees.source, "--age", dates.age(30), "--dry-run")
+        done = told(*words)
         assert (done.returncode, done.stderr) == (0, "")
         assert re.search(r"trash +source +front +age +1 +60 s +10\.0 kB +\d{4}-", done.stdout), done.stdout
         assert re.search(r"delete +trash +front +trash-age +1", done.stdout)
         assert "really come free" in done.stdout
-        listed = told("cleanup", yard.trees.source, "--dry-run", "-v").stdout
+        listed = told(*words, "-v").stdout
         assert old.name in listed
         assert "too-recent" in listed
         assert whole(yard.trees.source) == before
@@ -115,27 +112,29 @@ class TestCleanup:
         old = yard.standing(40)
         yard.standing(1)
         before = whole(yard.trees.source)
-        refused = told("cleanup", yard.trees.source)
+        words = ("cleanup", yard.trees.source, "--age", dates.age(30))
+        refused = told(*words)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "add -y" in refused.stderr
         assert whole(yard.trees.source) == before
-        done = told("cleanup", yard.trees.source, "-y")
+        done = told(*words, "-y")
         assert (done.returncode, done.stderr) == (0, "")
         assert f"{old.relative}: moved to the trash" in done.stdout
         assert not old.path.exists()
-        again = told("cleanup", yard.trees.source, "-y")
+        again = told(*words, "-y")
         assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
     def test_json_holds_steps_outcomes_and_the_forecast(self, yard: Yard, told: Command) -> None:
         old = yard.standing(40)
         yard.standing(1)
-        planned = json.loads(told("cleanup", yard.trees.source, "--dry-run", "--json").stdout)
+        words = ("cleanup", yard.trees.source, "--age", dates.age(30), "--json")
+        planned = json.loads(told(*words, "--dry-run").stdout)
         assert planned["dry_run"] is True
         going = [step for step in planned["steps"] if step["action"] != "keep"]
         assert [(step["action"], step["tree"], step["path"]) for step in going] == [
             ("trash", "source", str(old.path))
         ]
-        done = json.loads(told("cleanup", yard.trees.source, "-y", "--json").stdout)
+        done = json.loads(told(*words, "-y").stdout)
         assert (done["command"], done["status"], done["exit_code"]) == ("cleanup", "done", 0)
         assert [each["result"] for each in done["outcomes"]] == ["done"]
         failed = told("cleanup", yard.trees.source / "nowhere", "-y", "--json")
@@ -172,12 +171,13 @@ class TestCleanup:
         for name in ("front", "back"):
             yard.standing(1, name)
         config = tmp_path / "config.toml"
-        config.write_text("[camera.front]\nage = 14\n[camera.gone]\nage = 5\n")
-        done = told("cleanup", yard.trees.source, "--config", config, "--dry-run")
+        config.write_text(f"[camera.front]\nage = {dates.age(14)}\n[camera.gone]\nage = 5\n")
+        words = ("cleanup", yard.trees.source, "--config", config)
+        done = told(*words, "--dry-run")
         assert "no clip of a camera gone was found" in done.stdout
-        assert told("cleanup", yard.trees.source, "--config", config, "-y").returncode == 0
+        assert told(*words, "--age", dates.age(30), "-y").returncode == 0
         assert not front.path.exists() and back.path.exists()
-        strict = told("cleanup", yard.trees.source, "--config", config, "--age", "15", "-y")
+        strict = told(*words, "--age", dates.age(15), "-y")
         assert strict.returncode == 0 and not back.path.exists()
 
     def test_a_large_plan_names_the_option_that_allows_it_and_the_environment_does_not(
@@ -245,7 +245,8 @@ class TestCleanup:
         for days in range(1, 21):
             yard.standing(days)
         cap = 200_000
-        done = json.loads(told("cleanup", yard.trees.source, "-y", "--json", "--max-size", cap).stdout)
+        words = ("cleanup", yard.trees.source, "-y", "--json", "--age", dates.age(30), "--max-size", cap)
+        done = json.loads(told(*words).stdout)
         assert done["exit_code"] == 0
         everything = sum(path.stat().st_size for path in yard.trees.source.rglob("*") if path.is_file())
         assert everything <= cap
@@ -256,8 +257,9 @@ class TestCleanup:
             yard.standing(days)
         yard.standing(1)
         for _ in range(3):
-            told("archive", yard.trees.source, "--age", "60")
-            assert told("cleanup", yard.trees.source, "-y", "--trash-age", "30").returncode == 0
+            told("archive", yard.trees.source, "--age", dates.age(60))
+            words = ("cleanup", yard.trees.source, "-y", "--age", dates.age(30))
+            assert told(*words, "--trash-age", dates.age(30)).returncode == 0
         inside = [path.relative_to(yard.trees.trash).parts for path in yard.trees.trash.rglob("*.mp4")]
         assert len(inside) == 3
         assert all(parts[0] == "input" and "input" not in parts[1:] for parts in inside)
@@ -265,12 +267,12 @@ class TestCleanup:
     def test_two_cameras_of_one_second_keep_their_own_archives_to_the_end(
         self, tree: Path, put: Put, told: Command
     ) -> None:
-        moment = time.time() - 40 * 86400
-        names = [time.strftime(f"%Y/%m/%d/REO_{c}_%Y%m%d%H%M%S", time.gmtime(moment)) for c in ("a", "b")]
-        contents = {name: put(f"{name}.mp4", mtime=moment).read_bytes() for name in names}
-        put(f"{names[1]}.mp4", SOUND, mtime=moment)
+        moment, newest = dates.ago(40), dates.recently(hours=2)
+        names = [dates.clip_of(camera, moment) for camera in ("a", "b")]
+        contents = {name: put(f"{name}.mp4", mtime=moment.timestamp()).read_bytes() for name in names}
+        put(f"{names[1]}.mp4", SOUND, mtime=moment.timestamp())
         for camera in ("a", "b"):
-            put(time.strftime(f"%Y/%m/%d/REO_{camera}_%Y%m%d%H%M%S.mp4"), mtime=time.time() - 7200)
+            put(f"{dates.clip_of(camera, newest)}.mp4", mtime=newest.timestamp())
         assert told("archive", tree, "--codec", "h264").returncode == 0
         assert len(contents) == 2
         for name in names:
@@ -282,10 +284,10 @@ class TestCleanup:
         assert (tree / f".deleted/input/{names[0]}.mp4").read_bytes() == contents[names[0]]
 
     def test_a_truncated_archive_is_not_taken_for_done(self, tree: Path, put: Put, told: Command) -> None:
-        moment = time.time() - 40 * 86400
-        name = time.strftime("%Y/%m/%d/REO_front_%Y%m%d%H%M%S.mp4", time.gmtime(moment))
-        source = put(name, mtime=moment)
-        put(time.strftime("%Y/%m/%d/REO_front_%Y%m%d%H%M%S.mp4"), mtime=time.time() - 7200)
+        moment, newest = dates.ago(40), dates.recently(hours=2)
+        name = f"{dates.clip_of('front', moment)}.mp4"
+        source = put(name, mtime=moment.timestamp())
+        put(f"{dates.clip_of('front', newest)}.mp4", mtime=newest.timestamp())
         assert told("archive", tree, "--codec", "h264", "--keep-source").returncode == 0
         os.truncate(tree / "archived" / name, 2000)
         assert told("cleanup", tree, "-y").returncode == 0
@@ -297,12 +299,11 @@ class TestCleanup:
 
     def test_ninety_days_of_three_cameras(self, tree: Path, put: Put, told: Command) -> None:
         """Archived, cleaned up by age, by size and for free space, restored, held; `why` always answers."""
-        cameras, now = ("front", "back", "yard"), time.time()
+        cameras, now, age = ("front", "back", "yard"), dates.ago(), ("--age", dates.age(30))
         for camera in cameras:
             for day in range(1, 91, 6):
-                moment = now - day * 86400
-                name = time.strftime(f"%Y/%m/%d/REO_{camera}_%Y%m%d%H%M%S.mp4", time.gmtime(moment))
-                put(name, mtime=moment)
+                moment = now - timedelta(days=day)
+                put(f"{dates.clip_of(camera, moment)}.mp4", mtime=moment.timestamp())
         sources = clips_of(tree)
         oldest = min(name for name in sources if "front" in name)
         assert len(sources) == 45
@@ -316,10 +317,11 @@ class TestCleanup:
             return len([name for name in clips_of(tree) if not name.startswith("archived")])
 
         why("the next archive run would archive it")
-        archived = json.loads(told("archive", tree, "--codec", "h264", "--keep-source", "--json").stdout)
+        words = ("archive", tree, *age, "--codec", "h264", "--keep-source", "--json")
+        archived = json.loads(told(*words).stdout)
         assert archived["exit_code"] == 0
         why("archived as")
-        first = json.loads(told("cleanup", tree, "-y", "--json").stdout)
+        first = json.loads(told("cleanup", tree, *age, "-y", "--json").stdout)
         assert first["exit_code"] == 0
         by_age = [each for each in first["outcomes"] if each["reason"] == "age"]
         assert len(by_age) == 30 and standing() == 15
@@ -327,12 +329,12 @@ class TestCleanup:
         assert told("restore", "-C", tree, "--run", first["run"], "-y").returncode == 0
         assert standing() == 45
         why("restored from the trash")
-        assert json.loads(told("cleanup", tree, "-y", "--json").stdout)["outcomes"] == []
+        assert json.loads(told("cleanup", tree, *age, "-y", "--json").stdout)["outcomes"] == []
         for name in ("restored.json", "restored.json.bak"):
             # As if the week of grace were over.
             (tree / "archived" / STATE_FOLDER / name).unlink(missing_ok=True)
 
-        day = time.strftime("%Y-%m-%d", time.gmtime(now - 85 * 86400))
+        day = f"{now - timedelta(days=85):%Y-%m-%d}"
         held = told(
             *("hold", "add", "-C", tree, "--from", day, "--to", day, "--camera", "front"),
             *("--timezone", "UTC", "--reason", "case 7"),
@@ -359,7 +361,7 @@ class TestCleanup:
         assert told("hold", "remove", "-C", tree, name, "-y").returncode == 0
         assert told("cleanup", tree, "-y").returncode == 0
         why("source moved to the trash")
-        old = ("cleanup", tree, "-y", "--trash-age", 0, "--clean-output", "--archive-age", 84)
+        old = ("cleanup", tree, "-y", "--trash-age", 0, "--clean-output", "--archive-age", dates.age(84))
         assert told(*old).returncode == 0
         why("archive")
         assert told("cleanup", tree, "-y", "--trash-age", 0).returncode == 0

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-import select
-import struct
 import subprocess
 import sys
-import termios
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +28,8 @@ from tests.commands import (
     journal,
     media,
     on_a_terminal,
+    on_screen,
+    put_recent,
     snapshot,
     state_of,
     whole,
@@ -84,6 +80,7 @@ class TestJsonLog:
         done = archive(tree, "--json", "--config", config)
         assert done.returncode == 3
         assert archive(tree, "--log-format", "json", "--log-file", log, "-v").returncode == 0
+        put_recent(put)
         removed = installed("cleanup", tree, "-y", "--trash-age", 0, "--config", config)
         assert removed.returncode == 0, removed.stderr
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -293,48 +290,6 @@ class TestCron:
         assert (done.returncode, done.stdout, source.exists()) == (10, "", True)
         assert repr(name) in done.stderr and "Traceback" not in done.stderr
         assert archive(tree, "--timezone", "UTC", TZ=name).returncode == 0
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What came of a command on a terminal."""
-
-    code: int
-    screen: str
-    stdout: str
-    """What a pipe got, where standard output was one."""
-
-
-def on_screen(*arguments: object, answers: bytes = b"", piped: bool = False) -> Shown:
-    """Run the installed command on a terminal of its own; `answers` are typed at the question."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # no bar fits no columns
-    words = ["setsid", "--ctty", "env", "--default-signal=INT", "TZ=UTC", str(COMMAND), *map(str, arguments)]
-    process = subprocess.Popen(
-        words, stdin=theirs, stdout=subprocess.PIPE if piped else theirs, stderr=theirs
-    )
-    os.close(theirs)
-    screen, left = b"", answers
-    deadline, typed = time.monotonic() + 60, float("inf")
-    try:
-        while time.monotonic() < deadline:
-            if answers == b"\x03" and time.monotonic() - typed > 5:
-                # input() misses a signal between its last look and its read; a person presses again.
-                left = answers
-            if select.select([ours], [], [], 0.2)[0]:
-                try:
-                    screen += os.read(ours, 65536)
-                except OSError:  # Linux tells so that the last program on this terminal has ended
-                    break
-            if left and b"Go on?" in screen:
-                os.write(ours, left)
-                left, typed = b"", time.monotonic()
-        out = process.communicate(timeout=20)[0] or b""
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-    return Shown(process.returncode, screen.decode(errors="replace"), out.decode())
 
 
 class TestScreen:

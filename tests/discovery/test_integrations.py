@@ -26,7 +26,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
 from camarchiver.domain.steps import Discard, Keep, Tidy
 from camarchiver.journal.store import Journal
-from camarchiver.media.probe import Prober
+from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy import ordering
@@ -175,7 +175,7 @@ class TestDiscovery:
     def compare(self, yard: Yard, policy: ArchivePolicy, zone: ZoneInfo) -> int:
         def discovery() -> Discovery:
             ends = ClipEnds((), self.NOW)
-            return Discovery(yard.trees, Names(), Journal(yard.trees.state), ends, self.NOW, zone)
+            return Discovery(yard.trees, Names(), Journal(yard.trees.state), ends, (), self.NOW, zone)
 
         cutoff = (self.NOW - policy.age).date()
         steps = [
@@ -217,6 +217,10 @@ class TestCopies:
             told = Counter(each.path for each in (*plan.steps, *plan.left) if not isinstance(each, Tidy))
             assert set(told.values()) == {1}
             assert self.clips(yard) <= told.keys()
+            for step in plan.steps:
+                if isinstance(step, Discard) and step.reason is not Reason.MAX_AGE_HARD:
+                    assert step.archived is None or step.archived.archive not in yard.damaged
+                    assert step.tree is not Tree.ARCHIVE or step.relative not in yard.damaged
             counted = sum(total.clips for total in plan.totals if total.group.tree != "folder")
             assert counted == len(plan.steps) + len(plan.left)
             shutil.rmtree(yard.trees.source)
@@ -229,6 +233,27 @@ class TestCopies:
             for path in root.rglob("*.mp4")
             if path.is_file() and not path.is_symlink()
         }
+
+    def test_an_archive_that_was_found_damaged_keeps_its_copy_in_the_trash(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        trashed = [yard.given_away(30 + hour / 100, trashed=25) for hour in range(6)]
+        yard.standing(1)
+        asked = cleanup_policy(allow_large=True)
+
+        def taken() -> set[Path]:
+            plan = yard.pipeline().plan_cleanup(asked, list_all=False)
+            return {step.path for step in plan.steps if isinstance(step, Discard)}
+
+        assert taken() == set(trashed)
+        bad = trashed[2].relative_to(yard.trees.trash / "input").as_posix()
+        yard.find_damaged(bad)
+        assert taken() == set(trashed) - {trashed[2]}
+        kept = {step.path: step for step in yard.plan(allow_large=True).left}
+        assert kept[trashed[2]].reason is Reason.LAST_COPY
+        assert "wrong-hash" in kept[trashed[2]].detail
+        assert kept[yard.trees.archive / bad].reason is Reason.DAMAGED
+        yard.find_sound(bad)
+        assert taken() == set(trashed)
 
     def test_a_plan_is_carried_out_file_by_file(self, tmp_path: Path) -> None:
         yard = DenseYard(tmp_path / "cams", 5)

@@ -209,6 +209,18 @@ class TestCluster:
         assert camera.archive().code == 0, "the next run adopts what the worker made"
         camera.assert_finished()
 
+    def test_a_worker_makes_lossless_copies_too(
+        self, camera: Camera, dask: DaskCluster, odd_ffmpeg: OddFfmpeg
+    ) -> None:
+        content = camera.add().read_bytes()
+        dask.worker("one")
+        run = camera.archive("--json", "--scheduler", dask.address, ffmpeg=odd_ffmpeg("    exit 1"))
+        assert run.code == 0, run.errors
+        assert [each["unencoded"] for each in run.document()["outcomes"]] == ["refused"]
+        assert [archive.read_bytes() for archive in camera.archives()] == [content]
+        assert [event["event"] for event in camera.events()] == ["copying", "archived", "trashed"]
+        camera.assert_finished()
+
     def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:
         camera.add()
         patch = "from camarchiver.distributed import coordinator\ncoordinator.CONNECT_SECONDS = 2\n"
@@ -218,5 +230,5 @@ class TestCluster:
         absent = "import sys\nsys.modules['distributed'] = None\n"
         missing = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=absent)
         assert missing.code == 2
-        assert "pip install 'camarchiver[distributed]'" in missing.errors
+        assert f"{sys.executable} -m pip install 'distributed>=" in missing.errors
         assert len(camera.sources()) == 1

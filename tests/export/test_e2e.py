@@ -13,7 +13,8 @@ import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.state import holds
-from tests.commands import NAME, Command, Make, frames, journal, snapshot
+from tests.archive.test_e2e import TestUnencoded
+from tests.commands import H264, NAME, Command, Make, frames, journal, snapshot
 
 
 class TestHold:
@@ -194,6 +195,35 @@ class TestExport:
         first = snapshot(place)
         assert told("hold", "export", "-C", camera_tree, held, place, "--playable").returncode == 3
         assert snapshot(place) == first
+
+    def test_a_playable_copy_shows_what_its_clip_shows_or_is_not_made(
+        self, camera_tree: Path, told: Command, held: str, tmp_path: Path, make_clip: Make
+    ) -> None:
+        folder, place = camera_tree / "2026/03/01", tmp_path / "evidence"
+        (folder / "REO_front_20260301101500.mp4").unlink()
+        sizes = make_clip(TestUnencoded.of_two_sizes(make_clip, tmp_path))
+        stray = make_clip(TestUnencoded.STRAY)
+        titled = make_clip(TestUnencoded.with_subtitles(tmp_path))
+        signed = make_clip(TestUnencoded.SIGNED)
+        reordered = make_clip(H264.replace("ultrafast", "fast") + " -bf 3", ".avi")
+        for minute, clip in enumerate((sizes, stray, titled, signed, reordered)):
+            shutil.copy(clip, folder / f"REO_yard_2026030112{minute:02}00{clip.suffix}")
+        done = told("hold", "export", "-C", camera_tree, held, place, "--playable", "--json")
+        found = json.loads(done.stdout)
+        assert done.returncode == 3
+        assert [error["code"] for error in found["errors"]] == ["not-playable"] * 2
+        assert "from 160x120 to 320x240" in found["errors"][0]["message"]
+        assert "out of order; it is exported as it is" in found["errors"][1]["message"]
+        remarks = {Path(f["target"]).stem[-6:]: f["remark"] for f in found["files"] if "remark" in f}
+        assert remarks == {"120200": "subtitle:mov_text left out"}
+        made = {path.stem[-6:]: path for path in (place / "playable").rglob("REO_yard*")}
+        assert sorted(made) == ["120200", "120300", "120400"]
+        assert (place / "source/2026/03/01/REO_yard_20260301120100.mp4").read_bytes() == stray.read_bytes()
+        with av.open(str(made["120400"])) as opened, av.open(str(reordered)) as source:
+            before = [frame.to_ndarray(format="gray").astype(int) for frame in source.decode(video=0)]
+            after = [frame.to_ndarray(format="gray").astype(int) for frame in opened.decode(video=0)]
+        assert len(before) == len(after) == 20
+        assert all(abs(a - b).mean() < 3 for a, b in zip(before, after, strict=True))
 
     def test_what_is_missing_or_damaged_is_named(
         self, camera_tree: Path, told: Command, held: str, tmp_path: Path

@@ -6,7 +6,7 @@ import json
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,6 +19,7 @@ from camarchiver.journal import event as journal_event
 from camarchiver.journal import replay
 from camarchiver.journal import store as journal_store
 from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.expected_archives import expected_of
 from tests.values import NOW, line_of
 
 
@@ -98,6 +99,70 @@ class TestEvents:
         )
         (event,), torn = journal_event.read(text.encode())
         assert (event.line(), torn) == (text, 0)
+
+
+class TestExpected:
+    """Which archives should stand by the journal's word."""
+
+    OTHER: ClassVar[dict[str, Any]] = {"source": "d/other.mp4", "archive": "other.mp4"}
+
+    @pytest.mark.parametrize(
+        ("lines", "expected"),
+        [
+            ([("archived", {})], ["x.mp4"]),
+            ([("adopted", {})], ["x.mp4"]),
+            ([("archived", {}), ("archived", OTHER)], ["x.mp4", "other.mp4"]),
+            ([("archived", {}), ("trashed", {"reason": "age"})], ["x.mp4"]),
+            ([("archived", {}), ("trashed", {"tree": "archive", "reason": "archive-age"})], []),
+            ([("archived", {}), ("deleted", {"tree": "archive", "reason": "max-size"})], []),
+            ([("archived", {}), ("found-damaged", {"reason": "missing"})], ["x.mp4"]),
+            ([("archived", {}), ("trashed", {"reason": "replaced"})], ["x.mp4"]),
+            ([("archived", {}), ("trashed", {"reason": "replaced"}), ("archived", {})], ["x.mp4"]),
+            (
+                [("archived", {}), ("trashed", {"reason": "replaced"}), ("archived", {"archive": "x.mkv"})],
+                ["x.mkv"],
+            ),
+            ([("archived", {}), ("found-damaged", {}), ("archived", {"archive": "x~2.mp4"})], ["x~2.mp4"]),
+            (
+                [
+                    *(("archived", {}), ("found-damaged", {}), ("found-sound", {})),
+                    ("archived", {"archive": "x~2.mp4"}),
+                ],
+                ["x.mp4", "x~2.mp4"],
+            ),
+            ([("archived", {}), ("found-damaged", {}), ("archived", OTHER)], ["x.mp4", "other.mp4"]),
+            (
+                [
+                    *(("archived", {}), ("found-damaged", {})),
+                    ("archived", {"source_size": 11, "archive": "x~2.mp4"}),
+                ],
+                ["x.mp4", "x~2.mp4"],
+            ),
+            (
+                [
+                    ("archived", {}),
+                    ("trashed", {"tree": "archive", "reason": "archive-age"}),
+                    ("restored", {"tree": "archive"}),
+                ],
+                ["x.mp4"],
+            ),
+        ],
+    )
+    def test_what_a_days_lines_lead_to(
+        self, lines: list[tuple[str, dict[str, Any]]], expected: list[str]
+    ) -> None:
+        common = {"archive": "x.mp4", "archive_size": 7, "source_blake2b": "d", "archive_blake2b": "e"}
+        text = "\n".join(json.dumps(line_of(event, **{**common, **more})) for event, more in lines)
+        found = expected_of(journal_event.read(text.encode())[0])
+        assert [each.archive for each in found] == expected
+        assert all((each.size, each.digest) == (7, "e") for each in found)
+
+    def test_another_name_of_the_file_keeps_the_digest(self) -> None:
+        first = line_of("archived", archive="x.mp4", archive_size=7, archive_blake2b="e")
+        second = line_of("archived", source="d/other.mp4", archive="x.mp4", archive_size=7)
+        text = f"{json.dumps(first)}\n{json.dumps(second)}\n"
+        (found,) = expected_of(journal_event.read(text.encode())[0])
+        assert (found.source, found.digest) == ("d/other.mp4", "e")
 
 
 class TestLedger:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from camarchiver.media.probe import Prober
+from camarchiver.media.parsing.prober import Prober
+from tests import programs
 from tests.clips import CLIP_ARGUMENTS, FFMPEGS
 
 
@@ -27,7 +28,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ffmpeg(request: pytest.FixtureRequest) -> str:
     """The path of an ffmpeg, each in turn."""
     if not FFMPEGS[request.param]:
-        pytest.skip("no ffmpeg is installed on this system")
+        programs.needs("ffmpeg")
     return FFMPEGS[request.param]
 
 

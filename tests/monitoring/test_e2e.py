@@ -17,7 +17,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from tests.commands import DAY, ONE, Put, archive, installed, numbers, snapshot, state_of
+from tests.commands import DAY, ONE, Put, archive, installed, numbers, put_recent, snapshot, state_of
 from tests.processes import wait_until
 from tests.recordings import RecRun
 from tests.web import Web
@@ -83,6 +83,7 @@ class TestChannels:
         assert numbers(file, "queue_clips") == [1]
         assert len(numbers(file, "until_full_seconds")) == 1
         assert numbers(file, "last_success_timestamp_seconds") == []
+        put_recent(put)
         after = archive(tree, *channels, "--cleanup", "-y", "--json")
         assert after.returncode == 0, after.stdout
         for command in ("archive", "cleanup"):
@@ -108,6 +109,7 @@ class TestChannels:
         self, put: Put, tree: Path, tmp_path: Path, channels: list[str], web: Web
     ) -> None:
         put(f"{ONE}.mp4")
+        put_recent(put)
         before = snapshot(tmp_path)
         assert archive(tree, *channels, "--dry-run").returncode == 0
         assert installed("cleanup", tree, *channels, "--dry-run").returncode == 0

@@ -65,7 +65,7 @@ class TestFigures:
         name = "camarchiver_until_full_seconds"
 
         def told(rate: float | None) -> list[float]:
-            found = metrics.of_vitals(Vitals(1, 2, (room,), rate))
+            found = metrics.of_vitals(Vitals(1, 2, (room,), 3, 4.0, rate))
             return [each.value for each in found if each.name == name]
 
         assert told(100.0) == [864_000.0]

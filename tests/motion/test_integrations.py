@@ -20,12 +20,25 @@ from camarchiver.motion.detector import Detector, View
 from camarchiver.motion.events import MotionEvent, Rules, Score
 from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler
 from camarchiver.record.stream_detector import StreamDetector
+from tests.clips import FFMPEGS
 from tests.recordings import rec_items, rec_watch
 
 
 def encode(target: Path, *options: str, filters: str = "null", seconds: int = 2) -> Path:
     lavfi = f"testsrc2=size=160x120:rate=15:duration={seconds},{filters}"
-    command = ("ffmpeg", "-v", "error", "-f", "lavfi", "-i", lavfi, "-g", "30", *options, str(target))
+    command = (
+        FFMPEGS["embedded"],
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        lavfi,
+        "-g",
+        "30",
+        *options,
+        str(target),
+    )
     subprocess.run(command, check=True)
     return target
 

@@ -9,14 +9,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.state import holds
-from tests.commands import Command, numbers, rec_exact, rec_old
+from tests import dates
+from tests.commands import Command, numbers, rec_exact
+from tests.conftest import rec_old
 from tests.recordings import rec_clips
 
 
@@ -47,7 +48,7 @@ class TestCleanupOfASpool:
         for name in ("empty", "young", "theirs", "foreign", "staged", "part"):
             found[name].write_bytes(b"\0\0\0\x1cftypisom")
         os.utime(found["empty"], (time.time() - 3700,) * 2)
-        start, end = (datetime.now(UTC) - timedelta(days=days) for days in (7.6, 7.4))
+        start, end = dates.ago(7.6), dates.ago(7.4)
         holds.add(outbox / STATE_FOLDER, start, end, camera="yard", reason="x", until=None)
         return found
 
@@ -55,7 +56,8 @@ class TestCleanupOfASpool:
         self, told: Command, tmp_path: Path, rec_twice: Path
     ) -> None:
         found = self.left(tmp_path, rec_twice)
-        words = ("cleanup", "--spool", tmp_path / "temp_clips", "--keep-days", "7", "--timezone", "UTC")
+        keep = ("--keep-days", dates.age(7))
+        words = ("cleanup", "--spool", tmp_path / "temp_clips", *keep, "--timezone", "UTC")
         before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
         shown = told(*words, "--dry-run")
         assert shown.returncode == 0, shown.stderr
@@ -92,7 +94,8 @@ class TestCleanupOfASpool:
     def test_metrics_tell_of_it(self, told: Command, tmp_path: Path, rec_twice: Path) -> None:
         self.left(tmp_path, rec_twice)
         file, spool = tmp_path / "camarchiver.prom", tmp_path / "temp_clips"
-        words = ("cleanup", "--spool", spool, "--keep-days", "7", "--timezone", "UTC", "--metrics", file)
+        keep = ("--keep-days", dates.age(7))
+        words = ("cleanup", "--spool", spool, *keep, "--timezone", "UTC", "--metrics", file)
         assert told(*words, "--dry-run").returncode == 0
         assert not file.exists()
         assert told(*words, "-y").returncode == 3

@@ -48,6 +48,7 @@ class TestDocument:
             return set(found[of][0]) if of else set(found) - KEYS
 
         story = {"source", "sentences", "events", "places", "next_archive", "next_cleanup"}
+        story |= {"damaged_archives"}
         path = tree / f"2026/03/01/{NAME}.mp4"
         assert keys("why", "-C", tree, path) == {"stories", "cleanup_stopped"}
         assert keys("why", "-C", tree, path, of="stories") == story
@@ -55,7 +56,8 @@ class TestDocument:
         assert keys("hold", "list", "-C", tree, of="holds") == hold
         file = {"path", "target", "bytes", "blake2b", "was_there"}
         assert keys("hold", "export", "-C", tree, name, tmp_path / "out", of="files") == file
-        assert keys("verify", tree) == {"checked", "resumed", "foreign", "foreign_files", "findings"}
+        checked = {"checked", "resumed", "foreign", "foreign_files", "findings"}
+        assert keys("verify", tree) == {*checked, "last_verify", "last_full_verify"}
         disk = {"path", "free", "total", "daily", "days_until_full"}
         assert keys("status", tree, of="disks") == disk
 

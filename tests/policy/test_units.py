@@ -21,6 +21,7 @@ from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
 from camarchiver.policy.safety_brakes import CameraTotals
 from camarchiver.policy.size_goals import Freed, Goal, SizeGoalSolver
+from camarchiver.policy.unencoded_rules import SignedRule
 from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, an_entry
 
 
@@ -113,6 +114,23 @@ class TestPlan:
         step = decided(clip, repeat, archived=remux, standing=frozenset({clip.relative}))
         assert step.reason is Reason.NOT_SMALLER
 
+    @pytest.mark.parametrize(
+        ("unencoded", "rule", "reason"),
+        [
+            ("picture-changes", SignedRule(), Reason.PICTURE_CHANGES),
+            ("signed", SignedRule(), Reason.SIGNED),
+            ("signed", SignedRule(reencode=True), Reason.REPEAT_ASKED),
+            ("signed", SignedRule(cameras={"front": True}), Reason.REPEAT_ASKED),
+            ("refused", SignedRule(), Reason.REPEAT_ASKED),
+            ("of a later version", SignedRule(), Reason.NOT_SMALLER),
+        ],
+    )
+    def test_a_repeat_of_a_lossless_copy(self, unencoded: str, rule: SignedRule, reason: Reason) -> None:
+        clip, repeat = a_clip(), replace(MONTH, repeat=True, signed=rule)
+        archived = {clip.relative: (an_entry(clip, remuxed=True, unencoded=unencoded),)}
+        step = decided(clip, repeat, archived=archived, standing=frozenset({clip.relative}))
+        assert step.reason is reason
+
     def test_a_held_clip_is_neither_encoded_nor_removed(self) -> None:
         clip = a_clip()
         hold = Hold("h1", clip.start + timedelta(minutes=59), clip.start + timedelta(hours=2))
@@ -144,6 +162,34 @@ class TestPlan:
         assert decided(clip, again, memory).reason is Reason.NOT_ARCHIVED
         changed = a_clip(fingerprint=Fingerprint(1, 2, 2000, clip.fingerprint.mtime_ns))
         assert decided(changed, memory=memory).reason is Reason.NOT_ARCHIVED
+
+    @pytest.mark.parametrize(
+        ("count", "hours", "waits"),
+        [(1, 0.9, True), (1, 1.1, False), (2, 23, True), (3, 167, True), (3, 169, False), (9, 169, False)],
+    )
+    def test_a_removal_that_failed_waits_as_long_but_is_tried_each_week_for_ever(
+        self, count: int, hours: float, waits: bool
+    ) -> None:
+        clip = a_clip()
+        known = {"archived": {clip.relative: (an_entry(clip),)}, "standing": frozenset({clip.relative})}
+        at = NOW - timedelta(hours=hours)
+        failure = Failure(*clip.fingerprint[2:], count, at, Reason.KEPT_SOURCE, "sticky")
+        memory = Memory({clip.relative: failure})
+        step = decided(clip, memory=memory, **known)
+        assert step.reason is (Reason.FAILED_BEFORE if waits else Reason.ALREADY_ARCHIVED)
+        assert not isinstance(step, Keep) or step.detail.startswith("archived; sticky; next try ")
+        again = decided(clip, replace(MONTH, retry_failed=True), memory, **known)
+        assert isinstance(again, Remove)
+        assert decided(clip, memory=memory).reason is Reason.NOT_ARCHIVED, "its archive is gone"
+        copy = Copy(clip, Tree.SOURCE, clip.relative, an_entry(clip), identity=clip.fingerprint[2:])
+        policy = replace(KEEPING, trust_names=True)
+        answer = cleanup_rules.decide(copy, policy, memory, {}, clip.start + timedelta(days=400))
+        assert isinstance(answer, Discard)
+        answer = cleanup_rules.decide(copy, policy, memory, {}, NOW)
+        assert isinstance(answer, cleanup_rules.Stay if waits else Discard)
+        assert (cleanup_rules.rank(copy, policy, memory, {}, NOW) is None) is waits
+        answer = cleanup_rules.decide_picture(copy, policy, memory, NOW, orphan=True)
+        assert isinstance(answer, cleanup_rules.Stay if waits else Discard)
 
     def test_what_was_observed_is_the_decision(self) -> None:
         clip = a_clip()
@@ -283,6 +329,9 @@ class TestRetention:
             (a_copy(Tree.TRASH), KEEPING, "delete trash-age"),
             (a_copy(Tree.TRASH, age=21), KEEPING, "keep in-policy"),
             (a_copy(Tree.TRASH, archived=False), KEEPING, "keep last-copy"),
+            (a_copy(Tree.ARCHIVE, damage="wrong-hash"), KEEPING, "keep damaged"),
+            (a_copy(Tree.ARCHIVE, damage="wrong-hash"), ARCHIVES_TOO, "keep damaged"),
+            (a_copy(Tree.ARCHIVE, age=36, damage="wrong-hash"), HARD, "delete max-age-hard"),
             (a_copy(Tree.TRASH, archived=False, given_up=True), KEEPING, "delete trash-age"),
             (a_copy(), replace(KEEPING, cameras=frozenset({"yard"})), "keep filtered"),
             (a_copy(), replace(KEEPING, exclude=("REO_front*",)), "keep filtered"),
@@ -329,6 +378,7 @@ class TestRetention:
         assert rank(a_copy(archived=False, age=0.9)) is None
         assert rank(a_copy(archived=False, mtime_off=-10)) is None
         assert rank(a_copy(Tree.ARCHIVE), KEEPING) is None
+        assert rank(a_copy(Tree.ARCHIVE, damage="missing")) is None
         assert rank(a_copy(archived=False), KEEPING) is None
         assert rank(a_copy(mtime_off=-10)) is Rank.SOURCE
 
@@ -366,6 +416,10 @@ class TestRetention:
         assert "max_removals (5,000)" in safety_brakes.brake(many, KEEPING)
         assert safety_brakes.brake(many, replace(KEEPING, max_removals=5001)) == ""
 
+    def test_a_damaged_archive_is_no_clip_that_could_be_lost(self) -> None:
+        assert size_goals.loses(a_copy(Tree.ARCHIVE))
+        assert not size_goals.loses(a_copy(Tree.ARCHIVE, damage="wrong-hash"))
+
     @pytest.mark.parametrize(("days", "far"), [(0, False), (365, False), (366, True), (-366, True)])
     def test_a_clock_that_is_far_off(self, days: int, far: bool) -> None:
         assert bool(safety_brakes.clock_is_far({"front": NOW - timedelta(days=days)}, NOW)) is far
@@ -398,6 +452,7 @@ class TestRetention:
                 st.sampled_from(["front", "yard"]),
                 st.booleans(),
                 st.sampled_from([0.0, 0.5, -3.0, 3.0, 60.0]),
+                st.sampled_from(["", "", "wrong-hash"]),
             ),
             max_size=30,
         ),
@@ -407,13 +462,20 @@ class TestRetention:
     def test_whatever_there_is_nothing_protected_goes(
         self,
         data: st.DataObject,
-        found: list[tuple[Tree, float, str, bool, float]],
+        found: list[tuple[Tree, float, str, bool, float, str]],
         clean_output: bool,
         unarchived: bool,
     ) -> None:
         copies = [
-            a_copy(tree, age=age, camera=camera, archived=archived, mtime_off=off)
-            for tree, age, camera, archived, off in found
+            a_copy(
+                tree,
+                age=age,
+                camera=camera,
+                archived=archived and not flaw,
+                mtime_off=off,
+                damage=flaw if tree is Tree.ARCHIVE else "",
+            )
+            for tree, age, camera, archived, off, flaw in found
         ]
         policy = replace(KEEPING, clean_output=clean_output, unarchived=unarchived)
         held = data.draw(st.sampled_from([*copies, None]))
@@ -431,6 +493,7 @@ class TestRetention:
             )
             live = copy.tree is not Tree.TRASH
             if goes:
+                assert not copy.damage
                 assert not holds or not held_by(copy.clip, holds, NOW)
                 assert not (live and copy.clip.start == newest[copy.clip.camera])
                 if live and (copy.tree is Tree.ARCHIVE or copy.archived is None):

@@ -11,14 +11,32 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
-from tests.commands import NAME, START, Command, Make
+from tests import dates
+from tests.commands import (
+    DAY,
+    NAME,
+    ONE,
+    START,
+    Command,
+    Make,
+    Put,
+    archive,
+    clips_of,
+    document,
+    frames,
+    journal,
+    numbers,
+    on_screen,
+    whole,
+)
+from tests.web import Web
 
 
 class TestWhy:
@@ -34,7 +52,7 @@ class TestWhy:
         ):
             story = told("why", "-C", camera_tree, path).stdout
             assert "archived as" in story
-            assert "verified: every frame counted" in story
+            assert "verified: every frame's time" in story
             assert "source moved to the trash" in story
             assert "not in the source tree now" in story
         asked = told(
@@ -351,6 +369,384 @@ class TestVerify:
         assert (found.returncode, self.flaws(found)) == (3, ["torn-journal"])
 
 
+class TestFindings:
+    """What `verify` finds counts for every command, until it is found sound or repaired."""
+
+    SOURCE = f"2026/03/01/{NAME}.mp4"
+
+    @pytest.fixture
+    def camera(self, archived_camera: Path) -> Path:
+        """A tree whose one clip lies in the trash, beside its archive."""
+        return archived_camera
+
+    @staticmethod
+    def flip(path: Path) -> None:
+        """Change one byte in the middle; size and times stay."""
+        status, content = path.stat(), bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    @classmethod
+    def spoil(cls, camera: Path, flaw: str) -> None:
+        path = camera / "archived" / cls.SOURCE
+        match flaw:
+            case "missing":
+                path.unlink()
+            case "wrong-size":
+                os.truncate(path, path.stat().st_size // 2)
+            case "wrong-hash":
+                cls.flip(path)
+            case "damaged":
+                # As if it had been written so: only decoding tells.
+                content = bytearray(path.read_bytes())
+                middle = len(content) // 2
+                content[middle - 800 : middle + 800] = bytes(1600)
+                path.write_bytes(content)
+                cls.rewrite(camera, hashlib.blake2b(content).hexdigest())
+
+    @staticmethod
+    def rewrite(camera: Path, digest: str) -> None:
+        """Journal the archive with another BLAKE2b."""
+        lines = camera / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        events = [json.loads(line) for line in lines.read_text().splitlines()]
+        events[0]["archive_blake2b"] = digest
+        lines.write_text("".join(json.dumps(event) + "\n" for event in events))
+
+    @staticmethod
+    def known(camera: Path) -> dict[str, str]:
+        """The flaw of each archive that is remembered as damaged."""
+        file = camera / "archived" / STATE_FOLDER / "findings.json"
+        found = json.loads(file.read_text())["damaged"] if file.exists() else {}
+        return {archive: damage["flaw"] for archive, damage in found.items()}
+
+    @staticmethod
+    def back_in_source(camera: Path) -> Path:
+        """The clip is in the source as well as archived, as `archive --keep-source` leaves it."""
+        trashed = camera / f".deleted/input/{TestFindings.SOURCE}"
+        source = camera / TestFindings.SOURCE
+        source.parent.mkdir(parents=True, exist_ok=True)
+        trashed.rename(source)
+        return source
+
+    def test_one_flipped_byte_keeps_the_only_good_copy_and_every_command_says_so(
+        self, camera_tree: Path, told: Command, tmp_path: Path, web: Web
+    ) -> None:
+        archived = camera_tree / "archived" / self.SOURCE
+        trashed, damaged = (
+            camera_tree / f".deleted/input/{self.SOURCE}",
+            camera_tree / f".deleted/output/{self.SOURCE}",
+        )
+        whole_before = trashed.read_bytes()
+        self.flip(archived)
+        spoilt = archived.read_bytes()
+        teller, prom = tmp_path / "tell", tmp_path / "c.prom"
+        teller.write_text(f'#!/bin/sh\ncat > "{tmp_path}/report"\n')
+        teller.chmod(0o755)
+        config = tmp_path / "c.toml"
+        config.write_text(f'metrics = "{prom}"\nnotify = ["{teller}"]\nping_url = "{web.url}/uuid"\n')
+        assert told("verify", camera_tree, "--config", config).returncode == 3
+        assert web.heard == [("/uuid/start", ""), ("/uuid/fail", "camarchiver verify: exit code 3\n")]
+        report = json.loads((tmp_path / "report").read_text())
+        assert (report["command"], report["exit_code"], report["status"]) == ("verify", 3, "partial")
+        (finding,) = report["findings"]
+        assert (finding["flaw"], finding["found_by"]) == ("wrong-hash", report["run"])
+        assert [error["code"] for error in report["errors"]] == ["damaged"]
+        assert numbers(prom, "damaged_archives", source=str(camera_tree)) == [1]
+        assert numbers(prom, "last_run_exit_code", command="verify") == [3]
+        assert len(numbers(prom, "last_verify_timestamp_seconds")) == 1
+        (line,) = [line for line in journal(camera_tree) if line["event"] == "found-damaged"]
+        assert (line["run"], line["reason"], line["source"]) == (report["run"], "wrong-hash", self.SOURCE)
+
+        for options in (
+            (),
+            ("--clean-output", "--archive-age", "1"),
+            ("--max-size", "1"),
+            ("--min-free", "99%"),
+        ):
+            told("cleanup", camera_tree, "--trash-age", "0", "--allow-large", "-y", *options[:2])
+            assert trashed.read_bytes() == whole_before, options
+            assert archived.read_bytes() == spoilt, "nor does a rule take what may still be looked at"
+        kept = json.loads(told("cleanup", camera_tree, "--trash-age", "0", "-y", "--json").stdout)
+        by_path = {step["path"]: step for step in kept["steps"]}
+        assert by_path[str(trashed)]["reason"] == "last-copy"
+        assert "its archive counts for nothing: wrong-hash" in by_path[str(trashed)]["detail"]
+        assert by_path[str(archived)]["reason"] == "damaged"
+        said = told("cleanup", camera_tree, "--trash-age", "0", "-y")
+        assert said.returncode == 3
+        assert str(trashed) in said.stdout and "wrong-hash" in said.stdout and "--repair" in said.stdout
+
+        status = told("status", camera_tree).stdout
+        assert "1 archive found damaged (1 wrong-hash)" in status
+        assert "every archive verified, on " in status
+        document = json.loads(told("status", camera_tree, "--json").stdout)
+        assert [(each["archive"], each["flaw"]) for each in document["damaged_archives"]] == [
+            (self.SOURCE, "wrong-hash")
+        ]
+        assert document["last_verify"]["archives"] == 1 and document["last_full_verify"] is None
+        story = told("why", "-C", camera_tree, archived).stdout
+        assert "; verified: " not in story
+        assert "since found wrong-hash, verified then: " in story
+        assert (
+            f"was found wrong-hash (its bytes are not those that were archived), by run {report['run']}"
+            in story
+        )
+        assert "counts for nothing until it is found sound or repaired" in story
+        doctor = told("doctor", camera_tree, "-q").stdout
+        assert f"-> camarchiver verify {camera_tree} --known --repair" in doctor
+
+        healed = told("verify", camera_tree, "--known", "--repair", "-y", "--config", config)
+        assert healed.returncode == 0, healed.stdout + healed.stderr
+        assert web.heard[-1] == ("/uuid", "camarchiver verify: exit code 0\n")
+        assert numbers(prom, "damaged_archives", source=str(camera_tree)) == [0]
+        assert damaged.read_bytes() == spoilt and trashed.read_bytes() == whole_before
+        assert frames(archived) == frames(trashed) == 20
+        assert self.known(camera_tree) == {}
+        assert told("verify", camera_tree, "--full").returncode == 0
+        assert "; verified: " in told("why", "-C", camera_tree, archived).stdout
+        assert told("cleanup", camera_tree, "--trash-age", "0", "-y").returncode == 0
+        assert not trashed.exists() and archived.exists()
+
+    @pytest.mark.parametrize("flaw", ["missing", "wrong-size", "wrong-hash", "damaged"])
+    @pytest.mark.parametrize("where", ["source", "trash"])
+    def test_each_flaw_is_repaired_from_source_and_from_trash(
+        self, camera_tree: Path, told: Command, flaw: str, where: str
+    ) -> None:
+        copy = camera_tree / f".deleted/input/{self.SOURCE}"
+        if where == "source":
+            copy = self.back_in_source(camera_tree)
+        bytes_of_it = copy.read_bytes()
+        self.spoil(camera_tree, flaw)
+        archived = camera_tree / "archived" / self.SOURCE
+        spoilt = archived.read_bytes() if archived.exists() else None
+        options = ("--full",) if flaw == "damaged" else ()
+        assert told("verify", camera_tree, *options).returncode == 3
+        assert self.known(camera_tree) == {self.SOURCE: flaw}
+        if flaw == "damaged":
+            quick = told("verify", camera_tree)
+            assert quick.returncode == 3 and "found by --full" in quick.stdout
+            assert self.known(camera_tree) == {self.SOURCE: flaw}, "a hash says nothing of that"
+        (planned,) = told(
+            "verify", camera_tree, "--known", "--repair", "--dry-run", "--json"
+        ).stdout.splitlines()
+        (step,) = json.loads(planned)["steps"]
+        assert (step["action"], step["reason"], step["path"]) == ("archive", "repair", str(copy))
+        repaired = told("verify", camera_tree, "--known", "--repair", "-y", "--json")
+        document = json.loads(repaired.stdout)
+        assert (repaired.returncode, document["status"], document["dry_run"]) == (0, "done", False)
+        assert [(each["result"], each["reason"]) for each in document["outcomes"]] == [("done", "repair")]
+        assert document["steps"] == [step]
+        assert copy.read_bytes() == bytes_of_it, "it stays where it was"
+        assert frames(archived) == 20
+        moved = camera_tree / f".deleted/output/{self.SOURCE}"
+        assert (moved.read_bytes() if moved.exists() else None) == spoilt
+        assert self.known(camera_tree) == {}
+        assert told("verify", camera_tree, "--full").returncode == 0
+        if where == "source":
+            assert told("archive", camera_tree).returncode == 0
+            assert not copy.exists()
+        assert (
+            json.loads(told("cleanup", camera_tree, "--trash-age", "0", "-y", "--json").stdout)["exit_code"]
+            == 0
+        )
+        assert clips_of(camera_tree) == [f"archived/{self.SOURCE}"]
+
+    def test_a_repair_needs_no_verify_before_it(self, camera_tree: Path, told: Command) -> None:
+        self.flip(camera_tree / "archived" / self.SOURCE)
+        repaired = told("verify", camera_tree, "--repair", "-y")
+        assert repaired.returncode == 0
+        assert repaired.stdout.startswith("wrong-hash: ")
+        assert f"{self.SOURCE}: archived " in repaired.stdout
+        assert told("verify", camera_tree, "--repair", "-y").stdout == ""
+
+    def test_what_can_not_be_repaired_is_listed_with_the_reason(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        archived, trashed = (
+            camera_tree / "archived" / self.SOURCE,
+            camera_tree / f".deleted/input/{self.SOURCE}",
+        )
+        self.flip(archived)
+        self.flip(trashed)
+        before = whole(camera_tree)
+        rotten = told("verify", camera_tree, "--repair", "-y")
+        assert rotten.returncode == 3
+        assert f"the bytes of {trashed} have changed since it was archived" in rotten.stderr
+        assert {path for path in before if path.endswith(".mp4")} == {
+            f"archived/{self.SOURCE}",
+            f".deleted/input/{self.SOURCE}",
+        }
+        assert archived.exists() and trashed.exists()
+        trashed.unlink()
+        again = told("verify", camera_tree, "--known", "--repair", "-y", "--json")
+        document = json.loads(again.stdout)
+        assert (again.returncode, document["exit_code"], document["status"]) == (3, 3, "partial")
+        (left,) = document["steps"]
+        assert (left["action"], left["reason"], left["path"]) == ("keep", "unrepairable", str(archived))
+        assert left["detail"] == "neither its source nor a copy in the trash is there"
+        assert [error["code"] for error in document["errors"]] == ["unrepairable"]
+        footage = {path for path in before if path.endswith(".mp4") and ".deleted" not in path}
+        assert {path: before[path] for path in footage} == {
+            path: whole(camera_tree)[path] for path in footage
+        }
+
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_a_dry_run_changes_nothing_and_shows_what_the_real_one_does(
+        self, camera_tree: Path, told: Command, is_known: bool
+    ) -> None:
+        self.flip(camera_tree / "archived" / self.SOURCE)
+        if is_known:
+            assert told("verify", camera_tree).returncode == 3
+        before = whole(camera_tree)
+        shown = told("verify", camera_tree, "--repair", "-n")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert f"{self.SOURCE} (wrong-hash), from {camera_tree}/.deleted/input/{self.SOURCE}" in shown.stdout
+        assert "encoder: " in shown.stdout
+        for refused, why in (
+            (("--repair",), "needs consent"),
+            (("-y",), "does nothing without --repair"),
+            (("-n",), "does nothing without --repair"),
+        ):
+            found = told("verify", camera_tree, *refused)
+            assert found.returncode == 2 and why in found.stderr
+        assert whole(camera_tree) == before
+
+    def test_it_shows_the_plan_and_asks_on_a_terminal(self, camera_tree: Path) -> None:
+        self.flip(camera_tree / "archived" / self.SOURCE)
+        spoilt = (camera_tree / "archived" / self.SOURCE).read_bytes()
+        refused = on_screen("verify", camera_tree, "--repair", answers=b"n\n")
+        assert f"{self.SOURCE} (wrong-hash), from " in refused.screen
+        assert (camera_tree / "archived" / self.SOURCE).read_bytes() == spoilt
+        agreed = on_screen("verify", camera_tree, "--repair", answers=b"y\n")
+        assert agreed.code == 0
+        assert (camera_tree / "archived" / self.SOURCE).read_bytes() != spoilt
+
+    def test_an_archive_that_is_sound_again_counts_again(self, camera_tree: Path, told: Command) -> None:
+        archived, trashed = (
+            camera_tree / "archived" / self.SOURCE,
+            camera_tree / f".deleted/input/{self.SOURCE}",
+        )
+        self.flip(archived)
+        assert told("verify", camera_tree).returncode == told("verify", camera_tree).returncode == 3
+        self.flip(archived)
+        assert told("cleanup", camera_tree, "--trash-age", "0", "-y").returncode == 3, "nobody looked yet"
+        assert told("verify", camera_tree, "--sample", "0").returncode == 0
+        assert self.known(camera_tree) == {}
+        kinds = [line["event"] for line in journal(camera_tree)]
+        assert kinds.count("found-damaged") == kinds.count("found-sound") == 1
+        assert "was found sound" in told("why", "-C", camera_tree, archived).stdout
+        assert told("cleanup", camera_tree, "--trash-age", "0", "-y").returncode == 0
+        assert not trashed.exists()
+
+    def test_archive_removes_no_source_for_a_damaged_archive_but_makes_it_anew(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        source, archived = self.back_in_source(camera_tree), camera_tree / "archived" / self.SOURCE
+        self.flip(archived)
+        spoilt = archived.read_bytes()
+        assert {step["reason"] for step in document(camera_tree, "--dry-run")["steps"]} == {
+            "already-archived"
+        }
+        assert told("verify", camera_tree).returncode == 3
+        assert {step["reason"] for step in document(camera_tree, "--dry-run")["steps"]} == {"not-archived"}
+        aged = told("cleanup", camera_tree, "-y", "--json")
+        assert source.exists(), aged.stdout
+        assert archive(camera_tree).returncode == 0
+        assert not source.exists()
+        assert self.known(camera_tree) == {}
+        assert frames(archived) == 20
+        assert (camera_tree / f".deleted/output/{self.SOURCE}").read_bytes() == spoilt
+        assert told("verify", camera_tree, "--full").returncode == 0
+
+    def test_of_a_held_clip_only_a_missing_archive_is_made(self, camera_tree: Path, told: Command) -> None:
+        archived = camera_tree / "archived" / self.SOURCE
+        day = ("--from", "2026-03-01", "--to", "2026-03-01", "--reason", "police")
+        assert told("hold", "add", "-C", camera_tree, *day).returncode == 0
+        self.flip(archived)
+        before = archived.read_bytes()
+        held = told("verify", camera_tree, "--repair", "-y")
+        assert held.returncode == 3
+        assert "police: nothing of a held clip is moved" in held.stderr
+        assert archived.read_bytes() == before
+        archived.unlink()
+        trashed = (camera_tree / f".deleted/input/{self.SOURCE}").read_bytes()
+        assert told("verify", camera_tree, "--repair", "-y").returncode == 0
+        assert frames(archived) == 20
+        assert (camera_tree / f".deleted/input/{self.SOURCE}").read_bytes() == trashed
+
+    def test_the_week_after_a_restore_blocks_no_repair(self, camera_tree: Path, told: Command) -> None:
+        assert told("restore", "-C", camera_tree, camera_tree / self.SOURCE, "-y").returncode == 0
+        self.flip(camera_tree / "archived" / self.SOURCE)
+        assert {step["reason"] for step in document(camera_tree, "--dry-run")["steps"]} == {"restored"}
+        assert told("verify", camera_tree, "--repair", "-y").returncode == 0
+        assert told("verify", camera_tree).returncode == 0
+        assert (camera_tree / self.SOURCE).exists()
+
+    def test_only_a_run_over_everything_counts_as_whole(self, camera_tree: Path, told: Command) -> None:
+        def last() -> tuple[str | None, str | None]:
+            found = json.loads(told("status", camera_tree, "--json").stdout)
+            return tuple(found[key] and found[key]["run"] for key in ("last_verify", "last_full_verify"))
+
+        assert "never has every archive been verified" in told("status", camera_tree).stdout
+        for options in (("--sample", "50"), ("--since", "2026-01-01"), ("--known",)):
+            assert told("verify", camera_tree, *options).returncode == 0
+        assert last() == (None, None)
+        quick = json.loads(told("verify", camera_tree, "--json").stdout)["run"]
+        assert last() == (quick, None)
+        full = json.loads(told("verify", camera_tree, "--full", "--json").stdout)["run"]
+        assert last() == (full, full)
+        assert "decoded whole, on " in told("status", camera_tree).stdout
+
+    def test_findings_that_nobody_can_read_stop_every_rule(self, camera_tree: Path, told: Command) -> None:
+        state = camera_tree / "archived" / STATE_FOLDER
+        self.flip(camera_tree / "archived" / self.SOURCE)
+        assert told("verify", camera_tree).returncode == 3
+        sound = (state / "findings.json").read_bytes()
+        for torn in (b"{ torn", b'{"damaged": {"x.mp4": {"flaw": "so-so"}}}', b'{"damaged": 7}'):
+            (state / "findings.json").write_bytes(torn)
+            (state / "findings.json.bak").write_bytes(sound)
+            assert told("cleanup", camera_tree, "--trash-age", "0", "-y").returncode == 3
+            (state / "findings.json.bak").write_bytes(torn)
+            for command in ("cleanup", "archive", "verify"):
+                found = told(command, camera_tree, *(("-y",) if command == "cleanup" else ()))
+                assert found.returncode == 13, command
+                assert "findings.json" in found.stderr
+        assert (camera_tree / f".deleted/input/{self.SOURCE}").exists()
+
+    def test_every_name_of_one_file_gets_an_archive_again(self, put: Put, tree: Path, told: Command) -> None:
+        first = put(f"{ONE}.mp4")
+        second = first.with_name("REO_back_20260301081500.mp4")
+        os.link(first, second)
+        put(f"{DAY}/REO_front_20260301091500.mp4", mtime=START + 3600)
+        put(f"{DAY}/REO_back_20260301091500.mp4", mtime=START + 3600)
+        assert archive(tree).returncode == 0
+        assert len(clips_of(tree / "archived")) == 3, "one archive for both names"
+        (shared,) = {
+            line["archive"] for line in journal(tree) if line.get("source", "").endswith("081500.mp4")
+        } - {None}
+        self.flip(tree / "archived" / shared)
+        assert told("verify", tree, "--repair", "-y").returncode == 0
+        assert told("verify", tree).returncode == 0
+        purge = json.loads(told("cleanup", tree, "--trash-age", "0", "-y", "--json").stdout)
+        assert (purge["exit_code"], purge["errors"]) == (0, [])
+        assert not list((tree / ".deleted").rglob("*.mp4"))
+
+    def test_a_numbered_copy_in_the_trash_repairs_too(self, camera_tree: Path, told: Command) -> None:
+        trashed = camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4"
+        numbered = trashed.with_name(f"{NAME}~2.mp4")
+        trashed.rename(numbered)
+        trashed.write_bytes(b"another file of that name")
+        lines = camera_tree / "archived" / STATE_FOLDER / "journal/2026/03/01.jsonl"
+        place = f"input/2026/03/01/{NAME}"
+        lines.write_text(lines.read_text().replace(f"{place}.mp4", f"{place}~2.mp4"))
+        self.flip(camera_tree / "archived" / self.SOURCE)
+        shown = told("verify", camera_tree, "--repair", "-y", "--json")
+        (step,) = json.loads(shown.stdout)["steps"]
+        assert (shown.returncode, step["path"]) == (0, str(numbered))
+        assert told("verify", camera_tree, "--full").returncode == 0
+        assert {line["source"] for line in journal(camera_tree)} == {self.SOURCE}
+
+
 def parsed(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
@@ -379,12 +775,12 @@ class TestStatus:
         assert "free at" in text
 
     def test_gaps_of_the_last_week_and_the_rate(self, camera_tree: Path, told: Command) -> None:
-        now = time.time()
+        now = dates.now()
         for hours in (30, 29.5, 20, 19.5):
-            at = now - hours * 3600
-            path = camera_tree / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            at = now - timedelta(hours=hours)
+            path = camera_tree / f"REO_yard_{dates.stamp_of(at)}.mp4"
             path.write_bytes(b"x" * 1000)
-            os.utime(path, (at, at))
+            os.utime(path, (at.timestamp(),) * 2)
         found = json.loads(told("status", camera_tree, "--json").stdout)
         yard = next(each for each in found["cameras"] if each["camera"] == "yard")
         assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [9.5, 19.5]
@@ -400,12 +796,12 @@ class TestStatus:
     ) -> None:
         # Three clips of two hours, one after the other, of which the first is in the archive.
         long = make_clip("-f lavfi -i testsrc2=s=64x48:r=1/60:d=7200 -c:v libx264 -preset ultrafast")
-        now = time.time() - 9 * 3600
+        first = dates.recently(hours=9)
         for number in range(3):
-            at = now + number * 7200
-            path = camera_tree / f"REO_yard_{time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}.mp4"
+            at = first + timedelta(hours=2 * number)
+            path = camera_tree / f"REO_yard_{dates.stamp_of(at)}.mp4"
             shutil.copy(long, path)
-            os.utime(path, (at, at))
+            os.utime(path, (at.timestamp(),) * 2)
             if not number:
                 assert told("archive", camera_tree, "--age", "0", "--camera", "yard").returncode == 0
         found = json.loads(told("status", camera_tree, "--json").stdout)

@@ -11,6 +11,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from tests import programs
 from tests.recordings import RecCamera
 from tests.samples import mounted
 
@@ -141,10 +142,7 @@ def rec_picamera(tmp_path: Path, rec_annexb: Path) -> Callable[[str], Path]:
 @pytest.fixture
 def rec_rtsp(rec_twice: Path) -> RecCamera:
     """A camera to be started; skips where GStreamer's RTSP server isn't there."""
-    needed = "import gi; gi.require_version('GstRtspServer', '1.0')"
-    tried = subprocess.run(["/usr/bin/python3", "-c", needed], capture_output=True)
-    if tried.returncode:
-        pytest.skip("no loopback camera: apt install gir1.2-gst-rtsp-server-1.0 python3-gi")
+    programs.needs("gst-rtsp-server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return RecCamera(free.getsockname()[1], rec_twice)

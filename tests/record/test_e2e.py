@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ import imageio_ffmpeg
 import pytest
 
 from camarchiver.state import holds
-from tests.commands import rec_exact, rec_old
+from tests import dates
+from tests.commands import rec_exact
+from tests.conftest import rec_old
 from tests.recordings import RecCamera, RecRun, rec_clips, rec_document, rec_packets, rec_place, rec_slices
 
 
@@ -219,12 +221,12 @@ class TestRecord:
     ) -> None:
         old = [rec_old(tmp_path / "recorded_clips", days) for days in (9, 8, 1)]
         other = rec_old(tmp_path / "recorded_clips", 9, camera="door")
-        words = ("--source", rec_twice, "--duration", "1s", "--keep-days", "7", "--timezone", "UTC")
+        words = ("--source", rec_twice, "--duration", "1s", "--keep-days", dates.age(7), "--timezone", "UTC")
         document = rec_document(rec_run(*words))
         assert (document["announced"], document["removed"]) == ([str(old[0]), str(old[1])], [])
         rec_a_day_later(tmp_path / "recorded_clips")
         held = tmp_path / "recorded_clips/.camarchiver"
-        start, end = (datetime.now(UTC) - timedelta(days=days) for days in (8.5, 7.5))
+        start, end = dates.ago(8.5), dates.ago(7.5)
         holds.add(held, start, end, camera="yard", reason="x", until=None)
         ran = rec_run(*words)
         document = rec_document(ran)

@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from camarchiver.record.outbox import store as outbox_store
-from tests.commands import COMMAND, Manager, frames, journal, media
+from tests import programs
+from tests.commands import COMMAND, ONE, Manager, Put, frames, journal, media
 from tests.processes import processes_with, wait_until
 from tests.recordings import RecRun, rec_clips
 
@@ -82,6 +83,43 @@ class TestInstall:
         hook = installed_root / "etc/camarchiver/on-failure"
         assert os.access(hook, os.X_OK)
 
+    def test_watch_needs_no_extra(self, installed_root: Path, tree: Path, put: Put) -> None:
+        put(f"{ONE}.mp4")
+        own = installed_root / "opt/camarchiver/bin/camarchiver"
+        watching = subprocess.Popen([own, "watch", tree, "--codec", "h264"], stdin=subprocess.DEVNULL)
+        try:
+            wait_until((tree / f"archived/{ONE}.mp4").exists, "the archive")
+        finally:
+            watching.terminate()
+        assert watching.wait(30) == 128 + signal.SIGTERM
+
+    def test_hints_name_commands_that_install_what_is_missing(
+        self, installed_root: Path, tmp_path: Path
+    ) -> None:
+        """The hint is run as it is printed; pip only looks whether it could."""
+        own = installed_root / "opt/camarchiver/bin/camarchiver"
+        told = subprocess.run(
+            [own, "record", "--source", "file:x.mp4"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert told.returncode == 12
+        hint = told.stderr.splitlines()[-1].strip()
+        assert hint.startswith(f"{own.parent}/python -m pip install ") and "opencv" in hint
+        command = [*shlex.split(hint), "--dry-run", "--no-deps", "--quiet"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+
+    def test_a_broken_installation_says_how_it_is_made_again(self, installed_root: Path) -> None:
+        python = installed_root / "opt/camarchiver/bin/python"
+        code = (
+            "import sys; sys.modules['msgspec'] = None\n"
+            "from camarchiver.cli import run; sys.exit(run(['status']))"
+        )
+        told = subprocess.run([python, "-c", code], capture_output=True, text=True)
+        assert told.returncode == 1
+        hint = told.stderr.splitlines()[-1].partition("install it again: ")[2]
+        source = f"file://{INSTALL.parents[1]}"
+        assert shlex.split(hint) == [str(python), "-m", "pip", "install", "--force-reinstall", source]
+
     def test_units_name_commands_and_options_that_exist(self, installed_root: Path) -> None:
         for unit in (installed_root / "usr/local/lib/systemd/system").glob("*.service"):
             started = re.search(
@@ -141,8 +179,7 @@ class TestInstall:
         assert "ProtectHome=tmpfs\nBindPaths=-/home/pi/outbox\n" in record
 
     def test_systemd_understands_the_drop_ins(self, installed_root: Path, tmp_path: Path) -> None:
-        if shutil.which("systemd-analyze") is None:
-            pytest.skip("systemd-analyze is not here: apt-get install systemd")
+        programs.needs("systemd-analyze")
         units = Path(shutil.copytree(installed_root / "usr/local/lib/systemd/system", tmp_path / "units"))
         for unit in units.glob("*.service"):
             text = unit.read_text().replace("=/opt/", f"={installed_root}/opt/")
@@ -293,10 +330,7 @@ class Pi:
 @pytest.fixture(scope="session")
 def rsh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An ssh server of our own on a port of the loopback interface; the client's command."""
-    missing = [name for name in ("ssh", "ssh-keygen", "rsync") if shutil.which(name) is None]
-    missing += [] if Path("/usr/sbin/sshd").exists() else ["sshd"]
-    if missing:
-        pytest.skip(f"not here: {', '.join(missing)} (apt-get install openssh-server rsync)")
+    programs.needs("ssh", "sshd", "rsync")
     home = tmp_path_factory.mktemp("ssh")
     home.chmod(0o700)
     for key in ("host", "user"):
@@ -425,8 +459,7 @@ class TestTransfer:
 
     @pytest.mark.parametrize("when", [2, 4])
     def test_killed_while_clips_appear_it_goes_on_from_there(self, pi: Pi, when: int) -> None:
-        if shutil.which("strace") is None:
-            pytest.skip("strace is not here")
+        programs.needs("strace")
         content = {"yard/a.mp4": b"clip", "yard/a.png": b"picture"}
         for name, data in content.items():
             pi.put(name, data)
@@ -535,6 +568,7 @@ class TestTransfer:
     def test_an_outbox_that_lets_nothing_go_is_said_and_nothing_comes_twice(self, pi: Pi) -> None:
         name = "yard/a.mp4"
         path = pi.put(name, b"clip")
+        programs.needs("chattr")
         frozen = subprocess.run(["chattr", "+i", path], capture_output=True)
         if frozen.returncode:
             pytest.skip("no file can be made immutable here")
@@ -550,9 +584,8 @@ class TestTransfer:
         assert (pi.seen(pi.tree), pi.seen(pi.outbox)) == ({name: b"clip"}, {})
 
     def test_a_key_that_may_only_rsync_is_enough(self, pi: Pi, rsh: str) -> None:
+        programs.needs("rrsync")
         guard = shutil.which("rrsync")
-        if guard is None:
-            pytest.skip("rrsync is not here")
         key = Path(shlex.split(rsh)[shlex.split(rsh).index("-i") + 1]).with_name("user.pub")
         before = key.read_text()
         key.write_text(f'restrict,command="{guard} {pi.outbox}" {before}')

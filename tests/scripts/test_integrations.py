@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -19,8 +20,7 @@ TIMERS = sorted(path.name for path in UNITS.glob("*.timer"))
 @pytest.fixture(scope="session")
 def runnable_units(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copies of the units whose programs are those of this checkout."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not here: apt-get install systemd")
+    programs.needs("systemd-analyze")
     folder = tmp_path_factory.mktemp("units")
     for path in UNITS.glob("*"):
         if path.suffix in (".service", ".timer"):

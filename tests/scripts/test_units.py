@@ -5,13 +5,22 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests import dates, programs
 
 
 class TestSweeps:
@@ -159,3 +168,90 @@ class TestArchitecture:
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 yield from (within + each.id for each in targets if isinstance(each, ast.Name))
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class TestConstraints:
+    """constraints.txt against what pyproject.toml asks for."""
+
+    @staticmethod
+    def wanted() -> list[Requirement]:
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+        extras = project["project"]["optional-dependencies"].values()
+        lists = (project["project"]["dependencies"], *extras, project["dependency-groups"]["dev"])
+        return [Requirement(line) for lines in lists for line in lines]
+
+    def test_every_dependency_has_a_version_that_is_allowed(self) -> None:
+        lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+        pinned = [Requirement(line) for line in lines if not line.startswith("#")]
+        versions = {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in pinned}
+        for each in self.wanted():
+            assert each.specifier.contains(versions[canonicalize_name(each.name)]), each
+
+    def test_no_extra_is_needed_to_watch(self) -> None:
+        assert "inotify_simple" in [each.name for each in self.wanted() if each.name.startswith("inotify")]
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+        assert set(project["optional-dependencies"]) == {"record", "distributed"}
+
+
+class TestDates:
+    """Where tests, sweeps and benches put their files."""
+
+    @pytest.fixture(autouse=True)
+    def unmoved(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(dates, "DAYS_EARLIER", 0)
+
+    def test_the_moment_is_a_parameter_and_everything_is_in_utc(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TESTS_NOW", "2028-03-01T00:30:00+14:00")
+        assert dates.now() == datetime(2028, 2, 29, 10, 30, tzinfo=UTC)
+        assert dates.lately() == datetime(2027, 12, 31, 10, 15, tzinfo=UTC)
+        assert dates.clip_of("front", dates.now()) == "2028/02/29/REO_front_20280229103000"
+
+    def test_the_past_moves_and_age_limits_with_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TESTS_NOW", "2027-03-15T12:00:00+00:00")
+        monkeypatch.setattr(dates, "DAYS_EARLIER", 15)
+        assert dates.ago(7) == datetime(2027, 2, 21, 12, tzinfo=UTC)
+        assert dates.recently(hours=2) == datetime(2027, 3, 15, 10, tzinfo=UTC)
+        assert (dates.age(7), dates.age(0.5)) == ("22", "15.5")
+
+    def test_other_days_miss_no_day(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        other_days = runpy.run_path(str(REPOSITORY / "scripts/other-days"))
+        days = [moment.astimezone(UTC).date() for moment in other_days["moments"]()]
+        assert days[:400] == [days[0] + timedelta(days=each) for each in range(400)]
+        assert date(2028, 2, 29) in days and date(2028, 2, 29) + timedelta(days=60) in days
+
+    @given(st.datetimes(datetime(2026, 1, 1), datetime(2060, 1, 1)))
+    def test_the_hour_that_repeats_comes_twice_and_is_long_ago(self, moment: datetime) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TESTS_NOW", f"{moment.isoformat()}+00:00")
+            first = dates.repeated_hour()
+            assert first < dates.now() - timedelta(days=30)
+        local = [(first + timedelta(hours=each)).astimezone(ZoneInfo("Europe/Berlin")) for each in (0, 1)]
+        assert [f"{each:%H:%M}" for each in local] == ["02:30", "02:30"]
+        assert [each.fold for each in local] == [0, 1]
+
+
+class TestPrograms:
+    """What is skipped for want of a program."""
+
+    def test_each_program_has_one_line_with_its_count(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(programs, "is_here", lambda program: program == "rsync")
+        without = [
+            programs.why_not("rsync", "strace"),
+            programs.why_not("mkfs.vfat"),
+            programs.why_not("strace"),
+        ]
+        assert list(programs.summary(["only root may mount", *without])) == [
+            "    1 skipped: mkfs.vfat is not here: apt-get install dosfstools",
+            "    2 skipped: strace is not here: apt-get install strace",
+            "    1 skipped: only root may mount",
+        ]
+        assert programs.why_not("rsync") == ""
+
+    def test_what_is_installed_has_packages(self) -> None:
+        assert set(programs.WANTED) <= set(programs.PACKAGES)

@@ -19,13 +19,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pytest_mock import MockerFixture
 
-from camarchiver.domain.clip import Fingerprint, Trees
+from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
 from camarchiver.naming.paths import numbered
@@ -35,15 +35,12 @@ from camarchiver.state import restored as restored_clips
 from camarchiver.state import run_history
 from camarchiver.state.failures import Failures
 from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, run_lock
-from tests.samples import Sweep, fill, make_older
+from tests import programs
+from tests.samples import Sweep, fill, make_older, names_in
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
 NOBODY = 65534
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
 
 
 def line(process: subprocess.Popen[str]) -> str:
@@ -91,13 +88,13 @@ class TestKernel:
         pytest.fail("the child outlived its parent")
 
     def test_priority_falls_and_is_inherited(self, start_python: Start) -> None:
-        ionice = shutil.which("ionice") or pytest.skip("no ionice here")
+        programs.needs("ionice")
         code = (
             "import os, subprocess, sys; from camarchiver.storage import linux\n"
             "linux.lower_priority(15); linux.lower_priority(3)\n"
             "print(os.getpriority(os.PRIO_PROCESS, 0), flush=True); subprocess.run(sys.argv[1:])"
         )
-        process = start_python(code, ionice)
+        process = start_python(code, "ionice")
         assert line(process) == "15"
         assert line(process).startswith("idle")
 
@@ -933,10 +930,24 @@ class TestTrash:
             path.write_bytes(b"new")
 
         mocker.patch.object(atomic, "publish", side_effect=publish_then_replace)
-        with pytest.raises(anchored.Stale):
+        with pytest.raises(anchored.Stale, match=r"what it was stays as x\.mp4"):
             self.move(root, other_disk)
         assert path.read_bytes() == b"new"
         assert (other_disk / "input" / self.RELATIVE).read_bytes() == old
+
+    def test_what_somebody_removes_once_it_is_copied_was_moved(
+        self, root: Path, other_disk: Path, mocker: MockerFixture
+    ) -> None:
+        path = root / self.RELATIVE
+        old, publish = path.read_bytes(), atomic.publish
+
+        def publish_then_remove(part: atomic.Staged, target: Path) -> None:
+            publish(part, target)
+            path.unlink()
+
+        mocker.patch.object(atomic, "publish", side_effect=publish_then_remove)
+        place = self.move(root, other_disk)
+        assert (other_disk / place).read_bytes() == old
 
     @pytest.mark.parametrize("renames", [True, False])
     def test_what_is_replaced_at_the_last_moment_goes_back(
@@ -1047,6 +1058,20 @@ class TestNotes:
             (tmp_path / name).write_text(json.dumps({"a.mp4": fields, "b.mp4": {**fields, **changed}}))
         assert set(Failures(tmp_path).known()) == {"a.mp4"}
         assert set(restored_clips.read(tmp_path)) == {"a.mp4"}
+
+    def test_a_failure_that_cannot_be_written_down_now_is_written_at_the_end(
+        self, tmp_path: Path, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        failures, now = Failures(tmp_path), datetime.now(UTC)
+        clip = Clip(tmp_path, "", "a.mp4", "front", now, Fingerprint(1, 2, 3, 4))
+        full = mocker.patch.object(atomic, "write_json", side_effect=OSError(errno.ENOSPC, "No space left"))
+        failures.note(clip, Reason.DAMAGED, "cut", now)
+        assert "what failed can't be written down now: No space left" in caplog.text
+        with pytest.raises(OSError, match="No space left"):
+            failures.flush()
+        mocker.stop(full)
+        failures.flush()
+        assert Failures(tmp_path).known()["a.mp4"].detail == "cut"
 
     @pytest.mark.parametrize(
         "changed",

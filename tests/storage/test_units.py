@@ -12,12 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
-from camarchiver.domain.clip import Disposal, Fingerprint
+from camarchiver.domain.clip import Disposal, Fingerprint, Tree
+from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.storage import anchored, atomic, filesystems, lockfile
+from camarchiver.errors import AlreadyRunning, CamarchiverError, ClipBusy, NotRemovable, StorageError, cause
+from camarchiver.record.outbox.spool import Unfit
+from camarchiver.storage import anchored, atomic, filesystems, lockfile, removal
+from camarchiver.storage.anchored import Stale
 from camarchiver.storage.external_sort import SealedSequence
-from tests.values import a_clip, an_entry
+from tests.values import NOW, a_clip, an_entry
 
 some_names = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=300
@@ -96,6 +101,64 @@ class TestTrash:
             anchored.delete(Path("/nowhere"), relative, nobody)
         with pytest.raises(ValueError, match="not a path below its root"):
             anchored.move(Path("/nowhere"), "x", nobody, trash_root=Path("/no"), trash_relative=relative)
+
+
+class TestRemoval:
+    """What an error makes of a step, and how it is told."""
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (FileNotFoundError(2, "No such file", "/a"), "stale stale it is gone"),
+            (Stale("changed"), "stale stale changed"),
+            (ClipBusy("somebody works on it", hint="wait"), "busy busy somebody works on it"),
+            (AlreadyRunning("record runs here already"), "busy busy record runs here already"),
+            (removal.Held(Hold("h1", NOW, NOW)), "held held hold h1"),
+            (OSError(28, "No space left", "/a", None, "/b"), "failed no-space /a -> /b: No space left"),
+            (OSError(5, "Input/output error", "/a"), "failed failed /a: Input/output error"),
+            (OSError("its picture stays"), "failed failed its picture stays"),
+            (Unfit("holds 3 frames of 4"), "failed damaged holds 3 frames of 4"),
+            (
+                NotRemovable("a can't be removed", hint="chattr -i a"),
+                "failed failed a can't be removed; chattr -i a",
+            ),
+            (StorageError("no safe way"), "failed failed no safe way"),
+        ],
+    )
+    def test_an_error_is_an_outcome(self, error: OSError | CamarchiverError, words: str) -> None:
+        def act() -> Outcome:
+            raise error
+
+        step = Archive(a_clip(), "a", Reason.NOT_ARCHIVED)
+        outcome = removal.attempted(step, act)
+        assert f"{outcome.result} {outcome.reason} {outcome.detail}" == words
+        assert (outcome.step, outcome.target, outcome.freed) == (step, "", 0)
+
+    def test_what_is_a_fault_of_the_program_is_raised(self) -> None:
+        def act() -> Outcome:
+            raise KeyError("x")
+
+        with pytest.raises(KeyError):
+            removal.attempted(Archive(a_clip(), "a", Reason.NOT_ARCHIVED), act)
+
+    def test_where_a_file_goes(self) -> None:
+        trash = Path("/trash")
+        assert removal.in_trash(trash, Tree.SOURCE, "a/b.mp4").path == Path("/trash/input/a/b.mp4")
+        assert removal.in_trash(trash, Tree.ARCHIVE, "a/b.mp4").path == Path("/trash/output/a/b.mp4")
+        assert removal.place_of(Disposal.DELETE, trash, Tree.SOURCE, "a/b.mp4") is None
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (OSError(13, "Permission denied", "/a"), "Permission denied"),
+            (OSError("by hand"), "by hand"),
+            (ValueError(), "ValueError"),
+            (StorageError("it is full", hint="buy one"), "it is full"),
+            ("a reason of urllib's", "a reason of urllib's"),
+        ],
+    )
+    def test_a_cause_has_no_number_and_no_name(self, error: object, words: str) -> None:
+        assert cause(error) == words
 
 
 class TestSealed:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from camarchiver.storage import filesystems as storage_filesystems
 from camarchiver.storage import locking
 from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.watch.loop import Signals, Watcher
+from tests import dates, programs
 from tests.cameras import RECORDED
 from tests.processes import wait_until
 from tests.samples import mounted
@@ -221,8 +222,9 @@ class TestArrivals:
 
     def test_fuse_is_listed_instead(self, root: Path, tmp_path: Path) -> None:
         """The daemon may serve what others change."""
-        if shutil.which("bindfs") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
-            pytest.skip("no bindfs or no /dev/fuse")
+        programs.needs("bindfs")
+        if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            pytest.skip("/dev/fuse can't be opened here")
         place = tmp_path / "fuse"
         place.mkdir()
         done = subprocess.run(["bindfs", str(root), str(place)], capture_output=True, text=True, check=False)
@@ -504,7 +506,7 @@ class TestWatcher:
         self, watched: Watched, mocker: MockerFixture
     ) -> None:
         mocker.patch("camarchiver.watch.loop.RESCAN_SECONDS", 0.2)
-        today = f"{datetime.now(UTC):%Y/%m/%d}"
+        today = dates.folder_of(dates.now())
         folders = [watched.root / day for day in ("2024/01/04", "2024/01/05", "2024/01/06", today)]
         for folder in folders:
             folder.mkdir(parents=True)

@@ -12,6 +12,7 @@ from camarchiver.cli.options import (
     FOLDER,
     consent_options,
     general_options,
+    has_camera_tables,
     is_on_command_line,
     option,
     options,
@@ -21,12 +22,26 @@ from camarchiver.cli.options import (
     tree_options,
 )
 from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Size, When
+from camarchiver.policy.unencoded_rules import KEEP, REENCODE, SignedRule
 
 if TYPE_CHECKING:
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 DEVICE = click.Path(path_type=Path, readable=False)
 """Who may not open it is told how to, once it is tried."""
+
+
+def _signed_rule(context: click.Context, parameter: click.Parameter, value: str) -> SignedRule:
+    """The option's word, and those of cameras with one of their own where it came from no command line."""
+    given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
+    if context.get_parameter_source("signed") in given or not has_camera_tables(context):
+        return SignedRule(value == REENCODE)
+    from camarchiver.cli.retention_options import camera_tables
+
+    tables = camera_tables(context)
+    own = {camera: keys["signed"] == REENCODE for camera, keys in tables.items() if "signed" in keys}
+    return SignedRule(value == REENCODE, own)
+
 
 what_options = options(
     option(
@@ -82,6 +97,13 @@ encoder_options = options(
         type=Percent(),
         default="10",
         help="Below this the archive is a lossless copy of the source.",
+    ),
+    option(
+        "--signed",
+        type=click.Choice([KEEP, REENCODE]),
+        default=KEEP,
+        callback=_signed_rule,
+        help="Clips that the camera signed: keep their very bytes, or encode them and lose the proof.",
     ),
     option("--device", type=DEVICE, help="Render node, as /dev/dri/renderD128."),
     option(

@@ -43,6 +43,7 @@ EXAMPLE = """\
 # codec = "h264"                   # where a player can't do AV1
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
+# signed = "keep"                  # "reencode" makes clips small that the camera signed, and loses the proof
 
 [watch]
 # quiet_for = "10m"                # a clip that is written in place is finished after so long
@@ -63,6 +64,7 @@ EXAMPLE = """\
 # archive_age = 400
 # max_size = "50GB"
 # max_age_hard = 365               # nothing older stays anywhere, for those whom the law gives a limit
+# signed = "reencode"              # for archive and watch: this camera's rule where no command line has one
 
 [record]
 # min_free = "4GB"

@@ -45,7 +45,7 @@ def _load_gently(context: click.Context, parameter: click.Parameter, value: Path
     return value
 
 
-_TELLING = ("archive", "cleanup", "record", "watch")
+_TELLING = ("archive", "cleanup", "record", "verify", "watch")
 """Commands that have channels to tell of themselves."""
 
 _ANY = click.Path(path_type=Path, readable=False)
@@ -104,7 +104,6 @@ def doctor(
         timezone,
         _encoding(chosen["archive"]),
         _recorder(chosen["record"], configured="record" in loaded.sections),
-        watches="watch" in loaded.sections,
         metrics=tuple(dict.fromkeys(each["metrics"] for each in told if each["metrics"])),
         commands=tuple(dict.fromkeys(each["notify"] for each in told if each["notify"])),
     )

@@ -109,8 +109,13 @@ Options = TypeVar("Options")
 
 def archive_policy(context: click.Context, directory: Path, zone: tzinfo, *words: str) -> ArchivePolicy:
     """What `archive DIRECTORY` would be asked to do, by config files, environment and more `words`."""
+    return archive_options(context, directory, *words).policy(zone)
+
+
+def archive_options(context: click.Context, directory: Path, *words: str) -> ArchiveOptions:
+    """What `archive DIRECTORY` would be told, by config files, environment and more `words`."""
     chosen = _parsed(archive, context, directory, words).params
-    return _filled(ArchiveOptions, {**chosen, "cleanup": None, "channels": None}).policy(zone)
+    return _filled(ArchiveOptions, {**chosen, "cleanup": None, "channels": None})
 
 
 def cleanup_policy(context: click.Context, directory: Path) -> CleanupPolicy:

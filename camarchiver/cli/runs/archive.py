@@ -22,6 +22,7 @@ from camarchiver.naming.patterns import Pattern
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Execution, Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
+from camarchiver.policy.unencoded_rules import SignedRule
 from camarchiver.runtime import clock, formatting, signals
 from camarchiver.state import run_history, volume_marker
 
@@ -64,6 +65,7 @@ class ArchiveOptions:
     audio: str
     verify: str
     min_saving: float
+    signed: SignedRule
     device: Path | None
     ffmpeg: Path | None
     jobs: int | None
@@ -112,6 +114,7 @@ class ArchiveOptions:
             or _aware(self.until.start if self.until else None, zone),
             min_size=self.min_size,
             limit=self.limit,
+            signed=self.signed,
         )
 
     def execution(self) -> Execution:
@@ -121,7 +124,7 @@ class ArchiveOptions:
         from camarchiver.media.encoders import EncodeSettings
 
         settings = EncodeSettings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
-        wishes = ArchiveSettings(settings, self.verify == "full", self.min_saving / 100)
+        wishes = ArchiveSettings(settings, self.verify == "full", self.min_saving / 100, self.signed)
         return Execution(wishes, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime)
 
     def wish(self) -> EncoderRequest:
@@ -257,6 +260,7 @@ class _Hands:
 @contextmanager
 def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[_Hands]:
     """This machine, or the workers of a cluster. Raises EncoderError where nobody can."""
+    plan = _with_signed(plan) if plan.steps else plan
     if options.scheduler is None:
         if not plan.steps:
             yield _Hands(plan, None, None)
@@ -269,6 +273,13 @@ def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> It
 
     with coordinator.joined(options.scheduler) as workers:
         yield _Hands(pipeline.hire(plan, workers, options.wish(), options.execution()), None, workers)
+
+
+def _with_signed(plan: ArchivePlan) -> ArchivePlan:
+    """The plan that also tells of signed clips."""
+    from camarchiver.media import signatures
+
+    return replace(plan, notes=(*plan.notes, *signatures.notes(plan)))
 
 
 @dataclass(frozen=True, slots=True)

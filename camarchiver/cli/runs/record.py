@@ -24,6 +24,7 @@ from camarchiver.output import json_document
 from camarchiver.record import schedule
 from camarchiver.record.results import UnreportedProblems, figures_of, judged, problem_of
 from camarchiver.runtime import clock, formatting, signals
+from camarchiver.runtime.extras import install_extra
 from camarchiver.runtime.log_setup import logging_to
 from camarchiver.storage import linux, run_lock
 
@@ -165,9 +166,7 @@ class RecordOptions:
 def record_session(cameras: Sequence[RecordOptions]) -> int:
     """Run `record` for each of these cameras and return its exit code; what is common stands in the first."""
     if find_spec("cv2") is None or find_spec("numpy") is None:
-        raise EncoderError(
-            "record needs OpenCV, which is not installed", hint="pip install camarchiver[record]"
-        )
+        raise EncoderError("record needs OpenCV, which is not installed", hint=install_extra("record"))
     linux.share_memory()
     # numpy's and OpenCV's linear algebra is not used, and keeps threads and memory from when it is loaded
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

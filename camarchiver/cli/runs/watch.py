@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +21,7 @@ import click
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import running, write
 from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.errors import CamarchiverError, EncoderError, UsageError
+from camarchiver.errors import CamarchiverError, UsageError, cause
 from camarchiver.monitoring import metrics
 from camarchiver.monitoring.metrics import Figure, RemovalTotals
 from camarchiver.monitoring.run_events import RunEvents, attending
@@ -142,10 +141,6 @@ class _Recorder:
 
 def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
     """Run `watch` and return its exit code."""
-    if find_spec("inotify_simple") is None:
-        raise EncoderError(
-            "watch needs inotify_simple, which is not installed", hint="pip install camarchiver[watch]"
-        )
     speaker, tally, agenda = Service(), WatchTotals(), DueQueue()
     reload = threading.Event()
     with ExitStack() as stack:
@@ -251,7 +246,7 @@ def _print(line: str) -> None:
     try:
         print(line, flush=True)
     except OSError as error:
-        _log.info("standard output is gone: %s", error.strerror)
+        _log.info("standard output is gone: %s", cause(error))
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -21,6 +21,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from camarchiver.errors import cause
 from camarchiver.storage import linux
 
 SILENCE = 8.0
@@ -238,4 +239,4 @@ class Pump:
                 if timed(packet):
                     yield packet
         except (OSError, av.FFmpegError, ValueError) as error:
-            self._error = getattr(error, "strerror", None) or str(error)
+            self._error = cause(error)

@@ -17,7 +17,7 @@ import numpy as np
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from camarchiver.errors import UsageError
+from camarchiver.errors import UsageError, cause
 from camarchiver.motion.detector import WIDTH, shrink
 from camarchiver.motion.sampler import RATE, SampledPicture
 from camarchiver.record.capture import feed
@@ -171,7 +171,7 @@ class _Session:
 
 
 def _words(error: Exception) -> str:
-    return f"picamera2: {str(error) or type(error).__name__}"
+    return f"picamera2: {cause(error)}"
 
 
 def _output(frames: queue.Queue[_Frame | str]) -> Any:

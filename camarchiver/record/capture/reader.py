@@ -14,7 +14,7 @@ import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, cause
 from camarchiver.record.capture import feed as capture_feed
 from camarchiver.record.capture import h264_encoder, parameter_sets
 from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
@@ -223,5 +223,4 @@ def _entry(packet: AnyPacket) -> TimedPacket | None:
 def _words(error: Exception) -> str:
     if isinstance(error, av.error.ExitError):
         return f"no answer for {SILENCE:.0f} s"
-    # the whole text of FFmpeg's errors holds the address with its password
-    return getattr(error, "strerror", None) or str(error)
+    return cause(error)

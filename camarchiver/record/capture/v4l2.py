@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from camarchiver.errors import UsageError
+from camarchiver.errors import UsageError, cause
 from camarchiver.record.capture import feed, h264_encoder
 from camarchiver.record.capture.feed import Feed, Mode, Process
 
@@ -74,11 +74,11 @@ def formats(path: Path) -> frozenset[str]:
         hint = f"usermod -aG {_group(path)} USER, with the user that records; then log in anew"
         raise UsageError(f"{path}: no permission to read it", hint=hint) from error
     except OSError as error:
-        raise UsageError(f"{path} can't be opened: {error.strerror}", hint="try another one") from error
+        raise UsageError(f"{path} can't be opened: {cause(error)}", hint="try another one") from error
     try:
         found = _enumerated(descriptor)
     except OSError as error:
-        raise UsageError(f"{path} is no camera: {error.strerror}", hint=_OTHER) from error
+        raise UsageError(f"{path} is no camera: {cause(error)}", hint=_OTHER) from error
     finally:
         os.close(descriptor)
     if not found:

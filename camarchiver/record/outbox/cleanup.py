@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import partial
 from pathlib import Path
 
 from camarchiver.domain.clip import Fingerprint, Tree, Trees
@@ -17,7 +18,7 @@ from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
-from camarchiver.errors import AlreadyRunning, CamarchiverError, StorageError
+from camarchiver.errors import StorageError, cause
 from camarchiver.naming import local_time
 from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
@@ -28,7 +29,7 @@ from camarchiver.record.outbox.rules import OutboxLimits
 from camarchiver.record.outbox.spool import Folders
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import holds
-from camarchiver.storage import anchored, filesystems, run_lock
+from camarchiver.storage import anchored, filesystems, removal, run_lock
 
 _log = logging.getLogger("camarchiver.record.outbox.cleanup")
 
@@ -114,7 +115,7 @@ def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool)
                 yield Tidy(policy.spool, relative, Tree.SPOOL, Reason.LEFTOVER, fingerprint)
                 continue
         except OSError as error:
-            reason, detail = Reason.UNREADABLE, error.strerror or str(error)
+            reason, detail = Reason.UNREADABLE, cause(error)
         yield Keep(policy.spool, relative, reason, status.st_size, camera, detail=detail)
 
 
@@ -149,7 +150,7 @@ def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcom
         for step in planned.steps:
             if stop.is_set():
                 return
-            outcome = _discarded(step, state, now) if isinstance(step, Discard) else _settled(step, policy)
+            outcome = removal.attempted(step, partial(_performed, step, policy, now))
             level = logging.WARNING if outcome.result is Result.DONE else logging.ERROR
             _log.log(
                 level,
@@ -162,37 +163,28 @@ def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcom
             yield outcome
 
 
-def _discarded(step: Discard, state: Path, now: datetime) -> Outcome:
-    try:
-        if held_by(step.clip, holds.read(state), now):
-            return Outcome(step, Result.HELD, Reason.HELD)
-    except (OSError, CamarchiverError) as error:
-        return Outcome(step, Result.FAILED, Reason.FAILED, str(error))
-    return outbox_store.remove(step)
+def _performed(step: _Step, policy: SpoolPolicy, now: datetime) -> Outcome:
+    if isinstance(step, Discard):
+        if hold := held_by(step.clip, holds.read(outbox_store.state(policy.outbox)), now):
+            raise removal.Held(hold)
+        return outbox_store.remove(step)
+    return _settled(step, policy)
 
 
 def _settled(step: Salvage | Tidy, policy: SpoolPolicy) -> Outcome:
     """Bring a dead recorder's file to its end, while no other recorder can start."""
     folders = policy.folders(step.relative.partition("/")[0])
-    try:
-        folders.make()
-        with ExitStack() as locks:
-            for lock in folders.locks:
-                locks.enter_context(run_lock.exclusive(lock, what="cleanup"))
-            if anchored.fingerprint_of(step.path.lstat()) != step.fingerprint:
-                return Outcome(step, Result.STALE, Reason.STALE)
-            if isinstance(step, Tidy):
-                anchored.delete(step.root, step.relative, anchored.fingerprint_of(step.path.lstat()))
-                return Outcome(step, Result.DONE, step.reason, freed=step.size)
-            target = spool.salvage(step.path, step.target)
-    except FileNotFoundError:
-        return Outcome(step, Result.STALE, Reason.STALE, "it is gone")
-    except AlreadyRunning:
-        return Outcome(step, Result.BUSY, Reason.BUSY, "its recorder runs")
-    except CamarchiverError as error:
-        return Outcome(step, Result.FAILED, Reason.DAMAGED, error.message)
-    except OSError as error:
-        return Outcome(step, Result.FAILED, Reason.FAILED, error.strerror or str(error))
+    folders.make()
+    with ExitStack() as locks:
+        for lock in folders.locks:
+            locks.enter_context(run_lock.exclusive(lock, what="cleanup"))
+        if isinstance(step, Tidy):
+            assert step.fingerprint is not None, "a spool's folders stay"
+            removal.remove(step.root, step.relative, step.fingerprint, None)
+            return Outcome(step, Result.DONE, step.reason, freed=step.size)
+        if anchored.fingerprint_of(step.path.lstat()) != step.fingerprint:
+            raise anchored.Stale(f"{step.path} is no longer the file that was planned")
+        target = spool.salvage(step.path, step.target)
     if target is None:
         return Outcome(step, Result.DONE, step.reason, "it had been published before", freed=step.size)
     return Outcome(step, Result.DONE, step.reason, target=str(target))

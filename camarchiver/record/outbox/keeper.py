@@ -11,7 +11,7 @@ from pathlib import Path
 
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.monitoring.metrics import RemovalTotals
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import store as outbox_store
@@ -158,7 +158,7 @@ class OutboxKeeper:
         return outcome.freed
 
     def _complain(self, error: BaseException) -> None:
-        words = error.message if isinstance(error, CamarchiverError) else str(error)
+        words = sentence(error)
         self.troubles[words] = None
         _log.error("nothing is removed from the outbox: %s", words)
 

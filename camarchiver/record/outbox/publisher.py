@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record import clip_rules
@@ -115,7 +115,7 @@ class ClipPublisher:
             try:
                 clip = future.result()
             except (OSError, CamarchiverError) as error:
-                clip = _recorded(take, take.path, None, error=_words(error))
+                clip = _recorded(take, take.path, None, error=sentence(error))
                 with log_setup.about(take.path.name):
                     _log.error("%s was not published: %s", take.path, clip.error)
             self.clips.append(clip)
@@ -140,7 +140,7 @@ class ClipPublisher:
         try:
             target = spool.salvage(path, self.folders.outbox)
         except (OSError, CamarchiverError) as error:
-            _log.error("%s was not salvaged: %s", path, _words(error))
+            _log.error("%s was not salvaged: %s", path, sentence(error))
             return
         if target is not None:
             self.salvaged.append(target)
@@ -181,7 +181,3 @@ def _recorded(take: ClipWriter, path: Path, found: spool.Reading | None, *, erro
         unsynced=label.unsynced,
         error=error or take.failed,
     )
-
-
-def _words(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import filecmp
 import os
 import secrets
@@ -23,12 +21,14 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, cause
 from camarchiver.motion.events import MotionEvent
 from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.storage import atomic, copying
+from camarchiver.storage import atomic, removal
+from camarchiver.storage.anchored import fingerprint_of
+from camarchiver.storage.removal import Place
 
 FRAGMENT = 0.5
 """Seconds; a kill or a power cut loses at most so much."""
@@ -175,7 +175,7 @@ class ClipWriter:
                 one.stream = stream
                 self._output.mux_one(one)
         except (OSError, av.FFmpegError) as error:
-            self.failed = error.strerror or str(error)
+            self.failed = cause(error)
             return
         if entry.video:
             self.orders.append(entry.order)
@@ -185,7 +185,7 @@ class ClipWriter:
         try:
             self._output.close()
         except (OSError, av.FFmpegError) as error:
-            self.failed = self.failed or error.strerror or str(error)
+            self.failed = self.failed or cause(error)
         if self.failed:
             cut(self.path)
 
@@ -216,7 +216,7 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
                 begin = (packet.pts or 0) * packet.time_base
                 spans.append((begin, begin + (packet.duration or 0) * packet.time_base))
     except av.FFmpegError as error:
-        raise Unfit(f"{path} can't be read again: {error.strerror}") from error
+        raise Unfit(f"{path} can't be read again: {cause(error)}") from error
     if not spans or (frames is not None and len(spans) != frames):
         raise Unfit(f"{path} holds {len(spans)} frames" + ("" if frames is None else f" of {frames}"))
     return Reading(len(spans), float(max(end for _, end in spans) - min(begin for begin, _ in spans)))
@@ -225,7 +225,8 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
 def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes | None = None) -> Path:
     """Move a verified spool file into the outbox, durably and without ever replacing; its path there.
 
-    A picture goes beside it first, under the same name. Raises OSError, with the spool file in place.
+    A picture goes beside it first, under the same name. Raises OSError, or NotRemovable if it can't leave
+    the spool, with the spool file in place and nothing in the outbox.
     """
     number = recorder_names.next_number(stamp, [each.name for each in outbox.iterdir()])
     while True:
@@ -249,17 +250,17 @@ def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes
 def salvage(path: Path, outbox: Path) -> Path | None:
     """Publish what is whole of a dead recorder's file; None where there is nothing more to publish.
 
-    What was published before goes, and what has not one frame once it is an hour old. Raises OSError or
-    Unfit, with the file in place.
+    What was published before goes, and what has not one frame once it is an hour old. Raises OSError,
+    NotRemovable or Unfit, with the file in place.
     """
     cut(path)
     if not path.stat().st_size:
         if time.time() - path.stat().st_mtime > EMPTY_FOR:
-            path.unlink()
+            _remove(path, None)
         return None
     stamp = path.name.partition(".")[0]
     if _published(path, stamp, outbox):
-        path.unlink()
+        _remove(path, None)
         return None
     return publish(path, stamp, read(path).seconds, outbox)
 
@@ -337,14 +338,9 @@ def _put_picture(picture: bytes, target: Path) -> None:
 
 
 def _move(path: Path, target: Path) -> None:
-    try:
-        atomic.publish(atomic.Staged(path), target)
-        return
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-    with path.open("rb") as file, atomic.staged(target) as part:
-        copying.copy_into(file, part)
-        atomic.publish(part, target)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    atomic.sync_file(path)
+    _remove(path, Place(target.parent, target.name, numbered=False))
+
+
+def _remove(path: Path, to: Place | None) -> None:
+    removal.remove(path.parent, path.name, fingerprint_of(path.lstat()), to)

@@ -16,11 +16,11 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
 from camarchiver.domain.untrusted import moment_of, whole_of
-from camarchiver.errors import StorageError
+from camarchiver.errors import StorageError, cause
 from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.record.outbox.rules import Notice, OutboxClip
-from camarchiver.storage import anchored, atomic
+from camarchiver.storage import anchored, atomic, removal
 
 _log = logging.getLogger("camarchiver.record.outbox.store")
 
@@ -59,7 +59,7 @@ def transferred(outbox: Path) -> frozenset[Arrived]:
     except FileNotFoundError:
         return frozenset()
     except OSError as error:
-        _log.warning("%s can't be read, so no transfer counts as confirmed: %s", path, error.strerror)
+        _log.warning("%s can't be read, so no transfer counts as confirmed: %s", path, cause(error))
         return frozenset()
     # only a newline ends a line, and one that has none was still being written
     return frozenset(found for line in text.split("\n")[:-1] if (found := _arrived(line)) is not None)
@@ -114,26 +114,21 @@ def _clip(
 
 def remove(step: Discard) -> Outcome:
     """Remove a clip and its pictures durably, if it still is the planned file; never raises OSError."""
+    return removal.attempted(step, lambda: _removed(step))
+
+
+def _removed(step: Discard) -> Outcome:
     clip = step.clip
-    freed = step.size if clip.links == 1 else 0
     try:
-        if anchored.fingerprint_of(clip.path.lstat()) != clip.fingerprint:
-            return Outcome(step, Result.STALE, Reason.STALE)
+        anchored.require_removable(clip.root, clip.relative, clip.fingerprint)
         # the clip goes last: what is cut short in between is found again by it
-        for name in clip.sidecars:
-            with suppress(FileNotFoundError):
-                relative = f"{clip.folder}/{name}"
-                picture = anchored.fingerprint_of((clip.root / relative).lstat())
-                anchored.delete(clip.root, relative, picture)
-                freed += picture.size
-        anchored.delete(clip.root, clip.relative, clip.fingerprint)
+        pictures = removal.remove_sidecars(clip, lambda _: None)
+        if pictures.problem:
+            return Outcome(step, Result.FAILED, Reason.FAILED, pictures.problem, freed=pictures.freed)
+        gone = removal.remove(clip.root, clip.relative, clip.fingerprint, None)
     except FileNotFoundError:
         return Outcome(step, Result.DONE, step.reason, "was gone already")
-    except anchored.Stale as error:
-        return Outcome(step, Result.STALE, Reason.STALE, error.message)
-    except OSError as error:
-        return Outcome(step, Result.FAILED, Reason.FAILED, error.strerror or str(error))
-    return Outcome(step, Result.DONE, step.reason, freed=freed)
+    return Outcome(step, Result.DONE, step.reason, freed=gone.freed + pictures.freed)
 
 
 def notices(outbox: Path, camera: str) -> dict[str, Notice]:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from camarchiver.media.info import Media
+from camarchiver.media.info import Media, Pictures, VideoStream
+from camarchiver.media.verification import timing
+from camarchiver.media.verification.picture_rules import Pair, pairs
 
 # What healthy runs of ffmpeg 5.1 and 9.0 at `-v error` put on stderr: only encoders with loggers
 # of their own, which don't know ffmpeg's level. SVT_LOG=1 in the environment silences SVT-AV1.
@@ -54,10 +56,14 @@ _NOT_THE_SOURCE = re.compile(
     re.IGNORECASE,
 )
 
-_START_SLACK = 1.0
-"""Seconds that a microphone may run ahead of the picture: times count from the first of the two."""
-_ROUNDING = 0.002
-"""Seconds: matroska counts in milliseconds, so a start and an end are half of one off each."""
+_SAME_TRANSFERS = frozenset({"bt709", "smpte170m", "bt2020-10", "bt2020-12"})
+"""Names of one and the same transfer function (ITU-T H.273, table 3)."""
+_SD_MATRICES = frozenset({"bt470bg", "smpte170m"})
+"""Names of the same coefficients (table 4)."""
+_OTHER_PIXELS = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "gray", "mono")
+_PROPORTION_SLACK = 0.002
+_TOP_FIRST, _BOTTOM_FIRST = frozenset({"tt", "bt"}), frozenset({"bb", "tb"})
+"""Interlaced pictures by the field that is displayed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class Facts:
     """Lines that the picture may have at most; None: as many as the source's."""
     decoded_clean: bool | None = None
     """Whether the archive decoded without a complaint; None: not tried."""
+    pictures: Pictures | str | None = None
+    """What `Prober.compare` found of `pairs_to_compare`, or the sentence that says why it could not look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +112,30 @@ def verify(facts: Facts) -> Verdict:
             return Verdict(False, problem, blames_source=_blames_source(complaints))
     if isinstance(facts.archive, str):
         return Verdict(False, facts.archive)
-    problems = (
-        _frames_problem(facts, facts.archive, lost),
-        _times_problem(facts.source, facts.archive, lost),
-        _streams_problem(facts, facts.archive),
-        _picture_problem(facts.source, facts.archive, facts.max_height),
-        "the archive does not decode without errors" if facts.decoded_clean is False else "",
-    )
-    problem = next(filter(None, problems), "")
+    problem = _media_problem(facts, facts.archive, lost) or _pictures_problem(facts.pictures)
     return Verdict(not problem, problem, () if problem else tuple(_notes(facts, facts.archive, lost)))
+
+
+def pairs_to_compare(facts: Facts, *, thorough: bool) -> tuple[Pair, ...]:
+    """The frames of source and archive whose pictures `verify` wants compared; none where it refuses anyway.
+
+    `thorough` spares no decoding: for what hardware wrote, and where the archive is decoded whole.
+    """
+    complaints = _complaints(facts.stderr)
+    lost = _undecodable_head(facts, complaints)
+    if isinstance(facts.archive, str) or (not lost and _ending_problem(facts.exit_status, complaints)):
+        return ()
+    if _media_problem(facts, facts.archive, lost):
+        return ()
+    return pairs(facts.source, facts.archive, lost=lost, thorough=thorough)
+
+
+def decodes_whole(media: Media, exit_status: int, stderr: tuple[str, ...], frames: int | None) -> bool:
+    """Whether a file that was decoded alone is sound; frames before its first keyframe are no part of it."""
+    complaints = _complaints(stderr)
+    head = media.packets_before_keyframe if complaints else 0
+    excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
+    return exit_status == 0 and excused and (head > 0 or not complaints) and frames == media.shown - head
 
 
 def is_harmless(stderr: tuple[str, ...]) -> bool:
@@ -137,7 +160,7 @@ def _undecodable_head(facts: Facts, complaints: tuple[str, ...]) -> int:
     head = facts.source.packets_before_keyframe
     excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
     if facts.exit_status == 0 and complaints and excused:
-        return head if facts.frames_encoded == facts.source.packets - head else 0
+        return head if facts.frames_encoded == facts.source.shown - head else 0
     return 0
 
 
@@ -154,24 +177,30 @@ def _blames_source(complaints: tuple[str, ...]) -> bool:
     )
 
 
+def _media_problem(facts: Facts, archive: Media, lost: int) -> str:
+    source = facts.source
+    if source.varies or source.unkeepable:
+        return f"its source {source.varies or source.unkeepable}"
+    return (
+        _frames_problem(facts, archive, lost)
+        or _streams_problem(facts, archive)
+        or timing.times_problem(source, archive, lost)
+        or timing.start_problem(source, archive, lost)
+        or (timing.sound_problem(source, archive, lost) if facts.keep_audio else "")
+        or _size_problem(source.video, archive.video, facts.max_height)
+        or _display_problem(source.video, archive.video)
+        or ("the archive does not decode without errors" if facts.decoded_clean is False else "")
+    )
+
+
 def _frames_problem(facts: Facts, archive: Media, lost: int) -> str:
-    expected = facts.source.packets - lost
-    if facts.frames_encoded == archive.packets == expected:
+    expected = facts.source.shown - lost
+    # A packet copy takes along what an edit list hides.
+    written = (expected, facts.source.packets - lost)
+    if archive.shown == expected and facts.frames_encoded in written:
         return ""
     encoded = "an unknown number" if facts.frames_encoded is None else facts.frames_encoded
-    return f"of {expected} frames {encoded} were encoded and {archive.packets} are in the archive"
-
-
-def _times_problem(source: Media, archive: Media, lost: int) -> str:
-    # The last time in an avi may be one tick after the one before: then its frames seem too short.
-    frame = max(source.span / source.packets, archive.span / max(archive.packets, 1))
-    expected = source.span - lost * frame
-    if abs(archive.span - expected) > frame + _ROUNDING:
-        return f"the archive lasts {archive.span:.3f} s, its source {expected:.3f} s"
-    latest = max(source.start, 0.0) + lost * frame + _START_SLACK
-    if not -frame - _ROUNDING <= archive.start <= latest:
-        return f"the archive's picture starts at {archive.start:.3f} s, its source's at {source.start:.3f} s"
-    return ""
+    return f"of {expected} frames {encoded} were encoded and {archive.shown} are in the archive"
 
 
 def _streams_problem(facts: Facts, archive: Media) -> str:
@@ -185,14 +214,65 @@ def _streams_problem(facts: Facts, archive: Media) -> str:
     return ""
 
 
-def _picture_problem(source: Media, archive: Media, max_height: int | None) -> str:
-    """ffmpeg turns a rotated picture upright, and encoders want even numbers."""
-    have, wide, high = archive.video, source.video.width, source.video.height
-    for width, height in ((wide, high), (high, wide)):
-        scale = min(1.0, (max_height or height) / height)
-        if abs(have.width - width * scale) <= 2 and abs(have.height - height * scale) <= 2:
-            return ""
-    return f"the archive's picture is {have.width}x{have.height}, its source's {wide}x{high}"
+def _size_problem(source: VideoStream, archive: VideoStream, max_height: int | None) -> str:
+    """Encoders want even numbers; what is scaled keeps its proportions as they are displayed."""
+    scale = min(1.0, (max_height or source.height) / source.height)
+    wide, high = source.width * scale, source.height * scale
+    if abs(archive.width - wide) > 2 or abs(archive.height - high) > 2:
+        return (
+            f"the archive's picture is {archive.width}x{archive.height}, "
+            f"its source's {source.width}x{source.height}"
+        )
+    stretched = _proportion(archive) / _proportion(source)
+    if abs(stretched - 1) > 2 / archive.width + 2 / archive.height + _PROPORTION_SLACK:
+        return f"the archive's pixel aspect is {archive.sample_aspect}, its source's {source.sample_aspect}"
+    return ""
+
+
+def _proportion(video: VideoStream) -> float:
+    return float(video.width * video.sample_aspect / video.height)
+
+
+def _display_problem(source: VideoStream, archive: VideoStream) -> str:
+    """What tells a player how to show the same numbers in another way."""
+    if archive.rotation != source.rotation:
+        return f"the archive is rotated by {archive.rotation} degrees, its source by {source.rotation}"
+    if _fields(archive) != _fields(source):
+        return f"the archive's field order is {_fields(archive)}, its source's {_fields(source)}"
+    # Pixels that are no brightness and colour differences have to become such.
+    if source.pixel_format.startswith(_OTHER_PIXELS):
+        return ""
+    for what, want, have in (
+        ("colour range", source.color_range or "tv", archive.color_range or "tv"),
+        ("matrix", _matrix(source.matrix), _matrix(archive.matrix)),
+        ("primaries", source.primaries, archive.primaries),
+        ("transfer", _transfer(source.transfer), _transfer(archive.transfer)),
+    ):
+        if want != have:
+            return f"the archive's {what} is {have or 'unspecified'}, its source's {want or 'unspecified'}"
+    return ""
+
+
+def _fields(video: VideoStream) -> str:
+    if video.field_order in _TOP_FIRST:
+        return "top field first"
+    return "bottom field first" if video.field_order in _BOTTOM_FIRST else "progressive"
+
+
+def _matrix(name: str) -> str:
+    return "smpte170m" if name in _SD_MATRICES else name
+
+
+def _transfer(name: str) -> str:
+    return "bt709" if name in _SAME_TRANSFERS else name
+
+
+def _pictures_problem(pictures: Pictures | str | None) -> str:
+    if isinstance(pictures, str):
+        return pictures
+    if pictures is None or not (pictures.compared or pictures.problem):
+        return "the pictures of source and archive were not compared"
+    return pictures.problem
 
 
 def _notes(facts: Facts, archive: Media, lost: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from multiprocessing.connection import Connection, Pipe
@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from camarchiver.errors import CamarchiverError
-from camarchiver.media.info import Examined, Glance, Media
+from camarchiver.media.info import Examined, Glance, Media, Pictures
 
 # PyAV costs 100 ms and 30 MB to import: only the worker pays.
 if TYPE_CHECKING:
-    from camarchiver.media.probe_worker import Trouble
+    from camarchiver.media.parsing.streams import Trouble
+    from camarchiver.media.verification.picture_rules import Pair
 
 PATIENCE_SECONDS = 60.0
 """How long the worker may make no progress before its file counts as one that hangs."""
@@ -76,17 +77,21 @@ class Prober:
         """Read every packet and decode every keyframe of the first video stream; raises `ProbeError`."""
         return cast(Examined, self._ask("examine", path))
 
+    def compare(self, source: Path, archive: Path, pairs: Sequence[Pair]) -> Pictures:
+        """Decode these frames of both files and say how they differ; raises `ProbeError`."""
+        return cast(Pictures, self._ask("compare", archive, source, pairs))
+
     def close(self) -> None:
         """End the worker; a call under way in another thread raises `ProbeError` (`stopped`)."""
         self._closed = True
         with self._turn:
             self._drop_worker()
 
-    def _ask(self, job: str, path: Path) -> object:
+    def _ask(self, job: str, path: Path, *others: object) -> object:
         with self._turn:
             # Whatever interrupts the wait, Ctrl-C too, leaves an answer behind that the next call would get.
             try:
-                answer = self._wait_for_answer(job, path)
+                answer = self._wait_for_answer(job, path, others)
             except BaseException:
                 self._drop_worker()
                 raise
@@ -94,7 +99,7 @@ class Prober:
             raise ProbeError(answer.reason, f"{path} {answer.text}")
         return answer
 
-    def _wait_for_answer(self, job: str, path: Path) -> object:
+    def _wait_for_answer(self, job: str, path: Path, others: tuple[object, ...]) -> object:
         # One that was killed while idle is not this file's doing.
         if self._worker is not None and self._worker.process.poll() is not None:
             self._drop_worker()
@@ -102,7 +107,7 @@ class Prober:
             self._worker = _Worker.start()
         connection = self._worker.connection
         try:
-            connection.send((job, path))
+            connection.send((job, path, others))
             while not self._closed:
                 if not connection.poll(self._patience):
                     raise ProbeError("timeout", f"{path} made the parser hang for {self._patience:.0f} s")
@@ -135,7 +140,7 @@ class _Worker:
         """The worker has a process group of its own, so that Ctrl-C on the terminal passes it by."""
         ours, theirs = Pipe()
         with theirs:
-            program = f"from camarchiver.media.probe import serve; serve({theirs.fileno()})"
+            program = f"from camarchiver.media.parsing.prober import serve; serve({theirs.fileno()})"
             process = subprocess.Popen(
                 # -P: a module that lies in the current folder must not be imported in PyAV's place.
                 (sys.executable, "-P", "-c", program),
@@ -176,11 +181,11 @@ def serve(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(descriptor)
-    requests: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[tuple[str, Path, tuple[Any, ...]]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, requests), daemon=True).start()
     while True:
-        job, path = requests.get()
-        connection.send(_answer(job, path, _pulse(connection)))
+        job, path, others = requests.get()
+        connection.send(_answer(job, path, others, _pulse(connection)))
 
 
 def _receive(connection: Connection, requests: queue.SimpleQueue[Any]) -> None:
@@ -192,12 +197,13 @@ def _receive(connection: Connection, requests: queue.SimpleQueue[Any]) -> None:
         os._exit(0)
 
 
-def _answer(job: str, path: Path, beat: Callable[[], None]) -> object:
-    from camarchiver.media import probe_worker
+def _answer(job: str, path: Path, others: tuple[Any, ...], beat: Callable[[], None]) -> object:
+    from camarchiver.media.parsing import worker as parse_worker
+    from camarchiver.media.parsing.streams import NotParsed
 
     try:
-        return probe_worker.answer(job, path, beat)
-    except probe_worker.Refused as refused:
+        return parse_worker.answer(job, path, others, beat)
+    except NotParsed as refused:
         return _Failure(refused.reason, refused.text)
     # The boundary of the process: whatever goes wrong in here must cost this file only.
     except Exception as error:

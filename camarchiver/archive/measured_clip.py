@@ -1,0 +1,39 @@
+"""A clip that is about to be archived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from camarchiver.domain.clip import Archived, Clip
+from camarchiver.media.info import Media
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredClip:
+    """A clip as it was measured under its lock."""
+
+    clip: Clip
+    media: Media
+    digest: str
+    """BLAKE2b."""
+    metadata: Mapping[str, str]
+    """What its archive is to carry."""
+
+    def archived_as(self, place: str, size: int, unencoded: str) -> Archived:
+        """The journal's word on its archive, which stands at `place` below the archive root.
+
+        `unencoded` says why it is a lossless copy; empty where it was encoded.
+        """
+        clip = self.clip
+        return Archived(
+            source=clip.relative,
+            size=clip.fingerprint.size,
+            mtime_ns=clip.fingerprint.mtime_ns,
+            digest=self.digest,
+            archive=place,
+            archive_size=size,
+            remuxed=bool(unencoded),
+            duration=round(self.media.span, 3),
+            unencoded=unencoded,
+        )

@@ -1,0 +1,179 @@
+"""Makes the plan of `verify --repair`: from which copy each damaged archive is made anew."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from camarchiver.discovery.clip_ends import current_hold
+from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees
+from camarchiver.domain.hold import Hold
+from camarchiver.domain.plan import Plan, Tally
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Archive, Keep
+from camarchiver.errors import Problem
+from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.expected_archives import Expected
+from camarchiver.journal.lookup import ArchiveLookup
+from camarchiver.journal.replay import fold
+from camarchiver.journal.store import Journal
+from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, to_archive
+from camarchiver.runtime.formatting import count_of, shown
+from camarchiver.storage import copying
+from camarchiver.storage.anchored import FROM_SOURCE, fingerprint_of
+
+POLICY = ArchivePolicy(age=timedelta(0), disposal=Disposal.KEEP, repeat=True)
+"""Every copy that an archive is made from stays where it is."""
+
+
+class RepairPlanner:
+    """Decides for archives that were found missing or damaged; reads the copies it takes, changes nothing."""
+
+    def __init__(
+        self,
+        trees: Trees,
+        journal: Journal,
+        standing: ArchiveLookup,
+        holds: tuple[Hold, ...],
+        now: datetime,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._trees = trees
+        self._journal = journal
+        self._standing = standing
+        self._holds = holds
+        self._now = now
+        self._is_stopping = is_stopping
+
+    def plan(self, damaged: Iterable[Expected]) -> ArchivePlan:
+        """One step for each clip; what can't be repaired is left, with the reason."""
+        tally, steps, left = Tally(), list[Archive](), list[Keep]()
+        done: set[tuple[str, tuple[int | None, int | None]]] = set()
+        for expected in damaged:
+            clip = expected.source, expected.line.identity
+            if clip in done or self._is_stopping():
+                continue
+            done.add(clip)
+            step = self._decide(expected)
+            if isinstance(step, Keep):
+                left.append(step)
+            else:
+                steps.append(step)
+            steps += self._of_other_names(expected)
+        for step in steps:
+            tally.add(step)
+        for kept in left:
+            tally.add(kept)
+        problems = tuple(_problems(left))
+        return Plan(
+            "verify",
+            self._trees,
+            self._now,
+            POLICY,
+            tally.totals(),
+            tuple(steps),
+            tuple(left),
+            problems=problems,
+        )
+
+    def _decide(self, expected: Expected) -> Archive | Keep:
+        entries = self._entries(expected.line)
+        entry = next((each for each in reversed(entries) if each.archive == expected.archive), None)
+        if entry is None:
+            return self._left(expected, "the journal does not say which bytes it was made of")
+        problem = "neither its source nor a copy in the trash is there"
+        for clip in self._copies(expected.line, entry):
+            if (hold := current_hold(clip, self._holds, self._now, entries)) and self._standing.leaves_trace(
+                entries
+            ):
+                return self._left(expected, f"{hold.words}: nothing of a held clip is moved", Reason.HELD)
+            try:
+                if copying.digest_of(clip.path) == entry.digest:
+                    return to_archive(clip, Reason.REPAIR, entry)
+                problem = f"the bytes of {shown(clip.path)} have changed since it was archived"
+            except OSError as error:
+                problem = f"{shown(clip.path)} can't be read: {error.strerror}"
+        return self._left(expected, problem)
+
+    def _of_other_names(self, expected: Expected) -> Iterator[Archive]:
+        """For other names of the same file, which had the same archive: they need one, too."""
+        line = expected.line
+        told = {
+            event.source: event
+            for event in self._journal.day(line.start.date()).events
+            if event.archive == expected.archive and event.event in (EventKind.ARCHIVED, EventKind.ADOPTED)
+        }
+        told.pop(expected.source, None)
+        for source, event in told.items():
+            entries = self._entries(event)
+            if entries and entries[-1].archive == expected.archive:
+                step = self._decide(replace(expected, source=source, line=event))
+                if isinstance(step, Archive):
+                    yield step
+
+    def _entries(self, line: JournalEvent) -> tuple[Archived, ...]:
+        """Every archive of this very clip, oldest first."""
+        found = self._journal.day(line.start.date()).archived.get(line.source, ())
+        return tuple(entry for entry in found if (entry.size, entry.mtime_ns) == line.identity)
+
+    def _copies(self, line: JournalEvent, entry: Archived) -> Iterator[Clip]:
+        """The source if it stands, then copies of it in the trash, each of the journalled size and time."""
+        places = [(self._trees.source, ""), *((self._trees.trash, place) for place in self._trashed(line))]
+        folder, _, name = line.source.rpartition("/")
+        for root, place in places:
+            status = _look(root / (place or line.source), entry)
+            if status is not None:
+                mark = fingerprint_of(status)
+                yield Clip(
+                    root,
+                    folder,
+                    name,
+                    line.camera,
+                    line.start,
+                    mark,
+                    status.st_nlink,
+                    entry.duration,
+                    place=place,
+                )
+
+    def _trashed(self, line: JournalEvent) -> Iterator[str]:
+        """Where the clip's source may lie below the trash root."""
+        day = self._journal.day(line.start.date())
+        ledger = fold(day.events, day.archived)
+        wanted = f"{FROM_SOURCE}/{line.source}"
+        for place, event in ledger.trashed.items():
+            is_it = (event.source, event.identity) == (line.source, line.identity)
+            if is_it and place != wanted and ledger.origin(event).tree is Tree.SOURCE:
+                yield place
+        # Also where a run died before it wrote that down.
+        yield wanted
+
+    def _left(self, expected: Expected, detail: str, reason: Reason = Reason.UNREPAIRABLE) -> Keep:
+        line = expected.line
+        size, start, camera = expected.size, line.start, line.camera
+        return Keep(self._trees.archive, expected.archive, reason, size, camera, start, detail)
+
+
+def _look(path: Path, entry: Archived) -> os.stat_result | None:
+    """The state of a regular file of the journalled size and time."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    is_it = (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
+    return status if stat.S_ISREG(status.st_mode) and is_it else None
+
+
+def _problems(left: list[Keep]) -> Iterator[Problem]:
+    if left:
+        words = f"{count_of(len(left), 'damaged archive')} can't be repaired: {shown(left[0].path)}"
+        more = f" and {len(left) - 1:,} more" if len(left) > 1 else ""
+        yield Problem(
+            "unrepairable",
+            f"{words}{more}: {left[0].detail}",
+            "put back a copy of your own, of the archive or of its source, and run it again",
+        )

@@ -1,0 +1,253 @@
+"""One run of `verify`: look, tell, and with `--repair` plan, show, ask, do, report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from camarchiver.cli.runs.archive import ArchiveOptions
+from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, write
+from camarchiver.domain.report import Outcome, Report
+from camarchiver.domain.steps import DAMAGED
+from camarchiver.errors import Problem, UsageError
+from camarchiver.journal.lookup import JournalDays
+from camarchiver.journal.writer import JournalWriter
+from camarchiver.media import ffmpeg_find
+from camarchiver.monitoring.channels import Channels
+from camarchiver.monitoring.run_events import RunEvents, RunPart, attending
+from camarchiver.naming.patterns import Names, Pattern
+from camarchiver.output import json_document, verify_text
+from camarchiver.output import text as text_output
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.archive_rules import ArchivePlan
+from camarchiver.queries.verify import Verified, Verifier, VerifyFinding, task_for
+from camarchiver.runtime import signals
+from camarchiver.runtime.formatting import count_of, shown
+from camarchiver.runtime.progress import display
+from camarchiver.state import findings, run_history, volume_marker
+from camarchiver.state.findings_log import FindingsLog
+from camarchiver.state.verify_checkpoint import Asked
+from camarchiver.storage import linux
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """The command line of `verify`, parsed."""
+
+    place: TreeOptions
+    asked: Asked
+    anew: bool
+    repair: bool
+    dry_run: bool
+    no_confirm: bool
+    ffmpeg: Path | None
+    log_file: Path | None
+    channels: Channels
+    as_json: bool
+    quiet: bool
+    verbose: bool
+    encoding: Callable[[], ArchiveOptions]
+    """How `archive` would encode here."""
+
+    @property
+    def tells(self) -> bool:
+        """Whether more than what is off is printed."""
+        return not (self.quiet or self.as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of a run."""
+
+    found: Verified
+    result: Report
+    plan: ArchivePlan | None
+    dry_run: bool
+
+    def document(self) -> Iterator[str]:
+        more: dict[str, Any] = {}
+        if self.plan is not None:
+            more = {"dry_run": self.dry_run, "notes": list(self.plan.notes)}
+        return json_document.verified(self.found, self.result, self.plan, more)
+
+    def part(self) -> RunPart:
+        return RunPart(self.result, self.plan.totals if self.plan else (), self.result.exit_code)
+
+
+def verify_session(options: VerifyOptions, patterns: tuple[Pattern, ...]) -> int:
+    """Run `verify` and return its exit code."""
+    if options.repair and options.dry_run:
+        pipeline = _pipeline(options, patterns)
+        with signals.on_signals() as stopping:
+            done = _run(options, pipeline, patterns, stopping)
+        return _told(options, done)
+    with attending(
+        options.channels, "verify", json_document.failure_document, source=str(options.place.trees().source)
+    ) as attendance:
+        pipeline = _pipeline(options, patterns)
+        if options.repair:
+            done = _repairing(options, pipeline, patterns, attendance)
+        else:
+            with signals.on_signals() as stopping:
+                attendance.started(pipeline.trees)
+                done = _run(options, pipeline, patterns, stopping)
+        attendance.reported(done.result.exit_code, (done.part(),), done.document())
+    return _told(options, done)
+
+
+def _pipeline(options: VerifyOptions, patterns: tuple[Pattern, ...]) -> Pipeline:
+    return Pipeline(options.place.trees(), options.place.zone(), "verify", patterns)
+
+
+def _told(options: VerifyOptions, done: _Done) -> int:
+    if options.as_json:
+        write(done.document())
+    return done.result.exit_code
+
+
+def _repairing(
+    options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], attendance: RunEvents
+) -> _Done:
+    if not (options.no_confirm or may_ask()):
+        raise UsageError(
+            "verify --repair needs consent and there is no terminal to ask on",
+            hint="add -y; nothing was changed",
+        )
+    volume_marker.check_both(pipeline.trees)
+    volume_marker.check_writable(pipeline.trees, removes=False)
+    with (
+        running(pipeline, options.log_file, options.channels, verbose=options.verbose, quiet=options.quiet),
+        signals.on_signals() as stopping,
+    ):
+        attendance.started(pipeline.trees)
+        pipeline.sweep(options.encoding().execution().sidecars)
+        return _run(options, pipeline, patterns, stopping)
+
+
+def _run(
+    options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], stopping: signals.Stop
+) -> _Done:
+    found = _verified(options, pipeline, patterns, stopping)
+    lines = verify_text.verified_lines(
+        found,
+        pipeline.zone,
+        summary=sys.stderr.isatty() and options.tells,
+        all_foreign=options.verbose,
+    )
+    if not options.as_json:
+        write(line + "\n" for line in lines)
+    if stopping and options.tells:
+        words = "; the same command goes on from there" if found.is_marked else ""
+        click.echo(f"stopped after {found.checked:,} archives{words}", err=True)
+    if not options.repair or stopping:
+        result = Report("verify", pipeline.run.id, pipeline.started, pipeline.now())
+        result = replace(result, stopped_by=stopping.signal, problems=_problems(found, pipeline))
+        return _Done(found, result, None, options.dry_run)
+    return _repaired(options, pipeline, found, stopping)
+
+
+def _verified(
+    options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], stopping: signals.Stop
+) -> Verified:
+    """What was found; written down unless nothing is to be changed."""
+    linux.lower_priority(19)
+    decoder = None
+    if options.asked.full:
+        decoder = max(ffmpeg_find.find(options.ffmpeg), key=lambda each: each.version).path
+    state, journal = pipeline.trees.state, pipeline.journal
+    known = findings.read(state).damaged
+    task = task_for(options.asked, state, pipeline.run.id, known, anew=options.anew)
+    if task.mark is not None and options.tells:
+        click.echo(verify_text.resumed_line(task.mark), err=True)
+    scribe = JournalWriter(journal, pipeline.run, pipeline.now)
+    verifier = Verifier(
+        pipeline.trees,
+        journal,
+        JournalDays(Names(patterns), journal),
+        task,
+        FindingsLog(state, journal, scribe, known, is_kept=not options.dry_run),
+        host=pipeline.run.host,
+        stop=stopping.event,
+        ffmpeg=decoder,
+    )
+    shows = options.tells and sys.stderr.isatty()
+    with display(verifier.bytes_to_check() if shows else 0, wanted=shows) as bar:
+        return verifier.run(bar)
+
+
+def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopping: signals.Stop) -> _Done:
+    """What came of the repair, or would come of it."""
+    plan = pipeline.plan_repair(
+        (each.expected for each in found.findings if each.expected is not None), stopping
+    )
+    encoding = options.encoding()
+    how = encoding.execution()
+    plan, choice = pipeline.choose_encoder(plan, encoding.wish(), how.wishes)
+    on_terminal = sys.stderr.isatty() and options.tells
+    asks = bool(plan.steps) and may_ask() and not (options.no_confirm or options.dry_run)
+    flaws = {each.expected.archive: str(each.flaw) for each in found.findings if each.expected is not None}
+    if asks or (not options.as_json and (options.dry_run or plan.left or on_terminal)):
+        lines = verify_text.plan_lines(plan, flaws)
+        click.echo("\n".join(lines), err=not options.dry_run)
+    if options.dry_run:
+        result = pipeline.report(plan, ())
+        return _Done(found, _with_rest(result, found, pipeline, ()), plan, options.dry_run)
+    if asks and not agreed(stopping):
+        raise click.Abort
+    total = sum(step.size for step in plan.steps)
+    with display(total, wanted=on_terminal and bool(plan.steps)) as bar:
+
+        def tell(outcome: Outcome) -> None:
+            if options.tells and not on_terminal:
+                print(text_output.outcome_line(outcome), flush=True)
+
+        # Names of one file share an archive, which only one step may move aside at a time.
+        jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else how.jobs
+        how = replace(how, jobs=jobs)
+        result = pipeline.execute(plan, choice, how, stop=stopping, display=bar, tell=tell)
+    left = {kept.relative for kept in plan.left}
+    still = [archive for archive in findings.read(pipeline.trees.state).damaged if archive not in left]
+    result = _with_rest(result, found, pipeline, still)
+    if result.outcomes:
+        done = run_history.Done()
+        for outcome in result.outcomes:
+            done.add(outcome)
+        pipeline.record(result, done)
+    if options.tells and (on_terminal or result.outcomes):
+        write(line + "\n" for line in text_output.report_lines(result, told=not on_terminal))
+    return _Done(found, result, plan, options.dry_run)
+
+
+def _with_rest(result: Report, found: Verified, pipeline: Pipeline, damaged: Iterable[str]) -> Report:
+    """The report with what else is wrong: `damaged` archives, and all that is no archive."""
+    left = set(damaged)
+    rest = tuple(each for each in found.findings if each.expected is None or each.expected.archive in left)
+    problems = _problems(replace(found, findings=rest), pipeline)
+    return replace(result, problems=(*result.problems, *problems))
+
+
+def _problems(found: Verified, pipeline: Pipeline) -> tuple[Problem, ...]:
+    """What is wrong in a sentence each, for the report; the findings themselves are listed elsewhere."""
+    archives = [each for each in found.findings if each.expected is not None]
+    others = [each for each in found.findings if each.expected is None]
+    problems = []
+    if archives:
+        words = f"{count_of(len(archives), 'archive')} missing or damaged: {_first(archives)}"
+        remedy = f"camarchiver verify {shown(pipeline.trees.source)} --known --repair"
+        problems.append(Problem(DAMAGED, words, remedy))
+    if others:
+        words = f"{count_of(len(others), 'flaw')} in the records: {_first(others)}"
+        problems.append(Problem("records", words, "see docs/finding.md, or camarchiver doctor"))
+    if found.problem:
+        problems.append(Problem("state", found.problem, "check the disk, its mount and the file's owner"))
+    return tuple(problems)
+
+
+def _first(found: list[VerifyFinding]) -> str:
+    more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+    return f"{shown(found[0].path)} ({found[0].flaw}){more}"

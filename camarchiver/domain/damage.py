@@ -1,0 +1,67 @@
+"""What is wrong with an archive that was found missing or damaged, and which run found it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, tzinfo
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from camarchiver.domain.fields import Moment, RelativePath
+from camarchiver.domain.untrusted import YEARS
+
+
+class Flaw(StrEnum):
+    """What can be wrong with an archive; part of the JSON format."""
+
+    MISSING = "missing"
+    WRONG_SIZE = "wrong-size"
+    WRONG_HASH = "wrong-hash"
+    UNREADABLE = "unreadable"
+    DAMAGED = "damaged"
+
+
+class RecordFlaw(StrEnum):
+    """What can be wrong with our own records; part of the JSON format."""
+
+    UNREADABLE = "unreadable"
+    TORN_JOURNAL = "torn-journal"
+    UNFINISHED = "unfinished"
+
+
+DETAIL_LENGTH = 1000
+"""Characters kept of a sentence of ffmpeg or of the system."""
+
+Detail = Annotated[str, Meta(max_length=DETAIL_LENGTH)]
+Run = Annotated[str, Meta(max_length=200)]
+
+
+def check_year(moment: datetime) -> None:
+    """ValueError for a time that no zone can be applied to."""
+    if moment.year not in YEARS:
+        raise ValueError(f"{moment.year} is no year of a finding")
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """One archive that counts for nothing until it is found sound or repaired."""
+
+    flaw: Flaw
+    detail: Detail
+    at: Moment
+    """When it was found."""
+    run: Run
+    """Which run found it."""
+    source: RelativePath
+    """The clip's path below the source root."""
+    day: date
+    """The clip's day, in whose file the journal tells of it."""
+
+    def __post_init__(self) -> None:
+        check_year(self.at)
+
+    def words(self, zone: tzinfo | None = None) -> str:
+        """For a person, in a time zone, or in the machine's."""
+        at = f"{self.at.astimezone(zone):%Y-%m-%d %H:%M}"
+        return f"{self.flaw}, found on {at} by run {self.run}: {self.detail}"

@@ -1,0 +1,23 @@
+"""Types of fields that are read back from disk, with their bounds: msgspec refuses everything else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from camarchiver.domain.clip import LONGEST_SECONDS
+from camarchiver.domain.untrusted import LARGEST, LONGEST_PATH
+
+RelativePath = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
+"""Below the root of its tree."""
+AnyPath = Annotated[str, Meta(max_length=LONGEST_PATH - 1)]
+"""Absolute or relative; it may be empty."""
+FileName = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
+Moment = Annotated[datetime, Meta(tz=True)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
+Nanoseconds = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+"""Since 1970."""
+TreeName = Literal["source", "archive", "trash"]

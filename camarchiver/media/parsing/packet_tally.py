@@ -1,0 +1,190 @@
+"""What the packets of one file tell, read one by one: counts, times, joints, signatures."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, cast
+
+from av.audio.stream import AudioStream as AvAudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream as AvVideoStream
+
+from camarchiver.domain.clip import LONGEST_SECONDS
+from camarchiver.media.info import AudioStream
+from camarchiver.media.parsing import pictures
+from camarchiver.media.parsing.packet_times import FrameTimes, Shown, SoundTimes
+from camarchiver.media.parsing.parameter_sets import signature_in
+from camarchiver.media.parsing.streams import NotParsed, codec_of, fraction
+
+_MOST_KEYFRAMES = 256
+_SIGNED_KEYFRAMES = 3
+_SIGNED_PACKETS = 500
+"""How far into a clip a signature is looked for; there is one for each group of pictures."""
+_NEAR_PACKETS = 64
+_JOINT_SECONDS = 1
+_DISCONTINUOUS = frozenset({"mpegts", "mpeg"})
+_JUMP_SECONDS = 10
+_LONGEST_JUMP_SECONDS = 30 * 3600
+
+
+class Joints:
+    """Tells a hole in a file from the place where a recorder joined two transport streams.
+
+    Both break the count of transport packets, which makes the demuxer call a frame near it corrupt. Where
+    streams were joined, the frame is whole and a keyframe with a time that does not follow comes next.
+    """
+
+    def __init__(self, container: InputContainer, video: AvVideoStream) -> None:
+        self.are_there = False
+        self._may_be = container.format.name == "mpegts"
+        self._video = video.index
+        self._count = 0
+        self._joint = -_NEAR_PACKETS - 1
+        self._suspect: tuple[int, int | None] | None = None
+        self._expected: int | None = None
+
+    def look_at(self, packet: Packet[Stream]) -> None:
+        """Raise `Refused` as soon as it is known to be a hole."""
+        self._count += 1
+        if packet.stream.index == self._video and packet.dts is not None:
+            self._look_for_joint(packet, packet.dts)
+        if packet.is_corrupt and self._count - self._joint > _NEAR_PACKETS:
+            self._suspect = self._suspect or (self._count, packet.pos)
+        if self._suspect and (not self._may_be or self._count - self._suspect[0] > _NEAR_PACKETS):
+            self.end()
+
+    def end(self) -> None:
+        """Nothing follows."""
+        if self._suspect:
+            raise NotParsed("damaged", f"is cut short or has a hole near byte {self._suspect[1]}")
+
+    def _look_for_joint(self, packet: Packet[Stream], dts: int) -> None:
+        expected = self._expected
+        self._expected = dts + (packet.duration or 0)
+        if expected is None or not packet.is_keyframe:
+            return
+        late = (dts - expected) * (fraction(packet.time_base) or Fraction(0))
+        if late < 0 or late > _JOINT_SECONDS:
+            self._joint = self._count
+            self.are_there = self.are_there or self._suspect is not None
+            self._suspect = None
+
+
+class PacketTally:
+    """Counts the packets of the picture, and keeps the times of picture and sound."""
+
+    def __init__(self, container: InputContainer, video: AvVideoStream) -> None:
+        self.packets = 0
+        self.shown = 0
+        self.keyframes = 0
+        self.before_keyframe = 0
+        self.signed = ""
+        self.is_joined = False
+        self.frame_times = FrameTimes()
+        self.keyframe_times: list[int] = []
+        self.sounds = {stream.index: _sound_times(stream) for stream in container.streams.audio}
+        self._every = 1
+        self._last_decoded = 0
+        self._is_untimed = pictures.is_untimed(container, video)
+        self._may_be_signed = codec_of(video) in ("h264", "hevc")
+
+    def add(self, packet: Packet[Stream]) -> None:
+        self.packets += 1
+        self.keyframes += packet.is_keyframe
+        self.before_keyframe += not self.keyframes
+        self._last_decoded = packet.dts or 0
+        pts = packet.dts if self._is_untimed else packet.pts
+        if not packet.is_discard:
+            self.shown += 1
+            self.frame_times.add(pts, packet.dts, packet.duration or 0)
+        if self.keyframes and pts is not None:
+            self.frame_times.look_at_order(pts, packet.dts)
+        moment = packet.dts if pts is None else pts
+        if packet.is_keyframe and moment is not None and self.keyframes % self._every == 0:
+            self._keep_keyframe(moment)
+        if self._may_be_signed and self.keyframes <= _SIGNED_KEYFRAMES and self.packets <= _SIGNED_PACKETS:
+            self.signed = self.signed or signature_in(bytes(packet))
+
+    def add_sound(self, packet: Packet[Stream]) -> None:
+        moment = packet.dts if packet.pts is None else packet.pts
+        if moment is None:
+            return
+        skipped = (0, 0)
+        if packet.has_sidedata("skip_samples"):
+            # Samples to skip at the start and at the end (AV_PKT_DATA_SKIP_SAMPLES).
+            skipped = struct.unpack_from("<II", bytes(packet.get_sidedata("skip_samples")))
+        self.sounds[packet.stream.index].add(
+            moment, packet.duration or 0, skipped=skipped, is_hidden=packet.is_discard
+        )
+
+    def missing_ticks(self, declared: int) -> int:
+        """How far the decoding times fall short of the ticks that an avi header declares.
+
+        Ticks are one frame each, or many more than frames: then all between are empty, and the
+        last frame may stand up to a frame's length before the end.
+        """
+        return declared - 1 - self._last_decoded
+
+    def _keep_keyframe(self, moment: int) -> None:
+        self.keyframe_times.append(moment)
+        if len(self.keyframe_times) > _MOST_KEYFRAMES:
+            del self.keyframe_times[1::2]
+            self._every *= 2
+
+
+def _sound_times(stream: AvAudioStream) -> SoundTimes:
+    context = cast("Any", stream.codec_context)
+    size = 0 if context is None else int(context.frame_size or 0)
+    return SoundTimes(fraction(stream.time_base) or Fraction(0), stream.sample_rate or 0, size)
+
+
+def span_of(shown: Shown, tick: Fraction) -> Fraction:
+    """Seconds from the first frame to the end of the last, which is taken to be as long as the others are.
+
+    Its own duration won't do: avi says one tick, and mp4 gives the time to the next packet, which
+    is not the next frame's where frames are reordered.
+    """
+    between = shown.times[-1] * tick
+    others = len(shown.times) - 1
+    span = between + (between / others if others else shown.last_duration * tick)
+    if span > LONGEST_SECONDS:
+        raise NotParsed("damaged", "has timestamps more than thirty years apart")
+    return span
+
+
+def audio_stream_of(stream: AvAudioStream, times: SoundTimes, picture: float) -> AudioStream:
+    """`picture` is the first shown frame's time on the file's clock, in seconds."""
+    start = times.start
+    gaps = array("d", (each - (start or 0.0) for each in times.gaps))
+    return AudioStream(
+        codec=codec_of(stream) or "unknown",
+        sample_rate=stream.sample_rate or 0,
+        channels=stream.channels or 0,
+        frame=times.frame,
+        start=None if start is None else start - picture,
+        span=0.0 if start is None else times.end - start,
+        gaps=gaps,
+        primed=times.primed,
+    )
+
+
+def unkeepable(container: InputContainer, video: AvVideoStream, tally: PacketTally, shown: Shown) -> str:
+    """Why ffmpeg can give an archive neither these times nor an order that fits them."""
+    times = tally.frame_times
+    if len(shown.times) < tally.shown or 0 < times.untimed < tally.shown:
+        return "has frames without a presentation time"
+    if tally.is_joined:
+        return "is joined from parts that have clocks of their own"
+    if times.is_disordered:
+        return "has frames whose times are out of order"
+    longest = max((after - before for before, after in pairwise(shown.times)), default=0)
+    seconds = longest * (fraction(video.time_base) or Fraction(0))
+    # ffmpeg's `-dts_delta_threshold` and `-dts_error_threshold`: it removes longer jumps.
+    if seconds > (_JUMP_SECONDS if container.format.name in _DISCONTINUOUS else _LONGEST_JUMP_SECONDS):
+        return f"has a jump of {float(seconds):.0f} s in its times"
+    return ""

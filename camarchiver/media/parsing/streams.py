@@ -1,0 +1,108 @@
+"""One stream of a file as PyAV has it, turned into values; and the refusal of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.stream import VideoStream as AvVideoStream
+
+from camarchiver.media.info import VideoStream
+
+Trouble = Literal["damaged", "not-video", "unreadable", "crashed", "timeout", "stopped"]
+
+# ITU-T H.273, in ffmpeg's words (libavutil/pixdesc.c); its enumerations have the same numbers.
+_UNSPECIFIED = frozenset({0, 2, 3})
+_RANGES = MappingProxyType({1: "tv", 2: "pc"})
+_MATRICES = MappingProxyType({
+    0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",
+    10: "bt2020c", 14: "ictcp",
+})  # fmt: skip
+_PRIMARIES = MappingProxyType({
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020",
+    11: "smpte431", 12: "smpte432",
+})  # fmt: skip
+_TRANSFERS = MappingProxyType({
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 13: "iec61966-2-1",
+    14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 18: "arib-std-b67",
+})  # fmt: skip
+_FIELD_ORDERS = MappingProxyType({1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"})
+
+
+class NotParsed(Exception):
+    """The file is not what was asked for; `text` is a predicate whose subject is the file."""
+
+    def __init__(self, reason: Trouble, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+def video_stream_of(video: AvVideoStream, rotation: int, is_interlaced: bool | None) -> VideoStream:
+    context = video.codec_context
+    assert context.format is not None
+    name = context.format.name
+    return VideoStream(
+        codec=codec_of(video) or "",
+        width=context.width,
+        height=context.height,
+        pixel_format=name,
+        bit_depth=max(component.bits for component in context.format.components),
+        frame_rate=fraction(video.average_rate),
+        time_base=fraction(video.time_base) or Fraction(0),
+        sample_aspect=aspect_of(video.sample_aspect_ratio),
+        rotation=rotation,
+        color_range="pc" if name.startswith("yuvj") else _RANGES.get(context.color_range, ""),
+        matrix=_h273(_MATRICES, context.colorspace),
+        primaries=_h273(_PRIMARIES, context.color_primaries),
+        transfer=_h273(_TRANSFERS, context.color_trc),
+        field_order=_field_order(codec_of(video) or "", context.field_order, is_interlaced),
+    )
+
+
+def _h273(names: Mapping[int, str], value: int) -> str:
+    """ffmpeg's name of a code point of ITU-T H.273; its number where it has none."""
+    return "" if value in _UNSPECIFIED and value not in names else names.get(value, str(value))
+
+
+def _field_order(codec: str, stated: int, is_interlaced: bool | None) -> str:
+    """What the container or the parser says, unless the pictures are known to be otherwise."""
+    order = _FIELD_ORDERS.get(stated, "")
+    # Containers repeat the source's order for codecs that have no fields.
+    if codec == "av1":
+        return "progressive"
+    if is_interlaced and order in ("", "progressive"):
+        return "tt"
+    return order
+
+
+def aspect_of(value: Any) -> Fraction:
+    return fraction(value) or Fraction(1)
+
+
+def fraction(value: Any) -> Fraction | None:
+    """PyAV 18 gives a `Fraction` or None, 19 its own type, 0/0 or 0/1 where unknown."""
+    return Fraction(value.numerator, value.denominator) if value else None
+
+
+def is_picture(stream: Stream) -> bool:
+    return bool(stream.disposition & stream.disposition.attached_pic)
+
+
+def codec_of(stream: Stream) -> str | None:
+    # There is no context where FFmpeg has no decoder, whatever the type says; and `name` would be the
+    # decoder's (`libdav1d`).
+    context = cast("Any", stream.codec_context)
+    return None if context is None else str(context.codec.canonical_name)
+
+
+def other_streams(container: InputContainer) -> Iterator[str]:
+    for stream in container.streams:
+        if stream.type == "video" and is_picture(stream):
+            yield f"picture:{codec_of(stream) or 'unknown'}"
+        elif stream.type not in ("video", "audio"):
+            yield f"{stream.type}:{codec_of(stream) or 'unknown'}"

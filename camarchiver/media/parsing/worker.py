@@ -1,0 +1,266 @@
+"""Reads video files with PyAV: the jobs of the probe's worker process."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream as AvVideoStream
+
+from camarchiver.domain.clip import LONGEST_SECONDS
+from camarchiver.errors import cause
+from camarchiver.media.info import Examined, Glance, Media, PicturePosition, Pictures
+from camarchiver.media.parsing import pictures
+from camarchiver.media.parsing.keyframes import Complaints, Keyframes
+from camarchiver.media.parsing.packet_tally import Joints, PacketTally, audio_stream_of, span_of, unkeepable
+from camarchiver.media.parsing.streams import (
+    NotParsed,
+    codec_of,
+    fraction,
+    is_picture,
+    other_streams,
+    video_stream_of,
+)
+from camarchiver.media.verification.picture_rules import Grid, Pair
+
+Beat = Callable[[], None]
+"""To be called with every packet: a long clip is no hung one."""
+Answer = Media | Examined | Glance | Pictures
+
+# Enough for the codec, the size and the duration of all but a few files, without decoding a frame.
+_QUICK = {"probesize": "32", "analyzeduration": "1"}
+# Opening a file else decodes its first keyframe for no more than the pixel format.
+_UNDECODED = {"skip_frame": "all"}
+
+
+def answer(job: str, path: Path, others: tuple[Any, ...], beat: Beat) -> Answer:
+    """Do one of the jobs, to which `others` are given too; `Refused` is all that a file can cause."""
+    av.logging.set_level(av.logging.ERROR)
+    # A count of repetitions would else come with the complaints about the next file.
+    av.logging.set_skip_repeated(False)
+    with av.logging.Capture(local=False) as complaints:
+        try:
+            return _JOBS[job](path, *others, beat)
+        except BlockingIOError as error:
+            # The demuxer's own word for "nothing in here": a regular file is always ready to be read.
+            raise NotParsed("damaged", "can't be read as a video: nothing in it can be decoded") from error
+        except OSError as error:
+            raise NotParsed("unreadable", f"can't be read: {cause(error)}") from error
+        except av.FFmpegError as error:
+            raise _unreadable(error, complaints) from error
+
+
+def _unreadable(error: av.FFmpegError, complaints: Complaints) -> NotParsed:
+    detail = complaints[0][2].strip() if complaints else cause(error)
+    return NotParsed("damaged", f"can't be read as a video: {detail}")
+
+
+def measure(path: Path, beat: Beat) -> Media:
+    """Read every packet, since a header may claim what the file no longer holds."""
+    with _opened(path) as container:
+        video = _first_video(container)
+        if not video.codec_context.pix_fmt:
+            raise NotParsed("damaged", "has a video stream of unknown picture format")
+        keyframes = Keyframes(video, every=False)
+        return _media(container, video, _read(path, container, video, beat, keyframes), keyframes)
+
+
+def examine(path: Path, beat: Beat) -> Examined:
+    """Read every packet and decode the keyframes, the cheapest proof that the pictures are there."""
+    with av.logging.Capture(local=False) as complaints:
+        try:
+            return _examined(path, beat, complaints)
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise _unreadable(error, complaints) from error
+
+
+def _examined(path: Path, beat: Beat, complaints: Complaints) -> Examined:
+    with _opened(path, _UNDECODED) as container:
+        video = _first_video(container)
+        keyframes = Keyframes(video, every=True)
+        tally = _read(path, container, video, beat, keyframes)
+        flaw = keyframes.flaw(complaints)
+        if not video.codec_context.pix_fmt:
+            raise NotParsed("damaged", flaw or "has a video stream of unknown picture format")
+        return Examined(_media(container, video, tally, keyframes), flaw)
+
+
+def glance(path: Path, beat: Beat) -> Glance:
+    """Read the header, and the first frames only where the header doesn't say enough."""
+    for options in (_QUICK, {}):
+        with _opened(path, options) as container:
+            video = _first_video(container)
+            duration = container.duration
+            if video.width and duration:
+                break
+    seconds = (duration or 0) / 1_000_000
+    is_told = 0 < seconds <= LONGEST_SECONDS
+    return Glance(codec_of(video) or "", video.width, video.height, seconds if is_told else None)
+
+
+def compare(archive: Path, source: Path, pairs: Sequence[Pair], beat: Beat) -> Pictures:
+    """Decode some pictures of both files, which are those of the same moments."""
+    try:
+        # One after the other: the index of a clip of a day takes a quarter of a gigabyte.
+        ours = _grids(archive, [pair.archive for pair in pairs], beat, look_ahead=True)
+        theirs = _grids(source, [pair.source for pair in pairs], beat, look_ahead=False)
+    except pictures.Missing as error:
+        return Pictures(0, str(error))
+    return pictures.compare(theirs, ours, pairs)
+
+
+def _grids(path: Path, places: Sequence[PicturePosition], beat: Beat, *, look_ahead: bool) -> list[Grid]:
+    with ExitStack() as stack:
+
+        def opened() -> tuple[InputContainer, AvVideoStream]:
+            container = stack.enter_context(_opened(path, _UNDECODED))
+            return container, _first_video(container)
+
+        return pictures.grids(opened, places, beat, look_ahead=look_ahead)
+
+
+_JOBS: dict[str, Callable[..., Answer]] = {
+    "measure": measure,
+    "examine": examine,
+    "glance": glance,
+    "compare": compare,
+}
+
+
+def _read(
+    path: Path, container: InputContainer, video: AvVideoStream, beat: Beat, keyframes: Keyframes
+) -> PacketTally:
+    """Every packet of the file, keyframes of its picture decoded."""
+    tally = PacketTally(container, video)
+    joints = Joints(container, video)
+    for packet in container.demux():
+        beat()
+        joints.look_at(packet)
+        if packet.size and packet.stream.index in tally.sounds:
+            tally.add_sound(packet)
+        if packet.stream.index != video.index:
+            continue
+        if packet.size:
+            tally.add(packet)
+            # The packets between are not even given to the decoder.
+            if packet.is_keyframe:
+                keyframes.take(packet)
+    joints.end()
+    _refuse_if_incomplete(path, container, video, tally)
+    tally.is_joined = joints.are_there
+    return tally
+
+
+def _media(
+    container: InputContainer, video: AvVideoStream, tally: PacketTally, keyframes: Keyframes
+) -> Media:
+    kind, tick = container.format.name, fraction(video.time_base) or Fraction(0)
+    is_delayed = pictures.is_untimed(container, video) and video.codec_context.reorder_depth > 0
+    shown = tally.frame_times.shown(delay=video.codec_context.reorder_depth if is_delayed else 0)
+    if shown is None:
+        raise NotParsed("damaged", "has a video stream without timestamps")
+    return Media(
+        container=kind,
+        video=video_stream_of(video, keyframes.rotation, keyframes.is_interlaced),
+        video_streams=sum(not is_picture(stream) for stream in container.streams.video),
+        audio=tuple(
+            audio_stream_of(stream, tally.sounds[stream.index], float(shown.first * tick))
+            for stream in container.streams.audio
+        ),
+        other_streams=tuple(other_streams(container)),
+        packets=tally.packets,
+        keyframes=tally.keyframes,
+        packets_before_keyframe=tally.before_keyframe,
+        start=float(shown.first * tick),
+        span=float(span_of(shown, tick)),
+        tags={key.lower(): value for key, value in container.metadata.items()},
+        shown=tally.shown,
+        times=shown.times,
+        # Where times are those of decoding, only the first frame's is the same as its packet's place.
+        keyframe_times=tuple(
+            moment - shown.first for moment in tally.keyframe_times[: 1 if is_delayed else None]
+        ),
+        unkeepable=unkeepable(container, video, tally, shown),
+        varies=keyframes.varies,
+        signed=tally.signed,
+    )
+
+
+@contextmanager
+def _opened(path: Path, options: dict[str, str] | None = None) -> Iterator[InputContainer]:
+    status = path.lstat()
+    # A FIFO would block for ever, a link might lead out of the tree.
+    if not stat.S_ISREG(status.st_mode):
+        raise NotParsed("unreadable", "is not a regular file")
+    if status.st_size == 0:
+        raise NotParsed("damaged", "is empty")
+    # PyAV 18 refuses tags that are not UTF-8 unless told; 19 always escapes them and lost the option.
+    version = int(av.__version__.split(".")[0])
+    tags: dict[str, Any] = {"metadata_errors": "surrogateescape"} if version < 19 else {}
+    # `file:` keeps names such as `concat:x.mp4` from being taken for a protocol.
+    with av.open(f"file:{path}", options=options or {}, **tags) as container:
+        yield container
+
+
+def _first_video(container: InputContainer) -> AvVideoStream:
+    videos = [stream for stream in container.streams.video if not is_picture(stream)]
+    if not videos:
+        raise NotParsed("not-video", "has no video stream")
+    if codec_of(videos[0]) is None:
+        raise NotParsed("not-video", "has a video stream of an unknown codec")
+    return videos[0]
+
+
+def _refuse_if_incomplete(
+    path: Path, container: InputContainer, video: AvVideoStream, tally: PacketTally
+) -> None:
+    """Losses that FFmpeg passes over in silence, measured with 5.1 and 9.0."""
+    kind = container.format.name
+    if not tally.packets:
+        raise NotParsed("damaged", "has a video stream without packets")
+    if kind == "avi" and tally.missing_ticks(video.frames) * tally.packets >= video.frames:
+        raise NotParsed("damaged", f"has {tally.packets} readable frames, its header says {video.frames}")
+    if kind == "mpegts" and not _ends_in_whole_packets(path):
+        raise NotParsed("damaged", "ends in the middle of a transport packet or in padding")
+    # A fragmented mp4 has no frames in its header.
+    if "mp4" in kind and not video.frames and not _boxes_fill_the_file(path):
+        raise NotParsed("damaged", "has a hole between its fragments")
+
+
+def _ends_in_whole_packets(path: Path) -> bool:
+    """Transport packets are 188 bytes and begin with 0x47; 192 with a time before, 204 with parity after."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, 4 * 204), os.SEEK_END)
+        end = file.read()
+    return any(
+        set(end[offset - length :: -length]) == {0x47}
+        for length, offset in ((188, 0), (192, 4), (204, 0))
+        if len(end) >= length
+    )
+
+
+def _boxes_fill_the_file(path: Path) -> bool:
+    """Whether the top-level boxes (ISO 14496-12, 4.2) follow one another up to the last byte."""
+    size, position = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while position < size:
+            file.seek(position)
+            header = file.read(16)
+            length = int.from_bytes(header[:4])
+            if length == 1:
+                length = int.from_bytes(header[8:])
+            elif length == 0 and header[4:8] == b"mdat":
+                length = size - position
+            if length < 8:
+                return False
+            position += length
+    return position == size

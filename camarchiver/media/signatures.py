@@ -1,0 +1,68 @@
+"""Looks into a few clips of a plan for the marks of signed video, before anything is consented to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from camarchiver.domain.clip import Clip
+from camarchiver.domain.steps import Archive
+from camarchiver.media.parsing.parameter_sets import signature_in
+from camarchiver.policy.archive_rules import ArchivePlan
+from camarchiver.runtime.formatting import shown
+
+LOOKS = 3
+"""Clips of a camera that are looked into: a camera signs all of them or none."""
+
+FIRST_BYTES = 1 << 20
+"""There is a signature in every group of pictures, and most groups are smaller."""
+
+_TS_PACKET, _TS_SYNC = 188, 0x47
+
+
+@dataclass
+class _Looked:
+    clips: int = 0
+    signed: Counter[str] = field(default_factory=Counter)
+
+
+def notes(plan: ArchivePlan) -> Iterator[str]:
+    """A sentence for each camera of the plan that signs its clips: how many, and what becomes of them."""
+    left = {total.group.camera: LOOKS for total in plan.totals if total.group.action == "archive"}
+    found: dict[str, _Looked] = {}
+    for step in plan.steps:
+        if not left:
+            break
+        if isinstance(step, Archive) and step.camera in left:
+            looked = found.setdefault(step.camera, _Looked())
+            looked.clips += 1
+            if mark := _mark_in(step.clip):
+                looked.signed[mark] += 1
+            left[step.camera] -= 1
+            if not left[step.camera]:
+                del left[step.camera]
+    for camera, looked in sorted(found.items()):
+        for mark, count in sorted(looked.signed.items()):
+            encodes = plan.policy.signed.encodes(camera)
+            fate = "encoded as asked, which loses the proof" if encodes else "kept byte for byte (--signed)"
+            yield f"{shown(camera)}: {count} of {looked.clips} clips looked into are signed ({mark}): {fate}"
+
+
+def _mark_in(clip: Clip) -> str:
+    try:
+        with clip.path.open("rb") as stream:
+            block = stream.read(FIRST_BYTES)
+    except OSError:
+        return ""
+    return signature_in(_payload(block) if block[:1] == bytes((_TS_SYNC,)) else block)
+
+
+def _payload(block: bytes) -> bytes:
+    """What the packets of a transport stream carry (ISO 13818-1, 2.4.3.2)."""
+    parts = []
+    for at in range(0, len(block), _TS_PACKET):
+        packet = block[at : at + _TS_PACKET]
+        has_adaptation = len(packet) > 4 and packet[3] & 0x20
+        parts.append(packet[5 + packet[4] :] if has_adaptation else packet[4:])
+    return b"".join(parts)

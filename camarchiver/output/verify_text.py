@@ -1,0 +1,56 @@
+"""How the findings of `verify`, and the plan of its repair, look to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+from camarchiver.domain.steps import Archive
+from camarchiver.output.reasons import REASON_WORDS
+from camarchiver.output.text import pass_lines, problem_line
+from camarchiver.policy.archive_rules import ArchivePlan
+from camarchiver.runtime.formatting import count_of, shown, size
+
+if TYPE_CHECKING:
+    from camarchiver.queries.verify import Verified
+    from camarchiver.state.verify_checkpoint import VerifyCheckpoint
+
+
+def plan_lines(plan: ArchivePlan, flaws: Mapping[str, str]) -> Iterator[str]:
+    """From which copy each archive is made anew, and what can't be; `flaws` by path below the archive."""
+    yield f"repair of {count_of(len(plan.steps), 'archive')} below {shown(plan.trees.archive)}"
+    yield from (f"  encoder: {note}" for note in plan.notes)
+    for step in plan.steps:
+        if isinstance(step, Archive) and step.standing is not None:
+            archive = step.standing.archive
+            flaw = flaws.get(archive, "damaged")
+            yield f"  {shown(archive)} ({flaw}), from {shown(step.path)}, {size(step.size)}"
+    for kept in plan.left:
+        yield f"  left: {shown(kept.relative)}, {REASON_WORDS[kept.reason]}: {shown(kept.detail)}"
+    if plan.steps:
+        trash = shown(plan.trees.trash / "output")
+        yield f"damaged files go to {trash}; sources and trashed copies stay where they are"
+    yield from map(problem_line, plan.problems)
+
+
+def verified_lines(found: Verified, zone: tzinfo, *, summary: bool, all_foreign: bool) -> Iterator[str]:
+    """What is off; with `summary` also how much was looked at, with `all_foreign` what is not ours."""
+    for each in found.findings:
+        yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
+    if all_foreign:
+        yield from (f"foreign: {shown(path)}" for path in found.foreign)
+    if summary:
+        foreign = f", {len(found.foreign):,} foreign" if found.foreign else ""
+        yield f"{count_of(found.checked, 'archive')} checked, {len(found.findings):,} off{foreign}"
+        yield from pass_lines(found.memory, zone)
+    if found.problem:
+        yield f"error: {shown(found.problem)}"
+
+
+def resumed_line(mark: VerifyCheckpoint) -> str:
+    """Where an interrupted `verify` goes on."""
+    return (
+        f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
+        " (--anew begins again)"
+    )

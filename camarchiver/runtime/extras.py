@@ -1,0 +1,64 @@
+"""The command that installs what this program lacks, for the Python that runs it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+DISTRIBUTION = "camarchiver"
+_PIP = (sys.executable, "-m", "pip", "install")
+_SOURCE = Path(__file__).resolve().parents[1]
+"""The folder that the program was started from, if it was never installed."""
+
+
+def install_extra(extra: str) -> str:
+    """The command that installs the packages of an extra.
+
+    It names the packages and not `camarchiver[extra]`: no registry carries camarchiver, and the folder it was
+    installed from may be gone.
+    """
+    wanted = tuple(each for each in requirements() if extra_of(each) == extra)
+    return install(*wanted) if wanted else shlex.join([*_PIP, f"{_SOURCE}[{extra}]"])
+
+
+def install(*wanted: Requirement) -> str:
+    """The command that installs these packages beside the program."""
+    return shlex.join([*_PIP, *(f"{each.name}{each.specifier}" for each in wanted)])
+
+
+def reinstall() -> str:
+    """The command that installs the program again from where it came from, as PEP 610 records that."""
+    try:
+        recorded = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return shlex.join([*_PIP, "--force-reinstall", str(_SOURCE)])
+    source: dict[str, Any] = json.loads(recorded) if recorded else {"url": DISTRIBUTION}
+    system = f"{source['vcs_info']['vcs']}+" if "vcs_info" in source else ""
+    return shlex.join([*_PIP, "--force-reinstall", system + source["url"]])
+
+
+def requirements() -> tuple[Requirement, ...]:
+    """What the installed package asks for, with the packages of its extras; empty if it is not installed."""
+    from packaging.requirements import Requirement
+
+    try:
+        lines = metadata.requires(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return ()
+    return tuple(map(Requirement, lines or ()))
+
+
+def extra_of(wanted: Requirement) -> str:
+    """The extra that asks for a package; empty if the program always needs it."""
+    marker = wanted.marker
+    if marker is None or marker.evaluate({"extra": ""}):
+        return ""
+    offered = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or ()
+    return next((str(extra) for extra in offered if marker.evaluate({"extra": extra})), "")

@@ -1,0 +1,99 @@
+"""Writes down what `verify` finds: in the journal, and among the findings that every rule respects."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from camarchiver.domain.damage import DETAIL_LENGTH, Damage, Flaw
+from camarchiver.errors import CamarchiverError
+from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.expected_archives import Expected
+from camarchiver.journal.store import Journal
+from camarchiver.journal.writer import JournalWriter
+from camarchiver.state import findings
+from camarchiver.state.findings import Change, Pass
+
+_log = logging.getLogger(__name__)
+
+
+class FindingsLog:
+    """One run's findings; what is the same as before is not written again."""
+
+    def __init__(
+        self,
+        state: Path,
+        journal: Journal,
+        scribe: JournalWriter,
+        known: Mapping[str, Damage],
+        *,
+        is_kept: bool = True,
+    ) -> None:
+        """`known` is what earlier runs found; a dry run keeps nothing."""
+        self.is_kept = is_kept and state.is_dir()
+        self._state = state
+        self._journal = journal
+        self._scribe = scribe
+        self._known = known
+        self._lines: list[JournalEvent] = []
+        self._damaged: dict[str, Damage] = {}
+        self._sound: set[str] = set()
+        self._pass: Change = Change()
+        self.problem = ""
+        """Why something could not be written down."""
+
+    def damaged(self, expected: Expected, flaw: Flaw, detail: str) -> Damage:
+        """An archive is missing or damaged; what is remembered of it from now on."""
+        before = self._known.get(expected.archive)
+        if before is not None and before.flaw is flaw:
+            return before
+        found = Damage(
+            flaw=flaw,
+            detail=detail[:DETAIL_LENGTH],
+            at=self._scribe.now(),
+            run=self._scribe.run.id,
+            source=expected.source,
+            day=expected.line.start.date(),
+        )
+        self._damaged[expected.archive] = found
+        self._lines.append(self._scribe.found_damaged(expected.line, flaw, found.detail))
+        return found
+
+    def sound(self, expected: Expected) -> None:
+        """An archive that was found damaged before is as it was journalled."""
+        self._sound.add(expected.archive)
+        self._lines.append(self._scribe.found_sound(expected.line))
+
+    def settled(self, archive: str) -> None:
+        """By the journal's word an archive that was found damaged need not stand any more."""
+        self._sound.add(archive)
+
+    def came_through(self, archives: int, *, full: bool) -> None:
+        """Every archive was looked at; with `full` each was decoded."""
+        found = Pass(self._scribe.now(), self._scribe.run.id, archives)
+        self._pass = Change(whole=found, full=found if full else None)
+
+    def flush(self) -> None:
+        """Write what is not written yet; whatever fails is kept as `problem`."""
+        lines, self._lines = self._lines, []
+        change = Change(dict(self._damaged), frozenset(self._sound), self._pass.whole, self._pass.full)
+        if change == Change(sound=frozenset()) or not self.is_kept:
+            return
+        try:
+            if lines:
+                self._journal.append(*lines)
+        except OSError as error:
+            self._fail(error, is_grave=True)
+        try:
+            findings.change(self._state, change)
+        except (OSError, CamarchiverError) as error:
+            # That a run came through is worth no failure: an archive that is mounted read-only can't keep it.
+            self._fail(error, is_grave=bool(change.damaged or change.sound))
+        self._damaged, self._sound, self._pass = {}, set(), Change()
+
+    def _fail(self, error: Exception, *, is_grave: bool) -> None:
+        words = error.message if isinstance(error, CamarchiverError) else str(error)
+        if is_grave:
+            self.problem = f"what was found could not be written down: {words}"
+        _log.log(logging.WARNING if is_grave else logging.INFO, "findings could not be kept: %s", words)

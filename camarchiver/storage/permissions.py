@@ -1,0 +1,76 @@
+"""What keeps a file from leaving its folder, found without trying: mount, attributes, mode, sticky bit."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from camarchiver.errors import NotRemovable
+from camarchiver.storage import linux
+from camarchiver.storage.linux import Attributes
+
+_FLAG = {Attributes.IMMUTABLE: "-i", Attributes.APPEND_ONLY: "-a"}
+
+
+def obstacle(folder: int, name: str, path: Path) -> NotRemovable | None:
+    """Why a file can't be unlinked or renamed out of the open folder; None if nothing certain forbids it.
+
+    What the kernel checks (`may_delete` in Linux' fs/namei.c) and a program can see. `path` is the file's,
+    for the message. Raises OSError where the file or the folder can't be looked at.
+    """
+    place, where = path.parent, shlex.quote(str(path.parent))
+    if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+        return refusal(path, f"{place} is mounted read-only", f"mount it writable: findmnt -T {where}")
+    if found := linux.attributes(folder):
+        return refusal(path, f"{place} is {_words(found)}", f"chattr {_options(found)} {where}")
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+        owner = os.fstat(folder).st_uid
+        return refusal(
+            path,
+            f"{place} belongs to user {owner} and can't be written by user {os.geteuid()}",
+            f"give user {os.geteuid()} the right to write {where}, or run as user {owner}",
+        )
+    if found := _attributes_of(folder, name):
+        return refusal(path, f"it is {_words(found)}", f"chattr {_options(found)} {shlex.quote(str(path))}")
+    return _sticky(folder, name, path)
+
+
+def refusal(path: Path, why: str, remedy: str) -> NotRemovable:
+    """The error that says so."""
+    return NotRemovable(f"{path.name} can't be removed: {why}", hint=remedy)
+
+
+def _sticky(folder: int, name: str, path: Path) -> NotRemovable | None:
+    """In a folder with the sticky bit only the owners of folder and file may remove it (inode(7))."""
+    around, own = os.fstat(folder), os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not around.st_mode & stat.S_ISVTX or os.geteuid() in (around.st_uid, own.st_uid):
+        return None
+    if linux.is_as_owner() is not False:
+        return None
+    return refusal(
+        path,
+        f"{path.parent} has the sticky bit, and the file belongs to user {own.st_uid}",
+        f"chmod -t {shlex.quote(str(path.parent))}, or run as user {own.st_uid}",
+    )
+
+
+def _attributes_of(folder: int, name: str) -> Attributes:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=folder)
+    except OSError:
+        return Attributes(0)
+    try:
+        return linux.attributes(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _words(found: Attributes) -> str:
+    return " and ".join(str(each.name).lower().replace("_", "-") for each in found)
+
+
+def _options(found: Attributes) -> str:
+    return " ".join(_FLAG[each] for each in found)

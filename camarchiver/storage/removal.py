@@ -1,0 +1,184 @@
+"""Removes single files, for every command: looked at again, moved or unlinked durably, or left as they were.
+
+Who calls it holds the clip's lock (`locked`), has read holds and restored clips under it, and has written
+down what is about to happen. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from camarchiver.domain.clip import Clip, Disposal, Fingerprint, Tree, Trees
+from camarchiver.domain.hold import Hold
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.steps import Step
+from camarchiver.errors import (
+    AlreadyRunning,
+    CamarchiverError,
+    ClipBusy,
+    NotRemovable,
+    StorageError,
+    sentence,
+)
+from camarchiver.storage import anchored, filesystems, locking
+from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, Stale, fingerprint_of
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Held(CamarchiverError):
+    """A hold that was not there when the plan was made; the file stays."""
+
+    code = "held"
+
+    def __init__(self, hold: Hold) -> None:
+        super().__init__(f"hold {hold.id}")
+
+
+class Place(NamedTuple):
+    """Where a file goes."""
+
+    root: Path
+    relative: str
+    """Below `root`."""
+    numbered: bool = True
+    """Whether a taken name gets a number; otherwise it is a FileExistsError."""
+
+    @property
+    def path(self) -> Path:
+        """The absolute path, if nothing else has it."""
+        return self.root / self.relative
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A file that left its tree."""
+
+    place: str = ""
+    """Where it is now, below the root that it went to; empty if it is gone for good."""
+    target: str = ""
+    """The same, absolute."""
+    freed: int = 0
+    """Bytes that its filesystem got back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The pictures that left with their clip."""
+
+    went: Mapping[str, str] = field(default_factory=dict)
+    """Each one's name, and its absolute path now; empty if it is gone for good."""
+    freed: int = 0
+    """Bytes that their filesystem got back."""
+    problem: str = ""
+    """Why one could not follow; empty if all did."""
+
+
+def in_trash(trash_root: Path, tree: Tree, relative: str) -> Place:
+    """Where a file of the source or of the archive goes in the trash."""
+    return Place(trash_root, f"{FROM_ARCHIVE if tree is Tree.ARCHIVE else FROM_SOURCE}/{relative}")
+
+
+def place_of(disposal: Disposal, trash_root: Path, tree: Tree, relative: str) -> Place | None:
+    """Where a file goes; None if it is to be deleted."""
+    return None if disposal is Disposal.DELETE else in_trash(trash_root, tree, relative)
+
+
+@contextmanager
+def locked(trees: Trees, source: str) -> Iterator[None]:
+    """Hold the lock of the clip with this path below the source, whichever of its copies goes or comes back.
+
+    ClipBusy while another holds it. No lock where its folder is gone, so that nobody can work on it.
+    """
+    with locking.lock_if_there(trees.source / source, place=trees.state / "locks"):
+        yield
+
+
+def remove(root: Path, relative: str, fingerprint: Fingerprint, to: Place | None) -> Removed:
+    """Move `relative` below `root` to a place, or delete it for good if that is None; durable on return.
+
+    Stale if it isn't the file of that fingerprint, FileNotFoundError if it is gone, NotRemovable if it can't
+    leave its folder, OSError or StorageError for anything else: the file stands then as before.
+    """
+    # A name less frees nothing while the file has another one, or lies on the same disk.
+    is_last_name = (root / relative).lstat().st_nlink == 1
+    stays = to is not None and filesystems.device_of(to.root) == fingerprint.device
+    freed = fingerprint.size if is_last_name and not stays else 0
+    if to is None:
+        anchored.delete(root, relative, fingerprint)
+        return Removed(freed=freed)
+    place = anchored.move(
+        root,
+        relative,
+        fingerprint,
+        trash_root=to.root,
+        trash_relative=to.relative,
+        numbered=to.numbered,
+    )
+    return Removed(place, os.fspath(to.root / place), freed)
+
+
+def remove_sidecars(clip: Clip, place: Callable[[str], Place | None]) -> Followed:
+    """Remove a clip's pictures, to the `place` of each path below the clip's root. One that is gone is done.
+
+    One that can't follow keeps none of the others.
+    """
+    went: dict[str, str] = {}
+    freed, problem = 0, ""
+    for name in clip.sidecars:
+        relative = clip.beside(name)
+        try:
+            seen = fingerprint_of((clip.root / relative).lstat())
+            gone = remove(clip.root, relative, seen, place(relative))
+        except FileNotFoundError:
+            continue
+        except (OSError, CamarchiverError) as error:
+            problem = f"its picture {relative} could not follow: {sentence(error)}"
+            continue
+        went[name] = gone.target
+        freed += gone.freed
+    return Followed(went, freed, problem)
+
+
+def attempted(step: Step, act: Callable[[], Outcome]) -> Outcome:
+    """What came of one step: what `act` says, or what its error means; nothing expected is raised."""
+    try:
+        return act()
+    except (OSError, CamarchiverError) as error:
+        return outcome_of(step, error)
+
+
+def outcome_of(step: Step, error: Expected, *, gone: str = "it is gone") -> Outcome:
+    """What an error makes of a step; `gone` are the words for a file that isn't there any more."""
+    match error:
+        case ClipBusy() | AlreadyRunning():
+            return Outcome(step, Result.BUSY, Reason.BUSY, error.message)
+        case Held():
+            return Outcome(step, Result.HELD, Reason.HELD, error.message)
+        case Stale():
+            return Outcome(step, Result.STALE, Reason.STALE, error.message)
+        case FileNotFoundError():
+            return Outcome(step, Result.STALE, Reason.STALE, gone)
+        case OSError(errno=code) if code in _FULL:
+            return Outcome(step, Result.FAILED, Reason.NO_SPACE, sentence(error))
+        case CamarchiverError(code="damaged"):
+            return Outcome(step, Result.FAILED, Reason.DAMAGED, sentence(error))
+        case _:
+            return Outcome(step, Result.FAILED, Reason.FAILED, sentence(error))
+
+
+Expected = OSError | CamarchiverError
+EXPECTED = (OSError, StorageError, ClipBusy, Stale, Held)
+"""What may come of one file without being a fault of the run."""
+
+
+def leaves_copy(error: Exception) -> bool:
+    """Whether a copy of a file that still stands could not be taken back, so that the next start must."""
+    return isinstance(error, NotRemovable) and bool(error.copy)

@@ -1,0 +1,199 @@
+"""queries: against the real disk, the real ffmpeg and real faults."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from camarchiver.archive.clip_archiver import ClipArchiver
+from camarchiver.archive.encode import ArchiveSettings
+from camarchiver.archive.source_removal import SidecarPolicy
+from camarchiver.domain.clip import Archived, Clip, Disposal
+from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
+from camarchiver.errors import StorageError
+from camarchiver.journal.lookup import JournalDays
+from camarchiver.journal.writer import JournalWriter
+from camarchiver.media.encoders import EncodeSettings
+from camarchiver.naming.patterns import Names
+from camarchiver.pipeline import Execution, Pipeline
+from camarchiver.queries.verify import Verified, Verifier, task_for
+from camarchiver.runtime.progress import Silent
+from camarchiver.runtime.signals import Stop
+from camarchiver.state import findings
+from camarchiver.state.findings_log import FindingsLog
+from camarchiver.state.verify_checkpoint import Asked
+from camarchiver.storage import copying
+from tests.yards import Yard
+
+
+class TestFindings:
+    """The state that `verify` writes, and repairs under kills."""
+
+    def test_the_newest_state_is_read_and_else_its_backup(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        state = yard.trees.state
+        assert findings.read(state) == findings.Findings()
+        damaged = findings.DamagedNow(state)
+        assert damaged() == {}
+        yard.find_damaged("a.mp4", "b\udcff.mp4")
+        assert set(damaged()) == {"a.mp4", "b\udcff.mp4"}, "a name of bytes, too"
+        yard.find_sound("a.mp4")
+        assert set(damaged()) == {"b\udcff.mp4"}
+        whole = findings.Pass(yard.now, "r", 7)
+        findings.change(state, findings.Change(whole=whole))
+        assert findings.read(state).last_whole == whole
+        assert findings.read(state).last_full is None
+        last = '{"last_whole": {"at": "AT", "run": "r", "archives": 1}}'
+        times = (last.replace("AT", at) for at in ("2026-01-01T00:00:00", "0001-01-01T00:00:00Z"))
+        for torn in ("{", '{"damaged": {"../x": {}}}', *times):
+            (state / findings.FILE).write_text(torn)
+            assert set(findings.read(state).damaged) == {"b\udcff.mp4"}, torn
+        (state / f"{findings.FILE}.bak").write_text("7")
+        with pytest.raises(StorageError, match="nobody knows which archives are damaged"):
+            findings.read(state)
+
+    def test_two_runs_that_write_at_once_lose_nothing(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: yard.find_damaged(f"{number}.mp4"), range(40)))
+        assert len(findings.read(yard.trees.state).damaged) == 40
+
+    def test_a_damaged_archive_found_between_plan_and_removal_stops_it(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        trashed, source = yard.given_away(40, trashed=30), yard.standing(41)
+        yard.standing(1)
+        plan = yard.plan()
+        assert {step.path for step in plan.steps} == {trashed, source.path}
+        archive = trashed.relative_to(yard.trees.trash / "input").as_posix()
+        yard.find_damaged(archive, source.relative)
+        report = yard.carry_out(plan)
+        assert {each.result for each in report.outcomes} == {Result.STALE}
+        assert trashed.exists() and source.path.exists()
+
+    class Copier:
+        """Makes archives as `shrink.Shrinker` does, but by copying what need not be a video."""
+
+        def measure(self, clip: Clip) -> Any:
+            return SimpleNamespace(span=60.0)
+
+        def ways(self, original: Any) -> Iterator[tuple[ArchiveMethod, str]]:
+            yield ArchiveMethod.COPY, ".mp4"
+
+        def is_small_enough(self, made: EncodeResult, original: Any) -> bool:
+            return True
+
+        def tags(self, archive: Path) -> dict[str, str]:
+            return {}
+
+        def fill(self, way: ArchiveMethod, original: Any, part: Any, **_: Any) -> EncodeResult:
+            part.path.write_bytes(original.clip.path.read_bytes())
+            return EncodeResult(way, Encoding("copy", (), 0.0, 1, 1), {}, "byte for byte")
+
+    def look(self, yard: Yard) -> tuple[Verified, Pipeline]:
+        pipeline = Pipeline(yard.trees, UTC, "verify")
+        known = findings.read(yard.trees.state).damaged
+        task = task_for(Asked(None, 100.0, False), yard.trees.state, "r", known, anew=True)
+        scribe = JournalWriter(pipeline.journal, pipeline.run, pipeline.now)
+        log = FindingsLog(yard.trees.state, pipeline.journal, scribe, known)
+        days = JournalDays(Names(()), pipeline.journal)
+        stop = threading.Event()
+        verifier = Verifier(yard.trees, pipeline.journal, days, task, log, host="pi", stop=stop, ffmpeg=None)
+        return verifier.run(Silent()), pipeline
+
+    def repair(self, yard: Yard) -> list[Outcome]:
+        """As `verify --repair -y` does, but for the encoder."""
+        Pipeline(yard.trees, UTC, "verify").sweep(SidecarPolicy.TRASH)
+        found, pipeline = self.look(yard)
+        plan = pipeline.plan_repair([each.expected for each in found.findings if each.expected], Stop())
+        how = Execution(ArchiveSettings(EncodeSettings()), SidecarPolicy.TRASH, 1, 0, None)
+        archiver = ClipArchiver(pipeline._desk(Disposal.KEEP, how), self.Copier(), Silent(), Stop())  # type: ignore[arg-type]  # by its methods
+        return [archiver.perform(step, 1) for step in plan.steps]
+
+    def given(self, yard: Yard, days: float, *, trashed: bool) -> tuple[Path, Path]:
+        """A journalled clip whose archive rots: where its source lies, and the archive."""
+        clip = yard.record(days)
+        digest = copying.digest_of(clip.path)
+        archive = yard.trees.archive / clip.relative
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        archive.write_bytes(b"a" * 3000)
+        size, mtime_ns = clip.fingerprint[2:]
+        entry = Archived(clip.relative, size, mtime_ns, digest, clip.relative, 3000, False, 60.0)
+        made = EncodeResult(ArchiveMethod.ENCODE, Encoding("x264", ("x264",), 1.0, size, 3000), {}, "test")
+        yard.scribe(yard.now).archived(clip, entry, made, copying.digest_of(archive), mtime_ns)
+        place = yard.trash(clip, entry, 30) if trashed else clip.path
+        archive.write_bytes(b"b" * 3000)
+        return place, archive
+
+    @pytest.mark.edge
+    @pytest.mark.slow
+    def test_killed_anywhere_the_next_repair_finishes_it(
+        self, tmp_path: Path, sweep_kills: Callable[..., int]
+    ) -> None:
+        """The clip lies in the trash, and its folder in the source is gone."""
+        model = Yard(tmp_path / "model")
+        copies = [self.given(model, 40, trashed=True)]
+        model.record(1)
+        self.look(model)
+        assert len(findings.read(model.trees.state).damaged) == 1
+        place = tmp_path / "cams"
+        names = [tuple(path.relative_to(model.trees.source) for path in pair) for pair in copies]
+        wanted = {archive: (model.trees.source / copy).read_bytes() for copy, archive in names}
+
+        def fresh() -> None:
+            shutil.rmtree(place, ignore_errors=True)
+            subprocess.run(["cp", "-a", model.trees.source, place], check=True)
+
+        def check() -> None:
+            yard = Yard(place)
+            sound = {
+                archive
+                for archive, content in wanted.items()
+                if (place / archive).exists() and (place / archive).read_bytes() == content
+            }
+            yard.carry_out(yard.plan(age=1000, trash_age=0, allow_large=True))
+            for copy, archive in names:
+                assert (place / copy).exists() or archive in sound, "the last good copy is gone"
+            for path in place.rglob("[!.]*.mp4"):
+                assert len(path.read_bytes()) in (3000, 10_000), f"{path} is a part of a file"
+            if all((place / copy).exists() for copy, _ in names):
+                outcomes = self.repair(yard)
+                assert {each.result for each in outcomes} <= {Result.DONE}, outcomes
+                assert findings.read(yard.trees.state).damaged == {}
+                for archive, content in wanted.items():
+                    assert (place / archive).read_bytes() == content
+                assert not self.look(yard)[0].findings
+                left = [path.name for path in place.rglob(".*.staged.mp4")]
+                left += [path.name for path in place.rglob("*.mp4.lock")]
+                assert not left
+                assert not list((yard.trees.state / "claims").glob("*.json"))
+            fresh()
+
+        fresh()
+        assert sweep_kills(lambda: self.repair(Yard(place)), check) > 20
+
+    def test_a_live_repair_of_a_trashed_clip_is_not_swept(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        self.given(yard, 40, trashed=True)
+        yard.record(1)
+        swept: list[set[str]] = []
+
+        def fill(this: Any, way: ArchiveMethod, original: Any, part: Any, **_: Any) -> EncodeResult:
+            part.path.write_bytes(b"half")
+            Pipeline(yard.trees, UTC, "archive").sweep(SidecarPolicy.TRASH)
+            swept.append({path.name for path in part.path.parent.iterdir() if ".staged" in path.name})
+            part.path.write_bytes(original.clip.path.read_bytes())
+            return EncodeResult(way, Encoding("copy", (), 0.0, 1, 1), {}, "byte for byte")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.Copier, "fill", fill)
+            assert [each.result for each in self.repair(yard)] == [Result.DONE]
+        assert len(swept[0]) == 1
