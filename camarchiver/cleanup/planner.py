@@ -26,7 +26,7 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Tidy
-from camarchiver.errors import Problem
+from camarchiver.errors import ExitCode, Problem
 from camarchiver.policy.cleanup_rules import (
     CleanupPolicy,
     Copy,
@@ -369,7 +369,7 @@ class CleanupPlanner:
 
     # --- what the owner must know ------------------------------------------------------------------
 
-    def _problems(self, pursuit: SizeGoalSolver, far: str) -> tuple[tuple[Problem, ...], int]:
+    def _problems(self, pursuit: SizeGoalSolver, far: str) -> tuple[tuple[Problem, ...], ExitCode | None]:
         found = [
             Problem(
                 "goal-missed",
@@ -385,12 +385,12 @@ class CleanupPlanner:
         found.extend(self._overdue_problems())
         if far:
             found.insert(0, Problem("clock", far, "set the clock (timedatectl), then run it again"))
-            return tuple(found), 13
+            return tuple(found), ExitCode.STORAGE
         if large := brake(self._herds, self._policy):
             words = "look at the plan; if it is meant, add --allow-large"
             found.insert(0, Problem("too-large", large, words))
-            return tuple(found), 2
-        return tuple(found), 0
+            return tuple(found), ExitCode.USAGE
+        return tuple(found), None
 
     def _overdue_problems(self) -> Iterator[Problem]:
         if self._overdue:

@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
-from camarchiver.errors import Problem
+from camarchiver.errors import ExitCode, Problem
 from camarchiver.policy.clip_batch import ClipBatch
 
 
@@ -171,8 +171,8 @@ class Plan(Generic[ChangeT, PolicyT]):
     """One for each filesystem that files leave."""
     problems: tuple[Problem, ...] = ()
     """What the policy asks for and this plan can't do."""
-    refused: int = 0
-    """The exit code of the brake that forbids carrying this plan out; 0 for none."""
+    refused: ExitCode | None = None
+    """The exit code of the brake that forbids carrying this plan out; None for none."""
 
     @property
     def found_unreadable(self) -> int:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from camarchiver.archive.encode import ClipFailed, Stopped
 from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.reason import Reason
-from camarchiver.errors import AlreadyRunning, CamarchiverError, Problem, StorageError, UsageError
+from camarchiver.errors import AlreadyRunning, CamarchiverError, ExitCode, Problem, StorageError, UsageError
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker
 from camarchiver.export.held_files import Gap, HeldFiles, HeldPart
 from camarchiver.naming.paths import numbered
@@ -63,11 +63,13 @@ class Exported:
     """Whether the space ran out."""
 
     @property
-    def exit_code(self) -> int:
-        """As the design's table has it; nothing held is a failure, too: a range was mistyped."""
+    def exit_code(self) -> ExitCode:
+        """Nothing held is a failure, too: a range was mistyped."""
         if not self.problems:
-            return 0 if self.copied else 1
-        return 3 if self.copied else 13 if self.full else 1
+            return ExitCode.DONE if self.copied else ExitCode.FAILED
+        if self.copied:
+            return ExitCode.PARTIAL
+        return ExitCode.STORAGE if self.full else ExitCode.FAILED
 
 
 class _Full(CamarchiverError):

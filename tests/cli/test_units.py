@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
 from camarchiver import config
+from camarchiver.cli import cli
 from camarchiver.cli import types as option_types
 from camarchiver.config import Config, Value
-from camarchiver.errors import ConfigError
+from camarchiver.errors import ConfigError, ExitCode, exit_codes, is_signal_code, signal_code
 
 
 class TestParams:
@@ -171,3 +172,19 @@ class TestConfigFiles:
             config.check_keys(
                 config.load(Path("c.toml")), {"": set(), "record": {"pre", "source", "duration"}}
             )
+
+
+class TestExitCodes:
+    """The numbers are a contract: scripts and cron jobs compare them."""
+
+    NUMBERS = (0, 1, 2, 3, 10, 11, 12, 13)
+
+    def test_the_enum_is_the_contract(self) -> None:
+        assert tuple(ExitCode) == self.NUMBERS
+        assert (signal_code(15), is_signal_code(143), is_signal_code(13)) == (143, True, False)
+
+    def test_help_is_made_of_it(self) -> None:
+        sentence = exit_codes()
+        assert sentence.startswith("Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 partly")
+        assert re.findall(r"(?<![+\w])\d+(?= )", sentence) == [str(code) for code in self.NUMBERS]
+        assert cli.epilog == sentence

@@ -10,6 +10,7 @@ import click
 from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Duration
+from camarchiver.errors import ExitCode
 
 status_options = options(
     option(
@@ -55,4 +56,4 @@ def status(
         click.echo(json_document.census(census, pipeline.run.id), nl=False)
     else:
         click.echo("\n".join(text_output.census_lines(census, pipeline.zone)))
-    return 0
+    return ExitCode.DONE

@@ -11,6 +11,7 @@ import click
 from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import Moment, Percent, When
+from camarchiver.errors import ExitCode, signal_code
 
 if TYPE_CHECKING:
     from camarchiver.naming.patterns import Pattern
@@ -74,7 +75,7 @@ def verify(
     if task.mark is not None and is_told:
         click.echo(text_output.resumed_line(task.mark), err=True)
     found, stopped_by = _verified(pipeline, task, patterns, decoder, shows=is_told and sys.stderr.isatty())
-    code = 128 + stopped_by if stopped_by else 3 if found.findings else 0
+    code = signal_code(stopped_by) if stopped_by else ExitCode.PARTIAL if found.findings else ExitCode.DONE
     if as_json:
         click.echo(json_document.verified(found, pipeline.run.id, code), nl=False)
         return code

@@ -17,6 +17,7 @@ from camarchiver.cli.options import (
     tree_options,
 )
 from camarchiver.cli.types import DaysType, Duration, Size
+from camarchiver.errors import ExitCode
 
 what_options = options(
     option(
@@ -80,7 +81,7 @@ def watch(**chosen: Any) -> int:
     options = WatchOptions.of(chosen, own_patterns(context))
     if (read_again := context.meta.get(_READ_AGAIN)) is not None:
         read_again.append(options)
-        return 0
+        return ExitCode.DONE
 
     def reread() -> WatchOptions:
         arguments, found = list(context.meta[_ARGUMENTS]), list[WatchOptions]()

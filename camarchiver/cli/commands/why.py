@@ -18,7 +18,7 @@ from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Moment, When
-from camarchiver.errors import CamarchiverError, UsageError
+from camarchiver.errors import CamarchiverError, ExitCode, UsageError
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
 
@@ -81,7 +81,7 @@ def why(
             click.echo("\n".join(story_lines(story, foreseen, zone)))
         if not known:
             click.echo("nothing is known of such a clip", err=True)
-    return 0 if known else 1
+    return ExitCode.DONE if known else ExitCode.FAILED
 
 
 def _foresee(

@@ -15,7 +15,7 @@ from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, write
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.errors import CamarchiverError, Problem, UsageError
+from camarchiver.errors import CamarchiverError, ExitCode, Problem, UsageError
 from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.run_events import RunEvents, RunPart, attending
 from camarchiver.naming.patterns import Pattern
@@ -52,13 +52,13 @@ class Cleared:
     result: Report
     plan: CleanupPlan | None
     """None where it failed before there was one."""
-    failed: int = 0
+    failed: ExitCode | None = None
     """The exit code of that failure."""
 
     @property
     def exit_code(self) -> int:
         """That of the run as a whole."""
-        return self.failed or self.result.exit_code
+        return self.result.exit_code if self.failed is None else self.failed
 
     def part(self) -> RunPart:
         """Its numbers."""
@@ -66,7 +66,7 @@ class Cleared:
 
     def document(self) -> Any:
         """Its JSON document, to stand within that of another command."""
-        if self.plan is None:
+        if self.failed is not None:
             return json.loads(json_document.failure_document("cleanup", self.result.problems[0], self.failed))
         return json.loads("".join(json_document.document(self.result, self.plan)))
 

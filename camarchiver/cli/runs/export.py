@@ -11,7 +11,7 @@ import click
 
 from camarchiver.cli.session import TreeOptions
 from camarchiver.domain.clip import Trees
-from camarchiver.errors import UsageError
+from camarchiver.errors import UsageError, signal_code
 from camarchiver.export.exporter import Exported, Exporter
 from camarchiver.export.h264_copies import playable_maker
 from camarchiver.export.held_files import HeldFiles
@@ -45,7 +45,7 @@ def export_session(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int
         raise UsageError(f"there is no hold {options.name}", hint="camarchiver hold list shows them all")
     with signals.on_signals() as stopping:
         exported = _export(options, pipeline.trees, pipeline.holdings(found), stopping)
-    code = 128 + stopping.signal if stopping.signal else exported.exit_code
+    code = signal_code(stopping.signal) if stopping.signal else exported.exit_code
     if options.as_json:
         click.echo(
             json_document.exported(exported, options.target.resolve(), pipeline.run.id, code), nl=False

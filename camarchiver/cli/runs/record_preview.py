@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from camarchiver.domain.report import Status
-from camarchiver.errors import Problem, StorageError, UsageError
+from camarchiver.errors import ExitCode, Problem, StorageError, UsageError
 from camarchiver.output import json_document
 from camarchiver.runtime import formatting
 
@@ -25,7 +25,7 @@ def preview(options: RecordOptions) -> int:
         raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
     limit = options.duration.total_seconds() if options.duration else None
     events, error = _events(source, lookout, limit)
-    exit_code = 1 if error else 0
+    exit_code = ExitCode.FAILED if error else ExitCode.DONE
     if options.as_json:
         found = [{"start": one.start, "end": one.end, "peak": one.peak, "zone": one.zone} for one in events]
         status = Status.FAILED if error else Status.DONE if events else Status.NOTHING
