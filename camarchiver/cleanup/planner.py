@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from camarchiver.discovery import walks
 from camarchiver.discovery.copies import CopyFinder, SidecarPicture
 from camarchiver.discovery.copy_batches import (
     CopyBatch,
@@ -27,6 +28,7 @@ from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Tidy
 from camarchiver.errors import ExitCode, Problem
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import (
     CleanupPolicy,
     Copy,
@@ -67,6 +69,24 @@ class _Candidate(NamedTuple):
 
     place: Rank | None
     copy: Copy | TrashBatch
+
+
+def plan(
+    pipeline: Pipeline, policy: CleanupPolicy, *, list_all: bool, asked: frozenset[Path] = frozenset()
+) -> CleanupPlan:
+    """Decide for every file of the three trees; changes nothing.
+
+    Files left alone are listed where all are, or where they are asked for.
+    """
+    memory = pipeline.memory()
+    copies = walks.of_copies(pipeline, memory.holds)
+    planner = CleanupPlanner(pipeline.trees, copies, policy, memory, pipeline.started)
+    made = planner.plan(list_all=list_all, asked=asked)
+    gone = pipeline.failures.of_missing_files(pipeline.trees.source)
+    if not gone:
+        return made
+    note = f"{len(gone):,} remembered failure(s) of files that are gone will be forgotten"
+    return replace(made, notes=(*made.notes, note))
 
 
 class CleanupPlanner:

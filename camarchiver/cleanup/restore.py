@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees, beside
+from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Restore
 from camarchiver.domain.untrusted import is_below
 from camarchiver.errors import ClipBusy, StorageError
@@ -20,6 +21,7 @@ from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.replay import REPLACED
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
+from camarchiver.pipeline import Pipeline
 from camarchiver.state import restored as restored_clips
 from camarchiver.storage import anchored, atomic, copying, locking
 
@@ -38,6 +40,31 @@ class Selection:
     since: datetime | None = None
     until: datetime | None = None
     """The first moment that is too late."""
+
+
+RestorePlan = Plan[Restore, Selection]
+
+
+def plan(pipeline: Pipeline, selection: Selection) -> RestorePlan:
+    """Find what is meant; changes nothing."""
+    steps = tuple(_restorer(pipeline).steps(selection))
+    tally = Tally()
+    for step in steps:
+        tally.add(step)
+    return Plan("restore", pipeline.trees, pipeline.started, selection, tally.totals(), steps, ())
+
+
+def execute(pipeline: Pipeline, planned: RestorePlan, *, tell: Callable[[Outcome], None]) -> Report:
+    """Carry out a plan; `tell` gets every outcome as it comes."""
+    outcomes: list[Outcome] = []
+    for outcome in _restorer(pipeline).run(planned.steps):
+        outcomes.append(outcome)
+        tell(outcome)
+    return pipeline.report(planned, tuple(outcomes))
+
+
+def _restorer(pipeline: Pipeline) -> Restorer:
+    return Restorer(pipeline.trees, pipeline.journal, pipeline.writer)
 
 
 class Restorer:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees
+from camarchiver.discovery import walks
+from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.hold import Hold, held_by
-from camarchiver.domain.memory import FolderFacts, Memory
+from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.steps import Step
 from camarchiver.errors import UsageError
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.replay import Ledger, Origin, fold
-from camarchiver.journal.store import Journal
 from camarchiver.naming.paths import is_picture_name
-from camarchiver.naming.patterns import Names
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 
 
@@ -45,20 +45,12 @@ class Story:
 class ClipHistory:
     """Answers from one pair of trees."""
 
-    def __init__(
-        self,
-        trees: Trees,
-        names: Names,
-        journal: Journal,
-        discover: Callable[[tuple[Hold, ...]], Discovery],
-        memory: Memory,
-    ) -> None:
-        """`discover` begins a walk that finds out the ends of clips where these holds depend on them."""
-        self._trees = trees
-        self._days = JournalDays(names, journal)
-        self._journal = journal
-        self._discover = discover
-        self._memory = memory
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._trees = pipeline.trees
+        self._days = JournalDays(pipeline.names, pipeline.journal)
+        self._journal = pipeline.journal
+        self._discover = partial(walks.of_source, pipeline)
+        self._memory = pipeline.memory()
 
     def of_path(self, path: Path, policy: ArchivePolicy, now: datetime) -> Story:
         """The story of a clip, named by where it is or was: in the source, the archive or the trash.

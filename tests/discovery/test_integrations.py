@@ -18,6 +18,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from camarchiver.archive import planner as archive_planner
+from camarchiver.cleanup import planner as cleanup_planner
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.discovery import copy_batches
 from camarchiver.discovery.clip_ends import ClipEnds
@@ -72,7 +73,7 @@ class TestEnds:
             copy.unlink()
         holds.add(trees.state, start, start + timedelta(minutes=10), camera="", reason="x", until=None)
         pipeline = Pipeline(trees, UTC, "archive")
-        steps = pipeline.plan_archive(ArchivePolicy(timedelta(days=1)), list_all=True).left
+        steps = archive_planner.plan(pipeline, ArchivePolicy(timedelta(days=1)), list_all=True).left
         return sorted(step.relative[-10:-4] for step in steps if step.reason is Reason.HELD)
 
     def test_a_clip_says_itself_how_long_it_lasts(self, tree: Callable[..., Path], tmp_path: Path) -> None:
@@ -193,7 +194,8 @@ class TestDiscovery:
         for step in steps:
             tally.add(step)
         changes = sorted((step for step in steps if not isinstance(step, Keep)), key=ordering.order_key)
-        made = archive_planner.plan(yard.trees, discovery(), policy, Memory(), self.NOW, list_all=True)
+        pipeline = Pipeline(yard.trees, zone, "archive", started=self.NOW)
+        made = archive_planner.plan(pipeline, policy, list_all=True)
         assert list(made.steps) == list(ordering.largest_first(changes))
         assert list(made.left) == [step for step in steps if isinstance(step, Keep)]
         assert made.totals == tally.totals()
@@ -231,11 +233,11 @@ class TestLots:
         asked = cleanup_policy(allow_large=True, **policy)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("camarchiver.cleanup.planner.decidable", lambda *_: frozenset())
-            alone = yard.pipeline().plan_cleanup(asked, list_all=False, asked=paths)
+            alone = cleanup_planner.plan(yard.pipeline(), asked, list_all=False, asked=paths)
         with pytest.MonkeyPatch.context() as patch:
             for kind in ("stay_of", "is_due"):
                 patch.setattr(f"camarchiver.cleanup.planner.{kind}", self.counting(kind, found))
-            together = yard.pipeline().plan_cleanup(asked, list_all=False, asked=paths)
+            together = cleanup_planner.plan(yard.pipeline(), asked, list_all=False, asked=paths)
         assert list(together.steps) == list(alone.steps)
         assert [step.start and f"{step.start}" for step in together.steps] == [
             step.start and f"{step.start}" for step in alone.steps
@@ -311,7 +313,9 @@ class TestLots:
 
     def test_what_a_plan_takes_as_a_lot_is_carried_out_file_by_file(self, tmp_path: Path) -> None:
         yard = DenseYard(tmp_path / "cams", 5)
-        plan = yard.pipeline().plan_cleanup(cleanup_policy(trash_age=1, allow_large=True), list_all=False)
+        plan = cleanup_planner.plan(
+            yard.pipeline(), cleanup_policy(trash_age=1, allow_large=True), list_all=False
+        )
         before = yard.files().keys()
         steps = [step for step in plan.steps if isinstance(step, Discard) and step.tree is Tree.TRASH]
         assert len(steps) > 20

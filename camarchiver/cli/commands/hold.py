@@ -75,10 +75,11 @@ def add(
 def _covered(made: Hold, place: TreeOptions) -> str:
     """How much a new hold holds, since a mistyped camera or day holds nothing."""
     from camarchiver.pipeline import Pipeline
+    from camarchiver.queries.history import ClipHistory
     from camarchiver.runtime.formatting import count_of, shown
 
     pipeline = Pipeline(place.trees(), place.zone(), "hold", own_patterns(click.get_current_context()))
-    clips, cameras = pipeline.inquiry().covered(made, pipeline.started)
+    clips, cameras = ClipHistory(pipeline).covered(made, pipeline.started)
     if clips:
         return f"{count_of(clips, 'clip')} that {'stands' if clips == 1 else 'stand'} here now"
     others = f"; about then recorded: {', '.join(map(shown, sorted(cameras)))}" if cameras else ""

@@ -70,6 +70,7 @@ def restore(
 def _restore(
     selection: Selection, place: TreeOptions, *, no_confirm: bool, as_json: bool, show_only: bool
 ) -> int:
+    from camarchiver.cleanup import restore as cleanup_restore
     from camarchiver.cli.session import may_ask, write
     from camarchiver.output import json_document
     from camarchiver.output import text as text_output
@@ -84,7 +85,7 @@ def _restore(
         raise UsageError(
             "restore needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
         )
-    plan = pipeline.plan_restore(selection)
+    plan = cleanup_restore.plan(pipeline, selection)
     if not as_json:
         for step in plan.steps:
             click.echo(f"{formatting.shown(step.relative)}  {formatting.size(step.size)}", err=not show_only)
@@ -98,7 +99,7 @@ def _restore(
             logging_to(log_file, run=pipeline.run.id, verbose=False, quiet=False),
             run_lock.exclusive(volume_marker.run_lock(pipeline.trees, "restore"), what="restore"),
         ):
-            result = pipeline.restore(plan)
+            result = cleanup_restore.execute(pipeline, plan, tell=lambda outcome: None)
     if as_json:
         write(json_document.document(result, plan, {"dry_run": show_only}))
     elif not show_only:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camarchiver.archive import executor, planner
+from camarchiver.archive.executor import Execution, Prepared
 from camarchiver.cli.session import TreeOptions, agreed, may_ask, write
 from camarchiver.cli.types import Moment
 from camarchiver.domain.clip import Disposal, Trees
@@ -20,15 +22,14 @@ from camarchiver.errors import UsageError
 from camarchiver.monitoring.channels import Channels
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import text as text_output
-from camarchiver.pipeline import Execution, Pipeline
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
 from camarchiver.runtime import clock, formatting, signals
 from camarchiver.state import run_history, volume_marker
 
 if TYPE_CHECKING:
     from camarchiver.cli.runs.cleanup import CleanupOptions, Cleared
-    from camarchiver.distributed.coordinator import Cluster
-    from camarchiver.media.encoder_probe import Choice, EncoderRequest
+    from camarchiver.media.encoder_probe import EncoderRequest
     from camarchiver.monitoring.run_events import RunEvents, RunPart
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
@@ -121,10 +122,12 @@ class ArchiveOptions:
         from camarchiver.media.encoders import EncodeSettings
 
         settings = EncodeSettings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
-        wishes = ArchiveSettings(settings, self.verify == "full", self.min_saving / 100)
-        return Execution(wishes, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime)
+        archive_settings = ArchiveSettings(settings, self.verify == "full", self.min_saving / 100)
+        return Execution(
+            archive_settings, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime
+        )
 
-    def wish(self) -> EncoderRequest:
+    def request(self) -> EncoderRequest:
         """Which encoder is wanted."""
         from camarchiver.media.encoder_probe import EncoderRequest
         from camarchiver.media.encoders import Backend
@@ -181,9 +184,9 @@ def _attended(options: ArchiveOptions, patterns: tuple[Pattern, ...], attendance
 def _show_only(
     options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy, patterns: tuple[Pattern, ...]
 ) -> int:
-    plan = pipeline.plan_archive(policy, list_all=options.verbose or options.as_json)
-    with _hands(options, pipeline, plan) as hands:
-        plan = hands.plan
+    plan = planner.plan(pipeline, policy, list_all=options.verbose or options.as_json)
+    with _prepared(options, pipeline, plan) as prepared:
+        plan = prepared.plan
     result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
     after = None
     if options.cleanup is not None:
@@ -213,14 +216,15 @@ def _run(
     *,
     asks: bool,
 ) -> _Finished:
+    from camarchiver.archive import recovery
     from camarchiver.runtime.progress import display
 
     how = options.execution()
-    pipeline.sweep(how.sidecars)
-    plan = pipeline.plan_archive(policy, list_all=options.as_json)
+    recovery.sweep(pipeline, how.sidecars)
+    plan = planner.plan(pipeline, policy, list_all=options.as_json)
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
-    with _hands(options, pipeline, plan) as hands:
-        plan = hands.plan
+    with _prepared(options, pipeline, plan) as prepared:
+        plan = prepared.plan
         if plan.steps and (on_terminal or asks):
             _print_plan(options, pipeline, plan, to_stderr=True)
         if plan.steps and asks and not agreed(stopping):
@@ -232,9 +236,7 @@ def _run(
                 if not (on_terminal or options.as_json or options.quiet):
                     print(text_output.outcome_line(outcome), flush=True)
 
-            result = pipeline.execute(
-                plan, hands.choice, how, stop=stopping, display=shown, tell=tell, cluster=hands.cluster
-            )
+            result = executor.execute(pipeline, prepared, how, stop=stopping, display=shown, tell=tell)
     if not (options.quiet or options.as_json) and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in text_output.report_lines(result, told=not on_terminal))
     after = None
@@ -245,30 +247,18 @@ def _run(
     return _Finished(result, plan, after)
 
 
-@dataclass(frozen=True, slots=True)
-class _Hands:
-    """Who encodes, and the plan that says so."""
-
-    plan: ArchivePlan
-    choice: Choice | None
-    cluster: Cluster | None
-
-
-@contextmanager
-def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[_Hands]:
-    """This machine, or the workers of a cluster. Raises EncoderError where nobody can."""
+def _prepared(
+    options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan
+) -> AbstractContextManager[Prepared]:
+    """This machine's encoder, or the workers of a cluster. Raises EncoderError where nobody can encode."""
+    request, how = options.request(), options.execution()
     if options.scheduler is None:
-        if not plan.steps:
-            yield _Hands(plan, None, None)
-            return
-        yield _Hands(*pipeline.choose_encoder(plan, options.wish(), options.execution().wishes), None)
-        return
+        return nullcontext(executor.prepare(plan, request, how))
     if not options.dry_run:
         volume_marker.mark(pipeline.trees)
     from camarchiver.distributed import coordinator
 
-    with coordinator.joined(options.scheduler) as workers:
-        yield _Hands(pipeline.hire(plan, workers, options.wish(), options.execution()), None, workers)
+    return coordinator.prepared(pipeline, plan, options.scheduler, request, how)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
+from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
+from camarchiver.cleanup import executor, planner
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, write
 from camarchiver.domain.report import Outcome, Report
@@ -105,7 +107,7 @@ def _attended(options: CleanupOptions, patterns: tuple[Pattern, ...], attendance
         signals.on_signals() as stopping,
     ):
         attendance.started(pipeline.trees)
-        pipeline.sweep(SidecarPolicy(options.sidecar))
+        recovery.sweep(pipeline, SidecarPolicy(options.sidecar))
         cleared = clear(options, pipeline, stopping)
         pieces = json_document.document(cleared.result, cleared.plan)
         attendance.reported(cleared.exit_code, (cleared.part(),), pieces)
@@ -118,13 +120,13 @@ def foresee(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> Cleared:
     """What a cleanup would do now."""
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
     volume_marker.check_both(pipeline.trees)
-    plan = pipeline.plan_cleanup(options.policy, list_all=options.verbose or options.as_json)
+    plan = planner.plan(pipeline, options.policy, list_all=options.verbose or options.as_json)
     return Cleared(pipeline.report(plan, ()), plan)
 
 
 def clear(options: CleanupOptions, pipeline: Pipeline, stopping: signals.Stop) -> Cleared:
     """Plan, show, ask, do; what came of it is printed unless it is wanted as JSON."""
-    plan = pipeline.plan_cleanup(options.policy, list_all=options.as_json)
+    plan = planner.plan(pipeline, options.policy, list_all=options.as_json)
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
     asks = may_ask() and not options.no_confirm and not plan.refused
     if plan.steps and (on_terminal or asks):
@@ -139,9 +141,8 @@ def clear(options: CleanupOptions, pipeline: Pipeline, stopping: signals.Stop) -
             if not (on_terminal or options.as_json or options.quiet):
                 print(text_output.outcome_line(outcome), flush=True)
 
-        result = pipeline.cleanup(
-            plan, SidecarPolicy(options.sidecar), stop=stopping, display=shown, tell=tell
-        )
+        sidecars = SidecarPolicy(options.sidecar)
+        result = executor.execute(pipeline, plan, sidecars, stop=stopping, display=shown, tell=tell)
     if not (options.as_json or options.quiet) and (on_terminal or result.outcomes or result.exit_code):
         write(line + "\n" for line in cleanup_text.report_lines(result, told=not on_terminal))
     return Cleared(result, plan)

@@ -44,7 +44,7 @@ def export_session(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int
     if found is None:
         raise UsageError(f"there is no hold {options.name}", hint="camarchiver hold list shows them all")
     with signals.on_signals() as stopping:
-        exported = _export(options, pipeline.trees, pipeline.holdings(found), stopping)
+        exported = _export(options, pipeline.trees, HeldFiles(pipeline, found), stopping)
     code = signal_code(stopping.signal) if stopping.signal else exported.exit_code
     if options.as_json:
         click.echo(

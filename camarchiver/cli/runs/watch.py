@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camarchiver.archive import executor, recovery
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import running, write
 from camarchiver.domain.report import Outcome, Report, Result
@@ -34,7 +35,7 @@ from camarchiver.runtime import clock, systemd
 from camarchiver.runtime import signals as runtime_signals
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.systemd import Service
-from camarchiver.state import volume_marker
+from camarchiver.state import run_history, volume_marker
 from camarchiver.state.run_history import Done
 from camarchiver.watch.due_queue import DueQueue
 
@@ -132,9 +133,11 @@ class _Recorder:
 
     def report(self) -> Report:
         """What came of the run so far, written down where its storage is there."""
-        found = self._pipeline.watched(tuple(self._tally.newest), self._stopping)
+        run, newest = self._pipeline, tuple(self._tally.newest)
+        found = Report("watch", run.run.id, run.started, run.now(), newest, stopped_by=self._stopping.signal)
         try:
-            self._pipeline.record(found, self._tally.done)
+            if newest:
+                run_history.write(run.trees.state, found, run.run.host, self._tally.done)
         except OSError as error:
             _log.warning("the run's record could not be written: %s", error)
         return found
@@ -216,8 +219,8 @@ def _watch(
     with running(pipeline, asked.log_file, asked.channels, verbose=asked.verbose, quiet=asked.quiet):
         tally.begin()
         attendance.started(pipeline.trees)
-        pipeline.sweep(how.sidecars)
-        choice, notes = pipeline.encoder(asked.wish(), how.wishes)
+        recovery.sweep(pipeline, how.sidecars)
+        tools, notes = executor.choose_encoder(asked.request(), how.settings)
         _log.info("%s", "; ".join(notes))
         watcher = Watcher(
             pipeline,
@@ -228,8 +231,15 @@ def _watch(
             tell=tell,
             agenda=agenda,
         )
-        with pipeline.workshop(
-            policy.disposal, choice, how, stop=signals.stop, display=Silent(), keeps_folders=True
+        volume_marker.mark(pipeline.trees)
+        with executor.working(
+            pipeline,
+            executor.local_workers(tools, how),
+            policy.disposal,
+            how.sidecars,
+            stop=signals.stop,
+            display=Silent(),
+            keeps_folders=True,
         ) as shop:
             look, failures = partial(_figures, tally, watcher), partial(tally.untold, pipeline)
             with attendance.each_minute(look, lambda: watcher.is_well, failures):
