@@ -86,18 +86,8 @@ class Pipeline:
 
     def report(self, plan: Plan[Any, Any], outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
         """What came of a plan; the run history gets it if anything was done."""
-        report = Report(
-            command=plan.command,
-            run=self.run.id,
-            started=self.started,
-            ended=self.now(),
-            outcomes=outcomes,
-            unreadable=plan.found_unreadable,
-            remaining=len(plan.steps) - len(outcomes),
-            stopped_by=stop.signal if stop else None,
-            problems=plan.problems,
-            refused=plan.refused,
-        )
+        signal = stop.signal if stop else None
+        report = plan.report(self.run.id, outcomes, ended=self.now(), stopped_by=signal)
         if outcomes:
             run_history.write(self.trees.state, report, self.run.host)
         return report

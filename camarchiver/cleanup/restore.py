@@ -22,6 +22,7 @@ from camarchiver.journal.replay import REPLACED
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.pipeline import Pipeline
+from camarchiver.runtime.signals import Stop
 from camarchiver.state import restored as restored_clips
 from camarchiver.storage import anchored, atomic, copying, locking
 
@@ -54,13 +55,16 @@ def plan(pipeline: Pipeline, selection: Selection) -> RestorePlan:
     return Plan("restore", pipeline.trees, pipeline.started, selection, tally.totals(), steps, ())
 
 
-def execute(pipeline: Pipeline, planned: RestorePlan, *, tell: Callable[[Outcome], None]) -> Report:
-    """Carry out a plan; `tell` gets every outcome as it comes."""
+def execute(
+    pipeline: Pipeline, planned: RestorePlan, *, stop: Stop, tell: Callable[[Outcome], None]
+) -> Report:
+    """Carry out a plan; `tell` gets every outcome as it comes, and no clip is begun after `stop`."""
     outcomes: list[Outcome] = []
-    for outcome in _restorer(pipeline).run(planned.steps):
+    steps = (step for step in planned.steps if not stop)
+    for outcome in _restorer(pipeline).run(steps):
         outcomes.append(outcome)
         tell(outcome)
-    return pipeline.report(planned, tuple(outcomes))
+    return pipeline.report(planned, tuple(outcomes), stop)
 
 
 def _restorer(pipeline: Pipeline) -> Restorer:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from camarchiver.archive.encode import ClipFailed, Stopped
 from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Status
 from camarchiver.errors import AlreadyRunning, CamarchiverError, ExitCode, Problem, StorageError, UsageError
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker
 from camarchiver.export.held_files import Gap, HeldFiles, HeldPart
@@ -61,6 +62,13 @@ class Exported:
     problems: tuple[Problem, ...]
     full: bool = False
     """Whether the space ran out."""
+
+    @property
+    def status(self) -> Status:
+        """The run in one word, where no signal ended it."""
+        if self.problems:
+            return Status.PARTIAL if self.copied else Status.FAILED
+        return Status.DONE if self.copied else Status.NOTHING
 
     @property
     def exit_code(self) -> ExitCode:

@@ -142,9 +142,6 @@ def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
 
 def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
     """The document of `hold export`; adds `files`, each with its BLAKE2b."""
-    status = Status.DONE if not found.problems else Status.PARTIAL if found.copied else Status.FAILED
-    if not (found.problems or found.copied):
-        status = Status.NOTHING
     files = [
         {
             **path_fields(each.path),
@@ -155,7 +152,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
         }
         for each in found.copied
     ]
-    status = Status.STOPPED if is_signal_code(exit_code) else status
+    status = Status.STOPPED if is_signal_code(exit_code) else found.status
     return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
 
 

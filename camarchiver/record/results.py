@@ -19,9 +19,7 @@ Judgement: TypeAlias = tuple[Status, int, list[Problem]]
 class UnreportedProblems:
     """What went wrong and has not been told yet."""
 
-    def __init__(
-        self, judge: Callable[[], Judgement], document: Callable[[Status, int, list[Problem]], str]
-    ) -> None:
+    def __init__(self, judge: Callable[[], Judgement], document: Callable[[Judgement], str]) -> None:
         """`document` makes the JSON document of a judgement."""
         self._judge = judge
         self._document = document
@@ -38,7 +36,7 @@ class UnreportedProblems:
         self._told &= set(self._judge()[2])
         self._told.update(found)
         status, exit_code, _ = self._judge()
-        return (self._document(status, exit_code, found),)
+        return (self._document((status, exit_code, found)),)
 
 
 def figures_of(fleet: Fleet) -> Iterator[Figure]:

@@ -380,7 +380,7 @@ class TestCleanup:
         assert [outcome.freed for outcome in report.outcomes] == [10_000]
         pipeline = yard.pipeline()
         back = restore.plan(pipeline, Selection(paths=(clip.path,)))
-        assert restore.execute(pipeline, back, tell=lambda outcome: None).exit_code == 0
+        assert restore.execute(pipeline, back, stop=Stop(), tell=lambda outcome: None).exit_code == 0
         assert (clip.path.read_bytes(), clip.path.stat().st_mtime_ns) == (content, times)
 
     def test_many_clips_come_back_and_each_is_spared_from_then_on(
@@ -390,7 +390,7 @@ class TestCleanup:
         written = mocker.spy(atomic, "write_json")
         pipeline = yard.pipeline()
         plan = restore.plan(pipeline, Selection(camera="front"))
-        report = restore.execute(pipeline, plan, tell=lambda outcome: None)
+        report = restore.execute(pipeline, plan, stop=Stop(), tell=lambda outcome: None)
         assert (report.exit_code, report.count(Result.DONE)) == (0, 70)
         assert not any(place.exists() for place in places)
         assert sum(call.args[0].name == restored_clips.FILE for call in written.call_args_list) == 2
@@ -624,8 +624,8 @@ class TestCleanup:
             camera.add("garden", f"10{minute:02}00")
         code = (
             "from datetime import timedelta\n"
-            "from camarchiver.policy import cleanup_rules as retention\n"
-            "retention._FAR = timedelta(40000)\n"
+            "from camarchiver.policy import safety_brakes\n"
+            "safety_brakes._FAR = timedelta(40000)\n"
             "from camarchiver.__main__ import main\n"
             "main()"
         )

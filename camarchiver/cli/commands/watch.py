@@ -75,7 +75,7 @@ def watch(**chosen: Any) -> int:
     written to it for a while. Each archive is verified before the source moves to the trash. SIGTERM
     ends it cleanly; under systemd SIGHUP reads the config anew.
     """
-    from camarchiver.cli.runs.watch import WatchOptions, watch_session
+    from camarchiver.cli.runs.watch import WatchOptions, run_watch
 
     context = click.get_current_context()
     options = WatchOptions.of(chosen, own_patterns(context))
@@ -93,4 +93,4 @@ def watch(**chosen: Any) -> int:
                 del fresh.meta[_READ_AGAIN]
         return found[0]
 
-    return watch_session(options, reread)
+    return run_watch(options, reread)
