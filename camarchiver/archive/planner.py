@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import cast
 
 from camarchiver.discovery import walks
+from camarchiver.domain.clip_batch import ClipBatch
 from camarchiver.domain.plan import Group, Plan, Tally, Total
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive, decide_together
-from camarchiver.policy.clip_batch import ClipBatch
 from camarchiver.policy.ordering import count, expand, largest_first, order_key, within_limit
 from camarchiver.storage.external_sort import SealedSequence
 

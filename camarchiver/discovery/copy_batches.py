@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, joined
+from camarchiver.domain.clip_batch import SUFFIX, ClipBatch
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Tidy
@@ -23,7 +24,7 @@ from camarchiver.naming.paths import CLIP_SUFFIXES, PLAIN_ENDS
 from camarchiver.naming.patterns import Names
 from camarchiver.policy.archive_rules import DOUBTFUL
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Stay, discard_by
-from camarchiver.policy.clip_batch import FEW, SUFFIX, ClipBatch, camera_and_day
+from camarchiver.policy.clip_batch import FEW, camera_and_day
 from camarchiver.policy.ordering import interleaved
 from camarchiver.policy.size_goals import order_key
 

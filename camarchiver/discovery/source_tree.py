@@ -11,6 +11,7 @@ from pathlib import Path
 
 from camarchiver.discovery.clip_ends import ClipEnds, Following
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Trees, joined
+from camarchiver.domain.clip_batch import ClipBatch
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
@@ -27,7 +28,7 @@ from camarchiver.naming.paths import (
     is_temporary_name,
 )
 from camarchiver.naming.patterns import Names, ParsedName
-from camarchiver.policy.clip_batch import ClipBatch, Folder, gather
+from camarchiver.policy.clip_batch import Folder, gather
 from camarchiver.storage import atomic, linux, locking
 
 WRITTEN_LATELY = timedelta(days=1)

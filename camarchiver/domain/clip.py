@@ -8,9 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-LONGEST_SECONDS = 1e9
-"""No clip lasts for thirty years, whatever its name, its header or its journal line says."""
-
 
 class Fingerprint(NamedTuple):
     """What identifies one state of one file; device and inode hold only until a remount."""

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from camarchiver.domain.clip import Archived, Clip
+from camarchiver.domain.clip_batch import ClipBatch
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
-from camarchiver.policy.clip_batch import ClipBatch
 
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """Waits after the first, second and third failure; after that only `--retry-failed`."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from camarchiver.domain.clip import Trees
+from camarchiver.domain.clip_batch import ClipBatch
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
 from camarchiver.errors import ExitCode, Problem
-from camarchiver.policy.clip_batch import ClipBatch
 
 
 class Group(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from camarchiver.domain.clip import LONGEST_SECONDS
 from camarchiver.domain.untrusted import LARGEST, LONGEST_PATH, YEARS, is_below, is_name, value_of
+from camarchiver.naming.limits import LONGEST_SECONDS
 
 LATEST_NS = LARGEST
 """The last moment that a line can hold, of the year 2262, in nanoseconds since 1970."""

@@ -17,8 +17,8 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
-from camarchiver.domain.clip import LONGEST_SECONDS
 from camarchiver.media.info import AudioStream, Examined, Glance, Media, VideoStream
+from camarchiver.naming.limits import LONGEST_SECONDS
 
 Trouble = Literal["damaged", "not-video", "unreadable", "crashed", "timeout", "stopped"]
 Beat = Callable[[], None]

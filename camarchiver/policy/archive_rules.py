@@ -9,12 +9,12 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Disposal
+from camarchiver.domain.clip_batch import ClipBatch, to_archive
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import FolderFacts, Memory
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
-from camarchiver.policy.clip_batch import ClipBatch, to_archive
 
 DOUBTFUL = timedelta(days=1)
 """How far name and clock may lie apart before one of them must be wrong (design, section 7)."""

@@ -9,9 +9,9 @@ from heapq import merge
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
+from camarchiver.domain.clip_batch import ClipBatch
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.policy.clip_batch import ClipBatch
 
 Change = Archive | Remove
 OneT = TypeVar("OneT")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from camarchiver.domain import plan as domain_plan
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree
+from camarchiver.domain.clip_batch import ClipBatch
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
 from camarchiver.domain.reason import Reason
@@ -25,7 +26,7 @@ from camarchiver.naming.patterns import Names
 from camarchiver.policy import archive_rules, cleanup_rules, ordering, safety_brakes, size_goals
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
-from camarchiver.policy.clip_batch import ClipBatch, Folder, gather
+from camarchiver.policy.clip_batch import Folder, gather
 from camarchiver.policy.safety_brakes import CameraTotals
 from camarchiver.policy.size_goals import Freed, Goal, SizeGoalSolver
 from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, a_file, an_entry, ns
