@@ -18,7 +18,7 @@ from camarchiver.cli.session import agreed, may_ask, require_consent, write
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.report import Outcome, Report, Status
-from camarchiver.errors import CamarchiverError, ExitCode, Problem
+from camarchiver.errors import CamarchiverError, ExitCode, Problem, failure
 from camarchiver.monitoring.channels import Channels
 from camarchiver.output import text as text_output
 from camarchiver.runtime import clock, log_setup, signals
@@ -224,9 +224,10 @@ def _attended(task: Task, options: RunOptions, events: RunEvents) -> int:
         if task.following is not None and not stop:
             after = _follow(task.following, options, stop)
             finished = _with_following(finished, after, task.following)
-        events.reported(finished.exit_code, finished.parts, finished.document({}))
+        more = {"dry_run": False}
+        events.reported(finished.exit_code, finished.parts, finished.document(more))
         if options.as_json:
-            write(finished.document({}))
+            write(finished.document(more))
         return finished.exit_code
 
 
@@ -267,14 +268,14 @@ def _follow(following: Following, options: RunOptions, stop: Stop) -> Finished:
         task = following.make()
         with log_setup.within(task.run), task.lock():
             return _carry_out(task, options, stop)
-    except CamarchiverError as error:
+    except (CamarchiverError, OSError) as error:
+        problem, exit_code = failure(error)
         if not options.as_json:
-            print(f"camarchiver: {following.command}: {error.message}\n  {error.hint}", file=sys.stderr)
-        problem = Problem(error.code, error.message, error.hint)
-        return _not_begun(following.command, problem, error.exit_code)
+            print(f"camarchiver: {following.command}: {problem.message}\n  {problem.hint}", file=sys.stderr)
+        return _broken_off(following.command, problem, exit_code)
 
 
-def _not_begun(command: str, problem: Problem, exit_code: ExitCode) -> Finished:
+def _broken_off(command: str, problem: Problem, exit_code: ExitCode) -> Finished:
     from camarchiver.monitoring.run_events import RunPart
     from camarchiver.output import json_document
 
