@@ -1,4 +1,4 @@
-"""The command line: parses, asks, prints; everything else is the pipeline's."""
+"""The command line: reads what is asked for, calls what does it, and puts failures into words."""
 
 from __future__ import annotations
 

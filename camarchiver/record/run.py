@@ -24,7 +24,7 @@ MakeMember = Callable[[Watchdog, ExitStack], Member]
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
+class RecordDocuments:
     """How the JSON documents are made."""
 
     of_problems: Callable[[Judgement], str]
@@ -48,7 +48,7 @@ def record(
     cameras: Mapping[str, MakeMember],
     logged: Callable[[], AbstractContextManager[None]],
     events: RunEvents,
-    documents: Documents,
+    documents: RecordDocuments,
 ) -> RecordResult:
     """Record with each camera, by its name, until all have ended or a signal stops them.
 
@@ -65,7 +65,7 @@ def record(
         return _record(fleet, watchdog, events, documents)
 
 
-def _record(fleet: Fleet, watchdog: Watchdog, events: RunEvents, documents: Documents) -> RecordResult:
+def _record(fleet: Fleet, watchdog: Watchdog, events: RunEvents, documents: RecordDocuments) -> RecordResult:
     look = partial(figures_of, fleet)
     with signals.on_signals() as stop:
         unreported = UnreportedProblems(lambda: judged(fleet, None), documents.of_problems)

@@ -56,14 +56,14 @@ class WatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
+class WatchDocuments:
     """How the JSON documents are made that monitoring gets."""
 
     of_report: Callable[[Report], Iterable[str]]
     of_failure: FailureDocument
 
 
-def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], documents: Documents) -> int:
+def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], documents: WatchDocuments) -> int:
     """Watch until a stop, and return the exit code.
 
     `reread` makes the settings anew for a reload, and may raise what a wrong config raises.
@@ -116,7 +116,7 @@ class _Part:
     service: Service
     totals: WatchTotals
     queue: DueQueue
-    documents: Documents
+    documents: WatchDocuments
 
     def watch(self, events: RunEvents) -> Report:
         """Watch with these settings until a stop or a reload is asked for."""

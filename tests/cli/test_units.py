@@ -20,7 +20,7 @@ from camarchiver import config
 from camarchiver.cli import cli
 from camarchiver.cli import types as option_types
 from camarchiver.cli.runs import template
-from camarchiver.cli.runs.template import Finished, Following, Ready, RunOptions, Task, conduct
+from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.config import Config, Value
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Status
@@ -217,9 +217,9 @@ class Course:
         self.refused = False
         self.trouble: Exception | None = None
 
-    def finished(self, word: str) -> Finished:
+    def finished(self, word: str) -> RunResult:
         self.seen.append(word)
-        return Finished(
+        return RunResult(
             Status.DONE if self.exit_code is ExitCode.DONE else Status.FAILED,
             self.exit_code,
             lambda more: (json.dumps({"command": self.command, "exit_code": self.exit_code, **more}),),
@@ -240,8 +240,8 @@ class Course:
             is_refused=self.refused,
         )
 
-    def task(self, **more: Any) -> Task:
-        return Task(self.command, f"run-of-{self.command}", self.planned, **more)
+    def task(self, **more: Any) -> RunTask:
+        return RunTask(self.command, f"run-of-{self.command}", self.planned, **more)
 
 
 def a_clip_to_keep() -> Keep:
@@ -257,7 +257,9 @@ class TestTemplate:
 
     def test_a_dry_run_plans_and_says_and_does_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
         course = Course()
-        forbidden = Task("archive", "r", course.planned, consent="it", check=lambda: pytest.fail("checked"))
+        forbidden = RunTask(
+            "archive", "r", course.planned, consent="it", check=lambda: pytest.fail("checked")
+        )
         assert conduct("archive", run_of(dry_run=True, no_confirm=False), lambda: forbidden) == 0
         assert (course.seen, capsys.readouterr().out) == (["plan", "preview"], "archive would do 2\n")
         assert conduct("archive", run_of(dry_run=True, as_json=True), lambda: course.task()) == 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from camarchiver.archive import executor, planner
 from camarchiver.archive.executor import Execution, Prepared
-from camarchiver.cli.runs.template import Following, Ready, RunOptions, Task, conduct, ready_plan
+from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
 from camarchiver.cli.types import Moment
 from camarchiver.domain.clip import Disposal, Trees
@@ -152,7 +152,7 @@ def run_archive(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> int:
     return conduct("archive", options.run(), lambda: _task(options, patterns), source=source)
 
 
-def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> Task:
+def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> RunTask:
     zone = clock.zone(options.timezone)
     policy, run = options.policy(zone), options.run()
     pipeline = Pipeline(options.trees(), zone, "archive", patterns)
@@ -174,7 +174,7 @@ def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> Task:
                 lines=lambda: _plan_lines(options, pipeline, prepared.plan),
             )
 
-    return Task(
+    return RunTask(
         "archive",
         pipeline.run.id,
         planned,
@@ -212,7 +212,7 @@ def _prepared(
 
 def _cleanup_task(
     options: ArchiveOptions, policy: CleanupPolicy, pipeline: Pipeline, patterns: tuple[Pattern, ...]
-) -> Task:
+) -> RunTask:
     """The cleanup that follows; it leaves alone what this very run has made."""
     from camarchiver.cli.runs.cleanup import CleanupOptions, cleanup_task
 

@@ -10,7 +10,7 @@ from functools import partial
 from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import executor, planner
-from camarchiver.cli.runs.template import Ready, RunOptions, Task, conduct, ready_plan
+from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import cleanup_text
@@ -36,7 +36,7 @@ def run_cleanup(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> int:
     return conduct("cleanup", options.run, lambda: cleanup_task(options, patterns), source=source)
 
 
-def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> Task:
+def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunTask:
     """The task of a run of `cleanup`. Raises StorageError for trees that are not what they were."""
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
     volume_marker.check_both(pipeline.trees)
@@ -55,7 +55,7 @@ def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> Task
             report_lines=cleanup_text.report_lines,
         )
 
-    return Task(
+    return RunTask(
         "cleanup",
         pipeline.run.id,
         planned,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camarchiver.cli.runs.template import Finished, Ready, RunOptions, Task, Tell, conduct
+from camarchiver.cli.runs.template import Ready, RunOptions, RunResult, RunTask, Tell, conduct
 from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import UsageError, signal_code
 from camarchiver.export.exporter import Exported, Exporter
@@ -41,7 +41,7 @@ def run_export(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int:
     return conduct("hold", run, lambda: _task(options, patterns))
 
 
-def _task(options: ExportOptions, patterns: tuple[Pattern, ...]) -> Task:
+def _task(options: ExportOptions, patterns: tuple[Pattern, ...]) -> RunTask:
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "hold", patterns)
     volume_marker.check_both(pipeline.trees)
     found = next((hold for hold in pipeline.holds() if hold.id == options.name), None)
@@ -58,15 +58,15 @@ def _task(options: ExportOptions, patterns: tuple[Pattern, ...]) -> Task:
             exporter = Exporter(pipeline.trees, HeldFiles(pipeline, found), target, maker, stop.event)
             parts = exporter.parts()
 
-            def perform(_: Stop, shown: Display, __: Tell) -> Finished:
+            def perform(_: Stop, shown: Display, __: Tell) -> RunResult:
                 return _finished(exporter.run(parts, shown), options, pipeline.run.id, stop)
 
             yield Ready(parts, tuple, perform)
 
-    return Task("hold", pipeline.run.id, planned)
+    return RunTask("hold", pipeline.run.id, planned)
 
 
-def _finished(exported: Exported, options: ExportOptions, run: str, stop: Stop) -> Finished:
+def _finished(exported: Exported, options: ExportOptions, run: str, stop: Stop) -> RunResult:
     code = signal_code(stop.signal) if stop.signal else exported.exit_code
     warnings = [text_output.problem_line(problem) for problem in exported.problems]
     if stop.signal:
@@ -75,7 +75,7 @@ def _finished(exported: Exported, options: ExportOptions, run: str, stop: Stop) 
     def document(_: Mapping[str, Any]) -> Iterable[str]:
         return (json_document.exported(exported, options.target.resolve(), run, code),)
 
-    return Finished(
+    return RunResult(
         exported.status,
         code,
         document,

@@ -188,7 +188,7 @@ def run_record(cameras: Sequence[RecordOptions]) -> int:
 
 
 def _attended(cameras: Sequence[RecordOptions], events: RunEvents) -> int:
-    from camarchiver.record.run import Documents, record
+    from camarchiver.record.run import RecordDocuments, record
 
     options = cameras[0]
     run = run_id(clock.now(clock.zone(options.timezone)))
@@ -200,7 +200,7 @@ def _attended(cameras: Sequence[RecordOptions], events: RunEvents) -> int:
         quiet=options.quiet,
         log_format=options.channels.log_format,
     )
-    documents = Documents(
+    documents = RecordDocuments(
         lambda judgement: json_document.recorded({"dry_run": False, "clips": []}, run, *judgement),
         lambda fleet, judgement: json_document.recorded(json_document.recorders(fleet), run, *judgement),
     )

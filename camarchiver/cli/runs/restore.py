@@ -8,7 +8,7 @@ from functools import partial
 
 from camarchiver.cleanup import restore
 from camarchiver.cleanup.restore import Selection
-from camarchiver.cli.runs.template import Ready, RunOptions, Task, conduct, ready_plan
+from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import formatting
@@ -20,7 +20,7 @@ def run_restore(selection: Selection, place: TreeOptions, options: RunOptions) -
     return conduct("restore", options, lambda: _task(selection, place))
 
 
-def _task(selection: Selection, place: TreeOptions) -> Task:
+def _task(selection: Selection, place: TreeOptions) -> RunTask:
     pipeline = Pipeline(place.trees(), place.zone(), "restore")
 
     @contextmanager
@@ -37,7 +37,7 @@ def _task(selection: Selection, place: TreeOptions) -> Task:
             always_reports=True,
         )
 
-    return Task(
+    return RunTask(
         "restore",
         pipeline.run.id,
         planned,

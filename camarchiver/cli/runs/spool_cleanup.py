@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from camarchiver.cli.runs.template import Ready, RunOptions, Task, conduct, ready_plan
+from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.errors import UsageError
 from camarchiver.output import cleanup_text
 from camarchiver.pipeline import run_id
@@ -50,7 +50,7 @@ def run_spool_cleanup(options: SpoolOptions) -> int:
     return conduct("cleanup", options.run, lambda: _task(options), spool=str(options.spool))
 
 
-def _task(options: SpoolOptions) -> Task:
+def _task(options: SpoolOptions) -> RunTask:
     policy, now = options.policy(), clock.now(clock.zone(options.timezone))
     run = run_id(now)
 
@@ -71,7 +71,7 @@ def _task(options: SpoolOptions) -> Task:
         outbox_store.make_state(options.outbox)
 
     lock = outbox_store.state(options.outbox) / "cleanup.lock"
-    return Task(
+    return RunTask(
         "cleanup",
         run,
         planned,

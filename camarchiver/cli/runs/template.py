@@ -65,7 +65,7 @@ class _Step(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class RunResult:
     """What came of a run; of a dry run, what can be said of it beforehand."""
 
     status: Status
@@ -88,8 +88,8 @@ class Ready:
     steps: Collection[_Step]
     lines: Callable[[], Iterable[str]]
     """The plan for a person; nothing where it is not shown."""
-    perform: Callable[[Stop, Display, Tell], Finished]
-    preview: Callable[[], Finished] | None = None
+    perform: Callable[[Stop, Display, Tell], RunResult]
+    preview: Callable[[], RunResult] | None = None
     """What a dry run says of it; None for a command that has none."""
     question: str = "Go on?"
     is_refused: bool = False
@@ -97,7 +97,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class RunTask:
     """One command's part in the course of its run."""
 
     command: str
@@ -126,7 +126,7 @@ class Following:
 
     command: str
     """Also the key under which the other's JSON document holds its own."""
-    make: Callable[[], Task]
+    make: Callable[[], RunTask]
 
 
 def ready_plan(
@@ -141,11 +141,11 @@ def ready_plan(
 ) -> Ready:
     """A plan whose execution ends with a report."""
 
-    def finished(report: Report) -> Finished:
+    def finished(report: Report) -> RunResult:
         from camarchiver.monitoring.run_events import RunPart
         from camarchiver.output import json_document
 
-        return Finished(
+        return RunResult(
             report.status,
             report.exit_code,
             lambda more: json_document.document(report, plan, more),
@@ -164,7 +164,7 @@ def ready_plan(
     )
 
 
-def conduct(command: str, options: RunOptions, make: Callable[[], Task], **labels: str) -> int:
+def conduct(command: str, options: RunOptions, make: Callable[[], RunTask], **labels: str) -> int:
     """Take a run through its course and return its exit code.
 
     `make` may raise what any command may; monitoring hears of it under these labels.
@@ -178,7 +178,7 @@ def conduct(command: str, options: RunOptions, make: Callable[[], Task], **label
         return _attended(make(), options, events)
 
 
-def _preview(task: Task, options: RunOptions) -> int:
+def _preview(task: RunTask, options: RunOptions) -> int:
     """Show what would be done."""
     with task.planned(Stop()) as ready:
         assert ready.preview is not None, f"{task.command} has no dry run"
@@ -193,7 +193,7 @@ def _preview(task: Task, options: RunOptions) -> int:
             return found.exit_code
 
 
-def _show(found: Finished, options: RunOptions, ready: Ready, later: Ready | None = None) -> None:
+def _show(found: RunResult, options: RunOptions, ready: Ready, later: Ready | None = None) -> None:
     if options.as_json:
         write(found.document({"dry_run": True}))
         return
@@ -203,7 +203,7 @@ def _show(found: Finished, options: RunOptions, ready: Ready, later: Ready | Non
         write(line + "\n" for line in later.lines())
 
 
-def _attended(task: Task, options: RunOptions, events: RunEvents) -> int:
+def _attended(task: RunTask, options: RunOptions, events: RunEvents) -> int:
     if task.consent:
         require_consent(task.consent, no_confirm=options.no_confirm)
     task.check()
@@ -231,7 +231,7 @@ def _attended(task: Task, options: RunOptions, events: RunEvents) -> int:
         return finished.exit_code
 
 
-def _carry_out(task: Task, options: RunOptions, stop: Stop) -> Finished:
+def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
     """Plan, show, ask, do; what came of it is printed unless it is wanted as JSON."""
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
 
@@ -262,7 +262,7 @@ def _ask(ready: Ready, options: RunOptions, stop: Stop, *, on_terminal: bool) ->
         raise click.Abort
 
 
-def _follow(following: Following, options: RunOptions, stop: Stop) -> Finished:
+def _follow(following: Following, options: RunOptions, stop: Stop) -> RunResult:
     """A run after another one; its failure spoils nothing that was done."""
     try:
         task = following.make()
@@ -275,13 +275,13 @@ def _follow(following: Following, options: RunOptions, stop: Stop) -> Finished:
         return _broken_off(following.command, problem, exit_code)
 
 
-def _broken_off(command: str, problem: Problem, exit_code: ExitCode) -> Finished:
+def _broken_off(command: str, problem: Problem, exit_code: ExitCode) -> RunResult:
     from camarchiver.monitoring.run_events import RunPart
     from camarchiver.output import json_document
 
     now = clock.now(UTC)
     report = Report(command, "", now, now, problems=(problem,))
-    return Finished(
+    return RunResult(
         report.status,
         exit_code,
         lambda more: (json_document.failure_document(command, problem, exit_code),),
@@ -291,7 +291,7 @@ def _broken_off(command: str, problem: Problem, exit_code: ExitCode) -> Finished
     )
 
 
-def _with_following(own: Finished, after: Finished, following: Following) -> Finished:
+def _with_following(own: RunResult, after: RunResult, following: Following) -> RunResult:
     """Both as one: the first failure is its exit code, and the document holds the other's."""
     exit_code = own.exit_code or after.exit_code
     status = after.status if own.exit_code == ExitCode.DONE and after.status is not Status.NOTHING else None
@@ -300,6 +300,6 @@ def _with_following(own: Finished, after: Finished, following: Following) -> Fin
         keys = {"exit_code": exit_code, following.command: json.loads("".join(after.document({})))}
         return own.document({**more, **keys, **({"status": status} if status else {})})
 
-    return Finished(
+    return RunResult(
         status or own.status, exit_code, document, own.lines, own.is_worth_saying, (*own.parts, *after.parts)
     )

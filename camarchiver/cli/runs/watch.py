@@ -24,7 +24,7 @@ from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import clock
 from camarchiver.watch import run as watch_run
-from camarchiver.watch.run import Documents, WatchSettings
+from camarchiver.watch.run import WatchDocuments, WatchSettings
 from camarchiver.watch.run_record import WatchTotals
 
 _log = logging.getLogger("camarchiver.watch")
@@ -107,7 +107,9 @@ def run_watch(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
         except click.ClickException as error:
             raise UsageError(error.format_message()) from error
 
-    documents = Documents(lambda report: json_document.document(report, None), json_document.failure_document)
+    documents = WatchDocuments(
+        lambda report: json_document.document(report, None), json_document.failure_document
+    )
     archive = options.archive
     source = str(archive.trees().source)
     with attending(archive.channels, "watch", documents.of_failure, source=source):
