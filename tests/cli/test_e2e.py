@@ -219,11 +219,11 @@ class TestRefusals:
         put(f"{ONE}.mp4")
         code = (
             "import sys, pathlib\n"
-            "from camarchiver.storage import locking; from camarchiver.state import volume_marker as volume\n"
+            "from camarchiver.storage import run_lock; from camarchiver.state import volume_marker as volume\n"
             "from camarchiver.domain.clip import Trees\n"
             "root = pathlib.Path(sys.argv[1])\n"
             "trees = Trees(root, root / 'archived', root / '.deleted')\n"
-            "with locking.exclusive(volume.run_lock(trees, 'archive'), what='archive'):\n"
+            "with run_lock.exclusive(volume.run_lock(trees, 'archive'), what='archive'):\n"
             "    print('locked', flush=True); sys.stdin.read()"
         )
         other = subprocess.Popen(

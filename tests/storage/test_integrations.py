@@ -742,8 +742,8 @@ class TestLocking:
     def test_one_run_of_a_command_and_who_it_is(self, tmp_path: Path, start_python: Start) -> None:
         lock = tmp_path / "archive.lock"
         code = (
-            "import sys, pathlib; from camarchiver.storage import locking\n"
-            "with locking.exclusive(pathlib.Path(sys.argv[1]), what='archive'):\n"
+            "import sys, pathlib; from camarchiver.storage import run_lock\n"
+            "with run_lock.exclusive(pathlib.Path(sys.argv[1]), what='archive'):\n"
             "    print('held', flush=True); input()"
         )
         run = start_python(code, lock)
@@ -761,10 +761,10 @@ class TestLocking:
 
     def test_guarded_appends_wait_for_each_other(self, tmp_path: Path, start_python: Start) -> None:
         code = (
-            "import sys, pathlib; from camarchiver.storage import locking\n"
+            "import sys, pathlib; from camarchiver.storage import run_lock\n"
             "path = pathlib.Path(sys.argv[1])\n"
             "for _ in range(50):\n"
-            "    with locking.guarded(path.with_suffix('.lock')):\n"
+            "    with run_lock.guarded(path.with_suffix('.lock')):\n"
             "        path.write_text(str(int(path.read_text()) + 1))\n"
         )
         count = tmp_path / "count"
