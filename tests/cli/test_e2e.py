@@ -219,7 +219,8 @@ class TestRefusals:
         put(f"{ONE}.mp4")
         code = (
             "import sys, pathlib\n"
-            "from camarchiver.storage import run_lock; from camarchiver.state import volume_marker as volume\n"
+            "from camarchiver.storage import run_lock\n"
+            "from camarchiver.state import volume_marker as volume\n"
             "from camarchiver.domain.clip import Trees\n"
             "root = pathlib.Path(sys.argv[1])\n"
             "trees = Trees(root, root / 'archived', root / '.deleted')\n"
