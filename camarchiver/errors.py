@@ -1,15 +1,60 @@
-"""Every expected failure: what to tell the user, how to mend it, and the exit code."""
+"""Every expected failure, its exit code and how to mend it; the only place that knows the codes' numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Self
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for whoever started it; a clean stop by a signal has `signal_code` instead."""
+
+    meaning: str
+    """In words, as `--help` lists it."""
+
+    DONE = 0, "done or nothing to do"
+    FAILED = 1, "failed"
+    USAGE = 2, "wrong usage"
+    PARTIAL = 3, "partly done"
+    CONFIG = 10, "configuration"
+    ALREADY_RUNNING = 11, "runs already"
+    ENCODER = 12, "no usable encoder"
+    STORAGE = 13, "storage or clock not to be trusted"
+
+    def __new__(cls, number: int, meaning: str) -> Self:
+        """A number that knows what it means."""
+        code = int.__new__(cls, number)
+        code._value_ = number
+        code.meaning = meaning
+        return code
+
+
+_SIGNALS = 128
+"""Above it lie the exit codes of runs that a signal stopped, as shells number them."""
+
+
+def signal_code(signal: int) -> int:
+    """The exit code of a run that this signal stopped."""
+    return _SIGNALS + signal
+
+
+def is_signal_code(exit_code: int) -> bool:
+    """Whether a run with this exit code was stopped by a signal."""
+    return exit_code > _SIGNALS
+
+
+def exit_codes() -> str:
+    """All of them in one sentence."""
+    listed = ", ".join(f"{code} {code.meaning}" for code in ExitCode)
+    return f"Exit codes: {listed}, {_SIGNALS}+n signal n."
 
 
 class CamarchiverError(Exception):
     """A failure that stops the command; `message` is a sentence, `hint` the remedy."""
 
     code = "failed"
-    exit_code = 1
+    exit_code: ExitCode = ExitCode.FAILED
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -42,35 +87,35 @@ class UsageError(CamarchiverError):
     """What was asked for can't be meant, or consent could not be asked."""
 
     code = "usage"
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class ConfigError(CamarchiverError):
     """A config file that can't be read or holds a wrong key or value."""
 
     code = "config"
-    exit_code = 10
+    exit_code = ExitCode.CONFIG
 
 
 class AlreadyRunning(CamarchiverError):
     """The same command works on the same tree already."""
 
     code = "already-running"
-    exit_code = 11
+    exit_code = ExitCode.ALREADY_RUNNING
 
 
 class EncoderError(CamarchiverError):
     """ffmpeg is missing, or no encoder that was asked for works here."""
 
     code = "encoder"
-    exit_code = 12
+    exit_code = ExitCode.ENCODER
 
 
 class StorageError(CamarchiverError):
     """Storage or clock not to be trusted: root missing, wrong volume, read-only, no space."""
 
     code = "storage"
-    exit_code = 13
+    exit_code = ExitCode.STORAGE
 
 
 class NotRemovable(StorageError):
@@ -88,7 +133,7 @@ class ClipBusy(CamarchiverError, ValueError):
     code = "busy"
 
 
-def failure(error: CamarchiverError | OSError) -> tuple[Problem, int]:
+def failure(error: CamarchiverError | OSError) -> tuple[Problem, ExitCode]:
     """The problem as it is told, and the exit code."""
     if isinstance(error, CamarchiverError):
         return Problem(error.code, error.message, error.hint), error.exit_code

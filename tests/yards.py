@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from msgspec import structs
 
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
+from camarchiver.cleanup import executor, planner
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
 from camarchiver.domain.damage import Damage, Flaw
@@ -115,18 +116,21 @@ class Yard:
 
     def pipeline(self, now: datetime | None = None) -> Pipeline:
         """A pipeline whose clock stands at `now`."""
-        pipeline = Pipeline(self.trees, UTC, "cleanup")
-        pipeline.started = now or self.now
-        return pipeline
+        return Pipeline(self.trees, UTC, "cleanup", started=now or self.now)
 
     def plan(self, now: datetime | None = None, **policy: Any) -> CleanupPlan:
         """The plan, and the pipeline's whole list of what stays."""
-        return self.pipeline(now).plan_cleanup(cleanup_policy(**policy), list_all=True)
+        return planner.plan(self.pipeline(now), cleanup_policy(**policy), list_all=True)
 
     def carry_out(self, plan: CleanupPlan, *, stop: Stop | None = None) -> Report:
         """Do what the plan says."""
-        return self.pipeline().cleanup(
-            plan, SidecarPolicy.TRASH, stop=stop or Stop(), display=Silent(), tell=lambda outcome: None
+        return executor.execute(
+            self.pipeline(),
+            plan,
+            SidecarPolicy.TRASH,
+            stop=stop or Stop(),
+            display=Silent(),
+            tell=lambda outcome: None,
         )
 
     # --- looking -------------------------------------------------------------------------------------

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Collection, Iterable, Iterator
 
-from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Trees
-from camarchiver.domain.memory import Memory
+from camarchiver.discovery import walks
 from camarchiver.domain.plan import Group, Plan, Tally, Total
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
 from camarchiver.policy.ordering import largest_first, order_key, within_limit
 from camarchiver.storage.external_sort import SealedSequence
 
 
-def plan(
-    trees: Trees,
-    discovery: Discovery,
-    policy: ArchivePolicy,
-    memory: Memory,
-    now: datetime,
-    *,
-    list_all: bool,
-) -> ArchivePlan:
+def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> ArchivePlan:
     """Decide for every clip below the source; changes nothing.
 
     `list_all` also lists the files left alone one by one, which are else only counted.
     """
+    memory, now = pipeline.memory(), pipeline.started
+    discovery = walks.of_source(pipeline, memory)
     tally, left = Tally(), list[Keep]()
 
     def changes() -> Iterator[Archive | Remove]:
@@ -48,7 +40,19 @@ def plan(
         for step in steps:
             tally.add(step)
     totals = _with_rest(tally.totals(), len(every) - len(steps))
-    return Plan("archive", trees, now, policy, totals, steps, tuple(left), discovery.unread_folders)
+    return Plan("archive", pipeline.trees, now, policy, totals, steps, tuple(left), discovery.unread_folders)
+
+
+def decide_some(
+    pipeline: Pipeline, folder: str, names: Collection[str], policy: ArchivePolicy
+) -> Iterator[Archive | Remove | Keep]:
+    """Decide for a few clips of one folder, as of this moment; changes nothing.
+
+    OSError where the folder can't be read.
+    """
+    now, memory = pipeline.now(), pipeline.memory()
+    facts = walks.of_source(pipeline, memory, now).some(folder, names)
+    yield from decide_archive(facts, policy, memory, now)
 
 
 def _sealed(found: Iterable[Archive | Remove]) -> SealedSequence[Archive | Remove]:

@@ -11,16 +11,15 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-from camarchiver.archive.source_removal import SourceRemover
-from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, Trees, beside
+from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
+from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Tree, beside
 from camarchiver.domain.reason import Reason
 from camarchiver.errors import CamarchiverError, ClipBusy, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
-from camarchiver.journal.lookup import MOST_NAMES, ArchiveLookup
+from camarchiver.journal.lookup import MOST_NAMES
 from camarchiver.journal.replay import left_archive
-from camarchiver.journal.store import Journal
-from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.paths import numbered
+from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import log_setup
 from camarchiver.state import claims, intents
 from camarchiver.state.claims import WorkClaim
@@ -36,22 +35,20 @@ COARSEST_NS = 2_000_000_000
 """How far a copy's time may be from its original's: FAT keeps even seconds, others less coarse ones."""
 
 
-class Recovery:
+def sweep(pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
+    """Finish or remove what dead runs left, before anything is planned."""
+    _Recovery(pipeline, sidecars).sweep()
+
+
+class _Recovery:
     """Works through the claims that stand when a run starts."""
 
-    def __init__(
-        self,
-        trees: Trees,
-        journal: Journal,
-        standing: ArchiveLookup,
-        disposer: SourceRemover,
-        scribe: JournalWriter,
-    ) -> None:
-        self._trees = trees
-        self._journal = journal
-        self._standing = standing
-        self._disposer = disposer
-        self._scribe = scribe
+    def __init__(self, pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
+        self._trees = pipeline.trees
+        self._journal = pipeline.journal
+        self._standing = pipeline.standing
+        self._disposer = SourceRemover(pipeline.trees, pipeline.writer, sidecars)
+        self._scribe = pipeline.writer
 
     def sweep(self) -> None:
         """Leave nothing of a dead run; what a live one works on stays, and what can't be mended now."""

@@ -21,13 +21,28 @@ from camarchiver.journal.expected_archives import Expected
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.replay import fold
 from camarchiver.journal.store import Journal
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, to_archive
 from camarchiver.runtime.formatting import count_of, shown
+from camarchiver.runtime.signals import Stop
 from camarchiver.storage import copying
 from camarchiver.storage.anchored import FROM_SOURCE, fingerprint_of
 
 POLICY = ArchivePolicy(age=timedelta(0), disposal=Disposal.KEEP, repeat=True)
 """Every copy that an archive is made from stays where it is."""
+
+
+def plan(pipeline: Pipeline, damaged: Iterable[Expected], stop: Stop) -> ArchivePlan:
+    """Decide from which copy each damaged archive is made anew; reads these copies, changes nothing."""
+    planner = RepairPlanner(
+        pipeline.trees,
+        pipeline.journal,
+        pipeline.standing,
+        pipeline.holds(),
+        pipeline.started,
+        stop.event.is_set,
+    )
+    return planner.plan(damaged)
 
 
 class RepairPlanner:

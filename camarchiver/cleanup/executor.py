@@ -9,22 +9,25 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from camarchiver.archive.source_removal import SourceRemover
+from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
+from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard, Tidy
 from camarchiver.errors import CamarchiverError, NotRemovable
 from camarchiver.journal.event import EventKind
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter, RemovalResult
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import restored_lately
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.formatting import size
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
+from camarchiver.state import findings
 from camarchiver.state.failures import Failures
 from camarchiver.state.intents import IntentLog
 from camarchiver.storage import anchored, filesystems, locking, removal
@@ -53,6 +56,35 @@ class _Gone:
     problem: str = ""
     written: bool = False
     """Whether the journal has its line."""
+
+
+def execute(
+    pipeline: Pipeline,
+    plan: CleanupPlan,
+    sidecars: SidecarPolicy,
+    *,
+    stop: Stop,
+    display: Display,
+    tell: Callable[[Outcome], None],
+) -> Report:
+    """Carry out a plan, unless a brake refused it; `tell` gets every outcome as it comes."""
+    outcomes: list[Outcome] = []
+    if plan.refused is None:
+        executor = CleanupExecutor(
+            pipeline.trees,
+            pipeline.standing,
+            SourceRemover(pipeline.trees, pipeline.writer, sidecars),
+            pipeline.writer,
+            pipeline.memory,
+            pipeline.failures,
+            plan.policy.min_free,
+        )
+        for outcome in executor.run(plan.steps, stop, display):
+            outcomes.append(outcome)
+            tell(outcome)
+        findings.forget_removed(pipeline.trees.state, outcomes)
+        pipeline.failures.forget_all(pipeline.failures.of_missing_files(pipeline.trees.source))
+    return pipeline.report(plan, tuple(outcomes), stop)
 
 
 class CleanupExecutor:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from camarchiver.cleanup.plan_notes import PlanNotes
+from camarchiver.discovery import walks
 from camarchiver.discovery.copies import CopyFinder, SidecarPicture
 from camarchiver.domain.clip import Disposal, Tree, Trees
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Tidy
-from camarchiver.errors import Problem
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import (
     CleanupPolicy,
     Copy,
@@ -28,19 +29,13 @@ from camarchiver.policy.cleanup_rules import (
     discard_by,
     rank,
 )
-from camarchiver.policy.safety_brakes import CameraTotals, brake, clock_is_far
+from camarchiver.policy.safety_brakes import CameraTotals, clock_is_far
 from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses, order_key
-from camarchiver.runtime.formatting import count_of, shown, size
+from camarchiver.runtime.formatting import shown, size
 from camarchiver.storage import filesystems
 from camarchiver.storage.external_sort import SealedSequence
 
 CleanupPlan = Plan[Discard | Tidy, CleanupPolicy]
-
-BRAKES = ("clock", "too-large")
-"""The codes of problems that refuse the whole plan."""
-
-LISTED = 20
-"""Files past the hard limit that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +70,24 @@ class _Camera:
     def last(self) -> datetime | None:
         """The start of its newest clip."""
         return self.newest or self.doubtful
+
+
+def plan(
+    pipeline: Pipeline, policy: CleanupPolicy, *, list_all: bool, asked: frozenset[Path] = frozenset()
+) -> CleanupPlan:
+    """Decide for every file of the three trees; changes nothing.
+
+    Files left alone are listed where all are, or where they are asked for.
+    """
+    memory = pipeline.memory()
+    copies = walks.of_copies(pipeline, memory)
+    planner = CleanupPlanner(pipeline.trees, copies, policy, memory, pipeline.started)
+    made = planner.plan(list_all=list_all, asked=asked)
+    gone = pipeline.failures.of_missing_files(pipeline.trees.source)
+    if not gone:
+        return made
+    note = f"{len(gone):,} remembered failure(s) of files that are gone will be forgotten"
+    return replace(made, notes=(*made.notes, note))
 
 
 class CleanupPlanner:
@@ -129,16 +142,29 @@ class CleanupPlanner:
         far = clock_is_far(sure or self._newest, self._now)
         pursuit = SizeGoalSolver(self._goals(candidates, used), self._freed)
         steps = SealedSequence(self._steps(candidates, pursuit), key=order_key)
-        problems, refused = self._problems(pursuit, far)
+        totals = self._tally.totals()
+        told = PlanNotes(
+            self._policy,
+            self._now,
+            totals,
+            pursuit.unmet,
+            self._overdue,
+            {name: seen.totals for name, seen in self._cameras.items()},
+            far,
+            self._trees.source,
+            self._last_copy,
+            len(self._memory.damaged),
+        )
+        problems, refused = told.problems()
         return Plan(
             "cleanup",
             self._trees,
             self._now,
             self._policy,
-            self._tally.totals(),
+            totals,
             steps,
             tuple(self._left),
-            notes=(*self._notes(), *self._unknown_cameras()),
+            notes=tuple(told.notes()),
             forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
             problems=problems,
             refused=refused,
@@ -321,82 +347,6 @@ class CleanupPlanner:
 
     def _may_go(self, copy: Copy) -> bool:
         return rank(copy, self._policy, self._memory, self._newest, self._now) is not None
-
-    # --- what the owner must know ------------------------------------------------------------------
-
-    def _problems(self, pursuit: SizeGoalSolver, far: str) -> tuple[tuple[Problem, ...], int]:
-        found = [
-            Problem(
-                "goal-missed",
-                f"{goal.words} can't be reached: {size(left)} too many remain",
-                self._hint(),
-            )
-            for goal, left in pursuit.unmet.items()
-        ]
-        last = sum(t.clips for t in self._tally.totals() if t.group.reason is Reason.LAST_COPY)
-        if last:
-            words = (
-                f"{count_of(last, 'file')} in the trash stay: each is the last copy of a clip,"
-                f" as {self._last_copy}"
-            )
-            remedy = f"camarchiver verify {shown(self._trees.source)} --repair makes their archives anew"
-            found.append(Problem("last-copy", words, remedy))
-        found.extend(self._overdue_problems())
-        if far:
-            found.insert(0, Problem("clock", far, "set the clock (timedatectl), then run it again"))
-            return tuple(found), 13
-        if large := brake({name: seen.totals for name, seen in self._cameras.items()}, self._policy):
-            words = "look at the plan; if it is meant, add --allow-large"
-            found.insert(0, Problem("too-large", large, words))
-            return tuple(found), 2
-        return tuple(found), 0
-
-    def _overdue_problems(self) -> Iterator[Problem]:
-        if self._overdue:
-            listed = "; ".join(shown(path) for path in self._overdue[:LISTED])
-            more = f" and {len(self._overdue) - LISTED:,} more" if len(self._overdue) > LISTED else ""
-            words = f"{count_of(len(self._overdue), 'file')} older than max_age_hard stay: {listed}{more}"
-            yield Problem(
-                "past-limit", words, "end the hold, or remove what camarchiver doesn't know by hand"
-            )
-
-    def _hint(self) -> str:
-        options = [
-            name
-            for name, given in (
-                ("--clean-output", self._policy.clean_output),
-                ("--unarchived", self._policy.unarchived),
-            )
-            if not given
-        ]
-        return (
-            f"{' and '.join(options)} would let it take more" if options else "raise the limit or end holds"
-        )
-
-    def _notes(self) -> Iterator[str]:
-        if damaged := self._memory.damaged:
-            yield (
-                f"{count_of(len(damaged), 'archive')} found missing or damaged count for no rule;"
-                " camarchiver verify --known --repair"
-            )
-        waiting = sum(
-            total.clips for total in self._tally.totals() if total.group[:2] == ("keep", Reason.UNARCHIVED)
-        )
-        if waiting:
-            yield (
-                f"{count_of(waiting, 'source')} old enough to go are not archived and stay;"
-                " --unarchived would include them"
-            )
-        hard = self._policy.limits.max_age_hard
-        if hard is not None and not self._overdue:
-            yield f"after this nothing recorded before {self._now - hard:%Y-%m-%d %H:%M} stands in any tree"
-
-    def _unknown_cameras(self) -> Iterator[str]:
-        known = [*self._cameras]
-        for camera in sorted({*self._policy.cameras_own, *self._policy.cameras} - set(known)):
-            close = difflib.get_close_matches(camera, known, n=1)
-            also = f"; did you mean {shown(close[0])}?" if close else ""
-            yield f"no clip of a camera {shown(camera)} was found{also}"
 
 
 def _by_rank(item: _Candidate) -> tuple[int, float, str]:

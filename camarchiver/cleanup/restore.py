@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees, beside
+from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Restore
 from camarchiver.domain.untrusted import is_below
 from camarchiver.errors import CamarchiverError, StorageError, sentence
@@ -20,6 +21,8 @@ from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.replay import REPLACED
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
+from camarchiver.pipeline import Pipeline
+from camarchiver.runtime.signals import Stop
 from camarchiver.state import restored as restored_clips
 from camarchiver.storage import anchored, atomic, copying, removal
 from camarchiver.storage.removal import Place
@@ -39,6 +42,34 @@ class Selection:
     since: datetime | None = None
     until: datetime | None = None
     """The first moment that is too late."""
+
+
+RestorePlan = Plan[Restore, Selection]
+
+
+def plan(pipeline: Pipeline, selection: Selection) -> RestorePlan:
+    """Find what is meant; changes nothing."""
+    steps = tuple(_restorer(pipeline).steps(selection))
+    tally = Tally()
+    for step in steps:
+        tally.add(step)
+    return Plan("restore", pipeline.trees, pipeline.started, selection, tally.totals(), steps, ())
+
+
+def execute(
+    pipeline: Pipeline, planned: RestorePlan, *, stop: Stop, tell: Callable[[Outcome], None]
+) -> Report:
+    """Carry out a plan; `tell` gets every outcome as it comes, and no clip is begun after `stop`."""
+    outcomes: list[Outcome] = []
+    steps = (step for step in planned.steps if not stop)
+    for outcome in _restorer(pipeline).run(steps):
+        outcomes.append(outcome)
+        tell(outcome)
+    return pipeline.report(planned, tuple(outcomes), stop)
+
+
+def _restorer(pipeline: Pipeline) -> Restorer:
+    return Restorer(pipeline.trees, pipeline.journal, pipeline.writer)
 
 
 class Restorer:

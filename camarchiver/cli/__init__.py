@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from camarchiver import __version__
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, ExitCode, exit_codes
 
 if TYPE_CHECKING:
     from camarchiver.errors import Problem
@@ -55,8 +55,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"auto_envvar_prefix": "CAMARCHIVER", "help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 partly done, 10 configuration,"
-    " 11 runs already, 12 no usable encoder, 13 storage or clock not to be trusted, 128+n signal n.",
+    epilog=exit_codes(),
 )
 @click.version_option(__version__, prog_name="camarchiver")
 def cli() -> None:
@@ -70,9 +69,13 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:
-        return _tell(arguments, _problem("stopped", "stopped; nothing was changed"), 130)
+        from signal import SIGINT
+
+        from camarchiver.errors import signal_code
+
+        return _tell(arguments, _problem("stopped", "stopped; nothing was changed"), signal_code(SIGINT))
     except click.ClickException as error:
-        return _tell(arguments, _problem("usage", error.format_message()), 2)
+        return _tell(arguments, _problem("usage", error.format_message()), ExitCode.USAGE)
     except ImportError as error:
         # Plainly: what makes a document of a failure may be what can't be imported.
         from camarchiver.runtime.extras import reinstall
@@ -81,12 +84,12 @@ def run(arguments: Sequence[str]) -> int:
             f"camarchiver: the installation is broken: {error}\n  install it again: {reinstall()}",
             file=sys.stderr,
         )
-        return 1
+        return ExitCode.FAILED
     except (CamarchiverError, OSError) as error:
         from camarchiver.errors import failure
 
         return _tell(arguments, *failure(error))
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else ExitCode.DONE
 
 
 def _problem(code: str, message: str, hint: str = "") -> Problem:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camarchiver.errors import UsageError
 from camarchiver.monitoring.channels import Channels
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.log_setup import logging_to
@@ -51,17 +52,29 @@ class TreeOptions:
 
 
 @contextmanager
+def run_locked(pipeline: Pipeline) -> Iterator[None]:
+    """The same command can't begin on these trees here. Raises AlreadyRunning."""
+    command = pipeline.run.command
+    with run_lock.exclusive(volume_marker.run_lock(pipeline.trees, command), what=command):
+        yield
+
+
+@contextmanager
 def running(
     pipeline: Pipeline, log_file: Path | None, channels: Channels, *, verbose: bool, quiet: bool
 ) -> Iterator[None]:
     """The run is logged, and the same command can't begin here. Raises AlreadyRunning."""
-    command, run = pipeline.run.command, pipeline.run.id
-    file = log_file or pipeline.trees.source / "archiver.log"
+    file, run = log_file or log_of(pipeline.trees), pipeline.run.id
     with (
         logging_to(file, run=run, verbose=verbose, quiet=quiet, log_format=channels.log_format),
-        run_lock.exclusive(volume_marker.run_lock(pipeline.trees, command), what=command),
+        run_locked(pipeline),
     ):
         yield
+
+
+def log_of(trees: Trees) -> Path:
+    """Where commands that work on these trees log by default."""
+    return trees.source / "archiver.log"
 
 
 def may_ask() -> bool:
@@ -69,11 +82,19 @@ def may_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def agreed(stopping: Stop) -> bool:
+def require_consent(what: str, *, no_confirm: bool) -> None:
+    """Refuse what needs consent where nobody can give it. Raises UsageError."""
+    if not (no_confirm or may_ask()):
+        raise UsageError(
+            f"{what} needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
+        )
+
+
+def agreed(question: str, stopping: Stop) -> bool:
     """Ask on the terminal. A signal is no answer: the run then goes on to its clean stop."""
     try:
         with stopping.interrupting():
-            return click.confirm("Go on?", err=True)
+            return click.confirm(question, err=True)
     except (click.Abort, KeyboardInterrupt):
         if not stopping:
             raise

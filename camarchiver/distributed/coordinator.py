@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from camarchiver.archive import executor
 from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
+from camarchiver.archive.executor import Execution, Prepared
 from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.distributed import worker as distributed_worker
 from camarchiver.distributed.worker import RESOURCE, ClipResult, RunSpec
@@ -21,6 +24,9 @@ from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
 from camarchiver.errors import EncoderError, StorageError, UsageError, cause
 from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.media.encoder_probe import EncoderRequest
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.archive_rules import ArchivePlan
 from camarchiver.runtime.extras import install_extra
 from camarchiver.runtime.formatting import count_of
 from camarchiver.runtime.progress import Advance, Display
@@ -75,11 +81,6 @@ class Cluster:
         self._looked = 0.0
         self._told = False
 
-    @property
-    def is_hired(self) -> bool:
-        """Whether workers were asked to take part, which a plan without a clip to encode needs not."""
-        return self._order is not None
-
     def close(self) -> None:
         """Leave the cluster as it was."""
         if self._order is not None:
@@ -109,7 +110,7 @@ class Cluster:
 
     @contextmanager
     def opened(
-        self, desk: ArchiveContext, jobs: int | None, *, stop: Stop, display: Display
+        self, jobs: int | None, desk: ArchiveContext, stop: Stop, display: Display
     ) -> Iterator[ArchiveWorkers]:
         """A workshop whose encoding is done by the workers; `jobs` None: as many as they offer."""
         assert self._order is not None, "workers are hired first"
@@ -254,11 +255,22 @@ class Cluster:
 
 
 @contextmanager
-def joined(address: str) -> Iterator[Cluster]:
-    """The cluster behind a scheduler, left as it was at the end. Raises EncoderError, UsageError."""
+def prepared(
+    pipeline: Pipeline, plan: ArchivePlan, address: str, request: EncoderRequest, how: Execution
+) -> Iterator[Prepared]:
+    """Ask the workers behind a scheduler to take part, if the plan has a clip to encode.
+
+    The cluster is left as it was at the end. Raises EncoderError where none can take part, UsageError
+    where Dask isn't installed.
+    """
     cluster = Cluster(address)
     try:
-        yield cluster
+        first = next((step for step in plan.steps if isinstance(step, Archive)), None)
+        if first is None:
+            yield executor.prepare(plan, request, how)
+            return
+        notes = cluster.hire(distributed_worker.run_spec(pipeline, first, request, how))
+        yield Prepared(replace(plan, notes=(*plan.notes, *notes)), partial(cluster.opened, how.jobs))
     finally:
         cluster.close()
 

@@ -20,6 +20,7 @@ from camarchiver import __version__
 from camarchiver.archive import workers
 from camarchiver.archive.clip_archiver import ArchiveContext
 from camarchiver.archive.encode import ArchiveSettings
+from camarchiver.archive.executor import Execution
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.archive.workers import ArchiveWorkers, Tools
 from camarchiver.domain.clip import Disposal, Fingerprint, Trees
@@ -33,6 +34,7 @@ from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
 from camarchiver.media import encoder_probe
 from camarchiver.media.encoder_probe import EncoderRequest
+from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import clock
 from camarchiver.runtime.progress import Advance
 from camarchiver.runtime.signals import Stop
@@ -64,6 +66,22 @@ class RunSpec:
     wish: EncoderRequest
     wishes: ArchiveSettings
     nice: int
+
+
+def run_spec(pipeline: Pipeline, sample: Archive, request: EncoderRequest, how: Execution) -> RunSpec:
+    """What stations are to know of a run; `sample` is some clip of its plan."""
+    clip = sample.clip
+    return RunSpec(
+        __version__,
+        pipeline.trees,
+        pipeline.zone,
+        volume_marker.marker(pipeline.trees.state),
+        (clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns),
+        pipeline.run,
+        request,
+        how.settings,
+        how.nice,
+    )
 
 
 @dataclass(frozen=True, slots=True)

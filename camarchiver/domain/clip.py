@@ -10,9 +10,6 @@ from typing import NamedTuple
 
 from camarchiver.domain.reason import Reason
 
-LONGEST_SECONDS = 1e9
-"""No clip lasts for thirty years, whatever its name, its header or its journal line says."""
-
 
 class Fingerprint(NamedTuple):
     """What identifies one state of one file; device and inode hold only until a remount."""

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from camarchiver.domain.clip import LONGEST_SECONDS
 from camarchiver.domain.untrusted import LARGEST, LONGEST_PATH
+from camarchiver.naming.limits import LONGEST_SECONDS
 
 RelativePath = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH - 1)]
 """Below the root of its tree."""

@@ -10,8 +10,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
-from camarchiver.errors import Problem
+from camarchiver.errors import ExitCode, Problem
 
 
 class Group(NamedTuple):
@@ -150,8 +151,25 @@ class Plan(Generic[ChangeT, PolicyT]):
     """One for each filesystem that files leave."""
     problems: tuple[Problem, ...] = ()
     """What the policy asks for and this plan can't do."""
-    refused: int = 0
-    """The exit code of the brake that forbids carrying this plan out; 0 for none."""
+    refused: ExitCode | None = None
+    """The exit code of the brake that forbids carrying this plan out; None for none."""
+
+    def report(
+        self, run: str, outcomes: tuple[Outcome, ...] = (), *, ended: datetime, stopped_by: int | None = None
+    ) -> Report:
+        """What came of it in this run, by the signal that stopped the run if one did."""
+        return Report(
+            command=self.command,
+            run=run,
+            started=self.now,
+            ended=ended,
+            outcomes=outcomes,
+            unreadable=self.found_unreadable,
+            remaining=len(self.steps) - len(outcomes),
+            stopped_by=stopped_by,
+            problems=self.problems,
+            refused=self.refused,
+        )
 
     @property
     def found_unreadable(self) -> int:

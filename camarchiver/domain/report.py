@@ -10,7 +10,7 @@ from typing import Any
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import DAMAGED, Step
-from camarchiver.errors import Problem
+from camarchiver.errors import ExitCode, Problem, signal_code
 
 
 class Result(StrEnum):
@@ -100,8 +100,8 @@ class Report:
     """The signal that ended the run."""
     problems: tuple[Problem, ...] = ()
     """What the plan or the run could not do and the owner must know; the exit code tells of them."""
-    refused: int = 0
-    """The exit code of a brake that stopped the whole plan; 0 where none did."""
+    refused: ExitCode | None = None
+    """The exit code of a brake that stopped the whole plan; None where none did."""
 
     def count(self, *results: Result) -> int:
         """How many steps came to one of these results."""
@@ -110,14 +110,14 @@ class Report:
     @property
     def has_failures(self) -> bool:
         """Whether anything went wrong; a stop is nothing wrong."""
-        return bool(self.refused or self.count(Result.FAILED) or self.unreadable or self.problems)
+        return bool(self.refused is not None or self.count(Result.FAILED) or self.unreadable or self.problems)
 
     @property
     def status(self) -> Status:
         """The run in one word."""
         if self.stopped_by is not None:
             return Status.STOPPED
-        if self.refused:
+        if self.refused is not None:
             return Status.FAILED
         failed = self.count(Result.FAILED) + self.unreadable
         if not failed and self.problems:
@@ -133,12 +133,13 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """By the table of exit codes in docs/architecture.md, section 8."""
+        """As `ExitCode` has it, or that of the signal that stopped the run."""
         if self.stopped_by is not None:
-            return 128 + self.stopped_by
-        if self.refused:
+            return signal_code(self.stopped_by)
+        if self.refused is not None:
             return self.refused
         failures = [outcome for outcome in self.outcomes if outcome.result is Result.FAILED]
         if self.status is Status.FAILED:
-            return 13 if all(outcome.reason is Reason.NO_SPACE for outcome in failures) else 1
-        return 3 if self.status is Status.PARTIAL else 0
+            full = all(outcome.reason is Reason.NO_SPACE for outcome in failures)
+            return ExitCode.STORAGE if full else ExitCode.FAILED
+        return ExitCode.PARTIAL if self.status is Status.PARTIAL else ExitCode.DONE

@@ -17,7 +17,16 @@ from typing import BinaryIO
 from camarchiver.archive.encode import ClipFailed, Stopped
 from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.reason import Reason
-from camarchiver.errors import AlreadyRunning, CamarchiverError, Problem, StorageError, UsageError, cause
+from camarchiver.domain.report import Status
+from camarchiver.errors import (
+    AlreadyRunning,
+    CamarchiverError,
+    ExitCode,
+    Problem,
+    StorageError,
+    UsageError,
+    cause,
+)
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker
 from camarchiver.export.held_files import Gap, HeldFiles, HeldPart
 from camarchiver.naming.paths import numbered
@@ -65,11 +74,20 @@ class Exported:
     """Whether the space ran out."""
 
     @property
-    def exit_code(self) -> int:
-        """By docs/architecture.md, section 8; nothing held is a failure, too: a range was mistyped."""
+    def status(self) -> Status:
+        """The run in one word, where no signal ended it."""
+        if self.problems:
+            return Status.PARTIAL if self.copied else Status.FAILED
+        return Status.DONE if self.copied else Status.NOTHING
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Nothing held is a failure, too: a range was mistyped."""
         if not self.problems:
-            return 0 if self.copied else 1
-        return 3 if self.copied else 13 if self.full else 1
+            return ExitCode.DONE if self.copied else ExitCode.FAILED
+        if self.copied:
+            return ExitCode.PARTIAL
+        return ExitCode.STORAGE if self.full else ExitCode.FAILED
 
 
 class _Full(CamarchiverError):

@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from camarchiver.discovery.copies import CopyFinder, SidecarPicture
-from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees
+from camarchiver.discovery import walks
+from camarchiver.discovery.copies import SidecarPicture
+from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.hold import Hold, held_by
+from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.replay import Origin, fold
-from camarchiver.journal.store import Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import is_picture_name
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 
 _SPAN = timedelta(days=2)
@@ -63,13 +65,13 @@ class Gap:
 class HeldFiles:
     """Looks through one pair of trees for the files of one hold."""
 
-    def __init__(self, trees: Trees, journal: Journal, stock: CopyFinder, hold: Hold, now: datetime) -> None:
+    def __init__(self, pipeline: Pipeline, hold: Hold) -> None:
         """A hold that has lapsed still tells which files are meant."""
-        self._trees = trees
-        self._journal = journal
-        self._stock = stock
+        self._trees = pipeline.trees
+        self._journal = pipeline.journal
         self._hold = replace(hold, until=None)
-        self._now = now
+        self._stock = walks.of_copies(pipeline, Memory(holds=(self._hold,)))
+        self._now = pipeline.started
 
     def found(self) -> Iterator[HeldPart | Gap]:
         """Every file that stands, then every one that the journal knows and that doesn't."""

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from camarchiver.domain.plan import Total, action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report
+from camarchiver.errors import ExitCode
 
 Labels = tuple[tuple[str, str], ...]
 """Names and values, sorted by name."""
@@ -175,7 +176,7 @@ def of_end(ended: float, seconds: float, exit_code: int) -> tuple[Figure, ...]:
         Figure("camarchiver_last_run_timestamp_seconds", ended),
         Figure("camarchiver_last_run_duration_seconds", seconds),
         Figure("camarchiver_last_run_exit_code", exit_code),
-        *((success,) if exit_code == 0 else ()),
+        *((success,) if exit_code == ExitCode.DONE else ()),
     )
 
 

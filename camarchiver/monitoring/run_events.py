@@ -15,7 +15,7 @@ from camarchiver import __version__
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Total
 from camarchiver.domain.report import Report
-from camarchiver.errors import AlreadyRunning, CamarchiverError, Problem, failure
+from camarchiver.errors import AlreadyRunning, CamarchiverError, ExitCode, Problem, failure, is_signal_code
 from camarchiver.monitoring import metrics, notify, tree_gauges
 from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.metrics import Figure, Labels
@@ -155,7 +155,7 @@ class RunEvents:
             notify.notify(self._notify, end.document)
 
     def _ping_of(self, end: End) -> None:
-        stopped = end.exit_code > 128
+        stopped = is_signal_code(end.exit_code)
         if self._pinger is not None and (end.failed or not stopped):
             event: notify.Event = "failure" if end.failed or end.exit_code else "success"
             self._pinger.send(event, f"camarchiver {self.command}: exit code {end.exit_code}\n")
@@ -164,7 +164,7 @@ class RunEvents:
         """An error ended the run before it could report; that another one runs already is none."""
         if self._ended or isinstance(error, AlreadyRunning | click.Abort | BrokenPipeError):
             return
-        problem, exit_code = Problem("failed", f"{type(error).__name__}: {error}"), 1
+        problem, exit_code = Problem("failed", f"{type(error).__name__}: {error}"), ExitCode.FAILED
         if isinstance(error, CamarchiverError | OSError):
             problem, exit_code = failure(error)
         pieces = (self._failure_document(self.command, problem, exit_code),)

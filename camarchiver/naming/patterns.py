@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
-from camarchiver.domain.clip import LONGEST_SECONDS
 from camarchiver.errors import ConfigError
 from camarchiver.naming.folders import FULL_DATE, NO_CAMERA, camera_of_folder, date_within
+from camarchiver.naming.limits import LONGEST_SECONDS
 from camarchiver.naming.vendors import MAKERS
 
 _EPOCH = datetime(1970, 1, 1)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from camarchiver.cleanup.planner import BRAKES, CleanupPlan
+from camarchiver.cleanup.plan_notes import BRAKES
+from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.plan import Total, action_of
 from camarchiver.domain.report import Outcome, Report, Result, Status

@@ -15,7 +15,7 @@ from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.plan import Plan, Total, action_of
 from camarchiver.domain.report import Outcome, Report, Status
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
-from camarchiver.errors import Problem
+from camarchiver.errors import ExitCode, Problem, is_signal_code
 from camarchiver.runtime.formatting import is_text, shown
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def census(found: StatusReport, run: str) -> str:
         "last_verify": _pass_fields(found.findings.last_whole),
         "last_full_verify": _pass_fields(found.findings.last_full),
     }
-    return _without_steps("status", run, Status.DONE, 0, more)
+    return _without_steps("status", run, Status.DONE, ExitCode.DONE, more)
 
 
 def _damage_fields(damage: Damage) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def stories(found: Sequence[Story], foreseen: CleanupPreview, run: str, trees: T
         problem = Problem("unknown", "nothing is known of such a clip")
         return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, (problem,))
     more = {"stories": told, "cleanup_stopped": foreseen.stopped}
-    return _without_steps("why", run, Status.DONE, 0, more)
+    return _without_steps("why", run, Status.DONE, ExitCode.DONE, more)
 
 
 def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
@@ -182,14 +182,11 @@ def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
         }
         for each in found
     ]
-    return _without_steps("hold", run, Status.DONE, 0, {"holds": listed})
+    return _without_steps("hold", run, Status.DONE, ExitCode.DONE, {"holds": listed})
 
 
 def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
     """The document of `hold export`; adds `files`, each with its BLAKE2b."""
-    status = Status.DONE if not found.problems else Status.PARTIAL if found.copied else Status.FAILED
-    if not (found.problems or found.copied):
-        status = Status.NOTHING
     files = [
         {
             **path_fields(each.path),
@@ -201,7 +198,7 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
         }
         for each in found.copied
     ]
-    status = Status.STOPPED if exit_code > 128 else status
+    status = Status.STOPPED if is_signal_code(exit_code) else found.status
     return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
 
 
@@ -319,7 +316,7 @@ def _camera_fields(camera: CameraStatus) -> dict[str, Any]:
 
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:
     """The document of a run that failed before it had a plan."""
-    status = Status.STOPPED if exit_code > 128 else Status.FAILED
+    status = Status.STOPPED if is_signal_code(exit_code) else Status.FAILED
     return _without_steps(command, "", status, exit_code, {}, (problem,))
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from camarchiver.discovery import walks
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees
+from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.hold import Hold, held_by
-from camarchiver.domain.memory import FolderFacts, Memory
+from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.steps import Step
 from camarchiver.errors import UsageError
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.replay import Ledger, Origin, fold
-from camarchiver.journal.store import Journal
 from camarchiver.naming.paths import is_picture_name
-from camarchiver.naming.patterns import Names
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 
 
@@ -48,20 +48,15 @@ class Story:
 class ClipHistory:
     """Answers from one pair of trees."""
 
-    def __init__(
-        self,
-        trees: Trees,
-        names: Names,
-        journal: Journal,
-        discover: Callable[[tuple[Hold, ...]], Discovery],
-        memory: Memory,
-    ) -> None:
-        """`discover` begins a walk that finds out the ends of clips where these holds depend on them."""
-        self._trees = trees
-        self._days = JournalDays(names, journal)
-        self._journal = journal
-        self._discover = discover
-        self._memory = memory
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._trees = pipeline.trees
+        self._days = JournalDays(pipeline.names, pipeline.journal)
+        self._journal = pipeline.journal
+        self._pipeline = pipeline
+        self._memory = pipeline.memory()
+
+    def _discovery(self, holds: tuple[Hold, ...]) -> Discovery:
+        return walks.of_source(self._pipeline, replace(self._memory, holds=holds))
 
     def of_path(self, path: Path, policy: ArchivePolicy, now: datetime) -> Story:
         """The story of a clip, named by where it is or was: in the source, the archive or the trash.
@@ -97,7 +92,7 @@ class ClipHistory:
         first = hold.start.astimezone(zone).date() - timedelta(days=2)
         last = hold.end.astimezone(zone).date() + timedelta(days=1)
         found, cameras = set[str](), set[str]()
-        for facts in self._discover((hold,)).folders(last, earliest=first):
+        for facts in self._discovery((hold,)).folders(last, earliest=first):
             near = [clip for clip in facts.clips if first <= clip.start.date() <= last]
             cameras |= {clip.camera for clip in near}
             found |= {clip.relative for clip in near if held_by(clip, (hold,), now)}
@@ -127,7 +122,7 @@ class ClipHistory:
         return found
 
     def _in_source(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
-        near = self._discover(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
+        near = self._discovery(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
         return {clip.relative for facts in near for clip in facts.clips if held_by(clip, asked, now)}
 
     def _places(self, source: str, events: Iterable[JournalEvent]) -> dict[Path, Tree]:
@@ -187,7 +182,7 @@ class ClipHistory:
 
     def _facts(self, folder: str) -> FolderFacts | None:
         try:
-            return self._discover(self._memory.holds).folder(folder)
+            return self._discovery(self._memory.holds).folder(folder)
         except OSError:
             return None
 

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from camarchiver.archive.footage_estimate import SAMPLES, seconds_of
-from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Archived, Clip, Fingerprint, Trees
+from camarchiver.discovery import walks
+from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.domain.hold import held_by
-from camarchiver.domain.memory import FolderFacts, Memory
+from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.journal.replay import Origin, fold
-from camarchiver.journal.store import Journal
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.paths import is_clip_name
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import DOUBTFUL, ArchivePolicy, decide_archive, own_archive
 from camarchiver.queries.gaps import Coverage, gaps
-from camarchiver.state import claims
+from camarchiver.state import claims, findings, run_history
 from camarchiver.state.findings import Findings
 from camarchiver.storage import locking
 
@@ -179,13 +179,11 @@ class _Tally:
 class StatusCounter:
     """Walks the trees once and the journal once, a day at a time; `count` may be asked once."""
 
-    def __init__(
-        self, trees: Trees, journal: Journal, discovery: Discovery, memory: Memory, question: StatusQuestion
-    ) -> None:
-        self._trees = trees
-        self._journal = journal
-        self._discovery = discovery
-        self._memory = memory
+    def __init__(self, pipeline: Pipeline, question: StatusQuestion) -> None:
+        self._trees = pipeline.trees
+        self._journal = pipeline.journal
+        self._memory = pipeline.memory()
+        self._discovery = walks.of_source(pipeline, self._memory)
         self._question = question
         self._tallies: dict[str, _Tally] = {}
         self._recent: dict[int, int] = {}
@@ -195,8 +193,10 @@ class StatusCounter:
         self._unreadable = 0
         self._unnamed = 0
 
-    def count(self, last_run: Mapping[str, Any] | None, found: Findings) -> StatusReport:
+    def count(self) -> StatusReport:
         """Count everything."""
+        state = self._trees.state
+        last_run, found = run_history.last(state), findings.read(state)
         question = self._question
         for facts in self._discovery.folders(date.max):
             for clip in facts.clips:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from camarchiver.domain.report import Status
-from camarchiver.errors import CamarchiverError, Problem, StorageError, failure
+from camarchiver.errors import CamarchiverError, ExitCode, Problem, StorageError, failure, signal_code
 
 if TYPE_CHECKING:
     from camarchiver.monitoring.metrics import Figure
@@ -19,9 +19,7 @@ Judgement: TypeAlias = tuple[Status, int, list[Problem]]
 class UnreportedProblems:
     """What went wrong and has not been told yet."""
 
-    def __init__(
-        self, judge: Callable[[], Judgement], document: Callable[[Status, int, list[Problem]], str]
-    ) -> None:
+    def __init__(self, judge: Callable[[], Judgement], document: Callable[[Judgement], str]) -> None:
         """`document` makes the JSON document of a judgement."""
         self._judge = judge
         self._document = document
@@ -38,7 +36,7 @@ class UnreportedProblems:
         self._told &= set(self._judge()[2])
         self._told.update(found)
         status, exit_code, _ = self._judge()
-        return (self._document(status, exit_code, found),)
+        return (self._document((status, exit_code, found)),)
 
 
 def figures_of(fleet: Fleet) -> Iterator[Figure]:
@@ -84,7 +82,7 @@ def judged(fleet: Fleet, signal: int | None) -> Judgement:
     each += [(Status.FAILED, *failed(error)) for error in fleet.failures.values()]
     problems = [problem for one in each for problem in one[2]]
     if signal is not None:
-        return Status.STOPPED, 128 + signal, problems
+        return Status.STOPPED, signal_code(signal), problems
     status, exit_code, _ = max(each, key=lambda one: _RANK.get(one[1], len(_RANK)))
     if status is Status.FAILED and any(one[0] in (Status.DONE, Status.PARTIAL) for one in each):
         status = Status.PARTIAL
@@ -93,18 +91,18 @@ def judged(fleet: Fleet, signal: int | None) -> Judgement:
     return status, exit_code, problems
 
 
-_RANK = {0: 0, 3: 1, 1: 2}
+_RANK: dict[int, int] = {ExitCode.DONE: 0, ExitCode.PARTIAL: 1, ExitCode.FAILED: 2}
 """How bad exit codes are; the others are worse."""
 
 
-def failed(error: CamarchiverError | OSError) -> tuple[int, list[Problem]]:
+def failed(error: CamarchiverError | OSError) -> tuple[ExitCode, list[Problem]]:
     """Exit code and problem of a camera that could not be begun."""
     problem, exit_code = failure(error)
     return exit_code, [problem]
 
 
 def judged_member(member: Member) -> Judgement:
-    """By the table of exit codes in docs/architecture.md, section 8."""
+    """How one camera fared so far."""
     clips, sums = member.delivery.clips, member.delivery.sums
     # read first: a clip that ends meanwhile is then listed, and no earlier one
     troubled = sums.troubled
@@ -117,8 +115,8 @@ def judged_member(member: Member) -> Judgement:
     if member.recorder.refused:
         problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
     if not problems:
-        return (Status.DONE if clips.count else Status.NOTHING), 0, problems
+        return (Status.DONE if clips.count else Status.NOTHING), ExitCode.DONE, problems
     if sums.published:
-        return Status.PARTIAL, 3, problems
+        return Status.PARTIAL, ExitCode.PARTIAL, problems
     storage = all(problem.code == StorageError.code for problem in problems)
-    return Status.FAILED, StorageError.exit_code if storage else 1, problems
+    return Status.FAILED, ExitCode.STORAGE if storage else ExitCode.FAILED, problems

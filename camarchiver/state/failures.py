@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,10 @@ class Failures:
     def known(self) -> Mapping[str, Failure]:
         """What earlier runs remembered."""
         return self._known
+
+    def of_missing_files(self, source: Path) -> tuple[str, ...]:
+        """The remembered paths at which nothing stands any more below `source`."""
+        return tuple(path for path in self._known if not os.path.lexists(source / path))
 
     def of(self, path: str) -> Failure | None:
         """What is remembered of one clip, also of this very run."""

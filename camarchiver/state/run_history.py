@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from camarchiver.domain.clip import LONGEST_SECONDS
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.untrusted import moment_of, value_of, whole_of
+from camarchiver.naming.limits import LONGEST_SECONDS
 from camarchiver.storage import atomic
 
 KEPT = 1000

@@ -17,6 +17,8 @@ from datetime import timedelta
 from fractions import Fraction
 from itertools import groupby
 
+from camarchiver.archive import planner
+from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.domain.clip import joined
 from camarchiver.domain.reason import Reason
@@ -85,6 +87,7 @@ class Watcher:
         """What waits; a successor may go on with it."""
         self._pipeline = pipeline
         self._trees = pipeline.trees
+        self._remover = SourceRemover(pipeline.trees, pipeline.writer, SidecarPolicy.KEEP)
         self._policies = {False: policy, True: due_queue.as_finished(policy)}
         self._signals = signals
         self._service = service
@@ -225,9 +228,9 @@ class Watcher:
 
     def _scan(self, arrivals: Arrivals) -> None:
         began = time.monotonic()
-        own, workers = self._pipeline.workers()
+        own, workers = volume_marker.workers(self._trees, self._pipeline.run.command)
         self._place = place_among(own, workers) if workers - {own} else None
-        self._emptied = {folder for folder in self._emptied if not self._pipeline.tidy(folder)}
+        self._emptied = {folder for folder in self._emptied if not self._remover.tidy_unused(folder)}
         for found in arrivals.scan():
             self._note(found, began)
             self._service.beat()
@@ -285,7 +288,7 @@ class Watcher:
     def _look(self, folder: str, names: list[str], *, finished: bool) -> None:
         policy = self._policies[finished]
         try:
-            for step in self._pipeline.look(folder, names, policy):
+            for step in planner.decide_some(self._pipeline, folder, names, policy):
                 if isinstance(step, Keep):
                     self._kept(step, policy)
                 elif step.relative in self._taken:

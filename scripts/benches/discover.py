@@ -24,11 +24,11 @@ _DRIVER = """
 import sys
 from datetime import datetime
 told, moment = sys.argv[1:3]
-from camarchiver.archive import footage_estimate as footage
+from camarchiver.archive import executor, footage_estimate as footage
 from camarchiver.__main__ import main
 from camarchiver.pipeline import Pipeline
 Pipeline.now = lambda self: datetime.fromisoformat(moment).astimezone(self.zone)
-Pipeline.choose_encoder = lambda self, plan, *_: (plan, None)
+executor.prepare = lambda plan, *_: executor.Prepared(plan, None)
 footage.seconds_in = lambda plan: {}
 del sys.argv[1:3]
 try:

@@ -29,23 +29,21 @@ IDLE_SECONDS = 600
 _STUB = """
 import sys
 from contextlib import contextmanager
-from camarchiver.state import volume_marker as volume
+from camarchiver.archive import executor
+from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.cli import run
 from camarchiver.domain.report import Outcome, Result
-from camarchiver.pipeline import Pipeline
-from camarchiver.archive.workers import ArchiveWorkers as Workshop
 
 def perform(step, share):
     step.path.unlink()
     return Outcome(step, Result.DONE, step.reason)
 
 @contextmanager
-def workshop(pipeline, *these, **more):
-    volume.mark(pipeline.trees)
-    yield Workshop(2, perform)
+def working(pipeline, *these, **more):
+    yield ArchiveWorkers(2, perform)
 
-Pipeline.encoder = lambda *these: (None, ())
-Pipeline.workshop = workshop
+executor.choose_encoder = lambda *these: (None, ())
+executor.working = working
 sys.exit(run(sys.argv[1:]))
 """
 

@@ -24,8 +24,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from pytest_mock import MockerFixture
 
+from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import executor as cleanup_executor
+from camarchiver.cleanup import planner, restore
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree
@@ -428,7 +430,7 @@ class TestFilesThatCannotLeave:
         mocker.patch.object(anchored, "_taken_back", side_effect=fail)
         as_user(0, lambda: yard.carry_out(yard.plan()))
         assert obstacles.remains() == [source.name]
-        yard.pipeline().sweep(SidecarPolicy.TRASH)
+        recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
         assert yard.files() == before
         (left,) = yard.events("left")
         assert "its copy" in left["detail"]
@@ -442,12 +444,16 @@ class TestFilesThatCannotLeave:
         mocker.patch.object(permissions, "obstacle", return_value=None)
         pipeline = yard.pipeline()
         for _ in range(2):
-            report = pipeline.restore(pipeline.plan_restore(Selection()))
+            report = restore.execute(
+                pipeline, restore.plan(pipeline, Selection()), stop=Stop(), tell=lambda outcome: None
+            )
             assert [each.result for each in report.outcomes] == [Result.FAILED]
             assert "can't be removed" in report.outcomes[0].detail
             assert yard.files() == before
         obstacles.thaw()
-        report = pipeline.restore(pipeline.plan_restore(Selection()))
+        report = restore.execute(
+            pipeline, restore.plan(pipeline, Selection()), stop=Stop(), tell=lambda outcome: None
+        )
         assert [each.result for each in report.outcomes] == [Result.DONE]
 
 
@@ -784,7 +790,8 @@ class TestCleanup:
         assert (moved.read_bytes(), moved.stat().st_mtime_ns) == (content, times)
         assert [outcome.freed for outcome in report.outcomes] == [10_000]
         pipeline = yard.pipeline()
-        assert pipeline.restore(pipeline.plan_restore(Selection(paths=(clip.path,)))).exit_code == 0
+        back = restore.plan(pipeline, Selection(paths=(clip.path,)))
+        assert restore.execute(pipeline, back, stop=Stop(), tell=lambda outcome: None).exit_code == 0
         assert (clip.path.read_bytes(), clip.path.stat().st_mtime_ns) == (content, times)
 
     def test_many_clips_come_back_and_each_is_spared_from_then_on(
@@ -793,7 +800,8 @@ class TestCleanup:
         places = [yard.given_away(40 + hours / 24, 3) for hours in range(70)]
         written = mocker.spy(atomic, "write_json")
         pipeline = yard.pipeline()
-        report = pipeline.restore(pipeline.plan_restore(Selection(camera="front")))
+        plan = restore.plan(pipeline, Selection(camera="front"))
+        report = restore.execute(pipeline, plan, stop=Stop(), tell=lambda outcome: None)
         assert (report.exit_code, report.count(Result.DONE)) == (0, 70)
         assert not any(place.exists() for place in places)
         assert sum(call.args[0].name == restored_clips.FILE for call in written.call_args_list) == 2
@@ -847,19 +855,19 @@ class TestCleanup:
         before = yard.files()
         assert yard.carry_out(plan).exit_code == 2
         assert yard.files() == before
-        assert yard.plan(unarchived=True, max_removals=2, allow_large=True).refused == 0
+        assert yard.plan(unarchived=True, max_removals=2, allow_large=True).refused is None
 
     def test_many_removals_need_a_word_unless_they_lose_nothing(self, yard: Yard) -> None:
         for days in range(1, 6):
             yard.record(days)
         for days in (40, 41):
             yard.record(days)
-        assert yard.plan(unarchived=True, max_removals=2).refused == 0
+        assert yard.plan(unarchived=True, max_removals=2).refused is None
         plan = yard.plan(unarchived=True, max_removals=1)
         assert plan.refused == 2 and "max_removals (1)" in plan.problems[0].message
         for days in range(50, 60):
             yard.standing(days)
-        assert yard.plan(max_removals=1).refused == 0
+        assert yard.plan(max_removals=1).refused is None
 
     # --- between plan and removal --------------------------------------------------------------------
 
@@ -939,7 +947,9 @@ class TestCleanup:
                 stop.ask(signal.SIGTERM)
 
         pipeline = yard.pipeline()
-        report = pipeline.cleanup(plan, SidecarPolicy.TRASH, stop=stop, display=Silent(), tell=tell)
+        report = cleanup_executor.execute(
+            pipeline, plan, SidecarPolicy.TRASH, stop=stop, display=Silent(), tell=tell
+        )
         assert (len(report.outcomes), report.remaining) == (3, 7)
         assert report.exit_code == 128 + signal.SIGTERM
         assert len(yard.events("trashed")) == 3
@@ -965,7 +975,7 @@ class TestCleanup:
         (note,) = (yard.trees.state / "intents").iterdir()
         fields = json.loads(note.read_text())
         note.write_text(json.dumps({**fields, "pid": 2**22 + 1}))
-        yard.pipeline().sweep(SidecarPolicy.TRASH)
+        recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
         (told,) = yard.events("trashed")
         assert (yard.trees.trash / told["trash"]).exists()
         assert not list((yard.trees.state / "intents").iterdir())
@@ -996,7 +1006,7 @@ class TestCleanup:
 
         def check() -> None:
             yard = fresh_or_same[0]
-            yard.pipeline().sweep(SidecarPolicy.TRASH)
+            recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
             gone = before.keys() - yard.files().keys()
             assert gone <= named, "something went that the plan did not name"
             told = yard.events("trashed", "deleted", "purged")
@@ -1181,7 +1191,7 @@ class CleanupMachine(RuleBasedStateMachine):
         before = self.yard.files()
         copies = {name: self.copies(name, before) for name in self.clips}
         plan = self.yard.plan(**policy)
-        again = self.yard.pipeline().plan_cleanup(cleanup_policy(**policy), list_all=False)
+        again = planner.plan(self.yard.pipeline(), cleanup_policy(**policy), list_all=False)
         assert (list(again.steps), again.totals) == (list(plan.steps), plan.totals)
         assert self.yard.files() == before, "a plan changed something"
         report = self.yard.carry_out(plan)

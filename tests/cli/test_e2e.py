@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
+from camarchiver.errors import ExitCode
 from tests.commands import (
     COMMAND,
     DAY,
@@ -66,7 +67,10 @@ class TestTerminal:
         done = subprocess.run(
             [sys.executable, "-m", "camarchiver", "--help"], capture_output=True, text=True, timeout=60
         )
-        assert "13 storage" in done.stdout
+        page = (Path(__file__).parents[2] / "docs/interface.md").read_text(encoding="utf-8")
+        codes = re.findall(r"^\| (\d+) \|", page, re.MULTILINE)
+        assert codes == [str(code) for code in ExitCode]
+        assert all(re.search(rf"[ ,]\s*{code}\s+{code.meaning[:4]}", done.stdout) for code in ExitCode)
 
 
 class TestJsonLog:

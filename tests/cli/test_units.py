@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,9 +17,24 @@ from hypothesis import strategies as st
 from pytest_mock import MockerFixture
 
 from camarchiver import config
+from camarchiver.cli import cli
 from camarchiver.cli import types as option_types
+from camarchiver.cli.runs import template
+from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.config import Config, Value
-from camarchiver.errors import ConfigError
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Status
+from camarchiver.domain.steps import Keep
+from camarchiver.errors import (
+    ConfigError,
+    ExitCode,
+    StorageError,
+    UsageError,
+    exit_codes,
+    is_signal_code,
+    signal_code,
+)
+from camarchiver.runtime.signals import Stop
 
 
 class TestParams:
@@ -171,3 +190,144 @@ class TestConfigFiles:
             config.check_keys(
                 config.load(Path("c.toml")), {"": set(), "record": {"pre", "source", "duration"}}
             )
+
+
+class TestExitCodes:
+    """The numbers are a contract: scripts and cron jobs compare them."""
+
+    NUMBERS = (0, 1, 2, 3, 10, 11, 12, 13)
+
+    def test_the_enum_is_the_contract(self) -> None:
+        assert tuple(ExitCode) == self.NUMBERS
+        assert (signal_code(15), is_signal_code(143), is_signal_code(13)) == (143, True, False)
+
+    def test_help_is_made_of_it(self) -> None:
+        sentence = exit_codes()
+        assert sentence.startswith("Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 partly")
+        assert re.findall(r"(?<![+\w])\d+(?= )", sentence) == [str(code) for code in self.NUMBERS]
+        assert cli.epilog == sentence
+
+
+class Course:
+    """A run whose plan is made of numbers: it notes what it is taken through."""
+
+    def __init__(self, command: str = "archive", exit_code: ExitCode = ExitCode.DONE, steps: int = 2) -> None:
+        self.command, self.exit_code, self.steps = command, exit_code, steps
+        self.seen: list[str] = []
+        self.refused = False
+        self.trouble: Exception | None = None
+
+    def finished(self, word: str) -> RunResult:
+        self.seen.append(word)
+        return RunResult(
+            Status.DONE if self.exit_code is ExitCode.DONE else Status.FAILED,
+            self.exit_code,
+            lambda more: (json.dumps({"command": self.command, "exit_code": self.exit_code, **more}),),
+            lambda *, told: (f"{self.command} is over",),
+            is_worth_saying=True,
+        )
+
+    @contextmanager
+    def planned(self, _: Stop) -> Iterator[Ready]:
+        self.seen.append("plan")
+        if self.trouble is not None:
+            raise self.trouble
+        yield Ready(
+            [a_clip_to_keep()] * self.steps,
+            lambda: (f"{self.command} would do {self.steps}",),
+            lambda stop, shown, tell: self.finished("perform"),
+            lambda: self.finished("preview"),
+            is_refused=self.refused,
+        )
+
+    def task(self, **more: Any) -> RunTask:
+        return RunTask(self.command, f"run-of-{self.command}", self.planned, **more)
+
+
+def a_clip_to_keep() -> Keep:
+    return Keep(Path("/camera"), "a.mp4", Reason.TOO_RECENT, 1000, "front")
+
+
+def run_of(**changed: Any) -> RunOptions:
+    return RunOptions(**{"dry_run": False, "no_confirm": True, "as_json": False, **changed})
+
+
+class TestTemplate:
+    """The course of a run: plan, show, ask, do, report."""
+
+    def test_a_dry_run_plans_and_says_and_does_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
+        course = Course()
+        forbidden = RunTask(
+            "archive", "r", course.planned, consent="it", check=lambda: pytest.fail("checked")
+        )
+        assert conduct("archive", run_of(dry_run=True, no_confirm=False), lambda: forbidden) == 0
+        assert (course.seen, capsys.readouterr().out) == (["plan", "preview"], "archive would do 2\n")
+        assert conduct("archive", run_of(dry_run=True, as_json=True), lambda: course.task()) == 0
+        assert json.loads(capsys.readouterr().out)["dry_run"] is True
+
+    def test_what_needs_consent_is_refused_where_nobody_can_be_asked(self) -> None:
+        course = Course()
+        with pytest.raises(UsageError, match="--delete needs consent and there is no terminal"):
+            conduct("archive", run_of(no_confirm=False), lambda: course.task(consent="--delete"))
+        assert course.seen == []
+
+    def test_a_run_is_checked_locked_swept_planned_and_done_in_this_order(self) -> None:
+        course = Course()
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            course.seen.append("lock")
+            yield
+            course.seen.append("unlock")
+
+        task = course.task(
+            lock=lock, check=lambda: course.seen.append("check"), sweep=lambda: course.seen.append("sweep")
+        )
+        assert conduct("archive", run_of(quiet=True), lambda: task) == 0
+        assert course.seen == ["check", "lock", "sweep", "plan", "perform", "unlock"]
+
+    def test_an_answer_of_no_ends_it_before_anything_is_done(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(template, "may_ask", return_value=True)
+        agreed = mocker.patch.object(template, "agreed", return_value=False)
+        course = Course()
+        with pytest.raises(click.Abort):
+            conduct("archive", run_of(no_confirm=False), course.task)
+        assert course.seen == ["plan"]
+        for quiet in (Course(steps=0), Course()):
+            quiet.refused = quiet.steps > 0
+            conduct("archive", run_of(no_confirm=False), quiet.task)
+            assert quiet.seen == ["plan", "perform"]
+        assert agreed.call_count == 1
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    @pytest.mark.parametrize(
+        ("own", "after", "code"),
+        [
+            (ExitCode.DONE, ExitCode.DONE, 0),
+            (ExitCode.DONE, ExitCode.PARTIAL, 3),
+            (ExitCode.STORAGE, ExitCode.PARTIAL, 13),
+        ],
+    )
+    def test_a_run_that_follows_is_part_of_the_first(
+        self, capsys: pytest.CaptureFixture[str], dry_run: bool, own: ExitCode, after: ExitCode, code: int
+    ) -> None:
+        first, second = Course(exit_code=own), Course("cleanup", after)
+        task = first.task(following=Following("cleanup", second.task))
+        assert conduct("archive", run_of(dry_run=dry_run, as_json=True), lambda: task) == code
+        found = json.loads(capsys.readouterr().out)
+        assert (found["exit_code"], found["cleanup"]["exit_code"]) == (code, after)
+        assert second.seen == ["plan", "preview" if dry_run else "perform"]
+
+    @pytest.mark.parametrize(
+        ("trouble", "code"), [(StorageError("the disk is away"), 13), (OSError(5, "I/O error"), 13)]
+    )
+    def test_the_failure_of_a_run_that_follows_spoils_nothing(
+        self, capsys: pytest.CaptureFixture[str], trouble: Exception, code: int
+    ) -> None:
+        first, second = Course(), Course("cleanup")
+        second.trouble = trouble
+        task = first.task(following=Following("cleanup", second.task))
+        assert conduct("archive", run_of(), lambda: task) == code
+        shown = capsys.readouterr()
+        assert "archive is over" in shown.out
+        assert "camarchiver: cleanup: " in shown.err

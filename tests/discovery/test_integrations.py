@@ -17,6 +17,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from camarchiver.archive import planner as archive_planner
+from camarchiver.cleanup import planner as cleanup_planner
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Tree, Trees
@@ -66,7 +67,7 @@ class TestEnds:
             copy.unlink()
         holds.add(trees.state, start, start + timedelta(minutes=10), camera="", reason="x", until=None)
         pipeline = Pipeline(trees, UTC, "archive")
-        steps = pipeline.plan_archive(ArchivePolicy(timedelta(days=1)), list_all=True).left
+        steps = archive_planner.plan(pipeline, ArchivePolicy(timedelta(days=1)), list_all=True).left
         return sorted(step.relative[-10:-4] for step in steps if step.reason is Reason.HELD)
 
     def test_a_clip_says_itself_how_long_it_lasts(self, tree: Callable[..., Path], tmp_path: Path) -> None:
@@ -187,7 +188,8 @@ class TestDiscovery:
         for step in steps:
             tally.add(step)
         changes = sorted((step for step in steps if not isinstance(step, Keep)), key=ordering.order_key)
-        made = archive_planner.plan(yard.trees, discovery(), policy, Memory(), self.NOW, list_all=True)
+        pipeline = Pipeline(yard.trees, zone, "archive", started=self.NOW)
+        made = archive_planner.plan(pipeline, policy, list_all=True)
         assert list(made.steps) == list(ordering.largest_first(changes))
         assert list(made.left) == [step for step in steps if isinstance(step, Keep)]
         assert made.totals == tally.totals()
@@ -213,7 +215,7 @@ class TestCopies:
         for seed in range(len(DenseYard.ODDITIES)):
             yard = DenseYard(tmp_path / str(seed), seed)
             policy = cleanup_policy(allow_large=True, **self.POLICIES[seed % len(self.POLICIES)])
-            plan = yard.pipeline().plan_cleanup(policy, list_all=True)
+            plan = cleanup_planner.plan(yard.pipeline(), policy, list_all=True)
             told = Counter(each.path for each in (*plan.steps, *plan.left) if not isinstance(each, Tidy))
             assert set(told.values()) == {1}
             assert self.clips(yard) <= told.keys()
@@ -241,7 +243,7 @@ class TestCopies:
         asked = cleanup_policy(allow_large=True)
 
         def taken() -> set[Path]:
-            plan = yard.pipeline().plan_cleanup(asked, list_all=False)
+            plan = cleanup_planner.plan(yard.pipeline(), asked, list_all=False)
             return {step.path for step in plan.steps if isinstance(step, Discard)}
 
         assert taken() == set(trashed)
@@ -257,7 +259,9 @@ class TestCopies:
 
     def test_a_plan_is_carried_out_file_by_file(self, tmp_path: Path) -> None:
         yard = DenseYard(tmp_path / "cams", 5)
-        plan = yard.pipeline().plan_cleanup(cleanup_policy(trash_age=1, allow_large=True), list_all=False)
+        plan = cleanup_planner.plan(
+            yard.pipeline(), cleanup_policy(trash_age=1, allow_large=True), list_all=False
+        )
         before = yard.files().keys()
         steps = [step for step in plan.steps if isinstance(step, Discard) and step.tree is Tree.TRASH]
         assert len(steps) > 20

@@ -38,7 +38,7 @@ class DaskCluster:
         self._file = place / "scheduler.json"
         listening = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         self._start("scheduler", *listening, "--scheduler-file", self._file)
-        wait_until(self._file.exists, "the scheduler", seconds=60)
+        wait_until(lambda: self._file.exists() and self._file.stat().st_size > 0, "the scheduler", seconds=60)
         self.address = str(json.loads(self._file.read_text())["address"])
 
     def worker(

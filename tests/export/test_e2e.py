@@ -102,7 +102,7 @@ class TestExport:
     """`hold export`, on a tree with one archived clip, one unarchived one, and a picture."""
 
     @pytest.fixture
-    def camera(self, archived_camera: Path) -> Path:
+    def camera_tree(self, archived_camera: Path) -> Path:
         return archived_camera
 
     @pytest.fixture

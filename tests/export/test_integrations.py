@@ -18,6 +18,7 @@ from camarchiver.domain.clip import Trees
 from camarchiver.domain.hold import Hold
 from camarchiver.errors import AlreadyRunning
 from camarchiver.export.exporter import Exported, Exporter
+from camarchiver.export.held_files import HeldFiles
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
@@ -41,7 +42,7 @@ class TestExport:
     def export(tree: Path, place: Path, stop: Stop | None = None) -> Exported:
         trees = Trees(tree, tree / "archived", tree / ".deleted")
         day = datetime(2026, 3, 1, tzinfo=UTC)
-        holdings = Pipeline(trees, UTC, "hold").holdings(Hold("h", day, day.replace(day=2)))
+        holdings = HeldFiles(Pipeline(trees, UTC, "hold"), Hold("h", day, day.replace(day=2)))
         exporter = Exporter(trees, holdings, place, None, (stop or Stop()).event)
         return exporter.run(exporter.parts(), Silent())
 

@@ -191,7 +191,7 @@ class TestWhy:
 
 class TestVerify:
     @pytest.fixture
-    def camera(self, archived_camera: Path) -> Path:
+    def camera_tree(self, archived_camera: Path) -> Path:
         return archived_camera
 
     @staticmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from pathlib import Path
@@ -14,17 +14,16 @@ from typing import Any
 
 import pytest
 
-from camarchiver.archive.clip_archiver import ClipArchiver
-from camarchiver.archive.encode import ArchiveSettings
-from camarchiver.archive.source_removal import SidecarPolicy
+from camarchiver.archive import recovery, repair
+from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
+from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.errors import StorageError
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.writer import JournalWriter
-from camarchiver.media.encoders import EncodeSettings
 from camarchiver.naming.patterns import Names
-from camarchiver.pipeline import Execution, Pipeline
+from camarchiver.pipeline import Pipeline
 from camarchiver.queries.verify import Verified, Verifier, task_for
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
@@ -80,13 +79,16 @@ class TestFindings:
         assert trashed.exists() and source.path.exists()
 
     class Copier:
-        """Makes archives as `shrink.Shrinker` does, but by copying what need not be a video."""
+        """Makes archives as `ArchiveEncoder` does, but by copying what need not be a video."""
 
         def measure(self, clip: Clip) -> Any:
             return SimpleNamespace(span=60.0)
 
-        def ways(self, original: Any) -> Iterator[tuple[ArchiveMethod, str]]:
-            yield ArchiveMethod.COPY, ".mp4"
+        def unencodable(self, original: Any) -> None:
+            return None
+
+        def suffix(self, way: ArchiveMethod, original: Any) -> str:
+            return ".mp4"
 
         def is_small_enough(self, made: EncodeResult, original: Any) -> bool:
             return True
@@ -94,9 +96,9 @@ class TestFindings:
         def tags(self, archive: Path) -> dict[str, str]:
             return {}
 
-        def fill(self, way: ArchiveMethod, original: Any, part: Any, **_: Any) -> EncodeResult:
+        def encode(self, original: Any, part: Any, **_: Any) -> EncodeResult:
             part.path.write_bytes(original.clip.path.read_bytes())
-            return EncodeResult(way, Encoding("copy", (), 0.0, 1, 1), {}, "byte for byte")
+            return EncodeResult(ArchiveMethod.ENCODE, Encoding("copy", (), 0.0, 1, 1), {}, "byte for byte")
 
     def look(self, yard: Yard) -> tuple[Verified, Pipeline]:
         pipeline = Pipeline(yard.trees, UTC, "verify")
@@ -111,11 +113,20 @@ class TestFindings:
 
     def repair(self, yard: Yard) -> list[Outcome]:
         """As `verify --repair -y` does, but for the encoder."""
-        Pipeline(yard.trees, UTC, "verify").sweep(SidecarPolicy.TRASH)
+        recovery.sweep(Pipeline(yard.trees, UTC, "verify"), SidecarPolicy.TRASH)
         found, pipeline = self.look(yard)
-        plan = pipeline.plan_repair([each.expected for each in found.findings if each.expected], Stop())
-        how = Execution(ArchiveSettings(EncodeSettings()), SidecarPolicy.TRASH, 1, 0, None)
-        archiver = ClipArchiver(pipeline._desk(Disposal.KEEP, how), self.Copier(), Silent(), Stop())  # type: ignore[arg-type]  # by its methods
+        plan = repair.plan(pipeline, [each.expected for each in found.findings if each.expected], Stop())
+        remover = SourceRemover(yard.trees, pipeline.writer, SidecarPolicy.TRASH)
+        context = ArchiveContext(
+            yard.trees,
+            pipeline.standing,
+            pipeline.failures,
+            remover,
+            pipeline.writer,
+            pipeline.holds,
+            Disposal.KEEP,
+        )
+        archiver = ClipArchiver(context, self.Copier(), Silent(), Stop())  # type: ignore[arg-type]  # by its methods
         return [archiver.perform(step, 1) for step in plan.steps]
 
     def given(self, yard: Yard, days: float, *, trashed: bool) -> tuple[Path, Path]:
@@ -186,14 +197,14 @@ class TestFindings:
         yard.record(1)
         swept: list[set[str]] = []
 
-        def fill(this: Any, way: ArchiveMethod, original: Any, part: Any, **_: Any) -> EncodeResult:
+        def encode(this: Any, original: Any, part: Any, **_: Any) -> EncodeResult:
             part.path.write_bytes(b"half")
-            Pipeline(yard.trees, UTC, "archive").sweep(SidecarPolicy.TRASH)
+            recovery.sweep(Pipeline(yard.trees, UTC, "archive"), SidecarPolicy.TRASH)
             swept.append({path.name for path in part.path.parent.iterdir() if ".staged" in path.name})
             part.path.write_bytes(original.clip.path.read_bytes())
-            return EncodeResult(way, Encoding("copy", (), 0.0, 1, 1), {}, "byte for byte")
+            return EncodeResult(ArchiveMethod.ENCODE, Encoding("copy", (), 0.0, 1, 1), {}, "byte for byte")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.Copier, "fill", fill)
+            patch.setattr(self.Copier, "encode", encode)
             assert [each.result for each in self.repair(yard)] == [Result.DONE]
         assert len(swept[0]) == 1

@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 from pytest_mock import MockerFixture
 
+from camarchiver.archive import planner
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
@@ -633,7 +634,7 @@ class TestLocking:
         os.utime(clip, (1772352900, 1772352900))
         trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
         with locking.clip_lock(clip):
-            plan = Pipeline(trees, UTC, "archive").plan_archive(ArchivePolicy(timedelta(1)), list_all=True)
+            plan = planner.plan(Pipeline(trees, UTC, "archive"), ArchivePolicy(timedelta(1)), list_all=True)
         assert [step.reason for step in plan.left] == [Reason.BUSY]
 
     @pytest.mark.parametrize("missing", ["O_TMPFILE", "link"])

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from pytest_mock import MockerFixture
 
+from camarchiver.archive import planner
 from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
@@ -450,7 +451,7 @@ class TestWatcher:
         self, watched: Watched, mocker: MockerFixture
     ) -> None:
         mocker.patch.object(storage_filesystems.Mount, "tells", False)
-        look = mocker.spy(Pipeline, "look")
+        look = mocker.spy(planner, "decide_some")
         (watched.root / "front/no time.mp4").touch()
         watched.poll_seconds = 0.1
         watched.start()

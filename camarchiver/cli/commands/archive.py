@@ -144,13 +144,13 @@ def archive(**chosen: Any) -> int:
     Each archive is verified against its source and durable on disk before the source moves to the
     trash. DIRECTORY is /camera unless given.
     """
-    from camarchiver.cli.runs.archive import ArchiveOptions, archive_session
+    from camarchiver.cli.runs.archive import ArchiveOptions, run_archive
 
     context = click.get_current_context()
     policy = _cleanup_policy(context, chosen)
     for name in _OF_CLEANUP:
         del chosen[name]
-    return archive_session(ArchiveOptions(**chosen, cleanup=policy), own_patterns(context))
+    return run_archive(ArchiveOptions(**chosen, cleanup=policy), own_patterns(context))
 
 
 _OF_CLEANUP = (

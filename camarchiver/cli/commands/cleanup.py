@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +23,9 @@ from camarchiver.cli.options import (
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import UsageError
-from camarchiver.monitoring.channels import Channels
+
+if TYPE_CHECKING:
+    from camarchiver.cli.runs.template import RunOptions
 
 what_options = options(
     option("--age", type=DaysType(), default="30", help="Sources this old go, if their archive stands."),
@@ -49,25 +49,6 @@ spool_options = options(
     option("--keep-days", type=DaysType(), help="With --spool: clips this old leave the outbox."),
     option("--max-storage", type=Size(), help="With --spool: what each camera may take in the outbox."),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolOptions:
-    """The command line of `cleanup --spool`, parsed."""
-
-    spool: Path
-    outbox: Path
-    keep_days: timedelta | None
-    max_storage: int | None
-    cameras: tuple[str, ...]
-    timezone: str
-    dry_run: bool
-    no_confirm: bool
-    log_file: Path | None
-    channels: Channels
-    as_json: bool
-    quiet: bool
-    verbose: bool
 
 
 _ALSO_WITH_SPOOL = frozenset(
@@ -101,23 +82,26 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
         if is_on_command_line(context, name):
             raise UsageError(f"--{name.replace('_', '-')} is for a recorder", hint="add its --spool DIR")
     from camarchiver.cli.retention_options import RetentionOptions
-    from camarchiver.cli.runs.cleanup import CleanupOptions, cleanup_session
+    from camarchiver.cli.runs.cleanup import CleanupOptions, run_cleanup
 
     retention = RetentionOptions(**{each.name: chosen[each.name] for each in fields(RetentionOptions)})
-    run = CleanupOptions(
+    cleanup_options = CleanupOptions(
         place=TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
         policy=retention.policy(context),
         sidecar=retention.sidecar,
-        **{name: chosen[name] for name in _OF_THE_RUN},
+        run=_of_the_run(chosen),
     )
-    return cleanup_session(run, own_patterns(context))
+    return run_cleanup(cleanup_options, own_patterns(context))
 
 
-_OF_THE_RUN = ("dry_run", "no_confirm", "log_file", "channels", "as_json", "quiet", "verbose")
+def _of_the_run(chosen: dict[str, Any]) -> RunOptions:
+    from camarchiver.cli.runs.template import RunOptions
+
+    return RunOptions(**{each.name: chosen[each.name] for each in fields(RunOptions)})
 
 
 def _of_spool(context: click.Context, chosen: dict[str, Any]) -> int:
-    from camarchiver.cli.runs.spool_cleanup import spool_session
+    from camarchiver.cli.runs.spool_cleanup import SpoolOptions, run_spool_cleanup
 
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -132,6 +116,6 @@ def _of_spool(context: click.Context, chosen: dict[str, Any]) -> int:
         chosen["max_storage"],
         chosen["cameras"],
         chosen["timezone"],
-        **{name: chosen[name] for name in _OF_THE_RUN},
+        _of_the_run(chosen),
     )
-    return spool_session(options)
+    return run_spool_cleanup(options)

@@ -22,7 +22,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.retention_options import camera_tables
 from camarchiver.cli.session import TreeOptions
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -110,7 +110,8 @@ def doctor(
     findings = chain(files, examine(patient))
     if as_json:
         found = tuple(findings)
-        exit_code = int(any(each.verdict is Severity.BAD for each in found))
+        is_wrong = any(each.verdict is Severity.BAD for each in found)
+        exit_code = ExitCode.FAILED if is_wrong else ExitCode.DONE
         click.echo(json_document.diagnosed(found, exit_code), nl=False)
         return exit_code
     table = doctor_text.Table(quiet=quiet)
@@ -118,7 +119,7 @@ def doctor(
         for line in table.lines(finding):
             click.echo(line)
     click.echo(table.sum())
-    return int(table.wrong > 0)
+    return ExitCode.FAILED if table.wrong else ExitCode.DONE
 
 
 def _config(context: click.Context) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from camarchiver.cli.options import option, own_patterns, with_place
-from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.session import TreeOptions, require_consent
 from camarchiver.cli.types import Moment, When
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.errors import StorageError, UsageError
@@ -75,10 +74,11 @@ def add(
 def _covered(made: Hold, place: TreeOptions) -> str:
     """How much a new hold holds, since a mistyped camera or day holds nothing."""
     from camarchiver.pipeline import Pipeline
+    from camarchiver.queries.history import ClipHistory
     from camarchiver.runtime.formatting import count_of, shown
 
     pipeline = Pipeline(place.trees(), place.zone(), "hold", own_patterns(click.get_current_context()))
-    clips, cameras = pipeline.inquiry().covered(made, pipeline.started)
+    clips, cameras = ClipHistory(pipeline).covered(made, pipeline.started)
     if clips:
         return f"{count_of(clips, 'clip')} that {'stands' if clips == 1 else 'stand'} here now"
     others = f"; about then recorded: {', '.join(map(shown, sorted(cameras)))}" if cameras else ""
@@ -121,11 +121,7 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
     state, zone = _state(place, outbox), place.zone()
     found = next((each for each in holds.read(state) if each.id == name), None)
     if found is not None and not no_confirm:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(
-                "removing a hold needs consent and there is no terminal to ask on",
-                hint="add -y; nothing was changed",
-            )
+        require_consent("removing a hold", no_confirm=no_confirm)
         click.confirm(f"Remove {_line(found, zone)}?", abort=True, err=True)
     click.echo("removed " + _line(holds.remove(state, name), zone))
 
@@ -145,10 +141,10 @@ def export(
     The file B2SUMS there proves the copies: cd DIR && b2sum -c B2SUMS. Nothing is overwritten, and an
     export that was interrupted can be run again. Exit 3 when a part could not be copied.
     """
-    from camarchiver.cli.runs.export import ExportOptions, export_session
+    from camarchiver.cli.runs.export import ExportOptions, run_export
 
     patterns = own_patterns(click.get_current_context())
-    return export_session(ExportOptions(place, name, target, playable, ffmpeg, as_json), patterns)
+    return run_export(ExportOptions(place, name, target, playable, ffmpeg, as_json), patterns)
 
 
 def _state(place: TreeOptions, outbox: Path | None) -> Path:

@@ -134,7 +134,7 @@ def record(**chosen: Any) -> int:
     MJPEG is encoded. It appears in OUTBOX/CAMERA when it is whole. SIGTERM ends the running clip and
     publishes it.
     """
-    from camarchiver.cli.runs.record import RecordOptions, record_session
+    from camarchiver.cli.runs.record import RecordOptions, run_record
 
     context = click.get_current_context()
     options = RecordOptions(**chosen)
@@ -146,7 +146,7 @@ def record(**chosen: Any) -> int:
             "a password on the command line can be read by every user of this machine",
             hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
         )
-    return record_session(_cameras(context, options))
+    return run_record(_cameras(context, options))
 
 
 def _cameras(context: click.Context, options: RecordOptions) -> list[RecordOptions]:

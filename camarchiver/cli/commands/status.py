@@ -10,6 +10,7 @@ import click
 from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Duration
+from camarchiver.errors import ExitCode
 
 status_options = options(
     option(
@@ -44,15 +45,17 @@ def status(
     from camarchiver.output import json_document
     from camarchiver.output import text as text_output
     from camarchiver.pipeline import Pipeline
+    from camarchiver.queries.status import StatusCounter, StatusQuestion
 
     context, place = click.get_current_context(), TreeOptions(directory, output, trash_root, timezone)
     pipeline = Pipeline(place.trees(), place.zone(), "status", own_patterns(context))
     words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
     policy = archive_policy(context, directory, pipeline.zone, *words)
     trust_names = cleanup_policy(context, directory).trust_names
-    census = pipeline.census(policy, gap, trust_names=trust_names)
+    question = StatusQuestion(policy, pipeline.started, gap, trust_names)
+    census = StatusCounter(pipeline, question).count()
     if as_json:
         click.echo(json_document.census(census, pipeline.run.id), nl=False)
     else:
         click.echo("\n".join(text_output.census_lines(census, pipeline.zone)))
-    return 0
+    return ExitCode.DONE

@@ -17,6 +17,7 @@ from camarchiver.cli.options import (
     tree_options,
 )
 from camarchiver.cli.types import DaysType, Duration, Size
+from camarchiver.errors import ExitCode
 
 what_options = options(
     option(
@@ -74,13 +75,13 @@ def watch(**chosen: Any) -> int:
     written to it for a while. Each archive is verified before the source moves to the trash. SIGTERM
     ends it cleanly; under systemd SIGHUP reads the config anew.
     """
-    from camarchiver.cli.runs.watch import WatchOptions, watch_session
+    from camarchiver.cli.runs.watch import WatchOptions, run_watch
 
     context = click.get_current_context()
     options = WatchOptions.of(chosen, own_patterns(context))
     if (read_again := context.meta.get(_READ_AGAIN)) is not None:
         read_again.append(options)
-        return 0
+        return ExitCode.DONE
 
     def reread() -> WatchOptions:
         arguments, found = list(context.meta[_ARGUMENTS]), list[WatchOptions]()
@@ -92,4 +93,4 @@ def watch(**chosen: Any) -> int:
                 del fresh.meta[_READ_AGAIN]
         return found[0]
 
-    return watch_session(options, reread)
+    return run_watch(options, reread)

@@ -18,7 +18,7 @@ from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Moment, When
-from camarchiver.errors import CamarchiverError, UsageError
+from camarchiver.errors import CamarchiverError, ExitCode, UsageError
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
 
@@ -58,6 +58,7 @@ def why(
     from camarchiver.output import json_document
     from camarchiver.output.history_text import story_lines
     from camarchiver.pipeline import Pipeline
+    from camarchiver.queries.history import ClipHistory
 
     if (path is None) == (camera is None or at is None):
         raise UsageError(
@@ -66,7 +67,7 @@ def why(
     zone, context = place.zone(), click.get_current_context()
     pipeline = Pipeline(place.trees(), zone, "why", own_patterns(context))
     words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
-    inquiry, policy = pipeline.inquiry(), archive_policy(context, place.directory, zone, *words)
+    inquiry, policy = ClipHistory(pipeline), archive_policy(context, place.directory, zone, *words)
     if path is not None:
         stories = [inquiry.of_path(path, policy, pipeline.started)]
     else:
@@ -81,13 +82,14 @@ def why(
             click.echo("\n".join(story_lines(story, foreseen, zone)))
         if not known:
             click.echo("nothing is known of such a clip", err=True)
-    return 0 if known else 1
+    return ExitCode.DONE if known else ExitCode.FAILED
 
 
 def _foresee(
     pipeline: Pipeline, stories: Sequence[Story], context: click.Context, place: TreeOptions
 ) -> CleanupPreview:
     """What a cleanup would do now with the files of these stories, by its own plan."""
+    from camarchiver.cleanup import planner
     from camarchiver.output.history_text import CleanupPreview
     from camarchiver.state import volume_marker
 
@@ -97,7 +99,7 @@ def _foresee(
     try:
         volume_marker.check_both(pipeline.trees)
         policy = cleanup_policy(context, place.directory)
-        plan = pipeline.plan_cleanup(policy, list_all=False, asked=asked)
+        plan = planner.plan(pipeline, policy, list_all=False, asked=asked)
     except CamarchiverError as error:
         return CleanupPreview({}, stopped=error.message)
     steps = {step.path: step for each in (plan.steps, plan.left) for step in each if step.path in asked}

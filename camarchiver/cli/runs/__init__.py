@@ -1,1 +1,1 @@
-"""Runs commands that change something: plan, show, ask, do, report, notify."""
+"""What each command gives to the course of its run, which is the same for all (`template`)."""

@@ -1,36 +1,34 @@
-"""One run of `archive` at the terminal or from cron: plan, show, ask, do, report."""
+"""What `archive` does in the course of a run."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
-from camarchiver.cli.session import TreeOptions, agreed, may_ask, write
+from camarchiver.archive import executor, planner
+from camarchiver.archive.executor import Execution, Prepared
+from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunTask, conduct, ready_plan
+from camarchiver.cli.session import TreeOptions, log_of, run_locked
 from camarchiver.cli.types import Moment
 from camarchiver.domain.clip import Disposal, Trees
-from camarchiver.domain.report import Outcome, Report, Status
 from camarchiver.errors import UsageError
 from camarchiver.monitoring.channels import Channels
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import text as text_output
-from camarchiver.pipeline import Execution, Pipeline
+from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
 from camarchiver.policy.unencoded_rules import SignedRule
-from camarchiver.runtime import clock, formatting, signals
+from camarchiver.runtime import clock, formatting
+from camarchiver.runtime.signals import Stop
 from camarchiver.state import run_history, volume_marker
 
 if TYPE_CHECKING:
-    from camarchiver.cli.runs.cleanup import CleanupOptions, Cleared
-    from camarchiver.distributed.coordinator import Cluster
-    from camarchiver.media.encoder_probe import Choice, EncoderRequest
-    from camarchiver.monitoring.run_events import RunEvents, RunPart
+    from camarchiver.media.encoder_probe import EncoderRequest
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 NIGHT = timedelta(hours=6)
@@ -81,6 +79,18 @@ class ArchiveOptions:
     verbose: bool
     cleanup: CleanupPolicy | None
 
+    def run(self) -> RunOptions:
+        """What every run has."""
+        return RunOptions(
+            self.dry_run,
+            self.no_confirm,
+            self.as_json,
+            self.quiet,
+            self.verbose,
+            self.log_file,
+            self.channels,
+        )
+
     def place(self) -> TreeOptions:
         """The trees and their zone."""
         return TreeOptions(self.directory, self.output, self.trash_root, self.timezone)
@@ -124,10 +134,14 @@ class ArchiveOptions:
         from camarchiver.media.encoders import EncodeSettings
 
         settings = EncodeSettings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
-        wishes = ArchiveSettings(settings, self.verify == "full", self.min_saving / 100, self.signed)
-        return Execution(wishes, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime)
+        archive_settings = ArchiveSettings(
+            settings, self.verify == "full", self.min_saving / 100, self.signed
+        )
+        return Execution(
+            archive_settings, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime
+        )
 
-    def wish(self) -> EncoderRequest:
+    def request(self) -> EncoderRequest:
         """Which encoder is wanted."""
         from camarchiver.media.encoder_probe import EncoderRequest
         from camarchiver.media.encoders import Backend
@@ -137,202 +151,91 @@ class ArchiveOptions:
         return EncoderRequest(backend, codec, self.device, self.ffmpeg)  # type: ignore[arg-type]  # click.Choice
 
 
-def archive_session(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> int:
+def run_archive(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> int:
     """Run `archive` and return its exit code."""
-    if options.dry_run:
-        zone = clock.zone(options.timezone)
-        policy = options.policy(zone)
-        return _show_only(options, Pipeline(options.trees(), zone, "archive", patterns), policy, patterns)
-    from camarchiver.monitoring.run_events import attending
-    from camarchiver.output import json_document
-
-    with attending(
-        options.channels, "archive", json_document.failure_document, source=str(options.trees().source)
-    ) as attendance:
-        return _attended(options, patterns, attendance)
+    source = str(options.trees().source)
+    return conduct("archive", options.run(), lambda: _task(options, patterns), source=source)
 
 
-def _attended(options: ArchiveOptions, patterns: tuple[Pattern, ...], attendance: RunEvents) -> int:
-    from camarchiver.cli.session import running
-
+def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> RunTask:
     zone = clock.zone(options.timezone)
-    policy = options.policy(zone)
+    policy, run = options.policy(zone), options.run()
     pipeline = Pipeline(options.trees(), zone, "archive", patterns)
-    asks = may_ask()
-    if (options.delete or options.cleanup) and not (options.no_confirm or asks):
-        raise UsageError(
-            f"{'--delete' if options.delete else '--cleanup'} needs consent"
-            " and there is no terminal to ask on",
-            hint="add -y; nothing was changed",
-        )
-    volume_marker.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
-    verbose, quiet = options.verbose, options.quiet
-    with (
-        running(pipeline, options.log_file, options.channels, verbose=verbose, quiet=quiet),
-        signals.on_signals() as stopping,
-    ):
-        attendance.started(pipeline.trees)
-        asks = asks and not options.no_confirm
-        finished = _run(options, pipeline, policy, patterns, stopping, asks=asks)
-        code = finished.exit_code
-        attendance.reported(code, finished.parts(), finished.document())
-        if options.as_json:
-            write(finished.document())
-        return code
-
-
-def _show_only(
-    options: ArchiveOptions, pipeline: Pipeline, policy: ArchivePolicy, patterns: tuple[Pattern, ...]
-) -> int:
-    plan = pipeline.plan_archive(policy, list_all=options.verbose or options.as_json)
-    with _hands(options, pipeline, plan) as hands:
-        plan = hands.plan
-    result = Report(plan.command, pipeline.run.id, plan.now, pipeline.now(), unreadable=plan.found_unreadable)
-    after = None
+    following = None
     if options.cleanup is not None:
-        from camarchiver.cli.runs.cleanup import foresee
+        make = partial(_cleanup_task, options, options.cleanup, pipeline, patterns)
+        following = Following("cleanup", make)
 
-        after = foresee(_as_cleanup(options, pipeline), patterns)
-    code = result.exit_code or (after.exit_code if after else 0)
-    if options.as_json:
-        from camarchiver.output import json_document
-
-        more = {"exit_code": code, "cleanup": after.document()} if after else {}
-        write(json_document.document(result, plan, {"dry_run": True, **more}))
-    else:
-        _print_plan(options, pipeline, plan)
-        if after:
-            print("\nafterwards, as the trees stand now:")
-            write(after.lines(verbose=options.verbose))
-    return code
-
-
-def _run(
-    options: ArchiveOptions,
-    pipeline: Pipeline,
-    policy: ArchivePolicy,
-    patterns: tuple[Pattern, ...],
-    stopping: signals.Stop,
-    *,
-    asks: bool,
-) -> _Finished:
-    from camarchiver.runtime.progress import display
-
-    how = options.execution()
-    pipeline.sweep(how.sidecars)
-    plan = pipeline.plan_archive(policy, list_all=options.as_json)
-    on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
-    with _hands(options, pipeline, plan) as hands:
-        plan = hands.plan
-        if plan.steps and (on_terminal or asks):
-            _print_plan(options, pipeline, plan, to_stderr=True)
-        if plan.steps and asks and not agreed(stopping):
-            raise click.Abort
-        total = sum(step.size for step in plan.steps)
-        with display(total, wanted=on_terminal and bool(plan.steps)) as shown:
-
-            def tell(outcome: Outcome) -> None:
-                if not (on_terminal or options.as_json or options.quiet):
-                    print(text_output.outcome_line(outcome), flush=True)
-
-            result = pipeline.execute(
-                plan, hands.choice, how, stop=stopping, display=shown, tell=tell, cluster=hands.cluster
+    @contextmanager
+    def planned(_: Stop) -> Iterator[Ready]:
+        plan = planner.plan(pipeline, policy, list_all=run.lists_all)
+        with _prepared(options, pipeline, plan) as prepared:
+            yield ready_plan(
+                prepared.plan,
+                pipeline.run.id,
+                lambda stop, shown, tell: executor.execute(
+                    pipeline, prepared, options.execution(), stop=stop, display=shown, tell=tell
+                ),
+                lines=lambda: _plan_lines(options, pipeline, prepared.plan),
             )
-    if not (options.quiet or options.as_json) and (on_terminal or result.outcomes or result.exit_code):
-        write(line + "\n" for line in text_output.report_lines(result, told=not on_terminal))
-    after = None
-    if options.cleanup is not None and not stopping:
-        from camarchiver.cli.runs.cleanup import clear_after
 
-        after = clear_after(_as_cleanup(options, pipeline), patterns, stopping)
-    return _Finished(result, plan, after)
-
-
-@dataclass(frozen=True, slots=True)
-class _Hands:
-    """Who encodes, and the plan that says so."""
-
-    plan: ArchivePlan
-    choice: Choice | None
-    cluster: Cluster | None
+    return RunTask(
+        "archive",
+        pipeline.run.id,
+        planned,
+        lock=partial(run_locked, pipeline),
+        log_file=log_of(pipeline.trees),
+        trees=pipeline.trees,
+        consent="--delete" if options.delete else "--cleanup" if options.cleanup else "",
+        check=partial(
+            volume_marker.check_writable, pipeline.trees, removes=policy.disposal is not Disposal.KEEP
+        ),
+        sweep=lambda: _sweep(options, pipeline),
+        following=following,
+    )
 
 
-@contextmanager
-def _hands(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[_Hands]:
-    """This machine, or the workers of a cluster. Raises EncoderError where nobody can."""
+def _sweep(options: ArchiveOptions, pipeline: Pipeline) -> None:
+    from camarchiver.archive import recovery
+
+    recovery.sweep(pipeline, options.execution().sidecars)
+
+
+def _prepared(
+    options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan
+) -> AbstractContextManager[Prepared]:
+    """This machine's encoder, or the workers of a cluster. Raises EncoderError where nobody can encode."""
     plan = _with_signed(plan) if plan.steps else plan
+    request, how = options.request(), options.execution()
     if options.scheduler is None:
-        if not plan.steps:
-            yield _Hands(plan, None, None)
-            return
-        yield _Hands(*pipeline.choose_encoder(plan, options.wish(), options.execution().wishes), None)
-        return
+        return nullcontext(executor.prepare(plan, request, how))
     if not options.dry_run:
         volume_marker.mark(pipeline.trees)
     from camarchiver.distributed import coordinator
 
-    with coordinator.joined(options.scheduler) as workers:
-        yield _Hands(pipeline.hire(plan, workers, options.wish(), options.execution()), None, workers)
+    return coordinator.prepared(pipeline, plan, options.scheduler, request, how)
 
 
 def _with_signed(plan: ArchivePlan) -> ArchivePlan:
-    """The plan that also tells of signed clips."""
+    """The plan with a note about signed clips."""
     from camarchiver.media import signatures
 
     return replace(plan, notes=(*plan.notes, *signatures.notes(plan)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """What came of a run, and of the cleanup after it."""
+def _cleanup_task(
+    options: ArchiveOptions, policy: CleanupPolicy, pipeline: Pipeline, patterns: tuple[Pattern, ...]
+) -> RunTask:
+    """The cleanup that follows; it leaves alone what this very run has made."""
+    from camarchiver.cli.runs.cleanup import CleanupOptions, cleanup_task
 
-    result: Report
-    plan: ArchivePlan
-    after: Cleared | None
-
-    @property
-    def exit_code(self) -> int:
-        return self.result.exit_code or (self.after.exit_code if self.after else 0)
-
-    def parts(self) -> tuple[RunPart, ...]:
-        from camarchiver.monitoring.run_events import RunPart
-
-        own = RunPart(self.result, self.plan.totals, self.result.exit_code)
-        return (own, self.after.part()) if self.after else (own,)
-
-    def document(self) -> Iterator[str]:
-        from camarchiver.output import json_document
-
-        more: dict[str, Any] = {}
-        if self.after:
-            more = {"exit_code": self.exit_code, "cleanup": self.after.document()}
-            if self.result.exit_code == 0 and self.after.result.status is not Status.NOTHING:
-                more["status"] = self.after.result.status
-        return json_document.document(self.result, self.plan, more)
-
-
-def _as_cleanup(options: ArchiveOptions, pipeline: Pipeline) -> CleanupOptions:
-    """The options of the cleanup that follows; it leaves alone what this very run has made."""
-    from camarchiver.cli.runs.cleanup import CleanupOptions
-
-    assert options.cleanup is not None
-    return CleanupOptions(
-        options.place(),
-        replace(options.cleanup, spared_run=pipeline.run.id),
-        options.sidecar,
-        options.dry_run,
-        options.no_confirm,
-        options.log_file,
-        options.channels,
-        options.as_json,
-        options.quiet,
-        options.verbose,
+    own = CleanupOptions(
+        options.place(), replace(policy, spared_run=pipeline.run.id), options.sidecar, options.run()
     )
+    return cleanup_task(own, patterns)
 
 
-def _print_plan(
-    options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan, *, to_stderr: bool = False
-) -> None:
+def _plan_lines(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[str]:
     from camarchiver.archive import footage_estimate
 
     trees = pipeline.trees
@@ -341,14 +244,13 @@ def _print_plan(
         Disposal.DELETE: "sources are deleted",
         Disposal.KEEP: "sources are kept",
     }[plan.policy.disposal]
-    header = f"archive {formatting.shown(trees.source)} -> {formatting.shown(trees.archive)}, {fate}"
+    yield f"archive {formatting.shown(trees.source)} -> {formatting.shown(trees.archive)}, {fate}"
     estimate = text_output.Estimate(
         footage_estimate.seconds_in(plan),
         run_history.bytes_per_second(trees.state),
         options.max_runtime or NIGHT,
     )
-    lines = [header, *text_output.plan_lines(plan, estimate, verbose=options.verbose)]
-    print("\n".join(lines), file=sys.stderr if to_stderr else sys.stdout, flush=True)
+    yield from text_output.plan_lines(plan, estimate, verbose=options.verbose)
 
 
 def _aware(moment: datetime | None, zone: tzinfo) -> datetime | None:

@@ -1,17 +1,16 @@
-"""One run of `hold export`: find, copy, report."""
+"""What `hold export` does in the course of a run."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import click
-
+from camarchiver.cli.runs.template import Ready, RunOptions, RunResult, RunTask, Tell, conduct
 from camarchiver.cli.session import TreeOptions
-from camarchiver.domain.clip import Trees
-from camarchiver.errors import UsageError
+from camarchiver.errors import UsageError, signal_code
 from camarchiver.export.exporter import Exported, Exporter
 from camarchiver.export.h264_copies import playable_maker
 from camarchiver.export.held_files import HeldFiles
@@ -19,9 +18,9 @@ from camarchiver.naming.patterns import Pattern
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
-from camarchiver.runtime import signals
-from camarchiver.runtime.progress import display
-from camarchiver.state import holds, volume_marker
+from camarchiver.runtime.progress import Display
+from camarchiver.runtime.signals import Stop
+from camarchiver.state import volume_marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +35,51 @@ class ExportOptions:
     as_json: bool
 
 
-def export_session(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int:
-    """Run `hold export` and return its exit code."""
+def run_export(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int:
+    """Run `hold export` and return its exit code. It only adds files, so it asks nothing."""
+    run = RunOptions(dry_run=False, no_confirm=True, as_json=options.as_json)
+    return conduct("hold", run, lambda: _task(options, patterns))
+
+
+def _task(options: ExportOptions, patterns: tuple[Pattern, ...]) -> RunTask:
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "hold", patterns)
     volume_marker.check_both(pipeline.trees)
-    found = next((hold for hold in holds.read(pipeline.trees.state) if hold.id == options.name), None)
+    found = next((hold for hold in pipeline.holds() if hold.id == options.name), None)
     if found is None:
         raise UsageError(f"there is no hold {options.name}", hint="camarchiver hold list shows them all")
-    with signals.on_signals() as stopping:
-        exported = _export(options, pipeline.trees, pipeline.holdings(found), stopping)
-    code = 128 + stopping.signal if stopping.signal else exported.exit_code
-    if options.as_json:
-        click.echo(
-            json_document.exported(exported, options.target.resolve(), pipeline.run.id, code), nl=False
-        )
-        return code
-    for problem in exported.problems:
-        click.echo(text_output.problem_line(problem), err=True)
-    for line in text_output.exported_lines(exported, options.target):
-        click.echo(line)
-    if stopping.signal:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-    return code
+    target = options.target.resolve()
+
+    @contextmanager
+    def planned(stop: Stop) -> Iterator[Ready]:
+        with ExitStack() as stack:
+            maker = None
+            if options.playable:
+                maker = stack.enter_context(playable_maker(options.ffmpeg, stop.event))
+            exporter = Exporter(pipeline.trees, HeldFiles(pipeline, found), target, maker, stop.event)
+            parts = exporter.parts()
+
+            def perform(_: Stop, shown: Display, __: Tell) -> RunResult:
+                return _finished(exporter.run(parts, shown), options, pipeline.run.id, stop)
+
+            yield Ready(parts, tuple, perform)
+
+    return RunTask("hold", pipeline.run.id, planned)
 
 
-def _export(options: ExportOptions, trees: Trees, holdings: HeldFiles, stopping: signals.Stop) -> Exported:
-    with ExitStack() as stack:
-        maker = None
-        if options.playable:
-            maker = stack.enter_context(playable_maker(options.ffmpeg, stopping.event))
-        exporter = Exporter(trees, holdings, options.target.resolve(), maker, stopping.event)
-        parts = exporter.parts()
-        total = sum(part.size for part in parts)
-        shown = stack.enter_context(display(total, wanted=not options.as_json))
-        return exporter.run(parts, shown)
+def _finished(exported: Exported, options: ExportOptions, run: str, stop: Stop) -> RunResult:
+    code = signal_code(stop.signal) if stop.signal else exported.exit_code
+    warnings = [text_output.problem_line(problem) for problem in exported.problems]
+    if stop.signal:
+        warnings.append("stopped; run the same command again to go on")
+
+    def document(_: Mapping[str, Any]) -> Iterable[str]:
+        return (json_document.exported(exported, options.target.resolve(), run, code),)
+
+    return RunResult(
+        exported.status,
+        code,
+        document,
+        lambda *, told: text_output.exported_lines(exported, options.target),
+        is_worth_saying=True,
+        warnings=tuple(warnings),
+    )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -21,9 +20,9 @@ from camarchiver.motion.events import polygon, rules_for
 from camarchiver.naming import local_time
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.output import json_document
+from camarchiver.pipeline import run_id
 from camarchiver.record import schedule
-from camarchiver.record.results import UnreportedProblems, figures_of, judged, problem_of
-from camarchiver.runtime import clock, formatting, signals
+from camarchiver.runtime import clock, formatting
 from camarchiver.runtime.extras import install_extra
 from camarchiver.runtime.log_setup import logging_to
 from camarchiver.storage import linux, run_lock
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from camarchiver.monitoring.run_events import RunEvents
     from camarchiver.record.capture.source import Camera
     from camarchiver.record.detection_stream import DetectionStream
-    from camarchiver.record.fleet import Fleet, Member
+    from camarchiver.record.fleet import Member
     from camarchiver.record.outbox.keeper import OutboxKeeper
     from camarchiver.record.outbox.publisher import Recorded
     from camarchiver.record.outbox.spool import Folders
@@ -163,7 +162,7 @@ class RecordOptions:
         return tuple(one for text in self.schedules for one in schedule.parse(text))
 
 
-def record_session(cameras: Sequence[RecordOptions]) -> int:
+def run_record(cameras: Sequence[RecordOptions]) -> int:
     """Run `record` for each of these cameras and return its exit code; what is common stands in the first."""
     if find_spec("cv2") is None or find_spec("numpy") is None:
         raise EncoderError("record needs OpenCV, which is not installed", hint=install_extra("record"))
@@ -177,7 +176,9 @@ def record_session(cameras: Sequence[RecordOptions]) -> int:
         if len(cameras) > 1:
             names = ", ".join(one.camera or "" for one in cameras)
             raise UsageError("--dry-run shows one camera", hint=f"name it with --camera; there are {names}")
-        return preview(options)
+        source, stream = options.sources()
+        limit = options.duration.total_seconds() if options.duration else None
+        return preview(source, stream, limit, as_json=options.as_json)
     from camarchiver.monitoring.run_events import attending
 
     own = {"camera": options.camera or ""} if len(cameras) == 1 else {}
@@ -185,47 +186,40 @@ def record_session(cameras: Sequence[RecordOptions]) -> int:
         return _attended(cameras, attendance)
 
 
-def _attended(cameras: Sequence[RecordOptions], attendance: RunEvents) -> int:
-    from camarchiver.record.fleet import assembled
-    from camarchiver.record.watchdog import Watchdog
-    from camarchiver.runtime.systemd import Service
+def _attended(cameras: Sequence[RecordOptions], events: RunEvents) -> int:
+    from camarchiver.record.run import RecordDocuments, record
 
     options = cameras[0]
-    run = f"{clock.now(clock.zone(options.timezone)):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    vigil = Watchdog(Service(), (options.folders()[0] for options in cameras))
-
-    def tell(clip: Recorded) -> None:
-        if clip.published and not (options.quiet or options.as_json):
-            _print(f"{formatting.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
-
-    with ExitStack() as held:
-        members = {one.camera or "": partial(_member, one, vigil, held, tell) for one in cameras}
-        fleet = assembled(members, vigil)
-        held.enter_context(
-            logging_to(
-                options.log_file or options.spool / "recorder.log",
-                run=run,
-                verbose=options.verbose,
-                quiet=options.quiet,
-                log_format=options.channels.log_format,
-            )
-        )
-        for name, error in fleet.failures.items():
-            _log.error("%s is not recorded: %s", formatting.shown(name), error)
-        attendance.started()
-        return _record(options, fleet, vigil, run, attendance)
+    run = run_id(clock.now(clock.zone(options.timezone)))
+    logged = partial(
+        logging_to,
+        options.log_file or options.spool / "recorder.log",
+        run=run,
+        verbose=options.verbose,
+        quiet=options.quiet,
+        log_format=options.channels.log_format,
+    )
+    documents = RecordDocuments(
+        lambda judgement: json_document.recorded({"dry_run": False, "clips": []}, run, *judgement),
+        lambda fleet, judgement: json_document.recorded(json_document.recorders(fleet), run, *judgement),
+    )
+    makers = {one.folders()[0]: partial(_member, one) for one in cameras}
+    result = record(makers, logged, events, documents)
+    if options.as_json:
+        _print(result.document)
+    elif result.error is not None:
+        raise result.error
+    return result.exit_code
 
 
-def _member(
-    options: RecordOptions, vigil: Watchdog, held: ExitStack, tell: Callable[[Recorded], None]
-) -> Member:
+def _member(options: RecordOptions, watchdog: Watchdog, held: ExitStack) -> Member:
     """One camera's recorder; `held` keeps its locks."""
     from camarchiver.record.clip_rules import Lengths
     from camarchiver.record.fleet import Member
     from camarchiver.record.outbox.publisher import ClipPublisher
     from camarchiver.record.recorder import Recorder, RecorderSettings
 
-    source, lookout = options.sources()
+    source, stream = options.sources()
     name, folders = options.folders()
     zone = clock.zone(options.timezone)
     lengths = (options.pre, options.post, options.max_clip)
@@ -242,9 +236,14 @@ def _member(
     for lock in folders.locks:
         held.enter_context(run_lock.exclusive(lock, what="record"))
     folders.sweep()
-    delivery = ClipPublisher(name, folders, pictures=options.snapshot, tell=tell)
-    recorder = Recorder(settings, source, lookout, delivery, upkeep, vigil, lambda: clock.now(zone))
-    return Member(name, source, recorder, delivery, upkeep)
+    publisher = ClipPublisher(name, folders, pictures=options.snapshot, tell=partial(_tell, options))
+    recorder = Recorder(settings, source, stream, publisher, upkeep, watchdog, lambda: clock.now(zone))
+    return Member(name, source, recorder, publisher, upkeep)
+
+
+def _tell(options: RecordOptions, clip: Recorded) -> None:
+    if clip.published and not (options.quiet or options.as_json):
+        _print(f"{formatting.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
 
 
 def _base(source: Camera, zone: tzinfo) -> datetime | None:
@@ -256,27 +255,6 @@ def _base(source: Camera, zone: tzinfo) -> datetime | None:
     if parsed is None:
         return clock.now(zone)
     return local_time.locate(parsed, path.stat().st_mtime_ns, zone)
-
-
-def _record(options: RecordOptions, fleet: Fleet, vigil: Watchdog, run: str, attendance: RunEvents) -> int:
-    look = partial(figures_of, fleet)
-    with signals.on_signals() as stopping:
-        news = UnreportedProblems(
-            lambda: judged(fleet, None), partial(json_document.recorded, {"dry_run": False, "clips": []}, run)
-        )
-        with attendance.each_minute(look, fleet.is_well, news.failures):
-            vigil.begin()
-            fleet.run(stopping.event)
-            vigil.end()
-        status, exit_code, problems = judged(fleet, stopping.signal)
-        text = json_document.recorded(json_document.recorders(fleet), run, status, exit_code, problems)
-        attendance.closed(exit_code, look(), (text,), failed=bool(news.untold()))
-        if options.as_json:
-            _print(text)
-    errors = [error for member in fleet.members if (error := problem_of(member)) is not None]
-    if errors and not options.as_json and len(fleet.names) == 1:
-        raise errors[0]
-    return exit_code
 
 
 def _credentials(path: Path | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from camarchiver.archive import executor, recovery, repair
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, write
 from camarchiver.domain.report import Outcome, Report
@@ -125,7 +126,7 @@ def _repairing(
         signals.on_signals() as stopping,
     ):
         attendance.started(pipeline.trees)
-        pipeline.sweep(options.encoding().execution().sidecars)
+        recovery.sweep(pipeline, options.encoding().execution().sidecars)
         return _run(options, pipeline, patterns, stopping)
 
 
@@ -182,12 +183,11 @@ def _verified(
 
 def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopping: signals.Stop) -> _Done:
     """What came of the repair, or would come of it."""
-    plan = pipeline.plan_repair(
-        (each.expected for each in found.findings if each.expected is not None), stopping
-    )
+    damaged = (each.expected for each in found.findings if each.expected is not None)
     encoding = options.encoding()
     how = encoding.execution()
-    plan, choice = pipeline.choose_encoder(plan, encoding.wish(), how.wishes)
+    prepared = executor.prepare(repair.plan(pipeline, damaged, stopping), encoding.request(), how)
+    plan = prepared.plan
     on_terminal = sys.stderr.isatty() and options.tells
     asks = bool(plan.steps) and may_ask() and not (options.no_confirm or options.dry_run)
     flaws = {each.expected.archive: str(each.flaw) for each in found.findings if each.expected is not None}
@@ -197,7 +197,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
     if options.dry_run:
         result = pipeline.report(plan, ())
         return _Done(found, _with_rest(result, found, pipeline, ()), plan, options.dry_run)
-    if asks and not agreed(stopping):
+    if asks and not agreed("Go on?", stopping):
         raise click.Abort
     total = sum(step.size for step in plan.steps)
     with display(total, wanted=on_terminal and bool(plan.steps)) as bar:
@@ -209,7 +209,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
         # Names of one file share an archive, which only one step may move aside at a time.
         jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else how.jobs
         how = replace(how, jobs=jobs)
-        result = pipeline.execute(plan, choice, how, stop=stopping, display=bar, tell=tell)
+        result = executor.execute(pipeline, prepared, how, stop=stopping, display=bar, tell=tell)
     left = {kept.relative for kept in plan.left}
     still = [archive for archive in findings.read(pipeline.trees.state).damaged if archive not in left]
     result = _with_rest(result, found, pipeline, still)
@@ -217,7 +217,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
         done = run_history.Done()
         for outcome in result.outcomes:
             done.add(outcome)
-        pipeline.record(result, done)
+        run_history.write(pipeline.trees.state, result, pipeline.run.host, done)
     if options.tells and (on_terminal or result.outcomes):
         write(line + "\n" for line in text_output.report_lines(result, told=not on_terminal))
     return _Done(found, result, plan, options.dry_run)

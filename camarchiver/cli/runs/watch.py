@@ -1,51 +1,33 @@
-"""One run of `watch`: set up, watch until a signal, set up anew after a reload, report."""
+"""What the command line gives a run of `watch`, and what it prints at the end."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import running, write
-from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.errors import CamarchiverError, UsageError, cause
-from camarchiver.monitoring import metrics
-from camarchiver.monitoring.metrics import Figure, RemovalTotals
-from camarchiver.monitoring.run_events import RunEvents, attending
+from camarchiver.domain.report import Outcome, Report
+from camarchiver.errors import UsageError, cause
+from camarchiver.monitoring.run_events import attending
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
-from camarchiver.runtime import clock, systemd
-from camarchiver.runtime import signals as runtime_signals
-from camarchiver.runtime.progress import Silent
-from camarchiver.runtime.systemd import Service
-from camarchiver.state import volume_marker
-from camarchiver.state.run_history import Done
-from camarchiver.watch.due_queue import DueQueue
-
-if TYPE_CHECKING:
-    from camarchiver.watch.loop import Signals, Watcher
+from camarchiver.runtime import clock
+from camarchiver.watch import run as watch_run
+from camarchiver.watch.run import WatchDocuments, WatchSettings
+from camarchiver.watch.run_record import WatchTotals
 
 _log = logging.getLogger("camarchiver.watch")
-
-RECORD_SECONDS = 3600.0
-
-KEPT_OUTCOMES = 1000
-"""The newest outcomes, for the report at the end: a run may last for years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,162 +65,56 @@ class WatchOptions:
             patterns,
         )
 
-
-class WatchTotals:
-    """What a run of any length did, in bounded memory."""
-
-    def __init__(self) -> None:
-        self.results: Counter[str] = Counter()
-        self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
-        self._untold: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
-        self.begin()
-
-    def begin(self) -> None:
-        """Count anew what is told by run: every reload begins one."""
-        self.sums, self.done = RemovalTotals(), Done()
-
-    def add(self, outcome: Outcome) -> None:
-        """One more."""
-        if outcome.result is Result.FAILED:
-            self._untold.append(outcome)
-        self.results[outcome.result] += 1
-        self.newest.append(outcome)
-        self.sums.add(outcome)
-        self.done.add(outcome)
-
-    def untold(self, run: Pipeline) -> Iterator[str] | None:
-        """The JSON document of the failures since it was last asked for; None where there are none."""
-        found = tuple(self._untold.popleft() for _ in range(len(self._untold)))
-        if not found:
-            return None
-        return json_document.document(Report("watch", run.run.id, run.started, run.now(), found), None)
-
-
-class _Recorder:
-    """Writes the run's record down now and then, for a run that a power cut ends after months."""
-
-    def __init__(self, pipeline: Pipeline, tally: WatchTotals, stopping: runtime_signals.Stop) -> None:
-        self._pipeline = pipeline
-        self._tally = tally
-        self._stopping = stopping
-        self._written = -math.inf
-
-    def now_and_then(self) -> None:
-        """At the first clip, then every hour at most."""
-        if time.monotonic() - self._written >= RECORD_SECONDS:
-            self._written = time.monotonic()
-            self.report()
-
-    def report(self) -> Report:
-        """What came of the run so far, written down where its storage is there."""
-        found = self._pipeline.watched(tuple(self._tally.newest), self._stopping)
-        try:
-            self._pipeline.record(found, self._tally.done)
-        except OSError as error:
-            _log.warning("the run's record could not be written: %s", error)
-        return found
-
-
-def watch_session(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
-    """Run `watch` and return its exit code."""
-    speaker, tally, agenda = Service(), WatchTotals(), DueQueue()
-    reload = threading.Event()
-    with ExitStack() as stack:
-        wake = runtime_signals.Wake()
-        stack.callback(wake.close)
-        stopping = stack.enter_context(
-            runtime_signals.on_signals(reload=reload if systemd.is_managed() else None)
+    def settings(self) -> WatchSettings:
+        """What is to be done. Raises UsageError."""
+        asked = self.archive
+        zone = clock.zone(asked.timezone)
+        return WatchSettings(
+            trees=asked.trees(),
+            zone=zone,
+            patterns=self.patterns,
+            policy=replace(asked.policy(zone), quiet=self.quiet),
+            request=asked.request(),
+            how=asked.execution(),
+            poll_seconds=self.poll_seconds,
+            channels=asked.channels,
+            logged=self._logged,
+            tell=self._tell,
+            finish=self._finish,
         )
-        stack.enter_context(wake.by_signals())
-        from camarchiver.watch.loop import Signals
 
-        signals = Signals(stopping, reload, wake)
-        while True:
-            with attending(
-                options.archive.channels,
-                "watch",
-                json_document.failure_document,
-                source=str(options.archive.trees().source),
-            ) as attendance:
-                last = _watch(options, signals, speaker, tally, agenda, attendance)
-                if stopping:
-                    speaker.stopping()
-                    return _finish(options.archive, last, tally)
-            reload.clear()
-            options, agenda = _reloaded(options, reread, agenda)
+    def _logged(self, pipeline: Pipeline) -> AbstractContextManager[None]:
+        asked = self.archive
+        return running(pipeline, asked.log_file, asked.channels, verbose=asked.verbose, quiet=asked.quiet)
 
-
-def _reloaded(
-    options: WatchOptions, reread: Callable[[], WatchOptions], agenda: DueQueue
-) -> tuple[WatchOptions, DueQueue]:
-    """The options as the config has them now; the old ones where it is wrong."""
-    try:
-        fresh = reread()
-        fresh.archive.policy(clock.zone(fresh.archive.timezone))
-        volume_marker.check_roots(fresh.archive.trees())
-    except (CamarchiverError, click.ClickException) as error:
-        _log.error("the config was read anew and is wrong, so nothing changes: %s", error)
-        return options, agenda
-    _log.warning("the config was read anew")
-    return fresh, agenda if fresh.archive.trees() == options.archive.trees() else DueQueue()
-
-
-def _watch(
-    options: WatchOptions,
-    signals: Signals,
-    speaker: Service,
-    tally: WatchTotals,
-    agenda: DueQueue,
-    attendance: RunEvents,
-) -> Report:
-    """Watch with these options until a stop or a reload is asked for."""
-    from camarchiver.watch.loop import Watcher
-
-    asked = options.archive
-    zone = clock.zone(asked.timezone)
-    policy = replace(asked.policy(zone), quiet=options.quiet)
-    how = asked.execution()
-    pipeline = Pipeline(asked.trees(), zone, "watch", options.patterns)
-    volume_marker.check_writable(pipeline.trees, removes=not asked.keep_source)
-    recorder = _Recorder(pipeline, tally, signals.stop)
-
-    def tell(outcome: Outcome) -> None:
-        tally.add(outcome)
-        recorder.now_and_then()
-        if not (asked.as_json or asked.quiet):
+    def _tell(self, outcome: Outcome) -> None:
+        if not (self.archive.as_json or self.archive.quiet):
             _print(text_output.outcome_line(outcome))
 
-    with running(pipeline, asked.log_file, asked.channels, verbose=asked.verbose, quiet=asked.quiet):
-        tally.begin()
-        attendance.started(pipeline.trees)
-        pipeline.sweep(how.sidecars)
-        choice, notes = pipeline.encoder(asked.wish(), how.wishes)
-        _log.info("%s", "; ".join(notes))
-        watcher = Watcher(
-            pipeline,
-            policy,
-            signals,
-            speaker,
-            poll_seconds=options.poll_seconds,
-            tell=tell,
-            agenda=agenda,
-        )
-        with pipeline.workshop(
-            policy.disposal, choice, how, stop=signals.stop, display=Silent(), keeps_folders=True
-        ) as shop:
-            look, failures = partial(_figures, tally, watcher), partial(tally.untold, pipeline)
-            with attendance.each_minute(look, lambda: watcher.is_well, failures):
-                watcher.run(shop)
-            if not signals.stop:
-                speaker.reloading()
-        last = recorder.report()
-        if signals.stop:
-            untold = failures()
-            pieces = untold or json_document.document(last, None)
-            attendance.closed(last.exit_code, look(), pieces, failed=untold is not None)
-        else:
-            attendance.handed_over(look())
-        return last
+    def _finish(self, last: Report, totals: WatchTotals) -> None:
+        if self.archive.as_json:
+            write(json_document.document(last, None, {"results": dict(totals.results)}))
+        elif not self.archive.quiet:
+            write(line + "\n" for line in text_output.report_lines(last, told=True))
+
+
+def run_watch(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
+    """Run `watch` and return its exit code."""
+
+    def reread_settings() -> WatchSettings:
+        try:
+            return reread().settings()
+        except click.ClickException as error:
+            raise UsageError(error.format_message()) from error
+
+    documents = WatchDocuments(
+        lambda report: json_document.document(report, None), json_document.failure_document
+    )
+    archive = options.archive
+    source = str(archive.trees().source)
+    with attending(archive.channels, "watch", documents.of_failure, source=source):
+        settings = options.settings()
+    return watch_run.watch(settings, reread_settings, documents)
 
 
 def _print(line: str) -> None:
@@ -248,15 +124,3 @@ def _print(line: str) -> None:
     except OSError as error:
         _log.info("standard output is gone: %s", cause(error))
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _figures(tally: WatchTotals, watcher: Watcher) -> tuple[Figure, ...]:
-    return (*tally.sums.figures(), metrics.of_queue(watcher.waiting))
-
-
-def _finish(asked: ArchiveOptions, last: Report, tally: WatchTotals) -> int:
-    if asked.as_json:
-        write(json_document.document(last, None, {"results": dict(tally.results)}))
-    elif not asked.quiet:
-        write(line + "\n" for line in text_output.report_lines(last, told=True))
-    return last.exit_code

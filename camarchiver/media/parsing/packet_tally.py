@@ -14,12 +14,12 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream as AvVideoStream
 
-from camarchiver.domain.clip import LONGEST_SECONDS
 from camarchiver.media.info import AudioStream
 from camarchiver.media.parsing import pictures
 from camarchiver.media.parsing.packet_times import FrameTimes, Shown, SoundTimes
 from camarchiver.media.parsing.parameter_sets import signature_in
 from camarchiver.media.parsing.streams import NotParsed, codec_of, fraction
+from camarchiver.naming.limits import LONGEST_SECONDS
 
 _MOST_KEYFRAMES = 256
 _SIGNED_KEYFRAMES = 3

@@ -14,7 +14,6 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
-from camarchiver.domain.clip import LONGEST_SECONDS
 from camarchiver.errors import cause
 from camarchiver.media.info import Examined, Glance, Media, PicturePosition, Pictures
 from camarchiver.media.parsing import pictures
@@ -29,6 +28,7 @@ from camarchiver.media.parsing.streams import (
     video_stream_of,
 )
 from camarchiver.media.verification.picture_rules import Grid, Pair
+from camarchiver.naming.limits import LONGEST_SECONDS
 
 Beat = Callable[[], None]
 """To be called with every packet: a long clip is no hung one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -16,7 +16,7 @@ from camarchiver.domain.clip import Fingerprint, Tree, Trees
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Outcome, Result
+from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
 from camarchiver.errors import StorageError, cause
 from camarchiver.naming import local_time
@@ -27,7 +27,8 @@ from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.record.outbox.rules import OutboxLimits
 from camarchiver.record.outbox.spool import Folders
-from camarchiver.runtime.signals import Stopper
+from camarchiver.runtime import clock
+from camarchiver.runtime.signals import Stop, Stopper
 from camarchiver.state import holds
 from camarchiver.storage import anchored, filesystems, removal, run_lock
 
@@ -138,6 +139,17 @@ def _foreign(policy: SpoolPolicy, camera: str, folder: Path, zone: tzinfo) -> It
         if name_paths.is_clip_name(path.name) and path.name not in own:
             size = path.lstat().st_size
             yield Keep(policy.outbox, f"{camera}/{path.name}", Reason.FOREIGN, size, camera)
+
+
+def execute(planned: SpoolPlan, run: str, *, stop: Stop, tell: Callable[[Outcome], None]) -> Report:
+    """Carry out a plan in the name of a run; `tell` gets every outcome as it comes."""
+    outcomes: list[Outcome] = []
+    for outcome in perform(planned, planned.now, stop.event):
+        outcomes.append(outcome)
+        tell(outcome)
+    assert planned.now.tzinfo is not None
+    ended = clock.now(planned.now.tzinfo)
+    return planned.report(run, tuple(outcomes), ended=ended, stopped_by=stop.signal)
 
 
 def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcome]:

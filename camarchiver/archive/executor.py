@@ -1,0 +1,151 @@
+"""Prepares and carries out the plan of `archive`: tries the encoders, opens the workers, does its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from camarchiver.domain.clip import Disposal
+from camarchiver.domain.report import Outcome, Report
+from camarchiver.domain.steps import Archive
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.archive_rules import ArchivePlan
+from camarchiver.policy.ordering import place_among, rotated_start
+from camarchiver.state import volume_marker
+
+if TYPE_CHECKING:
+    # Imported where they are used: they take longer to import than a night without new clips to plan.
+    from camarchiver.archive.clip_archiver import ArchiveContext
+    from camarchiver.archive.encode import ArchiveSettings
+    from camarchiver.archive.source_removal import SidecarPolicy
+    from camarchiver.archive.workers import ArchiveWorkers, Tools
+    from camarchiver.media.encoder_probe import EncoderRequest
+    from camarchiver.runtime.progress import Display
+    from camarchiver.runtime.signals import Stop
+
+    OpenWorkers = Callable[[ArchiveContext, Stop, Display], AbstractContextManager[ArchiveWorkers]]
+    """Makes ready what performs single steps, on this machine or on others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a plan is to be carried out."""
+
+    settings: ArchiveSettings
+    sidecars: SidecarPolicy
+    jobs: int | None
+    """None for the rule that costs least CPU."""
+    nice: int
+    max_runtime: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan that says what will encode, and the workers that will."""
+
+    plan: ArchivePlan
+    open_workers: OpenWorkers
+
+
+def prepare(plan: ArchivePlan, request: EncoderRequest, how: Execution) -> Prepared:
+    """Try out what encodes on this machine, if the plan has a clip to encode.
+
+    Raises EncoderError if nothing does.
+    """
+    if not any(isinstance(step, Archive) for step in plan.steps):
+        return Prepared(plan, local_workers(None, how))
+    tools, notes = choose_encoder(request, how.settings)
+    return Prepared(replace(plan, notes=(*plan.notes, *notes)), local_workers(tools, how))
+
+
+def choose_encoder(request: EncoderRequest, settings: ArchiveSettings) -> tuple[Tools, tuple[str, ...]]:
+    """What encodes on this machine, and sentences that say what was taken and why. Raises EncoderError."""
+    from camarchiver.archive.workers import Tools
+    from camarchiver.media import encoder_probe
+
+    machine, choice = encoder_probe.chosen(request, settings.encode)
+    quality = settings.encode.quality or choice.encoder.quality
+    preset = settings.encode.preset or choice.encoder.preset
+    scale = f"{choice.encoder.quality_option} {quality}" + (f", preset {preset}" if preset else "")
+    return Tools(choice, machine, settings), (*choice.explanation, scale)
+
+
+def local_workers(tools: Tools | None, how: Execution) -> OpenWorkers:
+    """The jobs of this machine; without tools they only remove what is archived."""
+
+    def opened(
+        context: ArchiveContext, stop: Stop, display: Display
+    ) -> AbstractContextManager[ArchiveWorkers]:
+        from camarchiver.archive import workers
+
+        return workers.opened(context, tools, how.jobs, how.nice, stop=stop, display=display)
+
+    return opened
+
+
+def execute(
+    pipeline: Pipeline,
+    prepared: Prepared,
+    how: Execution,
+    *,
+    stop: Stop,
+    display: Display,
+    tell: Callable[[Outcome], None],
+) -> Report:
+    """Carry out a plan; `tell` gets every outcome as it comes."""
+    volume_marker.mark(pipeline.trees)
+    outcomes: list[Outcome] = []
+    plan = prepared.plan
+    if plan.steps:
+        for outcome in _performed(pipeline, prepared, how, stop, display):
+            outcomes.append(outcome)
+            tell(outcome)
+    return pipeline.report(plan, tuple(outcomes), stop)
+
+
+def _performed(
+    pipeline: Pipeline, prepared: Prepared, how: Execution, stop: Stop, display: Display
+) -> Iterator[Outcome]:
+    from camarchiver.archive import workers
+
+    plan, limit = prepared.plan, how.max_runtime.total_seconds() if how.max_runtime else None
+    disposal = plan.policy.disposal
+    with working(
+        pipeline, prepared.open_workers, disposal, how.sidecars, stop=stop, display=display
+    ) as ready:
+        own, all_of_them = volume_marker.workers(pipeline.trees, pipeline.run.command)
+        steps = rotated_start(plan.steps, place_among(own, all_of_them))
+        yield from workers.perform_all(steps, ready.perform, jobs=ready.jobs, stop=stop, max_seconds=limit)
+
+
+@contextmanager
+def working(
+    pipeline: Pipeline,
+    open_workers: OpenWorkers,
+    disposal: Disposal,
+    sidecars: SidecarPolicy,
+    *,
+    stop: Stop,
+    display: Display,
+    keeps_folders: bool = False,
+) -> Iterator[ArchiveWorkers]:
+    """The workers while they work; what failed is remembered when it is left."""
+    from camarchiver.archive.clip_archiver import ArchiveContext
+    from camarchiver.archive.source_removal import SourceRemover
+
+    context = ArchiveContext(
+        pipeline.trees,
+        pipeline.standing,
+        pipeline.failures,
+        SourceRemover(pipeline.trees, pipeline.writer, sidecars),
+        pipeline.writer,
+        pipeline.holds,
+        disposal,
+        keeps_folders,
+    )
+    with open_workers(context, stop, display) as ready:
+        yield ready
+    pipeline.failures.flush()

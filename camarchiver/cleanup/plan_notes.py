@@ -1,0 +1,116 @@
+"""What the owner must know of a cleanup's plan before consenting: its problems, and its notes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from camarchiver.domain.plan import Total
+from camarchiver.domain.reason import Reason
+from camarchiver.errors import ExitCode, Problem
+from camarchiver.policy.cleanup_rules import CleanupPolicy
+from camarchiver.policy.safety_brakes import CameraTotals, brake
+from camarchiver.policy.size_goals import Goal
+from camarchiver.runtime.formatting import count_of, shown, size
+
+BRAKES = ("clock", "too-large")
+"""The codes of problems that refuse the whole plan."""
+
+LISTED = 20
+"""Files past the hard limit that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanNotes:
+    """Everything that a plan found out besides its steps."""
+
+    policy: CleanupPolicy
+    now: datetime
+    totals: Sequence[Total]
+    unmet: Mapping[Goal, int]
+    """Goals that can't be reached, and the bytes by which they are missed."""
+    overdue: Sequence[str]
+    """Files older than `max_age_hard` that stay."""
+    cameras: Mapping[str, CameraTotals]
+    """Those of which a clip was found."""
+    clock: str
+    """Why the machine's clock can't be trusted; empty where it can."""
+    source: Path
+    """The root of the source tree."""
+    last_copy: str
+    """A file in the trash that stays because it is the last copy of its clip, and why; else empty."""
+    damaged: int
+    """Archives that were found missing or damaged."""
+
+    def problems(self) -> tuple[tuple[Problem, ...], ExitCode | None]:
+        """What the policy asks for and the plan can't do, and the exit code of the brake that refuses it."""
+        found = [*self._problems()]
+        if self.clock:
+            clock = Problem("clock", self.clock, "set the clock (timedatectl), then run it again")
+            return (clock, *found), ExitCode.STORAGE
+        if large := brake(self.cameras, self.policy):
+            words = "look at the plan; if it is meant, add --allow-large"
+            return (Problem("too-large", large, words), *found), ExitCode.USAGE
+        return tuple(found), None
+
+    def _problems(self) -> Iterator[Problem]:
+        for goal, left in self.unmet.items():
+            yield Problem(
+                "goal-missed",
+                f"{goal.words} can't be reached: {size(left)} too many remain",
+                self._hint(),
+            )
+        last = sum(total.clips for total in self.totals if total.group.reason is Reason.LAST_COPY)
+        if last:
+            files = count_of(last, "file")
+            words = f"{files} in the trash stay: each is the last copy of a clip, as {self.last_copy}"
+            remedy = f"camarchiver verify {shown(self.source)} --repair makes their archives anew"
+            yield Problem("last-copy", words, remedy)
+        if self.overdue:
+            listed = "; ".join(shown(path) for path in self.overdue[:LISTED])
+            more = f" and {len(self.overdue) - LISTED:,} more" if len(self.overdue) > LISTED else ""
+            words = f"{count_of(len(self.overdue), 'file')} older than max_age_hard stay: {listed}{more}"
+            yield Problem(
+                "past-limit", words, "end the hold, or remove what camarchiver doesn't know by hand"
+            )
+
+    def _hint(self) -> str:
+        options = [
+            name
+            for name, given in (
+                ("--clean-output", self.policy.clean_output),
+                ("--unarchived", self.policy.unarchived),
+            )
+            if not given
+        ]
+        return (
+            f"{' and '.join(options)} would let it take more" if options else "raise the limit or end holds"
+        )
+
+    def notes(self) -> Iterator[str]:
+        """What stays though one might expect otherwise, and names that fit nothing."""
+        if self.damaged:
+            yield (
+                f"{count_of(self.damaged, 'archive')} found missing or damaged count for no rule;"
+                " camarchiver verify --known --repair"
+            )
+        waiting = sum(total.clips for total in self.totals if total.group[:2] == ("keep", Reason.UNARCHIVED))
+        if waiting:
+            yield (
+                f"{count_of(waiting, 'source')} old enough to go are not archived and stay;"
+                " --unarchived would include them"
+            )
+        hard = self.policy.limits.max_age_hard
+        if hard is not None and not self.overdue:
+            yield f"after this nothing recorded before {self.now - hard:%Y-%m-%d %H:%M} stands in any tree"
+        yield from self._unknown_cameras()
+
+    def _unknown_cameras(self) -> Iterator[str]:
+        known = [*self.cameras]
+        for camera in sorted({*self.policy.cameras_own, *self.policy.cameras} - set(known)):
+            close = difflib.get_close_matches(camera, known, n=1)
+            also = f"; did you mean {shown(close[0])}?" if close else ""
+            yield f"no clip of a camera {shown(camera)} was found{also}"

@@ -1,0 +1,305 @@
+"""The course that every run with a plan takes: plan, show, ask, do, report, notify."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from camarchiver.cli.session import agreed, may_ask, require_consent, write
+from camarchiver.domain.clip import Trees
+from camarchiver.domain.plan import Plan
+from camarchiver.domain.report import Outcome, Report, Status
+from camarchiver.errors import CamarchiverError, ExitCode, Problem, failure
+from camarchiver.monitoring.channels import Channels
+from camarchiver.output import text as text_output
+from camarchiver.runtime import clock, log_setup, signals
+from camarchiver.runtime.progress import Display, display
+from camarchiver.runtime.signals import Stop
+
+if TYPE_CHECKING:
+    from camarchiver.monitoring.run_events import RunEvents, RunPart
+
+Tell = Callable[[Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line says of a run, whatever the run does."""
+
+    dry_run: bool
+    no_confirm: bool
+    as_json: bool
+    quiet: bool = False
+    verbose: bool = False
+    log_file: Path | None = None
+    channels: Channels = field(default_factory=Channels)
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether the plan is to list every file that is left alone, too."""
+        return self.as_json or (self.dry_run and self.verbose)
+
+
+class ReportLines(Protocol):
+    """Makes a report for a person."""
+
+    def __call__(self, *, told: bool) -> Iterable[str]:
+        """Its lines; `told` says whether every outcome was printed already."""
+        ...
+
+
+class _Step(Protocol):
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run; of a dry run, what can be said of it beforehand."""
+
+    status: Status
+    exit_code: int
+    document: Callable[[Mapping[str, Any]], Iterable[str]]
+    """Its JSON document in pieces, with more keys."""
+    lines: ReportLines
+    is_worth_saying: bool
+    """Whether the report is printed where nobody looks on."""
+    parts: tuple[RunPart, ...] = ()
+    """Its numbers."""
+    warnings: tuple[str, ...] = ()
+    """Lines for standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A plan that can be shown and carried out."""
+
+    steps: Collection[_Step]
+    lines: Callable[[], Iterable[str]]
+    """The plan for a person; nothing where it is not shown."""
+    perform: Callable[[Stop, Display, Tell], RunResult]
+    preview: Callable[[], RunResult] | None = None
+    """What a dry run says of it; None for a command that has none."""
+    question: str = "Go on?"
+    is_refused: bool = False
+    """Whether a brake forbids carrying it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """One command's part in the course of its run."""
+
+    command: str
+    run: str
+    """The id of the run."""
+    planned: Callable[[Stop], AbstractContextManager[Ready]]
+    """Makes the plan, and keeps what its execution needs until the end."""
+    lock: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Keeps a second run of this command out. Raises AlreadyRunning."""
+    log_file: Path | None = None
+    """Where it logs unless the command line names another place."""
+    trees: Trees | None = None
+    """The trees whose state monitoring is told."""
+    consent: str = ""
+    """What must not be done without consent, as the refusal names it."""
+    check: Callable[[], None] = lambda: None
+    """Refuses what can't be carried out, before anything is written."""
+    sweep: Callable[[], None] = lambda: None
+    """Finishes or removes what dead runs left, before anything is planned."""
+    following: Following | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A run that is part of another one and begins when that is done."""
+
+    command: str
+    """Also the key under which the other's JSON document holds its own."""
+    make: Callable[[], RunTask]
+
+
+def ready_plan(
+    plan: Plan[Any, Any],
+    run: str,
+    execute: Callable[[Stop, Display, Tell], Report],
+    *,
+    lines: Callable[[], Iterable[str]],
+    report_lines: Callable[..., Iterable[str]] = text_output.report_lines,
+    question: str = "Go on?",
+    always_reports: bool = False,
+) -> Ready:
+    """A plan whose execution ends with a report."""
+
+    def finished(report: Report) -> RunResult:
+        from camarchiver.monitoring.run_events import RunPart
+        from camarchiver.output import json_document
+
+        return RunResult(
+            report.status,
+            report.exit_code,
+            lambda more: json_document.document(report, plan, more),
+            partial(report_lines, report),
+            always_reports or bool(report.outcomes or report.exit_code),
+            (RunPart(report, plan.totals, report.exit_code),),
+        )
+
+    return Ready(
+        plan.steps,
+        lines,
+        lambda stop, shown, tell: finished(execute(stop, shown, tell)),
+        lambda: finished(plan.report(run, ended=plan.now)),
+        question,
+        plan.refused is not None,
+    )
+
+
+def conduct(command: str, options: RunOptions, make: Callable[[], RunTask], **labels: str) -> int:
+    """Take a run through its course and return its exit code.
+
+    `make` may raise what any command may; monitoring hears of it under these labels.
+    """
+    if options.dry_run:
+        return _preview(make(), options)
+    from camarchiver.monitoring.run_events import attending
+    from camarchiver.output import json_document
+
+    with attending(options.channels, command, json_document.failure_document, **labels) as events:
+        return _attended(make(), options, events)
+
+
+def _preview(task: RunTask, options: RunOptions) -> int:
+    """Show what would be done."""
+    with task.planned(Stop()) as ready:
+        assert ready.preview is not None, f"{task.command} has no dry run"
+        found = ready.preview()
+        if task.following is None:
+            _show(found, options, ready)
+            return found.exit_code
+        with task.following.make().planned(Stop()) as later:
+            assert later.preview is not None
+            found = _with_following(found, later.preview(), task.following)
+            _show(found, options, ready, later)
+            return found.exit_code
+
+
+def _show(found: RunResult, options: RunOptions, ready: Ready, later: Ready | None = None) -> None:
+    if options.as_json:
+        write(found.document({"dry_run": True}))
+        return
+    write(line + "\n" for line in ready.lines())
+    if later is not None:
+        print("\nafterwards, as the trees stand now:")
+        write(line + "\n" for line in later.lines())
+
+
+def _attended(task: RunTask, options: RunOptions, events: RunEvents) -> int:
+    if task.consent:
+        require_consent(task.consent, no_confirm=options.no_confirm)
+    task.check()
+    with (
+        log_setup.logging_to(
+            options.log_file or task.log_file,
+            run=task.run,
+            verbose=options.verbose,
+            quiet=options.quiet,
+            log_format=options.channels.log_format,
+        ),
+        task.lock(),
+        signals.on_signals() as stop,
+    ):
+        events.started(task.trees)
+        task.sweep()
+        finished = _carry_out(task, options, stop)
+        if task.following is not None and not stop:
+            after = _follow(task.following, options, stop)
+            finished = _with_following(finished, after, task.following)
+        more = {"dry_run": False}
+        events.reported(finished.exit_code, finished.parts, finished.document(more))
+        if options.as_json:
+            write(finished.document(more))
+        return finished.exit_code
+
+
+def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
+    """Plan, show, ask, do; what came of it is printed unless it is wanted as JSON."""
+    on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
+
+    def tell(outcome: Outcome) -> None:
+        if not (on_terminal or options.as_json or options.quiet):
+            print(text_output.outcome_line(outcome), flush=True)
+
+    with task.planned(stop) as ready:
+        _ask(ready, options, stop, on_terminal=on_terminal)
+        draws = on_terminal and bool(ready.steps) and not ready.is_refused
+        total = sum(step.size for step in ready.steps) if draws else 0
+        with display(total, wanted=draws) as shown:
+            finished = ready.perform(stop, shown, tell)
+    if not options.as_json:
+        for warning in finished.warnings:
+            print(warning, file=sys.stderr, flush=True)
+        if not options.quiet and (on_terminal or finished.is_worth_saying):
+            write(line + "\n" for line in finished.lines(told=not on_terminal))
+    return finished
+
+
+def _ask(ready: Ready, options: RunOptions, stop: Stop, *, on_terminal: bool) -> None:
+    """Show the plan to whoever looks on, and let them agree. Raises click.Abort where they don't."""
+    asks = may_ask() and not options.no_confirm and not ready.is_refused
+    if ready.steps and (on_terminal or asks) and (lines := list(ready.lines())):
+        print("\n".join(lines), file=sys.stderr, flush=True)
+    if ready.steps and asks and not agreed(ready.question, stop):
+        raise click.Abort
+
+
+def _follow(following: Following, options: RunOptions, stop: Stop) -> RunResult:
+    """A run after another one; its failure spoils nothing that was done."""
+    try:
+        task = following.make()
+        with log_setup.within(task.run), task.lock():
+            return _carry_out(task, options, stop)
+    except (CamarchiverError, OSError) as error:
+        problem, exit_code = failure(error)
+        if not options.as_json:
+            print(f"camarchiver: {following.command}: {problem.message}\n  {problem.hint}", file=sys.stderr)
+        return _broken_off(following.command, problem, exit_code)
+
+
+def _broken_off(command: str, problem: Problem, exit_code: ExitCode) -> RunResult:
+    from camarchiver.monitoring.run_events import RunPart
+    from camarchiver.output import json_document
+
+    now = clock.now(UTC)
+    report = Report(command, "", now, now, problems=(problem,))
+    return RunResult(
+        report.status,
+        exit_code,
+        lambda more: (json_document.failure_document(command, problem, exit_code),),
+        lambda *, told: (),
+        is_worth_saying=False,
+        parts=(RunPart(report, (), exit_code),),
+    )
+
+
+def _with_following(own: RunResult, after: RunResult, following: Following) -> RunResult:
+    """Both as one: the first failure is its exit code, and the document holds the other's."""
+    exit_code = own.exit_code or after.exit_code
+    status = after.status if own.exit_code == ExitCode.DONE and after.status is not Status.NOTHING else None
+
+    def document(more: Mapping[str, Any]) -> Iterable[str]:
+        keys = {"exit_code": exit_code, following.command: json.loads("".join(after.document({})))}
+        return own.document({**more, **keys, **({"status": status} if status else {})})
+
+    return RunResult(
+        status or own.status, exit_code, document, own.lines, own.is_worth_saying, (*own.parts, *after.parts)
+    )

@@ -1,0 +1,39 @@
+"""Begins a walk over the trees of a run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from camarchiver.discovery.clip_ends import ClipEnds
+from camarchiver.discovery.source_tree import Discovery
+from camarchiver.domain.memory import Memory
+from camarchiver.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    # Imported where it is used: `archive` has no need of it.
+    from camarchiver.discovery.copies import CopyFinder
+
+
+def of_source(pipeline: Pipeline, memory: Memory, now: datetime | None = None) -> Discovery:
+    """A walk over the source.
+
+    It finds out the ends of clips where the holds of `memory` depend on them, and counts no archive that
+    `memory` knows to be damaged. `now` is by default the start of the run.
+    """
+    now = now or pipeline.started
+    ends = ClipEnds(memory.holds, now)
+    return Discovery(
+        pipeline.trees, pipeline.names, pipeline.journal, ends, memory.damaged, now, pipeline.zone
+    )
+
+
+def of_copies(pipeline: Pipeline, memory: Memory) -> CopyFinder:
+    """A walk over source, archive and trash, with the same facts of `memory`."""
+    from camarchiver.discovery.copies import CopyFinder
+
+    now = pipeline.started
+    discovery, ends = of_source(pipeline, memory), ClipEnds(memory.holds, now)
+    return CopyFinder(
+        pipeline.trees, pipeline.names, pipeline.journal, discovery, ends, memory.damaged, now, pipeline.zone
+    )

@@ -1,0 +1,6 @@
+"""What no clip can be, whatever its name, its header or its journal line says."""
+
+from __future__ import annotations
+
+LONGEST_SECONDS = 1e9
+"""No clip lasts for thirty years."""

@@ -1,0 +1,43 @@
+"""Finds the motion of a source that ends, and records nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from camarchiver.motion.events import MotionEvent
+    from camarchiver.record.capture.source import Camera
+    from camarchiver.record.detection_stream import DetectionStream
+
+
+def motion_of(
+    source: Camera, stream: DetectionStream, max_seconds: float | None
+) -> tuple[list[MotionEvent], str]:
+    """Events in seconds from the first frame, and why the source could not be read to its end, if so."""
+    from camarchiver.record.capture.packet import TimedPacket
+    from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
+
+    found: list[MotionEvent] = []
+    first: float | None = None
+    error = ""
+    reader = Reader(source)
+    while True:
+        item = reader.take(1.0)
+        if isinstance(item, Opened):
+            stream.begin(item)
+        elif isinstance(item, TimedPacket) and item.video:
+            first = item.at if first is None else first
+            if max_seconds is not None and item.at - first >= max_seconds:
+                break
+            found += stream.see(item)
+        elif isinstance(item, StreamEnded):
+            error = item.error
+            break
+    found += stream.finish()
+    reader.close()
+    stream.close()
+    zero = first or 0.0
+    return [
+        replace(one, start=one.start - zero, end=one.end - zero, peak_at=one.peak_at - zero) for one in found
+    ], error

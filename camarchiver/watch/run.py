@@ -1,0 +1,180 @@
+"""One run of `watch`: sets up, watches until it is stopped, and sets up anew after a reload."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import partial
+from importlib.util import find_spec
+
+from camarchiver.archive import executor, recovery
+from camarchiver.archive.executor import Execution
+from camarchiver.domain.clip import Disposal, Trees
+from camarchiver.domain.report import Outcome, Report
+from camarchiver.errors import CamarchiverError, EncoderError
+from camarchiver.media.encoder_probe import EncoderRequest
+from camarchiver.monitoring import metrics
+from camarchiver.monitoring.channels import Channels
+from camarchiver.monitoring.metrics import Figure
+from camarchiver.monitoring.run_events import FailureDocument, RunEvents, attending
+from camarchiver.naming.patterns import Pattern
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.runtime import signals, systemd
+from camarchiver.runtime.progress import Silent
+from camarchiver.runtime.systemd import Service
+from camarchiver.state import volume_marker
+from camarchiver.watch.due_queue import DueQueue
+from camarchiver.watch.loop import Signals, Watcher
+from camarchiver.watch.run_record import RunRecord, WatchTotals
+
+_log = logging.getLogger("camarchiver.watch")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What a run is asked to do; a reload brings new ones."""
+
+    trees: Trees
+    zone: tzinfo
+    patterns: tuple[Pattern, ...]
+    policy: ArchivePolicy
+    request: EncoderRequest
+    how: Execution
+    poll_seconds: float
+    channels: Channels
+    logged: Callable[[Pipeline], AbstractContextManager[None]]
+    """Logs the run and keeps a second one out. Raises AlreadyRunning."""
+    tell: Callable[[Outcome], None]
+    """Gets every outcome as it comes."""
+    finish: Callable[[Report, WatchTotals], None]
+    """Gets the report of the last part, and what came of the whole run."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchDocuments:
+    """How the JSON documents are made that monitoring gets."""
+
+    of_report: Callable[[Report], Iterable[str]]
+    of_failure: FailureDocument
+
+
+def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], documents: WatchDocuments) -> int:
+    """Watch until a stop, and return the exit code.
+
+    `reread` makes the settings anew for a reload, and may raise what a wrong config raises.
+    """
+    if find_spec("inotify_simple") is None:
+        raise EncoderError(
+            "watch needs inotify_simple, which is not installed", hint="pip install camarchiver[watch]"
+        )
+    service, totals, queue = Service(), WatchTotals(), DueQueue()
+    reload = threading.Event()
+    with ExitStack() as stack:
+        wake = signals.Wake()
+        stack.callback(wake.close)
+        stop = stack.enter_context(signals.on_signals(reload=reload if systemd.is_managed() else None))
+        stack.enter_context(wake.by_signals())
+        reached = Signals(stop, reload, wake)
+        while True:
+            source = str(settings.trees.source)
+            with attending(settings.channels, "watch", documents.of_failure, source=source) as events:
+                part = _Part(settings, reached, service, totals, queue, documents)
+                last = part.watch(events)
+                if stop:
+                    service.stopping()
+                    settings.finish(last, totals)
+                    return last.exit_code
+            reload.clear()
+            settings, queue = _reloaded(settings, reread, queue)
+
+
+def _reloaded(
+    settings: WatchSettings, reread: Callable[[], WatchSettings], queue: DueQueue
+) -> tuple[WatchSettings, DueQueue]:
+    """The settings as the config has them now; the old ones where it is wrong."""
+    try:
+        fresh = reread()
+        volume_marker.check_roots(fresh.trees)
+    except CamarchiverError as error:
+        _log.error("the config was read anew and is wrong, so nothing changes: %s", error)
+        return settings, queue
+    _log.warning("the config was read anew")
+    return fresh, queue if fresh.trees == settings.trees else DueQueue()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The run from one reload to the next."""
+
+    settings: WatchSettings
+    signals: Signals
+    service: Service
+    totals: WatchTotals
+    queue: DueQueue
+    documents: WatchDocuments
+
+    def watch(self, events: RunEvents) -> Report:
+        """Watch with these settings until a stop or a reload is asked for."""
+        settings = self.settings
+        policy, how = settings.policy, settings.how
+        pipeline = Pipeline(settings.trees, settings.zone, "watch", settings.patterns)
+        volume_marker.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
+        with settings.logged(pipeline):
+            self.totals.begin()
+            events.started(pipeline.trees)
+            recovery.sweep(pipeline, how.sidecars)
+            tools, notes = executor.choose_encoder(settings.request, how.settings)
+            _log.info("%s", "; ".join(notes))
+            volume_marker.mark(pipeline.trees)
+            record = RunRecord(pipeline, self.totals, self.signals.stop)
+            watcher = self._watcher(pipeline, record)
+            with executor.working(
+                pipeline,
+                executor.local_workers(tools, how),
+                policy.disposal,
+                how.sidecars,
+                stop=self.signals.stop,
+                display=Silent(),
+                keeps_folders=True,
+            ) as workers:
+                look, failures = partial(self._figures, watcher), partial(self._failures, pipeline)
+                with events.each_minute(look, lambda: watcher.is_well, failures):
+                    watcher.run(workers)
+                if not self.signals.stop:
+                    self.service.reloading()
+            last = record.write()
+            if self.signals.stop:
+                unreported = failures()
+                pieces = unreported or self.documents.of_report(last)
+                events.closed(last.exit_code, look(), pieces, failed=unreported is not None)
+            else:
+                events.handed_over(look())
+            return last
+
+    def _watcher(self, pipeline: Pipeline, record: RunRecord) -> Watcher:
+        def tell(outcome: Outcome) -> None:
+            self.totals.add(outcome)
+            record.now_and_then()
+            self.settings.tell(outcome)
+
+        return Watcher(
+            pipeline,
+            self.settings.policy,
+            self.signals,
+            self.service,
+            poll_seconds=self.settings.poll_seconds,
+            tell=tell,
+            agenda=self.queue,
+        )
+
+    def _figures(self, watcher: Watcher) -> tuple[Figure, ...]:
+        return (*self.totals.sums.figures(), metrics.of_queue(watcher.waiting))
+
+    def _failures(self, pipeline: Pipeline) -> Iterable[str] | None:
+        found = self.totals.unreported(pipeline)
+        return self.documents.of_report(found) if found is not None else None

@@ -1,0 +1,83 @@
+"""What a run of `watch` did, in bounded memory, and its record on disk for a run that a power cut ends."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter, deque
+
+from camarchiver.domain.report import Outcome, Report, Result
+from camarchiver.monitoring.metrics import RemovalTotals
+from camarchiver.pipeline import Pipeline
+from camarchiver.runtime.signals import Stop
+from camarchiver.state import run_history
+from camarchiver.state.run_history import Done
+
+_log = logging.getLogger("camarchiver.watch")
+
+RECORD_SECONDS = 3600.0
+"""How often the record is written at most."""
+
+KEPT_OUTCOMES = 1000
+"""The newest outcomes, for the report at the end: a run may last for years."""
+
+
+class WatchTotals:
+    """What a run of any length did, in bounded memory."""
+
+    def __init__(self) -> None:
+        self.results: Counter[str] = Counter()
+        self.newest: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self._unreported: deque[Outcome] = deque(maxlen=KEPT_OUTCOMES)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the counts that are kept for each run anew: every reload begins one."""
+        self.sums, self.done = RemovalTotals(), Done()
+
+    def add(self, outcome: Outcome) -> None:
+        """One more."""
+        if outcome.result is Result.FAILED:
+            self._unreported.append(outcome)
+        self.results[outcome.result] += 1
+        self.newest.append(outcome)
+        self.sums.add(outcome)
+        self.done.add(outcome)
+
+    def unreported(self, pipeline: Pipeline) -> Report | None:
+        """The failures since it was last asked for; None where there are none."""
+        found = tuple(self._unreported.popleft() for _ in range(len(self._unreported)))
+        return _report(pipeline, found) if found else None
+
+
+class RunRecord:
+    """Writes the record of a run at its first clip, then every hour at most, and at its end."""
+
+    def __init__(self, pipeline: Pipeline, totals: WatchTotals, stop: Stop) -> None:
+        self._pipeline = pipeline
+        self._totals = totals
+        self._stop = stop
+        self._written = -math.inf
+
+    def now_and_then(self) -> None:
+        """Write it if that is due."""
+        if time.monotonic() - self._written >= RECORD_SECONDS:
+            self._written = time.monotonic()
+            self.write()
+
+    def write(self) -> Report:
+        """What came of the run so far, written down where its storage is there."""
+        pipeline, newest = self._pipeline, tuple(self._totals.newest)
+        found = _report(pipeline, newest, self._stop.signal)
+        try:
+            if newest:
+                run_history.write(pipeline.trees.state, found, pipeline.run.host, self._totals.done)
+        except OSError as error:
+            _log.warning("the run's record could not be written: %s", error)
+        return found
+
+
+def _report(pipeline: Pipeline, outcomes: tuple[Outcome, ...], signal: int | None = None) -> Report:
+    run = pipeline.run
+    return Report(run.command, run.id, pipeline.started, pipeline.now(), outcomes, stopped_by=signal)
