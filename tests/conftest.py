@@ -22,7 +22,7 @@ from hypothesis import settings
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.record.outbox.spool import ClipStart, ClipWriter, Folders
-from tests import dates, programs
+from tests import programs
 from tests.cameras import REAL_FFMPEG, Camera
 from tests.clips import FRAMES, SOFTQSV, MakeClip
 from tests.commands import COMMAND, DAY, H264, START, Command, Make, Manager, Put, archive, log_of, one_clip
@@ -293,16 +293,6 @@ exec "$REAL" "$@"
         return path
 
     return make
-
-
-def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard") -> Path:
-    """A clip that was recorded some days ago, in UTC."""
-    start = dates.ago(days)
-    path = outbox / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(size))
-    os.utime(path, (start.timestamp(),) * 2)
-    return path
 
 
 @pytest.fixture(scope="session")

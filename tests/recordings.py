@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera
 from camarchiver.record.stream_detector import DetectionSettings
+from tests import dates
 
 REC_STILL = "color=gray:s=640x360:r=15:d={d},noise=alls=60:all_seed=7,boxblur=2,noise=alls=5:allf=t"
 REC_THING = "color=white:s=50x90:r=15:d={d},drawbox=x=10:y=20:w=30:h=30:c=black:t=fill"
@@ -148,3 +150,13 @@ def rec_items(path: Path) -> tuple[Opened, list[TimedPacket]]:
 
 def rec_watch(**chosen: bool) -> DetectionSettings:
     return DetectionSettings(motion_events.rules_for("medium"), View(), chosen.get("keyframes", False))
+
+
+def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard") -> Path:
+    """A clip that was recorded some days ago, in UTC."""
+    start = dates.ago(days)
+    path = outbox / camera / f"motion_{start:%Y%m%d_%H%M%S}_10.0s.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    os.utime(path, (start.timestamp(),) * 2)
+    return path

@@ -9,8 +9,9 @@ from pathlib import Path
 from sweeps import Options, camera
 from sweeps.archive import TRUSTING
 from sweeps.calls import Subject, sweeps_of
-from sweeps.camera import LATELY, Program, Ran, clip_of
+from sweeps.camera import LATELY, Program, Ran
 from sweeps.cleanup import must
+from tests.dates import clip_of
 
 ROTTEN = f"{clip_of('front', LATELY)}.mp4"
 """A byte of its archive has changed."""

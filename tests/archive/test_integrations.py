@@ -1003,6 +1003,7 @@ class TestArchiveUnderFaults:
             pytest.param('    head -c 20000 "${2:-/dev/zero}" > /dev/null; kill -SEGV $$', id="segfault"),
             pytest.param('    "$REAL" "$@"; kill -SEGV $$', id="segfault-after-a-whole-file"),
             pytest.param('    echo "Cannot allocate memory" >&2; exit 1', id="no-memory"),
+            pytest.param('    rm "${last#file:}"; exit 0', id="no-file"),
         ],
     )
     def test_an_ffmpeg_that_fails_costs_no_footage(
@@ -1037,7 +1038,6 @@ class TestArchiveUnderFaults:
             pytest.param('    exec "$REAL" "${@:1:$#-1}" -frames:v 7 "$last"', id="half-the-frames"),
             pytest.param('    head -c 20000 /dev/urandom > "${last#file:}"; exit 0', id="garbage"),
             pytest.param('    : > "${last#file:}"; exit 0', id="empty"),
-            pytest.param('    rm "${last#file:}"; exit 0', id="nothing"),
             pytest.param('    "$REAL" "$@"; truncate -s -900 "${last#file:}"; exit 0', id="cut-off"),
             pytest.param("    yes complaint | head -c 3000000 >&2; exit 1", id="very-talkative"),
         ],
@@ -1073,7 +1073,7 @@ class TestArchiveUnderFaults:
         camera.assert_finished()
         assert [archive.read_bytes() for archive in camera.archives()] == [content]
         adopted = [event["unencoded"] for event in camera.events("adopted")]
-        assert adopted == (["refused"] if place == "Scribe.archived" else [])
+        assert adopted == (["refused"] if place == "JournalWriter.archived" else [])
 
     @pytest.mark.edge
     def test_an_ffmpeg_that_hangs_is_ended(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:

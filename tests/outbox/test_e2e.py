@@ -17,8 +17,7 @@ from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.state import holds
 from tests import dates
 from tests.commands import Command, numbers, rec_exact
-from tests.conftest import rec_old
-from tests.recordings import rec_clips
+from tests.recordings import rec_clips, rec_old
 
 
 class TestCleanupOfASpool:

@@ -23,8 +23,16 @@ import pytest
 from camarchiver.state import holds
 from tests import dates
 from tests.commands import rec_exact
-from tests.conftest import rec_old
-from tests.recordings import RecCamera, RecRun, rec_clips, rec_document, rec_packets, rec_place, rec_slices
+from tests.recordings import (
+    RecCamera,
+    RecRun,
+    rec_clips,
+    rec_document,
+    rec_old,
+    rec_packets,
+    rec_place,
+    rec_slices,
+)
 
 
 def rec_a_day_later(outbox: Path) -> None:
