@@ -57,7 +57,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was skipped for want of what."""
+    """What was skipped for want of what; in pytest-xdist's workers nobody sees it."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return
     reports = terminalreporter.stats.get("skipped", ())
     for line in programs.tell(_reason_of(report) for report in reports):
         terminalreporter.write_line(line)

@@ -73,7 +73,7 @@ def needs(*programs: str) -> None:
 
 def summary(reasons: Iterable[str]) -> Iterator[str]:
     """A line for each missing program, then one for each other reason, with how often it was the reason."""
-    counts = Counter(reasons)
+    counts = Counter(re.sub(r"/\S*/pytest-of-\S+", "...", reason) for reason in reasons)
     for reason, count in sorted(counts.items(), key=lambda each: (not _REASON.match(each[0]), each)):
         yield f"{count:5} skipped: {reason}"
 

@@ -45,6 +45,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(r"Disk quota exceeded", Trouble.STORAGE),
     Symptom(r"Read-only file system", Trouble.STORAGE),
     Symptom(r"MFX session", Trouble.DEVICE, _NO_RUNTIME),
+    # The embedded ffmpeg loads what VAAPI needs only when it is used; a bare machine has no libX11.
+    Symptom(r"implib-gen: \S+: failed to load", Trouble.DEVICE, "install the library that the message names"),
     Symptom(r"Failed to create a VAAPI device", Trouble.DEVICE, _NO_DRIVER),
     Symptom(r"No VA display found", Trouble.DEVICE, _NO_DRIVER),
     Symptom(r"Failed to initialise VAAPI connection", Trouble.DEVICE, _NO_DRIVER),

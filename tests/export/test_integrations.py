@@ -109,4 +109,5 @@ class TestExport:
             pytest.skip("root may read everything")
         (tree / "2026/03/01/REO_front_20260301101500.mp4").chmod(0)
         done = self.export(tree, tmp_path / "out")
-        assert done.exit_code == 3
+        assert (done.exit_code, done.copied) == (1, ())
+        assert "REO_front_20260301101500.mp4" in done.problems[0].message

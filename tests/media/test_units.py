@@ -1041,3 +1041,12 @@ class TestTag:
         assert made.names(clip, "d1")
         assert not made.names(clip, "d2")
         assert not made.names(a_clip(name="other.mp4"), "d1")
+
+
+class TestMissingLibraries:
+    def test_a_library_that_ffmpeg_could_not_load_is_about_the_device(self) -> None:
+        """The node may be missing as well: only of this trouble the node is looked at."""
+        line = "implib-gen: libX11.so.6: failed to load library 'libX11.so.6' via dlopen"
+        found = diagnose([line, "Conversion failed!"])
+        assert (found.trouble, found.line) == (Trouble.DEVICE, line)
+        assert "library" in found.remedy

@@ -193,7 +193,7 @@ class TestInstall:
         before = files_of(installed_root)
         done = install(installed_root)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.splitlines()[0] == "Next:"
+        assert "Next:" in done.stdout.splitlines()[:2], "at most a line about a user that can't be made here"
         after = files_of(installed_root)
         del before["opt/camarchiver/installed.json"], after["opt/camarchiver/installed.json"]
         assert after == before
@@ -614,6 +614,7 @@ class TestTransfer:
         assert (ran.returncode, "is not HOST:OUTBOX" in ran.stderr) == (2, True)
 
     def test_a_tree_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
+        programs.needs("rsync")
         command = [sys.executable, TRANSFER, "host:outbox", tmp_path / "gone"]
         ran = subprocess.run(command, capture_output=True, text=True)
         assert (ran.returncode, ran.stderr) == (
