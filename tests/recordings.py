@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,14 @@ import av
 
 from camarchiver.motion import events as motion_events
 from camarchiver.motion.detector import View
+from camarchiver.record import recorder
+from camarchiver.record.capture import feed
+from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera
+from camarchiver.record.outbox.publisher import ClipPublisher, Recorded
+from camarchiver.record.outbox.spool import Folders
 from camarchiver.record.stream_detector import DetectionSettings
 
 REC_STILL = "color=gray:s=640x360:r=15:d={d},noise=alls=60:all_seed=7,boxblur=2,noise=alls=5:allf=t"
@@ -148,3 +155,32 @@ def rec_items(path: Path) -> tuple[Opened, list[TimedPacket]]:
 
 def rec_watch(**chosen: bool) -> DetectionSettings:
     return DetectionSettings(motion_events.rules_for("medium"), View(), chosen.get("keyframes", False))
+
+
+@dataclass
+class RecSource:
+    """A camera whose every connection sends the next of some clips, live and as fast as they can be read."""
+
+    clips: list[Path]
+    name: str = "camera"
+    live: bool = True
+    returns: bool = False
+
+    def open(self) -> Feed:
+        if not self.clips:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return feed.of_container(av.open(str(self.clips.pop(0))))
+
+
+@dataclass
+class RecRecorder:
+    """A recorder in this process and what came of it."""
+
+    folders: Folders
+    delivery: ClipPublisher
+    recorder: recorder.Recorder
+    stop: threading.Event
+
+    def run(self) -> list[Recorded]:
+        self.recorder.run(self.stop)
+        return [*self.delivery.clips]

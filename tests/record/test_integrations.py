@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from itertools import pairwise
@@ -41,20 +41,16 @@ from camarchiver.record.capture.picamera import PicameraCamera
 from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera, RtspCamera, camera
 from camarchiver.record.capture.v4l2 import DeviceCamera
-from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import BesideStream, OwnStream
 from camarchiver.record.fleet import Fleet, Member
 from camarchiver.record.outbox import snapshot, spool
-from camarchiver.record.outbox.keeper import OutboxKeeper
-from camarchiver.record.outbox.publisher import ClipPublisher, Recorded
-from camarchiver.record.outbox.rules import OutboxLimits
+from camarchiver.record.outbox.publisher import ClipPublisher
 from camarchiver.record.outbox.spool import ClipWriter, Folders
 from camarchiver.record.timelapse import Timelapse
-from camarchiver.record.watchdog import Watchdog
 from camarchiver.runtime.systemd import Service
 from tests.cameras import IS_ROOT, frames_of
 from tests.processes import children_with, wait_until
-from tests.recordings import rec_items, rec_packets, rec_watch
+from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_watch
 from tests.samples import REC_START
 
 
@@ -416,6 +412,7 @@ class TestCameras:
 
     def test_credentials_go_into_the_address_escaped(self, mocker: MockerFixture) -> None:
         opened = mocker.patch("av.open")
+        mocker.patch.object(feed, "of_container")
         found = camera("rtsp://10.0.0.7/x", credentials="admin:p@ss/w:rd")
         found.open()
         assert opened.call_args.args == ("rtsp://admin:p%40ss%2Fw%3Ard@10.0.0.7/x",)
@@ -507,57 +504,6 @@ class TestLookout:
             events += lookout.see(entry)
         lookout.close()
         assert len(events) == 2
-
-
-@dataclass
-class RecSource:
-    """A camera whose every connection sends the next of some clips, live and as fast as they can be read."""
-
-    clips: list[Path]
-    name: str = "camera"
-    live: bool = True
-    returns: bool = False
-
-    def open(self) -> Feed:
-        if not self.clips:
-            raise OSError(errno.EHOSTUNREACH, "No route to host")
-        return feed.of_container(av.open(str(self.clips.pop(0))))
-
-
-@dataclass
-class RecRecorder:
-    """A recorder in this process and what came of it."""
-
-    folders: Folders
-    delivery: ClipPublisher
-    recorder: recorder.Recorder
-    stop: threading.Event
-
-    def run(self) -> list[Recorded]:
-        self.recorder.run(self.stop)
-        return [*self.delivery.clips]
-
-
-@pytest.fixture
-def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecorder]:
-    """Make a recorder of a camera."""
-
-    def make(
-        source: Any,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        manager: Service | None = None,
-        lengths: Lengths | None = None,
-        timelapse: float | None = None,
-    ) -> RecRecorder:
-        delivery = ClipPublisher("yard", rec_folders, pictures=False, tell=lambda clip: None)
-        upkeep = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
-        settings = recorder.RecorderSettings(lengths or Lengths(), (), 0, None, None, timelapse)
-        vigil = Watchdog(manager or Service({}), ("yard",))
-        made = recorder.Recorder(settings, source, OwnStream(rec_watch()), delivery, upkeep, vigil, now)
-        return RecRecorder(rec_folders, delivery, made, threading.Event())
-
-    return make
 
 
 class TestRecorder:

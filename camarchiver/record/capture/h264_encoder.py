@@ -7,7 +7,7 @@ import io
 import logging
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -105,10 +105,25 @@ def compressor() -> Compressor:
 
 def encoded(feed: Feed) -> Feed:
     """A feed's pictures as H.264 and its sound as AAC. Raises what `compressor` and `of_process` do."""
-    process = Process(compressor().command(("-f", "nut", "-i", "pipe:0")), patience=None, pipe_in=True)
+    try:
+        process = Process(compressor().command(("-f", "nut", "-i", "pipe:0")), patience=None, pipe_in=True)
+    except BaseException:
+        feed.close()
+        raise
     pump = Pump(feed, process)
-    made = of_process(process, form=FORM)
-    return Feed(made.video, made.audio, made.packets, pump.end)
+    try:
+        made = of_process(process, form=FORM)
+    except BaseException:
+        pump.end()
+        raise
+
+    def close() -> str:
+        complaint = pump.end()
+        made.close()
+        pump.join()
+        return complaint
+
+    return replace(made, close=close, interrupt=pump.end)
 
 
 def _works(candidate: Compressor) -> bool:

@@ -29,6 +29,8 @@ LONG_GROUP = 2.5
 """Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
 WAITING = 1000
 """Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
+_JOIN_SECONDS = 1.0
+"""Wait so long for the reader beyond the silence that is granted to a camera."""
 _FULL_SECONDS = 0.01
 """Between two looks whether the recorder has taken something."""
 
@@ -83,10 +85,12 @@ class Reader:
             return None if self._thread.is_alive() or self._items.qsize() else StreamEnded("its reader died")
 
     def close(self) -> None:
-        """Let the thread end; it may still wait for the source for a while."""
+        """Let the thread leave the source, and wait for it as long as a camera may be silent."""
         self._closed.set()
         if self._feed is not None:
-            self._feed.close()
+            self._feed.interrupt()
+        # a FIFO's reader waits for its writer, whatever happens
+        self._thread.join(SILENCE + _JOIN_SECONDS if self.camera.returns else _JOIN_SECONDS)
 
     def _run(self) -> None:
         failures = 0
@@ -99,6 +103,13 @@ class Reader:
                     self._put(item)
             except (OSError, av.FFmpegError, ValueError, CamarchiverError) as error:
                 reason = _words(error)
+                if not self.camera.returns:
+                    self._put(StreamEnded(reason))
+                    return
+            except Exception as error:
+                # whatever a camera sends, it is sought again
+                _log.exception("%s can't be read on", self.camera.name)
+                reason = f"{type(error).__name__}: {error}"
                 if not self.camera.returns:
                     self._put(StreamEnded(reason))
                     return
@@ -118,6 +129,7 @@ class Reader:
         except (OSError, av.FFmpegError, ValueError) as broken:
             error = broken
         finally:
+            self._feed = None
             said = feed.close()
         if error is not None and not (said and isinstance(error, av.FFmpegError)):
             raise error
