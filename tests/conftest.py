@@ -21,7 +21,8 @@ from hypothesis import settings
 
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
-from camarchiver.record.outbox.spool import ClipStart, ClipWriter, Folders
+from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
+from camarchiver.record.outbox.spool import Folders
 from tests.cameras import REAL_FFMPEG, Camera
 from tests.clips import FRAMES, SOFTQSV, MakeClip
 from tests.commands import COMMAND, DAY, H264, START, Command, Make, Manager, Put, archive, log_of, one_clip

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+import av
+import imageio_ffmpeg
 import pytest
 from pytest_mock import MockerFixture
 
 from camarchiver.record.capture import reader
 from camarchiver.record.capture.reader import Lost, Reader
 from camarchiver.record.capture.source import camera
+from camarchiver.record.outbox import spool
+from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
+from camarchiver.record.outbox.publisher import Recorded
+from camarchiver.record.outbox.spool import Folders, Unfit
 from tests.record.rtsp import Faults, RtspServer
+from tests.recordings import RecRecorder, rec_items, rec_packets
+from tests.samples import REC_START
 
 
 @pytest.fixture
@@ -49,3 +60,121 @@ class TestLosses:
         assert max(files for files, _, _ in counts[1:]) <= counts[0][0] + 2
         assert max(threads for _, threads, _ in counts[1:]) <= counts[0][1] + 2
         assert counts[-1][2] - counts[len(counts) // 2][2] < 2 << 20
+
+
+Record = Callable[..., list[Recorded]]
+
+
+@pytest.fixture
+def rec_of(rec_simple: Path, rec_recorder: Callable[..., RecRecorder]) -> Record:
+    """Record a faulty camera for some seconds; what came of it."""
+
+    def record(faults: Faults, seconds: float, clip: Path | None = None, **how: Any) -> list[Recorded]:
+        with RtspServer(clip or rec_simple, faults) as server:
+            return rec_recorder(camera(server.url), duration=seconds, **how).run()
+
+    return record
+
+
+def assert_plays(clip: Recorded) -> None:
+    """From its first picture on, as long as its name says, sound and picture together."""
+    assert not clip.error
+    with av.open(str(clip.path)) as container:
+        shown = [float(frame.time or 0) for frame in container.decode(video=0)]
+        assert len(shown) == clip.frames
+        assert shown[0] == pytest.approx(0, abs=0.01)
+        assert shown == sorted(shown)
+        assert clip.seconds == pytest.approx(shown[-1] + 1 / 15, abs=0.15)
+        assert container.duration == pytest.approx(clip.seconds * 1e6, abs=500_000)
+
+
+def heard(clip: Recorded) -> tuple[float, float]:
+    """When a clip's sound begins and ends, in seconds."""
+    times = rec_packets(clip.path).audio_times
+    return times[0], times[-1]
+
+
+class TestSound:
+    @pytest.mark.parametrize("jump", [-300.0, 7200.0, -1.5])
+    def test_a_clock_that_steps_is_followed_by_arrival(
+        self, rec_of: Record, jump: float, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(Faults(audio_jump=(3.5, jump)), 9)
+        assert_plays(clip)
+        begin, end = heard(clip)
+        assert begin < 0.2
+        assert clip.seconds - 0.3 < end < clip.seconds + 0.1
+        assert caplog.text.count("its sound has another clock") == 1
+
+    def test_pictures_that_come_later_than_the_sound(self, rec_of: Record) -> None:
+        (clip,) = rec_of(Faults(video_late=6.0, reports=0), 16)
+        assert_plays(clip)
+        begin, end = heard(clip)
+        assert begin < 0.2
+        assert clip.seconds - 0.3 < end < clip.seconds + 0.1
+
+    def test_sound_of_another_time_reaches_no_muxer(self, rec_simple: Path, rec_folders: Folders) -> None:
+        opened, entries = rec_items(rec_simple)
+        take = ClipWriter(rec_folders, ClipStart(REC_START, entries[0], 0.0, 0.0), opened.video, opened.audio)
+        for number, entry in enumerate(entries):
+            off = (-90000.0, 90000.0, 0.0, 11.0)[number % 4] if not entry.video else 0.0
+            packet = cast("Any", entry.packet)
+            packet.pts += int(off / packet.time_base)
+            packet.dts += int(off / packet.time_base)
+            take.write(replace(entry, at=entry.at + off, order=entry.order + off))
+        take.close()
+        assert not take.failed
+        found = spool.read(take.path, frames=8 * 15)
+        assert found.seconds == pytest.approx(8.0, abs=0.1)
+
+    def test_a_clip_whose_sound_is_of_another_time_is_unfit(self, rec_simple: Path, tmp_path: Path) -> None:
+        odd = tmp_path / "odd.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_simple)]
+        command += ["-itsoffset", "7200", "-i", str(rec_simple), "-map", "0:v", "-map", "1:a", "-c", "copy"]
+        subprocess.run([*command, str(odd)], check=True)
+        with pytest.raises(Unfit, match="another time"):
+            spool.read(odd)
+
+
+class TestPicture:
+    @pytest.mark.parametrize(
+        "faults",
+        [
+            Faults(parameters_in_sdp=False, keyframes_late=3.2),
+            Faults(parameters_in_sdp=False, video_late=6.0),
+            Faults(parameters_twice=2),
+            Faults(parameters_in_stream=False),
+        ],
+    )
+    def test_what_the_pictures_are_is_learned_once(
+        self, rec_of: Record, faults: Faults, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(faults, 16 if faults.video_late or faults.keyframes_late else 9)
+        assert_plays(clip)
+        assert clip.seconds > 6
+        assert "another picture" not in caplog.text
+        assert "not recording" not in caplog.text
+
+    def test_parameter_sets_in_other_bytes_are_the_same_picture(
+        self, rec_make: Callable[..., Path], rec_of: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        other = rec_make((3, 4.5), d=8, options="-g 15 -bf 0 -x264-params fullrange=off:colorprim=bt709")
+        (clip,) = rec_of(Faults(other=other, other_at=3.5), 9)
+        assert_plays(clip)
+        assert "another picture" not in caplog.text
+
+    @pytest.mark.parametrize("in_sdp", [True, False])
+    def test_another_size_begins_another_clip_and_keeps_the_post_roll(
+        self, rec_make: Callable[..., Path], rec_of: Record, in_sdp: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        other = rec_make((3, 4.5), d=8, options="-g 15 -bf 0 -s 320x180")
+        faults = Faults(parameters_in_sdp=in_sdp, parameters_in_stream=False, other=other, other_at=4.5)
+        clips = rec_of(faults, 9) if in_sdp else rec_of(replace(faults, parameters_in_stream=True), 9)
+        sizes = []
+        for clip in clips:
+            assert_plays(clip)
+            with av.open(str(clip.path)) as container:
+                sizes.append({(frame.width, frame.height) for frame in container.decode(video=0)})
+        assert sizes == [{(640, 360)}, {(320, 180)}]
+        assert sum(clip.seconds for clip in clips) > 6
+        assert caplog.text.count("another picture") == 1

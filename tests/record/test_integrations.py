@@ -44,8 +44,9 @@ from camarchiver.record.capture.v4l2 import DeviceCamera
 from camarchiver.record.detection_stream import BesideStream, OwnStream
 from camarchiver.record.fleet import Fleet, Member
 from camarchiver.record.outbox import snapshot, spool
+from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.publisher import ClipPublisher
-from camarchiver.record.outbox.spool import ClipWriter, Folders
+from camarchiver.record.outbox.spool import Folders
 from camarchiver.record.timelapse import Timelapse
 from camarchiver.runtime.systemd import Service
 from tests.cameras import IS_ROOT, frames_of
@@ -743,7 +744,7 @@ class TestRoom:
     def test_it_is_asked_again_after_a_pause(self, rec_folders: Folders, mocker: MockerFixture) -> None:
         usage = mocker.spy(shutil, "disk_usage")
         found = disk_guard.DiskGuard("yard", rec_folders, 0, lambda folder, short: 0)
-        found.ended("No space left on device")
+        found.ended("No space left on device", full=True)
         assert not found.is_there()
         usage.assert_not_called()
         mocker.patch(

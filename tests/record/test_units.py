@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -14,7 +15,9 @@ from camarchiver.naming import recorder_names
 from camarchiver.naming.patterns import Names
 from camarchiver.record import clip_rules, schedule, watchdog
 from camarchiver.record.capture import parameter_sets
+from camarchiver.record.capture.arrival_clock import ArrivalClock
 from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.sound_clock import SoundClock
 from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
 from camarchiver.record.preroll import PreRoll
 from camarchiver.runtime import systemd
@@ -281,3 +284,73 @@ class TestSchedule:
     def test_nonsense_is_refused(self, text: str) -> None:
         with pytest.raises(UsageError):
             schedule.parse(text)
+
+
+class TestArrivalClock:
+    def test_what_is_sent_at_once_is_of_no_account(self) -> None:
+        clock = ArrivalClock()
+        for number in range(60):  # two seconds of the past, then as it is made
+            clock.see(100 + number / 15, 5.0 + max(0.0, number / 15 - 2.0))
+        assert clock.distance == pytest.approx(97.0)
+
+    @pytest.mark.parametrize("rate", [0.8, 0.97, 1.03, 1.2])
+    def test_a_clock_that_runs_wrongly_is_followed(self, rate: float) -> None:
+        clock = ArrivalClock()
+        for number in range(6000):
+            arrival = number / 15
+            clock.see(arrival * rate, arrival + 0.05 * (number % 3))
+        assert clock.distance == pytest.approx(arrival * rate - arrival, abs=0.06 + 4.2 * max(0, 1 - rate))
+
+    def test_a_clock_that_is_set_is_followed_at_once(self) -> None:
+        clock = ArrivalClock()
+        assert clock.see(10.0, 1.0) == clock.see(10.1, 1.1) == 0.0
+        assert clock.see(3.2, 1.2) == pytest.approx(-7.0)
+        assert clock.distance == pytest.approx(2.0)
+        assert clock.see(3.3, 4.3) == 0.0  # the connection stood still
+
+
+class TestSoundClock:
+    @staticmethod
+    def placed(
+        off: Callable[[float], float], *, live: bool = True, seconds: float = 10
+    ) -> dict[float, float]:
+        """By its true time, where sound is placed whose clock is off by so many seconds."""
+        clock = SoundClock(live=live)
+        found: dict[float, float] = {}
+        for number in range(int(seconds * 50)):
+            moment = number / 50
+            if number % 3 == 0:
+                clock.picture(moment, moment)
+            given = moment + off(moment)
+            shift = clock.sound(given, moment + 0.01)
+            if shift is not None:
+                found[moment] = given + shift
+        return found
+
+    @pytest.mark.parametrize("ahead", [0.0, 0.3, -0.8])
+    def test_a_small_distance_is_the_cameras_own(self, ahead: float) -> None:
+        found = self.placed(lambda moment: ahead)
+        assert len(found) == 500
+        assert all(where == pytest.approx(moment + ahead) for moment, where in found.items())
+
+    @pytest.mark.parametrize("ahead", [3600.0, -250000.0, 6.0, 1.5])
+    def test_another_clock_is_placed_by_arrival(self, ahead: float) -> None:
+        found = self.placed(lambda moment: ahead)
+        late = {moment: where for moment, where in found.items() if moment > 2}
+        assert len(late) == 399
+        assert all(where == pytest.approx(moment, abs=0.05) for moment, where in late.items())
+        assert all(abs(where - moment) < 2.1 for moment, where in found.items())
+
+    @pytest.mark.parametrize("step", [-300.0, 7200.0, -1.5])
+    def test_a_step_costs_no_sound(self, step: float) -> None:
+        found = self.placed(lambda moment: 0.0 if moment < 5 else step)
+        assert len(found) == 500
+        assert all(where == pytest.approx(moment, abs=0.05) for moment, where in found.items())
+
+    def test_a_clock_that_runs_wrongly_stays_in_its_place(self) -> None:
+        found = self.placed(lambda moment: 0.03 * moment, seconds=60)
+        assert all(abs(where - moment) < 0.25 for moment, where in found.items())
+
+    def test_of_a_file_only_what_is_far_off_is_left_out(self) -> None:
+        assert len(self.placed(lambda moment: 5.0, live=False)) == 500
+        assert not self.placed(lambda moment: 7200.0, live=False)
