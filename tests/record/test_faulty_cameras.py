@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import av
 import imageio_ffmpeg
 import pytest
 from pytest_mock import MockerFixture
 
+from camarchiver.motion.events import MotionEvent
 from camarchiver.record.capture import reader
-from camarchiver.record.capture.reader import Lost, Reader
+from camarchiver.record.capture.reader import Lost, Opened, Reader
 from camarchiver.record.capture.source import camera
+from camarchiver.record.detection_stream import BesideStream, OwnStream
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.publisher import Recorded
 from camarchiver.record.outbox.spool import Folders, Unfit
 from tests.record.rtsp import Faults, RtspServer
-from tests.recordings import RecRecorder, rec_items, rec_packets
+from tests.recordings import RecRecorder, rec_items, rec_packets, rec_watch
 from tests.samples import REC_START
 
 
@@ -178,3 +182,59 @@ class TestPicture:
         assert sizes == [{(640, 360)}, {(320, 180)}]
         assert sum(clip.seconds for clip in clips) > 6
         assert caplog.text.count("another picture") == 1
+
+
+class TestDetectionStream:
+    @pytest.mark.parametrize(
+        ("recorded", "watched"),
+        [
+            (Faults(clock=1.2), Faults()),
+            (Faults(), Faults(clock=0.9)),
+            (Faults(burst=1.0), Faults()),
+            (Faults(), Faults(burst=1.0)),
+        ],
+    )
+    def test_its_motion_is_found_in_the_recorded_stream(
+        self,
+        rec_make: Callable[..., Path],
+        rec_recorder: Callable[..., RecRecorder],
+        recorded: Faults,
+        watched: Faults,
+    ) -> None:
+        scene = rec_make((3, 4.5), (11, 12.5), d=16, options="-g 15 -bf 0", sound=False)
+        since = time.monotonic() + 0.5
+        with (
+            RtspServer(scene, recorded, since=since) as large,
+            RtspServer(scene, watched, since=since) as small,
+        ):
+            beside = BesideStream(rec_watch(), camera(small.url))
+            clips = rec_recorder(camera(large.url), duration=17, detection=beside).run()
+        assert len(clips) == 2
+        assert all(clip.preroll == pytest.approx(2.5, abs=0.8) for clip in clips)
+        for clip in clips:
+            found = [event.start for event in motion_in(clip.path)]
+            assert len(found) == 1
+            assert found[0] == pytest.approx(clip.preroll, abs=0.6)
+
+
+def motion_in(path: Path) -> list[MotionEvent]:
+    """What moves in a clip, in its own time."""
+    opened, entries = rec_items(path)
+    looking = OwnStream(rec_watch())
+    looking.begin(opened)
+    return [*(event for entry in entries for event in looking.see(entry)), *looking.finish()]
+
+
+class TestPasswords:
+    @pytest.mark.parametrize("basic", [True, False])
+    @pytest.mark.parametrize("by_file", [True, False])
+    def test_any_password_opens_the_camera(self, rec_simple: Path, basic: bool, by_file: bool) -> None:
+        login = "admin:p@s/w#o?r%41 d:"
+        with RtspServer(rec_simple, Faults(login=login, basic=basic)) as server:
+            if by_file:
+                source = camera(server.url, credentials=login)
+            else:
+                source = camera(server.url.replace("//", f"//{quote(login, safe=':')}@"))
+            seen = Reader(source)
+            assert isinstance(seen.take(10), Opened)
+            seen.close()

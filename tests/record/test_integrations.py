@@ -418,6 +418,45 @@ class TestCameras:
         found.open()
         assert opened.call_args.args == ("rtsp://admin:p%40ss%2Fw%3Ard@10.0.0.7/x",)
 
+    @pytest.mark.parametrize(
+        ("source", "credentials"),
+        [
+            ("rtsp://admin:p%40ss%2Fw%25rd@10.0.0.7/x", "admin:p@ss/w%rd"),
+            ("rtsp://admin:p@ss:w@10.0.0.7/x", "admin:p@ss:w"),
+            ("RTSP://a%3Ab:%2525@10.0.0.7/x", "a:b:%25"),
+            ("rtsp://admin@10.0.0.7/x", "admin"),
+        ],
+    )
+    def test_credentials_of_an_address_are_unescaped_once(self, source: str, credentials: str) -> None:
+        found = camera(source)
+        assert isinstance(found, RtspCamera)
+        assert (found.url, found.credentials) == ("rtsp://10.0.0.7/x", credentials)
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "rtsp://admin:gehe/im@10.0.0.7/x",
+            "rtsp://admin:gehe#im@10.0.0.7/x",
+            "rtsp://admin:gehe?im@10.0.0.7/x",
+            "rtsp://admin:1/geheim@10.0.0.7/x",
+            "rtsp://ad@min:1/geheim@10.0.0.7/x",
+            "rtsp://admin:geheim@/x",
+            "rtsp:admin:geheim@10.0.0.7/x",
+            "rtsp://admin:geheim@10.0.0.7:port/x",
+            "admin:geheim@10.0.0.7/x",
+            "http://admin:geheim@10.0.0.7/x",
+        ],
+    )
+    def test_what_is_no_address_is_not_repeated(self, source: str) -> None:
+        with pytest.raises(UsageError) as refused:
+            camera(source)
+        assert "gehe" not in refused.value.message + refused.value.hint
+
+    def test_a_password_in_the_path_is_not_printed(self) -> None:
+        found = camera("rtsp://10.0.0.7/user=admin&password=geheim&channel=1?pwd=geheim")
+        assert "geheim" not in found.name + repr(found)
+        assert found.name.endswith("channel=1?pwd=***")
+
     @pytest.mark.parametrize("source", ["http://x/y", "rtsp:///x", "file:/nonexistent", "/"])
     def test_unknown_sources_are_refused(self, source: str) -> None:
         with pytest.raises(UsageError):

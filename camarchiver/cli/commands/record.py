@@ -138,10 +138,8 @@ def record(**chosen: Any) -> int:
 
     context = click.get_current_context()
     options = RecordOptions(**chosen)
-    if (
-        is_on_command_line(context, "source")
-        and "@" in (options.source or "").partition("://")[2].split("/")[0]
-    ):
+    sources = {"source": options.source, "detect_source": options.detect_source}
+    if any(is_on_command_line(context, name) and "@" in (said or "") for name, said in sources.items()):
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
             hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",

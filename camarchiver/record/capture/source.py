@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import av
 
@@ -68,7 +68,7 @@ class FileCamera:
 class RtspCamera:
     """A network camera, over TCP, which loses nothing."""
 
-    url: str
+    url: str = field(repr=False)
     """Without credentials."""
     credentials: str = field(default="", repr=False)
     """`USER:PASSWORD`."""
@@ -77,8 +77,8 @@ class RtspCamera:
 
     @property
     def name(self) -> str:
-        """The URL, which has no credentials."""
-        return self.url
+        """The URL, without what some cameras want to have of a password in it."""
+        return _SECRET.sub(r"\1***", self.url)
 
     def open(self) -> Feed:
         """Connect; gives up after SILENCE seconds, also while reading."""
@@ -96,7 +96,7 @@ class RtspCamera:
 def camera(source: str, *, realtime: bool = False, credentials: str = "") -> Camera:
     """The camera that the command line's `--source` names. Raises UsageError."""
     kind, _, rest = source.partition(":")
-    if kind in ("rtsp", "rtsps"):
+    if kind.lower() in ("rtsp", "rtsps"):
         return _rtsp(source, credentials)
     if kind in ("rpicam-vid", "picamera2"):
         number, mode = _local(rest or "0")
@@ -113,7 +113,9 @@ def camera(source: str, *, realtime: bool = False, credentials: str = "") -> Cam
         raise UsageError(f"{kind}:// is no known kind of source", hint=_KINDS)
     file = Path(source.removeprefix("file:"))
     if not file.exists() or file.is_dir():
-        raise UsageError(f"{file} is not a file", hint=_KINDS)
+        # an address without its scheme may hold a password
+        named = "the source" if "@" in source else file
+        raise UsageError(f"{named} is not a file", hint=_KINDS)
     return FileCamera(file, realtime)
 
 
@@ -121,12 +123,26 @@ _KINDS = "use rtsp://HOST/PATH, /dev/video0, picamera2:, rpicam-vid:, file:CLIP 
 
 
 def _rtsp(source: str, credentials: str) -> RtspCamera:
-    parts = urlsplit(source)
-    own = parts.netloc.rpartition("@")[0]
-    clean = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    if not parts.hostname:
-        raise UsageError(f"{clean} names no host", hint="write rtsp://HOST/PATH")
-    return RtspCamera(clean, credentials or own)
+    """The camera of an address; what can't be one is not repeated, since its password may be anywhere."""
+    scheme, _, rest = source.partition("://")
+    end = next((number for number, character in enumerate(rest) if character in "/?#"), len(rest))
+    own, _, host = rest[:end].rpartition("@")
+    try:
+        parts = urlsplit(f"{scheme.lower()}://{host}{rest[end:]}")
+        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        named = False
+    if not named or "@" in rest[end:]:
+        raise UsageError("the camera's address can't be read", hint=_ADDRESS)
+    return RtspCamera(parts.geturl(), credentials or ":".join(map(unquote, own.split(":", 1))))
+
+
+_ADDRESS = (
+    "write rtsp://USER:PASSWORD@HOST/PATH, and in the password %2F for /, %23 for #, %3F for ?, %40 for @ and"
+    " %25 for %; or name a file that holds USER:PASSWORD with --credentials"
+)
+_SECRET = re.compile(r"((?:pass(?:word|wd)?|pwd)=)[^&/?#]+", re.IGNORECASE)
+"""How some makers have the password in the path or in the query."""
 
 
 def _picamera(number: int, mode: Mode) -> Camera:
