@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -18,16 +21,22 @@ import pytest
 from pytest_mock import MockerFixture
 
 from camarchiver.motion.events import MotionEvent
+from camarchiver.record import disk_guard, recorder
 from camarchiver.record.capture import reader
+from camarchiver.record.capture.feed import Feed
+from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Lost, Opened, Reader
 from camarchiver.record.capture.source import camera
+from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import BesideStream, OwnStream
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.publisher import Recorded
 from camarchiver.record.outbox.spool import Folders, Unfit
+from tests.cameras import frames_of
+from tests.processes import wait_until
 from tests.record.rtsp import Faults, RtspServer
-from tests.recordings import RecRecorder, rec_items, rec_packets, rec_watch
+from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_watch
 from tests.samples import REC_START
 
 
@@ -238,3 +247,201 @@ class TestPasswords:
             seen = Reader(source)
             assert isinstance(seen.take(10), Opened)
             seen.close()
+
+
+class TestReorderedPictures:
+    @pytest.mark.parametrize(
+        ("options", "seconds"),
+        [("-g 15 -bf 2", 9), ("-g 15 -bf 3 -x264-params open-gop=1:keyint=15:b-pyramid=normal", 9)],
+    )
+    def test_a_clip_plays_as_long_as_its_name_says(
+        self, rec_make: Callable[..., Path], rec_of: Record, options: str, seconds: float
+    ) -> None:
+        scene = rec_make((3, 4.5), d=8, options=options)
+        clips = rec_of(Faults(), seconds, scene, lengths=Lengths(longest=3.0))
+        assert len(clips) >= 2
+        for clip in clips:
+            assert_plays(clip)
+            assert not clip.lost
+        assert sum(clip.seconds for clip in clips) > 5.5
+
+    @pytest.mark.parametrize("options", ["-g 15 -bf 2", "-g 15 -bf 3 -x264-params open-gop=1:keyint=15"])
+    def test_wherever_a_clip_begins_and_ends(
+        self, rec_make: Callable[..., Path], rec_folders: Folders, options: str
+    ) -> None:
+        opened, entries = rec_items(rec_make((3, 4.5), d=8, options=options))
+        first = next(entry for entry in entries if entry.video and entry.key and entry.at > 1.9)
+        begin = entries.index(first)
+        ends = [number for number, entry in enumerate(entries) if entry.video and number > begin + 60]
+        for end in ends[:12]:
+            take = ClipWriter(rec_folders, ClipStart(REC_START, first, 0.0, 0.0), opened.video, opened.audio)
+            for entry in entries[begin : end + 1]:
+                take.write(entry)
+            take.close()
+            found = spool.read(take.path, frames=take.frames)
+            assert frames_of(take.path) == found.frames
+            assert found.seconds == pytest.approx(take.orders[-1] - take.orders[0], abs=0.5)
+
+
+class TestFirstPicture:
+    def test_the_first_keyframe_has_its_time(self, rec_simple: Path) -> None:
+        with RtspServer(rec_simple) as server:
+            reading = Reader(camera(server.url))
+            assert isinstance(reading.take(10), Opened)
+            frames: list[TimedPacket] = []
+            while len(frames) < 20:
+                item = reading.take(10)
+                if isinstance(item, TimedPacket) and item.video:
+                    frames.append(item)
+            reading.close()
+        assert frames[0].key
+        distances = [later.at - earlier.at for earlier, later in pairwise(frames)]
+        assert distances == pytest.approx([1 / 15] * 19, abs=0.001)
+
+
+class TestOutboxAway:
+    def test_clips_wait_in_the_spool_and_are_published_when_it_is_back(
+        self,
+        rec_simple: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        mocker.patch.object(recorder, "RETRY", 0.2)
+        mocker.patch.object(disk_guard, "PAUSE", 0.2)
+        with RtspServer(rec_simple) as server:
+            made = rec_recorder(camera(server.url), duration=18)
+            outbox = made.folders.outbox
+            elsewhere = outbox.with_name("elsewhere")
+
+            def go_and_come_back() -> None:
+                wait_until(lambda: made.recorder.frames > 10, "the first frames", 20)
+                outbox.rename(elsewhere)
+                wait_until(lambda: made.delivery.waits, "a clip that waits", 20)
+                elsewhere.rename(outbox)
+                wait_until(lambda: made.delivery.clips.count, "its publication", 20)
+
+            mover = threading.Thread(target=go_and_come_back)
+            mover.start()
+            clips = made.run()
+            mover.join()
+        assert len(clips) == 2
+        for clip in clips:
+            assert clip.published
+            assert_plays(clip)
+        assert caplog.text.count("its outbox is away (No such file or directory)") == 1
+        assert caplog.text.count("its outbox is back") == 1
+        assert caplog.text.count("waits in the spool: ") == 1
+        assert not list(made.folders.spool.glob("*.mp4"))
+        assert not made.recorder.refused
+
+    def test_one_that_does_not_answer_holds_nothing_up(
+        self, rec_folders: Folders, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mocker.patch.object(disk_guard, "ANSWER", 0.05)
+        answer = threading.Event()
+        real = shutil.disk_usage
+
+        def usage(folder: Path) -> Any:
+            if folder == rec_folders.outbox:
+                answer.wait(10)
+            return real(folder)
+
+        mocker.patch.object(shutil, "disk_usage", usage)
+        guard = disk_guard.DiskGuard("yard", rec_folders, 0, lambda folder, short: 0)
+        began = time.monotonic()
+        assert all(guard.is_there() for _ in range(5))
+        assert time.monotonic() - began < 1
+        assert caplog.text.count("its outbox is away (no answer)") == 1
+        answer.set()
+        wait_until(guard.outbox_is_there, "the answer", 5)
+        assert caplog.text.count("its outbox is back") == 1
+
+
+class TestSalvage:
+    def test_the_camera_does_not_wait_for_it(
+        self, rec_simple: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        real = spool.salvage
+
+        def slow(path: Path, outbox: Path) -> Path | None:
+            time.sleep(0.5)
+            return real(path, outbox)
+
+        mocker.patch.object(spool, "salvage", slow)
+        opened: list[float] = []
+
+        class Source(RecSource):
+            def open(self) -> Feed:
+                opened.append(time.monotonic())
+                return super().open()
+
+        made = rec_recorder(Source([rec_simple]))
+        for number in range(6):
+            shutil.copy(rec_simple, made.folders.spool / f"motion_20260503_14200{number}.abcdef0{number}.mp4")
+        began = time.monotonic()
+        (clip,) = made.run()
+        assert opened[0] - began < 0.4
+        assert not clip.error
+        assert made.delivery.salvaged.count == 6
+        assert not list(made.folders.spool.glob("*.mp4"))
+
+
+class TestAbility:
+    def test_a_recorder_that_cannot_write_starves_the_watchdog_until_it_can(
+        self,
+        rec_simple: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        mocker.patch.object(disk_guard, "PAUSE", 0.5)
+        real = ClipWriter._add_streams
+        broken = threading.Event()
+        broken.set()
+
+        def add(self: ClipWriter, *streams: Any) -> None:
+            if broken.is_set():
+                raise OSError(errno.EMFILE, "Too many open files")
+            real(self, *streams)
+
+        mocker.patch.object(ClipWriter, "_add_streams", add)
+        manager = mocker.Mock(beat_seconds=10.0)
+        with RtspServer(rec_simple) as server:
+            made = rec_recorder(camera(server.url), duration=16, manager=manager)
+            fed: list[int] = []
+
+            def mend() -> None:
+                wait_until(lambda: made.recorder.refused, "a clip that can't be begun", 20)
+                for _ in range(2):
+                    fed.append(manager.beat.call_count)
+                    time.sleep(1)
+                broken.clear()
+                wait_until(lambda: not made.recorder.is_full, "a trial", 20)
+
+            mender = threading.Thread(target=mend)
+            mender.start()
+            clips = made.run()
+            mender.join()
+        assert fed[0] == fed[1]
+        assert 0 < fed[0] < manager.beat.call_count - 20
+        assert "clips can be written again, recording goes on" in caplog.text
+        assert clips
+        assert len(list(made.folders.spool.iterdir())) == len(list(made.folders.spool.glob(".*")))
+
+    def test_a_camera_without_keyframes_is_complained_of(
+        self,
+        rec_simple: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        mocker.patch.object(recorder, "READY", 1.5)
+        manager = mocker.Mock(beat_seconds=10.0)
+        faults = Faults(keyframes_late=60, parameters_in_sdp=False)
+        with RtspServer(rec_simple, faults) as server:
+            made = rec_recorder(camera(server.url), duration=12, manager=manager)
+            assert made.run() == []
+        assert made.recorder.frames > 20
+        assert caplog.text.count("no clip can be begun") == 1
+        assert manager.beat.call_count < made.recorder.frames
