@@ -132,9 +132,10 @@ class Recorder:
         `now` is when the last packet came that was taken: a recorder that fell behind sees no silence.
         """
         self._delivery.collect()
-        if self._delivery.waits and time.monotonic() - self._tried > RETRY and self._room.outbox_is_there():
+        if self._delivery.waits and time.monotonic() - self._tried > RETRY:
             self._tried = time.monotonic()
-            self._delivery.retry()
+            if self._room.outbox_is_there():
+                self._delivery.retry()
         if self._room.may_try:
             self._try_out()
         if self._camera.live and not self._away and now - self._seen > SILENCE:

@@ -280,7 +280,7 @@ class TestReorderedPictures:
             take.close()
             found = spool.read(take.path, frames=take.frames)
             assert frames_of(take.path) == found.frames
-            assert found.seconds == pytest.approx(take.orders[-1] - take.orders[0], abs=0.5)
+            assert found.seconds == pytest.approx(take.moments[-1] - take.moments[0], abs=0.5)
 
 
 class TestFirstPicture:

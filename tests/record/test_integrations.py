@@ -413,7 +413,7 @@ class TestCameras:
 
     def test_credentials_go_into_the_address_escaped(self, mocker: MockerFixture) -> None:
         opened = mocker.patch("av.open")
-        mocker.patch.object(feed, "of_container")
+        mocker.patch.object(feed, "of_container", return_value=Feed(mocker.Mock(), None, iter(())))
         found = camera("rtsp://10.0.0.7/x", credentials="admin:p@ss/w:rd")
         found.open()
         assert opened.call_args.args == ("rtsp://admin:p%40ss%2Fw%3Ard@10.0.0.7/x",)

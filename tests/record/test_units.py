@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ from camarchiver.errors import UsageError
 from camarchiver.naming import recorder_names
 from camarchiver.naming.patterns import Names
 from camarchiver.record import clip_rules, schedule, watchdog
-from camarchiver.record.capture import parameter_sets
+from camarchiver.record.capture import packet_times, parameter_sets
 from camarchiver.record.capture.arrival_clock import ArrivalClock
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.sound_clock import SoundClock
@@ -354,3 +357,44 @@ class TestSoundClock:
     def test_of_a_file_only_what_is_far_off_is_left_out(self) -> None:
         assert len(self.placed(lambda moment: 5.0, live=False)) == 500
         assert not self.placed(lambda moment: 7200.0, live=False)
+
+
+class TestDecodingTimes:
+    @pytest.mark.parametrize(
+        ("shown", "reorders"),
+        [
+            ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], False),
+            ([0, 3, 1, 2, 6, 4, 5, 9, 7, 8], True),
+            ([0, 4, 2, 1, 3, 8, 6, 5, 7, 9], True),
+            ([0, -2, -1, 3, 1, 2, 6, 4, 5, 7], True),
+            ([0, -2, -3, -1, 4, 2, 1, 3, 5, 6], True),
+            ([0, 1, 2, 3, 4, 5, 6, -300, -299, -298], True),
+        ],
+    )
+    @pytest.mark.parametrize("timeless", [True, False])
+    def test_they_are_those_of_presentation_some_pictures_earlier(
+        self, shown: list[int], reorders: bool, timeless: bool
+    ) -> None:
+        packets = [rec_picture(at, dts=None if number < 3 else at) for number, at in enumerate(shown)]
+        if timeless:
+            packets[0].pts = None
+        made = list(packet_times.complete(packets, guessed=True))
+        assert [packet.pts for packet in made] == [100 * at for at in shown]
+        orders = [packet.dts for packet in made]
+        assert all(packet.dts <= packet.pts for packet in made)
+        assert all(later > earlier for earlier, later in pairwise(orders) if abs(later - earlier) < 2000)
+        assert (orders == [100 * at for at in shown]) is not reorders
+
+    def test_what_the_source_says_stays(self) -> None:
+        packets = [rec_picture(at, dts=at - 7) for at in (0, 3, 1, 2)]
+        assert list(packet_times.complete(packets, guessed=False)) == packets
+        assert [packet.dts for packet in packets] == [-700, -400, -600, -500]
+
+    def test_the_few_pictures_of_a_short_stream_are_not_held_back_for_ever(self) -> None:
+        assert len(list(packet_times.complete([rec_picture(0), rec_picture(1)], guessed=True))) == 2
+
+
+def rec_picture(at: int, dts: int | None = None) -> Any:
+    """A picture's packet, with a duration of 100 ticks."""
+    times = {"pts": at * 100, "dts": None if dts is None else dts * 100, "duration": 100, "size": 9}
+    return SimpleNamespace(stream=SimpleNamespace(type="video"), **times)

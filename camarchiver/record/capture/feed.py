@@ -78,6 +78,8 @@ class Feed:
     """Leave the source, in the thread that reads it; its last complaint, empty where it has none."""
     interrupt: Callable[[], object] = _nothing
     """Make reading end, from any thread, where the source allows that."""
+    guessed: bool = False
+    """The source tells when a picture is shown, and its decoding time is a guess."""
 
 
 def of_container(container: InputContainer, end: Callable[[], str] = _nothing) -> Feed:

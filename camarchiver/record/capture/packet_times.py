@@ -1,56 +1,99 @@
-"""Completes the times of packets: of a camera's first pictures libavformat does not know all."""
+"""Completes the times of packets: RTP tells when a picture is shown, not when it is decoded."""
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from camarchiver.record.capture.feed import AnyPacket, timed
 
-_HELD = 32
-"""Pictures that are held back at most until one has both times: more than any decoder reorders."""
+REORDERED = 4
+"""Pictures by which one may be sent before those that are shown before it; cameras use two at most."""
+_STEP_PICTURES = 15
+"""Pictures by which a time may leave the one before without being of another clock."""
 
 
-def complete(packets: Iterable[AnyPacket]) -> Iterator[AnyPacket]:
+def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[AnyPacket]:
     """Every packet with both of its times; those without any are left out.
 
-    An RTSP stream's first keyframe has no time at all, and those before the first reordered picture have no
-    decoding time. They are held back until one has both, and counted back from there.
+    `guessed`: decoding times are not the source's but libavformat's, which errs while it does not know how
+    pictures are reordered, and gives the first keyframe no time at all. Then they are made of the times of
+    presentation, for which the first pictures are held back.
     """
+    if not guessed:
+        yield from (packet for packet in packets if timed(packet))
+        return
     held: list[AnyPacket] = []
-    known = False
+    order: _DecodingTimes | None = None
     for packet in packets:
-        if known or not packet.size or packet.stream.type != "video":
+        if packet.stream.type != "video":
             if timed(packet):
                 yield packet
+        elif not packet.size:
             continue
-        known = packet.dts is not None and packet.pts is not None
-        if known:
-            _count_back(held, packet)
-        else:
+        elif order is None:
             held.append(packet)
-        if known or len(held) > _HELD:
-            # in the second case the packet is among those that were held
-            yield from (one for one in (*held, *([packet] if known else [])) if timed(one))
-            known, held = True, []
-    yield from (one for one in held if timed(one))
+            if len(held) > REORDERED:
+                order = _DecodingTimes(held)
+                yield from order.first()
+        elif timed(packet):
+            order.complete(packet)
+            yield packet
+    if order is None and held:
+        yield from _DecodingTimes(held).first()
 
 
-def _count_back(held: list[AnyPacket], known: AnyPacket) -> None:
-    """Complete the pictures before one that has both of its times, where their distance is known."""
-    length = known.duration or next((one.duration for one in held if one.duration), 0)
-    if not length or known.dts is None:
-        return
-    if held and held[0].pts is None:
-        shown = [one.pts for one in (*held, known) if one.pts is not None]
-        held[0].pts = _missing(shown, length)
-    for number, packet in enumerate(reversed(held), 1):
-        if packet.dts is None:
-            packet.dts = known.dts - number * length
+class _DecodingTimes:
+    """Gives pictures decoding times: those of presentation, in order, some pictures earlier."""
+
+    def __init__(self, held: list[AnyPacket]) -> None:
+        """`held` are the first pictures of a stream."""
+        self._length = next((one.duration for one in held if one.duration), 0) or 1
+        self._held = held
+        if held[0].pts is None:
+            shown = [one.pts for one in held if one.pts is not None]
+            held[0].pts = _missing(shown, self._length) if shown else held[0].dts
+        self._held = [one for one in held if timed(one)]
+        times = [one.pts or 0 for one in self._held]
+        self._reorders = any(later < earlier for earlier, later in pairwise(times))
+        self._last = 0
+        self._begin(min(times, default=0))
+
+    def first(self) -> Iterator[AnyPacket]:
+        """The pictures that were held back."""
+        for packet in self._held:
+            self._last = packet.pts or 0
+            self.complete(packet)
+            yield packet
+        self._held = []
+
+    def complete(self, packet: AnyPacket) -> None:
+        """Give a picture its decoding time."""
+        shown = packet.pts or 0
+        step, self._last = shown - self._last, shown
+        if abs(step) > _STEP_PICTURES * self._length:
+            self._begin(shown)
+        self._reorders = self._reorders or step < 0
+        if not self._reorders:
+            packet.dts = shown
+            return
+        insort(self._seen, shown)
+        lacking = REORDERED + 1 - len(self._seen)
+        packet.dts = self._seen.pop(0) if lacking <= 0 else self._base - lacking * self._length
+
+    def _begin(self, base: int) -> None:
+        """A clock begins, with this as its earliest time."""
+        self._base = base
+        self._seen: list[int] = []
 
 
 def _missing(shown: list[int], length: int) -> int:
-    """Which presentation time lacks among the following ones: that of the first picture."""
+    """When the first picture is shown, by the following ones in the order in which they were sent.
+
+    It lies behind those of an open group that come after it and are shown before it, or before all others.
+    """
     times = sorted(shown)
     hole = next((one for one, other in pairwise(times) if other - one > 1.5 * length), None)
-    return times[0] - length if hole is None else hole + length
+    # what was sent next is shown last of a reordered group that follows the first picture
+    return times[0] - length if hole is None or hole == shown[0] else hole + length

@@ -167,7 +167,7 @@ class Reader:
         last_key: float | None = None
         pace = _Pace() if self._paced else None
         sound = SoundClock(live=self.camera.live and not self._paced)
-        for packet in packet_times.complete(feed.packets):
+        for packet in packet_times.complete(feed.packets, guessed=feed.guessed):
             entry = _entry(packet)
             if entry.video:
                 last_frame = entry.arrival

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -90,7 +90,7 @@ class RtspCamera:
             options={"rtsp_transport": "tcp"},
             timeout=(SILENCE, SILENCE),
         )
-        return feed.of_container(container)
+        return replace(feed.of_container(container), guessed=True)
 
 
 def camera(source: str, *, realtime: bool = False, credentials: str = "") -> Camera:

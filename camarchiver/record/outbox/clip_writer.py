@@ -74,8 +74,8 @@ class ClipWriter:
         self.label = label
         self.peak: MotionEvent | None = None
         """The motion with the largest thing in it."""
-        self.orders: list[float] = []
-        """Decoding times of the frames that came, in seconds of the source's own clock."""
+        self.moments: list[float] = []
+        """When each frame that came is shown, in seconds of the source's own clock, as they were sent."""
         self.frames = 0
         """Frames that were written."""
         self.failed = ""
@@ -85,6 +85,8 @@ class ClipWriter:
         self._streams: dict[bool, tuple[Stream, int]] = {}
         """Of the pictures and of the sound, the copy and the ticks to take off."""
         self._last: dict[bool, int] = {}
+        self._order: float | None = None
+        """Decoding time of the last frame, in seconds of the source's own clock."""
         self._held: Packet[Any] | None = None
         """The last frame, whose duration is known when the clip ends."""
         self._end = 0
@@ -174,12 +176,13 @@ class ClipWriter:
         """Whether a packet has a place in this clip: a muxer aborts the process where times are absurd."""
         first = self.label.first
         if entry.video:
-            last = self.orders[-1] if self.orders else first.order
+            last = self._order if self._order is not None else first.order
             plausible = abs(entry.order - last) <= _GAP and abs(entry.at - entry.order) <= _GAP
             if plausible:
-                self.orders.append(entry.order)
+                self.moments.append(entry.at)
+                self._order = entry.order
             return plausible and entry.at >= first.at - _TICK
-        shown = max(self.orders[-1] if self.orders else first.order, first.at)
+        shown = max(self._order if self._order is not None else first.order, first.at)
         return first.at - SOUND_APART <= entry.at <= shown + SOUND_APART
 
     def _write_held(self) -> None:

@@ -215,7 +215,7 @@ def _recorded(take: ClipWriter, path: Path, found: spool.Reading | None, *, erro
         start=label.start,
         seconds=found.seconds if found else 0.0,
         frames=found.frames if found else take.frames,
-        lost=clip_rules.missing(take.orders),
+        lost=clip_rules.missing(sorted(take.moments)),
         preroll=max(label.trigger - label.first.at, 0.0),
         latency=label.latency,
         peak=take.peak.peak if take.peak else 0.0,
