@@ -398,6 +398,8 @@ class Player:
         self._sources = {track: secrets.randbits(32) for track in self._numbers}
         self._offsets = {track: secrets.randbits(32) for track in self._numbers}
         self._reported = dict.fromkeys(self._numbers, float("-inf"))
+        self._wall = 0.0
+        """The wall time of the first unit, in seconds since 1970."""
         self._keys = self._sounds = 0
         self._withheld = False
 
@@ -415,7 +417,9 @@ class Player:
             if faults.stall is not None and passed > faults.stall:
                 self._over.wait()
                 return
-            base = order if base is None else base
+            if base is None:
+                base = order
+                self._wall = time.time() - time.monotonic() + self._since + base
             if not self._is_withheld(unit, passed):
                 self._unit(unit, order - base + unit.at - unit.order, passed)
 
@@ -507,7 +511,7 @@ class Player:
         if not self._faults.reports or now - self._reported[track] < self._faults.reports:
             return
         self._reported[track] = now
-        wall = time.time() + (self._faults.audio_offset if track == "audio" else 0.0)
+        wall = self._wall + at + (self._faults.audio_offset if track == "audio" else 0.0)
         seconds, share = divmod(Fraction(wall), 1)
         words = (_NTP_EPOCH + int(seconds), int(share * (1 << 32)), stamp, 0, 0)
         self._packet(

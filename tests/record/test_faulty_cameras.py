@@ -445,3 +445,102 @@ class TestAbility:
         assert made.recorder.frames > 20
         assert caplog.text.count("no clip can be begun") == 1
         assert manager.beat.call_count < made.recorder.frames
+
+
+class TestTimes:
+    def test_pictures_that_all_have_one_time_are_timed_by_their_arrival(
+        self, rec_of: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(Faults(same_time=True), 17)[-1:]
+        assert_plays(clip)
+        assert clip.seconds > 5
+        begin, end = heard(clip)
+        assert begin < 1.0
+        assert end > clip.seconds - 0.4
+        assert caplog.text.count("all its pictures have one time") == 1
+
+
+class TestSessions:
+    def test_a_camera_that_allows_one_session_takes_the_next_run_at_once(self, rec_simple: Path) -> None:
+        with RtspServer(rec_simple, Faults(sessions=1)) as server:
+            for _ in range(3):
+                reading = Reader(camera(server.url))
+                assert isinstance(reading.take(10), Opened)
+                reading.close()
+            assert server.requests.count("TEARDOWN") == 3
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        "faults",
+        [
+            Faults(broken_sound=tuple(range(100, 400, 17))),
+            Faults(twice_sound=tuple(range(100, 400, 17))),
+        ],
+    )
+    def test_damaged_sound_ends_no_clip(
+        self, rec_of: Record, faults: Faults, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(faults, 9)
+        assert_plays(clip)
+        assert heard(clip)[1] > clip.seconds - 0.3
+        assert "not recording" not in caplog.text
+
+    @pytest.mark.parametrize("codec", ["libmp3lame -ar 44100", "libopus -ar 48000 -ac 2"])
+    def test_sound_goes_by_its_codec(
+        self, rec_make: Callable[..., Path], rec_of: Record, tmp_path: Path, codec: str
+    ) -> None:
+        """Their decoders may have another name."""
+        scene = tmp_path / "scene.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i"]
+        command += [str(rec_make((3, 4.5), d=8, options="-g 15 -bf 0")), "-c:v", "copy", "-c:a"]
+        subprocess.run([*command, *codec.split(), str(scene)], check=True)
+        (clip,) = rec_of(Faults(), 9, scene)
+        assert_plays(clip)
+        assert heard(clip)[1] > clip.seconds - 0.3
+
+    def test_a_codec_that_nobody_knows_is_no_end(self, rec_simple: Path) -> None:
+        with RtspServer(rec_simple, Faults(codec_name="NOVEL")) as server:
+            seeking = Reader(camera(server.url))
+            lost = seeking.take(30)
+            seeking.close()
+        assert isinstance(lost, Lost)
+        assert "video" in lost.reason
+
+
+class TestHevc:
+    @pytest.fixture
+    def rec_hevc(self, rec_make: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+        """The simple scene in HEVC."""
+
+        def make(name: str, words: str) -> Path:
+            made = tmp_path / f"{name}.mp4"
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i"]
+            command += [str(rec_make((3, 4.5), d=8, options="-g 15 -bf 0")), "-c:a", "copy"]
+            command += ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params"]
+            subprocess.run([*command, f"log-level=none:keyint=15:bframes=0:{words}", str(made)], check=True)
+            return made
+
+        return make
+
+    def test_its_clips_are_as_players_want_them(self, rec_hevc: Callable[..., Path], rec_of: Record) -> None:
+        (clip,) = rec_of(Faults(parameters_twice=2), 9, rec_hevc("one", "open-gop=0"))
+        assert_plays(clip)
+        assert tag_of(clip) == "hvc1"
+
+    def test_parameter_sets_that_change_in_their_bytes_stay_among_the_pictures(
+        self, rec_hevc: Callable[..., Path], rec_of: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        other = rec_hevc("two", "open-gop=0:sign-hide=0:strong-intra-smoothing=0:ref=1:no-weightp=1")
+        faults = Faults(other=other, other_at=4.5)
+        clips = rec_of(faults, 9, rec_hevc("one", "open-gop=0"))
+        assert [tag_of(clip) for clip in clips] == ["hvc1", "hev1"]
+        for clip in clips:
+            assert_plays(clip)
+        assert sum(clip.seconds for clip in clips) > 6
+
+
+def tag_of(clip: Recorded) -> str:
+    """What an mp4 calls its pictures' codec."""
+    with av.open(str(clip.path)) as container:
+        return container.streams.video[0].codec_context.codec_tag

@@ -29,6 +29,8 @@ BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds to wait before the next try to reach a camera; the last one again and again."""
 LONG_GROUP = 2.5
 """Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
+STUCK = 2.0
+"""Seconds for which pictures come with one and the same time before that counts as none."""
 WAITING = 1000
 """Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
 _JOIN_SECONDS = 1.0
@@ -166,10 +168,12 @@ class Reader:
         last_frame = time.monotonic()
         last_key: float | None = None
         pace = _Pace() if self._paced else None
+        stuck = _StuckClock(self.camera.name)
         sound = SoundClock(live=self.camera.live and not self._paced)
         for packet in packet_times.complete(feed.packets, guessed=feed.guessed):
             entry = _entry(packet)
             if entry.video:
+                entry = stuck.timed(entry) if self.camera.live else entry
                 last_frame = entry.arrival
                 sound.picture(entry.order, entry.arrival)
                 if entry.key:
@@ -223,6 +227,32 @@ class Reader:
         while self._items.qsize() >= WAITING and not self._closed.wait(_FULL_SECONDS):
             pass
         self._items.put(item)
+
+
+class _StuckClock:
+    """Times pictures by their arrival where all of them have one time."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is the camera's, for the log."""
+        self._name = name
+        self._since: TimedPacket | None = None
+        """The first picture of the last time that came."""
+        self._is_stuck = False
+
+    def timed(self, entry: TimedPacket) -> TimedPacket:
+        """The picture with a time that moves."""
+        if self._since is None or (entry.at != self._since.at and not self._is_stuck):
+            self._since = entry
+        passed = entry.arrival - self._since.arrival
+        if not self._is_stuck and passed > STUCK:
+            self._is_stuck = True
+            _log.warning("%s: all its pictures have one time: they get that of their arrival", self._name)
+        if not self._is_stuck:
+            return entry
+        packet = cast("AnyPacket", entry.packet)
+        at = self._since.at + passed
+        packet.pts = packet.dts = round(at / packet.time_base)
+        return replace(entry, at=at, order=at)
 
 
 class _Pace:

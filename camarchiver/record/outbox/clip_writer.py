@@ -20,6 +20,7 @@ from camarchiver.motion.events import MotionEvent
 from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.picture_format import IN_BAND
 from camarchiver.record.outbox.spool import SOUND_APART, Folders, cut
 
 FRAGMENT = 0.5
@@ -112,6 +113,9 @@ class ClipWriter:
             if stream is not None:
                 copy = self._output.add_stream_from_template(stream, opaque=True)
                 copy.time_base = stream.time_base
+                if stream is video and video.codec_context.codec.canonical_name == "hevc":
+                    # QuickTime and Safari refuse HEVC with its parameter sets among the pictures
+                    copy.codec_context.codec_tag = IN_BAND if _is_in_band(video) else "hvc1"
                 self._streams[stream is video] = copy, _ticks(origin, stream)
         if audio is not None and _has_adts_headers(audio):
             self._strip = BitStreamFilterContext("aac_adtstoasc", audio)
@@ -223,6 +227,10 @@ def is_full(error: Exception) -> bool:
 
 def _has_adts_headers(audio: AudioStream) -> bool:
     return audio.codec_context.name == "aac" and not audio.codec_context.extradata
+
+
+def _is_in_band(video: VideoStream) -> bool:
+    return video.codec_context.codec_tag == IN_BAND
 
 
 def carries(audio: AudioStream) -> bool:
