@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import subprocess
 import threading
@@ -18,6 +19,7 @@ from urllib.parse import quote
 import av
 import imageio_ffmpeg
 import pytest
+from av.packet import Packet
 from pytest_mock import MockerFixture
 
 from camarchiver.motion.events import MotionEvent
@@ -139,6 +141,35 @@ class TestSound:
         assert not take.failed
         found = spool.read(take.path, frames=8 * 15)
         assert found.seconds == pytest.approx(8.0, abs=0.1)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_whatever_times_come_a_clip_can_be_read_again(
+        self, rec_make: Callable[..., Path], rec_folders: Folders, seed: int
+    ) -> None:
+        """The muxer aborts the process where times are too far apart."""
+        chance = random.Random(seed)
+        opened, entries = rec_items(rec_make((3, 4.5), d=8, options="-g 15 -bf 2"))
+        for _ in range(10):
+            label = ClipStart(REC_START, entries[0], 0.0, 0.0)
+            take = ClipWriter(rec_folders, label, opened.video, opened.audio)
+            share = chance.choice((0.01, 0.1, 0.5, 1.0))
+            for entry in entries:
+                packet = cast("Any", entry.packet)
+                copy: Any = Packet(bytes(packet))
+                far = chance.choice((0, 1, 1e3, 1e5, 1e7, 1e9, 2**31, 2**40))
+                off = [0, 0, 0]
+                if entry is not entries[0] and chance.random() < share:
+                    off = [int(chance.uniform(-far, far)) for _ in off]
+                copy.pts, copy.dts, copy.duration = (
+                    known + more
+                    for known, more in zip((packet.pts, packet.dts, packet.duration), off, strict=True)
+                )
+                copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+                at, order = (float(moment * copy.time_base) for moment in (copy.pts, copy.dts))
+                take.write(replace(entry, at=at, order=order, packet=copy))
+            take.close()
+            assert not take.failed
+            assert spool.read(take.path, frames=take.frames).frames
 
     def test_a_clip_whose_sound_is_of_another_time_is_unfit(self, rec_simple: Path, tmp_path: Path) -> None:
         odd = tmp_path / "odd.mp4"

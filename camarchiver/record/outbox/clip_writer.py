@@ -41,6 +41,8 @@ _CARRIED = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"
 
 _GAP = 60.0
 """Seconds between two frames, or from a frame's decoding to its presentation, that are an error."""
+_FRAME_OF_SOUND = 1.0
+"""Seconds beyond which the duration of a packet of sound is an error."""
 _TICK = 1e-6
 
 UNSYNCED = "clock: unsynced"
@@ -138,7 +140,8 @@ class ClipWriter:
         stream, origin = found
         packet = cast("Packet[Any]", entry.packet)
         last = self._last.get(entry.video)
-        dts, pts = (packet.dts or 0) - origin, (packet.pts or 0) - origin
+        pts = (packet.pts or 0) - origin
+        dts = (packet.dts or 0) - origin if entry.video else pts
         if last is not None and dts <= last:
             if not entry.video:
                 return
@@ -147,6 +150,8 @@ class ClipWriter:
         copy: Packet[Any] = Packet(bytes(packet))
         copy.dts, copy.pts = dts, max(pts, dts)
         copy.duration, copy.time_base = packet.duration or 0, packet.time_base
+        if not 0 <= copy.duration * copy.time_base <= (_GAP if entry.video else _FRAME_OF_SOUND):
+            copy.duration = 0
         copy.is_keyframe, copy.stream = packet.is_keyframe, stream
         self._last[entry.video] = dts
         if not entry.video:

@@ -77,7 +77,7 @@ class Reading:
 def read(path: Path, *, frames: int | None = None) -> Reading:
     """Read a finished spool file again. Raises Unfit; `frames` is how many it must hold, None for any.
 
-    Frames that no player shows don't count.
+    Frames that no player shows have to be there, and don't count otherwise.
     """
     last: dict[int, int] = {}
     spans: dict[bool, tuple[Fraction, Fraction]] = {}
@@ -102,11 +102,11 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
                 spans[is_video] = min(known[0], begin), max(known[1], end)
     except av.FFmpegError as error:
         raise Unfit(f"{path} can't be read again: {error.strerror}") from error
-    if not shown or (frames is not None and shown != frames):
-        raise Unfit(f"{path} holds {shown} frames" + ("" if frames is None else f" of {frames}"))
+    if not shown or (frames is not None and count != frames):
+        raise Unfit(f"{path} holds {count} frames" + ("" if frames is None else f" of {frames}"))
     begin, end = spans[True]
     heard = spans.get(False, (begin, end))
-    if heard[0] < begin - Fraction(SOUND_APART) or heard[1] > end + Fraction(SOUND_APART):
+    if heard[0] < begin - 2 * Fraction(SOUND_APART) or heard[1] > end + 2 * Fraction(SOUND_APART):
         raise Unfit(f"{path} has sound of another time than its pictures")
     return Reading(shown, float(end - begin))
 
