@@ -5,25 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import imageio_ffmpeg
 import pytest
 
-from camarchiver.record import recorder
-from camarchiver.record.clip_rules import Lengths
-from camarchiver.record.detection_stream import DetectionStream, OwnStream
-from camarchiver.record.outbox.keeper import OutboxKeeper
-from camarchiver.record.outbox.publisher import ClipPublisher
-from camarchiver.record.outbox.rules import OutboxLimits
-from camarchiver.record.outbox.spool import Folders
-from camarchiver.record.watchdog import Watchdog
-from camarchiver.runtime.systemd import Service
-from tests.recordings import RecCamera, RecRecorder, rec_watch
+from tests.recordings import RecCamera
 from tests.samples import mounted
 
 FAKE_RPICAM = """#!/bin/sh
@@ -180,29 +168,3 @@ def rec_small_disk(tmp_path: Path) -> Iterator[Path]:
 def rec_disk(tmp_path: Path) -> Iterator[Path]:
     """A filesystem of 6 MB, room for some clips."""
     yield from mounted(tmp_path / "rec_disk", "-t", "tmpfs", "-o", "size=6m", "tmpfs")
-
-
-@pytest.fixture
-def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecorder]:
-    """Make a recorder of a camera."""
-
-    def make(
-        source: Any,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        manager: Service | None = None,
-        lengths: Lengths | None = None,
-        timelapse: float | None = None,
-        duration: float | None = None,
-        detection: DetectionStream | None = None,
-    ) -> RecRecorder:
-        delivery = ClipPublisher("yard", rec_folders, pictures=False, tell=lambda clip: None)
-        upkeep = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
-        settings = recorder.RecorderSettings(lengths or Lengths(), (), 0, duration, None, timelapse)
-        vigil = Watchdog(manager or Service({}), ("yard",))
-        made = recorder.Recorder(
-            settings, source, detection or OwnStream(rec_watch()), delivery, upkeep, vigil, now
-        )
-        return RecRecorder(rec_folders, delivery, made, threading.Event())
-
-    return make

@@ -1,4 +1,4 @@
-"""A loopback RTSP camera that misbehaves as real ones do; its only transport is the RTSP connection."""
+"""A loopback RTSP camera that misbehaves as real ones do."""
 
 from __future__ import annotations
 
@@ -72,6 +72,8 @@ class Faults:
     """Stands in the SDP in place of the video's."""
     sessions: int = 0
     """So many at most; one without TEARDOWN is held for half a minute."""
+    udp_only: bool = False
+    """Sends nothing within the connection."""
     broken_sound: tuple[int, ...] = ()
     """Numbers of sound packets that hold nonsense."""
     twice_sound: tuple[int, ...] = ()
@@ -230,6 +232,8 @@ class _Client(threading.Thread):
         self._session = secrets.token_hex(4)
         self._nonce = secrets.token_hex(8)
         self._channels: dict[str, int] = {}
+        """Of each track, the channel within the connection or the port, with the next one for reports."""
+        self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._player: threading.Thread | None = None
@@ -251,6 +255,7 @@ class _Client(threading.Thread):
             if self._player is not None:
                 self._player.join()
             self._connection.close()
+            self._datagrams.close()
 
     def _serve(self) -> None:
         waiting = b""
@@ -303,7 +308,9 @@ class _Client(threading.Thread):
     def _set_up(self, sequence: str, url: str, transport: str) -> None:
         now = time.monotonic()
         held = [name for name, end in self._server.held.items() if name != self._session and end > now]
-        asked = re.search(r"interleaved=(\d+)-\d+", transport)
+        asked = re.search(
+            r"client_port=(\d+)-" if self._faults.udp_only else r"interleaved=(\d+)-", transport
+        )
         if self._faults.sessions and len(held) >= self._faults.sessions:
             self._reply(sequence, status="453 Not Enough Bandwidth")
         elif asked is None:
@@ -311,7 +318,8 @@ class _Client(threading.Thread):
         else:
             self._server.held[self._session] = now + 30
             self._channels[url.rsplit("/", 1)[1]] = int(asked[1])
-            self._reply(sequence, f"Transport: {transport}", f"Session: {self._session};timeout=60")
+            port = ";server_port=9000-9001" if self._faults.udp_only else ""
+            self._reply(sequence, f"Transport: {transport}{port}", f"Session: {self._session};timeout=60")
 
     def _knows(self, method: str, answer: str) -> bool:
         if not self._faults.login:
@@ -379,7 +387,9 @@ class _Client(threading.Thread):
             self.hang_up()
 
     def _packet(self, track: str, data: bytes, *, control: bool = False) -> None:
-        if track in self._channels:
+        if track in self._channels and self._faults.udp_only:
+            self._datagrams.sendto(data, ("127.0.0.1", self._channels[track] + control))
+        elif track in self._channels:
             self._send(struct.pack(">cBH", b"$", self._channels[track] + control, len(data)) + data)
 
 

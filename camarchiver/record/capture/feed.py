@@ -28,6 +28,8 @@ SILENCE = 8.0
 COPIED = frozenset({"h264", "hevc", "av1", "mpeg4"})
 """Codecs that a clip holds as they are."""
 
+_PROMPTLY = {"probesize": "32", "analyzeduration": "0"}
+"""For a container that describes its streams before their packets: nothing is looked at in advance."""
 _LINE_BYTES = 1000
 _LAST_LINES = 5
 _ENDING_SECONDS = 0.5
@@ -230,7 +232,9 @@ class Process:
 def of_process(process: Process, *, form: str) -> Feed:
     """What a process writes in the container format `form`. Raises OSError, av.FFmpegError or ValueError."""
     try:
-        made = of_container(cast("InputContainer", av.open(process, format=form)), process.end)
+        options = _PROMPTLY if form == "matroska" else {}
+        container = cast("InputContainer", av.open(process, format=form, options=options))
+        made = of_container(container, process.end)
     except BaseException as error:
         said = process.close()
         if said and isinstance(error, av.FFmpegError | ValueError):
@@ -270,7 +274,7 @@ class Pump:
         with (
             contextlib.suppress(OSError, av.FFmpegError, ValueError),
             self._process.stdin as pipe,
-            av.open(pipe, "w", format="nut") as output,
+            av.open(pipe, "w", format="nut", options={"flush_packets": "1"}) as output,
         ):
             streams = [one for one in (self._feed.video, self._feed.audio) if one is not None]
             copies = {one.type: output.add_stream_from_template(one, opaque=True) for one in streams}

@@ -19,6 +19,7 @@ from camarchiver.record.capture import feed as capture_feed
 from camarchiver.record.capture import h264_encoder, packet_times
 from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
 from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.picture_clock import PictureClock
 from camarchiver.record.capture.picture_format import PictureFormat
 from camarchiver.record.capture.sound_clock import SoundClock
 from camarchiver.record.capture.source import Camera, FileCamera
@@ -29,8 +30,6 @@ BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds to wait before the next try to reach a camera; the last one again and again."""
 LONG_GROUP = 2.5
 """Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
-STUCK = 2.0
-"""Seconds for which pictures come with one and the same time before that counts as none."""
 WAITING = 1000
 """Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
 _JOIN_SECONDS = 1.0
@@ -168,12 +167,13 @@ class Reader:
         last_frame = time.monotonic()
         last_key: float | None = None
         pace = _Pace() if self._paced else None
-        stuck = _StuckClock(self.camera.name)
-        sound = SoundClock(live=self.camera.live and not self._paced)
+        is_live = self.camera.live and not self._paced
+        clock = PictureClock(self.camera.name) if is_live else None
+        sound = SoundClock(live=is_live)
         for packet in packet_times.complete(feed.packets, guessed=feed.guessed):
             entry = _entry(packet)
             if entry.video:
-                entry = stuck.timed(entry) if self.camera.live else entry
+                entry = clock.timed(entry) if clock is not None else entry
                 last_frame = entry.arrival
                 sound.picture(entry.order, entry.arrival)
                 if entry.key:
@@ -208,10 +208,7 @@ class Reader:
                 self._sound_said = True
         if not shift:
             return None if shift is None else entry
-        packet = cast("AnyPacket", entry.packet)
-        ticks = round(shift / packet.time_base)
-        packet.pts, packet.dts = (packet.pts or 0) + ticks, (packet.dts or 0) + ticks
-        return replace(entry, at=entry.at + shift, order=entry.order + shift)
+        return entry.moved(shift)
 
     def _mind_group(self, seconds: float) -> None:
         """Say once when keyframes are rare; one long group alone may be a step of the camera's clock."""
@@ -227,32 +224,6 @@ class Reader:
         while self._items.qsize() >= WAITING and not self._closed.wait(_FULL_SECONDS):
             pass
         self._items.put(item)
-
-
-class _StuckClock:
-    """Times pictures by their arrival where all of them have one time."""
-
-    def __init__(self, name: str) -> None:
-        """`name` is the camera's, for the log."""
-        self._name = name
-        self._since: TimedPacket | None = None
-        """The first picture of the last time that came."""
-        self._is_stuck = False
-
-    def timed(self, entry: TimedPacket) -> TimedPacket:
-        """The picture with a time that moves."""
-        if self._since is None or (entry.at != self._since.at and not self._is_stuck):
-            self._since = entry
-        passed = entry.arrival - self._since.arrival
-        if not self._is_stuck and passed > STUCK:
-            self._is_stuck = True
-            _log.warning("%s: all its pictures have one time: they get that of their arrival", self._name)
-        if not self._is_stuck:
-            return entry
-        packet = cast("AnyPacket", entry.packet)
-        at = self._since.at + passed
-        packet.pts = packet.dts = round(at / packet.time_base)
-        return replace(entry, at=at, order=at)
 
 
 class _Pace:

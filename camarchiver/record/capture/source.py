@@ -64,14 +64,24 @@ class FileCamera:
         return feed.of_container(av.open(f"file:{self.path}"))
 
 
+TRANSPORTS = {
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+    "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
+}
+"""What `?transport=` in an address may be, and how libavformat is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class RtspCamera:
-    """A network camera, over TCP, which loses nothing."""
+    """A network camera; over TCP, which loses nothing, unless something else is asked for."""
 
     url: str = field(repr=False)
     """Without credentials."""
     credentials: str = field(default="", repr=False)
     """`USER:PASSWORD`."""
+    transport: str = "tcp"
+    """One of TRANSPORTS."""
     live: bool = field(default=True, init=False)
     returns: bool = field(default=True, init=False)
 
@@ -87,7 +97,7 @@ class RtspCamera:
         login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if self.credentials else ""
         container = av.open(
             f"{scheme}://{login}{rest}",
-            options={"rtsp_transport": "tcp"},
+            options=dict(TRANSPORTS[self.transport]),
             timeout=(SILENCE, SILENCE),
         )
         return replace(feed.of_container(container), guessed=True)
@@ -134,7 +144,17 @@ def _rtsp(source: str, credentials: str) -> RtspCamera:
         named = False
     if not named or "@" in rest[end:]:
         raise UsageError("the camera's address can't be read", hint=_ADDRESS)
-    return RtspCamera(parts.geturl(), credentials or ":".join(map(unquote, own.split(":", 1))))
+    transport, query = _transport(parts.query)
+    address = parts._replace(query=query).geturl()
+    return RtspCamera(address, credentials or ":".join(map(unquote, own.split(":", 1))), transport)
+
+
+def _transport(query: str) -> tuple[str, str]:
+    """The transport that an address asks for, and the query that the camera gets."""
+    asked = {f"transport={name}": name for name in TRANSPORTS}
+    parts = query.split("&") if query else []
+    found = [asked[part] for part in parts if part in asked]
+    return found[-1] if found else "tcp", "&".join(part for part in parts if part not in asked)
 
 
 _ADDRESS = (

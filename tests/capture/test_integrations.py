@@ -28,7 +28,7 @@ from camarchiver.record.capture import reader
 from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Lost, Opened, Reader
-from camarchiver.record.capture.source import camera
+from camarchiver.record.capture.source import FileCamera, camera
 from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import BesideStream, OwnStream
 from camarchiver.record.outbox import spool
@@ -490,6 +490,19 @@ class TestTimes:
         assert end > clip.seconds - 0.4
         assert caplog.text.count("all its pictures have one time") == 1
 
+    @pytest.mark.parametrize("step", [5.0, -3.0])
+    def test_a_clock_that_is_set_by_some_seconds_costs_nothing(
+        self, rec_of: Record, step: float, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(Faults(jump=(3.5, step), reports=0), 9)
+        assert_plays(clip)
+        assert clip.seconds == pytest.approx(6.5, abs=0.7)
+        assert not clip.lost
+        begin, end = heard(clip)
+        assert begin < 0.2
+        assert end > clip.seconds - 0.3
+        assert caplog.text.count("its clock was set by") == 1
+
 
 class TestSessions:
     def test_a_camera_that_allows_one_session_takes_the_next_run_at_once(self, rec_simple: Path) -> None:
@@ -575,3 +588,51 @@ def tag_of(clip: Recorded) -> str:
     """What an mp4 calls its pictures' codec."""
     with av.open(str(clip.path)) as container:
         return container.streams.video[0].codec_context.codec_tag
+
+
+class TestMotionJpeg:
+    def test_few_pictures_a_second_come_when_they_are_made(self, tmp_path: Path) -> None:
+        """An encoder's lookahead and the probing of its output cost many pictures, so many seconds."""
+        fifo = tmp_path / "camera"
+        os.mkfifo(fifo)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-re", "-f", "lavfi"]
+        command += ["-i", "testsrc2=s=320x240:r=2:d=20", "-c:v", "mjpeg", "-f", "matroska"]
+        writer = subprocess.Popen([*command, "-flush_packets", "1", "-cluster_time_limit", "10", str(fifo)])
+        began = time.monotonic()
+        reading = Reader(FileCamera(fifo), encodes=True)
+        late: list[float] = []
+        while len(late) < 10:
+            item = reading.take(20)
+            if isinstance(item, TimedPacket):
+                late.append(item.arrival - began - item.at)
+        writer.kill()
+        writer.wait()
+        reading.close()
+        assert late[-1] < 3.0
+
+
+class TestTransport:
+    @pytest.mark.parametrize(
+        ("asked", "udp_only", "opens"),
+        [
+            ("", False, True),
+            ("", True, False),
+            ("?transport=udp", True, True),
+            ("?transport=udp", False, False),
+            ("?transport=auto", True, True),
+            ("?transport=auto", False, True),
+        ],
+    )
+    def test_it_is_as_the_address_asks(
+        self, rec_simple: Path, asked: str, udp_only: bool, opens: bool
+    ) -> None:
+        with RtspServer(rec_simple, Faults(udp_only=udp_only)) as server:
+            reading = Reader(camera(server.url + asked))
+            assert isinstance(reading.take(20), Opened if opens else Lost)
+            if opens:
+                assert isinstance(reading.take(10), TimedPacket)
+            reading.close()
+
+    def test_the_camera_gets_its_own_query(self) -> None:
+        found = cast("Any", camera("rtsp://10.0.0.7/x?a=1&transport=auto&b=%2F"))
+        assert (found.url, found.transport) == ("rtsp://10.0.0.7/x?a=1&b=%2F", "auto")
