@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from fractions import Fraction
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from camarchiver.record import clip_rules, schedule, watchdog
 from camarchiver.record.capture import packet_times, parameter_sets
 from camarchiver.record.capture.arrival_clock import ArrivalClock
 from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.picture_clock import PictureClock
 from camarchiver.record.capture.sound_clock import SoundClock
 from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
 from camarchiver.record.preroll import PreRoll
@@ -304,6 +306,14 @@ class TestArrivalClock:
             clock.see(arrival * rate, arrival + 0.05 * (number % 3))
         assert clock.distance == pytest.approx(arrival * rate - arrival, abs=0.06 + 4.2 * max(0, 1 - rate))
 
+    @pytest.mark.parametrize(("rate", "settled"), [(1.0, True), (1.2, True), (0.8, True), (30.0, False)])
+    def test_a_pipe_that_is_filled_faster_tells_no_time(self, rate: float, settled: bool) -> None:
+        clock = ArrivalClock()
+        for number in range(90):
+            clock.see(number / 15 * rate, number / 15)
+            assert not clock.is_settled or number > 15
+        assert clock.is_settled is settled
+
     def test_a_clock_that_is_set_is_followed_at_once(self) -> None:
         clock = ArrivalClock()
         assert clock.see(10.0, 1.0) == clock.see(10.1, 1.1) == 0.0
@@ -398,3 +408,43 @@ def rec_picture(at: int, dts: int | None = None) -> Any:
     """A picture's packet, with a duration of 100 ticks."""
     times = {"pts": at * 100, "dts": None if dts is None else dts * 100, "duration": 100, "size": 9}
     return SimpleNamespace(stream=SimpleNamespace(type="video"), **times)
+
+
+class TestPictureClock:
+    @staticmethod
+    def shown(
+        given: Callable[[float], float], *, late: Callable[[int], float] = lambda _: 0.0
+    ) -> list[float]:
+        """Where ten seconds of pictures are shown whose times are given so."""
+        clock = PictureClock("yard")
+        found = []
+        for number in range(150):
+            moment = number / 15
+            packet = SimpleNamespace(pts=0, dts=0, time_base=Fraction(1, 90000))
+            at = given(moment)
+            entry = TimedPacket(at, at, 1 / 15, True, False, 9, moment + late(number), packet)
+            found.append(clock.timed(entry).at)
+        return found
+
+    @pytest.mark.parametrize("step", [5.0, -3.0, -9.0, 1.5])
+    def test_a_clock_that_is_set_by_some_seconds_goes_on(self, step: float) -> None:
+        found = self.shown(
+            lambda moment: moment if moment < 5 else moment + step, late=lambda number: 0.1 * (number % 3)
+        )
+        assert found == pytest.approx([number / 15 for number in range(150)])
+
+    @pytest.mark.parametrize("step", [15.0, -600.0])
+    def test_one_that_is_set_by_more_begins_anew(self, step: float) -> None:
+        found = self.shown(lambda moment: moment if moment < 5 else moment + step)
+        assert found[-1] == pytest.approx(149 / 15 + step)
+
+    def test_a_connection_that_stood_still_changes_no_time(self) -> None:
+        found = self.shown(
+            lambda moment: moment, late=lambda number: max(0.0, 8 - number / 15) * (number > 60)
+        )
+        assert found == pytest.approx([number / 15 for number in range(150)])
+
+    def test_one_that_stands_still_is_replaced_by_the_arrivals(self) -> None:
+        found = self.shown(lambda moment: 7.0)
+        assert found[:30] == [7.0] * 30
+        assert found[40:] == pytest.approx([7 + number / 15 for number in range(40, 150)])

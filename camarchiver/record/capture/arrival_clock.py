@@ -8,6 +8,10 @@ WINDOW = 4.0
 """Seconds of arrivals that count: long enough for a packet that was not delayed, short enough to follow a
 clock that runs wrongly."""
 
+SETTLED = 1.5
+"""Seconds of arrivals after which they tell the time."""
+BURST = 4.0
+"""Seconds that a server may have stored and send at once."""
 STEP = 0.5
 """Seconds by which a clock leaves the host's from one packet to the next when it was set."""
 
@@ -20,7 +24,8 @@ class ArrivalClock:
         self._window = window
         self._best: deque[tuple[float, float]] = deque()
         """Arrivals and distances, the largest distance first; a later one that is larger replaces others."""
-        self._began: float | None = None
+        self._began: tuple[float, float] | None = None
+        """Time and arrival of the first packet."""
         self._last: tuple[float, float] | None = None
 
     def see(self, at: float, arrival: float) -> float:
@@ -36,7 +41,7 @@ class ArrivalClock:
                 self.clear()
                 set_by = step - passed
         self._last = at, arrival
-        self._began = arrival if self._began is None else self._began
+        self._began = self._began or self._last
         distance = at - arrival
         while self._best and self._best[-1][1] <= distance:
             self._best.pop()
@@ -51,9 +56,15 @@ class ArrivalClock:
         return self._best[0][1] if self._best else None
 
     @property
-    def span(self) -> float:
-        """Seconds between the first arrival that was seen and the last one."""
-        return self._best[-1][0] - self._began if self._best and self._began is not None else 0.0
+    def is_settled(self) -> bool:
+        """Whether arrivals tell the time: some were seen, and packets come about as fast as they are made.
+
+        Opening a stream delays the first ones, and whoever fills a pipe may do so faster.
+        """
+        if self._began is None or self._last is None:
+            return False
+        made, came = (last - first for first, last in zip(self._began, self._last, strict=True))
+        return came >= SETTLED and came / 2 <= made <= 2 * came + BURST
 
     def clear(self) -> None:
         """Forget everything: the stream's clock was set."""

@@ -15,8 +15,6 @@ SET = 1.0
 """Seconds by which a clock is set that are noticed: a connection that stumbles causes less."""
 FAR = 10.0
 """Seconds; a clock that is set by more begins anew, and with it a clip."""
-SETTLED = 1.5
-"""Seconds of arrivals after which they tell the time: opening a stream delays the first ones."""
 
 
 class PictureClock:
@@ -27,6 +25,9 @@ class PictureClock:
         self._name = name
         self._arrivals = ArrivalClock()
         self._shift = 0.0
+        self._last: TimedPacket | None = None
+        self._distance = 0.0
+        """Seconds between the last two pictures."""
         self._since: TimedPacket | None = None
         """The first picture of the last time that came."""
         self._is_stuck = False
@@ -41,9 +42,19 @@ class PictureClock:
             _log.warning("%s: all its pictures have one time: they get that of their arrival", self._name)
         if self._is_stuck:
             return entry.moved(self._since.at + passed - entry.at)
-        span = self._arrivals.span
-        set_by = self._arrivals.see(entry.order, entry.arrival)
-        if span >= SETTLED and SET < abs(set_by) < FAR:
-            self._shift -= set_by
-            _log.warning("%s: its clock was set by %.1f s; the pictures go on", self._name, set_by)
+        self._follow(entry)
         return entry.moved(self._shift) if self._shift else entry
+
+    def _follow(self, entry: TimedPacket) -> None:
+        before, self._last = self._last, entry
+        is_settled = self._arrivals.is_settled
+        set_by = self._arrivals.see(entry.order, entry.arrival)
+        if before is None:
+            return
+        step, passed = entry.order - before.order, entry.arrival - before.arrival
+        if is_settled and SET < abs(set_by) < FAR:
+            # the usual distance is exact, an arrival isn't; after a second some pictures may be lost
+            self._shift -= step - (self._distance if passed < SET else passed)
+            _log.warning("%s: its clock was set by %.1f s; the pictures go on", self._name, set_by)
+        elif not set_by:
+            self._distance = step

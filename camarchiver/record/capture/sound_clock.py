@@ -8,8 +8,6 @@ APART = 1.0
 """Seconds that sound may come before or after its picture; more is another clock."""
 DRIFT = 0.1
 """Seconds by which the sound may leave its place before it is put there again."""
-SETTLED = 1.5
-"""Seconds of arrivals of both after which they can be compared: opening a stream delays the first ones."""
 FAR = 10.0
 """Seconds between sound and picture where arrivals tell nothing: a file is interleaved by less."""
 
@@ -57,7 +55,7 @@ class SoundClock:
         return self._shift if abs(self.ahead) <= (2 * APART if self._live else FAR) else None
 
     def _is_settled(self) -> bool:
-        return min(self._picture.span, self._sound.span) >= SETTLED
+        return self._picture.is_settled and self._sound.is_settled
 
     def _compare(self) -> None:
         if not self._is_settled() or self._picture.distance is None or self._sound.distance is None:
