@@ -27,8 +27,8 @@ SCENE_SECONDS = 8
 RATE = 15
 TRIALS = 120
 """Where no sample was asked for: about an hour."""
-TOGETHER = 0.06
-"""Seconds that sound may be off its picture's place in a clip, beyond what the scene itself has."""
+BEYOND = 0.3
+"""Seconds that a clip's sound may begin before its pictures or end after them."""
 
 FAULTS: dict[str, Any] = {
     "hang_up": (1.0, 5.0, 9.0),
@@ -91,7 +91,9 @@ def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
         made = {name: dice.choice(FAULTS[name]) for name in chosen if name != "other"}
         if "other" in chosen:
             made |= {"other": shown[2], "other_at": 6.0}
-        found.append(Trial(number, replace(Faults(), **made), " and ".join(chosen), dice.choice((0, 1))))
+        # without any time nobody can tell how pictures are reordered
+        scene = 0 if "same_time" in chosen else dice.choice((0, 1))
+        found.append(Trial(number, replace(Faults(), **made), " and ".join(chosen), scene))
     return found
 
 
@@ -174,7 +176,7 @@ def problems_of(path: Path) -> Iterator[str]:
     length = shown[-1] + 1 / RATE
     if abs(length - named) > 0.2 or shown[0] > 0.05:
         yield f"plays from {shown[0]:.2f} to {length:.2f} s"
-    if heard and (heard[0] < -TOGETHER - 0.1 or heard[-1] > length + TOGETHER + 0.1):
+    if heard and (heard[0] < -BEYOND or heard[-1] > length + BEYOND):
         yield f"is heard from {heard[0]:.2f} to {heard[-1]:.2f} s and shown until {length:.2f} s"
 
 

@@ -484,20 +484,23 @@ class Player:
             self._sound(unit.parts[0], stamp)
 
     def _pictures(self, unit: _Unit, passed: float) -> tuple[bytes, ...]:
-        if self._other is not None and unit.key and passed > self._faults.other_at:
-            changed, self._shown = self._shown is not self._other, self._other
-        else:
-            changed = False
-        parts = unit.parts
-        if self._shown is not self._scene:
-            same = (one for one in self._shown.units if one.video and one.order >= unit.order - 1e-3)
-            parts = next(same, self._shown.units[-1]).parts
-        if not unit.key or not (self._faults.parameters_in_stream or changed):
-            return parts
+        changed = False
+        if self._other is not None and self._shown is not self._other and passed > self._faults.other_at:
+            changed = self._alike(self._other, unit).key
+            self._shown = self._other if changed else self._shown
+        shown = unit if self._shown is self._scene else self._alike(self._shown, unit)
+        if not shown.key or not (self._faults.parameters_in_stream or changed):
+            return shown.parts
         self._keys += 1
         twice = self._faults.parameters_twice
         times = 2 if twice and self._keys % twice == 0 else 1
-        return (*self._shown.parameters * times, *parts)
+        return (*self._shown.parameters * times, *shown.parts)
+
+    @staticmethod
+    def _alike(scene: _Scene, unit: _Unit) -> _Unit:
+        """The picture of another scene at that moment."""
+        pictures = [one for one in scene.units if one.video]
+        return next((one for one in pictures if one.order >= unit.order - 1e-3), pictures[-1])
 
     def _sound(self, data: bytes, stamp: int) -> None:
         self._sounds += 1
