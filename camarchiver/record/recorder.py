@@ -286,13 +286,16 @@ class Recorder:
     def _lapse_frame(self, lapse: Timelapse, entry: TimedPacket) -> None:
         assert self._stream is not None
         when = self._when(entry)
-        if not schedule.holds(self._settings.times, when) or not self._room.is_there():
+        if not self._stream.is_known or not schedule.holds(self._settings.times, when):
+            return
+        if not self._room.is_there():
             return
         ended: ClipWriter | None = None
         try:
             ended = lapse.add(entry, self._media_time(), when, self._stream)
-        except (OSError, av.FFmpegError) as error:
-            self._room.ended(f"a timelapse can't be begun: {error.strerror}", full=clip_writer.is_full(error))
+        except (OSError, av.FFmpegError, ValueError) as error:
+            reason = f"a timelapse can't be begun: {clip_writer.words(error)}"
+            self._room.ended(reason, full=clip_writer.is_full(error))
         if ended is None and lapse.take is not None and lapse.take.failed:
             self._room.ended(f"the timelapse ends here: {lapse.take.failed}", full=lapse.take.is_full)
             ended = lapse.end()

@@ -184,7 +184,7 @@ class TestPicture:
     @pytest.mark.parametrize(
         "faults",
         [
-            Faults(parameters_in_sdp=False, keyframes_late=3.2),
+            Faults(parameters_in_sdp=False, keyframes_late=6.2),
             Faults(parameters_in_sdp=False, video_late=6.0),
             Faults(parameters_twice=2),
             Faults(parameters_in_stream=False),
@@ -197,6 +197,14 @@ class TestPicture:
         assert_plays(clip)
         assert clip.seconds > 6
         assert "another picture" not in caplog.text
+        assert "not recording" not in caplog.text
+
+    def test_a_timelapse_waits_until_they_are_known(
+        self, rec_of: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (lapse,) = rec_of(Faults(parameters_in_sdp=False, keyframes_late=6.2), 9, timelapse=1.0)
+        assert lapse.path.name.startswith("timelapse_")
+        assert frames_of(lapse.path) == lapse.frames > 0
         assert "not recording" not in caplog.text
 
     def test_parameter_sets_in_other_bytes_are_the_same_picture(

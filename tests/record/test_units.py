@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
@@ -400,6 +400,18 @@ class TestDecodingTimes:
         assert list(packet_times.complete(packets, guessed=False)) == packets
         assert [packet.dts for packet in packets] == [-700, -400, -600, -500]
 
+    def test_rare_pictures_are_not_waited_for(self) -> None:
+        taken: list[int] = []
+
+        def sent() -> Iterator[Any]:
+            for number in range(6):
+                taken.append(number)
+                yield rec_picture(number * 10)
+
+        made = packet_times.complete(sent(), guessed=True)
+        next(made)
+        assert len(taken) == 3
+
     def test_the_few_pictures_of_a_short_stream_are_not_held_back_for_ever(self) -> None:
         assert len(list(packet_times.complete([rec_picture(0), rec_picture(1)], guessed=True))) == 2
 
@@ -407,7 +419,7 @@ class TestDecodingTimes:
 def rec_picture(at: int, dts: int | None = None) -> Any:
     """A picture's packet, with a duration of 100 ticks."""
     times = {"pts": at * 100, "dts": None if dts is None else dts * 100, "duration": 100, "size": 9}
-    return SimpleNamespace(stream=SimpleNamespace(type="video"), **times)
+    return SimpleNamespace(stream=SimpleNamespace(type="video"), time_base=Fraction(1, 1500), **times)
 
 
 class TestPictureClock:

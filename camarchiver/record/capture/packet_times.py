@@ -10,6 +10,8 @@ from camarchiver.record.capture.feed import AnyPacket, timed
 
 REORDERED = 4
 """Pictures by which one may be sent before those that are shown before it; cameras use two at most."""
+_WAIT = 1
+"""Seconds of pictures that are held back at most."""
 _STEP_PICTURES = 15
 """Pictures by which a time may leave the one before without being of another clock."""
 
@@ -34,7 +36,7 @@ def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[AnyPack
             continue
         elif order is None:
             held.append(packet)
-            if len(held) > REORDERED:
+            if len(held) > REORDERED or _lasts_long(held):
                 order = _DecodingTimes(held)
                 yield from order.first()
         elif timed(packet):
@@ -42,6 +44,12 @@ def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[AnyPack
             yield packet
     if order is None and held:
         yield from _DecodingTimes(held).first()
+
+
+def _lasts_long(held: list[AnyPacket]) -> bool:
+    """Whether the pictures that are held back are so rare that nobody should wait for more."""
+    times = [one.pts * one.time_base for one in held if one.pts is not None]
+    return len(times) > 1 and max(times) - min(times) > _WAIT
 
 
 class _DecodingTimes:
