@@ -88,7 +88,7 @@ class Camera:
             stderr=pipe,
             text=True,
             env=environment,
-            cwd=str(Path(__file__).parent),
+            cwd=str(Path(__file__).parents[1]),
         )
         self.runs.append(Run(process))
         return self.runs[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,12 +42,6 @@ def an_entry(clip: Clip, **changed: object) -> Archived:
     name = clip.relative
     entry = Archived(name, clip.fingerprint.size, clip.fingerprint.mtime_ns, "d1", name, 100, remuxed=False)
     return entry._replace(**changed)  # type: ignore[arg-type]  # the fields of Archived, by name
-
-
-def a_file(mtime_ns: int, *, links: int = 1, mode: int = 0o100644, size: int = 1000) -> os.stat_result:
-    whole = mtime_ns // 10**9
-    fields = {"st_mtime_ns": mtime_ns, "st_atime_ns": mtime_ns, "st_ctime_ns": mtime_ns}
-    return os.stat_result((mode, mtime_ns % 997, 1, links, 0, 0, size, whole, whole, whole), fields)
 
 
 # --- what the policy keeps ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Archives one clip at a time in the order of steps that loses nothing (design, section 4)."""
+"""Archives one clip at a time, in the order of steps of docs/architecture.md, section 4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the bytes of an archive: encoded and verified, else remuxed, else copied as they are."""
+"""Writes the bytes of an archive: encoded and verified, otherwise remuxed, otherwise copied unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes one clip down the ladder, from the whole GPU to software, until an archive passes its check."""
+"""Tries encoders for one clip in turn, from the whole GPU to software, until an archive is verified."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import cast
 
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Trees
@@ -12,9 +11,8 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Group, Plan, Tally, Total
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
-from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_together
-from camarchiver.policy.clip_batch import ClipBatch
-from camarchiver.policy.ordering import count, expand, largest_first, order_key, within_limit
+from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
+from camarchiver.policy.ordering import largest_first, order_key, within_limit
 from camarchiver.storage.external_sort import SealedSequence
 
 
@@ -33,9 +31,9 @@ def plan(
     """
     tally, left = Tally(), list[Keep]()
 
-    def changes() -> Iterator[Archive | Remove | ClipBatch]:
-        for facts in discovery.folders((now - policy.age).date(), together=True):
-            for step in decide_together(facts, policy, memory, now):
+    def changes() -> Iterator[Archive | Remove]:
+        for facts in discovery.folders((now - policy.age).date()):
+            for step in decide_archive(facts, policy, memory, now):
                 if isinstance(step, Keep):
                     tally.add(step)
                     left.extend([step] if list_all else ())
@@ -53,14 +51,8 @@ def plan(
     return Plan("archive", trees, now, policy, totals, steps, tuple(left), discovery.unread_folders)
 
 
-def _sealed(found: Iterable[Archive | Remove | ClipBatch]) -> SealedSequence[Archive | Remove]:
-    def arranged(items: Iterator[Archive | Remove | ClipBatch]) -> Iterator[Archive | Remove]:
-        return largest_first(expand(items))
-
-    # What a walk yields is arranged: no clips that are alike are among it.
-    return cast(
-        SealedSequence[Archive | Remove], SealedSequence(found, key=order_key, count=count, arrange=arranged)
-    )
+def _sealed(found: Iterable[Archive | Remove]) -> SealedSequence[Archive | Remove]:
+    return SealedSequence(found, key=order_key, arrange=largest_first)
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:

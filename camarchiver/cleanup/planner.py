@@ -1,26 +1,16 @@
-"""Makes the plan of `cleanup`: one walk over the trees, then what only the whole can tell."""
+"""Makes the plan of `cleanup`: one walk over the trees, then the rules that need totals of all files."""
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from camarchiver.discovery.copies import CopyFinder, SidecarPicture
-from camarchiver.discovery.copy_batches import (
-    CopyBatch,
-    TrashBatch,
-    count,
-    decidable,
-    expand,
-    first_key,
-    is_due,
-    stay_of,
-)
 from camarchiver.domain.clip import Disposal, Tree, Trees
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Forecast, Plan, Tally
@@ -30,6 +20,7 @@ from camarchiver.errors import Problem
 from camarchiver.policy.cleanup_rules import (
     CleanupPolicy,
     Copy,
+    Newest,
     Rank,
     Stay,
     decide,
@@ -38,7 +29,7 @@ from camarchiver.policy.cleanup_rules import (
     rank,
 )
 from camarchiver.policy.safety_brakes import CameraTotals, brake, clock_is_far
-from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses
+from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses, order_key
 from camarchiver.runtime.formatting import count_of, shown, size
 from camarchiver.storage import filesystems
 from camarchiver.storage.external_sort import SealedSequence
@@ -66,7 +57,24 @@ class _Candidate(NamedTuple):
     """What some rule may take, or surely takes."""
 
     place: Rank | None
-    copy: Copy | TrashBatch
+    copy: Copy
+
+
+@dataclass(slots=True)
+class _Camera:
+    """What the walk has seen of one camera."""
+
+    size: int = 0
+    """Bytes in all trees; a file with several names counts once."""
+    newest: datetime | None = None
+    """The start of its newest clip whose time is not in doubt."""
+    doubtful: datetime | None = None
+    totals: CameraTotals = field(default_factory=CameraTotals)
+
+    @property
+    def last(self) -> datetime | None:
+        """The start of its newest clip."""
+        return self.newest or self.doubtful
 
 
 class CleanupPlanner:
@@ -80,10 +88,9 @@ class CleanupPlanner:
         self._policy = policy
         self._memory = memory
         self._now = now
-        self._newest: dict[str, datetime] = {}
-        self._doubtful: dict[str, datetime] = {}
-        self._herds: dict[str, CameraTotals] = {}
-        self._bytes: Counter[str] = Counter()
+        self._cameras: dict[str, _Camera] = {}
+        self._newest: Newest = {}
+        """Known once the walk is over."""
         self._linked: set[tuple[int, int]] = set()
         self._roots: dict[int, Path] = {}
         self._overdue: list[str] = []
@@ -99,11 +106,8 @@ class CleanupPlanner:
         """By the rules by age."""
         self._list_all = False
         self._asked: frozenset[Path] = frozenset()
-        self._asked_folders: frozenset[Path] = frozenset()
         self._names_kept = False
         """Whether files left alone are looked at one by one."""
-        self._decidable = frozenset[Tree]()
-        """Trees whose lots are decided as a whole."""
         self._pursued = False
         """Whether a rule by size may have to take anything, so that all copies must be remembered."""
 
@@ -114,17 +118,15 @@ class CleanupPlanner:
         StorageError where sizes or free space can't be told.
         """
         self._list_all, self._asked = list_all, asked
-        self._asked_folders = frozenset(path.parent for path in asked)
         self._names_kept = list_all or bool(asked) or self._policy.has_hard_limit
-        if not list_all:
-            self._decidable = decidable(self._policy, self._memory, self._now)
         used = self._used()
         self._pursued = self._may_pursue(used)
-        candidates = SealedSequence(self._walk(), key=_by_rank, count=lambda each: count(each.copy))
-        far = clock_is_far(self._newest or self._doubtful, self._now)
-        self._newest = {**self._doubtful, **self._newest}
+        candidates = SealedSequence(self._walk(), key=_by_rank)
+        sure = {name: seen.newest for name, seen in self._cameras.items() if seen.newest}
+        self._newest = {name: seen.last for name, seen in self._cameras.items() if seen.last}
+        far = clock_is_far(sure or self._newest, self._now)
         pursuit = SizeGoalSolver(self._goals(candidates, used), self._freed)
-        steps = _sealed(self._steps(candidates, pursuit))
+        steps = SealedSequence(self._steps(candidates, pursuit), key=order_key)
         problems, refused = self._problems(pursuit, far)
         return Plan(
             "cleanup",
@@ -145,7 +147,7 @@ class CleanupPlanner:
     def _walk(self) -> Iterator[_Candidate]:
         """Every copy that some rule may take, once the newest clips are known; the rest is counted here."""
         policy, memory, now = self._policy, self._memory, self._now
-        for item in self._items():
+        for item in self._stock.items():
             if isinstance(item, Copy):
                 self._see(item)
                 step = decide(item, policy, memory, {}, now)
@@ -154,8 +156,6 @@ class CleanupPlanner:
                     yield _Candidate(place, item)
                 else:
                     self._stays(item, step)
-            elif isinstance(item, TrashBatch):
-                yield _Candidate(None, item)
             elif isinstance(item, Keep):
                 self._keep(item)
             elif isinstance(item, SidecarPicture):
@@ -163,43 +163,6 @@ class CleanupPlanner:
             else:
                 self._tally.add(item)
                 self._small.append(item)
-
-    def _items(self) -> Iterator[Copy | TrashBatch | SidecarPicture | Tidy | Keep]:
-        """What must be looked at for itself, and lots that go; those that stay are counted here."""
-        for item in self._stock.items(self._decidable):
-            if isinstance(item, TrashBatch):
-                yield from self._due(item)
-            elif not isinstance(item, CopyBatch):
-                yield item
-            elif (stay := self._stay_of(item)) is None:
-                yield from item.copies()
-            else:
-                self._lot_stays(item, stay)
-
-    def _stay_of(self, lot: CopyBatch) -> Stay | None:
-        """None where it must be told one by one."""
-        if self._asked_folders and lot.root / lot.folder in self._asked_folders:
-            return None
-        return stay_of(lot, self._policy, self._now)
-
-    def _due(self, lot: TrashBatch) -> Iterator[Copy | TrashBatch]:
-        """The whole lot where all of it goes, else one by one."""
-        if not is_due(lot, self._policy, self._now):
-            yield from lot.copies()
-            return
-        self._see_bytes(lot.device, lot.root, lot.camera, lot.size)
-        yield lot._replace(since=())
-
-    def _lot_stays(self, lot: CopyBatch, stay: Stay) -> None:
-        """As `_see` and `_stays` do with each of them."""
-        camera = lot.camera
-        self._see_bytes(lot.device, lot.root, camera, lot.size)
-        self._tally.add_kept(stay.reason, camera, lot.size, files=lot.files)
-        if lot.is_picture:
-            return
-        if (newest := self._newest.get(camera)) is None or lot.last_start > newest:
-            self._newest[camera] = lot.last_start
-        self._see_clips(camera, lot.files, lot.size)
 
     def _picture(self, item: SidecarPicture) -> None:
         step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
@@ -212,32 +175,28 @@ class CleanupPlanner:
     def _see(self, copy: Copy) -> None:
         """Count what the brakes and the goals need to know of the whole."""
         clip = copy.clip
-        camera, start = clip.camera, clip.start
         device, inode, size, _ = clip.fingerprint
-        if clip.links == 1 or (device, inode) not in self._linked:
-            self._see_bytes(device, clip.root, camera, size)
-            if clip.links > 1:
-                self._linked.add((device, inode))
+        if (seen := self._cameras.get(clip.camera)) is None:
+            seen = self._cameras[clip.camera] = _Camera()
+        if device not in self._roots:
+            self._roots[device] = clip.root
+        if clip.links == 1:
+            seen.size += size
+        elif (device, inode) not in self._linked:
+            self._linked.add((device, inode))
+            seen.size += size
         if copy.tree is Tree.TRASH or copy.is_picture:
             return
+        start = clip.start
         # A doubtful time counts only for a camera that has no other.
-        if (newest := self._newest.get(camera)) is None or start > newest:
-            known = self._doubtful if copy.is_doubtful(self._policy, self._now) else self._newest
-            if (last := known.get(camera)) is None or start > last:
-                known[camera] = start
+        if seen.newest is None or start > seen.newest:
+            if not copy.is_doubtful(self._policy, self._now):
+                seen.newest = start
+            elif seen.doubtful is None or start > seen.doubtful:
+                seen.doubtful = start
         if loses(copy):
-            self._see_clips(camera, 1, size)
-
-    def _see_bytes(self, device: int, root: Path, camera: str, size: int) -> None:
-        if device not in self._roots:
-            self._roots[device] = root
-        self._bytes[camera] += size
-
-    def _see_clips(self, camera: str, clips: int, size: int) -> None:
-        if (herd := self._herds.get(camera)) is None:
-            herd = self._herds[camera] = CameraTotals()
-        herd.clips += clips
-        herd.size += size
+            seen.totals.clips += 1
+            seen.totals.size += size
 
     def _stays(self, copy: Copy, stay: Stay) -> None:
         clip = copy.clip
@@ -299,12 +258,12 @@ class CleanupPlanner:
         policy, goals = self._policy, []
         for camera, limits in sorted(policy.cameras_own.items()):
             if limits.max_size is not None:
-                excess = self._bytes[camera] - self._freed_of[camera] - limits.max_size
+                excess = self._used_by(camera) - self._freed_of[camera] - limits.max_size
                 words = f"max_size {size(limits.max_size)} of {camera}"
                 goals.append(Goal(Reason.MAX_SIZE, excess, words, camera=camera))
         if policy.max_size is not None:
             if used is None:
-                used = sum(self._bytes[camera] for camera in policy.cameras)
+                used = sum(map(self._used_by, policy.cameras))
             written = self._removals * RECORD_BYTES
             excess = used + written - sum(self._freed_of.values()) - policy.max_size
             goals.append(Goal(Reason.MAX_SIZE, excess, f"--max-size {size(policy.max_size)}"))
@@ -315,6 +274,9 @@ class CleanupPlanner:
                 goals.append(Goal(Reason.MIN_FREE, excess, words, device=disk.device))
         return goals
 
+    def _used_by(self, camera: str) -> int:
+        return self._cameras[camera].size if camera in self._cameras else 0
+
     def _freed_in(self, disk: DiskEffect) -> int:
         return self._freed.on.get(disk.device, 0) + self._moved_on[disk.device]
 
@@ -322,10 +284,6 @@ class CleanupPlanner:
         """What the rules by age give back, by camera and by filesystem."""
         trash = filesystems.device_of(self._trees.trash)
         for _, copy in candidates:
-            if isinstance(copy, TrashBatch):
-                self._removals += count(copy)
-                self._freed_of[copy.camera] += self._freed.whole(copy.device, copy.size)
-                continue
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
             if isinstance(step, Stay):
                 continue
@@ -339,13 +297,9 @@ class CleanupPlanner:
 
     def _steps(
         self, candidates: SealedSequence[_Candidate], pursuit: SizeGoalSolver
-    ) -> Iterator[Discard | Tidy | TrashBatch]:
+    ) -> Iterator[Discard | Tidy]:
         yield from self._small
         for place, copy in candidates:
-            if isinstance(copy, TrashBatch):
-                self._tally_lot(copy)
-                yield copy
-                continue
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
             goes = isinstance(step, Discard) and step.disposal is Disposal.DELETE
             if not goes and place is not None and self._may_go(copy):
@@ -356,13 +310,10 @@ class CleanupPlanner:
                 continue
             self._tally.add(step)
             if loses(copy):
-                herd = self._herds[copy.clip.camera]
-                herd.lost_clips += 1
-                herd.lost_size += copy.clip.fingerprint.size
+                totals = self._cameras[copy.clip.camera].totals
+                totals.lost_clips += 1
+                totals.lost_size += copy.clip.fingerprint.size
             yield step
-
-    def _tally_lot(self, lot: TrashBatch) -> None:
-        self._tally.add_like(next(lot.steps()), lot.size, [seconds or 0.0 for seconds in lot.durations])
 
     def _may_go(self, copy: Copy) -> bool:
         return rank(copy, self._policy, self._memory, self._newest, self._now) is not None
@@ -386,7 +337,7 @@ class CleanupPlanner:
         if far:
             found.insert(0, Problem("clock", far, "set the clock (timedatectl), then run it again"))
             return tuple(found), 13
-        if large := brake(self._herds, self._policy):
+        if large := brake({name: seen.totals for name, seen in self._cameras.items()}, self._policy):
             words = "look at the plan; if it is meant, add --allow-large"
             found.insert(0, Problem("too-large", large, words))
             return tuple(found), 2
@@ -428,22 +379,13 @@ class CleanupPlanner:
             yield f"after this nothing recorded before {self._now - hard:%Y-%m-%d %H:%M} stands in any tree"
 
     def _unknown_cameras(self) -> Iterator[str]:
-        known = [*self._bytes]
+        known = [*self._cameras]
         for camera in sorted({*self._policy.cameras_own, *self._policy.cameras} - set(known)):
             close = difflib.get_close_matches(camera, known, n=1)
             also = f"; did you mean {shown(close[0])}?" if close else ""
             yield f"no clip of a camera {shown(camera)} was found{also}"
 
 
-def _sealed(found: Iterable[Discard | Tidy | TrashBatch]) -> SealedSequence[Discard | Tidy]:
-    # What a walk yields is spread out: no lots are among it.
-    return cast(
-        SealedSequence[Discard | Tidy], SealedSequence(found, key=first_key, count=count, arrange=expand)
-    )
-
-
 def _by_rank(item: _Candidate) -> tuple[int, float, str]:
     place, copy = item
-    if isinstance(copy, TrashBatch):
-        return len(Rank), *first_key(copy)[1:]
     return (len(Rank) if place is None else place), copy.clip.start.timestamp(), copy.clip.relative

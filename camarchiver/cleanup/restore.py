@@ -1,4 +1,4 @@
-"""Brings files back from the trash to where they came from, never over something else."""
+"""Brings files back from the trash to where they came from, and never overwrites anything."""
 
 from __future__ import annotations
 

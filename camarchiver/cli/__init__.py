@@ -1,4 +1,4 @@
-"""The command line: parses, asks, prints; everything else is the pipeline's."""
+"""The command line: knows the commands, loads them when needed, and turns exceptions into messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run tells of itself besides its output: the form of its log, metrics, a command, a URL."""
+"""Options for the channels of a run besides its output: log format, metrics, a command, a URL."""
 
 from __future__ import annotations
 

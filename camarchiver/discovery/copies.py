@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from heapq import merge
@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camarchiver.discovery.clip_ends import ClipEnds
-from camarchiver.discovery.copy_batches import CopyBatch, FolderIndex, TrashBatch, of_source
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Archived, Clip, Tree, Trees, joined
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, Trees, joined
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, Tidy
@@ -51,7 +50,7 @@ class SidecarPicture:
     """Whether the journal knows its clip, which was archived or removed."""
 
 
-Item = Copy | CopyBatch | TrashBatch | SidecarPicture | Tidy | Keep
+Item = Copy | SidecarPicture | Tidy | Keep
 
 
 class _Place(NamedTuple):
@@ -66,7 +65,7 @@ class _Place(NamedTuple):
     def clip(self, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
         """The file as a copy of that clip; seconds."""
         root, folder, name, _, status = self
-        print_of = fingerprint_of(status)
+        print_of = Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         return Clip(root, folder, name, origin.camera, origin.start, print_of, status.st_nlink, duration)
 
 
@@ -100,15 +99,12 @@ class CopyFinder:
         """Those that were looked at for the folder in hand."""
         self._days = JournalDays(names, journal)
 
-    def items(self, together: frozenset[Tree] = frozenset()) -> Iterator[Item]:
-        """Every file of the three trees that is, or could be, a copy of a clip, and what lies about.
-
-        In the trees of `together` copies are told in lots where they can be.
-        """
-        for facts in self._discovery.folders(date.max, together=Tree.SOURCE in together):
+    def items(self) -> Iterator[Item]:
+        """Every file of the three trees that is, or could be, a copy of a clip, and what lies about."""
+        for facts in self._discovery.folders(date.max):
             yield from self._source(facts)
-        archive = self._walk(Tree.ARCHIVE, self._trees.archive, together=Tree.ARCHIVE in together)
-        trash = self._walk(Tree.TRASH, self._trees.trash, together=Tree.TRASH in together)
+        archive = self._walk(Tree.ARCHIVE, self._trees.archive)
+        trash = self._walk(Tree.TRASH, self._trees.trash)
         # Side by side, so that the journal of a day is read once for both.
         for _, found in merge(archive, trash, key=itemgetter(0)):
             yield from found
@@ -118,8 +114,6 @@ class CopyFinder:
     def _source(self, facts: FolderFacts) -> Iterator[Item]:
         self._fresh.clear()
         yield from facts.set_aside
-        for alike in facts.alike:
-            yield of_source(alike, lambda each: (_of_source(clip, facts) for clip in each.clips()))
         for clip in facts.clips:
             yield _of_source(clip, facts)
         for name in facts.pictures:
@@ -167,21 +161,19 @@ class CopyFinder:
 
     # --- archive and trash -------------------------------------------------------------------------
 
-    def _walk(self, tree: Tree, root: Path, *, together: bool) -> Iterator[tuple[str, Iterator[Item]]]:
+    def _walk(self, tree: Tree, root: Path) -> Iterator[tuple[str, Iterator[Item]]]:
         """Each folder's place in the source, and its files, which are walked before the next is asked for."""
         others = self._other_roots(tree)
         waiting = [""]
         while waiting:
             folder = waiting.pop()
             below: list[str] = []
-            found = self._folder(tree, root, folder, below, together=together)
+            found = self._folder(tree, root, folder, below)
             yield folder.removeprefix(FROM_SOURCE).removeprefix("/"), found
             inside = (joined(folder, name) for name in reversed(below))
             waiting.extend(each for each in inside if root / each not in others)
 
-    def _folder(
-        self, tree: Tree, root: Path, folder: str, below: list[str], *, together: bool
-    ) -> Iterator[Item]:
+    def _folder(self, tree: Tree, root: Path, folder: str, below: list[str]) -> Iterator[Item]:
         """The files of one folder; the names of its folders are put into `below`."""
         self._fresh.clear()
         try:
@@ -194,8 +186,9 @@ class CopyFinder:
         if listing.is_empty:
             yield from self._empty(tree, root, folder)
         below += sorted(name for name in listing.folders if not is_temporary_name(name))
-        shelf = FolderIndex(root, folder, listing.files, self._names, self._ledger)
-        yield from self._files(tree, shelf, together=together)
+        find = self._archive if tree is Tree.ARCHIVE else self._trashed
+        for name in sorted(listing.files):
+            yield self._copy(find, root, folder, name, listing.files[name])
         for name in sorted(listing.others):
             problem = listing.others[name]
             if is_temporary_name(name):
@@ -204,22 +197,6 @@ class CopyFinder:
                 yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=str(problem.strerror))
             else:
                 yield Keep(root, joined(folder, name), Reason.FOREIGN)
-
-    def _files(
-        self, tree: Tree, shelf: FolderIndex, *, together: bool
-    ) -> Iterator[Copy | CopyBatch | TrashBatch | Keep]:
-        """What is called as a clip or a picture."""
-        is_archive = tree is Tree.ARCHIVE
-        find = self._archive if is_archive else self._trashed
-
-        def copies(names: Iterable[str]) -> Iterator[Copy | Keep]:
-            return (self._copy(find, shelf.root, shelf.folder, name, shelf.files[name]) for name in names)
-
-        single: Iterable[str] = shelf.files
-        if together:
-            lots, single = shelf.archives(copies) if is_archive else shelf.trashed(self._standing.stands)
-            yield from lots
-        yield from copies(sorted(single))
 
     def _other_roots(self, tree: Tree) -> tuple[Path, ...]:
         trees = self._trees
@@ -240,24 +217,24 @@ class CopyFinder:
 
     def _archive(self, place: _Place) -> Copy | Keep | None:
         relative, status = place.relative, place.status
-        is_picture = is_picture_name(place.name)
         for day in self._days.of(relative):
             ledger = self._ledger(day)
-            known = _archive_of_picture(ledger, relative) if is_picture else ledger.archives.get(relative)
+            known, is_picture = ledger.archives.get(relative), False
+            if known is None and is_picture_name(place.name):
+                known, is_picture = _archive_of_picture(ledger, relative), True
             if known is None:
                 continue
             event, entry = known
             clip = place.clip(event, entry.duration)
             if not is_picture and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
-            origin = ledger.origin(event)
             return Copy(
                 clip,
                 Tree.ARCHIVE,
-                origin.source,
+                event.source,
                 entry,
-                identity=(origin.size, origin.mtime_ns),
-                made_by=origin.run,
+                identity=(event.source_size or 0, event.source_mtime_ns or 0),
+                made_by=event.run,
                 is_picture=is_picture,
             )
         return None

@@ -1,10 +1,10 @@
-"""Walks the source tree folder by folder and states what stands there; decides nothing."""
+"""Walks the source tree folder by folder and states the facts about each clip; decides nothing."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -27,7 +27,6 @@ from camarchiver.naming.paths import (
     is_temporary_name,
 )
 from camarchiver.naming.patterns import Names, ParsedName
-from camarchiver.policy.clip_batch import ClipBatch, Folder, gather
 from camarchiver.storage import atomic, linux, locking
 
 WRITTEN_LATELY = timedelta(days=1)
@@ -60,18 +59,6 @@ class _Listing:
             self.others.append(entry.name)
             self.unreadable.append((entry.name, error))
 
-    def pictures_by_stem(self) -> Mapping[str, str] | None:
-        """The suffix of each clip's picture, where every clip is a regular file that could be looked at, no
-        two names differ in their suffix alone and each picture is called as a clip; else None.
-        """
-        if self.locks or self.others or self.odd:
-            return None
-        stems = {name[:-4] for name in self.clips if name[-4:] in CLIP_SUFFIXES}
-        pictures = {name[:-4]: name[-4:] for name in self.pictures}
-        if len(stems) != len(self.clips) or len(pictures) != len(self.pictures):
-            return None
-        return pictures if pictures.keys() <= stems else None
-
     @property
     def has_only_ours(self) -> bool:
         """Whether nothing lies here but what a dead run may have left, or nothing at all."""
@@ -96,19 +83,16 @@ class Discovery:
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
 
-    def folders(
-        self, cutoff: date, *, earliest: date = date.min, together: bool = False
-    ) -> Iterator[FolderFacts]:
+    def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
 
-        A date folder later than that is counted and not read; one before `earliest` is passed over. With
-        `together` clips that are alike are told so, and not one by one.
+        A date folder later than that is counted and not read; one before `earliest` is passed over.
         """
         for folder, listing in self._walk(cutoff, earliest):
             if isinstance(listing, OSError):
                 yield self._unreadable(folder, listing)
             else:
-                yield self._facts(folder, listing, together=together)
+                yield self._facts(folder, listing)
 
     def folder(self, folder: str) -> FolderFacts:
         """Facts of a single folder, relative to the source root."""
@@ -188,8 +172,7 @@ class Discovery:
         elif entry.is_symlink() and entry.is_dir() and wanted is None:
             listing.odd.append(name)
 
-    def _facts(self, folder: str, listing: _Listing, *, together: bool = False) -> FolderFacts:
-        alike = self._alike(folder, listing) if together and not self._ends.matter else []
+    def _facts(self, folder: str, listing: _Listing) -> FolderFacts:
         listing.clips = dict(sorted(listing.clips.items()))
         names = list(listing.clips)
         if listing.pictures and listing.others:
@@ -212,26 +195,7 @@ class Discovery:
             pictures=_unclaimed(listing.pictures, pairs),
             passing=(*sorted(listing.locks), *sorted(listing.unfinished)),
             is_empty=listing.is_empty,
-            alike=tuple(alike),
         )
-
-    def _alike(self, folder: str, listing: _Listing) -> list[ClipBatch]:
-        """The clips that are alike, taken out of a listing with their pictures."""
-        if (pictures := listing.pictures_by_stem()) is None:
-            return []
-        found, rest = gather(
-            Folder(self._trees.source, folder, listing.clips, pictures),
-            self._names,
-            self._zone,
-            self._lately,
-            lambda day: not self._journal.day(day).archived,
-        )
-        listing.clips = {name: listing.clips[name] for name in rest}
-        stems = {name[:-4] for name in rest}
-        listing.pictures = (
-            [stem + suffix for stem, suffix in pictures.items() if stem in stems] if rest else []
-        )
-        return found
 
     def _clips(
         self,

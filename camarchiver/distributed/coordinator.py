@@ -1,6 +1,4 @@
-"""Hands the clips of a plan to the workers of a Dask cluster, and does with what they made what only one
-may do: check it, journal it, remove the source.
-"""
+"""Hands clips to the workers of a Dask cluster; checks, journals and removes on their behalf."""
 
 from __future__ import annotations
 

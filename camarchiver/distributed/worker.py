@@ -1,4 +1,4 @@
-"""A Dask worker's part in a run of `archive`: it makes and publishes archives, and tells what it did.
+"""A Dask worker's part in a run of `archive`: it makes and publishes archives, and returns the results.
 
 The coordinating run writes the journal and removes sources; a station only ever adds an archive.
 """

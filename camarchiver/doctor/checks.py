@@ -1,4 +1,4 @@
-"""Looks at everything that camarchiver needs on this machine; changes nothing that stays."""
+"""Lists the checks of everything that camarchiver needs on this machine; changes nothing that stays."""
 
 from __future__ import annotations
 

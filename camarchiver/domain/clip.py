@@ -1,4 +1,4 @@
-"""The values that travel between the modules: clips, trees, archives, and why something is done or left."""
+"""Clips, their fingerprints, the trees they lie in, and their archives. Pure."""
 
 from __future__ import annotations
 
@@ -123,5 +123,5 @@ class Archived(NamedTuple):
     """Seconds."""
 
     def describes(self, clip: Clip) -> bool:
-        """Whether this entry speaks of this very source (design: same size and mtime)."""
+        """Whether this entry is about this very source: the same size and mtime."""
         return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)

@@ -11,7 +11,6 @@ from camarchiver.domain.clip import Archived, Clip
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
-from camarchiver.policy.clip_batch import ClipBatch
 
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """Waits after the first, second and third failure; after that only `--retry-failed`."""
@@ -63,8 +62,6 @@ class FolderFacts:
     """Names of locks and unfinished files, whoever made them."""
     is_empty: bool = False
     """Whether nothing at all lies in it."""
-    alike: tuple[ClipBatch, ...] = ()
-    """Clips that are not among `clips`, where they were asked for together."""
 
 
 @dataclass(frozen=True, slots=True)

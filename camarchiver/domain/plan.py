@@ -1,8 +1,8 @@
-"""Decides what one run will do to each clip, and why; pure, so that a dry run can't differ."""
+"""A plan, which is the only thing that execution accepts, and its totals. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
 from camarchiver.errors import Problem
-from camarchiver.policy.clip_batch import ClipBatch
 
 
 class Group(NamedTuple):
@@ -53,11 +52,8 @@ class Tally:
     def __init__(self) -> None:
         self._counts: dict[Hashable, _Count] = {}
 
-    def add(self, step: Step | ClipBatch) -> None:
-        """Count a step, or the steps that archive clips which are alike."""
-        if isinstance(step, ClipBatch):
-            self._add_alike(step)
-            return
+    def add(self, step: Step) -> None:
+        """Count a step."""
         key: Hashable
         seconds = 0.0
         if isinstance(step, Keep):
@@ -76,29 +72,12 @@ class Tally:
         count.size += size
         count.seconds += seconds
 
-    def add_kept(self, reason: Reason, camera: str, size: int, *, files: int = 1) -> None:
-        """Count files that are left alone, of so many bytes in all."""
+    def add_kept(self, reason: Reason, camera: str, size: int) -> None:
+        """Count a file that is left alone, of `size` bytes."""
         if (count := self._counts.get((reason, camera))) is None:
             count = self._counts[reason, camera] = _Count(Group("keep", reason, camera))
-        count.clips += files
+        count.clips += 1
         count.size += size
-
-    def _add_alike(self, alike: ClipBatch) -> None:
-        reason = Reason.NOT_ARCHIVED
-        key = reason, alike.camera, alike.day
-        if (count := self._counts.get(key)) is None:
-            count = self._counts[key] = _Count(Group("archive", *key))
-        count.clips += len(alike.names)
-        count.size += sum(alike.sizes)
-
-    def add_like(self, step: Discard, size: int, seconds: Sequence[float]) -> None:
-        """Count clips of the group of a step, of so many bytes in all and so much footage each."""
-        group = _group_of(step)
-        if (count := self._counts.get(group)) is None:
-            count = self._counts[group] = _Count(group)
-        count.clips += len(seconds)
-        count.size += size
-        count.seconds += sum(seconds)
 
     def totals(self) -> tuple[Total, ...]:
         """One for each group, in a fixed order."""

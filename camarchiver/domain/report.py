@@ -129,7 +129,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """As the design's table has it."""
+        """By the table of exit codes in docs/architecture.md, section 8."""
         if self.stopped_by is not None:
             return 128 + self.stopped_by
         if self.refused:

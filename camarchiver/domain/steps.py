@@ -1,4 +1,4 @@
-"""The steps that a plan is made of, what came of each, and the report on them all."""
+"""The steps that plans are made of. Pure."""
 
 from __future__ import annotations
 

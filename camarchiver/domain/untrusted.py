@@ -1,4 +1,4 @@
-"""Judges what anybody may have written: JSON, paths, and the notes that name paths in our trees."""
+"""Validates untrusted JSON and paths, and the notes that name paths in our trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes held clips and their story into a folder that proves itself."""
+"""Copies held clips with their journal lines into a folder, with checksums that prove the copies."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Exported:
 
     @property
     def exit_code(self) -> int:
-        """As the design's table has it; nothing held is a failure, too: a range was mistyped."""
+        """By docs/architecture.md, section 8; nothing held is a failure, too: a range was mistyped."""
         if not self.problems:
             return 0 if self.copied else 1
         return 3 if self.copied else 13 if self.full else 1

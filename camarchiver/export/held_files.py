@@ -1,4 +1,4 @@
-"""Finds every file that a hold keeps, and what of it should stand and doesn't; changes nothing."""
+"""Finds every file that a hold covers, and the files that are missing from it; changes nothing."""
 
 from __future__ import annotations
 

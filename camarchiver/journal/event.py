@@ -1,4 +1,4 @@
-"""One line of the journal: what it tells, how it is written, and which lines are believed."""
+"""One line of the journal: its fields, its encoding, and which lines are valid."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _DAY = timedelta(days=1)
 
 
 class JournalDays:
-    """Goes by names; only for a name that tells no day the whole journal is read, once."""
+    """Goes by folders and names; only where neither tells a day the whole journal is read, once."""
 
     def __init__(self, names: Names, journal: Journal) -> None:
         self._names = names
@@ -29,11 +29,17 @@ class JournalDays:
         self._last: tuple[tuple[str, str], date | None] = (("", ""), None)
         """A clip and its pictures come one after the other: folder, stem, and the day they tell."""
 
-    def of(self, relative: str) -> tuple[date, ...]:
+    def of(self, relative: str) -> Iterator[date]:
         """The likeliest first; `relative` is the file's path below its root."""
+        of_folder = _day_of(relative.rpartition("/")[0])
+        if of_folder is not None:
+            yield from _about(of_folder)
+        # Nearly all lie in the folder of their day: a name is read only where its days don't know the file.
         if (day := self._told_by(relative)) is not None:
-            return _about(day)
-        return () if (day := self._odd_days().get(relative)) is None else (day,)
+            if day != of_folder:
+                yield from _about(day)
+        elif (day := self._odd_days().get(relative)) is not None:
+            yield day
 
     def _told_by(self, relative: str) -> date | None:
         folder, _, name = relative.rpartition("/")
@@ -52,6 +58,11 @@ class JournalDays:
                         if relative is not None and self._told_by(relative) is None:
                             self._odd[relative] = day
         return self._odd
+
+
+@lru_cache(maxsize=64)
+def _day_of(folder: str) -> date | None:
+    return date_of_folder(folder)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""What the journal of one day says of each file: its archives, what went to the trash, and by which rule."""
+"""Folds the journal of one day into the state of each file: archived, trashed, removed, and by which rule."""
 
 from __future__ import annotations
 

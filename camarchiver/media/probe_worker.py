@@ -1,4 +1,4 @@
-"""PyAV, and nothing else knows it: a file's packets and keyframes (runs in the probe's worker process)."""
+"""Reads the packets and keyframes of a file with PyAV, in the worker process that `probe` starts."""
 
 from __future__ import annotations
 

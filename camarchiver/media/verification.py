@@ -95,7 +95,7 @@ class Verdict:
 
 
 def verify(facts: Facts) -> Verdict:
-    """The rule of the design, section 5. It only ever errs towards keeping the source."""
+    """The rule of docs/architecture.md, section 5. It only ever errs towards keeping the source."""
     complaints = _complaints(facts.stderr)
     lost = _undecodable_head(facts, complaints)
     if not lost:

@@ -1,4 +1,4 @@
-"""Tells others how a run went: a command that gets the report, and a URL that waits for a sign of life."""
+"""Reports how a run went: starts a command with the report, and pings a URL."""
 
 from __future__ import annotations
 

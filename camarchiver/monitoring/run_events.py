@@ -1,4 +1,4 @@
-"""Attends a run: tells its channels of its start, of its minutes where it is long, and of its end."""
+"""Reports the start, the progress and the end of a run to its channels."""
 
 from __future__ import annotations
 

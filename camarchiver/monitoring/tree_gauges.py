@@ -1,4 +1,4 @@
-"""Looks at how the trees are, for the metrics; what can't be told is left out."""
+"""Measures the trees for the metrics; leaves out what can't be measured."""
 
 from __future__ import annotations
 

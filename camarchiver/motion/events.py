@@ -1,4 +1,4 @@
-"""When motion begins and ends: a pure state machine over the scores of single frames."""
+"""When motion begins and ends: a pure state machine over the scores of frames."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a clip's name tells: camera and time; and the names that archives get."""
+"""Reads camera and time from a clip's name, by the makers' patterns and the owner's own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
@@ -202,18 +202,6 @@ class Names:
                 self._remember(stem, parsed)
                 return parsed
         return None
-
-    def of_one_day(self, stems: Sequence[str], folder: str) -> ParsedName | None:
-        """What the first of these names says, where the others, which are sorted and differ from it in
-        their last six digits only, say the same of another time of that day; None where that isn't sure.
-        """
-        first = self.read(stems[0], folder)
-        if stems[0][:-14] not in self._fronts or moment_of(stems[0][-14:]) is None:
-            return None
-        clocks = "".join([stem[-6:] for stem in stems])
-        if not (clocks.isdecimal() and clocks.isascii()) or clocks[-6:] >= "240000":
-            return None
-        return first if max(clocks[2::6]) < "6" and max(clocks[4::6]) < "6" else None
 
     def _remember(self, stem: str, parsed: ParsedName) -> None:
         # Not where an own pattern, which goes first, may read the next name in another way.

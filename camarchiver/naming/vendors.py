@@ -1,8 +1,8 @@
-"""The names that makers give to clips: a table, each row with where it was found."""
+"""The file names of camera makers: a table, each row with its source."""
 
 from __future__ import annotations
 
-# Maker; expression (`names.Pattern` explains the groups); source; an example path without suffix.
+# Maker; expression (`naming.patterns.Pattern` explains the groups); source; an example path without suffix.
 # No two rows may read one name: then their order means nothing.
 MAKERS: tuple[tuple[str, str, str, str], ...] = (
     (

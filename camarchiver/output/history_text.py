@@ -1,4 +1,4 @@
-"""Tells a clip's story in plain sentences."""
+"""The history of a clip in sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only place that knows how anything looks: plans, lines and reports, as text and as JSON."""
+"""Plans, outcomes, reports, `status` and `verify` as text."""
 
 from __future__ import annotations
 

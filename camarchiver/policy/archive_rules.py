@@ -14,10 +14,10 @@ from camarchiver.domain.memory import FolderFacts, Memory
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
-from camarchiver.policy.clip_batch import ClipBatch, to_archive
+from camarchiver.naming.paths import archive_path
 
 DOUBTFUL = timedelta(days=1)
-"""How far name and clock may lie apart before one of them must be wrong (design, section 7)."""
+"""How far name and clock may lie apart before one of them must be wrong (docs/architecture.md, section 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,44 +64,11 @@ class _Bounds(NamedTuple):
 def decide_archive(
     facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
 ) -> Iterator[Archive | Remove | Keep]:
-    """Exactly one step for every clip of a folder that was not asked for clips together."""
+    """Exactly one step for every file of a folder that is, or may be, a clip."""
     yield from facts.set_aside
     bounds = _bounds(policy, now)
     for clip in facts.clips:
         yield _decide_clip(clip, facts, policy, memory, now, bounds)
-
-
-def decide_together(
-    facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
-) -> Iterator[Archive | Remove | Keep | ClipBatch]:
-    """As `decide_archive`, but clips that are alike and all to be archived are given as such."""
-    yield from facts.set_aside
-    bounds = _bounds(policy, now)
-    single = list(facts.clips)
-    for alike in facts.alike:
-        if _is_archived_whole(alike, memory, bounds):
-            yield alike
-        else:
-            single += alike.clips()
-    single.sort(key=lambda clip: clip.name)
-    for clip in single:
-        yield _decide_clip(clip, facts, policy, memory, now, bounds)
-
-
-def _is_archived_whole(alike: ClipBatch, memory: Memory, bounds: _Bounds) -> bool:
-    """Whether `_decide_clip` would archive each of these clips."""
-    return (
-        not (bounds.is_choosy or memory.holds)
-        and alike.last_start <= bounds.recent
-        and bounds.now - max(alike.mtimes) / 1e9 >= bounds.settle
-        and not _remembers_any(memory, alike)
-    )
-
-
-def _remembers_any(memory: Memory, alike: ClipBatch) -> bool:
-    if not (memory.restored or memory.failures):
-        return False
-    return any(path in memory.restored or path in memory.failures for path in alike.relatives())
 
 
 def _bounds(policy: ArchivePolicy, now: datetime) -> _Bounds:
@@ -139,6 +106,12 @@ def _decide_clip(
     if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
     return to_archive(clip, reason, archived)
+
+
+def to_archive(clip: Clip, reason: Reason, standing: Archived | None = None) -> Archive:
+    """The step that archives a clip."""
+    target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
+    return Archive(clip, target, reason, standing)
 
 
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:

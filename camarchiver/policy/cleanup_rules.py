@@ -147,8 +147,7 @@ def decide(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime
 ) -> Discard | Stay:
     """What the rules by age do with one copy; exactly one answer for each."""
-    hard = policy.of(copy.clip.camera).max_age_hard
-    past = hard is not None and copy.recorded(policy) <= now - hard
+    past = _is_past_limit(copy, policy, now)
     if barrier := _barrier(copy, policy, memory, newest, now, past_hard=past):
         return barrier
     if past:
@@ -215,6 +214,12 @@ def _barrier(
     return None
 
 
+def _is_past_limit(copy: Copy, policy: CleanupPolicy, now: datetime) -> bool:
+    """Whether a copy was recorded before what may be kept at all."""
+    hard = policy.of(copy.clip.camera).max_age_hard
+    return hard is not None and copy.recorded(policy) <= now - hard
+
+
 _IN_POLICY = Stay(Reason.IN_POLICY)
 
 
@@ -258,8 +263,7 @@ def decide_picture(
     copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime, *, orphan: bool
 ) -> Discard | Stay:
     """What becomes of a picture in the source that no clip there claims."""
-    hard = policy.of(copy.clip.camera).max_age_hard
-    past = hard is not None and copy.recorded(policy) <= now - hard
+    past = _is_past_limit(copy, policy, now)
     if barrier := _barrier(copy, policy, memory, {}, now, past_hard=past):
         return barrier
     if past:

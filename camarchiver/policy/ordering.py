@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
-from heapq import merge
 from itertools import groupby, islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.policy.clip_batch import ClipBatch
 
 Change = Archive | Remove
 OneT = TypeVar("OneT")
@@ -23,62 +21,13 @@ LOOK_AHEAD = 200
 _REMOVE, _ENCODE, _SECOND_NAME = range(3)
 
 
-def order_key(step: Change | ClipBatch) -> tuple[int, int, str]:
+def order_key(step: Change) -> tuple[int, int, str, str]:
     """What was archived before goes first, then the oldest day, then second names of one file.
 
     A second name goes last because it takes over the archive that the first one gets.
     """
-    if isinstance(step, ClipBatch):
-        return _ENCODE, step.start.toordinal(), step.relative
     clip = step.clip
-    return _rank(step), clip.start.toordinal(), clip.relative
-
-
-def count(each: Change | ClipBatch) -> int:
-    """How many steps it stands for."""
-    return len(each.names) if isinstance(each, ClipBatch) else 1
-
-
-def expand(found: Iterable[Change | ClipBatch]) -> Iterator[Change]:
-    """The single steps, in order, of what is in order: of clips that are alike, by the first of them."""
-    return interleaved(found, order_key, _ends, _walk)
-
-
-def _ends(each: Change | ClipBatch) -> tuple[Any, Any]:
-    first = order_key(each)
-    return first, (*first[:2], each.last_relative) if isinstance(each, ClipBatch) else first
-
-
-def _walk(each: Change | ClipBatch) -> Iterator[Change]:
-    return each.steps() if isinstance(each, ClipBatch) else iter((each,))
-
-
-def interleaved(
-    found: Iterable[ManyT],
-    key: Callable[[OneT], Any],
-    ends: Callable[[ManyT], tuple[Any, Any]],
-    walk: Callable[[ManyT], Iterator[OneT]],
-) -> Iterator[OneT]:
-    """The single items, in the order of `key`, of what stands for several and is in order by the first.
-
-    `ends` tells the keys of the first and the last one that it stands for, `walk` gives all.
-    """
-    beside: list[ManyT] = []
-    end: Any = None
-    for each in found:
-        first, last = ends(each)
-        if beside and first > end:
-            yield from _merged(beside, key, walk)
-            beside.clear()
-        end = max(end, last) if beside else last
-        beside.append(each)
-    yield from _merged(beside, key, walk)
-
-
-def _merged(
-    beside: Sequence[ManyT], key: Callable[[OneT], Any], walk: Callable[[ManyT], Iterator[OneT]]
-) -> Iterator[OneT]:
-    return walk(beside[0]) if len(beside) == 1 else merge(*map(walk, beside), key=key)
+    return _rank(step), clip.start.toordinal(), clip.folder, clip.name
 
 
 def _rank(step: Change) -> int:

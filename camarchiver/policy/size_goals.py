@@ -10,8 +10,6 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Tidy
 from camarchiver.policy.cleanup_rules import Copy
 
-# --- rules by size ---------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -42,11 +40,6 @@ class Freed:
         self.on: dict[int, int] = {}
         """Bytes by filesystem (`st_dev`)."""
 
-    def whole(self, device: int, size: int) -> int:
-        """Bytes that removing files with one name each frees: all of them."""
-        self.on[device] = self.on.get(device, 0) + size
-        return size
-
     def by(self, clip: Clip) -> int:
         """Bytes that removing this name frees, given those removed before."""
         device, inode, size, _ = clip.fingerprint
@@ -54,7 +47,8 @@ class Freed:
             self._names[device, inode] = self._names.get((device, inode), 0) + 1
             if self._names[device, inode] != clip.links:
                 return 0
-        return self.whole(device, size)
+        self.on[device] = self.on.get(device, 0) + size
+        return size
 
 
 class SizeGoalSolver:
@@ -82,9 +76,6 @@ class SizeGoalSolver:
     def unmet(self) -> dict[Goal, int]:
         """Bytes that are still too many, by goal."""
         return {goal: left for goal, left in self._left.items() if left > 0}
-
-
-# --- brakes ----------------------------------------------------------------------------------------
 
 
 def loses(copy: Copy) -> bool:

@@ -1,4 +1,4 @@
-"""Finds a clip's story: what the journal says of it, and what the next run would do."""
+"""Finds the history of a clip in the journal, and what the next run would do with it."""
 
 from __future__ import annotations
 

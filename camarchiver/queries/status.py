@@ -1,4 +1,4 @@
-"""Counts what stands in the trees, camera by camera, for `status`; changes nothing."""
+"""Counts what is stored in the trees, camera by camera, for `status`; changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds the archive against the journal: what is missing, changed, unreadable, or nobody's."""
+"""Checks the archive against the journal: what is missing, changed, unreadable or foreign."""
 
 from __future__ import annotations
 

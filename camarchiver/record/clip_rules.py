@@ -1,4 +1,4 @@
-"""When a clip begins, is split and ends, what it is called, and what its timestamps tell: pure decisions."""
+"""When a clip goes on, is split or ends, and how many frames it lost: pure decisions."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from camarchiver.record.recorder import Recorder
     from camarchiver.record.watchdog import Watchdog
 
-_log = logging.getLogger("camarchiver.fleet")
+_log = logging.getLogger(__name__)
 
 _TICK = 0.5
 

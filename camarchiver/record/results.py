@@ -1,4 +1,4 @@
-"""What a recorder has to tell: its numbers, how it is doing, and what went wrong."""
+"""The results of a recorder: its numbers, its state, and its problems."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def failed(error: CamarchiverError | OSError) -> tuple[int, list[Problem]]:
 
 
 def judged_member(member: Member) -> Judgement:
-    """As the design's table of exit codes has it."""
+    """By the table of exit codes in docs/architecture.md, section 8."""
     clips, sums = member.delivery.clips, member.delivery.sums
     # read first: a clip that ends meanwhile is then listed, and no earlier one
     troubled = sums.troubled

@@ -1,4 +1,4 @@
-"""Tells the service manager how cameras are doing; new frames, and nothing else, feed its watchdog."""
+"""Reports the state of each camera to systemd; only new frames feed its watchdog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does something small every minute beside a long run, in a thread of its own."""
+"""Calls a function every minute beside a long run, in a thread of its own."""
 
 from __future__ import annotations
 

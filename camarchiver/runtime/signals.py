@@ -1,4 +1,4 @@
-"""Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, and ends waits."""
+"""Turns the first SIGINT, SIGTERM or SIGHUP into a request for a clean stop, and ends waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells the service manager how a long run is doing, in systemd's notify protocol (sd_notify(3))."""
+"""Reports the state of a long run to systemd, with its notify protocol (sd_notify(3))."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a short record of every run that changed something, and what earlier ones tell of speed."""
+"""Keeps a short record of every run that changed something, and estimates the speed from earlier ones."""
 
 from __future__ import annotations
 

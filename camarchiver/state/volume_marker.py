@@ -1,4 +1,4 @@
-"""Tells whether the archive that stands here is the one this source tree knows."""
+"""Checks whether an archive belongs to this source tree, and refuses roots that can't be meant."""
 
 from __future__ import annotations
 

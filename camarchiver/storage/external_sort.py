@@ -22,15 +22,8 @@ def _as_it_is(items: Iterator[T]) -> Iterator[T]:
     return items
 
 
-def _one(item: object) -> int:
-    return 1
-
-
 class SealedSequence(Generic[T]):
-    """Items in the order of `key`, each walk of them passed through `arrange`, which drops none.
-
-    An item may stand for several that `arrange` makes of it; `count` tells for how many.
-    """
+    """Items in the order of `key`, each walk of them passed through `arrange`, which drops none."""
 
     def __init__(
         self,
@@ -38,7 +31,6 @@ class SealedSequence(Generic[T]):
         *,
         key: Callable[[T], Any],
         arrange: Callable[[Iterator[T]], Iterator[T]] = _as_it_is,
-        count: Callable[[T], int] = _one,
     ) -> None:
         self._key = key
         self._arrange = arrange
@@ -47,15 +39,11 @@ class SealedSequence(Generic[T]):
         self._last: Any = None
         self._tail: list[T] = []
         self._length = 0
-        held = 0
         for item in items:
-            held += count(item)
             self._tail.append(item)
-            if held >= IN_MEMORY:
-                self._length += held
-                held = 0
+            self._length += 1
+            if len(self._tail) >= IN_MEMORY:
                 self._spill()
-        self._length += held
         self._tail.sort(key=key)
 
     def __len__(self) -> int:

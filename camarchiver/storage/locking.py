@@ -1,7 +1,7 @@
 """Who works on what: the lock beside a clip, shared by several hosts, and plain locks for our own files.
 
 The per-clip lock only saves work. What protects footage is that publishing never replaces and that a
-removal looks again (`atomic.publish`, `trash`); both hold when a lock fails.
+removal looks again (`atomic.publish`, `anchored`); both hold when a lock fails.
 """
 
 from __future__ import annotations

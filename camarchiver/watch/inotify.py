@@ -1,4 +1,4 @@
-"""Hears from the kernel which clips arrive in a tree; where it can't, the tree is only listed."""
+"""Learns from the kernel which clips arrive in a tree, or lists the tree where the kernel does not report."""
 
 from __future__ import annotations
 

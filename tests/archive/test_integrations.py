@@ -621,10 +621,10 @@ class TestArchiveUnderFaults:
         trash = ("--trash-root", str(other_disk / "trash"), "--sidecar", "trash")
         killed = camera.start(
             *trash,
-            patch="import os\nfrom camarchiver import atomic\ncopies, copy = [], atomic.copy_into\n"
+            patch="import os\nfrom camarchiver.storage import copying\ncopies, copy = [], copying.copy_into\n"
             "def die(*a):\n    copies.append(copy(*a))\n"
             f"    len(copies) == {number} and os.kill(os.getpid(), 9)\n"
-            "atomic.copy_into = die",
+            "copying.copy_into = die",
         ).end()
         assert killed.code == -9 and list(other_disk.rglob("*.staged*"))
         assert camera.archive(*trash).code == 0
@@ -679,7 +679,7 @@ class TestArchiveUnderFaults:
         content = old.read_bytes()
         killed = camera.start(
             "--no-skip",
-            patch="import os\nfrom camarchiver import atomic\n"
+            patch="import os\nfrom camarchiver.storage import atomic\n"
             "atomic.publish = lambda *a: os.kill(os.getpid(), 9)",
         )
         killed.process.communicate()
@@ -892,9 +892,9 @@ class TestArchiveUnderFaults:
         picture = clip.with_suffix(".jpg")
         picture.write_bytes(b"a picture")
         run = camera.archive(
-            patch="from camarchiver.archive.source_removal import SourceRemover as Disposer\n"
+            patch="from camarchiver.archive.source_removal import SourceRemover\n"
             "def full(*args): raise OSError(28, 'No space left on device')\n"
-            "Disposer._move_sidecar = full"
+            "SourceRemover._move_sidecar = full"
         )
         assert run.code in (1, 3) and camera.sources() == [] and picture.exists()
         camera.archive()

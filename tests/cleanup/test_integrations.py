@@ -618,8 +618,8 @@ class TestCleanup:
             camera.add("garden", f"10{minute:02}00")
         code = (
             "from datetime import timedelta\n"
-            "from camarchiver.policy import cleanup_rules as retention\n"
-            "retention._FAR = timedelta(40000)\n"
+            "from camarchiver.policy import safety_brakes\n"
+            "safety_brakes._FAR = timedelta(40000)\n"
             "from camarchiver.__main__ import main\n"
             "main()"
         )

@@ -215,11 +215,11 @@ class TestRefusals:
         put(f"{ONE}.mp4")
         code = (
             "import sys, pathlib\n"
-            "from camarchiver.storage import locking; from camarchiver.state import volume_marker as volume\n"
+            "from camarchiver.storage import run_lock; from camarchiver.state import volume_marker\n"
             "from camarchiver.domain.clip import Trees\n"
             "root = pathlib.Path(sys.argv[1])\n"
             "trees = Trees(root, root / 'archived', root / '.deleted')\n"
-            "with locking.exclusive(volume.run_lock(trees, 'archive'), what='archive'):\n"
+            "with run_lock.exclusive(volume_marker.run_lock(trees, 'archive'), what='archive'):\n"
             "    print('locked', flush=True); sys.stdin.read()"
         )
         other = subprocess.Popen(
@@ -407,7 +407,7 @@ class TestScreen:
         assert source.exists()
 
     def test_json_shows_the_plan_it_asks_about(self, put: Put, tree: Path) -> None:
-        """On a terminal a changing command shows the plan and asks (design, section 6)."""
+        """On a terminal a changing command shows the plan and asks (docs/architecture.md, section 6)."""
         put(f"{ONE}.mp4")
         shown = on_screen("archive", tree, "--json", answers=b"n\n", piped=True)
         assert "front" in shown.screen.partition("Go on?")[0]

@@ -8,7 +8,6 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,26 +17,21 @@ import pytest
 from pytest_mock import MockerFixture
 
 from camarchiver.archive import planner as archive_planner
-from camarchiver.cleanup.planner import CleanupPlan
-from camarchiver.discovery import copy_batches
 from camarchiver.discovery.clip_ends import ClipEnds
-from camarchiver.discovery.copy_batches import CopyBatch
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Tree, Trees
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Result
-from camarchiver.domain.steps import Discard, Keep
+from camarchiver.domain.steps import Discard, Keep, Tidy
 from camarchiver.journal.store import Journal
 from camarchiver.media.probe import Prober
 from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy import ordering
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
-from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Stay, decide, rank
 from camarchiver.state import holds
-from camarchiver.state import restored as restored_clips
 from tests.yards import DenseYard, Yard, cleanup_policy
 
 
@@ -169,7 +163,7 @@ class TestDiscovery:
         os.utime(path, (at, at))
 
     @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
-    def test_the_plan_is_that_of_single_clips(self, tmp_path: Path, zone: str) -> None:
+    def test_the_plan_has_the_decision_of_each_clip(self, tmp_path: Path, zone: str) -> None:
         found = 0
         for seed in range(6):
             yard = Yard(tmp_path / str(seed))
@@ -198,118 +192,45 @@ class TestDiscovery:
         assert list(made.left) == [step for step in steps if isinstance(step, Keep)]
         assert made.totals == tally.totals()
         assert len(made.steps) == len(changes)
-        every = [alike for facts in discovery().folders(cutoff, together=True) for alike in facts.alike]
-        return sum(len(alike.names) for alike in every)
+        return len(changes)
 
 
-class TestLots:
-    """What `cleanup` decides many at a time is decided as each of them alone."""
+class TestCopies:
+    """Every file of the three trees is told once, and what a plan takes is carried out file by file."""
 
     POLICIES: ClassVar[list[dict[str, Any]]] = [
         {},
         {"age": 12.9, "trash_age": 5},
-        {"age": 12.3, "trash_age": 20.5, "delete": True},
         {"trash_age": 0, "trust_names": True},
         {"clean_output": True, "archive_age": 14},
         {"unarchived": True, "age": 14},
         {"clean_output": True, "unarchived": True, "max_size": 900_000},
-        {"max_size": 1, "trash_age": 25},
-        {"min_free": 10**18},
         {"cameras": frozenset({"front"})},
-        {"exclude": ("*REO_yard*",)},
         {"max_age_hard": 22},
-        {"cameras_own": {"yard": replace(cleanup_policy(age=9, trash_age=35).limits, max_size=100_000)}},
     ]
 
-    @pytest.fixture(autouse=True)
-    def a_disk_that_does_not_change(self, mocker: MockerFixture) -> None:
-        mocker.patch("camarchiver.storage.filesystems.free_bytes", return_value=10**12)
-
-    def compare(
-        self, yard: Yard, found: Counter[str], paths: frozenset[Path] = frozenset(), **policy: Any
-    ) -> CleanupPlan:
-        asked = cleanup_policy(allow_large=True, **policy)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("camarchiver.cleanup.planner.decidable", lambda *_: frozenset())
-            alone = yard.pipeline().plan_cleanup(asked, list_all=False, asked=paths)
-        with pytest.MonkeyPatch.context() as patch:
-            for kind in ("stay_of", "is_due"):
-                patch.setattr(f"camarchiver.cleanup.planner.{kind}", self.counting(kind, found))
-            together = yard.pipeline().plan_cleanup(asked, list_all=False, asked=paths)
-        assert list(together.steps) == list(alone.steps)
-        assert [step.start and f"{step.start}" for step in together.steps] == [
-            step.start and f"{step.start}" for step in alone.steps
-        ]
-        assert len(together.steps) == len(alone.steps)
-        assert set(together.left) == set(alone.left)
-        apart = {"steps": (), "left": ()}
-        assert {**vars_of(together), **apart} == {**vars_of(alone), **apart}
-        return together
-
-    def counting(self, name: str, found: Counter[str]) -> Callable[..., Any]:
-        decide = getattr(copy_batches, name)
-
-        def counted(lot: Any, policy: CleanupPolicy, now: datetime) -> Any:
-            answer = decide(lot, policy, now)
-            if isinstance(lot, CopyBatch):
-                self.check(lot, answer, policy, now)
-            words = answer.reason if isinstance(answer, Stay) else answer
-            found[f"{name} {words}"] += lot.files if isinstance(lot, CopyBatch) else len(lot.names)
-            return answer
-
-        return counted
-
-    def check(self, lot: CopyBatch, stay: Stay | None, policy: CleanupPolicy, now: datetime) -> None:
-        copies = [copy for copy in lot.copies() if isinstance(copy, Copy)]
-        starts = [copy.clip.start for copy in copies]
-        mtimes = [copy.identity[1] for copy in copies]
-        assert lot.starts == (min(starts), max(starts))
-        assert lot.mtimes == (min(mtimes), max(mtimes))
-        assert (lot.files, lot.size) == (len(copies), sum(copy.clip.fingerprint.size for copy in copies))
-        assert {copy.is_picture for copy in copies} == {lot.is_picture}
-        for copy in copies if stay else ():
-            assert not copy.is_doubtful(policy, now)
-            assert rank(copy, policy, Memory(), {}, now) is None
-            assert decide(copy, policy, Memory(), {}, now) == stay
-
-    def test_the_plan_is_that_of_single_copies(self, tmp_path: Path) -> None:
-        found = Counter[str]()
-        for seed in range(3 * len(DenseYard.ODDITIES)):
+    def test_every_clip_gets_one_decision(self, tmp_path: Path) -> None:
+        for seed in range(len(DenseYard.ODDITIES)):
             yard = DenseYard(tmp_path / str(seed), seed)
-            often, now_and_then = self.POLICIES[:4], self.POLICIES[4:]
-            for policy in (*often, now_and_then[seed % len(now_and_then)]):
-                self.compare(yard, found, **policy)
+            policy = cleanup_policy(allow_large=True, **self.POLICIES[seed % len(self.POLICIES)])
+            plan = yard.pipeline().plan_cleanup(policy, list_all=True)
+            told = Counter(each.path for each in (*plan.steps, *plan.left) if not isinstance(each, Tidy))
+            assert set(told.values()) == {1}
+            assert self.clips(yard) <= told.keys()
+            counted = sum(total.clips for total in plan.totals if total.group.tree != "folder")
+            assert counted == len(plan.steps) + len(plan.left)
             shutil.rmtree(yard.trees.source)
-        assert found["stay_of in-policy"] > 2000
-        assert all(found[f"stay_of {each}"] > 200 for each in ("too-recent", "unarchived"))
-        assert found["stay_of None"] > 50, "some are decided one by one"
-        assert found["is_due True"] > 500 < found["is_due False"]
 
-    def test_files_that_are_asked_for_are_told_one_by_one(self, tmp_path: Path) -> None:
-        for seed in range(4):
-            yard, found = DenseYard(tmp_path / str(seed), seed), Counter[str]()
-            clips = [path for path in yard.trees.source.rglob("*.mp4") if path.is_file()]
-            few = frozenset(yard.draw.sample(clips, 5))
-            plan = self.compare(yard, found, few, trash_age=20.8)
-            assert few <= {kept.path for kept in plan.left} | {step.path for step in plan.steps}
-            assert {kept.path for kept in plan.left} <= few
-            assert found["stay_of in-policy"] > 20, "in other folders"
+    def clips(self, yard: Yard) -> set[Path]:
+        """Every regular file of the three trees that is called as a clip."""
+        return {
+            path
+            for root in (yard.trees.source, yard.trees.archive, yard.trees.trash)
+            for path in root.rglob("*.mp4")
+            if path.is_file() and not path.is_symlink()
+        }
 
-    def test_what_is_remembered_is_looked_at_one_by_one(self, tmp_path: Path) -> None:
-        for seed in range(3):
-            yard = DenseYard(tmp_path / str(seed), seed)
-            told = [(line.source, (line.source_size or 0, line.source_mtime_ns or 0)) for line in yard.lines]
-            restored_clips.note(yard.trees.state, told, yard.now - timedelta(days=seed + 5))
-            found = Counter[str]()
-            self.compare(yard, found)
-            assert bool(found) is (seed == 2), "after a week"
-            start = yard.lines[0].start
-            holds.add(yard.trees.state, start, start + timedelta(hours=9), camera="", reason="x", until=None)
-            found.clear()
-            self.compare(yard, found)
-            assert not found
-
-    def test_what_a_plan_takes_as_a_lot_is_carried_out_file_by_file(self, tmp_path: Path) -> None:
+    def test_a_plan_is_carried_out_file_by_file(self, tmp_path: Path) -> None:
         yard = DenseYard(tmp_path / "cams", 5)
         plan = yard.pipeline().plan_cleanup(cleanup_policy(trash_age=1, allow_large=True), list_all=False)
         before = yard.files().keys()
@@ -326,8 +247,3 @@ class TestLots:
         assert set(results.values()) == {Result.DONE}
         gone = {step.path for step in plan.steps if step not in (spoilt, held)}
         assert before - yard.files().keys() >= {os.path.relpath(path, yard.trees.source) for path in gone}
-
-
-def vars_of(plan: CleanupPlan) -> dict[str, Any]:
-    """The fields of a plan by their names."""
-    return {each.name: getattr(plan, each.name) for each in fields(plan)}

@@ -90,7 +90,7 @@ class TestCluster:
             "locking.HEARTBEAT_SECONDS = 1\n"
         )
         workers = [dask.worker(name, preload=stale) for name in ("one", "two")]
-        busy = "from camarchiver.distributed import coordinator as cluster\ncluster.BUSY_SECONDS = 60\n"
+        busy = "from camarchiver.distributed import coordinator\ncoordinator.BUSY_SECONDS = 60\n"
         ffmpeg = odd_ffmpeg(gate.script(after=False))
         run = camera.start("--json", "--scheduler", dask.address, ffmpeg=ffmpeg, patch=busy)
         wait_until(gate.waiting.exists, "the encoding", seconds=60)
@@ -155,7 +155,7 @@ class TestCluster:
     ) -> None:
         camera.add()
         worker = dask.worker("only")
-        patch = "from camarchiver.distributed import coordinator as cluster\ncluster.ALONE_SECONDS = 3\n"
+        patch = "from camarchiver.distributed import coordinator\ncoordinator.ALONE_SECONDS = 3\n"
         run = camera.start("--json", "--scheduler", dask.address, ffmpeg=odd_ffmpeg(SLOW), patch=patch)
         wait_until(lambda: processes_with(f"file:{camera.archive_root}/"), "the encoding", seconds=60)
         worker.kill()
@@ -172,7 +172,7 @@ class TestCluster:
         """A worker whose disk lost what it wrote: neither journalled nor removed."""
         camera.add()
         torn = (
-            "from camarchiver.archive import clip_archiver as archiver\n"
+            "from camarchiver.archive import clip_archiver\n"
             "from camarchiver.storage import atomic\n"
             "publish = atomic.publish\n"
             "class Torn:\n"
@@ -181,7 +181,7 @@ class TestCluster:
             "        publish(part, target)\n"
             "        target.chmod(0o600)\n"
             "        with target.open('r+b') as stream: stream.seek(-9, 2); stream.write(b'zeroed...')\n"
-            "archiver.atomic = Torn()\n"
+            "clip_archiver.atomic = Torn()\n"
         )
         dask.worker("torn", preload=torn)
         run = camera.archive("--json", "--scheduler", dask.address)
@@ -211,7 +211,7 @@ class TestCluster:
 
     def test_a_scheduler_that_is_not_there(self, camera: Camera) -> None:
         camera.add()
-        patch = "from camarchiver.distributed import coordinator as cluster\ncluster.CONNECT_SECONDS = 2\n"
+        patch = "from camarchiver.distributed import coordinator\ncoordinator.CONNECT_SECONDS = 2\n"
         run = camera.archive("--scheduler", "tcp://127.0.0.1:9", patch=patch)
         assert run.code == 12
         assert "the scheduler tcp://127.0.0.1:9 can't be reached" in run.errors

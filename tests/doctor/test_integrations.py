@@ -55,10 +55,10 @@ def as_nobody(code: str, *words: object) -> str:
     head = (
         # An interpreter in root's home can import nothing more once it is somebody else's.
         "import encodings.latin_1, os, random, sys, tempfile\n"
-        "from pathlib import Path\nfrom camarchiver.model import Trees\n"
-        "from camarchiver.record.capture import source as cameras\n"
-        "from camarchiver.doctor import machine as examine_machine, software as examine_software\n"
-        "from camarchiver.doctor import storage as examine_storage\n"
+        "from pathlib import Path\nfrom camarchiver.domain.clip import Trees\n"
+        "from camarchiver.record.capture import source\n"
+        "from camarchiver.doctor import machine, software\n"
+        "from camarchiver.doctor import storage\n"
         "place = Path(sys.argv[1])\ntrees = Trees(place, place / 'archived', place / '.deleted')\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     )
@@ -113,7 +113,7 @@ class TestDoctor:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         code = (
-            "import sys\nfrom camarchiver.examine_software import packages\n"
+            "import sys\nfrom camarchiver.doctor.software import packages\n"
             "for each in packages(sys.argv[1:]):\n    print(each.verdict, each.message, each.remedy)"
         )
         command = [sys.executable, "-c", code]
@@ -193,7 +193,7 @@ class TestDoctor:
 
     @pytest.mark.edge
     def test_a_forbidden_render_node(self, node: Path) -> None:
-        said = as_nobody("found = [*examine_machine.render_nodes(place)]", node)
+        said = as_nobody("found = [*machine.render_nodes(place)]", node)
         group = grp.getgrgid(0).gr_name
         assert said.startswith(
             f"render node bad no permission for {node} ({node}, driver unknown, group {group})"
@@ -246,7 +246,7 @@ class TestDoctor:
 
     @pytest.mark.edge
     def test_roots_that_can_not_be_written(self, public_folder: Path, read_only: Path) -> None:
-        said = as_nobody("found = examine_storage.roots(trees)", public_folder)
+        said = as_nobody("found = storage.roots(trees)", public_folder)
         assert "source bad" in said
         assert f"this user can't write there: Permission denied -> chown or chmod {public_folder}" in said
         found = bad(storage_checks.root_of("archive", read_only))
@@ -290,7 +290,7 @@ class TestDoctor:
         day.write_text("{}\n")
         day.chmod(0o600)
         place = trees.source
-        code = "found = examine_storage.journal(trees)"
+        code = "found = storage.journal(trees)"
         assert "can't be read and written by this user -> chown -R" in as_nobody(code, place)
         trees.state.chmod(0o777)
         said = as_nobody(code, place)
@@ -385,7 +385,7 @@ class TestDoctor:
         assert "No such file" in bad(machine_checks.credentials(path))["camera"]
         path.write_text("user:password")
         path.chmod(0o600)
-        assert "Permission denied" in as_nobody("found = examine_machine.credentials(place)", path)
+        assert "Permission denied" in as_nobody("found = machine.credentials(place)", path)
         assert notes(machine_checks.credentials(path)) == ""
         path.chmod(0o644)
         assert "may be read by others" in notes(machine_checks.credentials(path))
@@ -399,7 +399,7 @@ class TestDoctor:
         found = bad(machine_checks.channels((gone,), (("no-such-program",),)))
         assert f"there is no folder {gone.parent}" in found["metrics"]
         assert "no-such-program is no program that can be started" in found["notify"]
-        said = as_nobody("found = examine_machine.channels((place / 'a.prom',), ())", public_folder)
+        said = as_nobody("found = machine.channels((place / 'a.prom',), ())", public_folder)
         assert f"metrics bad this user can't write to {public_folder}" in said
 
     @pytest.mark.edge
@@ -408,7 +408,7 @@ class TestDoctor:
         assert "/dev/null is no camera" in bad(machine_checks.camera("v4l2:/dev/null"))["camera"]
         closed = next((each for each in Path("/dev").iterdir() if _is_closed_device(each)), None)
         if closed is not None:
-            said = as_nobody(f"found = examine_machine.camera('v4l2:{closed}')", closed)
+            said = as_nobody(f"found = machine.camera('v4l2:{closed}')", closed)
             assert f"camera bad {closed}: no permission to read it -> usermod -aG" in said
 
     @pytest.mark.edge
@@ -422,7 +422,7 @@ class TestDoctor:
         assert bad(found) == {}
         assert f"1 clip(s) were left unfinished, the oldest {left}" in notes(found)
         assert "another filesystem than the spool" in notes(storage_checks.recorder(spool, disk_of_3_mib))
-        code = "found = examine_storage.recorder(place, Path(sys.argv[2]))"
+        code = "found = storage.recorder(place, Path(sys.argv[2]))"
         said = as_nobody(code, spool, outbox)
         assert "spool bad" in said and "outbox bad" in said
 

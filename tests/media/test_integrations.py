@@ -511,7 +511,7 @@ def worker_pid() -> int:
     """The parser's process, found from outside."""
     for children in Path("/proc/self/task").glob("*/children"):
         for pid in children.read_text().split():
-            if b"camarchiver.probe" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"camarchiver.media.probe" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return int(pid)
     raise AssertionError("no worker runs")
 

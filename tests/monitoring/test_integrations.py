@@ -63,9 +63,9 @@ class TestMetrics:
     ) -> None:
         file = tmp_path / "camarchiver.prom"
         code = (
-            "import sys\nfrom pathlib import Path\nfrom camarchiver import figures\n"
+            "import sys\nfrom pathlib import Path\nfrom camarchiver.monitoring import metrics\n"
             "from camarchiver.monitoring.prometheus_file import Textfile\n"
-            "group = figures.labels(command=sys.argv[2]), (figures.Figure('camarchiver_runs_total', 1),)\n"
+            "group = metrics.labels(command=sys.argv[2]), (metrics.Figure('camarchiver_runs_total', 1),)\n"
             "for _ in range(20):\n"
             "    assert Textfile(Path(sys.argv[1])).write(group)"
         )

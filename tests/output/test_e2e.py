@@ -15,7 +15,7 @@ OUTCOME_KEYS = {"action", "path", "result", "detail"}
 
 
 class TestDocument:
-    """The JSON format, section 6 of the design."""
+    """The JSON format (docs/architecture.md, section 6)."""
 
     def test_keys_of_steps_outcomes_and_totals(self, put: Put, tree: Path) -> None:
         put(f"{ONE}.mp4")

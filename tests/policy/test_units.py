@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import random
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camarchiver.domain import plan as domain_plan
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove
-from camarchiver.naming import local_time
-from camarchiver.naming.patterns import Names
 from camarchiver.policy import archive_rules, cleanup_rules, ordering, safety_brakes, size_goals
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
-from camarchiver.policy.clip_batch import ClipBatch, Folder, gather
 from camarchiver.policy.safety_brakes import CameraTotals
 from camarchiver.policy.size_goals import Freed, Goal, SizeGoalSolver
-from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, a_file, an_entry, ns
+from tests.values import DAYS30, KEEPING, MONTH, NOW, ROOT, a_clip, an_entry
 
 
 def decided(
@@ -37,162 +30,6 @@ def decided(
     known = FolderFacts(ROOT, clip.folder, (clip,), **facts)  # type: ignore[arg-type]  # by name
     (step,) = archive_rules.decide_archive(known, policy, memory or Memory(), NOW)
     return step
-
-
-def some_alike(
-    folder: Folder, zone: tzinfo = UTC, lately: float = ns(NOW)
-) -> tuple[list[ClipBatch], list[str]]:
-    return gather(folder, Names(), zone, lately, lambda day: True)
-
-
-def one_by_one(folder: Folder, zone: tzinfo) -> list[Clip]:
-    """Read as single names are."""
-    reader, clips = Names(), []
-    for name, file in sorted(folder.files.items()):
-        said = reader.read(name[:-4], folder.path)
-        if said is not None:
-            suffix = folder.pictures.get(name[:-4])
-            clips.append(
-                Clip(
-                    folder.root,
-                    folder.path,
-                    name,
-                    said.camera,
-                    local_time.locate(said, file.st_mtime_ns, zone),
-                    Fingerprint(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns),
-                    file.st_nlink,
-                    said.duration,
-                    (name[:-4] + suffix,) if suffix else (),
-                )
-            )
-    return clips
-
-
-def a_folder(seed: int) -> Folder:
-    """Names of a few cameras and days, most of them as they should be."""
-    draw = random.Random(seed)
-    fronts = draw.sample(["REO_front_", "REO_yard_", "CAM_00_", "CAM_01_", "a_2026_", "front-", "x"], 2)
-    days = draw.sample(
-        ["20260301", "20260302", "20261025", "20260329", "20260230", "19691231", "21010101"], 2
-    )
-    files = {}
-    for _ in range(draw.randrange(40)):
-        clock = f"{draw.randrange(24):02}{draw.randrange(60):02}{draw.randrange(60):02}"
-        if not draw.randrange(100):
-            clock = draw.choice(["240000", "236000", "235960", "12345x", "12345\u0665", "99999"])
-        files[draw.choice(fronts) + draw.choice(days) + clock + ".mp4"] = a_file(
-            ns(NOW) - draw.randrange(10**17) + draw.choice([0] * 150 + [10**17]),
-            links=draw.choice([1] * 150 + [2]),
-            mode=draw.choice([0o100644] * 150 + [0o100600]),
-            size=draw.randrange(5000),
-        )
-    return Folder(ROOT, draw.choice(["", "2026/03/01", "front"]), files, {})
-
-
-FOLDERS = st.integers(0, 2**32).map(a_folder)
-
-
-class TestAlike:
-    """What is found out of many clips together is what is found out of each."""
-
-    @given(FOLDERS, st.sampled_from(["UTC", "Europe/Berlin"]), st.sampled_from(["", ".jpg"]))
-    def test_clips_are_what_each_of_them_is_alone(self, folder: Folder, zone: str, picture: str) -> None:
-        folder = folder._replace(pictures={name[:-4]: picture for name in folder.files if "_1" in name})
-        found, rest = some_alike(folder, ZoneInfo(zone))
-        together = [clip for alike in found for clip in alike.clips()]
-        assert sorted([*rest, *(clip.name for clip in together)]) == sorted(folder.files)
-        alone = {clip.name: clip for clip in one_by_one(folder, ZoneInfo(zone))}
-        assert together == [alone[clip.name] for clip in together]
-        assert [clip.start.fold for clip in together] == [0] * len(together)
-        for alike in found:
-            assert alike.last_start == max(clip.start for clip in alike.clips())
-            assert {clip.start.date() for clip in alike.clips()} == {alike.day}
-
-    def test_most_of_a_day_is_alike(self) -> None:
-        files = {f"REO_front_20260301{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
-        (alike,), rest = some_alike(Folder(ROOT, "2026/03/01", files, {}))
-        assert (len(alike.names), rest, alike.camera) == (24, [], "front")
-
-    @pytest.mark.parametrize(
-        ("changed", "zone"),
-        [
-            (a_file(5, links=2), "UTC"),
-            (a_file(5, mode=0o100600), "UTC"),
-            (a_file(ns(NOW) + 1), "UTC"),
-            (a_file(5), "Europe/Berlin"),
-        ],
-        ids=["another name", "not for all to read", "written lately", "the clock is changed"],
-    )
-    def test_one_of_another_kind_makes_all_single(self, changed: os.stat_result, zone: str) -> None:
-        files = {f"REO_front_20261025{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
-        assert not some_alike(
-            Folder(ROOT, "", {**files, "REO_front_20261025101010.mp4": changed}, {}), ZoneInfo(zone)
-        )[0]
-
-    def test_a_day_that_the_journal_knows_is_looked_at_clip_by_clip(self) -> None:
-        files = {f"REO_front_20260301{hour:02}0000.mp4": a_file(hour) for hour in range(24)}
-        found, rest = gather(
-            Folder(ROOT, "", files, {}), Names(), UTC, 99, lambda day: day != date(2026, 3, 1)
-        )
-        assert (found, rest) == ([], list(files))
-
-    @given(
-        FOLDERS,
-        st.builds(
-            ArchivePolicy,
-            st.sampled_from([timedelta(0), timedelta(days=30), timedelta(days=59, hours=12)]),
-            cameras=st.sampled_from([frozenset()] * 3 + [frozenset({"front"})]),
-            min_size=st.sampled_from([0, 0, 2500]),
-        ),
-        st.sampled_from([datetime(2026, 3, 1, 12, tzinfo=UTC), NOW]),
-        st.sampled_from(["nothing", "a failure", "a restored clip"]),
-    )
-    def test_they_are_decided_as_each_of_them_is(
-        self, folder: Folder, policy: ArchivePolicy, now: datetime, remembered: str
-    ) -> None:
-        clips = one_by_one(folder, UTC)
-        memory = Memory()
-        if clips and remembered != "nothing":
-            clip = clips[len(clips) // 2]
-            identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
-            memory = Memory({clip.relative: Failure(*identity, 9, now, Reason.DAMAGED, "")})
-            if remembered == "a restored clip":
-                memory = Memory(restored={clip.relative: Restored(*identity, now)})
-        found, rest = some_alike(folder, lately=ns(now))
-        facts = FolderFacts(
-            ROOT, folder.path, tuple(clip for clip in clips if clip.name in rest), alike=tuple(found)
-        )
-        steps: list[Archive | Remove | Keep] = []
-        for each in archive_rules.decide_together(facts, policy, memory, now):
-            steps.extend(each.steps() if isinstance(each, ClipBatch) else [each])
-        alone = list(
-            archive_rules.decide_archive(FolderFacts(ROOT, folder.path, tuple(clips)), policy, memory, now)
-        )
-        assert sorted(steps, key=lambda step: step.relative) == sorted(alone, key=lambda step: step.relative)
-        kept = [step for step in alone if isinstance(step, Keep)]
-        assert [step for step in steps if isinstance(step, Keep)] == kept
-
-    @given(FOLDERS)
-    def test_they_are_counted_as_each_of_them_is(self, folder: Folder) -> None:
-        together, alone = domain_plan.Tally(), domain_plan.Tally()
-        for alike in some_alike(folder)[0]:
-            together.add(alike)
-            for step in alike.steps():
-                alone.add(step)
-        assert together.totals() == alone.totals()
-
-    @given(st.lists(FOLDERS, max_size=4), st.data())
-    def test_they_come_in_the_order_of_single_steps(self, folders: list[Folder], data: st.DataObject) -> None:
-        found: list[Archive | Remove | ClipBatch] = []
-        for each in folders:
-            for alike in some_alike(each)[0]:
-                found += list(alike.steps()) if data.draw(st.booleans()) else [alike]
-        steps = [step for each in found for step in (each.steps() if isinstance(each, ClipBatch) else [each])]
-        found.sort(key=ordering.order_key)
-        assert [ordering.order_key(step) for step in ordering.expand(found)] == sorted(
-            map(ordering.order_key, steps)
-        )
-        assert sum(map(ordering.count, found)) == len(steps)
 
 
 class TestPlan:

@@ -44,7 +44,7 @@ class TestWake:
 
     def test_a_signal_rings(self, start_python: Callable[..., subprocess.Popen[str]]) -> None:
         code = (
-            "import select\nfrom camarchiver.stop import Wake, on_signals\n"
+            "import select\nfrom camarchiver.runtime.signals import Wake, on_signals\n"
             "with on_signals() as stop:\n"
             "    wake = Wake()\n"
             "    with wake.by_signals():\n"
@@ -110,7 +110,7 @@ class TestService:
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
     def test_systemds_variables_count_only_where_there_is_no_terminal(self) -> None:
-        code = "from camarchiver.runtime import systemd as service; print(service.is_managed())"
+        code = "from camarchiver.runtime import systemd; print(systemd.is_managed())"
         environment = {**os.environ, "INVOCATION_ID": "0123456789abcdef"}
         command = [sys.executable, "-c", code]
         told = subprocess.run(command, env=environment, start_new_session=True, capture_output=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -97,3 +98,20 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "strace" in done.stdout
     assert re.fullmatch(r"0 passed, 0 failed, \d+ skipped", done.stdout.splitlines()[-1])
+
+
+SCRIPTS = sorted(
+    path.name for path in (UNITS.parent / "scripts").glob("*") if path.is_file() and os.access(path, os.X_OK)
+)
+
+
+@pytest.mark.parametrize("script", [*(f"scripts/{name}" for name in SCRIPTS), ".ci/run"])
+def test_a_script_explains_itself_and_does_nothing_else(script: str, tmp_path: Path) -> None:
+    if not (UNITS.parent / script).exists():
+        pytest.skip(f"{script} is not beside the tests")
+    done = subprocess.run(
+        [UNITS.parent / script, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(script).name in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import re
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +95,67 @@ class TestSweeps:
 
         told = sweeps.tally("trials", range(10), attempt, options)
         assert (told.trials, told.violations, told.note) == (4, 0, "stopped, of 10")
+
+
+class TestArchitecture:
+    """docs/architecture.md says what the tree says."""
+
+    ROOT = Path(__file__).resolve().parents[2]
+    PACKAGE = ROOT / "camarchiver"
+
+    @pytest.fixture
+    def page(self) -> str:
+        path = self.ROOT / "docs/architecture.md"
+        if not path.exists():
+            pytest.skip("docs is not beside the tests")
+        return path.read_text(encoding="utf-8")
+
+    def test_its_tables_list_every_file(self, page: str) -> None:
+        listed: list[str] = []
+        folder = ""
+        for line in page.partition("### Every folder and file")[2].partition("\n## ")[0].splitlines():
+            if heading := re.match(r"`(camarchiver/\S*)`", line):
+                folder = heading[1]
+            elif row := re.match(r"\| `(\S+\.py)` \|", line):
+                listed.append(folder + row[1])
+        files = [path for path in self.PACKAGE.rglob("*.py") if path.stat().st_size]
+        described = {"camarchiver/__init__.py", "camarchiver/cli/__init__.py"}
+        names = [str(path.relative_to(self.ROOT)) for path in files]
+        wanted = {name for name in names if not name.endswith("__init__.py")} | described
+        assert len(listed) == len(set(listed))
+        wrong = [f"not on the page: {name}" for name in sorted(wanted - set(listed))]
+        wrong += [f"not in the tree: {name}" for name in sorted(set(listed) - wanted)]
+        assert not wrong, "\n".join(wrong)
+
+    def test_what_it_names_exists(self, page: str) -> None:
+        cited = set(re.findall(r"`((?:[\w-]+/)*\w+\.py)(?::([\w.]+))?`", page))
+        in_tables = {(Path(path).name, "") for path in self.PACKAGE.rglob("*.py")}
+        missing = [
+            f"{path}:{name}"
+            for path, name in sorted(cited - in_tables)
+            if not self.exists(self.ROOT / path if path.startswith("tests/") else self.PACKAGE / path, name)
+        ]
+        assert not missing, "\n".join(missing)
+
+    def test_its_diagram_is_the_contract(self, page: str) -> None:
+        with (self.ROOT / "pyproject.toml").open("rb") as file:
+            contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+        diagram = page.partition("```mermaid\n")[2].partition("```")[0]
+        assert re.findall(r'\["(.+?)"\]', diagram) == contracts[0]["layers"]
+
+    def exists(self, path: Path, name: str) -> bool:
+        """A test may be named without its class."""
+        if not path.is_file():
+            return False
+        names = set(self.names(ast.parse(path.read_text(encoding="utf-8"))))
+        names |= {each.rpartition(".")[2] for each in names if "tests" in path.parts}
+        return not name or name in names
+
+    def names(self, tree: ast.AST, within: str = "") -> Iterator[str]:
+        for node in ast.iter_child_nodes(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                yield within + node.name
+                yield from self.names(node, f"{within}{node.name}.")
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                yield from (within + each.id for each in targets if isinstance(each, ast.Name))

@@ -75,8 +75,8 @@ class TestKernel:
 
     def test_a_child_dies_with_its_parent(self, start_python: Start) -> None:
         code = (
-            "import subprocess, time; from camarchiver.storage import linux as kernel\n"
-            "child = subprocess.Popen(['sleep', '60'], stdout=-3, preexec_fn=kernel.die_with_parent)\n"
+            "import subprocess, time; from camarchiver.storage import linux\n"
+            "child = subprocess.Popen(['sleep', '60'], stdout=-3, preexec_fn=linux.die_with_parent)\n"
             "print(child.pid, flush=True); time.sleep(60)"
         )
         parent = start_python(code)
@@ -93,8 +93,8 @@ class TestKernel:
     def test_priority_falls_and_is_inherited(self, start_python: Start) -> None:
         ionice = shutil.which("ionice") or pytest.skip("no ionice here")
         code = (
-            "import os, subprocess, sys; from camarchiver.storage import linux as kernel\n"
-            "kernel.lower_priority(15); kernel.lower_priority(3)\n"
+            "import os, subprocess, sys; from camarchiver.storage import linux\n"
+            "linux.lower_priority(15); linux.lower_priority(3)\n"
             "print(os.getpriority(os.PRIO_PROCESS, 0), flush=True); subprocess.run(sys.argv[1:])"
         )
         process = start_python(code, ionice)
@@ -134,9 +134,9 @@ class TestKernel:
         if os.getuid():
             pytest.skip("only root may become somebody else")
         code = (
-            "import os, pathlib; from camarchiver.storage import linux as kernel\n"
+            "import os, pathlib; from camarchiver.storage import linux\n"
             f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-            "print(kernel.being_written(pathlib.Path('/etc/passwd')), flush=True)"
+            "print(linux.being_written(pathlib.Path('/etc/passwd')), flush=True)"
         )
         assert line(start_python(code)) == "None"
 
@@ -156,8 +156,8 @@ class TestKernel:
         code = "import sys\nprint(1, flush=True)\nwhile True:\n    open(sys.argv[1], 'ab').close()"
         line(start_python(code, path))
         looker = start_python(
-            "import sys, pathlib; from camarchiver.storage import linux as kernel\n"
-            "seen = {kernel.being_written(pathlib.Path(sys.argv[1])) for _ in range(20000)}\n"
+            "import sys, pathlib; from camarchiver.storage import linux\n"
+            "seen = {linux.being_written(pathlib.Path(sys.argv[1])) for _ in range(20000)}\n"
             "print(sorted(map(str, seen)), flush=True)",
             path,
         )
@@ -741,8 +741,8 @@ class TestLocking:
     def test_one_run_of_a_command_and_who_it_is(self, tmp_path: Path, start_python: Start) -> None:
         lock = tmp_path / "archive.lock"
         code = (
-            "import sys, pathlib; from camarchiver.storage import locking\n"
-            "with locking.exclusive(pathlib.Path(sys.argv[1]), what='archive'):\n"
+            "import sys, pathlib; from camarchiver.storage import run_lock\n"
+            "with run_lock.exclusive(pathlib.Path(sys.argv[1]), what='archive'):\n"
             "    print('held', flush=True); input()"
         )
         run = start_python(code, lock)
@@ -760,10 +760,10 @@ class TestLocking:
 
     def test_guarded_appends_wait_for_each_other(self, tmp_path: Path, start_python: Start) -> None:
         code = (
-            "import sys, pathlib; from camarchiver.storage import locking\n"
+            "import sys, pathlib; from camarchiver.storage import run_lock\n"
             "path = pathlib.Path(sys.argv[1])\n"
             "for _ in range(50):\n"
-            "    with locking.guarded(path.with_suffix('.lock')):\n"
+            "    with run_lock.guarded(path.with_suffix('.lock')):\n"
             "        path.write_text(str(int(path.read_text()) + 1))\n"
         )
         count = tmp_path / "count"
@@ -775,7 +775,7 @@ class TestLocking:
     def test_a_guard_that_never_opens_is_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(locking, "GUARD_SECONDS", 0.2)
+        monkeypatch.setattr(run_lock, "GUARD_SECONDS", 0.2)
         path = tmp_path / "lock"
         with path.open("w") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
@@ -915,7 +915,7 @@ class TestTrash:
                 file.write(b"more")
             return digest
 
-        mocker.patch.object(atomic, "copy_into", side_effect=copy_while_it_grows)
+        mocker.patch.object(copying, "copy_into", side_effect=copy_while_it_grows)
         with pytest.raises(anchored.Stale):
             self.move(root, other_disk)
         assert path.exists()

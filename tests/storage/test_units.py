@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,16 +123,6 @@ class TestSealed:
         assert found == steps
         assert list(map(type, found)) == list(map(type, steps))
         assert all(isinstance(step.clip.fingerprint, Fingerprint) for step in found)
-
-    @given(st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=9)))
-    def test_what_stands_for_several_counts_for_them(self, groups: list[list[int]]) -> None:
-        def single(items: Iterator[Any]) -> Iterator[Any]:
-            return (number for item in items for number in item)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
-            sealed = SealedSequence(groups, key=lambda group: group[0], count=len, arrange=single)
-        assert len(sealed) == len(list(sealed)) == sum(map(len, groups))
 
     def test_what_comes_in_order_is_not_merged(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)

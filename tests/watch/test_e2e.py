@@ -60,7 +60,7 @@ class TestWatch:
         teller.chmod(0o755)
         options = ("--metrics", file, "--notify", teller, "--ping-url", f"{web.url}/uuid")
         (tmp_path / "sitecustomize.py").write_text(
-            "from camarchiver.runtime import periodic as pulse\npulse.SECONDS = 0.5\n"
+            "from camarchiver.runtime import periodic\nperiodic.SECONDS = 0.5\n"
         )
         manager = watch(*options, PYTHONPATH=str(tmp_path))
         arrive(put, f"{DAY}/REO_bad_20260301081500.mp4", b"junk")

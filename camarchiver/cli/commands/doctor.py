@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from camarchiver.doctor.checks import EncodingTarget, RecorderTarget
     from camarchiver.doctor.findings import Finding
 
-_WRONG = "camarchiver.doctor.checks.config"
+_WRONG = "camarchiver.doctor.config"
 """Where the context keeps what is wrong with the config: here it is a finding, and no reason to stop."""
 
 

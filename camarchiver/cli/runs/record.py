@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from camarchiver.record.stream_detector import DetectionSettings
     from camarchiver.record.watchdog import Watchdog
 
-_log = logging.getLogger("camarchiver.recording")
+_log = logging.getLogger(__name__)
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 

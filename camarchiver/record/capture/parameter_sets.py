@@ -1,4 +1,4 @@
-"""The parameter sets of H.264 and HEVC as they stand in a keyframe: they change with the picture's size."""
+"""The parameter sets of H.264 and HEVC in a keyframe: they change with the picture's size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts a recorder's spool and outbox in order by hand: what dead recorders left, and what has expired."""
+"""Plans and carries out `cleanup --spool`: what dead recorders left, and what has expired."""
 
 from __future__ import annotations
 

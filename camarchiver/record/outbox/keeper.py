@@ -1,4 +1,4 @@
-"""Sees to one camera's clips in the outbox: what its owner no longer keeps goes, each named and announced."""
+"""Announces and removes what the owner's limits no longer keep of one camera's clips in the outbox."""
 
 from __future__ import annotations
 

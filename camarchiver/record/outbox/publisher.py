@@ -1,4 +1,4 @@
-"""Ended clips on their way out: closed, verified, published beside the recording; and salvage."""
+"""Closes, verifies and publishes ended clips beside the recording, and salvages what was left."""
 
 from __future__ import annotations
 
