@@ -502,12 +502,12 @@ class TestTimes:
     def test_a_clock_that_is_set_by_some_seconds_costs_nothing(
         self, rec_of: Record, step: float, caplog: pytest.LogCaptureFixture
     ) -> None:
-        (clip,) = rec_of(Faults(jump=(3.5, step), reports=0), 9)
+        (clip,) = rec_of(Faults(jump=(5.5, step), reports=0), 9)
         assert_plays(clip)
         assert clip.seconds == pytest.approx(6.5, abs=0.7)
         assert not clip.lost
         begin, end = heard(clip)
-        assert begin < 0.2
+        assert begin < 0.5
         assert end > clip.seconds - 0.3
         assert caplog.text.count("its clock was set by") == 1
 

@@ -82,7 +82,8 @@ class _DecodingTimes:
         step, self._last = shown - self._last, shown
         if abs(step) > _STEP_PICTURES * self._length:
             self._begin(shown)
-        self._reorders = self._reorders or step < 0
+        elif step < 0:
+            self._reorders = True
         if not self._reorders:
             packet.dts = shown
             return
