@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,22 @@ from hypothesis import settings
 
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
-from camarchiver.record.outbox.spool import ClipStart, ClipWriter, Folders
+from camarchiver.record import recorder
+from camarchiver.record.clip_rules import Lengths
+from camarchiver.record.detection_stream import DetectionStream, OwnStream
+from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
+from camarchiver.record.outbox.keeper import OutboxKeeper
+from camarchiver.record.outbox.publisher import ClipPublisher
+from camarchiver.record.outbox.rules import OutboxLimits
+from camarchiver.record.outbox.spool import Folders
+from camarchiver.record.watchdog import Watchdog
+from camarchiver.runtime.systemd import Service
 from tests import programs
 from tests.cameras import REAL_FFMPEG, Camera
 from tests.clips import FRAMES, SOFTQSV, MakeClip
 from tests.commands import COMMAND, DAY, H264, START, Command, Make, Manager, Put, archive, log_of, one_clip
 from tests.processes import wait_until
-from tests.recordings import REC_STILL, REC_THING, RecRun, rec_items
+from tests.recordings import REC_STILL, REC_THING, RecRecorder, RecRun, rec_items, rec_watch
 from tests.samples import REC_START, mounted
 from tests.web import Web
 from tests.yards import Yard
@@ -399,6 +410,32 @@ def rec_folders(tmp_path: Path) -> Folders:
     folders = Folders(tmp_path / "spool" / "yard", tmp_path / "outbox" / "yard")
     folders.make()
     return folders
+
+
+@pytest.fixture
+def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecorder]:
+    """Make a recorder of a camera."""
+
+    def make(
+        source: Any,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        manager: Service | None = None,
+        lengths: Lengths | None = None,
+        timelapse: float | None = None,
+        duration: float | None = None,
+        detection: DetectionStream | None = None,
+    ) -> RecRecorder:
+        delivery = ClipPublisher("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        upkeep = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
+        settings = recorder.RecorderSettings(lengths or Lengths(), (), 0, duration, None, timelapse)
+        vigil = Watchdog(manager or Service({}), ("yard",))
+        made = recorder.Recorder(
+            settings, source, detection or OwnStream(rec_watch()), delivery, upkeep, vigil, now
+        )
+        return RecRecorder(rec_folders, delivery, made, threading.Event())
+
+    return make
 
 
 @pytest.fixture

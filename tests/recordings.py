@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,14 @@ import av
 
 from camarchiver.motion import events as motion_events
 from camarchiver.motion.detector import View
+from camarchiver.record import recorder
+from camarchiver.record.capture import feed
+from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera
+from camarchiver.record.outbox.publisher import ClipPublisher, Recorded
+from camarchiver.record.outbox.spool import Folders
 from camarchiver.record.stream_detector import DetectionSettings
 from tests import dates
 
@@ -160,3 +167,32 @@ def rec_old(outbox: Path, days: float, *, size: int = 100, camera: str = "yard")
     path.write_bytes(bytes(size))
     os.utime(path, (start.timestamp(),) * 2)
     return path
+
+
+@dataclass
+class RecSource:
+    """A camera whose every connection sends the next of some clips, live and as fast as they can be read."""
+
+    clips: list[Path]
+    name: str = "camera"
+    live: bool = True
+    returns: bool = False
+
+    def open(self) -> Feed:
+        if not self.clips:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return feed.of_container(av.open(str(self.clips.pop(0))))
+
+
+@dataclass
+class RecRecorder:
+    """A recorder in this process and what came of it."""
+
+    folders: Folders
+    delivery: ClipPublisher
+    recorder: recorder.Recorder
+    stop: threading.Event
+
+    def run(self) -> list[Recorded]:
+        self.recorder.run(self.stop)
+        return [*self.delivery.clips]

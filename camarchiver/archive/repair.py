@@ -15,7 +15,7 @@ from camarchiver.domain.hold import Hold
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
-from camarchiver.errors import Problem
+from camarchiver.errors import Problem, cause
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.expected_archives import Expected
 from camarchiver.journal.lookup import ArchiveLookup
@@ -111,7 +111,7 @@ class RepairPlanner:
                     return to_archive(clip, Reason.REPAIR, entry)
                 problem = f"the bytes of {shown(clip.path)} have changed since it was archived"
             except OSError as error:
-                problem = f"{shown(clip.path)} can't be read: {error.strerror}"
+                problem = f"{shown(clip.path)} can't be read: {cause(error)}"
         return self._left(expected, problem)
 
     def _of_other_names(self, expected: Expected) -> Iterator[Archive]:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Trees, joined
 from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
+from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.expected_archives import Expected, expected_of
 from camarchiver.journal.lookup import JournalDays
@@ -243,7 +244,7 @@ class Verifier:
         except FileNotFoundError:
             return VerifyFinding(str(path), Flaw.MISSING, f"the archive of {expected.source}")
         except OSError as error:
-            return VerifyFinding(str(path), Flaw.UNREADABLE, str(error.strerror))
+            return VerifyFinding(str(path), Flaw.UNREADABLE, cause(error))
         return self._decode(path)
 
     def journal_findings(self) -> Iterator[VerifyFinding]:
@@ -255,7 +256,7 @@ class Verifier:
             try:
                 torn = self._journal.day(day).torn
             except OSError as error:
-                words = f"{error.strerror}: nobody can tell what should stand of this day"
+                words = f"{cause(error)}: nobody can tell what should stand of this day"
                 yield VerifyFinding(str(self._journal.path(day)), RecordFlaw.UNREADABLE, words)
                 continue
             if torn:

@@ -74,7 +74,7 @@ def prolonged(reel: ClipState, end: float, lengths: Lengths) -> ClipState:
 
 
 def missing(moments: Sequence[float]) -> int:
-    """How many frames a gap between decoding times swallowed, by the usual distance of two frames."""
+    """How many frames a gap between ordered times swallowed, by the usual distance of two frames."""
     distances = [later - earlier for earlier, later in pairwise(moments)]
     if len(distances) < 3:
         return 0

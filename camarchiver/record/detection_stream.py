@@ -10,6 +10,7 @@ from typing import Protocol
 
 from camarchiver.motion.events import MotionEvent
 from camarchiver.motion.sampler import SampledPicture
+from camarchiver.record.capture.arrival_clock import ArrivalClock
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import Camera
@@ -19,6 +20,11 @@ _log = logging.getLogger("camarchiver.record.detection_stream")
 
 _PATIENCE = 30.0
 """Seconds to wait for a detection stream that comes as fast as it can be read."""
+
+
+def _follow(clock: ArrivalClock, entry: TimedPacket) -> None:
+    """Take a frame; by its decoding time, which never runs backwards."""
+    clock.see(entry.order, entry.arrival)
 
 
 class DetectionStream(Protocol):
@@ -81,8 +87,7 @@ class OwnPictures:
         """`pictures` by arrival; each is taken out when it is looked at."""
         self._sentry = StreamDetector(watch)
         self._pictures = pictures
-        self._shift = float("-inf")
-        """From a time of arrival to the stream's own clock, by the packet that took the shortest way."""
+        self._clock = ArrivalClock()
 
     @property
     def open(self) -> MotionEvent | None:
@@ -91,7 +96,7 @@ class OwnPictures:
 
     def begin(self, stream: Opened) -> None:
         """Watch from here on."""
-        self._shift = float("-inf")
+        self._clock.clear()
         self._pictures.clear()
         self._sentry.begin(None)
 
@@ -99,10 +104,11 @@ class OwnPictures:
         """The events of the pictures that have come meanwhile."""
         if not entry.video:
             return
-        self._shift = max(self._shift, entry.at - entry.arrival)
+        _follow(self._clock, entry)
         while self._pictures:
             picture = self._pictures.popleft()
-            yield from self._sentry.look(SampledPicture(picture.luma, picture.at + self._shift))
+            shift = self._clock.distance or 0.0
+            yield from self._sentry.look(SampledPicture(picture.luma, picture.at + shift))
 
     def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
@@ -115,13 +121,16 @@ class OwnPictures:
 class BesideStream:
     """Watches a second stream of the same camera, whose clock may be another.
 
-    Live streams are matched by when their packets arrive, files by their first frames.
+    Live streams are matched by when their packets arrive, all the time: a camera may send what it has
+    stored at once, and its clock may run wrongly. Files are matched by their first frames.
     """
 
     def __init__(self, watch: DetectionSettings, camera: Camera) -> None:
         self._sentry = StreamDetector(watch)
         self._camera = camera
         self._reader = Reader(camera)
+        self._clocks = ArrivalClock(), ArrivalClock()
+        """Of the recorded and of the detection stream."""
         self._recorded: TimedPacket | None = None
         """The packet of the recorded stream that is matched with `_first`."""
         self._first: TimedPacket | None = None
@@ -139,7 +148,9 @@ class BesideStream:
 
     def begin(self, stream: Opened) -> None:
         """The recorded stream's clock begins; the detection stream goes on, and is matched with it anew."""
-        self._recorded = self._first = None
+        if not stream.goes_on:
+            self._recorded = self._first = None
+            self._clocks[0].clear()
         if self._stream is not None:
             self._sentry.begin(self._stream.video.codec_context)
 
@@ -148,6 +159,7 @@ class BesideStream:
         if not entry.video:
             return
         self._recorded = self._recorded or entry
+        _follow(self._clocks[0], entry)
         while not self._over and (self._camera.live or self._behind(entry)):
             item = self._reader.take(0.0 if self._camera.live else _PATIENCE)
             match item:
@@ -156,7 +168,12 @@ class BesideStream:
                 case Opened():
                     if self._away:
                         _log.warning("%s is back", self._camera.name)
-                    self._away, self._first, self._stream = False, None, item
+                    self._away, self._stream = False, item
+                    if not item.goes_on:
+                        self._first = None
+                        self._clocks[1].clear()
+                    elif self._first is not None:
+                        yield from self.finish()
                     self._sentry.begin(item.video.codec_context)
                 case TimedPacket():
                     yield from self._watched(item)
@@ -184,18 +201,19 @@ class BesideStream:
         if entry.video:
             self._first = self._first or entry
             self._last = entry.at
+            _follow(self._clocks[1], entry)
             yield from (self._shifted(event) for event in self._sentry.feed(entry))
 
     def _behind(self, entry: TimedPacket) -> bool:
         return self._first is None or self._last + self._shift() < entry.at
 
     def _shift(self) -> float:
+        recorded, watched = (clock.distance for clock in self._clocks)
+        if self._camera.live and recorded is not None and watched is not None:
+            return recorded - watched
         if self._first is None or self._recorded is None:
             return 0.0
-        shift = self._recorded.at - self._first.at
-        if self._camera.live:
-            shift -= self._recorded.arrival - self._first.arrival
-        return shift
+        return self._recorded.at - self._first.at
 
     def _shifted(self, event: MotionEvent) -> MotionEvent:
         shift = self._shift()

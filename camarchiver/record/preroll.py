@@ -22,6 +22,11 @@ class PreRoll:
         """Bytes held."""
         return self._size
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no clip could begin: no keyframe came, or its group is too large."""
+        return not self._groups
+
     def push(self, entry: TimedPacket) -> None:
         """Take the next packet in the order of decoding; those before the first keyframe are of no use."""
         if entry.video and entry.key:

@@ -13,29 +13,25 @@ from pathlib import Path
 import av
 
 from camarchiver.errors import cause
-from camarchiver.motion.events import MotionEvent
-from camarchiver.record import clip_rules, schedule
+from camarchiver.record import schedule
 from camarchiver.record.capture.feed import SILENCE
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Item, Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import Camera
-from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
+from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import DetectionStream
 from camarchiver.record.disk_guard import DiskGuard
-from camarchiver.record.outbox import spool
+from camarchiver.record.motion_clips import MotionClips
+from camarchiver.record.outbox import clip_writer
+from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.keeper import OutboxKeeper
 from camarchiver.record.outbox.publisher import ClipPublisher
-from camarchiver.record.outbox.spool import ClipStart, ClipWriter
-from camarchiver.record.preroll import PreRoll
 from camarchiver.record.timelapse import Timelapse
 from camarchiver.record.watchdog import Watchdog
 from camarchiver.storage import linux
 
 _log = logging.getLogger("camarchiver.record.recorder")
 
-LATE = 4.0
-"""Seconds that the ring holds beyond the pre-roll: motion is noticed some time after it began."""
-RING_BYTES = 64 << 20
 STEP = 10.0
 """Seconds; a camera's clock that jumps by more was set, and begins anew."""
 BACK = 1.0
@@ -43,8 +39,10 @@ BACK = 1.0
 TEND = 3600.0
 """Seconds between two looks at what lies in the spool."""
 _TICK = 0.25
-_LINGER = 1.0
-"""Seconds of pictures for which an ended clip still takes the sound that belongs to it."""
+READY = 60.0
+"""Seconds after which a camera that sends pictures of which no clip could begin is complained of."""
+RETRY = 60.0
+"""Seconds between two tries to publish what waits in the spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,6 @@ class Recorder:
         self._upkeep = upkeep
         self._vigil = vigil
         self._now = now
-        self._ring = PreRoll(settings.lengths.pre + LATE, RING_BYTES)
         self._stream: Opened | None = None
         self._first: TimedPacket | None = None
         self._last: TimedPacket | None = None
@@ -95,16 +92,16 @@ class Recorder:
         self._passed = 0.0
         """Seconds recorded by clocks that the source had before."""
         self._lapse = Timelapse(settings.timelapse, delivery.folders) if settings.timelapse else None
-        self._reel = ClipState(0.0, 0.0, 0.0)
-        self._take: ClipWriter | None = None
-        self._ended: tuple[ClipWriter, float] | None = None
-        """A clip that waits for the sound of its last frames, and where it ends."""
-        self._covered = float("-inf")
-        """Until when motion needs no further clip, in seconds of the source's own clock."""
+        self._room = DiskGuard(camera.name, delivery.folders, settings.min_free, upkeep.make_room)
+        self._clips = MotionClips(settings.lengths, delivery, self._room, self._when, self._is_unsynced)
         self._away = False
         self._seen = time.monotonic()
         """When the last frame came, in seconds of the monotonic clock."""
-        self._room = DiskGuard(camera.name, delivery.folders, settings.min_free, upkeep.make_room)
+        self._ready = self._seen
+        """When a clip could last be begun, by the same clock."""
+        self._ready_said = False
+        self._tried = self._seen
+        """When waiting clips were last tried to be published."""
 
     def run(self, stop: threading.Event) -> None:
         """Record; every clip is whole in the outbox when it returns."""
@@ -127,7 +124,7 @@ class Recorder:
             self._break_off()
             self._end_lapse()
             self._lookout.close()
-            self._delivery.close()
+            self._delivery.close(hurry=stop.is_set())
             self._upkeep.close(hurry=stop.is_set())
 
     def _look_around(self, now: float) -> None:
@@ -136,9 +133,15 @@ class Recorder:
         `now` is when the last packet came that was taken: a recorder that fell behind sees no silence.
         """
         self._delivery.collect()
+        if self._delivery.waits and time.monotonic() - self._tried > RETRY:
+            self._tried = time.monotonic()
+            if self._room.outbox_is_there():
+                self._delivery.retry()
+        if self._room.may_try:
+            self._try_out()
         if self._camera.live and not self._away and now - self._seen > SILENCE:
             self._outage(f"no frame for {SILENCE:.0f} s")
-        doing = "no room" if self.is_full else "recording" if self._take else "watching"
+        doing = "no room" if self.is_full else "recording" if self._clips.is_recording else "watching"
         self._vigil.tell(self._delivery.camera, "lost" if self._away else doing, away=self._away)
 
     def _tend(self) -> None:
@@ -170,8 +173,7 @@ class Recorder:
 
     def _writing(self) -> set[Path]:
         lapse = self._lapse.take if self._lapse else None
-        takes = (self._take, self._ended[0] if self._ended else None, lapse)
-        return {take.path for take in takes if take is not None}
+        return self._clips.writing | ({lapse.path} if lapse is not None else set())
 
     def _time_is_up(self, began: float) -> bool:
         limit = self._settings.duration
@@ -202,21 +204,33 @@ class Recorder:
         return True
 
     def _begin(self, stream: Opened) -> None:
-        if self._stream is not None and not self._away:
+        before, self._stream = self._stream, stream
+        if stream.goes_on and before is not None and not self._away:
+            self._change(stream, before)
+            return
+        if before is not None and not self._away:
             _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
             self._break_off()
-        if stream.audio is not None and not spool.carries(stream.audio):
+        if stream.audio is not None and not clip_writer.carries(stream.audio):
             _log.warning("%s: its sound can't be kept in mp4 and is left out", self._camera.name)
-        self._stream = stream
         self._restart()
+
+    def _change(self, stream: Opened, before: Opened) -> None:
+        """The pictures are others, or known at last; the clock goes on, and so does motion."""
+        if before.is_known:
+            _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
+        events = list(self._lookout.finish())
+        at = self._last.at + self._last.length if self._last is not None else 0.0
+        self._clips.change(stream, events, at)
+        self._lookout.begin(stream)
 
     def _restart(self) -> None:
         """Begin with a new clock."""
         assert self._stream is not None
         self._passed = self._media_time()
-        self._ring.clear()
         self._last = self._first = None
-        self._covered = float("-inf")
+        self._ready = time.monotonic()
+        self._clips.begin(self._stream)
         self._lookout.begin(self._stream)
 
     def _outage(self, reason: str) -> None:
@@ -233,7 +247,8 @@ class Recorder:
                 _log.warning("%s is back", self._camera.name)
                 self._restart()
             self._seen = entry.arrival
-            self._vigil.frame(self._delivery.camera)
+            if self._is_able(entry.arrival):
+                self._vigil.frame(self._delivery.camera)
             self.frames += 1
             step = entry.order - self._last.order if self._last else 0.0
             if not -BACK <= step <= STEP:
@@ -242,7 +257,6 @@ class Recorder:
                 self._restart()
             self._last = entry
             self._first = self._first or entry
-        self._ring.push(entry)
         if self._lapse is not None and entry.key and entry.video:
             self._lapse_frame(self._lapse, entry)
         events = [*self._lookout.see(entry)]
@@ -250,24 +264,41 @@ class Recorder:
             events.append(self._lookout.open)
         if events and not schedule.holds(self._settings.times, self._when(entry)):
             events.clear()
-        if self._take is not None:
-            self._continue(self._take, events, entry)
-        elif self._perhaps_begin(events, entry):
-            return
-        self._settle(entry)
+        self._clips.take(entry, events)
+
+    def _is_able(self, now: float) -> bool:
+        """Whether motion would become a clip: only then does a frame feed the watchdog."""
+        if self._clips.is_ready:
+            self._ready, self._ready_said = now, False
+        elif now - self._ready > READY and not self._ready_said:
+            self._ready_said = True
+            words = "%s: no clip can be begun: for %.0f s no keyframe came that tells what its pictures are"
+            _log.error(words, self._camera.name, now - self._ready)
+        return not self._room.is_broken and now - self._ready <= READY
+
+    def _try_out(self) -> None:
+        """Writing failed: see whether it works again, before something moves."""
+        reason = self._clips.try_out()
+        if reason:
+            self._room.ended(reason, full=False)
+        elif self._clips.is_ready:
+            self._room.begun()
 
     def _lapse_frame(self, lapse: Timelapse, entry: TimedPacket) -> None:
         assert self._stream is not None
         when = self._when(entry)
-        if not schedule.holds(self._settings.times, when) or not self._room.is_there():
+        if not self._stream.is_known or not schedule.holds(self._settings.times, when):
+            return
+        if not self._room.is_there():
             return
         ended: ClipWriter | None = None
         try:
             ended = lapse.add(entry, self._media_time(), when, self._stream)
-        except (OSError, av.FFmpegError) as error:
-            self._room.ended(f"a timelapse can't be begun: {cause(error)}")
+        except (OSError, av.FFmpegError, ValueError) as error:
+            reason = f"a timelapse can't be begun: {cause(error)}"
+            self._room.ended(reason, full=clip_writer.is_full(error))
         if ended is None and lapse.take is not None and lapse.take.failed:
-            self._room.ended(f"the timelapse ends here: {lapse.take.failed}")
+            self._room.ended(f"the timelapse ends here: {lapse.take.failed}", full=lapse.take.is_full)
             ended = lapse.end()
         if ended is not None:
             self._delivery.hand_over(ended)
@@ -277,106 +308,16 @@ class Recorder:
         if ended is not None:
             self._delivery.hand_over(ended)
 
-    def _perhaps_begin(self, events: list[MotionEvent], entry: TimedPacket) -> bool:
-        """Begin a clip where there is motion, with everything that the ring holds of it."""
-        lengths = self._settings.lengths
-        event = next((one for one in events if one.end + lengths.post > self._covered), None)
-        if event is None or not self._room.is_there():
-            return False
-        trigger = max(event.start, self._covered)
-        held = self._ring.since(trigger - lengths.pre)
-        if not held:
-            return False
-        self._release()
-        self._reel = clip_rules.prolonged(ClipState(held[0].at, held[0].at, trigger), events[-1].end, lengths)
-        if not self._start_take(held[0], entry.at - trigger):
-            return False
-        for one in held:
-            self._write(one)
-            self._note(event)
-        return True
-
-    def _continue(self, take: ClipWriter, events: list[MotionEvent], entry: TimedPacket) -> None:
-        for event in events:
-            self._reel = clip_rules.prolonged(self._reel, event.end, self._settings.lengths)
-            self._note(event)
-        if entry.key and not self._room.is_there():
-            self._retire(entry.at)
-            return
-        self._write(entry)
-        if take.failed and self._take is take:
-            self._room.ended(f"the clip ends here: {take.failed}")
-            self._retire(entry.at)
-
-    def _write(self, entry: TimedPacket) -> None:
-        """Give a packet to the clip that it belongs to; the running one may end before it."""
-        self._reel, do = clip_rules.decide(self._reel, entry, self._settings.lengths)
-        if do is not ClipAction.WRITE:
-            self._covered = self._reel.until if do is ClipAction.END else self._covered
-            self._retire(entry.at)
-        if do is ClipAction.SPLIT:
-            self._reel = ClipState(entry.at, self._reel.until, self._reel.trigger, self._reel.group, entry.at)
-            self._start_take(entry, 0.0)
-        take = self._take
-        if self._ended is not None and not entry.video and entry.at < self._ended[1]:
-            take = self._ended[0]
-        if take is not None:
-            take.write(entry)
-
-    def _start_take(self, first: TimedPacket, latency: float) -> bool:
-        assert self._stream is not None
-        unsynced = self._settings.base is None and linux.clock_is_synced() is False
-        label = ClipStart(self._when(first), first, self._reel.trigger, latency, unsynced)
-        try:
-            self._take = ClipWriter(self._delivery.folders, label, self._stream.video, self._stream.audio)
-        except (OSError, av.FFmpegError) as error:
-            self._room.ended(f"a clip can't be begun: {cause(error)}")
-            return False
-        self._room.begun()
-        return True
-
-    def _note(self, event: MotionEvent) -> None:
-        if self._take is not None:
-            self._take.note(event)
-
-    def _retire(self, at: float) -> None:
-        """End the running clip at a time; its last sound may still be on its way."""
-        self._release()
-        take, self._take = self._take, None
-        if take is None:
-            return
-        self._ended = take, at
-        if self._stream is None or self._stream.audio is None or take.failed:
-            self._release()
-
-    def _settle(self, entry: TimedPacket) -> None:
-        """Complete the ended clip's sound."""
-        if self._ended is None:
-            return
-        take, end = self._ended
-        if entry.video or entry.at >= end:
-            if not entry.video or entry.at > end + _LINGER:
-                self._release()
-        elif self._take is None:
-            take.write(entry)
-
-    def _release(self) -> None:
-        """Let the ended clip be closed and published, beside the recording."""
-        if self._ended is not None:
-            self._delivery.hand_over(self._ended[0])
-            self._ended = None
-
     def _break_off(self) -> None:
         """End what runs, with the stream or at a stop."""
         events = list(self._lookout.finish())
-        if self._take is None and self._last is not None:
-            if schedule.holds(self._settings.times, self._when(self._last)):
-                self._perhaps_begin(events, self._last)
-        else:
-            for event in events:
-                self._note(event)
-        self._retire(float("inf"))
-        self._release()
+        last = self._last
+        if last is not None and not schedule.holds(self._settings.times, self._when(last)):
+            last = None
+        self._clips.finish(events, last)
+
+    def _is_unsynced(self) -> bool:
+        return self._settings.base is None and linux.clock_is_synced() is False
 
     def _when(self, entry: TimedPacket) -> datetime:
         """Local time of a packet, from its arrival, or from the source's clock where it comes faster."""

@@ -13,7 +13,8 @@ from camarchiver.naming.recorder_names import Kind
 from camarchiver.record.capture.feed import AnyPacket
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened
-from camarchiver.record.outbox.spool import ClipStart, ClipWriter, Folders
+from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
+from camarchiver.record.outbox.spool import Folders
 
 RATE = 30
 """Frames a second that it is played at."""
@@ -47,7 +48,7 @@ class Timelapse:
         same = header == self._header and self.take is not None and _same_day(self.take, when)
         ended = None if same else self.end()
         self._header = header
-        frame = _frame(entry, len(self.take.orders) if self.take else 0)
+        frame = _frame(entry, self.take.frames if self.take else 0)
         if self.take is None:
             label = ClipStart(when, frame, 0.0, 0.0, kind=Kind.TIMELAPSE)
             self.take = ClipWriter(self.folders, label, stream.video, None)

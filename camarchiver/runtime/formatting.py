@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 
@@ -32,6 +33,11 @@ def shown(path: str | Path) -> str:
         raw = text.encode("utf-8", "surrogatepass")
     readable = raw.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)
+
+
+def without_login(text: str) -> str:
+    """An address without the user and the password in it."""
+    return re.sub(r"(?<=://).*@", "***@", text)
 
 
 def is_text(path: str | Path) -> bool:

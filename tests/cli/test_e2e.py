@@ -389,6 +389,14 @@ class TestConfigCommand:
         assert lines["codec"].split()[2:] == ["av1", "#", "environment"]
         assert lines["nice"].split()[2:] == ["19", "#", "default"]
 
+    def test_a_cameras_password_is_not_shown(self, tmp_path: Path, told: Command) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text('[record]\ndetect_source = "rtsp://admin:geheim/@10.0.0.7/x"\n')
+        address = "rtsp://admin:gehe@im@10.0.0.7/x"
+        shown = told("config", "show", "record", "--config", file, CAMARCHIVER_SOURCE=address).stdout
+        assert shown.count("rtsp://***@10.0.0.7/x") == 2
+        assert "gehe" not in shown
+
     @pytest.mark.parametrize(
         ("text", "complaint"),
         [

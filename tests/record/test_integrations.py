@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from itertools import pairwise
@@ -41,20 +41,17 @@ from camarchiver.record.capture.picamera import PicameraCamera
 from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera, RtspCamera, camera
 from camarchiver.record.capture.v4l2 import DeviceCamera
-from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import BesideStream, OwnStream
 from camarchiver.record.fleet import Fleet, Member
 from camarchiver.record.outbox import snapshot, spool
-from camarchiver.record.outbox.keeper import OutboxKeeper
-from camarchiver.record.outbox.publisher import ClipPublisher, Recorded
-from camarchiver.record.outbox.rules import OutboxLimits
-from camarchiver.record.outbox.spool import ClipWriter, Folders
+from camarchiver.record.outbox.clip_writer import ClipWriter
+from camarchiver.record.outbox.publisher import ClipPublisher
+from camarchiver.record.outbox.spool import Folders
 from camarchiver.record.timelapse import Timelapse
-from camarchiver.record.watchdog import Watchdog
 from camarchiver.runtime.systemd import Service
 from tests.cameras import IS_ROOT, frames_of
 from tests.processes import children_with, wait_until
-from tests.recordings import rec_items, rec_packets, rec_watch
+from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_watch
 from tests.samples import REC_START
 
 
@@ -416,9 +413,49 @@ class TestCameras:
 
     def test_credentials_go_into_the_address_escaped(self, mocker: MockerFixture) -> None:
         opened = mocker.patch("av.open")
+        mocker.patch.object(feed, "of_container", return_value=Feed(mocker.Mock(), None, iter(())))
         found = camera("rtsp://10.0.0.7/x", credentials="admin:p@ss/w:rd")
         found.open()
         assert opened.call_args.args == ("rtsp://admin:p%40ss%2Fw%3Ard@10.0.0.7/x",)
+
+    @pytest.mark.parametrize(
+        ("source", "credentials"),
+        [
+            ("rtsp://admin:p%40ss%2Fw%25rd@10.0.0.7/x", "admin:p@ss/w%rd"),
+            ("rtsp://admin:p@ss:w@10.0.0.7/x", "admin:p@ss:w"),
+            ("RTSP://a%3Ab:%2525@10.0.0.7/x", "a:b:%25"),
+            ("rtsp://admin@10.0.0.7/x", "admin"),
+        ],
+    )
+    def test_credentials_of_an_address_are_unescaped_once(self, source: str, credentials: str) -> None:
+        found = camera(source)
+        assert isinstance(found, RtspCamera)
+        assert (found.url, found.credentials) == ("rtsp://10.0.0.7/x", credentials)
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "rtsp://admin:gehe/im@10.0.0.7/x",
+            "rtsp://admin:gehe#im@10.0.0.7/x",
+            "rtsp://admin:gehe?im@10.0.0.7/x",
+            "rtsp://admin:1/geheim@10.0.0.7/x",
+            "rtsp://ad@min:1/geheim@10.0.0.7/x",
+            "rtsp://admin:geheim@/x",
+            "rtsp:admin:geheim@10.0.0.7/x",
+            "rtsp://admin:geheim@10.0.0.7:port/x",
+            "admin:geheim@10.0.0.7/x",
+            "http://admin:geheim@10.0.0.7/x",
+        ],
+    )
+    def test_what_is_no_address_is_not_repeated(self, source: str) -> None:
+        with pytest.raises(UsageError) as refused:
+            camera(source)
+        assert "gehe" not in refused.value.message + refused.value.hint
+
+    def test_a_password_in_the_path_is_not_printed(self) -> None:
+        found = camera("rtsp://10.0.0.7/user=admin&password=geheim&channel=1?pwd=geheim")
+        assert "geheim" not in found.name + repr(found)
+        assert found.name.endswith("channel=1?pwd=***")
 
     @pytest.mark.parametrize("source", ["http://x/y", "rtsp:///x", "file:/nonexistent", "/"])
     def test_unknown_sources_are_refused(self, source: str) -> None:
@@ -507,57 +544,6 @@ class TestLookout:
             events += lookout.see(entry)
         lookout.close()
         assert len(events) == 2
-
-
-@dataclass
-class RecSource:
-    """A camera whose every connection sends the next of some clips, live and as fast as they can be read."""
-
-    clips: list[Path]
-    name: str = "camera"
-    live: bool = True
-    returns: bool = False
-
-    def open(self) -> Feed:
-        if not self.clips:
-            raise OSError(errno.EHOSTUNREACH, "No route to host")
-        return feed.of_container(av.open(str(self.clips.pop(0))))
-
-
-@dataclass
-class RecRecorder:
-    """A recorder in this process and what came of it."""
-
-    folders: Folders
-    delivery: ClipPublisher
-    recorder: recorder.Recorder
-    stop: threading.Event
-
-    def run(self) -> list[Recorded]:
-        self.recorder.run(self.stop)
-        return [*self.delivery.clips]
-
-
-@pytest.fixture
-def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecorder]:
-    """Make a recorder of a camera."""
-
-    def make(
-        source: Any,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        manager: Service | None = None,
-        lengths: Lengths | None = None,
-        timelapse: float | None = None,
-    ) -> RecRecorder:
-        delivery = ClipPublisher("yard", rec_folders, pictures=False, tell=lambda clip: None)
-        upkeep = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
-        settings = recorder.RecorderSettings(lengths or Lengths(), (), 0, None, None, timelapse)
-        vigil = Watchdog(manager or Service({}), ("yard",))
-        made = recorder.Recorder(settings, source, OwnStream(rec_watch()), delivery, upkeep, vigil, now)
-        return RecRecorder(rec_folders, delivery, made, threading.Event())
-
-    return make
 
 
 class TestRecorder:
@@ -797,7 +783,7 @@ class TestRoom:
     def test_it_is_asked_again_after_a_pause(self, rec_folders: Folders, mocker: MockerFixture) -> None:
         usage = mocker.spy(shutil, "disk_usage")
         found = disk_guard.DiskGuard("yard", rec_folders, 0, lambda folder, short: 0)
-        found.ended("No space left on device")
+        found.ended("No space left on device", full=True)
         assert not found.is_there()
         usage.assert_not_called()
         mocker.patch(

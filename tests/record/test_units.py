@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from fractions import Fraction
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,8 +18,11 @@ from camarchiver.errors import UsageError
 from camarchiver.naming import recorder_names
 from camarchiver.naming.patterns import Names
 from camarchiver.record import clip_rules, schedule, watchdog
-from camarchiver.record.capture import parameter_sets
+from camarchiver.record.capture import packet_times, parameter_sets
+from camarchiver.record.capture.arrival_clock import ArrivalClock
 from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.picture_clock import PictureClock
+from camarchiver.record.capture.sound_clock import SoundClock
 from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
 from camarchiver.record.preroll import PreRoll
 from camarchiver.runtime import systemd
@@ -281,3 +289,174 @@ class TestSchedule:
     def test_nonsense_is_refused(self, text: str) -> None:
         with pytest.raises(UsageError):
             schedule.parse(text)
+
+
+class TestArrivalClock:
+    def test_what_is_sent_at_once_is_of_no_account(self) -> None:
+        clock = ArrivalClock()
+        for number in range(60):  # two seconds of the past, then as it is made
+            clock.see(100 + number / 15, 5.0 + max(0.0, number / 15 - 2.0))
+        assert clock.distance == pytest.approx(97.0)
+
+    @pytest.mark.parametrize("rate", [0.8, 0.97, 1.03, 1.2])
+    def test_a_clock_that_runs_wrongly_is_followed(self, rate: float) -> None:
+        clock = ArrivalClock()
+        for number in range(6000):
+            arrival = number / 15
+            clock.see(arrival * rate, arrival + 0.05 * (number % 3))
+        assert clock.distance == pytest.approx(arrival * rate - arrival, abs=0.06 + 4.2 * max(0, 1 - rate))
+
+    @pytest.mark.parametrize(("rate", "settled"), [(1.0, True), (1.2, True), (0.8, True), (30.0, False)])
+    def test_a_pipe_that_is_filled_faster_tells_no_time(self, rate: float, settled: bool) -> None:
+        clock = ArrivalClock()
+        for number in range(90):
+            clock.see(number / 15 * rate, number / 15)
+            assert not clock.is_settled or number > 15
+        assert clock.is_settled is settled
+
+    def test_a_clock_that_is_set_is_followed_at_once(self) -> None:
+        clock = ArrivalClock()
+        assert clock.see(10.0, 1.0) == clock.see(10.1, 1.1) == 0.0
+        assert clock.see(3.2, 1.2) == pytest.approx(-7.0)
+        assert clock.distance == pytest.approx(2.0)
+        assert clock.see(3.3, 4.3) == 0.0  # the connection stood still
+
+
+class TestSoundClock:
+    @staticmethod
+    def placed(
+        off: Callable[[float], float], *, live: bool = True, seconds: float = 10
+    ) -> dict[float, float]:
+        """By its true time, where sound is placed whose clock is off by so many seconds."""
+        clock = SoundClock(live=live)
+        found: dict[float, float] = {}
+        for number in range(int(seconds * 50)):
+            moment = number / 50
+            if number % 3 == 0:
+                clock.picture(moment, moment)
+            given = moment + off(moment)
+            shift = clock.sound(given, moment + 0.01)
+            if shift is not None:
+                found[moment] = given + shift
+        return found
+
+    @pytest.mark.parametrize("ahead", [0.0, 0.3, -0.8])
+    def test_a_small_distance_is_the_cameras_own(self, ahead: float) -> None:
+        found = self.placed(lambda moment: ahead)
+        assert len(found) == 500
+        assert all(where == pytest.approx(moment + ahead) for moment, where in found.items())
+
+    @pytest.mark.parametrize("ahead", [3600.0, -250000.0, 6.0, 1.5])
+    def test_another_clock_is_placed_by_arrival(self, ahead: float) -> None:
+        found = self.placed(lambda moment: ahead)
+        late = {moment: where for moment, where in found.items() if moment > 2}
+        assert len(late) == 399
+        assert all(where == pytest.approx(moment, abs=0.05) for moment, where in late.items())
+        assert all(abs(where - moment) < 2.1 for moment, where in found.items())
+
+    @pytest.mark.parametrize("step", [-300.0, 7200.0, -1.5])
+    def test_a_step_costs_no_sound(self, step: float) -> None:
+        found = self.placed(lambda moment: 0.0 if moment < 5 else step)
+        assert len(found) == 500
+        assert all(where == pytest.approx(moment, abs=0.05) for moment, where in found.items())
+
+    def test_a_clock_that_runs_wrongly_stays_in_its_place(self) -> None:
+        found = self.placed(lambda moment: 0.03 * moment, seconds=60)
+        assert all(abs(where - moment) < 0.25 for moment, where in found.items())
+
+    def test_of_a_file_only_what_is_far_off_is_left_out(self) -> None:
+        assert len(self.placed(lambda moment: 5.0, live=False)) == 500
+        assert not self.placed(lambda moment: 7200.0, live=False)
+
+
+class TestDecodingTimes:
+    @pytest.mark.parametrize(
+        ("shown", "reorders"),
+        [
+            ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], False),
+            ([0, 3, 1, 2, 6, 4, 5, 9, 7, 8], True),
+            ([0, 4, 2, 1, 3, 8, 6, 5, 7, 9], True),
+            ([0, -2, -1, 3, 1, 2, 6, 4, 5, 7], True),
+            ([0, -2, -3, -1, 4, 2, 1, 3, 5, 6], True),
+            ([0, 1, 2, 3, 4, 5, 6, -300, -299, -298], False),
+        ],
+    )
+    @pytest.mark.parametrize("timeless", [True, False])
+    def test_they_are_those_of_presentation_some_pictures_earlier(
+        self, shown: list[int], reorders: bool, timeless: bool
+    ) -> None:
+        packets = [rec_picture(at, dts=None if number < 3 else at) for number, at in enumerate(shown)]
+        if timeless:
+            packets[0].pts = None
+        made = list(packet_times.complete(packets, guessed=True))
+        assert [packet.pts for packet in made] == [100 * at for at in shown]
+        orders = [packet.dts for packet in made]
+        assert all(packet.dts <= packet.pts for packet in made)
+        assert all(later > earlier for earlier, later in pairwise(orders) if abs(later - earlier) < 2000)
+        assert (orders == [100 * at for at in shown]) is not reorders
+
+    def test_what_the_source_says_stays(self) -> None:
+        packets = [rec_picture(at, dts=at - 7) for at in (0, 3, 1, 2)]
+        assert list(packet_times.complete(packets, guessed=False)) == packets
+        assert [packet.dts for packet in packets] == [-700, -400, -600, -500]
+
+    def test_rare_pictures_are_not_waited_for(self) -> None:
+        taken: list[int] = []
+
+        def sent() -> Iterator[Any]:
+            for number in range(6):
+                taken.append(number)
+                yield rec_picture(number * 10)
+
+        made = packet_times.complete(sent(), guessed=True)
+        next(made)
+        assert len(taken) == 3
+
+    def test_the_few_pictures_of_a_short_stream_are_not_held_back_for_ever(self) -> None:
+        assert len(list(packet_times.complete([rec_picture(0), rec_picture(1)], guessed=True))) == 2
+
+
+def rec_picture(at: int, dts: int | None = None) -> Any:
+    """A picture's packet, with a duration of 100 ticks."""
+    times = {"pts": at * 100, "dts": None if dts is None else dts * 100, "duration": 100, "size": 9}
+    return SimpleNamespace(stream=SimpleNamespace(type="video"), time_base=Fraction(1, 1500), **times)
+
+
+class TestPictureClock:
+    @staticmethod
+    def shown(
+        given: Callable[[float], float], *, late: Callable[[int], float] = lambda _: 0.0
+    ) -> list[float]:
+        """Where ten seconds of pictures are shown whose times are given so."""
+        clock = PictureClock("yard")
+        found = []
+        for number in range(150):
+            moment = number / 15
+            packet = SimpleNamespace(pts=0, dts=0, time_base=Fraction(1, 90000))
+            at = given(moment)
+            entry = TimedPacket(at, at, 1 / 15, True, False, 9, moment + late(number), packet)
+            found.append(clock.timed(entry).at)
+        return found
+
+    @pytest.mark.parametrize("step", [5.0, -3.0, -9.0, 1.5])
+    def test_a_clock_that_is_set_by_some_seconds_goes_on(self, step: float) -> None:
+        found = self.shown(
+            lambda moment: moment if moment < 5 else moment + step, late=lambda number: 0.1 * (number % 3)
+        )
+        assert found == pytest.approx([number / 15 for number in range(150)])
+
+    @pytest.mark.parametrize("step", [15.0, -600.0])
+    def test_one_that_is_set_by_more_begins_anew(self, step: float) -> None:
+        found = self.shown(lambda moment: moment if moment < 5 else moment + step)
+        assert found[-1] == pytest.approx(149 / 15 + step)
+
+    def test_a_connection_that_stood_still_changes_no_time(self) -> None:
+        found = self.shown(
+            lambda moment: moment, late=lambda number: max(0.0, 8 - number / 15) * (number > 60)
+        )
+        assert found == pytest.approx([number / 15 for number in range(150)])
+
+    def test_one_that_stands_still_is_replaced_by_the_arrivals(self) -> None:
+        found = self.shown(lambda moment: 7.0)
+        assert found[:30] == [7.0] * 30
+        assert found[40:] == pytest.approx([7 + number / 15 for number in range(40, 150)])

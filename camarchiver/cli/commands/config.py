@@ -24,6 +24,7 @@ from camarchiver.cli.options import (
 from camarchiver.cli.retention_options import camera_tables
 from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import ConfigError, UsageError
+from camarchiver.runtime.formatting import without_login
 
 EXAMPLE = """\
 # camarchiver: every key is an option of the same name without its dashes.
@@ -169,4 +170,4 @@ def _written(value: Any) -> str:
         return "-"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else without_login(str(value))

@@ -138,15 +138,19 @@ def record(**chosen: Any) -> int:
 
     context = click.get_current_context()
     options = RecordOptions(**chosen)
-    if (
-        is_on_command_line(context, "source")
-        and "@" in (options.source or "").partition("://")[2].split("/")[0]
-    ):
+    sources = {"source": options.source, "detect_source": options.detect_source}
+    if any(is_on_command_line(context, name) and _has_login(said) for name, said in sources.items()):
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
             hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
         )
     return run_record(_cameras(context, options))
+
+
+def _has_login(source: str | None) -> bool:
+    """Whether there may be a password in an address, however it is written."""
+    kind, _, rest = (source or "").partition(":")
+    return "@" in rest and (rest.startswith("//") or kind.lower() in ("rtsp", "rtsps"))
 
 
 def _cameras(context: click.Context, options: RecordOptions) -> list[RecordOptions]:

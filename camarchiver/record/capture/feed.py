@@ -10,10 +10,10 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -29,6 +29,8 @@ SILENCE = 8.0
 COPIED = frozenset({"h264", "hevc", "av1", "mpeg4"})
 """Codecs that a clip holds as they are."""
 
+_PROMPTLY = {"probesize": "32", "analyzeduration": "0"}
+"""For a container that describes its streams before their packets: nothing is looked at in advance."""
 _LINE_BYTES = 1000
 _LAST_LINES = 5
 _ENDING_SECONDS = 0.5
@@ -60,6 +62,7 @@ class Mode:
 
 
 AnyPacket: TypeAlias = "Packet[Any]"
+AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 
 def _nothing() -> str:
@@ -71,27 +74,55 @@ class Feed:
     """The streams that are recorded, and their packets in the order of decoding."""
 
     video: VideoStream
+    """Describes the pictures, as long as anybody wants: it does not belong to the source."""
     audio: AudioStream | None
     packets: Iterator[AnyPacket]
     close: Callable[[], str] = _nothing
-    """Leave the source; what it complained of last, empty where it doesn't tell."""
+    """Leave the source, in the thread that reads it; its last complaint, empty where it has none."""
+    interrupt: Callable[[], object] = _nothing
+    """Make reading end, from any thread, where the source allows that."""
+    guessed: bool = False
+    """The source tells when a picture is shown, and its decoding time is a guess."""
 
 
-def of_container(container: InputContainer, close: Callable[[], str] = _nothing) -> Feed:
-    """The first picture and the first sound. Raises ValueError.
+def of_container(container: InputContainer, end: Callable[[], str] = _nothing) -> Feed:
+    """The first picture and the first sound; `end` ends what feeds the container. Raises ValueError.
 
-    The container is not closed by hand: the recorder may still make a clip after the streams' pattern. It
-    goes with the last of them.
+    Closing it frees the streams that its packets came from: of a packet only what it holds itself may be
+    asked afterwards.
     """
-    videos = container.streams.video
-    if not videos:
-        raise ValueError("there is no video in it")
-    audio = container.streams.audio[0] if container.streams.audio else None
-    chosen = [videos[0], *([audio] if audio else [])]
-    return Feed(videos[0], audio, _unbroken(container.demux(chosen)), close)
+    try:
+        videos = [one for one in container.streams.video if one.codec_context is not None]
+        if not videos:
+            raise ValueError("there is no video in it")
+        sounds = [one for one in container.streams.audio if one.codec_context is not None]
+        video, audio = videos[0], sounds[0] if sounds else None
+        packets = cast("Generator[AnyPacket]", container.demux([video, audio] if audio else [video]))
+        unbroken = _unbroken(packets)
+        described = detached(video), detached(audio) if audio else None
+    except BaseException:
+        container.close()
+        raise
+
+    def close() -> str:
+        complaint = end()
+        # the iterators hold the container's memory until they are closed
+        unbroken.close()
+        packets.close()
+        container.close()
+        return complaint
+
+    return Feed(*described, unbroken, close, end)
 
 
-def _unbroken(packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+def detached(stream: AnyStream) -> AnyStream:
+    """The same description of a stream, which outlives its container."""
+    # a container that is never begun writes nothing; nut holds every codec
+    pattern = av.open(io.BytesIO(), "w", format="nut")
+    return pattern.add_stream_from_template(stream, opaque=True)
+
+
+def _unbroken(packets: Iterator[AnyPacket]) -> Generator[AnyPacket]:
     """The packets without a last one of which only a piece could be read.
 
     Of a source that ends early libavformat still gives out what there is of the last packet, marked as
@@ -109,8 +140,8 @@ def _unbroken(packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
 def template(keyframe: bytes, codec: str, time_base: Fraction) -> VideoStream:
     """The stream that an Annex B keyframe with its parameter sets describes. Raises ValueError."""
     try:
-        container = av.open(io.BytesIO(keyframe), "r", format=codec)
-        stream = container.streams.video[0]
+        with av.open(io.BytesIO(keyframe), "r", format=codec) as container:
+            stream = detached(container.streams.video[0])
     except (av.FFmpegError, IndexError) as error:
         raise ValueError("its first keyframe can't be read") from error
     if not stream.codec_context.width:
@@ -183,6 +214,15 @@ class Process:
             return self._said[-1]
         return f"{self._program} ended with status {status}" if status else ""
 
+    def close(self) -> str:
+        """End it, and close what it was read from; why it failed."""
+        complaint = self.end()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        return complaint
+
     def _listen(self) -> None:
         assert self._process.stderr is not None
         for line in iter(lambda: cast("Any", self._process.stderr).readline(_LINE_BYTES), b""):
@@ -193,12 +233,21 @@ class Process:
 def of_process(process: Process, *, form: str) -> Feed:
     """What a process writes in the container format `form`. Raises OSError, av.FFmpegError or ValueError."""
     try:
-        return of_container(cast("InputContainer", av.open(process, format=form)), process.end)
+        options = _PROMPTLY if form == "matroska" else {}
+        container = cast("InputContainer", av.open(process, format=form, options=options))
+        made = of_container(container, process.end)
     except BaseException as error:
-        said = process.end()
+        said = process.close()
         if said and isinstance(error, av.FFmpegError | ValueError):
             raise ValueError(said) from error
         raise
+
+    def close() -> str:
+        complaint = made.close()
+        process.close()
+        return complaint
+
+    return replace(made, close=close)
 
 
 class Pump:
@@ -217,17 +266,21 @@ class Pump:
         said = self._process.end()
         return self._error or said
 
+    def join(self) -> None:
+        """Wait until the source is closed; one that hangs is closed when it has been silent for too long."""
+        self._thread.join(SILENCE + _ENDING_SECONDS)
+
     def _run(self) -> None:
         # an error of writing is the process's to explain
         with (
             contextlib.suppress(OSError, av.FFmpegError, ValueError),
             self._process.stdin as pipe,
-            av.open(pipe, "w", format="nut") as output,
+            av.open(pipe, "w", format="nut", options={"flush_packets": "1"}) as output,
         ):
             streams = [one for one in (self._feed.video, self._feed.audio) if one is not None]
-            copies = {one.index: output.add_stream_from_template(one) for one in streams}
+            copies = {one.type: output.add_stream_from_template(one, opaque=True) for one in streams}
             for packet in self._packets():
-                packet.stream = copies[packet.stream_index]
+                packet.stream = copies[packet.stream.type]
                 output.mux_one(packet)
         self._feed.close()
 

@@ -7,7 +7,7 @@ import io
 import logging
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -23,6 +23,8 @@ KEYFRAME_SECONDS = 1.5
 """Between two keyframes, so that no pre-roll grows by more than two seconds."""
 _TRIAL_FRAMES = 10
 _TRIAL_SECONDS = 15.0
+PROMPTLY = ("-probesize", "32", "-analyzeduration", "0", "-threads", "1")
+"""Before an input that describes itself: no picture waits for others to be looked at or decoded beside it."""
 FORM = "matroska"
 """What ffmpeg writes: it can be read from a pipe, and its clock never wraps."""
 
@@ -53,7 +55,10 @@ WAYS = (
         ("/dev/dri/renderD128",),
     ),
     LiveEncoder("h264_nvenc", ("-pix_fmt", "yuv420p", "-cq", "23"), devices=("/dev/nvidiactl",)),
-    LiveEncoder("libx264", ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-crf", "23")),
+    # without lookahead: each picture comes out before the next goes in
+    LiveEncoder(
+        "libx264", ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-tune", "zerolatency", "-crf", "23")
+    ),
 )
 """Best first; each must prove itself on this machine."""
 
@@ -105,10 +110,26 @@ def compressor() -> Compressor:
 
 def encoded(feed: Feed) -> Feed:
     """A feed's pictures as H.264 and its sound as AAC. Raises what `compressor` and `of_process` do."""
-    process = Process(compressor().command(("-f", "nut", "-i", "pipe:0")), patience=None, pipe_in=True)
+    try:
+        source = (*PROMPTLY, "-f", "nut", "-i", "pipe:0")
+        process = Process(compressor().command(source), patience=None, pipe_in=True)
+    except BaseException:
+        feed.close()
+        raise
     pump = Pump(feed, process)
-    made = of_process(process, form=FORM)
-    return Feed(made.video, made.audio, made.packets, pump.end)
+    try:
+        made = of_process(process, form=FORM)
+    except BaseException:
+        pump.end()
+        raise
+
+    def close() -> str:
+        complaint = pump.end()
+        made.close()
+        pump.join()
+        return complaint
+
+    return replace(made, close=close, interrupt=pump.end)
 
 
 def _works(candidate: Compressor) -> bool:

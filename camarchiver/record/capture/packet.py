@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,10 @@ class TimedPacket:
     """When it was read, in seconds of the monotonic clock."""
     packet: object
     """The demuxer's packet, which only spool and sentry look into."""
+
+    def moved(self, seconds: float) -> TimedPacket:
+        """The packet so much later, by the source's clock; the demuxer's packet is changed."""
+        packet: Any = self.packet
+        ticks = round(seconds / packet.time_base)
+        packet.pts, packet.dts = (packet.pts or 0) + ticks, (packet.dts or 0) + ticks
+        return replace(self, at=self.at + seconds, order=self.order + seconds)

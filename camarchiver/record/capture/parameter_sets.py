@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 CODECS = frozenset({"h264", "hevc"})
 _START = b"\0\0\1"
 
 
 def sequence(data: bytes, codec: str) -> bytes:
     """The sequence parameter sets before the first slice of an Annex B packet; empty where there are none."""
-    found: list[bytes] = []
+    return b"".join(unit for kind, unit in _before_slice(data, codec) if kind == "sequence")
+
+
+def every(data: bytes, codec: str) -> frozenset[bytes]:
+    """All parameter sets before the first slice of an Annex B packet, each once."""
+    return frozenset(unit for kind, unit in _before_slice(data, codec) if kind)
+
+
+def _before_slice(data: bytes, codec: str) -> Iterator[tuple[str, bytes]]:
+    """What each unit before the first slice is, and its bytes."""
     position = data.find(_START)
     while 0 <= position < len(data) - 4:
         begin = position + len(_START)
         position = data.find(_START, begin)
         kind = _kind(data[begin], codec)
         if kind == "slice":
-            break
-        if kind == "sequence":
-            found.append(data[begin : position if position >= 0 else len(data)].rstrip(b"\0"))
-    return b"".join(found)
+            return
+        yield kind, data[begin : position if position >= 0 else len(data)].rstrip(b"\0")
 
 
 def codec(data: bytes) -> str:
@@ -36,9 +45,11 @@ def codec(data: bytes) -> str:
 def _kind(first: int, codec: str) -> str:
     """What a unit is, by its first byte (ITU-T H.264 table 7-1, H.265 table 7-1)."""
     if codec == "h264":
-        number, slices, sequences = first & 31, range(1, 6), (7,)
+        number, slices, sequence, others = first & 31, range(1, 6), 7, frozenset({8})
     elif codec == "hevc":
-        number, slices, sequences = first >> 1 & 63, range(32), (33,)
+        number, slices, sequence, others = first >> 1 & 63, range(32), 33, frozenset({32, 34})
     else:
         return ""
-    return "slice" if number in slices else "sequence" if number in sequences else ""
+    if number in slices:
+        return "slice"
+    return "sequence" if number == sequence else "other" if number in others else ""

@@ -58,7 +58,7 @@ class PicameraCamera:
         except BaseException:
             session.end()
             raise
-        return Feed(video, None, session.packets(first, video), session.end)
+        return Feed(video, None, session.packets(first, video), session.end, session.end)
 
 
 def find(number: int, mode: Mode) -> PicameraCamera:

@@ -16,9 +16,12 @@ from av.video.stream import VideoStream
 
 from camarchiver.errors import CamarchiverError, cause
 from camarchiver.record.capture import feed as capture_feed
-from camarchiver.record.capture import h264_encoder, parameter_sets
+from camarchiver.record.capture import h264_encoder, packet_times
 from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
 from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.picture_clock import PictureClock
+from camarchiver.record.capture.picture_format import PictureFormat
+from camarchiver.record.capture.sound_clock import SoundClock
 from camarchiver.record.capture.source import Camera, FileCamera
 
 _log = logging.getLogger("camarchiver.record.capture.reader")
@@ -29,6 +32,8 @@ LONG_GROUP = 2.5
 """Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
 WAITING = 1000
 """Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
+_JOIN_SECONDS = 1.0
+"""Wait so long for the reader beyond the silence that is granted to a camera."""
 _FULL_SECONDS = 0.01
 """Between two looks whether the recorder has taken something."""
 
@@ -39,6 +44,13 @@ class Opened:
 
     video: VideoStream
     audio: AudioStream | None
+    goes_on: bool = False
+    """The source is the same, and so is its clock: a keyframe told what its pictures are."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a clip can be begun: the first keyframe may have to tell what the pictures are."""
+        return bool(self.video.codec_context.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,7 @@ class Reader:
         self._encodes = encodes
         self._feed: Feed | None = None
         self._long_groups = 0
+        self._sound_said = False
         self._closed = threading.Event()
         self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._paced = isinstance(camera, FileCamera) and camera.realtime
@@ -83,10 +96,12 @@ class Reader:
             return None if self._thread.is_alive() or self._items.qsize() else StreamEnded("its reader died")
 
     def close(self) -> None:
-        """Let the thread end; it may still wait for the source for a while."""
+        """Let the thread leave the source, and wait for it as long as a camera may be silent."""
         self._closed.set()
         if self._feed is not None:
-            self._feed.close()
+            self._feed.interrupt()
+        # a FIFO's reader waits for its writer, whatever happens
+        self._thread.join(SILENCE + _JOIN_SECONDS if self.camera.returns else _JOIN_SECONDS)
 
     def _run(self) -> None:
         failures = 0
@@ -99,6 +114,13 @@ class Reader:
                     self._put(item)
             except (OSError, av.FFmpegError, ValueError, CamarchiverError) as error:
                 reason = _words(error)
+                if not self.camera.returns:
+                    self._put(StreamEnded(reason))
+                    return
+            except Exception as error:
+                # whatever a camera sends, it is sought again
+                _log.exception("%s can't be read on", self.camera.name)
+                reason = f"{type(error).__name__}: {error}"
                 if not self.camera.returns:
                     self._put(StreamEnded(reason))
                     return
@@ -118,6 +140,7 @@ class Reader:
         except (OSError, av.FFmpegError, ValueError) as broken:
             error = broken
         finally:
+            self._feed = None
             said = feed.close()
         if error is not None and not (said and isinstance(error, av.FFmpegError)):
             raise error
@@ -132,45 +155,60 @@ class Reader:
 
     def _watched(self, feed: Feed) -> Iterator[Item]:
         """The packets, with another `Opened` before the keyframe from which on the picture is another."""
-        context = feed.video.codec_context
-        codec = context.codec.canonical_name
-        if codec not in parameter_sets.CODECS or (context.extradata or b"")[:1] == b"\1":
-            # mp4 and its like describe the picture once
-            yield from self._entries(feed)
-            return
-        known = b""
+        picture = PictureFormat(feed.video)
         for entry in self._entries(feed):
-            packet = cast("AnyPacket", entry.packet)
-            if entry.video and parameter_sets.codec(bytes(memoryview(packet)[:16])) not in ("", codec):
-                raise ValueError("its codec changed")
-            if entry.video and entry.key:
-                found = parameter_sets.sequence(bytes(packet), codec)
-                if known and found and found != known:
-                    yield Opened(capture_feed.template(bytes(packet), codec, packet.time_base), feed.audio)
-                known = found or known
+            if entry.video:
+                changed = picture.changed(cast("AnyPacket", entry.packet))
+                if changed is not None:
+                    yield Opened(changed, feed.audio, goes_on=True)
             yield entry
 
     def _entries(self, feed: Feed) -> Iterator[TimedPacket]:
         last_frame = time.monotonic()
         last_key: float | None = None
         pace = _Pace() if self._paced else None
-        for packet in feed.packets:
+        is_live = self.camera.live and not self._paced
+        clock = PictureClock(self.camera.name) if is_live else None
+        sound = SoundClock(live=is_live)
+        for packet in packet_times.complete(feed.packets, guessed=feed.guessed):
             entry = _entry(packet)
-            if entry is None:
-                continue
             if entry.video:
+                entry = clock.timed(entry) if clock is not None else entry
                 last_frame = entry.arrival
+                sound.picture(entry.order, entry.arrival)
                 if entry.key:
                     self._mind_group(entry.at - last_key if last_key is not None else 0.0)
                     last_key = entry.at
             elif self.camera.returns and entry.arrival - last_frame > SILENCE:
                 raise ValueError(f"no frame for {SILENCE:.0f} s")
+            elif (placed := self._placed(entry, sound)) is None:
+                continue
+            else:
+                entry = placed
             if pace is not None:
                 pace.wait(entry.order, self._closed)
                 entry = replace(entry, arrival=time.monotonic())
             yield entry
             if self._closed.is_set():
                 return
+
+    def _placed(self, entry: TimedPacket, sound: SoundClock) -> TimedPacket | None:
+        """A packet of sound where it belongs among the pictures; None where it has no place there."""
+        shift = sound.sound(entry.order, entry.arrival)
+        if not self._sound_said and self._encodes:
+            if sound.off is not None:
+                words = (
+                    "%s: its sound has another clock (%.1f s off its pictures) and is placed by its arrival"
+                )
+                _log.warning(words, self.camera.name, sound.off)
+                self._sound_said = True
+            elif shift is None and not self.camera.live:
+                words = "%s: its sound is %.0f s off its pictures and is left out"
+                _log.warning(words, self.camera.name, sound.ahead)
+                self._sound_said = True
+        if not shift:
+            return None if shift is None else entry
+        return entry.moved(shift)
 
     def _mind_group(self, seconds: float) -> None:
         """Say once when keyframes are rare; one long group alone may be a step of the camera's clock."""
@@ -202,10 +240,8 @@ class _Pace:
             closed.wait(pause)
 
 
-def _entry(packet: AnyPacket) -> TimedPacket | None:
-    """What decisions need of a packet; None for one that is of no use."""
-    if not capture_feed.timed(packet):
-        return None
+def _entry(packet: AnyPacket) -> TimedPacket:
+    """What decisions need of a packet."""
     # an exact quotient without a Fraction for each: this is done for every packet
     ticks, second = packet.time_base.as_integer_ratio()
     return TimedPacket(

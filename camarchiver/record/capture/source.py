@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import av
 
@@ -64,21 +64,31 @@ class FileCamera:
         return feed.of_container(av.open(f"file:{self.path}"))
 
 
+TRANSPORTS = {
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+    "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
+}
+"""What `?transport=` in an address may be, and how libavformat is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class RtspCamera:
-    """A network camera, over TCP, which loses nothing."""
+    """A network camera; over TCP, which loses nothing, unless something else is asked for."""
 
-    url: str
+    url: str = field(repr=False)
     """Without credentials."""
     credentials: str = field(default="", repr=False)
     """`USER:PASSWORD`."""
+    transport: str = "tcp"
+    """One of TRANSPORTS."""
     live: bool = field(default=True, init=False)
     returns: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:
-        """The URL, which has no credentials."""
-        return self.url
+        """The URL, without what some cameras want to have of a password in it."""
+        return _SECRET.sub(r"\1***", self.url)
 
     def open(self) -> Feed:
         """Connect; gives up after SILENCE seconds, also while reading."""
@@ -87,16 +97,16 @@ class RtspCamera:
         login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if self.credentials else ""
         container = av.open(
             f"{scheme}://{login}{rest}",
-            options={"rtsp_transport": "tcp"},
+            options=dict(TRANSPORTS[self.transport]),
             timeout=(SILENCE, SILENCE),
         )
-        return feed.of_container(container)
+        return replace(feed.of_container(container), guessed=True)
 
 
 def camera(source: str, *, realtime: bool = False, credentials: str = "") -> Camera:
     """The camera that the command line's `--source` names. Raises UsageError."""
     kind, _, rest = source.partition(":")
-    if kind in ("rtsp", "rtsps"):
+    if kind.lower() in ("rtsp", "rtsps"):
         return _rtsp(source, credentials)
     if kind in ("rpicam-vid", "picamera2"):
         number, mode = _local(rest or "0")
@@ -113,7 +123,9 @@ def camera(source: str, *, realtime: bool = False, credentials: str = "") -> Cam
         raise UsageError(f"{kind}:// is no known kind of source", hint=_KINDS)
     file = Path(source.removeprefix("file:"))
     if not file.exists() or file.is_dir():
-        raise UsageError(f"{file} is not a file", hint=_KINDS)
+        # an address without its scheme may hold a password
+        named = "the source" if "@" in source else file
+        raise UsageError(f"{named} is not a file", hint=_KINDS)
     return FileCamera(file, realtime)
 
 
@@ -121,12 +133,36 @@ _KINDS = "use rtsp://HOST/PATH, /dev/video0, picamera2:, rpicam-vid:, file:CLIP 
 
 
 def _rtsp(source: str, credentials: str) -> RtspCamera:
-    parts = urlsplit(source)
-    own = parts.netloc.rpartition("@")[0]
-    clean = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    if not parts.hostname:
-        raise UsageError(f"{clean} names no host", hint="write rtsp://HOST/PATH")
-    return RtspCamera(clean, credentials or own)
+    """The camera of an address; what can't be one is not repeated, since its password may be anywhere."""
+    scheme, _, rest = source.partition("://")
+    end = next((number for number, character in enumerate(rest) if character in "/?#"), len(rest))
+    own, _, host = rest[:end].rpartition("@")
+    try:
+        parts = urlsplit(f"{scheme.lower()}://{host}{rest[end:]}")
+        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        named = False
+    if not named or "@" in rest[end:]:
+        raise UsageError("the camera's address can't be read", hint=_ADDRESS)
+    transport, query = _transport(parts.query)
+    address = parts._replace(query=query).geturl()
+    return RtspCamera(address, credentials or ":".join(map(unquote, own.split(":", 1))), transport)
+
+
+def _transport(query: str) -> tuple[str, str]:
+    """The transport that an address asks for, and the query that the camera gets."""
+    asked = {f"transport={name}": name for name in TRANSPORTS}
+    parts = query.split("&") if query else []
+    found = [asked[part] for part in parts if part in asked]
+    return found[-1] if found else "tcp", "&".join(part for part in parts if part not in asked)
+
+
+_ADDRESS = (
+    "write rtsp://USER:PASSWORD@HOST/PATH, and in the password %2F for /, %23 for #, %3F for ?, %40 for @ and"
+    " %25 for %; or name a file that holds USER:PASSWORD with --credentials"
+)
+_SECRET = re.compile(r"((?:pass(?:word|wd)?|pwd)=)[^&/?#]+", re.IGNORECASE)
+"""How some makers have the password in the path or in the query."""
 
 
 def _picamera(number: int, mode: Mode) -> Camera:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record import clip_rules
 from camarchiver.record.outbox import snapshot, spool
-from camarchiver.record.outbox.spool import ClipWriter, Folders
+from camarchiver.record.outbox.clip_writer import ClipWriter
+from camarchiver.record.outbox.spool import Folders
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.bounded_history import BoundedHistory
 
@@ -101,13 +103,31 @@ class ClipPublisher:
         self._tell = tell
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="close")
         self._pending: list[tuple[ClipWriter, Future[Recorded]]] = []
+        self._waiting: list[ClipWriter] = []
+        """Clips that could not be moved: the outbox was away, or full."""
+        self._salvager = ThreadPoolExecutor(1, thread_name_prefix="salvage")
+        self._salvaging: dict[Path, Future[Path | None]] = {}
+        self._closed = threading.Event()
+        self._said: set[Path] = set()
+        """Files that were complained of."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether a clip could not be moved into the outbox and is to be tried again."""
+        return bool(self._waiting)
 
     def hand_over(self, take: ClipWriter) -> None:
         """Take an ended clip."""
         self._pending.append((take, self._thread.submit(self._publish, take)))
 
+    def retry(self) -> None:
+        """Try once more to move the clips that wait."""
+        waiting, self._waiting = self._waiting, []
+        for take in waiting:
+            self.hand_over(take)
+
     def collect(self, *, wait: bool = False) -> None:
-        """See what became of the clips; a failure is said, and its file stays for the next salvage."""
+        """See what became of the clips. One that can't be moved waits, or failed where `wait` is the end."""
         for take, future in list(self._pending):
             if not (wait or future.done()):
                 continue
@@ -115,36 +135,59 @@ class ClipPublisher:
             try:
                 clip = future.result()
             except (OSError, CamarchiverError) as error:
+                if isinstance(error, OSError) and not wait:
+                    self._let_wait(take, error)
+                    continue
                 clip = _recorded(take, take.path, None, error=sentence(error))
                 with log_setup.about(take.path.name):
                     _log.error("%s was not published: %s", take.path, clip.error)
             self.clips.append(clip)
             self.sums.add(clip)
             self._tell(clip)
+        for path, salvaged in list(self._salvaging.items()):
+            if wait or salvaged.done():
+                del self._salvaging[path]
+                if not salvaged.cancelled() and (target := salvaged.result()) is not None:
+                    self.salvaged.append(target)
 
-    def close(self) -> None:
-        """Wait until every clip is where it belongs."""
+    def _let_wait(self, take: ClipWriter, error: OSError) -> None:
+        self._waiting.append(take)
+        if take.path not in self._said:
+            self._said.add(take.path)
+            with log_setup.about(take.path.name):
+                _log.error("%s waits in the spool: %s", take.path, sentence(error))
+
+    def close(self, *, hurry: bool = False) -> None:
+        """Wait until every clip is where it belongs; in a hurry what can be salvaged is left for the next."""
+        self.retry()
+        if hurry:
+            self._closed.set()
         self.collect(wait=True)
         self._thread.shutdown()
+        self._salvager.shutdown()
 
     def salvage(self, writing: set[Path]) -> None:
-        """Publish what dead recorders, and clips that could not be published, left in the spool."""
-        busy = writing | {take.path for take, _ in self._pending}
-        for path in sorted(set(self.folders.spool.glob("*.mp4")) - busy):
-            if not spool.is_spool_name(path.name):
-                continue
-            with log_setup.about(path.name):
-                self._salvage(path)
+        """Begin to publish what dead recorders left in the spool, beside the recording."""
+        busy = {*writing, *(take.path for take, _ in self._pending), *(take.path for take in self._waiting)}
+        # listed now: what is begun later is no leftover
+        for path in sorted(set(self.folders.spool.glob("*.mp4")) - busy - set(self._salvaging)):
+            if spool.is_spool_name(path.name):
+                self._salvaging[path] = self._salvager.submit(self._salvage, path)
 
-    def _salvage(self, path: Path) -> None:
-        try:
-            target = spool.salvage(path, self.folders.outbox)
-        except (OSError, CamarchiverError) as error:
-            _log.error("%s was not salvaged: %s", path, sentence(error))
-            return
-        if target is not None:
-            self.salvaged.append(target)
-            _log.warning("salvaged %s", target)
+    def _salvage(self, path: Path) -> Path | None:
+        if self._closed.is_set():
+            return None
+        with log_setup.about(path.name):
+            try:
+                target = spool.salvage(path, self.folders.outbox)
+            except (OSError, CamarchiverError) as error:
+                if path not in self._said:
+                    self._said.add(path)
+                    _log.error("%s was not salvaged: %s", path, sentence(error))
+                return None
+            if target is not None:
+                _log.warning("salvaged %s", target)
+        return target
 
     def _publish(self, take: ClipWriter) -> Recorded:
         with log_setup.about(take.path.name):
@@ -152,7 +195,7 @@ class ClipPublisher:
 
     def _published(self, take: ClipWriter) -> Recorded:
         take.close()
-        found = spool.read(take.path, frames=None if take.failed else len(take.orders))
+        found = spool.read(take.path, frames=None if take.failed else take.frames)
         picture = None
         if self._pictures and take.label.kind is Kind.MOTION:
             shown = take.peak.peak_at if take.peak else take.label.trigger
@@ -171,8 +214,8 @@ def _recorded(take: ClipWriter, path: Path, found: spool.Reading | None, *, erro
         path=path,
         start=label.start,
         seconds=found.seconds if found else 0.0,
-        frames=found.frames if found else len(take.orders),
-        lost=clip_rules.missing(take.orders),
+        frames=found.frames if found else take.frames,
+        lost=clip_rules.missing(sorted(take.moments)),
         preroll=max(label.trigger - label.first.at, 0.0),
         latency=label.latency,
         peak=take.peak.peak if take.peak else 0.0,

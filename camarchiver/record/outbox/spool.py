@@ -4,52 +4,28 @@ from __future__ import annotations
 
 import filecmp
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
-from av.audio.stream import AudioStream
-from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Stream
-from av.video.stream import VideoStream
 
 from camarchiver.errors import CamarchiverError, cause
-from camarchiver.motion.events import MotionEvent
 from camarchiver.naming import recorder_names
-from camarchiver.naming.recorder_names import Kind
-from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.storage import atomic, removal
 from camarchiver.storage.anchored import fingerprint_of
 from camarchiver.storage.removal import Place
 
-FRAGMENT = 0.5
-"""Seconds; a kill or a power cut loses at most so much."""
 EMPTY_FOR = 3600.0
 """Seconds after which a spool file without a whole frame is removed."""
 
-_OPTIONS = {
-    # whole fragments while it is written, an ordinary mp4 once it was closed
-    "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
-    "frag_duration": str(int(FRAGMENT * 1_000_000)),
-    "flush_packets": "1",
-    # with the moov delayed, an edit list keeps sound and picture together; the usual 1000 would round it
-    "movie_timescale": "90000",
-}
-# half a second of a timelapse may be hours
-_EACH_FRAME = {**_OPTIONS, "movflags": f"{_OPTIONS['movflags']}+frag_every_frame"}
-_AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
-
-
-UNSYNCED = "clock: unsynced"
-"""Stands in the `comment` of a clip whose start is by a clock that no time server had set."""
+SOUND_APART = 10.0
+"""Seconds that sound may come before a clip or after its last picture."""
 
 
 class Unfit(CamarchiverError):
@@ -98,128 +74,41 @@ class Reading:
     """From the first frame's presentation to the end of the last one's."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClipStart:
-    """What is known of a clip when it begins."""
-
-    start: datetime
-    """Local time of the first frame."""
-    first: TimedPacket
-    trigger: float
-    """When its motion began, in seconds of the source's own clock."""
-    latency: float
-    """Seconds from the motion's begin to the decision to record it."""
-    unsynced: bool = False
-    """The start is by a clock that no time server has set."""
-    kind: Kind = Kind.MOTION
-
-
-class ClipWriter:
-    """A clip that is being written."""
-
-    def __init__(
-        self, folders: Folders, label: ClipStart, video: VideoStream, audio: AudioStream | None
-    ) -> None:
-        """Opens the spool file, whose name tells salvage when the clip began. Raises OSError."""
-        name = f"{recorder_names.stamp(label.start, label.kind)}.{secrets.token_hex(4)}.mp4"
-        self.path = folders.spool / name
-        self.label = label
-        self.peak: MotionEvent | None = None
-        """The motion with the largest thing in it."""
-        self.orders: list[float] = []
-        """Decoding times of its frames, in seconds of the source's own clock."""
-        self.failed = ""
-        """Why writing broke off; empty while all is well."""
-        self._streams: dict[bool, tuple[Stream, int]] = {}
-        """Of the pictures and of the sound, the copy and the ticks to take off."""
-        self._last: dict[bool, int] = {}
-        self._strip: BitStreamFilterContext | None = None
-        """Takes off the headers that AAC has in transport streams and not in mp4."""
-        options = _OPTIONS if label.kind is Kind.MOTION else _EACH_FRAME
-        self._output = av.open(str(self.path), "w", format="mp4", options=options)
-        if label.unsynced:
-            self._output.metadata["comment"] = UNSYNCED
-        packet = cast("Packet[VideoStream]", label.first.packet)
-        origin = (packet.pts or 0) * packet.time_base
-        for stream in (video, audio if audio is not None and carries(audio) else None):
-            if stream is not None:
-                copy = self._output.add_stream_from_template(stream)
-                copy.time_base = stream.time_base
-                self._streams[stream is video] = copy, _ticks(origin, stream)
-                if stream is audio and _has_adts_headers(audio):
-                    self._strip = BitStreamFilterContext("aac_adtstoasc", audio)
-
-    def note(self, event: MotionEvent) -> None:
-        """Take notice of motion that belongs to this clip."""
-        larger = self.peak is None or event.peak > self.peak.peak
-        if larger and event.peak_at >= self.label.first.at:
-            self.peak = event
-
-    def write(self, entry: TimedPacket) -> None:
-        """Append one packet; after an error nothing more is written, and `failed` tells why."""
-        packet = cast("Packet[Any]", entry.packet)
-        found = self._streams.get(entry.video)
-        if found is None or self.failed:
-            return
-        stream, origin = found
-        copy: Packet[Any] = Packet(bytes(packet))
-        # a camera whose clock stumbles by a tick must not end the clip
-        copy.dts = max((packet.dts or 0) - origin, self._last.get(entry.video, -(1 << 62)) + 1)
-        copy.pts = max((packet.pts or 0) - origin, copy.dts)
-        copy.duration, copy.time_base = packet.duration or 0, packet.time_base
-        copy.is_keyframe, copy.stream = packet.is_keyframe, stream
-        self._last[entry.video] = copy.dts
-        strip = None if entry.video else self._strip
-        try:
-            for one in strip.filter(copy) if strip else (copy,):
-                one.stream = stream
-                self._output.mux_one(one)
-        except (OSError, av.FFmpegError) as error:
-            self.failed = cause(error)
-            return
-        if entry.video:
-            self.orders.append(entry.order)
-
-    def close(self) -> None:
-        """Finish the file; what an error leaves is cut to its whole fragments."""
-        try:
-            self._output.close()
-        except (OSError, av.FFmpegError) as error:
-            self.failed = self.failed or cause(error)
-        if self.failed:
-            cut(self.path)
-
-
-def _has_adts_headers(audio: AudioStream) -> bool:
-    return audio.codec_context.name == "aac" and not audio.codec_context.extradata
-
-
-def carries(audio: AudioStream) -> bool:
-    """Whether mp4 can hold this sound as it is."""
-    return audio.codec_context is not None and audio.codec_context.name in _AUDIO
-
-
 def read(path: Path, *, frames: int | None = None) -> Reading:
-    """Read a finished spool file again. Raises Unfit; `frames` is how many it must hold, None for any."""
+    """Read a finished spool file again. Raises Unfit; `frames` is how many it must hold, None for any.
+
+    Frames that no player shows have to be there, and don't count otherwise.
+    """
     last: dict[int, int] = {}
-    spans: list[tuple[Fraction, Fraction]] = []
+    spans: dict[bool, tuple[Fraction, Fraction]] = {}
+    shown = count = 0
     try:
         with av.open(f"file:{path}") as container:
             for packet in _packets(container):
                 if packet.dts is not None and packet.dts <= last.get(packet.stream_index, packet.dts - 1):
                     raise Unfit(f"{path} has timestamps that run backwards")
                 last[packet.stream_index] = packet.dts or 0
-                if packet.stream.type != "video":
-                    continue
-                if not spans and not packet.is_keyframe:
-                    raise Unfit(f"{path} does not begin with a keyframe")
+                is_video = packet.stream.type == "video"
+                if is_video:
+                    count += 1
+                    if count == 1 and not packet.is_keyframe:
+                        raise Unfit(f"{path} does not begin with a keyframe")
+                    if packet.is_discard:
+                        continue
+                    shown += 1
                 begin = (packet.pts or 0) * packet.time_base
-                spans.append((begin, begin + (packet.duration or 0) * packet.time_base))
+                end = begin + (packet.duration or 0) * packet.time_base
+                known = spans.get(is_video, (begin, end))
+                spans[is_video] = min(known[0], begin), max(known[1], end)
     except av.FFmpegError as error:
         raise Unfit(f"{path} can't be read again: {cause(error)}") from error
-    if not spans or (frames is not None and len(spans) != frames):
-        raise Unfit(f"{path} holds {len(spans)} frames" + ("" if frames is None else f" of {frames}"))
-    return Reading(len(spans), float(max(end for _, end in spans) - min(begin for begin, _ in spans)))
+    if not shown or (frames is not None and count != frames):
+        raise Unfit(f"{path} holds {count} frames" + ("" if frames is None else f" of {frames}"))
+    begin, end = spans[True]
+    heard = spans.get(False, (begin, end))
+    if heard[0] < begin - 2 * Fraction(SOUND_APART) or heard[1] > end + 2 * Fraction(SOUND_APART):
+        raise Unfit(f"{path} has sound of another time than its pictures")
+    return Reading(shown, float(end - begin))
 
 
 def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes | None = None) -> Path:
@@ -322,12 +211,6 @@ def _whole(path: Path, size: int) -> int:
 
 def _packets(container: InputContainer) -> Iterator[Packet[Any]]:
     return (packet for packet in container.demux() if packet.size)
-
-
-def _ticks(origin: Fraction, stream: Stream) -> int:
-    """The clip's zero, its first frame, in the ticks of one stream."""
-    base = stream.time_base
-    return round(origin / base) if base else 0
 
 
 def _put_picture(picture: bytes, target: Path) -> None:

@@ -1,0 +1,60 @@
+"""Gives a live camera's pictures times that go on, where its own clock stands still or is set."""
+
+from __future__ import annotations
+
+import logging
+
+from camarchiver.record.capture.arrival_clock import ArrivalClock
+from camarchiver.record.capture.packet import TimedPacket
+
+_log = logging.getLogger("camarchiver.record.capture.picture_clock")
+
+STUCK = 2.0
+"""Seconds for which pictures come with one and the same time before that counts as none."""
+SET = 1.0
+"""Seconds by which a clock is set that are noticed: a connection that stumbles causes less."""
+FAR = 10.0
+"""Seconds; a clock that is set by more begins anew, and with it a clip."""
+
+
+class PictureClock:
+    """Compares the times of pictures with their arrivals."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is the camera's, for the log."""
+        self._name = name
+        self._arrivals = ArrivalClock()
+        self._shift = 0.0
+        self._last: TimedPacket | None = None
+        self._distance = 0.0
+        """Seconds between the last two pictures."""
+        self._since: TimedPacket | None = None
+        """The first picture of the last time that came."""
+        self._is_stuck = False
+
+    def timed(self, entry: TimedPacket) -> TimedPacket:
+        """The picture with the time that it should have."""
+        if self._since is None or (entry.at != self._since.at and not self._is_stuck):
+            self._since = entry
+        passed = entry.arrival - self._since.arrival
+        if not self._is_stuck and passed > STUCK:
+            self._is_stuck = True
+            _log.warning("%s: all its pictures have one time: they get that of their arrival", self._name)
+        if self._is_stuck:
+            return entry.moved(self._since.at + passed - entry.at)
+        self._follow(entry)
+        return entry.moved(self._shift) if self._shift else entry
+
+    def _follow(self, entry: TimedPacket) -> None:
+        before, self._last = self._last, entry
+        is_settled = self._arrivals.is_settled
+        set_by = self._arrivals.see(entry.order, entry.arrival)
+        if before is None:
+            return
+        step, passed = entry.order - before.order, entry.arrival - before.arrival
+        if is_settled and SET < abs(set_by) < FAR:
+            # the usual distance is exact, an arrival isn't; after a second some pictures may be lost
+            self._shift -= step - (self._distance if passed < SET else passed)
+            _log.warning("%s: its clock was set by %.1f s; the pictures go on", self._name, set_by)
+        elif not set_by:
+            self._distance = step

@@ -1,0 +1,224 @@
+"""One camera's clips of motion: which packets each gets, from before it began until after it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import av
+
+from camarchiver.errors import cause
+from camarchiver.motion.events import MotionEvent
+from camarchiver.record import clip_rules
+from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.reader import Opened
+from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
+from camarchiver.record.disk_guard import DiskGuard
+from camarchiver.record.outbox import clip_writer
+from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
+from camarchiver.record.outbox.publisher import ClipPublisher
+from camarchiver.record.preroll import PreRoll
+
+LATE = 4.0
+"""Seconds that the ring holds beyond the pre-roll: motion is noticed some time after it began."""
+RING_BYTES = 64 << 20
+_LINGER = 1.0
+"""Seconds of pictures for which an ended clip still takes the sound that belongs to it."""
+
+
+class MotionClips:
+    """Holds the last seconds of a camera, and writes them and what follows when something moves."""
+
+    def __init__(
+        self,
+        lengths: Lengths,
+        publisher: ClipPublisher,
+        guard: DiskGuard,
+        when: Callable[[TimedPacket], datetime],
+        is_unsynced: Callable[[], bool],
+    ) -> None:
+        """`when` tells the local time of a packet, `is_unsynced` whether no time server set that clock."""
+        self._lengths = lengths
+        self._publisher = publisher
+        self._guard = guard
+        self._when = when
+        self._is_unsynced = is_unsynced
+        self._ring = PreRoll(lengths.pre + LATE, RING_BYTES)
+        self._stream: Opened | None = None
+        self._state = ClipState(0.0, 0.0, 0.0)
+        self._writer: ClipWriter | None = None
+        self._ended: tuple[ClipWriter, float] | None = None
+        """A clip that waits for the sound of its last frames, and where it ends."""
+        self._covered = float("-inf")
+        """Until when motion needs no further clip, in seconds of the source's own clock."""
+        self._goes_on = False
+        """The running clip ended with its picture, and goes on in another one with the next keyframe."""
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether a clip is being written."""
+        return self._writer is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a clip could be begun: the pictures are known, and there is a keyframe to begin with."""
+        return self._stream is not None and self._stream.is_known and not self._ring.is_empty
+
+    @property
+    def writing(self) -> set[Path]:
+        """The spool files of the clips that are not handed over yet."""
+        writers = (self._writer, self._ended[0] if self._ended else None)
+        return {writer.path for writer in writers if writer is not None}
+
+    def begin(self, stream: Opened) -> None:
+        """A stream begins, or its clock begins anew; `finish` comes before."""
+        self._stream = stream
+        self._ring.clear()
+        self._covered = float("-inf")
+        self._goes_on = False
+
+    def change(self, stream: Opened, events: Sequence[MotionEvent], at: float) -> None:
+        """The picture is another from the next keyframe on, at this time; `events` end with the old one."""
+        for event in events:
+            self._state = clip_rules.prolonged(self._state, event.end, self._lengths)
+            self._note(event)
+        self._goes_on = self._writer is not None
+        self._retire(at)
+        self._stream = stream
+        self._ring.clear()
+
+    def take(self, entry: TimedPacket, events: list[MotionEvent]) -> None:
+        """Take the next packet, and the motion that is known with it."""
+        self._ring.push(entry)
+        if self._goes_on and entry.video and entry.key:
+            self._goes_on = False
+            self._split(entry)
+        if self._writer is not None:
+            self._continue(self._writer, events, entry)
+        elif self._perhaps_begin(events, entry):
+            return
+        self._settle(entry)
+
+    def finish(self, events: Sequence[MotionEvent], last: TimedPacket | None) -> None:
+        """End what runs, with the stream or at a stop; `last` is its last frame, if a clip may begin yet."""
+        if self._writer is None and last is not None:
+            self._perhaps_begin(list(events), last)
+        else:
+            for event in events:
+                self._note(event)
+        self._retire(float("inf"))
+        self._release()
+
+    def try_out(self) -> str:
+        """Write what is held and read it again; why that failed, empty where it didn't. Nothing stays."""
+        held = self._ring.since(float("inf"))
+        if self._stream is None or not held:
+            return ""
+        label = ClipStart(self._when(held[0]), held[0], held[0].at, 0.0)
+        try:
+            writer = ClipWriter(self._publisher.folders, label, self._stream.video, self._stream.audio)
+        except (OSError, av.FFmpegError, ValueError) as error:
+            return cause(error)
+        try:
+            for entry in held:
+                writer.write(entry)
+            writer.close()
+            return writer.failed
+        finally:
+            writer.path.unlink(missing_ok=True)
+
+    def _perhaps_begin(self, events: list[MotionEvent], entry: TimedPacket) -> bool:
+        """Begin a clip where there is motion, with everything that the ring holds of it."""
+        lengths = self._lengths
+        event = next((one for one in events if one.end + lengths.post > self._covered), None)
+        if event is None or self._stream is None or not self._stream.is_known or not self._guard.is_there():
+            return False
+        trigger = max(event.start, self._covered)
+        held = self._ring.since(trigger - lengths.pre)
+        if not held:
+            return False
+        self._release()
+        self._state = clip_rules.prolonged(
+            ClipState(held[0].at, held[0].at, trigger), events[-1].end, lengths
+        )
+        if not self._start(held[0], entry.at - trigger):
+            return False
+        for one in held:
+            self._write(one)
+            self._note(event)
+        return True
+
+    def _continue(self, writer: ClipWriter, events: list[MotionEvent], entry: TimedPacket) -> None:
+        for event in events:
+            self._state = clip_rules.prolonged(self._state, event.end, self._lengths)
+            self._note(event)
+        if entry.video and entry.key and not self._guard.is_there():
+            self._retire(entry.at)
+            return
+        self._write(entry)
+        if writer.failed and self._writer is writer:
+            self._guard.ended(f"the clip ends here: {writer.failed}", full=writer.is_full)
+            self._retire(entry.at)
+
+    def _write(self, entry: TimedPacket) -> None:
+        """Give a packet to the clip that it belongs to; the running one may end before it."""
+        self._state, do = clip_rules.decide(self._state, entry, self._lengths)
+        if do is not ClipAction.WRITE:
+            self._covered = self._state.until if do is ClipAction.END else self._covered
+            self._retire(entry.at)
+        if do is ClipAction.SPLIT:
+            self._split(entry)
+        writer = self._writer
+        if self._ended is not None and not entry.video and entry.at < self._ended[1]:
+            writer = self._ended[0]
+        if writer is not None:
+            writer.write(entry)
+
+    def _split(self, entry: TimedPacket) -> None:
+        """The clip that ended goes on in another one with this keyframe."""
+        state = self._state
+        self._state = ClipState(entry.at, state.until, state.trigger, state.group, entry.at)
+        self._start(entry, 0.0)
+
+    def _start(self, first: TimedPacket, latency: float) -> bool:
+        assert self._stream is not None
+        label = ClipStart(self._when(first), first, self._state.trigger, latency, self._is_unsynced())
+        try:
+            self._writer = ClipWriter(self._publisher.folders, label, self._stream.video, self._stream.audio)
+        except (OSError, av.FFmpegError, ValueError) as error:
+            self._guard.ended(f"a clip can't be begun: {cause(error)}", full=clip_writer.is_full(error))
+            return False
+        self._guard.begun()
+        return True
+
+    def _note(self, event: MotionEvent) -> None:
+        if self._writer is not None:
+            self._writer.note(event)
+
+    def _retire(self, at: float) -> None:
+        """End the running clip at a time; its last sound may still be on its way."""
+        self._release()
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        self._ended = writer, at
+        if self._stream is None or self._stream.audio is None or writer.failed:
+            self._release()
+
+    def _settle(self, entry: TimedPacket) -> None:
+        """Complete the ended clip's sound."""
+        if self._ended is None:
+            return
+        writer, end = self._ended
+        if entry.video or entry.at >= end:
+            if not entry.video or entry.at > end + _LINGER:
+                self._release()
+        elif self._writer is None:
+            writer.write(entry)
+
+    def _release(self) -> None:
+        """Let the ended clip be closed and published, beside the recording."""
+        if self._ended is not None:
+            self._publisher.hand_over(self._ended[0])
+            self._ended = None

@@ -1,0 +1,247 @@
+"""Writes a clip into the spool, in fragments: what is written stays whatever becomes of the recorder."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from camarchiver.errors import cause
+from camarchiver.motion.events import MotionEvent
+from camarchiver.naming import recorder_names
+from camarchiver.naming.recorder_names import Kind
+from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.picture_format import IN_BAND
+from camarchiver.record.outbox.spool import SOUND_APART, Folders, cut
+
+FRAGMENT = 0.5
+"""Seconds; a kill or a power cut loses at most so much."""
+
+_OPTIONS = {
+    # whole fragments while it is written, an ordinary mp4 once it was closed
+    "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
+    "frag_duration": str(int(FRAGMENT * 1_000_000)),
+    "flush_packets": "1",
+    # with the moov delayed, an edit list keeps sound and picture together; the usual 1000 would round it
+    "movie_timescale": "90000",
+}
+# half a second of a timelapse may be hours
+_EACH_FRAME = {**_OPTIONS, "movflags": f"{_OPTIONS['movflags']}+frag_every_frame"}
+_CARRIED = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
+
+
+_GAP = 60.0
+"""Seconds between two frames, or from a frame's decoding to its presentation, that are an error."""
+_FRAME_OF_SOUND = 1.0
+"""Seconds beyond which the duration of a packet of sound is an error."""
+_TICK = 1e-6
+
+UNSYNCED = "clock: unsynced"
+"""Stands in the `comment` of a clip whose start is by a clock that no time server had set."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipStart:
+    """What is known of a clip when it begins."""
+
+    start: datetime
+    """Local time of the first frame."""
+    first: TimedPacket
+    trigger: float
+    """When its motion began, in seconds of the source's own clock."""
+    latency: float
+    """Seconds from the motion's begin to the decision to record it."""
+    unsynced: bool = False
+    """The start is by a clock that no time server has set."""
+    kind: Kind = Kind.MOTION
+
+
+class ClipWriter:
+    """A clip that is being written."""
+
+    def __init__(
+        self, folders: Folders, label: ClipStart, video: VideoStream, audio: AudioStream | None
+    ) -> None:
+        """Opens the spool file, named by the start for salvage. Raises OSError or ValueError."""
+        name = f"{recorder_names.stamp(label.start, label.kind)}.{secrets.token_hex(4)}.mp4"
+        self.path = folders.spool / name
+        self.label = label
+        self.peak: MotionEvent | None = None
+        """The motion with the largest thing in it."""
+        self.moments: list[float] = []
+        """When each frame that came is shown, in seconds of the source's own clock, as they were sent."""
+        self.frames = 0
+        """Frames that were written."""
+        self.failed = ""
+        """Why writing broke off; empty while all is well."""
+        self.is_full = False
+        """Whether that was for want of room."""
+        self._streams: dict[bool, tuple[Stream, int]] = {}
+        """Of the pictures and of the sound, the copy and the ticks to take off."""
+        self._last: dict[bool, int] = {}
+        self._order: float | None = None
+        """Decoding time of the last frame, in seconds of the source's own clock."""
+        self._held: Packet[Any] | None = None
+        """The last frame, whose duration is known when the clip ends."""
+        self._end = 0
+        """Where the last picture ends, in ticks."""
+        self._closed = False
+        self._strip: BitStreamFilterContext | None = None
+        """Takes off the headers that AAC has in transport streams and not in mp4."""
+        options = _OPTIONS if label.kind is Kind.MOTION else _EACH_FRAME
+        self._output = av.open(str(self.path), "w", format="mp4", options=options)
+        if label.unsynced:
+            self._output.metadata["comment"] = UNSYNCED
+        try:
+            self._add_streams(video, audio if audio is not None and carries(audio) else None)
+        except BaseException:
+            self._output.close()
+            self.path.unlink(missing_ok=True)
+            raise
+
+    def _add_streams(self, video: VideoStream, audio: AudioStream | None) -> None:
+        packet = cast("Packet[VideoStream]", self.label.first.packet)
+        origin = (packet.pts or 0) * packet.time_base
+        for stream in (video, audio):
+            if stream is not None:
+                copy = self._output.add_stream_from_template(stream, opaque=True)
+                copy.time_base = stream.time_base
+                if stream is video and video.codec_context.codec.canonical_name == "hevc":
+                    # QuickTime and Safari refuse HEVC with its parameter sets among the pictures
+                    copy.codec_context.codec_tag = IN_BAND if _is_in_band(video) else "hvc1"
+                self._streams[stream is video] = copy, _ticks(origin, stream)
+        if audio is not None and _has_adts_headers(audio):
+            self._strip = BitStreamFilterContext("aac_adtstoasc", audio)
+
+    def note(self, event: MotionEvent) -> None:
+        """Take notice of motion that belongs to this clip."""
+        larger = self.peak is None or event.peak > self.peak.peak
+        if larger and event.peak_at >= self.label.first.at:
+            self.peak = event
+
+    def write(self, entry: TimedPacket) -> None:
+        """Append one packet; after an error nothing more is written, and `failed` tells why.
+
+        What has no place in this clip is left out: sound far from its picture, pictures of an open group
+        that are shown before the first one and need those before it, and sound that is sent twice.
+        """
+        found = self._streams.get(entry.video)
+        if found is None or self.failed or not self._belongs(entry):
+            return
+        stream, origin = found
+        packet = cast("Packet[Any]", entry.packet)
+        last = self._last.get(entry.video)
+        pts = (packet.pts or 0) - origin
+        dts = (packet.dts or 0) - origin if entry.video else pts
+        if last is not None and dts <= last:
+            if not entry.video:
+                return
+            # a camera whose clock stumbles by a tick must not end the clip
+            dts = last + 1
+        copy: Packet[Any] = Packet(bytes(packet))
+        copy.dts, copy.pts = dts, max(pts, dts)
+        copy.duration, copy.time_base = packet.duration or 0, packet.time_base
+        if not 0 <= copy.duration * copy.time_base <= (_GAP if entry.video else _FRAME_OF_SOUND):
+            copy.duration = 0
+        copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+        self._last[entry.video] = dts
+        if not entry.video:
+            self._write_sound(copy, stream)
+            return
+        self._write_held()
+        self._held = copy
+        if self.label.kind is not Kind.MOTION:
+            # a timelapse has no reordered frames, and the next one may be hours away
+            self._write_held()
+        self._end = max(self._end, copy.pts + copy.duration)
+        self.frames += 1
+
+    def close(self) -> None:
+        """Finish the file; what an error leaves is cut to its whole fragments."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._held is not None and self._held.pts is not None:
+            # the muxer ends a clip with the last packet, though an earlier one may be shown after it
+            self._held.duration = max(self._end - self._held.pts, self._held.duration or 0)
+        self._write_held()
+        try:
+            self._output.close()
+        except (OSError, av.FFmpegError) as error:
+            self.failed = self.failed or cause(error)
+        if self.failed:
+            cut(self.path)
+
+    def _belongs(self, entry: TimedPacket) -> bool:
+        """Whether a packet has a place in this clip: a muxer aborts the process where times are absurd."""
+        first = self.label.first
+        if entry.video:
+            last = self._order if self._order is not None else first.order
+            plausible = abs(entry.order - last) <= _GAP and abs(entry.at - entry.order) <= _GAP
+            if plausible:
+                self.moments.append(entry.at)
+                self._order = entry.order
+            return plausible and entry.at >= first.at - _TICK
+        shown = max(self._order if self._order is not None else first.order, first.at)
+        return first.at - SOUND_APART <= entry.at <= shown + SOUND_APART
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._mux(held)
+
+    def _write_sound(self, copy: Packet[Any], stream: Stream) -> None:
+        try:
+            made = self._strip.filter(copy) if self._strip else [copy]
+        except (av.FFmpegError, ValueError):
+            # a damaged frame of sound is heard as a gap
+            return
+        for one in made:
+            one.stream = stream
+            self._mux(one)
+
+    def _mux(self, packet: Packet[Any]) -> None:
+        is_sound = packet.stream.type == "audio"
+        try:
+            self._output.mux_one(packet)
+        except (OSError, av.FFmpegError, ValueError) as error:
+            if is_sound and isinstance(error, av.error.InvalidDataError):
+                return
+            self.failed = self.failed or cause(error)
+            self.is_full = self.is_full or is_full(error)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether something could not be written for want of room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _has_adts_headers(audio: AudioStream) -> bool:
+    return audio.codec_context.name == "aac" and not audio.codec_context.extradata
+
+
+def _is_in_band(video: VideoStream) -> bool:
+    return video.codec_context.codec_tag == IN_BAND
+
+
+def carries(audio: AudioStream) -> bool:
+    """Whether mp4 can hold this sound as it is."""
+    context = audio.codec_context
+    # by the codec: a decoder may have a name of its own, as mp3float
+    return context is not None and context.codec.canonical_name in _CARRIED and bool(context.sample_rate)
+
+
+def _ticks(origin: Fraction, stream: Stream) -> int:
+    """The clip's zero, its first frame, in the ticks of one stream."""
+    base = stream.time_base
+    return round(origin / base) if base else 0

@@ -1,0 +1,647 @@
+"""record: against loopback cameras with the faults of real ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import av
+import imageio_ffmpeg
+import pytest
+from av.packet import Packet
+from pytest_mock import MockerFixture
+
+from camarchiver.motion.events import MotionEvent
+from camarchiver.record import disk_guard, recorder
+from camarchiver.record.capture import reader
+from camarchiver.record.capture.feed import Feed
+from camarchiver.record.capture.packet import TimedPacket
+from camarchiver.record.capture.reader import Lost, Opened, Reader
+from camarchiver.record.capture.source import FileCamera, camera
+from camarchiver.record.clip_rules import Lengths
+from camarchiver.record.detection_stream import BesideStream, OwnStream
+from camarchiver.record.outbox import spool
+from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
+from camarchiver.record.outbox.publisher import Recorded
+from camarchiver.record.outbox.spool import Folders, Unfit
+from tests.cameras import frames_of
+from tests.processes import wait_until
+from tests.record.rtsp import Faults, RtspServer
+from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_watch
+from tests.samples import REC_START
+
+
+@pytest.fixture
+def rec_simple(rec_make: Callable[..., Path]) -> Path:
+    """Eight seconds with sound as a camera sends it, without reordered frames; motion from 3 to 4.5."""
+    return rec_make((3, 4.5), d=8, options="-g 15 -bf 0")
+
+
+def open_files() -> int:
+    """Descriptors of this process."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def resident() -> int:
+    """Bytes of memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class TestLosses:
+    @pytest.mark.parametrize(("losses", "hang_up"), [(20, 0.0), (20, 0.2)])
+    def test_a_lost_source_leaves_nothing_open(
+        self, rec_simple: Path, mocker: MockerFixture, losses: int, hang_up: float
+    ) -> None:
+        mocker.patch.object(reader, "BACKOFF", (0.01,))
+        with RtspServer(rec_simple, Faults(hang_up=hang_up)) as server:
+            seeking = Reader(camera(server.url))
+            counts = []
+            while len(counts) < losses:
+                if isinstance(seeking.take(20), Lost):
+                    counts.append((open_files(), threading.active_count(), resident()))
+            seeking.close()
+        # the camera's own side of the next connection may be there, or not yet
+        assert max(files for files, _, _ in counts[1:]) <= counts[0][0] + 2
+        assert max(threads for _, threads, _ in counts[1:]) <= counts[0][1] + 2
+        assert counts[-1][2] - counts[len(counts) // 2][2] < 2 << 20
+
+
+Record = Callable[..., list[Recorded]]
+
+
+@pytest.fixture
+def rec_of(rec_simple: Path, rec_recorder: Callable[..., RecRecorder]) -> Record:
+    """Record a faulty camera for some seconds; what came of it."""
+
+    def record(faults: Faults, seconds: float, clip: Path | None = None, **how: Any) -> list[Recorded]:
+        with RtspServer(clip or rec_simple, faults) as server:
+            return rec_recorder(camera(server.url), duration=seconds, **how).run()
+
+    return record
+
+
+def assert_plays(clip: Recorded) -> None:
+    """From its first picture on, as long as its name says, sound and picture together."""
+    assert not clip.error
+    with av.open(str(clip.path)) as container:
+        shown = [float(frame.time or 0) for frame in container.decode(video=0)]
+        assert len(shown) == clip.frames
+        assert shown[0] == pytest.approx(0, abs=0.01)
+        assert shown == sorted(shown)
+        assert clip.seconds == pytest.approx(shown[-1] + 1 / 15, abs=0.15)
+        assert container.duration == pytest.approx(clip.seconds * 1e6, abs=500_000)
+
+
+def heard(clip: Recorded) -> tuple[float, float]:
+    """When a clip's sound begins and ends, in seconds."""
+    times = rec_packets(clip.path).audio_times
+    return times[0], times[-1]
+
+
+class TestSound:
+    @pytest.mark.parametrize("jump", [-300.0, 7200.0, -1.5])
+    def test_a_clock_that_steps_is_followed_by_arrival(
+        self, rec_of: Record, jump: float, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(Faults(audio_jump=(3.5, jump)), 9)
+        assert_plays(clip)
+        begin, end = heard(clip)
+        assert begin < 0.2
+        assert clip.seconds - 0.3 < end < clip.seconds + 0.1
+        assert caplog.text.count("its sound has another clock") == 1
+
+    def test_pictures_that_come_later_than_the_sound(self, rec_of: Record) -> None:
+        (clip,) = rec_of(Faults(video_late=6.0, reports=0), 16)
+        assert_plays(clip)
+        begin, end = heard(clip)
+        assert begin < 0.2
+        assert clip.seconds - 0.3 < end < clip.seconds + 0.1
+
+    def test_sound_of_another_time_reaches_no_muxer(self, rec_simple: Path, rec_folders: Folders) -> None:
+        opened, entries = rec_items(rec_simple)
+        take = ClipWriter(rec_folders, ClipStart(REC_START, entries[0], 0.0, 0.0), opened.video, opened.audio)
+        for number, entry in enumerate(entries):
+            off = (-90000.0, 90000.0, 0.0, 11.0)[number % 4] if not entry.video else 0.0
+            packet = cast("Any", entry.packet)
+            packet.pts += int(off / packet.time_base)
+            packet.dts += int(off / packet.time_base)
+            take.write(replace(entry, at=entry.at + off, order=entry.order + off))
+        take.close()
+        assert not take.failed
+        found = spool.read(take.path, frames=8 * 15)
+        assert found.seconds == pytest.approx(8.0, abs=0.1)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_whatever_times_come_a_clip_can_be_read_again(
+        self, rec_make: Callable[..., Path], rec_folders: Folders, seed: int
+    ) -> None:
+        """The muxer aborts the process where times are too far apart."""
+        chance = random.Random(seed)
+        opened, entries = rec_items(rec_make((3, 4.5), d=8, options="-g 15 -bf 2"))
+        for _ in range(10):
+            label = ClipStart(REC_START, entries[0], 0.0, 0.0)
+            take = ClipWriter(rec_folders, label, opened.video, opened.audio)
+            share = chance.choice((0.01, 0.1, 0.5, 1.0))
+            for entry in entries:
+                packet = cast("Any", entry.packet)
+                copy: Any = Packet(bytes(packet))
+                far = chance.choice((0, 1, 1e3, 1e5, 1e7, 1e9, 2**31, 2**40))
+                off = [0, 0, 0]
+                if entry is not entries[0] and chance.random() < share:
+                    off = [int(chance.uniform(-far, far)) for _ in off]
+                copy.pts, copy.dts, copy.duration = (
+                    known + more
+                    for known, more in zip((packet.pts, packet.dts, packet.duration), off, strict=True)
+                )
+                copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+                at, order = (float(moment * copy.time_base) for moment in (copy.pts, copy.dts))
+                take.write(replace(entry, at=at, order=order, packet=copy))
+            take.close()
+            assert not take.failed
+            assert spool.read(take.path, frames=take.frames).frames
+
+    def test_a_clip_whose_sound_is_of_another_time_is_unfit(self, rec_simple: Path, tmp_path: Path) -> None:
+        odd = tmp_path / "odd.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_simple)]
+        command += ["-itsoffset", "7200", "-i", str(rec_simple), "-map", "0:v", "-map", "1:a", "-c", "copy"]
+        subprocess.run([*command, str(odd)], check=True)
+        with pytest.raises(Unfit, match="another time"):
+            spool.read(odd)
+
+
+class TestPicture:
+    @pytest.mark.parametrize(
+        "faults",
+        [
+            Faults(parameters_in_sdp=False, keyframes_late=6.2),
+            Faults(parameters_in_sdp=False, video_late=6.0),
+            Faults(parameters_twice=2),
+            Faults(parameters_in_stream=False),
+        ],
+    )
+    def test_what_the_pictures_are_is_learned_once(
+        self, rec_of: Record, faults: Faults, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(faults, 16 if faults.video_late or faults.keyframes_late else 9)
+        assert_plays(clip)
+        assert clip.seconds > 6
+        assert "another picture" not in caplog.text
+        assert "not recording" not in caplog.text
+
+    def test_a_timelapse_waits_until_they_are_known(
+        self, rec_of: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (lapse,) = rec_of(Faults(parameters_in_sdp=False, keyframes_late=6.2), 9, timelapse=1.0)
+        assert lapse.path.name.startswith("timelapse_")
+        assert frames_of(lapse.path) == lapse.frames > 0
+        assert "not recording" not in caplog.text
+
+    def test_parameter_sets_in_other_bytes_are_the_same_picture(
+        self, rec_make: Callable[..., Path], rec_of: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        other = rec_make((3, 4.5), d=8, options="-g 15 -bf 0 -x264-params fullrange=off:colorprim=bt709")
+        (clip,) = rec_of(Faults(other=other, other_at=3.5), 9)
+        assert_plays(clip)
+        assert "another picture" not in caplog.text
+
+    @pytest.mark.parametrize("in_sdp", [True, False])
+    def test_another_size_begins_another_clip_and_keeps_the_post_roll(
+        self, rec_make: Callable[..., Path], rec_of: Record, in_sdp: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        other = rec_make((3, 4.5), d=8, options="-g 15 -bf 0 -s 320x180")
+        faults = Faults(parameters_in_sdp=in_sdp, parameters_in_stream=False, other=other, other_at=4.5)
+        clips = rec_of(faults, 9) if in_sdp else rec_of(replace(faults, parameters_in_stream=True), 9)
+        sizes = []
+        for clip in clips:
+            assert_plays(clip)
+            with av.open(str(clip.path)) as container:
+                sizes.append({(frame.width, frame.height) for frame in container.decode(video=0)})
+        assert sizes == [{(640, 360)}, {(320, 180)}]
+        assert sum(clip.seconds for clip in clips) > 6
+        assert caplog.text.count("another picture") == 1
+
+
+class TestDetectionStream:
+    @pytest.mark.parametrize(
+        ("recorded", "watched"),
+        [
+            (Faults(clock=1.2), Faults()),
+            (Faults(), Faults(clock=0.9)),
+            (Faults(burst=1.0), Faults()),
+            (Faults(), Faults(burst=1.0)),
+        ],
+    )
+    def test_its_motion_is_found_in_the_recorded_stream(
+        self,
+        rec_make: Callable[..., Path],
+        rec_recorder: Callable[..., RecRecorder],
+        recorded: Faults,
+        watched: Faults,
+    ) -> None:
+        scene = rec_make((3, 4.5), (11, 12.5), d=16, options="-g 15 -bf 0", sound=False)
+        since = time.monotonic() + 0.5
+        with (
+            RtspServer(scene, recorded, since=since) as large,
+            RtspServer(scene, watched, since=since) as small,
+        ):
+            beside = BesideStream(rec_watch(), camera(small.url))
+            clips = rec_recorder(camera(large.url), duration=17, detection=beside).run()
+        assert len(clips) == 2
+        assert all(clip.preroll == pytest.approx(2.5, abs=0.8) for clip in clips)
+        for clip in clips:
+            found = [event.start for event in motion_in(clip.path)]
+            assert len(found) == 1
+            assert found[0] == pytest.approx(clip.preroll, abs=0.6)
+
+
+def motion_in(path: Path) -> list[MotionEvent]:
+    """What moves in a clip, in its own time."""
+    opened, entries = rec_items(path)
+    looking = OwnStream(rec_watch())
+    looking.begin(opened)
+    return [*(event for entry in entries for event in looking.see(entry)), *looking.finish()]
+
+
+class TestPasswords:
+    @pytest.mark.parametrize("basic", [True, False])
+    @pytest.mark.parametrize("by_file", [True, False])
+    def test_any_password_opens_the_camera(self, rec_simple: Path, basic: bool, by_file: bool) -> None:
+        login = "admin:p@s/w#o?r%41 d:"
+        with RtspServer(rec_simple, Faults(login=login, basic=basic)) as server:
+            if by_file:
+                source = camera(server.url, credentials=login)
+            else:
+                source = camera(server.url.replace("//", f"//{quote(login, safe=':')}@"))
+            seen = Reader(source)
+            assert isinstance(seen.take(10), Opened)
+            seen.close()
+
+
+class TestReorderedPictures:
+    @pytest.mark.parametrize(
+        ("options", "seconds"),
+        [("-g 15 -bf 2", 9), ("-g 15 -bf 3 -x264-params open-gop=1:keyint=15:b-pyramid=normal", 9)],
+    )
+    def test_a_clip_plays_as_long_as_its_name_says(
+        self, rec_make: Callable[..., Path], rec_of: Record, options: str, seconds: float
+    ) -> None:
+        scene = rec_make((3, 4.5), d=8, options=options)
+        clips = rec_of(Faults(), seconds, scene, lengths=Lengths(longest=3.0))
+        assert len(clips) >= 2
+        for clip in clips:
+            assert_plays(clip)
+            assert not clip.lost
+        assert sum(clip.seconds for clip in clips) > 5.5
+
+    @pytest.mark.parametrize("options", ["-g 15 -bf 2", "-g 15 -bf 3 -x264-params open-gop=1:keyint=15"])
+    def test_wherever_a_clip_begins_and_ends(
+        self, rec_make: Callable[..., Path], rec_folders: Folders, options: str
+    ) -> None:
+        opened, entries = rec_items(rec_make((3, 4.5), d=8, options=options))
+        first = next(entry for entry in entries if entry.video and entry.key and entry.at > 1.9)
+        begin = entries.index(first)
+        ends = [number for number, entry in enumerate(entries) if entry.video and number > begin + 60]
+        for end in ends[:12]:
+            take = ClipWriter(rec_folders, ClipStart(REC_START, first, 0.0, 0.0), opened.video, opened.audio)
+            for entry in entries[begin : end + 1]:
+                take.write(entry)
+            take.close()
+            found = spool.read(take.path, frames=take.frames)
+            assert frames_of(take.path) == found.frames
+            assert found.seconds == pytest.approx(take.moments[-1] - take.moments[0], abs=0.5)
+
+
+class TestFirstPicture:
+    def test_the_first_keyframe_has_its_time(self, rec_simple: Path) -> None:
+        with RtspServer(rec_simple) as server:
+            reading = Reader(camera(server.url))
+            assert isinstance(reading.take(10), Opened)
+            frames: list[TimedPacket] = []
+            while len(frames) < 20:
+                item = reading.take(10)
+                if isinstance(item, TimedPacket) and item.video:
+                    frames.append(item)
+            reading.close()
+        assert frames[0].key
+        distances = [later.at - earlier.at for earlier, later in pairwise(frames)]
+        assert distances == pytest.approx([1 / 15] * 19, abs=0.001)
+
+
+class TestOutboxAway:
+    def test_clips_wait_in_the_spool_and_are_published_when_it_is_back(
+        self,
+        rec_simple: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        mocker.patch.object(recorder, "RETRY", 0.2)
+        mocker.patch.object(disk_guard, "PAUSE", 0.2)
+        with RtspServer(rec_simple) as server:
+            made = rec_recorder(camera(server.url), duration=18)
+            outbox = made.folders.outbox
+            elsewhere = outbox.with_name("elsewhere")
+
+            def go_and_come_back() -> None:
+                wait_until(lambda: made.recorder.frames > 10, "the first frames", 20)
+                outbox.rename(elsewhere)
+                wait_until(lambda: made.delivery.waits, "a clip that waits", 20)
+                elsewhere.rename(outbox)
+                wait_until(lambda: made.delivery.clips.count, "its publication", 20)
+
+            mover = threading.Thread(target=go_and_come_back)
+            mover.start()
+            clips = made.run()
+            mover.join()
+        assert len(clips) == 2
+        for clip in clips:
+            assert clip.published
+            assert_plays(clip)
+        assert caplog.text.count("its outbox is away (No such file or directory)") == 1
+        assert caplog.text.count("its outbox is back") == 1
+        assert caplog.text.count("waits in the spool: ") == 1
+        assert not list(made.folders.spool.glob("*.mp4"))
+        assert not made.recorder.refused
+
+    def test_one_that_does_not_answer_holds_nothing_up(
+        self, rec_folders: Folders, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mocker.patch.object(disk_guard, "ANSWER", 0.05)
+        answer = threading.Event()
+        real = shutil.disk_usage
+
+        def usage(folder: Path) -> Any:
+            if folder == rec_folders.outbox:
+                answer.wait(10)
+            return real(folder)
+
+        mocker.patch.object(shutil, "disk_usage", usage)
+        guard = disk_guard.DiskGuard("yard", rec_folders, 0, lambda folder, short: 0)
+        began = time.monotonic()
+        assert all(guard.is_there() for _ in range(5))
+        assert time.monotonic() - began < 1
+        assert caplog.text.count("its outbox is away (no answer)") == 1
+        answer.set()
+        wait_until(guard.outbox_is_there, "the answer", 5)
+        assert caplog.text.count("its outbox is back") == 1
+
+
+class TestSalvage:
+    def test_the_camera_does_not_wait_for_it(
+        self, rec_simple: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
+    ) -> None:
+        real = spool.salvage
+
+        def slow(path: Path, outbox: Path) -> Path | None:
+            time.sleep(0.5)
+            return real(path, outbox)
+
+        mocker.patch.object(spool, "salvage", slow)
+        opened: list[float] = []
+
+        class Source(RecSource):
+            def open(self) -> Feed:
+                opened.append(time.monotonic())
+                return super().open()
+
+        made = rec_recorder(Source([rec_simple]))
+        for number in range(6):
+            shutil.copy(rec_simple, made.folders.spool / f"motion_20260503_14200{number}.abcdef0{number}.mp4")
+        began = time.monotonic()
+        (clip,) = made.run()
+        assert opened[0] - began < 0.4
+        assert not clip.error
+        assert made.delivery.salvaged.count == 6
+        assert not list(made.folders.spool.glob("*.mp4"))
+
+
+class TestAbility:
+    def test_a_recorder_that_cannot_write_starves_the_watchdog_until_it_can(
+        self,
+        rec_simple: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        mocker.patch.object(disk_guard, "PAUSE", 0.5)
+        real = ClipWriter._add_streams
+        broken = threading.Event()
+        broken.set()
+
+        def add(self: ClipWriter, *streams: Any) -> None:
+            if broken.is_set():
+                raise OSError(errno.EMFILE, "Too many open files")
+            real(self, *streams)
+
+        mocker.patch.object(ClipWriter, "_add_streams", add)
+        manager = mocker.Mock(beat_seconds=10.0)
+        with RtspServer(rec_simple) as server:
+            made = rec_recorder(camera(server.url), duration=16, manager=manager)
+            fed: list[int] = []
+
+            def mend() -> None:
+                wait_until(lambda: made.recorder.refused, "a clip that can't be begun", 20)
+                for _ in range(2):
+                    fed.append(manager.beat.call_count)
+                    time.sleep(1)
+                broken.clear()
+                wait_until(lambda: not made.recorder.is_full, "a trial", 20)
+
+            mender = threading.Thread(target=mend)
+            mender.start()
+            clips = made.run()
+            mender.join()
+        assert fed[0] == fed[1]
+        assert 0 < fed[0] < manager.beat.call_count - 20
+        assert "clips can be written again, recording goes on" in caplog.text
+        assert clips
+        assert len(list(made.folders.spool.iterdir())) == len(list(made.folders.spool.glob(".*")))
+
+    def test_a_camera_without_keyframes_is_complained_of(
+        self,
+        rec_simple: Path,
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        mocker.patch.object(recorder, "READY", 1.5)
+        manager = mocker.Mock(beat_seconds=10.0)
+        faults = Faults(keyframes_late=60, parameters_in_sdp=False)
+        with RtspServer(rec_simple, faults) as server:
+            made = rec_recorder(camera(server.url), duration=12, manager=manager)
+            assert made.run() == []
+        assert made.recorder.frames > 20
+        assert caplog.text.count("no clip can be begun") == 1
+        assert manager.beat.call_count < made.recorder.frames
+
+
+class TestTimes:
+    def test_pictures_that_all_have_one_time_are_timed_by_their_arrival(
+        self, rec_of: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(Faults(same_time=True), 17)[-1:]
+        assert_plays(clip)
+        assert clip.seconds > 5
+        begin, end = heard(clip)
+        assert begin < 1.0
+        assert end > clip.seconds - 0.4
+        assert caplog.text.count("all its pictures have one time") == 1
+
+    @pytest.mark.parametrize("step", [5.0, -3.0])
+    def test_a_clock_that_is_set_by_some_seconds_costs_nothing(
+        self, rec_of: Record, step: float, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(Faults(jump=(5.5, step), reports=0), 9)
+        assert_plays(clip)
+        assert clip.seconds == pytest.approx(6.5, abs=0.7)
+        assert not clip.lost
+        begin, end = heard(clip)
+        assert begin < 0.5
+        assert end > clip.seconds - 0.3
+        assert caplog.text.count("its clock was set by") == 1
+
+
+class TestSessions:
+    def test_a_camera_that_allows_one_session_takes_the_next_run_at_once(self, rec_simple: Path) -> None:
+        with RtspServer(rec_simple, Faults(sessions=1)) as server:
+            for number in range(1, 4):
+                reading = Reader(camera(server.url))
+                assert isinstance(reading.take(10), Opened)
+                reading.close()
+                # the goodbye is sent when this returns, and on its way
+                wait_until(lambda: server.requests.count("TEARDOWN") == number, "the goodbye", 5)  # noqa: B023
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        "faults",
+        [
+            Faults(broken_sound=tuple(range(100, 400, 17))),
+            Faults(twice_sound=tuple(range(100, 400, 17))),
+        ],
+    )
+    def test_damaged_sound_ends_no_clip(
+        self, rec_of: Record, faults: Faults, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (clip,) = rec_of(faults, 9)
+        assert_plays(clip)
+        assert heard(clip)[1] > clip.seconds - 0.3
+        assert "not recording" not in caplog.text
+
+    @pytest.mark.parametrize("codec", ["libmp3lame -ar 44100", "libopus -ar 48000 -ac 2"])
+    def test_sound_goes_by_its_codec(
+        self, rec_make: Callable[..., Path], rec_of: Record, tmp_path: Path, codec: str
+    ) -> None:
+        """Their decoders may have another name."""
+        scene = tmp_path / "scene.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i"]
+        command += [str(rec_make((3, 4.5), d=8, options="-g 15 -bf 0")), "-c:v", "copy", "-c:a"]
+        subprocess.run([*command, *codec.split(), str(scene)], check=True)
+        (clip,) = rec_of(Faults(), 9, scene)
+        assert_plays(clip)
+        assert heard(clip)[1] > clip.seconds - 0.3
+
+    def test_a_codec_that_nobody_knows_is_no_end(self, rec_simple: Path) -> None:
+        with RtspServer(rec_simple, Faults(codec_name="NOVEL")) as server:
+            seeking = Reader(camera(server.url))
+            lost = seeking.take(30)
+            seeking.close()
+        assert isinstance(lost, Lost)
+        assert "video" in lost.reason
+
+
+class TestHevc:
+    @pytest.fixture
+    def rec_hevc(self, rec_make: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+        """The simple scene in HEVC."""
+
+        def make(name: str, words: str) -> Path:
+            made = tmp_path / f"{name}.mp4"
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i"]
+            command += [str(rec_make((3, 4.5), d=8, options="-g 15 -bf 0")), "-c:a", "copy"]
+            command += ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params"]
+            subprocess.run([*command, f"log-level=none:keyint=15:bframes=0:{words}", str(made)], check=True)
+            return made
+
+        return make
+
+    def test_its_clips_are_as_players_want_them(self, rec_hevc: Callable[..., Path], rec_of: Record) -> None:
+        (clip,) = rec_of(Faults(parameters_twice=2), 9, rec_hevc("one", "open-gop=0"))
+        assert_plays(clip)
+        assert tag_of(clip) == "hvc1"
+
+    def test_parameter_sets_that_change_in_their_bytes_stay_among_the_pictures(
+        self, rec_hevc: Callable[..., Path], rec_of: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        other = rec_hevc("two", "open-gop=0:sign-hide=0:strong-intra-smoothing=0:ref=1:no-weightp=1")
+        faults = Faults(other=other, other_at=4.5)
+        clips = rec_of(faults, 9, rec_hevc("one", "open-gop=0"))
+        assert [tag_of(clip) for clip in clips] == ["hvc1", "hev1"]
+        for clip in clips:
+            assert_plays(clip)
+        assert sum(clip.seconds for clip in clips) > 6
+
+
+def tag_of(clip: Recorded) -> str:
+    """What an mp4 calls its pictures' codec."""
+    with av.open(str(clip.path)) as container:
+        return container.streams.video[0].codec_context.codec_tag
+
+
+class TestMotionJpeg:
+    def test_few_pictures_a_second_come_when_they_are_made(self, tmp_path: Path) -> None:
+        """An encoder's lookahead and the probing of its output cost many pictures, so many seconds."""
+        fifo = tmp_path / "camera"
+        os.mkfifo(fifo)
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-re", "-f", "lavfi"]
+        command += ["-i", "testsrc2=s=320x240:r=2:d=20", "-c:v", "mjpeg", "-f", "matroska"]
+        writer = subprocess.Popen([*command, "-flush_packets", "1", "-cluster_time_limit", "10", str(fifo)])
+        began = time.monotonic()
+        reading = Reader(FileCamera(fifo), encodes=True)
+        late: list[float] = []
+        while len(late) < 10:
+            item = reading.take(20)
+            if isinstance(item, TimedPacket):
+                late.append(item.arrival - began - item.at)
+        writer.kill()
+        writer.wait()
+        reading.close()
+        assert late[-1] < 3.0
+
+
+class TestTransport:
+    @pytest.mark.parametrize(
+        ("asked", "udp_only", "opens"),
+        [
+            ("", False, True),
+            ("", True, False),
+            ("?transport=udp", True, True),
+            ("?transport=udp", False, False),
+            ("?transport=auto", True, True),
+            ("?transport=auto", False, True),
+        ],
+    )
+    def test_it_is_as_the_address_asks(
+        self, rec_simple: Path, asked: str, udp_only: bool, opens: bool
+    ) -> None:
+        with RtspServer(rec_simple, Faults(udp_only=udp_only)) as server:
+            reading = Reader(camera(server.url + asked))
+            assert isinstance(reading.take(20), Opened if opens else Lost)
+            if opens:
+                assert isinstance(reading.take(10), TimedPacket)
+            reading.close()
+
+    def test_the_camera_gets_its_own_query(self) -> None:
+        found = cast("Any", camera("rtsp://10.0.0.7/x?a=1&transport=auto&b=%2F"))
+        assert (found.url, found.transport) == ("rtsp://10.0.0.7/x?a=1&b=%2F", "auto")
