@@ -375,7 +375,7 @@ class TestFindings:
     SOURCE = f"2026/03/01/{NAME}.mp4"
 
     @pytest.fixture
-    def camera(self, archived_camera: Path) -> Path:
+    def camera_tree(self, archived_camera: Path) -> Path:
         """A tree whose one clip lies in the trash, beside its archive."""
         return archived_camera
 
