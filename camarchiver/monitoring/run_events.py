@@ -121,7 +121,7 @@ class RunEvents:
         self.ended(End(exit_code, failed, document, tuple(found)))
 
     def handed_over(self, last: Iterable[Figure]) -> None:
-        """The run goes on under another attendance; `last` is the last look of this one."""
+        """The run goes on under another run_events; `last` is the last look of this one."""
         if self._file is not None:
             self._write((self.own, last))
 
@@ -185,11 +185,11 @@ class RunEvents:
 
 
 @contextmanager
-def attending(
+def open_run_events(
     channels: Channels, command: str, failure_document: FailureDocument, **own: str
 ) -> Iterator[RunEvents]:
     """Attend a run; `own` are the labels that tell its numbers from those of others."""
-    attendance = RunEvents(
+    run_events = RunEvents(
         command,
         metrics.labels(command=command, **own),
         Pinger(channels.ping_url) if channels.ping_url else None,
@@ -198,7 +198,7 @@ def attending(
         failure_document,
     )
     try:
-        yield attendance
+        yield run_events
     except Exception as error:
-        attendance.broke_off(error)
+        run_events.broke_off(error)
         raise

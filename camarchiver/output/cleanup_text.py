@@ -98,8 +98,8 @@ def _forecast(plan: CleanupPlan | SpoolPlan, changes: Sequence[Total]) -> Iterat
         )
 
 
-def report_lines(report: Report, *, told: bool) -> Iterator[str]:
-    """The end of a run; `told` where each file's line was printed before."""
+def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
+    """The end of a run; `already_printed` if each file's line was printed before."""
     if report.stopped_by is not None:
         yield f"stopped by signal {report.stopped_by}; {count_of(report.remaining, 'file')} were not begun"
     for words, outcomes in _done(report.outcomes):
@@ -110,7 +110,7 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
         yield f"freed: {size(freed)}"
     for reason, outcomes in not_done(report.outcomes):
         yield f"left: {count_of(len(outcomes), 'file')}, {REASON_WORDS[reason]}"
-        if not told:
+        if not already_printed:
             yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
     if report.unreadable:
         yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"

@@ -95,7 +95,7 @@ def _finding_fields(finding: VerifyFinding) -> dict[str, Any]:
     return fields
 
 
-def census(found: StatusReport, run: str) -> str:
+def status_report(found: StatusReport, run: str) -> str:
     """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and more."""
     more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],

@@ -183,8 +183,8 @@ def outcome_words(outcome: Outcome) -> str:
     return f"{verb}{detail}"
 
 
-def report_lines(report: Report, *, told: bool) -> Iterator[str]:
-    """The end of a run for a person; `told` where each clip's line was printed before."""
+def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
+    """The end of a run for a person; `already_printed` if each clip's line was printed before."""
     encodings = [outcome.encoding for outcome in report.outcomes if outcome.encoding]
     before = sum(encoding.bytes_before for encoding in encodings)
     after = sum(encoding.bytes_after for encoding in encodings)
@@ -207,7 +207,7 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
         yield f"removed or taken over: {count_of(removed, 'source')} archived before"
     for reason, outcomes in not_done(report.outcomes):
         yield f"kept: {count_of(len(outcomes), 'clip')}, {REASON_WORDS[reason]}"
-        if told:
+        if already_printed:
             continue
         yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
         if len(outcomes) > ROWS:
@@ -254,11 +254,11 @@ def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
 # --- what stands where -----------------------------------------------------------------------------
 
 
-def census_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
+def status_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
     """A table of cameras and trees, then what needs attention, then the disks."""
-    width = max([6, *(len(shown(camera.name)) for camera in census.cameras)])
+    width = max([6, *(len(shown(camera.name)) for camera in report.cameras)])
     yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
-    for camera in census.cameras:
+    for camera in report.cameras:
         for tree, holding in (
             ("source", camera.source),
             ("archive", camera.archive),
@@ -274,14 +274,14 @@ def census_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
                     f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
                     f" {hours:>8} {size(holding.size):>9}  {days}"
                 )
-    yield from _attention_lines(census, zone)
-    yield from _damage_lines(census.findings, zone)
-    for disk in census.disks:
+    yield from _attention_lines(report, zone)
+    yield from _damage_lines(report.findings, zone)
+    for disk in report.disks:
         full = ""
         if (left := disk.days_until_full) is not None:
             full = f"; full in about {left:,.0f} days at {size(disk.daily)} a day, as in the last two weeks"
         yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}{full}"
-    if (last := census.last_run) is not None:
+    if (last := report.last_run) is not None:
         command, run, status = (shown(last[key]) for key in ("command", "run", "status"))
         yield f"last run: {command} {run}: {status}, exit code {last['exit_code']}"
 
@@ -310,8 +310,8 @@ def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
         yield "never has every archive been verified (camarchiver verify)"
 
 
-def _attention_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
-    for camera in census.cameras:
+def _attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
+    for camera in report.cameras:
         for count, words in (
             (camera.waiting, "to be archived by the next run"),
             (camera.held, "held"),
@@ -328,11 +328,11 @@ def _attention_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
         for start, end in camera.gaps:
             span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
             yield f"{shown(camera.name)}: nothing from {span_of}"
-    yield from census.working
-    if census.unnamed:
-        yield f"{count_of(census.unnamed, 'file')} without a time in the name"
-    if census.unreadable:
-        yield f"{count_of(census.unreadable, 'file or folder', 'files or folders')} can't be read"
+    yield from report.working
+    if report.unnamed:
+        yield f"{count_of(report.unnamed, 'file')} without a time in the name"
+    if report.unreadable:
+        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
 
 
 # --- export -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`camarchiver config`: what is set, where it comes from, and a file to begin with."""
+"""`camarchiver config`: what is set, where it comes from, and a file to start with."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ EXAMPLE = """\
 
 @click.group()
 def config() -> None:
-    """Show, check or begin the configuration."""
+    """Show, check or create the configuration."""
 
 
 @config.command(short_help="Each value and where it comes from.")
@@ -96,11 +96,11 @@ def show(context: click.Context, command: str) -> None:
         click.echo(f"{key:14} = {value:24} # {place}")
 
 
-@config.command(short_help="Say whether the config files are sound.")
+@config.command(short_help="Check whether the config files are valid.")
 @config_option
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Say whether the config files are sound; exit 10 where one isn't."""
+    """Check whether the config files are valid; exit 10 if one is not."""
     for command in _commands(context).values():
         checked_values(context.meta[CONFIG_KEY], command, context)
         cameras_values(context.meta[CONFIG_KEY], command, context)
@@ -113,7 +113,7 @@ def check(context: click.Context) -> None:
 @config.command(short_help="Write a commented config file.")
 @click.argument("file", type=FOLDER, required=False)
 def init(file: Path | None) -> None:
-    """Write a commented config file to FILE, by default the user's own; never over another."""
+    """Write a commented config file to FILE, by default the user's own; never overwrite a file."""
     target = file or config_files.default_files()[-1]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,9 +128,9 @@ def init(file: Path | None) -> None:
 @click.argument("directory", type=FOLDER, default=Path("/camera"))
 @option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]")
 def accept_volume(directory: Path, output: Path | None) -> None:
-    """Let the source DIRECTORY take the archive that stands here now for its own.
+    """Accept the archive that is here now as the archive of the source DIRECTORY.
 
-    Needed once after an archive was moved to another disk or begun anew on purpose.
+    Needed once after an archive was moved to another disk or started anew on purpose.
     """
     from camarchiver.state import volume_marker
 

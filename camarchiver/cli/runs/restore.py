@@ -1,4 +1,4 @@
-"""What `restore` does in the course of a run."""
+"""The part of a run that is specific to `restore`."""
 
 from __future__ import annotations
 
