@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 CONFIG_KEY = "camarchiver.config"
-"""Where a context keeps the loaded `Config`."""
+"""The context's key for the loaded `Config`."""
 
 CONFIG_FILE = "camarchiver.config_file"
-"""Where a context keeps the file that `--config` names; None for the usual ones."""
+"""The context's key for the file that `--config` names; its value is None for the usual files."""
 
 FOLDER = click.Path(path_type=Path)
 

@@ -24,7 +24,7 @@ _KEYS: Mapping[str, click.ParamType[Any]] = {
     "max_size": Size(),
     "signed": click.Choice([KEEP, REENCODE]),
 }
-"""What a camera may have of its own, as `[camera.NAME]`."""
+"""The keys that a camera may have of its own, in `[camera.NAME]`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ _HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
 
 
 def python() -> Iterator[Finding]:
-    """Its version."""
+    """The version of Python."""
     said = f"camarchiver {__version__}, Python {platform.python_version()} ({sys.executable})"
     if sys.version_info < OLDEST_PYTHON:
         yield trouble("python", said, "install Python 3.11 or newer and camarchiver into it")
@@ -37,7 +37,7 @@ def python() -> Iterator[Finding]:
 
 
 def packages(extras: Collection[str]) -> Iterator[Finding]:
-    """Whether each package is there, new enough, and starts; `extras` are those that the config needs."""
+    """Whether each package is installed, new enough, and starts; `extras` are those that the config needs."""
     found: dict[str, str] = {}
     for wanted in requirements():
         extra = extra_of(wanted)
@@ -130,7 +130,7 @@ def _chosen(machine: Machine, backend: Backend | Auto, codec: Codec | Auto) -> F
 
 
 def _problem_loading(name: str) -> str:
-    """Tried in another process: a library for another CPU ends the one that loads it."""
+    """Tried in another process: a library built for another CPU ends the process that loads it."""
     command = [sys.executable, "-c", f"import {LOADED[name]}"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOAD_SECONDS)

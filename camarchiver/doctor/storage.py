@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-from camarchiver.doctor.findings import Finding, fine, judge_room, remark, trouble
+from camarchiver.doctor.findings import Finding, fine, judge_free_space, remark, trouble
 from camarchiver.domain.clip import STATE_FOLDER, Trees
 from camarchiver.errors import CamarchiverError, cause
 from camarchiver.journal.store import Journal
@@ -36,12 +36,12 @@ LEFT_SECONDS = 86_400.0
 SWEPT_SECONDS = 3600.0
 """Age at which a folder of ours was left by an examination that was killed."""
 Attempt = Callable[[Path], None]
-"""Tries something in a folder. Raises OSError where it doesn't work."""
+"""Tries something in a folder. Raises OSError if it doesn't work."""
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 def roots(trees: Trees) -> Iterator[Finding]:
-    """Source, archive and trash: there, the right ones, writable, with room, able to publish."""
+    """Source, archive and trash: whether they exist, are the right ones, are writable, and can publish."""
     try:
         volume_marker.check_roots(trees)
     except CamarchiverError as error:
@@ -61,7 +61,7 @@ def roots(trees: Trees) -> Iterator[Finding]:
 
 
 def root_of(area: str, root: Path) -> Iterator[Finding]:
-    """One folder that camarchiver writes to."""
+    """One folder to which camarchiver writes."""
     there = _existing(root)
     kind = kind_of(there)
     status = os.statvfs(there)
@@ -72,7 +72,7 @@ def root_of(area: str, root: Path) -> Iterator[Finding]:
         remedy = f"mount -o remount,rw {shown(kind.place if kind else there)}"
         yield trouble(area, f"{said}: it is mounted read-only", remedy)
         return
-    if low := judge_room(free, total, status.f_favail if status.f_files else -1):
+    if low := judge_free_space(free, total, status.f_favail if status.f_files else -1):
         yield trouble(
             area, f"{said}: {low}", "camarchiver cleanup --min-free 20GB --dry-run, or a larger disk"
         )
@@ -80,7 +80,7 @@ def root_of(area: str, root: Path) -> Iterator[Finding]:
 
 
 def journal(trees: Trees) -> Iterator[Finding]:
-    """Whether the record of what was done can be read, and what else is remembered."""
+    """Whether the journal can be read, and the rest of the state."""
     state = trees.state
     if not os.path.lexists(state):
         yield remark("journal", "there is none yet: nothing was archived here")
@@ -104,7 +104,7 @@ def journal(trees: Trees) -> Iterator[Finding]:
 
 
 def archives(trees: Trees) -> Iterator[Finding]:
-    """What `verify` found, and whether it has looked at everything lately."""
+    """What `verify` found, and whether it has checked every archive lately."""
     try:
         found = findings.read(trees.state)
     except CamarchiverError as error:
@@ -124,7 +124,7 @@ def archives(trees: Trees) -> Iterator[Finding]:
 
 
 def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
-    """Where `record` writes to."""
+    """The folders to which `record` writes."""
     for area, folder in (("spool", spool), ("outbox", outbox)):
         yield from root_of(area, folder.absolute())
     if _existing(spool.absolute()).stat().st_dev != _existing(outbox.absolute()).stat().st_dev:
@@ -138,13 +138,13 @@ def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
 
 
 def count_folders(trees: Trees) -> int:
-    """Folders below the source that `watch` watches, with the source itself."""
+    """The number of folders below the source that `watch` watches, including the source itself."""
     pruned = os.fspath(trees.archive), os.fspath(trees.trash)
     return sum(1 for _ in walk.walk(trees.source, pruned=pruned))
 
 
 def kind_of(folder: Path) -> Mount | None:
-    """The mount that a folder lies on; None where the kernel's table can't be read."""
+    """The mount that a folder lies on; None if the kernel's table can't be read."""
     try:
         text = _MOUNTINFO.read_text(encoding="latin-1")
     except OSError:
@@ -201,7 +201,7 @@ def _sweep(root: Path) -> None:
 _ABSENT = frozenset(
     {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EISDIR, errno.ENOLCK, errno.EMLINK}
 )
-"""What a filesystem says that lacks something; everything else is a fault of its own."""
+"""The error numbers of a filesystem that lacks a feature; every other error is a fault."""
 
 
 def _able(attempt: Attempt, folder: Path) -> bool:
@@ -275,14 +275,14 @@ def _torn(found: Journal, day: date) -> int:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every folder and file of the journal; also those that a look into would be refused."""
+    """Every folder and file of the journal, including those that can't be read."""
     if folder.exists():
         for place, below, files in os.walk(folder):
             yield from (Path(place, name) for name in (*below, *files) if not name.startswith("."))
 
 
 def _existing(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or the nearest one above it that exists."""
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 

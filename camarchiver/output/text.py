@@ -36,7 +36,7 @@ class Estimate:
     """What is known about how long a plan will take."""
 
     footage_seconds: Mapping[str, float]
-    """By camera, guessed from a few of its clips where the names don't tell."""
+    """By camera, estimated from a few of its clips if the names have no length."""
     bytes_per_second: float | None
     """Source bytes that earlier runs got through; None before the first run."""
     night: timedelta
@@ -44,7 +44,7 @@ class Estimate:
 
 
 def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> Iterator[str]:
-    """The plan for a person."""
+    """The plan as text for a person."""
     yield from (f"  encoder: {note}" for note in plan.notes)
     changes = [total for total in plan.totals if total.group.action != "keep"]
     if changes:
@@ -81,7 +81,7 @@ def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
 
 
 def _rows(changes: Sequence[Total], estimate: Estimate) -> list[tuple[str, str, str, int, float, int]]:
-    """Rows by day where they fit, else by month, else by camera."""
+    """Rows by day if they fit, otherwise by month, otherwise by camera."""
     table: list[tuple[str, str, str, int, float, int]] = []
     of_camera = Counter[str]()
     for total in changes:
@@ -110,7 +110,7 @@ def _days(group: Sequence[Total]) -> str:
 
 
 def _sums(group: Sequence[Total], of_camera: int, seconds: float) -> tuple[int, float, int]:
-    """Clips, seconds and bytes; the seconds are the group's part of those guessed for all of its camera."""
+    """Clips, seconds and bytes; the seconds are the group's share of the guess for its whole camera."""
     clips, count = sum(total.clips for total in group), sum(total.size for total in group)
     named = sum(total.seconds for total in group)
     guessed = seconds * count / of_camera if of_camera else 0.0
@@ -153,7 +153,7 @@ def _nights(count: int, estimate: Estimate) -> str:
     return f", about {-(-seconds // night):.0f} nights at {span(night)}"
 
 
-# --- what came of it -------------------------------------------------------------------------------
+# --- outcomes ---------------------------------------------------------------------------------------
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -163,7 +163,7 @@ def outcome_line(outcome: Outcome) -> str:
 
 
 def outcome_words(outcome: Outcome) -> str:
-    """What came of a step, without the clip's name."""
+    """The result of a step, without the clip's name."""
     detail = f" ({shown(outcome.detail)})" if outcome.detail else ""
     if outcome.result is not Result.DONE:
         return f"{outcome.result}: {REASON_WORDS[outcome.reason]}{detail}"
@@ -243,7 +243,7 @@ def _unencoded(encodings: Sequence[Encoding]) -> Iterator[str]:
 
 
 def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
-    """What stayed, by reason."""
+    """The clips that were kept, by reason."""
     groups: dict[Reason, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.result is not Result.DONE:
@@ -251,7 +251,7 @@ def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
     return sorted(groups.items())
 
 
-# --- what stands where -----------------------------------------------------------------------------
+# --- status -----------------------------------------------------------------------------------------
 
 
 def status_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
@@ -287,7 +287,7 @@ def status_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
 
 
 def _damage_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
-    """What `verify` found wrong, and when it last looked at everything."""
+    """What `verify` found wrong, and when it last checked every archive."""
     if damaged := findings.damaged:
         kinds = Counter(str(damage.flaw) for damage in damaged.values())
         counted = ", ".join(f"{count:,} {flaw}" for flaw, count in sorted(kinds.items()))
@@ -299,7 +299,7 @@ def _damage_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
 
 
 def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
-    """When every archive was looked at for the last time."""
+    """When every archive was last checked."""
     for words, found in (("", findings.last_whole), ("decoded whole, ", findings.last_full)):
         if found is not None:
             yield (
@@ -339,7 +339,7 @@ def _attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
 
 
 def exported_lines(found: Exported, place: Path) -> Iterator[str]:
-    """How much was copied, and how to prove it."""
+    """How much was copied, and how to check it."""
     if not found.copied:
         yield "nothing was copied" if found.problems else "no file that stands here is kept by this hold"
         return

@@ -153,7 +153,7 @@ class _Part:
                 pieces = unreported or self.documents.of_report(last)
                 events.closed(last.exit_code, look(), pieces, failed=unreported is not None)
             else:
-                events.handed_over(look())
+                events.reloaded(look())
             return last
 
     def _watcher(self, pipeline: Pipeline, record: RunRecord) -> Watcher:

@@ -37,7 +37,7 @@ class TestWake:
         threading.Timer(0.1, wake.ring).start()
         assert poller.poll(20_000)
         for _ in range(100_000):
-            wake.ring()
+            wake.wake()
         wake.clear()
         assert poller.poll(0) == []
         wake.close()

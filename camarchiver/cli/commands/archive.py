@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 DEVICE = click.Path(path_type=Path, readable=False)
-"""Who may not open it is told how to, once it is tried."""
+"""Trying the device reports how to get access to it, so a missing permission is no error here."""
 
 
 def _signed_rule(context: click.Context, parameter: click.Parameter, value: str) -> SignedRule:
@@ -180,7 +180,7 @@ _OF_CLEANUP = (
     "max_removals",
     "allow_large",
 )
-"""Parameters that only speak of what comes after archiving."""
+"""Parameters that only concern the cleanup after archiving."""
 
 
 def _cleanup_policy(context: click.Context, chosen: dict[str, Any]) -> CleanupPolicy | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from camarchiver.doctor.findings import Finding
 
 _WRONG = "camarchiver.doctor.config"
-"""Where the context keeps what is wrong with the config: here it is a finding, and no reason to stop."""
+"""The context's key for the error in the config: here it is a finding and does not stop the command."""
 
 
 def _load_leniently(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:

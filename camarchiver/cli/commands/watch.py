@@ -57,7 +57,7 @@ class RereadCommand(click.Command):
 
 _ARGUMENTS = "camarchiver.watch.arguments"
 _READ_AGAIN = "camarchiver.watch.read-again"
-"""Where the command leaves its options, instead of watching, while the config is read again."""
+"""The context's key under which the command stores its options, instead of watching, during a reload."""
 
 
 @click.command(cls=RereadCommand)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 NIGHT = timedelta(hours=6)
-"""A nightly run's length where `--max-runtime` doesn't say."""
+"""The length of a nightly run without `--max-runtime`."""
 
 
 @dataclass(frozen=True, slots=True)
