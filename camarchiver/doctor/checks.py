@@ -62,8 +62,8 @@ def examine(target: DoctorTarget) -> Iterator[Finding]:
             yield from check()
         except Exception as error:
             # A check that fails is itself the finding; the other checks go on.
-            said = f"this could not be looked at: {type(error).__name__}: {error}"
-            yield trouble(area, said, "see what the message names; if it names nothing, report it")
+            message = f"this could not be looked at: {type(error).__name__}: {error}"
+            yield trouble(area, message, "see what the message names; if it names nothing, report it")
 
 
 def _checks(target: DoctorTarget) -> Iterator[Check]:

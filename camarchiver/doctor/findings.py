@@ -45,14 +45,16 @@ def trouble(area: str, message: str, remedy: str, *, seconds: float | None = Non
 
 def judge_watches(folders: int, limit: int, name: str) -> Finding:
     """Whether inotify can watch that many folders; `name` is the setting, `limit` 0 if it is unknown."""
-    said = f"{name} is {limit:,}, {folders:,} folders are to be watched"
+    message = f"{name} is {limit:,}, {folders:,} folders are to be watched"
     wanted = max(524_288, 2 * folders)
     remedy = f"sysctl -w {name}={wanted}, and in /etc/sysctl.d for the next start"
     if limit and folders >= limit:
-        return trouble("inotify", f"{said}: watch would read the tree every minute instead", remedy)
+        return trouble("inotify", f"{message}: watch would read the tree every minute instead", remedy)
     if limit and folders > limit * 0.7:
-        return remark("inotify", f"{said}; other programs need some, too", remedy)
-    return fine("inotify", said if limit else f"{folders:,} folders are to be watched, without a known limit")
+        return remark("inotify", f"{message}; other programs need some, too", remedy)
+    return fine(
+        "inotify", message if limit else f"{folders:,} folders are to be watched, without a known limit"
+    )
 
 
 def judge_free_space(free: int, size: int, inodes: int) -> str:

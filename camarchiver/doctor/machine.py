@@ -31,12 +31,12 @@ _ADJTIMEX_ERROR = 5
 def user() -> Iterator[Finding]:
     """The user that runs this: what it may do says nothing about another user."""
     groups = ", ".join(gpu.group_name(number) for number in sorted({os.getegid(), *os.getgroups()}))
-    said = f"this is {gpu.user_name()}, groups {groups}"
+    message = f"this is {gpu.user_name()}, groups {groups}"
     if os.geteuid() == 0:
         remedy = "to see it as a service does: sudo -u camarchiver camarchiver doctor"
-        yield remark("user", f"{said}: root may do everything", remedy)
+        yield remark("user", f"{message}: root may do everything", remedy)
     else:
-        yield fine("user", said)
+        yield fine("user", message)
 
 
 def render_nodes(device: Path | None) -> Iterator[Finding]:
@@ -46,13 +46,13 @@ def render_nodes(device: Path | None) -> Iterator[Finding]:
         yield remark("render node", "there is no GPU here (/dev/dri is empty); encoding is done in software")
     for node in found:
         wrong, remedy = gpu.node_problem(node)
-        said = f"{node}, {_described(node)}"
+        message = f"{node}, {_described(node)}"
         if not wrong and (problem := _opening(node)):
             wrong, remedy = f"{node} can't be opened: {problem}", "see dmesg for what its driver says"
         if wrong:
-            yield trouble("render node", f"{wrong} ({said})", remedy)
+            yield trouble("render node", f"{wrong} ({message})", remedy)
         else:
-            yield fine("render node", f"{said}: this user may open it")
+            yield fine("render node", f"{message}: this user may open it")
 
 
 def inotify(folders: int) -> Iterator[Finding]:
@@ -77,15 +77,15 @@ def clocks(timezone: str, trees: Trees | None) -> Iterator[Finding]:
         yield trouble("clock", error.message, error.hint)
         return
     now = clock.now(zone)
-    said = f"{now:%Y-%m-%d %H:%M:%S}, {timezone or zone} ({now:%z})"
+    message = f"{now:%Y-%m-%d %H:%M:%S}, {timezone or zone} ({now:%z})"
     newest = _newest_record(trees) if trees is not None else None
     if newest is not None and newest - now > _AHEAD:
-        wrong = f"{said}, but the last run here ended {newest:%Y-%m-%d %H:%M:%S%z}"
+        wrong = f"{message}, but the last run here ended {newest:%Y-%m-%d %H:%M:%S%z}"
         yield trouble("clock", wrong, "set the clock: timedatectl set-ntp true")
     elif not _is_kept_in_time():
-        yield remark("clock", f"{said}; nothing keeps it in time", "timedatectl set-ntp true")
+        yield remark("clock", f"{message}; nothing keeps it in time", "timedatectl set-ntp true")
     else:
-        yield fine("clock", f"{said}, kept in time")
+        yield fine("clock", f"{message}, kept in time")
 
 
 def camera(source: str) -> Iterator[Finding]:
@@ -166,8 +166,10 @@ def _network(host: str, port: int) -> Finding:
         with socket.create_connection((host, port), timeout=_ANSWER_SECONDS):
             return fine("camera", f"{host} answers on port {port}")
     except OSError as error:
-        said = f"{host} does not answer on port {port}: {cause(error)}"
-        return trouble("camera", said, "see that the camera is on, that its name is right, and RTSP enabled")
+        message = f"{host} does not answer on port {port}: {cause(error)}"
+        return trouble(
+            "camera", message, "see that the camera is on, that its name is right, and RTSP enabled"
+        )
 
 
 def _described(node: Path) -> str:

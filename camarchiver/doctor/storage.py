@@ -66,17 +66,17 @@ def root_of(area: str, root: Path) -> Iterator[Finding]:
     kind = kind_of(there)
     status = os.statvfs(there)
     free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-    said = f"{shown(root)}{'' if there == root else ' will be made'}, {kind.kind if kind else 'unknown'},"
-    said = f"{said} {size(free)} of {size(total)} free"
+    message = f"{shown(root)}{'' if there == root else ' will be made'}, {kind.kind if kind else 'unknown'},"
+    message = f"{message} {size(free)} of {size(total)} free"
     if status.f_flag & os.ST_RDONLY:
         remedy = f"mount -o remount,rw {shown(kind.place if kind else there)}"
-        yield trouble(area, f"{said}: it is mounted read-only", remedy)
+        yield trouble(area, f"{message}: it is mounted read-only", remedy)
         return
     if low := judge_free_space(free, total, status.f_favail if status.f_files else -1):
         yield trouble(
-            area, f"{said}: {low}", "camarchiver cleanup --min-free 20GB --dry-run, or a larger disk"
+            area, f"{message}: {low}", "camarchiver cleanup --min-free 20GB --dry-run, or a larger disk"
         )
-    yield _tried(area, said, there)
+    yield _tried(area, message, there)
 
 
 def journal(trees: Trees) -> Iterator[Finding]:
@@ -113,9 +113,9 @@ def archives(trees: Trees) -> Iterator[Finding]:
     if found.damaged:
         first, damage = min(found.damaged.items())
         more = f" and {len(found.damaged) - 1:,} more" if len(found.damaged) > 1 else ""
-        said = f"{shown(first)} ({damage.words()}){more}"
+        message = f"{shown(first)} ({damage.words()}){more}"
         remedy = f"camarchiver verify {shown(trees.source)} --known --repair"
-        yield trouble("archives", f"{len(found.damaged):,} missing or damaged: {said}", remedy)
+        yield trouble("archives", f"{len(found.damaged):,} missing or damaged: {message}", remedy)
     elif found.last_whole is not None:
         yield fine("archives", f"all sound when verify last came through, on {found.last_whole.at:%Y-%m-%d}")
     if found.last_whole is None and os.path.lexists(trees.state / "journal"):
@@ -133,8 +133,8 @@ def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
         )
     old = [path for path in _unfinished(spool) if time.time() - path.stat().st_mtime > LEFT_SECONDS]
     if old:
-        said = f"{len(old)} clip(s) were left unfinished, the oldest {shown(min(old, key=_mtime))}"
-        yield remark("spool", said, "the next start of record for that camera salvages them")
+        message = f"{len(old)} clip(s) were left unfinished, the oldest {shown(min(old, key=_mtime))}"
+        yield remark("spool", message, "the next start of record for that camera salvages them")
 
 
 def count_folders(trees: Trees) -> int:
@@ -167,27 +167,31 @@ def _volumes(trees: Trees) -> Iterator[Finding]:
         yield remark("volume", "there are no markers yet: the first run makes them")
 
 
-def _tried(area: str, said: str, root: Path) -> Finding:
+def _tried(area: str, message: str, root: Path) -> Finding:
     _sweep(root)
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     except OSError as error:
-        wrong = f"{said}: this user can't write there: {cause(error)}"
+        wrong = f"{message}: this user can't write there: {cause(error)}"
         return trouble(area, wrong, f"chown or chmod {shown(root)}, or run as its owner")
     try:
         able = {name: _able(attempt, folder) for name, attempt in _ATTEMPTS}
     except OSError as error:
-        return trouble(area, f"{said}: it can't be written: {cause(error)}", "check the disk: dmesg, df -i")
+        return trouble(
+            area, f"{message}: it can't be written: {cause(error)}", "check the disk: dmesg, df -i"
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     has = ", ".join(name for name, works in able.items() if works)
     lacks = [name for name, works in able.items() if not works]
     if not (able["link"] or able["rename without replacing"]):
-        wrong = f"{said}: it has neither links nor a rename that never replaces, so nothing can be published"
+        wrong = (
+            f"{message}: it has neither links nor a rename that never replaces, so nothing can be published"
+        )
         return trouble(area, wrong, "use ext4, XFS, btrfs, NFS or SMB")
     if not able["flock"]:
-        return trouble(area, f"{said}: files can't be locked", "mount it with locks (NFS: without nolock)")
-    return fine(area, f"{said}; {has}" + (f"; without {', '.join(lacks)}" if lacks else ""))
+        return trouble(area, f"{message}: files can't be locked", "mount it with locks (NFS: without nolock)")
+    return fine(area, f"{message}; {has}" + (f"; without {', '.join(lacks)}" if lacks else ""))
 
 
 def _sweep(root: Path) -> None:
@@ -251,20 +255,20 @@ _ATTEMPTS: tuple[tuple[str, Attempt], ...] = (
 def _days(found: Journal, folder: Path) -> Iterator[Finding]:
     unreadable = [path for path in _files(folder) if not os.access(path, os.R_OK | os.W_OK)]
     if unreadable:
-        said = (
+        message = (
             f"{len(unreadable)} file(s) of the journal can't be read and written, as {shown(unreadable[0])}"
         )
-        yield trouble("journal", said, f"chown -R USER {shown(folder)}, with the user that archives")
+        yield trouble("journal", message, f"chown -R USER {shown(folder)}, with the user that archives")
         return
     days = found.days()
     torn = {day: count for day in days[-DAYS_READ:] if (count := _torn(found, day))}
     for day, count in torn.items():
-        said = f"{count} line(s) of {shown(found.path(day))} can't be read"
+        message = f"{count} line(s) of {shown(found.path(day))} can't be read"
         if count == 1:
-            yield remark("journal", f"{said}: a crash tore one, which is harmless")
+            yield remark("journal", f"{message}: a crash tore one, which is harmless")
         else:
             yield trouble(
-                "journal", said, "look at them, check the disk; camarchiver verify tells what they cost"
+                "journal", message, "look at them, check the disk; camarchiver verify tells what they cost"
             )
     if not torn:
         yield fine("journal", f"{len(days):,} days")
