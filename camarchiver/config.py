@@ -15,14 +15,14 @@ from camarchiver.errors import ConfigError, cause
 SYSTEM_FILE = Path("/etc/camarchiver.toml")
 
 TABLES = ("patterns", "camera")
-"""Tables that hold names of the owner's own instead of option names."""
+"""Tables that hold the user's own names instead of option names."""
 
 NESTED = {
     "record": frozenset(
         ["camera", "duration", "log_file", "log_format", "metrics", "notify", "ping_url", "quiet", "verbose"]
     )
 }
-"""Sections with a table for each camera, as `[record.NAME]`, and the keys that are common to all of them."""
+"""Sections with a table for each camera, as `[record.NAME]`, besides the keys common to all cameras."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
 
 
 _SIGNALS = 128
-"""Above it lie the exit codes of runs that a signal stopped, as shells number them."""
+"""The exit codes of runs that a signal stopped are above it, as shells number them."""
 
 
 def signal_code(signal: int) -> int:

@@ -23,7 +23,7 @@ CONFIG_KEY = "camarchiver.config"
 """The context's key for the loaded `Config`."""
 
 CONFIG_FILE = "camarchiver.config_file"
-"""The context's key for the file that `--config` names; its value is None for the usual files."""
+"""The context's key for the file that `--config` names; its value is None if the option is not given."""
 
 FOLDER = click.Path(path_type=Path)
 

@@ -23,7 +23,7 @@ from camarchiver.state import run_history
 _ANSWER_SECONDS = 5.0
 _RTSP_PORT = 554
 _AHEAD = timedelta(hours=1)
-"""A record of our own from so far in the future means that the clock is wrong."""
+"""A record of our own that is this far in the future means that the clock is wrong."""
 _ADJTIMEX_ERROR = 5
 """What adjtimex(2) returns while the clock is not synchronised."""
 

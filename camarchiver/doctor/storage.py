@@ -32,7 +32,7 @@ PREFIX = ".camarchiver-doctor-"
 DAYS_READ = 60
 """Files of the journal that are read whole; the others are only opened."""
 LEFT_SECONDS = 86_400.0
-"""Age at which an unfinished clip in the spool was left by a recorder that does not come back."""
+"""Age at which an unfinished clip in the spool was left by a recorder that is not coming back."""
 SWEPT_SECONDS = 3600.0
 """Age at which a folder of ours was left by an examination that was killed."""
 Attempt = Callable[[Path], None]

@@ -201,10 +201,10 @@ class Exporter:
         return target
 
     def _digest(self, source: BinaryIO, watch: Callable[[int], None]) -> str:
-        digest, tell = hashlib.blake2b(), self._watching(watch)
+        digest, advance = hashlib.blake2b(), self._watching(watch)
         while block := source.read(1 << 20):
             digest.update(block)
-            tell(len(block))
+            advance(len(block))
         return digest.hexdigest()
 
     def _watching(self, watch: Callable[[int], None]) -> Callable[[int], None]:

@@ -23,7 +23,7 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 
 _SPAN = timedelta(days=2)
-"""How long before a moment a clip that covers it may have begun."""
+"""How long before a moment a clip that covers it may have started."""
 
 
 @dataclass(frozen=True, slots=True)

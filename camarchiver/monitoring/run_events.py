@@ -26,11 +26,11 @@ from camarchiver.runtime import periodic
 _log = logging.getLogger(__name__)
 
 PING_MINUTES = 5
-"""How often a long run that is well says so."""
+"""How often a long run pings while it is healthy."""
 NOTIFY_MINUTES = 60
 """How often a long run reports failures at most; it reports the first one within a minute."""
 GROWTH_MINUTES = 60
-"""How often a long run looks how fast its source grows, which takes a walk."""
+"""How often a long run measures the growth of its source, which takes a walk."""
 
 FailureDocument = Callable[[str, Problem, int], str]
 """The JSON document of a command that failed as a whole: its name, the problem, the exit code."""

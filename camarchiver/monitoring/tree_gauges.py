@@ -17,7 +17,7 @@ from camarchiver.state import findings, holds
 from camarchiver.state.failures import Failures
 
 RATE_DAYS = 14
-"""Days of footage from which the growth of the source is taken."""
+"""Days of footage from which the growth of the source is computed."""
 
 
 def measure(trees: Trees, now: datetime, *, daily_bytes: float | None) -> TreeState:

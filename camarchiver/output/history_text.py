@@ -22,7 +22,7 @@ from camarchiver.state.intents import is_end
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
 
 _BY_ARCHIVE = frozenset({Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE})
-"""Why `archive` worked on a clip, which is no rule that removes anything."""
+"""The reasons for which `archive` handles a clip; they are no rules that remove anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def stories(found: Sequence[Story], preview: CleanupPreview, run: str, trees: Tr
     """The document of `why`; adds `stories`: sentences, journal lines, and what the next runs would do."""
     from camarchiver.output.history_text import story_lines
 
-    told = [
+    documents = [
         {
             "source": shown(story.source),
             "sentences": [line.strip() for line in story_lines(story, preview, zone)][1:],
@@ -164,7 +164,7 @@ def stories(found: Sequence[Story], preview: CleanupPreview, run: str, trees: Tr
     if not found:
         problem = Problem("unknown", "nothing is known of such a clip")
         return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, (problem,))
-    more = {"stories": told, "cleanup_stopped": preview.stopped}
+    more = {"stories": documents, "cleanup_stopped": preview.stopped}
     return _without_steps("why", run, Status.DONE, ExitCode.DONE, more)
 
 
@@ -239,11 +239,11 @@ def recorders(fleet: Fleet) -> dict[str, Any]:
         {"camera": name, **_judgement((Status.FAILED, *results.failed(error)))}
         for name, error in fleet.failures.items()
     ]
-    told = [
+    recorded = [
         {**fields, **_judgement(results.judged_member(member))}
         for fields, member in zip(each, fleet.members, strict=True)
     ]
-    return {**together, "cameras": [*told, *failed]}
+    return {**together, "cameras": [*recorded, *failed]}
 
 
 def _recorder(member: Member) -> dict[str, Any]:

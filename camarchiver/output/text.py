@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from camarchiver.state.findings import Findings
 
 ROWS = 40
-"""Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
+"""Rows of a plan's table; beyond that days are grouped by month, then into one row."""
 
 
 # --- the plan --------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ class Estimate:
     footage_seconds: Mapping[str, float]
     """By camera, estimated from a few of its clips if the names have no length."""
     bytes_per_second: float | None
-    """Source bytes that earlier runs got through; None before the first run."""
+    """Source bytes that earlier runs processed; None before the first run."""
     night: timedelta
     """How long one night's run may take."""
 

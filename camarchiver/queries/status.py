@@ -28,10 +28,10 @@ from camarchiver.state.findings import Findings
 from camarchiver.storage import locking
 
 RATE = timedelta(days=14)
-"""How far back the growth of the trees is taken from."""
+"""The period from which the growth of the trees is computed."""
 
 WEEK = timedelta(days=7)
-"""How far back gaps are looked for."""
+"""The period in which gaps are searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +59,15 @@ class CameraStatus:
     waiting: int = 0
     """Clips that the next archive run would encode."""
     failed: Mapping[Reason, int] = field(default_factory=dict)
-    """Clips that failed before and wait, by why."""
+    """Clips that failed before and wait, by reason."""
     held: int = 0
     """Clips in source or archive."""
     clock_doubtful: int = 0
     """Clips without an archive whose name and mtime are more than a day apart, or that are in the future."""
     gaps: tuple[tuple[datetime, datetime], ...] = ()
-    """Of the last week, also the one that still lasts."""
+    """Gaps of the last week, including one that is still open."""
     unencoded: Mapping[Reason, int] = field(default_factory=dict)
-    """Archives that are lossless copies, by why."""
+    """Archives that are lossless copies, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +187,9 @@ class StatusCounter:
         self._question = question
         self._by_camera: dict[str, _CameraTotals] = {}
         self._recent: dict[int, int] = {}
-        """Bytes of the last `RATE` by filesystem."""
+        """Bytes of clips from the last `RATE`, by filesystem."""
         self._first = question.now
-        """The oldest of them."""
+        """The start of the oldest of them."""
         self._unreadable = 0
         self._unnamed = 0
 

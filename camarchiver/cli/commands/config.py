@@ -28,8 +28,8 @@ from camarchiver.runtime.formatting import without_login
 
 EXAMPLE = """\
 # camarchiver: every key is an option of the same name without its dashes.
-# Keys up here speak to every command, those in a section to that command alone.
-# The command line wins over CAMARCHIVER_* in the environment, which wins over this file.
+# Keys up here apply to every command, those in a section only to that command.
+# The command line overrides CAMARCHIVER_* in the environment, which overrides this file.
 
 # directory = "/camera"
 # output = "/mnt/nas/archive"      # default: DIRECTORY/archived
@@ -41,15 +41,15 @@ EXAMPLE = """\
 
 [archive]
 # age = 30                         # days
-# codec = "h264"                   # where a player can't do AV1
+# codec = "h264"                   # if a player can't play AV1
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
-# signed = "keep"                  # "reencode" makes clips small that the camera signed, and loses the proof
+# signed = "keep"                  # "reencode" also shrinks clips that the camera signed, and loses the proof
 
 [watch]
-# quiet_for = "10m"                # a clip that is written in place is finished after so long
-# poll = "60s"                     # where the kernel does not tell of arrivals: NFS, SMB, FUSE
-# codec = "h264"                   # keys of [archive] do not speak to watch
+# quiet_for = "10m"                # a clip that is written in place is finished when unchanged this long
+# poll = "60s"                     # where the kernel reports no new files: NFS, SMB, FUSE
+# codec = "h264"                   # keys of [archive] do not apply to watch
 
 [cleanup]
 # age = 30                         # days: archived sources go to the trash
@@ -60,17 +60,17 @@ EXAMPLE = """\
 # min_free = "50GB"                # on each filesystem
 
 # [camera.front_door]
-# A camera's own limits for cleanup; where the command line or [cleanup] has one, too, the stricter wins.
+# A camera's own limits for cleanup; if the command line or [cleanup] has one, too, the stricter one applies.
 # age = 14
 # archive_age = 400
 # max_size = "50GB"
-# max_age_hard = 365               # nothing older stays anywhere, for those whom the law gives a limit
-# signed = "reencode"              # for archive and watch: this camera's rule where no command line has one
+# max_age_hard = 365               # nothing older is kept anywhere, for a legal maximum retention
+# signed = "reencode"              # for archive and watch: this camera's rule unless the command line has one
 
 [record]
 # min_free = "4GB"
 
-# Several cameras in one process: every key of [record] may stand in a camera's own table.
+# Several cameras in one process: every key of [record] may be in a camera's own table.
 # [record.yard]
 # source = "rtsp://192.0.2.10/stream1"
 # credentials = "/etc/camarchiver/yard.secret"

@@ -48,8 +48,8 @@ def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunT
         yield ready_plan(
             plan,
             pipeline.run.id,
-            lambda stop, shown, tell: executor.execute(
-                pipeline, plan, sidecars, stop=stop, display=shown, tell=tell
+            lambda stop, shown, report: executor.execute(
+                pipeline, plan, sidecars, stop=stop, display=shown, tell=report
             ),
             lines=lambda: cleanup_text.plan_lines(plan, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,

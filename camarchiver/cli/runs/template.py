@@ -112,7 +112,7 @@ class RunTask:
     trees: Trees | None = None
     """The trees whose state is reported to monitoring."""
     consent: str = ""
-    """What must not be done without consent, as the refusal names it."""
+    """The action that needs consent, as the refusal names it; empty if nothing does."""
     check: Callable[[], None] = lambda: None
     """Refuses a run that can't be carried out, before anything is written."""
     sweep: Callable[[], None] = lambda: None
