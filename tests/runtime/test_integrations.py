@@ -34,7 +34,7 @@ class TestWake:
         poller = select.poll()
         poller.register(wake, select.POLLIN)
         assert poller.poll(0) == []
-        threading.Timer(0.1, wake.ring).start()
+        threading.Timer(0.1, wake.wake).start()
         assert poller.poll(20_000)
         for _ in range(100_000):
             wake.wake()
