@@ -86,7 +86,7 @@ def encoders(
     backend: Backend | Auto,
     codec: Codec | Auto,
 ) -> Iterator[Finding]:
-    """What came of trying each backend, and what `archive` would choose."""
+    """The result of trying each backend, and what `archive` would choose."""
     try:
         machine = Machine(ffmpeg_find.find(named), settings, device=device)
     except EncoderError as error:

@@ -40,7 +40,7 @@ class Coverage:
 def gaps(
     coverage: Coverage, longest: timedelta, *, since: datetime, now: datetime, length: Length
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Times without footage longer than `longest`, oldest first; the last one may still go on.
+    """Times without footage longer than `longest`, oldest first; the last one may still be open.
 
     `length` is called only for the clips before a gap. If a camera has no earlier clip, nothing is missing
     before its first one.

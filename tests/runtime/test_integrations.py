@@ -29,7 +29,7 @@ from tests.processes import wait_until
 
 
 class TestWake:
-    def test_it_ends_a_wait_from_another_thread_and_never_blocks_who_rings(self) -> None:
+    def test_it_ends_a_wait_from_another_thread_and_never_blocks_its_caller(self) -> None:
         wake = Wake()
         poller = select.poll()
         poller.register(wake, select.POLLIN)
