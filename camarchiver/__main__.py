@@ -11,8 +11,8 @@ from camarchiver.cli import run
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    # A plan makes tuples by the hundred thousand and no cycles: to look for these each time that 700 more
-    # stand there takes a tenth of its time.
+    # A plan makes hundreds of thousands of tuples and no cycles: to search for cycles each time that 700 more
+    # tuples exist would take a tenth of its time.
     gc.set_threshold(50_000)
     _fill_standard_streams()
     code = run(sys.argv[1:])
@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def _leave_readers() -> None:
-    """Python's own last flush would make another exit code of a reader who has gone away: 120."""
+    """Python's own last flush would exit with 120 if the reader of our output is gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -30,7 +30,7 @@ def _leave_readers() -> None:
 
 
 def _fill_standard_streams() -> None:
-    """Open what we were started without: a footage file would else get its number, and our words with it."""
+    """Open missing standard streams: otherwise a footage file gets their number, and our output with it."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""Reads the config files: one table of values with the file that each came from."""
+"""Reads the config files: one table of values, each with the file that it came from."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from camarchiver.errors import ConfigError, cause
 SYSTEM_FILE = Path("/etc/camarchiver.toml")
 
 TABLES = ("patterns", "camera")
-"""Tables that hold names of the owner's own instead of option names."""
+"""Tables that hold the user's own names instead of option names."""
 
 NESTED = {
     "record": frozenset(
         ["camera", "duration", "log_file", "log_format", "metrics", "notify", "ping_url", "quiet", "verbose"]
     )
 }
-"""Sections with a table for each camera, as `[record.NAME]`, and the keys that are common to all of them."""
+"""Sections with a table for each camera, as `[record.NAME]`, besides the keys common to all cameras."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the files say, by section; the section `""` speaks to every command."""
+    """The content of the files, by section; the section `""` applies to every command."""
 
     sections: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
 
     def for_command(self, command: str) -> dict[str, Value]:
-        """The values that concern one command: its own section over the common one."""
+        """The values for one command: its own section over the common one."""
         return {**self.sections.get("", {}), **self.sections.get(command, {})}
 
     def table(self, name: str) -> dict[str, Value]:
@@ -59,14 +59,14 @@ class Config:
 
 
 def default_files() -> tuple[Path, ...]:
-    """Where config is looked for when no file is named; later ones win."""
+    """Where config is looked for if no file is named; later files win."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
     base = Path(home) if home.startswith("/") else Path.home() / ".config"
     return SYSTEM_FILE, base / "camarchiver" / "config.toml"
 
 
 def existing_files() -> tuple[Path, ...]:
-    """Those of `default_files` that are there; ConfigError where that can't be told."""
+    """The `default_files` that exist; raises ConfigError if that can't be determined."""
     try:
         return tuple(path for path in default_files() if path.is_file())
     except OSError as error:
@@ -77,7 +77,7 @@ def existing_files() -> tuple[Path, ...]:
 
 
 def load(explicit: Path | None) -> Config:
-    """The named file alone, or else the user's over the system's. Raises ConfigError."""
+    """The named file alone, otherwise the user's over the system's. Raises ConfigError."""
     files = (explicit,) if explicit else existing_files()
     sections: dict[str, dict[str, Value]] = {}
     for file in files:
@@ -92,7 +92,7 @@ def load(explicit: Path | None) -> Config:
 
 
 def _tables(section: str, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """A section, and as sections of their own the tables in it where it may have any."""
+    """A section, and the tables in it as sections of their own if it may have any."""
     inner = {name: entry for name, entry in values.items() if isinstance(entry, dict) and section in NESTED}
     own = {name: entry for name, entry in values.items() if name not in inner}
     return {section: own, **{f"{section}.{name}": entry for name, entry in inner.items()}}
@@ -115,7 +115,7 @@ def _parse(file: Path) -> dict[str, Any]:
 
 
 def check_keys(config: Config, valid: Mapping[str, Iterable[str]]) -> None:
-    """Refuse sections and keys that no command knows; names the file, the key and the nearest valid one."""
+    """Refuse sections and keys that no command knows; the error names file, key and the nearest valid key."""
     common = set(valid[""])
     for section, values in config.sections.items():
         if section in TABLES:
@@ -145,6 +145,6 @@ def _check_section(section: str, values: Mapping[str, Value], allowed: set[str])
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """A question after what was perhaps meant; empty where nothing comes near."""
+    """A question that suggests the word that was probably meant; empty if none is similar."""
     close = difflib.get_close_matches(word, [name for name in allowed if name], n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""

@@ -1,4 +1,4 @@
-"""Every expected failure, its exit code and how to mend it; the only place that knows the codes' numbers."""
+"""Every expected failure, its exit code and its remedy; the only place that knows the codes' numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 
 class ExitCode(IntEnum):
-    """How a command ended, for whoever started it; a clean stop by a signal has `signal_code` instead."""
+    """How a command ended, for the caller; a clean stop by a signal has `signal_code` instead."""
 
     meaning: str
     """In words, as `--help` lists it."""
@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     STORAGE = 13, "storage or clock not to be trusted"
 
     def __new__(cls, number: int, meaning: str) -> Self:
-        """A number that knows what it means."""
+        """A number with its meaning."""
         code = int.__new__(cls, number)
         code._value_ = number
         code.meaning = meaning
@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
 
 
 _SIGNALS = 128
-"""Above it lie the exit codes of runs that a signal stopped, as shells number them."""
+"""The exit codes of runs that a signal stopped are above it, as shells number them."""
 
 
 def signal_code(signal: int) -> int:
@@ -63,7 +63,7 @@ class CamarchiverError(Exception):
 
 
 def sentence(error: BaseException) -> str:
-    """An error as a reader needs it: with the remedy, or with the files that a system call was about."""
+    """An error as one sentence: with the remedy, or with the files that a system call was about."""
     if isinstance(error, CamarchiverError):
         return f"{error.message}; {error.hint}" if error.hint else error.message
     names = (error.filename, error.filename2) if isinstance(error, OSError) else ()
@@ -72,9 +72,9 @@ def sentence(error: BaseException) -> str:
 
 
 def cause(error: object) -> str:
-    """What went wrong, for who names the file or the address himself.
+    """What went wrong, for callers that name the file or the address themselves.
 
-    The whole text of an error of the system or of FFmpeg also has its number and the file's name, or the
+    The full text of an error of the system or of FFmpeg also has its number and the file's name, or the
     camera's address with its password.
     """
     if isinstance(error, CamarchiverError):
@@ -84,7 +84,7 @@ def cause(error: object) -> str:
 
 
 class UsageError(CamarchiverError):
-    """What was asked for can't be meant, or consent could not be asked."""
+    """The request makes no sense, or consent could not be asked."""
 
     code = "usage"
     exit_code = ExitCode.USAGE
@@ -112,19 +112,19 @@ class EncoderError(CamarchiverError):
 
 
 class StorageError(CamarchiverError):
-    """Storage or clock not to be trusted: root missing, wrong volume, read-only, no space."""
+    """Storage or clock can't be trusted: root missing, wrong volume, read-only, no space."""
 
     code = "storage"
     exit_code = ExitCode.STORAGE
 
 
 class NotRemovable(StorageError):
-    """A file that can't leave its folder; it stands there as before."""
+    """A file that can't be removed from its folder; it is still there."""
 
     def __init__(self, message: str, *, hint: str = "", copy: str = "") -> None:
         super().__init__(message, hint=hint)
         self.copy = copy
-        """The copy made for it, where that could not be taken back; else empty."""
+        """The copy that was made and could not be removed again; otherwise empty."""
 
 
 class ClipBusy(CamarchiverError, ValueError):
@@ -134,7 +134,7 @@ class ClipBusy(CamarchiverError, ValueError):
 
 
 def failure(error: CamarchiverError | OSError) -> tuple[Problem, ExitCode]:
-    """The problem as it is told, and the exit code."""
+    """The problem as it is reported, and the exit code."""
     if isinstance(error, CamarchiverError):
         return Problem(error.code, error.message, error.hint), error.exit_code
     return Problem(StorageError.code, sentence(error)), StorageError.exit_code

@@ -1,4 +1,4 @@
-"""What the commands share: trees, names, clock, run id, journal and state; no use case is in it."""
+"""What the commands share: trees, names, clock, run id, journal and state; it contains no use case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Pipeline:
-    """One command's run over one set of trees; nothing is read or made before it is asked for.
+    """One command's run over one set of trees; it reads and creates nothing before that is requested.
 
     The use cases are functions and classes of their own folders that take it. None of them stores anything
     here, so there is no order in which they must be called.
@@ -41,9 +41,9 @@ class Pipeline:
         *,
         started: datetime | None = None,
     ) -> None:
-        """`started` is the moment that plans are made for, by default now.
+        """`started` is the moment for which plans are made, by default now.
 
-        Raises StorageError or UsageError for trees that can't be meant, or that are not what they were.
+        Raises StorageError or UsageError for trees that are impossible, or that have been replaced.
         """
         volume_marker.check_roots(trees)
         volume_marker.check(trees)
@@ -59,7 +59,7 @@ class Pipeline:
 
     @cached_property
     def names(self) -> Names:
-        """Reads what clips are called here."""
+        """Reads the names of clips."""
         return Names(self._patterns)
 
     @cached_property
@@ -69,7 +69,7 @@ class Pipeline:
 
     @cached_property
     def writer(self) -> JournalWriter:
-        """Writes the journal in the name of this run."""
+        """Writes the journal on behalf of this run."""
         return JournalWriter(self.journal, self.run, self.now)
 
     @cached_property
@@ -82,17 +82,17 @@ class Pipeline:
         return holds.read(self.trees.state)
 
     def memory(self) -> Memory:
-        """What outlasts a run, as it is at this moment."""
+        """What is remembered beyond a run, as it is at this moment."""
         state = self.trees.state
         return Memory(self.failures.known(), self.holds(), restored.read(state), findings.read(state).damaged)
 
     @property
-    def standing(self) -> ArchiveLookup:
-        """Which archives exist and are not known to be damaged, at each moment that it is asked."""
+    def archives(self) -> ArchiveLookup:
+        """Which archives exist and are not known to be damaged, at each moment of a call."""
         return ArchiveLookup(self.trees, self.journal, findings.DamagedNow(self.trees.state))
 
     def report(self, plan: Plan[Any, Any], outcomes: tuple[Outcome, ...], stop: Stop | None = None) -> Report:
-        """What came of a plan; the run history gets it if anything was done."""
+        """The report of a plan's execution; it is added to the run history if anything was done."""
         signal = stop.signal if stop else None
         report = plan.report(self.run.id, outcomes, ended=self.now(), stopped_by=signal)
         if outcomes:
@@ -101,5 +101,5 @@ class Pipeline:
 
 
 def run_id(started: datetime) -> str:
-    """A name for a run that no other has; such names sort by the time of the start."""
+    """A unique name for a run; these names sort by the time of the start."""
     return f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"

@@ -138,7 +138,7 @@ def working(
 
     context = ArchiveContext(
         pipeline.trees,
-        pipeline.standing,
+        pipeline.archives,
         pipeline.failures,
         SourceRemover(pipeline.trees, pipeline.writer, sidecars),
         pipeline.writer,

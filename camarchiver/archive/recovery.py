@@ -46,7 +46,7 @@ class _Recovery:
     def __init__(self, pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
         self._trees = pipeline.trees
         self._journal = pipeline.journal
-        self._standing = pipeline.standing
+        self._standing = pipeline.archives
         self._disposer = SourceRemover(pipeline.trees, pipeline.writer, sidecars)
         self._scribe = pipeline.writer
 

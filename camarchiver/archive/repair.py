@@ -37,7 +37,7 @@ def plan(pipeline: Pipeline, damaged: Iterable[Expected], stop: Stop) -> Archive
     planner = RepairPlanner(
         pipeline.trees,
         pipeline.journal,
-        pipeline.standing,
+        pipeline.archives,
         pipeline.holds(),
         pipeline.started,
         stop.event.is_set,

@@ -72,7 +72,7 @@ def execute(
     if plan.refused is None:
         executor = CleanupExecutor(
             pipeline.trees,
-            pipeline.standing,
+            pipeline.archives,
             SourceRemover(pipeline.trees, pipeline.writer, sidecars),
             pipeline.writer,
             pipeline.memory,

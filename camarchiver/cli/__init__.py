@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "archive": "Turn old clips into small verified archives.",
     "cleanup": "Remove what the policy no longer keeps.",
-    "config": "Show, check or begin the configuration.",
-    "doctor": "Say what is wrong on this machine, and how to mend it.",
-    "hold": "Keep a time range from every removal.",
+    "config": "Show, check or create the configuration.",
+    "doctor": "Report what is wrong on this machine, and how to fix it.",
+    "hold": "Keep a time range from being removed.",
     "record": "Record motion from a camera.",
     "restore": "Bring clips back from the trash.",
-    "status": "Tell what stands where, and what needs attention.",
-    "verify": "Hold the archive against the journal.",
+    "status": "Show what is stored where, and what needs attention.",
+    "verify": "Check the archive against the journal.",
     "watch": "Archive clips as they arrive.",
-    "why": "Tell a clip's story.",
+    "why": "Show the history of a clip.",
 }
-"""What `--help` says of each; `camarchiver.cli.commands.NAME` holds a click command NAME."""
+"""What `--help` says about each command; `camarchiver.cli.commands.NAME` holds a click command NAME."""
 
 
 class Commands(click.Group):
-    """Imports a command when it is asked for: `--help` would else pay for them all."""
+    """Imports a command only when it is asked for, so that `--help` does not pay for all of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every name."""
+        """The names of all commands."""
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now."""
+        """The command, imported on demand."""
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"camarchiver.cli.commands.{cmd_name}")
         return cast(click.Command, getattr(module, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in the help text."""
+        """Writes the list of commands into the help text."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
@@ -63,7 +63,7 @@ def cli() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; the one place where failures become words."""
+    """Run one command and return its exit code; the one place that turns failures into messages."""
     try:
         code = cli.main(list(arguments), prog_name="camarchiver", standalone_mode=False)
     except click.exceptions.Exit as leave:
@@ -73,11 +73,11 @@ def run(arguments: Sequence[str]) -> int:
 
         from camarchiver.errors import signal_code
 
-        return _tell(arguments, _problem("stopped", "stopped; nothing was changed"), signal_code(SIGINT))
+        return _report(arguments, _problem("stopped", "stopped; nothing was changed"), signal_code(SIGINT))
     except click.ClickException as error:
-        return _tell(arguments, _problem("usage", error.format_message()), ExitCode.USAGE)
+        return _report(arguments, _problem("usage", error.format_message()), ExitCode.USAGE)
     except ImportError as error:
-        # Plainly: what makes a document of a failure may be what can't be imported.
+        # This is a plain print: the modules that write a failure document may be what can't be imported.
         from camarchiver.runtime.extras import reinstall
 
         print(
@@ -88,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     except (CamarchiverError, OSError) as error:
         from camarchiver.errors import failure
 
-        return _tell(arguments, *failure(error))
+        return _report(arguments, *failure(error))
     return code if isinstance(code, int) else ExitCode.DONE
 
 
@@ -98,12 +98,12 @@ def _problem(code: str, message: str, hint: str = "") -> Problem:
     return Problem(code, message, hint)
 
 
-def _tell(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
+def _report(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
     from camarchiver.output import json_document
     from camarchiver.runtime import formatting
 
     command = next((word for word in arguments if word in _COMMANDS), "")
-    # Where nobody listens the exit code still tells.
+    # Where nothing reads the output, the exit code still reports the failure.
     with contextlib.suppress(OSError):
         if "--json" in arguments:
             print(json_document.failure_document(command, problem, exit_code), end="", flush=True)

@@ -18,33 +18,33 @@ _channel_options = options(
         "--log-format",
         type=click.Choice(["text", "json"]),
         default="text",
-        help="Lines of the log file; json has an object with run and clip on each.",
+        help="Format of the log file; json writes one object with run and clip per line.",
     ),
     option(
         "--metrics",
         type=FOLDER,
         metavar="FILE.prom",
-        help="Keep numbers for Prometheus in this file, which several commands may share.",
+        help="Write metrics for Prometheus to this file, which several commands may share.",
     ),
     option(
         "--notify",
         type=Command(),
-        help="After a run with failures start this with the JSON report on its standard input.",
+        help="Run this command after a run with failures, with the JSON report on its standard input.",
     ),
     option(
         "--ping-url",
         type=Url(),
-        help="Tell this address of start, success and failure, as healthchecks.io understands it.",
+        help="Ping this URL at start, success and failure, in the format of healthchecks.io.",
     ),
 )
 
 
 def with_channels(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The channels as options, for commands that do something; gives them `channels`."""
+    """Adds the channels as options, for commands that change something; passes them as `channels`."""
 
     @_channel_options
     @functools.wraps(command)
-    def told(
+    def with_channels_argument(
         *arguments: Any,
         log_format: Literal["text", "json"],
         metrics: Path | None,
@@ -55,4 +55,4 @@ def with_channels(command: Callable[..., Any]) -> Callable[..., Any]:
         channels = Channels(log_format, metrics, notify, ping_url)
         return command(*arguments, channels=channels, **others)
 
-    return told
+    return with_channels_argument

@@ -1,4 +1,4 @@
-"""Options that commands share, and how config files and the environment feed them."""
+"""Options that commands share, and how config files and the environment set them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 CONFIG_KEY = "camarchiver.config"
-"""Where a context keeps the loaded `Config`."""
+"""The context's key for the loaded `Config`."""
 
 CONFIG_FILE = "camarchiver.config_file"
-"""Where a context keeps the file that `--config` names; None for the usual ones."""
+"""The context's key for the file that `--config` names; its value is None if the option is not given."""
 
 FOLDER = click.Path(path_type=Path)
 
@@ -32,7 +32,7 @@ def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
     """A click option that `CAMARCHIVER_NAME` sets for every command that has it.
 
     (`CAMARCHIVER_COMMAND_NAME`, which click adds by itself, sets it for one command only.) With
-    `envvar=None` no variable sets it: what lifts a brake is said each time.
+    `envvar=None` no variable sets it: an option that lifts a safety brake must be given each time.
     """
     long = next(name for name in names if name.startswith("--"))
     variable = "CAMARCHIVER_" + long.split("/")[0].strip("- ").replace("-", "_").upper()
@@ -54,7 +54,7 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
 
 
 def _load_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Make the config files the command's defaults, before any other option is read."""
+    """Use the config files as the command's defaults, before any other option is read."""
     loaded = config_files.load(value)
     check(loaded, context)
     context.meta[CONFIG_KEY] = loaded
@@ -76,7 +76,7 @@ def check(loaded: config_files.Config, context: click.Context) -> None:
 
 
 def _knows_all(loaded: config_files.Config, group: click.Group, context: click.Context) -> bool:
-    """Whether the running command knows every key by itself, so that the others need not be imported."""
+    """Whether the running command itself knows every key, so that the others need not be imported."""
     name = context.command.name or ""
     if group.get_command(context, name) is not context.command:
         return False
@@ -88,17 +88,26 @@ def _knows_all(loaded: config_files.Config, group: click.Group, context: click.C
 
 
 def commands_of(group: click.Group, context: click.Context) -> dict[str, click.Command]:
-    """The commands of a group by name, imported now where they were not."""
+    """The commands of a group by name, imported now if they were not yet."""
     found = {name: group.get_command(context, name) for name in group.list_commands(context)}
     return {name: command for name, command in found.items() if command is not None}
 
 
 def keys_of(command: click.Command) -> set[str]:
-    """The config keys of a command: its parameters, less those that only make sense by hand."""
-    by_hand = {"as_json", "config", "dry_run", "no_confirm", "allow_large", "anew", "known", "repair"}
+    """The config keys of a command: its parameters, except those that only make sense by hand."""
+    command_line_only = {
+        "as_json",
+        "config",
+        "dry_run",
+        "no_confirm",
+        "allow_large",
+        "anew",
+        "known",
+        "repair",
+    }
     if isinstance(command, click.Group):
         return set()
-    return {parameter.name for parameter in command.params if parameter.name} - by_hand
+    return {parameter.name for parameter in command.params if parameter.name} - command_line_only
 
 
 def checked_values(
@@ -122,7 +131,7 @@ def checked_values(
 def cameras_own(context: click.Context) -> dict[str, dict[str, Any]]:
     """The parsed values of the command's own table for each camera. Raises ConfigError.
 
-    What the command line or the environment says is left out: it is for all.
+    Values from the command line or the environment are left out: they apply to all cameras.
     """
     given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
     tables = cameras_values(context.meta[CONFIG_KEY], context.command, context)
@@ -150,12 +159,12 @@ def cameras_values(
 
 
 def _as_click_reads(value: Any) -> Any:
-    # click takes a bool for a flag, and text for everything else that isn't a list or a number.
+    # click takes a bool for a flag, and text for every value that isn't a list or a number.
     return value if isinstance(value, bool | int | float | list) else str(value)
 
 
 def origin(context: click.Context, name: str) -> str:
-    """Where a parameter's value comes from, in words."""
+    """Where a parameter's value comes from, as text for the user."""
     source = context.get_parameter_source(name)
     if source is click.core.ParameterSource.DEFAULT_MAP:
         entry = _entries(context).get(name)
@@ -168,13 +177,13 @@ def origin(context: click.Context, name: str) -> str:
 
 
 def has_camera_tables(context: click.Context) -> bool:
-    """Whether the config files have anything to say of single cameras."""
+    """Whether the config files have settings for single cameras."""
     loaded: config_files.Config = context.meta[CONFIG_KEY]
     return bool(loaded.table("camera"))
 
 
 def is_on_command_line(context: click.Context, name: str) -> bool:
-    """Whether a parameter was written out for this very run."""
+    """Whether a parameter was given on this command line."""
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
@@ -194,7 +203,7 @@ def own_patterns(context: click.Context) -> tuple[Pattern, ...]:
 
 
 def config_option(command: Command) -> Command:
-    """`--config`, read before everything else."""
+    """Adds `--config`, which is read before everything else."""
     return option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -216,7 +225,7 @@ general_options = options(
         "--timezone",
         default="",
         show_default=False,
-        help="The cameras' time zone, as Europe/Berlin.  [default: the machine's]",
+        help="The cameras' time zone, such as Europe/Berlin.  [default: the machine's]",
     ),
     option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: DIRECTORY/archiver.log]"),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
@@ -234,31 +243,42 @@ sidecar_option = option(
     "--sidecar",
     type=click.Choice(["archive", "trash", "keep"]),
     default="archive",
-    help="Where a clip's picture goes once the clip is archived.",
+    help="Where a clip's picture goes when the clip is archived.",
 )
 
 retention_options = options(
     option(
-        "--archive-age", type=DaysType(), help="With --clean-output, archives this old go.  [default: --age]"
+        "--archive-age",
+        type=DaysType(),
+        help="With --clean-output: remove archives of this age.  [default: --age]",
     ),
     option(
         "--trash-age",
         type=DaysType(zero=True),
         default="21",
-        help="What lies in the trash this long is deleted, if its archive stands or a rule gave it up.",
+        help="Delete what has been in the trash this long, if its archive exists or another rule removed the"
+        " clip.",
     ),
-    option("--max-size", type=Size(), help="What source, archive and trash may hold together, as 500GB."),
-    option("--min-free", type=Size(), help="Bytes that must be free on each filesystem, as 20GB."),
-    option("--clean-output", is_flag=True, help="Let archives go, too, by age and by size."),
-    option("--trust-names", is_flag=True, help="Go by the names alone: this tree's mtimes mean nothing."),
+    option(
+        "--max-size",
+        type=Size(),
+        help="The most that source, archive and trash may use together, such as 500GB.",
+    ),
+    option("--min-free", type=Size(), help="Bytes that must be free on each filesystem, such as 20GB."),
+    option("--clean-output", is_flag=True, help="Also remove archives, by age and by size."),
+    option(
+        "--trust-names",
+        is_flag=True,
+        help="Use only the times in the names: this tree's mtimes mean nothing.",
+    ),
     option(
         "--max-removals",
         type=click.IntRange(min=0),
         default=5000,
-        help="Refuse to lose more clips than this at once.",
+        help="Refuse to remove more clips than this at once.",
     ),
     option(
-        "--allow-large", is_flag=True, envvar=None, help="Remove even what takes most of a camera's clips."
+        "--allow-large", is_flag=True, envvar=None, help="Allow a run to remove most of a camera's clips."
     ),
 )
 
@@ -266,13 +286,15 @@ _place_options = options(
     option("-C", "--directory", type=FOLDER, default=Path("/camera"), help="Source root."),
     option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]"),
     option("--trash-root", type=FOLDER, help="Trash root.  [default: DIRECTORY/.deleted]"),
-    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    option(
+        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
+    ),
     config_option,
 )
 
 
 def with_place(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The trees as options, for commands whose arguments are paths or times; gives them a `place`."""
+    """Adds the trees as options, for commands whose arguments are paths or times; passes a `place`."""
 
     @_place_options
     @functools.wraps(command)

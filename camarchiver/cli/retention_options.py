@@ -1,4 +1,4 @@
-"""Turns options and the config's cameras into what `cleanup` is to keep."""
+"""Turns options and the config's cameras into the policy of `cleanup`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _KEYS: Mapping[str, click.ParamType[Any]] = {
     "max_size": Size(),
     "signed": click.Choice([KEEP, REENCODE]),
 }
-"""What a camera may have of its own, as `[camera.NAME]`."""
+"""The keys that a camera may have of its own, in `[camera.NAME]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionOptions:
-    """The options of `cleanup` that say what is kept, parsed."""
+    """The options of `cleanup` that select what is kept, parsed."""
 
     age: timedelta
     archive_age: timedelta | None
@@ -76,7 +76,7 @@ class RetentionOptions:
 
 
 def camera_tables(context: click.Context) -> dict[str, dict[str, Any]]:
-    """The values of every `[camera.NAME]`, parsed. Raises ConfigError for a key or value that is none."""
+    """The values of every `[camera.NAME]`, parsed. Raises ConfigError for an invalid key or value."""
     loaded: config_files.Config = context.meta[CONFIG_KEY]
     tables = {}
     for name, entry in loaded.table("camera").items():
@@ -107,7 +107,7 @@ def _value(file: object, camera: str, key: str, value: object, context: click.Co
 
 
 def _own_limits(context: click.Context, general: Limits) -> dict[str, Limits]:
-    """A camera's own value stands for one that nobody gave; of two that were given the stricter wins."""
+    """A camera's own value replaces a common default; if both were given, the stricter one applies."""
     found = {}
     for camera, own in camera_tables(context).items():
 

@@ -1,4 +1,4 @@
-"""What every command has around its work: trees and zone, log, run lock, consent."""
+"""What every command sets up around its work: trees and zone, log, run lock, consent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TreeOptions:
-    """Which trees a command works on, and in which zone their cameras live."""
+    """Which trees a command works on, and the time zone of their cameras."""
 
     directory: Path
     output: Path | None
@@ -53,7 +53,7 @@ class TreeOptions:
 
 @contextmanager
 def run_locked(pipeline: Pipeline) -> Iterator[None]:
-    """The same command can't begin on these trees here. Raises AlreadyRunning."""
+    """Keeps a second run of the same command off these trees. Raises AlreadyRunning."""
     command = pipeline.run.command
     with run_lock.exclusive(volume_marker.run_lock(pipeline.trees, command), what=command):
         yield
@@ -63,7 +63,7 @@ def run_locked(pipeline: Pipeline) -> Iterator[None]:
 def running(
     pipeline: Pipeline, log_file: Path | None, channels: Channels, *, verbose: bool, quiet: bool
 ) -> Iterator[None]:
-    """The run is logged, and the same command can't begin here. Raises AlreadyRunning."""
+    """Logs the run, and keeps a second one of the same command out. Raises AlreadyRunning."""
     file, run = log_file or log_of(pipeline.trees), pipeline.run.id
     with (
         logging_to(file, run=run, verbose=verbose, quiet=quiet, log_format=channels.log_format),
@@ -78,12 +78,12 @@ def log_of(trees: Trees) -> Path:
 
 
 def may_ask() -> bool:
-    """Whether somebody sits at a terminal."""
+    """Whether a user can answer at a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def require_consent(what: str, *, no_confirm: bool) -> None:
-    """Refuse what needs consent where nobody can give it. Raises UsageError."""
+    """Refuse what needs consent if no user can give it. Raises UsageError."""
     if not (no_confirm or may_ask()):
         raise UsageError(
             f"{what} needs consent and there is no terminal to ask on", hint="add -y; nothing was changed"
@@ -91,7 +91,7 @@ def require_consent(what: str, *, no_confirm: bool) -> None:
 
 
 def agreed(question: str, stopping: Stop) -> bool:
-    """Ask on the terminal. A signal is no answer: the run then goes on to its clean stop."""
+    """Ask on the terminal. A signal is not an answer: the run then proceeds to its clean stop."""
     try:
         with stopping.interrupting():
             return click.confirm(question, err=True)
@@ -102,7 +102,7 @@ def agreed(question: str, stopping: Stop) -> bool:
 
 
 def write(pieces: Iterable[str]) -> None:
-    """Print text in pieces, and see it gone."""
+    """Print text in pieces, and flush it."""
     for piece in pieces:
         sys.stdout.write(piece)
     sys.stdout.flush()

@@ -41,7 +41,7 @@ class DaysType(click.ParamType[timedelta]):
         self._zero = zero
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """At most a hundred years; 0 only where it was allowed."""
+        """At most a hundred years; 0 only if it is allowed."""
         if isinstance(value, timedelta):
             return value
         text = _text(value)
@@ -75,7 +75,7 @@ class Duration(click.ParamType[timedelta]):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time as it was given, in the camera's local time."""
+    """A time as the user gave it, in the camera's local time."""
 
     start: datetime
     """Naive; midnight if only a day was given."""
@@ -83,7 +83,7 @@ class Moment:
 
     @property
     def end(self) -> datetime:
-        """The first time after it, so that `--until 2026-05-03` holds the whole day."""
+        """The first time after it, so that `--until 2026-05-03` includes the whole day."""
         return self.start + (timedelta(days=1) if self.whole_day else timedelta(seconds=1))
 
 
@@ -112,7 +112,7 @@ class Percent(click.ParamType[float]):
     name = "percent"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Per cent, not a fraction of 1."""
+        """In per cent, not as a fraction of 1."""
         text = _text(value).removesuffix("%").rstrip()
         if not _NUMBER.fullmatch(text) or float(text) > 100:
             self.fail(f"{value!r} is not a share from 0 to 100; write for example 10 or 12.5%.", param, ctx)
@@ -135,14 +135,14 @@ class Jobs(click.ParamType[int | None]):
 
 
 class Command(click.ParamType[tuple[str, ...]]):
-    """A command as its arguments: a list in a config file, one text that is split as a shell would."""
+    """A command as its arguments: a list in a config file, or one text that is split as a shell would."""
 
     name = "command"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """At least a program's name."""
+        """At least the name of a program."""
         if isinstance(value, list | tuple):
             words = tuple(str(word) for word in value)
         else:
@@ -161,7 +161,7 @@ class Url(click.ParamType[str]):
     name = "url"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """As it was given."""
+        """The value, unchanged."""
         text = _text(value)
         try:
             parts = urlsplit(text)
@@ -174,13 +174,13 @@ class Url(click.ParamType[str]):
 
 
 def _text(value: object) -> str:
-    """What a value would be on the command line; a truth value from TOML is no number."""
+    """A value as it would be on the command line; a boolean from TOML is not a number."""
     return str(value).strip()
 
 
 def _span(text: str) -> timedelta | None:
-    """The span that pytimeparse reads; not its `1:30`, which one reads as hours and it as minutes."""
-    from pytimeparse.timeparse import timeparse  # here, because --help needs none of it
+    """The span that pytimeparse reads, except its `1:30`: it takes that as minutes, users mean hours."""
+    from pytimeparse.timeparse import timeparse  # imported here because --help does not need it
 
     seconds = None if ":" in text else timeparse(text)
     if seconds is None or seconds < 0:

@@ -22,7 +22,7 @@ from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.local_time import locate
 from camarchiver.naming.paths import (
     CLIP_SUFFIXES,
-    PLAIN_ENDS,
+    PLAIN_SUFFIXES,
     is_clip_name,
     is_picture_name,
     is_temporary_name,
@@ -144,7 +144,7 @@ class Discovery:
                 for entry in entries:
                     name, listing.is_empty = entry.name, False
                     ending = name[-4:]
-                    if ending in PLAIN_ENDS and name[0] != "." and entry.is_file(follow_symlinks=False):
+                    if ending in PLAIN_SUFFIXES and name[0] != "." and entry.is_file(follow_symlinks=False):
                         if ending not in CLIP_SUFFIXES:
                             listing.pictures.append(name)
                         elif wanted is None or name in wanted:

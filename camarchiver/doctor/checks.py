@@ -18,7 +18,7 @@ from camarchiver.media.encoders import Backend, Codec, EncodeSettings
 
 @dataclass(frozen=True, slots=True)
 class EncodingTarget:
-    """How `archive` is to encode."""
+    """How `archive` is configured to encode."""
 
     settings: EncodeSettings
     backend: Backend | Auto
@@ -29,10 +29,10 @@ class EncodingTarget:
 
 @dataclass(frozen=True, slots=True)
 class RecorderTarget:
-    """What `record` is set up for."""
+    """What `record` is configured for."""
 
     sources: tuple[str, ...]
-    """The stream that is recorded, and the one that is watched for motion where that is another."""
+    """The stream that is recorded, and the one that is searched for motion if it is another one."""
     credentials: Path | None
     spool: Path
     outbox: Path
@@ -40,38 +40,38 @@ class RecorderTarget:
 
 @dataclass(frozen=True, slots=True)
 class DoctorTarget:
-    """What is looked at."""
+    """What `doctor` examines."""
 
     trees: Trees
     timezone: str
     encoding: EncodingTarget
     recorder: RecorderTarget | None
-    """None where nothing is recorded here."""
+    """None if nothing is recorded here."""
     metrics: tuple[Path, ...]
     commands: tuple[tuple[str, ...], ...]
-    """Those that are to be told of failures."""
+    """The commands that are notified of failures."""
 
 
 Check = tuple[str, Callable[[], Iterator[Finding]]]
 
 
-def examine(patient: DoctorTarget) -> Iterator[Finding]:
-    """Every finding, as it comes: encoders take their time."""
-    for area, check in _checks(patient):
+def examine(target: DoctorTarget) -> Iterator[Finding]:
+    """Every finding, as it comes: trying the encoders takes time."""
+    for area, check in _checks(target):
         try:
             yield from check()
         except Exception as error:
-            # What can't even be looked at is the finding; the other checks go on.
-            said = f"this could not be looked at: {type(error).__name__}: {error}"
-            yield trouble(area, said, "see what the message names; if it names nothing, report it")
+            # A check that fails is itself the finding; the other checks go on.
+            message = f"this could not be looked at: {type(error).__name__}: {error}"
+            yield trouble(area, message, "see what the message names; if it names nothing, report it")
 
 
-def _checks(patient: DoctorTarget) -> Iterator[Check]:
-    how, trees, recorder = patient.encoding, patient.trees, patient.recorder
+def _checks(target: DoctorTarget) -> Iterator[Check]:
+    encoding, trees, recorder = target.encoding, target.trees, target.recorder
     yield "user", machine_checks.user
     yield "python", software_checks.python
     yield "packages", partial(software_checks.packages, ("record",) if recorder else ())
-    yield "clock", partial(machine_checks.clocks, patient.timezone, trees)
+    yield "clock", partial(machine_checks.clocks, target.timezone, trees)
     yield "trees", partial(storage_checks.roots, trees)
     if trees.source.is_dir():
         yield "journal", partial(storage_checks.journal, trees)
@@ -84,12 +84,19 @@ def _checks(patient: DoctorTarget) -> Iterator[Check]:
         if recorder.credentials is not None:
             yield "camera", partial(machine_checks.credentials, recorder.credentials)
     yield "camera", partial(machine_checks.devices, recorder.sources if recorder else ())
-    yield "metrics", partial(machine_checks.channels, patient.metrics, patient.commands)
-    yield "ffmpeg", partial(software_checks.binaries, how.ffmpeg)
-    yield "render node", partial(machine_checks.render_nodes, how.device)
+    yield "metrics", partial(machine_checks.channels, target.metrics, target.commands)
+    yield "ffmpeg", partial(software_checks.binaries, encoding.ffmpeg)
+    yield "render node", partial(machine_checks.render_nodes, encoding.device)
     yield (
         "encoder",
-        partial(software_checks.encoders, how.ffmpeg, how.settings, how.device, how.backend, how.codec),
+        partial(
+            software_checks.encoders,
+            encoding.ffmpeg,
+            encoding.settings,
+            encoding.device,
+            encoding.backend,
+            encoding.codec,
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""What `doctor` found: a verdict and a remedy for everything it looked at."""
+"""The findings of `doctor`: a verdict and a remedy for everything it checked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How it stands with one thing."""
+    """How serious a finding is."""
 
     OK = "ok"
     NOTE = "note"
-    """Nothing needs to be done, but somebody may want to know."""
+    """Nothing needs to be done, but the user may want to know."""
     BAD = "bad"
 
 
@@ -20,7 +20,7 @@ class Finding:
     """One line of the table."""
 
     area: str
-    """What kind of thing, as `ffmpeg` or `archive`."""
+    """The kind of thing, such as `ffmpeg` or `archive`."""
     verdict: Severity
     message: str
     remedy: str = ""
@@ -29,34 +29,36 @@ class Finding:
 
 
 def fine(area: str, message: str, *, seconds: float | None = None) -> Finding:
-    """It is as it should be."""
+    """A finding that everything is as it should be."""
     return Finding(area, Severity.OK, message, seconds=seconds)
 
 
 def remark(area: str, message: str, remedy: str = "", *, seconds: float | None = None) -> Finding:
-    """It works without."""
+    """A finding that camarchiver works without this."""
     return Finding(area, Severity.NOTE, message, remedy, seconds)
 
 
 def trouble(area: str, message: str, remedy: str, *, seconds: float | None = None) -> Finding:
-    """It has to be mended."""
+    """A finding that has to be fixed."""
     return Finding(area, Severity.BAD, message, remedy, seconds)
 
 
 def judge_watches(folders: int, limit: int, name: str) -> Finding:
-    """Whether inotify can watch so many folders; `name` is the setting, `limit` 0 where it is unknown."""
-    said = f"{name} is {limit:,}, {folders:,} folders are to be watched"
+    """Whether inotify can watch that many folders; `name` is the setting, `limit` 0 if it is unknown."""
+    message = f"{name} is {limit:,}, {folders:,} folders are to be watched"
     wanted = max(524_288, 2 * folders)
     remedy = f"sysctl -w {name}={wanted}, and in /etc/sysctl.d for the next start"
     if limit and folders >= limit:
-        return trouble("inotify", f"{said}: watch would read the tree every minute instead", remedy)
+        return trouble("inotify", f"{message}: watch would read the tree every minute instead", remedy)
     if limit and folders > limit * 0.7:
-        return remark("inotify", f"{said}; other programs need some, too", remedy)
-    return fine("inotify", said if limit else f"{folders:,} folders are to be watched, without a known limit")
+        return remark("inotify", f"{message}; other programs need some, too", remedy)
+    return fine(
+        "inotify", message if limit else f"{folders:,} folders are to be watched, without a known limit"
+    )
 
 
-def judge_room(free: int, size: int, inodes: int) -> str:
-    """What is wrong with the room on a filesystem, in bytes and free inodes (-1 where it counts none)."""
+def judge_free_space(free: int, size: int, inodes: int) -> str:
+    """What is wrong with the free space of a filesystem, in bytes and free inodes (-1 if it has no count)."""
     if free < min(1_000_000_000, size // 100):
         return "there is hardly any room left"
     return "there are hardly any inodes left" if 0 <= inodes < 1000 else ""

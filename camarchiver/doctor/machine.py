@@ -23,20 +23,20 @@ from camarchiver.state import run_history
 _ANSWER_SECONDS = 5.0
 _RTSP_PORT = 554
 _AHEAD = timedelta(hours=1)
-"""A record of our own from so far in the future means that the clock is wrong."""
+"""A record of our own that is this far in the future means that the clock is wrong."""
 _ADJTIMEX_ERROR = 5
-"""What adjtimex(2) returns while nothing keeps the clock in time."""
+"""What adjtimex(2) returns while the clock is not synchronised."""
 
 
 def user() -> Iterator[Finding]:
-    """Who looks: what this user may do says nothing of another one."""
+    """The user that runs this: what it may do says nothing about another user."""
     groups = ", ".join(gpu.group_name(number) for number in sorted({os.getegid(), *os.getgroups()}))
-    said = f"this is {gpu.user_name()}, groups {groups}"
+    message = f"this is {gpu.user_name()}, groups {groups}"
     if os.geteuid() == 0:
         remedy = "to see it as a service does: sudo -u camarchiver camarchiver doctor"
-        yield remark("user", f"{said}: root may do everything", remedy)
+        yield remark("user", f"{message}: root may do everything", remedy)
     else:
-        yield fine("user", said)
+        yield fine("user", message)
 
 
 def render_nodes(device: Path | None) -> Iterator[Finding]:
@@ -45,19 +45,19 @@ def render_nodes(device: Path | None) -> Iterator[Finding]:
     if not found:
         yield remark("render node", "there is no GPU here (/dev/dri is empty); encoding is done in software")
     for node in found:
-        wrong, mend = gpu.node_problem(node)
-        said = f"{node}, {_described(node)}"
+        wrong, remedy = gpu.node_problem(node)
+        message = f"{node}, {_described(node)}"
         if not wrong and (problem := _opening(node)):
-            wrong, mend = f"{node} can't be opened: {problem}", "see dmesg for what its driver says"
+            wrong, remedy = f"{node} can't be opened: {problem}", "see dmesg for what its driver says"
         if wrong:
-            yield trouble("render node", f"{wrong} ({said})", mend)
+            yield trouble("render node", f"{wrong} ({message})", remedy)
         else:
-            yield fine("render node", f"{said}: this user may open it")
+            yield fine("render node", f"{message}: this user may open it")
 
 
 def inotify(folders: int) -> Iterator[Finding]:
-    """Whether the kernel can watch so many folders."""
-    # The second one counts for a container's user alone, and is the lower one there.
+    """Whether the kernel can watch that many folders."""
+    # The second one applies to a container's user only, and is the lower one there.
     names = ("fs.inotify.max_user_watches", "user.max_inotify_watches")
     limits = {name: _setting(name) for name in names}
     known = {name: limit for name, limit in limits.items() if limit is not None}
@@ -70,26 +70,26 @@ def inotify(folders: int) -> Iterator[Finding]:
 
 
 def clocks(timezone: str, trees: Trees | None) -> Iterator[Finding]:
-    """Whether clock and time zone can be trusted."""
+    """Whether the clock and the time zone can be trusted."""
     try:
         zone = clock.zone(timezone)
     except ConfigError as error:
         yield trouble("clock", error.message, error.hint)
         return
     now = clock.now(zone)
-    said = f"{now:%Y-%m-%d %H:%M:%S}, {timezone or zone} ({now:%z})"
+    message = f"{now:%Y-%m-%d %H:%M:%S}, {timezone or zone} ({now:%z})"
     newest = _newest_record(trees) if trees is not None else None
     if newest is not None and newest - now > _AHEAD:
-        wrong = f"{said}, but the last run here ended {newest:%Y-%m-%d %H:%M:%S%z}"
+        wrong = f"{message}, but the last run here ended {newest:%Y-%m-%d %H:%M:%S%z}"
         yield trouble("clock", wrong, "set the clock: timedatectl set-ntp true")
     elif not _is_kept_in_time():
-        yield remark("clock", f"{said}; nothing keeps it in time", "timedatectl set-ntp true")
+        yield remark("clock", f"{message}; nothing keeps it in time", "timedatectl set-ntp true")
     else:
-        yield fine("clock", f"{said}, kept in time")
+        yield fine("clock", f"{message}, kept in time")
 
 
 def camera(source: str) -> Iterator[Finding]:
-    """Whether the source that `record` is to read is there."""
+    """Whether the source that `record` is to read exists."""
     from camarchiver.record.capture import source as capture_source
 
     try:
@@ -135,7 +135,7 @@ def devices(wanted: Collection[str]) -> Iterator[Finding]:
 
 
 def channels(metrics: Iterable[Path], commands: Iterable[tuple[str, ...]]) -> Iterator[Finding]:
-    """Whether the files and commands that runs are to tell of themselves with can be used."""
+    """Whether the files and commands to which runs report can be used."""
     for file in metrics:
         if not file.parent.is_dir():
             yield trouble("metrics", f"there is no folder {file.parent}", "make it, or correct metrics")
@@ -166,8 +166,10 @@ def _network(host: str, port: int) -> Finding:
         with socket.create_connection((host, port), timeout=_ANSWER_SECONDS):
             return fine("camera", f"{host} answers on port {port}")
     except OSError as error:
-        said = f"{host} does not answer on port {port}: {cause(error)}"
-        return trouble("camera", said, "see that the camera is on, that its name is right, and RTSP enabled")
+        message = f"{host} does not answer on port {port}: {cause(error)}"
+        return trouble(
+            "camera", message, "see that the camera is on, that its name is right, and RTSP enabled"
+        )
 
 
 def _described(node: Path) -> str:
@@ -202,12 +204,12 @@ def _newest_record(trees: Trees) -> datetime | None:
 
 
 def _is_kept_in_time() -> bool:
-    """Whether the kernel's clock is disciplined (adjtimex(2), which may be read by everybody)."""
+    """Whether the kernel's clock is disciplined (adjtimex(2), which every user may read)."""
     buffer = ctypes.create_string_buffer(512)  # struct timex, zeroed: nothing is set
     state: int = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
     return state not in (-1, _ADJTIMEX_ERROR)
 
 
 def unseen(kind: str) -> Finding:
-    """On a filesystem of this kind the kernel does not hear of every change."""
+    """On a filesystem of this kind the kernel does not see every change."""
     return remark("inotify", f"{kind} does not tell of changes by others: watch reads the tree every --poll")

@@ -28,16 +28,16 @@ _HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
 
 
 def python() -> Iterator[Finding]:
-    """Its version."""
-    said = f"camarchiver {__version__}, Python {platform.python_version()} ({sys.executable})"
+    """The version of Python."""
+    message = f"camarchiver {__version__}, Python {platform.python_version()} ({sys.executable})"
     if sys.version_info < OLDEST_PYTHON:
-        yield trouble("python", said, "install Python 3.11 or newer and camarchiver into it")
+        yield trouble("python", message, "install Python 3.11 or newer and camarchiver into it")
     else:
-        yield fine("python", said)
+        yield fine("python", message)
 
 
 def packages(extras: Collection[str]) -> Iterator[Finding]:
-    """Whether each package is there, new enough, and starts; `extras` are those that the config needs."""
+    """Whether each package is installed, new enough, and starts; `extras` are those that the config needs."""
     found: dict[str, str] = {}
     for wanted in requirements():
         extra = extra_of(wanted)
@@ -45,15 +45,15 @@ def packages(extras: Collection[str]) -> Iterator[Finding]:
             version = metadata.version(wanted.name)
         except metadata.PackageNotFoundError:
             remedy = install_extra(extra) if extra else install(wanted)
-            said = f"{wanted.name} is not installed"
+            message = f"{wanted.name} is not installed"
             needed = not extra or extra in extras
             yield (trouble if needed else remark)(
-                "packages", f"{said}; {extra} needs it" if extra else said, remedy
+                "packages", f"{message}; {extra} needs it" if extra else message, remedy
             )
             continue
         if not wanted.specifier.contains(version, prereleases=True):
-            said = f"{wanted.name} {version} is not what is needed: {wanted.specifier}"
-            yield trouble("packages", said, install(wanted))
+            message = f"{wanted.name} {version} is not what is needed: {wanted.specifier}"
+            yield trouble("packages", message, install(wanted))
             continue
         found[wanted.name] = version
     broken = {name: problem for name in found if name in LOADED and (problem := _problem_loading(name))}
@@ -86,7 +86,7 @@ def encoders(
     backend: Backend | Auto,
     codec: Codec | Auto,
 ) -> Iterator[Finding]:
-    """What came of trying each backend, and what `archive` would choose."""
+    """The result of trying each backend, and what `archive` would choose."""
     try:
         machine = Machine(ffmpeg_find.find(named), settings, device=device)
     except EncoderError as error:
@@ -107,17 +107,17 @@ def encoders(
             works |= {each} if probe.rungs else set()
             failed += [] if probe.rungs or each not in _HARDWARE else [probe]
     if there and backend == "auto" and not works & set(_HARDWARE) and failed:
-        said = f"there is a GPU, and it can't be used: {failed[0].problem}"
-        yield trouble("encoder", said, failed[0].remedy or "install its driver, and see the lines above")
+        message = f"there is a GPU, and it can't be used: {failed[0].problem}"
+        yield trouble("encoder", message, failed[0].remedy or "install its driver, and see the lines above")
     yield _chosen(machine, backend, codec)
 
 
 def _tried(probe: Probe, seconds: float) -> Finding:
     place = f" on {probe.device}" if probe.device else ""
-    said = f"{probe.encoder.name}{place} with {probe.ffmpeg}"
+    message = f"{probe.encoder.name}{place} with {probe.ffmpeg}"
     if probe.rungs:
-        return fine("encoder", f"{said} works ({', '.join(probe.rungs)})", seconds=seconds)
-    return remark("encoder", f"{said}: {probe.problem}", probe.remedy, seconds=seconds)
+        return fine("encoder", f"{message} works ({', '.join(probe.rungs)})", seconds=seconds)
+    return remark("encoder", f"{message}: {probe.problem}", probe.remedy, seconds=seconds)
 
 
 def _chosen(machine: Machine, backend: Backend | Auto, codec: Codec | Auto) -> Finding:
@@ -130,7 +130,7 @@ def _chosen(machine: Machine, backend: Backend | Auto, codec: Codec | Auto) -> F
 
 
 def _problem_loading(name: str) -> str:
-    """Tried in another process: a library for another CPU ends the one that loads it."""
+    """Tried in another process: a library built for another CPU ends the process that loads it."""
     command = [sys.executable, "-c", f"import {LOADED[name]}"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOAD_SECONDS)

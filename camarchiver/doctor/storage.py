@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
-from camarchiver.doctor.findings import Finding, fine, judge_room, remark, trouble
+from camarchiver.doctor.findings import Finding, fine, judge_free_space, remark, trouble
 from camarchiver.domain.clip import STATE_FOLDER, Trees
 from camarchiver.errors import CamarchiverError, cause
 from camarchiver.journal.store import Journal
@@ -32,16 +32,16 @@ PREFIX = ".camarchiver-doctor-"
 DAYS_READ = 60
 """Files of the journal that are read whole; the others are only opened."""
 LEFT_SECONDS = 86_400.0
-"""Age at which an unfinished clip in the spool was left by a recorder that does not come back."""
+"""Age at which an unfinished clip in the spool was left by a recorder that is not coming back."""
 SWEPT_SECONDS = 3600.0
 """Age at which a folder of ours was left by an examination that was killed."""
 Attempt = Callable[[Path], None]
-"""Tries something in a folder. Raises OSError where it doesn't work."""
+"""Tries something in a folder. Raises OSError if it doesn't work."""
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 def roots(trees: Trees) -> Iterator[Finding]:
-    """Source, archive and trash: there, the right ones, writable, with room, able to publish."""
+    """Source, archive and trash: whether they exist, are the right ones, are writable, and can publish."""
     try:
         volume_marker.check_roots(trees)
     except CamarchiverError as error:
@@ -61,26 +61,26 @@ def roots(trees: Trees) -> Iterator[Finding]:
 
 
 def root_of(area: str, root: Path) -> Iterator[Finding]:
-    """One folder that camarchiver writes to."""
+    """One folder to which camarchiver writes."""
     there = _existing(root)
     kind = kind_of(there)
     status = os.statvfs(there)
     free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-    said = f"{shown(root)}{'' if there == root else ' will be made'}, {kind.kind if kind else 'unknown'},"
-    said = f"{said} {size(free)} of {size(total)} free"
+    message = f"{shown(root)}{'' if there == root else ' will be made'}, {kind.kind if kind else 'unknown'},"
+    message = f"{message} {size(free)} of {size(total)} free"
     if status.f_flag & os.ST_RDONLY:
         remedy = f"mount -o remount,rw {shown(kind.place if kind else there)}"
-        yield trouble(area, f"{said}: it is mounted read-only", remedy)
+        yield trouble(area, f"{message}: it is mounted read-only", remedy)
         return
-    if low := judge_room(free, total, status.f_favail if status.f_files else -1):
+    if low := judge_free_space(free, total, status.f_favail if status.f_files else -1):
         yield trouble(
-            area, f"{said}: {low}", "camarchiver cleanup --min-free 20GB --dry-run, or a larger disk"
+            area, f"{message}: {low}", "camarchiver cleanup --min-free 20GB --dry-run, or a larger disk"
         )
-    yield _tried(area, said, there)
+    yield _tried(area, message, there)
 
 
 def journal(trees: Trees) -> Iterator[Finding]:
-    """Whether the record of what was done can be read, and what else is remembered."""
+    """Whether the journal can be read, and the rest of the state."""
     state = trees.state
     if not os.path.lexists(state):
         yield remark("journal", "there is none yet: nothing was archived here")
@@ -104,7 +104,7 @@ def journal(trees: Trees) -> Iterator[Finding]:
 
 
 def archives(trees: Trees) -> Iterator[Finding]:
-    """What `verify` found, and whether it has looked at everything lately."""
+    """What `verify` found, and whether it has checked every archive lately."""
     try:
         found = findings.read(trees.state)
     except CamarchiverError as error:
@@ -113,9 +113,9 @@ def archives(trees: Trees) -> Iterator[Finding]:
     if found.damaged:
         first, damage = min(found.damaged.items())
         more = f" and {len(found.damaged) - 1:,} more" if len(found.damaged) > 1 else ""
-        said = f"{shown(first)} ({damage.words()}){more}"
+        message = f"{shown(first)} ({damage.words()}){more}"
         remedy = f"camarchiver verify {shown(trees.source)} --known --repair"
-        yield trouble("archives", f"{len(found.damaged):,} missing or damaged: {said}", remedy)
+        yield trouble("archives", f"{len(found.damaged):,} missing or damaged: {message}", remedy)
     elif found.last_whole is not None:
         yield fine("archives", f"all sound when verify last came through, on {found.last_whole.at:%Y-%m-%d}")
     if found.last_whole is None and os.path.lexists(trees.state / "journal"):
@@ -124,7 +124,7 @@ def archives(trees: Trees) -> Iterator[Finding]:
 
 
 def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
-    """Where `record` writes to."""
+    """The folders to which `record` writes."""
     for area, folder in (("spool", spool), ("outbox", outbox)):
         yield from root_of(area, folder.absolute())
     if _existing(spool.absolute()).stat().st_dev != _existing(outbox.absolute()).stat().st_dev:
@@ -133,18 +133,18 @@ def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
         )
     old = [path for path in _unfinished(spool) if time.time() - path.stat().st_mtime > LEFT_SECONDS]
     if old:
-        said = f"{len(old)} clip(s) were left unfinished, the oldest {shown(min(old, key=_mtime))}"
-        yield remark("spool", said, "the next start of record for that camera salvages them")
+        message = f"{len(old)} clip(s) were left unfinished, the oldest {shown(min(old, key=_mtime))}"
+        yield remark("spool", message, "the next start of record for that camera salvages them")
 
 
 def count_folders(trees: Trees) -> int:
-    """Folders below the source that `watch` watches, with the source itself."""
+    """The number of folders below the source that `watch` watches, including the source itself."""
     pruned = os.fspath(trees.archive), os.fspath(trees.trash)
     return sum(1 for _ in walk.walk(trees.source, pruned=pruned))
 
 
 def kind_of(folder: Path) -> Mount | None:
-    """The mount that a folder lies on; None where the kernel's table can't be read."""
+    """The mount that a folder lies on; None if the kernel's table can't be read."""
     try:
         text = _MOUNTINFO.read_text(encoding="latin-1")
     except OSError:
@@ -167,27 +167,31 @@ def _volumes(trees: Trees) -> Iterator[Finding]:
         yield remark("volume", "there are no markers yet: the first run makes them")
 
 
-def _tried(area: str, said: str, root: Path) -> Finding:
+def _tried(area: str, message: str, root: Path) -> Finding:
     _sweep(root)
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     except OSError as error:
-        wrong = f"{said}: this user can't write there: {cause(error)}"
+        wrong = f"{message}: this user can't write there: {cause(error)}"
         return trouble(area, wrong, f"chown or chmod {shown(root)}, or run as its owner")
     try:
         able = {name: _able(attempt, folder) for name, attempt in _ATTEMPTS}
     except OSError as error:
-        return trouble(area, f"{said}: it can't be written: {cause(error)}", "check the disk: dmesg, df -i")
+        return trouble(
+            area, f"{message}: it can't be written: {cause(error)}", "check the disk: dmesg, df -i"
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     has = ", ".join(name for name, works in able.items() if works)
     lacks = [name for name, works in able.items() if not works]
     if not (able["link"] or able["rename without replacing"]):
-        wrong = f"{said}: it has neither links nor a rename that never replaces, so nothing can be published"
+        wrong = (
+            f"{message}: it has neither links nor a rename that never replaces, so nothing can be published"
+        )
         return trouble(area, wrong, "use ext4, XFS, btrfs, NFS or SMB")
     if not able["flock"]:
-        return trouble(area, f"{said}: files can't be locked", "mount it with locks (NFS: without nolock)")
-    return fine(area, f"{said}; {has}" + (f"; without {', '.join(lacks)}" if lacks else ""))
+        return trouble(area, f"{message}: files can't be locked", "mount it with locks (NFS: without nolock)")
+    return fine(area, f"{message}; {has}" + (f"; without {', '.join(lacks)}" if lacks else ""))
 
 
 def _sweep(root: Path) -> None:
@@ -201,7 +205,7 @@ def _sweep(root: Path) -> None:
 _ABSENT = frozenset(
     {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EISDIR, errno.ENOLCK, errno.EMLINK}
 )
-"""What a filesystem says that lacks something; everything else is a fault of its own."""
+"""The error numbers of a filesystem that lacks a feature; every other error is a fault."""
 
 
 def _able(attempt: Attempt, folder: Path) -> bool:
@@ -251,20 +255,20 @@ _ATTEMPTS: tuple[tuple[str, Attempt], ...] = (
 def _days(found: Journal, folder: Path) -> Iterator[Finding]:
     unreadable = [path for path in _files(folder) if not os.access(path, os.R_OK | os.W_OK)]
     if unreadable:
-        said = (
+        message = (
             f"{len(unreadable)} file(s) of the journal can't be read and written, as {shown(unreadable[0])}"
         )
-        yield trouble("journal", said, f"chown -R USER {shown(folder)}, with the user that archives")
+        yield trouble("journal", message, f"chown -R USER {shown(folder)}, with the user that archives")
         return
     days = found.days()
     torn = {day: count for day in days[-DAYS_READ:] if (count := _torn(found, day))}
     for day, count in torn.items():
-        said = f"{count} line(s) of {shown(found.path(day))} can't be read"
+        message = f"{count} line(s) of {shown(found.path(day))} can't be read"
         if count == 1:
-            yield remark("journal", f"{said}: a crash tore one, which is harmless")
+            yield remark("journal", f"{message}: a crash tore one, which is harmless")
         else:
             yield trouble(
-                "journal", said, "look at them, check the disk; camarchiver verify tells what they cost"
+                "journal", message, "look at them, check the disk; camarchiver verify tells what they cost"
             )
     if not torn:
         yield fine("journal", f"{len(days):,} days")
@@ -275,14 +279,14 @@ def _torn(found: Journal, day: date) -> int:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every folder and file of the journal; also those that a look into would be refused."""
+    """Every folder and file of the journal, including those that can't be read."""
     if folder.exists():
         for place, below, files in os.walk(folder):
             yield from (Path(place, name) for name in (*below, *files) if not name.startswith("."))
 
 
 def _existing(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or the nearest one above it that exists."""
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 

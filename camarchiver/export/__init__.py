@@ -1,1 +1,1 @@
-"""Copies held clips with their history into a folder for others; it removes nothing."""
+"""Copies held clips with their history into a folder for other people; it removes nothing."""

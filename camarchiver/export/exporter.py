@@ -51,7 +51,7 @@ class Copied:
     """One file of an export."""
 
     path: Path
-    """What it is a copy of."""
+    """The file of which it is a copy."""
     target: str
     """Below the export's folder."""
     size: int
@@ -61,12 +61,12 @@ class Copied:
     was_there: bool
     """By an earlier export."""
     remark: str = ""
-    """In what a playable copy differs from its clip besides the compression."""
+    """How a playable copy differs from its clip besides the compression."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What came of an export."""
+    """The result of an export."""
 
     copied: tuple[Copied, ...]
     problems: tuple[Problem, ...]
@@ -75,14 +75,14 @@ class Exported:
 
     @property
     def status(self) -> Status:
-        """The run in one word, where no signal ended it."""
+        """The run in one word, unless a signal ended it."""
         if self.problems:
             return Status.PARTIAL if self.copied else Status.FAILED
         return Status.DONE if self.copied else Status.NOTHING
 
     @property
     def exit_code(self) -> ExitCode:
-        """Nothing held is a failure, too: a range was mistyped."""
+        """An export of nothing is a failure, too: a range was mistyped."""
         if not self.problems:
             return ExitCode.DONE if self.copied else ExitCode.FAILED
         if self.copied:
@@ -91,16 +91,16 @@ class Exported:
 
 
 class _Full(CamarchiverError):
-    """The target's disk took no more."""
+    """The target's disk is full."""
 
 
 class Exporter:
-    """Exports one hold into one folder; the trees are only read."""
+    """Exports one hold into one folder; it only reads the trees."""
 
     def __init__(
         self, trees: Trees, holdings: HeldFiles, place: Path, maker: PlayableMaker | None, stop: Stopper
     ) -> None:
-        """`maker` makes playable copies, if wanted. Raises UsageError for a place within the trees."""
+        """`maker` makes playable copies, if wanted. Raises UsageError for a target within the trees."""
         self._trees = trees
         self._holdings = holdings
         self._place = place
@@ -114,7 +114,7 @@ class Exporter:
         _check_place(trees, place)
 
     def parts(self) -> SealedSequence[HeldPart]:
-        """What is to be copied; what can't be had is noted. A clip's best copy comes first."""
+        """The files to copy; those that are not available are noted. A clip's best copy comes first."""
 
         def there() -> Iterator[HeldPart]:
             for found in self._holdings.found():
@@ -128,7 +128,7 @@ class Exporter:
         )
 
     def run(self, parts: SealedSequence[HeldPart], display: Display) -> Exported:
-        """Copy them all; what can't be copied is named, and a full disk ends it."""
+        """Copy all parts; failures are listed by name, and a full disk ends the export."""
         _make_place(self._place)
         with _alone(self._place):
             self._sweep()
@@ -201,24 +201,24 @@ class Exporter:
         return target
 
     def _digest(self, source: BinaryIO, watch: Callable[[int], None]) -> str:
-        digest, tell = hashlib.blake2b(), self._watching(watch)
+        digest, advance = hashlib.blake2b(), self._watching(watch)
         while block := source.read(1 << 20):
             digest.update(block)
-            tell(len(block))
+            advance(len(block))
         return digest.hexdigest()
 
     def _watching(self, watch: Callable[[int], None]) -> Callable[[int], None]:
-        def tell(count: int) -> None:
+        def advance(count: int) -> None:
             if self._stop.is_set():
                 raise Stopped("the run stops")
             watch(count)
 
-        return tell
+        return advance
 
     # --- playable copies ---------------------------------------------------------------------------
 
     def _make_playable(self, parts: SealedSequence[HeldPart], maker: PlayableMaker, display: Display) -> None:
-        """One for each clip, made of its best copy: the source before the trashed one before the archive."""
+        """Make one for each clip from its best copy: the source before the trashed one before the archive."""
         last = None
         for part in parts:
             if part.clip is None or (part.source, part.identity) == last:
@@ -242,14 +242,14 @@ class Exporter:
     # --- the end -----------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """The journal's lines and the sums of everything, also where something is missing."""
+        """Write the journal's lines and the checksums of everything, even if something is missing."""
         try:
             self._write_journal()
             sums = {copied.target: copied.digest for copied in self._copied}
             path = self._place / NAME
             before = path.read_bytes() if path.exists() else b""
             if sums and (now := merged(before, sums)) != before:
-                # It only grows, so that replacing it loses nothing.
+                # The file only grows, so replacing it loses nothing.
                 atomic.write_text(path, os.fsdecode(now), mode=0o644)
         except OSError as error:
             self._full |= error.errno in _FULL
@@ -277,7 +277,7 @@ class Exporter:
             return
 
     def _sweep(self) -> None:
-        """Unfinished files of an export that was killed; nobody else exports here now."""
+        """Remove unfinished files of an export that was killed; no other process exports here now."""
         for folder in (self._place, *(self._place / name for name in FOLDERS)):
             if folder.is_symlink():
                 continue
@@ -318,7 +318,7 @@ def _make_place(place: Path) -> None:
 
 
 def _check_same(target: Path, digest: str) -> None:
-    """Raises StorageError unless a regular file of just these bytes stands there."""
+    """Raises StorageError unless a regular file with exactly these bytes exists there."""
     if not stat.S_ISREG(target.lstat().st_mode) or copying.digest_of(target) != digest:
         raise StorageError(
             f"something else stands at {target}, which is never overwritten",
@@ -328,7 +328,7 @@ def _check_same(target: Path, digest: str) -> None:
 
 @contextlib.contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Refuse a second export into the same folder; the kernel frees it when this process ends."""
+    """Refuse a second export into the same folder; the kernel releases the lock when this process ends."""
     folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
@@ -338,7 +338,7 @@ def _alone(place: Path) -> Iterator[None]:
                 f"another export into {place} runs", hint="wait until it is done, or name another folder"
             ) from error
         except OSError as error:
-            # Some network mounts lock no folders; publishing never replaces in any case.
+            # Some network mounts can't lock folders; publishing never replaces a file in any case.
             if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise
         yield
@@ -352,7 +352,7 @@ _ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 
 
 def line(relative: str, digest: str) -> bytes:
-    """One file's line, without its end; a name with a backslash or a line end is escaped and marked."""
+    """One file's line, without its line end; a name with a backslash or a line end is escaped and marked."""
     name = escaped = os.fsencode(relative)
     for character, replacement in _ESCAPES:
         escaped = escaped.replace(character, replacement)
@@ -360,7 +360,7 @@ def line(relative: str, digest: str) -> bytes:
 
 
 def merged(before: bytes, sums: Mapping[str, str]) -> bytes:
-    """A B2SUMS with the lines that stood there and those of more files; a file has one line, the older."""
+    """A B2SUMS with its former lines and those of more files; a file has one line, the older one."""
     lines = {_name_of(found): found for found in before.splitlines() if found}
     for relative, digest in sums.items():
         made = line(relative, digest)

@@ -33,7 +33,7 @@ from camarchiver.storage.atomic import Staged
 _log = logging.getLogger(__name__)
 
 PLAYABLE = "playable"
-"""The folder of such copies."""
+"""The folder of these copies."""
 
 SETTINGS = EncodeSettings(audio="aac", only_420=True)
 
@@ -44,7 +44,7 @@ _AUDIO = frozenset({"aac", "mp3"})
 
 @dataclass(frozen=True, slots=True)
 class Playable:
-    """One such copy."""
+    """One playable copy."""
 
     target: str
     """Below the export's folder."""
@@ -55,21 +55,21 @@ class Playable:
     was_there: bool
     """Made by an earlier export."""
     remark: str = ""
-    """In what it differs from the clip besides the compression."""
+    """How it differs from the clip besides the compression."""
 
 
 class PlayableMaker:
     """Encodes what isn't playable yet, and only repacks what is."""
 
     def __init__(self, prober: Prober, choice: Choice, breaker: GpuBreaker, *, stop: Stopper) -> None:
-        wishes = ArchiveSettings(SETTINGS, verify_full=True, signed=SignedRule(reencode=True))
-        self._shrinker = ArchiveEncoder(prober, choice, breaker, wishes)
+        settings = ArchiveSettings(SETTINGS, verify_full=True, signed=SignedRule(reencode=True))
+        self._encoder = ArchiveEncoder(prober, choice, breaker, settings)
         self._stop = stop
 
     def make(self, clip: Clip, source: str, place: Path, display: Display) -> Playable:
-        """A playable copy of a clip below `place`, durable; one made before is taken as it is.
+        """Make a playable copy of a clip below `place`, durable; an existing one is used as it is.
 
-        ClipFailed, Stopped or OSError when that can't be done.
+        Raises ClipFailed, Stopped or OSError if that can't be done.
         """
         digest = copying.digest_of(clip.path)
         identity = archive_tag.Tag(source, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
@@ -81,16 +81,16 @@ class PlayableMaker:
         for number in range(1, MOST_NAMES):
             target = place / numbered(wanted, number)
             if not os.path.lexists(target):
-                original = MeasuredClip(clip, self._shrinker.measure(clip), digest, metadata)
+                original = MeasuredClip(clip, self._encoder.measure(clip), digest, metadata)
                 self._check_possible(original)
                 return self._made(original, place, target, display)
-            if archive_tag.parse(self._shrinker.tags(target).get("comment", "")) == identity:
+            if archive_tag.parse(self._encoder.tags(target).get("comment", "")) == identity:
                 return _playable(target, place, was_there=True)
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
     def _check_possible(self, original: MeasuredClip) -> None:
-        """ClipFailed where no copy would show what the clip shows; subtitles and positions may stay away."""
-        why = self._shrinker.unencodable(original)
+        """Raises ClipFailed if no copy would show what the clip shows; subtitles and positions may go."""
+        why = self._encoder.unencodable(original)
         if why and (why.reason is not Reason.OTHER_STREAMS or original.media.video_streams > 1):
             raise ClipFailed(why.reason, f"{why.detail}; it is exported as it is")
 
@@ -106,18 +106,18 @@ class PlayableMaker:
         return replace(_playable(target, place, was_there=False), remark=remark)
 
     def _fill(self, original: MeasuredClip, part: Staged, advance: Advance) -> str:
-        """Repack what plays everywhere, if that shows the same; else encode. ClipFailed for neither.
+        """Repack what plays everywhere, if that shows the same; otherwise encode.
 
-        What is left out or changed, in words.
+        Returns what is left out or changed, in words. Raises ClipFailed if neither works.
         """
         if _is_playable(original.media):
             try:
-                self._shrinker.keep(ArchiveMethod.REMUX, original, _PLAYS, part, self._stop)
+                self._encoder.keep(ArchiveMethod.REMUX, original, _PLAYS, part, self._stop)
                 return "; ".join(f"{kind} left out" for kind in original.media.other_streams)
             except Refused as refused:
                 _log.info("%s can't just be repacked: %s", original.clip.path, refused.message)
         try:
-            made = self._shrinker.encode(original, part, threads=0, stop=self._stop, advance=advance)
+            made = self._encoder.encode(original, part, threads=0, stop=self._stop, advance=advance)
         except Refused as refused:
             words = f"{refused.message}; it is exported as it is"
             raise ClipFailed(Reason.REFUSED, words) from refused
@@ -126,7 +126,7 @@ class PlayableMaker:
 
 @contextmanager
 def playable_maker(ffmpeg: Path | None, stop: Stopper) -> Iterator[PlayableMaker]:
-    """A maker with an H.264 encoder that was tried out. Raises EncoderError where there is none."""
+    """A maker with an H.264 encoder that was tried out. Raises EncoderError if there is none."""
     machine = Machine(ffmpeg_find.find(ffmpeg), SETTINGS)
     choice = machine.choose("auto", "h264")
     with Prober() as prober:

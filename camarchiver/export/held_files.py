@@ -23,7 +23,7 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 
 _SPAN = timedelta(days=2)
-"""How long before a moment a clip that covers it may have begun."""
+"""How long before a moment a clip that covers it may have started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class HeldPart:
     clip: Clip | None = None
     """None for a picture."""
     digest: str = ""
-    """BLAKE2b that the journal knows it by; empty where it doesn't."""
+    """The BLAKE2b in the journal; empty if it has none."""
     remark: str = ""
-    """What is wrong with it already."""
+    """What is known to be wrong with it."""
 
     @property
     def path(self) -> Path:
@@ -56,26 +56,26 @@ class HeldPart:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Something that a hold keeps, or may keep, and that can't be had."""
+    """Something that a hold keeps, or may keep, and that is not available."""
 
     path: Path
     detail: str
 
 
 class HeldFiles:
-    """Looks through one pair of trees for the files of one hold."""
+    """Searches one pair of trees for the files of one hold."""
 
     def __init__(self, pipeline: Pipeline, hold: Hold) -> None:
-        """A hold that has lapsed still tells which files are meant."""
+        """A hold that has expired still defines which files are meant."""
         self._trees = pipeline.trees
         self._journal = pipeline.journal
         self._hold = replace(hold, until=None)
-        self._stock = walks.of_copies(pipeline, Memory(holds=(self._hold,)))
+        self._copies = walks.of_copies(pipeline, Memory(holds=(self._hold,)))
         self._now = pipeline.started
 
     def found(self) -> Iterator[HeldPart | Gap]:
-        """Every file that stands, then every one that the journal knows and that doesn't."""
-        for item in self._stock.items():
+        """Every file that exists, then every one that the journal knows and that doesn't exist."""
+        for item in self._copies.items():
             match item:
                 case Copy():
                     yield from self._parts(item)
@@ -87,8 +87,8 @@ class HeldFiles:
 
     def events(self, sources: set[str], days: set[date]) -> Iterator[JournalEvent]:
         """The journal's lines of these clips, oldest first within each day."""
-        near = {day + timedelta(days=each) for day in days for each in (-1, 0, 1)}
-        for day in sorted(near):
+        nearby_days = {day + timedelta(days=each) for day in days for each in (-1, 0, 1)}
+        for day in sorted(nearby_days):
             yield from (event for event in self._journal.day(day).events if event.source in sources)
 
     def _covers(self, clip: Clip) -> bool:
@@ -120,18 +120,18 @@ class HeldFiles:
             yield replace(part, relative=relative, size=count, clip=None, digest="")
 
     def _digest_of(self, copy: Copy) -> str:
-        """What the journal says of this file's bytes."""
+        """The checksum that the journal has for this file."""
         day = self._journal.day(copy.clip.start.date())
         if copy.tree is Tree.ARCHIVE:
-            said = [e.archive_blake2b for e in day.events if e.archive == copy.clip.relative]
-            return next((digest for digest in reversed(said) if digest), "")
+            digests = [e.archive_blake2b for e in day.events if e.archive == copy.clip.relative]
+            return next((digest for digest in reversed(digests) if digest), "")
         for entry in day.archived.get(copy.source, ()):
             if (entry.size, entry.mtime_ns) == copy.clip.fingerprint[2:]:
                 return entry.digest
         return ""
 
     def _kept(self, kept: Keep) -> Iterator[HeldPart | Gap]:
-        """A file that is no copy of a clip as it stands, but may be one that is held."""
+        """A file that is currently no copy of a clip, but may be one that is held."""
         if kept.reason is Reason.DAMAGED and kept.start is not None:
             print_of = Fingerprint(-1, -1, kept.size, 0)
             folder, _, name = kept.relative.rpartition("/")
@@ -150,7 +150,7 @@ class HeldFiles:
             yield Gap(kept.path, f"can't be read: {kept.detail}")
 
     def _may_cover(self, kept: Keep) -> bool:
-        """Whether what can't be read could be of the hold, as far as its folder tells."""
+        """Whether an unreadable file could belong to the hold, as far as its folder shows."""
         day = date_of_folder(kept.relative) or date_of_folder(kept.relative.rpartition("/")[0])
         first, last = self._days()
         return day is None or first <= day <= last
@@ -161,7 +161,7 @@ class HeldFiles:
         return first.date(), (self._hold.end.astimezone(zone) + timedelta(days=1)).date()
 
     def _missing(self) -> Iterator[Gap]:
-        """What stands by the journal's word, and is not there."""
+        """What the journal says exists, and does not."""
         first, last = self._days()
         for day in self._journal.days():
             if not first <= day <= last:

@@ -1,1 +1,1 @@
-"""Metrics, notifications and pings about runs; it knows nothing of their use cases."""
+"""Metrics, notifications and pings about runs; it knows nothing about their use cases."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """How a run tells others than its caller what it does; None for what is not wanted."""
+    """Where a run reports besides its caller; None for a channel that is not wanted."""
 
     log_format: Literal["text", "json"] = "text"
     metrics: Path | None = None

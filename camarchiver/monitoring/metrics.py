@@ -1,4 +1,4 @@
-"""What a run comes to in numbers, by the names under which Prometheus knows them."""
+"""The results of a run as numbers, with the names under which Prometheus knows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Labels = tuple[tuple[str, str], ...]
 
 SECONDS_PER_DAY = 86_400
 
-# Counters grow from run to run, in the file; gauges are of the last run, or of now.
+# Counters grow from run to run, in the file; gauges describe the last run, or the present.
 HELP: Mapping[str, str] = MappingProxyType({
     "camarchiver_build_info": "Version of camarchiver that wrote these; always 1.",
     "camarchiver_clips_total": "Steps by what came of them, since this file began.",
@@ -60,7 +60,7 @@ class Figure:
 
     @property
     def key(self) -> tuple[str, Labels]:
-        """What makes it the same number at another time."""
+        """What identifies the same number at another time."""
         return self.name, self.labels
 
     @property
@@ -71,7 +71,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class FreeSpace:
-    """The filesystem that a tree lies on."""
+    """The filesystem of a tree."""
 
     tree: str
     path: str
@@ -82,16 +82,16 @@ class FreeSpace:
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
-    """How the trees are at a moment; None for what could not be told."""
+class TreeState:
+    """The state of the trees at a moment; None for what could not be measured."""
 
     failures: int | None
     holds: int | None
-    rooms: tuple[FreeSpace, ...]
+    free_spaces: tuple[FreeSpace, ...]
     damaged: int | None
     """Archives that were found missing or damaged."""
     last_verify: float | None
-    """Unix time of the last verify that came through every archive."""
+    """Unix time of the last verify that checked every archive."""
     daily_bytes: float | None
     """Bytes that come in on one day, by the last two weeks."""
 
@@ -113,7 +113,7 @@ class Recording:
 
 
 def labels(**pairs: str) -> Labels:
-    """Labels in their order; the text is made safe to store."""
+    """Labels in sorted order; the text is made safe to store."""
     return tuple(sorted((name, _safe(value)) for name, value in pairs.items()))
 
 
@@ -154,7 +154,7 @@ class RemovalTotals:
 
 
 def of_run(report: Report, totals: Iterable[Total], exit_code: int) -> tuple[Figure, ...]:
-    """Everything a run came to; `totals` are its plan's."""
+    """All numbers of a run; `totals` are those of its plan."""
     over_limit = sum(total.clips for total in totals if total.group.reason is Reason.OVER_LIMIT)
     return (
         *RemovalTotals(report.outcomes).figures(),
@@ -169,7 +169,7 @@ def of_queue(clips: int) -> Figure:
 
 
 def of_end(ended: float, seconds: float, exit_code: int) -> tuple[Figure, ...]:
-    """The end of a run; `ended` in Unix time, which stays as it was where the run failed."""
+    """The end of a run; `ended` in Unix time, which keeps its former value if the run failed."""
     success = Figure("camarchiver_last_success_timestamp_seconds", ended)
     return (
         Figure("camarchiver_runs_total", 1, labels(exit_code=str(exit_code))),
@@ -180,30 +180,30 @@ def of_end(ended: float, seconds: float, exit_code: int) -> tuple[Figure, ...]:
     )
 
 
-def of_vitals(vitals: Vitals) -> tuple[Figure, ...]:
-    """What is known of the trees; nothing is said of what isn't."""
-    found = []
-    if vitals.failures is not None:
-        found.append(Figure("camarchiver_remembered_failures", vitals.failures))
-    if vitals.holds is not None:
-        found.append(Figure("camarchiver_holds", vitals.holds))
-    if vitals.damaged is not None:
-        found.append(Figure("camarchiver_damaged_archives", vitals.damaged))
-    if vitals.last_verify is not None:
-        found.append(Figure("camarchiver_last_verify_timestamp_seconds", vitals.last_verify))
-    found.extend(of_rooms(vitals.rooms))
-    if vitals.daily_bytes and vitals.rooms:
-        seconds = vitals.rooms[0].free / vitals.daily_bytes * SECONDS_PER_DAY
-        found.append(Figure("camarchiver_until_full_seconds", seconds))
-    return tuple(found)
+def of_tree_state(state: TreeState) -> tuple[Figure, ...]:
+    """The known values of the trees; unknown ones are left out."""
+    figures = []
+    if state.failures is not None:
+        figures.append(Figure("camarchiver_remembered_failures", state.failures))
+    if state.holds is not None:
+        figures.append(Figure("camarchiver_holds", state.holds))
+    if state.damaged is not None:
+        figures.append(Figure("camarchiver_damaged_archives", state.damaged))
+    if state.last_verify is not None:
+        figures.append(Figure("camarchiver_last_verify_timestamp_seconds", state.last_verify))
+    figures.extend(of_free_spaces(state.free_spaces))
+    if state.daily_bytes and state.free_spaces:
+        seconds = state.free_spaces[0].free / state.daily_bytes * SECONDS_PER_DAY
+        figures.append(Figure("camarchiver_until_full_seconds", seconds))
+    return tuple(figures)
 
 
-def of_rooms(rooms: Iterable[FreeSpace]) -> Iterator[Figure]:
-    """How much room there is."""
-    for room in rooms:
-        place = labels(tree=room.tree, path=room.path)
-        yield Figure("camarchiver_filesystem_free_bytes", room.free, place)
-        yield Figure("camarchiver_filesystem_size_bytes", room.size, place)
+def of_free_spaces(free_spaces: Iterable[FreeSpace]) -> Iterator[Figure]:
+    """Free and total bytes of each filesystem."""
+    for space in free_spaces:
+        place = labels(tree=space.tree, path=space.path)
+        yield Figure("camarchiver_filesystem_free_bytes", space.free, place)
+        yield Figure("camarchiver_filesystem_size_bytes", space.size, place)
 
 
 def of_recording(recording: Recording, camera: str) -> tuple[Figure, ...]:
@@ -226,17 +226,17 @@ def of_recording(recording: Recording, camera: str) -> tuple[Figure, ...]:
 
 
 def labelled(figures: Iterable[Figure], own: Labels) -> tuple[Figure, ...]:
-    """The figures with labels that say whose they are."""
+    """The figures with labels that name their owner."""
     return tuple(Figure(each.name, each.value, tuple(sorted({*each.labels, *own}))) for each in figures)
 
 
 def merged(
     before: Iterable[Figure], base: Mapping[tuple[str, Labels], float], now: Iterable[Figure], own: Labels
 ) -> tuple[Figure, ...]:
-    """The file's figures after a write: ours anew, everybody else's as they were.
+    """The file's figures after a write: ours replaced, those of others unchanged.
 
-    Counters in `now` count from the start of the process and come on top of `base`, what the file had
-    then. Of a gauge that is in `now` no other value of ours stays; one that isn't stays as it was.
+    Counters in `now` count from the start of the process and are added to `base`, the values that the file
+    had then. A gauge in `now` replaces all our other values of it; a gauge that is not stays unchanged.
     """
     mine = {each.key: each for each in now}
     replaced = {each.name for each in mine.values() if not each.grows}

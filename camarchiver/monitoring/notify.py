@@ -21,19 +21,19 @@ _log = logging.getLogger(__name__)
 Event = Literal["start", "success", "failure"]
 
 NOTIFY_SECONDS = 60.0
-"""What the command may take; then it is killed."""
+"""The time that the command may take; then it is killed."""
 PING_SECONDS = 10.0
-"""What all tries of one ping may take together."""
+"""The time that all tries of one ping may take together."""
 _TRIES = 3
 _PAUSE = 1.0
 _PATHS = {"start": "/start", "success": "", "failure": "/fail"}
 _BODY_BYTES = 10_000
-"""What healthchecks keep of a message."""
+"""The part of a message that healthchecks keeps."""
 
 
 def notify(command: tuple[str, ...], document: Iterable[str], *, seconds: float = NOTIFY_SECONDS) -> bool:
-    """Start the command with the document on its standard input; False, with a warning, where that fails."""
-    # A file: a command that never reads its input then can't block us, however long the report is.
+    """Start the command with the document on its standard input; False, with a warning, if that fails."""
+    # A file: a command that never reads its input can't block us, however long the report is.
     with tempfile.TemporaryFile() as report:
         for piece in document:
             report.write(piece.encode())
@@ -50,7 +50,7 @@ def notify(command: tuple[str, ...], document: Iterable[str], *, seconds: float 
             _log.warning("%s can't be started to tell of this run: %s", command[0], cause(error))
             return False
     try:
-        _, said = process.communicate(timeout=seconds)
+        _, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
@@ -58,13 +58,13 @@ def notify(command: tuple[str, ...], document: Iterable[str], *, seconds: float 
         _log.warning("%s took longer than %.0f s to tell of this run and was killed", command[0], seconds)
         return False
     if process.returncode:
-        last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        last = stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         _log.warning("%s failed to tell of this run: exit %d: %s", command[0], process.returncode, last)
     return process.returncode == 0
 
 
 class Pinger:
-    """Sends one ping after the other to a URL in the style of healthchecks; never fails, never hangs."""
+    """Sends pings one after another to a URL in the style of healthchecks; never fails, never hangs."""
 
     def __init__(self, url: str, *, seconds: float = PING_SECONDS) -> None:
         self._url = urlsplit(url)
@@ -72,10 +72,10 @@ class Pinger:
         self._under_way: threading.Thread | None = None
 
     def send(self, event: Event, message: str = "", *, wait: bool = True) -> None:
-        """Tell of an event; without `wait` in the background, and before the next one."""
+        """Send an event; without `wait` in the background, and before the next one."""
         before = self._under_way
         arguments = (before, event, message.encode("utf-8", "backslashreplace")[:_BODY_BYTES])
-        # A thread: neither a name server nor a server that trickles heeds a socket's timeout.
+        # A thread: a socket's timeout limits neither a name server nor a server that trickles its answer.
         self._under_way = threading.Thread(target=self._try, args=arguments, name="ping", daemon=True)
         self._under_way.start()
         if wait:
@@ -104,7 +104,7 @@ def _address(url: SplitResult, event: Event) -> str:
 
 
 def _post(address: str, body: bytes, seconds: float) -> str:
-    """What went wrong, without the URL, whose path is a secret; empty where nothing did."""
+    """What went wrong, without the URL, whose path is a secret; empty if nothing did."""
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen

@@ -24,16 +24,16 @@ MODE = 0o644
 
 
 class Textfile:
-    """A `.prom` file that several commands may share; each replaces its own numbers only."""
+    """A `.prom` file that several commands may share; each replaces only its own numbers."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._base: dict[tuple[str, Labels], float] | None = None
 
     def write(self, *groups: tuple[Labels, Iterable[Figure]]) -> bool:
-        """Put each owner's figures in place of its old ones; False, with a warning, where that can't be done.
+        """Replace each owner's old figures with its new ones; False, with a warning, if that can't be done.
 
-        Labels name the owner. Counters count from the start of this process.
+        Labels identify the owner. Counters count from the start of this process.
         """
         try:
             if not self._path.parent.is_dir():
@@ -83,7 +83,7 @@ class Textfile:
 
         registry = CollectorRegistry()
         registry.register(_Families(found))
-        # node_exporter reads every name that ends in .prom, also a hidden one: this one must not.
+        # node_exporter reads every name that ends in .prom, even a hidden one: this name must not end so.
         part = self._path.with_name(f".{_short(self._path.name)}.{os.getpid()}.new")
         try:
             with part.open("wb") as file:

@@ -26,11 +26,11 @@ from camarchiver.runtime import periodic
 _log = logging.getLogger(__name__)
 
 PING_MINUTES = 5
-"""How often a long run that is well says so."""
+"""How often a long run pings while it is healthy."""
 NOTIFY_MINUTES = 60
-"""How often a long run tells of failures at most; the first one is told of within a minute."""
+"""How often a long run reports failures at most; it reports the first one within a minute."""
 GROWTH_MINUTES = 60
-"""How often a long run looks how fast its source grows, which takes a walk."""
+"""How often a long run measures the growth of its source, which takes a walk."""
 
 FailureDocument = Callable[[str, Problem, int], str]
 """The JSON document of a command that failed as a whole: its name, the problem, the exit code."""
@@ -44,9 +44,9 @@ class End:
     failed: bool
     """Whether anything failed; a run that was merely stopped has not."""
     document: Iterable[str]
-    """Its JSON document, in pieces."""
+    """Its JSON document, in lines."""
     figures: tuple[tuple[Labels, Iterable[Figure]], ...]
-    """The numbers of each part of the run, and whose they are."""
+    """The numbers of each part of the run, with the labels of their owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class RunPart:
 
 @dataclass
 class RunEvents:
-    """What the channels hear of one run."""
+    """Passes the events of one run to its channels."""
 
     command: str
     own: Labels
@@ -75,11 +75,11 @@ class RunEvents:
     _growth: float | None = None
     _minutes: int = 0
     _quiet_until: int = 0
-    """The minute before which no further failure is told of."""
+    """The minute before which no further failure is reported."""
     _ended: bool = False
 
     def started(self, trees: Trees | None = None) -> None:
-        """The run has its lock and begins; `trees` are those whose state is told, too."""
+        """Report that the run has its lock and begins; `trees` are those whose state is reported, too."""
         self._trees = trees
         if self._pinger is not None:
             self._pinger.send("start", wait=False)
@@ -90,9 +90,9 @@ class RunEvents:
         is_well: Callable[[], bool],
         failures: Callable[[], Iterable[str] | None],
     ) -> AbstractContextManager[None]:
-        """Meanwhile write what `look` tells every minute, ping now and then, and tell of failures.
+        """Meanwhile write the figures of `look` every minute, ping now and then, and notify of failures.
 
-        `failures` gives the JSON document of those since it was last asked, None where there are none.
+        `failures` gives the JSON document of the failures since its last call, None if there are none.
         All three are called in another thread; counters count from the start of the run.
         """
 
@@ -101,8 +101,8 @@ class RunEvents:
                 self._write((self.own, look()))
             if self._pinger is not None and self._minutes % PING_MINUTES == PING_MINUTES - 1 and is_well():
                 self._pinger.send("success")
-            if self._notify is not None and self._minutes >= self._quiet_until and (found := failures()):
-                notify.notify(self._notify, found)
+            if self._notify is not None and self._minutes >= self._quiet_until and (document := failures()):
+                notify.notify(self._notify, document)
                 self._quiet_until = self._minutes + NOTIFY_MINUTES
             self._minutes += 1
 
@@ -111,39 +111,39 @@ class RunEvents:
         return periodic.every_minute(act)
 
     def reported(self, exit_code: int, parts: Iterable[RunPart], document: Iterable[str]) -> None:
-        """The run is over and has its reports."""
+        """Report that the run is over and has its reports."""
         parts = tuple(parts)
         failed = any(part.report.has_failures for part in parts)
-        found = (
+        figures = (
             (self._of(part.report.command), metrics.of_run(part.report, part.totals, part.exit_code))
             for part in parts
         )
-        self.ended(End(exit_code, failed, document, tuple(found)))
+        self.ended(End(exit_code, failed, document, tuple(figures)))
 
-    def handed_over(self, last: Iterable[Figure]) -> None:
-        """The run goes on under another attendance; `last` is the last look of this one."""
+    def reloaded(self, last: Iterable[Figure]) -> None:
+        """Report that the run continues under another RunEvents; `last` are the last figures of this one."""
         if self._file is not None:
             self._write((self.own, last))
 
     def closed(
         self, exit_code: int, last: Iterable[Figure], document: Iterable[str], *, failed: bool
     ) -> None:
-        """A long run is over; `last` is its last look, `failed` whether there are failures not told of."""
+        """The end of a long run; `last` are its last figures, `failed` if failures are unreported."""
         seconds = time.monotonic() - self._began
-        found = (*last, *metrics.of_end(time.time(), seconds, exit_code))
-        self.ended(End(exit_code, failed, document, ((self.own, found),)))
+        figures = (*last, *metrics.of_end(time.time(), seconds, exit_code))
+        self.ended(End(exit_code, failed, document, ((self.own, figures),)))
 
     def _of(self, command: str) -> Labels:
         return metrics.labels(**{**dict(self.own), "command": command})
 
     def ended(self, end: End) -> None:
-        """The run is over; nothing that fails here changes its exit code."""
+        """Report that the run is over; nothing that fails here changes its exit code."""
         self._ended = True
-        for tell in (self._write_last, self._notify_of, self._ping_of):
+        for report in (self._write_last, self._notify_of, self._ping_of):
             try:
-                tell(end)
+                report(end)
             except Exception as error:
-                # A package that is broken, for one: the run itself is over and did what it did.
+                # For example a broken package: the run itself is over and did its work.
                 _log.warning("not everybody could be told of this run: %s: %s", type(error).__name__, error)
 
     def _write_last(self, end: End) -> None:
@@ -161,15 +161,15 @@ class RunEvents:
             self._pinger.send(event, f"camarchiver {self.command}: exit code {end.exit_code}\n")
 
     def broke_off(self, error: Exception) -> None:
-        """An error ended the run before it could report; that another one runs already is none."""
+        """Report that an error ended the run early; that another run has the lock is no failure."""
         if self._ended or isinstance(error, AlreadyRunning | click.Abort | BrokenPipeError):
             return
         problem, exit_code = Problem("failed", f"{type(error).__name__}: {error}"), ExitCode.FAILED
         if isinstance(error, CamarchiverError | OSError):
             problem, exit_code = failure(error)
-        pieces = (self._failure_document(self.command, problem, exit_code),)
-        figures_of_it = metrics.of_end(time.time(), time.monotonic() - self._began, exit_code)
-        self.ended(End(exit_code, True, pieces, ((self.own, figures_of_it),)))
+        lines = (self._failure_document(self.command, problem, exit_code),)
+        figures = metrics.of_end(time.time(), time.monotonic() - self._began, exit_code)
+        self.ended(End(exit_code, True, lines, ((self.own, figures),)))
 
     def _write(self, *groups: tuple[Labels, Iterable[Figure]]) -> None:
         assert self._file is not None
@@ -179,17 +179,17 @@ class RunEvents:
             now = datetime.now().astimezone()
             if self._growth is None or self._minutes % GROWTH_MINUTES == 0:
                 self._growth = tree_gauges.daily_bytes(self._trees, now)
-            found = tree_gauges.look(self._trees, now, daily_bytes=self._growth)
-            groups = (*groups, (metrics.labels(source=str(self._trees.source)), metrics.of_vitals(found)))
+            state = tree_gauges.measure(self._trees, now, daily_bytes=self._growth)
+            groups = (*groups, (metrics.labels(source=str(self._trees.source)), metrics.of_tree_state(state)))
         self._file.write(*groups)
 
 
 @contextmanager
-def attending(
+def open_run_events(
     channels: Channels, command: str, failure_document: FailureDocument, **own: str
 ) -> Iterator[RunEvents]:
-    """Attend a run; `own` are the labels that tell its numbers from those of others."""
-    attendance = RunEvents(
+    """Report a run's events; `own` are the labels that distinguish its numbers from those of others."""
+    run_events = RunEvents(
         command,
         metrics.labels(command=command, **own),
         Pinger(channels.ping_url) if channels.ping_url else None,
@@ -198,7 +198,7 @@ def attending(
         failure_document,
     )
     try:
-        yield attendance
+        yield run_events
     except Exception as error:
-        attendance.broke_off(error)
+        run_events.broke_off(error)
         raise

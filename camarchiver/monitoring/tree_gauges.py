@@ -10,44 +10,44 @@ from pathlib import Path
 
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import CamarchiverError
-from camarchiver.monitoring.metrics import FreeSpace, Vitals
+from camarchiver.monitoring.metrics import FreeSpace, TreeState
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import is_clip_name, is_temporary_name
 from camarchiver.state import findings, holds
 from camarchiver.state.failures import Failures
 
 RATE_DAYS = 14
-"""Days of footage from which the growth of the source is taken."""
+"""Days of footage from which the growth of the source is computed."""
 
 
-def look(trees: Trees, now: datetime, *, daily_bytes: float | None) -> Vitals:
-    """Everything but the growth, which takes a walk and comes from `daily_bytes`."""
-    failures = held = None
+def measure(trees: Trees, now: datetime, *, daily_bytes: float | None) -> TreeState:
+    """Everything but the growth, which needs a walk and is passed as `daily_bytes`."""
+    failures = active_holds = None
     with suppress(OSError, CamarchiverError):
         failures = len(Failures(trees.state).known())
     with suppress(OSError, CamarchiverError):
-        held = sum(1 for hold in holds.read(trees.state) if hold.until is None or hold.until > now)
+        active_holds = sum(1 for hold in holds.read(trees.state) if hold.until is None or hold.until > now)
     damaged = last_verify = None
     with suppress(OSError, CamarchiverError):
         found = findings.read(trees.state)
         damaged = len(found.damaged)
         last_verify = found.last_whole.at.timestamp() if found.last_whole else None
     roots = (("source", trees.source), ("archive", trees.archive), ("trash", trees.trash))
-    return Vitals(failures, held, tuple(rooms(*roots)), damaged, last_verify, daily_bytes)
+    return TreeState(failures, active_holds, tuple(free_spaces(*roots)), damaged, last_verify, daily_bytes)
 
 
-def rooms(*places: tuple[str, Path]) -> Iterator[FreeSpace]:
-    """The filesystem of each place, or of the nearest folder above it that is there."""
+def free_spaces(*places: tuple[str, Path]) -> Iterator[FreeSpace]:
+    """The filesystem of each place, or of the nearest existing folder above it."""
     for name, place in places:
         with suppress(OSError, StopIteration):
-            there = next(folder for folder in (place, *place.parents) if folder.is_dir())
-            status = os.statvfs(there)
+            existing = next(folder for folder in (place, *place.parents) if folder.is_dir())
+            status = os.statvfs(existing)
             free, size = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
             yield FreeSpace(name, str(place), free, size)
 
 
 def daily_bytes(trees: Trees, now: datetime) -> float:
-    """Bytes of clips that came into the source on a day of the last two weeks and still are there.
+    """Bytes of clips that came into the source per day in the last two weeks and still exist.
 
     Date folders older than that are not read.
     """

@@ -1,1 +1,1 @@
-"""What file names say, and which names files get. Pure."""
+"""What file names mean, and how archives and clips are named. Pure."""

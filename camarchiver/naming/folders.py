@@ -1,4 +1,4 @@
-"""What the names of folders say: dates and cameras."""
+"""What the names of folders mean: dates and cameras."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 NO_CAMERA = "camera"
 FULL_DATE = ("year", "month", "day")
 
-# YYYY/MM/DD, YYYY-MM-DD, YYYYMMDD, YYYY/MMDD, also without the day; some makers put hours below.
+# YYYY/MM/DD, YYYY-MM-DD, YYYYMMDD, YYYY/MMDD, also without the day; some makers have hours below.
 _DATE_FOLDERS = re.compile(
     r"(?:^|(?<=/))(?P<year>19[7-9]\d|20\d\d|2100)[-/]?(?P<month>0[1-9]|1[0-2])"
     r"(?:[-/]?(?P<day>0[1-9]|[12]\d|3[01])(?:/(?:[01]\d|2[0-3]))?)?(?=/|$)",
@@ -25,7 +25,7 @@ def date_of_folder(folder: str) -> date | None:
 
 
 def dates_in(folder: str) -> Iterable[tuple[date, int]]:
-    """The days that parts of a path stand for, each with the position where its part ends."""
+    """The days that parts of a path mean, each with the position where its part ends."""
     for match in _DATE_FOLDERS.finditer(folder):
         if match["day"]:
             try:
@@ -46,5 +46,5 @@ def date_within(folder: str) -> date:
 
 @lru_cache(maxsize=64)
 def camera_of_folder(folder: str) -> str:
-    """The innermost part of a path that is no date; asked for every clip of a folder."""
+    """The innermost part of a path that is not a date; called for every clip of a folder."""
     return _DATE_FOLDERS.sub("", folder).rstrip("/").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""What no clip can be, whatever its name, its header or its journal line says."""
+"""Limits of a valid clip, whatever its name, its header or its journal line says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which moment a name means in the cameras' time zone."""
+"""Converts the time in a name to a moment in the cameras' time zone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
     """The start in `zone`, aware.
 
     In the hour that repeats in autumn: the last of its two instants that is not after the file's
-    mtime, else the first. A time in the hour that spring skips is of a clock not yet put forward.
+    mtime, otherwise the first. A time in the hour that spring skips is from a clock not yet put forward.
     """
     if parsed.utc:
         return parsed.start.replace(tzinfo=UTC).astimezone(zone)
@@ -30,7 +30,7 @@ def locate(parsed: ParsedName, mtime_ns: int, zone: tzinfo) -> datetime:
 
 @lru_cache(maxsize=64)
 def keeps_clock(day: date, zone: tzinfo) -> bool:
-    """Whether no clock is put forward or back within a day; asked for every clip of it."""
+    """Whether no clock change happens within a day; called for every clip of it."""
     midnight = datetime.combine(day, time(), zone)
     hours = [midnight + timedelta(hours=hour) for hour in range(25)] if day < date.max else []
     return len({hour.replace(fold=fold).utcoffset() for hour in hours for fold in (0, 1)}) == 1

@@ -9,29 +9,29 @@ from camarchiver.naming.folders import dates_in
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v"})
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-PLAIN_ENDS = frozenset(suffix for suffix in CLIP_SUFFIXES | PICTURE_SUFFIXES if len(suffix) == 4)
-"""What the last four characters of most names are; whatever else a name ends in is looked at closer."""
+PLAIN_SUFFIXES = frozenset(suffix for suffix in CLIP_SUFFIXES | PICTURE_SUFFIXES if len(suffix) == 4)
+"""The last four characters of most names; any other ending is examined more closely."""
 
 NAME_MAX = 255
 """Bytes of one path component on ext4, XFS, Btrfs, NFS and SMB."""
-_PASSING_ENDS = (".part", ".tmp", ".lock", "~")
+_TEMPORARY_SUFFIXES = (".part", ".tmp", ".lock", "~")
 
 
 def is_temporary_name(name: str) -> bool:
-    """Whether a file is never a clip: hidden (rsync's unfinished ones too), or of a passing kind."""
-    return name.startswith(".") or name.lower().endswith(_PASSING_ENDS)
+    """Whether a file is never a clip: hidden (including rsync's unfinished files), or of a temporary kind."""
+    return name.startswith(".") or name.lower().endswith(_TEMPORARY_SUFFIXES)
 
 
 def is_clip_name(name: str) -> bool:
     """Whether a file may be a clip, by its suffix in any case."""
-    if name[-4:] in PLAIN_ENDS:
+    if name[-4:] in PLAIN_SUFFIXES:
         return name[-4:] in CLIP_SUFFIXES and name[0] != "."
     return _suffix(name).lower() in CLIP_SUFFIXES and not is_temporary_name(name)
 
 
 def is_picture_name(name: str) -> bool:
     """Whether a file may be a sidecar, by its suffix in any case."""
-    if name[-4:] in PLAIN_ENDS:
+    if name[-4:] in PLAIN_SUFFIXES:
         return name[-4:] in PICTURE_SUFFIXES and name[0] != "."
     return _suffix(name).lower() in PICTURE_SUFFIXES and not is_temporary_name(name)
 
@@ -39,7 +39,7 @@ def is_picture_name(name: str) -> bool:
 def archive_path(folder: str, stem: str, start: date, *, suffix: str = ".mp4") -> str:
     """Where the archive of a clip goes, relative to the archive root.
 
-    The source's folder, date folders where it has none, the stem (cut at its front where another
+    The path is the source's folder, date folders if it has none, and the stem (cut at its front if another
     suffix would make it longer than NAME_MAX bytes).
     """
     return _archive_folder(folder, start) + _fit(stem, suffix)
@@ -47,7 +47,7 @@ def archive_path(folder: str, stem: str, start: date, *, suffix: str = ".mp4") -
 
 @lru_cache(maxsize=64)
 def _archive_folder(folder: str, start: date) -> str:
-    """With its slash; asked for every clip of a day."""
+    """The folder with a trailing slash; called for every clip of a day."""
     return "".join(f"{part}/" for part in (folder, *_missing_date(folder, start)) if part)
 
 
@@ -72,14 +72,14 @@ def unnumbered(relative: str) -> str:
 
 def _suffix(name: str) -> str:
     dot = name.rfind(".")
-    # What is longer is no suffix, and would leave no room for the name.
+    # A longer ending is not a suffix, and would leave no space for the name.
     return name[dot:] if dot > 0 and len(name) - dot <= 8 else ""
 
 
 def _fit(stem: str, ending: str) -> str:
     if len(stem) + len(ending) <= NAME_MAX // 4:
         return stem + ending
-    # The front goes, because the time stands at the end.
+    # The front is cut, because the time is at the end.
     while stem and len(f"{stem}{ending}".encode("utf-8", "surrogateescape")) > NAME_MAX:
         stem = stem[1:]
     return stem + ending

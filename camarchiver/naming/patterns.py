@@ -1,4 +1,4 @@
-"""Reads camera and time from a clip's name, by the makers' patterns and the owner's own."""
+"""Reads camera and time from a clip's name, by the makers' patterns and the user's own."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _GROUPS = frozenset(
     | {"millisecond", "end", "duration", "utc"}
 )
 _TIME_LAST = r"_(?P<time>\d{14})"
-_FRONTS = 1000
-"""Beginnings of names that are remembered."""
+_PREFIXES = 1000
+"""How many beginnings of names are cached."""
 _OWN_EXAMPLE = r"(?P<camera>\w+)-(?P<time>\d{8}-\d{6})"
 
 
 class ParsedName(NamedTuple):
-    """What one name says; a tuple, because building a frozen dataclass doubles the time of a read."""
+    """The content of one name; a tuple, because building a frozen dataclass doubles the time of a read."""
 
     camera: str
-    """With its channel where the name has one, as `front_ch2`."""
+    """With its channel if the name has one, as `front_ch2`."""
     start: datetime
     """Naive: the camera's local time, or UTC if `utc`."""
     utc: bool
     duration: float | None
-    """Seconds, where the name has an end or a duration."""
+    """Seconds, if the name has an end or a duration."""
     channel: str
-    """Without leading zeros, empty where the name has none."""
+    """Without leading zeros; empty if the name has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One maker's way to name clips, as a regular expression over the whole name without suffix.
+    """How one maker names clips, as a regular expression over the whole name without suffix.
 
     An expression with a `/` is matched against folder and name. Groups: `camera`, `channel`;
-    `time` (14 digits whatever stands between them, or 6 if the date is in the folder), or `unix`
+    `time` (14 digits with anything between them, or 6 if the date is in the folder), or `unix`
     (seconds), or `year month day hour minute second`; `millisecond`; `end` (written as the start, or
-    its clock alone); `duration` (seconds); `utc` (took part: the time is UTC, or is off by what it
-    holds, as `+0100`).
+    only its clock time); `duration` (seconds); `utc` (if it matched: the time is UTC, or off by the group's
+    value, as `+0100`).
     """
 
     maker: str
@@ -58,11 +58,11 @@ class Pattern:
     """A path below the source root, without suffix."""
     with_folder: bool
     """Whether the expression is matched against folder and name."""
-    has_front: bool
-    """Whether it tells only camera and channel, and these from what stands before 14 digits at the end."""
+    has_fixed_prefix: bool
+    """Whether the time is the last 14 digits, and only camera and channel come from the part before them."""
 
     def read(self, stem: str, folder: str) -> ParsedName | None:
-        """What `stem` in `folder` says; None if it isn't of this pattern or its time is impossible."""
+        """The content of `stem` in `folder`; None if it doesn't match or its time is impossible."""
         match = self.regex.fullmatch(f"{folder}/{stem}" if self.with_folder and folder else stem)
         if match is None:
             return None
@@ -109,7 +109,7 @@ def _moment(text: str, day: date | None, folder: str) -> datetime:
             text = f"{day or date_within(folder):%Y%m%d}{text}"
         if len(text) != 14:
             raise ValueError(text)
-    # A twentieth of what strptime takes.
+    # This takes a twentieth of the time of strptime.
     return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
 
 
@@ -122,13 +122,13 @@ def _duration(found: Mapping[str, str | None], start: datetime) -> float | None:
         length = _EPOCH + timedelta(seconds=int(end)) - start
     else:
         length = _moment(end, start.date(), "") - start.replace(microsecond=0)
-        if sum(map(str.isdigit, end)) == 6:  # a clock alone: midnight may lie between
+        if sum(map(str.isdigit, end)) == 6:  # only a clock time: midnight may lie between
             length %= timedelta(days=1)
     return length.total_seconds() if timedelta(0) <= length <= _LONGEST else None
 
 
 def _offset(text: str) -> timedelta:
-    """How far ahead of UTC `+0100`, `-08_00` is; nothing for `Z`, `UTC` or an empty group."""
+    """How far ahead of UTC `+0100`, `-08_00` is; 0 for `Z`, `UTC` or an empty group."""
     digits = "".join(filter(str.isdigit, text))
     if not digits:
         return timedelta(0)
@@ -140,17 +140,23 @@ def _row(maker: str, regex: str, source: str, example: str) -> Pattern:
     # Names may hold a newline; only ASCII digits are a time.
     compiled = re.compile(regex, re.ASCII | re.DOTALL)
     groups = compiled.groupindex.keys()
-    has_front = regex.endswith(_TIME_LAST) and {"camera", "time"} <= groups <= {"camera", "channel", "time"}
-    return Pattern(maker, compiled, source, example, with_folder="/" in regex, has_front=has_front)
+    has_fixed_prefix = regex.endswith(_TIME_LAST) and {"camera", "time"} <= groups <= {
+        "camera",
+        "channel",
+        "time",
+    }
+    return Pattern(
+        maker, compiled, source, example, with_folder="/" in regex, has_fixed_prefix=has_fixed_prefix
+    )
 
 
 PATTERNS = tuple(_row(*maker) for maker in MAKERS)
 
 
 def compile_pattern(text: str, *, name: str) -> Pattern:
-    """An own pattern from config, under the name it has there.
+    """A user's pattern from config, under the name it has there.
 
-    Raises ConfigError if `text` is no regular expression, or its groups can't tell a time.
+    Raises ConfigError if `text` is no regular expression, or its groups give no time.
     """
     try:
         pattern = _row(name, text, "config", "")
@@ -176,20 +182,20 @@ def compile_pattern(text: str, *, name: str) -> Pattern:
 
 
 class Names:
-    """Reads names: own patterns in their order, then the makers', beginning with the last that fitted."""
+    """Reads names: own patterns in their order, then the makers', starting with the last that matched."""
 
     def __init__(self, own: Iterable[Pattern] = ()) -> None:
         self._own = tuple(own)
         self._last = PATTERNS[0]
-        self._fronts: dict[str, ParsedName] = {}
+        self._by_prefix: dict[str, ParsedName] = {}
 
     def read(self, stem: str, folder: str) -> ParsedName | None:
-        """What a name without suffix says in its folder (relative, with `/`); None without a time."""
-        # A camera's names differ in their last digits only: what stands before them is read once.
-        if (alike := self._fronts.get(stem[:-14])) is not None and (
+        """The content of a name without suffix in its folder (relative, with `/`); None without a time."""
+        # A camera's names differ only in their last digits: the part before them is parsed once.
+        if (known := self._by_prefix.get(stem[:-14])) is not None and (
             start := moment_of(stem[-14:])
         ) is not None:
-            return ParsedName(alike.camera, start, False, None, alike.channel)
+            return ParsedName(known.camera, start, False, None, known.channel)
         for pattern in self._own:
             if parsed := pattern.read(stem, folder):
                 return parsed
@@ -204,13 +210,13 @@ class Names:
         return None
 
     def _remember(self, stem: str, parsed: ParsedName) -> None:
-        # Not where an own pattern, which goes first, may read the next name in another way.
-        if self._last.has_front and not self._own and len(self._fronts) < _FRONTS:
-            self._fronts[stem[:-14]] = parsed
+        # Not with own patterns: they go first, and may read the next name in another way.
+        if self._last.has_fixed_prefix and not self._own and len(self._by_prefix) < _PREFIXES:
+            self._by_prefix[stem[:-14]] = parsed
 
 
 def moment_of(digits: str) -> datetime | None:
-    """The time that 14 digits are; None where they are none, or of no year that patterns read."""
+    """The time that 14 digits mean; None if they are not digits, or of a year that patterns do not read."""
     if len(digits) != 14 or not (digits.isdecimal() and digits.isascii() and "1970" <= digits < "2101"):
         return None
     try:

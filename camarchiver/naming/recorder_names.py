@@ -12,7 +12,7 @@ STAMP = "%Y%m%d_%H%M%S"
 
 
 class Kind(StrEnum):
-    """What a clip is, as its name says it."""
+    """The kind of a clip, as its name says it."""
 
     MOTION = "motion"
     TIMELAPSE = "timelapse"
@@ -23,22 +23,22 @@ _FILE_NAME = re.compile("(?:" + _KINDS + r")_\d{8}_\d{6}_\d+\.\ds(_[1-9]\d{0,5})
 
 
 def file_name(stamp: str, seconds: float, number: int) -> str:
-    """The name of a clip; `number` is 1 unless others begin in the same second."""
+    """The name of a clip; `number` is 1 unless other clips begin in the same second."""
     return f"{stamp}_{seconds:.1f}s{f'_{number}' if number > 1 else ''}.mp4"
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a clip of the recorder is called so."""
+    """Whether this is the name of a clip of the recorder."""
     return _FILE_NAME.fullmatch(name) is not None
 
 
 def stamp(start: datetime, kind: Kind = Kind.MOTION) -> str:
-    """The part of the name that tells what it is and when the first frame was."""
+    """The part of the name with the kind and the time of the first frame."""
     return f"{kind}_{start.strftime(STAMP)}"
 
 
 def is_begun(name: str) -> bool:
-    """Whether a name begins as one of a clip does."""
+    """Whether a name begins like the name of a clip."""
     return name.startswith(tuple(f"{kind}_" for kind in Kind))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Maker; expression (`naming.patterns.Pattern` explains the groups); source; an example path without suffix.
-# No two rows may read one name: then their order means nothing.
+# No two rows may match the same name: their order has no meaning.
 MAKERS: tuple[tuple[str, str, str, str], ...] = (
     (
         "Reolink, prefix REO",

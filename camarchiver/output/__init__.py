@@ -1,1 +1,1 @@
-"""The only place that knows how anything looks: text and JSON. It decides nothing."""
+"""The only place that defines how output looks: text and JSON. It decides nothing."""

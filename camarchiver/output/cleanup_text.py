@@ -1,4 +1,4 @@
-"""How the plan and the report of `cleanup` look to a person."""
+"""The plan and the report of `cleanup` as text for a person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from camarchiver.output.text import ROWS, left_alone, not_done, outcome_line
 from camarchiver.runtime.formatting import count_of, shown, size, span
 
 if TYPE_CHECKING:
-    # It brings PyAV along, which a plan over three trees doesn't need.
+    # This module imports PyAV, which a plan over three trees doesn't need.
     from camarchiver.record.outbox.cleanup import SpoolPlan
 
 
@@ -31,7 +31,7 @@ def plan_lines(plan: CleanupPlan, *, verbose: bool) -> Iterator[str]:
 
 
 def spool_lines(plan: SpoolPlan, *, verbose: bool) -> Iterator[str]:
-    """The same, of a recorder's spool and outbox."""
+    """The same for a recorder's spool and outbox."""
     yield f"cleanup of the spool {shown(plan.policy.spool)} and the outbox {shown(plan.policy.outbox)}"
     yield from _content(plan, verbose=verbose)
 
@@ -57,7 +57,7 @@ def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
     yield from _forecast(plan, changes)
     for note in plan.notes:
         yield f"note: {note}"
-    yield from _told(plan.problems)
+    yield from _problem_lines(plan.problems)
 
 
 def _table(changes: Sequence[Total]) -> Iterator[str]:
@@ -98,8 +98,8 @@ def _forecast(plan: CleanupPlan | SpoolPlan, changes: Sequence[Total]) -> Iterat
         )
 
 
-def report_lines(report: Report, *, told: bool) -> Iterator[str]:
-    """The end of a run; `told` where each file's line was printed before."""
+def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
+    """The end of a run; `already_printed` if each file's line was printed before."""
     if report.stopped_by is not None:
         yield f"stopped by signal {report.stopped_by}; {count_of(report.remaining, 'file')} were not begun"
     for words, outcomes in _done(report.outcomes):
@@ -110,16 +110,16 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
         yield f"freed: {size(freed)}"
     for reason, outcomes in not_done(report.outcomes):
         yield f"left: {count_of(len(outcomes), 'file')}, {REASON_WORDS[reason]}"
-        if not told:
+        if not already_printed:
             yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
     if report.unreadable:
         yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
-    yield from _told(report.problems)
+    yield from _problem_lines(report.problems)
     if report.status is Status.NOTHING:
         yield "nothing to do"
 
 
-def _told(problems: Iterable[Problem]) -> Iterator[str]:
+def _problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
     for problem in problems:
         yield f"{_kind(problem)}: {problem.message}"
         if problem.hint:

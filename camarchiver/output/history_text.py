@@ -22,30 +22,30 @@ from camarchiver.state.intents import is_end
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
 
 _BY_ARCHIVE = frozenset({Reason.NOT_ARCHIVED, Reason.ALREADY_ARCHIVED, Reason.REPEAT_ASKED, Reason.SAME_FILE})
-"""Why `archive` worked on a clip, which is no rule that removes anything."""
+"""The reasons for which `archive` handles a clip; they are no rules that remove anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class CleanupPreview:
-    """What the next cleanup would do with the copies of clips, if it can be told."""
+    """What the next cleanup would do with the copies of clips, if that is known."""
 
     steps: Mapping[Path, Step]
-    """By where the copy stands."""
+    """By the path of the copy."""
     stopped: str = ""
     """Why that cleanup would do nothing at all."""
 
 
-def story_lines(story: Story, foreseen: CleanupPreview, zone: tzinfo) -> Iterator[str]:
+def story_lines(story: Story, preview: CleanupPreview, zone: tzinfo) -> Iterator[str]:
     """What was done to the clip and when, and what the next runs would do."""
     yield f"{shown(story.source)}:"
     last = None
-    for event in _told(story.events):
+    for event in _without_settled_intents(story.events):
         if event.identity != last:
             yield _recorded(event, zone, again=last is not None)
             last = event.identity
         words = _removal_words(event) or _event_words(event, story.damaged)
-        who = f"by run {shown(event.run)} on {shown(event.host)}"
-        yield f"  {_time(event.at, zone)}  {words}, {who}"
+        origin = f"by run {shown(event.run)} on {shown(event.host)}"
+        yield f"  {_time(event.at, zone)}  {words}, {origin}"
     if not story.events:
         yield "  the journal says nothing of it"
     for archive, damage in story.damaged.items():
@@ -55,14 +55,15 @@ def story_lines(story: Story, foreseen: CleanupPreview, zone: tzinfo) -> Iterato
             f" by run {shown(damage.run)}; camarchiver verify --known --repair"
         )
     if (step := story.next_step) is not None:
-        yield f"  the next archive run would {_deed(step, 'it')}: {_why(step)}"
+        yield f"  the next archive run would {_planned_action(step, 'it')}: {_why(step)}"
     elif Tree.SOURCE not in story.places.values():
         yield "  it is not in the source tree now"
     for path, tree in story.places.items():
-        if (step := foreseen.steps.get(path)) is not None:
-            yield f"  the next cleanup would {_deed(step, _COPIES[tree])}, {shown(path)}: {_why(step)}"
-    if story.places and foreseen.stopped:
-        yield f"  the next cleanup would change nothing: {foreseen.stopped}"
+        if (step := preview.steps.get(path)) is not None:
+            action = _planned_action(step, _COPIES[tree])
+            yield f"  the next cleanup would {action}, {shown(path)}: {_why(step)}"
+    if story.places and preview.stopped:
+        yield f"  the next cleanup would change nothing: {preview.stopped}"
 
 
 def _recorded(event: JournalEvent, zone: tzinfo, *, again: bool) -> str:
@@ -83,7 +84,7 @@ def _size(count: int | None) -> str:
     return size(count) if count is not None else "of unknown size"
 
 
-def _deed(step: Step, what: str) -> str:
+def _planned_action(step: Step, what: str) -> str:
     match action_of(step):
         case "trash":
             return f"move {what} to the trash"
@@ -98,14 +99,14 @@ def _why(step: Step) -> str:
     return f"{REASON_WORDS[step.reason]}{detail}"
 
 
-def _told(events: Sequence[JournalEvent]) -> Iterator[JournalEvent]:
-    """Without intents whose outcome follows."""
+def _without_settled_intents(events: Sequence[JournalEvent]) -> Iterator[JournalEvent]:
+    """The events without intents whose outcome follows."""
     for number, event in enumerate(events):
-        ends = (later for later in events[number + 1 :] if later.run == event.run)
+        later_events = (later for later in events[number + 1 :] if later.run == event.run)
         if event.event == "copying":
             if not any(later.event in ("archived", "adopted") for later in events[number + 1 :]):
                 yield event
-        elif event.event != "intended" or not any(is_end(later) for later in ends):
+        elif event.event != "intended" or not any(is_end(later) for later in later_events):
             yield event
 
 
@@ -147,7 +148,7 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
 
 
 def _removal_words(event: JournalEvent) -> str:
-    """What a line of a removal says, by which rule; empty for other lines."""
+    """The text of a removal's line, with its rule; empty for other lines."""
     tree, reason = Tree(event.tree or Tree.SOURCE), event.reason or ""
     where, place = shown(event.archive or ""), shown(event.trash or "?")
     copy = {Tree.ARCHIVE: f"its archive {where}", Tree.TRASH: f"the copy in the trash, {place},"}.get(
@@ -161,8 +162,8 @@ def _removal_words(event: JournalEvent) -> str:
         case "trashed":
             return f"{copy} moved to the trash, {place}{rule}{_detail(event)}"
         case "deleted":
-            stood = ", its archive stood" if copy == "source" and event.archive else ""
-            return f"{copy} deleted{stood}{rule}{_detail(event)}"
+            archive_note = ", its archive archive_note" if copy == "source" and event.archive else ""
+            return f"{copy} deleted{archive_note}{rule}{_detail(event)}"
         case "purged":
             return f"{copy} removed for good{rule}{_detail(event)}"
         case "intended":

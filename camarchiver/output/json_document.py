@@ -1,4 +1,4 @@
-"""The JSON format: one document for each run, also for one that failed."""
+"""The JSON format: one document for each run, including a run that failed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FORMAT = 1
 def document(
     report: Report, plan: Plan[Any, Any] | None, extra: Mapping[str, Any] | None = None
 ) -> Iterator[str]:
-    """The one JSON document of a run, in pieces, so that a million steps need no memory."""
+    """The one JSON document of a run, in pieces, so that a million steps need little memory."""
     head = {
         "format": FORMAT,
         "command": report.command,
@@ -72,7 +72,7 @@ def verified(
 ) -> Iterator[str]:
     """The document of `verify`; adds `checked`, `foreign`, `findings`, `last_verify` and more.
 
-    Of a repair also `dry_run` and `notes`, and its steps and outcomes.
+    For a repair it also has `dry_run` and `notes`, and the repair's steps and outcomes.
     """
     more = {
         "checked": found.checked,
@@ -95,7 +95,7 @@ def _finding_fields(finding: VerifyFinding) -> dict[str, Any]:
     return fields
 
 
-def census(found: StatusReport, run: str) -> str:
+def status_report(found: StatusReport, run: str) -> str:
     """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and more."""
     more = {
         "cameras": [_camera_fields(camera) for camera in found.cameras],
@@ -140,14 +140,14 @@ def _pass_fields(found: Pass | None) -> dict[str, Any] | None:
     return {"at": found.at.isoformat(), "run": shown(found.run), "archives": found.archives}
 
 
-def stories(found: Sequence[Story], foreseen: CleanupPreview, run: str, trees: Trees, zone: tzinfo) -> str:
+def stories(found: Sequence[Story], preview: CleanupPreview, run: str, trees: Trees, zone: tzinfo) -> str:
     """The document of `why`; adds `stories`: sentences, journal lines, and what the next runs would do."""
     from camarchiver.output.history_text import story_lines
 
-    told = [
+    documents = [
         {
             "source": shown(story.source),
-            "sentences": [line.strip() for line in story_lines(story, foreseen, zone)][1:],
+            "sentences": [line.strip() for line in story_lines(story, preview, zone)][1:],
             "events": [event.fields() for event in story.events],
             "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
             "damaged_archives": [
@@ -156,7 +156,7 @@ def stories(found: Sequence[Story], foreseen: CleanupPreview, run: str, trees: T
             ],
             "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
             "next_cleanup": [
-                step_fields(foreseen.steps[path], trees) for path in story.places if path in foreseen.steps
+                step_fields(preview.steps[path], trees) for path in story.places if path in preview.steps
             ],
         }
         for story in found
@@ -164,7 +164,7 @@ def stories(found: Sequence[Story], foreseen: CleanupPreview, run: str, trees: T
     if not found:
         problem = Problem("unknown", "nothing is known of such a clip")
         return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, (problem,))
-    more = {"stories": told, "cleanup_stopped": foreseen.stopped}
+    more = {"stories": documents, "cleanup_stopped": preview.stopped}
     return _without_steps("why", run, Status.DONE, ExitCode.DONE, more)
 
 
@@ -226,7 +226,7 @@ def recorded(
 
 
 def recorders(fleet: Fleet) -> dict[str, Any]:
-    """What the JSON document tells: of all cameras together, and of each."""
+    """The part of the JSON document about all cameras together, and about each."""
     from camarchiver.record import results
 
     each = [_recorder(member) for member in fleet.members]
@@ -239,11 +239,11 @@ def recorders(fleet: Fleet) -> dict[str, Any]:
         {"camera": name, **_judgement((Status.FAILED, *results.failed(error)))}
         for name, error in fleet.failures.items()
     ]
-    told = [
+    recorded = [
         {**fields, **_judgement(results.judged_member(member))}
         for fields, member in zip(each, fleet.members, strict=True)
     ]
-    return {**together, "cameras": [*told, *failed]}
+    return {**together, "cameras": [*recorded, *failed]}
 
 
 def _recorder(member: Member) -> dict[str, Any]:

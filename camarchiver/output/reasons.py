@@ -1,4 +1,4 @@
-"""The words for each reason."""
+"""The text for each reason."""
 
 from __future__ import annotations
 

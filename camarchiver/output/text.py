@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from camarchiver.state.findings import Findings
 
 ROWS = 40
-"""Rows of a plan's table; beyond that days are drawn together into months, then into one row."""
+"""Rows of a plan's table; beyond that days are grouped by month, then into one row."""
 
 
 # --- the plan --------------------------------------------------------------------------------------
@@ -36,15 +36,15 @@ class Estimate:
     """What is known about how long a plan will take."""
 
     footage_seconds: Mapping[str, float]
-    """By camera, guessed from a few of its clips where the names don't tell."""
+    """By camera, estimated from a few of its clips if the names have no length."""
     bytes_per_second: float | None
-    """Source bytes that earlier runs got through; None before the first run."""
+    """Source bytes that earlier runs processed; None before the first run."""
     night: timedelta
     """How long one night's run may take."""
 
 
 def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> Iterator[str]:
-    """The plan for a person."""
+    """The plan as text for a person."""
     yield from (f"  encoder: {note}" for note in plan.notes)
     changes = [total for total in plan.totals if total.group.action != "keep"]
     if changes:
@@ -81,7 +81,7 @@ def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
 
 
 def _rows(changes: Sequence[Total], estimate: Estimate) -> list[tuple[str, str, str, int, float, int]]:
-    """Rows by day where they fit, else by month, else by camera."""
+    """Rows by day if they fit, otherwise by month, otherwise by camera."""
     table: list[tuple[str, str, str, int, float, int]] = []
     of_camera = Counter[str]()
     for total in changes:
@@ -110,7 +110,7 @@ def _days(group: Sequence[Total]) -> str:
 
 
 def _sums(group: Sequence[Total], of_camera: int, seconds: float) -> tuple[int, float, int]:
-    """Clips, seconds and bytes; the seconds are the group's part of those guessed for all of its camera."""
+    """Clips, seconds and bytes; the seconds are the group's share of the guess for its whole camera."""
     clips, count = sum(total.clips for total in group), sum(total.size for total in group)
     named = sum(total.seconds for total in group)
     guessed = seconds * count / of_camera if of_camera else 0.0
@@ -153,7 +153,7 @@ def _nights(count: int, estimate: Estimate) -> str:
     return f", about {-(-seconds // night):.0f} nights at {span(night)}"
 
 
-# --- what came of it -------------------------------------------------------------------------------
+# --- outcomes ---------------------------------------------------------------------------------------
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -163,7 +163,7 @@ def outcome_line(outcome: Outcome) -> str:
 
 
 def outcome_words(outcome: Outcome) -> str:
-    """What came of a step, without the clip's name."""
+    """The result of a step, without the clip's name."""
     detail = f" ({shown(outcome.detail)})" if outcome.detail else ""
     if outcome.result is not Result.DONE:
         return f"{outcome.result}: {REASON_WORDS[outcome.reason]}{detail}"
@@ -183,8 +183,8 @@ def outcome_words(outcome: Outcome) -> str:
     return f"{verb}{detail}"
 
 
-def report_lines(report: Report, *, told: bool) -> Iterator[str]:
-    """The end of a run for a person; `told` where each clip's line was printed before."""
+def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
+    """The end of a run for a person; `already_printed` if each clip's line was printed before."""
     encodings = [outcome.encoding for outcome in report.outcomes if outcome.encoding]
     before = sum(encoding.bytes_before for encoding in encodings)
     after = sum(encoding.bytes_after for encoding in encodings)
@@ -207,7 +207,7 @@ def report_lines(report: Report, *, told: bool) -> Iterator[str]:
         yield f"removed or taken over: {count_of(removed, 'source')} archived before"
     for reason, outcomes in not_done(report.outcomes):
         yield f"kept: {count_of(len(outcomes), 'clip')}, {REASON_WORDS[reason]}"
-        if told:
+        if already_printed:
             continue
         yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
         if len(outcomes) > ROWS:
@@ -243,7 +243,7 @@ def _unencoded(encodings: Sequence[Encoding]) -> Iterator[str]:
 
 
 def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
-    """What stayed, by reason."""
+    """The clips that were kept, by reason."""
     groups: dict[Reason, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.result is not Result.DONE:
@@ -251,14 +251,14 @@ def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
     return sorted(groups.items())
 
 
-# --- what stands where -----------------------------------------------------------------------------
+# --- status -----------------------------------------------------------------------------------------
 
 
-def census_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
+def status_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
     """A table of cameras and trees, then what needs attention, then the disks."""
-    width = max([6, *(len(shown(camera.name)) for camera in census.cameras)])
+    width = max([6, *(len(shown(camera.name)) for camera in report.cameras)])
     yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
-    for camera in census.cameras:
+    for camera in report.cameras:
         for tree, holding in (
             ("source", camera.source),
             ("archive", camera.archive),
@@ -274,20 +274,20 @@ def census_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
                     f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
                     f" {hours:>8} {size(holding.size):>9}  {days}"
                 )
-    yield from _attention_lines(census, zone)
-    yield from _damage_lines(census.findings, zone)
-    for disk in census.disks:
+    yield from _attention_lines(report, zone)
+    yield from _damage_lines(report.findings, zone)
+    for disk in report.disks:
         full = ""
         if (left := disk.days_until_full) is not None:
             full = f"; full in about {left:,.0f} days at {size(disk.daily)} a day, as in the last two weeks"
         yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}{full}"
-    if (last := census.last_run) is not None:
+    if (last := report.last_run) is not None:
         command, run, status = (shown(last[key]) for key in ("command", "run", "status"))
         yield f"last run: {command} {run}: {status}, exit code {last['exit_code']}"
 
 
 def _damage_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
-    """What `verify` found wrong, and when it last looked at everything."""
+    """What `verify` found wrong, and when it last checked every archive."""
     if damaged := findings.damaged:
         kinds = Counter(str(damage.flaw) for damage in damaged.values())
         counted = ", ".join(f"{count:,} {flaw}" for flaw, count in sorted(kinds.items()))
@@ -299,7 +299,7 @@ def _damage_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
 
 
 def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
-    """When every archive was looked at for the last time."""
+    """When every archive was last checked."""
     for words, found in (("", findings.last_whole), ("decoded whole, ", findings.last_full)):
         if found is not None:
             yield (
@@ -310,8 +310,8 @@ def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
         yield "never has every archive been verified (camarchiver verify)"
 
 
-def _attention_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
-    for camera in census.cameras:
+def _attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
+    for camera in report.cameras:
         for count, words in (
             (camera.waiting, "to be archived by the next run"),
             (camera.held, "held"),
@@ -328,18 +328,18 @@ def _attention_lines(census: StatusReport, zone: tzinfo) -> Iterator[str]:
         for start, end in camera.gaps:
             span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
             yield f"{shown(camera.name)}: nothing from {span_of}"
-    yield from census.working
-    if census.unnamed:
-        yield f"{count_of(census.unnamed, 'file')} without a time in the name"
-    if census.unreadable:
-        yield f"{count_of(census.unreadable, 'file or folder', 'files or folders')} can't be read"
+    yield from report.working
+    if report.unnamed:
+        yield f"{count_of(report.unnamed, 'file')} without a time in the name"
+    if report.unreadable:
+        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
 
 
 # --- export -----------------------------------------------------------------------------------------
 
 
 def exported_lines(found: Exported, place: Path) -> Iterator[str]:
-    """How much was copied, and how to prove it."""
+    """How much was copied, and how to check it."""
     if not found.copied:
         yield "nothing was copied" if found.problems else "no file that stands here is kept by this hold"
         return

@@ -1,4 +1,4 @@
-"""How the findings of `verify`, and the plan of its repair, look to a person."""
+"""The findings of `verify`, and the plan of its repair, as text for a person."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plan_lines(plan: ArchivePlan, flaws: Mapping[str, str]) -> Iterator[str]:
-    """From which copy each archive is made anew, and what can't be; `flaws` by path below the archive."""
+    """From which copy each archive is made again, and which can't be; `flaws` by path below the archive."""
     yield f"repair of {count_of(len(plan.steps), 'archive')} below {shown(plan.trees.archive)}"
     yield from (f"  encoder: {note}" for note in plan.notes)
     for step in plan.steps:
@@ -35,7 +35,7 @@ def plan_lines(plan: ArchivePlan, flaws: Mapping[str, str]) -> Iterator[str]:
 
 
 def verified_lines(found: Verified, zone: tzinfo, *, summary: bool, all_foreign: bool) -> Iterator[str]:
-    """What is off; with `summary` also how much was looked at, with `all_foreign` what is not ours."""
+    """The findings; `summary` adds how much was checked, `all_foreign` lists the foreign files."""
     for each in found.findings:
         yield f"{each.flaw}: {shown(each.path)}: {shown(each.detail)}"
     if all_foreign:
@@ -49,7 +49,7 @@ def verified_lines(found: Verified, zone: tzinfo, *, summary: bool, all_foreign:
 
 
 def resumed_line(mark: VerifyCheckpoint) -> str:
-    """Where an interrupted `verify` goes on."""
+    """Where an interrupted `verify` continues."""
     return (
         f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
         " (--anew begins again)"

@@ -1,4 +1,4 @@
-"""Finds the times of which a camera left no footage; pure."""
+"""Finds the times for which a camera left no footage; pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 Length = Callable[[str], float | None]
-"""How many seconds the file there lasts; None where it doesn't say."""
+"""The length of the file at this path in seconds; None if it has none."""
 
 
 class _Stretch(NamedTuple):
-    """One clip's place in time."""
+    """The time that one clip covers."""
 
     start: datetime
     seconds: float | None
     path: str
-    """A file that tells the length where nobody did."""
+    """The file that has the length if no other source does."""
 
 
 class Coverage:
-    """One camera's clips of the time that is looked at, and the last one before."""
+    """One camera's clips of the queried time, and the last one before it."""
 
     __slots__ = ("before", "stretches")
 
@@ -29,7 +29,7 @@ class Coverage:
         self.before: _Stretch | None = None
 
     def add(self, start: datetime, seconds: float | None, path: str, *, since: datetime) -> None:
-        """One clip more, in any order."""
+        """Add one clip, in any order."""
         found = _Stretch(start, seconds, path)
         if start >= since:
             self.stretches.append(found)
@@ -40,10 +40,10 @@ class Coverage:
 def gaps(
     coverage: Coverage, longest: timedelta, *, since: datetime, now: datetime, length: Length
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Times without footage longer than `longest`, oldest first; the last one may still go on.
+    """Times without footage longer than `longest`, oldest first; the last one may still be open.
 
-    `length` is asked for the clips before a gap only. Of a camera without any earlier clip nothing is
-    missing before its first one.
+    `length` is called only for the clips before a gap. If a camera has no earlier clip, nothing is missing
+    before its first one.
     """
     ordered = sorted(coverage.stretches, key=lambda each: each.start)
     end = since if coverage.before is None else max(since, _end(coverage.before, None))

@@ -26,27 +26,27 @@ from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything known of one clip."""
+    """Everything that is known of one clip."""
 
     source: str
     """Its path below the source root."""
     events: tuple[JournalEvent, ...]
     """From the journal, oldest first."""
     places: Mapping[Path, Tree]
-    """Where it stands now: its source, its archives, and copies in the trash."""
+    """Where it exists now: its source, its archives, and copies in the trash."""
     damaged: Mapping[str, Damage]
     """Its archives that were found missing or damaged, by path below the archive root."""
     next_step: Step | None
-    """What `archive` would do with it now; None where it is not in the source tree."""
+    """What `archive` would do with it now; None if it is not in the source tree."""
 
     @property
     def is_known(self) -> bool:
-        """Whether anything is known of it."""
+        """Whether anything is known of the clip."""
         return bool(self.events or self.places)
 
 
 class ClipHistory:
-    """Answers from one pair of trees."""
+    """Answers questions about one set of trees."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._trees = pipeline.trees
@@ -66,9 +66,9 @@ class ClipHistory:
         tree, relative = self._below(path)
         source = self._clip_of(tree, relative)
         if source is None:
-            # Foreign, or never there: all that can be told of it is what stands.
-            here = self._root(tree) / relative
-            return Story(relative, (), {here: tree} if os.path.lexists(here) else {}, {}, None)
+            # The file is foreign or was never there: only its existence can be reported.
+            place = self._root(tree) / relative
+            return Story(relative, (), {place: tree} if os.path.lexists(place) else {}, {}, None)
         events = tuple(event for event in self._events(source) if event.source == source)
         step = self._next_step(source, policy, now)
         archives = dict.fromkeys(event.archive for event in events if event.archive is not None)
@@ -76,7 +76,7 @@ class ClipHistory:
         return Story(source, events, self._places(source, events), damaged, step)
 
     def at(self, camera: str, moment: datetime, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
-        """The stories of every clip of a camera that covers a moment; both times of one that repeats."""
+        """The stories of a camera's clips that cover a moment; in the repeated hour, both instants."""
         found: set[str] = set()
         for instant in {each.astimezone(UTC) for each in (moment.replace(fold=0), moment.replace(fold=1))}:
             asked = (Hold("", instant, instant, camera),)
@@ -93,9 +93,9 @@ class ClipHistory:
         last = hold.end.astimezone(zone).date() + timedelta(days=1)
         found, cameras = set[str](), set[str]()
         for facts in self._discovery((hold,)).folders(last, earliest=first):
-            near = [clip for clip in facts.clips if first <= clip.start.date() <= last]
-            cameras |= {clip.camera for clip in near}
-            found |= {clip.relative for clip in near if held_by(clip, (hold,), now)}
+            nearby = [clip for clip in facts.clips if first <= clip.start.date() <= last]
+            cameras |= {clip.camera for clip in nearby}
+            found |= {clip.relative for clip in nearby if held_by(clip, (hold,), now)}
         for day in self._journal.days():
             if first <= day <= last:
                 ledger = self._ledger(day)
@@ -122,8 +122,8 @@ class ClipHistory:
         return found
 
     def _in_source(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
-        near = self._discovery(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
-        return {clip.relative for facts in near for clip in facts.clips if held_by(clip, asked, now)}
+        nearby = self._discovery(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
+        return {clip.relative for facts in nearby for clip in facts.clips if held_by(clip, asked, now)}
 
     def _places(self, source: str, events: Iterable[JournalEvent]) -> dict[Path, Tree]:
         found = {self._trees.source / source: Tree.SOURCE}
@@ -151,17 +151,17 @@ class ClipHistory:
         return roots.get(tree, self._trees.source)
 
     def _clip_of(self, tree: Tree, relative: str) -> str | None:
-        """The name in the journal of the clip that a file is a copy of, or a picture of."""
+        """The journal's name of the clip of which a file is a copy or a picture."""
         if is_picture_name(relative):
             return self._clip_of_picture(tree, relative)
         if tree is Tree.SOURCE:
             return relative
-        said = [
+        sources = [
             event.source
             for event in self._events(relative)
             if (event.archive if tree is Tree.ARCHIVE else event.trash) == relative
         ]
-        return said[-1] if said else None
+        return sources[-1] if sources else None
 
     def _clip_of_picture(self, tree: Tree, relative: str) -> str | None:
         folder, _, name = relative.rpartition("/")
@@ -176,7 +176,7 @@ class ClipHistory:
         return next((clip.relative for clip in clips if name in clip.sidecars), None)
 
     def _events(self, relative: str) -> Iterator[JournalEvent]:
-        """What the journal says on the days that a file's name tells."""
+        """The journal's lines of the days that a file's name may mean."""
         for day in sorted(self._days.of(relative)):
             yield from self._journal.day(day).events
 

@@ -28,22 +28,22 @@ from camarchiver.state.findings import Findings
 from camarchiver.storage import locking
 
 RATE = timedelta(days=14)
-"""How far back the growth of the trees is taken from."""
+"""The period from which the growth of the trees is computed."""
 
 WEEK = timedelta(days=7)
-"""How far back gaps are looked for."""
+"""The period in which gaps are searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What one tree holds of one camera."""
+    """The clips of one camera in one tree."""
 
     clips: int = 0
     size: int = 0
     seconds: float = 0.0
     """Footage."""
     guessed: bool = False
-    """Whether the hours are a guess from a few clips, since nobody told those of all."""
+    """Whether the hours are estimated from a few clips, since not all lengths are known."""
     oldest: datetime | None = None
     newest: datetime | None = None
 
@@ -59,15 +59,15 @@ class CameraStatus:
     waiting: int = 0
     """Clips that the next archive run would encode."""
     failed: Mapping[Reason, int] = field(default_factory=dict)
-    """Clips that failed before and wait, by why."""
+    """Clips that failed before and wait, by reason."""
     held: int = 0
     """Clips in source or archive."""
     clock_doubtful: int = 0
-    """Clips without an archive whose name and mtime lie more than a day apart, or that are of the future."""
+    """Clips without an archive whose name and mtime are more than a day apart, or that are in the future."""
     gaps: tuple[tuple[datetime, datetime], ...] = ()
-    """Of the last week, also the one that still lasts."""
+    """Gaps of the last week, including one that is still open."""
     unencoded: Mapping[Reason, int] = field(default_factory=dict)
-    """Archives that are lossless copies, by why."""
+    """Archives that are lossless copies, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,49 +79,49 @@ class DiskStatus:
     total: int
     """Bytes."""
     daily: float = 0.0
-    """Bytes of footage that came to stand here on a day of the last two weeks."""
+    """Bytes of footage that were added here per day in the last two weeks."""
 
     @property
     def days_until_full(self) -> float | None:
-        """At that rate, if nothing is removed; None where nothing came in."""
+        """At that rate, if nothing is removed; None if no footage came in."""
         return self.free / self.daily if self.daily else None
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """Everything that `status` tells."""
+    """Everything that `status` reports."""
 
     cameras: tuple[CameraStatus, ...]
     disks: tuple[DiskStatus, ...]
     working: tuple[str, ...]
-    """Sentences on who works on which clip."""
+    """Sentences on which process works on which clip."""
     last_run: Mapping[str, Any] | None
     unreadable: int
     unnamed: int
     """Files without a time in their names."""
     findings: Findings
-    """What `verify` found, and when it last came through."""
+    """What `verify` found, and when it last checked everything."""
 
     @property
     def days_until_full(self) -> float | None:
-        """Of the filesystem that is full first."""
+        """For the filesystem that is full first."""
         return min((d.days_until_full for d in self.disks if d.days_until_full is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class StatusQuestion:
-    """What is to be counted."""
+    """What to count."""
 
     policy: ArchivePolicy
-    """Says what the next archive run would do."""
+    """Decides what the next archive run would do."""
     now: datetime
     gap: timedelta
-    """Gaps longer than this are told."""
+    """Gaps longer than this are reported."""
     trust_names: bool
     """Whether this tree's mtimes mean nothing."""
 
 
-class _Heap:
+class _ClipTotals:
     """One tree's clips of one camera, while they are counted."""
 
     __slots__ = ("clips", "newest", "oldest", "samples", "seconds", "size", "unknown")
@@ -132,7 +132,7 @@ class _Heap:
         self.oldest: datetime | None = None
         self.newest: datetime | None = None
         self.samples: list[tuple[str, int]] = []
-        """Of the newest clips whose length nobody told, with their bytes."""
+        """The newest clips of unknown length, with their bytes."""
 
     def add(self, start: datetime, size: int, seconds: float | None, path: str) -> None:
         self.clips += 1
@@ -160,7 +160,7 @@ class _Heap:
         )
 
 
-class _Tally:
+class _CameraTotals:
     """One camera while it is counted."""
 
     __slots__ = (
@@ -169,7 +169,7 @@ class _Tally:
     )
 
     def __init__(self) -> None:
-        self.source, self.archive, self.trash = _Heap(), _Heap(), _Heap()
+        self.source, self.archive, self.trash = _ClipTotals(), _ClipTotals(), _ClipTotals()
         self.waiting = self.held = self.clock_doubtful = 0
         self.failed = Counts[Reason]()
         self.coverage = Coverage()
@@ -177,7 +177,7 @@ class _Tally:
 
 
 class StatusCounter:
-    """Walks the trees once and the journal once, a day at a time; `count` may be asked once."""
+    """Walks the trees once and the journal once, a day at a time; call `count` only once."""
 
     def __init__(self, pipeline: Pipeline, question: StatusQuestion) -> None:
         self._trees = pipeline.trees
@@ -185,11 +185,11 @@ class StatusCounter:
         self._memory = pipeline.memory()
         self._discovery = walks.of_source(pipeline, self._memory)
         self._question = question
-        self._tallies: dict[str, _Tally] = {}
+        self._by_camera: dict[str, _CameraTotals] = {}
         self._recent: dict[int, int] = {}
-        """Bytes of the last `RATE` by filesystem."""
+        """Bytes of clips from the last `RATE`, by filesystem."""
         self._first = question.now
-        """The oldest of them."""
+        """The start of the oldest of them."""
         self._unreadable = 0
         self._unnamed = 0
 
@@ -206,28 +206,28 @@ class StatusCounter:
         for day in self._journal.days():
             self._day(day)
         with Prober() as prober:
-            cameras = tuple(self._camera(name, prober) for name in sorted(self._tallies))
+            cameras = tuple(self._camera(name, prober) for name in sorted(self._by_camera))
         disks, working = tuple(self._disks()), tuple(self._working())
         return StatusReport(cameras, disks, working, last_run, self._unreadable, self._unnamed, found)
 
     # --- one clip ----------------------------------------------------------------------------------
 
-    def _tally(self, name: str) -> _Tally:
-        if name not in self._tallies:
-            self._tallies[name] = _Tally()
-        return self._tallies[name]
+    def _totals(self, name: str) -> _CameraTotals:
+        if name not in self._by_camera:
+            self._by_camera[name] = _CameraTotals()
+        return self._by_camera[name]
 
     def _source(self, clip: Clip, facts: FolderFacts) -> None:
-        tally, now = self._tally(clip.camera), self._question.now
-        # A Path for each of a million clips would take most of the time.
+        totals, now = self._totals(clip.camera), self._question.now
+        # Creating a Path for each of a million clips would take most of the time.
         print_of, path = clip.fingerprint, f"{self._trees.source}/{clip.relative}"
-        tally.source.add(clip.start, print_of.size, clip.duration, path)
+        totals.source.add(clip.start, print_of.size, clip.duration, path)
         self._note_recent(clip.start, print_of.size, print_of.device)
-        self._note_coverage(tally, clip.start, clip.duration, path)
+        self._note_coverage(totals, clip.start, clip.duration, path)
         if self._memory.holds and held_by(clip, self._memory.holds, now):
-            tally.held += 1
+            totals.held += 1
         if self._is_doubtful(clip) and own_archive(clip, facts) is None:
-            tally.clock_doubtful += 1
+            totals.clock_doubtful += 1
 
     def _is_doubtful(self, clip: Clip) -> bool:
         if clip.start > self._question.now + DOUBTFUL:
@@ -241,22 +241,24 @@ class StatusCounter:
             self._recent[device] = self._recent.get(device, 0) + size
             self._first = min(self._first, start)
 
-    def _note_coverage(self, tally: _Tally, start: datetime, seconds: float | None, path: str) -> None:
+    def _note_coverage(
+        self, totals: _CameraTotals, start: datetime, seconds: float | None, path: str
+    ) -> None:
         if start <= self._question.now:
-            tally.coverage.add(start, seconds, path, since=self._question.now - WEEK)
+            totals.coverage.add(start, seconds, path, since=self._question.now - WEEK)
 
     def _attention(self, step: Keep | object) -> None:
         match step:
             case Archive():
-                self._tally(step.camera).waiting += 1
+                self._totals(step.camera).waiting += 1
             case Keep(reason=Reason.FAILED_BEFORE, relative=relative):
-                self._tally(step.camera).failed[self._memory.failures[relative].reason] += 1
+                self._totals(step.camera).failed[self._memory.failures[relative].reason] += 1
             case Keep(reason=Reason.UNREADABLE):
                 self._unreadable += 1
             case Keep(reason=Reason.NO_TIMESTAMP):
                 self._unnamed += 1
 
-    # --- what the journal tells --------------------------------------------------------------------
+    # --- the journal -------------------------------------------------------------------------------
 
     def _day(self, day: date) -> None:
         known = self._journal.day(day)
@@ -267,20 +269,20 @@ class StatusCounter:
             path = f"{self._trees.trash}/{relative}"
             if is_clip_name(relative) and (status := _status(path)):
                 origin = ledger.origin(event)
-                self._tally(origin.camera).trash.add(origin.start, status.st_size, origin.duration, path)
+                self._totals(origin.camera).trash.add(origin.start, status.st_size, origin.duration, path)
 
     def _archived(self, path: str, origin: Origin, entry: Archived) -> None:
         status = _status(path)
         if status is None:
             return
-        tally = self._tally(origin.camera)
+        totals = self._totals(origin.camera)
         if (unencoded := entry.why_unencoded) is not None:
-            tally.unencoded[unencoded] += 1
-        tally.archive.add(origin.start, status.st_size, origin.duration, path)
+            totals.unencoded[unencoded] += 1
+        totals.archive.add(origin.start, status.st_size, origin.duration, path)
         self._note_recent(origin.start, status.st_size, status.st_dev)
-        self._note_coverage(tally, origin.start, origin.duration, path)
+        self._note_coverage(totals, origin.start, origin.duration, path)
         if self._memory.holds and self._is_held(origin) and not self._has_source(origin):
-            tally.held += 1
+            totals.held += 1
 
     def _is_held(self, origin: Origin) -> bool:
         print_of = Fingerprint(-1, -1, origin.size, origin.mtime_ns)
@@ -295,9 +297,9 @@ class StatusCounter:
     # --- the whole ---------------------------------------------------------------------------------
 
     def _camera(self, name: str, prober: Prober) -> CameraStatus:
-        tally, question = self._tallies[name], self._question
+        totals, question = self._by_camera[name], self._question
         found = gaps(
-            tally.coverage,
+            totals.coverage,
             question.gap,
             since=question.now - WEEK,
             now=question.now,
@@ -305,15 +307,15 @@ class StatusCounter:
         )
         return CameraStatus(
             name,
-            tally.source.holding(prober),
-            tally.archive.holding(prober),
-            tally.trash.holding(prober),
-            tally.waiting,
-            tally.failed,
-            tally.held,
-            tally.clock_doubtful,
+            totals.source.holding(prober),
+            totals.archive.holding(prober),
+            totals.trash.holding(prober),
+            totals.waiting,
+            totals.failed,
+            totals.held,
+            totals.clock_doubtful,
             tuple(found),
-            tally.unencoded,
+            totals.unencoded,
         )
 
     def _disks(self) -> Iterator[DiskStatus]:

@@ -32,7 +32,7 @@ from camarchiver.state.verify_checkpoint import Asked, CheckpointPlace, VerifyCh
 from camarchiver.storage import locking, walk
 
 MARK_SECONDS = 10.0
-"""How often an unattended run notes how far it came."""
+"""How often an unattended run writes its progress."""
 
 DAYS_IN_MEMORY = 8
 
@@ -41,49 +41,49 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class VerifyFinding:
-    """Something that is off."""
+    """Something that is wrong."""
 
     path: str
     flaw: Flaw | RecordFlaw
     detail: str
     expected: Expected | None = None
-    """What should stand there, where it is an archive."""
+    """What should be there, if it is an archive."""
     damage: Damage | None = None
-    """What is remembered of it, with the time and the run that found it first."""
+    """The record of it, with the time and the run that found it first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What came of checking the archive against the journal."""
+    """The result of checking the archive against the journal."""
 
     checked: int
     foreign: tuple[str, ...]
     """Clips that camarchiver didn't make."""
     findings: tuple[VerifyFinding, ...]
     resumed: int = 0
-    """Archives of `checked` that an interrupted run had looked at."""
+    """Archives of `checked` that an interrupted run had checked."""
     is_marked: bool = False
-    """Whether a later run goes on where this one was stopped."""
+    """Whether a later run continues where this one was stopped."""
     memory: Findings = field(default_factory=Findings)
-    """What is remembered now, with the last run that came through everything."""
+    """The records as they are now, with the last run that checked everything."""
     problem: str = ""
     """Why the findings could not be written down, so that no other command knows of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one `verify` is to look at."""
+    """What one run of `verify` is to check."""
 
     asked: Asked
     run: str
     """Draws the sample."""
     mark: VerifyCheckpoint | None = None
-    """Where an interrupted run of the same question stopped."""
+    """Where an interrupted run of the same request stopped."""
     known: Mapping[str, Damage] = field(default_factory=dict)
-    """Archives that were found damaged before: they are looked at in any case."""
+    """Archives that were found damaged before: they are checked in any case."""
 
     def wants(self, place: CheckpointPlace) -> bool:
-        """Whether this archive is of the sample, and was not looked at before."""
+        """Whether this archive is in the sample and was not checked before."""
         if place.archive in self.known:
             return True
         if self.asked.known or (self.asked.since is not None and place.day < self.asked.since):
@@ -93,12 +93,12 @@ class Task:
         if self.asked.percent >= 100:
             return True
         name = f"{self.run}/{place.archive}".encode("utf-8", "surrogateescape")
-        drawn = int.from_bytes(hashlib.blake2b(name, digest_size=4).digest())
-        return drawn < self.asked.percent / 100 * 2**32
+        sample = int.from_bytes(hashlib.blake2b(name, digest_size=4).digest())
+        return sample < self.asked.percent / 100 * 2**32
 
 
 def task_for(asked: Asked, state: Path, run: str, known: Mapping[str, Damage], *, anew: bool) -> Task:
-    """What to look at; after an interruption of the same question, unless `anew`, the rest of it."""
+    """What to check; after an interruption of the same request, unless `anew`, the rest of it."""
     mark = None if anew else verify_checkpoint.read(state)
     if mark is None or mark.asked != asked:
         return Task(asked, run, known=known)
@@ -106,7 +106,7 @@ def task_for(asked: Asked, state: Path, run: str, known: Mapping[str, Damage], *
 
 
 class Verifier:
-    """Checks every archive that is asked for; changes nothing but its bookmark and the findings."""
+    """Checks every archive that is requested; changes only its checkpoint and the findings."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Verifier:
         stop: Stopper,
         ffmpeg: Path | None,
     ) -> None:
-        """`ffmpeg` is given where every archive is to be decoded whole."""
+        """`ffmpeg` is given if every archive is to be decoded completely."""
         self._trees = trees
         self._journal = journal
         self._days = days
@@ -133,7 +133,7 @@ class Verifier:
         self._known: dict[date, frozenset[str]] = {}
 
     def run(self, display: Display) -> Verified:
-        """Check everything that is asked for, until the stop, which leaves a bookmark."""
+        """Check everything that is requested, until the stop, which leaves a checkpoint."""
         mark = self._task.mark
         findings, off, last = list(self.journal_findings()), list[CheckpointPlace](), None
         before = checked = mark.checked - len(mark.off) if mark else 0
@@ -148,7 +148,7 @@ class Verifier:
             checked, last = checked + 1, place
             display.done(expected.size)
             if time.monotonic() - self._marked_at > MARK_SECONDS:
-                # First: what was found must not be passed over by the run that goes on from the mark.
+                # Flush first: the run that continues from the checkpoint must not skip what was found.
                 self._log.flush()
                 self._put_mark(last, checked, off)
         foreign = () if self._stop.is_set() else self._foreign_files()
@@ -161,12 +161,12 @@ class Verifier:
         return Verified(checked, foreign, tuple(findings), before, self._is_marked(), known, problem)
 
     def _is_marked(self) -> bool:
-        """Whether this run was stopped and left a bookmark."""
-        can_be = self._stop.is_set() and not self._task.asked.known
-        return can_be and verify_checkpoint.read(self._trees.state) is not None
+        """Whether this run was stopped and left a checkpoint."""
+        may_be = self._stop.is_set() and not self._task.asked.known
+        return may_be and verify_checkpoint.read(self._trees.state) is not None
 
     def _remembered(self, expected: Expected, finding: VerifyFinding | None) -> VerifyFinding | None:
-        """The finding with what is remembered of it; also of damage that only decoding would find again."""
+        """The finding with its record; also for damage that only decoding would find again."""
         if finding is not None and isinstance(finding.flaw, Flaw):
             damage = self._log.damaged(expected, finding.flaw, finding.detail)
             return replace(finding, expected=expected, damage=damage)
@@ -179,21 +179,21 @@ class Verifier:
         return None
 
     def _end(self, checked: int) -> None:
-        """Everything that was asked for was looked at."""
+        """Record that everything requested was checked."""
         asked = self._task.asked
         if self._log.is_kept:
             verify_checkpoint.remove(self._trees.state, asked)
         for archive, damage in self._task.known.items():
             events = self._events(damage.day)
-            is_told = any(event.archive == archive for event in events)
-            if is_told and archive not in {each.archive for each in expected_of(events)}:
+            is_journalled = any(event.archive == archive for event in events)
+            if is_journalled and archive not in {each.archive for each in expected_of(events)}:
                 self._log.settled(archive)
         if asked.since is None and asked.percent >= 100 and not asked.known:
             self._log.came_through(checked, full=asked.full)
         self._log.flush()
 
     def bytes_to_check(self) -> int:
-        """How much there is to read."""
+        """How many bytes there are to read."""
         found = 0
         for _, expected in self.expected():
             if self._stop.is_set():
@@ -202,7 +202,7 @@ class Verifier:
         return found
 
     def expected(self) -> Iterator[tuple[CheckpointPlace, Expected]]:
-        """Every archive that is to be looked at and stands by the journal's word, day by day, once."""
+        """Every archive that is to be checked and that exists according to the journal, day by day, once."""
         since, only_known = self._task.asked.since, self._task.asked.known
         known = {damage.day for damage in self._task.known.values()}
         for day in self._journal.days():
@@ -213,20 +213,20 @@ class Verifier:
                         yield place, found
 
     def _put_mark(self, place: CheckpointPlace, checked: int, off: list[CheckpointPlace]) -> None:
-        """Where a later run goes on; what was off before must all be looked at again first."""
+        """Write where a later run continues; it must first check again all that was wrong before."""
         mark = self._task.mark
         if self._task.asked.known or not self._log.is_kept:
             return
         if mark is not None and _order(place) <= _order(mark.after):
             return
         self._marked_at = time.monotonic()
-        # An archive mounted read-only keeps no bookmark: the next run then begins anew.
+        # A read-only archive keeps no checkpoint: the next run then starts from the beginning.
         with contextlib.suppress(OSError):
             found = VerifyCheckpoint(self._task.asked, self._task.run, place, checked, tuple(off))
             verify_checkpoint.write(self._trees.state, found)
 
     def check(self, expected: Expected) -> VerifyFinding | None:
-        """What is off with one archive; None for nothing. A stop leaves it unchecked."""
+        """What is wrong with one archive; None if nothing is. A stop leaves it unchecked."""
         path = self._trees.archive / expected.archive
         if ".." in PurePosixPath(expected.archive).parts or expected.archive.startswith("/"):
             return VerifyFinding(
@@ -275,14 +275,14 @@ class Verifier:
         tree, relative = intents.place_of(event)
         roots = {"archive": self._trees.archive, "trash": self._trees.trash}
         root = roots.get(tree, self._trees.source)
-        stands = "it still stands" if os.path.lexists(root / relative) else "it is gone"
-        words = f"run {event.run} was about to remove it and wrote no outcome; {stands}"
+        presence = "it still stands" if os.path.lexists(root / relative) else "it is gone"
+        words = f"run {event.run} was about to remove it and wrote no outcome; {presence}"
         return VerifyFinding(
             str(root / relative), RecordFlaw.UNFINISHED, f"{words}; the next cleanup resolves it"
         )
 
     def _foreign_files(self) -> tuple[str, ...]:
-        """Clips below the archive that no journal line speaks of."""
+        """Clips below the archive that no journal line mentions."""
         found = list[str]()
         for folder, names in walk.walk(self._trees.archive):
             if self._stop.is_set():
@@ -297,14 +297,14 @@ class Verifier:
         return any(relative in self._archives_of(day) for day in self._days.of(relative))
 
     def _events(self, day: date) -> tuple[JournalEvent, ...]:
-        """Nothing where the day can't be read, which is a finding of its own."""
+        """The events of a day; empty if the day can't be read, which is a finding of its own."""
         try:
             return self._journal.day(day).events
         except OSError:
             return ()
 
     def _archives_of(self, day: date) -> frozenset[str]:
-        """Every archive that a day's lines speak of; a few days are kept, since a tree is walked by date."""
+        """Every archive in a day's lines; a few days are cached, since a tree is walked by date."""
         if day not in self._known:
             while len(self._known) >= DAYS_IN_MEMORY:
                 del self._known[next(iter(self._known))]
@@ -314,14 +314,14 @@ class Verifier:
         return self._known[day]
 
     def _digest(self, path: Path) -> str:
-        """The file's BLAKE2b; empty when the run is to stop."""
+        """The file's BLAKE2b; empty if the run is to stop."""
         digest = hashlib.blake2b()
         with path.open("rb") as stream:
             while block := stream.read(_BLOCK):
                 if self._stop.is_set():
                     return ""
                 digest.update(block)
-            # What was read once is not kept in memory at the cost of others' files.
+            # A file that is read once must not displace other files in the page cache.
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return digest.hexdigest()
 

@@ -65,7 +65,9 @@ def _figures(member: Member) -> Iterator[Figure]:
     yield from member.upkeep.sums.figures()
     yield from metrics.RemovalTotals(member.upkeep.left).figures()
     folders = delivery.folders
-    yield from metrics.of_rooms(tree_gauges.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
+    yield from metrics.of_free_spaces(
+        tree_gauges.free_spaces(("spool", folders.spool), ("outbox", folders.outbox))
+    )
 
 
 def problem_of(member: Member) -> CamarchiverError | OSError | None:

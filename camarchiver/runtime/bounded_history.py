@@ -1,4 +1,4 @@
-"""The newest things of a run that may last for months, and how many there were in all."""
+"""The newest items of a run that may last for months, and how many there were in all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class BoundedHistory(Generic[T]):
-    """Takes any number of things and holds the last `KEPT` of them.
+    """Takes any number of items and holds the last `KEPT` of them.
 
     One thread may add while another reads.
     """
@@ -23,7 +23,7 @@ class BoundedHistory(Generic[T]):
         """How many there were in all."""
 
     def append(self, item: T) -> None:
-        """Take one more."""
+        """Add one item."""
         self._kept.append(item)
         self.count += 1
 

@@ -21,7 +21,7 @@ _SOURCE = Path(__file__).resolve().parents[1]
 def install_extra(extra: str) -> str:
     """The command that installs the packages of an extra.
 
-    It names the packages and not `camarchiver[extra]`: no registry carries camarchiver, and the folder it was
+    It names the packages and not `camarchiver[extra]`: no registry has camarchiver, and the folder it was
     installed from may be gone.
     """
     wanted = tuple(each for each in requirements() if extra_of(each) == extra)
@@ -34,7 +34,7 @@ def install(*wanted: Requirement) -> str:
 
 
 def reinstall() -> str:
-    """The command that installs the program again from where it came from, as PEP 610 records that."""
+    """The command that installs the program again from its origin, as PEP 610 records it."""
     try:
         recorded = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
     except metadata.PackageNotFoundError:
@@ -45,7 +45,7 @@ def reinstall() -> str:
 
 
 def requirements() -> tuple[Requirement, ...]:
-    """What the installed package asks for, with the packages of its extras; empty if it is not installed."""
+    """The requirements of the installed package and its extras; empty if it is not installed."""
     from packaging.requirements import Requirement
 
     try:
@@ -56,7 +56,7 @@ def requirements() -> tuple[Requirement, ...]:
 
 
 def extra_of(wanted: Requirement) -> str:
-    """The extra that asks for a package; empty if the program always needs it."""
+    """The extra that requires a package; empty if the program always needs it."""
     marker = wanted.marker
     if marker is None or marker.evaluate({"extra": ""}):
         return ""

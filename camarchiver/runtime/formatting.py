@@ -1,4 +1,4 @@
-"""Sizes, durations, counts and paths as people read them."""
+"""Sizes, durations, counts and paths as text for people."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shown(path: str | Path) -> str:
     text = os.fspath(path)
     try:
         raw = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a character, which JSON can hold and no file's name
+    except UnicodeEncodeError:  # half a character, which JSON can hold but no file name can
         raw = text.encode("utf-8", "surrogatepass")
     readable = raw.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)

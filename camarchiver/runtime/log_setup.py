@@ -32,13 +32,13 @@ Format = Literal["text", "json"]
 
 _clip: ContextVar[str | None] = ContextVar("clip", default=None)
 _run: ContextVar[str | None] = ContextVar("run", default=None)
-"""The run within the run, where there is one."""
+"""The run within the run, if there is one."""
 
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@")
 
 
 class _Redacted(logging.Formatter):
-    """One line per record, control characters escaped, credentials of URLs blotted out."""
+    """One line per record, control characters escaped, credentials of URLs masked."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = _CREDENTIALS.sub(r"\1***@", super().format(record))
@@ -51,10 +51,10 @@ class _Redacted(logging.Formatter):
 
 
 class _Console(logging.Handler):
-    """Warnings on standard error, above a progress display where one is drawn."""
+    """Warnings on standard error, above a progress display if one is drawn."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # One who does not listen any more ends no run.
+        # A reader that is gone must not end a run.
         with suppress(OSError):
             if "tqdm" in sys.modules and sys.stderr.isatty():
                 sys.modules["tqdm"].tqdm.write(self.format(record), file=sys.stderr)
@@ -70,7 +70,7 @@ class _Json(logging.Formatter):
         self._run = run
 
     def format(self, record: logging.LogRecord) -> str:
-        """Escaped to ASCII, so that no line can hold anything but itself."""
+        """Escaped to ASCII, so that no line can contain anything but itself."""
         message = _CREDENTIALS.sub(r"\1***@", record.getMessage())
         fields = {
             "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
@@ -86,7 +86,7 @@ class _Json(logging.Formatter):
 
 
 def _named(record: logging.LogRecord) -> bool:
-    """Give a record the run within the run."""
+    """Set the record's run, which may be a run within the run."""
     if (run := _run.get()) is not None:
         record.run = run
     return True
@@ -98,7 +98,7 @@ def _readable(text: str | None) -> str | None:
 
 @contextmanager
 def within(run: str) -> Iterator[None]:
-    """What this thread logs meanwhile is about another run, which has no log of its own."""
+    """What this thread logs meanwhile belongs to another run, which has no log of its own."""
     token = _run.set(run)
     try:
         yield
@@ -108,7 +108,7 @@ def within(run: str) -> Iterator[None]:
 
 @contextmanager
 def about(clip: str) -> Iterator[None]:
-    """What this thread logs meanwhile is about this clip, by its name in the journal."""
+    """What this thread logs meanwhile concerns this clip, by its name in the journal."""
     token = _clip.set(clip)
     try:
         yield
@@ -126,11 +126,11 @@ def logging_to(
     console: bool = True,
     log_format: Format = "text",
 ) -> Iterator[None]:
-    """Log the run; handlers are taken away at the end.
+    """Log the run; the handlers are removed at the end.
 
     `log_format` is the file's; standard error is for people.
-    The file is shared safely by commands that overlap: each line is written under a lock, also
-    while another process rotates. A file that can't be opened is said once and the run goes on.
+    The file is shared safely by overlapping commands: each line is written under a lock, even
+    while another process rotates it. If the file can't be opened, one warning says so and the run goes on.
     """
     root = logging.getLogger("camarchiver")
     root.setLevel(logging.DEBUG)
@@ -161,7 +161,7 @@ def _file_handler(file: Path) -> logging.Handler | None:
         _refuse_link(file)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         os.close(os.open(file, flags if _is_device(file) else flags | os.O_NOFOLLOW, 0o666))
-        # Its lock file would else lie among the clips.
+        # Otherwise its lock file would lie among the clips.
         locks = file.parent / STATE_FOLDER
         with suppress(OSError):
             locks.mkdir(mode=0o700, exist_ok=True)
@@ -174,7 +174,7 @@ def _file_handler(file: Path) -> logging.Handler | None:
 
 
 class _Shared(RotatingFileHandler):
-    """A log that overlapping commands share: under a lock it is opened anew for each line, and rotated.
+    """A log that overlapping commands share: under a lock it is opened again for each line, and rotated.
 
     concurrent-log-handler does the same, but its import took a tenth of the CPU before a run's first clip.
     """
@@ -199,13 +199,13 @@ class _Shared(RotatingFileHandler):
         return super()._open()
 
     def _shut(self) -> None:
-        """Another process may rotate before the next line."""
+        """Close the file: another process may rotate it before the next line."""
         stream, self.stream = self.stream, None
         if stream is not None:
             stream.close()
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say once that it can't be written, on a full disk for one; the run goes on."""
+        """Report once that the log can't be written, for example on a full disk; the run goes on."""
         if self._said:
             return
         self._said = True
@@ -215,16 +215,16 @@ class _Shared(RotatingFileHandler):
 
 
 def _refuse_link(file: Path) -> None:
-    """OSError for a link: by default the log lies where cameras upload, and anybody could plant one."""
+    """OSError for a link: by default the log lies where cameras upload, and any uploader could plant one."""
     if file.is_symlink() and not _is_device(file):
         raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed", os.fspath(file))
 
 
 def _is_device(file: Path) -> bool:
-    """`/dev/stdout` is a link, too."""
+    """Whether this is a device; `/dev/stdout` is a link, too."""
     return file.is_absolute() and file.parts[1:2] == ("dev",)
 
 
 def _prefix() -> str:
-    # systemd reads the level from `<4>`; it has a clock of its own.
+    # systemd reads the level from `<4>`; its journal adds the time.
     return "<4>" if os.environ.get("JOURNAL_STREAM") else ""

@@ -1,4 +1,4 @@
-"""Calls a function every minute beside a long run, in a thread of its own."""
+"""Calls a function every minute beside a long run, in a separate thread."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SECONDS = 60.0
 
 @contextmanager
 def every_minute(act: Callable[[], object]) -> Iterator[None]:
-    """Call `act` now and every minute until the block ends; what it does never ends or delays the run.
+    """Call `act` now and every minute until the block ends; it never ends or delays the run.
 
-    `act` may run once more while the block ends; a call that hangs is left behind.
+    `act` may run once more while the block ends; a call that hangs is abandoned.
     """
     ended = threading.Event()
 

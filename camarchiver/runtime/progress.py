@@ -16,19 +16,19 @@ Advance = Callable[[float, float], None]
 
 
 class Display(Protocol):
-    """What a run tells about its progress."""
+    """Receives the progress of a run."""
 
     def job(self, name: str, seconds: float) -> AbstractContextManager[Advance]:
-        """One clip of so many seconds is worked on while the block runs."""
+        """One clip of this many seconds is processed while the block runs."""
         ...
 
     def done(self, size: int) -> None:
-        """A step over so many bytes has come to its end."""
+        """A step over this many bytes is finished."""
         ...
 
 
 class Silent:
-    """No display: not a terminal, or not wanted."""
+    """No display: standard error is not a terminal, or no display is wanted."""
 
     def job(self, name: str, seconds: float) -> AbstractContextManager[Advance]:
         return nullcontext(lambda at, speed: None)
@@ -82,7 +82,7 @@ def _advance(bar: tqdm[Any], at: float, speed: float) -> None:
 
 @contextmanager
 def display(total: int, *, wanted: bool) -> Iterator[Display]:
-    """Bars where they are wanted and standard error is a terminal, else nothing."""
+    """Bars if they are wanted and standard error is a terminal, otherwise nothing."""
     if not (wanted and sys.stderr.isatty()):
         yield Silent()
         return

@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopper(Protocol):
-    """Anything that can tell whether work is to end."""
+    """Anything that can say whether work is to end."""
 
     def is_set(self) -> bool: ...
 
@@ -41,7 +41,7 @@ class Stop:
         return self.event.is_set()
 
     def ask(self, number: int) -> None:
-        """Ask for a clean stop; only the first signal is remembered."""
+        """Request a clean stop; only the first signal is remembered."""
         if self.signal is None:
             self.signal = number
         self.event.set()
@@ -50,7 +50,7 @@ class Stop:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Meanwhile a signal raises KeyboardInterrupt: Python would go on with a read that it broke off."""
+        """Meanwhile a signal raises KeyboardInterrupt: Python would otherwise resume an interrupted read."""
         self._interrupts = True
         try:
             if self:
@@ -61,30 +61,30 @@ class Stop:
 
 
 class Wake:
-    """Ends another's wait in `select.poll`: a pipe that can be rung by any thread or signal handler."""
+    """Ends a wait in `select.poll`: a pipe that any thread or signal handler can write to."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def fileno(self) -> int:
-        """Readable once it was rung."""
+        """Readable once `wake` was called."""
         return self._reader
 
-    def ring(self) -> None:
-        """End the wait, or the next one."""
-        # A full pipe rings already; and who rings has done his work, whatever becomes of it.
+    def wake(self) -> None:
+        """End the current wait, or the next one."""
+        # A full pipe is readable already, so an error needs no handling.
         with suppress(OSError):
             os.write(self._writer, b"!")
 
     def clear(self) -> None:
-        """Make ready for the next ring."""
+        """Prepare for the next call of `wake`."""
         with suppress(BlockingIOError):
             while os.read(self._reader, 4096):
                 continue
 
     @contextmanager
     def by_signals(self) -> Iterator[None]:
-        """Meanwhile every signal that has a handler rings; for the main thread."""
+        """Meanwhile every signal that has a handler ends the wait; for the main thread."""
         before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         try:
             yield
@@ -92,16 +92,16 @@ class Wake:
             signal.set_wakeup_fd(before)
 
     def close(self) -> None:
-        """Give the pipe back."""
+        """Close the pipe."""
         os.close(self._reader)
         os.close(self._writer)
 
 
 @contextmanager
 def on_signals(*, reload: threading.Event | None = None) -> Iterator[Stop]:
-    """A `Stop` that the process's signals set; the handlers before are put back at the end.
+    """A `Stop` that the process's signals set; the former handlers are restored at the end.
 
-    With `reload`, SIGHUP sets that instead. A signal that was ignored from outside (`nohup`) stays ignored.
+    With `reload`, SIGHUP sets that event instead. A signal ignored by the caller (`nohup`) stays ignored.
     """
     stop = Stop()
 

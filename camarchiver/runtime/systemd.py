@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE = 5.0
+_SEND_SECONDS = 5.0
 """Seconds that a message may wait while the manager is busy; then it is lost and the run goes on."""
 
 
 class Service:
-    """The manager that started this process; every message is for nobody where there is none.
+    """The manager that started this process; without one every message is dropped.
 
     A message that can't be delivered is logged once and never fails the run.
     """
@@ -24,20 +24,20 @@ class Service:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self.beat_seconds = _beat_seconds(environment)
-        """How often `beat` should be called at least; None where no watchdog watches."""
-        self._beaten = float("-inf")
-        self._deaf = False
+        """The longest time between two calls of `beat`; None without a watchdog."""
+        self._last_beat = float("-inf")
+        self._unreachable = False
 
     def ready(self, status: str = "") -> None:
         """Start-up, or a reload, is complete."""
         self._send("READY=1", *_status(status))
 
     def status(self, text: str) -> None:
-        """What is going on, for `systemctl status`."""
+        """What the run is doing, for `systemctl status`."""
         self._send(*_status(text))
 
     def reloading(self) -> None:
-        """The configuration is being read anew; `ready` must follow."""
+        """The configuration is being read again; `ready` must follow."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
@@ -46,12 +46,12 @@ class Service:
         self._send("STOPPING=1", *_status(status))
 
     def beat(self) -> None:
-        """Tell the watchdog that the main loop is alive; call it as often as you like."""
+        """Report to the watchdog that the main loop is alive; it may be called at any rate."""
         if self.beat_seconds is None:
             return
         now = time.monotonic()
-        if now - self._beaten >= self.beat_seconds / 2:
-            self._beaten = now
+        if now - self._last_beat >= self.beat_seconds / 2:
+            self._last_beat = now
             self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:
@@ -59,13 +59,13 @@ class Service:
             return
         message = "\n".join(lines).encode("utf-8", "backslashreplace")
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
-                speaker.settimeout(_PATIENCE)
-                speaker.sendto(message, self._address)
-            self._deaf = False
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+                connection.settimeout(_SEND_SECONDS)
+                connection.sendto(message, self._address)
+            self._unreachable = False
         except OSError as error:
-            if not self._deaf:
-                self._deaf = True
+            if not self._unreachable:
+                self._unreachable = True
                 _log.warning("the service manager can't be told how the run is doing: %s", error)
 
 
@@ -84,7 +84,7 @@ def is_managed(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def _address(name: str) -> str | None:
-    """A path, or with its first `@` as a NUL a name of Linux' abstract namespace."""
+    """The address: a path, or with its first `@` as a NUL a name in Linux' abstract namespace."""
     if name.startswith("/"):
         return name
     if name.startswith("@") and len(name) > 1:
@@ -93,11 +93,11 @@ def _address(name: str) -> str | None:
 
 
 def _beat_seconds(environment: Mapping[str, str]) -> float | None:
-    """Half of the time after which the watchdog bites, as sd_watchdog_enabled(3) advises."""
-    whom, span = environment.get("WATCHDOG_PID", ""), environment.get("WATCHDOG_USEC", "")
+    """Half of the watchdog's timeout, as sd_watchdog_enabled(3) advises."""
+    owner, span = environment.get("WATCHDOG_PID", ""), environment.get("WATCHDOG_USEC", "")
     if not span.isdecimal() or int(span) == 0:
         return None
-    if whom and whom != str(os.getpid()):
+    if owner and owner != str(os.getpid()):
         return None
     return int(span) / 2_000_000
 

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from camarchiver.domain.clip import joined
-from camarchiver.naming.paths import PLAIN_ENDS, is_clip_name, is_picture_name, is_temporary_name
+from camarchiver.naming.paths import PLAIN_SUFFIXES, is_clip_name, is_picture_name, is_temporary_name
 
 
 def walk(root: Path, *, pruned: Container[str] = ()) -> Iterator[tuple[str, list[str]]]:
@@ -63,7 +63,7 @@ def look(folder: Path) -> Listing:
             for entry in entries:
                 name = entry.name
                 # Most names tell by four characters what a call would tell in the time of the look itself.
-                is_plain = name[-4:] in PLAIN_ENDS and name[0] != "."
+                is_plain = name[-4:] in PLAIN_SUFFIXES and name[0] != "."
                 if entry.is_dir(follow_symlinks=False):
                     listing.folders.append(name)
                 elif is_plain or is_clip_name(name) or is_picture_name(name):

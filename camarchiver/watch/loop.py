@@ -262,7 +262,7 @@ class Watcher:
             share = min(shop.jobs, len(self._running) + 1 + len(self._queue))
             future = pool.submit(shop.perform, step, share)
             self._running[future] = step
-            future.add_done_callback(lambda ended: self._signals.wake.ring())
+            future.add_done_callback(lambda ended: self._signals.wake.wake())
 
     def _fill(self) -> None:
         """Decide what to do about the clips that are due."""

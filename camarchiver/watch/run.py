@@ -20,7 +20,7 @@ from camarchiver.media.encoder_probe import EncoderRequest
 from camarchiver.monitoring import metrics
 from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.metrics import Figure
-from camarchiver.monitoring.run_events import FailureDocument, RunEvents, attending
+from camarchiver.monitoring.run_events import FailureDocument, RunEvents, open_run_events
 from camarchiver.naming.patterns import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
@@ -82,7 +82,7 @@ def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], document
         reached = Signals(stop, reload, wake)
         while True:
             source = str(settings.trees.source)
-            with attending(settings.channels, "watch", documents.of_failure, source=source) as events:
+            with open_run_events(settings.channels, "watch", documents.of_failure, source=source) as events:
                 part = _Part(settings, reached, service, totals, queue, documents)
                 last = part.watch(events)
                 if stop:
@@ -153,7 +153,7 @@ class _Part:
                 pieces = unreported or self.documents.of_report(last)
                 events.closed(last.exit_code, look(), pieces, failed=unreported is not None)
             else:
-                events.handed_over(look())
+                events.reloaded(look())
             return last
 
     def _watcher(self, pipeline: Pipeline, record: RunRecord) -> Watcher:

@@ -223,8 +223,8 @@ class Course:
             Status.DONE if self.exit_code is ExitCode.DONE else Status.FAILED,
             self.exit_code,
             lambda more: (json.dumps({"command": self.command, "exit_code": self.exit_code, **more}),),
-            lambda *, told: (f"{self.command} is over",),
-            is_worth_saying=True,
+            lambda *, already_printed: (f"{self.command} is over",),
+            prints_unattended=True,
         )
 
     @contextmanager

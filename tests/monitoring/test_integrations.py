@@ -105,7 +105,7 @@ class TestMetrics:
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
 
 
-class TestVitals:
+class TestTreeState:
     """How the trees are."""
 
     def test_growth_counts_the_last_two_weeks_of_the_source_alone(self, tmp_path: Path) -> None:
@@ -128,12 +128,12 @@ class TestVitals:
             made = now.timestamp() - days * 86_400
             os.utime(path, (made, made))
         assert tree_gauges.daily_bytes(trees, now) == 100.0
-        found = tree_gauges.look(trees, now, daily_bytes=100.0)
-        assert [room.tree for room in found.rooms] == ["source", "archive", "trash"]
+        found = tree_gauges.measure(trees, now, daily_bytes=100.0)
+        assert [room.tree for room in found.free_spaces] == ["source", "archive", "trash"]
         assert (found.failures, found.holds) == (0, 0)
 
     def test_a_tree_that_is_not_there_is_measured_above(self, tmp_path: Path) -> None:
-        (room,) = tree_gauges.rooms(("archive", tmp_path / "not" / "yet"))
+        (room,) = tree_gauges.free_spaces(("archive", tmp_path / "not" / "yet"))
         assert room.size == os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize
 
 

@@ -8,7 +8,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Result
 from camarchiver.domain.steps import Archive
 from camarchiver.monitoring import metrics
-from camarchiver.monitoring.metrics import Figure, FreeSpace, RemovalTotals, Vitals
+from camarchiver.monitoring.metrics import Figure, FreeSpace, RemovalTotals, TreeState
 from tests.values import a_clip
 
 
@@ -65,7 +65,7 @@ class TestFigures:
         name = "camarchiver_until_full_seconds"
 
         def told(rate: float | None) -> list[float]:
-            found = metrics.of_vitals(Vitals(1, 2, (room,), 3, 4.0, rate))
+            found = metrics.of_tree_state(TreeState(1, 2, (room,), 3, 4.0, rate))
             return [each.value for each in found if each.name == name]
 
         assert told(100.0) == [864_000.0]

@@ -55,10 +55,10 @@ class TestReport:
     def test_a_clip_that_was_archived_and_could_not_go_is_counted_once(self) -> None:
         encoding = Encoding("libx264", ("libx264 (software)",), 1.5, 1000, 100)
         stays = replace(self.an_outcome(Result.FAILED, Reason.KEPT_SOURCE), encoding=encoding)
-        told = [*text_output.report_lines(self.a_report(stays), told=True)]
+        told = [*text_output.report_lines(self.a_report(stays), already_printed=True)]
         assert [line.partition(":")[0] for line in told] == ["archived", "kept"]
         gone = replace(stays, result=Result.DONE, encoding=None)
-        told = [*text_output.report_lines(self.a_report(stays, gone), told=True)]
+        told = [*text_output.report_lines(self.a_report(stays, gone), already_printed=True)]
         assert "removed or taken over: 1 source archived before" in told
 
     def test_the_document_is_json_with_the_promised_keys(self) -> None:

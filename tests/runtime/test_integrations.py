@@ -29,15 +29,15 @@ from tests.processes import wait_until
 
 
 class TestWake:
-    def test_it_ends_a_wait_from_another_thread_and_never_blocks_who_rings(self) -> None:
+    def test_it_ends_a_wait_from_another_thread_and_never_blocks_its_caller(self) -> None:
         wake = Wake()
         poller = select.poll()
         poller.register(wake, select.POLLIN)
         assert poller.poll(0) == []
-        threading.Timer(0.1, wake.ring).start()
+        threading.Timer(0.1, wake.wake).start()
         assert poller.poll(20_000)
         for _ in range(100_000):
-            wake.ring()
+            wake.wake()
         wake.clear()
         assert poller.poll(0) == []
         wake.close()

@@ -294,7 +294,7 @@ class Watched:
 
     def end(self) -> None:
         self.signals.stop.event.set()
-        self.signals.wake.ring()
+        self.signals.wake.wake()
         if self.thread is not None:
             self.thread.join(30)
             assert not self.thread.is_alive()
@@ -476,7 +476,7 @@ class TestWatcher:
         watched.start()
         begun.wait(20)
         watched.signals.reload.set()
-        watched.signals.wake.ring()
+        watched.signals.wake.wake()
         late = watched.move_in(f"front/{clip_name(2)}")
         assert watched.watcher is not None and watched.thread is not None
         agenda = watched.watcher.agenda

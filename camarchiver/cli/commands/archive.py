@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 DEVICE = click.Path(path_type=Path, readable=False)
-"""Who may not open it is told how to, once it is tried."""
+"""Trying the device reports how to get access to it, so a missing permission is no error here."""
 
 
 def _signed_rule(context: click.Context, parameter: click.Parameter, value: str) -> SignedRule:
-    """The option's word, and those of cameras with one of their own where it came from no command line."""
+    """The option's value, and those of cameras with their own unless it came from the command line."""
     given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
     if context.get_parameter_source("signed") in given or not has_camera_tables(context):
         return SignedRule(value == REENCODE)
@@ -51,21 +51,23 @@ what_options = options(
         help="Archive clips this many days old; 0 for every settled clip.",
     ),
     option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
-    option(
-        "--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."
-    ),
+    option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
     option("--since", type=When(), help="Only clips that start then or later."),
-    option("--until", type=When(), help="Only clips that start before; a bare date includes that day."),
+    option("--until", type=When(), help="Only clips that start before this; a bare date includes that day."),
     option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
     option("--limit", type=click.IntRange(min=1), help="Encode at most this many clips in this run."),
-    option("--max-runtime", type=Duration(), help="Begin no further clip after this time, as 6h."),
-    option("--no-skip", is_flag=True, help="Encode clips again that are archived already and still here."),
-    option("--retry-failed", is_flag=True, help="Try clips that failed before, whenever that was."),
+    option("--max-runtime", type=Duration(), help="Start no further clip after this time, such as 6h."),
+    option(
+        "--no-skip",
+        is_flag=True,
+        help="Encode again clips that are archived already and whose source still exists.",
+    ),
+    option("--retry-failed", is_flag=True, help="Retry clips that failed before, however long ago."),
 )
 
 removal_options = options(
     option("--delete", is_flag=True, help="Delete archived sources instead of moving them to the trash."),
-    option("--keep-source", is_flag=True, help="Archive only, remove nothing."),
+    option("--keep-source", is_flag=True, help="Archive only; remove nothing."),
     sidecar_option,
 )
 
@@ -74,56 +76,70 @@ encoder_options = options(
         "--encoder",
         type=click.Choice(["auto", "qsv", "vaapi", "nvenc", "v4l2m2m", "software"]),
         default="auto",
-        help="What encodes; auto takes the first that works: qsv, vaapi, nvenc, software.",
+        help="The encoder; auto takes the first that works: qsv, vaapi, nvenc, software.",
     ),
     option(
         "--codec", type=click.Choice(["auto", "av1", "hevc", "h264"]), default="auto", help="Video codec."
     ),
-    option("--quality", type=click.IntRange(1, 63), help="On the encoder's own scale, lower is better."),
-    option("--preset", help="On the encoder's own scale, as 8 or medium."),
-    option("--max-height", type=click.IntRange(min=64), help="Scale higher pictures down, as 1080."),
     option(
-        "--audio", type=click.Choice(["copy", "aac", "none"]), default="copy", help="What becomes of sound."
+        "--quality", type=click.IntRange(1, 63), help="Quality on the encoder's own scale; lower is better."
+    ),
+    option("--preset", help="Preset on the encoder's own scale, such as 8 or medium."),
+    option(
+        "--max-height",
+        type=click.IntRange(min=64),
+        help="Scale pictures that are higher down to this, such as 1080.",
+    ),
+    option(
+        "--audio",
+        type=click.Choice(["copy", "aac", "none"]),
+        default="copy",
+        help="What to do with the sound.",
     ),
     option(
         "--verify",
         type=click.Choice(["quick", "full"]),
         default="quick",
-        help="quick counts every frame and decodes keyframes; full decodes every archive whole."
-        " What a GPU wrote is always decoded whole.",
+        help="quick counts every frame and decodes keyframes; full decodes every archive completely."
+        " What a GPU encoded is always decoded completely.",
     ),
     option(
         "--min-saving",
         type=Percent(),
         default="10",
-        help="Below this the archive is a lossless copy of the source.",
+        help="If encoding saves less than this, the archive is a lossless copy of the source.",
     ),
     option(
         "--signed",
         type=click.Choice([KEEP, REENCODE]),
         default=KEEP,
         callback=_signed_rule,
-        help="Clips that the camera signed: keep their very bytes, or encode them and lose the proof.",
+        help="Clips that the camera signed: keep their exact bytes, or encode them and lose the proof.",
     ),
-    option("--device", type=DEVICE, help="Render node, as /dev/dri/renderD128."),
+    option("--device", type=DEVICE, help="Render node, such as /dev/dri/renderD128."),
     option(
         "--ffmpeg",
         type=FOLDER,
-        help="ffmpeg to use.  [default: the better of the system's and the embedded one]",
+        help="The ffmpeg to use.  [default: the better of the system's and the embedded one]",
     ),
     option("--jobs", type=Jobs(), default="auto", help="Clips encoded at the same time."),
     option(
-        "--nice", type=click.IntRange(0, 19), default=19, help="CPU priority given away; 19 is the lowest."
+        "--nice",
+        type=click.IntRange(0, 19),
+        default=19,
+        help="Niceness of the encoders; 19 is the lowest CPU priority.",
     ),
 )
 
 
 scheduler_option = option(
-    "--scheduler", metavar="ADDRESS", help="Have the workers of this Dask cluster encode, as tcp://HOST:8786."
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Encode on the workers of this Dask cluster, such as tcp://HOST:8786.",
 )
 
 cleanup_option = option(
-    "--cleanup", is_flag=True, help="Afterwards do what `camarchiver cleanup` does, with the options below."
+    "--cleanup", is_flag=True, help="Run `camarchiver cleanup` afterwards, with the options below."
 )
 
 
@@ -164,11 +180,11 @@ _OF_CLEANUP = (
     "max_removals",
     "allow_large",
 )
-"""Parameters that only speak of what comes after archiving."""
+"""Parameters that only concern the cleanup after archiving."""
 
 
 def _cleanup_policy(context: click.Context, chosen: dict[str, Any]) -> CleanupPolicy | None:
-    """What `--cleanup` keeps; None without it. Raises UsageError for what can't be meant."""
+    """What `--cleanup` keeps; None without it. Raises UsageError for values that make no sense."""
     from camarchiver.errors import UsageError
 
     if not chosen["cleanup"]:

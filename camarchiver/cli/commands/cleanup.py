@@ -28,26 +28,28 @@ if TYPE_CHECKING:
     from camarchiver.cli.runs.template import RunOptions
 
 what_options = options(
-    option("--age", type=DaysType(), default="30", help="Sources this old go, if their archive stands."),
-    option("--unarchived", is_flag=True, help="Let sources go that have no archive, by age and by size."),
-    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option("--age", type=DaysType(), default="30", help="Remove sources of this age whose archive exists."),
     option(
-        "--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."
+        "--unarchived", is_flag=True, help="Also remove sources that have no archive, by age and by size."
     ),
-    option("--delete", is_flag=True, help="Delete what would go to the trash."),
+    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
+    option("--delete", is_flag=True, help="Delete instead of moving to the trash."),
     option(
         "--max-age-hard",
         type=DaysType(),
-        help="Delete everything recorded before this, in every tree, for those whom the law gives a limit.",
+        help="Delete everything older than this, in every tree, for a legal maximum retention.",
     ),
     sidecar_option,
 )
 
 spool_options = options(
-    option("--spool", type=FOLDER, help="See to a recorder's spool and outbox, and to no other tree."),
+    option("--spool", type=FOLDER, help="Clean a recorder's spool and outbox, and no other tree."),
     option("--outbox", type=FOLDER, help="With --spool.  [default: recorded_clips beside the spool]"),
-    option("--keep-days", type=DaysType(), help="With --spool: clips this old leave the outbox."),
-    option("--max-storage", type=Size(), help="With --spool: what each camera may take in the outbox."),
+    option("--keep-days", type=DaysType(), help="With --spool: remove clips of this age from the outbox."),
+    option(
+        "--max-storage", type=Size(), help="With --spool: the most that each camera may use in the outbox."
+    ),
 )
 
 
@@ -69,15 +71,15 @@ _ALSO_WITH_SPOOL = frozenset(
 def cleanup(context: click.Context, /, **chosen: Any) -> int:
     """Remove what the policy no longer keeps below DIRECTORY: sources, trash, and archives if asked.
 
-    Nothing goes whose archive does not stand, unless an option names it. --max-size and --min-free take
+    Nothing is removed unless its archive exists or an option names it. --max-size and --min-free take
     the cheapest copies first: trash, then archived sources, then (if named) archives and unarchived
     sources, the oldest first. Holds and each camera's newest clip stay.
 
-    With --spool it does by hand what a recorder does every hour: salvages what dead recorders left, removes
-    what is empty, and takes what --keep-days and --max-storage no longer keep from the outbox, at once.
+    With --spool it does by hand what a recorder does every hour: it salvages what dead recorders left,
+    removes what is empty, and removes what --keep-days and --max-storage no longer keep, at once.
     """
     if chosen["spool"] is not None:
-        return _of_spool(context, chosen)
+        return _cleanup_spool(context, chosen)
     for name in ("outbox", "keep_days", "max_storage"):
         if is_on_command_line(context, name):
             raise UsageError(f"--{name.replace('_', '-')} is for a recorder", hint="add its --spool DIR")
@@ -89,18 +91,18 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
         place=TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
         policy=retention.policy(context),
         sidecar=retention.sidecar,
-        run=_of_the_run(chosen),
+        run=_run_options(chosen),
     )
     return run_cleanup(cleanup_options, own_patterns(context))
 
 
-def _of_the_run(chosen: dict[str, Any]) -> RunOptions:
+def _run_options(chosen: dict[str, Any]) -> RunOptions:
     from camarchiver.cli.runs.template import RunOptions
 
     return RunOptions(**{each.name: chosen[each.name] for each in fields(RunOptions)})
 
 
-def _of_spool(context: click.Context, chosen: dict[str, Any]) -> int:
+def _cleanup_spool(context: click.Context, chosen: dict[str, Any]) -> int:
     from camarchiver.cli.runs.spool_cleanup import SpoolOptions, run_spool_cleanup
 
     for parameter in context.command.params:
@@ -116,6 +118,6 @@ def _of_spool(context: click.Context, chosen: dict[str, Any]) -> int:
         chosen["max_storage"],
         chosen["cameras"],
         chosen["timezone"],
-        _of_the_run(chosen),
+        _run_options(chosen),
     )
     return run_spool_cleanup(options)

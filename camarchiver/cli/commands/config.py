@@ -1,4 +1,4 @@
-"""`camarchiver config`: what is set, where it comes from, and a file to begin with."""
+"""`camarchiver config`: what is set, where it comes from, and a file to start with."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from camarchiver.runtime.formatting import without_login
 
 EXAMPLE = """\
 # camarchiver: every key is an option of the same name without its dashes.
-# Keys up here speak to every command, those in a section to that command alone.
-# The command line wins over CAMARCHIVER_* in the environment, which wins over this file.
+# Keys up here apply to every command, those in a section only to that command.
+# The command line overrides CAMARCHIVER_* in the environment, which overrides this file.
 
 # directory = "/camera"
 # output = "/mnt/nas/archive"      # default: DIRECTORY/archived
@@ -41,15 +41,15 @@ EXAMPLE = """\
 
 [archive]
 # age = 30                         # days
-# codec = "h264"                   # where a player can't do AV1
+# codec = "h264"                   # if a player can't play AV1
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
-# signed = "keep"                  # "reencode" makes clips small that the camera signed, and loses the proof
+# signed = "keep"                  # "reencode" also shrinks clips that the camera signed, and loses the proof
 
 [watch]
-# quiet_for = "10m"                # a clip that is written in place is finished after so long
-# poll = "60s"                     # where the kernel does not tell of arrivals: NFS, SMB, FUSE
-# codec = "h264"                   # keys of [archive] do not speak to watch
+# quiet_for = "10m"                # a clip that is written in place is finished when unchanged this long
+# poll = "60s"                     # where the kernel reports no new files: NFS, SMB, FUSE
+# codec = "h264"                   # keys of [archive] do not apply to watch
 
 [cleanup]
 # age = 30                         # days: archived sources go to the trash
@@ -60,17 +60,17 @@ EXAMPLE = """\
 # min_free = "50GB"                # on each filesystem
 
 # [camera.front_door]
-# A camera's own limits for cleanup; where the command line or [cleanup] has one, too, the stricter wins.
+# A camera's own limits for cleanup; if the command line or [cleanup] has one, too, the stricter one applies.
 # age = 14
 # archive_age = 400
 # max_size = "50GB"
-# max_age_hard = 365               # nothing older stays anywhere, for those whom the law gives a limit
-# signed = "reencode"              # for archive and watch: this camera's rule where no command line has one
+# max_age_hard = 365               # nothing older is kept anywhere, for a legal maximum retention
+# signed = "reencode"              # for archive and watch: this camera's rule unless the command line has one
 
 [record]
 # min_free = "4GB"
 
-# Several cameras in one process: every key of [record] may stand in a camera's own table.
+# Several cameras in one process: every key of [record] may be in a camera's own table.
 # [record.yard]
 # source = "rtsp://192.0.2.10/stream1"
 # credentials = "/etc/camarchiver/yard.secret"
@@ -83,7 +83,7 @@ EXAMPLE = """\
 
 @click.group()
 def config() -> None:
-    """Show, check or begin the configuration."""
+    """Show, check or create the configuration."""
 
 
 @config.command(short_help="Each value and where it comes from.")
@@ -96,11 +96,11 @@ def show(context: click.Context, command: str) -> None:
         click.echo(f"{key:14} = {value:24} # {place}")
 
 
-@config.command(short_help="Say whether the config files are sound.")
+@config.command(short_help="Check whether the config files are valid.")
 @config_option
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Say whether the config files are sound; exit 10 where one isn't."""
+    """Check whether the config files are valid; exit 10 if one is not."""
     for command in _commands(context).values():
         checked_values(context.meta[CONFIG_KEY], command, context)
         cameras_values(context.meta[CONFIG_KEY], command, context)
@@ -113,7 +113,7 @@ def check(context: click.Context) -> None:
 @config.command(short_help="Write a commented config file.")
 @click.argument("file", type=FOLDER, required=False)
 def init(file: Path | None) -> None:
-    """Write a commented config file to FILE, by default the user's own; never over another."""
+    """Write a commented config file to FILE, by default the user's own; never overwrite a file."""
     target = file or config_files.default_files()[-1]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,9 +128,9 @@ def init(file: Path | None) -> None:
 @click.argument("directory", type=FOLDER, default=Path("/camera"))
 @option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]")
 def accept_volume(directory: Path, output: Path | None) -> None:
-    """Let the source DIRECTORY take the archive that stands here now for its own.
+    """Accept the archive that is here now as the archive of the source DIRECTORY.
 
-    Needed once after an archive was moved to another disk or begun anew on purpose.
+    Needed once after an archive was moved to another disk or started anew on purpose.
     """
     from camarchiver.state import volume_marker
 

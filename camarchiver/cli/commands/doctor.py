@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from camarchiver.doctor.findings import Finding
 
 _WRONG = "camarchiver.doctor.config"
-"""Where the context keeps what is wrong with the config: here it is a finding, and no reason to stop."""
+"""The context's key for the error in the config: here it is a finding and does not stop the command."""
 
 
-def _load_gently(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+def _load_leniently(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
     loaded = config_files.Config()
     try:
         loaded = config_files.load(value)
@@ -45,8 +45,8 @@ def _load_gently(context: click.Context, parameter: click.Parameter, value: Path
     return value
 
 
-_TELLING = ("archive", "cleanup", "record", "verify", "watch")
-"""Commands that have channels to tell of themselves."""
+_WITH_CHANNELS = ("archive", "cleanup", "record", "verify", "watch")
+"""Commands whose runs report to channels."""
 
 _ANY = click.Path(path_type=Path, readable=False)
 """A folder that can't be read is a finding, too."""
@@ -55,14 +55,16 @@ doctor_options = options(
     click.argument("directory", type=_ANY, default=Path("/camera"), envvar="CAMARCHIVER_DIRECTORY"),
     option("-o", "--output", type=_ANY, help="Archive root.  [default: DIRECTORY/archived]"),
     option("--trash-root", type=_ANY, help="Trash root.  [default: DIRECTORY/.deleted]"),
-    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    option(
+        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
+    ),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
-    option("-q", "--quiet", is_flag=True, help="Print what is wrong only."),
+    option("-q", "--quiet", is_flag=True, help="Print only what is wrong."),
     option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
         is_eager=True,
-        callback=_load_gently,
+        callback=_load_leniently,
         help="Read this file alone, instead of ~/.config/camarchiver/config.toml over /etc/camarchiver.toml.",
     ),
 )
@@ -82,9 +84,9 @@ def doctor(
     quiet: bool,
     config: Path | None,
 ) -> int:
-    """Say of everything that camarchiver needs here whether it is sound, and how to mend what isn't.
+    """Check everything that camarchiver needs here, and print how to fix what is wrong.
 
-    Tries every encoder, and writes a hidden folder into each root for a moment. Exit 1 where anything is
+    This tries every encoder, and writes a hidden folder into each root for a moment. Exit 1 if anything is
     wrong. Run it as the user that archives.
     """
     import logging
@@ -93,21 +95,21 @@ def doctor(
     from camarchiver.doctor.findings import Severity
     from camarchiver.output import doctor_text, json_document
 
-    # What others would warn of is a finding here.
+    # What other commands would log as a warning is a finding here.
     logging.getLogger("camarchiver").addHandler(logging.NullHandler())
     files = list(_config(context))
-    chosen = {name: _values(context, name, config, files) for name in _TELLING}
-    told = chosen.values()
+    chosen = {name: _values(context, name, config, files) for name in _WITH_CHANNELS}
+    with_channels = chosen.values()
     loaded: config_files.Config = context.meta[CONFIG_KEY]
-    patient = DoctorTarget(
+    target = DoctorTarget(
         TreeOptions(directory, output, trash_root, "").trees(),
         timezone,
         _encoding(chosen["archive"]),
         _recorder(chosen["record"], configured="record" in loaded.sections),
-        metrics=tuple(dict.fromkeys(each["metrics"] for each in told if each["metrics"])),
-        commands=tuple(dict.fromkeys(each["notify"] for each in told if each["notify"])),
+        metrics=tuple(dict.fromkeys(each["metrics"] for each in with_channels if each["metrics"])),
+        commands=tuple(dict.fromkeys(each["notify"] for each in with_channels if each["notify"])),
     )
-    findings = chain(files, examine(patient))
+    findings = chain(files, examine(target))
     if as_json:
         found = tuple(findings)
         is_wrong = any(each.verdict is Severity.BAD for each in found)
@@ -123,7 +125,7 @@ def doctor(
 
 
 def _config(context: click.Context) -> Iterator[Finding]:
-    """Whether the config files are sound, as `config check` has it."""
+    """Whether the config files are valid, as `config check` reports it."""
     from camarchiver.doctor.findings import fine, remark, trouble
 
     loaded: config_files.Config = context.meta[CONFIG_KEY]
@@ -175,21 +177,21 @@ def _recorder(chosen: Mapping[str, Any], *, configured: bool) -> RecorderTarget 
 def _values(
     context: click.Context, name: str, named: Path | None, findings: list[Finding]
 ) -> Mapping[str, Any]:
-    """What a command would read from config and environment; its defaults where these are wrong."""
+    """The values that a command would read from config and environment; its defaults if these are wrong."""
     from camarchiver.doctor.findings import trouble
 
     command = _commands(context)[name]
     arguments = ["--config", str(named)] if named else []
     try:
-        with command.make_context(name, arguments, parent=context.find_root()) as inner:
-            return inner.params
+        with command.make_context(name, arguments, parent=context.find_root()) as subcommand:
+            return subcommand.params
     except CamarchiverError:
-        pass  # _config has told of it
+        pass  # _config has reported it
     except click.ClickException as error:
         remedy = "correct or unset that variable of the environment, or that key of the config"
         findings.append(trouble("config", f"{name}: {error.format_message()}", remedy))
-    with _without_environment(command).make_context(name, ["--config", os.devnull]) as inner:
-        return inner.params
+    with _without_environment(command).make_context(name, ["--config", os.devnull]) as subcommand:
+        return subcommand.params
 
 
 def _without_environment(command: click.Command) -> click.Command:

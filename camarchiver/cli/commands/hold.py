@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 _outbox_option = click.option(
     "--outbox",
     type=click.Path(path_type=Path),
-    help="The holds of a recorder's outbox, instead of an archive's.",
+    help="Use the holds of a recorder's outbox instead of an archive's.",
 )
 
 
 @click.group()
 def hold() -> None:
-    """Keep a time range, of one camera or of all, from being removed or encoded again."""
+    """Keep the clips of a time range, of one camera or of all, from being removed or encoded again."""
 
 
-@hold.command(short_help="Hold what lies between two times.")
+@hold.command(short_help="Hold the clips between two times.")
 @with_place
 @_outbox_option
 @click.option("--camera", default="", help="This camera only.  [default: all]")
-@click.option("--from", "start", type=When(), required=True, help="First moment, as '2026-05-03 14:00'.")
+@click.option("--from", "start", type=When(), required=True, help="First moment, such as '2026-05-03 14:00'.")
 @click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
-@click.option("--until", type=When(), help="When the hold lapses by itself.  [default: never]")
-@click.option("--reason", required=True, help="Why, for those who find it.")
+@click.option("--until", type=When(), help="When the hold expires.  [default: never]")
+@click.option("--reason", required=True, help="The reason, for later readers.")
 def add(
     *,
     place: TreeOptions,
@@ -72,7 +72,7 @@ def add(
 
 
 def _covered(made: Hold, place: TreeOptions) -> str:
-    """How much a new hold holds, since a mistyped camera or day holds nothing."""
+    """How many clips a new hold covers, since a mistyped camera or day covers nothing."""
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.history import ClipHistory
     from camarchiver.runtime.formatting import count_of, shown
@@ -88,17 +88,22 @@ def _covered(made: Hold, place: TreeOptions) -> str:
 @hold.command("list", short_help="List the holds.")
 @with_place
 @_outbox_option
-@option("--repair", is_flag=True, envvar=None, help="Put unreadable copies of the list aside and begin anew.")
+@option(
+    "--repair",
+    is_flag=True,
+    envvar=None,
+    help="Move unreadable copies of the list moved and start a new one.",
+)
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json: bool) -> None:
-    """List the holds, also those that have lapsed."""
+    """List the holds, including expired ones."""
     from camarchiver.runtime import clock
     from camarchiver.state import holds
 
     state, zone = _state(place, outbox), place.zone()
     if repair:
-        for aside in holds.repair(state):
-            click.echo(f"unreadable, put aside: {aside}", err=True)
+        for moved in holds.repair(state):
+            click.echo(f"unreadable, put moved: {moved}", err=True)
     if as_json:
         from camarchiver.output import json_document
 
@@ -109,13 +114,13 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
         click.echo(_line(each, zone) + lapsed)
 
 
-@hold.command(short_help="Take a hold away.")
+@hold.command(short_help="Remove a hold.")
 @with_place
 @_outbox_option
 @click.argument("name", metavar="ID")
 @option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask.")
 def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bool) -> None:
-    """Take hold ID away: what it kept is subject to the policy again."""
+    """Remove hold ID: the policy applies again to what it kept."""
     from camarchiver.state import holds
 
     state, zone = _state(place, outbox), place.zone()
@@ -131,12 +136,12 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
 @click.argument("name", metavar="ID")
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--playable", is_flag=True, help="Add copies in H.264, which every player knows.")
-@click.option("--ffmpeg", type=click.Path(path_type=Path), help="ffmpeg to make them with.")
+@click.option("--ffmpeg", type=click.Path(path_type=Path), help="The ffmpeg that makes them.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def export(
     *, place: TreeOptions, name: str, target: Path, playable: bool, ffmpeg: Path | None, as_json: bool
 ) -> int:
-    """Copy all that hold ID keeps into DIR: sources, archives, what is in the trash, pictures, journal lines.
+    """Copy all that hold ID keeps into DIR: sources, archives, trashed copies, pictures, journal lines.
 
     The file B2SUMS there proves the copies: cd DIR && b2sum -c B2SUMS. Nothing is overwritten, and an
     export that was interrupted can be run again. Exit 3 when a part could not be copied.
@@ -161,7 +166,7 @@ def _state(place: TreeOptions, outbox: Path | None) -> Path:
 
 
 def _last(moment: Moment, zone: tzinfo) -> datetime:
-    # In the hour that repeats in autumn the later one, so that both clips of it are held.
+    # In the hour that repeats in autumn this is the later moment, so that both clips of it are held.
     naive = moment.end if moment.whole_day else moment.start
     return naive.replace(tzinfo=zone, fold=1)
 

@@ -33,9 +33,11 @@ source_options = options(
     ),
     option("--camera", metavar="NAME", help="The camera's name; required unless --dry-run."),
     option(
-        "--detect-source", metavar="SOURCE", help="A small stream of the same camera to watch for motion."
+        "--detect-source",
+        metavar="SOURCE",
+        help="A small stream of the same camera in which to detect motion.",
     ),
-    option("--credentials", type=FOLDER, help="A file that holds USER:PASSWORD for rtsp://."),
+    option("--credentials", type=FOLDER, help="A file with USER:PASSWORD for rtsp://."),
     option("--realtime", is_flag=True, help="Read a file no faster than it was recorded."),
 )
 
@@ -44,14 +46,14 @@ motion_options = options(
     option(
         "--min-area",
         type=Percent(),
-        help="Smallest thing that counts, in percent of the picture.  [default: by sensitivity]",
+        help="Smallest moving area that counts, in percent of the picture.  [default: by sensitivity]",
     ),
     option(
         "--mask",
         "masks",
         multiple=True,
         metavar="FILE.png|POLYGON",
-        help="Ignore the black parts of a picture, or a polygon as '0,0 1,0 1,0.1' (repeatable).",
+        help="Ignore the black parts of a picture, or a polygon such as '0,0 1,0 1,0.1' (repeatable).",
     ),
     option(
         "--zone",
@@ -63,37 +65,41 @@ motion_options = options(
     option(
         "--keyframes",
         is_flag=True,
-        help="Decode keyframes alone, and more only to confirm a suspicion: much less CPU, and what passes"
+        help="Decode only keyframes, and more only to confirm a suspicion: much less CPU, but motion"
         " between two keyframes is missed.",
     ),
 )
 
 clip_options = options(
     option("--spool", type=FOLDER, default=Path("temp_clips"), help="Where unfinished clips are."),
-    option("--outbox", type=FOLDER, default=Path("recorded_clips"), help="Where whole clips go, by camera."),
+    option(
+        "--outbox", type=FOLDER, default=Path("recorded_clips"), help="Where finished clips go, by camera."
+    ),
     option("--pre", type=Duration(), default="2s", help="Recorded before the motion."),
     option("--post", type=Duration(), default="3s", help="Recorded after the motion."),
-    option("--max-clip", type=Duration(), default="30s", help="Longer clips are split."),
+    option("--max-clip", type=Duration(), default="30s", help="Split clips that are longer."),
     option(
         "--schedule",
         "schedules",
         multiple=True,
         metavar="[DAYS] HH:MM-HH:MM",
-        help="Record at these times only, as 'mo-fr 18:00-06:00' (repeatable).",
+        help="Record only at these times, such as 'mo-fr 18:00-06:00' (repeatable).",
     ),
-    option("--snapshot", is_flag=True, help="Put a JPG of the largest motion beside each clip."),
+    option("--snapshot", is_flag=True, help="Save a JPG of the largest motion beside each clip."),
     option(
         "--timelapse",
         type=Duration(),
         metavar="INTERVAL",
-        help="Also make a clip of each day, of one keyframe every INTERVAL, as 1m.",
+        help="Also make one clip per day from one keyframe every INTERVAL, such as 1m.",
     ),
-    option("--min-free", type=Size(), default="1GB", help="Record nothing with less free on a disk."),
+    option(
+        "--min-free", type=Size(), default="1GB", help="Do not record with less than this free on a disk."
+    ),
     option(
         "--on-full",
         type=click.Choice(["stop", "drop-oldest"]),
         default="stop",
-        help="With less free: record nothing, or remove this camera's oldest clips from the outbox.",
+        help="With less than that free: do not record, or remove this camera's oldest clips from the outbox.",
     ),
     option(
         "--keep-days",
@@ -104,15 +110,17 @@ clip_options = options(
     option(
         "--max-storage",
         type=Size(),
-        help="What this camera's clips in the outbox may take, as 50GB; the oldest go, each is announced"
-        " a day before.  [default: no limit]",
+        help="The most that this camera's clips may use in the outbox, such as 50GB; the oldest go, each"
+        " announced a day before.  [default: no limit]",
     ),
     option("--duration", type=Duration(), help="Stop after this time."),
 )
 
 run_options = options(
-    option("--dry-run", is_flag=True, envvar=None, help="Of a file: show the motion, record nothing."),
-    option("--timezone", default="", show_default=False, help="The camera's time zone, as Europe/Berlin."),
+    option("--dry-run", is_flag=True, envvar=None, help="Show the motion in a file; record nothing."),
+    option(
+        "--timezone", default="", show_default=False, help="The camera's time zone, such as Europe/Berlin."
+    ),
     option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: SPOOL/recorder.log]"),
     option("--json", "as_json", is_flag=True, help="Print one JSON document at the end instead of text."),
     option("-q", "--quiet", is_flag=True, help="Print errors only."),
@@ -128,10 +136,10 @@ run_options = options(
 @run_options
 @with_channels
 def record(**chosen: Any) -> int:
-    """Record what moves before a camera, from before it began until after it ended.
+    """Record motion from a camera, from before it began until after it ended.
 
-    A clip is a copy of the camera's own H.264 or HEVC, with its sound; only what comes uncompressed or as
-    MJPEG is encoded. It appears in OUTBOX/CAMERA when it is whole. SIGTERM ends the running clip and
+    A clip is a copy of the camera's own H.264 or HEVC, with its sound; only uncompressed video and
+    MJPEG are encoded. A clip appears in OUTBOX/CAMERA when it is complete. SIGTERM ends the running clip and
     publishes it.
     """
     from camarchiver.cli.runs.record import RecordOptions, run_record
@@ -139,7 +147,7 @@ def record(**chosen: Any) -> int:
     context = click.get_current_context()
     options = RecordOptions(**chosen)
     sources = {"source": options.source, "detect_source": options.detect_source}
-    if any(is_on_command_line(context, name) and _has_login(said) for name, said in sources.items()):
+    if any(is_on_command_line(context, name) and _has_login(answer) for name, answer in sources.items()):
         raise UsageError(
             "a password on the command line can be read by every user of this machine",
             hint="put USER:PASSWORD into a file and name it with --credentials, or set CAMARCHIVER_SOURCE",
@@ -148,17 +156,17 @@ def record(**chosen: Any) -> int:
 
 
 def _has_login(source: str | None) -> bool:
-    """Whether there may be a password in an address, however it is written."""
+    """Whether an address may contain a password, however it is written."""
     kind, _, rest = (source or "").partition(":")
     return "@" in rest and (rest.startswith("//") or kind.lower() in ("rtsp", "rtsps"))
 
 
 def _cameras(context: click.Context, options: RecordOptions) -> list[RecordOptions]:
-    """Which cameras are meant: the one that is named, else every one that the config has a table for."""
+    """The cameras to record: the one that is named, otherwise every one that has a table in the config."""
     own = cameras_own(context)
-    by_hand = origin(context, "source") in ("command line", "environment")
+    is_given = origin(context, "source") in ("command line", "environment")
     if options.camera in own:
         return [replace(options, **own[options.camera])]
-    if by_hand or options.camera or not own:
+    if is_given or options.camera or not own:
         return [options]
     return [replace(options, camera=name, **values) for name, values in own.items()]

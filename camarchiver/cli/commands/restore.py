@@ -13,11 +13,13 @@ from camarchiver.errors import UsageError
 
 selection_options = options(
     click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
-    click.option("--run", default="", metavar="ID", help="Everything that one run moved to the trash."),
+    click.option("--run", default="", metavar="ID", help="Everything that this run moved to the trash."),
     click.option("--camera", default="", help="Only this camera."),
     click.option("--since", type=When(), help="Only clips that start then or later."),
-    click.option("--until", type=When(), help="Only clips that start before; a bare date includes that day."),
-    click.option("--list", "list_only", is_flag=True, help="List what could be restored, and do nothing."),
+    click.option(
+        "--until", type=When(), help="Only clips that start before this; a bare date includes that day."
+    ),
+    click.option("--list", "list_only", is_flag=True, help="List what could be restored; restore nothing."),
     click.option("--dry-run", is_flag=True, help="The same as --list."),
     option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
@@ -40,10 +42,10 @@ def restore(
     as_json: bool,
     place: TreeOptions,
 ) -> int:
-    """Bring clips back from the trash to the very path that they came from, with their pictures.
+    """Bring clips back from the trash to their original paths, with their pictures.
 
-    PATHS are clips or folders, where they were or where they lie in the trash. Nothing is ever
-    overwritten. A restored clip is left alone by `archive` for a week.
+    PATHS are clips or folders, given by their original path or by their path in the trash. Nothing is
+    ever overwritten. `archive` leaves a restored clip alone for a week.
     """
     from camarchiver.cleanup.restore import Selection
     from camarchiver.cli.runs.restore import run_restore
@@ -61,5 +63,5 @@ def restore(
         since.start.replace(tzinfo=zone) if since else None,
         (until.end if until.whole_day else until.start).replace(tzinfo=zone) if until else None,
     )
-    how = RunOptions(dry_run=list_only or dry_run, no_confirm=no_confirm, as_json=as_json)
-    return run_restore(selection, place, how)
+    run_options = RunOptions(dry_run=list_only or dry_run, no_confirm=no_confirm, as_json=as_json)
+    return run_restore(selection, place, run_options)

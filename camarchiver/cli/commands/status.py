@@ -16,8 +16,12 @@ status_options = options(
     option(
         "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
     ),
-    option("--gap", type=Duration(), default="1h", help="Tell gaps of the last week that are longer."),
-    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    option(
+        "--gap", type=Duration(), default="1h", help="Show gaps of the last week that are longer than this."
+    ),
+    option(
+        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
+    ),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
     config_option,
 )
@@ -36,10 +40,10 @@ def status(
     timezone: str,
     as_json: bool,
 ) -> int:
-    """Tell what stands below DIRECTORY, camera by camera, and what needs attention.
+    """Show what is stored below DIRECTORY, camera by camera, and what needs attention.
 
-    Clips, hours and bytes in source, archive and trash, gaps of the last week, clips that wait, failed
-    or are held, free space and the days until the disk is full. Changes nothing.
+    This lists clips, hours and bytes in source, archive and trash, gaps of the last week, clips that wait,
+    failed or are held, free space, and the days until the disk is full. It changes nothing.
     """
     from camarchiver.cli.commands.why import archive_policy, cleanup_policy
     from camarchiver.output import json_document
@@ -53,9 +57,9 @@ def status(
     policy = archive_policy(context, directory, pipeline.zone, *words)
     trust_names = cleanup_policy(context, directory).trust_names
     question = StatusQuestion(policy, pipeline.started, gap, trust_names)
-    census = StatusCounter(pipeline, question).count()
+    report = StatusCounter(pipeline, question).count()
     if as_json:
-        click.echo(json_document.census(census, pipeline.run.id), nl=False)
+        click.echo(json_document.status_report(report, pipeline.run.id), nl=False)
     else:
-        click.echo("\n".join(text_output.census_lines(census, pipeline.zone)))
+        click.echo("\n".join(text_output.status_lines(report, pipeline.zone)))
     return ExitCode.DONE

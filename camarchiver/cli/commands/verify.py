@@ -15,28 +15,33 @@ from camarchiver.errors import UsageError
 
 verify_options = options(
     option("--since", type=When(), help="Only footage of this day or later."),
-    option("--sample", type=Percent(), default="100", help="Check only this share, by chance."),
-    option("--full", is_flag=True, help="Also decode every archive whole."),
+    option("--sample", type=Percent(), default="100", help="Check only a random sample of this share."),
+    option("--full", is_flag=True, help="Also decode every archive completely."),
     option("--known", is_flag=True, envvar=None, help="Only archives that were found damaged before."),
     option(
-        "--anew", is_flag=True, envvar=None, help="Begin at the start even if an earlier run was interrupted."
+        "--anew",
+        is_flag=True,
+        envvar=None,
+        help="Start from the beginning even if an earlier run was interrupted.",
     ),
     option(
         "--repair",
         is_flag=True,
         envvar=None,
-        help="Then make damaged archives anew, from the source or its copy in the trash.",
+        help="Then make damaged archives again, from the source or its copy in the trash.",
     ),
     option(
         "-n", "--dry-run", is_flag=True, envvar=None, help="With --repair: show the plan and change nothing."
     ),
     option("-y", "--no-confirm", is_flag=True, envvar=None, help="With --repair: don't ask."),
-    option("--ffmpeg", type=click.Path(path_type=Path), help="ffmpeg to decode and encode with."),
-    option("--timezone", default="", show_default=False, help="The cameras' time zone, as Europe/Berlin."),
+    option("--ffmpeg", type=click.Path(path_type=Path), help="The ffmpeg that decodes and encodes."),
+    option(
+        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
+    ),
     option("--log-file", type=FOLDER, help="Log file of a repair.  [default: DIRECTORY/archiver.log]"),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
-    option("-q", "--quiet", is_flag=True, help="Print what is off, and nothing else."),
-    option("-v", "--verbose", is_flag=True, help="List files that camarchiver didn't make, too."),
+    option("-q", "--quiet", is_flag=True, help="Print only what is wrong."),
+    option("-v", "--verbose", is_flag=True, help="Also list files that camarchiver didn't make."),
     config_option,
 )
 
@@ -46,12 +51,12 @@ verify_options = options(
 @verify_options
 @with_channels
 def verify(**chosen: Any) -> int:
-    """Check that every archive stands as it was journalled: there, of that size, with that BLAKE2b.
+    """Check that every archive is as the journal says: it exists, with that size and that BLAKE2b.
 
-    Exit 3 with a list when anything is off. What is missing or damaged is written down, and no command
-    counts such an archive until a later run finds it sound or it is repaired; those known are looked at
-    each time. Files that camarchiver didn't make are counted; they are nobody's fault. Gives way to
-    everything else on the machine, and goes on where an earlier run with the same options was interrupted.
+    Exit 3 with a list if anything is wrong. Missing and damaged archives are recorded, and no command
+    counts them until a later run finds them sound or they are repaired; the recorded ones are checked
+    every time. Files that camarchiver didn't make are counted; they are no error. The command runs at the
+    lowest priority, and continues where an earlier run with the same options was interrupted.
 
     --repair shows a plan and asks. It encodes as `archive` would here, moves damaged files to the trash,
     and leaves sources and trashed copies where they are.

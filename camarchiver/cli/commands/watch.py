@@ -27,39 +27,37 @@ what_options = options(
         help="Archive clips this many days old; 0 for every finished clip.",
     ),
     option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
-    option(
-        "--exclude", multiple=True, metavar="GLOB", help="Leave paths or names like this alone (repeatable)."
-    ),
+    option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
     option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
     option(
         "--quiet-for",
         type=Duration(),
         default="10m",
-        help="A clip that is written in place is finished when nobody has written to it for so long.",
+        help="A clip that is written in place is finished when it has not changed for this time.",
     ),
     option(
         "--poll",
         type=Duration(),
         default="60s",
-        help="How often the tree is read where the kernel does not tell of arrivals (NFS, SMB, FUSE).",
+        help="How often to scan the tree where the kernel reports no new files (NFS, SMB, FUSE).",
     ),
-    option("--keep-source", is_flag=True, help="Archive only, remove nothing."),
+    option("--keep-source", is_flag=True, help="Archive only; remove nothing."),
     sidecar_option,
 )
 
 
 class RereadCommand(click.Command):
-    """Remembers its arguments, so that the same command line can be read again over a changed config."""
+    """Remembers its arguments, so that the same command line can be read again with a changed config."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does it."""
+        """Parses as click does, and keeps the arguments."""
         ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
 
 _ARGUMENTS = "camarchiver.watch.arguments"
 _READ_AGAIN = "camarchiver.watch.read-again"
-"""Where the command leaves its options, instead of watching, while the config is read again."""
+"""The context's key under which the command stores its options, instead of watching, during a reload."""
 
 
 @click.command(cls=RereadCommand)
@@ -69,11 +67,11 @@ _READ_AGAIN = "camarchiver.watch.read-again"
 @general_options
 @with_channels
 def watch(**chosen: Any) -> int:
-    """Archive the clips below DIRECTORY as they arrive, until it is stopped.
+    """Archive the clips below DIRECTORY as they arrive, until the command is stopped.
 
-    A clip that is renamed into place is archived at once, one that is written there once nobody has
-    written to it for a while. Each archive is verified before the source moves to the trash. SIGTERM
-    ends it cleanly; under systemd SIGHUP reads the config anew.
+    A clip that is renamed into place is archived at once; a clip that is written there is archived when
+    it has not changed for a while. Each archive is verified before the source moves to the trash. SIGTERM
+    ends the command cleanly; under systemd SIGHUP makes it read the config again.
     """
     from camarchiver.cli.runs.watch import WatchOptions, run_watch
 

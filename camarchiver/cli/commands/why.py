@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 question_options = options(
     click.argument("path", type=click.Path(path_type=Path), required=False),
-    click.option("--camera", help="The camera, together with --at."),
-    click.option("--at", type=When(), help="A moment, as '2026-05-03 14:20', in the cameras' local time."),
+    click.option("--camera", help="The camera; together with --at."),
+    click.option(
+        "--at", type=When(), help="A moment, such as '2026-05-03 14:20', in the cameras' local time."
+    ),
     option(
         "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
     ),
@@ -50,10 +52,10 @@ def why(
     as_json: bool,
     place: TreeOptions,
 ) -> int:
-    """Tell what became of the clip at PATH (where it is, or once was), or of a camera's clip at a time.
+    """Show what happened to the clip at PATH (where it is, or once was), or to a camera's clip at a time.
 
-    For a clip that still is somewhere also what the next runs of archive and cleanup would do with it,
-    by config files and environment. Exit 1 when nothing is known.
+    For a clip that still exists this also shows what the next runs of archive and cleanup would do with it,
+    by config files and environment. Exit 1 if nothing is known.
     """
     from camarchiver.output import json_document
     from camarchiver.output.history_text import story_lines
@@ -67,28 +69,28 @@ def why(
     zone, context = place.zone(), click.get_current_context()
     pipeline = Pipeline(place.trees(), zone, "why", own_patterns(context))
     words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
-    inquiry, policy = ClipHistory(pipeline), archive_policy(context, place.directory, zone, *words)
+    history, policy = ClipHistory(pipeline), archive_policy(context, place.directory, zone, *words)
     if path is not None:
-        stories = [inquiry.of_path(path, policy, pipeline.started)]
+        stories = [history.of_path(path, policy, pipeline.started)]
     else:
         assert at is not None and camera is not None
-        stories = list(inquiry.at(camera, at.start.replace(tzinfo=zone), policy, pipeline.started))
+        stories = list(history.at(camera, at.start.replace(tzinfo=zone), policy, pipeline.started))
     known = [story for story in stories if story.is_known]
-    foreseen = _foresee(pipeline, known, context, place)
+    preview = _preview(pipeline, known, context, place)
     if as_json:
-        click.echo(json_document.stories(known, foreseen, pipeline.run.id, pipeline.trees, zone), nl=False)
+        click.echo(json_document.stories(known, preview, pipeline.run.id, pipeline.trees, zone), nl=False)
     else:
         for story in known:
-            click.echo("\n".join(story_lines(story, foreseen, zone)))
+            click.echo("\n".join(story_lines(story, preview, zone)))
         if not known:
             click.echo("nothing is known of such a clip", err=True)
     return ExitCode.DONE if known else ExitCode.FAILED
 
 
-def _foresee(
+def _preview(
     pipeline: Pipeline, stories: Sequence[Story], context: click.Context, place: TreeOptions
 ) -> CleanupPreview:
-    """What a cleanup would do now with the files of these stories, by its own plan."""
+    """What a cleanup would do now with the files of these stories, according to its own plan."""
     from camarchiver.cleanup import planner
     from camarchiver.output.history_text import CleanupPreview
     from camarchiver.state import volume_marker
@@ -110,18 +112,18 @@ Options = TypeVar("Options")
 
 
 def archive_policy(context: click.Context, directory: Path, zone: tzinfo, *words: str) -> ArchivePolicy:
-    """What `archive DIRECTORY` would be asked to do, by config files, environment and more `words`."""
+    """The policy of `archive DIRECTORY`, from config files, environment and more `words`."""
     return archive_options(context, directory, *words).policy(zone)
 
 
 def archive_options(context: click.Context, directory: Path, *words: str) -> ArchiveOptions:
-    """What `archive DIRECTORY` would be told, by config files, environment and more `words`."""
+    """The options of `archive DIRECTORY`, from config files, environment and more `words`."""
     chosen = _parsed(archive, context, directory, words).params
     return _filled(ArchiveOptions, {**chosen, "cleanup": None, "channels": None})
 
 
 def cleanup_policy(context: click.Context, directory: Path) -> CleanupPolicy:
-    """What `cleanup DIRECTORY` would be asked to keep, by config files and environment."""
+    """The policy of `cleanup DIRECTORY`, from config files and environment."""
     parsed = _parsed(cleanup, context, directory)
     return _filled(RetentionOptions, parsed.params).policy(parsed)
 

@@ -1,4 +1,4 @@
-"""What `archive` does in the course of a run."""
+"""The part of a run that is specific to `archive`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from camarchiver.policy.cleanup_rules import CleanupPolicy
 
 NIGHT = timedelta(hours=6)
-"""A nightly run's length where `--max-runtime` doesn't say."""
+"""The length of a nightly run without `--max-runtime`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class ArchiveOptions:
     cleanup: CleanupPolicy | None
 
     def run(self) -> RunOptions:
-        """What every run has."""
+        """The options that every run has."""
         return RunOptions(
             self.dry_run,
             self.no_confirm,
@@ -100,7 +100,7 @@ class ArchiveOptions:
         return self.place().trees()
 
     def policy(self, zone: tzinfo) -> ArchivePolicy:
-        """What is to be archived and what becomes of the sources. Raises UsageError."""
+        """What to archive, and what to do with the sources. Raises UsageError."""
         if self.delete and self.keep_source:
             raise UsageError("--delete and --keep-source exclude each other", hint="choose one of them")
         if self.delete and self.age < timedelta(days=1):
@@ -128,7 +128,7 @@ class ArchiveOptions:
         )
 
     def execution(self) -> Execution:
-        """How it is to be done."""
+        """How to archive."""
         from camarchiver.archive.encode import ArchiveSettings
         from camarchiver.archive.source_removal import SidecarPolicy
         from camarchiver.media.encoders import EncodeSettings
@@ -173,8 +173,8 @@ def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> RunTask:
             yield ready_plan(
                 prepared.plan,
                 pipeline.run.id,
-                lambda stop, shown, tell: executor.execute(
-                    pipeline, prepared, options.execution(), stop=stop, display=shown, tell=tell
+                lambda stop, shown, report: executor.execute(
+                    pipeline, prepared, options.execution(), stop=stop, display=shown, tell=report
                 ),
                 lines=lambda: _plan_lines(options, pipeline, prepared.plan),
             )
@@ -204,16 +204,16 @@ def _sweep(options: ArchiveOptions, pipeline: Pipeline) -> None:
 def _prepared(
     options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan
 ) -> AbstractContextManager[Prepared]:
-    """This machine's encoder, or the workers of a cluster. Raises EncoderError where nobody can encode."""
+    """This machine's encoder, or the workers of a cluster. Raises EncoderError if neither can encode."""
     plan = _with_signed(plan) if plan.steps else plan
-    request, how = options.request(), options.execution()
+    request, execution = options.request(), options.execution()
     if options.scheduler is None:
-        return nullcontext(executor.prepare(plan, request, how))
+        return nullcontext(executor.prepare(plan, request, execution))
     if not options.dry_run:
         volume_marker.mark(pipeline.trees)
     from camarchiver.distributed import coordinator
 
-    return coordinator.prepared(pipeline, plan, options.scheduler, request, how)
+    return coordinator.prepared(pipeline, plan, options.scheduler, request, execution)
 
 
 def _with_signed(plan: ArchivePlan) -> ArchivePlan:
@@ -226,7 +226,7 @@ def _with_signed(plan: ArchivePlan) -> ArchivePlan:
 def _cleanup_task(
     options: ArchiveOptions, policy: CleanupPolicy, pipeline: Pipeline, patterns: tuple[Pattern, ...]
 ) -> RunTask:
-    """The cleanup that follows; it leaves alone what this very run has made."""
+    """The cleanup that follows; it leaves alone what this same run has made."""
     from camarchiver.cli.runs.cleanup import CleanupOptions, cleanup_task
 
     own = CleanupOptions(
@@ -239,12 +239,12 @@ def _plan_lines(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) 
     from camarchiver.archive import footage_estimate
 
     trees = pipeline.trees
-    fate = {
+    source_action = {
         Disposal.TRASH: f"sources go to {formatting.shown(trees.trash)}",
         Disposal.DELETE: "sources are deleted",
         Disposal.KEEP: "sources are kept",
     }[plan.policy.disposal]
-    yield f"archive {formatting.shown(trees.source)} -> {formatting.shown(trees.archive)}, {fate}"
+    yield f"archive {formatting.shown(trees.source)} -> {formatting.shown(trees.archive)}, {source_action}"
     estimate = text_output.Estimate(
         footage_estimate.seconds_in(plan),
         run_history.bytes_per_second(trees.state),

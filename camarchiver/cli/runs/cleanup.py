@@ -1,4 +1,4 @@
-"""What `cleanup` does in the course of a run."""
+"""The part of a run that is specific to `cleanup`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_cleanup(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> int:
 
 
 def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunTask:
-    """The task of a run of `cleanup`. Raises StorageError for trees that are not what they were."""
+    """The task of a run of `cleanup`. Raises StorageError for trees that have been replaced."""
     pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
     volume_marker.check_both(pipeline.trees)
     sidecars = SidecarPolicy(options.sidecar)
@@ -48,8 +48,8 @@ def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunT
         yield ready_plan(
             plan,
             pipeline.run.id,
-            lambda stop, shown, tell: executor.execute(
-                pipeline, plan, sidecars, stop=stop, display=shown, tell=tell
+            lambda stop, shown, report: executor.execute(
+                pipeline, plan, sidecars, stop=stop, display=shown, tell=report
             ),
             lines=lambda: cleanup_text.plan_lines(plan, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,

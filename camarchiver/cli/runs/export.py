@@ -1,4 +1,4 @@
-"""What `hold export` does in the course of a run."""
+"""The part of a run that is specific to `hold export`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camarchiver.cli.runs.template import Ready, RunOptions, RunResult, RunTask, Tell, conduct
+from camarchiver.cli.runs.template import OutcomeReporter, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import UsageError, signal_code
 from camarchiver.export.exporter import Exported, Exporter
@@ -36,7 +36,7 @@ class ExportOptions:
 
 
 def run_export(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int:
-    """Run `hold export` and return its exit code. It only adds files, so it asks nothing."""
+    """Run `hold export` and return its exit code. It only adds files, so it needs no consent."""
     run = RunOptions(dry_run=False, no_confirm=True, as_json=options.as_json)
     return conduct("hold", run, lambda: _task(options, patterns))
 
@@ -58,7 +58,7 @@ def _task(options: ExportOptions, patterns: tuple[Pattern, ...]) -> RunTask:
             exporter = Exporter(pipeline.trees, HeldFiles(pipeline, found), target, maker, stop.event)
             parts = exporter.parts()
 
-            def perform(_: Stop, shown: Display, __: Tell) -> RunResult:
+            def perform(_: Stop, shown: Display, __: OutcomeReporter) -> RunResult:
                 return _finished(exporter.run(parts, shown), options, pipeline.run.id, stop)
 
             yield Ready(parts, tuple, perform)
@@ -79,7 +79,7 @@ def _finished(exported: Exported, options: ExportOptions, run: str, stop: Stop) 
         exported.status,
         code,
         document,
-        lambda *, told: text_output.exported_lines(exported, options.target),
-        is_worth_saying=True,
+        lambda *, already_printed: text_output.exported_lines(exported, options.target),
+        prints_unattended=True,
         warnings=tuple(warnings),
     )

@@ -1,4 +1,4 @@
-"""One run of `record`: what was asked for, checked; then recorded, or shown where it is a dry run."""
+"""One run of `record`: checks the request, then records, or in a dry run shows the motion."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class RecordOptions:
     verbose: bool
 
     def watch(self) -> DetectionSettings:
-        """What is to be noticed. Raises UsageError."""
+        """What counts as motion. Raises UsageError."""
         from camarchiver.motion.detector import View
         from camarchiver.record.stream_detector import DetectionSettings
 
@@ -90,18 +90,18 @@ class RecordOptions:
         for picture in pictures:
             if not picture.is_file():
                 raise UsageError(f"{picture} is not a file", hint="give a PNG whose black parts are ignored")
-        shapes = tuple(polygon(mask) for mask in self.masks if not mask.lower().endswith(_PICTURES))
+        polygons = tuple(polygon(mask) for mask in self.masks if not mask.lower().endswith(_PICTURES))
         zones = {}
         for zone in self.zones:
-            name, equals, corners = zone.partition("=")
-            if not (name and equals):
+            name, separator, corners = zone.partition("=")
+            if not (name and separator):
                 raise UsageError(f"{zone!r} is not a zone", hint="write NAME=0.1,0.2 0.5,0.2 0.5,0.9")
             zones[name] = polygon(corners)
-        view = View(shapes, pictures[0] if pictures else None, zones)
+        view = View(polygons, pictures[0] if pictures else None, zones)
         return DetectionSettings(rules_for(self.sensitivity, min_area=self.min_area), view, self.keyframes)
 
     def sources(self) -> tuple[Camera, DetectionStream]:
-        """What is recorded, and what looks for motion. Raises EncoderError, UsageError."""
+        """The recorded stream, and the one that is searched for motion. Raises EncoderError, UsageError."""
         from camarchiver.record.capture.picamera import PicameraCamera
         from camarchiver.record.capture.source import camera
         from camarchiver.record.detection_stream import BesideStream, OwnPictures, OwnStream
@@ -130,8 +130,8 @@ class RecordOptions:
             )
         return name, Folders((self.spool / name).absolute(), (self.outbox / name).absolute())
 
-    def upkeep(self, camera: str, zone: tzinfo) -> OutboxKeeper:
-        """Who sees to this camera's clips in the outbox. Raises UsageError."""
+    def keeper(self, camera: str, zone: tzinfo) -> OutboxKeeper:
+        """The keeper of this camera's clips in the outbox. Raises UsageError."""
         from camarchiver.record.outbox.keeper import OutboxKeeper
         from camarchiver.record.outbox.rules import OutboxLimits
 
@@ -144,12 +144,12 @@ class RecordOptions:
             raise UsageError(
                 "--on-full drop-oldest needs to know when a disk is full", hint="set --min-free, as 1GB"
             )
-        terms = OutboxLimits(self.keep_days, self.max_storage)
+        limits = OutboxLimits(self.keep_days, self.max_storage)
         return OutboxKeeper(
-            camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops
+            camera, self.outbox.absolute(), limits, lambda: clock.now(zone), drops_oldest=drops
         )
 
-    def lapse(self) -> float | None:
+    def timelapse_seconds(self) -> float | None:
         """Seconds between two frames of the timelapse. Raises UsageError."""
         if self.timelapse is None:
             return None
@@ -163,11 +163,11 @@ class RecordOptions:
 
 
 def run_record(cameras: Sequence[RecordOptions]) -> int:
-    """Run `record` for each of these cameras and return its exit code; what is common stands in the first."""
+    """Run `record` for each of these cameras and return its exit code; the first has the common options."""
     if find_spec("cv2") is None or find_spec("numpy") is None:
         raise EncoderError("record needs OpenCV, which is not installed", hint=install_extra("record"))
     linux.share_memory()
-    # numpy's and OpenCV's linear algebra is not used, and keeps threads and memory from when it is loaded
+    # numpy's and OpenCV's linear algebra is not used, but it keeps threads and memory once it is loaded
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = cameras[0]
     if options.dry_run:
@@ -179,14 +179,14 @@ def run_record(cameras: Sequence[RecordOptions]) -> int:
         source, stream = options.sources()
         limit = options.duration.total_seconds() if options.duration else None
         return preview(source, stream, limit, as_json=options.as_json)
-    from camarchiver.monitoring.run_events import attending
+    from camarchiver.monitoring.run_events import open_run_events
 
     own = {"camera": options.camera or ""} if len(cameras) == 1 else {}
-    with attending(options.channels, "record", json_document.failure_document, **own) as attendance:
-        return _attended(cameras, attendance)
+    with open_run_events(options.channels, "record", json_document.failure_document, **own) as events:
+        return _run_with_events(cameras, events)
 
 
-def _attended(cameras: Sequence[RecordOptions], events: RunEvents) -> int:
+def _run_with_events(cameras: Sequence[RecordOptions], events: RunEvents) -> int:
     from camarchiver.record.run import RecordDocuments, record
 
     options = cameras[0]
@@ -212,8 +212,8 @@ def _attended(cameras: Sequence[RecordOptions], events: RunEvents) -> int:
     return result.exit_code
 
 
-def _member(options: RecordOptions, watchdog: Watchdog, held: ExitStack) -> Member:
-    """One camera's recorder; `held` keeps its locks."""
+def _member(options: RecordOptions, watchdog: Watchdog, locks: ExitStack) -> Member:
+    """One camera's recorder; `locks` holds its locks until the end."""
     from camarchiver.record.clip_rules import Lengths
     from camarchiver.record.fleet import Member
     from camarchiver.record.outbox.publisher import ClipPublisher
@@ -229,25 +229,25 @@ def _member(options: RecordOptions, watchdog: Watchdog, held: ExitStack) -> Memb
         min_free=options.min_free,
         duration=options.duration.total_seconds() if options.duration else None,
         base=_base(source, zone),
-        timelapse=options.lapse(),
+        timelapse=options.timelapse_seconds(),
     )
-    upkeep = options.upkeep(name, zone)
+    keeper = options.keeper(name, zone)
     folders.make()
     for lock in folders.locks:
-        held.enter_context(run_lock.exclusive(lock, what="record"))
+        locks.enter_context(run_lock.exclusive(lock, what="record"))
     folders.sweep()
-    publisher = ClipPublisher(name, folders, pictures=options.snapshot, tell=partial(_tell, options))
-    recorder = Recorder(settings, source, stream, publisher, upkeep, watchdog, lambda: clock.now(zone))
-    return Member(name, source, recorder, publisher, upkeep)
+    publisher = ClipPublisher(name, folders, pictures=options.snapshot, tell=partial(_print_clip, options))
+    recorder = Recorder(settings, source, stream, publisher, keeper, watchdog, lambda: clock.now(zone))
+    return Member(name, source, recorder, publisher, keeper)
 
 
-def _tell(options: RecordOptions, clip: Recorded) -> None:
+def _print_clip(options: RecordOptions, clip: Recorded) -> None:
     if clip.published and not (options.quiet or options.as_json):
         _print(f"{formatting.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
 
 
 def _base(source: Camera, zone: tzinfo) -> datetime | None:
-    """When a file's first frame was: by its name where that tells, else now; None for what is live."""
+    """When a file's first frame was: by its name if that has a time, otherwise now; None if live."""
     path = Path(source.name)
     if source.returns or stat.S_ISFIFO(path.stat().st_mode):
         return None

@@ -1,4 +1,4 @@
-"""A dry run of `record`: the motion of a file, and nothing recorded."""
+"""A dry run of `record`: shows the motion of a file and records nothing."""
 
 from __future__ import annotations
 

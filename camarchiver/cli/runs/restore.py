@@ -1,4 +1,4 @@
-"""What `restore` does in the course of a run."""
+"""The part of a run that is specific to `restore`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _task(selection: Selection, place: TreeOptions) -> RunTask:
         yield ready_plan(
             plan,
             pipeline.run.id,
-            lambda stop, _, tell: restore.execute(pipeline, plan, stop=stop, tell=tell),
+            lambda stop, _, report: restore.execute(pipeline, plan, stop=stop, tell=report),
             lines=lambda: (
                 f"{formatting.shown(step.relative)}  {formatting.size(step.size)}" for step in plan.steps
             ),

@@ -1,4 +1,4 @@
-"""What `cleanup --spool` does in the course of a run."""
+"""The part of a run that is specific to `cleanup --spool`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SpoolOptions:
     run: RunOptions
 
     def policy(self) -> SpoolPolicy:
-        """What is to be kept. Raises UsageError."""
+        """What to keep. Raises UsageError."""
         if self.max_storage == 0:
             raise UsageError(
                 "--max-storage 0 would keep nothing", hint="leave it out, or name a size as 50GB"
@@ -61,13 +61,13 @@ def _task(options: SpoolOptions) -> RunTask:
         yield ready_plan(
             plan,
             run,
-            lambda stop, _, tell: outbox_cleanup.execute(plan, run, stop=stop, tell=tell),
+            lambda stop, _, report: outbox_cleanup.execute(plan, run, stop=stop, tell=report),
             lines=lambda: cleanup_text.spool_lines(shown, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,
         )
 
     def check() -> None:
-        outbox_cleanup.plan(policy, now)  # raises where the folders can't be meant, before anything is made
+        outbox_cleanup.plan(policy, now)  # raises for impossible folders, before anything is created
         outbox_store.make_state(options.outbox)
 
     lock = outbox_store.state(options.outbox) / "cleanup.lock"

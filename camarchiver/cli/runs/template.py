@@ -28,12 +28,12 @@ from camarchiver.runtime.signals import Stop
 if TYPE_CHECKING:
     from camarchiver.monitoring.run_events import RunEvents, RunPart
 
-Tell = Callable[[Outcome], None]
+OutcomeReporter = Callable[[Outcome], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line says of a run, whatever the run does."""
+    """The command-line options that every run has."""
 
     dry_run: bool
     no_confirm: bool
@@ -52,8 +52,8 @@ class RunOptions:
 class ReportLines(Protocol):
     """Makes a report for a person."""
 
-    def __call__(self, *, told: bool) -> Iterable[str]:
-        """Its lines; `told` says whether every outcome was printed already."""
+    def __call__(self, *, already_printed: bool) -> Iterable[str]:
+        """The lines of the report; `already_printed` says whether every outcome was printed already."""
         ...
 
 
@@ -66,15 +66,15 @@ class _Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run; of a dry run, what can be said of it beforehand."""
+    """What a run did; for a dry run, what can be said of it beforehand."""
 
     status: Status
     exit_code: int
     document: Callable[[Mapping[str, Any]], Iterable[str]]
     """Its JSON document in pieces, with more keys."""
     lines: ReportLines
-    is_worth_saying: bool
-    """Whether the report is printed where nobody looks on."""
+    prints_unattended: bool
+    """Whether the report is printed even where no terminal shows the progress."""
     parts: tuple[RunPart, ...] = ()
     """Its numbers."""
     warnings: tuple[str, ...] = ()
@@ -87,10 +87,10 @@ class Ready:
 
     steps: Collection[_Step]
     lines: Callable[[], Iterable[str]]
-    """The plan for a person; nothing where it is not shown."""
-    perform: Callable[[Stop, Display, Tell], RunResult]
+    """The plan for a person; empty if it is not shown."""
+    perform: Callable[[Stop, Display, OutcomeReporter], RunResult]
     preview: Callable[[], RunResult] | None = None
-    """What a dry run says of it; None for a command that has none."""
+    """What a dry run reports; None for a command that has none."""
     question: str = "Go on?"
     is_refused: bool = False
     """Whether a brake forbids carrying it out."""
@@ -108,13 +108,13 @@ class RunTask:
     lock: Callable[[], AbstractContextManager[None]] = nullcontext
     """Keeps a second run of this command out. Raises AlreadyRunning."""
     log_file: Path | None = None
-    """Where it logs unless the command line names another place."""
+    """Where the run logs unless the command line names another place."""
     trees: Trees | None = None
-    """The trees whose state monitoring is told."""
+    """The trees whose state is reported to monitoring."""
     consent: str = ""
-    """What must not be done without consent, as the refusal names it."""
+    """The action that needs consent, as the refusal names it; empty if nothing does."""
     check: Callable[[], None] = lambda: None
-    """Refuses what can't be carried out, before anything is written."""
+    """Refuses a run that can't be carried out, before anything is written."""
     sweep: Callable[[], None] = lambda: None
     """Finishes or removes what dead runs left, before anything is planned."""
     following: Following | None = None
@@ -122,7 +122,7 @@ class RunTask:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """A run that is part of another one and begins when that is done."""
+    """A run that is part of another one and begins when the other one is done."""
 
     command: str
     """Also the key under which the other's JSON document holds its own."""
@@ -132,7 +132,7 @@ class Following:
 def ready_plan(
     plan: Plan[Any, Any],
     run: str,
-    execute: Callable[[Stop, Display, Tell], Report],
+    execute: Callable[[Stop, Display, OutcomeReporter], Report],
     *,
     lines: Callable[[], Iterable[str]],
     report_lines: Callable[..., Iterable[str]] = text_output.report_lines,
@@ -157,7 +157,7 @@ def ready_plan(
     return Ready(
         plan.steps,
         lines,
-        lambda stop, shown, tell: finished(execute(stop, shown, tell)),
+        lambda stop, shown, report: finished(execute(stop, shown, report)),
         lambda: finished(plan.report(run, ended=plan.now)),
         question,
         plan.refused is not None,
@@ -167,35 +167,35 @@ def ready_plan(
 def conduct(command: str, options: RunOptions, make: Callable[[], RunTask], **labels: str) -> int:
     """Take a run through its course and return its exit code.
 
-    `make` may raise what any command may; monitoring hears of it under these labels.
+    `make` may raise what any command may; monitoring gets the failure under these labels.
     """
     if options.dry_run:
         return _preview(make(), options)
-    from camarchiver.monitoring.run_events import attending
+    from camarchiver.monitoring.run_events import open_run_events
     from camarchiver.output import json_document
 
-    with attending(options.channels, command, json_document.failure_document, **labels) as events:
-        return _attended(make(), options, events)
+    with open_run_events(options.channels, command, json_document.failure_document, **labels) as events:
+        return _run_with_events(make(), options, events)
 
 
 def _preview(task: RunTask, options: RunOptions) -> int:
     """Show what would be done."""
     with task.planned(Stop()) as ready:
         assert ready.preview is not None, f"{task.command} has no dry run"
-        found = ready.preview()
+        result = ready.preview()
         if task.following is None:
-            _show(found, options, ready)
-            return found.exit_code
+            _show(result, options, ready)
+            return result.exit_code
         with task.following.make().planned(Stop()) as later:
             assert later.preview is not None
-            found = _with_following(found, later.preview(), task.following)
-            _show(found, options, ready, later)
-            return found.exit_code
+            result = _with_following(result, later.preview(), task.following)
+            _show(result, options, ready, later)
+            return result.exit_code
 
 
-def _show(found: RunResult, options: RunOptions, ready: Ready, later: Ready | None = None) -> None:
+def _show(result: RunResult, options: RunOptions, ready: Ready, later: Ready | None = None) -> None:
     if options.as_json:
-        write(found.document({"dry_run": True}))
+        write(result.document({"dry_run": True}))
         return
     write(line + "\n" for line in ready.lines())
     if later is not None:
@@ -203,7 +203,7 @@ def _show(found: RunResult, options: RunOptions, ready: Ready, later: Ready | No
         write(line + "\n" for line in later.lines())
 
 
-def _attended(task: RunTask, options: RunOptions, events: RunEvents) -> int:
+def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> int:
     if task.consent:
         require_consent(task.consent, no_confirm=options.no_confirm)
     task.check()
@@ -232,29 +232,29 @@ def _attended(task: RunTask, options: RunOptions, events: RunEvents) -> int:
 
 
 def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
-    """Plan, show, ask, do; what came of it is printed unless it is wanted as JSON."""
+    """Plan, show, ask, do; the result is printed unless it is wanted as JSON."""
     on_terminal = sys.stderr.isatty() and not (options.quiet or options.as_json)
 
-    def tell(outcome: Outcome) -> None:
+    def report_outcome(outcome: Outcome) -> None:
         if not (on_terminal or options.as_json or options.quiet):
             print(text_output.outcome_line(outcome), flush=True)
 
     with task.planned(stop) as ready:
         _ask(ready, options, stop, on_terminal=on_terminal)
-        draws = on_terminal and bool(ready.steps) and not ready.is_refused
-        total = sum(step.size for step in ready.steps) if draws else 0
-        with display(total, wanted=draws) as shown:
-            finished = ready.perform(stop, shown, tell)
+        draws_progress = on_terminal and bool(ready.steps) and not ready.is_refused
+        total = sum(step.size for step in ready.steps) if draws_progress else 0
+        with display(total, wanted=draws_progress) as shown:
+            finished = ready.perform(stop, shown, report_outcome)
     if not options.as_json:
         for warning in finished.warnings:
             print(warning, file=sys.stderr, flush=True)
-        if not options.quiet and (on_terminal or finished.is_worth_saying):
-            write(line + "\n" for line in finished.lines(told=not on_terminal))
+        if not options.quiet and (on_terminal or finished.prints_unattended):
+            write(line + "\n" for line in finished.lines(already_printed=not on_terminal))
     return finished
 
 
 def _ask(ready: Ready, options: RunOptions, stop: Stop, *, on_terminal: bool) -> None:
-    """Show the plan to whoever looks on, and let them agree. Raises click.Abort where they don't."""
+    """Show the plan to the user and ask for consent. Raises click.Abort if the user refuses."""
     asks = may_ask() and not options.no_confirm and not ready.is_refused
     if ready.steps and (on_terminal or asks) and (lines := list(ready.lines())):
         print("\n".join(lines), file=sys.stderr, flush=True)
@@ -263,7 +263,7 @@ def _ask(ready: Ready, options: RunOptions, stop: Stop, *, on_terminal: bool) ->
 
 
 def _follow(following: Following, options: RunOptions, stop: Stop) -> RunResult:
-    """A run after another one; its failure spoils nothing that was done."""
+    """A run after another one; its failure does not affect what the first one did."""
     try:
         task = following.make()
         with log_setup.within(task.run), task.lock():
@@ -272,10 +272,10 @@ def _follow(following: Following, options: RunOptions, stop: Stop) -> RunResult:
         problem, exit_code = failure(error)
         if not options.as_json:
             print(f"camarchiver: {following.command}: {problem.message}\n  {problem.hint}", file=sys.stderr)
-        return _broken_off(following.command, problem, exit_code)
+        return _failed_before_plan(following.command, problem, exit_code)
 
 
-def _broken_off(command: str, problem: Problem, exit_code: ExitCode) -> RunResult:
+def _failed_before_plan(command: str, problem: Problem, exit_code: ExitCode) -> RunResult:
     from camarchiver.monitoring.run_events import RunPart
     from camarchiver.output import json_document
 
@@ -285,14 +285,14 @@ def _broken_off(command: str, problem: Problem, exit_code: ExitCode) -> RunResul
         report.status,
         exit_code,
         lambda more: (json_document.failure_document(command, problem, exit_code),),
-        lambda *, told: (),
-        is_worth_saying=False,
+        lambda *, already_printed: (),
+        prints_unattended=False,
         parts=(RunPart(report, (), exit_code),),
     )
 
 
 def _with_following(own: RunResult, after: RunResult, following: Following) -> RunResult:
-    """Both as one: the first failure is its exit code, and the document holds the other's."""
+    """Both results as one: the first failure is its exit code, and the document holds the other's."""
     exit_code = own.exit_code or after.exit_code
     status = after.status if own.exit_code == ExitCode.DONE and after.status is not Status.NOTHING else None
 
@@ -301,5 +301,10 @@ def _with_following(own: RunResult, after: RunResult, following: Following) -> R
         return own.document({**more, **keys, **({"status": status} if status else {})})
 
     return RunResult(
-        status or own.status, exit_code, document, own.lines, own.is_worth_saying, (*own.parts, *after.parts)
+        status or own.status,
+        exit_code,
+        document,
+        own.lines,
+        own.prints_unattended,
+        (*own.parts, *after.parts),
     )

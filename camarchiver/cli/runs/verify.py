@@ -1,4 +1,4 @@
-"""One run of `verify`: look, tell, and with `--repair` plan, show, ask, do, report."""
+"""One run of `verify`: check, report, and with `--repair` plan, show, ask, do, report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import ffmpeg_find
 from camarchiver.monitoring.channels import Channels
-from camarchiver.monitoring.run_events import RunEvents, RunPart, attending
+from camarchiver.monitoring.run_events import RunEvents, RunPart, open_run_events
 from camarchiver.naming.patterns import Names, Pattern
 from camarchiver.output import json_document, verify_text
 from camarchiver.output import text as text_output
@@ -56,14 +56,14 @@ class VerifyOptions:
     """How `archive` would encode here."""
 
     @property
-    def tells(self) -> bool:
-        """Whether more than what is off is printed."""
+    def prints_progress(self) -> bool:
+        """Whether more than the findings is printed."""
         return not (self.quiet or self.as_json)
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What came of a run."""
+    """The results of a run."""
 
     found: Verified
     result: Report
@@ -86,33 +86,33 @@ def verify_session(options: VerifyOptions, patterns: tuple[Pattern, ...]) -> int
         pipeline = _pipeline(options, patterns)
         with signals.on_signals() as stopping:
             done = _run(options, pipeline, patterns, stopping)
-        return _told(options, done)
-    with attending(
+        return _print_document(options, done)
+    with open_run_events(
         options.channels, "verify", json_document.failure_document, source=str(options.place.trees().source)
-    ) as attendance:
+    ) as events:
         pipeline = _pipeline(options, patterns)
         if options.repair:
-            done = _repairing(options, pipeline, patterns, attendance)
+            done = _run_repair(options, pipeline, patterns, events)
         else:
             with signals.on_signals() as stopping:
-                attendance.started(pipeline.trees)
+                events.started(pipeline.trees)
                 done = _run(options, pipeline, patterns, stopping)
-        attendance.reported(done.result.exit_code, (done.part(),), done.document())
-    return _told(options, done)
+        events.reported(done.result.exit_code, (done.part(),), done.document())
+    return _print_document(options, done)
 
 
 def _pipeline(options: VerifyOptions, patterns: tuple[Pattern, ...]) -> Pipeline:
     return Pipeline(options.place.trees(), options.place.zone(), "verify", patterns)
 
 
-def _told(options: VerifyOptions, done: _Done) -> int:
+def _print_document(options: VerifyOptions, done: _Done) -> int:
     if options.as_json:
         write(done.document())
     return done.result.exit_code
 
 
-def _repairing(
-    options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], attendance: RunEvents
+def _run_repair(
+    options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], events: RunEvents
 ) -> _Done:
     if not (options.no_confirm or may_ask()):
         raise UsageError(
@@ -125,7 +125,7 @@ def _repairing(
         running(pipeline, options.log_file, options.channels, verbose=options.verbose, quiet=options.quiet),
         signals.on_signals() as stopping,
     ):
-        attendance.started(pipeline.trees)
+        events.started(pipeline.trees)
         recovery.sweep(pipeline, options.encoding().execution().sidecars)
         return _run(options, pipeline, patterns, stopping)
 
@@ -137,12 +137,12 @@ def _run(
     lines = verify_text.verified_lines(
         found,
         pipeline.zone,
-        summary=sys.stderr.isatty() and options.tells,
+        summary=sys.stderr.isatty() and options.prints_progress,
         all_foreign=options.verbose,
     )
     if not options.as_json:
         write(line + "\n" for line in lines)
-    if stopping and options.tells:
+    if stopping and options.prints_progress:
         words = "; the same command goes on from there" if found.is_marked else ""
         click.echo(f"stopped after {found.checked:,} archives{words}", err=True)
     if not options.repair or stopping:
@@ -155,7 +155,7 @@ def _run(
 def _verified(
     options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], stopping: signals.Stop
 ) -> Verified:
-    """What was found; written down unless nothing is to be changed."""
+    """The findings; they are stored unless nothing is to be changed."""
     linux.lower_priority(19)
     decoder = None
     if options.asked.full:
@@ -163,32 +163,32 @@ def _verified(
     state, journal = pipeline.trees.state, pipeline.journal
     known = findings.read(state).damaged
     task = task_for(options.asked, state, pipeline.run.id, known, anew=options.anew)
-    if task.mark is not None and options.tells:
+    if task.mark is not None and options.prints_progress:
         click.echo(verify_text.resumed_line(task.mark), err=True)
-    scribe = JournalWriter(journal, pipeline.run, pipeline.now)
+    writer = JournalWriter(journal, pipeline.run, pipeline.now)
     verifier = Verifier(
         pipeline.trees,
         journal,
         JournalDays(Names(patterns), journal),
         task,
-        FindingsLog(state, journal, scribe, known, is_kept=not options.dry_run),
+        FindingsLog(state, journal, writer, known, is_kept=not options.dry_run),
         host=pipeline.run.host,
         stop=stopping.event,
         ffmpeg=decoder,
     )
-    shows = options.tells and sys.stderr.isatty()
-    with display(verifier.bytes_to_check() if shows else 0, wanted=shows) as bar:
+    shows_progress = options.prints_progress and sys.stderr.isatty()
+    with display(verifier.bytes_to_check() if shows_progress else 0, wanted=shows_progress) as bar:
         return verifier.run(bar)
 
 
 def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopping: signals.Stop) -> _Done:
-    """What came of the repair, or would come of it."""
+    """The result of the repair; in a dry run, what it would do."""
     damaged = (each.expected for each in found.findings if each.expected is not None)
     encoding = options.encoding()
-    how = encoding.execution()
-    prepared = executor.prepare(repair.plan(pipeline, damaged, stopping), encoding.request(), how)
+    execution = encoding.execution()
+    prepared = executor.prepare(repair.plan(pipeline, damaged, stopping), encoding.request(), execution)
     plan = prepared.plan
-    on_terminal = sys.stderr.isatty() and options.tells
+    on_terminal = sys.stderr.isatty() and options.prints_progress
     asks = bool(plan.steps) and may_ask() and not (options.no_confirm or options.dry_run)
     flaws = {each.expected.archive: str(each.flaw) for each in found.findings if each.expected is not None}
     if asks or (not options.as_json and (options.dry_run or plan.left or on_terminal)):
@@ -202,14 +202,16 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
     total = sum(step.size for step in plan.steps)
     with display(total, wanted=on_terminal and bool(plan.steps)) as bar:
 
-        def tell(outcome: Outcome) -> None:
-            if options.tells and not on_terminal:
+        def report_outcome(outcome: Outcome) -> None:
+            if options.prints_progress and not on_terminal:
                 print(text_output.outcome_line(outcome), flush=True)
 
-        # Names of one file share an archive, which only one step may move aside at a time.
-        jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else how.jobs
-        how = replace(how, jobs=jobs)
-        result = executor.execute(pipeline, prepared, how, stop=stopping, display=bar, tell=tell)
+        # Two names of one file share an archive, which only one step may move aside at a time.
+        jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else execution.jobs
+        execution = replace(execution, jobs=jobs)
+        result = executor.execute(
+            pipeline, prepared, execution, stop=stopping, display=bar, tell=report_outcome
+        )
     left = {kept.relative for kept in plan.left}
     still = [archive for archive in findings.read(pipeline.trees.state).damaged if archive not in left]
     result = _with_rest(result, found, pipeline, still)
@@ -218,13 +220,13 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
         for outcome in result.outcomes:
             done.add(outcome)
         run_history.write(pipeline.trees.state, result, pipeline.run.host, done)
-    if options.tells and (on_terminal or result.outcomes):
-        write(line + "\n" for line in text_output.report_lines(result, told=not on_terminal))
+    if options.prints_progress and (on_terminal or result.outcomes):
+        write(line + "\n" for line in text_output.report_lines(result, already_printed=not on_terminal))
     return _Done(found, result, plan, options.dry_run)
 
 
 def _with_rest(result: Report, found: Verified, pipeline: Pipeline, damaged: Iterable[str]) -> Report:
-    """The report with what else is wrong: `damaged` archives, and all that is no archive."""
+    """The report with the remaining problems: `damaged` archives, and findings that concern no archive."""
     left = set(damaged)
     rest = tuple(each for each in found.findings if each.expected is None or each.expected.archive in left)
     problems = _problems(replace(found, findings=rest), pipeline)
@@ -232,7 +234,7 @@ def _with_rest(result: Report, found: Verified, pipeline: Pipeline, damaged: Ite
 
 
 def _problems(found: Verified, pipeline: Pipeline) -> tuple[Problem, ...]:
-    """What is wrong in a sentence each, for the report; the findings themselves are listed elsewhere."""
+    """One sentence for each problem, for the report; the findings themselves are listed elsewhere."""
     archives = [each for each in found.findings if each.expected is not None]
     others = [each for each in found.findings if each.expected is None]
     problems = []

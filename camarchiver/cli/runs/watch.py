@@ -1,4 +1,4 @@
-"""What the command line gives a run of `watch`, and what it prints at the end."""
+"""What the command line passes to a run of `watch`, and what it prints at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import running, write
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.errors import UsageError, cause
-from camarchiver.monitoring.run_events import attending
+from camarchiver.monitoring.run_events import open_run_events
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
@@ -66,7 +66,7 @@ class WatchOptions:
         )
 
     def settings(self) -> WatchSettings:
-        """What is to be done. Raises UsageError."""
+        """What to do. Raises UsageError."""
         asked = self.archive
         zone = clock.zone(asked.timezone)
         return WatchSettings(
@@ -79,7 +79,7 @@ class WatchOptions:
             poll_seconds=self.poll_seconds,
             channels=asked.channels,
             logged=self._logged,
-            tell=self._tell,
+            tell=self._print_outcome,
             finish=self._finish,
         )
 
@@ -87,7 +87,7 @@ class WatchOptions:
         asked = self.archive
         return running(pipeline, asked.log_file, asked.channels, verbose=asked.verbose, quiet=asked.quiet)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _print_outcome(self, outcome: Outcome) -> None:
         if not (self.archive.as_json or self.archive.quiet):
             _print(text_output.outcome_line(outcome))
 
@@ -95,7 +95,7 @@ class WatchOptions:
         if self.archive.as_json:
             write(json_document.document(last, None, {"results": dict(totals.results)}))
         elif not self.archive.quiet:
-            write(line + "\n" for line in text_output.report_lines(last, told=True))
+            write(line + "\n" for line in text_output.report_lines(last, already_printed=True))
 
 
 def run_watch(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
@@ -112,13 +112,13 @@ def run_watch(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:
     )
     archive = options.archive
     source = str(archive.trees().source)
-    with attending(archive.channels, "watch", documents.of_failure, source=source):
+    with open_run_events(archive.channels, "watch", documents.of_failure, source=source):
         settings = options.settings()
     return watch_run.watch(settings, reread_settings, documents)
 
 
 def _print(line: str) -> None:
-    """To whoever reads; a reader who goes away, as a journal that is restarted, ends no watch."""
+    """Print to standard output; if its reader is gone, as when journald restarts, the watch goes on."""
     try:
         print(line, flush=True)
     except OSError as error:
