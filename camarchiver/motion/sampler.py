@@ -72,13 +72,13 @@ class KeyframeSampler:
         codec: VideoCodecContext,
         *,
         suspicious: Callable[[Luma], bool],
-        gate: Callable[[], MotionState],
+        motion_state: Callable[[], MotionState],
         rate: float = RATE,
     ) -> None:
         """`suspicious` judges a keyframe (`Detector.peek`); `gate` is the state after the last score."""
         self._codec, self._rate = codec, rate
         self._keys = _Decoder(codec)
-        self._suspicious, self._gate = suspicious, gate
+        self._suspicious, self._motion_state = suspicious, motion_state
         self._attention = Attention()
         self._group: list[VideoPacket] = []
         """The packets since the last keyframe that was looked at."""
@@ -89,38 +89,38 @@ class KeyframeSampler:
     def feed(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
         """As `Sampler.feed`. The caller scores each picture before it takes the next."""
         if packet is None:
-            yield from self._on(None)
+            yield from self._continue_burst(None)
             return
         # among B-frames only the order of decoding tells that what is shown until then has come
         moment = packet.pts if packet.is_keyframe else packet.dts
         ticks, second = packet.time_base.as_integer_ratio()
         at = cast("int", moment) * ticks / second
-        self._attention, look = keyframe_rules.step(
+        self._attention, choice = keyframe_rules.step(
             self._attention,
             at,
             key=packet.is_keyframe,
             moving=self._moving,
-            doubtful=self._gate().doubtful,
+            doubtful=self._motion_state().doubtful,
         )
-        if look is not DecodeChoice.ON:
+        if choice is not DecodeChoice.ON:
             # frames that B-frames hold up are decoded already
-            yield from self._on(None)
+            yield from self._continue_burst(None)
             self._burst = None
-        if look is DecodeChoice.ALONE:
-            yield from self._alone(packet, at)
-        elif look is DecodeChoice.SINCE:
-            yield from self._since((*self._group, packet))
-        elif look is DecodeChoice.ON:
-            yield from self._on(packet)
-        if look is DecodeChoice.ALONE or (look is DecodeChoice.ON and packet.is_keyframe):
+        if choice is DecodeChoice.ALONE:
+            yield from self._look_at_keyframe(packet, at)
+        elif choice is DecodeChoice.SINCE:
+            yield from self._begin_burst((*self._group, packet))
+        elif choice is DecodeChoice.ON:
+            yield from self._continue_burst(packet)
+        if choice is DecodeChoice.ALONE or (choice is DecodeChoice.ON and packet.is_keyframe):
             self._group = []
         self._group.append(packet)
 
     @property
     def _moving(self) -> bool:
-        return self._gate().open is not None
+        return self._motion_state().open is not None
 
-    def _alone(self, packet: VideoPacket, at: float) -> Iterator[SampledPicture]:
+    def _look_at_keyframe(self, packet: VideoPacket, at: float) -> Iterator[SampledPicture]:
         frames = [*self._keys.frames(packet), *self._keys.frames(None)]
         self._keys.restart()
         if not frames:
@@ -128,25 +128,25 @@ class KeyframeSampler:
         picture = SampledPicture(shrink(_luma(frames[0][1])), frames[0][0])
         if not self._moving and self._suspicious(picture.luma):
             self._attention = keyframe_rules.suspect(self._attention, at)
-            yield from self._since((*self._group, packet))
+            yield from self._begin_burst((*self._group, packet))
         if picture.at > self._seen:
-            yield self._given(picture)
+            yield self._emitted(picture)
 
-    def _since(self, packets: Sequence[VideoPacket]) -> Iterator[SampledPicture]:
+    def _begin_burst(self, packets: Sequence[VideoPacket]) -> Iterator[SampledPicture]:
         """Begin a burst; it ends as soon as it has told all that it can."""
         self._burst = Sampler(self._codec, rate=self._rate)
         for packet in packets:
-            for picture in self._on(packet):
+            for picture in self._continue_burst(packet):
                 yield picture
                 if keyframe_rules.settled(self._attention, moving=self._moving):
                     self._burst = None
                     return
 
-    def _on(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
+    def _continue_burst(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
         if self._burst is not None:
-            yield from (self._given(one) for one in self._burst.feed(packet) if one.at > self._seen)
+            yield from (self._emitted(one) for one in self._burst.feed(packet) if one.at > self._seen)
 
-    def _given(self, picture: SampledPicture) -> SampledPicture:
+    def _emitted(self, picture: SampledPicture) -> SampledPicture:
         self._seen = picture.at
         return picture
 

@@ -52,25 +52,25 @@ class ClipAction(Enum):
     """End the clip before this packet."""
 
 
-def decide(reel: ClipState, entry: TimedPacket, lengths: Lengths) -> tuple[ClipState, ClipAction]:
+def decide(state: ClipState, entry: TimedPacket, lengths: Lengths) -> tuple[ClipState, ClipAction]:
     """Take the next packet of a running clip; sound never ends one."""
     if not entry.video:
-        return reel, ClipAction.WRITE
-    if entry.at > reel.until + _TICK:
-        return reel, ClipAction.END
+        return state, ClipAction.WRITE
+    if entry.at > state.until + _TICK:
+        return state, ClipAction.END
     if not entry.key:
-        return reel, ClipAction.WRITE
-    if reel.key is not None:
-        reel = replace(reel, group=entry.at - reel.key)
-    reel = replace(reel, key=entry.at)
+        return state, ClipAction.WRITE
+    if state.key is not None:
+        state = replace(state, group=entry.at - state.key)
+    state = replace(state, key=entry.at)
     # the group that begins here would end beyond the limit
-    too_long = entry.at > reel.begun and entry.at + reel.group > reel.begun + lengths.longest + _TICK
-    return reel, ClipAction.SPLIT if too_long else ClipAction.WRITE
+    too_long = entry.at > state.begun and entry.at + state.group > state.begun + lengths.longest + _TICK
+    return state, ClipAction.SPLIT if too_long else ClipAction.WRITE
 
 
-def prolonged(reel: ClipState, end: float, lengths: Lengths) -> ClipState:
+def prolonged(state: ClipState, end: float, lengths: Lengths) -> ClipState:
     """The clip with motion that goes on until `end` at least."""
-    return replace(reel, until=max(reel.until, end + lengths.post))
+    return replace(state, until=max(state.until, end + lengths.post))
 
 
 def missing(moments: Sequence[float]) -> int:

@@ -55,26 +55,26 @@ class DetectionStream(Protocol):
 class OwnStream:
     """Watches the recorded stream itself."""
 
-    def __init__(self, watch: DetectionSettings) -> None:
-        self._sentry = StreamDetector(watch)
+    def __init__(self, settings: DetectionSettings) -> None:
+        self._detector = StreamDetector(settings)
 
     @property
     def open(self) -> MotionEvent | None:
         """The motion that goes on."""
-        return self._sentry.open
+        return self._detector.open
 
     def begin(self, stream: Opened) -> None:
         """Watch it from here on."""
-        self._sentry.begin(stream.video.codec_context)
+        self._detector.begin(stream.video.codec_context)
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events that one packet ends."""
         if entry.video:
-            yield from self._sentry.feed(entry)
+            yield from self._detector.feed(entry)
 
     def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
-        yield from self._sentry.finish()
+        yield from self._detector.finish()
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -83,22 +83,22 @@ class OwnStream:
 class OwnPictures:
     """Watches the small pictures that the camera itself makes beside its stream: nothing is decoded."""
 
-    def __init__(self, watch: DetectionSettings, pictures: deque[SampledPicture]) -> None:
+    def __init__(self, settings: DetectionSettings, pictures: deque[SampledPicture]) -> None:
         """`pictures` by arrival; each is taken out when it is looked at."""
-        self._sentry = StreamDetector(watch)
+        self._detector = StreamDetector(settings)
         self._pictures = pictures
         self._clock = ArrivalClock()
 
     @property
     def open(self) -> MotionEvent | None:
         """The motion that goes on."""
-        return self._sentry.open
+        return self._detector.open
 
     def begin(self, stream: Opened) -> None:
         """Watch from here on."""
         self._clock.clear()
         self._pictures.clear()
-        self._sentry.begin(None)
+        self._detector.begin(None)
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events of the pictures that have come meanwhile."""
@@ -108,11 +108,11 @@ class OwnPictures:
         while self._pictures:
             picture = self._pictures.popleft()
             shift = self._clock.distance or 0.0
-            yield from self._sentry.look(SampledPicture(picture.luma, picture.at + shift))
+            yield from self._detector.look(SampledPicture(picture.luma, picture.at + shift))
 
     def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
-        yield from self._sentry.finish()
+        yield from self._detector.finish()
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -125,8 +125,8 @@ class BesideStream:
     stored at once, and its clock may run wrongly. Files are matched by their first frames.
     """
 
-    def __init__(self, watch: DetectionSettings, camera: Camera) -> None:
-        self._sentry = StreamDetector(watch)
+    def __init__(self, settings: DetectionSettings, camera: Camera) -> None:
+        self._detector = StreamDetector(settings)
         self._camera = camera
         self._reader = Reader(camera)
         self._clocks = ArrivalClock(), ArrivalClock()
@@ -143,7 +143,7 @@ class BesideStream:
     @property
     def open(self) -> MotionEvent | None:
         """The motion that goes on."""
-        event = self._sentry.open
+        event = self._detector.open
         return None if event is None else self._shifted(event)
 
     def begin(self, stream: Opened) -> None:
@@ -152,7 +152,7 @@ class BesideStream:
             self._recorded = self._first = None
             self._clocks[0].clear()
         if self._stream is not None:
-            self._sentry.begin(self._stream.video.codec_context)
+            self._detector.begin(self._stream.video.codec_context)
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """Catch up with the recorded stream."""
@@ -174,7 +174,7 @@ class BesideStream:
                         self._clocks[1].clear()
                     elif self._first is not None:
                         yield from self.finish()
-                    self._sentry.begin(item.video.codec_context)
+                    self._detector.begin(item.video.codec_context)
                 case TimedPacket():
                     yield from self._watched(item)
                 case Lost():
@@ -191,7 +191,7 @@ class BesideStream:
 
     def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
-        yield from (self._shifted(event) for event in self._sentry.finish())
+        yield from (self._shifted(event) for event in self._detector.finish())
 
     def close(self) -> None:
         """Leave the detection stream."""
@@ -202,7 +202,7 @@ class BesideStream:
             self._first = self._first or entry
             self._last = entry.at
             _follow(self._clocks[1], entry)
-            yield from (self._shifted(event) for event in self._sentry.feed(entry))
+            yield from (self._shifted(event) for event in self._detector.feed(entry))
 
     def _behind(self, entry: TimedPacket) -> bool:
         return self._first is None or self._last + self._shift() < entry.at

@@ -36,7 +36,7 @@ class DiskGuard:
         self._camera = camera
         self._folders = folders
         self._outbox = _Outbox(folders.outbox)
-        self._outbox_said = False
+        self._outbox_reported = False
         self._min_free = min_free
         self._make_room = make_room
         self._measured = False
@@ -67,8 +67,8 @@ class DiskGuard:
     def outbox_is_there(self) -> bool:
         """Whether clips can be published; while they can't, they wait in the spool."""
         away = self._outbox.ask()
-        if bool(away) != self._outbox_said:
-            self._outbox_said = bool(away)
+        if bool(away) != self._outbox_reported:
+            self._outbox_reported = bool(away)
             if away:
                 _log.error("%s: its outbox is away (%s): clips wait in the spool", self._camera, away)
             else:

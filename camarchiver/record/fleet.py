@@ -30,8 +30,8 @@ class Member:
     name: str
     source: Camera
     recorder: Recorder
-    delivery: ClipPublisher
-    upkeep: OutboxKeeper
+    publisher: ClipPublisher
+    keeper: OutboxKeeper
     error: CamarchiverError | OSError | None = None
     """What ended the recorder, where it was not the source."""
 
@@ -92,5 +92,5 @@ def assembled(members: Mapping[str, Callable[[], Member]], watchdog: Watchdog) -
             fleet.failures[name] = error
             if len(fleet.failures) == len(members):
                 raise
-            watchdog.tell(name, "failed", away=True)
+            watchdog.report(name, "failed", away=True)
     return fleet

@@ -22,7 +22,7 @@ from camarchiver.record.preroll import PreRoll
 
 LATE = 4.0
 """Seconds that the ring holds beyond the pre-roll: motion is noticed some time after it began."""
-RING_BYTES = 64 << 20
+PREROLL_BYTES = 64 << 20
 _LINGER = 1.0
 """Seconds of pictures for which an ended clip still takes the sound that belongs to it."""
 
@@ -44,7 +44,7 @@ class MotionClips:
         self._guard = guard
         self._when = when
         self._is_unsynced = is_unsynced
-        self._ring = PreRoll(lengths.pre + LATE, RING_BYTES)
+        self._preroll = PreRoll(lengths.pre + LATE, PREROLL_BYTES)
         self._stream: Opened | None = None
         self._state = ClipState(0.0, 0.0, 0.0)
         self._writer: ClipWriter | None = None
@@ -63,7 +63,7 @@ class MotionClips:
     @property
     def is_ready(self) -> bool:
         """Whether a clip could be begun: the pictures are known, and there is a keyframe to begin with."""
-        return self._stream is not None and self._stream.is_known and not self._ring.is_empty
+        return self._stream is not None and self._stream.is_known and not self._preroll.is_empty
 
     @property
     def writing(self) -> set[Path]:
@@ -74,7 +74,7 @@ class MotionClips:
     def begin(self, stream: Opened) -> None:
         """A stream begins, or its clock begins anew; `finish` comes before."""
         self._stream = stream
-        self._ring.clear()
+        self._preroll.clear()
         self._covered = float("-inf")
         self._goes_on = False
 
@@ -86,11 +86,11 @@ class MotionClips:
         self._goes_on = self._writer is not None
         self._retire(at)
         self._stream = stream
-        self._ring.clear()
+        self._preroll.clear()
 
     def take(self, entry: TimedPacket, events: list[MotionEvent]) -> None:
         """Take the next packet, and the motion that is known with it."""
-        self._ring.push(entry)
+        self._preroll.push(entry)
         if self._goes_on and entry.video and entry.key:
             self._goes_on = False
             self._split(entry)
@@ -112,12 +112,12 @@ class MotionClips:
 
     def try_out(self) -> str:
         """Write what is held and read it again; why that failed, empty where it didn't. Nothing stays."""
-        held = self._ring.since(float("inf"))
+        held = self._preroll.since(float("inf"))
         if self._stream is None or not held:
             return ""
-        label = ClipStart(self._when(held[0]), held[0], held[0].at, 0.0)
+        clip_start = ClipStart(self._when(held[0]), held[0], held[0].at, 0.0)
         try:
-            writer = ClipWriter(self._publisher.folders, label, self._stream.video, self._stream.audio)
+            writer = ClipWriter(self._publisher.folders, clip_start, self._stream.video, self._stream.audio)
         except (OSError, av.FFmpegError, ValueError) as error:
             return cause(error)
         try:
@@ -135,7 +135,7 @@ class MotionClips:
         if event is None or self._stream is None or not self._stream.is_known or not self._guard.is_there():
             return False
         trigger = max(event.start, self._covered)
-        held = self._ring.since(trigger - lengths.pre)
+        held = self._preroll.since(trigger - lengths.pre)
         if not held:
             return False
         self._release()
@@ -163,11 +163,11 @@ class MotionClips:
 
     def _write(self, entry: TimedPacket) -> None:
         """Give a packet to the clip that it belongs to; the running one may end before it."""
-        self._state, do = clip_rules.decide(self._state, entry, self._lengths)
-        if do is not ClipAction.WRITE:
-            self._covered = self._state.until if do is ClipAction.END else self._covered
+        self._state, action = clip_rules.decide(self._state, entry, self._lengths)
+        if action is not ClipAction.WRITE:
+            self._covered = self._state.until if action is ClipAction.END else self._covered
             self._retire(entry.at)
-        if do is ClipAction.SPLIT:
+        if action is ClipAction.SPLIT:
             self._split(entry)
         writer = self._writer
         if self._ended is not None and not entry.video and entry.at < self._ended[1]:
@@ -183,9 +183,11 @@ class MotionClips:
 
     def _start(self, first: TimedPacket, latency: float) -> bool:
         assert self._stream is not None
-        label = ClipStart(self._when(first), first, self._state.trigger, latency, self._is_unsynced())
+        clip_start = ClipStart(self._when(first), first, self._state.trigger, latency, self._is_unsynced())
         try:
-            self._writer = ClipWriter(self._publisher.folders, label, self._stream.video, self._stream.audio)
+            self._writer = ClipWriter(
+                self._publisher.folders, clip_start, self._stream.video, self._stream.audio
+            )
         except (OSError, av.FFmpegError, ValueError) as error:
             self._guard.ended(f"a clip can't be begun: {cause(error)}", full=clip_writer.is_full(error))
             return False

@@ -36,7 +36,7 @@ STEP = 10.0
 """Seconds; a camera's clock that jumps by more was set, and begins anew."""
 BACK = 1.0
 """The same, where it jumps back."""
-TEND = 3600.0
+MAINTENANCE = 3600.0
 """Seconds between two looks at what lies in the spool."""
 _TICK = 0.25
 READY = 60.0
@@ -68,10 +68,10 @@ class Recorder:
         self,
         settings: RecorderSettings,
         camera: Camera,
-        lookout: DetectionStream,
-        delivery: ClipPublisher,
-        upkeep: OutboxKeeper,
-        vigil: Watchdog,
+        detection: DetectionStream,
+        publisher: ClipPublisher,
+        keeper: OutboxKeeper,
+        watchdog: Watchdog,
         now: Callable[[], datetime],
     ) -> None:
         self.error = ""
@@ -80,10 +80,10 @@ class Recorder:
         self.frames = 0
         self._settings = settings
         self._camera = camera
-        self._lookout = lookout
-        self._delivery = delivery
-        self._upkeep = upkeep
-        self._vigil = vigil
+        self._detection = detection
+        self._publisher = publisher
+        self._keeper = keeper
+        self._watchdog = watchdog
         self._now = now
         self._stream: Opened | None = None
         self._first: TimedPacket | None = None
@@ -91,22 +91,24 @@ class Recorder:
         """The last frame."""
         self._passed = 0.0
         """Seconds recorded by clocks that the source had before."""
-        self._lapse = Timelapse(settings.timelapse, delivery.folders) if settings.timelapse else None
-        self._room = DiskGuard(camera.name, delivery.folders, settings.min_free, upkeep.make_room)
-        self._clips = MotionClips(settings.lengths, delivery, self._room, self._when, self._is_unsynced)
+        self._timelapse = Timelapse(settings.timelapse, publisher.folders) if settings.timelapse else None
+        self._disk_guard = DiskGuard(camera.name, publisher.folders, settings.min_free, keeper.make_room)
+        self._clips = MotionClips(
+            settings.lengths, publisher, self._disk_guard, self._when, self._is_unsynced
+        )
         self._away = False
         self._seen = time.monotonic()
         """When the last frame came, in seconds of the monotonic clock."""
         self._ready = self._seen
         """When a clip could last be begun, by the same clock."""
-        self._ready_said = False
+        self._ready_reported = False
         self._tried = self._seen
         """When waiting clips were last tried to be published."""
 
     def run(self, stop: threading.Event) -> None:
         """Record; every clip is whole in the outbox when it returns."""
-        began = tended = time.monotonic()
-        self._tend()
+        began = maintained = time.monotonic()
+        self._maintain()
         reader = Reader(self._camera, encodes=True)
         self._seen = time.monotonic()
         try:
@@ -114,41 +116,41 @@ class Recorder:
                 item = reader.take(_TICK)
                 if item is not None and not self._accept(item):
                     break
-                self._look_around(item.arrival if isinstance(item, TimedPacket) else time.monotonic())
-                if time.monotonic() - tended > TEND:
-                    tended = time.monotonic()
-                    self._tend()
+                self._check_state(item.arrival if isinstance(item, TimedPacket) else time.monotonic())
+                if time.monotonic() - maintained > MAINTENANCE:
+                    maintained = time.monotonic()
+                    self._maintain()
         finally:
-            self._vigil.tell(self._delivery.camera, "ended", away=True)
+            self._watchdog.report(self._publisher.camera, "ended", away=True)
             reader.close()
             self._break_off()
-            self._end_lapse()
-            self._lookout.close()
-            self._delivery.close(hurry=stop.is_set())
-            self._upkeep.close(hurry=stop.is_set())
+            self._end_timelapse()
+            self._detection.close()
+            self._publisher.close(hurry=stop.is_set())
+            self._keeper.close(hurry=stop.is_set())
 
-    def _look_around(self, now: float) -> None:
+    def _check_state(self, now: float) -> None:
         """See to what no packet tells: clips that were published, a camera that is silent.
 
         `now` is when the last packet came that was taken: a recorder that fell behind sees no silence.
         """
-        self._delivery.collect()
-        if self._delivery.waits and time.monotonic() - self._tried > RETRY:
+        self._publisher.collect()
+        if self._publisher.waits and time.monotonic() - self._tried > RETRY:
             self._tried = time.monotonic()
-            if self._room.outbox_is_there():
-                self._delivery.retry()
-        if self._room.may_try:
+            if self._disk_guard.outbox_is_there():
+                self._publisher.retry()
+        if self._disk_guard.may_try:
             self._try_out()
         if self._camera.live and not self._away and now - self._seen > SILENCE:
             self._outage(f"no frame for {SILENCE:.0f} s")
         doing = "no room" if self.is_full else "recording" if self._clips.is_recording else "watching"
-        self._vigil.tell(self._delivery.camera, "lost" if self._away else doing, away=self._away)
+        self._watchdog.report(self._publisher.camera, "lost" if self._away else doing, away=self._away)
 
-    def _tend(self) -> None:
+    def _maintain(self) -> None:
         """See to what lies in the spool and in the outbox, and whether there is room for more."""
-        self._delivery.salvage(self._writing())
-        self._upkeep.tend()
-        self._room.is_there()
+        self._publisher.salvage(self._writing())
+        self._keeper.start_removals()
+        self._disk_guard.is_there()
 
     @property
     def is_connected(self) -> bool:
@@ -164,16 +166,16 @@ class Recorder:
     @property
     def refused(self) -> int:
         """How often recording stopped for want of room."""
-        return self._room.refused
+        return self._disk_guard.refused
 
     @property
     def is_full(self) -> bool:
         """Whether there is too little room to record now."""
-        return self._room.is_full
+        return self._disk_guard.is_full
 
     def _writing(self) -> set[Path]:
-        lapse = self._lapse.take if self._lapse else None
-        return self._clips.writing | ({lapse.path} if lapse is not None else set())
+        writer = self._timelapse.writer if self._timelapse else None
+        return self._clips.writing | ({writer.path} if writer is not None else set())
 
     def _time_is_up(self, began: float) -> bool:
         limit = self._settings.duration
@@ -219,10 +221,10 @@ class Recorder:
         """The pictures are others, or known at last; the clock goes on, and so does motion."""
         if before.is_known:
             _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
-        events = list(self._lookout.finish())
+        events = list(self._detection.finish())
         at = self._last.at + self._last.length if self._last is not None else 0.0
         self._clips.change(stream, events, at)
-        self._lookout.begin(stream)
+        self._detection.begin(stream)
 
     def _restart(self) -> None:
         """Begin with a new clock."""
@@ -231,7 +233,7 @@ class Recorder:
         self._last = self._first = None
         self._ready = time.monotonic()
         self._clips.begin(self._stream)
-        self._lookout.begin(self._stream)
+        self._detection.begin(self._stream)
 
     def _outage(self, reason: str) -> None:
         self._break_off()
@@ -247,8 +249,8 @@ class Recorder:
                 _log.warning("%s is back", self._camera.name)
                 self._restart()
             self._seen = entry.arrival
-            if self._is_able(entry.arrival):
-                self._vigil.frame(self._delivery.camera)
+            if self._can_record(entry.arrival):
+                self._watchdog.frame(self._publisher.camera)
             self.frames += 1
             step = entry.order - self._last.order if self._last else 0.0
             if not -BACK <= step <= STEP:
@@ -257,60 +259,62 @@ class Recorder:
                 self._restart()
             self._last = entry
             self._first = self._first or entry
-        if self._lapse is not None and entry.key and entry.video:
-            self._lapse_frame(self._lapse, entry)
-        events = [*self._lookout.see(entry)]
-        if self._lookout.open is not None:
-            events.append(self._lookout.open)
+        if self._timelapse is not None and entry.key and entry.video:
+            self._add_timelapse_frame(self._timelapse, entry)
+        events = [*self._detection.see(entry)]
+        if self._detection.open is not None:
+            events.append(self._detection.open)
         if events and not schedule.holds(self._settings.times, self._when(entry)):
             events.clear()
         self._clips.take(entry, events)
 
-    def _is_able(self, now: float) -> bool:
+    def _can_record(self, now: float) -> bool:
         """Whether motion would become a clip: only then does a frame feed the watchdog."""
         if self._clips.is_ready:
-            self._ready, self._ready_said = now, False
-        elif now - self._ready > READY and not self._ready_said:
-            self._ready_said = True
-            words = "%s: no clip can be begun: for %.0f s no keyframe came that tells what its pictures are"
-            _log.error(words, self._camera.name, now - self._ready)
-        return not self._room.is_broken and now - self._ready <= READY
+            self._ready, self._ready_reported = now, False
+        elif now - self._ready > READY and not self._ready_reported:
+            self._ready_reported = True
+            message = "%s: no clip can be begun: for %.0f s no keyframe came that tells what its pictures are"
+            _log.error(message, self._camera.name, now - self._ready)
+        return not self._disk_guard.is_broken and now - self._ready <= READY
 
     def _try_out(self) -> None:
         """Writing failed: see whether it works again, before something moves."""
         reason = self._clips.try_out()
         if reason:
-            self._room.ended(reason, full=False)
+            self._disk_guard.ended(reason, full=False)
         elif self._clips.is_ready:
-            self._room.begun()
+            self._disk_guard.begun()
 
-    def _lapse_frame(self, lapse: Timelapse, entry: TimedPacket) -> None:
+    def _add_timelapse_frame(self, timelapse: Timelapse, entry: TimedPacket) -> None:
         assert self._stream is not None
         when = self._when(entry)
         if not self._stream.is_known or not schedule.holds(self._settings.times, when):
             return
-        if not self._room.is_there():
+        if not self._disk_guard.is_there():
             return
         ended: ClipWriter | None = None
         try:
-            ended = lapse.add(entry, self._media_time(), when, self._stream)
+            ended = timelapse.add(entry, self._media_time(), when, self._stream)
         except (OSError, av.FFmpegError, ValueError) as error:
             reason = f"a timelapse can't be begun: {cause(error)}"
-            self._room.ended(reason, full=clip_writer.is_full(error))
-        if ended is None and lapse.take is not None and lapse.take.failed:
-            self._room.ended(f"the timelapse ends here: {lapse.take.failed}", full=lapse.take.is_full)
-            ended = lapse.end()
+            self._disk_guard.ended(reason, full=clip_writer.is_full(error))
+        if ended is None and timelapse.writer is not None and timelapse.writer.failed:
+            self._disk_guard.ended(
+                f"the timelapse ends here: {timelapse.writer.failed}", full=timelapse.writer.is_full
+            )
+            ended = timelapse.end()
         if ended is not None:
-            self._delivery.hand_over(ended)
+            self._publisher.hand_over(ended)
 
-    def _end_lapse(self) -> None:
-        ended = self._lapse.end() if self._lapse is not None else None
+    def _end_timelapse(self) -> None:
+        ended = self._timelapse.end() if self._timelapse is not None else None
         if ended is not None:
-            self._delivery.hand_over(ended)
+            self._publisher.hand_over(ended)
 
     def _break_off(self) -> None:
         """End what runs, with the stream or at a stop."""
-        events = list(self._lookout.finish())
+        events = list(self._detection.finish())
         last = self._last
         if last is not None and not schedule.holds(self._settings.times, self._when(last)):
             last = None

@@ -23,18 +23,18 @@ class UnreportedProblems:
         """`document` makes the JSON document of a judgement."""
         self._judge = judge
         self._document = document
-        self._told: set[Problem] = set()
+        self._reported: set[Problem] = set()
 
-    def untold(self) -> list[Problem]:
-        return [problem for problem in self._judge()[2] if problem not in self._told]
+    def problems(self) -> list[Problem]:
+        return [problem for problem in self._judge()[2] if problem not in self._reported]
 
     def failures(self) -> Iterable[str] | None:
         """The JSON document of what went wrong since it was last asked for; None where nothing did."""
-        found = self.untold()
+        found = self.problems()
         if not found:
             return None
-        self._told &= set(self._judge()[2])
-        self._told.update(found)
+        self._reported &= set(self._judge()[2])
+        self._reported.update(found)
         status, exit_code, _ = self._judge()
         return (self._document((status, exit_code, found)),)
 
@@ -48,23 +48,23 @@ def figures_of(fleet: Fleet) -> Iterator[Figure]:
 def _figures(member: Member) -> Iterator[Figure]:
     from camarchiver.monitoring import metrics, tree_gauges
 
-    recorder, delivery = member.recorder, member.delivery
-    sums = delivery.sums
+    recorder, publisher = member.recorder, member.publisher
+    totals = publisher.totals
     recording = metrics.Recording(
         frames=recorder.frames,
-        lost=sums.lost,
-        published=sums.published + delivery.salvaged.count,
-        failed=sums.failed,
-        seconds=sums.seconds,
+        lost=totals.lost,
+        published=totals.published + publisher.salvaged.count,
+        failed=totals.failed,
+        seconds=totals.seconds,
         outages=recorder.outages,
         refusals=recorder.refused,
         last_frame=recorder.last_frame,
         connected=recorder.is_connected,
     )
     yield from metrics.of_recording(recording, member.name)
-    yield from member.upkeep.sums.figures()
-    yield from metrics.RemovalTotals(member.upkeep.left).figures()
-    folders = delivery.folders
+    yield from member.keeper.totals.figures()
+    yield from metrics.RemovalTotals(member.keeper.left).figures()
+    folders = publisher.folders
     yield from metrics.of_rooms(tree_gauges.rooms(("spool", folders.spool), ("outbox", folders.outbox)))
 
 
@@ -103,20 +103,20 @@ def failed(error: CamarchiverError | OSError) -> tuple[ExitCode, list[Problem]]:
 
 def judged_member(member: Member) -> Judgement:
     """How one camera fared so far."""
-    clips, sums = member.delivery.clips, member.delivery.sums
+    clips, totals = member.publisher.clips, member.publisher.totals
     # read first: a clip that ends meanwhile is then listed, and no earlier one
-    troubled = sums.troubled
+    with_errors = totals.with_errors
     problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
-    if (earlier := troubled - len(problems)) > 0:
+    if (earlier := with_errors - len(problems)) > 0:
         problems.append(Problem("failed", "earlier clips had errors, too", f"the log names {earlier:,} more"))
-    problems += [Problem("failed", trouble) for trouble in member.upkeep.troubles]
+    problems += [Problem("failed", text) for text in member.keeper.problems]
     if (error := problem_of(member)) is not None:
         problems += failed(error)[1]
     if member.recorder.refused:
         problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
     if not problems:
         return (Status.DONE if clips.count else Status.NOTHING), ExitCode.DONE, problems
-    if sums.published:
+    if totals.published:
         return Status.PARTIAL, ExitCode.PARTIAL, problems
     storage = all(problem.code == StorageError.code for problem in problems)
     return Status.FAILED, ExitCode.STORAGE if storage else ExitCode.FAILED, problems

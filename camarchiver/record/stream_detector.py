@@ -28,26 +28,28 @@ class DetectionSettings:
 class StreamDetector:
     """The detector with its sampler and its gate; it learns its background once and keeps it."""
 
-    def __init__(self, watch: DetectionSettings) -> None:
-        self._watch = watch
-        self._detector = Detector(watch.rules, watch.view)
-        self._gate = MotionState(watch.rules)
+    def __init__(self, settings: DetectionSettings) -> None:
+        self._settings = settings
+        self._detector = Detector(settings.rules, settings.view)
+        self._motion_state = MotionState(settings.rules)
         self._sampler: Sampler | KeyframeSampler | None = None
 
     @property
     def open(self) -> MotionEvent | None:
         """The motion that goes on, as known so far."""
-        return self._gate.open
+        return self._motion_state.open
 
     def begin(self, codec: VideoCodecContext | None) -> None:
         """Watch another stream, or the same one after its clock stepped; `finish` comes before.
 
         Without a codec there is nothing to decode: pictures come by `look`.
         """
-        self._gate = MotionState(self._watch.rules)
+        self._motion_state = MotionState(self._settings.rules)
         self._sampler = Sampler(codec) if codec is not None else None
-        if self._watch.keyframes and codec is not None:
-            self._sampler = KeyframeSampler(codec, suspicious=self._suspicious, gate=lambda: self._gate)
+        if self._settings.keyframes and codec is not None:
+            self._sampler = KeyframeSampler(
+                codec, suspicious=self._suspicious, motion_state=lambda: self._motion_state
+            )
 
     def feed(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events that one packet ends."""
@@ -57,7 +59,7 @@ class StreamDetector:
     def look(self, picture: SampledPicture) -> Iterator[MotionEvent]:
         """The events that one picture ends."""
         score = self._detector.score(picture.luma, picture.at)
-        self._gate, event = motion_events.step(self._gate, score, picture.at)
+        self._motion_state, event = motion_events.step(self._motion_state, score, picture.at)
         if event is not None:
             yield event
 
@@ -65,8 +67,8 @@ class StreamDetector:
         """The events that the end of the stream ends or cuts off."""
         if self._sampler is not None:
             yield from self._step(self._sampler, None)
-        last = motion_events.finish(self._gate)
-        self._gate, self._sampler = MotionState(self._watch.rules), None
+        last = motion_events.finish(self._motion_state)
+        self._motion_state, self._sampler = MotionState(self._settings.rules), None
         if last is not None:
             yield last
 
@@ -75,4 +77,4 @@ class StreamDetector:
             yield from self.look(picture)
 
     def _suspicious(self, luma: Luma) -> bool:
-        return self._detector.peek(luma) >= self._watch.rules.min_area
+        return self._detector.peek(luma) >= self._settings.rules.min_area

@@ -29,7 +29,7 @@ class Timelapse:
     interval: float
     """Seconds of the camera between two of its frames; with fewer keyframes it takes each."""
     folders: Folders
-    take: ClipWriter | None = field(default=None, init=False)
+    writer: ClipWriter | None = field(default=None, init=False)
     """The clip of this day."""
     _due: float = field(default=float("-inf"), init=False)
     _header: tuple[object, ...] = field(default=(), init=False)
@@ -45,24 +45,24 @@ class Timelapse:
         self._due = moment + self.interval
         codec = stream.video.codec_context
         header = codec.name, codec.width, codec.height, codec.extradata
-        same = header == self._header and self.take is not None and _same_day(self.take, when)
+        same = header == self._header and self.writer is not None and _same_day(self.writer, when)
         ended = None if same else self.end()
         self._header = header
-        frame = _frame(entry, self.take.frames if self.take else 0)
-        if self.take is None:
-            label = ClipStart(when, frame, 0.0, 0.0, kind=Kind.TIMELAPSE)
-            self.take = ClipWriter(self.folders, label, stream.video, None)
-        self.take.write(frame)
+        frame = _frame(entry, self.writer.frames if self.writer else 0)
+        if self.writer is None:
+            clip_start = ClipStart(when, frame, 0.0, 0.0, kind=Kind.TIMELAPSE)
+            self.writer = ClipWriter(self.folders, clip_start, stream.video, None)
+        self.writer.write(frame)
         return ended
 
     def end(self) -> ClipWriter | None:
         """The clip that was being written, which the next frame follows in another."""
-        ended, self.take = self.take, None
+        ended, self.writer = self.writer, None
         return ended
 
 
-def _same_day(take: ClipWriter, when: datetime) -> bool:
-    return take.label.start.date() == when.date()
+def _same_day(writer: ClipWriter, when: datetime) -> bool:
+    return writer.clip_start.start.date() == when.date()
 
 
 def _frame(entry: TimedPacket, number: int) -> TimedPacket:

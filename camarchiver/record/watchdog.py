@@ -19,8 +19,8 @@ class Watchdog:
     def __init__(self, service: Service, cameras: Iterable[str]) -> None:
         self._service = service
         self._lock = threading.Lock()
-        self._words = dict.fromkeys(cameras, "waiting")
-        self._frames = dict.fromkeys(self._words, time.monotonic())
+        self._states = dict.fromkeys(cameras, "waiting")
+        self._frames = dict.fromkeys(self._states, time.monotonic())
         """When the last frame came, of those that are not known to be away."""
 
     def begin(self) -> None:
@@ -35,13 +35,13 @@ class Watchdog:
             if span is not None and min(self._frames.values()) > now - span:
                 self._service.beat()
 
-    def tell(self, camera: str, words: str, *, away: bool = False) -> None:
+    def report(self, camera: str, state: str, *, away: bool = False) -> None:
         """What a camera's recorder does now; whether frames are expected of it."""
         with self._lock:
             if away:
                 self._frames.pop(camera, None)
-            if self._words.get(camera) != words:
-                self._words[camera] = words
+            if self._states.get(camera) != state:
+                self._states[camera] = state
                 self._service.status(self._status())
 
     def end(self) -> None:
@@ -49,4 +49,4 @@ class Watchdog:
         self._service.stopping()
 
     def _status(self) -> str:
-        return "; ".join(f"{camera}: {words}" for camera, words in self._words.items())
+        return "; ".join(f"{camera}: {state}" for camera, state in self._states.items())

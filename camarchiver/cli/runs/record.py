@@ -130,7 +130,7 @@ class RecordOptions:
             )
         return name, Folders((self.spool / name).absolute(), (self.outbox / name).absolute())
 
-    def upkeep(self, camera: str, zone: tzinfo) -> OutboxKeeper:
+    def keeper(self, camera: str, zone: tzinfo) -> OutboxKeeper:
         """Who sees to this camera's clips in the outbox. Raises UsageError."""
         from camarchiver.record.outbox.keeper import OutboxKeeper
         from camarchiver.record.outbox.rules import OutboxLimits
@@ -144,9 +144,9 @@ class RecordOptions:
             raise UsageError(
                 "--on-full drop-oldest needs to know when a disk is full", hint="set --min-free, as 1GB"
             )
-        terms = OutboxLimits(self.keep_days, self.max_storage)
+        limits = OutboxLimits(self.keep_days, self.max_storage)
         return OutboxKeeper(
-            camera, self.outbox.absolute(), terms, lambda: clock.now(zone), drops_oldest=drops
+            camera, self.outbox.absolute(), limits, lambda: clock.now(zone), drops_oldest=drops
         )
 
     def lapse(self) -> float | None:
@@ -231,17 +231,17 @@ def _member(options: RecordOptions, watchdog: Watchdog, held: ExitStack) -> Memb
         base=_base(source, zone),
         timelapse=options.lapse(),
     )
-    upkeep = options.upkeep(name, zone)
+    keeper = options.keeper(name, zone)
     folders.make()
     for lock in folders.locks:
         held.enter_context(run_lock.exclusive(lock, what="record"))
     folders.sweep()
-    publisher = ClipPublisher(name, folders, pictures=options.snapshot, tell=partial(_tell, options))
-    recorder = Recorder(settings, source, stream, publisher, upkeep, watchdog, lambda: clock.now(zone))
-    return Member(name, source, recorder, publisher, upkeep)
+    publisher = ClipPublisher(name, folders, pictures=options.snapshot, on_clip=partial(_print_clip, options))
+    recorder = Recorder(settings, source, stream, publisher, keeper, watchdog, lambda: clock.now(zone))
+    return Member(name, source, recorder, publisher, keeper)
 
 
-def _tell(options: RecordOptions, clip: Recorded) -> None:
+def _print_clip(options: RecordOptions, clip: Recorded) -> None:
     if clip.published and not (options.quiet or options.as_json):
         _print(f"{formatting.shown(clip.path)}: {clip.seconds:.1f} s, {clip.frames} frames\n")
 
@@ -249,7 +249,7 @@ def _tell(options: RecordOptions, clip: Recorded) -> None:
 def _base(source: Camera, zone: tzinfo) -> datetime | None:
     """When a file's first frame was: by its name where that tells, else now; None for what is live."""
     path = Path(source.name)
-    if source.returns or stat.S_ISFIFO(path.stat().st_mode):
+    if source.reconnects or stat.S_ISFIFO(path.stat().st_mode):
         return None
     parsed = name_patterns.Names().read(path.stem, path.absolute().parent.name)
     if parsed is None:

@@ -61,7 +61,7 @@ def _task(options: SpoolOptions) -> RunTask:
         yield ready_plan(
             plan,
             run,
-            lambda stop, _, tell: outbox_cleanup.execute(plan, run, stop=stop, tell=tell),
+            lambda stop, _, tell: outbox_cleanup.execute(plan, run, stop=stop, on_outcome=tell),
             lines=lambda: cleanup_text.spool_lines(shown, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,
         )

@@ -65,7 +65,7 @@ AnyPacket: TypeAlias = "Packet[Any]"
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 
-def _nothing() -> str:
+def _no_complaint() -> str:
     return ""
 
 
@@ -77,15 +77,15 @@ class Feed:
     """Describes the pictures, as long as anybody wants: it does not belong to the source."""
     audio: AudioStream | None
     packets: Iterator[AnyPacket]
-    close: Callable[[], str] = _nothing
+    close: Callable[[], str] = _no_complaint
     """Leave the source, in the thread that reads it; its last complaint, empty where it has none."""
-    interrupt: Callable[[], object] = _nothing
+    interrupt: Callable[[], object] = _no_complaint
     """Make reading end, from any thread, where the source allows that."""
     guessed: bool = False
     """The source tells when a picture is shown, and its decoding time is a guess."""
 
 
-def of_container(container: InputContainer, end: Callable[[], str] = _nothing) -> Feed:
+def of_container(container: InputContainer, end: Callable[[], str] = _no_complaint) -> Feed:
     """The first picture and the first sound; `end` ends what feeds the container. Raises ValueError.
 
     Closing it frees the streams that its packets came from: of a packet only what it holds itself may be
@@ -118,8 +118,8 @@ def of_container(container: InputContainer, end: Callable[[], str] = _nothing) -
 def detached(stream: AnyStream) -> AnyStream:
     """The same description of a stream, which outlives its container."""
     # a container that is never begun writes nothing; nut holds every codec
-    pattern = av.open(io.BytesIO(), "w", format="nut")
-    return pattern.add_stream_from_template(stream, opaque=True)
+    muxer = av.open(io.BytesIO(), "w", format="nut")
+    return muxer.add_stream_from_template(stream, opaque=True)
 
 
 def _unbroken(packets: Iterator[AnyPacket]) -> Generator[AnyPacket]:
@@ -165,10 +165,10 @@ def timed(packet: AnyPacket) -> bool:
 class Process:
     """A program that writes video to its standard output; it ends with the thread that began it."""
 
-    def __init__(self, command: Sequence[str], *, patience: float | None, pipe_in: bool = False) -> None:
+    def __init__(self, command: Sequence[str], *, timeout: float | None, pipe_in: bool = False) -> None:
         """`patience`: seconds without a byte after which reading fails; None to wait. Raises OSError."""
         self._program = os.path.basename(command[0])  # noqa: PTH119 - a command's word, no path to look at
-        self._patience = patience
+        self._timeout = timeout
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if pipe_in else subprocess.DEVNULL,
@@ -180,7 +180,7 @@ class Process:
             preexec_fn=linux.die_with_parent,
             env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"},
         )
-        self._said: deque[str] = deque(maxlen=_LAST_LINES)
+        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._listener = threading.Thread(target=self._listen, name=f"hear {self._program}", daemon=True)
         self._listener.start()
 
@@ -193,8 +193,8 @@ class Process:
         """Some of its output, as PyAV asks for it; nothing at its end. Raises TimeoutError."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
-        if not select.select([descriptor], [], [], self._patience)[0]:
-            raise TimeoutError(f"no data for {self._patience:.0f} s")
+        if not select.select([descriptor], [], [], self._timeout)[0]:
+            raise TimeoutError(f"no data for {self._timeout:.0f} s")
         return os.read(descriptor, size)
 
     def end(self) -> str:
@@ -210,8 +210,8 @@ class Process:
         self._listener.join(_ENDING_SECONDS)
         if status == 0:
             return ""
-        if self._said:
-            return self._said[-1]
+        if self._last_lines:
+            return self._last_lines[-1]
         return f"{self._program} ended with status {status}" if status else ""
 
     def close(self) -> str:
@@ -227,7 +227,7 @@ class Process:
         assert self._process.stderr is not None
         for line in iter(lambda: cast("Any", self._process.stderr).readline(_LINE_BYTES), b""):
             if words := line.decode(errors="backslashreplace").strip():
-                self._said.append(words)
+                self._last_lines.append(words)
 
 
 def of_process(process: Process, *, form: str) -> Feed:
@@ -237,9 +237,9 @@ def of_process(process: Process, *, form: str) -> Feed:
         container = cast("InputContainer", av.open(process, format=form, options=options))
         made = of_container(container, process.end)
     except BaseException as error:
-        said = process.close()
-        if said and isinstance(error, av.FFmpegError | ValueError):
-            raise ValueError(said) from error
+        complaint = process.close()
+        if complaint and isinstance(error, av.FFmpegError | ValueError):
+            raise ValueError(complaint) from error
         raise
 
     def close() -> str:
@@ -263,8 +263,8 @@ class Pump:
     def end(self) -> str:
         """Stop; why the source ended, else what the process complained of."""
         self._closed.set()
-        said = self._process.end()
-        return self._error or said
+        complaint = self._process.end()
+        return self._error or complaint
 
     def join(self) -> None:
         """Wait until the source is closed; one that hangs is closed when it has been silent for too long."""

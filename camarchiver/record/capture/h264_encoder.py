@@ -41,7 +41,7 @@ class LiveEncoder:
     """Patterns of which one must be there; none for software."""
 
 
-WAYS = (
+LIVE_ENCODERS = (
     LiveEncoder(
         "h264_v4l2m2m",
         ("-pix_fmt", "yuv420p", "-b:v", "4M"),
@@ -68,12 +68,12 @@ class Compressor:
     """An ffmpeg with an encoder that works here."""
 
     ffmpeg: Ffmpeg
-    way: LiveEncoder
+    live_encoder: LiveEncoder
 
     def command(self, source: Sequence[str]) -> tuple[str, ...]:
         """ffmpeg's command line; `source` is its input with the options of that."""
         binary = str(self.ffmpeg.path)
-        return (binary, "-v", "error", *self.way.before, *source, *self.output())
+        return (binary, "-v", "error", *self.live_encoder.before, *source, *self.output())
 
     def output(self) -> tuple[str, ...]:
         """What comes after the input: every frame, with its own time, and AAC."""
@@ -81,7 +81,7 @@ class Compressor:
         keys = ("-g", "30", "-force_key_frames", f"expr:gte(t,n_forced*{KEYFRAME_SECONDS})")
         return (
             *("-map", "0:v:0", "-map", "0:a:0?", *pass_all),
-            *("-c:v", self.way.encoder, *self.way.arguments, "-bf", "0", *keys),
+            *("-c:v", self.live_encoder.encoder, *self.live_encoder.arguments, "-bf", "0", *keys),
             *("-c:a", "aac", *matroska()),
         )
 
@@ -95,15 +95,17 @@ def matroska() -> tuple[str, ...]:
 def compressor() -> Compressor:
     """The best encoder that passes a trial. Raises EncoderError."""
     found = ffmpeg_find.find()
-    for way in WAYS:
-        if way.devices and not any(list(Path("/").glob(device[1:])) for device in way.devices):
+    for live_encoder in LIVE_ENCODERS:
+        if live_encoder.devices and not any(
+            list(Path("/").glob(device[1:])) for device in live_encoder.devices
+        ):
             continue
         for ffmpeg in found:
-            if way.encoder not in ffmpeg.encoders:
+            if live_encoder.encoder not in ffmpeg.encoders:
                 continue
-            candidate = Compressor(ffmpeg, way)
+            candidate = Compressor(ffmpeg, live_encoder)
             if _works(candidate):
-                _log.info("what is not compressed is encoded with %s of %s", way.encoder, ffmpeg)
+                _log.info("what is not compressed is encoded with %s of %s", live_encoder.encoder, ffmpeg)
                 return candidate
     raise EncoderError("no ffmpeg here can encode H.264", hint="install one with libx264")
 
@@ -112,7 +114,7 @@ def encoded(feed: Feed) -> Feed:
     """A feed's pictures as H.264 and its sound as AAC. Raises what `compressor` and `of_process` do."""
     try:
         source = (*PROMPTLY, "-f", "nut", "-i", "pipe:0")
-        process = Process(compressor().command(source), patience=None, pipe_in=True)
+        process = Process(compressor().command(source), timeout=None, pipe_in=True)
     except BaseException:
         feed.close()
         raise

@@ -42,7 +42,7 @@ class PicameraCamera:
     pictures: deque[SampledPicture] = field(default_factory=lambda: deque(maxlen=_PICTURES), compare=False)
     """What the detector sees, by arrival in seconds of the monotonic clock; whoever takes one removes it."""
     live: bool = field(default=True, init=False)
-    returns: bool = field(default=True, init=False)
+    reconnects: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:
@@ -96,7 +96,7 @@ class _Session:
             self._start(camera.number)
         except Exception as error:  # it raises whatever its parts do
             self.end()
-            raise ValueError(_words(error)) from error
+            raise ValueError(_message(error)) from error
 
     def _start(self, number: int) -> None:
         device = self._device = importlib.import_module("picamera2").Picamera2(number)
@@ -142,7 +142,7 @@ class _Session:
             device.stop_recording()
             device.close()
         except Exception as error:  # it raises whatever its parts do
-            return _words(error)
+            return _message(error)
         return ""
 
     def _next(self) -> _Frame:
@@ -167,10 +167,10 @@ class _Session:
                 self._closed.wait(max(0.0, 1 / RATE - (time.monotonic() - began) - 0.5 / self._mode.frames))
         except Exception as error:  # it raises whatever its parts do, also when it is stopped meanwhile
             if not self._closed.is_set():
-                self._frames.put(_words(error))
+                self._frames.put(_message(error))
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return f"picamera2: {cause(error)}"
 
 

@@ -10,7 +10,7 @@ from camarchiver.record.capture import feed as capture_feed
 from camarchiver.record.capture import parameter_sets
 from camarchiver.record.capture.feed import AnyPacket
 
-_Said: TypeAlias = tuple[int, int, str | None, str | None]
+_Description: TypeAlias = tuple[int, int, str | None, str | None]
 """Width, height, profile and pixel format."""
 IN_BAND = "hev1"
 """Tag of a stream of HEVC whose parameter sets change in their bytes: a clip needs all of them."""
@@ -30,8 +30,8 @@ class PictureFormat:
         self._codec = context.codec.canonical_name
         # mp4 and its like describe the picture once
         self._follows = self._codec in parameter_sets.CODECS and extradata[:1] != b"\1"
-        self._said = _said(video)
-        self._spellings = {parameter_sets.sequence(extradata, self._codec): self._said}
+        self._description = _description(video)
+        self._spellings = {parameter_sets.sequence(extradata, self._codec): self._description}
         self._header = parameter_sets.every(extradata, self._codec)
         """What a clip has once for all of its pictures."""
         self._in_band = False
@@ -47,7 +47,7 @@ class PictureFormat:
         data = bytes(packet)
         found = self._described(data, packet)
         sets = parameter_sets.every(data, self._codec)
-        if found is None and self._codec == "hevc" and self._said[0] and sets and not self._in_band:
+        if found is None and self._codec == "hevc" and self._description[0] and sets and not self._in_band:
             # a clip of HEVC has its sets in its header alone, as players want it, until they change
             self._in_band = bool(self._header) and not sets <= self._header
             found = _template(data, self._codec, packet) if self._in_band else None
@@ -60,16 +60,16 @@ class PictureFormat:
     def _described(self, data: bytes, packet: AnyPacket) -> VideoStream | None:
         """The stream as a keyframe's parameter sets describe it, where they say something else."""
         spelling = parameter_sets.sequence(data, self._codec)
-        if not spelling or (self._spellings.get(spelling) == self._said and self._said[0]):
+        if not spelling or (self._spellings.get(spelling) == self._description and self._description[0]):
             return None
         stream = _template(data, self._codec, packet)
         if stream is None:
             return None
         if len(self._spellings) >= _REMEMBERED:
             self._spellings.clear()
-        before, self._said = self._said, _said(stream)
-        self._spellings[spelling] = self._said
-        if _same(before, self._said):
+        before, self._description = self._description, _description(stream)
+        self._spellings[spelling] = self._description
+        if _same(before, self._description):
             return None
         if self._in_band:
             stream.codec_context.codec_tag = IN_BAND
@@ -84,12 +84,12 @@ def _template(data: bytes, codec: str, packet: AnyPacket) -> VideoStream | None:
         return None
 
 
-def _said(video: VideoStream) -> _Said:
+def _description(video: VideoStream) -> _Description:
     context = video.codec_context
     # the j is about the range of values alone
     form = context.format.name.replace("yuvj", "yuv") if context.format else None
     return context.width, context.height, context.profile, form
 
 
-def _same(one: _Said, other: _Said) -> bool:
+def _same(one: _Description, other: _Description) -> bool:
     return all(each == its or each is None or its is None for each, its in zip(one, other, strict=True))

@@ -80,7 +80,7 @@ class Reader:
         self._encodes = encodes
         self._feed: Feed | None = None
         self._long_groups = 0
-        self._sound_said = False
+        self._sound_reported = False
         self._closed = threading.Event()
         self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._paced = isinstance(camera, FileCamera) and camera.realtime
@@ -101,7 +101,7 @@ class Reader:
         if self._feed is not None:
             self._feed.interrupt()
         # a FIFO's reader waits for its writer, whatever happens
-        self._thread.join(SILENCE + _JOIN_SECONDS if self.camera.returns else _JOIN_SECONDS)
+        self._thread.join(SILENCE + _JOIN_SECONDS if self.camera.reconnects else _JOIN_SECONDS)
 
     def _run(self) -> None:
         failures = 0
@@ -113,18 +113,18 @@ class Reader:
                     seen = seen or isinstance(item, TimedPacket)
                     self._put(item)
             except (OSError, av.FFmpegError, ValueError, CamarchiverError) as error:
-                reason = _words(error)
-                if not self.camera.returns:
+                reason = _message(error)
+                if not self.camera.reconnects:
                     self._put(StreamEnded(reason))
                     return
             except Exception as error:
                 # whatever a camera sends, it is sought again
                 _log.exception("%s can't be read on", self.camera.name)
                 reason = f"{type(error).__name__}: {error}"
-                if not self.camera.returns:
+                if not self.camera.reconnects:
                     self._put(StreamEnded(reason))
                     return
-            if not self.camera.returns:
+            if not self.camera.reconnects:
                 self._put(StreamEnded())
                 return
             failures = 0 if seen else failures + 1
@@ -141,11 +141,11 @@ class Reader:
             error = broken
         finally:
             self._feed = None
-            said = feed.close()
-        if error is not None and not (said and isinstance(error, av.FFmpegError)):
+            complaint = feed.close()
+        if error is not None and not (complaint and isinstance(error, av.FFmpegError)):
             raise error
-        if said and not self._closed.is_set():
-            raise ValueError(said)
+        if complaint and not self._closed.is_set():
+            raise ValueError(complaint)
 
     def _reached(self) -> Feed:
         feed = self.camera.open()
@@ -177,9 +177,9 @@ class Reader:
                 last_frame = entry.arrival
                 sound.picture(entry.order, entry.arrival)
                 if entry.key:
-                    self._mind_group(entry.at - last_key if last_key is not None else 0.0)
+                    self._check_group(entry.at - last_key if last_key is not None else 0.0)
                     last_key = entry.at
-            elif self.camera.returns and entry.arrival - last_frame > SILENCE:
+            elif self.camera.reconnects and entry.arrival - last_frame > SILENCE:
                 raise ValueError(f"no frame for {SILENCE:.0f} s")
             elif (placed := self._placed(entry, sound)) is None:
                 continue
@@ -195,29 +195,29 @@ class Reader:
     def _placed(self, entry: TimedPacket, sound: SoundClock) -> TimedPacket | None:
         """A packet of sound where it belongs among the pictures; None where it has no place there."""
         shift = sound.sound(entry.order, entry.arrival)
-        if not self._sound_said and self._encodes:
+        if not self._sound_reported and self._encodes:
             if sound.off is not None:
-                words = (
+                message = (
                     "%s: its sound has another clock (%.1f s off its pictures) and is placed by its arrival"
                 )
-                _log.warning(words, self.camera.name, sound.off)
-                self._sound_said = True
+                _log.warning(message, self.camera.name, sound.off)
+                self._sound_reported = True
             elif shift is None and not self.camera.live:
-                words = "%s: its sound is %.0f s off its pictures and is left out"
-                _log.warning(words, self.camera.name, sound.ahead)
-                self._sound_said = True
+                message = "%s: its sound is %.0f s off its pictures and is left out"
+                _log.warning(message, self.camera.name, sound.ahead)
+                self._sound_reported = True
         if not shift:
             return None if shift is None else entry
         return entry.moved(shift)
 
-    def _mind_group(self, seconds: float) -> None:
+    def _check_group(self, seconds: float) -> None:
         """Say once when keyframes are rare; one long group alone may be a step of the camera's clock."""
         if seconds <= LONG_GROUP or not self._encodes:
             return
         self._long_groups += 1
         if self._long_groups == 2:
-            words = "%s sends a keyframe only every %.0f s, and a clip begins with one: set it to every 2 s"
-            _log.warning(words, self.camera.name, seconds)
+            message = "%s sends a keyframe only every %.0f s, and a clip begins with one: set it to every 2 s"
+            _log.warning(message, self.camera.name, seconds)
 
     def _put(self, item: Item) -> None:
         # SimpleQueue has no bound of its own, and is the one that costs little for each packet.
@@ -256,7 +256,7 @@ def _entry(packet: AnyPacket) -> TimedPacket:
     )
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, av.error.ExitError):
         return f"no answer for {SILENCE:.0f} s"
     return cause(error)

@@ -21,7 +21,7 @@ class RpicamCamera:
     number: int
     mode: Mode
     live: bool = field(default=True, init=False)
-    returns: bool = field(default=True, init=False)
+    reconnects: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:
@@ -30,7 +30,7 @@ class RpicamCamera:
 
     def open(self) -> Feed:
         """Start the program. MPEG-TS carries the sensor's own times."""
-        process = Process(self.command(), patience=feed.SILENCE)
+        process = Process(self.command(), timeout=feed.SILENCE)
         return feed.of_process(process, form="mpegts")
 
     def command(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class Camera(Protocol):
         ...
 
     @property
-    def returns(self) -> bool:
+    def reconnects(self) -> bool:
         """A lost connection is sought again; otherwise the end is the end."""
         ...
 
@@ -46,7 +46,7 @@ class FileCamera:
 
     path: Path
     realtime: bool = False
-    returns: bool = field(default=False, init=False)
+    reconnects: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class RtspCamera:
     transport: str = "tcp"
     """One of TRANSPORTS."""
     live: bool = field(default=True, init=False)
-    returns: bool = field(default=True, init=False)
+    reconnects: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ class DeviceCamera:
     path: Path
     mode: Mode
     live: bool = field(default=True, init=False)
-    returns: bool = field(default=True, init=False)
+    reconnects: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class DeviceCamera:
         """Start ffmpeg on it."""
         offered = formats(self.path)
         wanted = next((name for code, name in _COMPRESSED.items() if code in offered), "")
-        process = Process(command(self.path, self.mode, wanted), patience=feed.SILENCE)
+        process = Process(command(self.path, self.mode, wanted), timeout=feed.SILENCE)
         try:
             return feed.of_process(process, form=h264_encoder.FORM)
         except ValueError as error:

@@ -42,7 +42,7 @@ class SpoolPolicy:
     spool: Path
     outbox: Path
     """Both absolute."""
-    terms: OutboxLimits
+    limits: OutboxLimits
     cameras: frozenset[str] = frozenset()
     """Empty for all of them."""
 
@@ -93,7 +93,7 @@ def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_Step | Keep]:
             assert now.tzinfo is not None
             yield from _foreign(policy, camera, folders.outbox, now.tzinfo)
             waiting = outbox_store.waiting(policy.outbox, camera, now.tzinfo)
-            yield from outbox_rules.at_once(waiting, policy.terms, held, now)
+            yield from outbox_rules.at_once(waiting, policy.limits, held, now)
 
 
 def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool) -> Iterator[_Step | Keep]:
@@ -141,12 +141,12 @@ def _foreign(policy: SpoolPolicy, camera: str, folder: Path, zone: tzinfo) -> It
             yield Keep(policy.outbox, f"{camera}/{path.name}", Reason.FOREIGN, size, camera)
 
 
-def execute(planned: SpoolPlan, run: str, *, stop: Stop, tell: Callable[[Outcome], None]) -> Report:
+def execute(planned: SpoolPlan, run: str, *, stop: Stop, on_outcome: Callable[[Outcome], None]) -> Report:
     """Carry out a plan in the name of a run; `tell` gets every outcome as it comes."""
     outcomes: list[Outcome] = []
     for outcome in perform(planned, planned.now, stop.event):
         outcomes.append(outcome)
-        tell(outcome)
+        on_outcome(outcome)
     assert planned.now.tzinfo is not None
     ended = clock.now(planned.now.tzinfo)
     return planned.report(run, tuple(outcomes), ended=ended, stopped_by=stop.signal)

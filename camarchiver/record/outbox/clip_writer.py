@@ -70,12 +70,12 @@ class ClipWriter:
     """A clip that is being written."""
 
     def __init__(
-        self, folders: Folders, label: ClipStart, video: VideoStream, audio: AudioStream | None
+        self, folders: Folders, clip_start: ClipStart, video: VideoStream, audio: AudioStream | None
     ) -> None:
         """Opens the spool file, named by the start for salvage. Raises OSError or ValueError."""
-        name = f"{recorder_names.stamp(label.start, label.kind)}.{secrets.token_hex(4)}.mp4"
+        name = f"{recorder_names.stamp(clip_start.start, clip_start.kind)}.{secrets.token_hex(4)}.mp4"
         self.path = folders.spool / name
-        self.label = label
+        self.clip_start = clip_start
         self.peak: MotionEvent | None = None
         """The motion with the largest thing in it."""
         self.moments: list[float] = []
@@ -98,9 +98,9 @@ class ClipWriter:
         self._closed = False
         self._strip: BitStreamFilterContext | None = None
         """Takes off the headers that AAC has in transport streams and not in mp4."""
-        options = _OPTIONS if label.kind is Kind.MOTION else _EACH_FRAME
+        options = _OPTIONS if clip_start.kind is Kind.MOTION else _EACH_FRAME
         self._output = av.open(str(self.path), "w", format="mp4", options=options)
-        if label.unsynced:
+        if clip_start.unsynced:
             self._output.metadata["comment"] = UNSYNCED
         try:
             self._add_streams(video, audio if audio is not None and carries(audio) else None)
@@ -110,7 +110,7 @@ class ClipWriter:
             raise
 
     def _add_streams(self, video: VideoStream, audio: AudioStream | None) -> None:
-        packet = cast("Packet[VideoStream]", self.label.first.packet)
+        packet = cast("Packet[VideoStream]", self.clip_start.first.packet)
         origin = (packet.pts or 0) * packet.time_base
         for stream in (video, audio):
             if stream is not None:
@@ -126,7 +126,7 @@ class ClipWriter:
     def note(self, event: MotionEvent) -> None:
         """Take notice of motion that belongs to this clip."""
         larger = self.peak is None or event.peak > self.peak.peak
-        if larger and event.peak_at >= self.label.first.at:
+        if larger and event.peak_at >= self.clip_start.first.at:
             self.peak = event
 
     def write(self, entry: TimedPacket) -> None:
@@ -160,7 +160,7 @@ class ClipWriter:
             return
         self._write_held()
         self._held = copy
-        if self.label.kind is not Kind.MOTION:
+        if self.clip_start.kind is not Kind.MOTION:
             # a timelapse has no reordered frames, and the next one may be hours away
             self._write_held()
         self._end = max(self._end, copy.pts + copy.duration)
@@ -184,7 +184,7 @@ class ClipWriter:
 
     def _belongs(self, entry: TimedPacket) -> bool:
         """Whether a packet has a place in this clip: a muxer aborts the process where times are absurd."""
-        first = self.label.first
+        first = self.clip_start.first
         if entry.video:
             last = self._order if self._order is not None else first.order
             plausible = abs(entry.order - last) <= _GAP and abs(entry.at - entry.order) <= _GAP

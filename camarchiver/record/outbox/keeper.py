@@ -31,7 +31,7 @@ class OutboxKeeper:
         self,
         camera: str,
         folder: Path,
-        terms: OutboxLimits,
+        limits: OutboxLimits,
         now: Callable[[], datetime],
         *,
         drops_oldest: bool = False,
@@ -42,15 +42,15 @@ class OutboxKeeper:
         """
         self.announced: BoundedHistory[Path] = BoundedHistory()
         self.removed: BoundedHistory[Outcome] = BoundedHistory()
-        self.sums = RemovalTotals()
+        self.totals = RemovalTotals()
         """Of what was removed."""
-        self.troubles: dict[str, None] = {}
+        self.problems: dict[str, None] = {}
         """Why the outbox, or one of its clips, could not be seen to; each once."""
         self._left: dict[str, Outcome] = {}
         """By path below the outbox: what came of the last try, where it was not removed."""
         self._camera = camera
         self._outbox = folder
-        self._terms = terms
+        self._limits = limits
         self._now = now
         self._drops_oldest = drops_oldest
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
@@ -67,10 +67,10 @@ class OutboxKeeper:
         """Of each clip that could not be removed, the last try."""
         return tuple(self._left.values())
 
-    def tend(self) -> None:
+    def start_removals(self) -> None:
         """Begin to remove what the terms take and was announced; returns at once."""
-        if self._terms and (self._running is None or self._running.done()):
-            self._look_back()
+        if self._limits and (self._running is None or self._running.done()):
+            self._check_last_run()
             self._running = self._thread.submit(self._expire)
 
     def close(self, *, hurry: bool = False) -> None:
@@ -78,13 +78,13 @@ class OutboxKeeper:
         if hurry:
             self._stop.set()
         self._thread.shutdown()
-        self._look_back()
+        self._check_last_run()
 
-    def _look_back(self) -> None:
+    def _check_last_run(self) -> None:
         # whatever went wrong in here, the recording goes on
         error = self._running.exception() if self._running else None
         if error is not None:
-            self._complain(error)
+            self._report(error)
 
     def make_room(self, folder: Path, needed: int) -> int:
         """Remove the oldest clips until so many bytes came free on the folder's filesystem; how many did.
@@ -101,7 +101,7 @@ class OutboxKeeper:
             sound = [each for each in waiting.values() if not self._has_failed(each.clip.relative)]
             steps = outbox_rules.make_room(sound, needed, held, now)
         except (OSError, CamarchiverError) as error:
-            self._complain(error)
+            self._report(error)
             return 0
         return sum(self._remove(step, waiting) for step in steps)
 
@@ -113,7 +113,7 @@ class OutboxKeeper:
             now = self._now()
             waiting = self._waiting(now)
             known = outbox_store.notices(self._outbox, self._camera)
-            found = outbox_rules.announced(waiting.values(), self._terms, known, holds.read(state), now)
+            found = outbox_rules.announced(waiting.values(), self._limits, known, holds.read(state), now)
             if found.notices != known:
                 outbox_store.announce(self._outbox, self._camera, found.notices)
             for relative in found.fresh:
@@ -138,7 +138,7 @@ class OutboxKeeper:
             shown(each.clip.path),
             f"{notice.at + NOTICE:%Y-%m-%d %H:%M}",
             notice.reason,
-            _fate(each),
+            _transfer_state(each),
         )
 
     def _remove(self, step: Discard, waiting: dict[str, OutboxClip]) -> int:
@@ -148,20 +148,20 @@ class OutboxKeeper:
         if outcome.result is Result.DONE:
             self._left.pop(step.relative, None)
             self.removed.append(outcome)
-            self.sums.add(outcome)
-            _log.warning("removed %s (%s); %s", path, step.reason, _fate(waiting[step.relative]))
+            self.totals.add(outcome)
+            _log.warning("removed %s (%s); %s", path, step.reason, _transfer_state(waiting[step.relative]))
             return outcome.freed
         self._left[step.relative] = outcome
-        if (words := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.troubles:
-            self.troubles[words] = None
-            _log.error("%s", words)
+        if (message := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.problems:
+            self.problems[message] = None
+            _log.error("%s", message)
         return outcome.freed
 
-    def _complain(self, error: BaseException) -> None:
-        words = sentence(error)
-        self.troubles[words] = None
-        _log.error("nothing is removed from the outbox: %s", words)
+    def _report(self, error: BaseException) -> None:
+        message = sentence(error)
+        self.problems[message] = None
+        _log.error("nothing is removed from the outbox: %s", message)
 
 
-def _fate(each: OutboxClip) -> str:
+def _transfer_state(each: OutboxClip) -> str:
     return "its transfer was confirmed" if each.transferred else "no transfer of it was confirmed"

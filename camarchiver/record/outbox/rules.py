@@ -66,7 +66,7 @@ class Notice(NamedTuple):
     """When it was announced."""
     reason: Reason
 
-    def speaks_of(self, clip: Clip) -> bool:
+    def is_about(self, clip: Clip) -> bool:
         """Whether it is about this very file."""
         return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
 
@@ -85,7 +85,7 @@ class Expiry:
 
 def announced(
     waiting: Iterable[OutboxClip],
-    terms: OutboxLimits,
+    limits: OutboxLimits,
     notices: Mapping[str, Notice],
     holds: Sequence[Hold],
     now: datetime,
@@ -94,10 +94,10 @@ def announced(
     order = in_order(waiting)
     if now < CLOCK_WAS_SET:
         return Expiry(tuple(keep(each.clip, Reason.CLOCK_DOUBTFUL) for each in order), notices, ())
-    due = _due(order, terms, holds, now)
-    soon = due | _due(order, terms, holds, now + NOTICE, coming=_of_the_last_day(order, now))
+    due = _due(order, limits, holds, now)
+    soon = due | _due(order, limits, holds, now + NOTICE, coming=_of_the_last_day(order, now))
     steps: list[Discard | Keep] = []
-    told: dict[str, Notice] = {}
+    current: dict[str, Notice] = {}
     fresh = []
     for each in order:
         clip = each.clip
@@ -106,23 +106,23 @@ def announced(
             steps.append(keep(clip, protection(each, holds, now) or Reason.IN_POLICY))
             continue
         notice = notices.get(clip.relative)
-        if notice is None or not notice.speaks_of(clip) or notice.at > now:
+        if notice is None or not notice.is_about(clip) or notice.at > now:
             notice = Notice(clip.fingerprint.size, clip.fingerprint.mtime_ns, now, reason)
             fresh.append(clip.relative)
-        told[clip.relative] = notice
+        current[clip.relative] = notice
         if clip.relative in due and now - notice.at >= NOTICE:
             steps.append(discard(clip, reason))
         else:
             steps.append(keep(clip, Reason.ANNOUNCED, reason))
-    return Expiry(tuple(steps), told, tuple(fresh))
+    return Expiry(tuple(steps), current, tuple(fresh))
 
 
 def at_once(
-    waiting: Iterable[OutboxClip], terms: OutboxLimits, holds: Sequence[Hold], now: datetime
+    waiting: Iterable[OutboxClip], limits: OutboxLimits, holds: Sequence[Hold], now: datetime
 ) -> tuple[Discard | Keep, ...]:
     """What the terms take now, for an owner who sees the plan and agrees: that announces it."""
     order = in_order(waiting)
-    due = _due(order, terms, holds, now) if now >= CLOCK_WAS_SET else {}
+    due = _due(order, limits, holds, now) if now >= CLOCK_WAS_SET else {}
     return tuple(
         discard(each.clip, due[each.clip.relative])
         if each.clip.relative in due
@@ -171,19 +171,24 @@ def discard(clip: Clip, reason: Reason) -> Discard:
 
 
 def _due(
-    order: Sequence[OutboxClip], terms: OutboxLimits, holds: Sequence[Hold], now: datetime, *, coming: int = 0
+    order: Sequence[OutboxClip],
+    limits: OutboxLimits,
+    holds: Sequence[Hold],
+    now: datetime,
+    *,
+    coming: int = 0,
 ) -> dict[str, Reason]:
     """What the terms take at a moment, if so many bytes come until then."""
     found: dict[str, Reason] = {}
-    free = [each for each in order if not protection(each, holds, now)]
-    for each in free:
-        if terms.keep is not None and each.moment <= now - terms.keep:
+    removable = [each for each in order if not protection(each, holds, now)]
+    for each in removable:
+        if limits.keep is not None and each.moment <= now - limits.keep:
             found[each.clip.relative] = Reason.KEEP_DAYS
-    if terms.max_storage is None:
+    if limits.max_storage is None:
         return found
     total = coming + sum(each.size for each in order if each.clip.relative not in found)
-    for each in free:
-        if total <= terms.max_storage:
+    for each in removable:
+        if total <= limits.max_storage:
             break
         if each.clip.relative not in found:
             found[each.clip.relative] = Reason.MAX_STORAGE

@@ -125,10 +125,10 @@ def _removed(step: Discard) -> Outcome:
         pictures = removal.remove_sidecars(clip, lambda _: None)
         if pictures.problem:
             return Outcome(step, Result.FAILED, Reason.FAILED, pictures.problem, freed=pictures.freed)
-        gone = removal.remove(clip.root, clip.relative, clip.fingerprint, None)
+        removed = removal.remove(clip.root, clip.relative, clip.fingerprint, None)
     except FileNotFoundError:
         return Outcome(step, Result.DONE, step.reason, "was gone already")
-    return Outcome(step, Result.DONE, step.reason, freed=gone.freed + pictures.freed)
+    return Outcome(step, Result.DONE, step.reason, freed=removed.freed + pictures.freed)
 
 
 def notices(outbox: Path, camera: str) -> dict[str, Notice]:
@@ -144,13 +144,13 @@ def notices(outbox: Path, camera: str) -> dict[str, Notice]:
         return {}
 
 
-def announce(outbox: Path, camera: str, told: Mapping[str, Notice]) -> None:
+def announce(outbox: Path, camera: str, current: Mapping[str, Notice]) -> None:
     """Remember what was announced. Raises OSError, with what was known before in place."""
     path = _announced(outbox, camera)
     atomic.make_folders(path.parent, mode=0o700)
     clips = {
         relative: {"size": n.size, "mtime_ns": n.mtime_ns, "at": n.at.isoformat(), "reason": n.reason}
-        for relative, n in told.items()
+        for relative, n in current.items()
     }
     atomic.write_json(path, {"clips": clips})
 
