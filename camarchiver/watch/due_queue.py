@@ -65,9 +65,9 @@ class DueQueue:
         self._settle()
         return self._heap[0][0] if self._heap else None
 
-    def take(self, now: float, most: int) -> Iterator[Due]:
+    def take(self, now: float, limit: int) -> Iterator[Due]:
         """Take out up to so many clips that are due, the longest waiting first."""
-        for _ in range(most):
+        for _ in range(limit):
             self._settle()
             if not self._heap or self._heap[0][0] > now:
                 return

@@ -82,25 +82,23 @@ class Arrivals:
         self._root = root
         self._pruned = pruned
         self._folders: dict[int, str] = {}
-        self._complained: set[str] = set()
+        self._reported: set[str] = set()
         self._listed: dict[str, int] = {}
         """By folder: a mark of the names that were found there; only where the tree is polled."""
         self._identity = _identity(root)
         self._mounts = _mounts(root, pruned)
-        self._table = _open_table()
+        self._mount_table = _open_mount_table()
         self._inotify: INotify | None = None
         self.why_polled = ""
         """Why the tree is read again and again; empty where the kernel tells of every change."""
-        deaf = [mount for mount in self._mounts if not mount.tells]
-        if deaf:
-            self.why_polled = (
-                f"{deaf[0].place} is {deaf[0].kind}, where the kernel does not tell of every change"
-            )
+        unreported = [mount for mount in self._mounts if not mount.tells]
+        if unreported:
+            self.why_polled = f"{unreported[0].place} is {unreported[0].kind}, where the kernel does not tell of every change"
             return
         try:
             self._inotify = INotify()
         except OSError as error:
-            self._give_up(error)
+            self._fall_back_to_polling(error)
 
     @property
     def watched(self) -> int:
@@ -111,15 +109,15 @@ class Arrivals:
         """What to poll and for which events: the kernel's messages, and its table of mounts."""
         if self._inotify is not None:
             yield self._inotify.fileno(), select.POLLIN
-        if self._table is not None:
-            yield self._table.fileno(), select.POLLPRI | select.POLLERR
+        if self._mount_table is not None:
+            yield self._mount_table.fileno(), select.POLLPRI | select.POLLERR
 
     def close(self) -> None:
         """Stop watching."""
         self._stop_watching()
-        if self._table is not None:
-            self._table.close()
-            self._table = None
+        if self._mount_table is not None:
+            self._mount_table.close()
+            self._mount_table = None
 
     def _stop_watching(self) -> None:
         if self._inotify is not None:
@@ -149,7 +147,7 @@ class Arrivals:
                     continue
                 names, below = self._list(folder)
             except OSError as error:
-                self._complain(folder, error)
+                self._report(folder, error)
                 continue
             waiting.extend(reversed(below))
             if names and not self._is_known(folder, names):
@@ -228,12 +226,12 @@ class Arrivals:
                 return False
             if error.errno != errno.ENOSPC:
                 raise
-            self._give_up(error)
+            self._fall_back_to_polling(error)
             return True
         self._folders[wd] = folder
         return True
 
-    def _give_up(self, error: OSError) -> None:
+    def _fall_back_to_polling(self, error: OSError) -> None:
         """The kernel's limit is reached: poll instead, and say which setting raises it."""
         if error.errno not in (errno.ENOSPC, errno.EMFILE):
             raise error
@@ -260,11 +258,11 @@ class Arrivals:
                     names.append(entry.name)
         return tuple(sorted(names)), sorted(below)
 
-    def _complain(self, folder: str, error: OSError) -> None:
+    def _report(self, folder: str, error: OSError) -> None:
         if not folder:
             raise error
-        if error.errno not in _GONE and folder not in self._complained:
-            self._complained.add(folder)
+        if error.errno not in _GONE and folder not in self._reported:
+            self._reported.add(folder)
             _log.warning("%s can't be watched: %s", folder, cause(error))
 
 
@@ -275,7 +273,7 @@ def _identity(root: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _open_table() -> TextIO | None:
+def _open_mount_table() -> TextIO | None:
     try:
         return _MOUNTINFO.open(encoding="latin-1")
     except OSError:

@@ -34,7 +34,7 @@ class WatchTotals:
 
     def begin(self) -> None:
         """Start the counts that are kept for each run anew: every reload begins one."""
-        self.sums, self.done = RemovalTotals(), Done()
+        self.removals, self.done = RemovalTotals(), Done()
 
     def add(self, outcome: Outcome) -> None:
         """One more."""
@@ -42,7 +42,7 @@ class WatchTotals:
             self._unreported.append(outcome)
         self.results[outcome.result] += 1
         self.newest.append(outcome)
-        self.sums.add(outcome)
+        self.removals.add(outcome)
         self.done.add(outcome)
 
     def unreported(self, pipeline: Pipeline) -> Report | None:

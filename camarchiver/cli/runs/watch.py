@@ -75,11 +75,11 @@ class WatchOptions:
             patterns=self.patterns,
             policy=replace(asked.policy(zone), quiet=self.quiet),
             request=asked.request(),
-            how=asked.execution(),
+            execution=asked.execution(),
             poll_seconds=self.poll_seconds,
             channels=asked.channels,
             logged=self._logged,
-            tell=self._tell,
+            on_outcome=self._print_outcome,
             finish=self._finish,
         )
 
@@ -87,7 +87,7 @@ class WatchOptions:
         asked = self.archive
         return running(pipeline, asked.log_file, asked.channels, verbose=asked.verbose, quiet=asked.quiet)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _print_outcome(self, outcome: Outcome) -> None:
         if not (self.archive.as_json or self.archive.quiet):
             _print(text_output.outcome_line(outcome))
 
