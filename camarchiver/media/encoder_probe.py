@@ -48,7 +48,7 @@ class Probe:
     ffmpeg: Ffmpeg
     encoder: Encoder
     device: Path | None
-    rungs: tuple[FallbackLevel, ...] = ()
+    levels: tuple[FallbackLevel, ...] = ()
     """Those that work, best first; none where the encoder is of no use here."""
     constant_quantiser: bool = False
     """The driver has no constant quality."""
@@ -66,14 +66,14 @@ class Attempt:
 
     ffmpeg: Ffmpeg
     encoder: Encoder
-    rung: FallbackLevel
+    level: FallbackLevel
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """How this run encodes: the rungs for each clip, best first, and why these."""
 
-    ladder: tuple[Attempt, ...]
+    fallback: tuple[Attempt, ...]
     device: Path | None
     constant_quantiser: bool
     explanation: tuple[str, ...]
@@ -81,19 +81,19 @@ class Choice:
     """For clips that every rung refused: another codec, where the owner asked for none."""
 
     @property
-    def rungs(self) -> tuple[Attempt, ...]:
+    def attempts(self) -> tuple[Attempt, ...]:
         """All that a clip may be tried on, in turn."""
-        return (*self.ladder, *self.spare)
+        return (*self.fallback, *self.spare)
 
     @property
     def encoder(self) -> Encoder:
         """The encoder of the first rung, which the owner's quality and preset are meant for."""
-        return self.ladder[0].encoder
+        return self.fallback[0].encoder
 
     @property
     def ffmpeg(self) -> Ffmpeg:
         """The binary of the first rung, also for remuxing and decoding."""
-        return self.ladder[0].ffmpeg
+        return self.fallback[0].ffmpeg
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,11 @@ class Machine:
                 continue
             found = self._hardware(candidate, _CODECS if codec == "auto" else (codec,), failed)
             if found is not None:
-                return self._with_hardware(found, codec, _told(failed))
+                return self._with_hardware(found, codec, _failures(failed))
         if backend not in ("auto", Backend.SOFTWARE):
             first = failed[0]
             raise EncoderError(f"{first.encoder.name} can't be used: {first.problem}", hint=first.remedy)
-        return self._with_software(codec, [*notes, *_told(failed)])
+        return self._with_software(codec, [*notes, *_failures(failed)])
 
     def probe(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None = None) -> Probe:
         """What this encoder does here; tried at the first question, remembered afterwards."""
@@ -181,7 +181,7 @@ class Machine:
 
     def still_works(self, choice: Choice) -> bool:
         """Try the chosen encoder anew."""
-        return bool(self._try(choice.ffmpeg, choice.encoder, choice.device).rungs)
+        return bool(self._try(choice.ffmpeg, choice.encoder, choice.device).levels)
 
     def _not_worth_asking(self, backend: Backend) -> str:
         """Why there can be no such GPU here; empty where only a trial tells."""
@@ -209,41 +209,43 @@ class Machine:
                 if (ffmpeg, device) in hopeless:
                     continue
                 probe = self.probe(ffmpeg, encoder, device)
-                if probe.rungs:
+                if probe.levels:
                     return probe
                 failed.append(probe)
                 if probe.no_device:
                     hopeless.add((ffmpeg, device))
         return None
 
-    def _with_hardware(self, probe: Probe, codec: Codec | Auto, told: list[str]) -> Choice:
-        ladder = tuple(Attempt(probe.ffmpeg, probe.encoder, rung) for rung in probe.rungs)
+    def _with_hardware(self, probe: Probe, codec: Codec | Auto, explanation: list[str]) -> Choice:
+        fallback = tuple(Attempt(probe.ffmpeg, probe.encoder, level) for level in probe.levels)
         place = f" on {probe.device}" if probe.device else ""
-        told.append(f"{probe.encoder.name}{place} with {probe.ffmpeg}")
-        if FallbackLevel.GPU not in probe.rungs:
-            told.append("software decodes: the GPU's own decoder failed its trial")
+        explanation.append(f"{probe.encoder.name}{place} with {probe.ffmpeg}")
+        if FallbackLevel.GPU not in probe.levels:
+            explanation.append("software decodes: the GPU's own decoder failed its trial")
         if probe.constant_quantiser:
-            told.append("constant quantiser: the driver has no constant quality")
+            explanation.append("constant quantiser: the driver has no constant quality")
         spare = self._software(probe.encoder.codec)
-        if spare.rungs:
-            ladder += (Attempt(spare.ffmpeg, spare.encoder, FallbackLevel.SOFTWARE),)
-            told.append(f"{spare.encoder.name} for clips that the GPU can't do")
-        spares = self._spare(codec, ladder)
-        return Choice(ladder, probe.device, probe.constant_quantiser, tuple(told), spares)
+        if spare.levels:
+            fallback += (Attempt(spare.ffmpeg, spare.encoder, FallbackLevel.SOFTWARE),)
+            explanation.append(f"{spare.encoder.name} for clips that the GPU can't do")
+        spares = self._spare(codec, fallback)
+        return Choice(fallback, probe.device, probe.constant_quantiser, tuple(explanation), spares)
 
-    def _with_software(self, codec: Codec | Auto, told: list[str]) -> Choice:
+    def _with_software(self, codec: Codec | Auto, explanation: list[str]) -> Choice:
         found = self._software("av1" if codec == "auto" else codec)
-        if codec == "auto" and (not found.rungs or found.library < _GOOD_SVT):
-            told.append(f"libsvtav1: {found.problem or f'SVT-AV1 {_dotted(found.library)} is older than 2'}")
+        if codec == "auto" and (not found.levels or found.library < _GOOD_SVT):
+            explanation.append(
+                f"libsvtav1: {found.problem or f'SVT-AV1 {_dotted(found.library)} is older than 2'}"
+            )
             found = self._software("h264")
-        if not found.rungs:
+        if not found.levels:
             raise EncoderError(f"{found.encoder.name} can't be used: {found.problem}", hint=found.remedy)
         library = f" (SVT-AV1 {_dotted(found.library)})" if found.library != (0, 0) else ""
-        told.append(f"{found.encoder.name}{library} with {found.ffmpeg}")
-        ladder = (Attempt(found.ffmpeg, found.encoder, FallbackLevel.SOFTWARE),)
-        return Choice(ladder, None, False, tuple(told), self._spare(codec, ladder))
+        explanation.append(f"{found.encoder.name}{library} with {found.ffmpeg}")
+        fallback = (Attempt(found.ffmpeg, found.encoder, FallbackLevel.SOFTWARE),)
+        return Choice(fallback, None, False, tuple(explanation), self._spare(codec, fallback))
 
-    def _spare(self, codec: Codec | Auto, ladder: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    def _spare(self, codec: Codec | Auto, fallback: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
         """H.264 in software, which takes what others refuse: interlaced video, hundreds of frames a second.
 
         It is not tried out: that would cost every run a quarter of a second for a few clips, and where it
@@ -251,7 +253,7 @@ class Machine:
         """
         encoder = ENCODERS[_SOFTWARE["h264"]]
         built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
-        if codec != "auto" or not built or any(each.encoder == encoder for each in ladder):
+        if codec != "auto" or not built or any(each.encoder == encoder for each in fallback):
             return ()
         newest = max(built, key=lambda ffmpeg: ffmpeg.version)
         return (Attempt(newest, encoder, FallbackLevel.SOFTWARE),)
@@ -267,9 +269,9 @@ class Machine:
             found = self.probe(ffmpeg, encoder)
             probes.append(found)
             # A trial takes a quarter of a second of CPU: none that could only confirm this.
-            if found.rungs and (encoder.name != "libsvtav1" or found.library >= _GOOD_SVT):
+            if found.levels and (encoder.name != "libsvtav1" or found.library >= _GOOD_SVT):
                 break
-        return max(probes, key=lambda probe: (bool(probe.rungs), probe.library, probe.ffmpeg.version))
+        return max(probes, key=lambda probe: (bool(probe.levels), probe.library, probe.ffmpeg.version))
 
     def _try(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None) -> Probe:
         with tempfile.TemporaryDirectory(prefix="camarchiver-trial-") as folder:
@@ -281,10 +283,10 @@ class Machine:
             return _Trial(ffmpeg, encoder, device, self._settings, clip).probe()
 
 
-def chosen(wish: EncoderRequest, settings: EncodeSettings) -> tuple[Machine, Choice]:
+def chosen(request: EncoderRequest, settings: EncodeSettings) -> tuple[Machine, Choice]:
     """What the owner wants, tried out here. EncoderError where it doesn't work."""
-    machine = Machine(ffmpeg_find.find(wish.ffmpeg), settings, device=wish.device)
-    return machine, machine.choose(wish.backend or "auto", wish.codec or "auto")
+    machine = Machine(ffmpeg_find.find(request.ffmpeg), settings, device=request.device)
+    return machine, machine.choose(request.backend or "auto", request.codec or "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,23 +302,23 @@ class _Trial:
     def probe(self) -> Probe:
         """Every rung of the encoder, the simplest first: where that fails, no other works."""
         if self.encoder.backend is Backend.SOFTWARE:
-            rungs: tuple[FallbackLevel, ...] = (FallbackLevel.SOFTWARE,)
+            levels: tuple[FallbackLevel, ...] = (FallbackLevel.SOFTWARE,)
         else:
-            rungs = (FallbackLevel.GPU_ENCODE, FallbackLevel.GPU)
+            levels = (FallbackLevel.GPU_ENCODE, FallbackLevel.GPU)
         quantiser = False
         works: list[FallbackLevel] = []
         library: Version = (0, 0)
-        for rung in rungs:
-            if obstacle(self.encoder, rung, TRIAL_MEDIA):
+        for level in levels:
+            if obstacle(self.encoder, level, TRIAL_MEDIA):
                 continue
-            finished = self._encode(rung, constant_quantiser=quantiser)
+            finished = self._encode(level, constant_quantiser=quantiser)
             if finished.returncode and refuses_constant_quality(finished.stderr) and not quantiser:
                 quantiser = True
-                finished = self._encode(rung, constant_quantiser=quantiser)
+                finished = self._encode(level, constant_quantiser=quantiser)
             library = max(library, _svt_version(finished.stderr))
             finished = finished if _failed(finished) else _run(self.ffmpeg, ffmpeg_args.decode(self._target))
             if not _failed(finished):
-                works.insert(0, rung)
+                works.insert(0, level)
             elif not works:
                 return self._useless(finished)
         return Probe(self.ffmpeg, self.encoder, self.device, tuple(works), quantiser, library)
@@ -325,10 +327,10 @@ class _Trial:
     def _target(self) -> Path:
         return self.clip.with_name("trial.mp4")
 
-    def _encode(self, rung: FallbackLevel, *, constant_quantiser: bool) -> Finished:
+    def _encode(self, level: FallbackLevel, *, constant_quantiser: bool) -> Finished:
         arguments = ffmpeg_args.trial(
             self.encoder,
-            rung,
+            level,
             clip=self.clip,
             target=self._target,
             settings=self.settings,
@@ -344,8 +346,8 @@ class _Trial:
         no_device = diagnosis.trouble is Trouble.DEVICE or finished.ended == "stalled"
         if no_device and self.encoder.backend in _VENDORS:
             # ffmpeg says the same of a missing node and of one that it may not open.
-            wrong, mend = node_problem(self.device or FIRST)
-            problem, remedy = (f"{wrong} ({problem})", mend) if wrong else (problem, remedy)
+            wrong, node_remedy = node_problem(self.device or FIRST)
+            problem, remedy = (f"{wrong} ({problem})", node_remedy) if wrong else (problem, remedy)
         return Probe(
             self.ffmpeg, self.encoder, self.device, problem=problem, remedy=remedy, no_device=no_device
         )
@@ -372,7 +374,7 @@ def _problem(finished: Finished) -> str:
     return diagnose(finished.stderr).line or f"exit {finished.returncode}"
 
 
-def _told(failed: list[Probe]) -> list[str]:
+def _failures(failed: list[Probe]) -> list[str]:
     return list(dict.fromkeys(f"{probe.encoder.name}: {probe.problem}" for probe in failed))
 
 

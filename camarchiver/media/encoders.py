@@ -133,16 +133,16 @@ class EncodeSettings:
     """Eight bits of 4:2:0 whatever the source has: many players know nothing else."""
 
 
-def obstacle(encoder: Encoder, rung: FallbackLevel, media: Media) -> str:
+def obstacle(encoder: Encoder, level: FallbackLevel, media: Media) -> str:
     """Why this rung can't keep what the clip holds, known beforehand; empty where it may be tried."""
     video = media.video
     if is_interlaced(video) and not encoder.interlaced:
         return f"{encoder.name} would weave the fields of interlaced video into frames"
-    if rung is FallbackLevel.SOFTWARE:
+    if level is FallbackLevel.SOFTWARE:
         return ""
     if video.bit_depth > encoder.bit_depth:
         return f"{encoder.name} would reduce {video.bit_depth} bits to {encoder.bit_depth}"
-    if rung is FallbackLevel.GPU_ENCODE:
+    if level is FallbackLevel.GPU_ENCODE:
         return ""
     if encoder.backend is Backend.V4L2M2M:
         return "v4l2m2m has no full pipeline"

@@ -54,37 +54,37 @@ class Transcode:
 
     job: Job
     encoder: Encoder
-    rung: FallbackLevel
+    level: FallbackLevel
     ffmpeg_version: Version
     device: Path | None = None
     """The render node; None lets ffmpeg choose, which needs the i915 driver."""
     constant_quantiser: bool = False
 
 
-def transcode(way: Transcode) -> tuple[str, ...]:
+def transcode(variant: Transcode) -> tuple[str, ...]:
     """The arguments, without the binary, that write the whole archive of one clip."""
     ffmpeg = _builder()
-    source = ffmpeg.input(_SOURCE, **_decoding(way))
+    source = ffmpeg.input(_SOURCE, **_decoding(variant))
     streams = [source["v:0"]]
-    kept = encoders.kept_audio(way.job.media, way.job.settings.audio)
+    kept = encoders.kept_audio(variant.job.media, variant.job.settings.audio)
     streams += [source[f"a:{index}"] for index in range(len(kept))]
-    filters = _filters(way)
+    filters = _filters(variant)
     options = {
         "map_metadata": "0",
-        **_timestamps(way.ffmpeg_version),
-        **_encoding(way),
+        **_timestamps(variant.ffmpeg_version),
+        **_encoding(variant),
         **({"vf": ",".join(filters)} if filters else {}),
-        **_audio_options(kept, way.job.settings.audio),
-        **_container_options(way.job.container, way.job.metadata),
+        **_audio_options(kept, variant.job.settings.audio),
+        **_container_options(variant.job.container, variant.job.metadata),
     }
     output = ffmpeg.output(*streams, _TARGET, **options)
-    hardware = way.encoder.backend is not Backend.SOFTWARE
+    hardware = variant.encoder.backend is not Backend.SOFTWARE
     # A GPU's decoder that dies half-way exits 0 without -xerror; a clip with a few bad frames would never
     # be archived with it, so software goes without.
     strict = ("-xerror",) if hardware else ()
-    threads = ("-filter_threads", str(way.job.threads)) if way.job.threads else ()
-    names = _names(way.job.source, way.job.target, way.job.metadata)
-    return _compile(output, names, "-y", *strict, *threads, *_device(way))
+    threads = ("-filter_threads", str(variant.job.threads)) if variant.job.threads else ()
+    names = _names(variant.job.source, variant.job.target, variant.job.metadata)
+    return _compile(output, names, "-y", *strict, *threads, *_device(variant))
 
 
 def remux(
@@ -150,7 +150,7 @@ def trial_clip(target: Path) -> tuple[str, ...]:
 
 def trial(
     encoder: Encoder,
-    rung: FallbackLevel,
+    level: FallbackLevel,
     *,
     clip: Path,
     target: Path,
@@ -161,7 +161,7 @@ def trial(
 ) -> tuple[str, ...]:
     """The arguments that encode the trial clip with exactly the options that a real one gets."""
     job = Job(clip, target, TRIAL_MEDIA, settings, "mp4", {}, threads=1)
-    return transcode(Transcode(job, encoder, rung, ffmpeg_version, device, constant_quantiser))
+    return transcode(Transcode(job, encoder, level, ffmpeg_version, device, constant_quantiser))
 
 
 def _url(path: Path) -> str:
@@ -190,10 +190,10 @@ def _names(source: Path, target: Path, metadata: Mapping[str, str]) -> dict[str,
     return {_SOURCE: _url(source), _TARGET: _url(target), **tags}
 
 
-def _device(way: Transcode) -> tuple[str, ...]:
+def _device(variant: Transcode) -> tuple[str, ...]:
     """Open the very render node: ffmpeg's own search asks for the i915 driver and skips xe."""
-    node = "" if way.device is None else str(way.device)
-    match way.encoder.backend:
+    node = "" if variant.device is None else str(variant.device)
+    match variant.encoder.backend:
         case Backend.QSV:
             kind = f"qsv=hw,child_device={node}" if node else "qsv=hw"
         case Backend.VAAPI:
@@ -203,22 +203,22 @@ def _device(way: Transcode) -> tuple[str, ...]:
     return ("-init_hw_device", kind, "-filter_hw_device", "hw")
 
 
-def _decoding(way: Transcode) -> dict[str, Any]:
+def _decoding(variant: Transcode) -> dict[str, Any]:
     # Without it ffmpeg turns the picture where it can and fails where frames are on the GPU; with it the
     # clip's rotation goes into the archive as it is.
-    options: dict[str, Any] = {"noautorotate": None, "threads": way.job.threads}
-    if way.rung is not FallbackLevel.GPU:
+    options: dict[str, Any] = {"noautorotate": None, "threads": variant.job.threads}
+    if variant.level is not FallbackLevel.GPU:
         return options
-    match way.encoder.backend:
+    match variant.encoder.backend:
         case Backend.QSV:
-            options["c:v"] = encoders.QSV_DECODERS[way.job.media.video.codec]
+            options["c:v"] = encoders.QSV_DECODERS[variant.job.media.video.codec]
             hardware, device = "qsv", "hw"
         case Backend.VAAPI:
             hardware, device = "vaapi", "hw"
         case Backend.NVENC:
             hardware, device = "cuda", ""
         case Backend.V4L2M2M | Backend.SOFTWARE:
-            raise ValueError(f"{way.encoder.name} has no full pipeline")
+            raise ValueError(f"{variant.encoder.name} has no full pipeline")
     options |= {"hwaccel": hardware, "hwaccel_output_format": hardware}
     return options | ({"hwaccel_device": device} if device else {})
 
@@ -229,11 +229,11 @@ def _timestamps(version: Version) -> dict[str, str]:
     return {mode: "passthrough", "enc_time_base:v": "demux" if version >= (6, 1) else "-1"}
 
 
-def _encoding(way: Transcode) -> dict[str, Any]:
-    encoder, settings, video = way.encoder, way.job.settings, way.job.media.video
+def _encoding(variant: Transcode) -> dict[str, Any]:
+    encoder, settings, video = variant.encoder, variant.job.settings, variant.job.media.video
     quality = encoder.quality if settings.quality is None else settings.quality
     preset = encoder.preset if settings.preset is None else settings.preset
-    if way.constant_quantiser and encoder.quantiser_option is not None:
+    if variant.constant_quantiser and encoder.quantiser_option is not None:
         quantiser = (quality + encoders.QUANTISER_OFFSET) * encoder.quantiser_factor
         rate = {encoder.quantiser_option: str(quantiser), **dict(encoder.quantiser_options)}
     else:
@@ -244,14 +244,14 @@ def _encoding(way: Transcode) -> dict[str, Any]:
         "c:v": encoder.name,
         **dict(encoder.options),
         **rate,
-        "g": str(_gop(way.job.media)),
+        "g": str(_gop(variant.job.media)),
         **({"preset": preset} if preset is not None else {}),
         **({"bf": str(encoder.b_frames)} if encoder.b_frames is not None else {}),
         **({"profile:v": main10} if main10 is not None else {}),
-        **({"tag:v": encoder.tag} if encoder.tag is not None and way.job.container == "mp4" else {}),
+        **({"tag:v": encoder.tag} if encoder.tag is not None and variant.job.container == "mp4" else {}),
         **_color(encoder, video),
         **_fields(video),
-        **_encoder_threads(encoder, way.job.threads),
+        **_encoder_threads(encoder, variant.job.threads),
     }
 
 
@@ -318,12 +318,17 @@ def _typical_distance(media: Media) -> Fraction | float | None:
     return media.span / media.packets
 
 
-def _filters(way: Transcode) -> tuple[str, ...]:
-    size = encoders.scaled_size(way.job.media.video, way.job.settings)
-    if way.rung is FallbackLevel.GPU:
-        scaler = {Backend.QSV: "vpp_qsv", Backend.VAAPI: "scale_vaapi"}.get(way.encoder.backend, "scale_cuda")
-        return (*((f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()), *_disguised(way.job.media.video))
-    return (*_resizing(way.job.media.video, size), *_upload(way))
+def _filters(variant: Transcode) -> tuple[str, ...]:
+    size = encoders.scaled_size(variant.job.media.video, variant.job.settings)
+    if variant.level is FallbackLevel.GPU:
+        scaler = {Backend.QSV: "vpp_qsv", Backend.VAAPI: "scale_vaapi"}.get(
+            variant.encoder.backend, "scale_cuda"
+        )
+        return (
+            *((f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()),
+            *_disguised(variant.job.media.video),
+        )
+    return (*_resizing(variant.job.media.video, size), *_upload(variant))
 
 
 def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ...]:
@@ -337,11 +342,11 @@ def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ..
     return ()
 
 
-def _upload(way: Transcode) -> tuple[str, ...]:
+def _upload(variant: Transcode) -> tuple[str, ...]:
     """Bring software frames into the layout that the encoder takes."""
-    video = way.job.media.video
+    video = variant.job.media.video
     layout = "p010le" if video.bit_depth > 8 else "nv12"
-    match way.encoder.backend:
+    match variant.encoder.backend:
         case Backend.QSV | Backend.NVENC:
             return (*_converted(layout, video), *_disguised(video))
         case Backend.VAAPI:
@@ -349,10 +354,10 @@ def _upload(way: Transcode) -> tuple[str, ...]:
         case Backend.V4L2M2M:
             return (*_converted("yuv420p", video), *_disguised(video))
         case Backend.SOFTWARE:
-            if way.job.settings.only_420:
+            if variant.job.settings.only_420:
                 return _converted("yuv420p", video)
             # The others take full range as it is, under formats of its own.
-            full = way.encoder.name == "libsvtav1" and _is_full_range(video)
+            full = variant.encoder.name == "libsvtav1" and _is_full_range(video)
             return _converted("yuv420p10le" if video.bit_depth > 8 else "yuv420p", video) if full else ()
 
 

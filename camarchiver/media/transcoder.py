@@ -98,11 +98,13 @@ def run(
         finally:
             os.close(report_writer)
         assert process.stderr is not None
-        watch = _Watch(on_progress, stop, stall_seconds)
+        monitor = _Monitor(on_progress, stop, stall_seconds)
         with process.stderr as stderr, _reaped(process):
-            ended = _follow(process, stderr, reports, watch)
+            ended = _follow(process, stderr, reports, monitor)
     seconds = time.monotonic() - started
-    return Finished(process.returncode, watch.stderr.lines(), watch.progress.frame, seconds, ended or "exit")
+    return Finished(
+        process.returncode, monitor.stderr.lines(), monitor.progress.frame, seconds, ended or "exit"
+    )
 
 
 class _Lines:
@@ -135,7 +137,7 @@ class _Lines:
         return (*self.first, *((f"({missing} more lines)",) if missing else ()), *self.last)
 
 
-class _Watch:
+class _Monitor:
     """What is known of a running ffmpeg, and when it must end."""
 
     __slots__ = (
@@ -189,17 +191,17 @@ class _Watch:
 
 
 def _follow(
-    process: subprocess.Popen[bytes], stderr: IO[bytes], reports: IO[bytes], watch: _Watch
+    process: subprocess.Popen[bytes], stderr: IO[bytes], reports: IO[bytes], monitor: _Monitor
 ) -> Ended | None:
     ended: Ended | None = None
     kill_at = 0.0
     with selectors.DefaultSelector() as selector:
-        selector.register(stderr, selectors.EVENT_READ, watch.stderr.keep)
-        selector.register(reports, selectors.EVENT_READ, watch.report)
+        selector.register(stderr, selectors.EVENT_READ, monitor.stderr.keep)
+        selector.register(reports, selectors.EVENT_READ, monitor.report)
         while not _has_ended(process):
             _drain(selector, _TICK_SECONDS)
             if ended is None:
-                ended = watch.must_end(process)
+                ended = monitor.must_end(process)
                 if ended is not None:
                     kill_at = time.monotonic() + _KILL_SECONDS
                     _signal_group(process, signal.SIGTERM)

@@ -91,10 +91,11 @@ class Arrivals:
         self._inotify: INotify | None = None
         self.why_polled = ""
         """Why the tree is read again and again; empty where the kernel tells of every change."""
-        unreported = [mount for mount in self._mounts if not mount.tells]
-        if unreported:
-            self.why_polled = f"{unreported[0].place} is {unreported[0].kind}, where the kernel does not tell of every change"
-            return
+        for mount in self._mounts:
+            if not mount.tells:
+                place, kind = mount.place, mount.kind
+                self.why_polled = f"{place} is {kind}, where the kernel does not tell of every change"
+                return
         try:
             self._inotify = INotify()
         except OSError as error:

@@ -247,7 +247,7 @@ class TestQuickSync:
         clip = make_clip(f"{SOUND} {IRREGULAR} -c:a pcm_alaw", ".mkv")
         for ffmpeg in found_ffmpegs:
             choice = Machine((ffmpeg,), EncodeSettings(), device=softqsv).choose(*HEVC)
-            assert [each.rung for each in choice.ladder] == [
+            assert [each.level for each in choice.fallback] == [
                 FallbackLevel.GPU,
                 FallbackLevel.GPU_ENCODE,
                 FallbackLevel.SOFTWARE,

@@ -103,8 +103,8 @@ def glance(path: Path, beat: Beat) -> Glance:
             if video.width and duration:
                 break
     seconds = (duration or 0) / 1_000_000
-    is_told = 0 < seconds <= LONGEST_SECONDS
-    return Glance(codec_of(video) or "", video.width, video.height, seconds if is_told else None)
+    is_plausible = 0 < seconds <= LONGEST_SECONDS
+    return Glance(codec_of(video) or "", video.width, video.height, seconds if is_plausible else None)
 
 
 def compare(archive: Path, source: Path, pairs: Sequence[Pair], beat: Beat) -> Pictures:
