@@ -1,4 +1,4 @@
-"""Which stream is watched for motion: the recorded one, or a small one of the same camera beside it."""
+"""Which stream is watched for motion: the recorded one, or a second, smaller one of the same camera."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _PATIENCE = 30.0
 
 
 def _follow(clock: ArrivalClock, entry: TimedPacket) -> None:
-    """Take a frame; by its decoding time, which never runs backwards."""
+    """Add a frame by its decoding time, which never runs backwards."""
     clock.see(entry.order, entry.arrival)
 
 
 class DetectionStream(Protocol):
-    """Tells of motion in seconds of the recorded stream's clock."""
+    """Reports motion in seconds of the recorded stream's clock."""
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on, as known so far."""
+        """The current motion, as known so far."""
         ...
 
     def begin(self, stream: Opened) -> None:
-        """The recorded stream begins, or begins anew after its clock stepped."""
+        """Begin the recorded stream, also anew after its clock stepped."""
         ...
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
@@ -44,11 +44,11 @@ class DetectionStream(Protocol):
         ...
 
     def finish(self) -> Iterator[MotionEvent]:
-        """The events that its end cuts off."""
+        """The events that the end of the stream cuts off."""
         ...
 
     def close(self) -> None:
-        """Nothing follows."""
+        """Release the stream; no call follows."""
         ...
 
 
@@ -60,11 +60,11 @@ class OwnStream:
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on."""
+        """The current motion."""
         return self._detector.open
 
     def begin(self, stream: Opened) -> None:
-        """Watch it from here on."""
+        """Watch the stream from here on."""
         self._detector.begin(stream.video.codec_context)
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
@@ -81,17 +81,17 @@ class OwnStream:
 
 
 class OwnPictures:
-    """Watches the small pictures that the camera itself makes beside its stream: nothing is decoded."""
+    """Watches the small pictures that the camera makes beside its stream, so nothing is decoded."""
 
     def __init__(self, settings: DetectionSettings, pictures: deque[SampledPicture]) -> None:
-        """`pictures` by arrival; each is taken out when it is looked at."""
+        """`pictures` in order of arrival; each is removed when it is scored."""
         self._detector = StreamDetector(settings)
         self._pictures = pictures
         self._clock = ArrivalClock()
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on."""
+        """The current motion."""
         return self._detector.open
 
     def begin(self, stream: Opened) -> None:
@@ -119,10 +119,10 @@ class OwnPictures:
 
 
 class BesideStream:
-    """Watches a second stream of the same camera, whose clock may be another.
+    """Watches a second stream of the same camera, which may have another clock.
 
-    Live streams are matched by when their packets arrive, all the time: a camera may send what it has
-    stored at once, and its clock may run wrongly. Files are matched by their first frames.
+    Live streams are matched continuously by the arrival of their packets, since a camera may send stored
+    packets at once and its clock may run wrongly. Files are matched by their first frames.
     """
 
     def __init__(self, settings: DetectionSettings, camera: Camera) -> None:
@@ -130,24 +130,24 @@ class BesideStream:
         self._camera = camera
         self._reader = Reader(camera)
         self._clocks = ArrivalClock(), ArrivalClock()
-        """Of the recorded and of the detection stream."""
+        """The clocks of the recorded stream and of the detection stream."""
         self._recorded: TimedPacket | None = None
         """The packet of the recorded stream that is matched with `_first`."""
         self._first: TimedPacket | None = None
         self._last = 0.0
         """Time of the last packet seen of the detection stream."""
         self._stream: Opened | None = None
-        """The detection stream, while it is there."""
+        """The detection stream, while it is connected."""
         self._over = self._away = False
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on."""
+        """The current motion."""
         event = self._detector.open
         return None if event is None else self._shifted(event)
 
     def begin(self, stream: Opened) -> None:
-        """The recorded stream's clock begins; the detection stream goes on, and is matched with it anew."""
+        """Begin the recorded stream's clock; the detection stream continues and is matched with it anew."""
         if not stream.goes_on:
             self._recorded = self._first = None
             self._clocks[0].clear()

@@ -1,4 +1,4 @@
-"""One camera's recorder: what moves is kept, from before it began until after it ended."""
+"""One camera's recorder: it keeps motion, from before it begins until after it ends."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ from camarchiver.storage import linux
 _log = logging.getLogger("camarchiver.record.recorder")
 
 STEP = 10.0
-"""Seconds; a camera's clock that jumps by more was set, and begins anew."""
+"""Seconds; a camera's clock that jumps forward by more was set, and a new clock begins."""
 BACK = 1.0
-"""The same, where it jumps back."""
+"""Seconds; the same for a jump back."""
 MAINTENANCE = 3600.0
-"""Seconds between two looks at what lies in the spool."""
+"""Seconds between two inspections of the spool."""
 _TICK = 0.25
 READY = 60.0
-"""Seconds after which a camera that sends pictures of which no clip could begin is complained of."""
+"""Seconds after which an error is logged if a camera's pictures do not allow a clip to begin."""
 RETRY = 60.0
-"""Seconds between two tries to publish what waits in the spool."""
+"""Seconds between two attempts to publish the clips that wait in the spool."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderSettings:
-    """What one recorder is to do."""
+    """The settings of one recorder."""
 
     lengths: Lengths
     times: tuple[schedule.Range, ...]
     min_free: int
     """Bytes; with less on the spool's or the outbox's filesystem nothing is recorded."""
     duration: float | None
-    """Seconds; None for ever."""
+    """Seconds; None means no limit."""
     base: datetime | None
-    """When the first frame was, where the arrival of packets doesn't tell."""
+    """Time of the first frame, for a source whose packets do not arrive when they are made."""
     timelapse: float | None = None
-    """Seconds between two frames of a timelapse; None for none."""
+    """Seconds between two frames of a timelapse; None for no timelapse."""
 
 
 class Recorder:
-    """Reads one camera until it ends, the time is up or a stop is asked for."""
+    """Reads one camera until its stream ends, the time is up or a stop is requested."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Recorder:
         now: Callable[[], datetime],
     ) -> None:
         self.error = ""
-        """Why the source ended; empty where it just came to its end."""
+        """Why the source ended; empty if it simply reached its end."""
         self.outages = 0
         self.frames = 0
         self._settings = settings
@@ -90,7 +90,7 @@ class Recorder:
         self._last: TimedPacket | None = None
         """The last frame."""
         self._passed = 0.0
-        """Seconds recorded by clocks that the source had before."""
+        """Seconds recorded by the source's earlier clocks."""
         self._timelapse = Timelapse(settings.timelapse, publisher.folders) if settings.timelapse else None
         self._disk_guard = DiskGuard(camera.name, publisher.folders, settings.min_free, keeper.make_room)
         self._clips = MotionClips(
@@ -98,15 +98,15 @@ class Recorder:
         )
         self._away = False
         self._seen = time.monotonic()
-        """When the last frame came, in seconds of the monotonic clock."""
+        """Arrival of the last frame, in seconds of the monotonic clock."""
         self._ready = self._seen
-        """When a clip could last be begun, by the same clock."""
+        """The last time at which a clip could begin, by the same clock."""
         self._ready_reported = False
         self._tried = self._seen
-        """When waiting clips were last tried to be published."""
+        """The last attempt to publish waiting clips, by the same clock."""
 
     def run(self, stop: threading.Event) -> None:
-        """Record; every clip is whole in the outbox when it returns."""
+        """Record; when this returns, every clip is complete in the outbox."""
         began = maintained = time.monotonic()
         self._maintain()
         reader = Reader(self._camera, encodes=True)
@@ -130,9 +130,9 @@ class Recorder:
             self._keeper.close(hurry=stop.is_set())
 
     def _check_state(self, now: float) -> None:
-        """See to what no packet tells: clips that were published, a camera that is silent.
+        """Handle what no packet announces: published clips and a silent camera.
 
-        `now` is when the last packet came that was taken: a recorder that fell behind sees no silence.
+        `now` is the arrival of the last processed packet, so a recorder that fell behind detects no silence.
         """
         self._publisher.collect()
         if self._publisher.waits and time.monotonic() - self._tried > RETRY:
@@ -147,30 +147,30 @@ class Recorder:
         self._watchdog.report(self._publisher.camera, "lost" if self._away else doing, away=self._away)
 
     def _maintain(self) -> None:
-        """See to what lies in the spool and in the outbox, and whether there is room for more."""
+        """Salvage the spool, expire the outbox, and check the free space."""
         self._publisher.salvage(self._writing())
         self._keeper.start_removals()
         self._disk_guard.is_there()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the camera is there now."""
+        """Whether the camera is connected now."""
         return self._stream is not None and not self._away
 
     @property
     def last_frame(self) -> float | None:
-        """When the camera's last frame came, in seconds since 1970; None before the first."""
+        """Arrival of the camera's last frame, in seconds since 1970; None before the first."""
         ago = time.monotonic() - self._seen
         return self._now().timestamp() - ago if self.frames else None
 
     @property
     def refused(self) -> int:
-        """How often recording stopped for want of room."""
+        """How often recording stopped for lack of space."""
         return self._disk_guard.refused
 
     @property
     def is_full(self) -> bool:
-        """Whether there is too little room to record now."""
+        """Whether there is too little space to record now."""
         return self._disk_guard.is_full
 
     def _writing(self) -> set[Path]:
@@ -192,7 +192,7 @@ class Recorder:
         return self._passed + self._last.order + self._last.length - self._first.order
 
     def _accept(self, item: Item) -> bool:
-        """Take one item; False at the end."""
+        """Process one item; False at the end of the stream."""
         match item:
             case Opened():
                 self._begin(item)
@@ -218,7 +218,7 @@ class Recorder:
         self._restart()
 
     def _change(self, stream: Opened, before: Opened) -> None:
-        """The pictures are others, or known at last; the clock goes on, and so does motion."""
+        """The picture format changes or becomes known; the clock and the motion continue."""
         if before.is_known:
             _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
         events = list(self._detection.finish())
@@ -269,7 +269,7 @@ class Recorder:
         self._clips.take(entry, events)
 
     def _can_record(self, now: float) -> bool:
-        """Whether motion would become a clip: only then does a frame feed the watchdog."""
+        """Whether motion would become a clip; only then does a frame feed the watchdog."""
         if self._clips.is_ready:
             self._ready, self._ready_reported = now, False
         elif now - self._ready > READY and not self._ready_reported:
@@ -279,7 +279,7 @@ class Recorder:
         return not self._disk_guard.is_broken and now - self._ready <= READY
 
     def _try_out(self) -> None:
-        """Writing failed: see whether it works again, before something moves."""
+        """After a failed write, check whether writing works again before the next motion."""
         reason = self._clips.try_out()
         if reason:
             self._disk_guard.ended(reason, full=False)
@@ -313,7 +313,7 @@ class Recorder:
             self._publisher.hand_over(ended)
 
     def _break_off(self) -> None:
-        """End what runs, with the stream or at a stop."""
+        """End the running clips, with the stream or at a stop."""
         events = list(self._detection.finish())
         last = self._last
         if last is not None and not schedule.holds(self._settings.times, self._when(last)):
@@ -324,7 +324,10 @@ class Recorder:
         return self._settings.base is None and linux.clock_is_synced() is False
 
     def _when(self, entry: TimedPacket) -> datetime:
-        """Local time of a packet, from its arrival, or from the source's clock where it comes faster."""
+        """Local time of a packet.
+
+        It comes from the arrival, or from the source's clock if the source is read faster than live.
+        """
         base = self._settings.base
         if base is not None:
             first = self._first or entry

@@ -17,7 +17,7 @@ Judgement: TypeAlias = tuple[Status, int, list[Problem]]
 
 
 class UnreportedProblems:
-    """What went wrong and has not been told yet."""
+    """The problems that have not been reported yet."""
 
     def __init__(self, judge: Callable[[], Judgement], document: Callable[[Judgement], str]) -> None:
         """`document` makes the JSON document of a judgement."""
@@ -29,7 +29,7 @@ class UnreportedProblems:
         return [problem for problem in self._judge()[2] if problem not in self._reported]
 
     def failures(self) -> Iterable[str] | None:
-        """The JSON document of what went wrong since it was last asked for; None where nothing did."""
+        """The JSON document of the problems since the last call; None if there are none."""
         found = self.problems()
         if not found:
             return None
@@ -69,7 +69,7 @@ def _figures(member: Member) -> Iterator[Figure]:
 
 
 def problem_of(member: Member) -> CamarchiverError | OSError | None:
-    """What ended a member before it was asked to end."""
+    """The error that ended a member before it was asked to end; None if there is none."""
     recorder = member.recorder
     if member.error is None and recorder.error:
         return StorageError(f"{member.source.name} can't be read on: {recorder.error}")
@@ -77,7 +77,7 @@ def problem_of(member: Member) -> CamarchiverError | OSError | None:
 
 
 def judged(fleet: Fleet, signal: int | None) -> Judgement:
-    """Status, exit code and what went wrong, of the camera that fared worst."""
+    """Status and exit code of the camera with the worst result, and the problems of all cameras."""
     each = [judged_member(member) for member in fleet.members]
     each += [(Status.FAILED, *failed(error)) for error in fleet.failures.values()]
     problems = [problem for one in each for problem in one[2]]
@@ -92,19 +92,19 @@ def judged(fleet: Fleet, signal: int | None) -> Judgement:
 
 
 _RANK: dict[int, int] = {ExitCode.DONE: 0, ExitCode.PARTIAL: 1, ExitCode.FAILED: 2}
-"""How bad exit codes are; the others are worse."""
+"""Severity of exit codes; all others are worse."""
 
 
 def failed(error: CamarchiverError | OSError) -> tuple[ExitCode, list[Problem]]:
-    """Exit code and problem of a camera that could not be begun."""
+    """Exit code and problem of a camera that could not start."""
     problem, exit_code = failure(error)
     return exit_code, [problem]
 
 
 def judged_member(member: Member) -> Judgement:
-    """How one camera fared so far."""
+    """Status, exit code and problems of one camera so far."""
     clips, totals = member.publisher.clips, member.publisher.totals
-    # read first: a clip that ends meanwhile is then listed, and no earlier one
+    # read first: a clip that ends meanwhile is then listed and does not count as an earlier one
     with_errors = totals.with_errors
     problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
     if (earlier := with_errors - len(problems)) > 0:

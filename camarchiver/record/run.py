@@ -35,13 +35,13 @@ class RecordDocuments:
 
 @dataclass(frozen=True, slots=True)
 class RecordResult:
-    """What came of a run."""
+    """The result of a run."""
 
     exit_code: int
     document: str
     """In JSON."""
     error: CamarchiverError | OSError | None
-    """What ended the only camera; with several, the document and the log have it."""
+    """The error that ended the only camera; with several cameras, it is in the document and the log."""
 
 
 def record(
@@ -52,7 +52,7 @@ def record(
 ) -> RecordResult:
     """Record with each camera, by its name, until all have ended or a signal stops them.
 
-    `logged` logs the run, once the first lock is held. Raises what kept the only camera from being begun.
+    `logged` logs the run, once the first lock is held. Raises what kept the only camera from starting.
     """
     watchdog = Watchdog(Service(), cameras)
     with ExitStack() as locks:

@@ -17,16 +17,16 @@ from camarchiver.record.capture.packet import TimedPacket
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
-    """What the owner wants to be noticed."""
+    """What the owner wants to be detected."""
 
     rules: Rules
     view: View
     keyframes: bool
-    """Decode keyframes alone, and more only until a suspicion is confirmed or dropped."""
+    """Decode only keyframes, and other frames only until a suspicion is confirmed or dropped."""
 
 
 class StreamDetector:
-    """The detector with its sampler and its gate; it learns its background once and keeps it."""
+    """The detector with its sampler and its motion state; it learns its background once and keeps it."""
 
     def __init__(self, settings: DetectionSettings) -> None:
         self._settings = settings
@@ -36,13 +36,13 @@ class StreamDetector:
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on, as known so far."""
+        """The current motion, as known so far."""
         return self._motion_state.open
 
     def begin(self, codec: VideoCodecContext | None) -> None:
-        """Watch another stream, or the same one after its clock stepped; `finish` comes before.
+        """Watch another stream, or the same one after its clock stepped; `finish` must be called before.
 
-        Without a codec there is nothing to decode: pictures come by `look`.
+        Without a codec there is nothing to decode, and pictures come through `look`.
         """
         self._motion_state = MotionState(self._settings.rules)
         self._sampler = Sampler(codec) if codec is not None else None

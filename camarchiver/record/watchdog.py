@@ -10,10 +10,10 @@ from camarchiver.runtime.systemd import Service
 
 
 class Watchdog:
-    """Over the cameras of one process.
+    """The watchdog of all cameras of one process.
 
-    With one camera the watchdog bites when no frame comes. With several, one that is known to be away keeps
-    the others' watchdog fed; one that sends nothing and is not known to be away has a recorder that hangs.
+    With one camera the watchdog triggers when no frame comes. With several, a camera that is known to be away
+    is not waited for; one that sends nothing and is not known to be away has a recorder that hangs.
     """
 
     def __init__(self, service: Service, cameras: Iterable[str]) -> None:
@@ -21,14 +21,14 @@ class Watchdog:
         self._lock = threading.Lock()
         self._states = dict.fromkeys(cameras, "waiting")
         self._frames = dict.fromkeys(self._states, time.monotonic())
-        """When the last frame came, of those that are not known to be away."""
+        """Arrival of the last frame of each camera that is not known to be away."""
 
     def begin(self) -> None:
-        """Everything is set up, and recording begins."""
+        """Report that everything is set up and recording begins."""
         self._service.ready(self._status())
 
     def frame(self, camera: str) -> None:
-        """A new frame came."""
+        """Note a new frame, and feed the watchdog if all cameras are alive."""
         with self._lock:
             now = self._frames[camera] = time.monotonic()
             span = self._service.beat_seconds
@@ -36,7 +36,7 @@ class Watchdog:
                 self._service.beat()
 
     def report(self, camera: str, state: str, *, away: bool = False) -> None:
-        """What a camera's recorder does now; whether frames are expected of it."""
+        """Report what a camera's recorder does now; `away` means that no frames are expected of it."""
         with self._lock:
             if away:
                 self._frames.pop(camera, None)
@@ -45,7 +45,7 @@ class Watchdog:
                 self._service.status(self._status())
 
     def end(self) -> None:
-        """A clean stop has begun."""
+        """Report that a clean stop has begun."""
         self._service.stopping()
 
     def _status(self) -> str:

@@ -1,4 +1,4 @@
-"""A source that was reached: its packets, from a container or from a process, and how to let go of it."""
+"""An opened source: its packets, from a container or from a process, and how to close it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COPIED = frozenset({"h264", "hevc", "av1", "mpeg4"})
 """Codecs that a clip holds as they are."""
 
 _PROMPTLY = {"probesize": "32", "analyzeduration": "0"}
-"""For a container that describes its streams before their packets: nothing is looked at in advance."""
+"""For a container that describes its streams before their packets: nothing is probed in advance."""
 _LINE_BYTES = 1000
 _LAST_LINES = 5
 _ENDING_SECONDS = 0.5
@@ -39,7 +39,7 @@ _KILL_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What is asked of a local camera; what is not said is left to it, or to us where it has to be told."""
+    """The requested mode of a local camera. None means the camera's choice, or a default."""
 
     size: tuple[int, int] | None = None
     rate: int | None = None
@@ -47,12 +47,12 @@ class Mode:
 
     @property
     def pixels(self) -> tuple[int, int]:
-        """Width and height for a camera that has to be told."""
+        """Width and height for a camera that needs them."""
         return self.size or (1920, 1080)
 
     @property
     def frames(self) -> int:
-        """Frames a second for a camera that has to be told."""
+        """Frames a second for a camera that needs them."""
         return self.rate or 15
 
     @property
@@ -74,22 +74,22 @@ class Feed:
     """The streams that are recorded, and their packets in the order of decoding."""
 
     video: VideoStream
-    """Describes the pictures, as long as anybody wants: it does not belong to the source."""
+    """Describes the pictures; it stays valid after the source is closed."""
     audio: AudioStream | None
     packets: Iterator[AnyPacket]
     close: Callable[[], str] = _no_complaint
-    """Leave the source, in the thread that reads it; its last complaint, empty where it has none."""
+    """Close the source, in the thread that reads it; returns its last error message, or empty."""
     interrupt: Callable[[], object] = _no_complaint
-    """Make reading end, from any thread, where the source allows that."""
+    """End reading, from any thread, if the source allows that."""
     guessed: bool = False
-    """The source tells when a picture is shown, and its decoding time is a guess."""
+    """The source states presentation times, and decoding times are a guess."""
 
 
 def of_container(container: InputContainer, end: Callable[[], str] = _no_complaint) -> Feed:
-    """The first picture and the first sound; `end` ends what feeds the container. Raises ValueError.
+    """The first video and the first audio stream; `end` ends what feeds the container. Raises ValueError.
 
-    Closing it frees the streams that its packets came from: of a packet only what it holds itself may be
-    asked afterwards.
+    Closing it frees the streams that its packets came from: afterwards only a packet's own data may be
+    used.
     """
     try:
         videos = [one for one in container.streams.video if one.codec_context is not None]
@@ -117,16 +117,16 @@ def of_container(container: InputContainer, end: Callable[[], str] = _no_complai
 
 def detached(stream: AnyStream) -> AnyStream:
     """The same description of a stream, which outlives its container."""
-    # a container that is never begun writes nothing; nut holds every codec
+    # a container without a header written writes nothing; nut holds every codec
     muxer = av.open(io.BytesIO(), "w", format="nut")
     return muxer.add_stream_from_template(stream, opaque=True)
 
 
 def _unbroken(packets: Iterator[AnyPacket]) -> Generator[AnyPacket]:
-    """The packets without a last one of which only a piece could be read.
+    """The packets, without a last one that could be read only in part.
 
-    Of a source that ends early libavformat still gives out what there is of the last packet, marked as
-    corrupt. Amid a stream such packets stay: a camera's damaged frame tells more than none.
+    If a source ends early, libavformat still returns the part of the last packet, marked as corrupt.
+    Within a stream corrupt packets stay: a camera's damaged frame shows more than none.
     """
     broken: AnyPacket | None = None
     for packet in packets:
@@ -166,7 +166,7 @@ class Process:
     """A program that writes video to its standard output; it ends with the thread that began it."""
 
     def __init__(self, command: Sequence[str], *, timeout: float | None, pipe_in: bool = False) -> None:
-        """`patience`: seconds without a byte after which reading fails; None to wait. Raises OSError."""
+        """`timeout`: seconds without a byte after which reading fails; None to wait. Raises OSError."""
         self._program = os.path.basename(command[0])  # noqa: PTH119 - a command's word, no path to look at
         self._timeout = timeout
         self._process = subprocess.Popen(
@@ -175,7 +175,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            # a signal from the terminal is ours to handle: what the camera sent until then is recorded
+            # this process handles signals from the terminal: what the camera sent until then is recorded
             start_new_session=True,
             preexec_fn=linux.die_with_parent,
             env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"},
@@ -186,11 +186,11 @@ class Process:
 
     @property
     def stdin(self) -> Any:
-        """Where it reads, as a file; only where it was asked for."""
+        """Its standard input as a file; only with `pipe_in`."""
         return self._process.stdin
 
     def read(self, size: int) -> bytes:
-        """Some of its output, as PyAV asks for it; nothing at its end. Raises TimeoutError."""
+        """Some of its output, as PyAV requests it; empty at the end. Raises TimeoutError."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         if not select.select([descriptor], [], [], self._timeout)[0]:
@@ -198,7 +198,7 @@ class Process:
         return os.read(descriptor, size)
 
     def end(self) -> str:
-        """End it; why it failed, in its own words where there are any, empty where it didn't."""
+        """End it; returns why it failed, in its own words if there are any, or empty."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_ENDING_SECONDS)
         status = self._process.returncode
@@ -215,7 +215,7 @@ class Process:
         return f"{self._program} ended with status {status}" if status else ""
 
     def close(self) -> str:
-        """End it, and close what it was read from; why it failed."""
+        """End it and close its pipes; returns why it failed, or empty."""
         complaint = self.end()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
@@ -231,7 +231,7 @@ class Process:
 
 
 def of_process(process: Process, *, form: str) -> Feed:
-    """What a process writes in the container format `form`. Raises OSError, av.FFmpegError or ValueError."""
+    """A process's output in the container format `form`. Raises OSError, av.FFmpegError, ValueError."""
     try:
         options = _PROMPTLY if form == "matroska" else {}
         container = cast("InputContainer", av.open(process, format=form, options=options))
@@ -251,7 +251,7 @@ def of_process(process: Process, *, form: str) -> Feed:
 
 
 class Pump:
-    """A thread that gives the packets of one feed to a process."""
+    """A thread that writes the packets of one feed to a process."""
 
     def __init__(self, feed: Feed, process: Process) -> None:
         self._feed, self._process = feed, process
@@ -261,17 +261,17 @@ class Pump:
         self._thread.start()
 
     def end(self) -> str:
-        """Stop; why the source ended, else what the process complained of."""
+        """Stop; returns why the source ended, otherwise the error message of the process."""
         self._closed.set()
         complaint = self._process.end()
         return self._error or complaint
 
     def join(self) -> None:
-        """Wait until the source is closed; one that hangs is closed when it has been silent for too long."""
+        """Wait until the source is closed; one that hangs is closed after too long a silence."""
         self._thread.join(SILENCE + _ENDING_SECONDS)
 
     def _run(self) -> None:
-        # an error of writing is the process's to explain
+        # the process reports why writing failed
         with (
             contextlib.suppress(OSError, av.FFmpegError, ValueError),
             self._process.stdin as pipe,

@@ -1,4 +1,4 @@
-"""What a camera's pictures are, and from which keyframe on they are others."""
+"""The format of a camera's pictures, and the keyframe at which it changes."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from camarchiver.record.capture.feed import AnyPacket
 _Description: TypeAlias = tuple[int, int, str | None, str | None]
 """Width, height, profile and pixel format."""
 IN_BAND = "hev1"
-"""Tag of a stream of HEVC whose parameter sets change in their bytes: a clip needs all of them."""
+"""Tag of an HEVC stream whose parameter sets change in their bytes: a clip needs all of them."""
 _REMEMBERED = 64
-"""Spellings of parameter sets; a camera that changes them with each keyframe has more."""
+"""Number of remembered encodings of parameter sets; a camera that changes them at each keyframe has more."""
 
 
 class PictureFormat:
     """Follows one stream of H.264 or HEVC whose keyframes bring their parameter sets.
 
-    Cameras send these sets twice, or write the same in other bytes: what they say is compared.
+    Cameras send these sets twice, or write the same content in other bytes, so their content is compared.
     """
 
     def __init__(self, video: VideoStream) -> None:
         context = video.codec_context
         extradata = context.extradata or b""
         self._codec = context.codec.canonical_name
-        # mp4 and its like describe the picture once
+        # mp4 and similar containers describe the picture once
         self._follows = self._codec in parameter_sets.CODECS and extradata[:1] != b"\1"
         self._description = _description(video)
         self._spellings = {parameter_sets.sequence(extradata, self._codec): self._description}
         self._header = parameter_sets.every(extradata, self._codec)
-        """What a clip has once for all of its pictures."""
+        """The parameter sets in the header of a clip, for all of its pictures."""
         self._in_band = False
 
     def changed(self, packet: AnyPacket) -> VideoStream | None:
-        """The stream as this packet describes it, where that is not as it was. Raises ValueError."""
+        """The stream as this packet describes it, if that changed; otherwise None. Raises ValueError."""
         if not self._follows:
             return None
         if parameter_sets.codec(bytes(memoryview(packet)[:16])) not in ("", self._codec):
@@ -48,7 +48,7 @@ class PictureFormat:
         found = self._described(data, packet)
         sets = parameter_sets.every(data, self._codec)
         if found is None and self._codec == "hevc" and self._description[0] and sets and not self._in_band:
-            # a clip of HEVC has its sets in its header alone, as players want it, until they change
+            # a clip of HEVC has its sets only in its header, as players require, until they change
             self._in_band = bool(self._header) and not sets <= self._header
             found = _template(data, self._codec, packet) if self._in_band else None
             if found is not None:
@@ -58,7 +58,7 @@ class PictureFormat:
         return found
 
     def _described(self, data: bytes, packet: AnyPacket) -> VideoStream | None:
-        """The stream as a keyframe's parameter sets describe it, where they say something else."""
+        """The stream as a keyframe's parameter sets describe it, if their content changed."""
         spelling = parameter_sets.sequence(data, self._codec)
         if not spelling or (self._spellings.get(spelling) == self._description and self._description[0]):
             return None
@@ -80,13 +80,13 @@ def _template(data: bytes, codec: str, packet: AnyPacket) -> VideoStream | None:
     try:
         return capture_feed.template(data, codec, packet.time_base)
     except ValueError:
-        # a damaged keyframe says nothing
+        # a damaged keyframe describes nothing
         return None
 
 
 def _description(video: VideoStream) -> _Description:
     context = video.codec_context
-    # the j is about the range of values alone
+    # the j concerns only the range of values
     form = context.format.name.replace("yuvj", "yuv") if context.format else None
     return context.width, context.height, context.profile, form
 

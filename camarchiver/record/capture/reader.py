@@ -1,4 +1,4 @@
-"""A thread that demuxes one camera, and seeks it when it is lost."""
+"""A thread that demuxes one camera and reconnects when it is lost."""
 
 from __future__ import annotations
 
@@ -27,55 +27,55 @@ from camarchiver.record.capture.source import Camera, FileCamera
 _log = logging.getLogger("camarchiver.record.capture.reader")
 
 BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds to wait before the next try to reach a camera; the last one again and again."""
+"""Seconds to wait before the next attempt to reach a camera; the last one repeats."""
 LONG_GROUP = 2.5
-"""Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
+"""Seconds between two keyframes above which a camera's settings are wrong: the pre-roll grows by as much."""
 WAITING = 1000
-"""Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
+"""Packets that may wait for the recorder; more stay in the camera's own buffer."""
 _JOIN_SECONDS = 1.0
-"""Wait so long for the reader beyond the silence that is granted to a camera."""
+"""Seconds to wait for the reader in addition to the silence that a camera is allowed."""
 _FULL_SECONDS = 0.01
-"""Between two looks whether the recorder has taken something."""
+"""Seconds between two checks whether the recorder has taken an item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The source was reached, also once more, or sends another picture: what follows stands for itself."""
+    """The source was opened or reopened, or its format changed; the following items are independent."""
 
     video: VideoStream
     audio: AudioStream | None
     goes_on: bool = False
-    """The source is the same, and so is its clock: a keyframe told what its pictures are."""
+    """The source and its clock are the same: a keyframe described the pictures."""
 
     @property
     def is_known(self) -> bool:
-        """Whether a clip can be begun: the first keyframe may have to tell what the pictures are."""
+        """Whether a clip can begin; some streams describe their pictures only with the first keyframe."""
         return bool(self.video.codec_context.width)
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The camera went away; the reader seeks it."""
+    """The camera was lost; the reader tries to reconnect."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """Nothing follows."""
+    """The stream ended; no item follows."""
 
     error: str = ""
-    """Empty where the source just came to its end."""
+    """Empty if the source simply reached its end."""
 
 
 Item = Opened | TimedPacket | Lost | StreamEnded
 
 
 class Reader:
-    """A thread that demuxes one camera and seeks it when it is lost."""
+    """A thread that demuxes one camera and reconnects when it is lost."""
 
     def __init__(self, camera: Camera, *, encodes: bool = False) -> None:
-        """`encodes`: what no clip can hold as it is comes as H.264."""
+        """`encodes`: video that no clip can hold as it is gets encoded as H.264."""
         self.camera = camera
         self._encodes = encodes
         self._feed: Feed | None = None
@@ -88,7 +88,7 @@ class Reader:
         self._thread.start()
 
     def take(self, timeout: float) -> Item | None:
-        """The next item; None where there was none for so many seconds."""
+        """The next item; None if there was none for `timeout` seconds."""
         try:
             return self._items.get(timeout=timeout) if timeout else self._items.get_nowait()
         except queue.Empty:
@@ -96,11 +96,11 @@ class Reader:
             return None if self._thread.is_alive() or self._items.qsize() else StreamEnded("its reader died")
 
     def close(self) -> None:
-        """Let the thread leave the source, and wait for it as long as a camera may be silent."""
+        """End the thread, and wait for it as long as a camera may be silent."""
         self._closed.set()
         if self._feed is not None:
             self._feed.interrupt()
-        # a FIFO's reader waits for its writer, whatever happens
+        # a FIFO's reader waits for its writer and can't be interrupted
         self._thread.join(SILENCE + _JOIN_SECONDS if self.camera.reconnects else _JOIN_SECONDS)
 
     def _run(self) -> None:
@@ -118,7 +118,7 @@ class Reader:
                     self._put(StreamEnded(reason))
                     return
             except Exception as error:
-                # whatever a camera sends, it is sought again
+                # whatever a camera sends, the reader reconnects
                 _log.exception("%s can't be read on", self.camera.name)
                 reason = f"{type(error).__name__}: {error}"
                 if not self.camera.reconnects:
@@ -154,7 +154,7 @@ class Reader:
         return h264_encoder.encoded(feed)
 
     def _watched(self, feed: Feed) -> Iterator[Item]:
-        """The packets, with another `Opened` before the keyframe from which on the picture is another."""
+        """The packets, with an `Opened` before each keyframe that changes the picture format."""
         picture = PictureFormat(feed.video)
         for entry in self._entries(feed):
             if entry.video:
@@ -193,7 +193,7 @@ class Reader:
                 return
 
     def _placed(self, entry: TimedPacket, sound: SoundClock) -> TimedPacket | None:
-        """A packet of sound where it belongs among the pictures; None where it has no place there."""
+        """A packet of sound at its place among the pictures; None if it has no place there."""
         shift = sound.sound(entry.order, entry.arrival)
         if not self._sound_reported and self._encodes:
             if sound.off is not None:
@@ -211,7 +211,7 @@ class Reader:
         return entry.moved(shift)
 
     def _check_group(self, seconds: float) -> None:
-        """Say once when keyframes are rare; one long group alone may be a step of the camera's clock."""
+        """Warn once if keyframes are rare; a single long group may be a step of the camera's clock."""
         if seconds <= LONG_GROUP or not self._encodes:
             return
         self._long_groups += 1
@@ -241,7 +241,7 @@ class _Pace:
 
 
 def _entry(packet: AnyPacket) -> TimedPacket:
-    """What decisions need of a packet."""
+    """The packet with what decisions need of it."""
     # an exact quotient without a Fraction for each: this is done for every packet
     ticks, second = packet.time_base.as_integer_ratio()
     return TimedPacket(

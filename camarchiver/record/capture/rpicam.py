@@ -10,12 +10,12 @@ from camarchiver.record.capture import feed
 from camarchiver.record.capture.feed import Feed, Mode, Process
 
 _PROGRAMS = ("rpicam-vid", "libcamera-vid")
-"""The second is the name it had before."""
+"""The second is the older name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RpicamCamera:
-    """Started anew whenever it is lost."""
+    """A Raspberry Pi camera; its program is restarted whenever it is lost."""
 
     program: str
     number: int
@@ -25,7 +25,7 @@ class RpicamCamera:
 
     @property
     def name(self) -> str:
-        """As the command line has it, without the mode."""
+        """The name on the command line, without the mode."""
         return f"rpicam-vid:{self.number}"
 
     def open(self) -> Feed:

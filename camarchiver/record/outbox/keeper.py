@@ -1,4 +1,4 @@
-"""Announces and removes what the owner's limits no longer keep of one camera's clips in the outbox."""
+"""Announces and deletes one camera's clips in the outbox that the owner's limits no longer keep."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("camarchiver.record.outbox.keeper")
 
 
 class OutboxKeeper:
-    """Expires clips beside the recording, and makes room for it where that was asked for."""
+    """Expires clips while recording continues, and frees space for it if the owner asked for that."""
 
     def __init__(
         self,
@@ -38,16 +38,16 @@ class OutboxKeeper:
     ) -> None:
         """`folder` is the outbox of all cameras; only this one's clips are ever touched.
 
-        `now` tells the time in the camera's zone.
+        `now` returns the time in the camera's zone.
         """
         self.announced: BoundedHistory[Path] = BoundedHistory()
         self.removed: BoundedHistory[Outcome] = BoundedHistory()
         self.totals = RemovalTotals()
-        """Of what was removed."""
+        """Totals of the removed clips."""
         self.problems: dict[str, None] = {}
-        """Why the outbox, or one of its clips, could not be seen to; each once."""
+        """Why the outbox, or one of its clips, could not be processed; each problem once."""
         self._left: dict[str, Outcome] = {}
-        """By path below the outbox: what came of the last try, where it was not removed."""
+        """By path below the outbox: the outcome of the last attempt, for clips that were not removed."""
         self._camera = camera
         self._outbox = folder
         self._limits = limits
@@ -59,37 +59,37 @@ class OutboxKeeper:
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """The newest removals, and of each clip that could not be removed the last try."""
+        """The newest removals, and the last attempt for each clip that could not be removed."""
         return (*self.removed, *self.left)
 
     @property
     def left(self) -> tuple[Outcome, ...]:
-        """Of each clip that could not be removed, the last try."""
+        """The last attempt for each clip that could not be removed."""
         return tuple(self._left.values())
 
     def start_removals(self) -> None:
-        """Begin to remove what the terms take and was announced; returns at once."""
+        """Begin to delete announced clips beyond the limits; returns at once."""
         if self._limits and (self._running is None or self._running.done()):
             self._check_last_run()
             self._running = self._thread.submit(self._expire)
 
     def close(self, *, hurry: bool = False) -> None:
-        """Wait until what was begun is done; in a hurry only for the file that is being removed."""
+        """Wait until the current removals are done; with `hurry` only for the file that is being removed."""
         if hurry:
             self._stop.set()
         self._thread.shutdown()
         self._check_last_run()
 
     def _check_last_run(self) -> None:
-        # whatever went wrong in here, the recording goes on
+        # whatever failed in the thread, recording continues
         error = self._running.exception() if self._running else None
         if error is not None:
             self._report(error)
 
     def make_room(self, folder: Path, needed: int) -> int:
-        """Remove the oldest clips until so many bytes came free on the folder's filesystem; how many did.
+        """Delete the oldest clips to free `needed` bytes on the folder's filesystem; returns the bytes freed.
 
-        0 where that was not asked for, or the outbox lies on another filesystem.
+        0 if the owner did not ask for this, or if the outbox is on another filesystem.
         """
         try:
             if not self._drops_oldest or filesystems.device_of(folder) != filesystems.device_of(self._outbox):
@@ -97,7 +97,7 @@ class OutboxKeeper:
             now = self._now()
             waiting = self._waiting(now)
             held = holds.read(outbox_store.state(self._outbox))
-            # what could not be removed must not stand in the way of the others
+            # a clip that could not be removed must not block the others
             sound = [each for each in waiting.values() if not self._has_failed(each.clip.relative)]
             steps = outbox_rules.make_room(sound, needed, held, now)
         except (OSError, CamarchiverError) as error:
@@ -142,7 +142,7 @@ class OutboxKeeper:
         )
 
     def _remove(self, step: Discard, waiting: dict[str, OutboxClip]) -> int:
-        """Bytes that came free."""
+        """Remove one clip; returns the bytes freed."""
         outcome = outbox_store.remove(step)
         path = shown(step.path)
         if outcome.result is Result.DONE:

@@ -1,4 +1,4 @@
-"""Closes, verifies and publishes ended clips beside the recording, and salvages what was left."""
+"""Closes, verifies and publishes ended clips while recording continues, and salvages leftovers."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ _log = logging.getLogger("camarchiver.record.outbox.publisher")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of one clip."""
+    """The result of one clip."""
 
     path: Path
-    """In the outbox; in the spool where it failed."""
+    """In the outbox; in the spool if publishing failed."""
     start: datetime
     seconds: float
     frames: int
     lost: int
-    """Frames that the camera's timestamps lack."""
+    """Frames missing according to the camera's timestamps."""
     preroll: float
     """Seconds before the motion."""
     latency: float
-    """Seconds from the motion's begin to the decision to record it."""
+    """Seconds from the start of the motion to the decision to record it."""
     peak: float
-    """Largest thing in motion, in percent of the picture."""
+    """Largest moving area, in percent of the picture."""
     zone: str
     published: bool
     unsynced: bool = False
-    """The start is by a clock that no time server had set."""
+    """The start comes from a clock that no time server had set."""
     error: str = ""
     """Why it was not published, or why it ended early."""
 
     def fields(self) -> dict[str, object]:
-        """As the log's line and the JSON document tell it."""
+        """The fields of the log's line and of the JSON document."""
         return {
             "path": str(self.path),
             "start": self.start.isoformat(),
@@ -67,7 +67,7 @@ class Recorded:
 
 @dataclass(slots=True)
 class PublishTotals:
-    """Everything that became of a camera's clips, added up."""
+    """The totals of one camera's clips."""
 
     published: int = 0
     failed: int = 0
@@ -88,7 +88,7 @@ class PublishTotals:
 
 
 class ClipPublisher:
-    """One camera's spool and outbox; clips are published one after the other by a thread."""
+    """One camera's spool and outbox; a thread publishes the clips one after the other."""
 
     def __init__(
         self, camera: str, folders: Folders, *, pictures: bool, on_clip: Callable[[Recorded], None]
@@ -104,12 +104,12 @@ class ClipPublisher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="close")
         self._pending: list[tuple[ClipWriter, Future[Recorded]]] = []
         self._waiting: list[ClipWriter] = []
-        """Clips that could not be moved: the outbox was away, or full."""
+        """Clips that could not be moved because the outbox was away or full."""
         self._salvager = ThreadPoolExecutor(1, thread_name_prefix="salvage")
         self._salvaging: dict[Path, Future[Path | None]] = {}
         self._closed = threading.Event()
         self._reported: set[Path] = set()
-        """Files that were complained of."""
+        """Files for which an error was logged."""
 
     @property
     def waits(self) -> bool:
@@ -117,17 +117,17 @@ class ClipPublisher:
         return bool(self._waiting)
 
     def hand_over(self, writer: ClipWriter) -> None:
-        """Take an ended clip."""
+        """Queue an ended clip for publishing."""
         self._pending.append((writer, self._thread.submit(self._publish, writer)))
 
     def retry(self) -> None:
-        """Try once more to move the clips that wait."""
+        """Try again to move the clips that wait."""
         waiting, self._waiting = self._waiting, []
         for writer in waiting:
             self.hand_over(writer)
 
     def collect(self, *, wait: bool = False) -> None:
-        """See what became of the clips. One that can't be moved waits, or failed where `wait` is the end."""
+        """Collect the results. A clip that can't be moved waits; at the end, with `wait`, it failed."""
         for writer, future in list(self._pending):
             if not (wait or future.done()):
                 continue
@@ -158,7 +158,7 @@ class ClipPublisher:
                 _log.error("%s waits in the spool: %s", writer.path, sentence(error))
 
     def close(self, *, hurry: bool = False) -> None:
-        """Wait until every clip is where it belongs; in a hurry what can be salvaged is left for the next."""
+        """Wait until every clip is in its place; with `hurry` salvage is left to the next recorder."""
         self.retry()
         if hurry:
             self._closed.set()
@@ -167,13 +167,13 @@ class ClipPublisher:
         self._salvager.shutdown()
 
     def salvage(self, writing: set[Path]) -> None:
-        """Begin to publish what dead recorders left in the spool, beside the recording."""
+        """Begin to publish what dead recorders left in the spool, while recording continues."""
         busy = {
             *writing,
             *(writer.path for writer, _ in self._pending),
             *(writer.path for writer in self._waiting),
         }
-        # listed now: what is begun later is no leftover
+        # listed now, since a clip that begins later is no leftover
         for path in sorted(set(self.folders.spool.glob("*.mp4")) - busy - set(self._salvaging)):
             if spool.is_spool_name(path.name):
                 self._salvaging[path] = self._salvager.submit(self._salvage, path)
