@@ -1,4 +1,4 @@
-"""Archives clips as they arrive: one queue, one set of jobs, until a stop or a reload is asked for."""
+"""Archives clips as they arrive: one queue and one set of jobs, until a stop or a reload is requested."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Mo
 _log = logging.getLogger("camarchiver.watch")
 
 RESCAN_SECONDS = 86_400.0
-"""The whole tree is read anew so often even where the kernel tells of every change: holds lapse, and
-a clip that could not be archived for its storage's sake gets its next chance."""
+"""Seconds between full scans, even if the kernel reports every change: holds expire, and a clip that its
+storage kept from being archived is tried again."""
 
 AWAY_SECONDS = 5.0
-"""How often is looked whether storage that went away is back."""
+"""Seconds between two checks whether lost storage is back."""
 
 REOPEN_SECONDS = 3600.0
-"""How often a tree that is polled is tried to be watched after all: a limit may have been raised."""
+"""Seconds between two attempts to watch a polled tree: a limit may have been raised."""
 
 FULL_SECONDS = 60.0
-"""How long nothing is begun after a clip found too little room."""
+"""Seconds for which no clip is begun after one found too little space."""
 
 OVERFLOW_SECONDS = 2.0
 """Pause between two scans for dropped events: while a flood lasts, more are dropped."""
 
 _BATCH = 50
-"""Clips looked at together; one listing of their folder serves them all."""
+"""Clips examined together; one listing of their folder serves all of them."""
 
 _STATUS_SECONDS = 1.0
 
@@ -70,7 +70,7 @@ class Signals:
 
 
 class Watcher:
-    """Watches one tree; `tell` gets every outcome as it comes."""
+    """Watches one tree; `on_outcome` gets every outcome as it occurs."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Watcher:
         queue: DueQueue | None = None,
     ) -> None:
         self.queue = queue if queue is not None else DueQueue()
-        """What waits; a successor may go on with it."""
+        """The clips that wait; a successor may continue with it."""
         self._pipeline = pipeline
         self._trees = pipeline.trees
         self._remover = SourceRemover(pipeline.trees, pipeline.writer, SidecarPolicy.KEEP)
@@ -96,13 +96,13 @@ class Watcher:
         self._marker = ""
         self._arrivals: Arrivals | None = None
         self._place: Fraction | None = None
-        """Where this host begins with what stands there; None where it is alone."""
+        """Where this host begins among the existing clips; None if it works alone."""
         self._steps: deque[Archive | Remove] = deque()
         self._running: dict[Future[Outcome], Archive | Remove] = {}
         self._taken: dict[str, bool] = {}
-        """Queued or worked on, and whether its arrival proved it finished."""
+        """The clips in `_steps` or in work, and whether their arrival proved them complete."""
         self._emptied: set[str] = set()
-        """Date folders that clips have left since they were last looked at."""
+        """Date folders that clips have left since the folders were last checked."""
         self._next_scan = self._retry_at = self._full_until = self._opened_at = 0.0
         self._away = self._polled = self._last_status = ""
         self._status_sent_at = -math.inf
@@ -111,18 +111,18 @@ class Watcher:
 
     @property
     def waiting(self) -> int:
-        """Clips that are still to be done, or at least to be looked at."""
+        """Number of clips that are still to be archived or examined."""
         return len(self.queue) + len(self._steps)
 
     @property
     def is_well(self) -> bool:
-        """Whether storage is there and has room."""
+        """Whether storage is there and has free space."""
         return not self._away and time.monotonic() >= self._full_until
 
     def run(self, workers: ArchiveWorkers) -> None:
-        """Archive what is there and what arrives; every job has ended when it returns.
+        """Archive existing and arriving clips; when this returns, every job has ended.
 
-        StorageError where the tree can't be watched from the start.
+        Raises StorageError if the tree can't be watched from the start.
         """
         self._marker = volume_marker.marker(self._trees.state)
         with ExitStack() as stack:
@@ -145,7 +145,7 @@ class Watcher:
     # --- what arrives ------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Watch the tree and find what stands in it. StorageError, OSError where it isn't there."""
+        """Watch the tree and scan it. Raises StorageError or OSError if it isn't there."""
         volume_marker.check_roots(self._trees)
         volume_marker.check_same(self._trees, self._marker)
         self._close()
@@ -163,7 +163,7 @@ class Watcher:
             self._arrivals = None
 
     def _return_steps(self) -> None:
-        """Leave what was not begun to a successor."""
+        """Return steps that were not begun to the queue, for a successor."""
         while self._steps:
             path = self._steps.popleft().relative
             self.queue.put(path, time.monotonic(), finished=self._taken.pop(path))
@@ -292,7 +292,7 @@ class Watcher:
                 if isinstance(step, Keep):
                     self._kept(step, policy)
                 elif step.relative in self._taken:
-                    # What stands there now is not what is worked on, or its end is not collected yet.
+                    # The file there now is not the one in work, or the outcome is not collected yet.
                     soon = time.monotonic() + due_queue.AT_LEAST.total_seconds()
                     self.queue.put(step.relative, soon, finished=finished)
                 else:
@@ -357,7 +357,7 @@ class Watcher:
         self._signals.wake.clear()
 
     def _moments(self, workers: ArchiveWorkers, now: float) -> Iterator[float]:
-        """When something is to be done even if nothing happens."""
+        """The times at which something is due even if nothing happens."""
         if self._service.beat_seconds is not None:
             yield now + self._service.beat_seconds / 2
         if self._last_status != self._status():

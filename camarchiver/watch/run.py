@@ -1,4 +1,4 @@
-"""One run of `watch`: sets up, watches until it is stopped, and sets up anew after a reload."""
+"""One run of `watch`: it sets up, watches until it is stopped, and sets up again after a reload."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _log = logging.getLogger("camarchiver.watch")
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What a run is asked to do; a reload brings new ones."""
+    """The settings of a run; a reload brings new ones."""
 
     trees: Trees
     zone: tzinfo
@@ -50,14 +50,14 @@ class WatchSettings:
     logged: Callable[[Pipeline], AbstractContextManager[None]]
     """Logs the run and keeps a second one out. Raises AlreadyRunning."""
     on_outcome: Callable[[Outcome], None]
-    """Gets every outcome as it comes."""
+    """Gets every outcome as it occurs."""
     finish: Callable[[Report, WatchTotals], None]
-    """Gets the report of the last part, and what came of the whole run."""
+    """Gets the report of the last part, and the totals of the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchDocuments:
-    """How the JSON documents are made that monitoring gets."""
+    """How the JSON documents for monitoring are made."""
 
     of_report: Callable[[Report], Iterable[str]]
     of_failure: FailureDocument
@@ -66,7 +66,7 @@ class WatchDocuments:
 def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], documents: WatchDocuments) -> int:
     """Watch until a stop, and return the exit code.
 
-    `reread` makes the settings anew for a reload, and may raise what a wrong config raises.
+    `reread` makes the settings again for a reload, and may raise the errors of a wrong config.
     """
     if find_spec("inotify_simple") is None:
         raise EncoderError(
@@ -96,7 +96,7 @@ def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], document
 def _reloaded(
     settings: WatchSettings, reread: Callable[[], WatchSettings], queue: DueQueue
 ) -> tuple[WatchSettings, DueQueue]:
-    """The settings as the config has them now; the old ones where it is wrong."""
+    """The settings from the current config; the old ones if it is wrong."""
     try:
         fresh = reread()
         volume_marker.check_roots(fresh.trees)
@@ -119,7 +119,7 @@ class _Part:
     documents: WatchDocuments
 
     def watch(self, events: RunEvents) -> Report:
-        """Watch with these settings until a stop or a reload is asked for."""
+        """Watch with these settings until a stop or a reload is requested."""
         settings = self.settings
         policy, execution = settings.policy, settings.execution
         pipeline = Pipeline(settings.trees, settings.zone, "watch", settings.patterns)
