@@ -1,4 +1,4 @@
-"""Which encoders work on this machine, tried out rather than believed."""
+"""Which encoders work on this machine, found by trials."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of trying one encoder."""
+    """The result of trying one encoder."""
 
     ffmpeg: Ffmpeg
     encoder: Encoder
     device: Path | None
     levels: tuple[FallbackLevel, ...] = ()
-    """Those that work, best first; none where the encoder is of no use here."""
+    """The levels that work, best first; none if the encoder can't be used here."""
     constant_quantiser: bool = False
     """The driver has no constant quality."""
     library: Version = (0, 0)
@@ -57,12 +57,12 @@ class Probe:
     problem: str = ""
     remedy: str = ""
     no_device: bool = False
-    """The problem is the GPU's or its driver's, so another codec would meet it too."""
+    """The problem is the GPU's or its driver's, so another codec would have it, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One rung of the ladder."""
+    """One encoder at one fallback level."""
 
     ffmpeg: Ffmpeg
     encoder: Encoder
@@ -71,28 +71,28 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How this run encodes: the rungs for each clip, best first, and why these."""
+    """How this run encodes: the attempts for each clip, best first, and why these."""
 
     fallback: tuple[Attempt, ...]
     device: Path | None
     constant_quantiser: bool
     explanation: tuple[str, ...]
     spare: tuple[Attempt, ...] = ()
-    """For clips that every rung refused: another codec, where the owner asked for none."""
+    """For clips that every attempt refused: another codec, if the owner named none."""
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """All that a clip may be tried on, in turn."""
+        """All attempts for a clip, in order."""
         return (*self.fallback, *self.spare)
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder of the first rung, which the owner's quality and preset are meant for."""
+        """The encoder of the first attempt, for which the owner's quality and preset are meant."""
         return self.fallback[0].encoder
 
     @property
     def ffmpeg(self) -> Ffmpeg:
-        """The binary of the first rung, also for remuxing and decoding."""
+        """The binary of the first attempt, also used for remuxing and decoding."""
         return self.fallback[0].ffmpeg
 
 
@@ -107,7 +107,7 @@ class EncoderRequest:
 
 
 class Machine:
-    """Tries encoders when asked, each once, and chooses among them."""
+    """Tries encoders on request, each once, and chooses among them."""
 
     def __init__(
         self,
@@ -125,9 +125,9 @@ class Machine:
         self._lock = threading.Lock()
 
     def choose(self, backend: Backend | Auto = "auto", codec: Codec | Auto = "auto") -> Choice:
-        """The best encoder that works here, of the backend and the codec asked for.
+        """The best encoder that works here, of the requested backend and codec.
 
-        EncoderError with the remedy where a named one doesn't work: nothing is changed silently.
+        Raises EncoderError with the remedy if a named one doesn't work: no choice is changed silently.
         """
         if backend != "auto" and codec != "auto" and not _rows(backend, codec):
             raise EncoderError(f"{backend} has no {codec} encoder", hint="leave --codec at auto")
@@ -149,7 +149,7 @@ class Machine:
         return self._with_software(codec, [*notes, *_failures(failed)])
 
     def probe(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None = None) -> Probe:
-        """What this encoder does here; tried at the first question, remembered afterwards."""
+        """The result of trying this encoder here; tried at the first call, remembered afterwards."""
         key = (ffmpeg.path, encoder.name, device)
         with self._lock:
             if key not in self._probes:
@@ -157,13 +157,13 @@ class Machine:
             return self._probes[key]
 
     def absence(self, backend: Backend) -> str:
-        """Why there can be no such hardware here; empty where only a trial tells."""
+        """Why this machine can't have the backend's hardware; empty if only a trial shows it."""
         if backend is Backend.V4L2M2M:
             return "" if any(Path("/dev").glob("video*")) else "no video device"
         return "" if backend is Backend.SOFTWARE else self._not_worth_asking(backend)
 
     def trials(self, backend: Backend) -> Iterator[Probe]:
-        """Try all encoders of a backend, on every device and with every ffmpeg that has them."""
+        """Try all encoders of a backend, on every device and with every ffmpeg that includes them."""
         devices: tuple[Path | None, ...] = self._devices(backend) if backend in _VENDORS else (None,)
         hopeless: set[tuple[Path, Path | None]] = set()
         for device, codec in product(devices, _CODECS):
@@ -180,11 +180,11 @@ class Machine:
                     yield probe
 
     def still_works(self, choice: Choice) -> bool:
-        """Try the chosen encoder anew."""
+        """Try the chosen encoder again."""
         return bool(self._try(choice.ffmpeg, choice.encoder, choice.device).levels)
 
     def _not_worth_asking(self, backend: Backend) -> str:
-        """Why there can be no such GPU here; empty where only a trial tells."""
+        """Why this machine can't have the backend's GPU; empty if only a trial shows it."""
         if backend is Backend.NVENC:
             return "" if any(node.exists() for node in _NVIDIA_NODES) else "no NVIDIA device"
         return "" if self._devices(backend) else "no render node"
@@ -246,10 +246,10 @@ class Machine:
         return Choice(fallback, None, False, tuple(explanation), self._spare(codec, fallback))
 
     def _spare(self, codec: Codec | Auto, fallback: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-        """H.264 in software, which takes what others refuse: interlaced video, hundreds of frames a second.
+        """H.264 in software, which accepts what others refuse: interlaced video, hundreds of frames a second.
 
-        It is not tried out: that would cost every run a quarter of a second for a few clips, and where it
-        doesn't work their archives are lossless copies.
+        It is not tried: that would cost every run a quarter of a second for a few clips, and if it does not
+        work, their archives are lossless copies.
         """
         encoder = ENCODERS[_SOFTWARE["h264"]]
         built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
@@ -259,7 +259,7 @@ class Machine:
         return (Attempt(newest, encoder, FallbackLevel.SOFTWARE),)
 
     def _software(self, codec: Codec) -> Probe:
-        """The newest ffmpeg whose software encoder works well, else the one with the newest library."""
+        """The newest ffmpeg whose software encoder works well, otherwise the one with the newest library."""
         encoder = ENCODERS[_SOFTWARE[codec]]
         built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
         if not built:
@@ -268,7 +268,7 @@ class Machine:
         for ffmpeg in sorted(built, key=lambda ffmpeg: ffmpeg.version, reverse=True):
             found = self.probe(ffmpeg, encoder)
             probes.append(found)
-            # A trial takes a quarter of a second of CPU: none that could only confirm this.
+            # A trial takes a quarter of a second of CPU, so none is made that could only confirm this.
             if found.levels and (encoder.name != "libsvtav1" or found.library >= _GOOD_SVT):
                 break
         return max(probes, key=lambda probe: (bool(probe.levels), probe.library, probe.ffmpeg.version))
@@ -284,7 +284,7 @@ class Machine:
 
 
 def chosen(request: EncoderRequest, settings: EncodeSettings) -> tuple[Machine, Choice]:
-    """What the owner wants, tried out here. EncoderError where it doesn't work."""
+    """The encoder that the owner requested, tried here. Raises EncoderError if it doesn't work."""
     machine = Machine(ffmpeg_find.find(request.ffmpeg), settings, device=request.device)
     return machine, machine.choose(request.backend or "auto", request.codec or "auto")
 
@@ -300,7 +300,7 @@ class _Trial:
     clip: Path
 
     def probe(self) -> Probe:
-        """Every rung of the encoder, the simplest first: where that fails, no other works."""
+        """Try every level of the encoder, the simplest first: if that fails, no other works."""
         if self.encoder.backend is Backend.SOFTWARE:
             levels: tuple[FallbackLevel, ...] = (FallbackLevel.SOFTWARE,)
         else:
@@ -345,7 +345,7 @@ class _Trial:
         problem, remedy = _problem(finished), diagnosis.remedy
         no_device = diagnosis.trouble is Trouble.DEVICE or finished.ended == "stalled"
         if no_device and self.encoder.backend in _VENDORS:
-            # ffmpeg says the same of a missing node and of one that it may not open.
+            # ffmpeg's message is the same for a missing node and for one that it may not open.
             wrong, node_remedy = node_problem(self.device or FIRST)
             problem, remedy = (f"{wrong} ({problem})", node_remedy) if wrong else (problem, remedy)
         return Probe(
@@ -358,7 +358,7 @@ def _rows(backend: Backend, codec: Codec) -> tuple[Encoder, ...]:
 
 
 def _run(ffmpeg: Ffmpeg, arguments: tuple[str, ...]) -> Finished:
-    # SVT-AV1 tells its version there only.
+    # SVT-AV1 states its version only at that log level.
     return transcoder.run(ffmpeg.path, arguments, stall_seconds=_TRIAL_SECONDS, environment={"SVT_LOG": "3"})
 
 

@@ -1,4 +1,4 @@
-"""What to say to ffmpeg: pure builders of argument lists."""
+"""ffmpeg's arguments: pure builders of argument lists."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SOURCE, _TARGET, _TAG = "{source}", "{target}", "{{tag {}}}"
 """Placeholders."""
 _GOP_SECONDS = 4
 _GOP_FEWEST = 150
-"""Frames: a keyframe of a still camera takes as much as a hundred other frames."""
+"""Frames: a keyframe of a fixed camera takes as many bytes as a hundred other frames."""
 _GOP_MOST = 1000
 _GOP_SAMPLES = 10_000
-"""Distances of frames that the typical one is taken from."""
+"""Frame distances from which the typical one is computed."""
 _AAC_KBIT_PER_CHANNEL = 48
 _SVT_MAX_LEVEL = 6
 
@@ -34,7 +34,7 @@ _MUXERS = MappingProxyType({"mp4": "mp4", "mkv": "matroska"})
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One clip to be turned into one archive, on whatever rung."""
+    """One clip to be turned into one archive, at any fallback level."""
 
     source: Path
     target: Path
@@ -43,9 +43,9 @@ class Job:
     settings: EncodeSettings
     container: Container
     metadata: Mapping[str, str]
-    """Written besides the source's own; mp4 keeps only the names it knows, `comment` for one."""
+    """Written in addition to the source's own; mp4 keeps only known names, such as `comment`."""
     threads: int = 0
-    """For decoding and encoding each; 0 lets ffmpeg choose."""
+    """Number for decoding and for encoding each; 0 lets ffmpeg choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def transcode(variant: Transcode) -> tuple[str, ...]:
     }
     output = ffmpeg.output(*streams, _TARGET, **options)
     hardware = variant.encoder.backend is not Backend.SOFTWARE
-    # A GPU's decoder that dies half-way exits 0 without -xerror; a clip with a few bad frames would never
-    # be archived with it, so software goes without.
+    # If a GPU's decoder dies half-way, ffmpeg exits 0 without -xerror; with it a clip with a few bad frames
+    # would never be archived, so software runs without it.
     strict = ("-xerror",) if hardware else ()
     threads = ("-filter_threads", str(variant.job.threads)) if variant.job.threads else ()
     names = _names(variant.job.source, variant.job.target, variant.job.metadata)
@@ -105,24 +105,24 @@ def remux(
 
 
 def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tuple[str, ...]:
-    """The arguments that decode picture and sound, or just the keyframes, and keep nothing.
+    """The arguments that decode picture and sound, or only the keyframes, and discard the result.
 
-    Frames get times of their own, far apart: those that a file has are no fault of the frames. They go on
-    where the picture's size changes, which without `reinit_filter` would begin them anew.
+    Frames get new times, far apart, since the times in the file do not matter here. They continue when
+    the picture's size changes; without `reinit_filter` they would start again.
     """
     ffmpeg = _builder()
     limits = {"skip_frame": "nokey"} if keyframes_only else {}
     read = ffmpeg.input(_SOURCE, threads=threads, reinit_filter=0, **limits)
     streams = [read["v:0"]] if keyframes_only else [read["v:0"], read["a?"]]
     numbered = {"vf": "setpts=N*100/TB", **({} if keyframes_only else {"af": "asetpts=N"})}
-    # The demuxer takes any jump of a transport stream for a loss; where one is, the decoder complains.
+    # The demuxer reports any jump of a transport stream as a loss; at a real loss the decoder reports errors.
     strict = () if path.suffix.lower() == ".ts" else ("-xerror",)
     return _compile(ffmpeg.output(*streams, "-", format="null", **numbered), {_SOURCE: _url(path)}, *strict)
 
 
 TRIAL_FRAMES = 5
 _TRIAL_SIZE = 256
-"""Pixels each way; smaller ones risk a refusal for the size alone."""
+"""Pixels each way; smaller ones may be refused for their size alone."""
 
 TRIAL_MEDIA = Media(
     container="mp4",
@@ -159,13 +159,13 @@ def trial(
     ffmpeg_version: Version,
     constant_quantiser: bool = False,
 ) -> tuple[str, ...]:
-    """The arguments that encode the trial clip with exactly the options that a real one gets."""
+    """The arguments that encode the trial clip with exactly the options of a real one."""
     job = Job(clip, target, TRIAL_MEDIA, settings, "mp4", {}, threads=1)
     return transcode(Transcode(job, encoder, level, ffmpeg_version, device, constant_quantiser))
 
 
 def _url(path: Path) -> str:
-    """A name that ffmpeg takes for a file whatever it looks like: `-y.mp4`, `concat:x.mp4`, `a:b.mp4`."""
+    """A name that ffmpeg takes for a file whatever its form: `-y.mp4`, `concat:x.mp4`, `a:b.mp4`."""
     return f"file:{path}"
 
 
@@ -177,9 +177,9 @@ def _builder() -> Any:
 
 
 def _compile(output: Any, names: Mapping[str, str], *options: str) -> tuple[str, ...]:
-    """The arguments, in which `names` stand for the placeholders.
+    """The arguments, with the placeholders replaced by `names`.
 
-    ffmpeg-python hashes all that it is given as UTF-8, which a file's name need not be.
+    ffmpeg-python hashes all arguments as UTF-8, but a file's name need not be UTF-8.
     """
     arguments = _builder().compile(output, cmd=["-hide_banner", "-nostdin", "-v", "error", *options])
     return tuple(names.get(argument, argument) for argument in arguments)
@@ -191,7 +191,7 @@ def _names(source: Path, target: Path, metadata: Mapping[str, str]) -> dict[str,
 
 
 def _device(variant: Transcode) -> tuple[str, ...]:
-    """Open the very render node: ffmpeg's own search asks for the i915 driver and skips xe."""
+    """Open exactly this render node: ffmpeg's own search requires the i915 driver and skips xe."""
     node = "" if variant.device is None else str(variant.device)
     match variant.encoder.backend:
         case Backend.QSV:
@@ -204,8 +204,8 @@ def _device(variant: Transcode) -> tuple[str, ...]:
 
 
 def _decoding(variant: Transcode) -> dict[str, Any]:
-    # Without it ffmpeg turns the picture where it can and fails where frames are on the GPU; with it the
-    # clip's rotation goes into the archive as it is.
+    # Without `noautorotate` ffmpeg rotates the picture if it can and fails if frames are on the GPU; with it
+    # the clip's rotation goes into the archive unchanged.
     options: dict[str, Any] = {"noautorotate": None, "threads": variant.job.threads}
     if variant.level is not FallbackLevel.GPU:
         return options
@@ -256,7 +256,7 @@ def _encoding(variant: Transcode) -> dict[str, Any]:
 
 
 def _fields(video: VideoStream) -> dict[str, str]:
-    """How libx264, the one encoder here that keeps fields, is told which of a frame's two is shown first."""
+    """The options that tell libx264, the one encoder here that keeps fields, which field is shown first."""
     if not encoders.is_interlaced(video):
         return {}
     # The second letter is the field that is displayed first, the first the one that is coded first.
@@ -264,10 +264,10 @@ def _fields(video: VideoStream) -> dict[str, str]:
 
 
 def _color(encoder: Encoder, video: VideoStream) -> dict[str, str]:
-    """How a player is to be told what the numbers mean.
+    """The options that describe the colours to a player.
 
-    Of what ffmpeg's hardware encoders are told little reaches the bitstream, AV1's none of it, so that it
-    is written there afterwards.
+    Little of what ffmpeg's hardware encoders are given reaches the bitstream, with AV1 nothing, so a
+    bitstream filter writes it afterwards.
     """
     is_full = _is_full_range(video)
     if encoder.backend is Backend.SOFTWARE:
@@ -288,7 +288,7 @@ def _is_full_range(video: VideoStream) -> bool:
 
 
 def _encoder_threads(encoder: Encoder, threads: int) -> dict[str, str]:
-    """Each software encoder takes its threads in its own words, x265 its silence too."""
+    """The thread options of each software encoder, and for x265 its log level."""
     match encoder.name:
         case "libsvtav1":
             return {"svtav1-params": f"lp={min(threads, _SVT_MAX_LEVEL)}"} if threads else {}
@@ -308,7 +308,7 @@ def _gop(media: Media) -> int:
 
 
 def _typical_distance(media: Media) -> Fraction | float | None:
-    """Seconds from most frames to the next: one pause of an hour doesn't change it as it does the mean."""
+    """Seconds from most frames to the next: unlike the mean it is not changed by one pause of an hour."""
     times = media.times
     step = max(1, len(times) // _GOP_SAMPLES)
     if distances := [times[at] - times[at - 1] for at in range(1, len(times), step)]:
@@ -333,17 +333,17 @@ def _filters(variant: Transcode) -> tuple[str, ...]:
 
 def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ...]:
     if size:
-        # Lines of two moments are scaled apart.
+        # The lines of the two fields are scaled separately.
         fields = ":interl=1" if encoders.is_interlaced(video) else ""
         return (f"scale=w={size[0]}:h={size[1]}{fields}",)
-    # 4:2:0 encoders want even sizes; one line of black loses nothing, one cropped would.
+    # 4:2:0 encoders want even sizes; a line of black is added, since cropping would lose one.
     if video.width % 2 or video.height % 2:
         return (f"pad=w={video.width + video.width % 2}:h={video.height + video.height % 2}",)
     return ()
 
 
 def _upload(variant: Transcode) -> tuple[str, ...]:
-    """Bring software frames into the layout that the encoder takes."""
+    """Convert software frames to the layout that the encoder accepts."""
     video = variant.job.media.video
     layout = "p010le" if video.bit_depth > 8 else "nv12"
     match variant.encoder.backend:
@@ -356,18 +356,18 @@ def _upload(variant: Transcode) -> tuple[str, ...]:
         case Backend.SOFTWARE:
             if variant.job.settings.only_420:
                 return _converted("yuv420p", video)
-            # The others take full range as it is, under formats of its own.
+            # The others accept full range unchanged, in formats of its own.
             full = variant.encoder.name == "libsvtav1" and _is_full_range(video)
             return _converted("yuv420p10le" if video.bit_depth > 8 else "yuv420p", video) if full else ()
 
 
 def _converted(layout: str, video: VideoStream) -> tuple[str, ...]:
-    """Up to 6.1 ffmpeg makes limited range of full range wherever it changes the format."""
+    """Up to 6.1 ffmpeg converts full range to limited range whenever it changes the format."""
     return (*(("scale=out_range=full",) if _is_full_range(video) else ()), f"format={layout}")
 
 
 def _disguised(video: VideoStream) -> tuple[str, ...]:
-    """For encoders that know limited range alone, for which full range would be converted; `_color` tells."""
+    """For encoders that know only limited range: prevents a conversion; `_color` writes the real range."""
     return ("setparams=range=tv",) if _is_full_range(video) else ()
 
 
@@ -383,7 +383,7 @@ def _audio_options(kept: tuple[AudioStream, ...], audio: Audio) -> dict[str, str
 
 
 def _container_options(container: Container, metadata: Mapping[str, str]) -> dict[str, str]:
-    # ffmpeg-python can't repeat an option, but ffmpeg takes any number after `metadata:g:`.
+    # ffmpeg-python can't repeat an option, but ffmpeg accepts any number after `metadata:g:`.
     tags = {f"metadata:g:{index}": _TAG.format(index) for index in range(len(metadata))}
     faststart = {"movflags": "+faststart"} if container == "mp4" else {}
     return {"format": _MUXERS[container], **tags, **faststart}
