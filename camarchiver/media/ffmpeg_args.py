@@ -279,8 +279,8 @@ def _color(encoder: Encoder, video: VideoStream) -> dict[str, str]:
         "matrix_coefficients": code_of(MATRICES, video.matrix),
         "color_range" if is_av1 else "video_full_range_flag": ("pc" if is_av1 else 1) if is_full else None,
     }
-    told = ":".join(f"{key}={code}" for key, code in codes.items() if code is not None)
-    return {"bsf:v": f"{encoder.codec}_metadata={told}"} if told else {}
+    fields = ":".join(f"{key}={code}" for key, code in codes.items() if code is not None)
+    return {"bsf:v": f"{encoder.codec}_metadata={fields}"} if fields else {}
 
 
 def _is_full_range(video: VideoStream) -> bool:

@@ -18,7 +18,7 @@ from camarchiver.record.stream_detector import DetectionSettings, StreamDetector
 
 _log = logging.getLogger("camarchiver.record.detection_stream")
 
-_PATIENCE = 30.0
+_FILE_TIMEOUT = 30.0
 """Seconds to wait for a detection stream that comes as fast as it can be read."""
 
 
@@ -161,7 +161,7 @@ class BesideStream:
         self._recorded = self._recorded or entry
         _follow(self._clocks[0], entry)
         while not self._over and (self._camera.live or self._behind(entry)):
-            item = self._reader.take(0.0 if self._camera.live else _PATIENCE)
+            item = self._reader.take(0.0 if self._camera.live else _FILE_TIMEOUT)
             match item:
                 case None:
                     return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from camarchiver.media.parsing.streams import Trouble
     from camarchiver.media.verification.picture_rules import Pair
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 """How long the worker may make no progress before its file counts as hanging."""
 
 _BEAT_SECONDS = 0.5
@@ -48,11 +48,11 @@ class Prober:
     """Examines files one at a time; any thread may call, the others wait for their turn.
 
     The worker starts with the first call. A file that crashes it, or on which it makes no
-    progress for `patience` seconds, costs that call only: the next one gets a fresh worker.
+    progress for `timeout` seconds, costs that call only: the next one gets a fresh worker.
     """
 
-    def __init__(self, *, patience: float = PATIENCE_SECONDS) -> None:
-        self._patience = patience
+    def __init__(self, *, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._timeout = timeout
         self._turn = threading.Lock()
         self._worker: _Worker | None = None
         self._closed = False
@@ -109,8 +109,8 @@ class Prober:
         try:
             connection.send((job, path, others))
             while not self._closed:
-                if not connection.poll(self._patience):
-                    raise ProbeError("timeout", f"{path} made the parser hang for {self._patience:.0f} s")
+                if not connection.poll(self._timeout):
+                    raise ProbeError("timeout", f"{path} made the parser hang for {self._timeout:.0f} s")
                 answer = connection.recv()
                 if answer is not _Sign.PROGRESS:
                     return answer
