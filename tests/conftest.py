@@ -426,14 +426,14 @@ def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecor
         duration: float | None = None,
         detection: DetectionStream | None = None,
     ) -> RecRecorder:
-        delivery = ClipPublisher("yard", rec_folders, pictures=False, tell=lambda clip: None)
-        upkeep = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
+        publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
+        keeper = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
         settings = recorder.RecorderSettings(lengths or Lengths(), (), 0, duration, None, timelapse)
-        vigil = Watchdog(manager or Service({}), ("yard",))
+        watchdog = Watchdog(manager or Service({}), ("yard",))
         made = recorder.Recorder(
-            settings, source, detection or OwnStream(rec_watch()), delivery, upkeep, vigil, now
+            settings, source, detection or OwnStream(rec_watch()), publisher, keeper, watchdog, now
         )
-        return RecRecorder(rec_folders, delivery, made, threading.Event())
+        return RecRecorder(rec_folders, publisher, made, threading.Event())
 
     return make
 

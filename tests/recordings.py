@@ -176,7 +176,7 @@ class RecSource:
     clips: list[Path]
     name: str = "camera"
     live: bool = True
-    returns: bool = False
+    reconnects: bool = False
 
     def open(self) -> Feed:
         if not self.clips:
@@ -189,10 +189,10 @@ class RecRecorder:
     """A recorder in this process and what came of it."""
 
     folders: Folders
-    delivery: ClipPublisher
+    publisher: ClipPublisher
     recorder: recorder.Recorder
     stop: threading.Event
 
     def run(self) -> list[Recorded]:
         self.recorder.run(self.stop)
-        return [*self.delivery.clips]
+        return [*self.publisher.clips]

@@ -100,7 +100,7 @@ class ArchiveEncoder:
         """Why the clip is not to be encoded, as far as it tells itself."""
         return unencodable(
             original.media,
-            (attempt.encoder for attempt in self._choice.rungs),
+            (attempt.encoder for attempt in self._choice.attempts),
             encode_signed=self._wishes.signed.encodes(original.clip.camera),
         )
 

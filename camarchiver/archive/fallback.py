@@ -153,7 +153,7 @@ class EncoderFallback:
         """
         started = time.monotonic()
         tries: list[_Try] = []
-        for attempt in self.choice.rungs:
+        for attempt in self.choice.attempts:
             if self._given_up(attempt, tries):
                 continue
             tries += self._rung(job, attempt, check, on_progress)
@@ -163,7 +163,7 @@ class EncoderFallback:
 
     def _given_up(self, attempt: Attempt, tries: list[_Try]) -> bool:
         """Whether the rung's encoder is known to fail, whoever decodes."""
-        if attempt.rung is FallbackLevel.SOFTWARE:
+        if attempt.level is FallbackLevel.SOFTWARE:
             return False
         refused = any(
             each.attempt.encoder == attempt.encoder and each.trouble is Trouble.OPTION for each in tries
@@ -178,7 +178,7 @@ class EncoderFallback:
         on_progress: Callable[[Progress], None] | None,
     ) -> list[_Try]:
         """One try, and a second with a constant quantiser where the driver has no constant quality."""
-        reason = obstacle(attempt.encoder, attempt.rung, job.media)
+        reason = obstacle(attempt.encoder, attempt.level, job.media)
         if reason:
             return [_Try(attempt, None, reason)]
         own = attempt.encoder == self.choice.encoder
@@ -187,7 +187,7 @@ class EncoderFallback:
         way = Transcode(
             replace(job, settings=settings),
             attempt.encoder,
-            attempt.rung,
+            attempt.level,
             attempt.ffmpeg.version,
             self.choice.device,
             own and self.choice.constant_quantiser,
@@ -219,7 +219,7 @@ class EncoderFallback:
             problem = "" if verdict.ok else verdict.problem
             is_damaged = bool(problem) and verdict.blames_source
         done = _Try(attempt, finished, problem, is_damaged)
-        if attempt.rung is not FallbackLevel.SOFTWARE:
+        if attempt.level is not FallbackLevel.SOFTWARE:
             self._tell_breaker(done)
         return done
 
@@ -276,7 +276,7 @@ class _Try:
         if not self.problem or self.stopped or self.trouble is Trouble.STORAGE:
             return True
         # A GPU's decoder may call a clip damaged that software decodes.
-        return self.is_damaged and self.attempt.rung is FallbackLevel.SOFTWARE
+        return self.is_damaged and self.attempt.level is FallbackLevel.SOFTWARE
 
     @property
     def is_refusal(self) -> bool:
@@ -289,7 +289,7 @@ class _Try:
 
 def _encoded(tries: list[_Try], seconds: float) -> Encoded:
     rungs = tuple(
-        LevelTried(each.attempt.rung, each.attempt.encoder.name, each.problem)
+        LevelTried(each.attempt.level, each.attempt.encoder.name, each.problem)
         for each in tries
         if not each.stopped
     )

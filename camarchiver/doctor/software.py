@@ -104,8 +104,8 @@ def encoders(
         for probe in machine.trials(each):
             seconds, began = time.monotonic() - began, time.monotonic()
             yield _tried(probe, seconds)
-            works |= {each} if probe.rungs else set()
-            failed += [] if probe.rungs or each not in _HARDWARE else [probe]
+            works |= {each} if probe.levels else set()
+            failed += [] if probe.levels or each not in _HARDWARE else [probe]
     if there and backend == "auto" and not works & set(_HARDWARE) and failed:
         message = f"there is a GPU, and it can't be used: {failed[0].problem}"
         yield trouble("encoder", message, failed[0].remedy or "install its driver, and see the lines above")
@@ -115,8 +115,8 @@ def encoders(
 def _tried(probe: Probe, seconds: float) -> Finding:
     place = f" on {probe.device}" if probe.device else ""
     message = f"{probe.encoder.name}{place} with {probe.ffmpeg}"
-    if probe.rungs:
-        return fine("encoder", f"{message} works ({', '.join(probe.rungs)})", seconds=seconds)
+    if probe.levels:
+        return fine("encoder", f"{message} works ({', '.join(probe.levels)})", seconds=seconds)
     return remark("encoder", f"{message}: {probe.problem}", probe.remedy, seconds=seconds)
 
 

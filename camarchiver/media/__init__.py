@@ -1,1 +1,1 @@
-"""ffmpeg and PyAV: encoders, arguments, probing, verification. It knows nothing of trees and policies."""
+"""ffmpeg and PyAV: encoders, arguments, probing, verification. It knows nothing about trees and policies."""

@@ -1,4 +1,4 @@
-"""The mark inside an archive that names the source it was made from."""
+"""The tag inside an archive that names the source from which it was made."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from camarchiver.domain.clip import Clip
 from camarchiver.domain.untrusted import value_of
 
 PREFIX = "camarchiver:"
-"""Stands in the container's `comment`, the one field that mp4 and Matroska both keep."""
+"""Begins the container's `comment`, the one field that both mp4 and Matroska keep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Which source an archive was made from."""
+    """The source from which an archive was made."""
 
     source: str
     """The clip's path below the source root."""
@@ -23,19 +23,19 @@ class Tag:
     blake2b: str
 
     def names(self, clip: Clip, digest: str) -> bool:
-        """Whether it names this very clip with these very bytes."""
+        """Whether it names exactly this clip with exactly these bytes."""
         fingerprint = clip.fingerprint
         return self == Tag(clip.relative, fingerprint.size, fingerprint.mtime_ns, digest)
 
 
 def compose(tag: Tag) -> str:
-    """The text to store; ASCII whatever bytes the name holds."""
+    """The text to store; it is ASCII whatever bytes the name holds."""
     fields = {"source": tag.source, "size": tag.size, "mtime_ns": tag.mtime_ns, "blake2b": tag.blake2b}
     return PREFIX + json.dumps(fields, separators=(",", ":"))
 
 
 def parse(text: str) -> Tag | None:
-    """The tag in a stored text; None for anything that is not whole."""
+    """The tag in a stored text; None if the text is not a complete tag."""
     if not text.startswith(PREFIX):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The code points of ITU-T H.273 by ffmpeg's names, for bitstreams whose encoder writes none of them."""
+"""The code points of ITU-T H.273 by ffmpeg's names, for bitstreams whose encoder does not write them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MATRICES: Mapping[str, int] = MappingProxyType({
 
 
 def code_of(names: Mapping[str, int], name: str) -> int | None:
-    """The number of a name, which is the number itself where ffmpeg has no name; None for unspecified."""
+    """The number of a name, which is the number itself if ffmpeg has no name; None if unspecified."""
     if name in names:
         return names[name]
     return int(name) if name.isdecimal() else None

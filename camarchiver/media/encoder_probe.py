@@ -1,4 +1,4 @@
-"""Which encoders work on this machine, tried out rather than believed."""
+"""Which encoders work on this machine, found by trials."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _NVIDIA_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of trying one encoder."""
+    """The result of trying one encoder."""
 
     ffmpeg: Ffmpeg
     encoder: Encoder
     device: Path | None
-    rungs: tuple[FallbackLevel, ...] = ()
-    """Those that work, best first; none where the encoder is of no use here."""
+    levels: tuple[FallbackLevel, ...] = ()
+    """The levels that work, best first; none if the encoder can't be used here."""
     constant_quantiser: bool = False
     """The driver has no constant quality."""
     library: Version = (0, 0)
@@ -57,43 +57,43 @@ class Probe:
     problem: str = ""
     remedy: str = ""
     no_device: bool = False
-    """The problem is the GPU's or its driver's, so another codec would meet it too."""
+    """The problem is the GPU's or its driver's, so another codec would have it, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One rung of the ladder."""
+    """One encoder at one fallback level."""
 
     ffmpeg: Ffmpeg
     encoder: Encoder
-    rung: FallbackLevel
+    level: FallbackLevel
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How this run encodes: the rungs for each clip, best first, and why these."""
+    """How this run encodes: the attempts for each clip, best first, and why these."""
 
-    ladder: tuple[Attempt, ...]
+    fallback: tuple[Attempt, ...]
     device: Path | None
     constant_quantiser: bool
     explanation: tuple[str, ...]
     spare: tuple[Attempt, ...] = ()
-    """For clips that every rung refused: another codec, where the owner asked for none."""
+    """For clips that every attempt refused: another codec, if the owner named none."""
 
     @property
-    def rungs(self) -> tuple[Attempt, ...]:
-        """All that a clip may be tried on, in turn."""
-        return (*self.ladder, *self.spare)
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts for a clip, in order."""
+        return (*self.fallback, *self.spare)
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder of the first rung, which the owner's quality and preset are meant for."""
-        return self.ladder[0].encoder
+        """The encoder of the first attempt, for which the owner's quality and preset are meant."""
+        return self.fallback[0].encoder
 
     @property
     def ffmpeg(self) -> Ffmpeg:
-        """The binary of the first rung, also for remuxing and decoding."""
-        return self.ladder[0].ffmpeg
+        """The binary of the first attempt, also used for remuxing and decoding."""
+        return self.fallback[0].ffmpeg
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class EncoderRequest:
 
 
 class Machine:
-    """Tries encoders when asked, each once, and chooses among them."""
+    """Tries encoders on request, each once, and chooses among them."""
 
     def __init__(
         self,
@@ -125,9 +125,9 @@ class Machine:
         self._lock = threading.Lock()
 
     def choose(self, backend: Backend | Auto = "auto", codec: Codec | Auto = "auto") -> Choice:
-        """The best encoder that works here, of the backend and the codec asked for.
+        """The best encoder that works here, of the requested backend and codec.
 
-        EncoderError with the remedy where a named one doesn't work: nothing is changed silently.
+        Raises EncoderError with the remedy if a named one doesn't work: no choice is changed silently.
         """
         if backend != "auto" and codec != "auto" and not _rows(backend, codec):
             raise EncoderError(f"{backend} has no {codec} encoder", hint="leave --codec at auto")
@@ -142,14 +142,14 @@ class Machine:
                 continue
             found = self._hardware(candidate, _CODECS if codec == "auto" else (codec,), failed)
             if found is not None:
-                return self._with_hardware(found, codec, _told(failed))
+                return self._with_hardware(found, codec, _failures(failed))
         if backend not in ("auto", Backend.SOFTWARE):
             first = failed[0]
             raise EncoderError(f"{first.encoder.name} can't be used: {first.problem}", hint=first.remedy)
-        return self._with_software(codec, [*notes, *_told(failed)])
+        return self._with_software(codec, [*notes, *_failures(failed)])
 
     def probe(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None = None) -> Probe:
-        """What this encoder does here; tried at the first question, remembered afterwards."""
+        """The result of trying this encoder here; tried at the first call, remembered afterwards."""
         key = (ffmpeg.path, encoder.name, device)
         with self._lock:
             if key not in self._probes:
@@ -157,13 +157,13 @@ class Machine:
             return self._probes[key]
 
     def absence(self, backend: Backend) -> str:
-        """Why there can be no such hardware here; empty where only a trial tells."""
+        """Why this machine can't have the backend's hardware; empty if only a trial shows it."""
         if backend is Backend.V4L2M2M:
             return "" if any(Path("/dev").glob("video*")) else "no video device"
         return "" if backend is Backend.SOFTWARE else self._not_worth_asking(backend)
 
     def trials(self, backend: Backend) -> Iterator[Probe]:
-        """Try all encoders of a backend, on every device and with every ffmpeg that has them."""
+        """Try all encoders of a backend, on every device and with every ffmpeg that includes them."""
         devices: tuple[Path | None, ...] = self._devices(backend) if backend in _VENDORS else (None,)
         hopeless: set[tuple[Path, Path | None]] = set()
         for device, codec in product(devices, _CODECS):
@@ -180,11 +180,11 @@ class Machine:
                     yield probe
 
     def still_works(self, choice: Choice) -> bool:
-        """Try the chosen encoder anew."""
-        return bool(self._try(choice.ffmpeg, choice.encoder, choice.device).rungs)
+        """Try the chosen encoder again."""
+        return bool(self._try(choice.ffmpeg, choice.encoder, choice.device).levels)
 
     def _not_worth_asking(self, backend: Backend) -> str:
-        """Why there can be no such GPU here; empty where only a trial tells."""
+        """Why this machine can't have the backend's GPU; empty if only a trial shows it."""
         if backend is Backend.NVENC:
             return "" if any(node.exists() for node in _NVIDIA_NODES) else "no NVIDIA device"
         return "" if self._devices(backend) else "no render node"
@@ -209,55 +209,57 @@ class Machine:
                 if (ffmpeg, device) in hopeless:
                     continue
                 probe = self.probe(ffmpeg, encoder, device)
-                if probe.rungs:
+                if probe.levels:
                     return probe
                 failed.append(probe)
                 if probe.no_device:
                     hopeless.add((ffmpeg, device))
         return None
 
-    def _with_hardware(self, probe: Probe, codec: Codec | Auto, told: list[str]) -> Choice:
-        ladder = tuple(Attempt(probe.ffmpeg, probe.encoder, rung) for rung in probe.rungs)
+    def _with_hardware(self, probe: Probe, codec: Codec | Auto, explanation: list[str]) -> Choice:
+        fallback = tuple(Attempt(probe.ffmpeg, probe.encoder, level) for level in probe.levels)
         place = f" on {probe.device}" if probe.device else ""
-        told.append(f"{probe.encoder.name}{place} with {probe.ffmpeg}")
-        if FallbackLevel.GPU not in probe.rungs:
-            told.append("software decodes: the GPU's own decoder failed its trial")
+        explanation.append(f"{probe.encoder.name}{place} with {probe.ffmpeg}")
+        if FallbackLevel.GPU not in probe.levels:
+            explanation.append("software decodes: the GPU's own decoder failed its trial")
         if probe.constant_quantiser:
-            told.append("constant quantiser: the driver has no constant quality")
+            explanation.append("constant quantiser: the driver has no constant quality")
         spare = self._software(probe.encoder.codec)
-        if spare.rungs:
-            ladder += (Attempt(spare.ffmpeg, spare.encoder, FallbackLevel.SOFTWARE),)
-            told.append(f"{spare.encoder.name} for clips that the GPU can't do")
-        spares = self._spare(codec, ladder)
-        return Choice(ladder, probe.device, probe.constant_quantiser, tuple(told), spares)
+        if spare.levels:
+            fallback += (Attempt(spare.ffmpeg, spare.encoder, FallbackLevel.SOFTWARE),)
+            explanation.append(f"{spare.encoder.name} for clips that the GPU can't do")
+        spares = self._spare(codec, fallback)
+        return Choice(fallback, probe.device, probe.constant_quantiser, tuple(explanation), spares)
 
-    def _with_software(self, codec: Codec | Auto, told: list[str]) -> Choice:
+    def _with_software(self, codec: Codec | Auto, explanation: list[str]) -> Choice:
         found = self._software("av1" if codec == "auto" else codec)
-        if codec == "auto" and (not found.rungs or found.library < _GOOD_SVT):
-            told.append(f"libsvtav1: {found.problem or f'SVT-AV1 {_dotted(found.library)} is older than 2'}")
+        if codec == "auto" and (not found.levels or found.library < _GOOD_SVT):
+            explanation.append(
+                f"libsvtav1: {found.problem or f'SVT-AV1 {_dotted(found.library)} is older than 2'}"
+            )
             found = self._software("h264")
-        if not found.rungs:
+        if not found.levels:
             raise EncoderError(f"{found.encoder.name} can't be used: {found.problem}", hint=found.remedy)
         library = f" (SVT-AV1 {_dotted(found.library)})" if found.library != (0, 0) else ""
-        told.append(f"{found.encoder.name}{library} with {found.ffmpeg}")
-        ladder = (Attempt(found.ffmpeg, found.encoder, FallbackLevel.SOFTWARE),)
-        return Choice(ladder, None, False, tuple(told), self._spare(codec, ladder))
+        explanation.append(f"{found.encoder.name}{library} with {found.ffmpeg}")
+        fallback = (Attempt(found.ffmpeg, found.encoder, FallbackLevel.SOFTWARE),)
+        return Choice(fallback, None, False, tuple(explanation), self._spare(codec, fallback))
 
-    def _spare(self, codec: Codec | Auto, ladder: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-        """H.264 in software, which takes what others refuse: interlaced video, hundreds of frames a second.
+    def _spare(self, codec: Codec | Auto, fallback: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+        """H.264 in software, which accepts what others refuse: interlaced video, hundreds of frames a second.
 
-        It is not tried out: that would cost every run a quarter of a second for a few clips, and where it
-        doesn't work their archives are lossless copies.
+        It is not tried: that would cost every run a quarter of a second for a few clips, and if it does not
+        work, their archives are lossless copies.
         """
         encoder = ENCODERS[_SOFTWARE["h264"]]
         built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
-        if codec != "auto" or not built or any(each.encoder == encoder for each in ladder):
+        if codec != "auto" or not built or any(each.encoder == encoder for each in fallback):
             return ()
         newest = max(built, key=lambda ffmpeg: ffmpeg.version)
         return (Attempt(newest, encoder, FallbackLevel.SOFTWARE),)
 
     def _software(self, codec: Codec) -> Probe:
-        """The newest ffmpeg whose software encoder works well, else the one with the newest library."""
+        """The newest ffmpeg whose software encoder works well, otherwise the one with the newest library."""
         encoder = ENCODERS[_SOFTWARE[codec]]
         built = [ffmpeg for ffmpeg in self._ffmpegs if encoder.name in ffmpeg.encoders]
         if not built:
@@ -266,10 +268,10 @@ class Machine:
         for ffmpeg in sorted(built, key=lambda ffmpeg: ffmpeg.version, reverse=True):
             found = self.probe(ffmpeg, encoder)
             probes.append(found)
-            # A trial takes a quarter of a second of CPU: none that could only confirm this.
-            if found.rungs and (encoder.name != "libsvtav1" or found.library >= _GOOD_SVT):
+            # A trial takes a quarter of a second of CPU, so none is made that could only confirm this.
+            if found.levels and (encoder.name != "libsvtav1" or found.library >= _GOOD_SVT):
                 break
-        return max(probes, key=lambda probe: (bool(probe.rungs), probe.library, probe.ffmpeg.version))
+        return max(probes, key=lambda probe: (bool(probe.levels), probe.library, probe.ffmpeg.version))
 
     def _try(self, ffmpeg: Ffmpeg, encoder: Encoder, device: Path | None) -> Probe:
         with tempfile.TemporaryDirectory(prefix="camarchiver-trial-") as folder:
@@ -281,10 +283,10 @@ class Machine:
             return _Trial(ffmpeg, encoder, device, self._settings, clip).probe()
 
 
-def chosen(wish: EncoderRequest, settings: EncodeSettings) -> tuple[Machine, Choice]:
-    """What the owner wants, tried out here. EncoderError where it doesn't work."""
-    machine = Machine(ffmpeg_find.find(wish.ffmpeg), settings, device=wish.device)
-    return machine, machine.choose(wish.backend or "auto", wish.codec or "auto")
+def chosen(request: EncoderRequest, settings: EncodeSettings) -> tuple[Machine, Choice]:
+    """The encoder that the owner requested, tried here. Raises EncoderError if it doesn't work."""
+    machine = Machine(ffmpeg_find.find(request.ffmpeg), settings, device=request.device)
+    return machine, machine.choose(request.backend or "auto", request.codec or "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,25 +300,25 @@ class _Trial:
     clip: Path
 
     def probe(self) -> Probe:
-        """Every rung of the encoder, the simplest first: where that fails, no other works."""
+        """Try every level of the encoder, the simplest first: if that fails, no other works."""
         if self.encoder.backend is Backend.SOFTWARE:
-            rungs: tuple[FallbackLevel, ...] = (FallbackLevel.SOFTWARE,)
+            levels: tuple[FallbackLevel, ...] = (FallbackLevel.SOFTWARE,)
         else:
-            rungs = (FallbackLevel.GPU_ENCODE, FallbackLevel.GPU)
+            levels = (FallbackLevel.GPU_ENCODE, FallbackLevel.GPU)
         quantiser = False
         works: list[FallbackLevel] = []
         library: Version = (0, 0)
-        for rung in rungs:
-            if obstacle(self.encoder, rung, TRIAL_MEDIA):
+        for level in levels:
+            if obstacle(self.encoder, level, TRIAL_MEDIA):
                 continue
-            finished = self._encode(rung, constant_quantiser=quantiser)
+            finished = self._encode(level, constant_quantiser=quantiser)
             if finished.returncode and refuses_constant_quality(finished.stderr) and not quantiser:
                 quantiser = True
-                finished = self._encode(rung, constant_quantiser=quantiser)
+                finished = self._encode(level, constant_quantiser=quantiser)
             library = max(library, _svt_version(finished.stderr))
             finished = finished if _failed(finished) else _run(self.ffmpeg, ffmpeg_args.decode(self._target))
             if not _failed(finished):
-                works.insert(0, rung)
+                works.insert(0, level)
             elif not works:
                 return self._useless(finished)
         return Probe(self.ffmpeg, self.encoder, self.device, tuple(works), quantiser, library)
@@ -325,10 +327,10 @@ class _Trial:
     def _target(self) -> Path:
         return self.clip.with_name("trial.mp4")
 
-    def _encode(self, rung: FallbackLevel, *, constant_quantiser: bool) -> Finished:
+    def _encode(self, level: FallbackLevel, *, constant_quantiser: bool) -> Finished:
         arguments = ffmpeg_args.trial(
             self.encoder,
-            rung,
+            level,
             clip=self.clip,
             target=self._target,
             settings=self.settings,
@@ -343,9 +345,9 @@ class _Trial:
         problem, remedy = _problem(finished), diagnosis.remedy
         no_device = diagnosis.trouble is Trouble.DEVICE or finished.ended == "stalled"
         if no_device and self.encoder.backend in _VENDORS:
-            # ffmpeg says the same of a missing node and of one that it may not open.
-            wrong, mend = node_problem(self.device or FIRST)
-            problem, remedy = (f"{wrong} ({problem})", mend) if wrong else (problem, remedy)
+            # ffmpeg's message is the same for a missing node and for one that it may not open.
+            wrong, node_remedy = node_problem(self.device or FIRST)
+            problem, remedy = (f"{wrong} ({problem})", node_remedy) if wrong else (problem, remedy)
         return Probe(
             self.ffmpeg, self.encoder, self.device, problem=problem, remedy=remedy, no_device=no_device
         )
@@ -356,7 +358,7 @@ def _rows(backend: Backend, codec: Codec) -> tuple[Encoder, ...]:
 
 
 def _run(ffmpeg: Ffmpeg, arguments: tuple[str, ...]) -> Finished:
-    # SVT-AV1 tells its version there only.
+    # SVT-AV1 states its version only at that log level.
     return transcoder.run(ffmpeg.path, arguments, stall_seconds=_TRIAL_SECONDS, environment={"SVT_LOG": "3"})
 
 
@@ -372,7 +374,7 @@ def _problem(finished: Finished) -> str:
     return diagnose(finished.stderr).line or f"exit {finished.returncode}"
 
 
-def _told(failed: list[Probe]) -> list[str]:
+def _failures(failed: list[Probe]) -> list[str]:
     return list(dict.fromkeys(f"{probe.encoder.name}: {probe.problem}" for probe in failed))
 
 

@@ -1,4 +1,4 @@
-"""The encoders' table, and what each of them keeps of a clip."""
+"""The table of encoders, and what each of them keeps of a clip."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Backend(StrEnum):
 
 
 class FallbackLevel(StrEnum):
-    """How much of the work the GPU does: the steps of the ladder, best first."""
+    """How much of the work the GPU does: the levels of the fallback, best first."""
 
     GPU = "gpu"
-    """Decoding, scaling and encoding, no frame leaves the GPU."""
+    """Decoding, scaling and encoding on the GPU; no frame leaves it."""
     GPU_ENCODE = "gpu-encode"
     """Software decodes, the GPU encodes: for streams that its decoder refuses."""
     SOFTWARE = "software"
@@ -45,22 +45,22 @@ class Encoder:
     codec: Codec
     quality_option: str
     quality: int
-    """On the encoder's own scale, where less is better; kbit/s for `b:v`."""
+    """On the encoder's own scale, lower is better; kbit/s for `b:v`."""
     preset: str | None = None
     options: Options = ()
     quality_options: Options = ()
-    """Ask for constant quality (ICQ) where `quality_option` alone doesn't."""
+    """Request constant quality (ICQ) if `quality_option` alone doesn't."""
     quantiser_option: str | None = None
-    """Takes the constant quantiser where the driver has no constant quality."""
+    """Takes the constant quantiser if the driver has no constant quality."""
     quantiser_options: Options = ()
-    """Replace `quality_options` then."""
+    """Replace `quality_options` with a constant quantiser."""
     quantiser_factor: int = 1
-    """AV1's quantiser runs to 255, its constant quality to 51 as with the others."""
+    """AV1's quantiser goes up to 255, its constant quality up to 51 like that of the others."""
     b_frames: int | None = None
     tag: str | None = None
-    """Four characters in mp4, where players know fewer than ffmpeg writes."""
+    """Four-character code in mp4, since players know fewer than ffmpeg writes."""
     bit_depth: int = 10
-    """The most it keeps."""
+    """The highest it keeps."""
     profile_10bit: str | None = None
     chroma: tuple[str, ...] = ("420",)
     interlaced: bool = False
@@ -113,10 +113,10 @@ QSV_DECODERS = MappingProxyType(
      "mpeg2video": "mpeg2_qsv", "vp9": "vp9_qsv"}
 )  # fmt: skip
 
-# Both ffmpegs tried copy these into mp4 and players know them there.
+# Both tested ffmpegs copy these into mp4, and players support them there.
 _AUDIO_FOR_MP4 = frozenset({"aac", "mp2", "mp3", "ac3", "opus"})
 _VIDEO_FOR_MP4 = frozenset({"h264", "hevc", "av1", "mpeg4", "mpeg2video"})
-# G.711 and its kin: mp4 has no tag for them, AAC keeps all that they hold.
+# G.711 and similar codecs: mp4 has no tag for them, and AAC keeps their whole content.
 _UNCOMPRESSED_AUDIO = ("pcm_", "adpcm_")
 
 
@@ -130,19 +130,19 @@ class EncodeSettings:
     """Pixels; nothing is ever enlarged."""
     audio: Audio = "copy"
     only_420: bool = False
-    """Eight bits of 4:2:0 whatever the source has: many players know nothing else."""
+    """Eight bits of 4:2:0 whatever the source has: many players support nothing else."""
 
 
-def obstacle(encoder: Encoder, rung: FallbackLevel, media: Media) -> str:
-    """Why this rung can't keep what the clip holds, known beforehand; empty where it may be tried."""
+def obstacle(encoder: Encoder, level: FallbackLevel, media: Media) -> str:
+    """Why this level can't keep the clip's content, as known beforehand; empty if it may be tried."""
     video = media.video
     if is_interlaced(video) and not encoder.interlaced:
         return f"{encoder.name} would weave the fields of interlaced video into frames"
-    if rung is FallbackLevel.SOFTWARE:
+    if level is FallbackLevel.SOFTWARE:
         return ""
     if video.bit_depth > encoder.bit_depth:
         return f"{encoder.name} would reduce {video.bit_depth} bits to {encoder.bit_depth}"
-    if rung is FallbackLevel.GPU_ENCODE:
+    if level is FallbackLevel.GPU_ENCODE:
         return ""
     if encoder.backend is Backend.V4L2M2M:
         return "v4l2m2m has no full pipeline"
@@ -156,7 +156,7 @@ def obstacle(encoder: Encoder, rung: FallbackLevel, media: Media) -> str:
 
 
 def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[str, ...]:
-    """What the owner should know besides the compression, above all of what is lost, one phrase each."""
+    """What the owner should know besides the compression, above all losses; one phrase each."""
     video = media.video
     chroma, size = _chroma(video), scaled_size(video, settings)
     depth = min(video.bit_depth, encoder.bit_depth)
@@ -176,25 +176,25 @@ def changes(media: Media, encoder: Encoder, settings: EncodeSettings) -> tuple[s
 
 
 def container_for(media: Media, settings: EncodeSettings) -> Container:
-    """`mkv` where audio that must be copied has no place in mp4 (WMA, Vorbis), else `mp4`."""
+    """`mkv` if mp4 can't hold audio that must be copied (WMA, Vorbis), otherwise `mp4`."""
     kept = kept_audio(media, settings.audio)
     held = all(audio.codec in _AUDIO_FOR_MP4 or not copied(audio.codec, settings.audio) for audio in kept)
     return "mp4" if held else "mkv"
 
 
 def remux_container(media: Media) -> Container:
-    """`mp4` where it holds every stream of the clip as it is, else `mkv`."""
+    """`mp4` if it can hold every stream of the clip as it is, otherwise `mkv`."""
     held = media.video.codec in _VIDEO_FOR_MP4 and all(a.codec in _AUDIO_FOR_MP4 for a in media.audio)
     return "mp4" if held else "mkv"
 
 
 def is_interlaced(video: VideoStream) -> bool:
-    """Whether its frames consist of fields of two moments."""
+    """Whether its frames consist of two fields, each of its own moment."""
     return video.field_order not in ("", "progressive")
 
 
 def scaled_size(video: VideoStream, settings: EncodeSettings) -> tuple[int, int] | None:
-    """Width and height, even and in proportion, where the clip is higher than allowed."""
+    """Width and height, even and in proportion, if the clip is higher than allowed; otherwise None."""
     limit = settings.max_height
     if limit is None or video.height <= limit:
         return None
@@ -215,5 +215,5 @@ def kept_audio(media: Media, audio: Audio) -> tuple[AudioStream, ...]:
 
 
 def copied(codec: str, audio: Audio) -> bool:
-    """Whether this audio stays as it is: what is AAC already loses nothing by `aac`."""
+    """Whether this audio is copied: audio that is AAC already satisfies `aac`."""
     return codec == "aac" or (audio == "copy" and not codec.startswith(_UNCOMPRESSED_AUDIO))

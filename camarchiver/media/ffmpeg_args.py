@@ -1,4 +1,4 @@
-"""What to say to ffmpeg: pure builders of argument lists."""
+"""ffmpeg's arguments: pure builders of argument lists."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SOURCE, _TARGET, _TAG = "{source}", "{target}", "{{tag {}}}"
 """Placeholders."""
 _GOP_SECONDS = 4
 _GOP_FEWEST = 150
-"""Frames: a keyframe of a still camera takes as much as a hundred other frames."""
+"""Frames: a keyframe of a fixed camera takes as many bytes as a hundred other frames."""
 _GOP_MOST = 1000
 _GOP_SAMPLES = 10_000
-"""Distances of frames that the typical one is taken from."""
+"""Frame distances from which the typical one is computed."""
 _AAC_KBIT_PER_CHANNEL = 48
 _SVT_MAX_LEVEL = 6
 
@@ -34,7 +34,7 @@ _MUXERS = MappingProxyType({"mp4": "mp4", "mkv": "matroska"})
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One clip to be turned into one archive, on whatever rung."""
+    """One clip to be turned into one archive, at any fallback level."""
 
     source: Path
     target: Path
@@ -43,9 +43,9 @@ class Job:
     settings: EncodeSettings
     container: Container
     metadata: Mapping[str, str]
-    """Written besides the source's own; mp4 keeps only the names it knows, `comment` for one."""
+    """Written in addition to the source's own; mp4 keeps only known names, such as `comment`."""
     threads: int = 0
-    """For decoding and encoding each; 0 lets ffmpeg choose."""
+    """Number for decoding and for encoding each; 0 lets ffmpeg choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +54,37 @@ class Transcode:
 
     job: Job
     encoder: Encoder
-    rung: FallbackLevel
+    level: FallbackLevel
     ffmpeg_version: Version
     device: Path | None = None
     """The render node; None lets ffmpeg choose, which needs the i915 driver."""
     constant_quantiser: bool = False
 
 
-def transcode(way: Transcode) -> tuple[str, ...]:
+def transcode(variant: Transcode) -> tuple[str, ...]:
     """The arguments, without the binary, that write the whole archive of one clip."""
     ffmpeg = _builder()
-    source = ffmpeg.input(_SOURCE, **_decoding(way))
+    source = ffmpeg.input(_SOURCE, **_decoding(variant))
     streams = [source["v:0"]]
-    kept = encoders.kept_audio(way.job.media, way.job.settings.audio)
+    kept = encoders.kept_audio(variant.job.media, variant.job.settings.audio)
     streams += [source[f"a:{index}"] for index in range(len(kept))]
-    filters = _filters(way)
+    filters = _filters(variant)
     options = {
         "map_metadata": "0",
-        **_timestamps(way.ffmpeg_version),
-        **_encoding(way),
+        **_timestamps(variant.ffmpeg_version),
+        **_encoding(variant),
         **({"vf": ",".join(filters)} if filters else {}),
-        **_audio_options(kept, way.job.settings.audio),
-        **_container_options(way.job.container, way.job.metadata),
+        **_audio_options(kept, variant.job.settings.audio),
+        **_container_options(variant.job.container, variant.job.metadata),
     }
     output = ffmpeg.output(*streams, _TARGET, **options)
-    hardware = way.encoder.backend is not Backend.SOFTWARE
-    # A GPU's decoder that dies half-way exits 0 without -xerror; a clip with a few bad frames would never
-    # be archived with it, so software goes without.
+    hardware = variant.encoder.backend is not Backend.SOFTWARE
+    # If a GPU's decoder dies half-way, ffmpeg exits 0 without -xerror; with it a clip with a few bad frames
+    # would never be archived, so software runs without it.
     strict = ("-xerror",) if hardware else ()
-    threads = ("-filter_threads", str(way.job.threads)) if way.job.threads else ()
-    names = _names(way.job.source, way.job.target, way.job.metadata)
-    return _compile(output, names, "-y", *strict, *threads, *_device(way))
+    threads = ("-filter_threads", str(variant.job.threads)) if variant.job.threads else ()
+    names = _names(variant.job.source, variant.job.target, variant.job.metadata)
+    return _compile(output, names, "-y", *strict, *threads, *_device(variant))
 
 
 def remux(
@@ -105,24 +105,24 @@ def remux(
 
 
 def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tuple[str, ...]:
-    """The arguments that decode picture and sound, or just the keyframes, and keep nothing.
+    """The arguments that decode picture and sound, or only the keyframes, and discard the result.
 
-    Frames get times of their own, far apart: those that a file has are no fault of the frames. They go on
-    where the picture's size changes, which without `reinit_filter` would begin them anew.
+    Frames get new times, far apart, since the times in the file do not matter here. They continue when
+    the picture's size changes; without `reinit_filter` they would start again.
     """
     ffmpeg = _builder()
     limits = {"skip_frame": "nokey"} if keyframes_only else {}
     read = ffmpeg.input(_SOURCE, threads=threads, reinit_filter=0, **limits)
     streams = [read["v:0"]] if keyframes_only else [read["v:0"], read["a?"]]
     numbered = {"vf": "setpts=N*100/TB", **({} if keyframes_only else {"af": "asetpts=N"})}
-    # The demuxer takes any jump of a transport stream for a loss; where one is, the decoder complains.
+    # The demuxer reports any jump of a transport stream as a loss; at a real loss the decoder reports errors.
     strict = () if path.suffix.lower() == ".ts" else ("-xerror",)
     return _compile(ffmpeg.output(*streams, "-", format="null", **numbered), {_SOURCE: _url(path)}, *strict)
 
 
 TRIAL_FRAMES = 5
 _TRIAL_SIZE = 256
-"""Pixels each way; smaller ones risk a refusal for the size alone."""
+"""Pixels each way; smaller ones may be refused for their size alone."""
 
 TRIAL_MEDIA = Media(
     container="mp4",
@@ -150,7 +150,7 @@ def trial_clip(target: Path) -> tuple[str, ...]:
 
 def trial(
     encoder: Encoder,
-    rung: FallbackLevel,
+    level: FallbackLevel,
     *,
     clip: Path,
     target: Path,
@@ -159,13 +159,13 @@ def trial(
     ffmpeg_version: Version,
     constant_quantiser: bool = False,
 ) -> tuple[str, ...]:
-    """The arguments that encode the trial clip with exactly the options that a real one gets."""
+    """The arguments that encode the trial clip with exactly the options of a real one."""
     job = Job(clip, target, TRIAL_MEDIA, settings, "mp4", {}, threads=1)
-    return transcode(Transcode(job, encoder, rung, ffmpeg_version, device, constant_quantiser))
+    return transcode(Transcode(job, encoder, level, ffmpeg_version, device, constant_quantiser))
 
 
 def _url(path: Path) -> str:
-    """A name that ffmpeg takes for a file whatever it looks like: `-y.mp4`, `concat:x.mp4`, `a:b.mp4`."""
+    """A name that ffmpeg takes for a file whatever its form: `-y.mp4`, `concat:x.mp4`, `a:b.mp4`."""
     return f"file:{path}"
 
 
@@ -177,9 +177,9 @@ def _builder() -> Any:
 
 
 def _compile(output: Any, names: Mapping[str, str], *options: str) -> tuple[str, ...]:
-    """The arguments, in which `names` stand for the placeholders.
+    """The arguments, with the placeholders replaced by `names`.
 
-    ffmpeg-python hashes all that it is given as UTF-8, which a file's name need not be.
+    ffmpeg-python hashes all arguments as UTF-8, but a file's name need not be UTF-8.
     """
     arguments = _builder().compile(output, cmd=["-hide_banner", "-nostdin", "-v", "error", *options])
     return tuple(names.get(argument, argument) for argument in arguments)
@@ -190,10 +190,10 @@ def _names(source: Path, target: Path, metadata: Mapping[str, str]) -> dict[str,
     return {_SOURCE: _url(source), _TARGET: _url(target), **tags}
 
 
-def _device(way: Transcode) -> tuple[str, ...]:
-    """Open the very render node: ffmpeg's own search asks for the i915 driver and skips xe."""
-    node = "" if way.device is None else str(way.device)
-    match way.encoder.backend:
+def _device(variant: Transcode) -> tuple[str, ...]:
+    """Open exactly this render node: ffmpeg's own search requires the i915 driver and skips xe."""
+    node = "" if variant.device is None else str(variant.device)
+    match variant.encoder.backend:
         case Backend.QSV:
             kind = f"qsv=hw,child_device={node}" if node else "qsv=hw"
         case Backend.VAAPI:
@@ -203,22 +203,22 @@ def _device(way: Transcode) -> tuple[str, ...]:
     return ("-init_hw_device", kind, "-filter_hw_device", "hw")
 
 
-def _decoding(way: Transcode) -> dict[str, Any]:
-    # Without it ffmpeg turns the picture where it can and fails where frames are on the GPU; with it the
-    # clip's rotation goes into the archive as it is.
-    options: dict[str, Any] = {"noautorotate": None, "threads": way.job.threads}
-    if way.rung is not FallbackLevel.GPU:
+def _decoding(variant: Transcode) -> dict[str, Any]:
+    # Without `noautorotate` ffmpeg rotates the picture if it can and fails if frames are on the GPU; with it
+    # the clip's rotation goes into the archive unchanged.
+    options: dict[str, Any] = {"noautorotate": None, "threads": variant.job.threads}
+    if variant.level is not FallbackLevel.GPU:
         return options
-    match way.encoder.backend:
+    match variant.encoder.backend:
         case Backend.QSV:
-            options["c:v"] = encoders.QSV_DECODERS[way.job.media.video.codec]
+            options["c:v"] = encoders.QSV_DECODERS[variant.job.media.video.codec]
             hardware, device = "qsv", "hw"
         case Backend.VAAPI:
             hardware, device = "vaapi", "hw"
         case Backend.NVENC:
             hardware, device = "cuda", ""
         case Backend.V4L2M2M | Backend.SOFTWARE:
-            raise ValueError(f"{way.encoder.name} has no full pipeline")
+            raise ValueError(f"{variant.encoder.name} has no full pipeline")
     options |= {"hwaccel": hardware, "hwaccel_output_format": hardware}
     return options | ({"hwaccel_device": device} if device else {})
 
@@ -229,11 +229,11 @@ def _timestamps(version: Version) -> dict[str, str]:
     return {mode: "passthrough", "enc_time_base:v": "demux" if version >= (6, 1) else "-1"}
 
 
-def _encoding(way: Transcode) -> dict[str, Any]:
-    encoder, settings, video = way.encoder, way.job.settings, way.job.media.video
+def _encoding(variant: Transcode) -> dict[str, Any]:
+    encoder, settings, video = variant.encoder, variant.job.settings, variant.job.media.video
     quality = encoder.quality if settings.quality is None else settings.quality
     preset = encoder.preset if settings.preset is None else settings.preset
-    if way.constant_quantiser and encoder.quantiser_option is not None:
+    if variant.constant_quantiser and encoder.quantiser_option is not None:
         quantiser = (quality + encoders.QUANTISER_OFFSET) * encoder.quantiser_factor
         rate = {encoder.quantiser_option: str(quantiser), **dict(encoder.quantiser_options)}
     else:
@@ -244,19 +244,19 @@ def _encoding(way: Transcode) -> dict[str, Any]:
         "c:v": encoder.name,
         **dict(encoder.options),
         **rate,
-        "g": str(_gop(way.job.media)),
+        "g": str(_gop(variant.job.media)),
         **({"preset": preset} if preset is not None else {}),
         **({"bf": str(encoder.b_frames)} if encoder.b_frames is not None else {}),
         **({"profile:v": main10} if main10 is not None else {}),
-        **({"tag:v": encoder.tag} if encoder.tag is not None and way.job.container == "mp4" else {}),
+        **({"tag:v": encoder.tag} if encoder.tag is not None and variant.job.container == "mp4" else {}),
         **_color(encoder, video),
         **_fields(video),
-        **_encoder_threads(encoder, way.job.threads),
+        **_encoder_threads(encoder, variant.job.threads),
     }
 
 
 def _fields(video: VideoStream) -> dict[str, str]:
-    """How libx264, the one encoder here that keeps fields, is told which of a frame's two is shown first."""
+    """The options that tell libx264, the one encoder here that keeps fields, which field is shown first."""
     if not encoders.is_interlaced(video):
         return {}
     # The second letter is the field that is displayed first, the first the one that is coded first.
@@ -264,10 +264,10 @@ def _fields(video: VideoStream) -> dict[str, str]:
 
 
 def _color(encoder: Encoder, video: VideoStream) -> dict[str, str]:
-    """How a player is to be told what the numbers mean.
+    """The options that describe the colours to a player.
 
-    Of what ffmpeg's hardware encoders are told little reaches the bitstream, AV1's none of it, so that it
-    is written there afterwards.
+    Little of what ffmpeg's hardware encoders are given reaches the bitstream, with AV1 nothing, so a
+    bitstream filter writes it afterwards.
     """
     is_full = _is_full_range(video)
     if encoder.backend is Backend.SOFTWARE:
@@ -279,8 +279,8 @@ def _color(encoder: Encoder, video: VideoStream) -> dict[str, str]:
         "matrix_coefficients": code_of(MATRICES, video.matrix),
         "color_range" if is_av1 else "video_full_range_flag": ("pc" if is_av1 else 1) if is_full else None,
     }
-    told = ":".join(f"{key}={code}" for key, code in codes.items() if code is not None)
-    return {"bsf:v": f"{encoder.codec}_metadata={told}"} if told else {}
+    fields = ":".join(f"{key}={code}" for key, code in codes.items() if code is not None)
+    return {"bsf:v": f"{encoder.codec}_metadata={fields}"} if fields else {}
 
 
 def _is_full_range(video: VideoStream) -> bool:
@@ -288,7 +288,7 @@ def _is_full_range(video: VideoStream) -> bool:
 
 
 def _encoder_threads(encoder: Encoder, threads: int) -> dict[str, str]:
-    """Each software encoder takes its threads in its own words, x265 its silence too."""
+    """The thread options of each software encoder, and for x265 its log level."""
     match encoder.name:
         case "libsvtav1":
             return {"svtav1-params": f"lp={min(threads, _SVT_MAX_LEVEL)}"} if threads else {}
@@ -308,7 +308,7 @@ def _gop(media: Media) -> int:
 
 
 def _typical_distance(media: Media) -> Fraction | float | None:
-    """Seconds from most frames to the next: one pause of an hour doesn't change it as it does the mean."""
+    """Seconds from most frames to the next: unlike the mean it is not changed by one pause of an hour."""
     times = media.times
     step = max(1, len(times) // _GOP_SAMPLES)
     if distances := [times[at] - times[at - 1] for at in range(1, len(times), step)]:
@@ -318,30 +318,35 @@ def _typical_distance(media: Media) -> Fraction | float | None:
     return media.span / media.packets
 
 
-def _filters(way: Transcode) -> tuple[str, ...]:
-    size = encoders.scaled_size(way.job.media.video, way.job.settings)
-    if way.rung is FallbackLevel.GPU:
-        scaler = {Backend.QSV: "vpp_qsv", Backend.VAAPI: "scale_vaapi"}.get(way.encoder.backend, "scale_cuda")
-        return (*((f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()), *_disguised(way.job.media.video))
-    return (*_resizing(way.job.media.video, size), *_upload(way))
+def _filters(variant: Transcode) -> tuple[str, ...]:
+    size = encoders.scaled_size(variant.job.media.video, variant.job.settings)
+    if variant.level is FallbackLevel.GPU:
+        scaler = {Backend.QSV: "vpp_qsv", Backend.VAAPI: "scale_vaapi"}.get(
+            variant.encoder.backend, "scale_cuda"
+        )
+        return (
+            *((f"{scaler}=w={size[0]}:h={size[1]}",) if size else ()),
+            *_disguised(variant.job.media.video),
+        )
+    return (*_resizing(variant.job.media.video, size), *_upload(variant))
 
 
 def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ...]:
     if size:
-        # Lines of two moments are scaled apart.
+        # The lines of the two fields are scaled separately.
         fields = ":interl=1" if encoders.is_interlaced(video) else ""
         return (f"scale=w={size[0]}:h={size[1]}{fields}",)
-    # 4:2:0 encoders want even sizes; one line of black loses nothing, one cropped would.
+    # 4:2:0 encoders want even sizes; a line of black is added, since cropping would lose one.
     if video.width % 2 or video.height % 2:
         return (f"pad=w={video.width + video.width % 2}:h={video.height + video.height % 2}",)
     return ()
 
 
-def _upload(way: Transcode) -> tuple[str, ...]:
-    """Bring software frames into the layout that the encoder takes."""
-    video = way.job.media.video
+def _upload(variant: Transcode) -> tuple[str, ...]:
+    """Convert software frames to the layout that the encoder accepts."""
+    video = variant.job.media.video
     layout = "p010le" if video.bit_depth > 8 else "nv12"
-    match way.encoder.backend:
+    match variant.encoder.backend:
         case Backend.QSV | Backend.NVENC:
             return (*_converted(layout, video), *_disguised(video))
         case Backend.VAAPI:
@@ -349,20 +354,20 @@ def _upload(way: Transcode) -> tuple[str, ...]:
         case Backend.V4L2M2M:
             return (*_converted("yuv420p", video), *_disguised(video))
         case Backend.SOFTWARE:
-            if way.job.settings.only_420:
+            if variant.job.settings.only_420:
                 return _converted("yuv420p", video)
-            # The others take full range as it is, under formats of its own.
-            full = way.encoder.name == "libsvtav1" and _is_full_range(video)
+            # The others accept full range unchanged, in formats of its own.
+            full = variant.encoder.name == "libsvtav1" and _is_full_range(video)
             return _converted("yuv420p10le" if video.bit_depth > 8 else "yuv420p", video) if full else ()
 
 
 def _converted(layout: str, video: VideoStream) -> tuple[str, ...]:
-    """Up to 6.1 ffmpeg makes limited range of full range wherever it changes the format."""
+    """Up to 6.1 ffmpeg converts full range to limited range whenever it changes the format."""
     return (*(("scale=out_range=full",) if _is_full_range(video) else ()), f"format={layout}")
 
 
 def _disguised(video: VideoStream) -> tuple[str, ...]:
-    """For encoders that know limited range alone, for which full range would be converted; `_color` tells."""
+    """For encoders that know only limited range: prevents a conversion; `_color` writes the real range."""
     return ("setparams=range=tv",) if _is_full_range(video) else ()
 
 
@@ -378,7 +383,7 @@ def _audio_options(kept: tuple[AudioStream, ...], audio: Audio) -> dict[str, str
 
 
 def _container_options(container: Container, metadata: Mapping[str, str]) -> dict[str, str]:
-    # ffmpeg-python can't repeat an option, but ffmpeg takes any number after `metadata:g:`.
+    # ffmpeg-python can't repeat an option, but ffmpeg accepts any number after `metadata:g:`.
     tags = {f"metadata:g:{index}": _TAG.format(index) for index in range(len(metadata))}
     faststart = {"movflags": "+faststart"} if container == "mp4" else {}
     return {"format": _MUXERS[container], **tags, **faststart}

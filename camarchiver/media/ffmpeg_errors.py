@@ -1,4 +1,4 @@
-"""What ffmpeg's error lines mean: whose fault it is, and what mends it."""
+"""What ffmpeg's error lines mean: the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from enum import StrEnum
 
 
 class Trouble(StrEnum):
-    """What a failure concerns, the weightiest first."""
+    """What a failure concerns, the most serious first."""
 
     STORAGE = "storage"
-    """No other rung would fare better."""
+    """No other fallback level would work either."""
     DEVICE = "device"
     """The GPU or its driver: the next clip may fail the same way."""
     OPTION = "option"
-    """This encoder doesn't do what was asked, however the clip is decoded."""
+    """This encoder doesn't support the requested option, however the clip is decoded."""
     INPUT = "input"
-    """This clip on this rung."""
+    """This clip on this fallback level."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """One telling piece of a line."""
+    """A pattern in a line that identifies a failure."""
 
     pattern: str
     trouble: Trouble
@@ -38,8 +38,8 @@ _NO_RUNTIME = (
 _NO_DRIVER = "install intel-media-va-driver-non-free or, for other GPUs, mesa-va-drivers; check with vainfo"
 _NOT_ON_THIS_GPU = "this GPU doesn't have that encoder: leave --codec at auto or choose another"
 
-# Exit codes say nothing (5.1 has 1 for all, later ones a rest of the error number): the lines do.
-# "device failed" comes before what else such a line says, since a dying GPU says it while decoding too.
+# Exit codes say nothing (5.1 has 1 for all, later versions a part of the error number): the lines do.
+# "device failed" comes before the rest of its line, since a failing GPU causes it while decoding, too.
 SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(r"No space left on device", Trouble.STORAGE),
     Symptom(r"Disk quota exceeded", Trouble.STORAGE),
@@ -82,26 +82,26 @@ SYMPTOMS: tuple[Symptom, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What one stderr comes to."""
+    """The diagnosis of one stderr."""
 
     trouble: Trouble
     line: str
-    """The first telling line, or just the first; empty where there was none."""
+    """The first line that matches, otherwise the first line; empty if there was none."""
     remedy: str = ""
 
 
 def diagnose(lines: Iterable[str]) -> Diagnosis:
-    """The weightiest trouble that any line speaks of."""
+    """The most serious trouble that any line names."""
     kept = tuple(re.sub(r" @ 0x[0-9a-f]+", "", line) for line in lines)
     for symptom in SYMPTOMS:
-        # Rows stand in the order of weight; the first line of the same trouble tells most.
+        # Rows are in order of severity; the first line of the same trouble says most.
         if any(re.search(symptom.pattern, line) for line in kept):
             return _first_of(symptom.trouble, kept)
     return Diagnosis(Trouble.UNKNOWN, kept[0] if kept else "")
 
 
 def refuses_constant_quality(lines: Iterable[str]) -> bool:
-    """Whether the driver has no ICQ, where a constant quantiser (CQP) still works."""
+    """Whether the driver has no ICQ; a constant quantiser (CQP) may still work."""
     pattern = r"Selected ratecontrol mode is unsupported|Driver does not support ICQ RC mode"
     return any(re.search(pattern, line) for line in lines)
 

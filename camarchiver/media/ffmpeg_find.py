@@ -1,4 +1,4 @@
-"""Finds the ffmpegs of this machine: the one that was named, the system's, the embedded one."""
+"""Finds the ffmpegs of this machine: the one named by the owner, the system's, the embedded one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Ffmpeg:
     """A build from git counts as the newest."""
     origin: Origin
     encoders: frozenset[str]
-    """What it was built with, whether or not it works here."""
+    """The encoders it was built with, whether or not they work here."""
 
     def __str__(self) -> str:
         version = "git" if self.version == _NEWEST else ".".join(map(str, self.version))
@@ -36,7 +36,7 @@ class Ffmpeg:
 
 
 def find(explicit: Path | None = None) -> tuple[Ffmpeg, ...]:
-    """The named ffmpeg alone, else the system's and the embedded one; EncoderError where none runs."""
+    """Only the named ffmpeg, or the system's and the embedded one. Raises EncoderError if none runs."""
     examined = (examine(path, origin) for path, origin in candidates(explicit))
     found = tuple(each for each in examined if isinstance(each, Ffmpeg))
     if not found and explicit is not None:
@@ -48,7 +48,7 @@ def find(explicit: Path | None = None) -> tuple[Ffmpeg, ...]:
 
 
 def candidates(explicit: Path | None = None) -> tuple[tuple[Path, Origin], ...]:
-    """What may be an ffmpeg, and where it comes from; not yet tried."""
+    """Possible ffmpegs and their origins; not yet tried."""
     if explicit is not None:
         return ((Path(shutil.which(explicit) or explicit), "option"),)
     system = shutil.which("ffmpeg")
@@ -64,9 +64,9 @@ def _embedded() -> tuple[Path, ...]:
 
 
 def examine(path: Path, origin: Origin) -> Ffmpeg | str:
-    """The ffmpeg, or why it is none that runs here.
+    """The ffmpeg, or the reason why it does not run here.
 
-    One start tells both: the banner has the version, the list the encoders.
+    One start shows both: the banner has the version, the list has the encoders.
     """
     try:
         done = subprocess.run(

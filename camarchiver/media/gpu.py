@@ -1,4 +1,4 @@
-"""The GPUs' render nodes, and who may open them."""
+"""The GPUs' render nodes, and whether this process may open them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _DRM = Path("/sys/class/drm")
 
 
 def render_nodes() -> tuple[Path, ...]:
-    """The GPUs that this machine shows."""
+    """The render nodes of this machine."""
     return tuple(sorted(FIRST.parent.glob("renderD*")))
 
 
 def node_problem(node: Path) -> tuple[str, str]:
-    """What keeps us from using a render node, and the remedy; both empty where nothing does."""
+    """Why a render node can't be used, and the remedy; both empty if it can."""
     try:
         status = node.stat()
     except OSError:
@@ -32,7 +32,7 @@ def node_problem(node: Path) -> tuple[str, str]:
 
 
 def vendor(node: Path) -> str:
-    """The PCI number of the GPU's maker, as `0x8086`; empty where the kernel doesn't tell."""
+    """The PCI number of the GPU's maker, such as `0x8086`; empty if the kernel doesn't say."""
     try:
         return (_DRM / node.name / "device/vendor").read_text().strip()
     except OSError:
@@ -40,7 +40,7 @@ def vendor(node: Path) -> str:
 
 
 def driver(node: Path) -> str:
-    """The kernel's driver, as `i915`; empty where the kernel doesn't tell."""
+    """The kernel's driver, such as `i915`; empty if the kernel doesn't say."""
     try:
         return (_DRM / node.name / "device/driver").readlink().name
     except OSError:
@@ -48,7 +48,7 @@ def driver(node: Path) -> str:
 
 
 def group_name(number: int) -> str:
-    """The name of a group, its number where it has none."""
+    """The name of a group, or its number if it has no name."""
     try:
         return grp.getgrgid(number).gr_name
     except KeyError:
@@ -56,7 +56,7 @@ def group_name(number: int) -> str:
 
 
 def user_name() -> str:
-    """Who runs this process."""
+    """The name of the user of this process, or its number."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

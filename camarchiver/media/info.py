@@ -1,4 +1,4 @@
-"""What a demuxer finds in a video file, as values."""
+"""The contents of a video file as the demuxer finds them, as values."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ class VideoStream:
     pixel_format: str
     bit_depth: int
     frame_rate: Fraction | None
-    """Average frames per second as the container states it; None where it doesn't."""
+    """Average frames per second as the container states it; None if it doesn't."""
     time_base: Fraction
     sample_aspect: Fraction = Fraction(1)
-    """Width of a pixel to its height; 1 where unknown."""
+    """Width of a pixel relative to its height; 1 if unknown."""
     rotation: int = 0
     """Degrees that a player turns the picture anticlockwise, from 0 to 359."""
     color_range: str = ""
-    """`tv`, `pc` (the yuvj formats are that too), or empty where unspecified."""
+    """`tv`, `pc` (also for the yuvj formats), or empty if unspecified."""
     matrix: str = ""
-    """ffmpeg's names for this and the next two, `bt709` or `smpte170m`; empty where unspecified."""
+    """ffmpeg's names for this and the next two, `bt709` or `smpte170m`; empty if unspecified."""
     primaries: str = ""
     transfer: str = ""
     field_order: str = ""
-    """`progressive`, `tt`, `bb`, `tb`, `bt` (ffmpeg's names), or empty where unknown."""
+    """`progressive`, `tt`, `bb`, `tb`, `bt` (ffmpeg's names), or empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """One audio stream; its times are those that are heard, after edit lists and priming."""
+    """One audio stream; its times are those of audible sound, after edit lists and priming."""
 
     codec: str
     sample_rate: int
@@ -44,7 +44,7 @@ class AudioStream:
     frame: float = 0.0
     """Seconds that its longest packet lasts."""
     start: float | None = None
-    """Seconds from the first shown frame to the first sound, negative before it; None where there is none."""
+    """Seconds from the first shown frame to the first sound, negative before it; None if silent."""
     span: float = 0.0
     """Seconds from the first sound to the end of the last."""
     gaps: Sequence[float] = ()
@@ -62,7 +62,7 @@ class Media:
     video_streams: int
     audio: tuple[AudioStream, ...]
     other_streams: tuple[str, ...]
-    """Kinds that are neither, as `data:tmcd` or `subtitle:mov_text`."""
+    """Streams of other kinds, such as `data:tmcd` or `subtitle:mov_text`."""
     packets: int
     """Packets of the first video stream that hold data."""
     keyframes: int
@@ -81,20 +81,20 @@ class Media:
     """Of 256 keyframes at most, spread over the clip, in these ticks; hidden ones may be negative."""
     unkeepable: str = ""
     """Why neither an encode nor a remux can keep these times, as a predicate whose subject is the clip;
-    empty where they can be kept."""
+    empty if they can be kept."""
     varies: str = ""
-    """What of the coded size or the pixel aspect changes midway, as such a predicate; empty where none."""
+    """The change of the coded size or the pixel aspect midway, as a predicate, too; empty if none."""
     signed: str = ""
     """`ONVIF Media Signing` or `Axis signed video`; empty for a clip that isn't signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """One file as its packets show it, of which the keyframes were decoded."""
+    """One file as its packets show it, with its keyframes decoded."""
 
     media: Media
     flaw: str
-    """What the decoder complained of, as a predicate whose subject is the file; empty where it did not."""
+    """The decoder's error, as a predicate whose subject is the file; empty if there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,47 +107,47 @@ class PicturePosition:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How two pictures of the same moment differ when both are scaled small; brightness in steps of 255."""
+    """How two pictures of the same moment differ when both are scaled down; brightness in steps of 255."""
 
     seconds: float
     """After the first frame."""
     luma: float
     """Mean difference of brightness."""
     likeness: float
-    """Correlation of brightness: 1 is the same; also where a picture is too flat to tell."""
+    """Correlation of brightness: 1 is the same; also if a picture has too little contrast to judge."""
     contrast: float
-    """How strongly brightness varies over the archive's picture, to the source's: 1 is the same."""
+    """How strongly brightness varies over the archive's picture, relative to the source's: 1 is the same."""
     tint: float
-    """How far the mean colour moved."""
+    """Change of the mean colour."""
     colour: float
-    """How much of the source's colour the archive's has: 1 is all, 0 none, less the opposite."""
+    """Share of the source's colour in the archive: 1 is all, 0 none, a negative value the opposite."""
     shift: float
-    """How far the one is moved or stretched against the other, in thousandths of its size; 0 where that
+    """How far one picture is moved or stretched against the other, in thousandths of its size; 0 if that
     does not explain the difference."""
     motion: float
-    """How much of what changed in the source since the first compared frame changed in the archive: 1 is all;
-    also where nothing did."""
+    """Share of the change in the source since the first compared frame that the archive has, too: 1 is all;
+    also if nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """What the comparison of some decoded pictures of a source and its archive found."""
+    """The result of comparing some decoded pictures of a source and its archive."""
 
     compared: int
     """Pairs of pictures."""
     problem: str
-    """The first difference that compression does not explain, as a sentence; empty where there is none."""
+    """The first difference that compression does not explain, as a sentence; empty if there is none."""
     differences: tuple[Difference, ...] = ()
-    """Of each pair."""
+    """One for each pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What a file's header claims; good for estimates, never for a decision to remove."""
+    """The claims of a file's header; good for estimates, never for a decision to remove."""
 
     codec: str
     """ffmpeg's name: `h264`, `hevc`."""
     width: int
     height: int
     duration: float | None
-    """Seconds; None where the header doesn't say."""
+    """Seconds; None if the header doesn't say."""

@@ -1,4 +1,4 @@
-"""Looks into a few clips of a plan for the marks of signed video, before anything is consented to."""
+"""Searches a few clips of a plan for the marks of signed video, before the owner consents."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from camarchiver.policy.archive_rules import ArchivePlan
 from camarchiver.runtime.formatting import shown
 
 LOOKS = 3
-"""Clips of a camera that are looked into: a camera signs all of them or none."""
+"""Clips of each camera that are searched: a camera signs all of its clips or none."""
 
 FIRST_BYTES = 1 << 20
-"""There is a signature in every group of pictures, and most groups are smaller."""
+"""Bytes that are searched: every group of pictures has a signature, and most groups are smaller."""
 
 _TS_PACKET, _TS_SYNC = 188, 0x47
 
@@ -28,7 +28,7 @@ class _Looked:
 
 
 def notes(plan: ArchivePlan) -> Iterator[str]:
-    """A sentence for each camera of the plan that signs its clips: how many, and what becomes of them."""
+    """A sentence for each camera of the plan that signs its clips: how many, and how they are archived."""
     left = {total.group.camera: LOOKS for total in plan.totals if total.group.action == "archive"}
     found: dict[str, _Looked] = {}
     for step in plan.steps:
@@ -59,7 +59,7 @@ def _mark_in(clip: Clip) -> str:
 
 
 def _payload(block: bytes) -> bytes:
-    """What the packets of a transport stream carry (ISO 13818-1, 2.4.3.2)."""
+    """The payload of the packets of a transport stream (ISO 13818-1, 2.4.3.2)."""
     parts = []
     for at in range(0, len(block), _TS_PACKET):
         packet = block[at : at + _TS_PACKET]

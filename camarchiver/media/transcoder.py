@@ -1,4 +1,4 @@
-"""Runs ffmpeg: progress as values, bounded stderr, a watchdog, and nothing left behind."""
+"""Runs ffmpeg: progress as values, bounded stderr, a watchdog, and no process left behind."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _KILL_SECONDS = 5.0
 _TICK_SECONDS = 0.5
 _ENDING_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
-"""Between two looks whether anything was done, which cost more than the wait."""
+"""Seconds between two checks for activity, which cost more than the wait."""
 _FIRST_LINES = 200
 _LAST_LINES = 100
 _LINE_BYTES = 1000
 _READ_BYTES = 65536
 _LAST_READS = 64
-"""More than pipes hold."""
+"""More reads than pipes can hold."""
 _REPORTS_EVERY_SECONDS = "0.5"
 
-# SVT-AV1 writes its settings to stderr whatever `-v` says; 1 leaves it its errors.
+# SVT-AV1 writes its settings to stderr whatever `-v` says; 1 limits it to errors.
 _ENVIRONMENT = {"SVT_LOG": "1", "AV_LOG_FORCE_NOCOLOR": "1"}
 
 
@@ -44,7 +44,7 @@ class Progress:
     frame: int = 0
     fps: float = 0.0
     out_time: float = 0.0
-    """Seconds of the clip that are written."""
+    """Seconds of the clip written so far."""
     speed: float = 0.0
     """Seconds of the clip per second."""
     total_size: int = 0
@@ -53,10 +53,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What came of one ffmpeg; its exit status alone proves nothing."""
+    """The result of one ffmpeg process; its exit status alone proves nothing."""
 
     returncode: int
-    """Negative where a signal ended it."""
+    """Negative if a signal ended it."""
     stderr: tuple[str, ...]
     """The first and the last lines; a line between them says how many were left out."""
     frames: int
@@ -74,10 +74,10 @@ def run(
     stall_seconds: float = STALL_SECONDS,
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run ffmpeg to its end, which `stop` or `stall_seconds` without progress bring about early.
+    """Run ffmpeg to its end, or end it early after `stop` or `stall_seconds` without progress.
 
-    It gets TERM, and KILL 5 s later, with its whole process group; when the calling thread ends, the kernel
-    kills it. OSError where it can't be started.
+    Its whole process group gets TERM, and KILL 5 s later; when the calling thread ends, the kernel kills
+    ffmpeg. Raises OSError if it can't be started.
     """
     started = time.monotonic()
     report_reader, report_writer = os.pipe()
@@ -98,11 +98,13 @@ def run(
         finally:
             os.close(report_writer)
         assert process.stderr is not None
-        watch = _Watch(on_progress, stop, stall_seconds)
+        monitor = _Monitor(on_progress, stop, stall_seconds)
         with process.stderr as stderr, _reaped(process):
-            ended = _follow(process, stderr, reports, watch)
+            ended = _follow(process, stderr, reports, monitor)
     seconds = time.monotonic() - started
-    return Finished(process.returncode, watch.stderr.lines(), watch.progress.frame, seconds, ended or "exit")
+    return Finished(
+        process.returncode, monitor.stderr.lines(), monitor.progress.frame, seconds, ended or "exit"
+    )
 
 
 class _Lines:
@@ -117,7 +119,7 @@ class _Lines:
         self.rest = b""
 
     def feed(self, data: bytes) -> Iterator[str]:
-        """The lines that `data` completes; none is longer than the limit, whatever was written."""
+        """The lines that `data` completes; longer lines are cut to the limit."""
         *whole, rest = (self.rest + data).split(b"\n")
         self.rest = rest[:_LINE_BYTES]
         for line in whole:
@@ -135,8 +137,8 @@ class _Lines:
         return (*self.first, *((f"({missing} more lines)",) if missing else ()), *self.last)
 
 
-class _Watch:
-    """What is known of a running ffmpeg, and when it must end."""
+class _Monitor:
+    """The state of a running ffmpeg, and when it must end."""
 
     __slots__ = (
         "active_at",
@@ -174,7 +176,7 @@ class _Watch:
                     self.on_progress(self.progress)
 
     def must_end(self, process: subprocess.Popen[bytes]) -> Ended | None:
-        """Why it must end now; None while it may go on."""
+        """Why it must end now; None while it may continue."""
         if self.stop is not None and self.stop.is_set():
             return "stopped"
         now, done = time.monotonic(), self.progress
@@ -189,23 +191,23 @@ class _Watch:
 
 
 def _follow(
-    process: subprocess.Popen[bytes], stderr: IO[bytes], reports: IO[bytes], watch: _Watch
+    process: subprocess.Popen[bytes], stderr: IO[bytes], reports: IO[bytes], monitor: _Monitor
 ) -> Ended | None:
     ended: Ended | None = None
     kill_at = 0.0
     with selectors.DefaultSelector() as selector:
-        selector.register(stderr, selectors.EVENT_READ, watch.stderr.keep)
-        selector.register(reports, selectors.EVENT_READ, watch.report)
+        selector.register(stderr, selectors.EVENT_READ, monitor.stderr.keep)
+        selector.register(reports, selectors.EVENT_READ, monitor.report)
         while not _has_ended(process):
             _drain(selector, _TICK_SECONDS)
             if ended is None:
-                ended = watch.must_end(process)
+                ended = monitor.must_end(process)
                 if ended is not None:
                     kill_at = time.monotonic() + _KILL_SECONDS
                     _signal_group(process, signal.SIGTERM)
             elif time.monotonic() > kill_at:
                 _signal_group(process, signal.SIGKILL)
-        # What it wrote stands in the pipes by now; whoever else holds their ends is not waited for.
+        # Its output is in the pipes by now; other processes that hold the pipes are not waited for.
         _signal_group(process, signal.SIGKILL)
         for _ in range(_LAST_READS):
             if not _drain(selector, 0):
@@ -214,7 +216,7 @@ def _follow(
 
 
 def _drain(selector: selectors.BaseSelector, timeout: float) -> bool:
-    """Hand on what can be read within `timeout` seconds; whether there was anything."""
+    """Process what can be read within `timeout` seconds; returns whether there was anything."""
     if not selector.get_map():
         # Closed pipes mean that it is about to end, almost always.
         time.sleep(min(timeout, _ENDING_SECONDS))
@@ -231,11 +233,11 @@ def _drain(selector: selectors.BaseSelector, timeout: float) -> bool:
 
 @contextlib.contextmanager
 def _reaped(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End with no process of the group left, also when a callback raised."""
+    """Leave no process of the group behind, also if a callback raised."""
     try:
         yield
     finally:
-        # Its number can't go to another process before it is waited for.
+        # Its process id can't be reused before it is waited for.
         _signal_group(process, signal.SIGKILL)
         process.wait()
 
@@ -250,7 +252,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 
 def _bytes_written(pid: int) -> int:
-    """Bytes sent towards storage (proc_pid_io(5)), pipes not counted; 0 where that can't be known."""
+    """Bytes sent towards storage (proc_pid_io(5)), pipes not counted; 0 if unknown."""
     try:
         text = Path(f"/proc/{pid}/io").read_text()
     except OSError:

@@ -1,1 +1,1 @@
-"""Detects motion in decoded pictures; it knows nothing of cameras and files."""
+"""Detects motion in decoded pictures; it knows nothing about cameras or files."""

@@ -1,4 +1,4 @@
-"""What moves in a picture: luma frames in, one score per frame out; OpenCV does the picture work."""
+"""What moves in a picture: luma frames in, one score per frame out; OpenCV does the image processing."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from camarchiver.errors import UsageError
 from camarchiver.motion.events import Polygon, Rules, Score
 
 WIDTH = 320
-"""Pixels; every picture is scaled to it: finer costs more and finds more noise."""
+"""Pixels; every picture is scaled to this width: a finer one costs more and finds more noise."""
 CELL = 4
-"""Pixels to a side; the models keep one value per cell, which averages the sensor's noise away."""
+"""Pixels per side; the models keep one value per cell, which averages out the sensor's noise."""
 NEIGHBOURHOOD = 31
-"""Pixels; local contrast is normalised over so much, about a tenth of the picture's width."""
+"""Pixels; size of the window for normalising local contrast, about a tenth of the picture's width."""
 
 LEARNING = 6.5
-"""Seconds in which the background takes over two thirds of a change, where nothing stands out."""
+"""Seconds in which the background adopts two thirds of a change, where nothing differs from it."""
 LEARNING_MOVING = 45.0
-"""The same where something stands out, so that whoever walks slowly does not become background."""
+"""The same where something differs, so that a person who walks slowly does not become background."""
 WARM_UP = 6
 """Frames from which the first background is learned."""
 UPSET = 1.0
-"""Seconds; a change of the whole picture that lasts longer is taken for motion (somebody close by)."""
+"""Seconds; a change of the whole picture that lasts longer is taken for motion (a person close by)."""
 
 DEVIATION = 5.0
-"""Standard deviations by which a cell must differ from its background."""
+"""Standard deviations by which a cell must differ from its background to count."""
 DIFFERENCE = 3.5
-"""How many times its usual frame difference a cell must differ from the frame before."""
+"""Multiple of its usual frame difference by which a cell must differ from the frame before."""
 STRUCTURE = 0.05
 """Smallest gradient, in log luma per pixel, of what an object adds to its background; light adds less."""
 MOST = 0.5
-"""Share of the cells that must change at once for a change of the whole picture."""
+"""Fraction of the cells that must change at once for a change of the whole picture."""
 BRIGHTER = 6.0
 """Grey levels by which a cell's mean must change to count as lit or shaded."""
 LIT_SHARE = 0.04
-"""An object covers at least this share of all cells whose brightness changed; a passing light does not."""
+"""An object covers at least this fraction of the cells whose brightness changed; a passing light does not."""
 SHIFT = (0.2, 20.0)
-"""Pixels; a knocked camera moves the whole picture by so much, less is noise."""
+"""Pixels; a knocked camera moves the whole picture by a distance in this range, less is noise."""
 
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -56,15 +56,15 @@ class View:
     """Which parts of the picture count."""
 
     ignored: tuple[Polygon, ...] = ()
-    """Parts where nothing counts: a road, a tree, the clock."""
+    """Areas where motion is ignored: a road, a tree, the displayed clock."""
     mask: Path | None = None
-    """A picture of the same view whose black parts are ignored."""
+    """An image of the same view whose black parts are ignored."""
     zones: Mapping[str, Polygon] = field(default_factory=dict)
-    """Where any are given, only what moves within one counts."""
+    """If there are zones, only motion within one of them counts."""
 
 
 def shrink(luma: Luma) -> Luma:
-    """Scale to WIDTH pixels, as every picture must be for `Detector.score`, whose limits are made for it."""
+    """Scale to WIDTH pixels, which `Detector.score` requires, since its limits are made for that size."""
     height, width = luma.shape
     size = (WIDTH, max(CELL, round(height * WIDTH / width)))
     method = cv2.INTER_AREA if width > WIDTH else cv2.INTER_LINEAR
@@ -80,8 +80,8 @@ class Detector:
     """
 
     def __init__(self, rules: Rules, view: View | None = None) -> None:
-        cv2.setNumThreads(1)  # at this size threads cost more than they give
-        cv2.ipp.setUseIPP(False)  # as quick without it, and 5 MB smaller
+        cv2.setNumThreads(1)  # at this size threads cost more than they save
+        cv2.ipp.setUseIPP(False)  # without it OpenCV is as fast, and 5 MB smaller
         self._rules = rules
         self._view = view or View()
         self._model: _Model | None = None
@@ -94,7 +94,7 @@ class Detector:
         return self._model.score(luma, at)
 
     def peek(self, luma: Luma) -> float:
-        """What `score` might find at most, in percent, without learning: is a burst of decoding worth it?"""
+        """Upper bound of what `score` may find, in percent, without learning: is a burst worth decoding?"""
         if self._model is None or self._model.size != luma.shape:
             return 0.0
         return self._model.peek(luma)
@@ -118,7 +118,7 @@ class _Model:
         self._bright = _cells(picture)
         self._background = picture
         self._footprint = np.zeros(self._mean.shape, np.bool_)
-        """Cells where something moved that still differ from the background."""
+        """Cells where something moved and that still differ from the background."""
 
     def score(self, luma: Luma, at: float) -> Score:
         elapsed, self._at = max(at - self._at, 0.0), at
@@ -159,7 +159,7 @@ class _Model:
             self._upset_since = at
         solid, _ = self._structure(picture)
         self._relearn(picture, values)
-        self._usual += 0.3 * (difference - self._usual)  # infrared brings the sensor's noise with it
+        self._usual += 0.3 * (difference - self._usual)  # infrared increases the sensor's noise
         if at - self._upset_since <= UPSET:
             return Score(0.0, unsure=True)
         thing = _largest(moving & solid & self._watched)
@@ -188,13 +188,13 @@ class _Model:
             self._footprint |= _grown(thing) & different
         elif at - self._moved > self._rules.still:
             self._absorb(picture, values)
-        # where the outline's edges are the background's own, somebody who was learned with it has left
+        # if the outline's edges belong to the background, an object that was learned with it has left
         standing = gained[_outline(self._footprint)].sum() > 0
         present = _percent(_largest(self._footprint & solid)) if standing else 0.0
         return Score(area, present, self._zone(thing))
 
     def _structure(self, picture: Plane) -> tuple[Cells, Plane]:
-        """Where picture and background differ by more than smooth light, and the edges gained there."""
+        """Cells where picture and background differ by more than smooth light, and the edges gained there."""
         now = _gradient(picture)
         before = _gradient(_aligned(self._background, picture))
         change = _cells(cv2.magnitude(now[0] - before[0], now[1] - before[1]))
@@ -202,7 +202,7 @@ class _Model:
         return change > max(STRUCTURE, 1.5 * _median(change)), gained
 
     def _absorb(self, picture: Plane, values: Plane) -> None:
-        """Take what stood still for so long, a parked car or a moved chair, for background."""
+        """Make what stood still long enough, a parked car or a moved chair, part of the background."""
         self._mean[self._footprint] = values[self._footprint]
         pixels = _pixels(self._footprint.astype(np.float32), picture.shape) > 0
         self._background[pixels] = picture[pixels]
@@ -217,7 +217,7 @@ class _Model:
         moving: Cells,
         elapsed: float,
     ) -> None:
-        # a plain average until there is enough to weigh
+        # a plain average until there are enough frames for a weighted one
         least = 1 / self._frames if self._frames <= WARM_UP else 0.0
         calm, busy = (max(1 - exp(-elapsed / length), least) for length in (LEARNING, LEARNING_MOVING))
         rate = np.where(different, np.float32(busy), np.float32(calm))
@@ -240,7 +240,7 @@ def _smooth(luma: Luma) -> Plane:
 
 
 def _normalised(picture: Plane) -> Plane:
-    """Each pixel against mean and contrast of its neighbourhood, since brightness and gain change both."""
+    """Each pixel relative to its neighbourhood's mean and contrast, since brightness and gain change both."""
     window = (NEIGHBOURHOOD, NEIGHBOURHOOD)
     mean = cv2.blur(picture, window)
     variance = cv2.sqrBoxFilter(picture, cv2.CV_32F, window) - mean * mean
@@ -248,7 +248,7 @@ def _normalised(picture: Plane) -> Plane:
 
 
 def _gradient(picture: Plane) -> tuple[Plane, Plane]:
-    """Across and down, of log luma, so that a lamp adds nothing but a smooth field."""
+    """Horizontal and vertical gradient of log luma, so that a lamp adds only a smooth field."""
     bright = cv2.log(picture + 12)
     across, down = (cv2.Sobel(bright, cv2.CV_32F, x, 1 - x, scale=0.25) for x in (1, 0))
     return _plane(across), _plane(down)
@@ -273,7 +273,7 @@ def _outline(cells: Cells) -> Cells:
 
 
 def _largest(cells: Cells) -> Cells:
-    """The largest connected group."""
+    """The largest connected group of cells."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(cells.astype(np.uint8), connectivity=8)
     if count < 2:
         return np.zeros_like(cells)
@@ -282,7 +282,7 @@ def _largest(cells: Cells) -> Cells:
 
 
 def _median(values: Plane) -> float:
-    """As numpy's own, which loads its masked arrays for it, a megabyte and more."""
+    """Like numpy's own median, which loads numpy's masked arrays: more than a megabyte."""
     middle = values.size // 2
     wanted = (middle - 1, middle) if values.size % 2 == 0 else (middle,)
     return float(np.partition(values, wanted, axis=None)[list(wanted)].mean())

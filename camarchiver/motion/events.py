@@ -19,32 +19,32 @@ class Rules:
     """What counts as motion; every length is in seconds of the source's own clock."""
 
     contrast: float = 1.0
-    """How much stronger than the learned noise a change must be, relative to medium sensitivity."""
+    """Required strength of a change above the learned noise, relative to medium sensitivity."""
     min_area: float = MEDIUM_AREA
-    """Smallest thing that counts, in percent of the picture."""
+    """Smallest area that counts, in percent of the picture."""
     hits: int = 2
-    """So many of the last `window` frames must show motion before an event begins."""
+    """Number of the last `window` frames that must show motion before an event begins."""
     window: int = 3
     span: float = 1.0
-    """Frames further apart than this are not taken together."""
+    """Frames further apart than this are not evaluated together."""
     quiet: float = 1.0
-    """An event ends after so long without motion; its end is the last motion, not the end of the wait."""
+    """An event ends after this time without motion; its end is the last motion, not the end of the wait."""
     still: float = 12.0
-    """Someone who stands still keeps the event open so long; then they are taken for background."""
+    """A person who stands still keeps the event open for this time; after it they become background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the detector saw in one frame."""
+    """The detector's result for one frame."""
 
     area: float
-    """Largest thing in motion, in percent of the picture."""
+    """Largest moving area, in percent of the picture."""
     present: float = 0.0
-    """Largest thing that moved before and still stands there, in percent of the picture."""
+    """Largest area that moved before and is still present, in percent of the picture."""
     zone: str = ""
-    """The zone that holds most of the motion; empty without zones."""
+    """The zone that holds most of the motion; empty if there are no zones."""
     unsure: bool = False
-    """The whole picture changed (light, infrared, exposure, a knock): neither motion nor rest."""
+    """The whole picture changed (light, infrared, exposure, a knock): neither motion nor stillness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class MotionEvent:
     """One stretch of motion, without pre- and post-roll."""
 
     start: float
-    """Seconds, as the times given to `step`."""
+    """Seconds, on the clock of the times given to `step`."""
     end: float
     peak: float
     """Largest area, in percent of the picture."""
@@ -62,30 +62,30 @@ class MotionEvent:
 
 @dataclass(frozen=True, slots=True)
 class MotionState:
-    """The state between two frames; `open` is the event that goes on, as known so far."""
+    """The state between two frames; `open` is the current event, as known so far."""
 
     rules: Rules = Rules()
     recent: tuple[tuple[float, Score], ...] = ()
     open: MotionEvent | None = None
     moved: float = 0.0
-    """When an open event last moved, as opposed to stood still."""
+    """Time of the last movement in an open event, as opposed to a still presence."""
     seen: float = 0.0
-    """When somebody of an open event was last seen, moving or standing."""
+    """Time at which the object of an open event was last seen, moving or still."""
     looked: float = 0.0
-    """When the last frame was that told whether an open event goes on."""
+    """Time of the last frame that showed whether an open event continues."""
 
     @property
     def doubtful(self) -> bool:
-        """Whether something moved of late that is no event yet."""
+        """Whether something moved recently that is no event yet."""
         return any(score.area >= self.rules.min_area for _, score in self.recent)
 
 
 def step(state: MotionState, score: Score, at: float) -> tuple[MotionState, MotionEvent | None]:
-    """Take one frame's score; the second value is the event that this frame ends, if it does.
+    """Process one frame's score; the second value is the event that this frame ends, or None.
 
     `at` must not run backwards within one state: a source whose clock steps begins a new one after `finish`.
     """
-    if score.unsure:  # a lamp that is switched on while somebody walks ends nothing
+    if score.unsure:  # a lamp that is switched on while a person walks ends no event
         return state, None
     if state.open is None:
         return _watch(state, score, at), None
@@ -97,7 +97,7 @@ def step(state: MotionState, score: Score, at: float) -> tuple[MotionState, Moti
     if score.present >= rules.min_area and at - state.moved <= rules.still:
         return replace(state, open=replace(event, end=at), seen=at), None
     if seldom and state.seen == event.end:
-        # nobody looked how long it went on after that
+        # no frame was examined after that, so the end is not known better
         return replace(state, open=replace(event, end=at)), None
     if at - event.end > rules.quiet:
         return MotionState(rules), event
@@ -105,14 +105,14 @@ def step(state: MotionState, score: Score, at: float) -> tuple[MotionState, Moti
 
 
 def finish(state: MotionState) -> MotionEvent | None:
-    """The event that the end of the input cuts off."""
+    """The event that the end of the input cuts off; None if there is none."""
     return state.open
 
 
 def rules_for(sensitivity: str, *, min_area: float | None = None) -> Rules:
     """The rules of `low`, `medium`, `high` or a number from 1 to 100 (25, 50 and 75 are the named ones).
 
-    Fifty steps halve or double the contrast asked for, and change the smallest area fourfold.
+    Fifty steps halve or double the required contrast, and change the smallest area by a factor of four.
     Raises UsageError.
     """
     level = _level(sensitivity)

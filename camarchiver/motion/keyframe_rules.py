@@ -1,4 +1,4 @@
-"""Which packets are worth decoding where keyframes are looked at alone: a pure state machine."""
+"""Which packets are decoded in keyframe mode: a pure state machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 APART = 1.0
-"""Seconds; of keyframes that are closer together some are left out."""
+"""Seconds; if keyframes are closer together, some are skipped."""
 LONG = 2.5
-"""Seconds between two keyframes from which on they can't tell how long motion goes on."""
+"""Seconds between two keyframes above which they can't show how long motion continues."""
 BURST = 0.5
 """Seconds after a suspicious keyframe in which motion must show, or the suspicion is dropped."""
 _TICK = 1e-3
@@ -16,15 +16,15 @@ _TICK = 1e-3
 
 
 class DecodeChoice(Enum):
-    """What is decoded with one packet."""
+    """What is decoded when a packet arrives."""
 
     NOTHING = auto()
     ALONE = auto()
-    """This keyframe by itself."""
+    """Only this keyframe."""
     ON = auto()
     """This packet, as the next one of a burst."""
     SINCE = auto()
-    """Everything since the last keyframe that was looked at: a burst begins."""
+    """Everything since the last decoded keyframe: a burst begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ class Attention:
     """The state between two packets; times are in seconds of the source's own clock."""
 
     looked: float = float("-inf")
-    """The last keyframe that was looked at."""
+    """Time of the last decoded keyframe."""
     key: float = float("-inf")
-    """The last keyframe."""
+    """Time of the last keyframe."""
     spacing: float = 0.0
-    """Between the last two keyframes, or since one that should have been followed by another."""
+    """Seconds between the last two keyframes, or since one after which another was due."""
     until: float | None = None
-    """A burst goes on so long at least; None while there is none."""
+    """A burst continues at least until this time; None while there is no burst."""
 
 
 def step(
     state: Attention, at: float, *, key: bool, moving: bool, doubtful: bool
 ) -> tuple[Attention, DecodeChoice]:
-    """Take the next packet, after everything before it was scored.
+    """Process the next packet, after everything before it was scored.
 
     `at` is when a keyframe is shown, and when another packet is decoded.
     `moving`: an event is open. `doubtful`: something moved that is no event yet.
@@ -64,10 +64,10 @@ def step(
 
 
 def suspect(state: Attention, at: float) -> Attention:
-    """A burst begins."""
+    """The state with a burst that begins now."""
     return replace(state, until=at + BURST)
 
 
 def settled(state: Attention, *, moving: bool) -> bool:
-    """Whether a burst has told all that it can: somebody is there, and keyframes tell whether they stay."""
+    """Whether a burst is no longer needed: there is motion, and keyframes show whether it continues."""
     return moving and state.spacing <= LONG

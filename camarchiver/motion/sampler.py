@@ -22,17 +22,17 @@ from camarchiver.motion.keyframe_rules import Attention, DecodeChoice
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 RATE = 5.0
-"""Pictures a second: fewer miss a runner, more cost CPU and find nothing new."""
+"""Pictures a second: fewer miss a running person, more cost CPU and find nothing new."""
 
 LUMA_FIRST = frozenset(
     ["gray", "nv12", "nv21", "yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"],
 )
-"""8-bit formats whose first plane is the luma as it stands; others are converted."""
+"""8-bit formats whose first plane is the luma; others are converted."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampledPicture:
-    """One frame as the detector wants it."""
+    """One frame in the detector's format."""
 
     luma: Luma
     at: float
@@ -40,18 +40,18 @@ class SampledPicture:
 
 
 class Sampler:
-    """Decodes every packet and keeps five pictures a second: nobody is missed, and decoding has its price."""
+    """Decodes every packet and keeps five pictures a second: it misses nothing, but decoding costs CPU."""
 
     def __init__(self, codec: VideoCodecContext, *, rate: float = RATE) -> None:
-        """`codec` is the stream's; its decoder is not used, so that packets stay the recorder's own."""
+        """`codec` is the stream's; its own decoder is not used, so the packets remain the recorder's."""
         self._decoder = _Decoder(codec)
         self._period = 1 / rate
         self._next: float | None = None
 
     def feed(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
-        """The pictures that one packet brings, in order of presentation; None drains the decoder at the end.
+        """The pictures that one packet yields, in presentation order; None drains the decoder at the end.
 
-        The packet needs its timestamps. A damaged one brings nothing: the recorder keeps it all the same.
+        The packet needs its timestamps. A damaged one yields nothing, and the recorder still keeps it.
         """
         for at, frame in self._decoder.frames(packet):
             due = at if self._next is None else self._next
@@ -61,10 +61,10 @@ class Sampler:
 
 
 class KeyframeSampler:
-    """Looks at keyframes alone, and at every frame only until a suspicion is confirmed or dropped.
+    """Decodes only keyframes, and every frame only until a suspicion is confirmed or dropped.
 
-    The group of pictures before a suspicious keyframe is searched for the begin of the motion. Whoever comes
-    and goes between two keyframes is not seen: for cameras with a keyframe every second or two.
+    The group of pictures before a suspicious keyframe is searched for the start of the motion. Motion that
+    begins and ends between two keyframes is missed: for cameras with a keyframe every second or two.
     """
 
     def __init__(
@@ -72,55 +72,55 @@ class KeyframeSampler:
         codec: VideoCodecContext,
         *,
         suspicious: Callable[[Luma], bool],
-        gate: Callable[[], MotionState],
+        motion_state: Callable[[], MotionState],
         rate: float = RATE,
     ) -> None:
-        """`suspicious` judges a keyframe (`Detector.peek`); `gate` is the state after the last score."""
+        """`suspicious` judges a keyframe (`Detector.peek`); `motion_state` is that after the last score."""
         self._codec, self._rate = codec, rate
         self._keys = _Decoder(codec)
-        self._suspicious, self._gate = suspicious, gate
+        self._suspicious, self._motion_state = suspicious, motion_state
         self._attention = Attention()
         self._group: list[VideoPacket] = []
-        """The packets since the last keyframe that was looked at."""
+        """The packets since the last decoded keyframe."""
         self._burst: Sampler | None = None
         self._seen = float("-inf")
-        """When the last picture given out is shown."""
+        """Presentation time of the last picture that was returned."""
 
     def feed(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
-        """As `Sampler.feed`. The caller scores each picture before it takes the next."""
+        """Like `Sampler.feed`. The caller scores each picture before it takes the next."""
         if packet is None:
-            yield from self._on(None)
+            yield from self._continue_burst(None)
             return
-        # among B-frames only the order of decoding tells that what is shown until then has come
+        # with B-frames only the decoding time shows that all frames up to it have arrived
         moment = packet.pts if packet.is_keyframe else packet.dts
         ticks, second = packet.time_base.as_integer_ratio()
         at = cast("int", moment) * ticks / second
-        self._attention, look = keyframe_rules.step(
+        self._attention, choice = keyframe_rules.step(
             self._attention,
             at,
             key=packet.is_keyframe,
             moving=self._moving,
-            doubtful=self._gate().doubtful,
+            doubtful=self._motion_state().doubtful,
         )
-        if look is not DecodeChoice.ON:
-            # frames that B-frames hold up are decoded already
-            yield from self._on(None)
+        if choice is not DecodeChoice.ON:
+            # frames delayed by B-frames are decoded already
+            yield from self._continue_burst(None)
             self._burst = None
-        if look is DecodeChoice.ALONE:
-            yield from self._alone(packet, at)
-        elif look is DecodeChoice.SINCE:
-            yield from self._since((*self._group, packet))
-        elif look is DecodeChoice.ON:
-            yield from self._on(packet)
-        if look is DecodeChoice.ALONE or (look is DecodeChoice.ON and packet.is_keyframe):
+        if choice is DecodeChoice.ALONE:
+            yield from self._look_at_keyframe(packet, at)
+        elif choice is DecodeChoice.SINCE:
+            yield from self._begin_burst((*self._group, packet))
+        elif choice is DecodeChoice.ON:
+            yield from self._continue_burst(packet)
+        if choice is DecodeChoice.ALONE or (choice is DecodeChoice.ON and packet.is_keyframe):
             self._group = []
         self._group.append(packet)
 
     @property
     def _moving(self) -> bool:
-        return self._gate().open is not None
+        return self._motion_state().open is not None
 
-    def _alone(self, packet: VideoPacket, at: float) -> Iterator[SampledPicture]:
+    def _look_at_keyframe(self, packet: VideoPacket, at: float) -> Iterator[SampledPicture]:
         frames = [*self._keys.frames(packet), *self._keys.frames(None)]
         self._keys.restart()
         if not frames:
@@ -128,25 +128,25 @@ class KeyframeSampler:
         picture = SampledPicture(shrink(_luma(frames[0][1])), frames[0][0])
         if not self._moving and self._suspicious(picture.luma):
             self._attention = keyframe_rules.suspect(self._attention, at)
-            yield from self._since((*self._group, packet))
+            yield from self._begin_burst((*self._group, packet))
         if picture.at > self._seen:
-            yield self._given(picture)
+            yield self._emitted(picture)
 
-    def _since(self, packets: Sequence[VideoPacket]) -> Iterator[SampledPicture]:
-        """Begin a burst; it ends as soon as it has told all that it can."""
+    def _begin_burst(self, packets: Sequence[VideoPacket]) -> Iterator[SampledPicture]:
+        """Begin a burst; it ends as soon as it is no longer needed."""
         self._burst = Sampler(self._codec, rate=self._rate)
         for packet in packets:
-            for picture in self._on(packet):
+            for picture in self._continue_burst(packet):
                 yield picture
                 if keyframe_rules.settled(self._attention, moving=self._moving):
                     self._burst = None
                     return
 
-    def _on(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
+    def _continue_burst(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
         if self._burst is not None:
-            yield from (self._given(one) for one in self._burst.feed(packet) if one.at > self._seen)
+            yield from (self._emitted(one) for one in self._burst.feed(packet) if one.at > self._seen)
 
-    def _given(self, picture: SampledPicture) -> SampledPicture:
+    def _emitted(self, picture: SampledPicture) -> SampledPicture:
         self._seen = picture.at
         return picture
 
@@ -156,14 +156,14 @@ class _Decoder:
         context = av.CodecContext.create(codec.name, "r")
         assert isinstance(context, VideoCodecContext)
         context.extradata = codec.extradata
-        context.thread_count = 1  # threads finish sooner and cost more
+        context.thread_count = 1  # threads finish sooner but cost more CPU
         # block edges don't show in a picture this small: a fifth less work, no event lost or found
         context.options = {"skip_loop_filter": "all"}
         self._context = context
         self._time_base = Fraction(0)
 
     def frames(self, packet: VideoPacket | None) -> list[tuple[float, VideoFrame]]:
-        """Whole frames with their time, which PyAV leaves out of those that come with the end."""
+        """Undamaged frames with their time, which PyAV omits for frames that come at the end."""
         if packet is not None:
             self._time_base = packet.time_base
         try:
@@ -177,7 +177,7 @@ class _Decoder:
         ]
 
     def restart(self) -> None:
-        """Take packets again after the end."""
+        """Make the decoder accept packets again after the end."""
         self._context.flush_buffers()
 
 

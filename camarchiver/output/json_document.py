@@ -249,12 +249,12 @@ def recorders(fleet: Fleet) -> dict[str, Any]:
 def _recorder(member: Member) -> dict[str, Any]:
     return {
         "camera": member.name,
-        "clips": [clip.fields() for clip in member.delivery.clips],
-        "salvaged": [str(path) for path in member.delivery.salvaged],
-        "removed": [outcome_fields(outcome) for outcome in member.upkeep.outcomes],
-        "announced": [str(path) for path in member.upkeep.announced],
+        "clips": [clip.fields() for clip in member.publisher.clips],
+        "salvaged": [str(path) for path in member.publisher.salvaged],
+        "removed": [outcome_fields(outcome) for outcome in member.keeper.outcomes],
+        "announced": [str(path) for path in member.keeper.announced],
         "outages": member.recorder.outages,
-        "recorded": member.delivery.clips.count,
+        "recorded": member.publisher.clips.count,
     }
 
 

@@ -1,4 +1,4 @@
-"""When a clip goes on, is split or ends, and how many frames it lost: pure decisions."""
+"""Pure decisions: when a clip continues, is split or ends, and how many frames it lost."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TICK = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How much is recorded, in seconds."""
+    """How much is recorded around motion, in seconds."""
 
     pre: float = 2.0
     """Before the motion; the clip begins with the keyframe at or before that."""
     post: float = 3.0
-    """After it; motion that begins meanwhile makes the clip longer."""
+    """After the motion; motion that begins in this time makes the clip longer."""
     longest: float = 30.0
     """A longer clip is split at a keyframe."""
 
@@ -31,9 +31,9 @@ class ClipState:
     """A clip that is being recorded; all times in seconds of the source's own clock."""
 
     begun: float
-    """Its first frame."""
+    """Time of its first frame."""
     until: float
-    """Where it ends unless motion goes on."""
+    """Where it ends unless motion continues."""
     trigger: float
     """When the motion began."""
     group: float = 0.0
@@ -43,7 +43,7 @@ class ClipState:
 
 
 class ClipAction(Enum):
-    """What becomes of a running clip with one more packet."""
+    """What happens to a running clip with the next packet."""
 
     WRITE = auto()
     SPLIT = auto()
@@ -52,29 +52,29 @@ class ClipAction(Enum):
     """End the clip before this packet."""
 
 
-def decide(reel: ClipState, entry: TimedPacket, lengths: Lengths) -> tuple[ClipState, ClipAction]:
+def decide(state: ClipState, entry: TimedPacket, lengths: Lengths) -> tuple[ClipState, ClipAction]:
     """Take the next packet of a running clip; sound never ends one."""
     if not entry.video:
-        return reel, ClipAction.WRITE
-    if entry.at > reel.until + _TICK:
-        return reel, ClipAction.END
+        return state, ClipAction.WRITE
+    if entry.at > state.until + _TICK:
+        return state, ClipAction.END
     if not entry.key:
-        return reel, ClipAction.WRITE
-    if reel.key is not None:
-        reel = replace(reel, group=entry.at - reel.key)
-    reel = replace(reel, key=entry.at)
+        return state, ClipAction.WRITE
+    if state.key is not None:
+        state = replace(state, group=entry.at - state.key)
+    state = replace(state, key=entry.at)
     # the group that begins here would end beyond the limit
-    too_long = entry.at > reel.begun and entry.at + reel.group > reel.begun + lengths.longest + _TICK
-    return reel, ClipAction.SPLIT if too_long else ClipAction.WRITE
+    too_long = entry.at > state.begun and entry.at + state.group > state.begun + lengths.longest + _TICK
+    return state, ClipAction.SPLIT if too_long else ClipAction.WRITE
 
 
-def prolonged(reel: ClipState, end: float, lengths: Lengths) -> ClipState:
-    """The clip with motion that goes on until `end` at least."""
-    return replace(reel, until=max(reel.until, end + lengths.post))
+def prolonged(state: ClipState, end: float, lengths: Lengths) -> ClipState:
+    """The clip, extended by motion that continues until `end` or later."""
+    return replace(state, until=max(state.until, end + lengths.post))
 
 
 def missing(moments: Sequence[float]) -> int:
-    """How many frames a gap between ordered times swallowed, by the usual distance of two frames."""
+    """How many frames are missing in the gaps between ordered times, by the usual distance of two frames."""
     distances = [later - earlier for earlier, later in pairwise(moments)]
     if len(distances) < 3:
         return 0

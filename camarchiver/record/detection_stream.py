@@ -1,4 +1,4 @@
-"""Which stream is watched for motion: the recorded one, or a small one of the same camera beside it."""
+"""Which stream is watched for motion: the recorded one, or a second, smaller one of the same camera."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from camarchiver.record.stream_detector import DetectionSettings, StreamDetector
 
 _log = logging.getLogger("camarchiver.record.detection_stream")
 
-_PATIENCE = 30.0
+_FILE_TIMEOUT = 30.0
 """Seconds to wait for a detection stream that comes as fast as it can be read."""
 
 
 def _follow(clock: ArrivalClock, entry: TimedPacket) -> None:
-    """Take a frame; by its decoding time, which never runs backwards."""
+    """Add a frame by its decoding time, which never runs backwards."""
     clock.see(entry.order, entry.arrival)
 
 
 class DetectionStream(Protocol):
-    """Tells of motion in seconds of the recorded stream's clock."""
+    """Reports motion in seconds of the recorded stream's clock."""
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on, as known so far."""
+        """The current motion, as known so far."""
         ...
 
     def begin(self, stream: Opened) -> None:
-        """The recorded stream begins, or begins anew after its clock stepped."""
+        """Begin the recorded stream, also anew after its clock stepped."""
         ...
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
@@ -44,61 +44,61 @@ class DetectionStream(Protocol):
         ...
 
     def finish(self) -> Iterator[MotionEvent]:
-        """The events that its end cuts off."""
+        """The events that the end of the stream cuts off."""
         ...
 
     def close(self) -> None:
-        """Nothing follows."""
+        """Release the stream; no call follows."""
         ...
 
 
 class OwnStream:
     """Watches the recorded stream itself."""
 
-    def __init__(self, watch: DetectionSettings) -> None:
-        self._sentry = StreamDetector(watch)
+    def __init__(self, settings: DetectionSettings) -> None:
+        self._detector = StreamDetector(settings)
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on."""
-        return self._sentry.open
+        """The current motion."""
+        return self._detector.open
 
     def begin(self, stream: Opened) -> None:
-        """Watch it from here on."""
-        self._sentry.begin(stream.video.codec_context)
+        """Watch the stream from here on."""
+        self._detector.begin(stream.video.codec_context)
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events that one packet ends."""
         if entry.video:
-            yield from self._sentry.feed(entry)
+            yield from self._detector.feed(entry)
 
     def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
-        yield from self._sentry.finish()
+        yield from self._detector.finish()
 
     def close(self) -> None:
         """There is nothing to close."""
 
 
 class OwnPictures:
-    """Watches the small pictures that the camera itself makes beside its stream: nothing is decoded."""
+    """Watches the small pictures that the camera makes beside its stream, so nothing is decoded."""
 
-    def __init__(self, watch: DetectionSettings, pictures: deque[SampledPicture]) -> None:
-        """`pictures` by arrival; each is taken out when it is looked at."""
-        self._sentry = StreamDetector(watch)
+    def __init__(self, settings: DetectionSettings, pictures: deque[SampledPicture]) -> None:
+        """`pictures` in order of arrival; each is removed when it is scored."""
+        self._detector = StreamDetector(settings)
         self._pictures = pictures
         self._clock = ArrivalClock()
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on."""
-        return self._sentry.open
+        """The current motion."""
+        return self._detector.open
 
     def begin(self, stream: Opened) -> None:
         """Watch from here on."""
         self._clock.clear()
         self._pictures.clear()
-        self._sentry.begin(None)
+        self._detector.begin(None)
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events of the pictures that have come meanwhile."""
@@ -108,51 +108,51 @@ class OwnPictures:
         while self._pictures:
             picture = self._pictures.popleft()
             shift = self._clock.distance or 0.0
-            yield from self._sentry.look(SampledPicture(picture.luma, picture.at + shift))
+            yield from self._detector.look(SampledPicture(picture.luma, picture.at + shift))
 
     def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
-        yield from self._sentry.finish()
+        yield from self._detector.finish()
 
     def close(self) -> None:
         """There is nothing to close."""
 
 
 class BesideStream:
-    """Watches a second stream of the same camera, whose clock may be another.
+    """Watches a second stream of the same camera, which may have another clock.
 
-    Live streams are matched by when their packets arrive, all the time: a camera may send what it has
-    stored at once, and its clock may run wrongly. Files are matched by their first frames.
+    Live streams are matched continuously by the arrival of their packets, since a camera may send stored
+    packets at once and its clock may run wrongly. Files are matched by their first frames.
     """
 
-    def __init__(self, watch: DetectionSettings, camera: Camera) -> None:
-        self._sentry = StreamDetector(watch)
+    def __init__(self, settings: DetectionSettings, camera: Camera) -> None:
+        self._detector = StreamDetector(settings)
         self._camera = camera
         self._reader = Reader(camera)
         self._clocks = ArrivalClock(), ArrivalClock()
-        """Of the recorded and of the detection stream."""
+        """The clocks of the recorded stream and of the detection stream."""
         self._recorded: TimedPacket | None = None
         """The packet of the recorded stream that is matched with `_first`."""
         self._first: TimedPacket | None = None
         self._last = 0.0
         """Time of the last packet seen of the detection stream."""
         self._stream: Opened | None = None
-        """The detection stream, while it is there."""
+        """The detection stream, while it is connected."""
         self._over = self._away = False
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on."""
-        event = self._sentry.open
+        """The current motion."""
+        event = self._detector.open
         return None if event is None else self._shifted(event)
 
     def begin(self, stream: Opened) -> None:
-        """The recorded stream's clock begins; the detection stream goes on, and is matched with it anew."""
+        """Begin the recorded stream's clock; the detection stream continues and is matched with it anew."""
         if not stream.goes_on:
             self._recorded = self._first = None
             self._clocks[0].clear()
         if self._stream is not None:
-            self._sentry.begin(self._stream.video.codec_context)
+            self._detector.begin(self._stream.video.codec_context)
 
     def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """Catch up with the recorded stream."""
@@ -161,7 +161,7 @@ class BesideStream:
         self._recorded = self._recorded or entry
         _follow(self._clocks[0], entry)
         while not self._over and (self._camera.live or self._behind(entry)):
-            item = self._reader.take(0.0 if self._camera.live else _PATIENCE)
+            item = self._reader.take(0.0 if self._camera.live else _FILE_TIMEOUT)
             match item:
                 case None:
                     return
@@ -174,7 +174,7 @@ class BesideStream:
                         self._clocks[1].clear()
                     elif self._first is not None:
                         yield from self.finish()
-                    self._sentry.begin(item.video.codec_context)
+                    self._detector.begin(item.video.codec_context)
                 case TimedPacket():
                     yield from self._watched(item)
                 case Lost():
@@ -191,7 +191,7 @@ class BesideStream:
 
     def finish(self) -> Iterator[MotionEvent]:
         """The events that the end cuts off."""
-        yield from (self._shifted(event) for event in self._sentry.finish())
+        yield from (self._shifted(event) for event in self._detector.finish())
 
     def close(self) -> None:
         """Leave the detection stream."""
@@ -202,7 +202,7 @@ class BesideStream:
             self._first = self._first or entry
             self._last = entry.at
             _follow(self._clocks[1], entry)
-            yield from (self._shifted(event) for event in self._sentry.feed(entry))
+            yield from (self._shifted(event) for event in self._detector.feed(entry))
 
     def _behind(self, entry: TimedPacket) -> bool:
         return self._first is None or self._last + self._shift() < entry.at

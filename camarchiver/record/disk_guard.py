@@ -1,4 +1,4 @@
-"""Whether clips can be written: room on the disks, an outbox that is there, and a last try that worked."""
+"""Whether clips can be written: free space, an outbox that is there, and a last attempt that worked."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from camarchiver.record.outbox.spool import Folders
 _log = logging.getLogger("camarchiver.record.recorder")
 
 PAUSE = 10.0
-"""Seconds to wait before the next try to write."""
+"""Seconds to wait before the next attempt to write."""
 ANSWER = 1.0
-"""Seconds within which an outbox answers; a server that is away may let it wait for ever."""
+"""Seconds within which an outbox must answer; a dead file server may never do so."""
 
 
 class DiskGuard:
-    """Of one camera, on the disks of its spool and its outbox; each change is said once."""
+    """Guards the disks of one camera's spool and outbox; each change is logged once."""
 
     def __init__(
         self, camera: str, folders: Folders, min_free: int, make_room: Callable[[Path, int], int]
     ) -> None:
-        """`min_free` in bytes; `make_room` frees so many below a folder and tells how many it could."""
+        """`min_free` in bytes; `make_room` frees that many bytes below a folder and returns how many."""
         self.is_full = False
-        """Whether nothing was recorded when it was last asked or tried."""
+        """Whether recording was impossible at the last check or attempt."""
         self.is_broken = False
-        """Whether that was for another reason than want of room."""
+        """Whether the reason was something other than a lack of space."""
         self.refused = 0
         """How often recording stopped."""
         self._camera = camera
         self._folders = folders
         self._outbox = _Outbox(folders.outbox)
-        self._outbox_said = False
+        self._outbox_reported = False
         self._min_free = min_free
         self._make_room = make_room
         self._measured = False
-        """It was the free space that told, and will tell when it is there again."""
+        """The reason was too little free space, so enough free space ends it."""
         self._pause_until = 0.0
 
     def is_there(self) -> bool:
-        """Whether a clip may be begun or go on; asks again after a pause at the earliest."""
+        """Whether a clip may begin or continue; after a failure the next check follows a pause."""
         if time.monotonic() < self._pause_until:
             return False
         try:
@@ -65,10 +65,10 @@ class DiskGuard:
         return True
 
     def outbox_is_there(self) -> bool:
-        """Whether clips can be published; while they can't, they wait in the spool."""
+        """Whether clips can be published; otherwise they wait in the spool."""
         away = self._outbox.ask()
-        if bool(away) != self._outbox_said:
-            self._outbox_said = bool(away)
+        if bool(away) != self._outbox_reported:
+            self._outbox_reported = bool(away)
             if away:
                 _log.error("%s: its outbox is away (%s): clips wait in the spool", self._camera, away)
             else:
@@ -76,7 +76,7 @@ class DiskGuard:
         return not away
 
     def ended(self, reason: str, *, full: bool) -> None:
-        """Something could not be written, for want of room where it is `full`."""
+        """Note that something could not be written; `full` means for lack of space."""
         self._pause_until = time.monotonic() + PAUSE
         self.is_broken = not full
         if not self.is_full:
@@ -85,7 +85,7 @@ class DiskGuard:
             _log.error("%s: not recording: %s", self._camera, reason)
 
     def begun(self) -> None:
-        """A clip could be written."""
+        """Note that a clip could be written."""
         if self.is_full:
             there = "clips can be written again" if self.is_broken else "there is room"
             _log.warning("%s: %s, recording goes on", self._camera, there)
@@ -93,24 +93,24 @@ class DiskGuard:
 
     @property
     def may_try(self) -> bool:
-        """Whether the last try failed for another reason than want of room, and the pause is over."""
+        """Whether the last attempt failed for a reason other than lack of space, and the pause is over."""
         return self.is_broken and time.monotonic() >= self._pause_until
 
 
 class _Outbox:
-    """Asks for the free space of a folder that may be away, and waits for no answer longer than a second."""
+    """Asks for the free space of a folder that may be away, and waits at most a second for the answer."""
 
     def __init__(self, folder: Path) -> None:
         self.free = 0
-        """Bytes, by the last answer."""
+        """Bytes, from the last answer."""
         self._folder = folder
         self._away = ""
         self._asking: threading.Thread | None = None
 
     def ask(self) -> str:
-        """Why it is away; empty where it is there."""
+        """Why it is away; empty if it is there."""
         if self._asking is None or not self._asking.is_alive():
-            # a daemon: no system call of a dead file server is waited for at the end
+            # a daemon thread, so that the process can end while a dead file server blocks a system call
             self._asking = threading.Thread(target=self._look, name="look at outbox", daemon=True)
             self._asking.start()
             self._asking.join(ANSWER)

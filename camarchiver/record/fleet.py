@@ -1,4 +1,4 @@
-"""One camera's recorder with all that belongs to it; several run in one process, each in a thread."""
+"""One camera's recorder and its parts; several run in one process, each in a thread."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Member:
     name: str
     source: Camera
     recorder: Recorder
-    delivery: ClipPublisher
-    upkeep: OutboxKeeper
+    publisher: ClipPublisher
+    keeper: OutboxKeeper
     error: CamarchiverError | OSError | None = None
-    """What ended the recorder, where it was not the source."""
+    """The error that ended the recorder, if it was not the source's."""
 
     def run(self, stop: threading.Event) -> None:
-        """Record until the end; a failure is this camera's own."""
+        """Record until the end; a failure affects this camera only."""
         try:
             self.recorder.run(stop)
         except (CamarchiverError, OSError) as error:
@@ -53,11 +53,11 @@ class Fleet:
 
     members: list[Member] = field(default_factory=list)
     failures: dict[str, CamarchiverError | OSError] = field(default_factory=dict)
-    """By camera, why it could not be begun."""
+    """By camera, why it could not start."""
 
     @property
     def names(self) -> list[str]:
-        """Of every camera that was asked for."""
+        """The names of all requested cameras."""
         return [*(member.name for member in self.members), *self.failures]
 
     def run(self, stop: threading.Event) -> None:
@@ -74,15 +74,15 @@ class Fleet:
                 thread.join(_TICK)
 
     def is_well(self) -> bool:
-        """Whether every camera is there and there is room."""
+        """Whether every camera is connected and has space to record."""
         well = (member.recorder.is_connected and not member.recorder.is_full for member in self.members)
         return not self.failures and all(well)
 
 
 def assembled(members: Mapping[str, Callable[[], Member]], watchdog: Watchdog) -> Fleet:
-    """A recorder for each camera, by its name; one that can't be had doesn't keep the others back.
+    """A recorder for each camera, by its name; a camera that fails to start does not stop the others.
 
-    Where none can be had, the last one's error is raised.
+    If none can start, the last camera's error is raised.
     """
     fleet = Fleet()
     for name, make in members.items():
@@ -92,5 +92,5 @@ def assembled(members: Mapping[str, Callable[[], Member]], watchdog: Watchdog) -
             fleet.failures[name] = error
             if len(fleet.failures) == len(members):
                 raise
-            watchdog.tell(name, "failed", away=True)
+            watchdog.report(name, "failed", away=True)
     return fleet

@@ -1,4 +1,4 @@
-"""One camera's clips of motion: which packets each gets, from before it began until after it ended."""
+"""One camera's motion clips: which packets each gets, from before the motion until after it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from camarchiver.record.outbox.publisher import ClipPublisher
 from camarchiver.record.preroll import PreRoll
 
 LATE = 4.0
-"""Seconds that the ring holds beyond the pre-roll: motion is noticed some time after it began."""
-RING_BYTES = 64 << 20
+"""Seconds kept beyond the pre-roll, since motion is detected some time after it began."""
+PREROLL_BYTES = 64 << 20
 _LINGER = 1.0
 """Seconds of pictures for which an ended clip still takes the sound that belongs to it."""
 
 
 class MotionClips:
-    """Holds the last seconds of a camera, and writes them and what follows when something moves."""
+    """Keeps the last seconds of a camera, and writes them and the following packets when there is motion."""
 
     def __init__(
         self,
@@ -38,22 +38,22 @@ class MotionClips:
         when: Callable[[TimedPacket], datetime],
         is_unsynced: Callable[[], bool],
     ) -> None:
-        """`when` tells the local time of a packet, `is_unsynced` whether no time server set that clock."""
+        """`when` returns the local time of a packet, `is_unsynced` whether no time server set that clock."""
         self._lengths = lengths
         self._publisher = publisher
         self._guard = guard
         self._when = when
         self._is_unsynced = is_unsynced
-        self._ring = PreRoll(lengths.pre + LATE, RING_BYTES)
+        self._preroll = PreRoll(lengths.pre + LATE, PREROLL_BYTES)
         self._stream: Opened | None = None
         self._state = ClipState(0.0, 0.0, 0.0)
         self._writer: ClipWriter | None = None
         self._ended: tuple[ClipWriter, float] | None = None
-        """A clip that waits for the sound of its last frames, and where it ends."""
+        """A clip that waits for the sound of its last frames, and the time at which it ends."""
         self._covered = float("-inf")
-        """Until when motion needs no further clip, in seconds of the source's own clock."""
+        """Motion up to this time needs no further clip; seconds of the source's own clock."""
         self._goes_on = False
-        """The running clip ended with its picture, and goes on in another one with the next keyframe."""
+        """The running clip ended with its picture format; the next keyframe continues it in another clip."""
 
     @property
     def is_recording(self) -> bool:
@@ -63,7 +63,7 @@ class MotionClips:
     @property
     def is_ready(self) -> bool:
         """Whether a clip could be begun: the pictures are known, and there is a keyframe to begin with."""
-        return self._stream is not None and self._stream.is_known and not self._ring.is_empty
+        return self._stream is not None and self._stream.is_known and not self._preroll.is_empty
 
     @property
     def writing(self) -> set[Path]:
@@ -72,25 +72,25 @@ class MotionClips:
         return {writer.path for writer in writers if writer is not None}
 
     def begin(self, stream: Opened) -> None:
-        """A stream begins, or its clock begins anew; `finish` comes before."""
+        """Begin a stream, or a new clock of it; `finish` must be called before."""
         self._stream = stream
-        self._ring.clear()
+        self._preroll.clear()
         self._covered = float("-inf")
         self._goes_on = False
 
     def change(self, stream: Opened, events: Sequence[MotionEvent], at: float) -> None:
-        """The picture is another from the next keyframe on, at this time; `events` end with the old one."""
+        """Change the picture format with the next keyframe, at this time; `events` end with the old one."""
         for event in events:
             self._state = clip_rules.prolonged(self._state, event.end, self._lengths)
             self._note(event)
         self._goes_on = self._writer is not None
         self._retire(at)
         self._stream = stream
-        self._ring.clear()
+        self._preroll.clear()
 
     def take(self, entry: TimedPacket, events: list[MotionEvent]) -> None:
-        """Take the next packet, and the motion that is known with it."""
-        self._ring.push(entry)
+        """Process the next packet and the motion that is known with it."""
+        self._preroll.push(entry)
         if self._goes_on and entry.video and entry.key:
             self._goes_on = False
             self._split(entry)
@@ -101,7 +101,10 @@ class MotionClips:
         self._settle(entry)
 
     def finish(self, events: Sequence[MotionEvent], last: TimedPacket | None) -> None:
-        """End what runs, with the stream or at a stop; `last` is its last frame, if a clip may begin yet."""
+        """End the running clip, with the stream or at a stop.
+
+        `last` is the stream's last frame, None if no clip may begin any more.
+        """
         if self._writer is None and last is not None:
             self._perhaps_begin(list(events), last)
         else:
@@ -111,13 +114,13 @@ class MotionClips:
         self._release()
 
     def try_out(self) -> str:
-        """Write what is held and read it again; why that failed, empty where it didn't. Nothing stays."""
-        held = self._ring.since(float("inf"))
+        """Write the pre-roll to a file and delete it; returns why that failed, or empty."""
+        held = self._preroll.since(float("inf"))
         if self._stream is None or not held:
             return ""
-        label = ClipStart(self._when(held[0]), held[0], held[0].at, 0.0)
+        clip_start = ClipStart(self._when(held[0]), held[0], held[0].at, 0.0)
         try:
-            writer = ClipWriter(self._publisher.folders, label, self._stream.video, self._stream.audio)
+            writer = ClipWriter(self._publisher.folders, clip_start, self._stream.video, self._stream.audio)
         except (OSError, av.FFmpegError, ValueError) as error:
             return cause(error)
         try:
@@ -129,13 +132,13 @@ class MotionClips:
             writer.path.unlink(missing_ok=True)
 
     def _perhaps_begin(self, events: list[MotionEvent], entry: TimedPacket) -> bool:
-        """Begin a clip where there is motion, with everything that the ring holds of it."""
+        """Begin a clip if there is motion, with everything that the pre-roll has of it."""
         lengths = self._lengths
         event = next((one for one in events if one.end + lengths.post > self._covered), None)
         if event is None or self._stream is None or not self._stream.is_known or not self._guard.is_there():
             return False
         trigger = max(event.start, self._covered)
-        held = self._ring.since(trigger - lengths.pre)
+        held = self._preroll.since(trigger - lengths.pre)
         if not held:
             return False
         self._release()
@@ -162,12 +165,12 @@ class MotionClips:
             self._retire(entry.at)
 
     def _write(self, entry: TimedPacket) -> None:
-        """Give a packet to the clip that it belongs to; the running one may end before it."""
-        self._state, do = clip_rules.decide(self._state, entry, self._lengths)
-        if do is not ClipAction.WRITE:
-            self._covered = self._state.until if do is ClipAction.END else self._covered
+        """Write a packet to the clip that it belongs to; the running clip may end before it."""
+        self._state, action = clip_rules.decide(self._state, entry, self._lengths)
+        if action is not ClipAction.WRITE:
+            self._covered = self._state.until if action is ClipAction.END else self._covered
             self._retire(entry.at)
-        if do is ClipAction.SPLIT:
+        if action is ClipAction.SPLIT:
             self._split(entry)
         writer = self._writer
         if self._ended is not None and not entry.video and entry.at < self._ended[1]:
@@ -176,16 +179,18 @@ class MotionClips:
             writer.write(entry)
 
     def _split(self, entry: TimedPacket) -> None:
-        """The clip that ended goes on in another one with this keyframe."""
+        """Continue the ended clip in another one that begins with this keyframe."""
         state = self._state
         self._state = ClipState(entry.at, state.until, state.trigger, state.group, entry.at)
         self._start(entry, 0.0)
 
     def _start(self, first: TimedPacket, latency: float) -> bool:
         assert self._stream is not None
-        label = ClipStart(self._when(first), first, self._state.trigger, latency, self._is_unsynced())
+        clip_start = ClipStart(self._when(first), first, self._state.trigger, latency, self._is_unsynced())
         try:
-            self._writer = ClipWriter(self._publisher.folders, label, self._stream.video, self._stream.audio)
+            self._writer = ClipWriter(
+                self._publisher.folders, clip_start, self._stream.video, self._stream.audio
+            )
         except (OSError, av.FFmpegError, ValueError) as error:
             self._guard.ended(f"a clip can't be begun: {cause(error)}", full=clip_writer.is_full(error))
             return False
@@ -197,7 +202,7 @@ class MotionClips:
             self._writer.note(event)
 
     def _retire(self, at: float) -> None:
-        """End the running clip at a time; its last sound may still be on its way."""
+        """End the running clip at a time; its last sound may still arrive."""
         self._release()
         writer, self._writer = self._writer, None
         if writer is None:
@@ -218,7 +223,7 @@ class MotionClips:
             writer.write(entry)
 
     def _release(self) -> None:
-        """Let the ended clip be closed and published, beside the recording."""
+        """Have the ended clip closed and published while recording continues."""
         if self._ended is not None:
             self._publisher.hand_over(self._ended[0])
             self._ended = None

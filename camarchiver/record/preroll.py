@@ -8,7 +8,7 @@ from camarchiver.record.capture.packet import TimedPacket
 
 
 class PreRoll:
-    """Whole groups of pictures, bounded in seconds and in bytes; it fills also while a clip is written."""
+    """Whole groups of pictures, bounded in seconds and in bytes; it also fills while a clip is written."""
 
     def __init__(self, seconds: float, limit: int) -> None:
         """`limit` is in bytes. A larger group is dropped whole: no clip could begin in it."""
@@ -24,11 +24,11 @@ class PreRoll:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no clip could begin: no keyframe came, or its group is too large."""
+        """Whether no clip could begin, because no keyframe came or its group is too large."""
         return not self._groups
 
     def push(self, entry: TimedPacket) -> None:
-        """Take the next packet in the order of decoding; those before the first keyframe are of no use."""
+        """Add the next packet in decoding order; packets before the first keyframe are dropped."""
         if entry.video and entry.key:
             self._groups.append([])
         if not self._groups:
@@ -54,7 +54,7 @@ class PreRoll:
         return tuple(entry for entry in (held[0], *early, *held[1:]) if entry.video or entry.at >= held[0].at)
 
     def clear(self) -> None:
-        """Forget everything: what comes next is of another clock or codec."""
+        """Drop everything, since the next packets have another clock or codec."""
         self._groups.clear()
         self._size = 0
 

@@ -1,4 +1,4 @@
-"""Finds the motion of a source that ends, and records nothing."""
+"""Finds the motion in a source of limited length, and records nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def motion_of(
     source: Camera, stream: DetectionStream, max_seconds: float | None
 ) -> tuple[list[MotionEvent], str]:
-    """Events in seconds from the first frame, and why the source could not be read to its end, if so."""
+    """Events in seconds from the first frame, and why the source could not be read to its end, or empty."""
     from camarchiver.record.capture.packet import TimedPacket
     from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
 

@@ -1,4 +1,4 @@
-"""One camera's recorder: what moves is kept, from before it began until after it ended."""
+"""One camera's recorder: it keeps motion, from before it begins until after it ends."""
 
 from __future__ import annotations
 
@@ -33,80 +33,82 @@ from camarchiver.storage import linux
 _log = logging.getLogger("camarchiver.record.recorder")
 
 STEP = 10.0
-"""Seconds; a camera's clock that jumps by more was set, and begins anew."""
+"""Seconds; a camera's clock that jumps forward by more was set, and a new clock begins."""
 BACK = 1.0
-"""The same, where it jumps back."""
-TEND = 3600.0
-"""Seconds between two looks at what lies in the spool."""
+"""Seconds; the same for a jump back."""
+MAINTENANCE = 3600.0
+"""Seconds between two inspections of the spool."""
 _TICK = 0.25
 READY = 60.0
-"""Seconds after which a camera that sends pictures of which no clip could begin is complained of."""
+"""Seconds after which an error is logged if a camera's pictures do not allow a clip to begin."""
 RETRY = 60.0
-"""Seconds between two tries to publish what waits in the spool."""
+"""Seconds between two attempts to publish the clips that wait in the spool."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderSettings:
-    """What one recorder is to do."""
+    """The settings of one recorder."""
 
     lengths: Lengths
     times: tuple[schedule.Range, ...]
     min_free: int
     """Bytes; with less on the spool's or the outbox's filesystem nothing is recorded."""
     duration: float | None
-    """Seconds; None for ever."""
+    """Seconds; None means no limit."""
     base: datetime | None
-    """When the first frame was, where the arrival of packets doesn't tell."""
+    """Time of the first frame, for a source whose packets do not arrive when they are made."""
     timelapse: float | None = None
-    """Seconds between two frames of a timelapse; None for none."""
+    """Seconds between two frames of a timelapse; None for no timelapse."""
 
 
 class Recorder:
-    """Reads one camera until it ends, the time is up or a stop is asked for."""
+    """Reads one camera until its stream ends, the time is up or a stop is requested."""
 
     def __init__(
         self,
         settings: RecorderSettings,
         camera: Camera,
-        lookout: DetectionStream,
-        delivery: ClipPublisher,
-        upkeep: OutboxKeeper,
-        vigil: Watchdog,
+        detection: DetectionStream,
+        publisher: ClipPublisher,
+        keeper: OutboxKeeper,
+        watchdog: Watchdog,
         now: Callable[[], datetime],
     ) -> None:
         self.error = ""
-        """Why the source ended; empty where it just came to its end."""
+        """Why the source ended; empty if it simply reached its end."""
         self.outages = 0
         self.frames = 0
         self._settings = settings
         self._camera = camera
-        self._lookout = lookout
-        self._delivery = delivery
-        self._upkeep = upkeep
-        self._vigil = vigil
+        self._detection = detection
+        self._publisher = publisher
+        self._keeper = keeper
+        self._watchdog = watchdog
         self._now = now
         self._stream: Opened | None = None
         self._first: TimedPacket | None = None
         self._last: TimedPacket | None = None
         """The last frame."""
         self._passed = 0.0
-        """Seconds recorded by clocks that the source had before."""
-        self._lapse = Timelapse(settings.timelapse, delivery.folders) if settings.timelapse else None
-        self._room = DiskGuard(camera.name, delivery.folders, settings.min_free, upkeep.make_room)
-        self._clips = MotionClips(settings.lengths, delivery, self._room, self._when, self._is_unsynced)
+        """Seconds recorded by the source's earlier clocks."""
+        self._timelapse = Timelapse(settings.timelapse, publisher.folders) if settings.timelapse else None
+        self._disk_guard = DiskGuard(camera.name, publisher.folders, settings.min_free, keeper.make_room)
+        self._clips = MotionClips(
+            settings.lengths, publisher, self._disk_guard, self._when, self._is_unsynced
+        )
         self._away = False
         self._seen = time.monotonic()
-        """When the last frame came, in seconds of the monotonic clock."""
+        """Arrival of the last frame, in seconds of the monotonic clock."""
         self._ready = self._seen
-        """When a clip could last be begun, by the same clock."""
-        self._ready_said = False
+        """The last time at which a clip could begin, by the same clock."""
+        self._ready_reported = False
         self._tried = self._seen
-        """When waiting clips were last tried to be published."""
+        """The last attempt to publish waiting clips, by the same clock."""
 
     def run(self, stop: threading.Event) -> None:
-        """Record; every clip is whole in the outbox when it returns."""
-        began = tended = time.monotonic()
-        self._tend()
+        """Record; when this returns, every clip is complete in the outbox."""
+        began = maintained = time.monotonic()
+        self._maintain()
         reader = Reader(self._camera, encodes=True)
         self._seen = time.monotonic()
         try:
@@ -114,66 +116,66 @@ class Recorder:
                 item = reader.take(_TICK)
                 if item is not None and not self._accept(item):
                     break
-                self._look_around(item.arrival if isinstance(item, TimedPacket) else time.monotonic())
-                if time.monotonic() - tended > TEND:
-                    tended = time.monotonic()
-                    self._tend()
+                self._check_state(item.arrival if isinstance(item, TimedPacket) else time.monotonic())
+                if time.monotonic() - maintained > MAINTENANCE:
+                    maintained = time.monotonic()
+                    self._maintain()
         finally:
-            self._vigil.tell(self._delivery.camera, "ended", away=True)
+            self._watchdog.report(self._publisher.camera, "ended", away=True)
             reader.close()
             self._break_off()
-            self._end_lapse()
-            self._lookout.close()
-            self._delivery.close(hurry=stop.is_set())
-            self._upkeep.close(hurry=stop.is_set())
+            self._end_timelapse()
+            self._detection.close()
+            self._publisher.close(hurry=stop.is_set())
+            self._keeper.close(hurry=stop.is_set())
 
-    def _look_around(self, now: float) -> None:
-        """See to what no packet tells: clips that were published, a camera that is silent.
+    def _check_state(self, now: float) -> None:
+        """Handle what no packet announces: published clips and a silent camera.
 
-        `now` is when the last packet came that was taken: a recorder that fell behind sees no silence.
+        `now` is the arrival of the last processed packet, so a recorder that fell behind detects no silence.
         """
-        self._delivery.collect()
-        if self._delivery.waits and time.monotonic() - self._tried > RETRY:
+        self._publisher.collect()
+        if self._publisher.waits and time.monotonic() - self._tried > RETRY:
             self._tried = time.monotonic()
-            if self._room.outbox_is_there():
-                self._delivery.retry()
-        if self._room.may_try:
+            if self._disk_guard.outbox_is_there():
+                self._publisher.retry()
+        if self._disk_guard.may_try:
             self._try_out()
         if self._camera.live and not self._away and now - self._seen > SILENCE:
             self._outage(f"no frame for {SILENCE:.0f} s")
         doing = "no room" if self.is_full else "recording" if self._clips.is_recording else "watching"
-        self._vigil.tell(self._delivery.camera, "lost" if self._away else doing, away=self._away)
+        self._watchdog.report(self._publisher.camera, "lost" if self._away else doing, away=self._away)
 
-    def _tend(self) -> None:
-        """See to what lies in the spool and in the outbox, and whether there is room for more."""
-        self._delivery.salvage(self._writing())
-        self._upkeep.tend()
-        self._room.is_there()
+    def _maintain(self) -> None:
+        """Salvage the spool, expire the outbox, and check the free space."""
+        self._publisher.salvage(self._writing())
+        self._keeper.start_removals()
+        self._disk_guard.is_there()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the camera is there now."""
+        """Whether the camera is connected now."""
         return self._stream is not None and not self._away
 
     @property
     def last_frame(self) -> float | None:
-        """When the camera's last frame came, in seconds since 1970; None before the first."""
+        """Arrival of the camera's last frame, in seconds since 1970; None before the first."""
         ago = time.monotonic() - self._seen
         return self._now().timestamp() - ago if self.frames else None
 
     @property
     def refused(self) -> int:
-        """How often recording stopped for want of room."""
-        return self._room.refused
+        """How often recording stopped for lack of space."""
+        return self._disk_guard.refused
 
     @property
     def is_full(self) -> bool:
-        """Whether there is too little room to record now."""
-        return self._room.is_full
+        """Whether there is too little space to record now."""
+        return self._disk_guard.is_full
 
     def _writing(self) -> set[Path]:
-        lapse = self._lapse.take if self._lapse else None
-        return self._clips.writing | ({lapse.path} if lapse is not None else set())
+        writer = self._timelapse.writer if self._timelapse else None
+        return self._clips.writing | ({writer.path} if writer is not None else set())
 
     def _time_is_up(self, began: float) -> bool:
         limit = self._settings.duration
@@ -190,7 +192,7 @@ class Recorder:
         return self._passed + self._last.order + self._last.length - self._first.order
 
     def _accept(self, item: Item) -> bool:
-        """Take one item; False at the end."""
+        """Process one item; False at the end of the stream."""
         match item:
             case Opened():
                 self._begin(item)
@@ -216,13 +218,13 @@ class Recorder:
         self._restart()
 
     def _change(self, stream: Opened, before: Opened) -> None:
-        """The pictures are others, or known at last; the clock goes on, and so does motion."""
+        """The picture format changes or becomes known; the clock and the motion continue."""
         if before.is_known:
             _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
-        events = list(self._lookout.finish())
+        events = list(self._detection.finish())
         at = self._last.at + self._last.length if self._last is not None else 0.0
         self._clips.change(stream, events, at)
-        self._lookout.begin(stream)
+        self._detection.begin(stream)
 
     def _restart(self) -> None:
         """Begin with a new clock."""
@@ -231,7 +233,7 @@ class Recorder:
         self._last = self._first = None
         self._ready = time.monotonic()
         self._clips.begin(self._stream)
-        self._lookout.begin(self._stream)
+        self._detection.begin(self._stream)
 
     def _outage(self, reason: str) -> None:
         self._break_off()
@@ -247,8 +249,8 @@ class Recorder:
                 _log.warning("%s is back", self._camera.name)
                 self._restart()
             self._seen = entry.arrival
-            if self._is_able(entry.arrival):
-                self._vigil.frame(self._delivery.camera)
+            if self._can_record(entry.arrival):
+                self._watchdog.frame(self._publisher.camera)
             self.frames += 1
             step = entry.order - self._last.order if self._last else 0.0
             if not -BACK <= step <= STEP:
@@ -257,60 +259,62 @@ class Recorder:
                 self._restart()
             self._last = entry
             self._first = self._first or entry
-        if self._lapse is not None and entry.key and entry.video:
-            self._lapse_frame(self._lapse, entry)
-        events = [*self._lookout.see(entry)]
-        if self._lookout.open is not None:
-            events.append(self._lookout.open)
+        if self._timelapse is not None and entry.key and entry.video:
+            self._add_timelapse_frame(self._timelapse, entry)
+        events = [*self._detection.see(entry)]
+        if self._detection.open is not None:
+            events.append(self._detection.open)
         if events and not schedule.holds(self._settings.times, self._when(entry)):
             events.clear()
         self._clips.take(entry, events)
 
-    def _is_able(self, now: float) -> bool:
-        """Whether motion would become a clip: only then does a frame feed the watchdog."""
+    def _can_record(self, now: float) -> bool:
+        """Whether motion would become a clip; only then does a frame feed the watchdog."""
         if self._clips.is_ready:
-            self._ready, self._ready_said = now, False
-        elif now - self._ready > READY and not self._ready_said:
-            self._ready_said = True
-            words = "%s: no clip can be begun: for %.0f s no keyframe came that tells what its pictures are"
-            _log.error(words, self._camera.name, now - self._ready)
-        return not self._room.is_broken and now - self._ready <= READY
+            self._ready, self._ready_reported = now, False
+        elif now - self._ready > READY and not self._ready_reported:
+            self._ready_reported = True
+            message = "%s: no clip can be begun: for %.0f s no keyframe came that tells what its pictures are"
+            _log.error(message, self._camera.name, now - self._ready)
+        return not self._disk_guard.is_broken and now - self._ready <= READY
 
     def _try_out(self) -> None:
-        """Writing failed: see whether it works again, before something moves."""
+        """After a failed write, check whether writing works again before the next motion."""
         reason = self._clips.try_out()
         if reason:
-            self._room.ended(reason, full=False)
+            self._disk_guard.ended(reason, full=False)
         elif self._clips.is_ready:
-            self._room.begun()
+            self._disk_guard.begun()
 
-    def _lapse_frame(self, lapse: Timelapse, entry: TimedPacket) -> None:
+    def _add_timelapse_frame(self, timelapse: Timelapse, entry: TimedPacket) -> None:
         assert self._stream is not None
         when = self._when(entry)
         if not self._stream.is_known or not schedule.holds(self._settings.times, when):
             return
-        if not self._room.is_there():
+        if not self._disk_guard.is_there():
             return
         ended: ClipWriter | None = None
         try:
-            ended = lapse.add(entry, self._media_time(), when, self._stream)
+            ended = timelapse.add(entry, self._media_time(), when, self._stream)
         except (OSError, av.FFmpegError, ValueError) as error:
             reason = f"a timelapse can't be begun: {cause(error)}"
-            self._room.ended(reason, full=clip_writer.is_full(error))
-        if ended is None and lapse.take is not None and lapse.take.failed:
-            self._room.ended(f"the timelapse ends here: {lapse.take.failed}", full=lapse.take.is_full)
-            ended = lapse.end()
+            self._disk_guard.ended(reason, full=clip_writer.is_full(error))
+        if ended is None and timelapse.writer is not None and timelapse.writer.failed:
+            self._disk_guard.ended(
+                f"the timelapse ends here: {timelapse.writer.failed}", full=timelapse.writer.is_full
+            )
+            ended = timelapse.end()
         if ended is not None:
-            self._delivery.hand_over(ended)
+            self._publisher.hand_over(ended)
 
-    def _end_lapse(self) -> None:
-        ended = self._lapse.end() if self._lapse is not None else None
+    def _end_timelapse(self) -> None:
+        ended = self._timelapse.end() if self._timelapse is not None else None
         if ended is not None:
-            self._delivery.hand_over(ended)
+            self._publisher.hand_over(ended)
 
     def _break_off(self) -> None:
-        """End what runs, with the stream or at a stop."""
-        events = list(self._lookout.finish())
+        """End the running clips, with the stream or at a stop."""
+        events = list(self._detection.finish())
         last = self._last
         if last is not None and not schedule.holds(self._settings.times, self._when(last)):
             last = None
@@ -320,7 +324,10 @@ class Recorder:
         return self._settings.base is None and linux.clock_is_synced() is False
 
     def _when(self, entry: TimedPacket) -> datetime:
-        """Local time of a packet, from its arrival, or from the source's clock where it comes faster."""
+        """Local time of a packet.
+
+        It comes from the arrival, or from the source's clock if the source is read faster than live.
+        """
         base = self._settings.base
         if base is not None:
             first = self._first or entry

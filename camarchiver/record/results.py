@@ -17,24 +17,24 @@ Judgement: TypeAlias = tuple[Status, int, list[Problem]]
 
 
 class UnreportedProblems:
-    """What went wrong and has not been told yet."""
+    """The problems that have not been reported yet."""
 
     def __init__(self, judge: Callable[[], Judgement], document: Callable[[Judgement], str]) -> None:
         """`document` makes the JSON document of a judgement."""
         self._judge = judge
         self._document = document
-        self._told: set[Problem] = set()
+        self._reported: set[Problem] = set()
 
-    def untold(self) -> list[Problem]:
-        return [problem for problem in self._judge()[2] if problem not in self._told]
+    def problems(self) -> list[Problem]:
+        return [problem for problem in self._judge()[2] if problem not in self._reported]
 
     def failures(self) -> Iterable[str] | None:
-        """The JSON document of what went wrong since it was last asked for; None where nothing did."""
-        found = self.untold()
+        """The JSON document of the problems since the last call; None if there are none."""
+        found = self.problems()
         if not found:
             return None
-        self._told &= set(self._judge()[2])
-        self._told.update(found)
+        self._reported &= set(self._judge()[2])
+        self._reported.update(found)
         status, exit_code, _ = self._judge()
         return (self._document((status, exit_code, found)),)
 
@@ -48,30 +48,30 @@ def figures_of(fleet: Fleet) -> Iterator[Figure]:
 def _figures(member: Member) -> Iterator[Figure]:
     from camarchiver.monitoring import metrics, tree_gauges
 
-    recorder, delivery = member.recorder, member.delivery
-    sums = delivery.sums
+    recorder, publisher = member.recorder, member.publisher
+    totals = publisher.totals
     recording = metrics.Recording(
         frames=recorder.frames,
-        lost=sums.lost,
-        published=sums.published + delivery.salvaged.count,
-        failed=sums.failed,
-        seconds=sums.seconds,
+        lost=totals.lost,
+        published=totals.published + publisher.salvaged.count,
+        failed=totals.failed,
+        seconds=totals.seconds,
         outages=recorder.outages,
         refusals=recorder.refused,
         last_frame=recorder.last_frame,
         connected=recorder.is_connected,
     )
     yield from metrics.of_recording(recording, member.name)
-    yield from member.upkeep.sums.figures()
-    yield from metrics.RemovalTotals(member.upkeep.left).figures()
-    folders = delivery.folders
+    yield from member.keeper.totals.figures()
+    yield from metrics.RemovalTotals(member.keeper.left).figures()
+    folders = publisher.folders
     yield from metrics.of_free_spaces(
         tree_gauges.free_spaces(("spool", folders.spool), ("outbox", folders.outbox))
     )
 
 
 def problem_of(member: Member) -> CamarchiverError | OSError | None:
-    """What ended a member before it was asked to end."""
+    """The error that ended a member before it was asked to end; None if there is none."""
     recorder = member.recorder
     if member.error is None and recorder.error:
         return StorageError(f"{member.source.name} can't be read on: {recorder.error}")
@@ -79,7 +79,7 @@ def problem_of(member: Member) -> CamarchiverError | OSError | None:
 
 
 def judged(fleet: Fleet, signal: int | None) -> Judgement:
-    """Status, exit code and what went wrong, of the camera that fared worst."""
+    """Status and exit code of the camera with the worst result, and the problems of all cameras."""
     each = [judged_member(member) for member in fleet.members]
     each += [(Status.FAILED, *failed(error)) for error in fleet.failures.values()]
     problems = [problem for one in each for problem in one[2]]
@@ -94,31 +94,31 @@ def judged(fleet: Fleet, signal: int | None) -> Judgement:
 
 
 _RANK: dict[int, int] = {ExitCode.DONE: 0, ExitCode.PARTIAL: 1, ExitCode.FAILED: 2}
-"""How bad exit codes are; the others are worse."""
+"""Severity of exit codes; all others are worse."""
 
 
 def failed(error: CamarchiverError | OSError) -> tuple[ExitCode, list[Problem]]:
-    """Exit code and problem of a camera that could not be begun."""
+    """Exit code and problem of a camera that could not start."""
     problem, exit_code = failure(error)
     return exit_code, [problem]
 
 
 def judged_member(member: Member) -> Judgement:
-    """How one camera fared so far."""
-    clips, sums = member.delivery.clips, member.delivery.sums
-    # read first: a clip that ends meanwhile is then listed, and no earlier one
-    troubled = sums.troubled
+    """Status, exit code and problems of one camera so far."""
+    clips, totals = member.publisher.clips, member.publisher.totals
+    # read first: a clip that ends meanwhile is then listed and does not count as an earlier one
+    with_errors = totals.with_errors
     problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
-    if (earlier := troubled - len(problems)) > 0:
+    if (earlier := with_errors - len(problems)) > 0:
         problems.append(Problem("failed", "earlier clips had errors, too", f"the log names {earlier:,} more"))
-    problems += [Problem("failed", trouble) for trouble in member.upkeep.troubles]
+    problems += [Problem("failed", text) for text in member.keeper.problems]
     if (error := problem_of(member)) is not None:
         problems += failed(error)[1]
     if member.recorder.refused:
         problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
     if not problems:
         return (Status.DONE if clips.count else Status.NOTHING), ExitCode.DONE, problems
-    if sums.published:
+    if totals.published:
         return Status.PARTIAL, ExitCode.PARTIAL, problems
     storage = all(problem.code == StorageError.code for problem in problems)
     return Status.FAILED, ExitCode.STORAGE if storage else ExitCode.FAILED, problems

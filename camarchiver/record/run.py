@@ -35,13 +35,13 @@ class RecordDocuments:
 
 @dataclass(frozen=True, slots=True)
 class RecordResult:
-    """What came of a run."""
+    """The result of a run."""
 
     exit_code: int
     document: str
     """In JSON."""
     error: CamarchiverError | OSError | None
-    """What ended the only camera; with several, the document and the log have it."""
+    """The error that ended the only camera; with several cameras, it is in the document and the log."""
 
 
 def record(
@@ -52,13 +52,13 @@ def record(
 ) -> RecordResult:
     """Record with each camera, by its name, until all have ended or a signal stops them.
 
-    `logged` logs the run, once the first lock is held. Raises what kept the only camera from being begun.
+    `logged` logs the run, once the first lock is held. Raises what kept the only camera from starting.
     """
     watchdog = Watchdog(Service(), cameras)
-    with ExitStack() as held:
-        members = {name: partial(make, watchdog, held) for name, make in cameras.items()}
+    with ExitStack() as locks:
+        members = {name: partial(make, watchdog, locks) for name, make in cameras.items()}
         fleet = assembled(members, watchdog)
-        held.enter_context(logged())
+        locks.enter_context(logged())
         for name, error in fleet.failures.items():
             _log.error("%s is not recorded: %s", shown(name), error)
         events.started()
@@ -66,16 +66,16 @@ def record(
 
 
 def _record(fleet: Fleet, watchdog: Watchdog, events: RunEvents, documents: RecordDocuments) -> RecordResult:
-    look = partial(figures_of, fleet)
+    figures = partial(figures_of, fleet)
     with signals.on_signals() as stop:
         unreported = UnreportedProblems(lambda: judged(fleet, None), documents.of_problems)
-        with events.each_minute(look, fleet.is_well, unreported.failures):
+        with events.each_minute(figures, fleet.is_well, unreported.failures):
             watchdog.begin()
             fleet.run(stop.event)
             watchdog.end()
         judgement = judged(fleet, stop.signal)
         exit_code, text = judgement[1], documents.of_fleet(fleet, judgement)
-        events.closed(exit_code, look(), (text,), failed=bool(unreported.untold()))
+        events.closed(exit_code, figures(), (text,), failed=bool(unreported.problems()))
     return RecordResult(exit_code, text, _only_error(fleet))
 
 

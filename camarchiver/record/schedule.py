@@ -1,4 +1,4 @@
-"""When motion is to be recorded: ranges of the local clock, on all or some weekdays."""
+"""When motion is recorded: ranges of the local clock, on all or some weekdays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HINT = "write for example 08:00-18:00, mo-fr 18:00-06:00 or sa,su 00:00-24:00"
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """One range; where its end is not after its start it reaches into the next day."""
+    """One range; if its end is not after its start, it extends into the next day."""
 
     days: frozenset[int]
     """Of its start; Monday is 0."""
@@ -26,8 +26,10 @@ class Range:
     """Likewise, excluded; up to 1440."""
 
     def holds(self, moment: datetime) -> bool:
-        """Whether a moment of the local clock lies within: what the clock shows counts, also when it was
-        put forward or back."""
+        """Whether a moment of the local clock lies within the range.
+
+        The shown time counts, also when the clock was put forward or back.
+        """
         minute = moment.hour * 60 + moment.minute
         today = moment.weekday() in self.days
         if self.start < self.end:
@@ -37,7 +39,7 @@ class Range:
 
 
 def holds(ranges: tuple[Range, ...], moment: datetime) -> bool:
-    """Whether to record at a moment of the local clock; always where there are no ranges."""
+    """Whether to record at a moment of the local clock; always if there are no ranges."""
     return not ranges or any(one.holds(moment) for one in ranges)
 
 

@@ -17,37 +17,39 @@ from camarchiver.record.capture.packet import TimedPacket
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
-    """What the owner wants to be noticed."""
+    """What the owner wants to be detected."""
 
     rules: Rules
     view: View
     keyframes: bool
-    """Decode keyframes alone, and more only until a suspicion is confirmed or dropped."""
+    """Decode only keyframes, and other frames only until a suspicion is confirmed or dropped."""
 
 
 class StreamDetector:
-    """The detector with its sampler and its gate; it learns its background once and keeps it."""
+    """The detector with its sampler and its motion state; it learns its background once and keeps it."""
 
-    def __init__(self, watch: DetectionSettings) -> None:
-        self._watch = watch
-        self._detector = Detector(watch.rules, watch.view)
-        self._gate = MotionState(watch.rules)
+    def __init__(self, settings: DetectionSettings) -> None:
+        self._settings = settings
+        self._detector = Detector(settings.rules, settings.view)
+        self._motion_state = MotionState(settings.rules)
         self._sampler: Sampler | KeyframeSampler | None = None
 
     @property
     def open(self) -> MotionEvent | None:
-        """The motion that goes on, as known so far."""
-        return self._gate.open
+        """The current motion, as known so far."""
+        return self._motion_state.open
 
     def begin(self, codec: VideoCodecContext | None) -> None:
-        """Watch another stream, or the same one after its clock stepped; `finish` comes before.
+        """Watch another stream, or the same one after its clock stepped; `finish` must be called before.
 
-        Without a codec there is nothing to decode: pictures come by `look`.
+        Without a codec there is nothing to decode, and pictures come through `look`.
         """
-        self._gate = MotionState(self._watch.rules)
+        self._motion_state = MotionState(self._settings.rules)
         self._sampler = Sampler(codec) if codec is not None else None
-        if self._watch.keyframes and codec is not None:
-            self._sampler = KeyframeSampler(codec, suspicious=self._suspicious, gate=lambda: self._gate)
+        if self._settings.keyframes and codec is not None:
+            self._sampler = KeyframeSampler(
+                codec, suspicious=self._suspicious, motion_state=lambda: self._motion_state
+            )
 
     def feed(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         """The events that one packet ends."""
@@ -57,7 +59,7 @@ class StreamDetector:
     def look(self, picture: SampledPicture) -> Iterator[MotionEvent]:
         """The events that one picture ends."""
         score = self._detector.score(picture.luma, picture.at)
-        self._gate, event = motion_events.step(self._gate, score, picture.at)
+        self._motion_state, event = motion_events.step(self._motion_state, score, picture.at)
         if event is not None:
             yield event
 
@@ -65,8 +67,8 @@ class StreamDetector:
         """The events that the end of the stream ends or cuts off."""
         if self._sampler is not None:
             yield from self._step(self._sampler, None)
-        last = motion_events.finish(self._gate)
-        self._gate, self._sampler = MotionState(self._watch.rules), None
+        last = motion_events.finish(self._motion_state)
+        self._motion_state, self._sampler = MotionState(self._settings.rules), None
         if last is not None:
             yield last
 
@@ -75,4 +77,4 @@ class StreamDetector:
             yield from self.look(picture)
 
     def _suspicious(self, luma: Luma) -> bool:
-        return self._detector.peek(luma) >= self._watch.rules.min_area
+        return self._detector.peek(luma) >= self._settings.rules.min_area

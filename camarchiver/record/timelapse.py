@@ -1,4 +1,4 @@
-"""A day in a few minutes: one of the camera's own keyframes every so often, in a clip of its own."""
+"""A day in a few minutes: some of the camera's own keyframes, at intervals, in a separate clip."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.spool import Folders
 
 RATE = 30
-"""Frames a second that it is played at."""
+"""Frames a second at playback."""
 _EARLY = 0.1
-"""Share of the interval by which a keyframe may come early: its time is rounded."""
+"""Fraction of the interval by which a keyframe may come early, since its time is rounded."""
 
 
 @dataclass
 class Timelapse:
-    """One camera's; nothing is encoded, since a keyframe needs no other frame."""
+    """One camera's timelapse; nothing is encoded, since a keyframe needs no other frame."""
 
     interval: float
-    """Seconds of the camera between two of its frames; with fewer keyframes it takes each."""
+    """Seconds of the camera's clock between two frames; if keyframes are rarer, every one is used."""
     folders: Folders
-    take: ClipWriter | None = field(default=None, init=False)
+    writer: ClipWriter | None = field(default=None, init=False)
     """The clip of this day."""
     _due: float = field(default=float("-inf"), init=False)
     _header: tuple[object, ...] = field(default=(), init=False)
-    """What a decoder is told of the pictures before the first one; one clip has one."""
+    """The decoder configuration of the pictures; a clip has only one."""
 
     def add(self, entry: TimedPacket, moment: float, when: datetime, stream: Opened) -> ClipWriter | None:
-        """Take a keyframe where it is time; the clip that ended before it, if one did.
+        """Add a keyframe if one is due; returns the clip that ended before it, or None.
 
         `moment` is in seconds of a clock that never steps. Raises OSError or av.FFmpegError.
         """
@@ -45,28 +45,28 @@ class Timelapse:
         self._due = moment + self.interval
         codec = stream.video.codec_context
         header = codec.name, codec.width, codec.height, codec.extradata
-        same = header == self._header and self.take is not None and _same_day(self.take, when)
+        same = header == self._header and self.writer is not None and _same_day(self.writer, when)
         ended = None if same else self.end()
         self._header = header
-        frame = _frame(entry, self.take.frames if self.take else 0)
-        if self.take is None:
-            label = ClipStart(when, frame, 0.0, 0.0, kind=Kind.TIMELAPSE)
-            self.take = ClipWriter(self.folders, label, stream.video, None)
-        self.take.write(frame)
+        frame = _frame(entry, self.writer.frames if self.writer else 0)
+        if self.writer is None:
+            clip_start = ClipStart(when, frame, 0.0, 0.0, kind=Kind.TIMELAPSE)
+            self.writer = ClipWriter(self.folders, clip_start, stream.video, None)
+        self.writer.write(frame)
         return ended
 
     def end(self) -> ClipWriter | None:
-        """The clip that was being written, which the next frame follows in another."""
-        ended, self.take = self.take, None
+        """End the current clip and return it; the next frame begins another."""
+        ended, self.writer = self.writer, None
         return ended
 
 
-def _same_day(take: ClipWriter, when: datetime) -> bool:
-    return take.label.start.date() == when.date()
+def _same_day(writer: ClipWriter, when: datetime) -> bool:
+    return writer.clip_start.start.date() == when.date()
 
 
 def _frame(entry: TimedPacket, number: int) -> TimedPacket:
-    """A keyframe as the frame of that number."""
+    """The keyframe as frame `number` of the timelapse."""
     packet: AnyPacket = Packet(bytes(cast("AnyPacket", entry.packet)))
     packet.pts = packet.dts = number
     packet.duration, packet.time_base, packet.is_keyframe = 1, Fraction(1, RATE), True

@@ -10,43 +10,43 @@ from camarchiver.runtime.systemd import Service
 
 
 class Watchdog:
-    """Over the cameras of one process.
+    """The watchdog of all cameras of one process.
 
-    With one camera the watchdog bites when no frame comes. With several, one that is known to be away keeps
-    the others' watchdog fed; one that sends nothing and is not known to be away has a recorder that hangs.
+    With one camera the watchdog triggers when no frame comes. With several, a camera that is known to be away
+    is not waited for; one that sends nothing and is not known to be away has a recorder that hangs.
     """
 
     def __init__(self, service: Service, cameras: Iterable[str]) -> None:
         self._service = service
         self._lock = threading.Lock()
-        self._words = dict.fromkeys(cameras, "waiting")
-        self._frames = dict.fromkeys(self._words, time.monotonic())
-        """When the last frame came, of those that are not known to be away."""
+        self._states = dict.fromkeys(cameras, "waiting")
+        self._frames = dict.fromkeys(self._states, time.monotonic())
+        """Arrival of the last frame of each camera that is not known to be away."""
 
     def begin(self) -> None:
-        """Everything is set up, and recording begins."""
+        """Report that everything is set up and recording begins."""
         self._service.ready(self._status())
 
     def frame(self, camera: str) -> None:
-        """A new frame came."""
+        """Note a new frame, and feed the watchdog if all cameras are alive."""
         with self._lock:
             now = self._frames[camera] = time.monotonic()
             span = self._service.beat_seconds
             if span is not None and min(self._frames.values()) > now - span:
                 self._service.beat()
 
-    def tell(self, camera: str, words: str, *, away: bool = False) -> None:
-        """What a camera's recorder does now; whether frames are expected of it."""
+    def report(self, camera: str, state: str, *, away: bool = False) -> None:
+        """Report what a camera's recorder does now; `away` means that no frames are expected of it."""
         with self._lock:
             if away:
                 self._frames.pop(camera, None)
-            if self._words.get(camera) != words:
-                self._words[camera] = words
+            if self._states.get(camera) != state:
+                self._states[camera] = state
                 self._service.status(self._status())
 
     def end(self) -> None:
-        """A clean stop has begun."""
+        """Report that a clean stop has begun."""
         self._service.stopping()
 
     def _status(self) -> str:
-        return "; ".join(f"{camera}: {words}" for camera, words in self._words.items())
+        return "; ".join(f"{camera}: {state}" for camera, state in self._states.items())

@@ -1,4 +1,4 @@
-"""Which clips are to be looked at, and when; pure: times come in as seconds of any steady clock."""
+"""Which clips are to be examined, and when; pure: times are seconds of any steady clock."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.policy.archive_rules import ArchivePolicy
 
 BUSY_AGAIN = timedelta(minutes=5)
-"""When a clip that somebody else works on is looked at again: he may have died."""
+"""When a clip that another process works on is examined again: that process may have died."""
 
 A_DAY = timedelta(days=1)
-"""What becomes old enough later than this is left to a later scan."""
+"""Clips that become old enough later than this are left to a later scan."""
 
 AT_LEAST = timedelta(seconds=5)
-"""No clip is looked at more often than this without something happening to it."""
+"""No clip is examined more often than this unless something happens to it."""
 
 TROUBLE_AGAIN = timedelta(hours=1)
-"""When a clip that its storage would not let us archive is tried again."""
+"""When a clip is tried again after its storage prevented archiving."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One clip that is to be looked at."""
+    """One clip that is to be examined."""
 
     path: str
     """Below the source root."""
     at: float
     finished: bool
-    """Whether its arrival proved that nobody writes to it any more."""
+    """Whether its arrival proved that no process writes to it any more."""
 
 
 class DueQueue:
-    """Each path once; the newest word on a path replaces the one before."""
+    """Holds each path once; the newest entry of a path replaces the one before."""
 
     def __init__(self) -> None:
         self._due: dict[str, Due] = {}
@@ -48,7 +48,7 @@ class DueQueue:
         return len(self._due)
 
     def put(self, path: str, at: float, *, finished: bool = False) -> None:
-        """Look at a clip then."""
+        """Have a clip examined at a time."""
         before = self._due.get(path)
         self._due[path] = Due(path, at, finished)
         # A later time needs no entry of its own: the earlier one is put back when it comes up.
@@ -56,25 +56,25 @@ class DueQueue:
             heapq.heappush(self._heap, (at, path))
 
     def put_new(self, path: str, at: float) -> None:
-        """The same, unless something is known of the path already."""
+        """The same, unless the path is queued already."""
         if path not in self._due:
             self.put(path, at)
 
     def next_at(self) -> float | None:
-        """When the first clip is due; None where there is none."""
+        """When the first clip is due; None if the queue is empty."""
         self._settle()
         return self._heap[0][0] if self._heap else None
 
-    def take(self, now: float, most: int) -> Iterator[Due]:
-        """Take out up to so many clips that are due, the longest waiting first."""
-        for _ in range(most):
+    def take(self, now: float, limit: int) -> Iterator[Due]:
+        """Remove up to `limit` due clips from the queue, the longest waiting first."""
+        for _ in range(limit):
             self._settle()
             if not self._heap or self._heap[0][0] > now:
                 return
             yield self._due.pop(heapq.heappop(self._heap)[1])
 
     def _settle(self) -> None:
-        """Bring an entry to the top that is the newest word on its path."""
+        """Drop outdated entries until the top one is the newest of its path."""
         while self._heap:
             at, path = self._heap[0]
             due = self._due.get(path)
@@ -86,14 +86,14 @@ class DueQueue:
 
 
 def as_finished(policy: ArchivePolicy) -> ArchivePolicy:
-    """The policy for clips whose arrival proved that they are whole."""
+    """The policy for clips whose arrival proved that they are complete."""
     return replace(policy, quiet=timedelta(0))
 
 
 def retry_delay_of_kept(
     step: Keep, mtime_ns: int, policy: ArchivePolicy, failure: Failure | None, now: datetime
 ) -> timedelta | None:
-    """When a clip that was left alone is looked at again; None for not before the next scan."""
+    """When a clip that was left alone is examined again; None means not before the next scan."""
     match step.reason:
         case Reason.NOT_SETTLED:
             still = abs(now.timestamp() - mtime_ns / 1e9)
@@ -112,9 +112,9 @@ def retry_delay_of_kept(
 def retry_delay(
     outcome: Outcome, policy: ArchivePolicy, failure: Failure | None, now: datetime
 ) -> timedelta | None:
-    """When a clip that was tried is looked at again; None for not before the next scan.
+    """When a clip that was tried is examined again; None means not before the next scan.
 
-    `failure` is what the failure memory knows of it: what is not there failed for its storage's sake.
+    `failure` is the clip's entry in the failure memory; without one its storage caused the failure.
     """
     match outcome.result:
         case Result.BUSY:
@@ -133,12 +133,12 @@ def retry_delay(
 
 
 def folder_and_name(path: str) -> tuple[str, str]:
-    """A path below the root, taken apart; the folder is empty for the root itself."""
+    """The folder and the name of a path below the root; the folder is empty for the root itself."""
     folder, _, name = path.rpartition("/")
     return folder, name
 
 
 def waits_for_others(step: Archive | Remove, *, running: int) -> bool:
-    """Whether a step begins only once nothing else runs: the second name of a file takes over what the
-    first one got."""
+    """Whether a step begins only when nothing else runs: the second hard link of a file reuses the archive
+    of the first one."""
     return step.clip.links > 1 and running > 0

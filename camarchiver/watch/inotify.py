@@ -1,4 +1,4 @@
-"""Learns from the kernel which clips arrive in a tree, or lists the tree where the kernel does not report."""
+"""Learns from the kernel which clips arrive in a tree, or lists the tree if the kernel reports none."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A file was renamed to this path: whoever did that had finished it."""
+    """A file was renamed to this path, so it is complete."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file appeared here, or one who wrote to it closed it; he may open it again."""
+    """A file appeared here, or its writer closed it; the writer may open it again."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Clips that stand in a folder, however long they have."""
+    """Clips that a scan found in a folder, however old they are."""
 
     folder: str
     names: tuple[str, ...]
@@ -61,7 +61,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """The kernel dropped events, or a part of the tree was unmounted: only a scan tells what is there."""
+    """The kernel dropped events, or a part of the tree was unmounted: only a scan shows what is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,53 +73,52 @@ Arrival = Moved | Written | Found | Missed | Gone
 
 
 class Arrivals:
-    """Watches every folder below a root but those pruned, or only lists them where watching is no use.
+    """Watches every folder below a root except the pruned ones, or only lists them if watching is no use.
 
-    All paths are relative to the root. OSError when the root can't be read.
+    All paths are relative to the root. Raises OSError if the root can't be read.
     """
 
     def __init__(self, root: Path, pruned: frozenset[str]) -> None:
         self._root = root
         self._pruned = pruned
         self._folders: dict[int, str] = {}
-        self._complained: set[str] = set()
+        self._reported: set[str] = set()
         self._listed: dict[str, int] = {}
-        """By folder: a mark of the names that were found there; only where the tree is polled."""
+        """By folder: a hash of the names that were found there; only if the tree is polled."""
         self._identity = _identity(root)
         self._mounts = _mounts(root, pruned)
-        self._table = _open_table()
+        self._mount_table = _open_mount_table()
         self._inotify: INotify | None = None
         self.why_polled = ""
-        """Why the tree is read again and again; empty where the kernel tells of every change."""
-        deaf = [mount for mount in self._mounts if not mount.tells]
-        if deaf:
-            self.why_polled = (
-                f"{deaf[0].place} is {deaf[0].kind}, where the kernel does not tell of every change"
-            )
-            return
+        """Why the tree is polled; empty if the kernel reports every change."""
+        for mount in self._mounts:
+            if not mount.tells:
+                place, kind = mount.place, mount.kind
+                self.why_polled = f"{place} is {kind}, where the kernel does not tell of every change"
+                return
         try:
             self._inotify = INotify()
         except OSError as error:
-            self._give_up(error)
+            self._fall_back_to_polling(error)
 
     @property
     def watched(self) -> int:
-        """Folders."""
+        """Number of watched folders."""
         return len(self._folders)
 
     def descriptors(self) -> Iterator[tuple[int, int]]:
-        """What to poll and for which events: the kernel's messages, and its table of mounts."""
+        """Descriptors to poll, with their events: the kernel's messages, and its table of mounts."""
         if self._inotify is not None:
             yield self._inotify.fileno(), select.POLLIN
-        if self._table is not None:
-            yield self._table.fileno(), select.POLLPRI | select.POLLERR
+        if self._mount_table is not None:
+            yield self._mount_table.fileno(), select.POLLPRI | select.POLLERR
 
     def close(self) -> None:
         """Stop watching."""
         self._stop_watching()
-        if self._table is not None:
-            self._table.close()
-            self._table = None
+        if self._mount_table is not None:
+            self._mount_table.close()
+            self._mount_table = None
 
     def _stop_watching(self) -> None:
         if self._inotify is not None:
@@ -128,7 +127,7 @@ class Arrivals:
         self._folders.clear()
 
     def has_moved(self) -> bool:
-        """Whether the root is not the folder that it was at the start, or other mounts matter to it."""
+        """Whether the root is another folder than at the start, or its relevant mounts changed."""
         try:
             return (
                 _identity(self._root) != self._identity or _mounts(self._root, self._pruned) != self._mounts
@@ -139,7 +138,7 @@ class Arrivals:
     def scan(self, folder: str = "") -> Iterator[Found]:
         """Every folder from here down that holds clips; each is watched before it is listed.
 
-        Where the tree is polled, only those whose names are not the same as the last time.
+        If the tree is polled, only folders whose names changed since the last scan.
         """
         waiting = [folder]
         while waiting:
@@ -149,7 +148,7 @@ class Arrivals:
                     continue
                 names, below = self._list(folder)
             except OSError as error:
-                self._complain(folder, error)
+                self._report(folder, error)
                 continue
             waiting.extend(reversed(below))
             if names and not self._is_known(folder, names):
@@ -163,7 +162,7 @@ class Arrivals:
         return mark == before
 
     def read(self) -> Iterator[Arrival]:
-        """What the kernel has told since the last time; never waits."""
+        """What the kernel has reported since the last call; never waits."""
         if self._inotify is None:
             return
         for event in self._inotify.read(timeout=0):
@@ -207,7 +206,7 @@ class Arrivals:
         )
 
     def _forget(self, folder: str) -> None:
-        """A folder that was renamed keeps its watch: what happens there now has another path."""
+        """Remove the watches of a renamed folder: they would report the old path."""
         for wd, path in list(self._folders.items()):
             if path == folder or path.startswith(f"{folder}/"):
                 del self._folders[wd]
@@ -218,7 +217,7 @@ class Arrivals:
                     continue
 
     def _watch(self, folder: str) -> bool:
-        """Watch one folder, if folders are watched; False if it is gone."""
+        """Watch one folder, unless the tree is polled; False if the folder is gone."""
         if self._inotify is None:
             return True
         try:
@@ -228,13 +227,13 @@ class Arrivals:
                 return False
             if error.errno != errno.ENOSPC:
                 raise
-            self._give_up(error)
+            self._fall_back_to_polling(error)
             return True
         self._folders[wd] = folder
         return True
 
-    def _give_up(self, error: OSError) -> None:
-        """The kernel's limit is reached: poll instead, and say which setting raises it."""
+    def _fall_back_to_polling(self, error: OSError) -> None:
+        """Poll if the kernel's limit is reached, and say which setting raises it."""
         if error.errno not in (errno.ENOSPC, errno.EMFILE):
             raise error
         name = "max_user_watches" if error.errno == errno.ENOSPC else "max_user_instances"
@@ -260,11 +259,11 @@ class Arrivals:
                     names.append(entry.name)
         return tuple(sorted(names)), sorted(below)
 
-    def _complain(self, folder: str, error: OSError) -> None:
+    def _report(self, folder: str, error: OSError) -> None:
         if not folder:
             raise error
-        if error.errno not in _GONE and folder not in self._complained:
-            self._complained.add(folder)
+        if error.errno not in _GONE and folder not in self._reported:
+            self._reported.add(folder)
             _log.warning("%s can't be watched: %s", folder, cause(error))
 
 
@@ -275,7 +274,7 @@ def _identity(root: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _open_table() -> TextIO | None:
+def _open_mount_table() -> TextIO | None:
     try:
         return _MOUNTINFO.open(encoding="latin-1")
     except OSError:

@@ -1,4 +1,4 @@
-"""Archives clips as they arrive: one queue, one set of jobs, until a stop or a reload is asked for."""
+"""Archives clips as they arrive: one queue and one set of jobs, until a stop or a reload is requested."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Mo
 _log = logging.getLogger("camarchiver.watch")
 
 RESCAN_SECONDS = 86_400.0
-"""The whole tree is read anew so often even where the kernel tells of every change: holds lapse, and
-a clip that could not be archived for its storage's sake gets its next chance."""
+"""Seconds between full scans, even if the kernel reports every change: holds expire, and a clip that its
+storage kept from being archived is tried again."""
 
 AWAY_SECONDS = 5.0
-"""How often is looked whether storage that went away is back."""
+"""Seconds between two checks whether lost storage is back."""
 
 REOPEN_SECONDS = 3600.0
-"""How often a tree that is polled is tried to be watched after all: a limit may have been raised."""
+"""Seconds between two attempts to watch a polled tree: a limit may have been raised."""
 
 FULL_SECONDS = 60.0
-"""How long nothing is begun after a clip found too little room."""
+"""Seconds for which no clip is begun after one found too little space."""
 
 OVERFLOW_SECONDS = 2.0
 """Pause between two scans for dropped events: while a flood lasts, more are dropped."""
 
 _BATCH = 50
-"""Clips looked at together; one listing of their folder serves them all."""
+"""Clips examined together; one listing of their folder serves all of them."""
 
-_SAY_SECONDS = 1.0
+_STATUS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Signals:
 
 
 class Watcher:
-    """Watches one tree; `tell` gets every outcome as it comes."""
+    """Watches one tree; `on_outcome` gets every outcome as it occurs."""
 
     def __init__(
         self,
@@ -80,11 +80,11 @@ class Watcher:
         service: Service,
         *,
         poll_seconds: float,
-        tell: Callable[[Outcome], None],
-        agenda: DueQueue | None = None,
+        on_outcome: Callable[[Outcome], None],
+        queue: DueQueue | None = None,
     ) -> None:
-        self.agenda = agenda if agenda is not None else DueQueue()
-        """What waits; a successor may go on with it."""
+        self.queue = queue if queue is not None else DueQueue()
+        """The clips that wait; a successor may continue with it."""
         self._pipeline = pipeline
         self._trees = pipeline.trees
         self._remover = SourceRemover(pipeline.trees, pipeline.writer, SidecarPolicy.KEEP)
@@ -92,52 +92,52 @@ class Watcher:
         self._signals = signals
         self._service = service
         self._poll_seconds = poll_seconds
-        self._tell = tell
+        self._on_outcome = on_outcome
         self._marker = ""
         self._arrivals: Arrivals | None = None
         self._place: Fraction | None = None
-        """Where this host begins with what stands there; None where it is alone."""
-        self._queue: deque[Archive | Remove] = deque()
+        """Where this host begins among the existing clips; None if it works alone."""
+        self._steps: deque[Archive | Remove] = deque()
         self._running: dict[Future[Outcome], Archive | Remove] = {}
         self._taken: dict[str, bool] = {}
-        """Queued or worked on, and whether its arrival proved it finished."""
+        """The clips in `_steps` or in work, and whether their arrival proved them complete."""
         self._emptied: set[str] = set()
-        """Date folders that clips have left since they were last looked at."""
-        self._next_scan = self._back_at = self._full_until = self._opened_at = 0.0
-        self._away = self._polled = self._said = ""
-        self._said_at = -math.inf
+        """Date folders that clips have left since the folders were last checked."""
+        self._next_scan = self._retry_at = self._full_until = self._opened_at = 0.0
+        self._away = self._polled = self._last_status = ""
+        self._status_sent_at = -math.inf
         self._mounts_changed = False
         self._done = 0
 
     @property
     def waiting(self) -> int:
-        """Clips that are still to be done, or at least to be looked at."""
-        return len(self.agenda) + len(self._queue)
+        """Number of clips that are still to be archived or examined."""
+        return len(self.queue) + len(self._steps)
 
     @property
     def is_well(self) -> bool:
-        """Whether storage is there and has room."""
+        """Whether storage is there and has free space."""
         return not self._away and time.monotonic() >= self._full_until
 
-    def run(self, shop: ArchiveWorkers) -> None:
-        """Archive what is there and what arrives; every job has ended when it returns.
+    def run(self, workers: ArchiveWorkers) -> None:
+        """Archive existing and arriving clips; when this returns, every job has ended.
 
-        StorageError where the tree can't be watched from the start.
+        Raises StorageError if the tree can't be watched from the start.
         """
         self._marker = volume_marker.marker(self._trees.state)
         with ExitStack() as stack:
-            pool = stack.enter_context(ThreadPoolExecutor(shop.jobs, thread_name_prefix="job"))
+            pool = stack.enter_context(ThreadPoolExecutor(workers.jobs, thread_name_prefix="job"))
             stack.callback(self._close)
-            stack.callback(self._put_back)
+            stack.callback(self._return_steps)
             self._open()
-            self._service.ready(self._words())
+            self._service.ready(self._status())
             while self._running or not self._is_over():
                 self._service.beat()
                 self._collect()
                 self._listen()
-                self._begin(shop, pool)
-                self._say()
-                self._wait(shop)
+                self._begin(workers, pool)
+                self._send_status()
+                self._wait(workers)
 
     def _is_over(self) -> bool:
         return bool(self._signals.stop) or self._signals.reload.is_set()
@@ -145,7 +145,7 @@ class Watcher:
     # --- what arrives ------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        """Watch the tree and find what stands in it. StorageError, OSError where it isn't there."""
+        """Watch the tree and scan it. Raises StorageError or OSError if it isn't there."""
         volume_marker.check_roots(self._trees)
         volume_marker.check_same(self._trees, self._marker)
         self._close()
@@ -162,31 +162,31 @@ class Watcher:
             self._arrivals.close()
             self._arrivals = None
 
-    def _put_back(self) -> None:
-        """Leave what was not begun to a successor."""
-        while self._queue:
-            path = self._queue.popleft().relative
-            self.agenda.put(path, time.monotonic(), finished=self._taken.pop(path))
+    def _return_steps(self) -> None:
+        """Return steps that were not begun to the queue, for a successor."""
+        while self._steps:
+            path = self._steps.popleft().relative
+            self.queue.put(path, time.monotonic(), finished=self._taken.pop(path))
 
-    def _leave(self, why: str) -> None:
+    def _suspend(self, why: str) -> None:
         """Stop watching until the storage is there again."""
         self._close()
         if not self._away:
             _log.warning("%s; waiting until it is back", why)
         self._away = why
-        self._back_at = time.monotonic() + AWAY_SECONDS
+        self._retry_at = time.monotonic() + AWAY_SECONDS
 
     def _listen(self) -> None:
         if self._is_over() and not self._running:
             return
         try:
             if self._arrivals is None:
-                if time.monotonic() >= self._back_at:
+                if time.monotonic() >= self._retry_at:
                     self._open()
                 return
             if self._mounts_changed and self._arrivals.has_moved():
-                self._leave(f"{self._trees.source} was unmounted, or mounted over")
-                self._back_at = 0.0
+                self._suspend(f"{self._trees.source} was unmounted, or mounted over")
+                self._retry_at = 0.0
                 return
             self._mounts_changed = False
             for arrival in self._arrivals.read():
@@ -198,23 +198,23 @@ class Watcher:
             elif time.monotonic() >= self._next_scan or self._arrivals.why_polled != self._polled:
                 self._scan(self._arrivals)
         except StorageError as error:
-            self._leave(error.message)
+            self._suspend(error.message)
         except OSError as error:
-            self._leave(f"{self._trees.source} can't be read: {cause(error)}")
+            self._suspend(f"{self._trees.source} can't be read: {cause(error)}")
 
     def _accept(self, arrival: Arrival) -> None:
         now = time.monotonic()
         match arrival:
             case Moved():
-                self.agenda.put(arrival.path, now, finished=True)
+                self.queue.put(arrival.path, now, finished=True)
             case Written():
-                self.agenda.put(arrival.path, now + self._policies[False].settle.total_seconds())
+                self.queue.put(arrival.path, now + self._policies[False].settle.total_seconds())
             case Found():
                 self._note(arrival, now)
             case Missed():
                 self._next_scan = min(self._next_scan, now + OVERFLOW_SECONDS)
             case Gone():
-                self._leave(f"{self._trees.source} was removed or unmounted")
+                self._suspend(f"{self._trees.source} was removed or unmounted")
 
     def _note(self, found: Found, now: float) -> None:
         day = date_of_folder(found.folder)
@@ -224,7 +224,7 @@ class Watcher:
             path = joined(found.folder, name)
             if path not in self._taken:
                 early = 0.0 if self._place is None else 1.0 - turn(path, self._place)
-                self.agenda.put_new(path, now - early)
+                self.queue.put_new(path, now - early)
 
     def _scan(self, arrivals: Arrivals) -> None:
         began = time.monotonic()
@@ -239,34 +239,34 @@ class Watcher:
         if arrivals.why_polled and arrivals.why_polled != self._polled:
             _log.warning("%s: scanning every %g s instead", arrivals.why_polled, self._poll_seconds)
         self._polled = arrivals.why_polled
-        words = f"{arrivals.watched} folders watched, {len(self.agenda)} clips to look at"
+        status = f"{arrivals.watched} folders watched, {len(self.queue)} clips to look at"
         _log.log(
             logging.DEBUG if self._polled else logging.INFO,
             "scanned in %.1f s: %s",
             time.monotonic() - began,
-            words,
+            status,
         )
         self._next_scan = time.monotonic() + (self._poll_seconds if self._polled else RESCAN_SECONDS)
 
     # --- what is done about it ---------------------------------------------------------------------
 
-    def _begin(self, shop: ArchiveWorkers, pool: ThreadPoolExecutor) -> None:
+    def _begin(self, workers: ArchiveWorkers, pool: ThreadPoolExecutor) -> None:
         if time.monotonic() < self._full_until:
             return
-        while len(self._running) < shop.jobs and self._arrivals is not None and not self._is_over():
-            if not self._queue:
+        while len(self._running) < workers.jobs and self._arrivals is not None and not self._is_over():
+            if not self._steps:
                 self._fill()
-            if not self._queue or due_queue.waits_for_others(self._queue[0], running=len(self._running)):
+            if not self._steps or due_queue.waits_for_others(self._steps[0], running=len(self._running)):
                 return
-            step = self._queue.popleft()
-            share = min(shop.jobs, len(self._running) + 1 + len(self._queue))
-            future = pool.submit(shop.perform, step, share)
+            step = self._steps.popleft()
+            share = min(workers.jobs, len(self._running) + 1 + len(self._steps))
+            future = pool.submit(workers.perform, step, share)
             self._running[future] = step
             future.add_done_callback(lambda ended: self._signals.wake.wake())
 
     def _fill(self) -> None:
         """Decide what to do about the clips that are due."""
-        due = list(self.agenda.take(time.monotonic(), _BATCH))
+        due = list(self.queue.take(time.monotonic(), _BATCH))
         if not due:
             return
         try:
@@ -276,28 +276,28 @@ class Watcher:
             for (folder, finished), group in groupby(
                 due, key=lambda each: (due_queue.folder_and_name(each.path)[0], each.finished)
             ):
-                self._look(
+                self._decide(
                     folder, [due_queue.folder_and_name(each.path)[1] for each in group], finished=finished
                 )
         except (OSError, StorageError) as error:
             for each in due:
                 if each.path not in self._taken:
-                    self.agenda.put(each.path, each.at, finished=each.finished)
-            self._leave(sentence(error))
+                    self.queue.put(each.path, each.at, finished=each.finished)
+            self._suspend(sentence(error))
 
-    def _look(self, folder: str, names: list[str], *, finished: bool) -> None:
+    def _decide(self, folder: str, names: list[str], *, finished: bool) -> None:
         policy = self._policies[finished]
         try:
             for step in planner.decide_some(self._pipeline, folder, names, policy):
                 if isinstance(step, Keep):
                     self._kept(step, policy)
                 elif step.relative in self._taken:
-                    # What stands there now is not what is worked on, or its end is not collected yet.
+                    # The file there now is not the one in work, or the outcome is not collected yet.
                     soon = time.monotonic() + due_queue.AT_LEAST.total_seconds()
-                    self.agenda.put(step.relative, soon, finished=finished)
+                    self.queue.put(step.relative, soon, finished=finished)
                 else:
                     self._taken[step.relative] = finished
-                    self._queue.append(step)
+                    self._steps.append(step)
         except (FileNotFoundError, NotADirectoryError):
             return
         except PermissionError as error:
@@ -311,11 +311,11 @@ class Watcher:
         failure = self._pipeline.failures.of(step.relative)
         wait = due_queue.retry_delay_of_kept(step, mtime_ns, policy, failure, self._pipeline.now())
         _log.debug("%s: left alone: %s %s", step.relative, step.reason, step.detail)
-        self._again(step.relative, wait)
+        self._put_again(step.relative, wait)
 
-    def _again(self, path: str, wait: timedelta | None) -> None:
+    def _put_again(self, path: str, wait: timedelta | None) -> None:
         if wait is not None:
-            self.agenda.put_new(path, time.monotonic() + wait.total_seconds())
+            self.queue.put_new(path, time.monotonic() + wait.total_seconds())
 
     def _collect(self) -> None:
         for future in [each for each in self._running if each.done()]:
@@ -330,8 +330,8 @@ class Watcher:
                 self._full_until = time.monotonic() + FULL_SECONDS
             failure = self._pipeline.failures.of(step.relative)
             wait = due_queue.retry_delay(outcome, self._policies[False], failure, self._pipeline.now())
-            self._again(step.relative, wait)
-            self._tell(outcome)
+            self._put_again(step.relative, wait)
+            self._on_outcome(outcome)
         if not self._running:
             self._remember()
 
@@ -343,43 +343,43 @@ class Watcher:
 
     # --- waiting -----------------------------------------------------------------------------------
 
-    def _wait(self, shop: ArchiveWorkers) -> None:
+    def _wait(self, workers: ArchiveWorkers) -> None:
         if self._is_over() and not self._running:
             return
         now = time.monotonic()
-        until = min(self._moments(shop, now), default=None)
+        until = min(self._moments(workers, now), default=None)
         poller = select.poll()
         poller.register(self._signals.wake, select.POLLIN)
         for descriptor, events in self._arrivals.descriptors() if self._arrivals is not None else ():
             poller.register(descriptor, events)
-        happened = poller.poll(None if until is None else max(0, math.ceil((until - now) * 1000)))
-        self._mounts_changed |= any(events & select.POLLPRI for _, events in happened)
+        ready = poller.poll(None if until is None else max(0, math.ceil((until - now) * 1000)))
+        self._mounts_changed |= any(events & select.POLLPRI for _, events in ready)
         self._signals.wake.clear()
 
-    def _moments(self, shop: ArchiveWorkers, now: float) -> Iterator[float]:
-        """When something is to be done even if nothing happens."""
+    def _moments(self, workers: ArchiveWorkers, now: float) -> Iterator[float]:
+        """The times at which something is due even if nothing happens."""
         if self._service.beat_seconds is not None:
             yield now + self._service.beat_seconds / 2
-        if self._said != self._words():
-            yield self._said_at + _SAY_SECONDS
+        if self._last_status != self._status():
+            yield self._status_sent_at + _STATUS_SECONDS
         if self._arrivals is None:
-            yield self._back_at
+            yield self._retry_at
             return
         yield self._next_scan
-        if len(self._running) < shop.jobs and not self._queue and not self._is_over():
-            due = self.agenda.next_at()
+        if len(self._running) < workers.jobs and not self._steps and not self._is_over():
+            due = self.queue.next_at()
             if due is not None:
                 yield max(due, self._full_until)
-        elif self._queue and not self._running:
+        elif self._steps and not self._running:
             yield self._full_until
 
-    def _say(self) -> None:
-        words, now = self._words(), time.monotonic()
-        if words != self._said and now - self._said_at >= _SAY_SECONDS:
-            self._said, self._said_at = words, now
-            self._service.status(words)
+    def _send_status(self) -> None:
+        status, now = self._status(), time.monotonic()
+        if status != self._last_status and now - self._status_sent_at >= _STATUS_SECONDS:
+            self._last_status, self._status_sent_at = status, now
+            self._service.status(status)
 
-    def _words(self) -> str:
+    def _status(self) -> str:
         if self._away:
             return f"waiting: {self._away}"
         state = f"working on {len(self._running)}" if self._running else "waiting for clips"

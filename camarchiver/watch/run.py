@@ -1,4 +1,4 @@
-"""One run of `watch`: sets up, watches until it is stopped, and sets up anew after a reload."""
+"""One run of `watch`: it sets up, watches until it is stopped, and sets up again after a reload."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ _log = logging.getLogger("camarchiver.watch")
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What a run is asked to do; a reload brings new ones."""
+    """The settings of a run; a reload brings new ones."""
 
     trees: Trees
     zone: tzinfo
     patterns: tuple[Pattern, ...]
     policy: ArchivePolicy
     request: EncoderRequest
-    how: Execution
+    execution: Execution
     poll_seconds: float
     channels: Channels
     logged: Callable[[Pipeline], AbstractContextManager[None]]
     """Logs the run and keeps a second one out. Raises AlreadyRunning."""
-    tell: Callable[[Outcome], None]
-    """Gets every outcome as it comes."""
+    on_outcome: Callable[[Outcome], None]
+    """Gets every outcome as it occurs."""
     finish: Callable[[Report, WatchTotals], None]
-    """Gets the report of the last part, and what came of the whole run."""
+    """Gets the report of the last part, and the totals of the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchDocuments:
-    """How the JSON documents are made that monitoring gets."""
+    """How the JSON documents for monitoring are made."""
 
     of_report: Callable[[Report], Iterable[str]]
     of_failure: FailureDocument
@@ -66,7 +66,7 @@ class WatchDocuments:
 def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], documents: WatchDocuments) -> int:
     """Watch until a stop, and return the exit code.
 
-    `reread` makes the settings anew for a reload, and may raise what a wrong config raises.
+    `reread` makes the settings again for a reload, and may raise the errors of a wrong config.
     """
     if find_spec("inotify_simple") is None:
         raise EncoderError(
@@ -96,7 +96,7 @@ def watch(settings: WatchSettings, reread: Callable[[], WatchSettings], document
 def _reloaded(
     settings: WatchSettings, reread: Callable[[], WatchSettings], queue: DueQueue
 ) -> tuple[WatchSettings, DueQueue]:
-    """The settings as the config has them now; the old ones where it is wrong."""
+    """The settings from the current config; the old ones if it is wrong."""
     try:
         fresh = reread()
         volume_marker.check_roots(fresh.trees)
@@ -119,31 +119,31 @@ class _Part:
     documents: WatchDocuments
 
     def watch(self, events: RunEvents) -> Report:
-        """Watch with these settings until a stop or a reload is asked for."""
+        """Watch with these settings until a stop or a reload is requested."""
         settings = self.settings
-        policy, how = settings.policy, settings.how
+        policy, execution = settings.policy, settings.execution
         pipeline = Pipeline(settings.trees, settings.zone, "watch", settings.patterns)
         volume_marker.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
         with settings.logged(pipeline):
             self.totals.begin()
             events.started(pipeline.trees)
-            recovery.sweep(pipeline, how.sidecars)
-            tools, notes = executor.choose_encoder(settings.request, how.settings)
+            recovery.sweep(pipeline, execution.sidecars)
+            tools, notes = executor.choose_encoder(settings.request, execution.settings)
             _log.info("%s", "; ".join(notes))
             volume_marker.mark(pipeline.trees)
             record = RunRecord(pipeline, self.totals, self.signals.stop)
             watcher = self._watcher(pipeline, record)
             with executor.working(
                 pipeline,
-                executor.local_workers(tools, how),
+                executor.local_workers(tools, execution),
                 policy.disposal,
-                how.sidecars,
+                execution.sidecars,
                 stop=self.signals.stop,
                 display=Silent(),
                 keeps_folders=True,
             ) as workers:
-                look, failures = partial(self._figures, watcher), partial(self._failures, pipeline)
-                with events.each_minute(look, lambda: watcher.is_well, failures):
+                figures, failures = partial(self._figures, watcher), partial(self._failures, pipeline)
+                with events.each_minute(figures, lambda: watcher.is_well, failures):
                     watcher.run(workers)
                 if not self.signals.stop:
                     self.service.reloading()
@@ -151,16 +151,16 @@ class _Part:
             if self.signals.stop:
                 unreported = failures()
                 pieces = unreported or self.documents.of_report(last)
-                events.closed(last.exit_code, look(), pieces, failed=unreported is not None)
+                events.closed(last.exit_code, figures(), pieces, failed=unreported is not None)
             else:
-                events.reloaded(look())
+                events.reloaded(figures())
             return last
 
     def _watcher(self, pipeline: Pipeline, record: RunRecord) -> Watcher:
-        def tell(outcome: Outcome) -> None:
+        def on_outcome(outcome: Outcome) -> None:
             self.totals.add(outcome)
             record.now_and_then()
-            self.settings.tell(outcome)
+            self.settings.on_outcome(outcome)
 
         return Watcher(
             pipeline,
@@ -168,12 +168,12 @@ class _Part:
             self.signals,
             self.service,
             poll_seconds=self.settings.poll_seconds,
-            tell=tell,
-            agenda=self.queue,
+            on_outcome=on_outcome,
+            queue=self.queue,
         )
 
     def _figures(self, watcher: Watcher) -> tuple[Figure, ...]:
-        return (*self.totals.sums.figures(), metrics.of_queue(watcher.waiting))
+        return (*self.totals.removals.figures(), metrics.of_queue(watcher.waiting))
 
     def _failures(self, pipeline: Pipeline) -> Iterable[str] | None:
         found = self.totals.unreported(pipeline)

@@ -1,4 +1,4 @@
-"""What a run of `watch` did, in bounded memory, and its record on disk for a run that a power cut ends."""
+"""What a run of `watch` did, in bounded memory, and its record on disk in case a power cut ends the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from camarchiver.state.run_history import Done
 _log = logging.getLogger("camarchiver.watch")
 
 RECORD_SECONDS = 3600.0
-"""How often the record is written at most."""
+"""Shortest time between two writes of the record."""
 
 KEPT_OUTCOMES = 1000
 """The newest outcomes, for the report at the end: a run may last for years."""
@@ -33,26 +33,26 @@ class WatchTotals:
         self.begin()
 
     def begin(self) -> None:
-        """Start the counts that are kept for each run anew: every reload begins one."""
-        self.sums, self.done = RemovalTotals(), Done()
+        """Reset the counts of the current run: every reload begins a run."""
+        self.removals, self.done = RemovalTotals(), Done()
 
     def add(self, outcome: Outcome) -> None:
-        """One more."""
+        """Count one outcome."""
         if outcome.result is Result.FAILED:
             self._unreported.append(outcome)
         self.results[outcome.result] += 1
         self.newest.append(outcome)
-        self.sums.add(outcome)
+        self.removals.add(outcome)
         self.done.add(outcome)
 
     def unreported(self, pipeline: Pipeline) -> Report | None:
-        """The failures since it was last asked for; None where there are none."""
+        """The failures since the last call; None if there are none."""
         found = tuple(self._unreported.popleft() for _ in range(len(self._unreported)))
         return _report(pipeline, found) if found else None
 
 
 class RunRecord:
-    """Writes the record of a run at its first clip, then every hour at most, and at its end."""
+    """Writes the record of a run at its first clip, then at most every hour, and at its end."""
 
     def __init__(self, pipeline: Pipeline, totals: WatchTotals, stop: Stop) -> None:
         self._pipeline = pipeline
@@ -61,13 +61,13 @@ class RunRecord:
         self._written = -math.inf
 
     def now_and_then(self) -> None:
-        """Write it if that is due."""
+        """Write the record if it is due."""
         if time.monotonic() - self._written >= RECORD_SECONDS:
             self._written = time.monotonic()
             self.write()
 
     def write(self) -> Report:
-        """What came of the run so far, written down where its storage is there."""
+        """The report of the run so far; it is also written to disk if the storage is there."""
         pipeline, newest = self._pipeline, tuple(self._totals.newest)
         found = _report(pipeline, newest, self._stop.signal)
         try:

@@ -30,9 +30,9 @@ def told(self, shop):
 def is_idle(self):
     if time.monotonic() < self._full_until:
         return True
-    due = self.agenda.next_at()
+    due = self.queue.next_at()
     later = due is None or due > time.monotonic() + 30
-    return later and not (self._queue or self._running or os.path.lexists({hidden!r}))
+    return later and not (self._steps or self._running or os.path.lexists({hidden!r}))
 
 def end_when_idle():
     idle, deadline = 0, time.monotonic() + 60

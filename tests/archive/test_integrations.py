@@ -243,7 +243,7 @@ class TestEncoders:
     ) -> None:
         monkeypatch.setattr(encoder_probe, "_NVIDIA_NODES", ())
         choice = Machine(found_ffmpegs, EncodeSettings(), nodes=()).choose()
-        assert [(each.encoder.name, each.rung) for each in choice.ladder] == [
+        assert [(each.encoder.name, each.level) for each in choice.fallback] == [
             ("libsvtav1", FallbackLevel.SOFTWARE)
         ]
         assert choice.ffmpeg.origin == "embedded"

@@ -356,9 +356,9 @@ class TestOutboxAway:
             def go_and_come_back() -> None:
                 wait_until(lambda: made.recorder.frames > 10, "the first frames", 20)
                 outbox.rename(elsewhere)
-                wait_until(lambda: made.delivery.waits, "a clip that waits", 20)
+                wait_until(lambda: made.publisher.waits, "a clip that waits", 20)
                 elsewhere.rename(outbox)
-                wait_until(lambda: made.delivery.clips.count, "its publication", 20)
+                wait_until(lambda: made.publisher.clips.count, "its publication", 20)
 
             mover = threading.Thread(target=go_and_come_back)
             mover.start()
@@ -422,7 +422,7 @@ class TestSalvage:
         (clip,) = made.run()
         assert opened[0] - began < 0.4
         assert not clip.error
-        assert made.delivery.salvaged.count == 6
+        assert made.publisher.salvaged.count == 6
         assert not list(made.folders.spool.glob("*.mp4"))
 
 

@@ -34,5 +34,5 @@ def ffmpeg(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def prober() -> Iterator[Prober]:
-    with Prober(patience=30) as prober:
+    with Prober(timeout=30) as prober:
         yield prober

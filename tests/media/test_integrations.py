@@ -247,7 +247,7 @@ class TestQuickSync:
         clip = make_clip(f"{SOUND} {IRREGULAR} -c:a pcm_alaw", ".mkv")
         for ffmpeg in found_ffmpegs:
             choice = Machine((ffmpeg,), EncodeSettings(), device=softqsv).choose(*HEVC)
-            assert [each.rung for each in choice.ladder] == [
+            assert [each.level for each in choice.fallback] == [
                 FallbackLevel.GPU,
                 FallbackLevel.GPU_ENCODE,
                 FallbackLevel.SOFTWARE,
@@ -602,13 +602,13 @@ class TestProbe:
         assert prober.measure(clips / "plain.mp4").packets == 50
 
     def test_hang_costs_one_call(self, clips: Path) -> None:
-        with Prober(patience=2) as prober, ThreadPoolExecutor(3) as pool, halted_worker(prober, clips) as pid:
+        with Prober(timeout=2) as prober, ThreadPoolExecutor(3) as pool, halted_worker(prober, clips) as pid:
             calls = [pool.submit(prober.measure, clips / "plain.mp4") for _ in range(3)]
             assert sorted(str(result_of(call)) for call in calls) == ["50", "50", "timeout"]
             assert worker_pid() != pid
 
     def test_long_work_is_no_hang(self, clips: Path) -> None:
-        with Prober(patience=1.2) as prober:
+        with Prober(timeout=1.2) as prober:
             prober.glance(clips / "plain.mp4")
             started = time.monotonic()
             prober.examine(clips / "many-keyframes.mkv")

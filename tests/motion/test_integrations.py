@@ -146,7 +146,9 @@ class TestFrames:
         times: list[float] = []
         for stream, packet in demux(path):
             sampler = sampler or KeyframeSampler(
-                stream.codec_context, suspicious=lambda _: keys[-1] in suspects, gate=lambda: gates[-1]
+                stream.codec_context,
+                suspicious=lambda _: keys[-1] in suspects,
+                motion_state=lambda: gates[-1],
             )
             if packet is not None and packet.is_keyframe:
                 keys.append(round(float((packet.pts or 0) * packet.time_base), 3))
@@ -161,25 +163,25 @@ class TestSentry:
     @pytest.mark.parametrize("keyframes", [False, True])
     def test_it_tells_when_motion_was(self, rec_twice: Path, keyframes: bool) -> None:
         opened, entries = rec_items(rec_twice)
-        sentry = StreamDetector(rec_watch(keyframes=keyframes))
-        sentry.begin(opened.video.codec_context)
+        detector = StreamDetector(rec_watch(keyframes=keyframes))
+        detector.begin(opened.video.codec_context)
         events: list[MotionEvent] = []
         for entry in entries:
             if entry.video:
-                events += sentry.feed(entry)
-        events += sentry.finish()
+                events += detector.feed(entry)
+        events += detector.finish()
         assert [round(event.start) for event in events] == [6, 16]
         # between two keyframes nobody looks
         late = 2 if keyframes else 0
         assert all(end <= event.end <= end + 0.5 + late for end, event in zip((8, 18), events, strict=True))
-        assert sentry.open is None
+        assert detector.open is None
 
     def test_the_end_cuts_motion_off(self, rec_twice: Path) -> None:
         opened, entries = rec_items(rec_twice)
-        sentry = StreamDetector(rec_watch())
-        sentry.begin(opened.video.codec_context)
+        detector = StreamDetector(rec_watch())
+        detector.begin(opened.video.codec_context)
         for entry in entries:
             if entry.video and entry.at < 7:
-                assert not list(sentry.feed(entry))
-        assert sentry.open is not None
-        assert [round(event.start) for event in sentry.finish()] == [6]
+                assert not list(detector.feed(entry))
+        assert detector.open is not None
+        assert [round(event.start) for event in detector.finish()] == [6]

@@ -281,13 +281,13 @@ class TestOutbox:
 
 class TestUpkeep:
     def tended(
-        self, tmp_path: Path, terms: OutboxLimits, *, days: float = 0, camera: str = "yard"
+        self, tmp_path: Path, limits: OutboxLimits, *, days: float = 0, camera: str = "yard"
     ) -> OutboxKeeper:
         """One look at the outbox, some days later."""
-        tended = OutboxKeeper(camera, tmp_path / "outbox", terms, lambda: OB_NOW + timedelta(days=days))
-        tended.tend()
+        tended = OutboxKeeper(camera, tmp_path / "outbox", limits, lambda: OB_NOW + timedelta(days=days))
+        tended.start_removals()
         tended.close()
-        assert not tended.troubles
+        assert not tended.problems
         return tended
 
     def test_what_goes_was_announced_a_day_before_each_by_name(
@@ -297,14 +297,14 @@ class TestUpkeep:
         ob_confirm(old)
         foreign = old.with_name("holiday.mp4")
         shutil.copy2(old, foreign)
-        terms = OutboxLimits(timedelta(days=7))
-        first = self.tended(tmp_path, terms)
+        limits = OutboxLimits(timedelta(days=7))
+        first = self.tended(tmp_path, limits)
         assert ([*first.announced], first.outcomes) == ([old], ())
         assert f"{old} will be removed after 2026-05-21 12:00 (keep-days)" in caplog.text
         assert "its transfer was confirmed" in caplog.text
-        assert not [*self.tended(tmp_path, terms, days=0.9).announced]
+        assert not [*self.tended(tmp_path, limits, days=0.9).announced]
         assert old.exists()
-        later = self.tended(tmp_path, terms, days=1)
+        later = self.tended(tmp_path, limits, days=1)
         assert [(each.result, each.freed) for each in later.outcomes] == [(Result.DONE, 1010)]
         assert f"removed {old} (keep-days)" in caplog.text
         assert sorted(foreign.parent.iterdir()) == sorted([foreign, young])
@@ -318,12 +318,12 @@ class TestUpkeep:
     ) -> None:
         old = [ob_put(age, picture=10) for age in (9, 8.5, 8)]
         new = [ob_put(5, picture=10), ob_put(9, camera="door")]
-        state, terms = tmp_path / "outbox/.camarchiver", OutboxLimits(timedelta(days=7))
+        state, limits = tmp_path / "outbox/.camarchiver", OutboxLimits(timedelta(days=7))
         holds.add(state, OB_NOW - timedelta(days=8.1), OB_NOW, camera="", reason="x", until=None)
 
         def act() -> None:
             for days in (0, 1.1):
-                self.tended(tmp_path, terms, days=days)
+                self.tended(tmp_path, limits, days=days)
 
         def check() -> None:
             assert all(path.exists() for path in (old[2], *new))
@@ -349,39 +349,39 @@ class TestUpkeep:
         assert old.exists()
         for name in ("holds.json", "holds.json.bak"):
             (state / name).write_text("{ torn")
-        upkeep = OutboxKeeper(
+        keeper = OutboxKeeper(
             "yard", tmp_path / "outbox", OutboxLimits(None, 1), lambda: OB_NOW + timedelta(days=2)
         )
-        upkeep.tend()
-        upkeep.close()
-        assert "nobody knows what is held" in next(iter(upkeep.troubles))
+        keeper.start_removals()
+        keeper.close()
+        assert "nobody knows what is held" in next(iter(keeper.problems))
         assert old.exists()
 
     def test_a_read_only_outbox_is_complained_of_and_stops_nothing(
         self, ob_put: ObPut, tmp_path: Path, read_only: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         shutil.move(ob_put(8).parent, tmp_path / "behind")
-        upkeep = OutboxKeeper(
+        keeper = OutboxKeeper(
             "yard", read_only, OutboxLimits(timedelta(days=7)), lambda: OB_NOW, drops_oldest=True
         )
-        upkeep.tend()
-        assert upkeep.make_room(read_only, 50) == upkeep.make_room(read_only, 50) == 0
-        upkeep.close()
-        clip, folder = upkeep.troubles
+        keeper.start_removals()
+        assert keeper.make_room(read_only, 50) == keeper.make_room(read_only, 50) == 0
+        keeper.close()
+        clip, folder = keeper.problems
         assert "yard is mounted read-only; mount it writable" in clip
         assert "Read-only file system" in folder
-        assert [each.result for each in upkeep.outcomes] == [Result.FAILED]
+        assert [each.result for each in keeper.outcomes] == [Result.FAILED]
         assert "nothing is removed from the outbox" in caplog.text
         assert len(list((tmp_path / "behind/yard").iterdir())) == 1
 
     def test_announcements_that_cannot_be_read_are_made_anew(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)
-        terms = OutboxLimits(timedelta(days=7))
-        self.tended(tmp_path, terms)
+        limits = OutboxLimits(timedelta(days=7))
+        self.tended(tmp_path, limits)
         for path in (tmp_path / "outbox/.camarchiver/announced").iterdir():
             path.write_text('{"clips": {"yard/x": {"size": 1}}}')
-        assert [*self.tended(tmp_path, terms, days=2).announced] == [old]
-        assert self.tended(tmp_path, terms, days=3.5).outcomes
+        assert [*self.tended(tmp_path, limits, days=2).announced] == [old]
+        assert self.tended(tmp_path, limits, days=3.5).outcomes
         assert not old.exists()
 
     def test_without_terms_nothing_is_touched_or_made(self, ob_put: ObPut, tmp_path: Path) -> None:
@@ -398,8 +398,8 @@ class TestUpkeep:
             OutboxKeeper("yard", tmp_path / "outbox", OutboxLimits(), lambda: OB_NOW).make_room(folder, 1)
             == 0
         )
-        upkeep = OutboxKeeper("yard", tmp_path / "outbox", OutboxLimits(), lambda: OB_NOW, drops_oldest=True)
-        assert upkeep.make_room(other_disk, 1) == 0
+        keeper = OutboxKeeper("yard", tmp_path / "outbox", OutboxLimits(), lambda: OB_NOW, drops_oldest=True)
+        assert keeper.make_room(other_disk, 1) == 0
         assert all(clip.exists() for clip in clips)
-        assert upkeep.make_room(folder, 1500) == 2000
+        assert keeper.make_room(folder, 1500) == 2000
         assert [clip.exists() for clip in clips] == [False, False, True]

@@ -42,19 +42,19 @@ def ex_gone(steps: Any) -> list[float]:
 
 class TestExpiry:
     def test_nothing_goes_before_it_was_announced_for_a_day(self) -> None:
-        terms = OutboxLimits(timedelta(days=7))
+        limits = OutboxLimits(timedelta(days=7))
         clips = [ex_clip(8), ex_clip(6.5), ex_clip(5)]
-        first = outbox_rules.announced(clips, terms, {}, (), EX_NOW)
+        first = outbox_rules.announced(clips, limits, {}, (), EX_NOW)
         assert [step.reason for step in first.steps] == [Reason.ANNOUNCED, Reason.ANNOUNCED, Reason.IN_POLICY]
         assert first.fresh == tuple(each.clip.relative for each in clips[:2])
         for hours, gone in ((23, []), (24, [8.0, 6.5])):
             then = EX_NOW + timedelta(hours=hours)
-            later = outbox_rules.announced(clips, terms, first.notices, (), then)
+            later = outbox_rules.announced(clips, limits, first.notices, (), then)
             assert ex_gone(later.steps) == gone
             assert not set(later.fresh) & set(first.fresh)
 
     def test_an_announcement_speaks_of_one_file_only(self) -> None:
-        terms, clip = OutboxLimits(timedelta(days=7)), ex_clip(8)
+        limits, clip = OutboxLimits(timedelta(days=7)), ex_clip(8)
         name = clip.clip.relative
         early = EX_NOW - timedelta(days=2)
         for notice in (
@@ -62,7 +62,7 @@ class TestExpiry:
             Notice(100, 5, early, Reason.KEEP_DAYS),
             Notice(100, clip.clip.fingerprint.mtime_ns, EX_NOW + timedelta(days=9), Reason.KEEP_DAYS),
         ):
-            found = outbox_rules.announced([clip], terms, {name: notice}, (), EX_NOW)
+            found = outbox_rules.announced([clip], limits, {name: notice}, (), EX_NOW)
             assert (ex_gone(found.steps), found.fresh) == ([], (name,))
             assert found.notices[name].at == EX_NOW
 
@@ -93,20 +93,20 @@ class TestExpiry:
     def test_a_hold_keeps_a_clip_from_every_rule(self) -> None:
         hold = Hold("x", EX_NOW - timedelta(days=9), EX_NOW - timedelta(days=8))
         clips = [ex_clip(8.5, transferred=True), ex_clip(8.1), ex_clip(7.9)]
-        terms = OutboxLimits(timedelta(days=1), 1)
-        assert ex_gone(outbox_rules.at_once(clips, terms, [hold], EX_NOW)) == [7.9]
+        limits = OutboxLimits(timedelta(days=1), 1)
+        assert ex_gone(outbox_rules.at_once(clips, limits, [hold], EX_NOW)) == [7.9]
         assert ex_gone(outbox_rules.make_room(clips, 1000, [hold], EX_NOW)) == [7.9]
-        found = outbox_rules.announced(clips, terms, {}, [hold], EX_NOW)
+        found = outbox_rules.announced(clips, limits, {}, [hold], EX_NOW)
         assert [step.reason for step in found.steps] == [Reason.HELD, Reason.HELD, Reason.ANNOUNCED]
 
     def test_a_doubtful_clock_keeps_what_was_not_transferred(self) -> None:
-        terms = OutboxLimits(timedelta(days=7))
+        limits = OutboxLimits(timedelta(days=7))
         clips = [ex_clip(31, off=3), ex_clip(30, off=3, transferred=True), ex_clip(-3, off=-40)]
-        assert ex_gone(outbox_rules.at_once(clips, terms, (), EX_NOW)) == [30.0]
+        assert ex_gone(outbox_rules.at_once(clips, limits, (), EX_NOW)) == [30.0]
         past = datetime(1970, 1, 2, tzinfo=UTC)
-        assert ex_gone(outbox_rules.at_once([ex_clip(30)], terms, (), past)) == []
+        assert ex_gone(outbox_rules.at_once([ex_clip(30)], limits, (), past)) == []
         notices = {"yard/x": Notice(1, 1, EX_NOW, Reason.KEEP_DAYS)}
-        assert outbox_rules.announced([ex_clip(30)], terms, notices, (), past).notices == notices
+        assert outbox_rules.announced([ex_clip(30)], limits, notices, (), past).notices == notices
 
     def test_room_is_made_of_no_more_than_needed_and_only_of_what_frees_any(self) -> None:
         clips = [ex_clip(5, links=2), ex_clip(4), ex_clip(3), ex_clip(2, transferred=True)]
@@ -122,10 +122,10 @@ class TestExpiry:
     def test_what_goes_was_announced_for_a_day_whatever_comes(
         self, ages: list[float], limit: int, days: float, hours: float
     ) -> None:
-        clips, terms = [ex_clip(age) for age in ages], OutboxLimits(timedelta(days=days), limit)
-        first = outbox_rules.announced(clips, terms, {}, (), EX_NOW)
+        clips, limits = [ex_clip(age) for age in ages], OutboxLimits(timedelta(days=days), limit)
+        first = outbox_rules.announced(clips, limits, {}, (), EX_NOW)
         assert ex_gone(first.steps) == []
-        later = outbox_rules.announced(clips, terms, first.notices, (), EX_NOW + timedelta(hours=hours))
+        later = outbox_rules.announced(clips, limits, first.notices, (), EX_NOW + timedelta(hours=hours))
         if hours < 24:
             assert ex_gone(later.steps) == []
         gone = {step.relative for step in later.steps if isinstance(step, Discard)}

@@ -157,9 +157,9 @@ class TestLive:
 
     def test_an_encoder_that_fails_its_trial_is_passed_over(self, mocker: MockerFixture) -> None:
         broken = h264_encoder.LiveEncoder("libx264", ("-preset", "no-such-preset"))
-        mocker.patch.object(h264_encoder, "WAYS", (broken, h264_encoder.WAYS[-1]))
-        assert h264_encoder.compressor.__wrapped__().way == h264_encoder.WAYS[-1]
-        mocker.patch.object(h264_encoder, "WAYS", (broken,))
+        mocker.patch.object(h264_encoder, "LIVE_ENCODERS", (broken, h264_encoder.LIVE_ENCODERS[-1]))
+        assert h264_encoder.compressor.__wrapped__().live_encoder == h264_encoder.LIVE_ENCODERS[-1]
+        mocker.patch.object(h264_encoder, "LIVE_ENCODERS", (broken,))
         with pytest.raises(EncoderError, match=r"H\.264"):
             h264_encoder.compressor.__wrapped__()
 
@@ -521,12 +521,12 @@ class TestLookout:
         opened, entries = rec_items(still)
         own, beside = OwnStream(rec_watch()), BesideStream(rec_watch(), FileCamera(small))
         found: dict[object, list[MotionEvent]] = {own: [], beside: []}
-        for lookout in found:
-            lookout.begin(opened)  # type: ignore[attr-defined]
+        for detection in found:
+            detection.begin(opened)  # type: ignore[attr-defined]
             for entry in entries:
-                found[lookout] += lookout.see(entry)  # type: ignore[attr-defined]
-            found[lookout] += lookout.finish()  # type: ignore[attr-defined]
-            lookout.close()  # type: ignore[attr-defined]
+                found[detection] += detection.see(entry)  # type: ignore[attr-defined]
+            found[detection] += detection.finish()  # type: ignore[attr-defined]
+            detection.close()  # type: ignore[attr-defined]
         assert found[own] == []
         assert [round(event.start) for event in found[beside]] == [6, 16]
 
@@ -534,15 +534,15 @@ class TestLookout:
         self, rec_twice: Path, rec_make: Callable[..., Path]
     ) -> None:
         opened, entries = rec_items(rec_make())
-        lookout = BesideStream(rec_watch(), FileCamera(rec_twice))
-        lookout.begin(opened)
+        detection = BesideStream(rec_watch(), FileCamera(rec_twice))
+        detection.begin(opened)
         events: list[MotionEvent] = []
         for entry in entries:
             if entry.video and round(entry.at * 15) == 150:
-                events += lookout.finish()
-                lookout.begin(opened)
-            events += lookout.see(entry)
-        lookout.close()
+                events += detection.finish()
+                detection.begin(opened)
+            events += detection.see(entry)
+        detection.close()
         assert len(events) == 2
 
 
@@ -566,23 +566,23 @@ class TestRecorder:
         mocker.patch("camarchiver.runtime.bounded_history.KEPT", 1)
         made = rec_recorder(RecSource([rec_twice]))
         (clip,) = made.run()
-        sums = made.delivery.sums
-        assert (made.delivery.clips.count, sums.published, sums.failed) == (2, 2, 0)
-        assert sums.seconds > clip.seconds
+        totals = made.publisher.totals
+        assert (made.publisher.clips.count, totals.published, totals.failed) == (2, 2, 0)
+        assert totals.seconds > clip.seconds
         assert sorted(made.folders.outbox.glob("*.mp4"))[-1] == clip.path
 
     def test_errors_of_clips_that_are_no_longer_held_are_told(
         self, rec_folders: Folders, rec_take: ClipWriter, mocker: MockerFixture
     ) -> None:
         mocker.patch("camarchiver.runtime.bounded_history.KEPT", 1)
-        delivery = ClipPublisher("yard", rec_folders, pictures=False, tell=lambda clip: None)
+        publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
         rec_take.path.unlink()
         for _ in range(3):
-            delivery.hand_over(rec_take)
-        delivery.close()
+            publisher.hand_over(rec_take)
+        publisher.close()
         gone = SimpleNamespace(refused=False, error="")
         member = SimpleNamespace(
-            delivery=delivery, upkeep=SimpleNamespace(troubles={}), recorder=gone, error=None
+            publisher=publisher, keeper=SimpleNamespace(problems={}), recorder=gone, error=None
         )
         fleet = SimpleNamespace(members=[member], failures={})
         status, exit_code, problems = record_results.judged(cast(Fleet, fleet), None)
@@ -646,7 +646,7 @@ class TestRecorder:
         other = tmp_path / "hevc.mp4"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "10"]
         subprocess.run([*command, "-c:v", "libx265", "-preset", "ultrafast", str(other)], check=True)
-        made = rec_recorder(RecSource([rec_twice, other], returns=True))
+        made = rec_recorder(RecSource([rec_twice, other], reconnects=True))
         threading.Thread(
             target=lambda: (wait_until(lambda: made.recorder.outages == 2, "two losses", 60), made.stop.set())
         ).start()
@@ -662,7 +662,7 @@ class TestRecorder:
     ) -> None:
         mocker.patch.object(recorder, "SILENCE", 1.0)
         made = rec_recorder(RecSource([rec_make((3, 4.5), d=8, sound=False)]))
-        mocker.patch.object(made.delivery, "salvage", lambda writing: time.sleep(1.5))
+        mocker.patch.object(made.publisher, "salvage", lambda writing: time.sleep(1.5))
         assert len(made.run()) == 1
         assert made.recorder.outages == 0
 
@@ -680,7 +680,7 @@ class TestRecorder:
                 return super().open()
 
         mocker.patch.object(reader, "BACKOFF", (0.1, 0.2, 0.4, 0.8))
-        made = rec_recorder(Absent([], returns=True))
+        made = rec_recorder(Absent([], reconnects=True))
         ended = threading.Thread(
             target=lambda: (wait_until(lambda: len(tries) == 6, "six tries", 60), made.stop.set())
         )
@@ -814,12 +814,12 @@ class TestFleet:
         broken = mocker.Mock()
         broken.run.side_effect = RuntimeError("a bug")
         members = [
-            Member(name, mocker.Mock(), each, made.delivery, mocker.Mock(troubles={}))
+            Member(name, mocker.Mock(), each, made.publisher, mocker.Mock(problems={}))
             for name, each in (("gate", broken), ("yard", made.recorder))
         ]
         fleet = Fleet(members)
         fleet.run(made.stop)
-        assert [clip.frames for clip in made.delivery.clips] == [106, 106]
+        assert [clip.frames for clip in made.publisher.clips] == [106, 106]
         assert str(members[0].error) == "gate: RuntimeError: a bug"
         assert members[1].error is None
 
@@ -854,7 +854,7 @@ class TestTimelapse:
             told.append(told[-1] + timedelta(seconds=1))
             return told[-1]
 
-        source = RecSource([rec_twice, rec_twice, other], returns=True)
+        source = RecSource([rec_twice, rec_twice, other], reconnects=True)
         made = rec_recorder(source, timelapse=1.0, now=now)
         ended = threading.Thread(
             target=lambda: (wait_until(lambda: made.recorder.outages == 3, "its end", 60), made.stop.set())
@@ -880,12 +880,12 @@ class TestTimelapse:
         for entry in entries:
             if entry.video and entry.key:
                 assert lapse.add(entry, entry.at, REC_START, opened) is None
-        assert lapse.take is not None
+        assert lapse.writer is not None
         copy = Path(
-            shutil.copy(lapse.take.path, lapse.take.path.with_name("timelapse_20260503_142005.x.mp4"))
+            shutil.copy(lapse.writer.path, lapse.writer.path.with_name("timelapse_20260503_142005.x.mp4"))
         )
         target = spool.salvage(copy, rec_folders.outbox)
         assert target is not None
         assert target.name.startswith("timelapse_20260503_142005_")
         assert frames_of(target) >= 11
-        lapse.take.close()
+        lapse.writer.close()

@@ -110,7 +110,7 @@ class TestVigil:
         now[0] = 111.0
         watch.frame("yard")
         assert manager.sent == ["beat"]
-        watch.tell("gate", "lost", away=True)
+        watch.report("gate", "lost", away=True)
         watch.frame("yard")
         assert manager.sent == ["beat", "STATUS=yard: waiting; gate: lost", "beat"]
         watch.frame("gate")
@@ -123,7 +123,7 @@ class TestVigil:
         watch = watchdog.Watchdog(manager, ["yard", "gate"])
         watch.begin()
         for doing in ("watching", "watching", "recording"):
-            watch.tell("gate", doing)
+            watch.report("gate", doing)
         watch.end()
         assert manager.sent == [
             *("READY=1", "STATUS=yard: waiting; gate: waiting"),

@@ -268,7 +268,7 @@ class Watched:
             self.signals,
             systemd.Service({}),
             poll_seconds=self.poll_seconds,
-            tell=self.told.append,
+            on_outcome=self.told.append,
         )
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -354,7 +354,7 @@ class TestWatcher:
         with path.open("wb") as upload:
             upload.write(b"x")
             upload.flush()
-            wait_until(lambda: watched.watcher and len(watched.watcher.agenda), "the look")
+            wait_until(lambda: watched.watcher and len(watched.watcher.queue), "the look")
             time.sleep(1.0)
             assert watched.seen == []
         wait_until(lambda: not path.exists(), "the clip")
@@ -479,11 +479,11 @@ class TestWatcher:
         watched.signals.wake.wake()
         late = watched.move_in(f"front/{clip_name(2)}")
         assert watched.watcher is not None and watched.thread is not None
-        agenda = watched.watcher.agenda
-        wait_until(lambda: len(agenda), "the late clip's arrival")
+        queue = watched.watcher.queue
+        wait_until(lambda: len(queue), "the late clip's arrival")
         go.set()
         watched.thread.join(20)
-        left = {due.path[-10:]: due.finished for due in agenda.take(1e12, 9)}
+        left = {due.path[-10:]: due.finished for due in queue.take(1e12, 9)}
         assert late.exists() and left == {"000002.mp4": True, "000003.mp4": False, "000004.mp4": False}
 
     def test_an_archive_whose_disk_went_away_is_waited_for(
@@ -559,7 +559,7 @@ class TestWatcher:
         wait_until(lambda: len(watched.told) == clips, "the last clip", 120)
         assert set(watched.seen) == made and len(watched.seen) == clips
         watcher = watched.watcher
-        assert watcher is not None and not (watcher.agenda._heap or watcher._taken or watcher._queue)
+        assert watcher is not None and not (watcher.queue._heap or watcher._taken or watcher._steps)
         assert {outcome.result for outcome in watched.told} == {Result.DONE}
 
     def test_a_flood_that_overruns_the_kernels_queue_loses_nothing(

@@ -25,45 +25,45 @@ class TestQuiet:
     """What is looked at when; times are seconds of a clock that the test turns."""
 
     def test_each_path_comes_once_at_the_newest_word(self) -> None:
-        agenda = DueQueue()
-        agenda.put("a", 600.0)
-        agenda.put("b", 601.0)
-        agenda.put("a", 900.0)
-        agenda.put_new("b", 0.0)
-        assert agenda.next_at() == 601.0
-        assert [due.path for due in agenda.take(1000.0, 10)] == ["b", "a"]
-        assert (len(agenda), agenda.next_at()) == (0, None)
+        queue = DueQueue()
+        queue.put("a", 600.0)
+        queue.put("b", 601.0)
+        queue.put("a", 900.0)
+        queue.put_new("b", 0.0)
+        assert queue.next_at() == 601.0
+        assert [due.path for due in queue.take(1000.0, 10)] == ["b", "a"]
+        assert (len(queue), queue.next_at()) == (0, None)
 
     def test_a_rename_ends_the_quiet_period_and_a_write_begins_it_anew(self) -> None:
-        agenda = DueQueue()
-        agenda.put("a", 600.0)
-        agenda.put("a", 30.0, finished=True)
-        assert list(agenda.take(30.0, 10)) == [Due("a", 30.0, True)]
-        agenda.put("a", 40.0, finished=True)
-        agenda.put("a", 640.0)
-        assert list(agenda.take(40.0, 10)) == []
-        assert list(agenda.take(640.0, 10)) == [Due("a", 640.0, False)]
-        assert agenda.next_at() is None
+        queue = DueQueue()
+        queue.put("a", 600.0)
+        queue.put("a", 30.0, finished=True)
+        assert list(queue.take(30.0, 10)) == [Due("a", 30.0, True)]
+        queue.put("a", 40.0, finished=True)
+        queue.put("a", 640.0)
+        assert list(queue.take(40.0, 10)) == []
+        assert list(queue.take(640.0, 10)) == [Due("a", 640.0, False)]
+        assert queue.next_at() is None
 
     @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 9), st.booleans()), max_size=40))
     def test_nothing_is_lost_or_early_whatever_comes(self, words: list[tuple[str, float, bool]]) -> None:
-        agenda, newest = DueQueue(), dict[str, Due]()
+        queue, newest = DueQueue(), dict[str, Due]()
         for path, at, finished in words:
-            agenda.put(path, at, finished=finished)
+            queue.put(path, at, finished=finished)
             newest[path] = Due(path, at, finished)
-            assert agenda.next_at() == min(due.at for due in newest.values())
+            assert queue.next_at() == min(due.at for due in newest.values())
         for now in range(10):
-            taken = list(agenda.take(now, 3))
+            taken = list(queue.take(now, 3))
             assert taken == [newest.pop(due.path) for due in taken]
             assert all(due.at <= now for due in taken)
             assert len(taken) == 3 or all(due.at > now for due in newest.values())
-        assert len(agenda) == len(newest)
+        assert len(queue) == len(newest)
 
     def test_many_writes_to_one_file_take_no_room(self) -> None:
-        agenda = DueQueue()
+        queue = DueQueue()
         for second in range(10_000):
-            agenda.put("a", float(second))
-        assert len(agenda._heap) == 1
+            queue.put("a", float(second))
+        assert len(queue._heap) == 1
 
     @pytest.mark.parametrize(
         ("reason", "seconds"),

@@ -236,7 +236,7 @@ def _member(options: RecordOptions, watchdog: Watchdog, locks: ExitStack) -> Mem
     for lock in folders.locks:
         locks.enter_context(run_lock.exclusive(lock, what="record"))
     folders.sweep()
-    publisher = ClipPublisher(name, folders, pictures=options.snapshot, tell=partial(_print_clip, options))
+    publisher = ClipPublisher(name, folders, pictures=options.snapshot, on_clip=partial(_print_clip, options))
     recorder = Recorder(settings, source, stream, publisher, keeper, watchdog, lambda: clock.now(zone))
     return Member(name, source, recorder, publisher, keeper)
 
@@ -249,7 +249,7 @@ def _print_clip(options: RecordOptions, clip: Recorded) -> None:
 def _base(source: Camera, zone: tzinfo) -> datetime | None:
     """When a file's first frame was: by its name if that has a time, otherwise now; None if live."""
     path = Path(source.name)
-    if source.returns or stat.S_ISFIFO(path.stat().st_mode):
+    if source.reconnects or stat.S_ISFIFO(path.stat().st_mode):
         return None
     parsed = name_patterns.Names().read(path.stem, path.absolute().parent.name)
     if parsed is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def preview(source: Camera, stream: DetectionStream, max_seconds: float | None, *, as_json: bool) -> int:
     """Show what would be recorded, in seconds from the first frame."""
-    if source.returns:
+    if source.reconnects:
         raise UsageError("--dry-run needs a source that ends", hint="use file:CLIP")
     events, error = motion_of(source, stream, max_seconds)
     exit_code = ExitCode.FAILED if error else ExitCode.DONE

@@ -61,7 +61,7 @@ def _task(options: SpoolOptions) -> RunTask:
         yield ready_plan(
             plan,
             run,
-            lambda stop, _, report: outbox_cleanup.execute(plan, run, stop=stop, tell=report),
+            lambda stop, _, report: outbox_cleanup.execute(plan, run, stop=stop, on_outcome=report),
             lines=lambda: cleanup_text.spool_lines(shown, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,
         )

@@ -75,11 +75,11 @@ class WatchOptions:
             patterns=self.patterns,
             policy=replace(asked.policy(zone), quiet=self.quiet),
             request=asked.request(),
-            how=asked.execution(),
+            execution=asked.execution(),
             poll_seconds=self.poll_seconds,
             channels=asked.channels,
             logged=self._logged,
-            tell=self._print_outcome,
+            on_outcome=self._print_outcome,
             finish=self._finish,
         )
 

@@ -1,4 +1,4 @@
-"""Decodes keyframes: the cheapest proof that the pictures are there; shows a change of their size."""
+"""Decodes keyframes: the cheapest proof that the pictures are there. Detects changed sizes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from camarchiver.media.parsing.parameter_sets import header_of
 from camarchiver.media.parsing.streams import aspect_of, codec_of
 
 Complaints = Sequence[tuple[int, str, str]]
-"""Level, who speaks, words: as `av.logging.Capture` has them."""
+"""Level, source and text of each message, as in `av.logging.Capture`."""
 _LOOK_EVERY = 25
-"""Keyframes between two that are decoded for their size, where no header tells that it stays."""
+"""Keyframes between two that are decoded for their size, if no header shows that it is unchanged."""
 
 
 class Keyframes:
-    """Decodes keyframes of one stream: all of them, or those that may differ from the ones before in size."""
+    """Decodes keyframes of one stream: all of them, or those whose size may differ from the ones before."""
 
     def __init__(self, video: AvVideoStream, *, every: bool) -> None:
-        # The encoders want the cores.
+        # The encoders need the cores.
         video.codec_context.thread_count = 1
         self.varies = ""
         self.rotation = 0
         self.is_interlaced: bool | None = None
-        """Of the first that decoded; None where none did."""
+        """Of the first keyframe that decoded; None if none did."""
         self._video = video
         self._codec = codec_of(video) or ""
         self._every = every
@@ -38,7 +38,7 @@ class Keyframes:
         self._since = 0
         self._expected = 0
         self._hidden = 0
-        """Keyframes that an edit list keeps from being shown: the decoder drops them."""
+        """Keyframes that an edit list hides: the decoder drops them."""
         self._decoded = 0
         self._looks: tuple[object, ...] = ()
         self._error = ""
@@ -63,7 +63,7 @@ class Keyframes:
             context.flush_buffers()
 
     def flaw(self, complaints: Complaints) -> str:
-        """Why the pictures are not proved to be there; empty where they are."""
+        """Why the pictures are not proved to be there; empty if they are."""
         problem = complaints[0][2].strip() if complaints else self._error
         if problem:
             return f"has keyframes that don't decode: {problem}"

@@ -1,4 +1,4 @@
-"""What the packets of one file tell, read one by one: counts, times, joints, signatures."""
+"""Facts from the packets of one file, read one by one: counts, times, joints, signatures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from camarchiver.naming.limits import LONGEST_SECONDS
 _MOST_KEYFRAMES = 256
 _SIGNED_KEYFRAMES = 3
 _SIGNED_PACKETS = 500
-"""How far into a clip a signature is looked for; there is one for each group of pictures."""
+"""How far into a clip a signature is searched; there is one for each group of pictures."""
 _NEAR_PACKETS = 64
 _JOINT_SECONDS = 1
 _DISCONTINUOUS = frozenset({"mpegts", "mpeg"})
@@ -33,10 +33,10 @@ _LONGEST_JUMP_SECONDS = 30 * 3600
 
 
 class Joints:
-    """Tells a hole in a file from the place where a recorder joined two transport streams.
+    """Distinguishes a hole in a file from the place where a recorder joined two transport streams.
 
-    Both break the count of transport packets, which makes the demuxer call a frame near it corrupt. Where
-    streams were joined, the frame is whole and a keyframe with a time that does not follow comes next.
+    Both break the count of transport packets, so the demuxer marks a frame near it as corrupt. If streams
+    were joined, the frame is complete and a keyframe with a discontinuous time comes next.
     """
 
     def __init__(self, container: InputContainer, video: AvVideoStream) -> None:
@@ -49,7 +49,7 @@ class Joints:
         self._expected: int | None = None
 
     def look_at(self, packet: Packet[Stream]) -> None:
-        """Raise `Refused` as soon as it is known to be a hole."""
+        """Process a packet. Raises NotParsed as soon as a hole is certain."""
         self._count += 1
         if packet.stream.index == self._video and packet.dts is not None:
             self._look_for_joint(packet, packet.dts)
@@ -59,7 +59,7 @@ class Joints:
             self.end()
 
     def end(self) -> None:
-        """Nothing follows."""
+        """End the packets. Raises NotParsed if there is a hole."""
         if self._suspect:
             raise NotParsed("damaged", f"is cut short or has a hole near byte {self._suspect[1]}")
 
@@ -125,8 +125,8 @@ class PacketTally:
     def missing_ticks(self, declared: int) -> int:
         """How far the decoding times fall short of the ticks that an avi header declares.
 
-        Ticks are one frame each, or many more than frames: then all between are empty, and the
-        last frame may stand up to a frame's length before the end.
+        Ticks are one frame each, or there are many more ticks than frames: then the ticks between are empty,
+        and the last frame may begin up to a frame's length before the end.
         """
         return declared - 1 - self._last_decoded
 
@@ -144,10 +144,10 @@ def _sound_times(stream: AvAudioStream) -> SoundTimes:
 
 
 def span_of(shown: Shown, tick: Fraction) -> Fraction:
-    """Seconds from the first frame to the end of the last, which is taken to be as long as the others are.
+    """Seconds from the first frame to the end of the last, which is assumed to be as long as the others.
 
-    Its own duration won't do: avi says one tick, and mp4 gives the time to the next packet, which
-    is not the next frame's where frames are reordered.
+    Its own duration can't be used: avi says one tick, and mp4 gives the time to the next packet, which
+    is not the next frame's if frames are reordered.
     """
     between = shown.times[-1] * tick
     others = len(shown.times) - 1
@@ -174,7 +174,7 @@ def audio_stream_of(stream: AvAudioStream, times: SoundTimes, picture: float) ->
 
 
 def unkeepable(container: InputContainer, video: AvVideoStream, tally: PacketTally, shown: Shown) -> str:
-    """Why ffmpeg can give an archive neither these times nor an order that fits them."""
+    """Why ffmpeg can't give these times, in a matching order, to an archive; empty if it can."""
     times = tally.frame_times
     if len(shown.times) < tally.shown or 0 < times.untimed < tally.shown:
         return "has frames without a presentation time"

@@ -1,4 +1,4 @@
-"""Collects when a file's frames are shown and its sound is heard, packet by packet, in bounded memory."""
+"""Collects the times of a file's frames and sound, packet by packet, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 REORDERED_AT_MOST = 16
-"""Frames that may be decoded after one which is shown later: no H.264 or HEVC decoder holds more pictures."""
+"""Frames that may be decoded after one shown later: no H.264 or HEVC decoder holds more pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Shown:
     times: array[int]
     """Ticks from `first`, sorted."""
     last_duration: int
-    """Ticks, as the container states it; 0 where it doesn't."""
+    """Ticks, as the container states it; 0 if it doesn't."""
 
 
 class FrameTimes:
@@ -30,7 +30,7 @@ class FrameTimes:
         self.untimed = 0
         """Frames without a presentation time."""
         self.overtaken = 0
-        """The most frames that were decoded after one which is shown later than they are."""
+        """The highest number of frames that were decoded after one that is shown later."""
         self.is_reordered = False
         """Whether any frame is decoded after one that is shown later."""
         self._sorted = array("q")
@@ -43,7 +43,7 @@ class FrameTimes:
         self._passed = 0
 
     def add(self, pts: int | None, dts: int | None, duration: int) -> None:
-        """A frame that is shown; where only the decoding time is known, that has to do."""
+        """Add a frame that is shown; if only the decoding time is known, it is used."""
         moment = dts if pts is None else pts
         self.untimed += pts is None
         if moment is None:
@@ -55,7 +55,7 @@ class FrameTimes:
             self._keep(heapq.heappushpop(self._waiting, moment))
 
     def look_at_order(self, pts: int, dts: int | None) -> None:
-        """Any frame, also a hidden one; to be called from the first keyframe on."""
+        """Check the order of any frame, also a hidden one; to be called from the first keyframe on."""
         if self._latest is None or pts > self._latest:
             self._latest = pts
             self._passed = 0
@@ -70,9 +70,9 @@ class FrameTimes:
     def is_disordered(self) -> bool:
         """Whether frames are stamped later than their place in the stream allows.
 
-        A stream that reorders is decoded ahead of its presentation: frames which are shown in their turn
-        have a later presentation than decoding, by more than those that overtake them. Where both have the
-        same, nothing was reordered; a frame has a wrong time.
+        A stream that reorders is decoded ahead of its presentation: the delay from decoding to showing is
+        longer for frames shown in their turn than for those that overtake them. If the delays are equal,
+        nothing was reordered, and a frame has a wrong time.
         """
         if self.overtaken > REORDERED_AT_MOST:
             return True
@@ -80,9 +80,9 @@ class FrameTimes:
         return anchor is not None and overtaking is not None and anchor <= overtaking
 
     def shown(self, *, delay: int = 0) -> Shown | None:
-        """All of them; None where no frame has a time. To be called once, at the end.
+        """All frame times; None if no frame has a time. To be called once, at the end.
 
-        Where the times are those of decoding, a decoder that reorders gives each frame when it gets the one
+        If the times are decoding times, a decoder that reorders returns each frame when it gets the one
         `delay` places later, and players show it then.
         """
         while self._waiting:
@@ -131,7 +131,7 @@ class SoundTimes:
         """Start and end of each silence on the file's clock, in turn."""
 
     def add(self, pts: int, duration: int, *, skipped: tuple[int, int], is_hidden: bool) -> None:
-        """One packet; `skipped` samples from its start on and at its end are not heard."""
+        """Add one packet; `skipped` samples at its start and at its end are not heard."""
         begin = pts * self._tick
         length = duration * self._tick or self._usual
         self.frame = max(self.frame, length)
@@ -140,7 +140,7 @@ class SoundTimes:
         self._skip -= unheard
         end = begin + length - skipped[1] * self._sample
         begin += unheard
-        # A millionth of a second is rounding.
+        # A millionth of a second is a rounding error.
         if is_hidden or end - begin < 1e-6:
             self.primed += length if self.start is None else 0.0
             return

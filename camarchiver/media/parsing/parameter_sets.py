@@ -1,4 +1,4 @@
-"""What the first bytes of a compressed frame say: parameter sets, picture headers, marks of signed video."""
+"""Reads the first bytes of a compressed frame: parameter sets, picture headers, marks of signed video."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _JPEG_FRAME_HEADERS = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
 
 
 def signature_in(packet: bytes) -> str:
-    """Whose signed video an H.264 or H.265 packet belongs to; empty where it carries no such mark."""
+    """The signing scheme of an H.264 or H.265 packet; empty if it carries no mark of signed video."""
     return next((name for uuid, name in _SIGNATURES if uuid in packet), "")
 
 
 def header_of(codec: str, packet: bytes, extradata: bytes) -> bytes | None:
-    """What in a keyframe fixes the picture's size, to be compared with another keyframe's.
+    """The part of a keyframe that defines the picture's size, for comparison with another keyframe's.
 
-    Empty where the packet repeats nothing of it; None for codecs whose headers aren't known here.
+    Empty if the packet does not repeat it; None for codecs whose headers aren't known here.
     """
     match codec:
         case "h264":
@@ -40,7 +40,7 @@ def header_of(codec: str, packet: bytes, extradata: bytes) -> bytes | None:
 
 def _parameter_sets(packet: bytes, extradata: bytes, *, hevc: bool) -> bytes:
     sets = []
-    # ISO 14496-15: avcC and hvcC begin with version 1; else the units follow start codes.
+    # ISO 14496-15: avcC and hvcC begin with version 1; otherwise the units follow start codes.
     if extradata[:1] == b"\x01":
         # Both hold the length of a unit's prefix, less one, in the last bits of one byte.
         prefix = (int.from_bytes(extradata[_HVCC_PREFIX if hevc else _AVCC_PREFIX :][:1]) & 3) + 1
@@ -69,7 +69,7 @@ def _prefixed_units(packet: bytes, prefix: int) -> Iterator[bytes]:
 def _delimited_units(packet: bytes) -> Iterator[bytes]:
     at = packet.find(b"\0\0\1")
     while at >= 0 and at + 3 < len(packet):
-        # A parameter set is short, a picture need not be searched for its end.
+        # A parameter set is short, so a picture need not be searched for its end.
         following = packet.find(b"\0\0\1", at + 3, at + 3 + 512)
         yield packet[at + 3 : following if following >= 0 else at + 3 + 512].rstrip(b"\0") or b"\0"
         at = following if following >= 0 else packet.find(b"\0\0\1", at + 3)

@@ -15,33 +15,33 @@ from camarchiver.media.info import PicturePosition, Pictures
 from camarchiver.media.verification.picture_rules import HEIGHT, WIDTH, Grid, Pair, difference, problem_of
 
 _LOOK_AHEAD = 4
-"""Frames of an archive that are decoded to see whether they come in the order of their times."""
+"""Frames of an archive that are decoded to check whether they come in the order of their times."""
 _FULL_RANGE = 2
 
 
 Open = Callable[[], tuple[InputContainer, VideoStream]]
-"""Opens the file anew; whoever gave it closes it."""
+"""Opens the file anew; the caller that provides it closes the file."""
 
 
 def is_untimed(container: InputContainer, video: VideoStream) -> bool:
-    """Whether presentation times are the demuxer's invention, so that those of decoding have to do.
+    """Whether presentation times are made up by the demuxer, so that decoding times are used.
 
-    Avi states none. FFmpeg makes up right ones where each packet gives one frame at once, which H.264 and
-    H.265 do not promise.
+    Avi states none. FFmpeg makes up correct ones if each packet yields one frame at once, which H.264 and
+    H.265 do not guarantee.
     """
     return container.format.name == "avi" and video.codec_context.codec.canonical_name in ("h264", "hevc")
 
 
 class Missing(Exception):
-    """A frame that could not be had; the text is a sentence."""
+    """A frame could not be decoded; the text is a sentence."""
 
 
 def grids(
     opened: Open, places: Sequence[PicturePosition], beat: Callable[[], None], *, look_ahead: bool
 ) -> list[Grid]:
-    """The pictures of these places, small; `Missing` where one can't be had, FFmpegError for a bad file.
+    """The pictures at these places, scaled down. Raises Missing for a lost one, FFmpegError for a bad file.
 
-    With `look_ahead`, also that the first frames come in the order of their times.
+    With `look_ahead` it also checks that the first frames come in the order of their times.
     """
     walker = _Walker(opened, beat)
     found = []
@@ -75,7 +75,7 @@ class _Walker:
         self._step = 0
 
     def at(self, place: PicturePosition) -> VideoFrame:
-        """The frame at exactly this time; `Missing` where there is none."""
+        """The frame at exactly this time. Raises Missing if there is none."""
         if self._last is None or not place.key <= self._last < place.frame:
             self._frames = self._decoded(place.key)
             self._waiting.clear()
@@ -89,7 +89,7 @@ class _Walker:
         raise Missing(f"the frame at {seconds:.3f} s does not decode")
 
     def look_ahead(self) -> None:
-        """See that some more frames come in the order of their times; `Missing` where they don't."""
+        """Check that some more frames come in the order of their times. Raises Missing if they don't."""
         if not self._video.codec_context.reorder_depth:
             return
         last = self._last
@@ -108,7 +108,7 @@ class _Walker:
             if frame is None:
                 return
             moment = self._moment(frame)
-            # What a decoder still holds at the end comes without a time of decoding.
+            # Frames that a decoder still holds at the end come without a decoding time.
             if moment is None and self._last is not None:
                 moment = self._last + self._step
             if moment is not None and self._last is not None:
@@ -122,7 +122,7 @@ class _Walker:
 
     def _open(self) -> None:
         self._container, self._video = self._opened()
-        # The encoders want the cores.
+        # The encoders need the cores.
         self._video.codec_context.thread_count = 1
         self._is_untimed = is_untimed(self._container, self._video)
 
@@ -134,7 +134,7 @@ class _Walker:
                     self._container.seek(key, stream=self._video, backward=True)
                     self._video.codec_context.flush_buffers()
                 else:
-                    # An index may be missing or wrong; from the start every packet comes by.
+                    # An index may be missing or wrong; from the start every packet is read.
                     self._open()
             except (OSError, av.FFmpegError):
                 continue
@@ -159,7 +159,7 @@ class _Walker:
 
 
 def _grid(frame: VideoFrame) -> Grid:
-    """The picture small, its brightness as a screen shows it."""
+    """The picture scaled down, with its brightness as a screen shows it."""
     full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
     small = frame.reformat(
         WIDTH,

@@ -1,4 +1,4 @@
-"""What a video file really holds, found out in a worker process that a bad file may take down."""
+"""Finds the real contents of a video file, in a worker process that a bad file may crash."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, cast
 from camarchiver.errors import CamarchiverError
 from camarchiver.media.info import Examined, Glance, Media, Pictures
 
-# PyAV costs 100 ms and 30 MB to import: only the worker pays.
+# PyAV costs 100 ms and 30 MB to import: only the worker imports it.
 if TYPE_CHECKING:
     from camarchiver.media.parsing.streams import Trouble
     from camarchiver.media.verification.picture_rules import Pair
 
-PATIENCE_SECONDS = 60.0
-"""How long the worker may make no progress before its file counts as one that hangs."""
+TIMEOUT_SECONDS = 60.0
+"""How long the worker may make no progress before its file counts as hanging."""
 
 _BEAT_SECONDS = 0.5
 _KILL_SECONDS = 5.0
@@ -48,11 +48,11 @@ class Prober:
     """Examines files one at a time; any thread may call, the others wait for their turn.
 
     The worker starts with the first call. A file that crashes it, or on which it makes no
-    progress for `patience` seconds, costs that call only: the next one gets a fresh worker.
+    progress for `timeout` seconds, costs that call only: the next one gets a fresh worker.
     """
 
-    def __init__(self, *, patience: float = PATIENCE_SECONDS) -> None:
-        self._patience = patience
+    def __init__(self, *, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._timeout = timeout
         self._turn = threading.Lock()
         self._worker: _Worker | None = None
         self._closed = False
@@ -89,7 +89,7 @@ class Prober:
 
     def _ask(self, job: str, path: Path, *others: object) -> object:
         with self._turn:
-            # Whatever interrupts the wait, Ctrl-C too, leaves an answer behind that the next call would get.
+            # An interrupted wait, also by Ctrl-C, leaves an answer behind that the next call would receive.
             try:
                 answer = self._wait_for_answer(job, path, others)
             except BaseException:
@@ -100,7 +100,7 @@ class Prober:
         return answer
 
     def _wait_for_answer(self, job: str, path: Path, others: tuple[object, ...]) -> object:
-        # One that was killed while idle is not this file's doing.
+        # A worker that was killed while idle is not this file's fault.
         if self._worker is not None and self._worker.process.poll() is not None:
             self._drop_worker()
         if self._worker is None:
@@ -109,8 +109,8 @@ class Prober:
         try:
             connection.send((job, path, others))
             while not self._closed:
-                if not connection.poll(self._patience):
-                    raise ProbeError("timeout", f"{path} made the parser hang for {self._patience:.0f} s")
+                if not connection.poll(self._timeout):
+                    raise ProbeError("timeout", f"{path} made the parser hang for {self._timeout:.0f} s")
                 answer = connection.recv()
                 if answer is not _Sign.PROGRESS:
                     return answer
@@ -126,7 +126,7 @@ class Prober:
 
 @dataclass(frozen=True, slots=True)
 class _Worker:
-    """The parser's process and our end of the line to it.
+    """The parser's process and this end of the connection to it.
 
     Not a `ProcessPoolExecutor`: its workers outlive a killed parent, and it can't tell one that
     hangs from one that reads a long clip.
@@ -137,12 +137,12 @@ class _Worker:
 
     @classmethod
     def start(cls) -> _Worker:
-        """The worker has a process group of its own, so that Ctrl-C on the terminal passes it by."""
+        """The worker has a process group of its own, so that Ctrl-C on the terminal does not reach it."""
         ours, theirs = Pipe()
         with theirs:
             program = f"from camarchiver.media.parsing.prober import serve; serve({theirs.fileno()})"
             process = subprocess.Popen(
-                # -P: a module that lies in the current folder must not be imported in PyAV's place.
+                # -P: a module in the current folder must not be imported instead of PyAV.
                 (sys.executable, "-P", "-c", program),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 pass_fds=(theirs.fileno(),),
@@ -176,7 +176,7 @@ class _Failure:
 def serve(descriptor: int) -> None:
     """The worker's main loop: one job after the other until the parent hangs up.
 
-    Signals that stop a run are the parent's business; its end, however it comes, closes the line.
+    The parent handles signals that stop a run; its end, however caused, closes the connection.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -205,7 +205,7 @@ def _answer(job: str, path: Path, others: tuple[Any, ...], beat: Callable[[], No
         return parse_worker.answer(job, path, others, beat)
     except NotParsed as refused:
         return _Failure(refused.reason, refused.text)
-    # The boundary of the process: whatever goes wrong in here must cost this file only.
+    # The boundary of the process: a failure in here must affect only this file.
     except Exception as error:
         return _Failure("crashed", f"could not be examined: {type(error).__name__}: {error}")
 

@@ -1,4 +1,4 @@
-"""One stream of a file as PyAV has it, turned into values; and the refusal of a file."""
+"""Converts a stream as PyAV describes it into values; and the error for a file that is refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FIELD_ORDERS = MappingProxyType({1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5
 
 
 class NotParsed(Exception):
-    """The file is not what was asked for; `text` is a predicate whose subject is the file."""
+    """The file is not a readable video; `text` is a predicate whose subject is the file."""
 
     def __init__(self, reason: Trouble, text: str) -> None:
         super().__init__(text)
@@ -65,12 +65,12 @@ def video_stream_of(video: AvVideoStream, rotation: int, is_interlaced: bool | N
 
 
 def _h273(names: Mapping[int, str], value: int) -> str:
-    """ffmpeg's name of a code point of ITU-T H.273; its number where it has none."""
+    """ffmpeg's name of a code point of ITU-T H.273, or its number if it has no name."""
     return "" if value in _UNSPECIFIED and value not in names else names.get(value, str(value))
 
 
 def _field_order(codec: str, stated: int, is_interlaced: bool | None) -> str:
-    """What the container or the parser says, unless the pictures are known to be otherwise."""
+    """The field order of the container or the parser, unless the pictures are known to differ."""
     order = _FIELD_ORDERS.get(stated, "")
     # Containers repeat the source's order for codecs that have no fields.
     if codec == "av1":
@@ -85,7 +85,7 @@ def aspect_of(value: Any) -> Fraction:
 
 
 def fraction(value: Any) -> Fraction | None:
-    """PyAV 18 gives a `Fraction` or None, 19 its own type, 0/0 or 0/1 where unknown."""
+    """PyAV 18 gives a `Fraction` or None, 19 its own type, 0/0 or 0/1 if unknown."""
     return Fraction(value.numerator, value.denominator) if value else None
 
 
@@ -94,7 +94,7 @@ def is_picture(stream: Stream) -> bool:
 
 
 def codec_of(stream: Stream) -> str | None:
-    # There is no context where FFmpeg has no decoder, whatever the type says; and `name` would be the
+    # There is no context if FFmpeg has no decoder, whatever the type says; and `name` would be the
     # decoder's (`libdav1d`).
     context = cast("Any", stream.codec_context)
     return None if context is None else str(context.codec.canonical_name)

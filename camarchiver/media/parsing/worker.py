@@ -31,25 +31,25 @@ from camarchiver.media.verification.picture_rules import Grid, Pair
 from camarchiver.naming.limits import LONGEST_SECONDS
 
 Beat = Callable[[], None]
-"""To be called with every packet: a long clip is no hung one."""
+"""To be called with every packet, so that a long clip does not count as hanging."""
 Answer = Media | Examined | Glance | Pictures
 
 # Enough for the codec, the size and the duration of all but a few files, without decoding a frame.
 _QUICK = {"probesize": "32", "analyzeduration": "1"}
-# Opening a file else decodes its first keyframe for no more than the pixel format.
+# Otherwise opening a file decodes its first keyframe only for the pixel format.
 _UNDECODED = {"skip_frame": "all"}
 
 
 def answer(job: str, path: Path, others: tuple[Any, ...], beat: Beat) -> Answer:
-    """Do one of the jobs, to which `others` are given too; `Refused` is all that a file can cause."""
+    """Do one of the jobs, with `others` as further arguments. A bad file raises only NotParsed."""
     av.logging.set_level(av.logging.ERROR)
-    # A count of repetitions would else come with the complaints about the next file.
+    # Otherwise a count of repetitions would come with the messages about the next file.
     av.logging.set_skip_repeated(False)
     with av.logging.Capture(local=False) as complaints:
         try:
             return _JOBS[job](path, *others, beat)
         except BlockingIOError as error:
-            # The demuxer's own word for "nothing in here": a regular file is always ready to be read.
+            # The demuxer's error for "nothing in here": a regular file is always ready to be read.
             raise NotParsed("damaged", "can't be read as a video: nothing in it can be decoded") from error
         except OSError as error:
             raise NotParsed("unreadable", f"can't be read: {cause(error)}") from error
@@ -95,7 +95,7 @@ def _examined(path: Path, beat: Beat, complaints: Complaints) -> Examined:
 
 
 def glance(path: Path, beat: Beat) -> Glance:
-    """Read the header, and the first frames only where the header doesn't say enough."""
+    """Read the header, and the first frames only if the header doesn't say enough."""
     for options in (_QUICK, {}):
         with _opened(path, options) as container:
             video = _first_video(container)
@@ -103,12 +103,12 @@ def glance(path: Path, beat: Beat) -> Glance:
             if video.width and duration:
                 break
     seconds = (duration or 0) / 1_000_000
-    is_told = 0 < seconds <= LONGEST_SECONDS
-    return Glance(codec_of(video) or "", video.width, video.height, seconds if is_told else None)
+    is_plausible = 0 < seconds <= LONGEST_SECONDS
+    return Glance(codec_of(video) or "", video.width, video.height, seconds if is_plausible else None)
 
 
 def compare(archive: Path, source: Path, pairs: Sequence[Pair], beat: Beat) -> Pictures:
-    """Decode some pictures of both files, which are those of the same moments."""
+    """Decode some pictures of both files at the same moments, and compare them."""
     try:
         # One after the other: the index of a clip of a day takes a quarter of a gigabyte.
         ours = _grids(archive, [pair.archive for pair in pairs], beat, look_ahead=True)
@@ -151,7 +151,7 @@ def _read(
             continue
         if packet.size:
             tally.add(packet)
-            # The packets between are not even given to the decoder.
+            # Other packets are not given to the decoder.
             if packet.is_keyframe:
                 keyframes.take(packet)
     joints.end()
@@ -185,7 +185,7 @@ def _media(
         tags={key.lower(): value for key, value in container.metadata.items()},
         shown=tally.shown,
         times=shown.times,
-        # Where times are those of decoding, only the first frame's is the same as its packet's place.
+        # If times are decoding times, only the first frame's equals its packet's position.
         keyframe_times=tuple(
             moment - shown.first for moment in tally.keyframe_times[: 1 if is_delayed else None]
         ),
@@ -198,12 +198,12 @@ def _media(
 @contextmanager
 def _opened(path: Path, options: dict[str, str] | None = None) -> Iterator[InputContainer]:
     status = path.lstat()
-    # A FIFO would block for ever, a link might lead out of the tree.
+    # A FIFO would block for ever, and a link might lead out of the tree.
     if not stat.S_ISREG(status.st_mode):
         raise NotParsed("unreadable", "is not a regular file")
     if status.st_size == 0:
         raise NotParsed("damaged", "is empty")
-    # PyAV 18 refuses tags that are not UTF-8 unless told; 19 always escapes them and lost the option.
+    # PyAV 18 refuses tags that are not UTF-8 without this option; 19 always escapes them and has no option.
     version = int(av.__version__.split(".")[0])
     tags: dict[str, Any] = {"metadata_errors": "surrogateescape"} if version < 19 else {}
     # `file:` keeps names such as `concat:x.mp4` from being taken for a protocol.
@@ -223,7 +223,7 @@ def _first_video(container: InputContainer) -> AvVideoStream:
 def _refuse_if_incomplete(
     path: Path, container: InputContainer, video: AvVideoStream, tally: PacketTally
 ) -> None:
-    """Losses that FFmpeg passes over in silence, measured with 5.1 and 9.0."""
+    """Refuse losses that FFmpeg does not report, measured with 5.1 and 9.0."""
     kind = container.format.name
     if not tally.packets:
         raise NotParsed("damaged", "has a video stream without packets")

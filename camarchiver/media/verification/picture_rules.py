@@ -1,4 +1,4 @@
-"""Which pictures of a source and its archive are compared, and what tells a wrong one: pure numbers."""
+"""Which pictures of a source and its archive are compared, and what marks a wrong one: pure numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camarchiver.media.info import Difference, Media, PicturePosition
 WIDTH, HEIGHT = 64, 36
 """Cells of the grid on which pictures are compared."""
 
-# Limits of what compression does; docs/reliability.md has the figures that they were chosen from.
+# Limits of the effects of compression; docs/reliability.md has the figures from which they were chosen.
 _MOST_LUMA = 16.0
 _LEAST_LIKENESS = 0.8
 _CONTRAST = (0.92, 1.06)
@@ -24,25 +24,25 @@ _MOST_SHIFT = 2.5
 _LEAST_MOTION = 0.2
 
 _LEAST_DEVIATION = 8.0
-"""Standard deviation of brightness of a picture that has a contrast to speak of."""
+"""Lowest standard deviation of brightness of a picture with enough contrast to be judged."""
 _LEAST_CHROMA = 3.0
-"""Root mean square of the colour differences of a picture that has a colour to speak of."""
+"""Lowest root mean square of the colour differences of a picture with enough colour to be judged."""
 _LEAST_CHANGE = 4.0
-"""Root mean square of the change of brightness between two pictures of which one is to be told apart."""
+"""Lowest root mean square of the change of brightness between two pictures that are to be distinguished."""
 _LEAST_CHANGE_TO_LOSS = 2.0
-"""The same, to the root mean square of the difference between the first pictures of source and archive."""
+"""The same, relative to the root mean square of the difference between the first pair of pictures."""
 _LEAST_EDGES = 1.0
-"""Mean square of the gradient of a picture whose edges tell where it lies, in steps of 255 per cell."""
+"""Lowest mean square of the gradient of a picture whose edges show its position, in steps of 255 per cell."""
 _LEAST_EXPLAINED = 0.3
-"""Part of the difference between two pictures that a movement must explain to be one."""
+"""Fraction of the difference between two pictures that a movement must explain to count as one."""
 _STRETCHES = 5
-"""Parts of a clip, of each of which one place is looked at besides the first and the last frame."""
+"""Parts of a clip; one frame of each is compared, in addition to the first and the last frame."""
 _STEP = 4
-"""Frames after a keyframe: enough to see in which order a decoder gives them, and that the picture moves."""
+"""Frames after a keyframe: enough to show in which order a decoder returns them, and movement."""
 _BUDGET_SHARE = 40
-"""Of so many frames of a clip, one may be decoded here: it costs some tenth of encoding it."""
+"""One of this many frames of a clip may be decoded here: decoding costs about a tenth of encoding."""
 _BUDGET_PIXELS = 10_000_000
-"""Pixels that may be decoded besides: about 25 ms."""
+"""Pixels that may be decoded in addition: about 25 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class Grid:
 
 
 def pairs(source: Media, archive: Media, *, lost: int = 0, thorough: bool = False) -> tuple[Pair, ...]:
-    """The first frame and the last, and some between that are cheap to decode.
+    """The first frame and the last, and some between them that are cheap to decode.
 
-    `lost` frames at the source's start have none in the archive. Unless `thorough`, those are left out that
-    would cost more decoding than a clip of this length may.
+    `lost` frames at the source's start are not in the archive. Unless `thorough`, frames are left out that
+    would exceed the decoding budget of a clip of this length.
     """
     there = _Frames(source, lost)
     here = _Frames(archive, 0)
@@ -89,7 +89,7 @@ def pairs(source: Media, archive: Media, *, lost: int = 0, thorough: bool = Fals
 
 
 class _Frames:
-    """The shown frames of one file by their number, and from where each is decoded."""
+    """The shown frames of one file by their number, and the keyframe from which each is decoded."""
 
     def __init__(self, media: Media, lost: int) -> None:
         self._times = media.times
@@ -123,14 +123,14 @@ class _Frames:
 
 
 def _candidates(there: _Frames, here: _Frames, count: int) -> list[int]:
-    """Frames by what they tell for their cost: one per stretch, the last, some that follow a keyframe."""
+    """Frames by value for their cost: one per stretch, the last, some that follow a keyframe."""
     keyframes = sorted({index for index in (*there.keyframes(), *here.keyframes()) if index < count})
     stretches = []
     for start, end in pairwise(count * part // _STRETCHES for part in range(_STRETCHES + 1)):
         inside = [index for index in keyframes if max(start, 1) <= index < end]
         if inside:
             stretches.append(min(inside, key=lambda index: there.cost(index) + here.cost(index)))
-    # From the end inwards: what is further away from the first frame tells more.
+    # From the end inwards, since frames further away from the first one show more.
     steps = [index for index in (_STEP, *(each + _STEP for each in stretches[:1])) if index < count]
     return [*reversed(stretches), count - 1, *steps]
 
@@ -141,7 +141,7 @@ def _budget(media: Media, count: int) -> int:
 
 
 def difference(first: tuple[Grid, Grid], source: Grid, archive: Grid, seconds: float) -> Difference:
-    """How far one picture is from the other; `first` is the first pair that was compared of this clip."""
+    """How one picture differs from the other; `first` is the first pair of this clip that was compared."""
     cells = len(source.luma)
     likeness, contrast = _likeness(source.luma, archive.luma)
     colour = [*source.blue, *source.red]
@@ -161,7 +161,7 @@ def difference(first: tuple[Grid, Grid], source: Grid, archive: Grid, seconds: f
 
 
 def problem_of(found: Difference) -> str:
-    """What tells that this is not the same picture, as a sentence; empty where compression explains it."""
+    """Why this is not the same picture, as a sentence; empty if compression explains the difference."""
     low, high = _CONTRAST
     for is_wrong, what in (
         (found.luma > _MOST_LUMA, f"is {found.luma:.0f} steps of 255 off in brightness"),
@@ -182,10 +182,10 @@ def _minus(one: Sequence[float], other: Sequence[float]) -> list[float]:
 
 
 def _likeness(source: Sequence[float], archive: Sequence[float]) -> tuple[float, float]:
-    """Correlation and the factor of brightness; both 1 where a picture is too flat to tell.
+    """Correlation and the factor of brightness; both 1 if a picture has too little contrast to judge.
 
-    Smoothing takes variance from the archive and noise adds some, each of which moves one of the two slopes
-    of regression only; another range moves both.
+    Smoothing removes variance from the archive and noise adds some; each changes only one of the two slopes
+    of regression. Another range changes both.
     """
     there, here = _centred(source), _centred(archive)
     cells = len(there)
@@ -205,13 +205,13 @@ def _centred(plane: Sequence[float]) -> list[float]:
 
 
 def _share(source: Sequence[float], archive: Sequence[float], least: float) -> float:
-    """The factor by which `source` best explains `archive`; 1 where it is too weak to tell."""
+    """The factor by which `source` best explains `archive`; 1 if it is too weak to judge."""
     energy = _dot(source, source)
     return _dot(source, archive) / energy if energy >= least * least * len(source) else 1.0
 
 
 def _motion(first: tuple[Grid, Grid], source: Grid, archive: Grid) -> float:
-    """What changed must exceed what compression leaves out, as the first pair shows it."""
+    """The share of the source's change in the archive; the change must exceed the loss of the first pair."""
     lossy = _minus(first[1].luma, first[0].luma)
     least = max(_LEAST_CHANGE, _LEAST_CHANGE_TO_LOSS * sqrt(_dot(lossy, lossy) / len(lossy)))
     there, here = _minus(source.luma, first[0].luma), _minus(archive.luma, first[1].luma)
@@ -219,10 +219,10 @@ def _motion(first: tuple[Grid, Grid], source: Grid, archive: Grid) -> float:
 
 
 def _shift(source: Sequence[float], archive: Sequence[float]) -> float:
-    """The movement and stretching that best explains what differs, by least squares over all gradients.
+    """The movement and stretching that best explain the difference, by least squares over all gradients.
 
     One step of the method of Lucas and Kanade with a movement and a stretch each way, and a change of
-    brightness, on pictures of half the size: good to a fraction of a cell, for what is not far away.
+    brightness, on pictures of half the size: exact to a fraction of a cell for small movements.
     """
     there, here = _halved(source), _halved(archive)
     width, height = WIDTH // 2, HEIGHT // 2

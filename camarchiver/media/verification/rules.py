@@ -1,4 +1,4 @@
-"""Whether an archive holds all that its source held; when in doubt it does not."""
+"""Whether an archive holds everything that its source held; in doubt it does not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HEADLESS = re.compile(
 )
 _REPEATED = re.compile(r"\s*Last message repeated \d+ times")
 
-# Who speaks: a demuxer or decoder (of the source), or anything that writes, encodes or drives hardware.
+# The origin of a line: a demuxer or decoder (of the source), or what writes, encodes or drives hardware.
 _SOURCE_SPEAKS = re.compile(
     r"""
       \[(h264|hevc|mpeg4|mjpeg|libdav1d|av1|aac|mp3|ac3|NULL|in\#\d.*?|[av]ist\#.*?|dec:.*?
@@ -57,7 +57,7 @@ _NOT_THE_SOURCE = re.compile(
 )
 
 _SAME_TRANSFERS = frozenset({"bt709", "smpte170m", "bt2020-10", "bt2020-12"})
-"""Names of one and the same transfer function (ITU-T H.273, table 3)."""
+"""Names of the same transfer function (ITU-T H.273, table 3)."""
 _SD_MATRICES = frozenset({"bt470bg", "smpte170m"})
 """Names of the same coefficients (table 4)."""
 _OTHER_PIXELS = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "gray", "mono")
@@ -72,7 +72,7 @@ class Facts:
 
     source: Media
     archive: Media | str
-    """What the archive holds, or the sentence that says why that is not known."""
+    """The archive's contents, or the sentence that says why they are not known."""
     exit_status: int
     """Negative for a signal."""
     stderr: tuple[str, ...]
@@ -80,30 +80,30 @@ class Facts:
     frames_encoded: int | None
     """The last `frame=` of `-progress`; None if there was none."""
     codec: str
-    """The one that was asked for, for a remux the source's."""
+    """The requested codec; for a remux the source's."""
     keep_audio: bool
     max_height: int | None = None
-    """Lines that the picture may have at most; None: as many as the source's."""
+    """Highest number of lines that the picture may have; None: the source's number."""
     decoded_clean: bool | None = None
-    """Whether the archive decoded without a complaint; None: not tried."""
+    """Whether the archive decoded without an error; None: not tried."""
     pictures: Pictures | str | None = None
-    """What `Prober.compare` found of `pairs_to_compare`, or the sentence that says why it could not look."""
+    """The result of `Prober.compare` for `pairs_to_compare`, or the sentence that says why it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the source may go; if not, the first thing that speaks against it."""
+    """Whether the source may be removed; if not, the first reason against it."""
 
     ok: bool
     problem: str = ""
     notes: tuple[str, ...] = ()
-    """What the owner should know about an archive that is as whole as its source."""
+    """What the owner should know about an archive that is as complete as its source."""
     blames_source: bool = False
-    """The clip is damaged; else the encode failed, and another encoder or more space may help."""
+    """The clip is damaged; otherwise the encode failed, and another encoder or more space may help."""
 
 
 def verify(facts: Facts) -> Verdict:
-    """The rule of docs/architecture.md, section 5. It only ever errs towards keeping the source."""
+    """The rule of docs/architecture.md, section 5. If it errs, the source is kept."""
     complaints = _complaints(facts.stderr)
     lost = _undecodable_head(facts, complaints)
     if not lost:
@@ -117,9 +117,9 @@ def verify(facts: Facts) -> Verdict:
 
 
 def pairs_to_compare(facts: Facts, *, thorough: bool) -> tuple[Pair, ...]:
-    """The frames of source and archive whose pictures `verify` wants compared; none where it refuses anyway.
+    """The frames of source and archive that `verify` needs compared; none if it refuses the archive anyway.
 
-    `thorough` spares no decoding: for what hardware wrote, and where the archive is decoded whole.
+    `thorough` sets no limit to decoding: for hardware encoders, and if the archive is decoded completely.
     """
     complaints = _complaints(facts.stderr)
     lost = _undecodable_head(facts, complaints)
@@ -131,7 +131,7 @@ def pairs_to_compare(facts: Facts, *, thorough: bool) -> tuple[Pair, ...]:
 
 
 def decodes_whole(media: Media, exit_status: int, stderr: tuple[str, ...], frames: int | None) -> bool:
-    """Whether a file that was decoded alone is sound; frames before its first keyframe are no part of it."""
+    """Whether a file that was decoded alone is intact, not counting frames before its first keyframe."""
     complaints = _complaints(stderr)
     head = media.packets_before_keyframe if complaints else 0
     excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
@@ -139,12 +139,12 @@ def decodes_whole(media: Media, exit_status: int, stderr: tuple[str, ...], frame
 
 
 def is_harmless(stderr: tuple[str, ...]) -> bool:
-    """Whether ffmpeg said nothing that a healthy run doesn't say."""
+    """Whether ffmpeg wrote only what a healthy run writes."""
     return not _complaints(stderr)
 
 
 def _complaints(stderr: tuple[str, ...]) -> tuple[str, ...]:
-    """What is left without the harmless lines and the remarks that one of these was repeated."""
+    """The lines other than harmless ones and the remarks that one of these was repeated."""
     left = []
     harmless = False
     for line in stderr:
@@ -156,7 +156,7 @@ def _complaints(stderr: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _undecodable_head(facts: Facts, complaints: tuple[str, ...]) -> int:
-    """How many packets before the first keyframe explain every complaint and every missing frame; else 0."""
+    """The number of packets before the first keyframe if they explain all errors and missing frames, or 0."""
     head = facts.source.packets_before_keyframe
     excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
     if facts.exit_status == 0 and complaints and excused:
@@ -195,7 +195,7 @@ def _media_problem(facts: Facts, archive: Media, lost: int) -> str:
 
 def _frames_problem(facts: Facts, archive: Media, lost: int) -> str:
     expected = facts.source.shown - lost
-    # A packet copy takes along what an edit list hides.
+    # A packet copy includes packets that an edit list hides.
     written = (expected, facts.source.packets - lost)
     if archive.shown == expected and facts.frames_encoded in written:
         return ""
@@ -215,7 +215,7 @@ def _streams_problem(facts: Facts, archive: Media) -> str:
 
 
 def _size_problem(source: VideoStream, archive: VideoStream, max_height: int | None) -> str:
-    """Encoders want even numbers; what is scaled keeps its proportions as they are displayed."""
+    """Encoders need even numbers; a scaled picture keeps its displayed proportions."""
     scale = min(1.0, (max_height or source.height) / source.height)
     wide, high = source.width * scale, source.height * scale
     if abs(archive.width - wide) > 2 or abs(archive.height - high) > 2:
@@ -234,12 +234,12 @@ def _proportion(video: VideoStream) -> float:
 
 
 def _display_problem(source: VideoStream, archive: VideoStream) -> str:
-    """What tells a player how to show the same numbers in another way."""
+    """A difference in the properties by which a player shows the same values."""
     if archive.rotation != source.rotation:
         return f"the archive is rotated by {archive.rotation} degrees, its source by {source.rotation}"
     if _fields(archive) != _fields(source):
         return f"the archive's field order is {_fields(archive)}, its source's {_fields(source)}"
-    # Pixels that are no brightness and colour differences have to become such.
+    # Pixels in other formats must be converted to brightness and colour differences.
     if source.pixel_format.startswith(_OTHER_PIXELS):
         return ""
     for what, want, have in (

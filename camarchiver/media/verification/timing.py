@@ -1,4 +1,4 @@
-"""Whether an archive shows every frame and lets every sound be heard at its time: pure comparisons."""
+"""Whether an archive shows every frame and plays every sound at its time: pure comparisons."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from math import gcd
 from camarchiver.media.info import AudioStream, Media
 
 _LONGEST_FRAME = 0.2
-"""Seconds; avi may hold a whole second of uncompressed sound in a packet, which excuses nothing."""
+"""Seconds; avi may hold a whole second of uncompressed sound in a packet, which widens no tolerance."""
 _OFFSET_SLACK = 0.025
-"""Seconds that sound may move against the picture: less than what anyone notices (ITU-R BT.1359), more than
-the rounding of containers and of encoders that begin with a whole frame."""
+"""Seconds that sound may move against the picture: less than is noticeable (ITU-R BT.1359), more than the
+rounding of containers and of encoders that begin with a whole frame."""
 _ROUNDING = 0.002
 """Seconds: matroska counts in milliseconds, so a start and an end are half of one off each."""
 _START_SLACK = 1.0
@@ -19,7 +19,7 @@ _START_SLACK = 1.0
 
 
 def times_problem(source: Media, archive: Media, lost: int) -> str:
-    """The first frame that is not at its time, of those after the `lost` ones at the source's start."""
+    """The first frame at a wrong time, of those after the `lost` ones at the source's start."""
     wanted, have = source.times, archive.times
     if len(wanted) - lost != len(have) or not have:
         return f"of {len(wanted) - lost} frames, {len(have)} have a presentation time in the archive"
@@ -28,7 +28,7 @@ def times_problem(source: Media, archive: Media, lost: int) -> str:
         return "the time base is unknown"
     if there == here and not lost and wanted == have:
         return ""
-    # Both in whole units of the same length, so that nothing is rounded.
+    # Both are counted in whole units of the same length, so that nothing is rounded.
     common = gcd(there.denominator, here.denominator)
     a, b = there.numerator * (here.denominator // common), here.numerator * (there.denominator // common)
     slack, first = max(a, b), wanted[lost] * a
@@ -40,7 +40,7 @@ def times_problem(source: Media, archive: Media, lost: int) -> str:
 
 
 def start_problem(source: Media, archive: Media, lost: int) -> str:
-    """Whether the picture begins where no player looks for it."""
+    """Why players would not find the start of the picture; empty if they do."""
     head = float((source.times[lost] - source.times[0]) * source.video.time_base) if lost else 0.0
     frame = source.span / max(source.shown, 1)
     if not -frame - _ROUNDING <= archive.start <= max(source.start, 0.0) + head + _START_SLACK:
@@ -49,7 +49,7 @@ def start_problem(source: Media, archive: Media, lost: int) -> str:
 
 
 def sound_problem(source: Media, archive: Media, lost: int) -> str:
-    """The first stream whose sound is not heard when the source's is."""
+    """The first stream whose sound is not heard at the source's times."""
     head = float((source.times[lost] - source.times[0]) * source.video.time_base) if lost else 0.0
     for number, (want, have) in enumerate(zip(source.audio, archive.audio, strict=True), start=1):
         if problem := _stream_problem(want, have, head):
@@ -64,7 +64,7 @@ def _stream_problem(want: AudioStream, have: AudioStream, head: float) -> str:
     if not _starts_agree(want, have, start):
         return f"begins {have.start:+.3f} s from the picture instead of {start:+.3f} s"
     slack = min(max(want.frame, have.frame), _LONGEST_FRAME) + _ROUNDING
-    # What differs before the first sound is priming, which was judged above.
+    # A difference before the first sound is priming, which was checked above.
     end = max(start + want.span, have.start + have.span)
     begin = max(start, have.start)
     for at, until in _unlike(_sounds(want, start), _sounds(have, have.start), begin, end):
@@ -74,10 +74,10 @@ def _stream_problem(want: AudioStream, have: AudioStream, head: float) -> str:
 
 
 def _starts_agree(want: AudioStream, have: AudioStream, start: float) -> bool:
-    """Where a container can't hide what an encoder needs before the sound, that is heard as silence.
+    """Whether sound begins in time; priming is heard as silence if a container can't hide it.
 
-    A copy then begins earlier by what the source hid; what was encoded anew, by the frame that ffmpeg's
-    encoder for AAC needs, wherever the sound does not begin with the file.
+    In that case a copy begins earlier by what the source hid; an encoded stream begins earlier by the frame
+    that ffmpeg's AAC encoder needs, if the sound does not begin with the file.
     """
     assert have.start is not None
     heard = have.start - start
@@ -87,14 +87,14 @@ def _starts_agree(want: AudioStream, have: AudioStream, start: float) -> bool:
 
 
 def _sounds(stream: AudioStream, start: float) -> list[float]:
-    """Starts and ends of what is heard, in turn, in seconds from the first picture."""
+    """Starts and ends of audible sound, in turn, in seconds from the first picture."""
     return [start, *(start + each for each in stream.gaps), start + stream.span]
 
 
 def _unlike(
     one: Sequence[float], other: Sequence[float], begin: float, end: float
 ) -> Iterator[tuple[float, float]]:
-    """When the one is heard and the other is not, between `begin` and `end`."""
+    """The intervals between `begin` and `end` in which only one of the two is heard."""
     edges = sorted({begin, end, *(each for each in (*one, *other) if begin < each < end)})
     at_one = at_other = 0
     since: float | None = None

@@ -1,42 +1,42 @@
-"""Relates a stream's own clock to the host's by when its packets arrive."""
+"""Relates a stream's own clock to the host's clock by the arrival of its packets."""
 
 from __future__ import annotations
 
 from collections import deque
 
 WINDOW = 4.0
-"""Seconds of arrivals that count: long enough for a packet that was not delayed, short enough to follow a
-clock that runs wrongly."""
+"""Seconds of arrivals that are used: long enough to contain a packet that was not delayed, short enough to
+follow a clock that runs wrongly."""
 
 SETTLED = 1.5
-"""Seconds of arrivals after which they tell the time."""
+"""Seconds of arrivals after which they are taken for the time."""
 BURST = 4.0
-"""Seconds that a server may have stored and send at once."""
+"""Seconds that a server may have stored and may send at once."""
 STEP = 0.5
-"""Seconds by which a clock leaves the host's from one packet to the next when it was set."""
+"""Seconds of difference to the host's clock, from one packet to the next, that mean that a clock was set."""
 
 
 class ArrivalClock:
-    """Follows the distance of two clocks by the packet of the last seconds that took the shortest way."""
+    """Follows the distance of two clocks, by the packet of the last seconds that was delayed least."""
 
     def __init__(self, window: float = WINDOW) -> None:
         """`window` is in seconds."""
         self._window = window
         self._best: deque[tuple[float, float]] = deque()
-        """Arrivals and distances, the largest distance first; a later one that is larger replaces others."""
+        """Arrivals and distances, the largest distance first; a later, larger one replaces the others."""
         self._began: tuple[float, float] | None = None
         """Time and arrival of the first packet."""
         self._last: tuple[float, float] | None = None
 
     def see(self, at: float, arrival: float) -> float:
-        """Take a packet: its time by the stream's clock, and when it came by the monotonic clock.
+        """Add a packet: its time by the stream's clock, and its arrival by the monotonic clock.
 
-        By how many seconds the stream's clock was set before it, 0 where it was not.
+        Returns by how many seconds the stream's clock was set before it, 0 if it was not.
         """
         set_by = 0.0
         if self._last is not None:
             step, passed = at - self._last[0], arrival - self._last[1]
-            # after a connection stood still packets come in a burst, with times as they should be
+            # after a stalled connection packets come in a burst, with correct times
             if not 0 <= step <= STEP and abs(step - passed) > STEP:
                 self.clear()
                 set_by = step - passed
@@ -57,9 +57,9 @@ class ArrivalClock:
 
     @property
     def is_settled(self) -> bool:
-        """Whether arrivals tell the time: some were seen, and packets come about as fast as they are made.
+        """Whether arrivals give the time: enough were seen, and packets come about as fast as they are made.
 
-        Opening a stream delays the first ones, and whoever fills a pipe may do so faster.
+        Opening a stream delays the first packets, and a program that fills a pipe may do so faster.
         """
         if self._began is None or self._last is None:
             return False

@@ -1,4 +1,4 @@
-"""A source that was reached: its packets, from a container or from a process, and how to let go of it."""
+"""An opened source: its packets, from a container or from a process, and how to close it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COPIED = frozenset({"h264", "hevc", "av1", "mpeg4"})
 """Codecs that a clip holds as they are."""
 
 _PROMPTLY = {"probesize": "32", "analyzeduration": "0"}
-"""For a container that describes its streams before their packets: nothing is looked at in advance."""
+"""For a container that describes its streams before their packets: nothing is probed in advance."""
 _LINE_BYTES = 1000
 _LAST_LINES = 5
 _ENDING_SECONDS = 0.5
@@ -39,7 +39,7 @@ _KILL_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What is asked of a local camera; what is not said is left to it, or to us where it has to be told."""
+    """The requested mode of a local camera. None means the camera's choice, or a default."""
 
     size: tuple[int, int] | None = None
     rate: int | None = None
@@ -47,12 +47,12 @@ class Mode:
 
     @property
     def pixels(self) -> tuple[int, int]:
-        """Width and height for a camera that has to be told."""
+        """Width and height for a camera that needs them."""
         return self.size or (1920, 1080)
 
     @property
     def frames(self) -> int:
-        """Frames a second for a camera that has to be told."""
+        """Frames a second for a camera that needs them."""
         return self.rate or 15
 
     @property
@@ -65,7 +65,7 @@ AnyPacket: TypeAlias = "Packet[Any]"
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 
-def _nothing() -> str:
+def _no_complaint() -> str:
     return ""
 
 
@@ -74,22 +74,22 @@ class Feed:
     """The streams that are recorded, and their packets in the order of decoding."""
 
     video: VideoStream
-    """Describes the pictures, as long as anybody wants: it does not belong to the source."""
+    """Describes the pictures; it stays valid after the source is closed."""
     audio: AudioStream | None
     packets: Iterator[AnyPacket]
-    close: Callable[[], str] = _nothing
-    """Leave the source, in the thread that reads it; its last complaint, empty where it has none."""
-    interrupt: Callable[[], object] = _nothing
-    """Make reading end, from any thread, where the source allows that."""
+    close: Callable[[], str] = _no_complaint
+    """Close the source, in the thread that reads it; returns its last error message, or empty."""
+    interrupt: Callable[[], object] = _no_complaint
+    """End reading, from any thread, if the source allows that."""
     guessed: bool = False
-    """The source tells when a picture is shown, and its decoding time is a guess."""
+    """The source states presentation times, and decoding times are a guess."""
 
 
-def of_container(container: InputContainer, end: Callable[[], str] = _nothing) -> Feed:
-    """The first picture and the first sound; `end` ends what feeds the container. Raises ValueError.
+def of_container(container: InputContainer, end: Callable[[], str] = _no_complaint) -> Feed:
+    """The first video and the first audio stream; `end` ends what feeds the container. Raises ValueError.
 
-    Closing it frees the streams that its packets came from: of a packet only what it holds itself may be
-    asked afterwards.
+    Closing it frees the streams that its packets came from: afterwards only a packet's own data may be
+    used.
     """
     try:
         videos = [one for one in container.streams.video if one.codec_context is not None]
@@ -117,16 +117,16 @@ def of_container(container: InputContainer, end: Callable[[], str] = _nothing) -
 
 def detached(stream: AnyStream) -> AnyStream:
     """The same description of a stream, which outlives its container."""
-    # a container that is never begun writes nothing; nut holds every codec
-    pattern = av.open(io.BytesIO(), "w", format="nut")
-    return pattern.add_stream_from_template(stream, opaque=True)
+    # a container without a header written writes nothing; nut holds every codec
+    muxer = av.open(io.BytesIO(), "w", format="nut")
+    return muxer.add_stream_from_template(stream, opaque=True)
 
 
 def _unbroken(packets: Iterator[AnyPacket]) -> Generator[AnyPacket]:
-    """The packets without a last one of which only a piece could be read.
+    """The packets, without a last one that could be read only in part.
 
-    Of a source that ends early libavformat still gives out what there is of the last packet, marked as
-    corrupt. Amid a stream such packets stay: a camera's damaged frame tells more than none.
+    If a source ends early, libavformat still returns the part of the last packet, marked as corrupt.
+    Within a stream corrupt packets stay: a camera's damaged frame shows more than none.
     """
     broken: AnyPacket | None = None
     for packet in packets:
@@ -165,40 +165,40 @@ def timed(packet: AnyPacket) -> bool:
 class Process:
     """A program that writes video to its standard output; it ends with the thread that began it."""
 
-    def __init__(self, command: Sequence[str], *, patience: float | None, pipe_in: bool = False) -> None:
-        """`patience`: seconds without a byte after which reading fails; None to wait. Raises OSError."""
+    def __init__(self, command: Sequence[str], *, timeout: float | None, pipe_in: bool = False) -> None:
+        """`timeout`: seconds without a byte after which reading fails; None to wait. Raises OSError."""
         self._program = os.path.basename(command[0])  # noqa: PTH119 - a command's word, no path to look at
-        self._patience = patience
+        self._timeout = timeout
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if pipe_in else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            # a signal from the terminal is ours to handle: what the camera sent until then is recorded
+            # this process handles signals from the terminal: what the camera sent until then is recorded
             start_new_session=True,
             preexec_fn=linux.die_with_parent,
             env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"},
         )
-        self._said: deque[str] = deque(maxlen=_LAST_LINES)
+        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._listener = threading.Thread(target=self._listen, name=f"hear {self._program}", daemon=True)
         self._listener.start()
 
     @property
     def stdin(self) -> Any:
-        """Where it reads, as a file; only where it was asked for."""
+        """Its standard input as a file; only with `pipe_in`."""
         return self._process.stdin
 
     def read(self, size: int) -> bytes:
-        """Some of its output, as PyAV asks for it; nothing at its end. Raises TimeoutError."""
+        """Some of its output, as PyAV requests it; empty at the end. Raises TimeoutError."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
-        if not select.select([descriptor], [], [], self._patience)[0]:
-            raise TimeoutError(f"no data for {self._patience:.0f} s")
+        if not select.select([descriptor], [], [], self._timeout)[0]:
+            raise TimeoutError(f"no data for {self._timeout:.0f} s")
         return os.read(descriptor, size)
 
     def end(self) -> str:
-        """End it; why it failed, in its own words where there are any, empty where it didn't."""
+        """End it; returns why it failed, in its own words if there are any, or empty."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_ENDING_SECONDS)
         status = self._process.returncode
@@ -210,12 +210,12 @@ class Process:
         self._listener.join(_ENDING_SECONDS)
         if status == 0:
             return ""
-        if self._said:
-            return self._said[-1]
+        if self._last_lines:
+            return self._last_lines[-1]
         return f"{self._program} ended with status {status}" if status else ""
 
     def close(self) -> str:
-        """End it, and close what it was read from; why it failed."""
+        """End it and close its pipes; returns why it failed, or empty."""
         complaint = self.end()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
@@ -227,19 +227,19 @@ class Process:
         assert self._process.stderr is not None
         for line in iter(lambda: cast("Any", self._process.stderr).readline(_LINE_BYTES), b""):
             if words := line.decode(errors="backslashreplace").strip():
-                self._said.append(words)
+                self._last_lines.append(words)
 
 
 def of_process(process: Process, *, form: str) -> Feed:
-    """What a process writes in the container format `form`. Raises OSError, av.FFmpegError or ValueError."""
+    """A process's output in the container format `form`. Raises OSError, av.FFmpegError, ValueError."""
     try:
         options = _PROMPTLY if form == "matroska" else {}
         container = cast("InputContainer", av.open(process, format=form, options=options))
         made = of_container(container, process.end)
     except BaseException as error:
-        said = process.close()
-        if said and isinstance(error, av.FFmpegError | ValueError):
-            raise ValueError(said) from error
+        complaint = process.close()
+        if complaint and isinstance(error, av.FFmpegError | ValueError):
+            raise ValueError(complaint) from error
         raise
 
     def close() -> str:
@@ -251,7 +251,7 @@ def of_process(process: Process, *, form: str) -> Feed:
 
 
 class Pump:
-    """A thread that gives the packets of one feed to a process."""
+    """A thread that writes the packets of one feed to a process."""
 
     def __init__(self, feed: Feed, process: Process) -> None:
         self._feed, self._process = feed, process
@@ -261,17 +261,17 @@ class Pump:
         self._thread.start()
 
     def end(self) -> str:
-        """Stop; why the source ended, else what the process complained of."""
+        """Stop; returns why the source ended, otherwise the error message of the process."""
         self._closed.set()
-        said = self._process.end()
-        return self._error or said
+        complaint = self._process.end()
+        return self._error or complaint
 
     def join(self) -> None:
-        """Wait until the source is closed; one that hangs is closed when it has been silent for too long."""
+        """Wait until the source is closed; one that hangs is closed after too long a silence."""
         self._thread.join(SILENCE + _ENDING_SECONDS)
 
     def _run(self) -> None:
-        # an error of writing is the process's to explain
+        # the process reports why writing failed
         with (
             contextlib.suppress(OSError, av.FFmpegError, ValueError),
             self._process.stdin as pipe,

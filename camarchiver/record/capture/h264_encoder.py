@@ -1,4 +1,4 @@
-"""Encodes what a source sends uncompressed, as it comes: ffmpeg's arguments, and which encoder works."""
+"""Encodes uncompressed video live: ffmpeg's arguments, and which encoder works."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from camarchiver.record.capture.feed import Feed, Process, Pump, of_process
 _log = logging.getLogger("camarchiver.record.capture.h264_encoder")
 
 KEYFRAME_SECONDS = 1.5
-"""Between two keyframes, so that no pre-roll grows by more than two seconds."""
+"""Seconds between two keyframes, so that no pre-roll grows by more than two seconds."""
 _TRIAL_FRAMES = 10
 _TRIAL_SECONDS = 15.0
 PROMPTLY = ("-probesize", "32", "-analyzeduration", "0", "-threads", "1")
-"""Before an input that describes itself: no picture waits for others to be looked at or decoded beside it."""
+"""Before an input that describes itself: no picture waits for probing or for other decoder threads."""
 FORM = "matroska"
 """What ffmpeg writes: it can be read from a pipe, and its clock never wraps."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveEncoder:
-    """One way to H.264."""
+    """One way to encode H.264."""
 
     encoder: str
     arguments: tuple[str, ...]
     before: tuple[str, ...] = ()
-    """What ffmpeg wants before its input."""
+    """ffmpeg's options before its input."""
     devices: tuple[str, ...] = ()
-    """Patterns of which one must be there; none for software."""
+    """Patterns of device files of which one must exist; none for software."""
 
 
-WAYS = (
+LIVE_ENCODERS = (
     LiveEncoder(
         "h264_v4l2m2m",
         ("-pix_fmt", "yuv420p", "-b:v", "4M"),
@@ -60,7 +60,7 @@ WAYS = (
         "libx264", ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-tune", "zerolatency", "-crf", "23")
     ),
 )
-"""Best first; each must prove itself on this machine."""
+"""Best first; each must pass a trial on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +68,26 @@ class Compressor:
     """An ffmpeg with an encoder that works here."""
 
     ffmpeg: Ffmpeg
-    way: LiveEncoder
+    live_encoder: LiveEncoder
 
     def command(self, source: Sequence[str]) -> tuple[str, ...]:
-        """ffmpeg's command line; `source` is its input with the options of that."""
+        """ffmpeg's command line; `source` is its input with the input's options."""
         binary = str(self.ffmpeg.path)
-        return (binary, "-v", "error", *self.way.before, *source, *self.output())
+        return (binary, "-v", "error", *self.live_encoder.before, *source, *self.output())
 
     def output(self) -> tuple[str, ...]:
-        """What comes after the input: every frame, with its own time, and AAC."""
+        """The arguments after the input: every frame, with its own time, and AAC."""
         pass_all = ("-fps_mode" if self.ffmpeg.version >= (5, 1) else "-vsync", "passthrough")
         keys = ("-g", "30", "-force_key_frames", f"expr:gte(t,n_forced*{KEYFRAME_SECONDS})")
         return (
             *("-map", "0:v:0", "-map", "0:a:0?", *pass_all),
-            *("-c:v", self.way.encoder, *self.way.arguments, "-bf", "0", *keys),
+            *("-c:v", self.live_encoder.encoder, *self.live_encoder.arguments, "-bf", "0", *keys),
             *("-c:a", "aac", *matroska()),
         )
 
 
 def matroska() -> tuple[str, ...]:
-    """The end of a command line whose packets are wanted as soon as they are made."""
+    """The end of a command line whose packets are needed as soon as they are made."""
     return ("-flush_packets", "1", "-cluster_time_limit", "100", "-f", FORM, "pipe:1")
 
 
@@ -95,24 +95,26 @@ def matroska() -> tuple[str, ...]:
 def compressor() -> Compressor:
     """The best encoder that passes a trial. Raises EncoderError."""
     found = ffmpeg_find.find()
-    for way in WAYS:
-        if way.devices and not any(list(Path("/").glob(device[1:])) for device in way.devices):
+    for live_encoder in LIVE_ENCODERS:
+        if live_encoder.devices and not any(
+            list(Path("/").glob(device[1:])) for device in live_encoder.devices
+        ):
             continue
         for ffmpeg in found:
-            if way.encoder not in ffmpeg.encoders:
+            if live_encoder.encoder not in ffmpeg.encoders:
                 continue
-            candidate = Compressor(ffmpeg, way)
+            candidate = Compressor(ffmpeg, live_encoder)
             if _works(candidate):
-                _log.info("what is not compressed is encoded with %s of %s", way.encoder, ffmpeg)
+                _log.info("what is not compressed is encoded with %s of %s", live_encoder.encoder, ffmpeg)
                 return candidate
     raise EncoderError("no ffmpeg here can encode H.264", hint="install one with libx264")
 
 
 def encoded(feed: Feed) -> Feed:
-    """A feed's pictures as H.264 and its sound as AAC. Raises what `compressor` and `of_process` do."""
+    """A feed's pictures as H.264 and its sound as AAC. Raises what `compressor` and `of_process` raise."""
     try:
         source = (*PROMPTLY, "-f", "nut", "-i", "pipe:0")
-        process = Process(compressor().command(source), patience=None, pipe_in=True)
+        process = Process(compressor().command(source), timeout=None, pipe_in=True)
     except BaseException:
         feed.close()
         raise
@@ -133,7 +135,7 @@ def encoded(feed: Feed) -> Feed:
 
 
 def _works(candidate: Compressor) -> bool:
-    """Encode a few frames and count what comes back out."""
+    """Encode a few frames and count those that the output holds."""
     source = ("-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=10:duration={_TRIAL_FRAMES / 10}")
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""One packet of a stream, as far as decisions need it."""
+"""One packet of a stream, with what decisions need of it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TimedPacket:
-    """One packet, as far as decisions need it."""
+    """One packet, with what decisions need of it."""
 
     at: float
     """Presentation time in seconds of the source's own clock."""
     order: float
     """Decoding time in seconds of the source's own clock."""
     length: float
-    """Seconds that it is shown or heard; 0 where the source doesn't tell."""
+    """Seconds that it is shown or heard; 0 if the source doesn't say."""
     video: bool
     key: bool
-    """Of video: the first packet of a group of pictures."""
+    """Whether it is the first packet of a group of pictures; video only."""
     size: int
     """Bytes."""
     arrival: float
     """When it was read, in seconds of the monotonic clock."""
     packet: object
-    """The demuxer's packet, which only spool and sentry look into."""
+    """The demuxer's packet, which only the spool and the detector read."""
 
     def moved(self, seconds: float) -> TimedPacket:
-        """The packet so much later, by the source's clock; the demuxer's packet is changed."""
+        """The packet moved by these seconds of the source's clock; the demuxer's packet is changed."""
         packet: Any = self.packet
         ticks = round(seconds / packet.time_base)
         packet.pts, packet.dts = (packet.pts or 0) + ticks, (packet.dts or 0) + ticks

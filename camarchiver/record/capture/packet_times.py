@@ -1,4 +1,4 @@
-"""Completes the times of packets: RTP tells when a picture is shown, not when it is decoded."""
+"""Completes the times of packets: RTP states when a picture is shown, not when it is decoded."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from itertools import pairwise
 from camarchiver.record.capture.feed import AnyPacket, timed
 
 REORDERED = 4
-"""Pictures by which one may be sent before those that are shown before it; cameras use two at most."""
+"""How far, in pictures, one may be sent ahead of those shown before it; cameras use two at most."""
 _WAIT = 1
 """Seconds of pictures that are held back at most."""
 _STEP_PICTURES = 15
-"""Pictures by which a time may leave the one before without being of another clock."""
+"""Pictures by which a time may differ from the one before without belonging to another clock."""
 
 
 def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[AnyPacket]:
-    """Every packet with both of its times; those without any are left out.
+    """Every packet with both of its times; packets without any time are left out.
 
     `guessed`: decoding times are not the source's but libavformat's, which errs while it does not know how
     pictures are reordered, and gives the first keyframe no time at all. Then they are made of the times of
@@ -47,13 +47,13 @@ def complete(packets: Iterable[AnyPacket], *, guessed: bool) -> Iterator[AnyPack
 
 
 def _lasts_long(held: list[AnyPacket]) -> bool:
-    """Whether the pictures that are held back are so rare that nobody should wait for more."""
+    """Whether the pictures that are held back are so rare that waiting for more takes too long."""
     times = [one.pts * one.time_base for one in held if one.pts is not None]
     return len(times) > 1 and max(times) - min(times) > _WAIT
 
 
 class _DecodingTimes:
-    """Gives pictures decoding times: those of presentation, in order, some pictures earlier."""
+    """Gives pictures decoding times: the presentation times in order, shifted by some pictures."""
 
     def __init__(self, held: list[AnyPacket]) -> None:
         """`held` are the first pictures of a stream."""
@@ -92,15 +92,15 @@ class _DecodingTimes:
         packet.dts = self._seen.pop(0) if lacking <= 0 else self._base - lacking * self._length
 
     def _begin(self, base: int) -> None:
-        """A clock begins, with this as its earliest time."""
+        """Begin a clock, with this as its earliest time."""
         self._base = base
         self._seen: list[int] = []
 
 
 def _missing(shown: list[int], length: int) -> int:
-    """When the first picture is shown, by the following ones in the order in which they were sent.
+    """The presentation time of the first picture, from the following ones in the order sent.
 
-    It lies behind those of an open group that come after it and are shown before it, or before all others.
+    It is after the pictures of an open group, which are sent after it and shown first, or before all others.
     """
     times = sorted(shown)
     hole = next((one for one, other in pairwise(times) if other - one > 1.5 * length), None)

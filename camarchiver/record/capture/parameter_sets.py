@@ -14,12 +14,12 @@ def sequence(data: bytes, codec: str) -> bytes:
 
 
 def every(data: bytes, codec: str) -> frozenset[bytes]:
-    """All parameter sets before the first slice of an Annex B packet, each once."""
+    """All parameter sets before the first slice of an Annex B packet, without repetition."""
     return frozenset(unit for kind, unit in _before_slice(data, codec) if kind)
 
 
 def _before_slice(data: bytes, codec: str) -> Iterator[tuple[str, bytes]]:
-    """What each unit before the first slice is, and its bytes."""
+    """The kind and the bytes of each unit before the first slice."""
     position = data.find(_START)
     while 0 <= position < len(data) - 4:
         begin = position + len(_START)
@@ -31,7 +31,7 @@ def _before_slice(data: bytes, codec: str) -> Iterator[tuple[str, bytes]]:
 
 
 def codec(data: bytes) -> str:
-    """What an Annex B packet is, which begins with a delimiter or a parameter set; else empty."""
+    """The codec of an Annex B packet that begins with a delimiter or a parameter set; otherwise empty."""
     begin = data.find(_START, 0, 8) + len(_START)
     if begin < len(_START) or len(data) < begin + 2:
         return ""
@@ -43,7 +43,7 @@ def codec(data: bytes) -> str:
 
 
 def _kind(first: int, codec: str) -> str:
-    """What a unit is, by its first byte (ITU-T H.264 table 7-1, H.265 table 7-1)."""
+    """The kind of a unit, by its first byte (ITU-T H.264 table 7-1, H.265 table 7-1)."""
     if codec == "h264":
         number, slices, sequence, others = first & 31, range(1, 6), 7, frozenset({8})
     elif codec == "hevc":

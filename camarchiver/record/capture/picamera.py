@@ -1,4 +1,4 @@
-"""The Raspberry Pi's camera by picamera2: its H.264 for the clips, and small pictures for the detector."""
+"""The Raspberry Pi's camera through picamera2: H.264 for the clips, and small pictures for the detector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MICROSECONDS = Fraction(1, 1_000_000)
 _WAITING = 300
 """Frames that may wait for the reader."""
 _PICTURES = 100
-"""Pictures that may wait for the detector; then the oldest go."""
+"""Pictures that may wait for the detector; after that the oldest are dropped."""
 _ENDING_SECONDS = 1.0
 _BITS = 0.12
 """Bits for each pixel of each frame."""
@@ -35,18 +35,18 @@ _BITS = 0.12
 
 @dataclass(frozen=True, slots=True)
 class PicameraCamera:
-    """Started anew whenever it is lost."""
+    """A Raspberry Pi camera; it is restarted whenever it is lost."""
 
     number: int
     mode: Mode
     pictures: deque[SampledPicture] = field(default_factory=lambda: deque(maxlen=_PICTURES), compare=False)
-    """What the detector sees, by arrival in seconds of the monotonic clock; whoever takes one removes it."""
+    """Pictures for the detector, by arrival in seconds of the monotonic clock; the reader removes them."""
     live: bool = field(default=True, init=False)
-    returns: bool = field(default=True, init=False)
+    reconnects: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:
-        """As the command line has it, without the mode."""
+        """The name on the command line, without the mode."""
         return f"picamera2:{self.number}"
 
     def open(self) -> Feed:
@@ -84,11 +84,11 @@ class _Session:
     """The camera, while it is open."""
 
     def __init__(self, camera: PicameraCamera) -> None:
-        """Starts it. Raises ValueError with its own words."""
+        """Starts the camera. Raises ValueError with picamera2's message."""
         self._mode = camera.mode
         self._pictures = camera.pictures
         self._frames: queue.Queue[_Frame | str] = queue.Queue(_WAITING)
-        """Frames, or why there will be none."""
+        """Frames, or the reason why there will be none."""
         self._closed = threading.Event()
         self._device: Any = None
         self._watcher = threading.Thread(target=self._watch, name="look at lores", daemon=True)
@@ -96,7 +96,7 @@ class _Session:
             self._start(camera.number)
         except Exception as error:  # it raises whatever its parts do
             self.end()
-            raise ValueError(_words(error)) from error
+            raise ValueError(_message(error)) from error
 
     def _start(self, number: int) -> None:
         device = self._device = importlib.import_module("picamera2").Picamera2(number)
@@ -142,7 +142,7 @@ class _Session:
             device.stop_recording()
             device.close()
         except Exception as error:  # it raises whatever its parts do
-            return _words(error)
+            return _message(error)
         return ""
 
     def _next(self) -> _Frame:
@@ -167,15 +167,15 @@ class _Session:
                 self._closed.wait(max(0.0, 1 / RATE - (time.monotonic() - began) - 0.5 / self._mode.frames))
         except Exception as error:  # it raises whatever its parts do, also when it is stopped meanwhile
             if not self._closed.is_set():
-                self._frames.put(_words(error))
+                self._frames.put(_message(error))
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return f"picamera2: {cause(error)}"
 
 
 def _output(frames: queue.Queue[_Frame | str]) -> Any:
-    """An output as picamera2 wants one; a frame for which there is no room is lost and counted as such."""
+    """An output class for picamera2; a frame that does not fit into the queue is lost and counted as lost."""
 
     class Output(importlib.import_module("picamera2.outputs").Output):  # type: ignore[misc]  # no stubs
         def outputframe(

@@ -1,4 +1,4 @@
-"""Gives a live camera's pictures times that go on, where its own clock stands still or is set."""
+"""Gives a live camera's pictures continuous times if its own clock stands still or is set."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from camarchiver.record.capture.packet import TimedPacket
 _log = logging.getLogger("camarchiver.record.capture.picture_clock")
 
 STUCK = 2.0
-"""Seconds for which pictures come with one and the same time before that counts as none."""
+"""Seconds for which pictures come with the same time before that time is ignored."""
 SET = 1.0
-"""Seconds by which a clock is set that are noticed: a connection that stumbles causes less."""
+"""Smallest setting of a clock that is handled, in seconds: an unsteady connection causes less."""
 FAR = 10.0
-"""Seconds; a clock that is set by more begins anew, and with it a clip."""
+"""Seconds; if a clock is set by more, a new clock begins, and with it a new clip."""
 
 
 class PictureClock:
     """Compares the times of pictures with their arrivals."""
 
     def __init__(self, name: str) -> None:
-        """`name` is the camera's, for the log."""
+        """`name` is the camera's name for the log."""
         self._name = name
         self._arrivals = ArrivalClock()
         self._shift = 0.0
@@ -29,11 +29,11 @@ class PictureClock:
         self._distance = 0.0
         """Seconds between the last two pictures."""
         self._since: TimedPacket | None = None
-        """The first picture of the last time that came."""
+        """The first picture that came with the current time."""
         self._is_stuck = False
 
     def timed(self, entry: TimedPacket) -> TimedPacket:
-        """The picture with the time that it should have."""
+        """The picture with a corrected time."""
         if self._since is None or (entry.at != self._since.at and not self._is_stuck):
             self._since = entry
         passed = entry.arrival - self._since.arrival
@@ -53,7 +53,7 @@ class PictureClock:
             return
         step, passed = entry.order - before.order, entry.arrival - before.arrival
         if is_settled and SET < abs(set_by) < FAR:
-            # the usual distance is exact, an arrival isn't; after a second some pictures may be lost
+            # the usual distance is exact, an arrival is not; after a second pictures may have been lost
             self._shift -= step - (self._distance if passed < SET else passed)
             _log.warning("%s: its clock was set by %.1f s; the pictures go on", self._name, set_by)
         elif not set_by:

@@ -1,4 +1,4 @@
-"""What a camera's pictures are, and from which keyframe on they are others."""
+"""The format of a camera's pictures, and the keyframe at which it changes."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from camarchiver.record.capture import feed as capture_feed
 from camarchiver.record.capture import parameter_sets
 from camarchiver.record.capture.feed import AnyPacket
 
-_Said: TypeAlias = tuple[int, int, str | None, str | None]
+_Description: TypeAlias = tuple[int, int, str | None, str | None]
 """Width, height, profile and pixel format."""
 IN_BAND = "hev1"
-"""Tag of a stream of HEVC whose parameter sets change in their bytes: a clip needs all of them."""
+"""Tag of an HEVC stream whose parameter sets change in their bytes: a clip needs all of them."""
 _REMEMBERED = 64
-"""Spellings of parameter sets; a camera that changes them with each keyframe has more."""
+"""Number of remembered encodings of parameter sets; a camera that changes them at each keyframe has more."""
 
 
 class PictureFormat:
     """Follows one stream of H.264 or HEVC whose keyframes bring their parameter sets.
 
-    Cameras send these sets twice, or write the same in other bytes: what they say is compared.
+    Cameras send these sets twice, or write the same content in other bytes, so their content is compared.
     """
 
     def __init__(self, video: VideoStream) -> None:
         context = video.codec_context
         extradata = context.extradata or b""
         self._codec = context.codec.canonical_name
-        # mp4 and its like describe the picture once
+        # mp4 and similar containers describe the picture once
         self._follows = self._codec in parameter_sets.CODECS and extradata[:1] != b"\1"
-        self._said = _said(video)
-        self._spellings = {parameter_sets.sequence(extradata, self._codec): self._said}
+        self._description = _description(video)
+        self._spellings = {parameter_sets.sequence(extradata, self._codec): self._description}
         self._header = parameter_sets.every(extradata, self._codec)
-        """What a clip has once for all of its pictures."""
+        """The parameter sets in the header of a clip, for all of its pictures."""
         self._in_band = False
 
     def changed(self, packet: AnyPacket) -> VideoStream | None:
-        """The stream as this packet describes it, where that is not as it was. Raises ValueError."""
+        """The stream as this packet describes it, if that changed; otherwise None. Raises ValueError."""
         if not self._follows:
             return None
         if parameter_sets.codec(bytes(memoryview(packet)[:16])) not in ("", self._codec):
@@ -47,8 +47,8 @@ class PictureFormat:
         data = bytes(packet)
         found = self._described(data, packet)
         sets = parameter_sets.every(data, self._codec)
-        if found is None and self._codec == "hevc" and self._said[0] and sets and not self._in_band:
-            # a clip of HEVC has its sets in its header alone, as players want it, until they change
+        if found is None and self._codec == "hevc" and self._description[0] and sets and not self._in_band:
+            # a clip of HEVC has its sets only in its header, as players require, until they change
             self._in_band = bool(self._header) and not sets <= self._header
             found = _template(data, self._codec, packet) if self._in_band else None
             if found is not None:
@@ -58,18 +58,18 @@ class PictureFormat:
         return found
 
     def _described(self, data: bytes, packet: AnyPacket) -> VideoStream | None:
-        """The stream as a keyframe's parameter sets describe it, where they say something else."""
+        """The stream as a keyframe's parameter sets describe it, if their content changed."""
         spelling = parameter_sets.sequence(data, self._codec)
-        if not spelling or (self._spellings.get(spelling) == self._said and self._said[0]):
+        if not spelling or (self._spellings.get(spelling) == self._description and self._description[0]):
             return None
         stream = _template(data, self._codec, packet)
         if stream is None:
             return None
         if len(self._spellings) >= _REMEMBERED:
             self._spellings.clear()
-        before, self._said = self._said, _said(stream)
-        self._spellings[spelling] = self._said
-        if _same(before, self._said):
+        before, self._description = self._description, _description(stream)
+        self._spellings[spelling] = self._description
+        if _same(before, self._description):
             return None
         if self._in_band:
             stream.codec_context.codec_tag = IN_BAND
@@ -80,16 +80,16 @@ def _template(data: bytes, codec: str, packet: AnyPacket) -> VideoStream | None:
     try:
         return capture_feed.template(data, codec, packet.time_base)
     except ValueError:
-        # a damaged keyframe says nothing
+        # a damaged keyframe describes nothing
         return None
 
 
-def _said(video: VideoStream) -> _Said:
+def _description(video: VideoStream) -> _Description:
     context = video.codec_context
-    # the j is about the range of values alone
+    # the j concerns only the range of values
     form = context.format.name.replace("yuvj", "yuv") if context.format else None
     return context.width, context.height, context.profile, form
 
 
-def _same(one: _Said, other: _Said) -> bool:
+def _same(one: _Description, other: _Description) -> bool:
     return all(each == its or each is None or its is None for each, its in zip(one, other, strict=True))

@@ -1,4 +1,4 @@
-"""A thread that demuxes one camera, and seeks it when it is lost."""
+"""A thread that demuxes one camera and reconnects when it is lost."""
 
 from __future__ import annotations
 
@@ -27,60 +27,60 @@ from camarchiver.record.capture.source import Camera, FileCamera
 _log = logging.getLogger("camarchiver.record.capture.reader")
 
 BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds to wait before the next try to reach a camera; the last one again and again."""
+"""Seconds to wait before the next attempt to reach a camera; the last one repeats."""
 LONG_GROUP = 2.5
-"""Seconds between two keyframes from which on a camera is set wrongly: pre-roll grows by as much."""
+"""Seconds between two keyframes above which a camera's settings are wrong: the pre-roll grows by as much."""
 WAITING = 1000
-"""Packets that may wait for the recorder; then the camera's own buffer has to hold them."""
+"""Packets that may wait for the recorder; more stay in the camera's own buffer."""
 _JOIN_SECONDS = 1.0
-"""Wait so long for the reader beyond the silence that is granted to a camera."""
+"""Seconds to wait for the reader in addition to the silence that a camera is allowed."""
 _FULL_SECONDS = 0.01
-"""Between two looks whether the recorder has taken something."""
+"""Seconds between two checks whether the recorder has taken an item."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The source was reached, also once more, or sends another picture: what follows stands for itself."""
+    """The source was opened or reopened, or its format changed; the following items are independent."""
 
     video: VideoStream
     audio: AudioStream | None
     goes_on: bool = False
-    """The source is the same, and so is its clock: a keyframe told what its pictures are."""
+    """The source and its clock are the same: a keyframe described the pictures."""
 
     @property
     def is_known(self) -> bool:
-        """Whether a clip can be begun: the first keyframe may have to tell what the pictures are."""
+        """Whether a clip can begin; some streams describe their pictures only with the first keyframe."""
         return bool(self.video.codec_context.width)
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The camera went away; the reader seeks it."""
+    """The camera was lost; the reader tries to reconnect."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """Nothing follows."""
+    """The stream ended; no item follows."""
 
     error: str = ""
-    """Empty where the source just came to its end."""
+    """Empty if the source simply reached its end."""
 
 
 Item = Opened | TimedPacket | Lost | StreamEnded
 
 
 class Reader:
-    """A thread that demuxes one camera and seeks it when it is lost."""
+    """A thread that demuxes one camera and reconnects when it is lost."""
 
     def __init__(self, camera: Camera, *, encodes: bool = False) -> None:
-        """`encodes`: what no clip can hold as it is comes as H.264."""
+        """`encodes`: video that no clip can hold as it is gets encoded as H.264."""
         self.camera = camera
         self._encodes = encodes
         self._feed: Feed | None = None
         self._long_groups = 0
-        self._sound_said = False
+        self._sound_reported = False
         self._closed = threading.Event()
         self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._paced = isinstance(camera, FileCamera) and camera.realtime
@@ -88,7 +88,7 @@ class Reader:
         self._thread.start()
 
     def take(self, timeout: float) -> Item | None:
-        """The next item; None where there was none for so many seconds."""
+        """The next item; None if there was none for `timeout` seconds."""
         try:
             return self._items.get(timeout=timeout) if timeout else self._items.get_nowait()
         except queue.Empty:
@@ -96,12 +96,12 @@ class Reader:
             return None if self._thread.is_alive() or self._items.qsize() else StreamEnded("its reader died")
 
     def close(self) -> None:
-        """Let the thread leave the source, and wait for it as long as a camera may be silent."""
+        """End the thread, and wait for it as long as a camera may be silent."""
         self._closed.set()
         if self._feed is not None:
             self._feed.interrupt()
-        # a FIFO's reader waits for its writer, whatever happens
-        self._thread.join(SILENCE + _JOIN_SECONDS if self.camera.returns else _JOIN_SECONDS)
+        # a FIFO's reader waits for its writer and can't be interrupted
+        self._thread.join(SILENCE + _JOIN_SECONDS if self.camera.reconnects else _JOIN_SECONDS)
 
     def _run(self) -> None:
         failures = 0
@@ -113,18 +113,18 @@ class Reader:
                     seen = seen or isinstance(item, TimedPacket)
                     self._put(item)
             except (OSError, av.FFmpegError, ValueError, CamarchiverError) as error:
-                reason = _words(error)
-                if not self.camera.returns:
+                reason = _message(error)
+                if not self.camera.reconnects:
                     self._put(StreamEnded(reason))
                     return
             except Exception as error:
-                # whatever a camera sends, it is sought again
+                # whatever a camera sends, the reader reconnects
                 _log.exception("%s can't be read on", self.camera.name)
                 reason = f"{type(error).__name__}: {error}"
-                if not self.camera.returns:
+                if not self.camera.reconnects:
                     self._put(StreamEnded(reason))
                     return
-            if not self.camera.returns:
+            if not self.camera.reconnects:
                 self._put(StreamEnded())
                 return
             failures = 0 if seen else failures + 1
@@ -141,11 +141,11 @@ class Reader:
             error = broken
         finally:
             self._feed = None
-            said = feed.close()
-        if error is not None and not (said and isinstance(error, av.FFmpegError)):
+            complaint = feed.close()
+        if error is not None and not (complaint and isinstance(error, av.FFmpegError)):
             raise error
-        if said and not self._closed.is_set():
-            raise ValueError(said)
+        if complaint and not self._closed.is_set():
+            raise ValueError(complaint)
 
     def _reached(self) -> Feed:
         feed = self.camera.open()
@@ -154,7 +154,7 @@ class Reader:
         return h264_encoder.encoded(feed)
 
     def _watched(self, feed: Feed) -> Iterator[Item]:
-        """The packets, with another `Opened` before the keyframe from which on the picture is another."""
+        """The packets, with an `Opened` before each keyframe that changes the picture format."""
         picture = PictureFormat(feed.video)
         for entry in self._entries(feed):
             if entry.video:
@@ -177,9 +177,9 @@ class Reader:
                 last_frame = entry.arrival
                 sound.picture(entry.order, entry.arrival)
                 if entry.key:
-                    self._mind_group(entry.at - last_key if last_key is not None else 0.0)
+                    self._check_group(entry.at - last_key if last_key is not None else 0.0)
                     last_key = entry.at
-            elif self.camera.returns and entry.arrival - last_frame > SILENCE:
+            elif self.camera.reconnects and entry.arrival - last_frame > SILENCE:
                 raise ValueError(f"no frame for {SILENCE:.0f} s")
             elif (placed := self._placed(entry, sound)) is None:
                 continue
@@ -193,31 +193,31 @@ class Reader:
                 return
 
     def _placed(self, entry: TimedPacket, sound: SoundClock) -> TimedPacket | None:
-        """A packet of sound where it belongs among the pictures; None where it has no place there."""
+        """A packet of sound at its place among the pictures; None if it has no place there."""
         shift = sound.sound(entry.order, entry.arrival)
-        if not self._sound_said and self._encodes:
+        if not self._sound_reported and self._encodes:
             if sound.off is not None:
-                words = (
+                message = (
                     "%s: its sound has another clock (%.1f s off its pictures) and is placed by its arrival"
                 )
-                _log.warning(words, self.camera.name, sound.off)
-                self._sound_said = True
+                _log.warning(message, self.camera.name, sound.off)
+                self._sound_reported = True
             elif shift is None and not self.camera.live:
-                words = "%s: its sound is %.0f s off its pictures and is left out"
-                _log.warning(words, self.camera.name, sound.ahead)
-                self._sound_said = True
+                message = "%s: its sound is %.0f s off its pictures and is left out"
+                _log.warning(message, self.camera.name, sound.ahead)
+                self._sound_reported = True
         if not shift:
             return None if shift is None else entry
         return entry.moved(shift)
 
-    def _mind_group(self, seconds: float) -> None:
-        """Say once when keyframes are rare; one long group alone may be a step of the camera's clock."""
+    def _check_group(self, seconds: float) -> None:
+        """Warn once if keyframes are rare; a single long group may be a step of the camera's clock."""
         if seconds <= LONG_GROUP or not self._encodes:
             return
         self._long_groups += 1
         if self._long_groups == 2:
-            words = "%s sends a keyframe only every %.0f s, and a clip begins with one: set it to every 2 s"
-            _log.warning(words, self.camera.name, seconds)
+            message = "%s sends a keyframe only every %.0f s, and a clip begins with one: set it to every 2 s"
+            _log.warning(message, self.camera.name, seconds)
 
     def _put(self, item: Item) -> None:
         # SimpleQueue has no bound of its own, and is the one that costs little for each packet.
@@ -241,7 +241,7 @@ class _Pace:
 
 
 def _entry(packet: AnyPacket) -> TimedPacket:
-    """What decisions need of a packet."""
+    """The packet with what decisions need of it."""
     # an exact quotient without a Fraction for each: this is done for every packet
     ticks, second = packet.time_base.as_integer_ratio()
     return TimedPacket(
@@ -256,7 +256,7 @@ def _entry(packet: AnyPacket) -> TimedPacket:
     )
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, av.error.ExitError):
         return f"no answer for {SILENCE:.0f} s"
     return cause(error)

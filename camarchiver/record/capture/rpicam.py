@@ -10,27 +10,27 @@ from camarchiver.record.capture import feed
 from camarchiver.record.capture.feed import Feed, Mode, Process
 
 _PROGRAMS = ("rpicam-vid", "libcamera-vid")
-"""The second is the name it had before."""
+"""The second is the older name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RpicamCamera:
-    """Started anew whenever it is lost."""
+    """A Raspberry Pi camera; its program is restarted whenever it is lost."""
 
     program: str
     number: int
     mode: Mode
     live: bool = field(default=True, init=False)
-    returns: bool = field(default=True, init=False)
+    reconnects: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:
-        """As the command line has it, without the mode."""
+        """The name on the command line, without the mode."""
         return f"rpicam-vid:{self.number}"
 
     def open(self) -> Feed:
         """Start the program. MPEG-TS carries the sensor's own times."""
-        process = Process(self.command(), patience=feed.SILENCE)
+        process = Process(self.command(), timeout=feed.SILENCE)
         return feed.of_process(process, form="mpegts")
 
     def command(self) -> tuple[str, ...]:

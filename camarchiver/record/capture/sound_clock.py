@@ -1,42 +1,42 @@
-"""Keeps a camera's sound together with its pictures, whatever clocks it gives them."""
+"""Keeps a camera's sound in step with its pictures, even if they have different clocks."""
 
 from __future__ import annotations
 
 from camarchiver.record.capture.arrival_clock import ArrivalClock
 
 APART = 1.0
-"""Seconds that sound may come before or after its picture; more is another clock."""
+"""Seconds that sound may come before or after its picture; more means another clock."""
 DRIFT = 0.1
-"""Seconds by which the sound may leave its place before it is put there again."""
+"""Seconds by which the sound may drift before it is moved back."""
 FAR = 10.0
-"""Seconds between sound and picture where arrivals tell nothing: a file is interleaved by less."""
+"""Seconds between sound and picture if arrivals give no information: a file is interleaved by less."""
 
 
 class SoundClock:
-    """Compares when sound and pictures arrive with the times they bear.
+    """Compares the arrivals of sound and pictures with their timestamps.
 
-    Where the two are more than a second apart, the sound is placed by its arrival; where they are not, their
-    distance is kept. What can't be placed yet is left out.
+    If the two are more than a second apart, the sound is placed by its arrival; otherwise their distance is
+    kept. Sound that can't be placed yet is left out.
     """
 
     def __init__(self, *, live: bool) -> None:
         """`live`: packets arrive when they are made."""
         self.off: float | None = None
-        """Seconds that the sound's clock was off when it was last found to be another; None if it is not."""
+        """Seconds that the sound's clock was off when it was last found to differ; None if it does not."""
         self._live = live
         self._picture, self._sound = ArrivalClock(), ArrivalClock()
         self._shown: tuple[float, float] | None = None
         """Time and arrival of the last picture."""
         self._place: float | None = None
-        """Seconds that sound has to be ahead of the pictures; None until both were compared."""
+        """Seconds that sound must be ahead of the pictures; None until both were compared."""
         self._shift = 0.0
         self.ahead = 0.0
-        """Seconds by which the last sound came before the picture it should come with."""
+        """Seconds by which the last sound is ahead of its picture."""
 
     def picture(self, order: float, arrival: float) -> None:
-        """A picture came, by its decoding time and its arrival."""
+        """Note a picture, by its decoding time and its arrival."""
         self._shown = order, arrival
-        # until both can be compared anew the sound goes on where it was among the pictures
+        # until both can be compared anew, the sound keeps its place among the pictures
         self._shift += self._picture.see(order, arrival) if self._live else 0.0
 
     def sound(self, order: float, arrival: float) -> float | None:
@@ -49,7 +49,7 @@ class SoundClock:
         if self._shown is None:
             return None
         shown, came = self._shown
-        # a picture that is late itself is no reason to leave out sound
+        # sound is not left out because a picture is late
         due = shown + (min(arrival - came, FAR) if self._live else 0.0)
         self.ahead = order + self._shift - due
         return self._shift if abs(self.ahead) <= (2 * APART if self._live else FAR) else None

@@ -27,26 +27,26 @@ class Camera(Protocol):
 
     @property
     def live(self) -> bool:
-        """Packets arrive when they are made, so that their arrival tells the time."""
+        """Whether packets arrive when they are made, so that their arrival gives the time."""
         ...
 
     @property
-    def returns(self) -> bool:
-        """A lost connection is sought again; otherwise the end is the end."""
+    def reconnects(self) -> bool:
+        """Whether the reader reconnects after a lost connection; otherwise the stream has ended."""
         ...
 
     def open(self) -> Feed:
-        """Reach the source. Raises OSError, av.FFmpegError, ValueError or CamarchiverError."""
+        """Open the source. Raises OSError, av.FFmpegError, ValueError or CamarchiverError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FileCamera:
-    """A clip, as fast as it can be read or as fast as it was recorded; or a FIFO that somebody fills."""
+    """A clip, read as fast as possible or as fast as it was recorded; or a FIFO that is filled."""
 
     path: Path
     realtime: bool = False
-    returns: bool = field(default=False, init=False)
+    reconnects: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class FileCamera:
 
     @property
     def live(self) -> bool:
-        """A FIFO's writer sets the pace."""
+        """Whether a FIFO's writer or `realtime` sets the pace."""
         return self.realtime or stat.S_ISFIFO(self.path.stat().st_mode)
 
     def open(self) -> Feed:
@@ -69,12 +69,12 @@ TRANSPORTS = {
     "udp": {"rtsp_transport": "udp"},
     "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
 }
-"""What `?transport=` in an address may be, and how libavformat is told."""
+"""The values of `?transport=` in an address, with libavformat's options."""
 
 
 @dataclass(frozen=True, slots=True)
 class RtspCamera:
-    """A network camera; over TCP, which loses nothing, unless something else is asked for."""
+    """A network camera; over TCP, which loses nothing, unless the address requests another transport."""
 
     url: str = field(repr=False)
     """Without credentials."""
@@ -83,11 +83,11 @@ class RtspCamera:
     transport: str = "tcp"
     """One of TRANSPORTS."""
     live: bool = field(default=True, init=False)
-    returns: bool = field(default=True, init=False)
+    reconnects: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:
-        """The URL, without what some cameras want to have of a password in it."""
+        """The URL, without a password that some cameras require in it."""
         return _SECRET.sub(r"\1***", self.url)
 
     def open(self) -> Feed:
@@ -133,7 +133,7 @@ _KINDS = "use rtsp://HOST/PATH, /dev/video0, picamera2:, rpicam-vid:, file:CLIP 
 
 
 def _rtsp(source: str, credentials: str) -> RtspCamera:
-    """The camera of an address; what can't be one is not repeated, since its password may be anywhere."""
+    """The camera of an address. An invalid one is not repeated, since a password may be anywhere in it."""
     scheme, _, rest = source.partition("://")
     end = next((number for number, character in enumerate(rest) if character in "/?#"), len(rest))
     own, _, host = rest[:end].rpartition("@")
@@ -150,7 +150,7 @@ def _rtsp(source: str, credentials: str) -> RtspCamera:
 
 
 def _transport(query: str) -> tuple[str, str]:
-    """The transport that an address asks for, and the query that the camera gets."""
+    """The transport that an address requests, and the query that the camera gets."""
     asked = {f"transport={name}": name for name in TRANSPORTS}
     parts = query.split("&") if query else []
     found = [asked[part] for part in parts if part in asked]
@@ -162,18 +162,18 @@ _ADDRESS = (
     " %25 for %; or name a file that holds USER:PASSWORD with --credentials"
 )
 _SECRET = re.compile(r"((?:pass(?:word|wd)?|pwd)=)[^&/?#]+", re.IGNORECASE)
-"""How some makers have the password in the path or in the query."""
+"""How some makers put the password into the path or the query."""
 
 
 def _picamera(number: int, mode: Mode) -> Camera:
-    # it brings OpenCV, which only its pictures need
+    # it imports OpenCV, which only its pictures need
     from camarchiver.record.capture import picamera
 
     return picamera.find(number, mode)
 
 
 def _local(text: str) -> tuple[str, Mode]:
-    """What names a local camera, and the mode behind a comma. Raises UsageError."""
+    """The name of a local camera, and the mode after a comma. Raises UsageError."""
     which, _, wanted = text.partition(",")
     found = _MODE.fullmatch(wanted)
     if found is None:

@@ -1,4 +1,4 @@
-"""Cameras of the kernel, /dev/videoN: what they deliver, and ffmpeg as the one who reads them."""
+"""The kernel's cameras, /dev/videoN: the formats that they deliver, and ffmpeg as their reader."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _ENUM_FMT = 0xC0405602
 _FMTDESC = struct.Struct("=III32s4sI12x")
 _CAPTURE = 1
 _COMPRESSED = {"H264": "h264", "HEVC": "hevc", "MJPG": "mjpeg", "JPEG": "mjpeg"}
-"""What ffmpeg calls the formats of which one is preferred to uncompressed pictures, best first."""
+"""ffmpeg's names of the formats that are preferred to uncompressed pictures, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceCamera:
-    """A camera of the kernel: its own H.264 as packets, else its pictures encoded by ffmpeg."""
+    """A camera of the kernel: its own H.264 as packets, otherwise its pictures encoded by ffmpeg."""
 
     path: Path
     mode: Mode
     live: bool = field(default=True, init=False)
-    returns: bool = field(default=True, init=False)
+    reconnects: bool = field(default=True, init=False)
 
     @property
     def name(self) -> str:
@@ -37,10 +37,10 @@ class DeviceCamera:
         return str(self.path)
 
     def open(self) -> Feed:
-        """Start ffmpeg on it."""
+        """Start ffmpeg on the device."""
         offered = formats(self.path)
         wanted = next((name for code, name in _COMPRESSED.items() if code in offered), "")
-        process = Process(command(self.path, self.mode, wanted), patience=feed.SILENCE)
+        process = Process(command(self.path, self.mode, wanted), timeout=feed.SILENCE)
         try:
             return feed.of_process(process, form=h264_encoder.FORM)
         except ValueError as error:
@@ -50,7 +50,7 @@ class DeviceCamera:
 
 
 def command(path: Path, mode: Mode, wanted: str) -> tuple[str, ...]:
-    """ffmpeg's command line for a device that is to deliver the format `wanted`. Raises EncoderError."""
+    """ffmpeg's command line for a device that should deliver the format `wanted`. Raises EncoderError."""
     size = f"{mode.size[0]}x{mode.size[1]}" if mode.size else ""
     rate = str(mode.rate) if mode.rate else ""
     source = ["-f", "v4l2"]
@@ -65,7 +65,7 @@ def command(path: Path, mode: Mode, wanted: str) -> tuple[str, ...]:
 
 
 def formats(path: Path) -> frozenset[str]:
-    """The four-letter codes of what a device delivers. Raises UsageError with the remedy."""
+    """The four-letter codes of the formats that a device delivers. Raises UsageError with the remedy."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
@@ -96,7 +96,7 @@ def _enumerated(descriptor: int) -> list[str]:
         try:
             answer = fcntl.ioctl(descriptor, _ENUM_FMT, asked)
         except OSError as error:
-            # the end of the list; also what a node without pictures says to the first question
+            # the end of the list; also the first answer of a node without pictures
             if error.errno == errno.EINVAL:
                 return found
             raise

@@ -1,1 +1,1 @@
-"""The recorder's finished and unfinished clips on disk: spool, outbox, expiry."""
+"""The recorder's finished and unfinished clips on disk: spool, outbox and expiry."""

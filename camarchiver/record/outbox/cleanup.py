@@ -1,4 +1,4 @@
-"""Plans and carries out `cleanup --spool`: what dead recorders left, and what has expired."""
+"""Plans and executes `cleanup --spool`: leftovers of dead recorders and expired clips."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _log = logging.getLogger("camarchiver.record.outbox.cleanup")
 
 @dataclass(frozen=True, slots=True)
 class SpoolPolicy:
-    """What the owner asked for."""
+    """The owner's request."""
 
     spool: Path
     outbox: Path
     """Both absolute."""
-    terms: OutboxLimits
+    limits: OutboxLimits
     cameras: frozenset[str] = frozenset()
-    """Empty for all of them."""
+    """Empty means all cameras."""
 
     def folders(self, camera: str) -> Folders:
-        """One camera's part of both."""
+        """One camera's folders in the spool and in the outbox."""
         return Folders(self.spool / camera, self.outbox / camera)
 
 
@@ -93,7 +93,7 @@ def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_Step | Keep]:
             assert now.tzinfo is not None
             yield from _foreign(policy, camera, folders.outbox, now.tzinfo)
             waiting = outbox_store.waiting(policy.outbox, camera, now.tzinfo)
-            yield from outbox_rules.at_once(waiting, policy.terms, held, now)
+            yield from outbox_rules.at_once(waiting, policy.limits, held, now)
 
 
 def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool) -> Iterator[_Step | Keep]:
@@ -141,19 +141,19 @@ def _foreign(policy: SpoolPolicy, camera: str, folder: Path, zone: tzinfo) -> It
             yield Keep(policy.outbox, f"{camera}/{path.name}", Reason.FOREIGN, size, camera)
 
 
-def execute(planned: SpoolPlan, run: str, *, stop: Stop, tell: Callable[[Outcome], None]) -> Report:
-    """Carry out a plan in the name of a run; `tell` gets every outcome as it comes."""
+def execute(planned: SpoolPlan, run: str, *, stop: Stop, on_outcome: Callable[[Outcome], None]) -> Report:
+    """Execute a plan under a run's id; `on_outcome` gets every outcome as it occurs."""
     outcomes: list[Outcome] = []
     for outcome in perform(planned, planned.now, stop.event):
         outcomes.append(outcome)
-        tell(outcome)
+        on_outcome(outcome)
     assert planned.now.tzinfo is not None
     ended = clock.now(planned.now.tzinfo)
     return planned.report(run, tuple(outcomes), ended=ended, stopped_by=stop.signal)
 
 
 def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcome]:
-    """Carry out a plan, camera by camera; each file is looked at again, and holds are read again."""
+    """Execute a plan, camera by camera; each file is checked again, and holds are read again."""
     policy = planned.policy
     state = outbox_store.state(policy.outbox)
     outbox_store.make_state(policy.outbox)
@@ -184,7 +184,7 @@ def _performed(step: _Step, policy: SpoolPolicy, now: datetime) -> Outcome:
 
 
 def _settled(step: Salvage | Tidy, policy: SpoolPolicy) -> Outcome:
-    """Bring a dead recorder's file to its end, while no other recorder can start."""
+    """Salvage or delete a dead recorder's file, while no other recorder can start."""
     folders = policy.folders(step.relative.partition("/")[0])
     folders.make()
     with ExitStack() as locks:

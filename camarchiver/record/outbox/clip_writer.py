@@ -1,4 +1,4 @@
-"""Writes a clip into the spool, in fragments: what is written stays whatever becomes of the recorder."""
+"""Writes a clip into the spool in fragments, so that they survive if the recorder dies."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from camarchiver.record.capture.picture_format import IN_BAND
 from camarchiver.record.outbox.spool import SOUND_APART, Folders, cut
 
 FRAGMENT = 0.5
-"""Seconds; a kill or a power cut loses at most so much."""
+"""Seconds; a kill or a power cut loses at most this much."""
 
 _OPTIONS = {
-    # whole fragments while it is written, an ordinary mp4 once it was closed
+    # whole fragments while the file is written, an ordinary mp4 after it is closed
     "movflags": "hybrid_fragmented+delay_moov+default_base_moof",
     "frag_duration": str(int(FRAGMENT * 1_000_000)),
     "flush_packets": "1",
     # with the moov delayed, an edit list keeps sound and picture together; the usual 1000 would round it
     "movie_timescale": "90000",
 }
-# half a second of a timelapse may be hours
+# half a second of a timelapse may take hours to record
 _EACH_FRAME = {**_OPTIONS, "movflags": f"{_OPTIONS['movflags']}+frag_every_frame"}
 _CARRIED = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
 
@@ -47,7 +47,7 @@ _FRAME_OF_SOUND = 1.0
 _TICK = 1e-6
 
 UNSYNCED = "clock: unsynced"
-"""Stands in the `comment` of a clip whose start is by a clock that no time server had set."""
+"""In the `comment` of a clip whose start comes from a clock that no time server had set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class ClipStart:
     trigger: float
     """When its motion began, in seconds of the source's own clock."""
     latency: float
-    """Seconds from the motion's begin to the decision to record it."""
+    """Seconds from the start of the motion to the decision to record it."""
     unsynced: bool = False
-    """The start is by a clock that no time server has set."""
+    """The start comes from a clock that no time server has set."""
     kind: Kind = Kind.MOTION
 
 
@@ -70,37 +70,37 @@ class ClipWriter:
     """A clip that is being written."""
 
     def __init__(
-        self, folders: Folders, label: ClipStart, video: VideoStream, audio: AudioStream | None
+        self, folders: Folders, clip_start: ClipStart, video: VideoStream, audio: AudioStream | None
     ) -> None:
         """Opens the spool file, named by the start for salvage. Raises OSError or ValueError."""
-        name = f"{recorder_names.stamp(label.start, label.kind)}.{secrets.token_hex(4)}.mp4"
+        name = f"{recorder_names.stamp(clip_start.start, clip_start.kind)}.{secrets.token_hex(4)}.mp4"
         self.path = folders.spool / name
-        self.label = label
+        self.clip_start = clip_start
         self.peak: MotionEvent | None = None
-        """The motion with the largest thing in it."""
+        """The motion event with the largest moving area."""
         self.moments: list[float] = []
-        """When each frame that came is shown, in seconds of the source's own clock, as they were sent."""
+        """Presentation time of each received frame as sent, in seconds of the source's own clock."""
         self.frames = 0
-        """Frames that were written."""
+        """Frames written."""
         self.failed = ""
-        """Why writing broke off; empty while all is well."""
+        """Why writing failed; empty if it did not."""
         self.is_full = False
-        """Whether that was for want of room."""
+        """Whether it failed for lack of space."""
         self._streams: dict[bool, tuple[Stream, int]] = {}
-        """Of the pictures and of the sound, the copy and the ticks to take off."""
+        """For video (True) and sound (False), the output stream and the ticks to subtract."""
         self._last: dict[bool, int] = {}
         self._order: float | None = None
         """Decoding time of the last frame, in seconds of the source's own clock."""
         self._held: Packet[Any] | None = None
         """The last frame, whose duration is known when the clip ends."""
         self._end = 0
-        """Where the last picture ends, in ticks."""
+        """End of the last picture, in ticks."""
         self._closed = False
         self._strip: BitStreamFilterContext | None = None
-        """Takes off the headers that AAC has in transport streams and not in mp4."""
-        options = _OPTIONS if label.kind is Kind.MOTION else _EACH_FRAME
+        """Removes the headers that AAC has in transport streams but not in mp4."""
+        options = _OPTIONS if clip_start.kind is Kind.MOTION else _EACH_FRAME
         self._output = av.open(str(self.path), "w", format="mp4", options=options)
-        if label.unsynced:
+        if clip_start.unsynced:
             self._output.metadata["comment"] = UNSYNCED
         try:
             self._add_streams(video, audio if audio is not None and carries(audio) else None)
@@ -110,7 +110,7 @@ class ClipWriter:
             raise
 
     def _add_streams(self, video: VideoStream, audio: AudioStream | None) -> None:
-        packet = cast("Packet[VideoStream]", self.label.first.packet)
+        packet = cast("Packet[VideoStream]", self.clip_start.first.packet)
         origin = (packet.pts or 0) * packet.time_base
         for stream in (video, audio):
             if stream is not None:
@@ -124,16 +124,16 @@ class ClipWriter:
             self._strip = BitStreamFilterContext("aac_adtstoasc", audio)
 
     def note(self, event: MotionEvent) -> None:
-        """Take notice of motion that belongs to this clip."""
+        """Note motion that belongs to this clip."""
         larger = self.peak is None or event.peak > self.peak.peak
-        if larger and event.peak_at >= self.label.first.at:
+        if larger and event.peak_at >= self.clip_start.first.at:
             self.peak = event
 
     def write(self, entry: TimedPacket) -> None:
-        """Append one packet; after an error nothing more is written, and `failed` tells why.
+        """Append one packet; after an error nothing more is written, and `failed` has the reason.
 
-        What has no place in this clip is left out: sound far from its picture, pictures of an open group
-        that are shown before the first one and need those before it, and sound that is sent twice.
+        Packets that do not belong in this clip are left out: sound far from its picture, pictures of an
+        open group that are shown before the first one and need earlier ones, and sound that is sent twice.
         """
         found = self._streams.get(entry.video)
         if found is None or self.failed or not self._belongs(entry):
@@ -160,14 +160,14 @@ class ClipWriter:
             return
         self._write_held()
         self._held = copy
-        if self.label.kind is not Kind.MOTION:
+        if self.clip_start.kind is not Kind.MOTION:
             # a timelapse has no reordered frames, and the next one may be hours away
             self._write_held()
         self._end = max(self._end, copy.pts + copy.duration)
         self.frames += 1
 
     def close(self) -> None:
-        """Finish the file; what an error leaves is cut to its whole fragments."""
+        """Finish the file; after an error it is cut to its whole fragments."""
         if self._closed:
             return
         self._closed = True
@@ -183,8 +183,8 @@ class ClipWriter:
             cut(self.path)
 
     def _belongs(self, entry: TimedPacket) -> bool:
-        """Whether a packet has a place in this clip: a muxer aborts the process where times are absurd."""
-        first = self.label.first
+        """Whether a packet belongs in this clip; a muxer aborts the process if times are absurd."""
+        first = self.clip_start.first
         if entry.video:
             last = self._order if self._order is not None else first.order
             plausible = abs(entry.order - last) <= _GAP and abs(entry.at - entry.order) <= _GAP
@@ -204,7 +204,7 @@ class ClipWriter:
         try:
             made = self._strip.filter(copy) if self._strip else [copy]
         except (av.FFmpegError, ValueError):
-            # a damaged frame of sound is heard as a gap
+            # a damaged frame of sound becomes a gap
             return
         for one in made:
             one.stream = stream
@@ -222,7 +222,7 @@ class ClipWriter:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether something could not be written for want of room."""
+    """Whether something could not be written for lack of space."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -237,11 +237,11 @@ def _is_in_band(video: VideoStream) -> bool:
 def carries(audio: AudioStream) -> bool:
     """Whether mp4 can hold this sound as it is."""
     context = audio.codec_context
-    # by the codec: a decoder may have a name of its own, as mp3float
+    # by the codec's name, since a decoder may have another one, such as mp3float
     return context is not None and context.codec.canonical_name in _CARRIED and bool(context.sample_rate)
 
 
 def _ticks(origin: Fraction, stream: Stream) -> int:
-    """The clip's zero, its first frame, in the ticks of one stream."""
+    """The time of the clip's first frame, in the ticks of one stream."""
     base = stream.time_base
     return round(origin / base) if base else 0

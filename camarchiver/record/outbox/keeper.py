@@ -1,4 +1,4 @@
-"""Announces and removes what the owner's limits no longer keep of one camera's clips in the outbox."""
+"""Announces and deletes one camera's clips in the outbox that the owner's limits no longer keep."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ _log = logging.getLogger("camarchiver.record.outbox.keeper")
 
 
 class OutboxKeeper:
-    """Expires clips beside the recording, and makes room for it where that was asked for."""
+    """Expires clips while recording continues, and frees space for it if the owner asked for that."""
 
     def __init__(
         self,
         camera: str,
         folder: Path,
-        terms: OutboxLimits,
+        limits: OutboxLimits,
         now: Callable[[], datetime],
         *,
         drops_oldest: bool = False,
     ) -> None:
         """`folder` is the outbox of all cameras; only this one's clips are ever touched.
 
-        `now` tells the time in the camera's zone.
+        `now` returns the time in the camera's zone.
         """
         self.announced: BoundedHistory[Path] = BoundedHistory()
         self.removed: BoundedHistory[Outcome] = BoundedHistory()
-        self.sums = RemovalTotals()
-        """Of what was removed."""
-        self.troubles: dict[str, None] = {}
-        """Why the outbox, or one of its clips, could not be seen to; each once."""
+        self.totals = RemovalTotals()
+        """Totals of the removed clips."""
+        self.problems: dict[str, None] = {}
+        """Why the outbox, or one of its clips, could not be processed; each problem once."""
         self._left: dict[str, Outcome] = {}
-        """By path below the outbox: what came of the last try, where it was not removed."""
+        """By path below the outbox: the outcome of the last attempt, for clips that were not removed."""
         self._camera = camera
         self._outbox = folder
-        self._terms = terms
+        self._limits = limits
         self._now = now
         self._drops_oldest = drops_oldest
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
@@ -59,37 +59,37 @@ class OutboxKeeper:
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """The newest removals, and of each clip that could not be removed the last try."""
+        """The newest removals, and the last attempt for each clip that could not be removed."""
         return (*self.removed, *self.left)
 
     @property
     def left(self) -> tuple[Outcome, ...]:
-        """Of each clip that could not be removed, the last try."""
+        """The last attempt for each clip that could not be removed."""
         return tuple(self._left.values())
 
-    def tend(self) -> None:
-        """Begin to remove what the terms take and was announced; returns at once."""
-        if self._terms and (self._running is None or self._running.done()):
-            self._look_back()
+    def start_removals(self) -> None:
+        """Begin to delete announced clips beyond the limits; returns at once."""
+        if self._limits and (self._running is None or self._running.done()):
+            self._check_last_run()
             self._running = self._thread.submit(self._expire)
 
     def close(self, *, hurry: bool = False) -> None:
-        """Wait until what was begun is done; in a hurry only for the file that is being removed."""
+        """Wait until the current removals are done; with `hurry` only for the file that is being removed."""
         if hurry:
             self._stop.set()
         self._thread.shutdown()
-        self._look_back()
+        self._check_last_run()
 
-    def _look_back(self) -> None:
-        # whatever went wrong in here, the recording goes on
+    def _check_last_run(self) -> None:
+        # whatever failed in the thread, recording continues
         error = self._running.exception() if self._running else None
         if error is not None:
-            self._complain(error)
+            self._report(error)
 
     def make_room(self, folder: Path, needed: int) -> int:
-        """Remove the oldest clips until so many bytes came free on the folder's filesystem; how many did.
+        """Delete the oldest clips to free `needed` bytes on the folder's filesystem; returns the bytes freed.
 
-        0 where that was not asked for, or the outbox lies on another filesystem.
+        0 if the owner did not ask for this, or if the outbox is on another filesystem.
         """
         try:
             if not self._drops_oldest or filesystems.device_of(folder) != filesystems.device_of(self._outbox):
@@ -97,11 +97,11 @@ class OutboxKeeper:
             now = self._now()
             waiting = self._waiting(now)
             held = holds.read(outbox_store.state(self._outbox))
-            # what could not be removed must not stand in the way of the others
+            # a clip that could not be removed must not block the others
             sound = [each for each in waiting.values() if not self._has_failed(each.clip.relative)]
             steps = outbox_rules.make_room(sound, needed, held, now)
         except (OSError, CamarchiverError) as error:
-            self._complain(error)
+            self._report(error)
             return 0
         return sum(self._remove(step, waiting) for step in steps)
 
@@ -113,7 +113,7 @@ class OutboxKeeper:
             now = self._now()
             waiting = self._waiting(now)
             known = outbox_store.notices(self._outbox, self._camera)
-            found = outbox_rules.announced(waiting.values(), self._terms, known, holds.read(state), now)
+            found = outbox_rules.announced(waiting.values(), self._limits, known, holds.read(state), now)
             if found.notices != known:
                 outbox_store.announce(self._outbox, self._camera, found.notices)
             for relative in found.fresh:
@@ -138,30 +138,30 @@ class OutboxKeeper:
             shown(each.clip.path),
             f"{notice.at + NOTICE:%Y-%m-%d %H:%M}",
             notice.reason,
-            _fate(each),
+            _transfer_state(each),
         )
 
     def _remove(self, step: Discard, waiting: dict[str, OutboxClip]) -> int:
-        """Bytes that came free."""
+        """Remove one clip; returns the bytes freed."""
         outcome = outbox_store.remove(step)
         path = shown(step.path)
         if outcome.result is Result.DONE:
             self._left.pop(step.relative, None)
             self.removed.append(outcome)
-            self.sums.add(outcome)
-            _log.warning("removed %s (%s); %s", path, step.reason, _fate(waiting[step.relative]))
+            self.totals.add(outcome)
+            _log.warning("removed %s (%s); %s", path, step.reason, _transfer_state(waiting[step.relative]))
             return outcome.freed
         self._left[step.relative] = outcome
-        if (words := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.troubles:
-            self.troubles[words] = None
-            _log.error("%s", words)
+        if (message := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.problems:
+            self.problems[message] = None
+            _log.error("%s", message)
         return outcome.freed
 
-    def _complain(self, error: BaseException) -> None:
-        words = sentence(error)
-        self.troubles[words] = None
-        _log.error("nothing is removed from the outbox: %s", words)
+    def _report(self, error: BaseException) -> None:
+        message = sentence(error)
+        self.problems[message] = None
+        _log.error("nothing is removed from the outbox: %s", message)
 
 
-def _fate(each: OutboxClip) -> str:
+def _transfer_state(each: OutboxClip) -> str:
     return "its transfer was confirmed" if each.transferred else "no transfer of it was confirmed"

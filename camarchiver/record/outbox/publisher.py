@@ -1,4 +1,4 @@
-"""Closes, verifies and publishes ended clips beside the recording, and salvages what was left."""
+"""Closes, verifies and publishes ended clips while recording continues, and salvages leftovers."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ _log = logging.getLogger("camarchiver.record.outbox.publisher")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of one clip."""
+    """The result of one clip."""
 
     path: Path
-    """In the outbox; in the spool where it failed."""
+    """In the outbox; in the spool if publishing failed."""
     start: datetime
     seconds: float
     frames: int
     lost: int
-    """Frames that the camera's timestamps lack."""
+    """Frames missing according to the camera's timestamps."""
     preroll: float
     """Seconds before the motion."""
     latency: float
-    """Seconds from the motion's begin to the decision to record it."""
+    """Seconds from the start of the motion to the decision to record it."""
     peak: float
-    """Largest thing in motion, in percent of the picture."""
+    """Largest moving area, in percent of the picture."""
     zone: str
     published: bool
     unsynced: bool = False
-    """The start is by a clock that no time server had set."""
+    """The start comes from a clock that no time server had set."""
     error: str = ""
     """Why it was not published, or why it ended early."""
 
     def fields(self) -> dict[str, object]:
-        """As the log's line and the JSON document tell it."""
+        """The fields of the log's line and of the JSON document."""
         return {
             "path": str(self.path),
             "start": self.start.isoformat(),
@@ -67,11 +67,11 @@ class Recorded:
 
 @dataclass(slots=True)
 class PublishTotals:
-    """Everything that became of a camera's clips, added up."""
+    """The totals of one camera's clips."""
 
     published: int = 0
     failed: int = 0
-    troubled: int = 0
+    with_errors: int = 0
     """Clips with an error, published or not."""
     lost: int = 0
     """Frames."""
@@ -82,83 +82,83 @@ class PublishTotals:
         """Count one clip."""
         self.published += clip.published
         self.failed += not clip.published
-        self.troubled += bool(clip.error)
+        self.with_errors += bool(clip.error)
         self.lost += clip.lost
         self.seconds += clip.seconds if clip.published else 0.0
 
 
 class ClipPublisher:
-    """One camera's spool and outbox; clips are published one after the other by a thread."""
+    """One camera's spool and outbox; a thread publishes the clips one after the other."""
 
     def __init__(
-        self, camera: str, folders: Folders, *, pictures: bool, tell: Callable[[Recorded], None]
+        self, camera: str, folders: Folders, *, pictures: bool, on_clip: Callable[[Recorded], None]
     ) -> None:
         """`tell` hears of every clip, from `collect`."""
         self.clips: BoundedHistory[Recorded] = BoundedHistory()
         self.salvaged: BoundedHistory[Path] = BoundedHistory()
-        self.sums = PublishTotals()
+        self.totals = PublishTotals()
         self.folders = folders
         self.camera = camera
         self._pictures = pictures
-        self._tell = tell
+        self._on_clip = on_clip
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="close")
         self._pending: list[tuple[ClipWriter, Future[Recorded]]] = []
         self._waiting: list[ClipWriter] = []
-        """Clips that could not be moved: the outbox was away, or full."""
+        """Clips that could not be moved because the outbox was away or full."""
         self._salvager = ThreadPoolExecutor(1, thread_name_prefix="salvage")
         self._salvaging: dict[Path, Future[Path | None]] = {}
         self._closed = threading.Event()
-        self._said: set[Path] = set()
-        """Files that were complained of."""
+        self._reported: set[Path] = set()
+        """Files for which an error was logged."""
 
     @property
     def waits(self) -> bool:
         """Whether a clip could not be moved into the outbox and is to be tried again."""
         return bool(self._waiting)
 
-    def hand_over(self, take: ClipWriter) -> None:
-        """Take an ended clip."""
-        self._pending.append((take, self._thread.submit(self._publish, take)))
+    def hand_over(self, writer: ClipWriter) -> None:
+        """Queue an ended clip for publishing."""
+        self._pending.append((writer, self._thread.submit(self._publish, writer)))
 
     def retry(self) -> None:
-        """Try once more to move the clips that wait."""
+        """Try again to move the clips that wait."""
         waiting, self._waiting = self._waiting, []
-        for take in waiting:
-            self.hand_over(take)
+        for writer in waiting:
+            self.hand_over(writer)
 
     def collect(self, *, wait: bool = False) -> None:
-        """See what became of the clips. One that can't be moved waits, or failed where `wait` is the end."""
-        for take, future in list(self._pending):
+        """Collect the results. A clip that can't be moved waits; at the end, with `wait`, it failed."""
+        for writer, future in list(self._pending):
             if not (wait or future.done()):
                 continue
-            self._pending.remove((take, future))
+            self._pending.remove((writer, future))
             try:
                 clip = future.result()
             except (OSError, CamarchiverError) as error:
                 if isinstance(error, OSError) and not wait:
-                    self._let_wait(take, error)
+                    self._let_wait(writer, error)
                     continue
-                clip = _recorded(take, take.path, None, error=sentence(error))
-                with log_setup.about(take.path.name):
-                    _log.error("%s was not published: %s", take.path, clip.error)
+                clip = _recorded(writer, writer.path, None, error=sentence(error))
+                with log_setup.about(writer.path.name):
+                    _log.error("%s was not published: %s", writer.path, clip.error)
             self.clips.append(clip)
-            self.sums.add(clip)
-            self._tell(clip)
+            self.totals.add(clip)
+            self._on_clip(clip)
         for path, salvaged in list(self._salvaging.items()):
             if wait or salvaged.done():
                 del self._salvaging[path]
                 if not salvaged.cancelled() and (target := salvaged.result()) is not None:
                     self.salvaged.append(target)
 
-    def _let_wait(self, take: ClipWriter, error: OSError) -> None:
-        self._waiting.append(take)
-        if take.path not in self._said:
-            self._said.add(take.path)
-            with log_setup.about(take.path.name):
-                _log.error("%s waits in the spool: %s", take.path, sentence(error))
+    def _let_wait(self, writer: ClipWriter, error: OSError) -> None:
+        self._waiting.append(writer)
+        if writer.path not in self._reported:
+            self._reported.add(writer.path)
+            with log_setup.about(writer.path.name):
+                _log.error("%s waits in the spool: %s", writer.path, sentence(error))
 
     def close(self, *, hurry: bool = False) -> None:
-        """Wait until every clip is where it belongs; in a hurry what can be salvaged is left for the next."""
+        """Wait until every clip is in its place; with `hurry` salvage is left to the next recorder."""
         self.retry()
         if hurry:
             self._closed.set()
@@ -167,9 +167,13 @@ class ClipPublisher:
         self._salvager.shutdown()
 
     def salvage(self, writing: set[Path]) -> None:
-        """Begin to publish what dead recorders left in the spool, beside the recording."""
-        busy = {*writing, *(take.path for take, _ in self._pending), *(take.path for take in self._waiting)}
-        # listed now: what is begun later is no leftover
+        """Begin to publish what dead recorders left in the spool, while recording continues."""
+        busy = {
+            *writing,
+            *(writer.path for writer, _ in self._pending),
+            *(writer.path for writer in self._waiting),
+        }
+        # listed now, since a clip that begins later is no leftover
         for path in sorted(set(self.folders.spool.glob("*.mp4")) - busy - set(self._salvaging)):
             if spool.is_spool_name(path.name):
                 self._salvaging[path] = self._salvager.submit(self._salvage, path)
@@ -181,46 +185,46 @@ class ClipPublisher:
             try:
                 target = spool.salvage(path, self.folders.outbox)
             except (OSError, CamarchiverError) as error:
-                if path not in self._said:
-                    self._said.add(path)
+                if path not in self._reported:
+                    self._reported.add(path)
                     _log.error("%s was not salvaged: %s", path, sentence(error))
                 return None
             if target is not None:
                 _log.warning("salvaged %s", target)
         return target
 
-    def _publish(self, take: ClipWriter) -> Recorded:
-        with log_setup.about(take.path.name):
-            return self._published(take)
+    def _publish(self, writer: ClipWriter) -> Recorded:
+        with log_setup.about(writer.path.name):
+            return self._published(writer)
 
-    def _published(self, take: ClipWriter) -> Recorded:
-        take.close()
-        found = spool.read(take.path, frames=None if take.failed else take.frames)
+    def _published(self, writer: ClipWriter) -> Recorded:
+        writer.close()
+        found = spool.read(writer.path, frames=None if writer.failed else writer.frames)
         picture = None
-        if self._pictures and take.label.kind is Kind.MOTION:
-            shown = take.peak.peak_at if take.peak else take.label.trigger
-            picture = snapshot.jpeg(take.path, max(shown - take.label.first.at, 0.0))
-        size = take.path.stat().st_size
-        stamp = recorder_names.stamp(take.label.start, take.label.kind)
-        path = spool.publish(take.path, stamp, found.seconds, self.folders.outbox, picture)
-        clip = _recorded(take, path, found)
+        if self._pictures and writer.clip_start.kind is Kind.MOTION:
+            shown = writer.peak.peak_at if writer.peak else writer.clip_start.trigger
+            picture = snapshot.jpeg(writer.path, max(shown - writer.clip_start.first.at, 0.0))
+        size = writer.path.stat().st_size
+        stamp = recorder_names.stamp(writer.clip_start.start, writer.clip_start.kind)
+        path = spool.publish(writer.path, stamp, found.seconds, self.folders.outbox, picture)
+        clip = _recorded(writer, path, found)
         _log.info("%s", json.dumps({**clip.fields(), "camera": self.camera, "bytes": size}))
         return clip
 
 
-def _recorded(take: ClipWriter, path: Path, found: spool.Reading | None, *, error: str = "") -> Recorded:
-    label = take.label
+def _recorded(writer: ClipWriter, path: Path, found: spool.Reading | None, *, error: str = "") -> Recorded:
+    clip_start = writer.clip_start
     return Recorded(
         path=path,
-        start=label.start,
+        start=clip_start.start,
         seconds=found.seconds if found else 0.0,
-        frames=found.frames if found else take.frames,
-        lost=clip_rules.missing(sorted(take.moments)),
-        preroll=max(label.trigger - label.first.at, 0.0),
-        latency=label.latency,
-        peak=take.peak.peak if take.peak else 0.0,
-        zone=take.peak.zone if take.peak else "",
+        frames=found.frames if found else writer.frames,
+        lost=clip_rules.missing(sorted(writer.moments)),
+        preroll=max(clip_start.trigger - clip_start.first.at, 0.0),
+        latency=clip_start.latency,
+        peak=writer.peak.peak if writer.peak else 0.0,
+        zone=writer.peak.zone if writer.peak else "",
         published=found is not None,
-        unsynced=label.unsynced,
-        error=error or take.failed,
+        unsynced=clip_start.unsynced,
+        error=error or writer.failed,
     )

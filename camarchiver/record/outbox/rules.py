@@ -1,4 +1,4 @@
-"""Decides which clips leave the outbox, and when their owner is told; pure. Any may be the only copy."""
+"""Pure rules: which clips leave the outbox, and when that is announced. Any may be the only copy."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from camarchiver.domain.steps import Discard, Keep
 from camarchiver.policy.archive_rules import DOUBTFUL, keep
 
 NOTICE = timedelta(days=1)
-"""How long before its removal a clip is announced."""
+"""How long before its removal a clip must be announced."""
 
 CLOCK_WAS_SET = datetime(2020, 1, 1, tzinfo=UTC)
-"""An earlier time is that of a machine which has no clock of its own and had not asked anybody yet."""
+"""An earlier time comes from a machine without a battery-backed clock that no time server has set yet."""
 
 _LAST_SECOND = 253402300799.0 - 86400
-"""A day before the year 10000, in whatever zone."""
+"""A day before the year 10000, valid in every zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
-    """What the owner keeps of each camera in the outbox; without either, everything."""
+    """What the owner keeps of each camera in the outbox; without limits, everything."""
 
     keep: timedelta | None = None
     max_storage: int | None = None
@@ -41,18 +41,18 @@ class OutboxClip:
 
     clip: Clip
     size: int
-    """Bytes, with its pictures."""
+    """Bytes, including its pictures."""
     transferred: bool
-    """Whether the transfer confirmed that this very file arrived."""
+    """Whether the transfer confirmed that exactly this file arrived."""
 
     @property
     def moment(self) -> datetime:
-        """The later of its name's time and its modification."""
+        """The later of its name's time and its modification time."""
         return max(self.clip.start, self.modified)
 
     @property
     def modified(self) -> datetime:
-        """The file's time, as far as a datetime can hold it."""
+        """The modification time, limited to what a datetime can hold."""
         seconds = self.clip.fingerprint.mtime_ns / 1e9
         return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), UTC)
 
@@ -66,38 +66,38 @@ class Notice(NamedTuple):
     """When it was announced."""
     reason: Reason
 
-    def speaks_of(self, clip: Clip) -> bool:
-        """Whether it is about this very file."""
+    def is_about(self, clip: Clip) -> bool:
+        """Whether the notice is about exactly this file."""
         return (self.size, self.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """What becomes of one camera's clips."""
+    """What happens to one camera's clips."""
 
     steps: tuple[Discard | Keep, ...]
-    """One for each clip, in the order in which they go."""
+    """One for each clip, in the order of removal."""
     notices: Mapping[str, Notice]
-    """By relative path: what is announced from now on, those of before that still hold among them."""
+    """By relative path: all valid notices, including earlier ones that still apply."""
     fresh: tuple[str, ...]
-    """What of it is new."""
+    """Relative paths of the new notices."""
 
 
 def announced(
     waiting: Iterable[OutboxClip],
-    terms: OutboxLimits,
+    limits: OutboxLimits,
     notices: Mapping[str, Notice],
     holds: Sequence[Hold],
     now: datetime,
 ) -> Expiry:
-    """Announce what the terms take within a day; remove what they take now and was announced a day ago."""
+    """Announce what exceeds the limits within a day; remove what exceeds them and was announced a day ago."""
     order = in_order(waiting)
     if now < CLOCK_WAS_SET:
         return Expiry(tuple(keep(each.clip, Reason.CLOCK_DOUBTFUL) for each in order), notices, ())
-    due = _due(order, terms, holds, now)
-    soon = due | _due(order, terms, holds, now + NOTICE, coming=_of_the_last_day(order, now))
+    due = _due(order, limits, holds, now)
+    soon = due | _due(order, limits, holds, now + NOTICE, coming=_of_the_last_day(order, now))
     steps: list[Discard | Keep] = []
-    told: dict[str, Notice] = {}
+    current: dict[str, Notice] = {}
     fresh = []
     for each in order:
         clip = each.clip
@@ -106,23 +106,23 @@ def announced(
             steps.append(keep(clip, protection(each, holds, now) or Reason.IN_POLICY))
             continue
         notice = notices.get(clip.relative)
-        if notice is None or not notice.speaks_of(clip) or notice.at > now:
+        if notice is None or not notice.is_about(clip) or notice.at > now:
             notice = Notice(clip.fingerprint.size, clip.fingerprint.mtime_ns, now, reason)
             fresh.append(clip.relative)
-        told[clip.relative] = notice
+        current[clip.relative] = notice
         if clip.relative in due and now - notice.at >= NOTICE:
             steps.append(discard(clip, reason))
         else:
             steps.append(keep(clip, Reason.ANNOUNCED, reason))
-    return Expiry(tuple(steps), told, tuple(fresh))
+    return Expiry(tuple(steps), current, tuple(fresh))
 
 
 def at_once(
-    waiting: Iterable[OutboxClip], terms: OutboxLimits, holds: Sequence[Hold], now: datetime
+    waiting: Iterable[OutboxClip], limits: OutboxLimits, holds: Sequence[Hold], now: datetime
 ) -> tuple[Discard | Keep, ...]:
-    """What the terms take now, for an owner who sees the plan and agrees: that announces it."""
+    """What exceeds the limits now, for an owner who agrees to the plan; the plan is the announcement."""
     order = in_order(waiting)
-    due = _due(order, terms, holds, now) if now >= CLOCK_WAS_SET else {}
+    due = _due(order, limits, holds, now) if now >= CLOCK_WAS_SET else {}
     return tuple(
         discard(each.clip, due[each.clip.relative])
         if each.clip.relative in due
@@ -134,12 +134,12 @@ def at_once(
 def make_room(
     waiting: Iterable[OutboxClip], needed: int, holds: Sequence[Hold], now: datetime
 ) -> tuple[Discard, ...]:
-    """The first clips whose bytes together are those needed; fewer where holds keep the rest."""
+    """The first clips that together free the needed bytes; fewer if holds protect the rest."""
     steps: list[Discard] = []
     for each in in_order(waiting):
         if needed <= 0:
             break
-        # a file with a second name gives nothing back
+        # deleting a file with a second hard link frees nothing
         if each.clip.links == 1 and not protection(each, holds, now):
             steps.append(discard(each.clip, Reason.MIN_FREE))
             needed -= each.size
@@ -147,12 +147,12 @@ def make_room(
 
 
 def in_order(waiting: Iterable[OutboxClip]) -> list[OutboxClip]:
-    """Confirmed transfers first, among them the oldest first."""
+    """Sort clips with confirmed transfers first, then the oldest first."""
     return sorted(waiting, key=lambda each: (not each.transferred, each.clip.start, each.clip.relative))
 
 
 def protection(each: OutboxClip, holds: Sequence[Hold], now: datetime) -> Reason | None:
-    """Why no rule may take a clip; None where nothing speaks against it."""
+    """Why no rule may remove a clip; None if a rule may."""
     clip = each.clip
     if held_by(clip, holds, now):
         return Reason.HELD
@@ -171,19 +171,24 @@ def discard(clip: Clip, reason: Reason) -> Discard:
 
 
 def _due(
-    order: Sequence[OutboxClip], terms: OutboxLimits, holds: Sequence[Hold], now: datetime, *, coming: int = 0
+    order: Sequence[OutboxClip],
+    limits: OutboxLimits,
+    holds: Sequence[Hold],
+    now: datetime,
+    *,
+    coming: int = 0,
 ) -> dict[str, Reason]:
-    """What the terms take at a moment, if so many bytes come until then."""
+    """What exceeds the limits at a moment, if `coming` bytes are added until then."""
     found: dict[str, Reason] = {}
-    free = [each for each in order if not protection(each, holds, now)]
-    for each in free:
-        if terms.keep is not None and each.moment <= now - terms.keep:
+    removable = [each for each in order if not protection(each, holds, now)]
+    for each in removable:
+        if limits.keep is not None and each.moment <= now - limits.keep:
             found[each.clip.relative] = Reason.KEEP_DAYS
-    if terms.max_storage is None:
+    if limits.max_storage is None:
         return found
     total = coming + sum(each.size for each in order if each.clip.relative not in found)
-    for each in free:
-        if total <= terms.max_storage:
+    for each in removable:
+        if total <= limits.max_storage:
             break
         if each.clip.relative not in found:
             found[each.clip.relative] = Reason.MAX_STORAGE

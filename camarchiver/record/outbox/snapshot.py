@@ -1,4 +1,4 @@
-"""One picture out of a clip."""
+"""Takes one picture out of a clip."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import cv2
 from av.video.frame import VideoFrame
 
 QUALITY = 90
-"""Of 100, as JPEG counts."""
+"""JPEG quality, of 100."""
 
 
 def jpeg(path: Path, seconds: float) -> bytes | None:
-    """The frame shown `seconds` after the first one, as JPEG; None where nothing decodes."""
+    """The frame shown `seconds` after the first one, as JPEG; None if nothing decodes."""
     frame = _frame(path, seconds)
     if frame is None:
         return None
@@ -23,7 +23,7 @@ def jpeg(path: Path, seconds: float) -> bytes | None:
 
 
 def _frame(path: Path, seconds: float) -> VideoFrame | None:
-    """On its own, so that the decoder's pictures are gone before the frame is converted."""
+    """A separate function, so that the decoder's pictures are freed before the frame is converted."""
     chosen = None
     # a damaged picture must not cost the clip
     with contextlib.suppress(av.FFmpegError), av.open(f"file:{path}") as container:

@@ -22,33 +22,33 @@ from camarchiver.storage.anchored import fingerprint_of
 from camarchiver.storage.removal import Place
 
 EMPTY_FOR = 3600.0
-"""Seconds after which a spool file without a whole frame is removed."""
+"""Seconds after which a spool file without a whole frame is deleted."""
 
 SOUND_APART = 10.0
 """Seconds that sound may come before a clip or after its last picture."""
 
 
 class Unfit(CamarchiverError):
-    """A spool file that is not what was written into it; it stays where it is."""
+    """A spool file that does not hold what was written into it; it stays where it is."""
 
     code = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where one camera's clips are written and where they go."""
+    """Where one camera's clips are written and where they are published."""
 
     spool: Path
     outbox: Path
 
     def make(self) -> None:
-        """Make both, durably."""
+        """Create both folders, durably."""
         for folder in (self.spool, self.outbox):
             atomic.make_folders(folder)
 
     @property
     def locks(self) -> tuple[Path, Path]:
-        """What a recorder holds as long as it writes here."""
+        """The locks that a recorder holds while it writes here."""
         return self.spool / ".record.lock", self.outbox / ".record.lock"
 
     def leftovers(self) -> tuple[Path, ...]:
@@ -60,14 +60,14 @@ class Folders:
         )
 
     def sweep(self) -> None:
-        """Remove what a killed copy left in the outbox."""
+        """Delete what a killed copy left in the outbox."""
         for path in self.leftovers():
             path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a spool file holds."""
+    """The contents of a spool file."""
 
     frames: int
     seconds: float
@@ -75,9 +75,9 @@ class Reading:
 
 
 def read(path: Path, *, frames: int | None = None) -> Reading:
-    """Read a finished spool file again. Raises Unfit; `frames` is how many it must hold, None for any.
+    """Read a finished spool file again. `frames` is the number it must hold, None for any. Raises Unfit.
 
-    Frames that no player shows have to be there, and don't count otherwise.
+    Frames that no player shows must be there too, but are not in the result.
     """
     last: dict[int, int] = {}
     spans: dict[bool, tuple[Fraction, Fraction]] = {}
@@ -112,7 +112,7 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
 
 
 def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes | None = None) -> Path:
-    """Move a verified spool file into the outbox, durably and without ever replacing; its path there.
+    """Move a verified spool file into the outbox, durably and never replacing; returns its path there.
 
     A picture goes beside it first, under the same name. Raises OSError, or NotRemovable if it can't leave
     the spool, with the spool file in place and nothing in the outbox.
@@ -137,9 +137,9 @@ def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes
 
 
 def salvage(path: Path, outbox: Path) -> Path | None:
-    """Publish what is whole of a dead recorder's file; None where there is nothing more to publish.
+    """Publish the whole fragments of a dead recorder's file; None if there is nothing left to publish.
 
-    What was published before goes, and what has not one frame once it is an hour old. Raises OSError,
+    A file published before is deleted, and one without a frame once it is an hour old. Raises OSError,
     NotRemovable or Unfit, with the file in place.
     """
     cut(path)
@@ -155,7 +155,7 @@ def salvage(path: Path, outbox: Path) -> Path | None:
 
 
 def _published(path: Path, stamp: str, outbox: Path) -> bool:
-    """Whether the outbox has this very clip, durably: a recorder may die between publishing and unlinking."""
+    """Whether the outbox has exactly this clip, durably: a recorder may die after publishing it."""
     size = path.stat().st_size
     for other in outbox.glob(f"{stamp}_*.mp4"):
         if other.is_symlink() or other.stat().st_size != size:
@@ -168,17 +168,17 @@ def _published(path: Path, stamp: str, outbox: Path) -> bool:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether not one frame of a file is whole; changes nothing. Raises OSError."""
+    """Whether no frame of a file is whole; changes nothing. Raises OSError."""
     return not _whole(path, path.stat().st_size)
 
 
 def is_spool_name(name: str) -> bool:
-    """Whether a recorder writes a clip under such a name."""
+    """Whether a recorder gives its spool files names like this."""
     return recorder_names.is_begun(name) and name.endswith(".mp4")
 
 
 def cut(path: Path) -> None:
-    """Cut a file that was not closed behind its last whole fragment, to nothing if it has none."""
+    """Cut an unclosed file after its last whole fragment, to zero bytes if it has none."""
     size = path.stat().st_size
     whole = _whole(path, size)
     if whole < size:
@@ -188,7 +188,7 @@ def cut(path: Path) -> None:
 
 
 def _whole(path: Path, size: int) -> int:
-    """The position behind the last media data whose description is there (ISO 14496-12, 4.2 and 8.8.4)."""
+    """The position after the last media data that the file describes (ISO 14496-12, 4.2 and 8.8.4)."""
     position = whole = 0
     described = closed = False
     with path.open("rb") as file:
@@ -201,7 +201,7 @@ def _whole(path: Path, size: int) -> int:
             position += length
             if length < 8 or position > size:
                 break
-            # a closed file has its description behind the data
+            # a closed file has its description after the data
             closed = closed or (kind == b"mdat" and not described)
             described = described or kind == b"moov"
             if (kind == b"mdat" and described) or (closed and described):

@@ -1,4 +1,4 @@
-"""The outbox as it lies on the disk: clips, what the transfer confirmed, what was announced; and removal."""
+"""The outbox on disk: clips, confirmed transfers and announcements; and the removal of clips."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from camarchiver.storage import anchored, atomic, removal
 _log = logging.getLogger("camarchiver.record.outbox.store")
 
 TRANSFERRED = "transferred"
-"""The transfer writes it into the state folder, a line for each file that arrived; see docs/recording.md."""
+"""File in the state folder with a line for each transferred file, by the transfer; see docs/recording.md."""
 
 
 ANNOUNCED = "announced"
-"""The folder of what was announced, a file for each camera."""
+"""Folder of the announcements, with a file for each camera."""
 
 
 class Arrived(NamedTuple):
-    """A file that stands, whole, where it was transferred to."""
+    """A file that arrived whole at the transfer's destination."""
 
     size: int
     mtime_ns: int
@@ -42,17 +42,17 @@ class Arrived(NamedTuple):
 
 
 def state(outbox: Path) -> Path:
-    """Where the outbox's holds, announcements and confirmed transfers stand."""
+    """The folder of the outbox's holds, announcements and confirmed transfers."""
     return outbox / STATE_FOLDER
 
 
 def make_state(outbox: Path) -> None:
-    """Make the state folder, which no transfer takes along. Raises OSError."""
+    """Create the state folder, which no transfer copies. Raises OSError."""
     atomic.make_folders(state(outbox), mode=0o700)
 
 
 def transferred(outbox: Path) -> frozenset[Arrived]:
-    """What the transfer confirmed; lines that can't be understood confirm nothing."""
+    """The transfers that were confirmed; lines that can't be parsed confirm nothing."""
     path = state(outbox) / TRANSFERRED
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
@@ -61,7 +61,7 @@ def transferred(outbox: Path) -> frozenset[Arrived]:
     except OSError as error:
         _log.warning("%s can't be read, so no transfer counts as confirmed: %s", path, cause(error))
         return frozenset()
-    # only a newline ends a line, and one that has none was still being written
+    # only a newline ends a line; the last one without it was still being written
     return frozenset(found for line in text.split("\n")[:-1] if (found := _arrived(line)) is not None)
 
 
@@ -75,7 +75,7 @@ def cameras(outbox: Path) -> tuple[str, ...]:
 
 
 def waiting(outbox: Path, camera: str, zone: tzinfo) -> Iterator[OutboxClip]:
-    """The recorder's own clips of one camera; whatever else lies there is left out. Raises OSError."""
+    """The recorder's own clips of one camera; other files are left out. Raises OSError."""
     confirmed = transferred(outbox)
     folder = outbox / camera
     present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
@@ -113,7 +113,7 @@ def _clip(
 
 
 def remove(step: Discard) -> Outcome:
-    """Remove a clip and its pictures durably, if it still is the planned file; never raises OSError."""
+    """Delete a clip and its pictures durably, if it is still the planned file; never raises OSError."""
     return removal.attempted(step, lambda: _removed(step))
 
 
@@ -121,18 +121,18 @@ def _removed(step: Discard) -> Outcome:
     clip = step.clip
     try:
         anchored.require_removable(clip.root, clip.relative, clip.fingerprint)
-        # the clip goes last: what is cut short in between is found again by it
+        # the clip goes last, so that an interrupted removal is found again
         pictures = removal.remove_sidecars(clip, lambda _: None)
         if pictures.problem:
             return Outcome(step, Result.FAILED, Reason.FAILED, pictures.problem, freed=pictures.freed)
-        gone = removal.remove(clip.root, clip.relative, clip.fingerprint, None)
+        removed = removal.remove(clip.root, clip.relative, clip.fingerprint, None)
     except FileNotFoundError:
         return Outcome(step, Result.DONE, step.reason, "was gone already")
-    return Outcome(step, Result.DONE, step.reason, freed=gone.freed + pictures.freed)
+    return Outcome(step, Result.DONE, step.reason, freed=removed.freed + pictures.freed)
 
 
 def notices(outbox: Path, camera: str) -> dict[str, Notice]:
-    """What was announced. Where that can't be read nothing was: the owner is told anew, and waits a day."""
+    """The announcements. If unreadable there are none: clips are announced again and stay a day longer."""
     path = _announced(outbox, camera)
     try:
         stored = atomic.read_json(path)
@@ -144,19 +144,19 @@ def notices(outbox: Path, camera: str) -> dict[str, Notice]:
         return {}
 
 
-def announce(outbox: Path, camera: str, told: Mapping[str, Notice]) -> None:
-    """Remember what was announced. Raises OSError, with what was known before in place."""
+def announce(outbox: Path, camera: str, current: Mapping[str, Notice]) -> None:
+    """Store the announcements. Raises OSError, with the earlier ones in place."""
     path = _announced(outbox, camera)
     atomic.make_folders(path.parent, mode=0o700)
     clips = {
         relative: {"size": n.size, "mtime_ns": n.mtime_ns, "at": n.at.isoformat(), "reason": n.reason}
-        for relative, n in told.items()
+        for relative, n in current.items()
     }
     atomic.write_json(path, {"clips": clips})
 
 
 def sweep(outbox: Path) -> None:
-    """Remove what a killed announcement left; only for who alone may announce now. Raises OSError."""
+    """Delete what a killed announcement left; only for the holder of the lock. Raises OSError."""
     folder = state(outbox) / ANNOUNCED
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         if atomic.staged_stem(path.name) is not None:
