@@ -87,7 +87,7 @@ class Pipeline:
         return Memory(self.failures.known(), self.holds(), restored.read(state), findings.read(state).damaged)
 
     @property
-    def standing(self) -> ArchiveLookup:
+    def archives(self) -> ArchiveLookup:
         """Which archives exist and are not known to be damaged, at each moment that it is asked."""
         return ArchiveLookup(self.trees, self.journal, findings.DamagedNow(self.trees.state))
 

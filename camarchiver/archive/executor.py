@@ -93,16 +93,16 @@ def execute(
     *,
     stop: Stop,
     display: Display,
-    tell: Callable[[Outcome], None],
+    on_outcome: Callable[[Outcome], None],
 ) -> Report:
-    """Carry out a plan; `tell` gets every outcome as it comes."""
+    """Carry out a plan; `on_outcome` gets every outcome as it comes."""
     volume_marker.mark(pipeline.trees)
     outcomes: list[Outcome] = []
     plan = prepared.plan
     if plan.steps:
         for outcome in _performed(pipeline, prepared, how, stop, display):
             outcomes.append(outcome)
-            tell(outcome)
+            on_outcome(outcome)
     return pipeline.report(plan, tuple(outcomes), stop)
 
 
@@ -138,7 +138,7 @@ def working(
 
     context = ArchiveContext(
         pipeline.trees,
-        pipeline.standing,
+        pipeline.archives,
         pipeline.failures,
         SourceRemover(pipeline.trees, pipeline.writer, sidecars),
         pipeline.writer,

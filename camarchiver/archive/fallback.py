@@ -53,7 +53,7 @@ class CheckResult(Protocol):
 class LevelTried:
     """One try at a clip."""
 
-    rung: FallbackLevel
+    level: FallbackLevel
     encoder: str
     problem: str = ""
     """Empty where its archive passed."""
@@ -64,7 +64,7 @@ class Encoded:
     """What came of one clip; its target holds an archive only where `encoder` is set."""
 
     encoder: Encoder | None
-    rungs: tuple[LevelTried, ...]
+    tried: tuple[LevelTried, ...]
     finished: Finished | None
     """Of the last ffmpeg; None where none was started."""
     seconds: float
@@ -81,7 +81,7 @@ class Encoded:
     @property
     def problem(self) -> str:
         """Why the last rung failed; empty where it didn't."""
-        return self.rungs[-1].problem if self.rungs else "the GPU was given up and there is no other encoder"
+        return self.tried[-1].problem if self.tried else "the GPU was given up and there is no other encoder"
 
 
 class GpuBreaker:
@@ -139,7 +139,7 @@ class EncoderFallback:
     stop: Stopper | None = None
     stall_seconds: float = STALL_SECONDS
 
-    def climb(
+    def run(
         self,
         job: Job,
         check: Callable[[Finished, Encoder], CheckResult],
@@ -156,7 +156,7 @@ class EncoderFallback:
         for attempt in self.choice.rungs:
             if self._given_up(attempt, tries):
                 continue
-            tries += self._rung(job, attempt, check, on_progress)
+            tries += self._at_level(job, attempt, check, on_progress)
             if tries[-1].last:
                 break
         return _encoded(tries, time.monotonic() - started)
@@ -170,7 +170,7 @@ class EncoderFallback:
         )
         return refused or self.breaker.tripped
 
-    def _rung(
+    def _at_level(
         self,
         job: Job,
         attempt: Attempt,
@@ -220,7 +220,7 @@ class EncoderFallback:
             is_damaged = bool(problem) and verdict.blames_source
         done = _Try(attempt, finished, problem, is_damaged)
         if attempt.rung is not FallbackLevel.SOFTWARE:
-            self._tell_breaker(done)
+            self._inform_breaker(done)
         return done
 
     def _failure(self, finished: Finished) -> str:
@@ -235,7 +235,7 @@ class EncoderFallback:
             return f"ended by {name}: {line}" if line else f"ended by {name}"
         return (line or f"exit {finished.returncode}") if finished.returncode else ""
 
-    def _tell_breaker(self, done: _Try) -> None:
+    def _inform_breaker(self, done: _Try) -> None:
         if not done.problem:
             self.breaker.succeeded()
         elif done.trouble is Trouble.DEVICE:
@@ -288,7 +288,7 @@ class _Try:
 
 
 def _encoded(tries: list[_Try], seconds: float) -> Encoded:
-    rungs = tuple(
+    tried = tuple(
         LevelTried(each.attempt.rung, each.attempt.encoder.name, each.problem)
         for each in tries
         if not each.stopped
@@ -296,7 +296,7 @@ def _encoded(tries: list[_Try], seconds: float) -> Encoded:
     done = tries[-1] if tries else None
     return Encoded(
         done.attempt.encoder if done and not done.problem else None,
-        rungs,
+        tried,
         done.finished if done else None,
         seconds,
         done.is_damaged if done else False,

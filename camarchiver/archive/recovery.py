@@ -46,30 +46,30 @@ class _Recovery:
     def __init__(self, pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
         self._trees = pipeline.trees
         self._journal = pipeline.journal
-        self._standing = pipeline.standing
-        self._disposer = SourceRemover(pipeline.trees, pipeline.writer, sidecars)
-        self._scribe = pipeline.writer
+        self._archives = pipeline.archives
+        self._remover = SourceRemover(pipeline.trees, pipeline.writer, sidecars)
+        self._writer = pipeline.writer
 
     def sweep(self) -> None:
         """Leave nothing of a dead run; what a live one works on stays, and what can't be mended now."""
-        for note, claim in claims.standing(self._trees):
+        for path, claim in claims.existing(self._trees):
             try:
-                self._settle(note, claim)
+                self._sweep_claim(path, claim)
             except (OSError, CamarchiverError) as error:
-                _log.warning("%s: what a dead run left could not be finished: %s", note, sentence(error))
+                _log.warning("%s: what a dead run left could not be finished: %s", path, sentence(error))
         self._resolve_intents()
         self._sweep_state()
 
-    def _settle(self, note: Path, claim: WorkClaim | None) -> None:
+    def _sweep_claim(self, path: Path, claim: WorkClaim | None) -> None:
         if claim is None:
-            _log.warning("%s can't be understood and was removed", note)
-            note.unlink(missing_ok=True)
+            _log.warning("%s can't be understood and was removed", path)
+            path.unlink(missing_ok=True)
             return
         clip = claim.as_clip(self._trees.source)
         with log_setup.about(clip.relative):
-            self._finish(note, clip, claim)
+            self._finish(path, clip, claim)
 
-    def _finish(self, note: Path, clip: Clip, claim: WorkClaim) -> None:
+    def _finish(self, path: Path, clip: Clip, claim: WorkClaim) -> None:
         try:
             with locking.clip_lock(clip.path, place=self._trees.state / "locks"):
                 self._resolve(clip, claim)
@@ -81,12 +81,12 @@ class _Recovery:
                 return
             self._resolve(clip, claim)
         if not os.path.lexists(clip.path):
-            self._disposer.tidy(clip)
-        note.unlink(missing_ok=True)
+            self._remover.remove_empty_folders(clip)
+        path.unlink(missing_ok=True)
 
     def _resolve_intents(self) -> None:
         """Write down what came of removals whose run died in between, by looking."""
-        for note in intents.standing(self._trees.state, self._scribe.run.host):
+        for note in intents.existing(self._trees.state, self._writer.run.host):
             if note.is_live:
                 continue
             try:
@@ -111,17 +111,17 @@ class _Recovery:
             detail, day = "a run died before it removed it", event.start.date()
             if tree is not Tree.TRASH and (taken := self._take_back(root / relative, copy, day)):
                 detail += f"; its copy {taken} was taken out of the trash again"
-            self._scribe.found_ended(event, EventKind.LEFT, None, {}, detail)
+            self._writer.found_ended(event, EventKind.LEFT, None, {}, detail)
             return
         detail = "written down by a later run"
         if tree is Tree.TRASH:
-            self._scribe.found_ended(event, EventKind.PURGED, None, {}, detail)
+            self._writer.found_ended(event, EventKind.PURGED, None, {}, detail)
             return
         in_archive = tree is Tree.ARCHIVE
         identity = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
         there = next(self._places(copy, identity), None)
         went = self._pictures_of(event, root, tree, relative)
-        self._scribe.found_ended(
+        self._writer.found_ended(
             event, EventKind.TRASHED if there else EventKind.DELETED, there, went, detail
         )
 
@@ -156,19 +156,19 @@ class _Recovery:
     def _resolve(self, clip: Clip, claim: WorkClaim) -> None:
         if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
             self._remove_staged(clip, self._trees.archive, claim.staged)
-        entries = self._standing.entries(clip)
-        for original, copy in self._disposer.copies(clip, entries[-1] if entries else None):
+        entries = self._archives.entries(clip)
+        for original, copy in self._remover.copies(clip, entries[-1] if entries else None):
             for staged in anchored.unfinished(copy.root, copy.relative):
                 self._remove_staged(clip, copy.root, staged)
             if taken := self._take_back(original, copy, clip.start.date()):
-                self._scribe.swept(clip, taken)
+                self._writer.swept(clip, taken)
         if not entries or os.path.lexists(clip.path):
             return
         left = self._explanation(clip)
         if left is None:
             self._explain(clip, entries[-1])
-        elif self._disposer.left_behind(clip):
-            self._disposer.follow(clip, entries[-1], left)
+        elif self._remover.left_behind(clip):
+            self._remover.follow(clip, entries[-1], left)
 
     def _take_back(self, original: Path, copy: Place, day: date) -> str:
         """Remove what a dead run copied of a file that still stands; its path below the root, empty if none.
@@ -212,7 +212,7 @@ class _Recovery:
         except FileNotFoundError:
             return
         _log.info("%s: removed the unfinished %s of a dead run", clip.relative, staged)
-        self._scribe.swept(clip, staged)
+        self._writer.swept(clip, staged)
 
     def _explanation(self, clip: Clip) -> JournalEvent | None:
         """The newest line of the journal on where this very source went."""
@@ -228,7 +228,7 @@ class _Recovery:
 
     def _explain(self, clip: Clip, archived: Archived) -> None:
         """A run died between removing an archived source and writing it down."""
-        self._disposer.finish(
+        self._remover.finish(
             clip, archived, self._in_trash(clip), Reason.NOT_ARCHIVED, "written down by a later run"
         )
 

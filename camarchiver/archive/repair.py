@@ -37,7 +37,7 @@ def plan(pipeline: Pipeline, damaged: Iterable[Expected], stop: Stop) -> Archive
     planner = RepairPlanner(
         pipeline.trees,
         pipeline.journal,
-        pipeline.standing,
+        pipeline.archives,
         pipeline.holds(),
         pipeline.started,
         stop.event.is_set,
@@ -52,14 +52,14 @@ class RepairPlanner:
         self,
         trees: Trees,
         journal: Journal,
-        standing: ArchiveLookup,
+        archives: ArchiveLookup,
         holds: tuple[Hold, ...],
         now: datetime,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._trees = trees
         self._journal = journal
-        self._standing = standing
+        self._archives = archives
         self._holds = holds
         self._now = now
         self._is_stopping = is_stopping
@@ -102,7 +102,7 @@ class RepairPlanner:
             return self._left(expected, "the journal does not say which bytes it was made of")
         problem = "neither its source nor a copy in the trash is there"
         for clip in self._copies(expected.line, entry):
-            if (hold := current_hold(clip, self._holds, self._now, entries)) and self._standing.leaves_trace(
+            if (hold := current_hold(clip, self._holds, self._now, entries)) and self._archives.leaves_trace(
                 entries
             ):
                 return self._left(expected, f"{hold.words}: nothing of a held clip is moved", Reason.HELD)
@@ -117,13 +117,13 @@ class RepairPlanner:
     def _of_other_names(self, expected: Expected) -> Iterator[Archive]:
         """For other names of the same file, which had the same archive: they need one, too."""
         line = expected.line
-        told = {
+        by_source = {
             event.source: event
             for event in self._journal.day(line.start.date()).events
             if event.archive == expected.archive and event.event in (EventKind.ARCHIVED, EventKind.ADOPTED)
         }
-        told.pop(expected.source, None)
-        for source, event in told.items():
+        by_source.pop(expected.source, None)
+        for source, event in by_source.items():
             entries = self._entries(event)
             if entries and entries[-1].archive == expected.archive:
                 step = self._decide(replace(expected, source=source, line=event))

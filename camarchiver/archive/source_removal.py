@@ -36,19 +36,19 @@ class SidecarPolicy(StrEnum):
 class SourceRemover:
     """Removes what the caller has proved archived, under the clip's lock."""
 
-    def __init__(self, trees: Trees, scribe: JournalWriter, sidecars: SidecarPolicy) -> None:
+    def __init__(self, trees: Trees, writer: JournalWriter, sidecars: SidecarPolicy) -> None:
         self._trees = trees
-        self._scribe = scribe
+        self._writer = writer
         self._sidecars = sidecars
 
-    def dispose(self, clip: Clip, archived: Archived, disposal: Disposal, reason: Reason) -> Removed:
+    def remove(self, clip: Clip, archived: Archived, disposal: Disposal, reason: Reason) -> Removed:
         """Remove the source if it still is the planned file.
 
         Stale or FileNotFoundError if it isn't, NotRemovable if it can't go, OSError if one of its pictures
         can't follow.
         """
         if disposal is Disposal.KEEP:
-            self._scribe.kept(clip, archived)
+            self._writer.kept(clip, archived)
             return Removed()
         to = removal.place_of(disposal, self._trees.trash, Tree.SOURCE, clip.relative)
         gone = removal.remove(self._trees.source, clip.relative, clip.fingerprint, to)
@@ -63,7 +63,7 @@ class SourceRemover:
         followed = self._remove_sidecars(clip, archived)
         if followed.went:
             sidecars = {**(left.sidecars or {}), **followed.went}
-            self._scribe.removed(clip, archived, left.trash, sidecars=sidecars, reason=left.reason or "")
+            self._writer.removed(clip, archived, left.trash, sidecars=sidecars, reason=left.reason or "")
         if followed.problem:
             raise OSError(followed.problem)
 
@@ -72,15 +72,15 @@ class SourceRemover:
     ) -> None:
         """What follows a source that has left: its pictures, and its line in the journal."""
         followed = self._remove_sidecars(clip, archived)
-        self._scribe.removed(clip, archived, place, sidecars=followed.went, reason=reason, detail=detail)
+        self._writer.removed(clip, archived, place, sidecars=followed.went, reason=reason, detail=detail)
         if followed.problem:
             raise OSError(followed.problem)
 
-    def tidy(self, clip: Clip) -> None:
+    def remove_empty_folders(self, clip: Clip) -> None:
         """Remove the date folders that a clip left empty; only once its lock, a file there, is released."""
-        self.tidy_folder(clip.folder)
+        self.remove_folder_if_empty(clip.folder)
 
-    def tidy_folder(self, folder: str) -> bool:
+    def remove_folder_if_empty(self, folder: str) -> bool:
         """Remove a date folder and those above it as far as they are empty.
 
         Not those of today and yesterday (False): a camera that made its folder is about to fill it.
@@ -88,7 +88,7 @@ class SourceRemover:
         day = date_of_folder(folder)
         if day is None:
             return True
-        if day > (self._scribe.now() - FILLED_FOR).date():
+        if day > (self._writer.now() - FILLED_FOR).date():
             return False
         try:
             anchored.remove_empty_folders(self._trees.source, folder)
@@ -96,13 +96,13 @@ class SourceRemover:
             _log.warning("%s: an empty folder could not be removed: %s", folder, error)
         return True
 
-    def tidy_unused(self, folder: str) -> bool:
-        """`tidy_folder`, but one where something came or went within the hour is left for another time."""
+    def remove_folder_if_unused(self, folder: str) -> bool:
+        """As `remove_folder_if_empty`, but a folder that changed within the last hour stays (False)."""
         try:
-            unused = self._scribe.now().timestamp() - (self._trees.source / folder).stat().st_mtime
+            unused = self._writer.now().timestamp() - (self._trees.source / folder).stat().st_mtime
         except OSError:
             return True
-        return unused >= UNUSED_SECONDS and self.tidy_folder(folder)
+        return unused >= UNUSED_SECONDS and self.remove_folder_if_empty(folder)
 
     def left_behind(self, clip: Clip) -> bool:
         """Whether a picture that should have followed its clip still stands in the source."""
@@ -133,7 +133,7 @@ class SourceRemover:
             anchored.fingerprint_of(status),
             removal.in_trash(self._trees.trash, Tree.ARCHIVE, relative),
         )
-        self._scribe.replaced(clip, relative, gone.place)
+        self._writer.replaced(clip, relative, gone.place)
 
     def _remove_sidecars(self, clip: Clip, archived: Archived) -> Followed:
         """The pictures follow their clip, which is gone."""

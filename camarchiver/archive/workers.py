@@ -38,7 +38,7 @@ class Capacity:
     """Bytes available, or a very large number where that can't be known."""
 
     @classmethod
-    def look(cls) -> Capacity:
+    def of_machine(cls) -> Capacity:
         """As the kernel says now; cores are those that this process may use."""
         memory = 1 << 62
         try:
@@ -65,7 +65,7 @@ def perform_all(
     the first name got.
     """
     began = time.monotonic()
-    waiting = _Ahead(steps)
+    waiting = _Lookahead(steps)
     running: set[Future[Outcome]] = set()
     with ThreadPoolExecutor(jobs, thread_name_prefix="job") as pool:
         while True:
@@ -87,7 +87,7 @@ def _late(began: float, max_seconds: float | None) -> bool:
     return max_seconds is not None and time.monotonic() - began >= max_seconds
 
 
-class _Ahead:
+class _Lookahead:
     """An iterator that can be looked into a few steps ahead, to hand spare threads to the last jobs."""
 
     def __init__(self, steps: Iterable[Change]) -> None:
@@ -126,26 +126,28 @@ class Tools:
 
     choice: Choice
     machine: Machine
-    wishes: ArchiveSettings
+    settings: ArchiveSettings
 
 
 @contextmanager
 def opened(
-    desk: ArchiveContext, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
+    context: ArchiveContext, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
 ) -> Iterator[ArchiveWorkers]:
     """A workshop; without tools it can only remove what is archived. `jobs` None: the rule that costs
     least CPU."""
     linux.lower_priority(nice)
     with ExitStack() as stack:
         if tools is None:
-            archiver = ClipArchiver(desk, None, display, stop)
+            archiver = ClipArchiver(context, None, display, stop)
             yield ArchiveWorkers(1, lambda step, share: archiver.perform(step, 0))
             return
         choice = tools.choice
         prober = stack.enter_context(Prober())
         breaker = GpuBreaker(lambda: tools.machine.still_works(choice))
-        archiver = ClipArchiver(desk, ArchiveEncoder(prober, choice, breaker, tools.wishes), display, stop)
-        machine = Capacity.look()
+        archiver = ClipArchiver(
+            context, ArchiveEncoder(prober, choice, breaker, tools.settings), display, stop
+        )
+        machine = Capacity.of_machine()
 
         def perform(step: Archive | Remove, share: int) -> Outcome:
             return archiver.perform(step, threads_for(choice.encoder, cores=machine.cores, running=share))

@@ -65,14 +65,14 @@ def execute(
     *,
     stop: Stop,
     display: Display,
-    tell: Callable[[Outcome], None],
+    on_outcome: Callable[[Outcome], None],
 ) -> Report:
-    """Carry out a plan, unless a brake refused it; `tell` gets every outcome as it comes."""
+    """Carry out a plan, unless a brake refused it; `on_outcome` gets every outcome as it comes."""
     outcomes: list[Outcome] = []
     if plan.refused is None:
         executor = CleanupExecutor(
             pipeline.trees,
-            pipeline.standing,
+            pipeline.archives,
             SourceRemover(pipeline.trees, pipeline.writer, sidecars),
             pipeline.writer,
             pipeline.memory,
@@ -81,7 +81,7 @@ def execute(
         )
         for outcome in executor.run(plan.steps, stop, display):
             outcomes.append(outcome)
-            tell(outcome)
+            on_outcome(outcome)
         findings.forget_removed(pipeline.trees.state, outcomes)
         pipeline.failures.forget_all(pipeline.failures.of_missing_files(pipeline.trees.source))
     return pipeline.report(plan, tuple(outcomes), stop)
@@ -93,59 +93,59 @@ class CleanupExecutor:
     def __init__(
         self,
         trees: Trees,
-        standing: ArchiveLookup,
-        disposer: SourceRemover,
-        scribe: JournalWriter,
+        archives: ArchiveLookup,
+        remover: SourceRemover,
+        writer: JournalWriter,
         memory: Callable[[], Memory],
         failures: Failures,
         min_free: int | None,
     ) -> None:
         """`memory` reads holds and restored clips as they are now; `min_free` is in bytes."""
         self._trees = trees
-        self._standing = standing
-        self._disposer = disposer
-        self._scribe = scribe
+        self._archives = archives
+        self._remover = remover
+        self._writer = writer
         self._memory = memory
         self._failures = failures
         self._gauge = _Gauge(min_free)
-        self._notes = IntentLog(trees.state, scribe.run.id, scribe.run.host)
+        self._intents = IntentLog(trees.state, writer.run.id, writer.run.host)
 
     def run(self, steps: Iterable[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
         """Each step's outcome; none is begun after `stop`."""
         waiting = iter(steps)
         while not stop and (block := list(islice(waiting, BLOCK))):
             yield from self._block(block, stop, display)
-        self._notes.close()
+        self._intents.close()
 
     def _block(self, block: list[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
         intended = [step for step in block if isinstance(step, Discard)]
         if intended:
-            self._notes.open({step.start.date() for step in intended})
-            self._scribe.intend(intended)
-        ends: list[RemovalResult] = []
+            self._intents.open({step.start.date() for step in intended})
+            self._writer.intend(intended)
+        results: list[RemovalResult] = []
         try:
             for step in block:
                 if stop:
                     if isinstance(step, Discard):
-                        ends.append(
+                        results.append(
                             RemovalResult(
                                 step, EventKind.LEFT, step.reason, detail="the run was stopped before it"
                             )
                         )
                     continue
-                yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, ends)
+                yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, results)
                 display.done(step.size)
         finally:
-            self._scribe.discarded(ends)
+            self._writer.discarded(results)
 
-    def _discard(self, step: Discard, ends: list[RemovalResult]) -> Outcome:
+    def _discard(self, step: Discard, results: list[RemovalResult]) -> Outcome:
         with log_setup.about(step.source):
-            outcome = self._perform(step, ends)
+            outcome = self._perform(step, results)
             words = step.path, outcome.result, outcome.reason, outcome.detail
             _log.info("%s: %s (%s) %s", *words)
         return outcome
 
-    def _perform(self, step: Discard, ends: list[RemovalResult]) -> Outcome:
+    def _perform(self, step: Discard, results: list[RemovalResult]) -> Outcome:
         gone: _Gone | None = None
         left_copy = False
         try:
@@ -154,13 +154,13 @@ class CleanupExecutor:
             left_copy = removal.leaves_copy(error)
             outcome = removal.outcome_of(step, error, gone="it was gone already")
             if isinstance(error, NotRemovable) and step.tree is Tree.SOURCE:
-                self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._scribe.now())
+                self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._writer.now())
         failed = gone is None and outcome.result is Result.FAILED
         if failed and (left_copy or not os.path.lexists(step.path)):
             # It is gone, or there twice: where it is now, and what to do about it, is for the next start.
-            self._notes.leave_open(step.start.date())
+            self._intents.leave_open(step.start.date())
         elif gone is None:
-            ends.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
+            results.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
         elif not gone.written:
             what = (
                 EventKind.PURGED
@@ -169,7 +169,7 @@ class CleanupExecutor:
                 if gone.place
                 else EventKind.DELETED
             )
-            ends.append(RemovalResult(step, what, step.reason, gone.place or None, gone.sidecars))
+            results.append(RemovalResult(step, what, step.reason, gone.place or None, gone.sidecars))
         return outcome
 
     def _try(self, step: Discard) -> tuple[Outcome, _Gone | None]:
@@ -182,13 +182,13 @@ class CleanupExecutor:
         return outcome, gone
 
     def _locked(self, step: Discard) -> tuple[Outcome, _Gone | None]:
-        memory, now = self._memory(), self._scribe.now()
+        memory, now = self._memory(), self._writer.now()
         if hold := current_hold(step.clip, memory.holds, now, (step.archived,) if step.archived else ()):
             raise removal.Held(hold)
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
-        if step.archived is not None and not self._standing.stands(step.archived):
+        if step.archived is not None and not self._archives.stands(step.archived):
             raise anchored.Stale("its archive does not stand any more")
         gone = self._remove(step)
         self._gauge.freed(step, gone.freed)
@@ -198,7 +198,7 @@ class CleanupExecutor:
 
     def _remove(self, step: Discard) -> _Gone:
         if step.tree is Tree.SOURCE and step.archived is not None:
-            disposed = self._disposer.dispose(step.clip, step.archived, step.disposal, step.reason)
+            disposed = self._remover.remove(step.clip, step.archived, step.disposal, step.reason)
             return _Gone(target=disposed.target, freed=disposed.freed, written=True)
 
         def place(relative: str) -> Place | None:

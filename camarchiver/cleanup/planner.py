@@ -94,10 +94,10 @@ class CleanupPlanner:
     """Collects what one walk tells; `plan` may be asked once."""
 
     def __init__(
-        self, trees: Trees, stock: CopyFinder, policy: CleanupPolicy, memory: Memory, now: datetime
+        self, trees: Trees, copies: CopyFinder, policy: CleanupPolicy, memory: Memory, now: datetime
     ) -> None:
         self._trees = trees
-        self._stock = stock
+        self._copies = copies
         self._policy = policy
         self._memory = memory
         self._now = now
@@ -123,31 +123,31 @@ class CleanupPlanner:
         self._asked: frozenset[Path] = frozenset()
         self._names_kept = False
         """Whether files left alone are looked at one by one."""
-        self._pursued = False
+        self._has_size_rules = False
         """Whether a rule by size may have to take anything, so that all copies must be remembered."""
 
     def plan(self, *, list_all: bool, asked: frozenset[Path] = frozenset()) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing.
 
         Files left alone are listed where all are, or where they are asked for.
-        StorageError where sizes or free space can't be told.
+        StorageError where sizes or free space can't be notes.
         """
         self._list_all, self._asked = list_all, asked
         self._names_kept = list_all or bool(asked) or self._policy.has_hard_limit
         used = self._used()
-        self._pursued = self._may_pursue(used)
+        self._has_size_rules = self._size_rules_may_apply(used)
         candidates = SealedSequence(self._walk(), key=_by_rank)
         sure = {name: seen.newest for name, seen in self._cameras.items() if seen.newest}
         self._newest = {name: seen.last for name, seen in self._cameras.items() if seen.last}
         far = clock_is_far(sure or self._newest, self._now)
-        pursuit = SizeGoalSolver(self._goals(candidates, used), self._freed)
-        steps = SealedSequence(self._steps(candidates, pursuit), key=order_key)
+        solver = SizeGoalSolver(self._goals(candidates, used), self._freed)
+        steps = SealedSequence(self._steps(candidates, solver), key=order_key)
         totals = self._tally.totals()
-        told = PlanNotes(
+        notes = PlanNotes(
             self._policy,
             self._now,
             totals,
-            pursuit.unmet,
+            solver.unmet,
             self._overdue,
             {name: seen.totals for name, seen in self._cameras.items()},
             far,
@@ -155,7 +155,7 @@ class CleanupPlanner:
             self._last_copy,
             len(self._memory.damaged),
         )
-        problems, refused = told.problems()
+        problems, refused = notes.problems()
         return Plan(
             "cleanup",
             self._trees,
@@ -164,7 +164,7 @@ class CleanupPlanner:
             totals,
             steps,
             tuple(self._left),
-            notes=tuple(told.notes()),
+            notes=tuple(notes.notes()),
             forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
             problems=problems,
             refused=refused,
@@ -175,11 +175,11 @@ class CleanupPlanner:
     def _walk(self) -> Iterator[_Candidate]:
         """Every copy that some rule may take, once the newest clips are known; the rest is counted here."""
         policy, memory, now = self._policy, self._memory, self._now
-        for item in self._stock.items():
+        for item in self._copies.items():
             if isinstance(item, Copy):
                 self._see(item)
                 step = decide(item, policy, memory, {}, now)
-                place = rank(item, policy, memory, {}, now) if self._pursued else None
+                place = rank(item, policy, memory, {}, now) if self._has_size_rules else None
                 if place is not None or isinstance(step, Discard):
                     yield _Candidate(place, item)
                 else:
@@ -259,12 +259,12 @@ class CleanupPlanner:
     # --- the whole ---------------------------------------------------------------------------------
 
     def _used(self) -> int | None:
-        """Bytes that `--max-size` speaks of, where they can be told before the walk."""
+        """Bytes that `--max-size` speaks of, where they can be notes before the walk."""
         if self._policy.max_size is None or self._policy.cameras:
             return None
         return filesystems.used_bytes(self._trees)
 
-    def _may_pursue(self, used: int | None) -> bool:
+    def _size_rules_may_apply(self, used: int | None) -> bool:
         """Whether a rule by size may have to take anything, so that all copies must be remembered."""
         policy = self._policy
         if any(limits.max_size is not None for limits in policy.cameras_own.values()):
@@ -326,14 +326,14 @@ class CleanupPlanner:
                 self._moved_on[trash] -= copy.clip.fingerprint.size
 
     def _steps(
-        self, candidates: SealedSequence[_Candidate], pursuit: SizeGoalSolver
+        self, candidates: SealedSequence[_Candidate], solver: SizeGoalSolver
     ) -> Iterator[Discard | Tidy]:
         yield from self._small
         for place, copy in candidates:
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
             goes = isinstance(step, Discard) and step.disposal is Disposal.DELETE
             if not goes and place is not None and self._may_go(copy):
-                reason = pursuit.take(copy.clip)
+                reason = solver.take(copy.clip)
                 step = discard_by(copy, reason) if reason is not None else step
             if isinstance(step, Stay):
                 self._stays(copy, step)

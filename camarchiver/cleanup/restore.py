@@ -57,14 +57,14 @@ def plan(pipeline: Pipeline, selection: Selection) -> RestorePlan:
 
 
 def execute(
-    pipeline: Pipeline, planned: RestorePlan, *, stop: Stop, tell: Callable[[Outcome], None]
+    pipeline: Pipeline, planned: RestorePlan, *, stop: Stop, on_outcome: Callable[[Outcome], None]
 ) -> Report:
-    """Carry out a plan; `tell` gets every outcome as it comes, and no clip is begun after `stop`."""
+    """Carry out a plan; `on_outcome` gets every outcome as it comes, and no clip is begun after `stop`."""
     outcomes: list[Outcome] = []
     steps = (step for step in planned.steps if not stop)
     for outcome in _restorer(pipeline).run(steps):
         outcomes.append(outcome)
-        tell(outcome)
+        on_outcome(outcome)
     return pipeline.report(planned, tuple(outcomes), stop)
 
 
@@ -75,10 +75,10 @@ def _restorer(pipeline: Pipeline) -> Restorer:
 class Restorer:
     """Finds and performs the steps of `restore`."""
 
-    def __init__(self, trees: Trees, journal: Journal, scribe: JournalWriter) -> None:
+    def __init__(self, trees: Trees, journal: Journal, writer: JournalWriter) -> None:
         self._trees = trees
         self._journal = journal
-        self._scribe = scribe
+        self._writer = writer
 
     def steps(self, selection: Selection) -> Iterator[Restore]:
         """Everything selected that the journal sent to the trash and that still lies there."""
@@ -89,19 +89,21 @@ class Restorer:
             if selection.until and date > selection.until.date() + day:
                 continue
             places: dict[str, JournalEvent] = {}
-            told: set[str] = set()
+            brought_back: set[str] = set()
             for event in self._journal.day(date).events:
                 if event.trash is None:
                     continue
                 if event.event == EventKind.TRASHED and event.reason != REPLACED:
                     places[event.trash] = event
-                    told.discard(event.trash)
+                    brought_back.discard(event.trash)
                 elif event.event == EventKind.RESTORED:
-                    told.add(event.trash)
+                    brought_back.add(event.trash)
             for place, event in places.items():
                 if not self._is_meant(event, place, selection):
                     continue
-                if (step := self._step(event, place)) and not (place in told and self._is_whole(step)):
+                if (step := self._step(event, place)) and not (
+                    place in brought_back and self._is_whole(step)
+                ):
                     yield step
 
     def run(self, steps: Iterable[Restore]) -> Iterator[Outcome]:
@@ -111,7 +113,7 @@ class Restorer:
             # Noted first: a clip that is back and not yet noted would go again the same night.
             clips = [(step.source, step.identity) for step in block]
             try:
-                restored_clips.note(self._trees.state, clips, self._scribe.now())
+                restored_clips.note(self._trees.state, clips, self._writer.now())
             except (OSError, StorageError) as error:
                 yield from (removal.outcome_of(step, error) for step in block)
             else:
@@ -137,7 +139,7 @@ class Restorer:
             place = removal.remove(self._trees.trash, step.trash, clip.fingerprint, home).place
             detail = "" if place == clip.relative else f"as {place}, its own name was taken meanwhile"
         came, problem = self._bring_sidecars(step)
-        self._scribe.restored(step, came)
+        self._writer.restored(step, came)
         if problem:
             return Outcome(step, Result.FAILED, Reason.FAILED, f"restored; but {problem}")
         return Outcome(step, Result.DONE, step.reason, detail, os.fspath(clip.root / place))

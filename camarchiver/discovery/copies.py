@@ -96,7 +96,7 @@ class CopyFinder:
         self._discovery = discovery
         self._ends = ends
         self._damaged = damaged
-        self._standing = ArchiveLookup(trees, journal, lambda: damaged)
+        self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
         self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
@@ -277,7 +277,7 @@ class CopyFinder:
         identity = origin.size, origin.mtime_ns
         journalled, ledger = self._day(day)
         entries = [e for e in journalled.archived.get(origin.source, ()) if (e.size, e.mtime_ns) == identity]
-        standing = next((entry for entry in reversed(entries) if self._standing.stands(entry)), None)
+        standing = next((entry for entry in reversed(entries) if self._archives.stands(entry)), None)
         gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
         return Copy(
             _timed(place.clip(origin, origin.duration), entries[-1] if entries else None),
@@ -311,7 +311,7 @@ class CopyFinder:
                             place.clip(known[0]),
                             Tree.TRASH,
                             name,
-                            entry if self._standing.stands(entry) else None,
+                            entry if self._archives.stands(entry) else None,
                             since=datetime.fromtimestamp(status.st_ctime, self._zone),
                             identity=(entry.size, entry.mtime_ns),
                             remark=self._damage_of((entry,)),

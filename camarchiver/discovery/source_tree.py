@@ -84,7 +84,7 @@ class Discovery:
         self._names = names
         self._journal = journal
         self._ends = ends
-        self._standing = ArchiveLookup(trees, journal, lambda: damaged)
+        self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
         self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9
@@ -281,7 +281,7 @@ class Discovery:
                 continue
             archived[clip.relative] = entries
             standing.update(
-                entry.archive for entry in entries if entry.describes(clip) and self._standing.stands(entry)
+                entry.archive for entry in entries if entry.describes(clip) and self._archives.stands(entry)
             )
         return archived, frozenset(standing)
 

@@ -110,11 +110,11 @@ class Cluster:
 
     @contextmanager
     def opened(
-        self, jobs: int | None, desk: ArchiveContext, stop: Stop, display: Display
+        self, jobs: int | None, context: ArchiveContext, stop: Stop, display: Display
     ) -> Iterator[ArchiveWorkers]:
         """A workshop whose encoding is done by the workers; `jobs` None: as many as they offer."""
         assert self._order is not None, "workers are hired first"
-        local = ClipArchiver(desk, None, display, stop)
+        local = ClipArchiver(context, None, display, stop)
         watching = _Watching(display)
         topic = distributed_worker.topic(self._order.run.id)
         self._client.subscribe_topic(topic, watching.hear)
@@ -125,14 +125,14 @@ class Cluster:
             with watching.clip(step.clip.relative):
                 delivery = self._delivered(step, stop)
             try:
-                taken = _taken(step, delivery, desk)
+                taken = _taken(step, delivery, context)
             except (OSError, StorageError) as error:
                 words = f"a worker archived it, but that could not be written down here: {error}"
                 taken = Outcome(step, Result.FAILED, Reason.FAILED, words)
             if isinstance(taken, Outcome):
                 display.done(step.size)
                 return taken
-            gone = local.perform(Remove(step.clip, desk.disposal, step.reason, taken), 0)
+            gone = local.perform(Remove(step.clip, context.disposal, step.reason, taken), 0)
             made = replace(delivery.outcome, step=step)
             if gone.result is Result.DONE:
                 return replace(made, freed=gone.freed)
@@ -305,19 +305,19 @@ def _nothing(step: Archive, result: Result, reason: Reason, detail: str) -> Clip
     return ClipResult(Outcome(step, result, reason, detail), ())
 
 
-def _taken(step: Archive, delivery: ClipResult, desk: ArchiveContext) -> Archived | Outcome:
+def _taken(step: Archive, delivery: ClipResult, context: ArchiveContext) -> Archived | Outcome:
     """Check what a worker published and journal it; its archive, or what came of the clip instead."""
     outcome = replace(delivery.outcome, step=step)
-    if problem := _problem(delivery.events, desk.trees.archive):
+    if problem := _problem(delivery.events, context.trees.archive):
         return Outcome(step, Result.FAILED, Reason.FAILED, problem)
-    desk.scribe.relay(delivery.events)
+    context.writer.relay(delivery.events)
     if outcome.result is not Result.DONE:
         return outcome
-    archived = desk.standing.newest(step.clip)
+    archived = context.archives.newest(step.clip)
     if archived is None:
         words = "a worker archived it, but its archive does not stand here"
         return Outcome(step, Result.FAILED, Reason.FAILED, words)
-    desk.failures.forget(step.clip)
+    context.failures.forget(step.clip)
     return archived
 
 

@@ -63,8 +63,8 @@ class RunSpec:
     sample: tuple[str, int, int] | None
     """A clip of the plan, its bytes and mtime_ns, which a station that sees the same tree sees, too."""
     run: RunId
-    wish: EncoderRequest
-    wishes: ArchiveSettings
+    request: EncoderRequest
+    settings: ArchiveSettings
     nice: int
 
 
@@ -140,7 +140,7 @@ class DaskWorker:
         self.stop = Stop()
         self._stack = ExitStack()
         _check_same_tree(order)
-        self._machine, self.choice = encoder_probe.chosen(order.wish, order.wishes.encode)
+        self._machine, self.choice = encoder_probe.chosen(order.request, order.settings.encode)
         self._failures = Failures(order.trees.state)
         self._display = _Teller(tell)
         self._shop: ArchiveWorkers | None = None
@@ -168,23 +168,23 @@ class DaskWorker:
     def _workshop(self) -> ArchiveWorkers:
         with self._opening:
             if self._shop is None:
-                tools = Tools(self.choice, self._machine, self._order.wishes)
+                tools = Tools(self.choice, self._machine, self._order.settings)
                 opening = workers.opened(
-                    self._desk(), tools, None, self._order.nice, stop=self.stop, display=self._display
+                    self._context(), tools, None, self._order.nice, stop=self.stop, display=self._display
                 )
                 self._shop = self._stack.enter_context(opening)
             return self._shop
 
-    def _desk(self) -> ArchiveContext:
+    def _context(self) -> ArchiveContext:
         order = self._order
         run = replace(order.run, host=socket.gethostname())
-        scribe = JournalWriter(_Relay(), run, lambda: clock.now(order.zone))
+        writer = JournalWriter(_Relay(), run, lambda: clock.now(order.zone))
         return ArchiveContext(
             order.trees,
             ArchiveLookup(order.trees, Journal(order.trees.state), findings.DamagedNow(order.trees.state)),
             self._failures,
-            SourceRemover(order.trees, scribe, SidecarPolicy.KEEP),
-            scribe,
+            SourceRemover(order.trees, writer, SidecarPolicy.KEEP),
+            writer,
             lambda: holds.read(order.trees.state),
             Disposal.KEEP,
         )

@@ -66,7 +66,7 @@ class FolderFacts:
     """By relative path: clips that somebody writes or works on at this moment."""
     archived: Mapping[str, tuple[Archived, ...]] = field(default_factory=dict)
     """By relative path: what the journal knows, oldest entry first."""
-    standing: frozenset[str] = frozenset()
+    existing: frozenset[str] = frozenset()
     """Archives (relative to their root) that count: of the journalled size, and not found damaged."""
     same_file: frozenset[str] = frozenset()
     """Names whose inode an earlier name of this run shares."""

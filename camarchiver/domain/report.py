@@ -29,7 +29,7 @@ class Encoding:
     """How an archive came to be."""
 
     encoder: str
-    rungs: tuple[str, ...]
+    levels: tuple[str, ...]
     """What was tried, in order; the last one succeeded."""
     seconds: float
     bytes_before: int

@@ -53,7 +53,7 @@ class _ArchiveFields(NamedTuple):
     target: str
     """Relative to the archive root; execution numbers it when it is taken by something else."""
     reason: Reason
-    standing: Archived | None = None
+    replaces: Archived | None = None
     """The archive to replace, where a repeat was asked for."""
 
 

@@ -63,7 +63,7 @@ class PlayableMaker:
 
     def __init__(self, prober: Prober, choice: Choice, breaker: GpuBreaker, *, stop: Stopper) -> None:
         wishes = ArchiveSettings(SETTINGS, verify_full=True, signed=SignedRule(reencode=True))
-        self._shrinker = ArchiveEncoder(prober, choice, breaker, wishes)
+        self._encoder = ArchiveEncoder(prober, choice, breaker, wishes)
         self._stop = stop
 
     def make(self, clip: Clip, source: str, place: Path, display: Display) -> Playable:
@@ -81,16 +81,16 @@ class PlayableMaker:
         for number in range(1, MOST_NAMES):
             target = place / numbered(wanted, number)
             if not os.path.lexists(target):
-                original = MeasuredClip(clip, self._shrinker.measure(clip), digest, metadata)
+                original = MeasuredClip(clip, self._encoder.measure(clip), digest, metadata)
                 self._check_possible(original)
                 return self._made(original, place, target, display)
-            if archive_tag.parse(self._shrinker.tags(target).get("comment", "")) == identity:
+            if archive_tag.parse(self._encoder.tags(target).get("comment", "")) == identity:
                 return _playable(target, place, was_there=True)
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
     def _check_possible(self, original: MeasuredClip) -> None:
         """ClipFailed where no copy would show what the clip shows; subtitles and positions may stay away."""
-        why = self._shrinker.unencodable(original)
+        why = self._encoder.unencodable(original)
         if why and (why.reason is not Reason.OTHER_STREAMS or original.media.video_streams > 1):
             raise ClipFailed(why.reason, f"{why.detail}; it is exported as it is")
 
@@ -112,12 +112,12 @@ class PlayableMaker:
         """
         if _is_playable(original.media):
             try:
-                self._shrinker.keep(ArchiveMethod.REMUX, original, _PLAYS, part, self._stop)
+                self._encoder.keep(ArchiveMethod.REMUX, original, _PLAYS, part, self._stop)
                 return "; ".join(f"{kind} left out" for kind in original.media.other_streams)
             except Refused as refused:
                 _log.info("%s can't just be repacked: %s", original.clip.path, refused.message)
         try:
-            made = self._shrinker.encode(original, part, threads=0, stop=self._stop, advance=advance)
+            made = self._encoder.encode(original, part, threads=0, stop=self._stop, advance=advance)
         except Refused as refused:
             words = f"{refused.message}; it is exported as it is"
             raise ClipFailed(Reason.REFUSED, words) from refused

@@ -142,7 +142,7 @@ class ArchiveLookup:
         """The newest entry whose archive stands."""
         return next((entry for entry in reversed(self.entries(clip)) if self.stands(entry)), None)
 
-    def twin(self, clip: Clip, digest: str) -> Archived | None:
+    def same_content(self, clip: Clip, digest: str) -> Archived | None:
         """The archive that another name of the very same bytes got."""
         for entries in self._journal.day(clip.start.date()).archived.values():
             for entry in entries:

@@ -111,10 +111,10 @@ def _decide_clip(
     return to_archive(clip, reason, archived)
 
 
-def to_archive(clip: Clip, reason: Reason, standing: Archived | None = None) -> Archive:
+def to_archive(clip: Clip, reason: Reason, replaces: Archived | None = None) -> Archive:
     """The step that archives a clip."""
     target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
-    return Archive(clip, target, reason, standing)
+    return Archive(clip, target, reason, replaces)
 
 
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
@@ -150,7 +150,7 @@ def is_selected(clip: Clip, cameras: Collection[str], exclude: Collection[str], 
 def own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
     """The newest journalled archive of this very source that still stands."""
     for entry in reversed(facts.archived.get(clip.relative, ())):
-        if entry.describes(clip) and entry.archive in facts.standing:
+        if entry.describes(clip) and entry.archive in facts.existing:
             return entry
     return None
 

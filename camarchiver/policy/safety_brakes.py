@@ -24,19 +24,19 @@ class CameraTotals:
         return 2 * self.lost_clips > self.clips or 2 * self.lost_size > self.size
 
 
-def brake(herds: Mapping[str, CameraTotals], policy: CleanupPolicy) -> str:
+def brake(totals_of: Mapping[str, CameraTotals], policy: CleanupPolicy) -> str:
     """Why a plan is too large to be carried out unasked; empty where it isn't."""
     if policy.allow_large:
         return ""
-    most = [camera for camera, herd in sorted(herds.items()) if herd.lost_clips and herd.loses_most]
+    most = [camera for camera, totals in sorted(totals_of.items()) if totals.lost_clips and totals.loses_most]
     if most:
-        herd = herds[most[0]]
+        totals = totals_of[most[0]]
         also = f" (and of {len(most) - 1} other camera(s))" if len(most) > 1 else ""
         return (
-            f"the plan would remove {herd.lost_clips:,} of {herd.clips:,} clips of {most[0]}{also} for good:"
-            " more than half of its clips or bytes"
+            f"the plan would remove {totals.lost_clips:,} of {totals.clips:,} clips of {most[0]}{also} for"
+            " good: more than half of its clips or bytes"
         )
-    lost = sum(herd.lost_clips for herd in herds.values())
+    lost = sum(totals.lost_clips for totals in totals_of.values())
     if lost > policy.max_removals:
         return (
             f"the plan would remove {lost:,} clips for good, more than max_removals ({policy.max_removals:,})"

@@ -92,7 +92,7 @@ def claimed(trees: Trees, claim: WorkClaim, lock: Path) -> Iterator[ClaimFile]:
             path.unlink(missing_ok=True)
 
 
-def standing(trees: Trees) -> Iterator[tuple[Path, WorkClaim | None]]:
+def existing(trees: Trees) -> Iterator[tuple[Path, WorkClaim | None]]:
     """Every note, also those of live runs; None for one that can't be read or believed."""
     folder = trees.state / FOLDER
     for note in sorted(folder.glob("*.json")) if folder.is_dir() else ():

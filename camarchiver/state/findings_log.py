@@ -25,7 +25,7 @@ class FindingsLog:
         self,
         state: Path,
         journal: Journal,
-        scribe: JournalWriter,
+        writer: JournalWriter,
         known: Mapping[str, Damage],
         *,
         is_kept: bool = True,
@@ -34,7 +34,7 @@ class FindingsLog:
         self.is_kept = is_kept and state.is_dir()
         self._state = state
         self._journal = journal
-        self._scribe = scribe
+        self._writer = writer
         self._known = known
         self._lines: list[JournalEvent] = []
         self._damaged: dict[str, Damage] = {}
@@ -51,19 +51,19 @@ class FindingsLog:
         found = Damage(
             flaw=flaw,
             detail=detail[:DETAIL_LENGTH],
-            at=self._scribe.now(),
-            run=self._scribe.run.id,
+            at=self._writer.now(),
+            run=self._writer.run.id,
             source=expected.source,
             day=expected.line.start.date(),
         )
         self._damaged[expected.archive] = found
-        self._lines.append(self._scribe.found_damaged(expected.line, flaw, found.detail))
+        self._lines.append(self._writer.found_damaged(expected.line, flaw, found.detail))
         return found
 
     def sound(self, expected: Expected) -> None:
         """An archive that was found damaged before is as it was journalled."""
         self._sound.add(expected.archive)
-        self._lines.append(self._scribe.found_sound(expected.line))
+        self._lines.append(self._writer.found_sound(expected.line))
 
     def settled(self, archive: str) -> None:
         """By the journal's word an archive that was found damaged need not stand any more."""
@@ -71,7 +71,7 @@ class FindingsLog:
 
     def came_through(self, archives: int, *, full: bool) -> None:
         """Every archive was looked at; with `full` each was decoded."""
-        found = Pass(self._scribe.now(), self._scribe.run.id, archives)
+        found = Pass(self._writer.now(), self._writer.run.id, archives)
         self._pass = Change(whole=found, full=found if full else None)
 
     def flush(self) -> None:

@@ -61,7 +61,7 @@ class IntentLog:
             self._path.unlink(missing_ok=True)
 
 
-def standing(state: Path, host: str) -> Iterator[IntentNote]:
+def existing(state: Path, host: str) -> Iterator[IntentNote]:
     """Every note; one that can't be understood is left for a person."""
     folder = state / FOLDER
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():

@@ -119,7 +119,7 @@ class TestFindings:
         remover = SourceRemover(yard.trees, pipeline.writer, SidecarPolicy.TRASH)
         context = ArchiveContext(
             yard.trees,
-            pipeline.standing,
+            pipeline.archives,
             pipeline.failures,
             remover,
             pipeline.writer,

@@ -174,7 +174,7 @@ def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> RunTask:
                 prepared.plan,
                 pipeline.run.id,
                 lambda stop, shown, tell: executor.execute(
-                    pipeline, prepared, options.execution(), stop=stop, display=shown, tell=tell
+                    pipeline, prepared, options.execution(), stop=stop, display=shown, on_outcome=tell
                 ),
                 lines=lambda: _plan_lines(options, pipeline, prepared.plan),
             )

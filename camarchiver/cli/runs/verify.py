@@ -209,7 +209,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
         # Names of one file share an archive, which only one step may move aside at a time.
         jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else how.jobs
         how = replace(how, jobs=jobs)
-        result = executor.execute(pipeline, prepared, how, stop=stopping, display=bar, tell=tell)
+        result = executor.execute(pipeline, prepared, how, stop=stopping, display=bar, on_outcome=tell)
     left = {kept.relative for kept in plan.left}
     still = [archive for archive in findings.read(pipeline.trees.state).damaged if archive not in left]
     result = _with_rest(result, found, pipeline, still)
