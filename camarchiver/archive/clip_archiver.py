@@ -334,7 +334,7 @@ class ClipArchiver:
         try:
             if not work.lock.still_mine():
                 raise anchored.Stale("the clip's lock was lost")
-            if not self._context.archives.stands(archived):
+            if not self._context.archives.is_valid(archived):
                 raise anchored.Stale("its archive does not stand any more")
             if step.reason is Reason.REPAIR:
                 return Outcome(step, Result.DONE, step.reason, detail, where, encoding)

@@ -136,7 +136,7 @@ class CleanupExecutor:
                 yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, results)
                 display.done(step.size)
         finally:
-            self._writer.discarded(results)
+            self._writer.ended(results)
 
     def _discard(self, step: Discard, results: list[RemovalResult]) -> Outcome:
         with log_setup.about(step.source):
@@ -188,7 +188,7 @@ class CleanupExecutor:
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
-        if step.archived is not None and not self._archives.stands(step.archived):
+        if step.archived is not None and not self._archives.is_valid(step.archived):
             raise anchored.Stale("its archive does not stand any more")
         gone = self._remove(step)
         self._gauge.freed(step, gone.freed)

@@ -30,19 +30,19 @@ class ClipEnds:
         self._prober: Prober | None = None
 
     @property
-    def matter(self) -> bool:
+    def has_holds(self) -> bool:
         """Whether there is any hold."""
         return bool(self._holds)
 
-    def all_told(
+    def with_durations(
         self, clips: Iterable[Clip], archived: Mapping[str, Iterable[Archived]], following: Following
     ) -> tuple[Clip, ...]:
         """The clips of one folder with their durations, where these matter; `archived` by relative path."""
-        if not self.matter:
+        if not self.has_holds:
             return tuple(clips)
-        return tuple(self.told(clip, archived.get(clip.relative, ()), following) for clip in clips)
+        return tuple(self.with_duration(clip, archived.get(clip.relative, ()), following) for clip in clips)
 
-    def told(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
+    def with_duration(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
         """The clip with its duration, where it matters: the journal's, else its own, else until the next."""
         if is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
             return clip
@@ -80,4 +80,8 @@ def current_hold(
 ) -> Hold | None:
     """The hold that covers a clip, for holds that may have come since it was planned."""
     known = tuple(holds)
-    return held_by(ClipEnds(known, now).told(clip, archived, lambda _: None), known, now) if known else None
+    return (
+        held_by(ClipEnds(known, now).with_duration(clip, archived, lambda _: None), known, now)
+        if known
+        else None
+    )

@@ -84,7 +84,7 @@ class CopyFinder:
         names: Names,
         journal: Journal,
         discovery: Discovery,
-        ends: ClipEnds,
+        clip_ends: ClipEnds,
         damaged: Mapping[str, Damage],
         now: datetime,
         zone: tzinfo,
@@ -94,7 +94,7 @@ class CopyFinder:
         self._names = names
         self._journal = journal
         self._discovery = discovery
-        self._ends = ends
+        self._clip_ends = clip_ends
         self._damaged = damaged
         self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
@@ -124,8 +124,8 @@ class CopyFinder:
         for name in facts.pictures:
             if (picture := self._picture(facts.folder, name)) is not None:
                 yield picture
-        for name in facts.passing:
-            yield from self._passing(Tree.SOURCE, facts.root, facts.folder, name)
+        for name in facts.temporary:
+            yield from self._temporary(Tree.SOURCE, facts.root, facts.folder, name)
         if facts.is_empty:
             yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
 
@@ -216,7 +216,7 @@ class CopyFinder:
         for name in sorted(listing.others):
             problem = listing.others[name]
             if is_temporary_name(name):
-                yield from self._passing(tree, root, folder, name)
+                yield from self._temporary(tree, root, folder, name)
             elif problem is not None:
                 yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=cause(problem))
             else:
@@ -233,10 +233,10 @@ class CopyFinder:
         copy = find(place)
         if copy is None:
             return Keep(root, place.relative, Reason.FOREIGN, status.st_size)
-        if not self._ends.matter or isinstance(copy, Keep) or copy.is_picture:
+        if not self._clip_ends.has_holds or isinstance(copy, Keep) or copy.is_picture:
             return copy
         known = (copy.archived,) if copy.archived else ()
-        clip = self._ends.told(copy.clip, known, self._discovery.following(()))
+        clip = self._clip_ends.with_duration(copy.clip, known, self._discovery.following(()))
         return copy if clip is copy.clip else copy._replace(clip=clip)
 
     def _archive(self, place: _Place) -> Copy | Keep | None:
@@ -271,23 +271,23 @@ class CopyFinder:
             origin = _trashed_origin(self._ledger(day), relative)
             if origin is not None and _is_that_file(origin, relative, place.status):
                 return self._trash_copy(place, day, origin)
-        return self._unwritten(place)
+        return self._unjournalled(place)
 
     def _trash_copy(self, place: _Place, day: date, origin: Origin) -> Copy:
         identity = origin.size, origin.mtime_ns
         journalled, ledger = self._day(day)
         entries = [e for e in journalled.archived.get(origin.source, ()) if (e.size, e.mtime_ns) == identity]
-        standing = next((entry for entry in reversed(entries) if self._archives.stands(entry)), None)
+        existing = next((entry for entry in reversed(entries) if self._archives.is_valid(entry)), None)
         gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
         return Copy(
             _timed(place.clip(origin, origin.duration), entries[-1] if entries else None),
             Tree.TRASH,
             origin.source,
-            standing,
-            given_up=origin.reason in NAMED or (standing is None and gone_by_name),
+            existing,
+            given_up=origin.reason in NAMED or (existing is None and gone_by_name),
             since=origin.at,
             identity=identity,
-            remark="" if standing else self._damage_of(entries),
+            remark="" if existing else self._damage_of(entries),
             is_picture=is_picture_name(place.name),
         )
 
@@ -296,7 +296,7 @@ class CopyFinder:
         found = [damage for entry in entries if (damage := self._damaged.get(entry.archive))]
         return f"its archive counts for nothing: {found[-1].words(self._zone)}" if found else ""
 
-    def _unwritten(self, place: _Place) -> Copy | None:
+    def _unjournalled(self, place: _Place) -> Copy | None:
         """A source in the trash that no line speaks of, because a run died before it wrote one."""
         relative, status = place.relative, place.status
         if not relative.startswith(f"{FROM_SOURCE}/"):
@@ -311,7 +311,7 @@ class CopyFinder:
                             place.clip(known[0]),
                             Tree.TRASH,
                             name,
-                            entry if self._archives.stands(entry) else None,
+                            entry if self._archives.is_valid(entry) else None,
                             since=datetime.fromtimestamp(status.st_ctime, self._zone),
                             identity=(entry.size, entry.mtime_ns),
                             remark=self._damage_of((entry,)),
@@ -320,7 +320,7 @@ class CopyFinder:
 
     # --- what lies about ---------------------------------------------------------------------------
 
-    def _passing(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
+    def _temporary(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
         relative = joined(folder, name)
         try:
             status = (root / relative).lstat()

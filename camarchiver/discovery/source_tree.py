@@ -74,7 +74,7 @@ class Discovery:
         trees: Trees,
         names: Names,
         journal: Journal,
-        ends: ClipEnds,
+        clip_ends: ClipEnds,
         damaged: Container[str],
         now: datetime,
         zone: tzinfo,
@@ -83,7 +83,7 @@ class Discovery:
         self._trees = trees
         self._names = names
         self._journal = journal
-        self._ends = ends
+        self._clip_ends = clip_ends
         self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
@@ -190,19 +190,19 @@ class Discovery:
         parsed = {name: self._names.read(name.rpartition(".")[0], folder) for name in names}
         pairs = self._pair(folder, parsed, listing.pictures)
         clips, aside = self._clips(folder, listing, parsed, pairs)
-        archived, standing = self._known(clips)
+        archived, existing = self._known(clips)
         return FolderFacts(
             self._trees.source,
             folder,
-            self._ends.all_told(clips, archived, self.following(clips)),
+            self._clip_ends.with_durations(clips, archived, self.following(clips)),
             tuple(aside),
             self._observe(clips, listing.locks),
             archived,
-            standing,
+            existing,
             frozenset(clip.relative for clip in clips if clip.links > 1 and self._seen_before(clip)),
             removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
             pictures=_unclaimed(listing.pictures, pairs),
-            passing=(*sorted(listing.locks), *sorted(listing.unfinished)),
+            temporary=(*sorted(listing.locks), *sorted(listing.unfinished)),
             is_empty=listing.is_empty,
         )
 
@@ -271,7 +271,7 @@ class Discovery:
 
     def _known(self, clips: list[Clip]) -> tuple[dict[str, tuple[Archived, ...]], frozenset[str]]:
         archived: dict[str, tuple[Archived, ...]] = {}
-        standing: set[str] = set()
+        existing: set[str] = set()
         days = {day: self._journal.day(day).archived for day in {clip.start.date() for clip in clips}}
         if not any(days.values()):
             return archived, frozenset()
@@ -280,10 +280,10 @@ class Discovery:
             if not entries:
                 continue
             archived[clip.relative] = entries
-            standing.update(
-                entry.archive for entry in entries if entry.describes(clip) and self._archives.stands(entry)
+            existing.update(
+                entry.archive for entry in entries if entry.describes(clip) and self._archives.is_valid(entry)
             )
-        return archived, frozenset(standing)
+        return archived, frozenset(existing)
 
     def following(self, beside: Sequence[Clip]) -> Following:
         """When a camera's next clip begins: of those beside it, the journalled, and the next day's folder."""

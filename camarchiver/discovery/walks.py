@@ -22,9 +22,9 @@ def of_source(pipeline: Pipeline, memory: Memory, now: datetime | None = None) -
     `memory` knows to be damaged. `now` is by default the start of the run.
     """
     now = now or pipeline.started
-    ends = ClipEnds(memory.holds, now)
+    clip_ends = ClipEnds(memory.holds, now)
     return Discovery(
-        pipeline.trees, pipeline.names, pipeline.journal, ends, memory.damaged, now, pipeline.zone
+        pipeline.trees, pipeline.names, pipeline.journal, clip_ends, memory.damaged, now, pipeline.zone
     )
 
 
@@ -33,7 +33,14 @@ def of_copies(pipeline: Pipeline, memory: Memory) -> CopyFinder:
     from camarchiver.discovery.copies import CopyFinder
 
     now = pipeline.started
-    discovery, ends = of_source(pipeline, memory), ClipEnds(memory.holds, now)
+    discovery, clip_ends = of_source(pipeline, memory), ClipEnds(memory.holds, now)
     return CopyFinder(
-        pipeline.trees, pipeline.names, pipeline.journal, discovery, ends, memory.damaged, now, pipeline.zone
+        pipeline.trees,
+        pipeline.names,
+        pipeline.journal,
+        discovery,
+        clip_ends,
+        memory.damaged,
+        now,
+        pipeline.zone,
     )

@@ -71,35 +71,37 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self._client = _connect(address)
         self._address = address
-        self._hands: dict[str, _WorkerInfo] = {}
+        self._workers: dict[str, _WorkerInfo] = {}
         self._unfit: dict[str, str] = {}
-        self._order: RunSpec | None = None
-        self._hiring = threading.Lock()
+        self._spec: RunSpec | None = None
+        self._looking = threading.Lock()
         self._lost = 0
         """Workers that were there and went."""
-        self._alone_since: float | None = None
+        self._without_since: float | None = None
         self._looked = 0.0
-        self._told = False
+        self._stop_sent = False
 
     def close(self) -> None:
         """Leave the cluster as it was."""
-        if self._order is not None:
+        if self._spec is not None:
             with suppress(Exception):
-                self._client.run(distributed_worker.leave, self._order.run.id, on_error="ignore")
+                self._client.run(distributed_worker.leave, self._spec.run.id, on_error="ignore")
         self._client.close(timeout=5)
 
-    def hire(self, order: RunSpec) -> tuple[str, ...]:
+    def enlist(self, spec: RunSpec) -> tuple[str, ...]:
         """Ask every worker whether it can take part; what the plan is to say of each.
 
         Raises EncoderError where none can.
         """
-        self._order = order
+        self._spec = spec
         self._look()
-        notes = [f"{hand.name}: {hand.words}, {count_of(hand.slots, 'job')}" for hand in self._hands.values()]
+        notes = [
+            f"{each.name}: {each.words}, {count_of(each.slots, 'job')}" for each in self._workers.values()
+        ]
         notes += [f"{name} can't take part: {why}" for name, why in self._unfit.items()]
         for name, why in self._unfit.items():
             _log.warning("worker %s can't take part: %s", name, why)
-        if not self._hands:
+        if not self._workers:
             reasons = "; ".join(f"{name}: {why}" for name, why in self._unfit.items()) or "it has none"
             raise EncoderError(
                 f"no worker of {self._address} can take part: {reasons}",
@@ -113,19 +115,19 @@ class Cluster:
         self, jobs: int | None, context: ArchiveContext, stop: Stop, display: Display
     ) -> Iterator[ArchiveWorkers]:
         """A workshop whose encoding is done by the workers; `jobs` None: as many as they offer."""
-        assert self._order is not None, "workers are hired first"
+        assert self._spec is not None, "`enlist` comes first"
         local = ClipArchiver(context, None, display, stop)
-        watching = _Watching(display)
-        topic = distributed_worker.topic(self._order.run.id)
-        self._client.subscribe_topic(topic, watching.hear)
+        progress = _ClipProgress(display)
+        topic = distributed_worker.topic(self._spec.run.id)
+        self._client.subscribe_topic(topic, progress.receive)
 
         def perform(step: Archive | Remove, share: int) -> Outcome:
             if isinstance(step, Remove):
                 return local.perform(step, 0)
-            with watching.clip(step.clip.relative):
-                delivery = self._delivered(step, stop)
+            with progress.clip(step.clip.relative):
+                answer = self._result_of(step, stop)
             try:
-                taken = _taken(step, delivery, context)
+                taken = _journalled(step, answer, context)
             except (OSError, StorageError) as error:
                 words = f"a worker archived it, but that could not be written down here: {error}"
                 taken = Outcome(step, Result.FAILED, Reason.FAILED, words)
@@ -133,12 +135,12 @@ class Cluster:
                 display.done(step.size)
                 return taken
             gone = local.perform(Remove(step.clip, context.disposal, step.reason, taken), 0)
-            made = replace(delivery.outcome, step=step)
+            made = replace(answer.outcome, step=step)
             if gone.result is Result.DONE:
                 return replace(made, freed=gone.freed)
             return replace(gone, step=step, encoding=made.encoding)
 
-        slots = sum(hand.slots for hand in self._hands.values())
+        slots = sum(each.slots for each in self._workers.values())
         try:
             yield ArchiveWorkers(min(jobs or slots, slots), perform)
         finally:
@@ -146,18 +148,18 @@ class Cluster:
 
     # --- one clip ----------------------------------------------------------------------------------
 
-    def _delivered(self, step: Archive, stop: Stop) -> ClipResult:
+    def _result_of(self, step: Archive, stop: Stop) -> ClipResult:
         """What some worker made of a clip; a worker that dies is replaced by another."""
         began, lost = time.monotonic(), self._lost
         while True:
-            delivery = self._once(step, stop)
-            if delivery.outcome.result is not Result.BUSY or not self._somebody(look=True):
-                return delivery
+            answer = self._once(step, stop)
+            if answer.outcome.result is not Result.BUSY or not self._has_workers(look=True):
+                return answer
             # A worker that died on another machine leaves a lock that only time opens.
             if self._lost == lost or time.monotonic() - began > BUSY_SECONDS:
-                return delivery
+                return answer
             if stop.event.wait(BUSY_SECONDS / 60):
-                return delivery
+                return answer
 
     def _once(self, step: Archive, stop: Stop) -> ClipResult:
         future, asked = self._submit(step)
@@ -169,14 +171,14 @@ class Cluster:
                 except TimeoutError:
                     pass
                 if stop:
-                    self._pass_on(stop)
+                    self._send_stop(stop)
                     stopped_at = stopped_at or time.monotonic()
                     if time.monotonic() - stopped_at > STOP_SECONDS:
                         return _nothing(step, Result.SKIPPED, step.reason, "the run stops")
-                if not self._somebody():
+                if not self._has_workers():
                     words = f"no worker of {self._address} is left"
                     return _nothing(step, Result.FAILED, Reason.FAILED, words)
-                if self._hands and not asked & self._hands.keys():
+                if self._workers and not asked & self._workers.keys():
                     # Whoever was asked is gone; dask would wait for them, not ask those who came since.
                     future.cancel()
                     future, asked = self._submit(step)
@@ -188,9 +190,9 @@ class Cluster:
             future.release()
 
     def _submit(self, step: Archive) -> tuple[Future[ClipResult], frozenset[str]]:
-        asked = frozenset(self._hands)
+        asked = frozenset(self._workers)
         future = self._client.submit(
-            distributed_worker.make, self._order, step, workers=[*asked], resources={RESOURCE: 1}, pure=False
+            distributed_worker.make, self._spec, step, workers=[*asked], resources={RESOURCE: 1}, pure=False
         )
         return future, asked
 
@@ -199,20 +201,20 @@ class Cluster:
     def _look(self) -> None:
         """Hire whom we don't know yet, and forget those who went."""
         found = self._client.scheduler_info()["workers"]
-        for address in [*self._hands]:
+        for address in [*self._workers]:
             if address not in found:
-                _log.warning("worker %s is gone", self._hands.pop(address).name)
+                _log.warning("worker %s is gone", self._workers.pop(address).name)
                 self._lost += 1
         asked: dict[str, tuple[str, int, Any]] = {}
         for address, worker in found.items():
             name = f"{worker.get('name', address)} ({worker.get('host', '?')})"
-            if address in self._hands or name in self._unfit:
+            if address in self._workers or name in self._unfit:
                 continue
             slots = int(worker.get("resources", {}).get(RESOURCE, 0))
             if slots < 1:
                 self._unfit[name] = f'it was started without --resources "{RESOURCE}=N"'
                 continue
-            future = self._client.submit(distributed_worker.fit, self._order, workers=[address], pure=False)
+            future = self._client.submit(distributed_worker.fit, self._spec, workers=[address], pure=False)
             asked[address] = name, slots, future
         for address, (name, slots, future) in asked.items():
             try:
@@ -220,38 +222,38 @@ class Cluster:
             except Exception as error:  # whatever keeps a worker from answering keeps it out
                 ok, words = False, f"{type(error).__name__}: {error}"
             if ok:
-                self._hands[address] = _WorkerInfo(address, name, slots, words)
+                self._workers[address] = _WorkerInfo(address, name, slots, words)
             else:
                 self._unfit[name] = words
 
-    def _somebody(self, *, look: bool = False) -> bool:
+    def _has_workers(self, *, look: bool = False) -> bool:
         """Whether a worker is there, or has been away for less than a minute; `look` asks in any case."""
-        with self._hiring:
+        with self._looking:
             if not look and time.monotonic() - self._looked < LOOK_SECONDS:
-                return self._is_manned()
+                return self._may_go_on()
             self._looked = time.monotonic()
             try:
                 self._look()
             except Exception as error:  # a scheduler that is gone has no workers
                 _log.warning("%s does not answer: %s", self._address, error)
-                self._hands.clear()
-            if self._hands:
-                self._alone_since = None
-            elif self._alone_since is None:
-                self._alone_since = time.monotonic()
+                self._workers.clear()
+            if self._workers:
+                self._without_since = None
+            elif self._without_since is None:
+                self._without_since = time.monotonic()
                 _log.warning("no worker of %s is left; waiting for one to come back", self._address)
-            return self._is_manned()
+            return self._may_go_on()
 
-    def _is_manned(self) -> bool:
-        return self._alone_since is None or time.monotonic() - self._alone_since < ALONE_SECONDS
+    def _may_go_on(self) -> bool:
+        return self._without_since is None or time.monotonic() - self._without_since < ALONE_SECONDS
 
-    def _pass_on(self, stop: Stop) -> None:
+    def _send_stop(self, stop: Stop) -> None:
         """Tell the workers, once, that the run is to stop."""
-        with self._hiring:
-            told, self._told = self._told, True
-        if not told and self._order is not None and stop.signal is not None:
+        with self._looking:
+            was_sent, self._stop_sent = self._stop_sent, True
+        if not was_sent and self._spec is not None and stop.signal is not None:
             with suppress(Exception):
-                self._client.run(distributed_worker.stop, self._order.run.id, stop.signal, on_error="ignore")
+                self._client.run(distributed_worker.stop, self._spec.run.id, stop.signal, on_error="ignore")
 
 
 @contextmanager
@@ -269,7 +271,7 @@ def prepared(
         if first is None:
             yield executor.prepare(plan, request, how)
             return
-        notes = cluster.hire(distributed_worker.run_spec(pipeline, first, request, how))
+        notes = cluster.enlist(distributed_worker.run_spec(pipeline, first, request, how))
         yield Prepared(replace(plan, notes=(*plan.notes, *notes)), partial(cluster.opened, how.jobs))
     finally:
         cluster.close()
@@ -295,22 +297,22 @@ def _connect(address: str) -> Client:
 # --- what came back --------------------------------------------------------------------------------
 
 
-def _checked(delivery: object) -> ClipResult:
-    if not isinstance(delivery, ClipResult):
-        raise TypeError(f"a worker sent a {type(delivery).__name__}")
-    return delivery
+def _checked(answer: object) -> ClipResult:
+    if not isinstance(answer, ClipResult):
+        raise TypeError(f"a worker sent a {type(answer).__name__}")
+    return answer
 
 
 def _nothing(step: Archive, result: Result, reason: Reason, detail: str) -> ClipResult:
     return ClipResult(Outcome(step, result, reason, detail), ())
 
 
-def _taken(step: Archive, delivery: ClipResult, context: ArchiveContext) -> Archived | Outcome:
+def _journalled(step: Archive, answer: ClipResult, context: ArchiveContext) -> Archived | Outcome:
     """Check what a worker published and journal it; its archive, or what came of the clip instead."""
-    outcome = replace(delivery.outcome, step=step)
-    if problem := _problem(delivery.events, context.trees.archive):
+    outcome = replace(answer.outcome, step=step)
+    if problem := _problem(answer.events, context.trees.archive):
         return Outcome(step, Result.FAILED, Reason.FAILED, problem)
-    context.writer.relay(delivery.events)
+    context.writer.relay(answer.events)
     if outcome.result is not Result.DONE:
         return outcome
     archived = context.archives.newest(step.clip)
@@ -336,7 +338,7 @@ def _problem(events: tuple[JournalEvent, ...], archive: Path) -> str:
     return ""
 
 
-class _Watching:
+class _ClipProgress:
     """Draws the progress that workers tell of."""
 
     def __init__(self, display: Display) -> None:
@@ -357,7 +359,7 @@ class _Watching:
                 with self._mutex:
                     del self._shown[name], self._stacks[name]
 
-    def hear(self, event: tuple[float, tuple[str, float, float, float]]) -> None:
+    def receive(self, event: tuple[float, tuple[str, float, float, float]]) -> None:
         """One message of a worker: clip, seconds in all, seconds done, speed."""
         name, span, at, speed = event[1]
         with self._mutex:

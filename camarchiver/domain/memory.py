@@ -74,7 +74,7 @@ class FolderFacts:
     """False where the folder can't be written, so that no source can leave it."""
     pictures: tuple[str, ...] = ()
     """Names of pictures that belong to none of the clips."""
-    passing: tuple[str, ...] = ()
+    temporary: tuple[str, ...] = ()
     """Names of locks and unfinished files, whoever made them."""
     is_empty: bool = False
     """Whether nothing at all lies in it."""

@@ -36,13 +36,13 @@ class JournalDays:
         if of_folder is not None:
             yield from _about(of_folder)
         # Nearly all lie in the folder of their day: a name is read only where its days don't know the file.
-        if (day := self._told_by(relative)) is not None:
+        if (day := self._day_by_name(relative)) is not None:
             if day != of_folder:
                 yield from _about(day)
         elif (day := self._odd_days().get(relative)) is not None:
             yield day
 
-    def _told_by(self, relative: str) -> date | None:
+    def _day_by_name(self, relative: str) -> date | None:
         folder, _, name = relative.rpartition("/")
         key = folder, unnumbered(name).rpartition(".")[0]
         if self._last[0] != key:
@@ -56,7 +56,7 @@ class JournalDays:
             for day in self._journal.days():
                 for event in self._journal.day(day).events:
                     for relative in (event.archive, event.trash):
-                        if relative is not None and self._told_by(relative) is None:
+                        if relative is not None and self._day_by_name(relative) is None:
                             self._odd[relative] = day
         return self._odd
 
@@ -89,7 +89,7 @@ class ArchiveLookup:
         self._journal = journal
         self._damaged = damaged
 
-    def stands(self, entry: Archived) -> bool:
+    def is_valid(self, entry: Archived) -> bool:
         """Whether the archive counts: a regular file of the journalled size that nobody found damaged.
 
         A journal that leads out of the archive is not believed.
@@ -140,13 +140,13 @@ class ArchiveLookup:
 
     def newest(self, clip: Clip) -> Archived | None:
         """The newest entry whose archive stands."""
-        return next((entry for entry in reversed(self.entries(clip)) if self.stands(entry)), None)
+        return next((entry for entry in reversed(self.entries(clip)) if self.is_valid(entry)), None)
 
     def same_content(self, clip: Clip, digest: str) -> Archived | None:
         """The archive that another name of the very same bytes got."""
         for entries in self._journal.day(clip.start.date()).archived.values():
             for entry in entries:
-                if entry.describes(clip) and entry.digest == digest and self.stands(entry):
+                if entry.describes(clip) and entry.digest == digest and self.is_valid(entry):
                     return entry
         return None
 

@@ -72,7 +72,7 @@ class Ledger:
     """Archives that a named rule removed."""
     sidecars: dict[str, JournalEvent] = field(default_factory=dict)
     """By path below the source root: the clip that each picture followed."""
-    told: list[JournalEvent] = field(default_factory=list)
+    events: list[JournalEvent] = field(default_factory=list)
     """What it was folded from."""
 
     def origin(self, event: JournalEvent) -> Origin:
@@ -83,8 +83,8 @@ class Ledger:
         if duration is None:
             # A line that tells no duration speaks of a clip whose other lines may.
             entries = self.archived.get(event.source, ())
-            told = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
-            duration = next((seconds for seconds in told if seconds is not None), None)
+            durations = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
+            duration = next((seconds for seconds in durations if seconds is not None), None)
         tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.tree or "source"]
         return Origin(
             event.source,
@@ -103,7 +103,7 @@ class Ledger:
     @cached_property
     def seen(self) -> dict[str, JournalEvent]:
         """By path below the source root: clips that were archived or removed."""
-        return {event.source: event for event in self.told}
+        return {event.source: event for event in self.events}
 
     @cached_property
     def pictures(self) -> dict[str, tuple[JournalEvent, Archived]]:
@@ -132,12 +132,12 @@ class Ledger:
 def fold(events: Iterable[JournalEvent], archived: Mapping[str, Entries]) -> Ledger:
     """The state that a day's events lead to; a line that can't be understood tells nothing."""
     ledger = Ledger(archived)
-    ledger.told = [
+    ledger.events = [
         event
         for event in events
         if event.event in _APPLY and event.source_size is not None and event.source_mtime_ns is not None
     ]
-    for event in ledger.told:
+    for event in ledger.events:
         _APPLY[event.event](ledger, event)
     return ledger
 

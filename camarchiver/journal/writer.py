@@ -132,14 +132,14 @@ class JournalWriter:
             )
         )
 
-    def discarded(self, ends: Iterable[RemovalResult]) -> None:
+    def ended(self, results: Iterable[RemovalResult]) -> None:
         """What became of steps that were intended."""
         self._journal.append(
             *(
                 self._of_discard(
-                    end.what, end.step, end.reason, end.place, sidecars=end.sidecars, detail=end.detail
+                    each.what, each.step, each.reason, each.place, sidecars=each.sidecars, detail=each.detail
                 )
-                for end in ends
+                for each in results
             )
         )
 

@@ -99,7 +99,7 @@ def _decide_clip(
         return observed
     archived = own_archive(clip, facts) if facts.archived else None
     if archived and not policy.repeat:
-        return _dispose(clip, archived, facts, policy, memory, now)
+        return _remove_source(clip, archived, facts, policy, memory, now)
     unencoded = archived.why_unencoded if archived else None
     if unencoded and stays_unencoded(unencoded, encode_signed=policy.signed.encodes(clip.camera)):
         return keep(clip, unencoded, detail="its archive is a lossless copy, and would be one again")
@@ -155,7 +155,7 @@ def own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
     return None
 
 
-def _dispose(
+def _remove_source(
     clip: Clip, archived: Archived, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
 ) -> Archive | Remove | Keep:
     if policy.disposal is Disposal.KEEP:

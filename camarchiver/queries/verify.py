@@ -187,9 +187,9 @@ class Verifier:
             events = self._events(damage.day)
             is_told = any(event.archive == archive for event in events)
             if is_told and archive not in {each.archive for each in expected_of(events)}:
-                self._log.settled(archive)
+                self._log.no_longer_expected(archive)
         if asked.since is None and asked.percent >= 100 and not asked.known:
-            self._log.came_through(checked, full=asked.full)
+            self._log.completed(checked, full=asked.full)
         self._log.flush()
 
     def bytes_to_check(self) -> int:

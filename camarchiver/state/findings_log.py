@@ -65,11 +65,11 @@ class FindingsLog:
         self._sound.add(expected.archive)
         self._lines.append(self._writer.found_sound(expected.line))
 
-    def settled(self, archive: str) -> None:
+    def no_longer_expected(self, archive: str) -> None:
         """By the journal's word an archive that was found damaged need not stand any more."""
         self._sound.add(archive)
 
-    def came_through(self, archives: int, *, full: bool) -> None:
+    def completed(self, archives: int, *, full: bool) -> None:
         """Every archive was looked at; with `full` each was decoded."""
         found = Pass(self._writer.now(), self._writer.run.id, archives)
         self._pass = Change(whole=found, full=found if full else None)

@@ -200,8 +200,8 @@ def retry_transient(call: Callable[[], T]) -> T:
 
 def truncate_name(stem: str, ending: str) -> str:
     """`stem` and `ending` as one name, the stem cut so that the name fits into a folder."""
-    room = NAME_BYTES - len(os.fsencode(ending))
-    while len(os.fsencode(stem)) > room:
+    available = NAME_BYTES - len(os.fsencode(ending))
+    while len(os.fsencode(stem)) > available:
         stem = stem[:-1]
     return stem + ending
 

@@ -110,7 +110,7 @@ class Mount:
     """The filesystem's type, as `ext4` or `fuse.sshfs`."""
 
     @property
-    def tells(self) -> bool:
+    def reports_changes(self) -> bool:
         """Whether inotify hears of every change."""
         return self.kind not in _UNSEEN and not self.kind.startswith("fuse.")
 
@@ -127,7 +127,7 @@ def parse(text: str) -> Iterator[Mount]:
             )
 
 
-def that_matter(mounts: Iterable[Mount], root: str, pruned: Collection[str] = ()) -> tuple[Mount, ...]:
+def relevant_mounts(mounts: Iterable[Mount], root: str, pruned: Collection[str] = ()) -> tuple[Mount, ...]:
     """The mount that a folder lies on, and those below the folder, but not within what is pruned."""
     own: Mount | None = None
     below = []

@@ -91,7 +91,7 @@ class Arrivals:
         self._inotify: INotify | None = None
         self.why_polled = ""
         """Why the tree is read again and again; empty where the kernel tells of every change."""
-        deaf = [mount for mount in self._mounts if not mount.tells]
+        deaf = [mount for mount in self._mounts if not mount.reports_changes]
         if deaf:
             self.why_polled = (
                 f"{deaf[0].place} is {deaf[0].kind}, where the kernel does not tell of every change"
@@ -287,7 +287,7 @@ def _mounts(root: Path, pruned: frozenset[str]) -> tuple[filesystems.Mount, ...]
         text = _MOUNTINFO.read_text(encoding="latin-1")
     except OSError:
         return ()
-    return filesystems.that_matter(filesystems.parse(text), os.fspath(root), pruned)
+    return filesystems.relevant_mounts(filesystems.parse(text), os.fspath(root), pruned)
 
 
 def _limit(name: str) -> int:
