@@ -1,4 +1,4 @@
-"""Takes over archives that a run published and could not journal, once they are proved to be a clip's."""
+"""Takes over archives that a run published but could not journal, once each is proved to be a clip's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Looks at what stands where a clip's archive would."""
+    """Examines the files that exist where a clip's archive would be."""
 
     trees: Trees
     archives: ArchiveLookup
@@ -29,7 +29,7 @@ class Adoption:
     encoder: ArchiveEncoder
 
     def adopt(self, step: Archive, original: MeasuredClip, stop: Stopper) -> Archived | None:
-        """The archive of this very source that no line speaks of, journalled now; None where none stands."""
+        """Find an archive of this very source that the journal lacks, and journal it; None if none."""
         return self._copy(step, original, stop) or self._tagged(step, original, stop)
 
     def names(self, path: Path, original: MeasuredClip) -> bool:
@@ -38,7 +38,7 @@ class Adoption:
         return found is not None and found.names(original.clip, original.digest)
 
     def _copy(self, step: Archive, original: MeasuredClip, stop: Stopper) -> Archived | None:
-        """One of the source's very bytes carries no tag: there the journal tells that one was made."""
+        """Find an unchanged copy, which carries no tag: the journal says that one was to be published."""
         clip = step.clip
         event = self.archives.copying(clip, original.digest)
         if event is None:

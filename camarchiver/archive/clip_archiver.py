@@ -47,7 +47,7 @@ RESERVE = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class ArchiveContext:
-    """What archiving needs besides the clip: trees, memory, and who writes it down."""
+    """What archiving needs besides the clip: the trees, the memory of earlier runs, and the writers."""
 
     trees: Trees
     archives: ArchiveLookup
@@ -55,10 +55,10 @@ class ArchiveContext:
     remover: SourceRemover
     writer: JournalWriter
     holds: Callable[[], tuple[Hold, ...]]
-    """Read anew under each clip's lock."""
+    """Reads the holds; called again under each clip's lock."""
     disposal: Disposal
     keeps_folders: bool = False
-    """Whether date folders stay when they become empty: somebody may be filling them."""
+    """Whether date folders stay when they become empty: a camera may be filling them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class _Work:
     lock: ClipLock
     claim: ClaimFile
     marker: str
-    """Of the archive's volume when the step began."""
+    """The volume marker of the archive when the step began."""
     threads: int
     stop: Stopper
 
@@ -79,7 +79,7 @@ class _Work:
 
 
 class ClipArchiver:
-    """Performs the steps of an `archive` plan; several threads may."""
+    """Performs the steps of an `archive` plan; several threads may do so at once."""
 
     def __init__(
         self, context: ArchiveContext, encoder: ArchiveEncoder | None, display: Display, stop: Stop
@@ -90,7 +90,7 @@ class ClipArchiver:
         self._stop = stop
 
     def perform(self, step: Archive | Remove, threads: int) -> Outcome:
-        """What came of one step; every expected trouble is an outcome, none ends the run."""
+        """Perform one step; every expected error becomes an outcome, and none ends the run."""
         with log_setup.about(step.clip.relative):
             return self._perform(step, threads)
 
@@ -103,10 +103,10 @@ class ClipArchiver:
             if still_there(step.clip.path, step.clip.fingerprint):
                 outcome = self._failed(step, failed)
             else:
-                # It failed because it changed: nothing is remembered against what stands there now.
+                # It failed because it changed: no failure is remembered for the file that is there now.
                 outcome = Outcome(step, Result.STALE, Reason.STALE, "changed or gone while it was worked on")
         except NotRemovable as error:
-            # An archive that could not make room: the same encoding again would be in vain, too.
+            # An outdated archive could not be moved away: encoding the clip again would fail in the same way.
             outcome = self._failed(step, ClipFailed(Reason.FAILED, sentence(error)))
         except removal.EXPECTED as error:
             outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
@@ -118,7 +118,7 @@ class ClipArchiver:
 
     def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:
         clip, trees = step.clip, self._context.trees
-        # The note outlives the lock, so that a kill between them leaves nothing that no sweep would find.
+        # The claim outlives the lock, so that the next sweep finds whatever a kill between them leaves.
         with ExitStack() as after, self._lock(clip) as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise anchored.Stale(self._why_stale(clip))
@@ -126,7 +126,7 @@ class ClipArchiver:
             marker = volume_marker.marker(trees.state)
             now, entries = self._context.writer.now(), self._context.archives.entries(clip)
             hold = current_hold(clip, self._context.holds(), now, entries)
-            # A missing archive may be made anew: nothing of what is held is touched by that.
+            # A missing archive may be made again: that changes nothing that is held.
             if hold and (step.reason is not Reason.REPAIR or self._context.archives.leaves_trace(entries)):
                 raise removal.Held(hold)
             if linux.being_written(clip.path):
@@ -150,7 +150,7 @@ class ClipArchiver:
         return "changed or gone since it was planned"
 
     def _archive(self, work: _Work) -> tuple[Archived, Encoding | None, str]:
-        """The clip's archive, standing and journalled; how it was made, and what to say of it."""
+        """The clip's archive, which exists and is journalled; how it was made; and a note for the report."""
         step, archives = work.step, self._context.archives
         if isinstance(step, Remove):
             return step.archived, None, ""
@@ -185,7 +185,7 @@ class ClipArchiver:
     def _make(
         self, work: _Work, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
     ) -> tuple[Archived, EncodeResult]:
-        """Stage, verify, publish and journal: encoded where that is possible and worth it, else as it is."""
+        """Stage, verify, publish and journal: encoded if possible and worth it, otherwise lossless."""
         why = encoder.unencodable(original)
         if why is None:
             found = self._encoded(work, step, original, encoder)
@@ -208,7 +208,7 @@ class ClipArchiver:
     def _encoded(
         self, work: _Work, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
     ) -> tuple[Archived, EncodeResult] | Unencoded:
-        """A smaller archive, or why there is to be none."""
+        """A smaller archive, or the reason why the clip is not encoded."""
         with self._staged(work, step, original, encoder.suffix(ArchiveMethod.ENCODE, original)) as (
             part,
             target,
@@ -227,7 +227,7 @@ class ClipArchiver:
             return self._publish(work, step, original, part, target, made), made
 
     def _is_last_try(self, clip: Clip) -> bool:
-        """Whether the clip would not be tried again by itself if it failed now."""
+        """Whether the clip would not be retried automatically if it failed now."""
         failure = self._context.failures.of(clip.relative)
         if failure is None or not failure.is_last_but_one:
             return False
@@ -237,8 +237,8 @@ class ClipArchiver:
     def _staged(
         self, work: _Work, step: Archive, original: MeasuredClip, suffix: str
     ) -> Iterator[tuple[Staged, Path]]:
-        """An empty file beside the archive's place, and that place; gone at the end unless published."""
-        # A disk that went away fails every encode; a copy would find room in the folder that is left.
+        """An empty staged file and the archive's path beside it; the file goes unless it is published."""
+        # If the disk was unmounted, every encode fails, but a copy would fit into the folder that is left.
         volume_marker.check_same(self._context.trees, work.marker)
         stem = step.target.rpartition(".")[0]
         target = self._context.trees.archive / f"{stem}{suffix}"
@@ -268,7 +268,7 @@ class ClipArchiver:
         if not work.lock.still_mine():
             raise Stopped("the clip's lock was lost")
         volume_marker.check_same(self._context.trees, work.marker)
-        # A folder that was swapped for a link meanwhile gets nothing under a final name.
+        # If a folder was swapped for a link meanwhile, nothing is published through that link.
         anchored.make_folder(self._context.trees.archive, step.target.rpartition("/")[0])
         unencoded = made.encoding.unencoded
         if made.way is ArchiveMethod.COPY and unencoded is not None:
@@ -280,14 +280,14 @@ class ClipArchiver:
         return archived
 
     def _forget_damage(self, clip: Clip, place: str) -> None:
-        """What was found of former archives of this clip, or of what stood in this place, is over."""
+        """Drop the findings about former archives of this clip, and about the file that was at this path."""
         archives = self._context.archives
         known = {place, *(entry.archive for entry in archives.entries(clip))}
         if over := frozenset(filter(archives.is_damaged, known)):
             findings.change(self._context.trees.state, Change(sound=over))
 
     def _place(self, step: Archive, original: MeasuredClip, part: Staged, target: Path) -> str:
-        """Publish under the target name, or a numbered one where something else stands there."""
+        """Publish under the target name, or under a numbered one if another file has that name."""
         archive = self._context.trees.archive
         wanted = target.relative_to(archive).as_posix()
         for outdated in self._outdated(step, original, wanted):
@@ -302,7 +302,7 @@ class ClipArchiver:
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
     def _outdated(self, step: Archive, original: MeasuredClip, wanted: str) -> tuple[str, ...]:
-        """Archives of this clip that make room: the one to replace, and those that are damaged."""
+        """Archives of this clip that are moved away: the one to replace, and those that are damaged."""
         archives, clip = self._context.archives, step.clip
         found = [entry.archive for entry in archives.entries(clip) if archives.is_damaged(entry.archive)]
         if step.replaces is not None:
@@ -348,7 +348,7 @@ class ClipArchiver:
     def _not_removed(
         self, work: _Work, archived: Archived, encoding: Encoding | None, error: removal.Expected
     ) -> Outcome:
-        """What to remember and to say of an archived source that stays, or of a picture that does."""
+        """Remember and report an archived source that stays, or a picture that does."""
         step, context = work.step, self._context
         outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
         where = os.fspath(context.trees.archive / archived.archive)

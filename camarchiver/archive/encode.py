@@ -62,11 +62,11 @@ class Refused(ClipFailed):
     def __init__(self, message: str, *, is_lasting: bool) -> None:
         super().__init__(Reason.FAILED, message)
         self.is_lasting = is_lasting
-        """Whether it would fail in another night as well."""
+        """Whether a later run would fail in the same way."""
 
 
 class Stopped(CamarchiverError):
-    """The run is to end, or the clip's lock was lost: nothing is said about the clip."""
+    """The run is to end, or the clip's lock was lost; this says nothing about the clip itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class ArchiveSettings:
 
 
 class ArchiveEncoder:
-    """Fills staged files; several threads may."""
+    """Fills staged files; several threads may use it at once."""
 
     def __init__(
         self, prober: Prober, choice: Choice, breaker: GpuBreaker, settings: ArchiveSettings
@@ -99,7 +99,7 @@ class ArchiveEncoder:
             raise _as_failure(error) from error
 
     def unencodable(self, original: MeasuredClip) -> Unencoded | None:
-        """Why the clip is not to be encoded, as far as it tells itself."""
+        """Why the clip is not to be encoded, as far as the clip itself shows."""
         return unencodable(
             original.media,
             (attempt.encoder for attempt in self._choice.rungs),
@@ -107,7 +107,7 @@ class ArchiveEncoder:
         )
 
     def suffix(self, way: ArchiveMethod, original: MeasuredClip) -> str:
-        """What the name of an archive made this way ends in."""
+        """The suffix of an archive made this way."""
         match way:
             case ArchiveMethod.ENCODE:
                 return f".{container_for(original.media, self._settings.encode)}"
@@ -119,7 +119,7 @@ class ArchiveEncoder:
     def check_sound(self, original: MeasuredClip, threads: int, stop: Stopper) -> None:
         """Decode the source whole; ClipFailed where that shows damage.
 
-        A copy shows what its source shows, but the source of a damaged one is to stay.
+        A copy shows what its source shows, but a damaged source must stay in its tree.
         """
         if not self._decodes(original.clip.path, original.media, threads, stop):
             raise ClipFailed(Reason.DAMAGED, "it does not decode whole")
@@ -135,7 +135,7 @@ class ArchiveEncoder:
     ) -> EncodeResult:
         """Encode and verify.
 
-        Refused where no encoder does it, ClipFailed where no other way may be tried; Stopped, OSError.
+        Raises Refused if no encoder succeeds, ClipFailed if no other way may be tried, Stopped, or OSError.
         """
         job = self._job(original, part, threads)
         last = Verdict(False)
@@ -186,7 +186,7 @@ class ArchiveEncoder:
         return measured.tags if isinstance(measured, Media) else {}
 
     def compare(self, original: MeasuredClip, archive: Path, stop: Stopper) -> Verdict:
-        """Decode source and archive whole, to adopt an archive that no journal speaks of."""
+        """Decode source and archive completely, to adopt an archive that the journal lacks."""
         measured = self._measured(archive)
         if isinstance(measured, str):
             return Verdict(False, measured)
@@ -335,7 +335,7 @@ class ArchiveEncoder:
         return found.media, not found.flaw
 
     def _verify(self, facts: Facts, original: MeasuredClip, archive: Path, *, thorough: bool) -> Verdict:
-        """The pictures are compared where nothing else speaks against the archive."""
+        """Apply the rules; the pictures are compared only if nothing else is wrong with the archive."""
         pairs = pairs_to_compare(facts, thorough=thorough)
         if not pairs:
             return verify(facts)
@@ -377,12 +377,12 @@ def digest_of(path: Path, stop: Stopper) -> str:
 
 
 def suffix_of_copy(clip: Clip) -> str:
-    """What the name of a copy of its very bytes ends in."""
+    """The suffix of an unchanged copy of the clip."""
     return f".{clip.name.rpartition('.')[2].lower()}"
 
 
 def _as_refusal(encoded: Encoded) -> ClipFailed:
-    """Whose fault it is that no encoder wrote an archive."""
+    """The error for a clip of which no encoder wrote an archive, by its cause."""
     if "No space left" in encoded.problem:
         return ClipFailed(Reason.NO_SPACE, encoded.problem)
     if encoded.is_damaged:

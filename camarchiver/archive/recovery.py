@@ -1,4 +1,4 @@
-"""Looks at what dead runs left behind, and finishes or removes it, each under its clip's lock."""
+"""Finishes or removes what dead runs left behind, each item under its clip's lock."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from camarchiver.storage.removal import Place
 _log = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
-"""Age at which nobody can still be writing an unfinished state file."""
+"""Age at which no process can still be writing an unfinished state file."""
 
 COARSEST_NS = 2_000_000_000
-"""How far a copy's time may be from its original's: FAT keeps even seconds, others less coarse ones."""
+"""How far a copy's time may differ from its original's: FAT stores even seconds, others are finer."""
 
 
 def sweep(pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
@@ -41,7 +41,7 @@ def sweep(pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
 
 
 class _Recovery:
-    """Works through the claims that stand when a run starts."""
+    """Works through the claims that exist when a run starts."""
 
     def __init__(self, pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
         self._trees = pipeline.trees
@@ -51,7 +51,7 @@ class _Recovery:
         self._writer = pipeline.writer
 
     def sweep(self) -> None:
-        """Leave nothing of a dead run; what a live one works on stays, and what can't be mended now."""
+        """Clean up after dead runs; the work of live runs stays, and so does what can't be finished now."""
         for path, claim in claims.existing(self._trees):
             try:
                 self._sweep_claim(path, claim)
@@ -76,7 +76,7 @@ class _Recovery:
         except ClipBusy:
             return
         except FileNotFoundError:
-            # Its folder is gone, so no lock can stand there; whoever repairs its archive has one elsewhere.
+            # Its folder is gone, so no lock can exist there; a repair of its archive has one elsewhere.
             if locking.held_by(clip.path, place=self._trees.state / "locks") is not None:
                 return
             self._resolve(clip, claim)
@@ -85,7 +85,7 @@ class _Recovery:
         path.unlink(missing_ok=True)
 
     def _resolve_intents(self) -> None:
-        """Write down what came of removals whose run died in between, by looking."""
+        """Look what became of removals whose run died before it journalled the result, and journal it."""
         for note in intents.existing(self._trees.state, self._writer.run.host):
             if note.is_live:
                 continue
@@ -126,9 +126,9 @@ class _Recovery:
         )
 
     def _pictures_of(self, event: JournalEvent, root: Path, tree: Tree, relative: str) -> dict[str, str]:
-        """Where the pictures went that were to follow their clip; the copy of one that stands is taken back.
+        """Where the pictures that were to follow their clip are now; copies of those that stayed are removed.
 
-        Only those in the trash: of a deleted one nothing tells.
+        Only pictures in the trash are found: a deleted one leaves no trace.
         """
         went: dict[str, str] = {}
         for name in event.sidecars or {}:
@@ -141,7 +141,7 @@ class _Recovery:
         return went
 
     def _sweep_state(self) -> None:
-        """Remove what a kill left half written among our own small files, which take moments to write."""
+        """Remove our own small files that a kill left half written; writing one takes only moments."""
         state = self._trees.state
         before = time.time() - ABANDONED_SECONDS
         own = (state, state / "runs", state / claims.FOLDER, state / intents.FOLDER)
@@ -171,9 +171,9 @@ class _Recovery:
             self._remover.follow(clip, entries[-1], left)
 
     def _take_back(self, original: Path, copy: Place, day: date) -> str:
-        """Remove what a dead run copied of a file that still stands; its path below the root, empty if none.
+        """Remove a dead run's copy of a file that still exists; its path below the root, or an empty text.
 
-        Only the very same bytes, of the same time, and no file that the journal knows of.
+        Only a copy with the same bytes and the same time, and no file that the journal knows, is removed.
         """
         try:
             status = original.lstat()
@@ -194,7 +194,7 @@ class _Recovery:
         return ""
 
     def _is_journalled(self, path: Path, place: str, day: date) -> bool:
-        """Whether the journal says that a file lies at this path, below the trash or wherever pictures go."""
+        """Whether the journal says that a file is at this path, in the trash or where pictures are moved."""
         lies, pictures = False, set[str]()
         for event in self._journal.day(day).events:
             if event.event == EventKind.TRASHED:
@@ -215,7 +215,7 @@ class _Recovery:
         self._writer.swept(clip, staged)
 
     def _explanation(self, clip: Clip) -> JournalEvent | None:
-        """The newest line of the journal on where this very source went."""
+        """The journal's newest line that says where this very source went."""
         found = [
             event
             for event in self._journal.day(clip.start.date()).events
@@ -227,7 +227,7 @@ class _Recovery:
         return found[-1] if found else None
 
     def _explain(self, clip: Clip, archived: Archived) -> None:
-        """A run died between removing an archived source and writing it down."""
+        """Journal a removal: a run died after it removed an archived source and before it wrote that down."""
         self._remover.finish(
             clip, archived, self._in_trash(clip), Reason.NOT_ARCHIVED, "written down by a later run"
         )
@@ -239,7 +239,7 @@ class _Recovery:
     def _places(
         self, wanted: Place, identity: tuple[int | None, int | None], *, slack_ns: int = 0
     ) -> Iterator[str]:
-        """Where files of this size and mtime_ns lie, under the wanted name and numbered ones."""
+        """Paths of files of this size and mtime_ns, under the wanted name and numbered ones."""
         size, mtime_ns = identity
         for number in range(1, MOST_NAMES):
             place = numbered(wanted.relative, number)

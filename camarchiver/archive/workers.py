@@ -1,4 +1,4 @@
-"""How many clips are worked on at once, by whom, and the threads that do it."""
+"""How many clips are archived at once, with which encoder, and in which threads."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Capacity:
 
     cores: int
     memory: int
-    """Bytes available, or a very large number where that can't be known."""
+    """Bytes available, or a very large number if that is unknown."""
 
     @classmethod
     def of_machine(cls) -> Capacity:
-        """As the kernel says now; cores are those that this process may use."""
+        """As the kernel reports it now; cores are those that this process may use."""
         memory = 1 << 62
         try:
             for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
@@ -60,9 +60,9 @@ def perform_all(
 ) -> Iterator[Outcome]:
     """Each step's outcome as it comes; `perform` gets the step and how many jobs share the machine.
 
-    No step is begun after `stop`, nor after `max_seconds`; those under way are always waited for.
-    The second name of a file begins when everything before has ended, since it takes over what
-    the first name got.
+    No step begins after `stop` or after `max_seconds`; the run always waits for those under way.
+    The second name of a file begins when all earlier steps have ended, because it takes over the
+    archive of the first name.
     """
     began = time.monotonic()
     waiting = _Lookahead(steps)
@@ -88,7 +88,7 @@ def _late(began: float, max_seconds: float | None) -> bool:
 
 
 class _Lookahead:
-    """An iterator that can be looked into a few steps ahead, to hand spare threads to the last jobs."""
+    """An iterator that can look a few steps ahead, so that the last jobs get the spare threads."""
 
     def __init__(self, steps: Iterable[Change]) -> None:
         self._steps = iter(steps)
@@ -112,12 +112,12 @@ class _Lookahead:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveWorkers:
-    """Ready to work."""
+    """Workers that are ready to perform steps."""
 
     jobs: int
     """Clips worked on at the same time."""
     perform: Callable[[Archive | Remove, int], Outcome]
-    """What comes of one step while so many jobs share the machine; never raises for the clip's sake."""
+    """The outcome of one step, given how many jobs share the machine; a faulty clip raises no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,10 @@ class Tools:
 def opened(
     context: ArchiveContext, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
 ) -> Iterator[ArchiveWorkers]:
-    """A workshop; without tools it can only remove what is archived. `jobs` None: the rule that costs
-    least CPU."""
+    """The workers of this machine; without tools they only remove archived sources.
+
+    `jobs` None stands for the number that costs least CPU.
+    """
     linux.lower_priority(nice)
     with ExitStack() as stack:
         if tools is None:

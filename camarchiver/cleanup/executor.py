@@ -1,4 +1,4 @@
-"""Carries out the plan of `cleanup`, one file at a time, each looked at again under its clip's lock."""
+"""Carries out the plan of `cleanup` file by file, and checks each again under its clip's lock."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BLOCK = 64
 """Removals whose intents are made durable together."""
 
 LAG_AFTER = 1_000_000_000
-"""Freed bytes after which the filesystem must have given back at least half (snapshots, NFS don't)."""
+"""Freed bytes after which at least half must show as free space (with snapshots or NFS they may not)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class _Gone:
     """A file that left its tree."""
 
     place: str = ""
-    """Below the trash; empty where it is gone for good."""
+    """Below the trash; empty if the file was deleted."""
     target: str = ""
     """The same, absolute."""
     freed: int = 0
@@ -88,7 +88,7 @@ def execute(
 
 
 class CleanupExecutor:
-    """Performs `Discard` and `Tidy`; it may answer stale, busy or held, and never decides."""
+    """Performs `Discard` and `Tidy`; the outcome may be stale, busy or held, but nothing is decided here."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class CleanupExecutor:
         self._intents = IntentLog(trees.state, writer.run.id, writer.run.host)
 
     def run(self, steps: Iterable[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
-        """Each step's outcome; none is begun after `stop`."""
+        """Each step's outcome; no step begins after `stop`."""
         waiting = iter(steps)
         while not stop and (block := list(islice(waiting, BLOCK))):
             yield from self._block(block, stop, display)
@@ -157,7 +157,7 @@ class CleanupExecutor:
                 self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._writer.now())
         failed = gone is None and outcome.result is Result.FAILED
         if failed and (left_copy or not os.path.lexists(step.path)):
-            # It is gone, or there twice: where it is now, and what to do about it, is for the next start.
+            # The file is gone, or exists twice. The next start finds out where it is and what to do about it.
             self._intents.leave_open(step.start.date())
         elif gone is None:
             results.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
@@ -216,7 +216,7 @@ class CleanupExecutor:
             if not _remove_empty(step.root, step.relative):
                 return Outcome(step, Result.STALE, Reason.STALE, "it is not empty any more")
         elif step.relative.endswith(".lock"):
-            # Taking a dead owner's lock and letting it go removes it; a living one's is refused.
+            # Taking and releasing a dead owner's lock removes its file; a live owner's lock is refused.
             with locking.clip_lock(step.path.with_name(step.path.name.removesuffix(".lock"))):
                 pass
         else:
@@ -226,7 +226,7 @@ class CleanupExecutor:
 
 
 class _Gauge:
-    """Measures what `--min-free` has come to while files go, per filesystem."""
+    """Measures the free space of each filesystem for `--min-free` while files are removed."""
 
     def __init__(self, goal: int | None) -> None:
         self._goal = goal
@@ -235,7 +235,7 @@ class _Gauge:
         self._lags: set[int] = set()
 
     def refusal(self, step: Discard) -> Outcome | None:
-        """Why a step of this rule is not to be done now; StorageError where the free space can't be told."""
+        """Why a step of this rule is not performed now; raises StorageError if the free space is unknown."""
         if step.reason is not Reason.MIN_FREE or self._goal is None:
             return None
         device, free = step.clip.fingerprint.device, filesystems.free_bytes(step.clip.root)
@@ -252,7 +252,7 @@ class _Gauge:
         return None
 
     def freed(self, step: Discard, count: int) -> None:
-        """So many bytes should be free now."""
+        """Count bytes that should be free now."""
         device = step.clip.fingerprint.device
         self._freed[device] = self._freed.get(device, 0) + count
 
