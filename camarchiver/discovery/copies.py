@@ -38,7 +38,7 @@ DAYS_IN_MEMORY = 3
 """A day and those beside it: a file is looked for in all three."""
 
 ABANDONED = timedelta(days=1)
-"""Nothing that was untouched for so long is still being made."""
+"""A temporary file that was untouched for this long is no longer being written."""
 
 _DAY = timedelta(days=1)
 
@@ -72,11 +72,11 @@ class _Place(NamedTuple):
 
 
 _Find = Callable[[_Place], Copy | Keep | None]
-"""Tells what a file of one tree is a copy of."""
+"""Finds out what a file of one tree is a copy of."""
 
 
 class CopyFinder:
-    """One walk over source, archive and trash; every file is told once."""
+    """One walk over source, archive and trash; each file appears once."""
 
     def __init__(
         self,
@@ -101,11 +101,11 @@ class CopyFinder:
         self._zone = zone
         self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
         self._fresh: dict[date, tuple[Day, Ledger]] = {}
-        """Those that were looked at for the folder in hand."""
+        """The days that were needed for the current folder."""
         self._days = JournalDays(names, journal)
 
     def items(self) -> Iterator[Item]:
-        """Every file of the three trees that is, or could be, a copy of a clip, and what lies about."""
+        """Every file of the three trees that is, or could be, a copy of a clip, and leftovers."""
         for facts in self._discovery.folders(date.max):
             yield from self._source(facts)
         archive = self._walk(Tree.ARCHIVE, self._trees.archive)
@@ -171,7 +171,7 @@ class CopyFinder:
         return SidecarPicture(copy, orphan=origin is not None)
 
     def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
-        """The clip that a picture belonged to, if the journal knows it."""
+        """The clip that a picture belonged to; None if the journal lacks it."""
         ledger = self._ledger(start.date())
         event = ledger.stems.get(joined(folder, stem)) or next(
             (
@@ -186,7 +186,7 @@ class CopyFinder:
     # --- archive and trash -------------------------------------------------------------------------
 
     def _walk(self, tree: Tree, root: Path) -> Iterator[tuple[str, Iterator[Item]]]:
-        """Each folder's place in the source, and its files, which are walked before the next is asked for."""
+        """Each folder's path in the source, and its files; read these before you ask for the next folder."""
         others = self._other_roots(tree)
         waiting = [""]
         while waiting:
@@ -198,7 +198,7 @@ class CopyFinder:
             waiting.extend(each for each in inside if root / each not in others)
 
     def _folder(self, tree: Tree, root: Path, folder: str, below: list[str]) -> Iterator[Item]:
-        """The files of one folder; the names of its folders are put into `below`."""
+        """The files of one folder; adds the names of its subfolders to `below`."""
         self._fresh.clear()
         try:
             listing = walk.look(root / folder)
@@ -292,12 +292,12 @@ class CopyFinder:
         )
 
     def _damage_of(self, entries: Iterable[Archived]) -> str:
-        """What was found wrong with a clip's archives; empty where nothing was."""
+        """What was found wrong with a clip's archives; empty if nothing was."""
         found = [damage for entry in entries if (damage := self._damaged.get(entry.archive))]
         return f"its archive counts for nothing: {found[-1].words(self._zone)}" if found else ""
 
     def _unjournalled(self, place: _Place) -> Copy | None:
-        """A source in the trash that no line speaks of, because a run died before it wrote one."""
+        """A source in the trash that no line mentions, because a run died before it wrote one."""
         relative, status = place.relative, place.status
         if not relative.startswith(f"{FROM_SOURCE}/"):
             return None
@@ -318,7 +318,7 @@ class CopyFinder:
                         )
         return None
 
-    # --- what lies about ---------------------------------------------------------------------------
+    # --- leftovers ---------------------------------------------------------------------------------
 
     def _temporary(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
         relative = joined(folder, name)
@@ -337,7 +337,7 @@ class CopyFinder:
             yield Tidy(root, relative, tree, Reason.LEFTOVER, fingerprint_of(status))
 
     def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Tidy]:
-        """Date folders only, and none that a camera may be about to fill."""
+        """An empty date folder, unless a camera may be about to fill it; other folders stay."""
         inside = folder.removeprefix(f"{FROM_SOURCE}/").removeprefix(f"{FROM_ARCHIVE}/")
         day = date_of_folder(inside) if inside else None
         if day is None or day > (self._now - 2 * _DAY).date():
@@ -357,7 +357,7 @@ class CopyFinder:
         return (self._fresh.get(day) or self._day(day))[1]
 
     def _day(self, day: date) -> tuple[Day, Ledger]:
-        """What the journal says of a day, read anew for each folder if it has changed."""
+        """The journal of one day; for each folder it is read again if it has changed."""
         if (fresh := self._fresh.get(day)) is not None:
             return fresh
         journalled = self._journal.day(day)
@@ -375,7 +375,7 @@ class CopyFinder:
 
 
 def _timed(clip: Clip, archived: Archived | None) -> Clip:
-    """The clip with the duration that its archive has, where its name tells none."""
+    """The clip, with its archive's duration if its name holds none."""
     if clip.duration is not None or archived is None:
         return clip
     return clip._replace(duration=archived.duration)
@@ -395,7 +395,7 @@ def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
 
 
 def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool:
-    """Whether what stands there is what the journal sent there; of a picture nothing more is known."""
+    """Whether it is the file that the journal records there; of a picture only the path is known."""
     if is_picture_name(relative) and not is_picture_name(origin.source):
         return True
     if origin.tree is Tree.SOURCE:

@@ -11,15 +11,15 @@ from camarchiver.domain.memory import Memory
 from camarchiver.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    # Imported where it is used: `archive` has no need of it.
+    # Imported where it is used, because `archive` does not need it.
     from camarchiver.discovery.copies import CopyFinder
 
 
 def of_source(pipeline: Pipeline, memory: Memory, now: datetime | None = None) -> Discovery:
     """A walk over the source.
 
-    It finds out the ends of clips where the holds of `memory` depend on them, and counts no archive that
-    `memory` knows to be damaged. `now` is by default the start of the run.
+    It finds out the ends of clips if the holds of `memory` depend on them. An archive that `memory` knows
+    to be damaged does not count. `now` is by default the start of the run.
     """
     now = now or pipeline.started
     clip_ends = ClipEnds(memory.holds, now)

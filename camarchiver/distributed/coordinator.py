@@ -1,4 +1,4 @@
-"""Hands clips to the workers of a Dask cluster; checks, journals and removes on their behalf."""
+"""Sends clips to the workers of a Dask cluster; checks and journals their results, removes sources."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0
 FIT_SECONDS = 180.0
-"""For a worker's look at the trees and its trial encodes."""
+"""For a worker's checks of the trees and its trial encodes."""
 
 ALONE_SECONDS = 60.0
 """How long a run waits for a worker to come back when none is left."""
@@ -51,7 +51,7 @@ STOP_SECONDS = 30.0
 """For a worker to end what it does when the run stops."""
 
 BUSY_SECONDS = lockfile.STALE_LOCK_SECONDS + 60.0
-"""After which the lock of a worker that died on another machine counts no more."""
+"""After this the lock of a worker that died on another machine is no longer valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class _WorkerInfo:
     name: str
     slots: int
     words: str
-    """What it encodes with."""
+    """Its encoder, in words."""
 
 
 class Cluster:
-    """The workers behind one scheduler, for one run. Raises EncoderError where nobody answers."""
+    """The workers behind one scheduler, for one run. Raises EncoderError if no scheduler answers."""
 
     def __init__(self, address: str) -> None:
         self._client = _connect(address)
@@ -76,7 +76,7 @@ class Cluster:
         self._spec: RunSpec | None = None
         self._looking = threading.Lock()
         self._lost = 0
-        """Workers that were there and went."""
+        """How many workers have left."""
         self._without_since: float | None = None
         self._looked = 0.0
         self._stop_sent = False
@@ -89,9 +89,9 @@ class Cluster:
         self._client.close(timeout=5)
 
     def enlist(self, spec: RunSpec) -> tuple[str, ...]:
-        """Ask every worker whether it can take part; what the plan is to say of each.
+        """Ask every worker whether it can take part; the plan's notes on each.
 
-        Raises EncoderError where none can.
+        Raises EncoderError if none can.
         """
         self._spec = spec
         self._look()
@@ -114,7 +114,7 @@ class Cluster:
     def opened(
         self, jobs: int | None, context: ArchiveContext, stop: Stop, display: Display
     ) -> Iterator[ArchiveWorkers]:
-        """A workshop whose encoding is done by the workers; `jobs` None: as many as they offer."""
+        """The cluster's workers, ready to perform steps; `jobs` None stands for as many as they offer."""
         assert self._spec is not None, "`enlist` comes first"
         local = ClipArchiver(context, None, display, stop)
         progress = _ClipProgress(display)
@@ -149,13 +149,13 @@ class Cluster:
     # --- one clip ----------------------------------------------------------------------------------
 
     def _result_of(self, step: Archive, stop: Stop) -> ClipResult:
-        """What some worker made of a clip; a worker that dies is replaced by another."""
+        """A worker's result for a clip; a worker that dies is replaced by another."""
         began, lost = time.monotonic(), self._lost
         while True:
             answer = self._once(step, stop)
             if answer.outcome.result is not Result.BUSY or not self._has_workers(look=True):
                 return answer
-            # A worker that died on another machine leaves a lock that only time opens.
+            # The lock of a worker that died on another machine becomes invalid only with time.
             if self._lost == lost or time.monotonic() - began > BUSY_SECONDS:
                 return answer
             if stop.event.wait(BUSY_SECONDS / 60):
@@ -179,7 +179,7 @@ class Cluster:
                     words = f"no worker of {self._address} is left"
                     return _nothing(step, Result.FAILED, Reason.FAILED, words)
                 if self._workers and not asked & self._workers.keys():
-                    # Whoever was asked is gone; dask would wait for them, not ask those who came since.
+                    # The workers that were asked are gone. Dask would wait for them and not ask newer ones.
                     future.cancel()
                     future, asked = self._submit(step)
         except Exception as error:  # whatever a worker's Python raised, or dask for it
@@ -199,7 +199,7 @@ class Cluster:
     # --- the workers -------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Hire whom we don't know yet, and forget those who went."""
+        """Ask new workers whether they can take part, and forget those that have left."""
         found = self._client.scheduler_info()["workers"]
         for address in [*self._workers]:
             if address not in found:
@@ -227,7 +227,7 @@ class Cluster:
                 self._unfit[name] = words
 
     def _has_workers(self, *, look: bool = False) -> bool:
-        """Whether a worker is there, or has been away for less than a minute; `look` asks in any case."""
+        """Whether a worker is there, or the last left less than a minute ago; `look` asks in any case."""
         with self._looking:
             if not look and time.monotonic() - self._looked < LOOK_SECONDS:
                 return self._may_go_on()
@@ -248,7 +248,7 @@ class Cluster:
         return self._without_since is None or time.monotonic() - self._without_since < ALONE_SECONDS
 
     def _send_stop(self, stop: Stop) -> None:
-        """Tell the workers, once, that the run is to stop."""
+        """Ask the workers, once, to stop."""
         with self._looking:
             was_sent, self._stop_sent = self._stop_sent, True
         if not was_sent and self._spec is not None and stop.signal is not None:
@@ -262,8 +262,8 @@ def prepared(
 ) -> Iterator[Prepared]:
     """Ask the workers behind a scheduler to take part, if the plan has a clip to encode.
 
-    The cluster is left as it was at the end. Raises EncoderError where none can take part, UsageError
-    where Dask isn't installed.
+    The cluster is left as it was at the end. Raises EncoderError if none can take part, UsageError if Dask
+    is not installed.
     """
     cluster = Cluster(address)
     try:
@@ -283,7 +283,7 @@ def _connect(address: str) -> Client:
     except ImportError as error:
         hint = install_extra("distributed")
         raise UsageError("--scheduler needs Dask, which is not installed", hint=hint) from error
-    # What goes wrong is told in our own words; dask's log would print tracebacks on the terminal.
+    # Errors are reported in our own words; Dask's log would print tracebacks on the terminal.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, direct_to_workers=False)
@@ -308,7 +308,7 @@ def _nothing(step: Archive, result: Result, reason: Reason, detail: str) -> Clip
 
 
 def _journalled(step: Archive, answer: ClipResult, context: ArchiveContext) -> Archived | Outcome:
-    """Check what a worker published and journal it; its archive, or what came of the clip instead."""
+    """Check and journal what a worker published; its archive, or the outcome if there is none."""
     outcome = replace(answer.outcome, step=step)
     if problem := _problem(answer.events, context.trees.archive):
         return Outcome(step, Result.FAILED, Reason.FAILED, problem)
@@ -324,7 +324,7 @@ def _journalled(step: Archive, answer: ClipResult, context: ArchiveContext) -> A
 
 
 def _problem(events: tuple[JournalEvent, ...], archive: Path) -> str:
-    """Why an archive that a worker tells of is not believed; empty where all are as told."""
+    """Why an archive that a worker reports is not accepted; empty if all are as reported."""
     for event in events:
         if event.event not in (EventKind.ARCHIVED, EventKind.ADOPTED) or event.archive_blake2b is None:
             continue
@@ -339,7 +339,7 @@ def _problem(events: tuple[JournalEvent, ...], archive: Path) -> str:
 
 
 class _ClipProgress:
-    """Draws the progress that workers tell of."""
+    """Displays the progress that the workers send."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
@@ -349,7 +349,7 @@ class _ClipProgress:
 
     @contextmanager
     def clip(self, name: str) -> Iterator[None]:
-        """A clip is at work while the block runs."""
+        """Display the clip while the block runs."""
         with ExitStack() as stack:
             with self._mutex:
                 self._shown[name], self._stacks[name] = None, stack
@@ -360,7 +360,7 @@ class _ClipProgress:
                     del self._shown[name], self._stacks[name]
 
     def receive(self, event: tuple[float, tuple[str, float, float, float]]) -> None:
-        """One message of a worker: clip, seconds in all, seconds done, speed."""
+        """Handle a worker's message: clip, seconds in all, seconds done, speed."""
         name, span, at, speed = event[1]
         with self._mutex:
             if name not in self._shown:

@@ -1,6 +1,6 @@
 """A Dask worker's part in a run of `archive`: it makes and publishes archives, and returns the results.
 
-The coordinating run writes the journal and removes sources; a station only ever adds an archive.
+The coordinating run writes the journal and removes sources; a worker only ever adds archives.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ from camarchiver.storage.anchored import fingerprint_of
 _log = logging.getLogger(__name__)
 
 RESOURCE = "encoder"
-"""What a worker offers, one for each clip that it may encode at a time."""
+"""The Dask resource that a worker offers: one for each clip that it may encode at a time."""
 
 PROGRESS_SECONDS = 0.5
-"""How often a clip's progress is told."""
+"""How often a clip's progress is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What a station must know of a run."""
+    """What a worker must know about a run."""
 
     version: str
     trees: Trees
     zone: tzinfo
     marker: str
-    """The volume marker of source and archive; empty where there is none yet."""
+    """The volume marker of source and archive; empty if there is none yet."""
     sample: tuple[str, int, int] | None
-    """A clip of the plan, its bytes and mtime_ns, which a station that sees the same tree sees, too."""
+    """A clip of the plan, its bytes and mtime_ns: a worker that sees the same tree sees it too."""
     run: RunId
     request: EncoderRequest
     settings: ArchiveSettings
@@ -69,7 +69,7 @@ class RunSpec:
 
 
 def run_spec(pipeline: Pipeline, sample: Archive, request: EncoderRequest, how: Execution) -> RunSpec:
-    """What stations are to know of a run; `sample` is some clip of its plan."""
+    """The specification of a run for its workers; `sample` is any clip of its plan."""
     clip = sample.clip
     return RunSpec(
         __version__,
@@ -86,7 +86,7 @@ def run_spec(pipeline: Pipeline, sample: Archive, request: EncoderRequest, how: 
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What a station made of one step."""
+    """A worker's result for one step."""
 
     outcome: Outcome
     events: tuple[JournalEvent, ...]
@@ -94,7 +94,7 @@ class ClipResult:
 
 
 ProgressMessage = tuple[str, float, float, float]
-"""How far a clip is: its path, seconds of footage, those done, and the speed. Dask sends plain values."""
+"""A clip's path, its seconds of footage, the seconds done, and the speed. Dask sends plain values."""
 
 SendProgress = Callable[[ProgressMessage], None]
 
@@ -102,15 +102,15 @@ _written: contextvars.ContextVar[list[JournalEvent]] = contextvars.ContextVar("w
 
 
 class _Relay:
-    """Takes the lines of the clip that this thread works on, in the journal's place."""
+    """Takes the place of the journal: collects the lines of the clip that this thread works on."""
 
     def append(self, *events: JournalEvent) -> None:
-        """Remember them for the delivery."""
+        """Keep the lines for the clip's result."""
         _written.get().extend(events)
 
 
 class _ProgressSender:
-    """A display that sends what it would show."""
+    """A display that sends the progress to the coordinator instead of showing it."""
 
     def __init__(self, send: SendProgress) -> None:
         self._send = send
@@ -132,7 +132,7 @@ class _ProgressSender:
 
 
 class DaskWorker:
-    """One process's bench for one run. Raises StorageError or EncoderError where it can't take part."""
+    """One worker process's part in one run. Raises StorageError or EncoderError if it can't take part."""
 
     def __init__(self, spec: RunSpec, send: SendProgress, slots: int) -> None:
         self._spec = spec
@@ -162,7 +162,7 @@ class DaskWorker:
         return ClipResult(replace(outcome, step=step), lines)
 
     def close(self) -> None:
-        """Let the bench go."""
+        """Release the encoder."""
         self._stack.close()
 
     def _opened_workers(self) -> ArchiveWorkers:
@@ -212,7 +212,7 @@ def _check_same_tree(spec: RunSpec) -> None:
 def _as_seen_here(step: Archive) -> Fingerprint:
     """The fingerprint of the planned file on this machine, where device and inode have other numbers.
 
-    FileNotFoundError where it isn't that file any more.
+    Raises FileNotFoundError if it is no longer that file.
     """
     planned, found = step.clip.fingerprint, fingerprint_of(step.clip.path.lstat())
     if (planned.size, planned.mtime_ns) != (found.size, found.mtime_ns):
@@ -227,7 +227,7 @@ _guard = threading.Lock()
 
 
 def fit(spec: RunSpec) -> tuple[bool, str]:
-    """Whether this worker can take part, and with what, or why not."""
+    """Whether this worker can take part, and with which encoder, or why not."""
     if spec.version != __version__:
         return False, f"it has camarchiver {__version__}, the run has {spec.version}"
     try:
@@ -239,7 +239,7 @@ def fit(spec: RunSpec) -> tuple[bool, str]:
 def make(spec: RunSpec, step: Archive) -> ClipResult:
     """Archive one clip here.
 
-    Nothing is raised: an exception that can't be pickled would never arrive, and the run would wait for it.
+    It raises nothing: an exception that can't be pickled would never arrive, and the run would wait for it.
     """
     try:
         return _worker_for(spec).make(step)
@@ -250,7 +250,7 @@ def make(spec: RunSpec, step: Archive) -> ClipResult:
 
 
 def stop(run: str, number: int) -> None:
-    """End what is under way for a run, as a signal would."""
+    """Stop the work for a run, as a signal would."""
     if (worker := _known_runs.get(run)) is not None:
         worker.stop.ask(number)
 
@@ -276,5 +276,5 @@ def _worker_for(spec: RunSpec) -> DaskWorker:
 
 
 def topic(run: str) -> str:
-    """Under which the stations of a run tell their progress."""
+    """The Dask topic under which the workers of a run send their progress."""
     return f"camarchiver-{run}"
