@@ -181,7 +181,7 @@ class ArchiveEncoder:
         return self._copy(original, why, part)
 
     def tags(self, archive: Path) -> Mapping[str, str]:
-        """The container's metadata; empty where it can't be read."""
+        """The container's metadata; empty if it can't be read."""
         measured = self._measured(archive)
         return measured.tags if isinstance(measured, Media) else {}
 

@@ -195,15 +195,15 @@ class _Recovery:
 
     def _is_journalled(self, path: Path, place: str, day: date) -> bool:
         """Whether the journal says that a file is at this path, in the trash or where pictures are moved."""
-        lies, pictures = False, set[str]()
+        is_in_trash, pictures = False, set[str]()
         for event in self._journal.day(day).events:
             if event.event == EventKind.TRASHED:
-                lies = lies or event.trash == place
+                is_in_trash = is_in_trash or event.trash == place
                 pictures |= set((event.sidecars or {}).values())
             elif event.event in (EventKind.RESTORED, EventKind.PURGED):
-                lies = lies and event.trash != place
+                is_in_trash = is_in_trash and event.trash != place
                 pictures -= {each for each in pictures if Path(each).name in (event.sidecars or {})}
-        return lies or os.fspath(path) in pictures
+        return is_in_trash or os.fspath(path) in pictures
 
     def _remove_staged(self, clip: Clip, root: Path, staged: str) -> None:
         try:

@@ -168,12 +168,12 @@ def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now:
     """When rules by size may remove a copy; None for never."""
     if _barrier(copy, policy, memory, newest, now, past_hard=False):
         return None
-    stands = copy.archived is not None
+    is_archived = copy.archived is not None
     if copy.tree is Tree.SOURCE and memory.failures and removal_wait(copy.clip, memory, now):
         return None
     if copy.tree is Tree.TRASH:
-        return Rank.TRASH if stands else None
-    if copy.tree is Tree.SOURCE and stands:
+        return Rank.TRASH if is_archived else None
+    if copy.tree is Tree.SOURCE and is_archived:
         return Rank.SOURCE
     if copy.is_doubtful(policy, now) or copy.recorded(policy) > now - YOUNG:
         return None

@@ -62,7 +62,7 @@ class SizeGoalSolver:
         self._freed = freed
 
     def take(self, clip: Clip) -> Reason | None:
-        """The reason for which a file must go; None where no goal needs it."""
+        """The reason for which a file must go; None if no goal needs it."""
         wanted = next((goal for goal, left in self._left.items() if left > 0 and goal.concerns(clip)), None)
         if wanted is None:
             return None

@@ -126,9 +126,9 @@ MUTANTS = (
         (
             (
                 "storage/atomic",
-                '''where a filesystem has no such thing."""
+                '''that can't sync folders."""
 ''',
-                '''where a filesystem has no such thing."""
+                '''that can't sync folders."""
     return
 ''',
             ),
