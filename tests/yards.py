@@ -79,9 +79,9 @@ class Yard:
     def trash(self, clip: Clip, archived: Archived, days: float) -> Path:
         """Trash the source, as `archive` did so many days before `now`."""
         scribe = self.scribe(self.now - timedelta(days=days))
-        disposer = SourceRemover(self.trees, scribe, SidecarPolicy.TRASH)
-        disposer.dispose(clip, archived, Disposal.TRASH, Reason.AGE)
-        disposer.tidy(clip)
+        remover = SourceRemover(self.trees, scribe, SidecarPolicy.TRASH)
+        remover.remove(clip, archived, Disposal.TRASH, Reason.AGE)
+        remover.remove_empty_folders(clip)
         return self.trees.trash / "input" / clip.relative
 
     def standing(self, days: float, camera: str = "front") -> Clip:
@@ -130,7 +130,7 @@ class Yard:
             SidecarPolicy.TRASH,
             stop=stop or Stop(),
             display=Silent(),
-            tell=lambda outcome: None,
+            on_outcome=lambda outcome: None,
         )
 
     # --- looking -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Takes over archives that a run published and could not journal, once they are proved to be a clip's."""
+"""Takes over archives that a run published but could not journal, once each is proved to be a clip's."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Looks at what stands where a clip's archive would."""
+    """Examines the files that exist where a clip's archive would be."""
 
     trees: Trees
-    standing: ArchiveLookup
-    scribe: JournalWriter
-    shrinker: ArchiveEncoder
+    archives: ArchiveLookup
+    writer: JournalWriter
+    encoder: ArchiveEncoder
 
     def adopt(self, step: Archive, original: MeasuredClip, stop: Stopper) -> Archived | None:
-        """The archive of this very source that no line speaks of, journalled now; None where none stands."""
+        """Find an archive of this very source that the journal lacks, and journal it; None if none."""
         return self._copy(step, original, stop) or self._tagged(step, original, stop)
 
     def names(self, path: Path, original: MeasuredClip) -> bool:
         """Whether a file's tag says that it was made from this very source."""
-        found = archive_tag.parse(self.shrinker.tags(path).get("comment", ""))
+        found = archive_tag.parse(self.encoder.tags(path).get("comment", ""))
         return found is not None and found.names(original.clip, original.digest)
 
     def _copy(self, step: Archive, original: MeasuredClip, stop: Stopper) -> Archived | None:
-        """One of the source's very bytes carries no tag: there the journal tells that one was made."""
+        """Find an unchanged copy, which carries no tag: the journal says that one was to be published."""
         clip = step.clip
-        event = self.standing.copying(clip, original.digest)
+        event = self.archives.copying(clip, original.digest)
         if event is None:
             return None
-        for path in self.standing.candidates_by_name(step.target, (suffix_of_copy(clip),)):
+        for path in self.archives.candidates_by_name(step.target, (suffix_of_copy(clip),)):
             if path.stat().st_size == clip.fingerprint.size and digest_of(path, stop) == original.digest:
                 return self._taken(path, original, stop, event.unencoded or "", "byte for byte")
         return None
 
     def _tagged(self, step: Archive, original: MeasuredClip, stop: Stopper) -> Archived | None:
-        for path in self.standing.candidates_by_name(step.target):
+        for path in self.archives.candidates_by_name(step.target):
             if not self.names(path, original):
                 continue
-            verdict = self.shrinker.compare(original, path, stop)
+            verdict = self.encoder.compare(original, path, stop)
             if verdict.ok:
                 return self._taken(path, original, stop, "", "source and archive decoded whole")
             _log.warning("%s names this clip but can't be adopted: %s", path, verdict.problem)
@@ -67,5 +67,5 @@ class Adoption:
         place = path.relative_to(self.trees.archive).as_posix()
         archived = original.archived_as(place, status.st_size, unencoded)
         digest = digest_of(path, stop)
-        self.scribe.adopted(original.clip, archived, digest, status.st_mtime_ns, verified=verified)
+        self.writer.adopted(original.clip, archived, digest, status.st_mtime_ns, verified=verified)
         return archived

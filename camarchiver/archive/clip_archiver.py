@@ -47,18 +47,18 @@ RESERVE = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class ArchiveContext:
-    """What archiving needs besides the clip: trees, memory, and who writes it down."""
+    """What archiving needs besides the clip: the trees, the memory of earlier runs, and the writers."""
 
     trees: Trees
-    standing: ArchiveLookup
+    archives: ArchiveLookup
     failures: Failures
-    disposer: SourceRemover
-    scribe: JournalWriter
+    remover: SourceRemover
+    writer: JournalWriter
     holds: Callable[[], tuple[Hold, ...]]
-    """Read anew under each clip's lock."""
+    """Reads the holds; called again under each clip's lock."""
     disposal: Disposal
     keeps_folders: bool = False
-    """Whether date folders stay when they become empty: somebody may be filling them."""
+    """Whether date folders stay when they become empty: a camera may be filling them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class _Work:
 
     step: Archive | Remove
     lock: ClipLock
-    note: ClaimFile
+    claim: ClaimFile
     marker: str
-    """Of the archive's volume when the step began."""
+    """The volume marker of the archive when the step began."""
     threads: int
     stop: Stopper
 
@@ -79,18 +79,18 @@ class _Work:
 
 
 class ClipArchiver:
-    """Performs the steps of an `archive` plan; several threads may."""
+    """Performs the steps of an `archive` plan; several threads may do so at once."""
 
     def __init__(
-        self, desk: ArchiveContext, shrinker: ArchiveEncoder | None, display: Display, stop: Stop
+        self, context: ArchiveContext, encoder: ArchiveEncoder | None, display: Display, stop: Stop
     ) -> None:
-        self._desk = desk
-        self._shrinker = shrinker
+        self._context = context
+        self._encoder = encoder
         self._display = display
         self._stop = stop
 
     def perform(self, step: Archive | Remove, threads: int) -> Outcome:
-        """What came of one step; every expected trouble is an outcome, none ends the run."""
+        """Perform one step; every expected error becomes an outcome, and none ends the run."""
         with log_setup.about(step.clip.relative):
             return self._perform(step, threads)
 
@@ -103,10 +103,10 @@ class ClipArchiver:
             if still_there(step.clip.path, step.clip.fingerprint):
                 outcome = self._failed(step, failed)
             else:
-                # It failed because it changed: nothing is remembered against what stands there now.
+                # It failed because it changed: no failure is remembered for the file that is there now.
                 outcome = Outcome(step, Result.STALE, Reason.STALE, "changed or gone while it was worked on")
         except NotRemovable as error:
-            # An archive that could not make room: the same encoding again would be in vain, too.
+            # An outdated archive could not be moved away: encoding the clip again would fail in the same way.
             outcome = self._failed(step, ClipFailed(Reason.FAILED, sentence(error)))
         except removal.EXPECTED as error:
             outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
@@ -117,60 +117,60 @@ class ClipArchiver:
         return outcome
 
     def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:
-        clip, trees = step.clip, self._desk.trees
-        # The note outlives the lock, so that a kill between them leaves nothing that no sweep would find.
+        clip, trees = step.clip, self._context.trees
+        # The claim outlives the lock, so that the next sweep finds whatever a kill between them leaves.
         with ExitStack() as after, self._lock(clip) as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise anchored.Stale(self._why_stale(clip))
             volume_marker.check(trees)
             marker = volume_marker.marker(trees.state)
-            now, entries = self._desk.scribe.now(), self._desk.standing.entries(clip)
-            hold = current_hold(clip, self._desk.holds(), now, entries)
-            # A missing archive may be made anew: nothing of what is held is touched by that.
-            if hold and (step.reason is not Reason.REPAIR or self._desk.standing.leaves_trace(entries)):
+            now, entries = self._context.writer.now(), self._context.archives.entries(clip)
+            hold = current_hold(clip, self._context.holds(), now, entries)
+            # A missing archive may be made again: that changes nothing that is held.
+            if hold and (step.reason is not Reason.REPAIR or self._context.archives.leaves_trace(entries)):
                 raise removal.Held(hold)
             if linux.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
-            if self._desk.disposal is not Disposal.KEEP and not self._desk.keeps_folders:
-                after.callback(self._desk.disposer.tidy, clip)
-            note = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
-            work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
-            return self._dispose(work, *self._archive(work))
+            if self._context.disposal is not Disposal.KEEP and not self._context.keeps_folders:
+                after.callback(self._context.remover.remove_empty_folders, clip)
+            claim = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
+            work = _Work(step, lock, claim, marker, threads, AnyOf(self._stop.event, lock.lost))
+            return self._remove(work, *self._archive(work))
 
     def _lock(self, clip: Clip) -> AbstractContextManager[ClipLock]:
         """The lock of the clip by its name in the source, also for a copy of it in the trash."""
-        trees = self._desk.trees
+        trees = self._context.trees
         return locking.clip_lock(
             trees.source / clip.relative, place=trees.state / "locks", folder_may_be_gone=bool(clip.place)
         )
 
     def _why_stale(self, clip: Clip) -> str:
-        if not os.path.lexists(clip.path) and self._desk.standing.newest(clip):
+        if not os.path.lexists(clip.path) and self._context.archives.newest(clip):
             return "archived by another run meanwhile"
         return "changed or gone since it was planned"
 
     def _archive(self, work: _Work) -> tuple[Archived, Encoding | None, str]:
-        """The clip's archive, standing and journalled; how it was made, and what to say of it."""
-        step = work.step
+        """The clip's archive, which exists and is journalled; how it was made; and a note for the report."""
+        step, archives = work.step, self._context.archives
         if isinstance(step, Remove):
             return step.archived, None, ""
-        known = self._desk.standing.newest(step.clip)
-        if known is not None and step.standing is None:
+        known = archives.newest(step.clip)
+        if known is not None and step.replaces is None:
             return known, None, "archived by another run meanwhile"
-        assert self._shrinker is not None, "a plan with clips to archive comes with an encoder"
-        original = self._measured(work, self._shrinker)
+        assert self._encoder is not None, "a plan with clips to archive comes with an encoder"
+        original = self._measured(work, self._encoder)
         if step.reason is Reason.REPAIR:
             _check_same_bytes(step, original)
-        elif step.clip.links > 1 and (twin := self._desk.standing.twin(step.clip, original.digest)):
-            self._desk.scribe.same_file(step.clip, twin)
-            return twin, None, f"the same file as {twin.source}"
-        if step.standing is None and (adopted := self._adoption().adopt(step, original, work.stop)):
+        elif step.clip.links > 1 and (same := archives.same_content(step.clip, original.digest)):
+            self._context.writer.same_file(step.clip, same)
+            return same, None, f"the same file as {same.source}"
+        if step.replaces is None and (adopted := self._adoption().adopt(step, original, work.stop)):
             return adopted, None, "an archive of it stood already"
-        archived, made = self._make(work, step, original, self._shrinker)
-        self._desk.failures.forget(step.clip)
+        archived, made = self._make(work, step, original, self._encoder)
+        self._context.failures.forget(step.clip)
         return archived, made.encoding, "; ".join(made.notes)
 
-    def _measured(self, work: _Work, shrinker: ArchiveEncoder) -> MeasuredClip:
+    def _measured(self, work: _Work, encoder: ArchiveEncoder) -> MeasuredClip:
         clip = work.clip
         digest = digest_of(clip.path, work.stop)
         identity = archive_tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
@@ -178,57 +178,57 @@ class ClipArchiver:
             "comment": archive_tag.compose(identity),
             "creation_time": clip.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
-        return MeasuredClip(clip, shrinker.measure(clip), digest, metadata)
+        return MeasuredClip(clip, encoder.measure(clip), digest, metadata)
 
     # --- making and publishing ---------------------------------------------------------------------
 
     def _make(
-        self, work: _Work, step: Archive, original: MeasuredClip, shrinker: ArchiveEncoder
+        self, work: _Work, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
     ) -> tuple[Archived, EncodeResult]:
-        """Stage, verify, publish and journal: encoded where that is possible and worth it, else as it is."""
-        why = shrinker.unencodable(original)
+        """Stage, verify, publish and journal: encoded if possible and worth it, otherwise lossless."""
+        why = encoder.unencodable(original)
         if why is None:
-            found = self._encoded(work, step, original, shrinker)
+            found = self._encoded(work, step, original, encoder)
             if not isinstance(found, Unencoded):
                 return found
             why = found
         if not why.is_proved_sound:
-            shrinker.check_sound(original, work.threads, work.stop)
+            encoder.check_sound(original, work.threads, work.stop)
         for way in why.ways:
-            with self._staged(work, step, original, shrinker.suffix(way, original)) as (part, target):
+            with self._staged(work, step, original, encoder.suffix(way, original)) as (part, target):
                 try:
-                    made = shrinker.keep(way, original, why, part, work.stop)
+                    made = encoder.keep(way, original, why, part, work.stop)
                 except Refused as refused:
                     _log.info("%s: %s is no way to archive it: %s", step.relative, way, refused.message)
                     continue
-                if shrinker.is_small_enough(made, original):
+                if encoder.is_small_enough(made, original):
                     return self._publish(work, step, original, part, target, made), made
         raise ClipFailed(Reason.FAILED, "no way to archive it was left")
 
     def _encoded(
-        self, work: _Work, step: Archive, original: MeasuredClip, shrinker: ArchiveEncoder
+        self, work: _Work, step: Archive, original: MeasuredClip, encoder: ArchiveEncoder
     ) -> tuple[Archived, EncodeResult] | Unencoded:
-        """A smaller archive, or why there is to be none."""
-        with self._staged(work, step, original, shrinker.suffix(ArchiveMethod.ENCODE, original)) as (
+        """A smaller archive, or the reason why the clip is not encoded."""
+        with self._staged(work, step, original, encoder.suffix(ArchiveMethod.ENCODE, original)) as (
             part,
             target,
         ):
             with self._display.job(step.relative, original.media.span) as advance:
                 try:
-                    made = shrinker.encode(
+                    made = encoder.encode(
                         original, part, threads=work.threads, stop=work.stop, advance=advance
                     )
                 except Refused as refused:
                     if refused.is_lasting or self._is_last_try(step.clip):
                         return Unencoded(Reason.REFUSED, f"no encoder did it: {refused.message}")
                     raise
-            if not shrinker.is_small_enough(made, original):
+            if not encoder.is_small_enough(made, original):
                 return NOT_SMALLER
             return self._publish(work, step, original, part, target, made), made
 
     def _is_last_try(self, clip: Clip) -> bool:
-        """Whether the clip would not be tried again by itself if it failed now."""
-        failure = self._desk.failures.of(clip.relative)
+        """Whether the clip would not be retried automatically if it failed now."""
+        failure = self._context.failures.of(clip.relative)
         if failure is None or not failure.is_last_but_one:
             return False
         return (failure.size, failure.mtime_ns) == (clip.fingerprint.size, clip.fingerprint.mtime_ns)
@@ -237,14 +237,14 @@ class ClipArchiver:
     def _staged(
         self, work: _Work, step: Archive, original: MeasuredClip, suffix: str
     ) -> Iterator[tuple[Staged, Path]]:
-        """An empty file beside the archive's place, and that place; gone at the end unless published."""
-        # A disk that went away fails every encode; a copy would find room in the folder that is left.
-        volume_marker.check_same(self._desk.trees, work.marker)
+        """An empty staged file and the archive's path beside it; the file goes unless it is published."""
+        # If the disk was unmounted, every encode fails, but a copy would fit into the folder that is left.
+        volume_marker.check_same(self._context.trees, work.marker)
         stem = step.target.rpartition(".")[0]
-        target = self._desk.trees.archive / f"{stem}{suffix}"
-        anchored.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
+        target = self._context.trees.archive / f"{stem}{suffix}"
+        anchored.make_folder(self._context.trees.archive, step.target.rpartition("/")[0])
         _check_space(step.clip, target.parent)
-        with atomic.staged(target, announce=work.note.staging) as part:
+        with atomic.staged(target, announce=work.claim.staging) as part:
             yield part, target
 
     def _publish(
@@ -267,31 +267,31 @@ class ClipArchiver:
             raise anchored.Stale("changed while it was encoded")
         if not work.lock.still_mine():
             raise Stopped("the clip's lock was lost")
-        volume_marker.check_same(self._desk.trees, work.marker)
-        # A folder that was swapped for a link meanwhile gets nothing under a final name.
-        anchored.make_folder(self._desk.trees.archive, step.target.rpartition("/")[0])
+        volume_marker.check_same(self._context.trees, work.marker)
+        # If a folder was swapped for a link meanwhile, nothing is published through that link.
+        anchored.make_folder(self._context.trees.archive, step.target.rpartition("/")[0])
         unencoded = made.encoding.unencoded
         if made.way is ArchiveMethod.COPY and unencoded is not None:
-            self._desk.scribe.copying(clip, digest, unencoded)
+            self._context.writer.copying(clip, digest, unencoded)
         place = self._place(step, original, part, target)
         archived = original.archived_as(place, size, unencoded or "")
-        self._desk.scribe.archived(clip, archived, made, digest, start_ns)
+        self._context.writer.archived(clip, archived, made, digest, start_ns)
         self._forget_damage(clip, place)
         return archived
 
     def _forget_damage(self, clip: Clip, place: str) -> None:
-        """What was found of former archives of this clip, or of what stood in this place, is over."""
-        standing = self._desk.standing
-        known = {place, *(entry.archive for entry in standing.entries(clip))}
-        if over := frozenset(filter(standing.is_damaged, known)):
-            findings.change(self._desk.trees.state, Change(sound=over))
+        """Drop the findings about former archives of this clip, and about the file that was at this path."""
+        archives = self._context.archives
+        known = {place, *(entry.archive for entry in archives.entries(clip))}
+        if over := frozenset(filter(archives.is_damaged, known)):
+            findings.change(self._context.trees.state, Change(sound=over))
 
     def _place(self, step: Archive, original: MeasuredClip, part: Staged, target: Path) -> str:
-        """Publish under the target name, or a numbered one where something else stands there."""
-        archive = self._desk.trees.archive
+        """Publish under the target name, or under a numbered one if another file has that name."""
+        archive = self._context.trees.archive
         wanted = target.relative_to(archive).as_posix()
         for outdated in self._outdated(step, original, wanted):
-            self._desk.disposer.replace_archive(step.clip, outdated)
+            self._context.remover.replace_archive(step.clip, outdated)
         for number in range(1, MOST_NAMES):
             name = numbered(wanted, number)
             try:
@@ -302,69 +302,69 @@ class ClipArchiver:
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
 
     def _outdated(self, step: Archive, original: MeasuredClip, wanted: str) -> tuple[str, ...]:
-        """Archives of this clip that make room: the one to replace, and those that are damaged."""
-        standing, clip = self._desk.standing, step.clip
-        found = [entry.archive for entry in standing.entries(clip) if standing.is_damaged(entry.archive)]
-        if step.standing is not None:
-            found.append(step.standing.archive)
-        own = [archive for archive in dict.fromkeys(found) if standing.is_own_file(archive, clip)]
-        if (step.standing is None or not own) and wanted not in own and self._is_ours(wanted, original):
+        """Archives of this clip that are moved away: the one to replace, and those that are damaged."""
+        archives, clip = self._context.archives, step.clip
+        found = [entry.archive for entry in archives.entries(clip) if archives.is_damaged(entry.archive)]
+        if step.replaces is not None:
+            found.append(step.replaces.archive)
+        own = [archive for archive in dict.fromkeys(found) if archives.is_own_file(archive, clip)]
+        if (step.replaces is None or not own) and wanted not in own and self._is_ours(wanted, original):
             own.append(wanted)
         return tuple(own)
 
     def _is_ours(self, relative: str, original: MeasuredClip) -> bool:
         """Whether a damaged archive at the target name was made from this very source."""
-        path = self._desk.trees.archive / relative
+        path = self._context.trees.archive / relative
         if path.is_symlink() or not path.is_file():
             return False
-        if any(entry.archive == relative for entry in self._desk.standing.entries(original.clip)):
+        if any(entry.archive == relative for entry in self._context.archives.entries(original.clip)):
             return True
         return self._adoption().names(path, original)
 
     def _adoption(self) -> Adoption:
-        assert self._shrinker is not None
-        return Adoption(self._desk.trees, self._desk.standing, self._desk.scribe, self._shrinker)
+        assert self._encoder is not None
+        return Adoption(self._context.trees, self._context.archives, self._context.writer, self._encoder)
 
     # --- afterwards --------------------------------------------------------------------------------
 
-    def _dispose(self, work: _Work, archived: Archived, encoding: Encoding | None, detail: str) -> Outcome:
+    def _remove(self, work: _Work, archived: Archived, encoding: Encoding | None, detail: str) -> Outcome:
         step = work.step
-        where = os.fspath(self._desk.trees.archive / archived.archive)
-        disposal = step.disposal if isinstance(step, Remove) else self._desk.disposal
+        where = os.fspath(self._context.trees.archive / archived.archive)
+        disposal = step.disposal if isinstance(step, Remove) else self._context.disposal
         try:
             if not work.lock.still_mine():
                 raise anchored.Stale("the clip's lock was lost")
-            if not self._desk.standing.stands(archived):
+            if not self._context.archives.is_valid(archived):
                 raise anchored.Stale("its archive does not stand any more")
             if step.reason is Reason.REPAIR:
                 return Outcome(step, Result.DONE, step.reason, detail, where, encoding)
-            gone = self._desk.disposer.dispose(step.clip, archived, disposal, step.reason)
+            gone = self._context.remover.remove(step.clip, archived, disposal, step.reason)
         except removal.EXPECTED as error:
             return self._not_removed(work, archived, encoding, error)
-        self._desk.failures.forget(step.clip)
+        self._context.failures.forget(step.clip)
         target = where if isinstance(step, Archive) else gone.target
         return Outcome(step, Result.DONE, step.reason, detail, target, encoding, gone.freed)
 
     def _not_removed(
         self, work: _Work, archived: Archived, encoding: Encoding | None, error: removal.Expected
     ) -> Outcome:
-        """What to remember and to say of an archived source that stays, or of a picture that does."""
-        step, desk = work.step, self._desk
+        """Remember and report an archived source that stays, or a picture that does."""
+        step, context = work.step, self._context
         outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
-        where = os.fspath(desk.trees.archive / archived.archive)
+        where = os.fspath(context.trees.archive / archived.archive)
         if outcome.result is Result.STALE:
             words = f"archived; the source was left alone: {outcome.detail}"
             return replace(outcome, detail=words, target=where, encoding=encoding)
         if removal.leaves_copy(error) or not os.path.lexists(step.clip.path):
-            work.note.keep()
+            work.claim.keep()
         if isinstance(error, NotRemovable):
-            desk.failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, desk.scribe.now())
-            desk.scribe.not_removed(step.clip, archived, outcome.detail)
+            context.failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, context.writer.now())
+            context.writer.not_removed(step.clip, archived, outcome.detail)
         words = f"archived; but {outcome.detail}"
         return replace(outcome, reason=Reason.KEPT_SOURCE, detail=words, target=where, encoding=encoding)
 
     def _claim(self, clip: Clip) -> WorkClaim:
-        run = self._desk.scribe.run
+        run = self._context.writer.run
         return WorkClaim(
             clip.relative,
             clip.fingerprint.size,
@@ -379,14 +379,14 @@ class ClipArchiver:
 
     def _failed(self, step: Archive | Remove, failed: ClipFailed) -> Outcome:
         if failed.reason is not Reason.NO_SPACE:
-            self._desk.failures.note(step.clip, failed.reason, failed.message, self._desk.scribe.now())
-            self._desk.scribe.failed(step.clip, failed.reason, failed.message)
+            self._context.failures.note(step.clip, failed.reason, failed.message, self._context.writer.now())
+            self._context.writer.failed(step.clip, failed.reason, failed.message)
         return Outcome(step, Result.FAILED, failed.reason, failed.message)
 
 
 def _check_same_bytes(step: Archive, original: MeasuredClip) -> None:
     """A copy that has changed since it was archived repairs nothing."""
-    if step.standing is None or original.digest != step.standing.digest:
+    if step.replaces is None or original.digest != step.replaces.digest:
         raise ClipFailed(Reason.DAMAGED, f"{step.clip.path} is not what was archived: its bytes have changed")
 
 

@@ -62,11 +62,11 @@ class Refused(ClipFailed):
     def __init__(self, message: str, *, is_lasting: bool) -> None:
         super().__init__(Reason.FAILED, message)
         self.is_lasting = is_lasting
-        """Whether it would fail in another night as well."""
+        """Whether a later run would fail in the same way."""
 
 
 class Stopped(CamarchiverError):
-    """The run is to end, or the clip's lock was lost: nothing is said about the clip."""
+    """The run is to end, or the clip's lock was lost; this says nothing about the clip itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,15 @@ class ArchiveSettings:
 
 
 class ArchiveEncoder:
-    """Fills staged files; several threads may."""
+    """Fills staged files; several threads may use it at once."""
 
-    def __init__(self, prober: Prober, choice: Choice, breaker: GpuBreaker, wishes: ArchiveSettings) -> None:
+    def __init__(
+        self, prober: Prober, choice: Choice, breaker: GpuBreaker, settings: ArchiveSettings
+    ) -> None:
         self._prober = prober
         self._choice = choice
         self._breaker = breaker
-        self._wishes = wishes
+        self._settings = settings
 
     def measure(self, clip: Clip) -> Media:
         """The source's packets and streams; ClipFailed for what must not be archived."""
@@ -97,18 +99,18 @@ class ArchiveEncoder:
             raise _as_failure(error) from error
 
     def unencodable(self, original: MeasuredClip) -> Unencoded | None:
-        """Why the clip is not to be encoded, as far as it tells itself."""
+        """Why the clip is not to be encoded, as far as the clip itself shows."""
         return unencodable(
             original.media,
             (attempt.encoder for attempt in self._choice.attempts),
-            encode_signed=self._wishes.signed.encodes(original.clip.camera),
+            encode_signed=self._settings.signed.encodes(original.clip.camera),
         )
 
     def suffix(self, way: ArchiveMethod, original: MeasuredClip) -> str:
-        """What the name of an archive made this way ends in."""
+        """The suffix of an archive made this way."""
         match way:
             case ArchiveMethod.ENCODE:
-                return f".{container_for(original.media, self._wishes.encode)}"
+                return f".{container_for(original.media, self._settings.encode)}"
             case ArchiveMethod.REMUX:
                 return f".{remux_container(original.media)}"
             case ArchiveMethod.COPY:
@@ -117,7 +119,7 @@ class ArchiveEncoder:
     def check_sound(self, original: MeasuredClip, threads: int, stop: Stopper) -> None:
         """Decode the source whole; ClipFailed where that shows damage.
 
-        A copy shows what its source shows, but the source of a damaged one is to stay.
+        A copy shows what its source shows, but a damaged source must stay in its tree.
         """
         if not self._decodes(original.clip.path, original.media, threads, stop):
             raise ClipFailed(Reason.DAMAGED, "it does not decode whole")
@@ -125,7 +127,7 @@ class ArchiveEncoder:
     def is_small_enough(self, made: EncodeResult, original: MeasuredClip) -> bool:
         """Whether this way's result is worth publishing."""
         before = original.clip.fingerprint.size
-        limit = before * (1 - self._wishes.min_saving) if made.way is ArchiveMethod.ENCODE else before
+        limit = before * (1 - self._settings.min_saving) if made.way is ArchiveMethod.ENCODE else before
         return made.encoding.bytes_after <= limit
 
     def encode(
@@ -133,7 +135,7 @@ class ArchiveEncoder:
     ) -> EncodeResult:
         """Encode and verify.
 
-        Refused where no encoder does it, ClipFailed where no other way may be tried; Stopped, OSError.
+        Raises Refused if no encoder succeeds, ClipFailed if no other way may be tried, Stopped, or OSError.
         """
         job = self._job(original, part, threads)
         last = Verdict(False)
@@ -143,7 +145,7 @@ class ArchiveEncoder:
             last = self._check_encoding(finished, encoder, original, part, threads, stop)
             return last
 
-        encoded = EncoderFallback(self._choice, self._breaker, stop).climb(
+        encoded = EncoderFallback(self._choice, self._breaker, stop).run(
             job, check, on_progress=lambda at: advance(at.out_time, at.speed)
         )
         if encoded.stopped:
@@ -151,8 +153,8 @@ class ArchiveEncoder:
         if encoded.encoder is None:
             raise _as_refusal(encoded)
         tried = tuple(
-            f"{rung.encoder} ({rung.rung})" + (f": {rung.problem}" if rung.problem else "")
-            for rung in encoded.rungs
+            f"{each.encoder} ({each.level})" + (f": {each.problem}" if each.problem else "")
+            for each in encoded.tried
         )
         hardware = encoded.encoder.backend is not Backend.SOFTWARE
         return EncodeResult(
@@ -166,8 +168,8 @@ class ArchiveEncoder:
             ),
             self._settings_of(encoded.encoder),
             "every frame's time, the sound and some pictures compared, "
-            + ("decoded whole" if hardware or self._wishes.verify_full else "keyframes decoded"),
-            (*last.notes, *changes(original.media, encoded.encoder, self._wishes.encode)),
+            + ("decoded whole" if hardware or self._settings.verify_full else "keyframes decoded"),
+            (*last.notes, *changes(original.media, encoded.encoder, self._settings.encode)),
         )
 
     def keep(
@@ -179,12 +181,12 @@ class ArchiveEncoder:
         return self._copy(original, why, part)
 
     def tags(self, archive: Path) -> Mapping[str, str]:
-        """The container's metadata; empty where it can't be read."""
+        """The container's metadata; empty if it can't be read."""
         measured = self._measured(archive)
         return measured.tags if isinstance(measured, Media) else {}
 
     def compare(self, original: MeasuredClip, archive: Path, stop: Stopper) -> Verdict:
-        """Decode source and archive whole, to adopt an archive that no journal speaks of."""
+        """Decode source and archive completely, to adopt an archive that the journal lacks."""
         measured = self._measured(archive)
         if isinstance(measured, str):
             return Verdict(False, measured)
@@ -199,7 +201,7 @@ class ArchiveEncoder:
                 stderr=(),
                 frames_encoded=measured.packets,
                 codec=measured.video.codec,
-                keep_audio=self._wishes.encode.audio != "none",
+                keep_audio=self._settings.encode.audio != "none",
                 max_height=measured.video.height,
                 decoded_clean=True,
             ),
@@ -213,8 +215,8 @@ class ArchiveEncoder:
             source=original.clip.path,
             target=part.path,
             media=original.media,
-            settings=self._wishes.encode,
-            container=container_for(original.media, self._wishes.encode),
+            settings=self._settings.encode,
+            container=container_for(original.media, self._settings.encode),
             metadata=original.metadata,
             threads=threads,
         )
@@ -228,7 +230,7 @@ class ArchiveEncoder:
         threads: int,
         stop: Stopper,
     ) -> Verdict:
-        whole = encoder.backend is not Backend.SOFTWARE or self._wishes.verify_full
+        whole = encoder.backend is not Backend.SOFTWARE or self._settings.verify_full
         clean: bool | None = None
         if whole or finished.returncode:
             archive = self._measured(part.path)
@@ -244,8 +246,8 @@ class ArchiveEncoder:
                 stderr=finished.stderr,
                 frames_encoded=finished.frames,
                 codec=encoder.codec,
-                keep_audio=self._wishes.encode.audio != "none",
-                max_height=self._wishes.encode.max_height,
+                keep_audio=self._settings.encode.audio != "none",
+                max_height=self._settings.encode.max_height,
                 decoded_clean=clean,
             ),
             original,
@@ -273,7 +275,7 @@ class ArchiveEncoder:
             ),
             original,
             part.path,
-            thorough=self._wishes.verify_full,
+            thorough=self._settings.verify_full,
         )
         if not verdict.ok:
             if "No space left" in verdict.problem:
@@ -303,13 +305,13 @@ class ArchiveEncoder:
         return EncodeResult(way, encoding, {}, verified, (why.detail,))
 
     def _settings_of(self, encoder: Encoder) -> dict[str, Any]:
-        wishes = self._wishes.encode
+        settings = self._settings.encode
         own = encoder == self._choice.encoder
         return {
-            "quality": wishes.quality if wishes.quality is not None and own else encoder.quality,
-            "preset": wishes.preset if wishes.preset is not None and own else encoder.preset,
-            "max_height": wishes.max_height,
-            "audio": wishes.audio,
+            "quality": settings.quality if settings.quality is not None and own else encoder.quality,
+            "preset": settings.preset if settings.preset is not None and own else encoder.preset,
+            "max_height": settings.max_height,
+            "audio": settings.audio,
         }
 
     def _measured(self, path: Path) -> Media | str:
@@ -333,7 +335,7 @@ class ArchiveEncoder:
         return found.media, not found.flaw
 
     def _verify(self, facts: Facts, original: MeasuredClip, archive: Path, *, thorough: bool) -> Verdict:
-        """The pictures are compared where nothing else speaks against the archive."""
+        """Apply the rules; the pictures are compared only if nothing else is wrong with the archive."""
         pairs = pairs_to_compare(facts, thorough=thorough)
         if not pairs:
             return verify(facts)
@@ -375,12 +377,12 @@ def digest_of(path: Path, stop: Stopper) -> str:
 
 
 def suffix_of_copy(clip: Clip) -> str:
-    """What the name of a copy of its very bytes ends in."""
+    """The suffix of an unchanged copy of the clip."""
     return f".{clip.name.rpartition('.')[2].lower()}"
 
 
 def _as_refusal(encoded: Encoded) -> ClipFailed:
-    """Whose fault it is that no encoder wrote an archive."""
+    """The error for a clip of which no encoder wrote an archive, by its cause."""
     if "No space left" in encoded.problem:
         return ClipFailed(Reason.NO_SPACE, encoded.problem)
     if encoded.is_damaged:

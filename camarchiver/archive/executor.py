@@ -1,4 +1,4 @@
-"""Prepares and carries out the plan of `archive`: tries the encoders, opens the workers, does its steps."""
+"""Prepares and carries out the plan of `archive`: tries encoders, opens workers, performs steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from camarchiver.runtime.signals import Stop
 
     OpenWorkers = Callable[[ArchiveContext, Stop, Display], AbstractContextManager[ArchiveWorkers]]
-    """Makes ready what performs single steps, on this machine or on others."""
+    """Prepares the workers that perform single steps, on this machine or on others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +44,16 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A plan that says what will encode, and the workers that will."""
+    """A plan that names the encoder, and the workers that will use it."""
 
     plan: ArchivePlan
     open_workers: OpenWorkers
 
 
 def prepare(plan: ArchivePlan, request: EncoderRequest, how: Execution) -> Prepared:
-    """Try out what encodes on this machine, if the plan has a clip to encode.
+    """Try the encoders of this machine, if the plan has a clip to encode.
 
-    Raises EncoderError if nothing does.
+    Raises EncoderError if none works.
     """
     if not any(isinstance(step, Archive) for step in plan.steps):
         return Prepared(plan, local_workers(None, how))
@@ -62,7 +62,7 @@ def prepare(plan: ArchivePlan, request: EncoderRequest, how: Execution) -> Prepa
 
 
 def choose_encoder(request: EncoderRequest, settings: ArchiveSettings) -> tuple[Tools, tuple[str, ...]]:
-    """What encodes on this machine, and sentences that say what was taken and why. Raises EncoderError."""
+    """The encoder of this machine, and sentences that say which was chosen and why. Raises EncoderError."""
     from camarchiver.archive.workers import Tools
     from camarchiver.media import encoder_probe
 
@@ -74,7 +74,7 @@ def choose_encoder(request: EncoderRequest, settings: ArchiveSettings) -> tuple[
 
 
 def local_workers(tools: Tools | None, how: Execution) -> OpenWorkers:
-    """The jobs of this machine; without tools they only remove what is archived."""
+    """The jobs of this machine; without tools they only remove archived sources."""
 
     def opened(
         context: ArchiveContext, stop: Stop, display: Display
@@ -93,16 +93,16 @@ def execute(
     *,
     stop: Stop,
     display: Display,
-    tell: Callable[[Outcome], None],
+    on_outcome: Callable[[Outcome], None],
 ) -> Report:
-    """Carry out a plan; `tell` gets every outcome as it comes."""
+    """Carry out a plan; `on_outcome` gets every outcome as it comes."""
     volume_marker.mark(pipeline.trees)
     outcomes: list[Outcome] = []
     plan = prepared.plan
     if plan.steps:
         for outcome in _performed(pipeline, prepared, how, stop, display):
             outcomes.append(outcome)
-            tell(outcome)
+            on_outcome(outcome)
     return pipeline.report(plan, tuple(outcomes), stop)
 
 
@@ -132,7 +132,7 @@ def working(
     display: Display,
     keeps_folders: bool = False,
 ) -> Iterator[ArchiveWorkers]:
-    """The workers while they work; what failed is remembered when it is left."""
+    """The workers, for the length of the block; failures are written to disk when it ends."""
     from camarchiver.archive.clip_archiver import ArchiveContext
     from camarchiver.archive.source_removal import SourceRemover
 

@@ -22,22 +22,22 @@ from camarchiver.runtime.signals import Stopper
 _log = logging.getLogger(__name__)
 
 TRIAL_AGAIN_SECONDS = 43_200.0
-"""A GPU that was given up is tried again after this: no night lasts so long, a watch does."""
+"""A GPU that was given up is tried again after this: longer than a nightly run, shorter than a watch."""
 
 _IN_A_ROW = 2
 
 _PASSING = re.compile(
     r"Cannot allocate memory|Input/output error|Stale file handle|timed out|Too many open files"
     r"|Resource temporarily unavailable"
-    # As `probe` says it of an archive that was not examined to its end.
+    # The words of the prober for an archive that it could not examine completely.
     r"|crashed the process that examined it|made the parser hang|can't be read: ",
     re.IGNORECASE,
 )
-"""What another night may not meet."""
+"""Problems that a later run may not meet."""
 
 
 class CheckResult(Protocol):
-    """Whether what a rung wrote is the whole clip."""
+    """Whether the file written at one level holds the whole clip."""
 
     @property
     def ok(self) -> bool: ...
@@ -51,37 +51,37 @@ class CheckResult(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LevelTried:
-    """One try at a clip."""
+    """One attempt to encode a clip."""
 
-    rung: FallbackLevel
+    level: FallbackLevel
     encoder: str
     problem: str = ""
-    """Empty where its archive passed."""
+    """Empty if its archive passed the check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What came of one clip; its target holds an archive only where `encoder` is set."""
+    """The result for one clip; its target holds an archive only if `encoder` is set."""
 
     encoder: Encoder | None
-    rungs: tuple[LevelTried, ...]
+    tried: tuple[LevelTried, ...]
     finished: Finished | None
-    """Of the last ffmpeg; None where none was started."""
+    """The result of the last ffmpeg; None if none was started."""
     seconds: float
     is_damaged: bool = False
-    """Whether the last rung found the clip itself damaged."""
+    """Whether the last level found the clip itself damaged."""
     is_refusal: bool = False
-    """Whether the last failure is one that the same clip meets every time."""
+    """Whether the same clip fails in this way every time."""
 
     @property
     def stopped(self) -> bool:
-        """Whether it was ended on request, which says nothing about the clip."""
+        """Whether the encode was ended on request, which says nothing about the clip."""
         return self.finished is not None and self.finished.ended == "stopped"
 
     @property
     def problem(self) -> str:
-        """Why the last rung failed; empty where it didn't."""
-        return self.rungs[-1].problem if self.rungs else "the GPU was given up and there is no other encoder"
+        """Why the last level failed; empty if it did not."""
+        return self.tried[-1].problem if self.tried else "the GPU was given up and there is no other encoder"
 
 
 class GpuBreaker:
@@ -103,7 +103,7 @@ class GpuBreaker:
 
     @property
     def tripped(self) -> bool:
-        """Whether the GPU is out; it gets a trial now and then, for runs that last for months."""
+        """Whether the GPU is not used; it is tried again now and then, for runs that last for months."""
         with self._lock:
             if self._tripped_at is not None and self._clock() - self._tripped_at >= TRIAL_AGAIN_SECONDS:
                 self._tripped_at = None if self._still_works() else self._clock()
@@ -112,12 +112,12 @@ class GpuBreaker:
             return self._tripped_at is not None
 
     def succeeded(self) -> None:
-        """The GPU did a clip."""
+        """The GPU encoded a clip."""
         with self._lock:
             self._failures = 0
 
     def failed(self, problem: str) -> None:
-        """The GPU, not the clip, failed: after two in a row a trial decides."""
+        """The GPU failed, not the clip; after two failures in a row a trial decides."""
         with self._lock:
             if self._tripped_at is not None:
                 return
@@ -132,37 +132,37 @@ class GpuBreaker:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFallback:
-    """The ladder of one run, which many threads climb, each with its own clip."""
+    """The fallback levels of one run; many threads use them, each with its own clip."""
 
     choice: Choice
     breaker: GpuBreaker
     stop: Stopper | None = None
     stall_seconds: float = STALL_SECONDS
 
-    def climb(
+    def run(
         self,
         job: Job,
         check: Callable[[Finished, Encoder], CheckResult],
         *,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Encoded:
-        """Try rung after rung, each writing the target afresh, until `check` accepts what one wrote.
+        """Try level after level, each of which rewrites the target, until `check` accepts a result.
 
-        A stop ends the climb and fails no rung. OSError where the target can't be written or ffmpeg not
-        started.
+        A stop ends the attempt and counts as no failure. Raises OSError if the target can't be written or
+        ffmpeg can't be started.
         """
         started = time.monotonic()
         tries: list[_Try] = []
         for attempt in self.choice.attempts:
             if self._given_up(attempt, tries):
                 continue
-            tries += self._rung(job, attempt, check, on_progress)
+            tries += self._at_level(job, attempt, check, on_progress)
             if tries[-1].last:
                 break
         return _encoded(tries, time.monotonic() - started)
 
     def _given_up(self, attempt: Attempt, tries: list[_Try]) -> bool:
-        """Whether the rung's encoder is known to fail, whoever decodes."""
+        """Whether the level's encoder is known to fail, whichever decoder is used."""
         if attempt.level is FallbackLevel.SOFTWARE:
             return False
         refused = any(
@@ -170,14 +170,14 @@ class EncoderFallback:
         )
         return refused or self.breaker.tripped
 
-    def _rung(
+    def _at_level(
         self,
         job: Job,
         attempt: Attempt,
         check: Callable[[Finished, Encoder], CheckResult],
         on_progress: Callable[[Progress], None] | None,
     ) -> list[_Try]:
-        """One try, and a second with a constant quantiser where the driver has no constant quality."""
+        """One attempt, and a second with a constant quantiser if the driver has no constant quality."""
         reason = obstacle(attempt.encoder, attempt.level, job.media)
         if reason:
             return [_Try(attempt, None, reason)]
@@ -204,7 +204,7 @@ class EncoderFallback:
         check: Callable[[Finished, Encoder], CheckResult],
         on_progress: Callable[[Progress], None] | None,
     ) -> _Try:
-        # Nothing of an earlier rung may stay.
+        # Nothing of an earlier level may remain.
         way.job.target.write_bytes(b"")
         finished = transcoder.run(
             attempt.ffmpeg.path,
@@ -220,11 +220,11 @@ class EncoderFallback:
             is_damaged = bool(problem) and verdict.blames_source
         done = _Try(attempt, finished, problem, is_damaged)
         if attempt.level is not FallbackLevel.SOFTWARE:
-            self._tell_breaker(done)
+            self._inform_breaker(done)
         return done
 
     def _failure(self, finished: Finished) -> str:
-        """What ffmpeg itself owns up to."""
+        """The failure that ffmpeg itself reports; empty if it reports none."""
         line = diagnose(finished.stderr).line
         if finished.ended == "stopped":
             return "stopped"
@@ -235,7 +235,7 @@ class EncoderFallback:
             return f"ended by {name}: {line}" if line else f"ended by {name}"
         return (line or f"exit {finished.returncode}") if finished.returncode else ""
 
-    def _tell_breaker(self, done: _Try) -> None:
+    def _inform_breaker(self, done: _Try) -> None:
         if not done.problem:
             self.breaker.succeeded()
         elif done.trouble is Trouble.DEVICE:
@@ -244,18 +244,18 @@ class EncoderFallback:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """One ffmpeg and what is to be said of it."""
+    """One run of ffmpeg and its result."""
 
     attempt: Attempt
     finished: Finished | None
-    """None where the clip was known not to fit the rung."""
+    """None if the clip was known beforehand not to suit the level."""
     problem: str
     is_damaged: bool = False
     """Whether its check found the clip itself damaged."""
 
     @property
     def trouble(self) -> Trouble:
-        """What the failure concerns; a stop concerns nothing."""
+        """What the failure concerns; a stop is no failure."""
         if self.finished is None or self.stopped:
             return Trouble.UNKNOWN
         if self.finished.ended == "stalled" or self.finished.returncode < 0:
@@ -272,7 +272,7 @@ class _Try:
 
     @property
     def last(self) -> bool:
-        """Whether no further rung is to be tried."""
+        """Whether no further level is to be tried."""
         if not self.problem or self.stopped or self.trouble is Trouble.STORAGE:
             return True
         # A GPU's decoder may call a clip damaged that software decodes.
@@ -280,7 +280,7 @@ class _Try:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the clip, not the machine of this moment, is the cause."""
+        """Whether the cause is the clip, and not the machine's present state."""
         if not self.problem or self.is_damaged or self.trouble in (Trouble.STORAGE, Trouble.DEVICE):
             return False
         said = (self.problem, *(self.finished.stderr if self.finished else ()))
@@ -288,7 +288,7 @@ class _Try:
 
 
 def _encoded(tries: list[_Try], seconds: float) -> Encoded:
-    rungs = tuple(
+    tried = tuple(
         LevelTried(each.attempt.level, each.attempt.encoder.name, each.problem)
         for each in tries
         if not each.stopped
@@ -296,7 +296,7 @@ def _encoded(tries: list[_Try], seconds: float) -> Encoded:
     done = tries[-1] if tries else None
     return Encoded(
         done.attempt.encoder if done and not done.problem else None,
-        rungs,
+        tried,
         done.finished if done else None,
         seconds,
         done.is_damaged if done else False,

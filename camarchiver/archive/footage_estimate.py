@@ -1,4 +1,4 @@
-"""Guesses from a few clips' headers how many hours of footage there are."""
+"""Estimates from a few clips' headers how many hours of footage there are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAMPLES = 3
 """Clips of a camera whose headers are read."""
 
 LOOKS = 20
-"""Clips of a camera among which such are sought: where these can't be read, others rarely can."""
+"""Clips of a camera that are tried for these samples: if they can't be read, others rarely can."""
 
 
 def seconds_in(plan: ArchivePlan) -> dict[str, float]:
@@ -44,7 +44,7 @@ def seconds_in(plan: ArchivePlan) -> dict[str, float]:
 
 
 def seconds_of(prober: Prober, path: Path) -> float | None:
-    """What a clip's header says of its length; None where it can't be read or doesn't say."""
+    """Seconds by the clip's header; None if it can't be read or holds no duration."""
     try:
         return prober.glance(path).duration
     except ProbeError:

@@ -1,4 +1,4 @@
-"""Why a clip's archive is a lossless copy of it, as far as the clip itself tells."""
+"""Why a clip's archive is a lossless copy of it, as far as the clip itself shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HARMLESS_STREAMS = frozenset({"data:tmcd"})
 """A start time code: the archive carries the clip's start as creation_time."""
 
 _REMUXED = frozenset({Reason.INTERLACED, Reason.REFUSED, Reason.NOT_SMALLER})
-"""What another container may hold as well; of everything else the very bytes are kept."""
+"""Clips that another container may hold as well; all others are copied unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Unencoded:
 
     @property
     def ways(self) -> tuple[ArchiveMethod, ...]:
-        """What to try in its place, in turn."""
+        """What to try instead of encoding, in this order."""
         return (ArchiveMethod.REMUX, ArchiveMethod.COPY) if self.reason in _REMUXED else (ArchiveMethod.COPY,)
 
     @property

@@ -18,12 +18,12 @@ class MeasuredClip:
     digest: str
     """BLAKE2b."""
     metadata: Mapping[str, str]
-    """What its archive is to carry."""
+    """The container's metadata for the archive."""
 
     def archived_as(self, place: str, size: int, unencoded: str) -> Archived:
-        """The journal's word on its archive, which stands at `place` below the archive root.
+        """The journal's entry for its archive, which is at `place` below the archive root.
 
-        `unencoded` says why it is a lossless copy; empty where it was encoded.
+        `unencoded` says why the archive is a lossless copy; it is empty if the clip was encoded.
         """
         clip = self.clip
         return Archived(

@@ -1,4 +1,4 @@
-"""Makes the plan of `archive`: every clip below the source decided, counted and put in order."""
+"""Makes the plan of `archive`: decides for every clip below the source, counts them and orders them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from camarchiver.storage.external_sort import SealedSequence
 def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> ArchivePlan:
     """Decide for every clip below the source; changes nothing.
 
-    `list_all` also lists the files left alone one by one, which are else only counted.
+    With `list_all` the files left alone are also listed; otherwise they are only counted.
     """
     memory, now = pipeline.memory(), pipeline.started
     discovery = walks.of_source(pipeline, memory)
@@ -48,7 +48,7 @@ def decide_some(
 ) -> Iterator[Archive | Remove | Keep]:
     """Decide for a few clips of one folder, as of this moment; changes nothing.
 
-    OSError where the folder can't be read.
+    Raises OSError if the folder can't be read.
     """
     now, memory = pipeline.now(), pipeline.memory()
     facts = walks.of_source(pipeline, memory, now).some(folder, names)

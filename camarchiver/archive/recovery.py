@@ -1,4 +1,4 @@
-"""Looks at what dead runs left behind, and finishes or removes it, each under its clip's lock."""
+"""Finishes or removes what dead runs left behind, each item under its clip's lock."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from camarchiver.storage.removal import Place
 _log = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
-"""Age at which nobody can still be writing an unfinished state file."""
+"""Age at which no process can still be writing an unfinished state file."""
 
 COARSEST_NS = 2_000_000_000
-"""How far a copy's time may be from its original's: FAT keeps even seconds, others less coarse ones."""
+"""How far a copy's time may differ from its original's: FAT stores even seconds, others are finer."""
 
 
 def sweep(pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
@@ -41,52 +41,52 @@ def sweep(pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
 
 
 class _Recovery:
-    """Works through the claims that stand when a run starts."""
+    """Works through the claims that exist when a run starts."""
 
     def __init__(self, pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
         self._trees = pipeline.trees
         self._journal = pipeline.journal
-        self._standing = pipeline.archives
-        self._disposer = SourceRemover(pipeline.trees, pipeline.writer, sidecars)
-        self._scribe = pipeline.writer
+        self._archives = pipeline.archives
+        self._remover = SourceRemover(pipeline.trees, pipeline.writer, sidecars)
+        self._writer = pipeline.writer
 
     def sweep(self) -> None:
-        """Leave nothing of a dead run; what a live one works on stays, and what can't be mended now."""
-        for note, claim in claims.standing(self._trees):
+        """Clean up after dead runs; the work of live runs stays, and so does what can't be finished now."""
+        for path, claim in claims.existing(self._trees):
             try:
-                self._settle(note, claim)
+                self._sweep_claim(path, claim)
             except (OSError, CamarchiverError) as error:
-                _log.warning("%s: what a dead run left could not be finished: %s", note, sentence(error))
+                _log.warning("%s: what a dead run left could not be finished: %s", path, sentence(error))
         self._resolve_intents()
         self._sweep_state()
 
-    def _settle(self, note: Path, claim: WorkClaim | None) -> None:
+    def _sweep_claim(self, path: Path, claim: WorkClaim | None) -> None:
         if claim is None:
-            _log.warning("%s can't be understood and was removed", note)
-            note.unlink(missing_ok=True)
+            _log.warning("%s can't be understood and was removed", path)
+            path.unlink(missing_ok=True)
             return
         clip = claim.as_clip(self._trees.source)
         with log_setup.about(clip.relative):
-            self._finish(note, clip, claim)
+            self._finish(path, clip, claim)
 
-    def _finish(self, note: Path, clip: Clip, claim: WorkClaim) -> None:
+    def _finish(self, path: Path, clip: Clip, claim: WorkClaim) -> None:
         try:
             with locking.clip_lock(clip.path, place=self._trees.state / "locks"):
                 self._resolve(clip, claim)
         except ClipBusy:
             return
         except FileNotFoundError:
-            # Its folder is gone, so no lock can stand there; whoever repairs its archive has one elsewhere.
+            # Its folder is gone, so no lock can exist there; a repair of its archive has one elsewhere.
             if locking.held_by(clip.path, place=self._trees.state / "locks") is not None:
                 return
             self._resolve(clip, claim)
         if not os.path.lexists(clip.path):
-            self._disposer.tidy(clip)
-        note.unlink(missing_ok=True)
+            self._remover.remove_empty_folders(clip)
+        path.unlink(missing_ok=True)
 
     def _resolve_intents(self) -> None:
-        """Write down what came of removals whose run died in between, by looking."""
-        for note in intents.standing(self._trees.state, self._scribe.run.host):
+        """Look what became of removals whose run died before it journalled the result, and journal it."""
+        for note in intents.existing(self._trees.state, self._writer.run.host):
             if note.is_live:
                 continue
             try:
@@ -111,24 +111,24 @@ class _Recovery:
             detail, day = "a run died before it removed it", event.start.date()
             if tree is not Tree.TRASH and (taken := self._take_back(root / relative, copy, day)):
                 detail += f"; its copy {taken} was taken out of the trash again"
-            self._scribe.found_ended(event, EventKind.LEFT, None, {}, detail)
+            self._writer.found_ended(event, EventKind.LEFT, None, {}, detail)
             return
         detail = "written down by a later run"
         if tree is Tree.TRASH:
-            self._scribe.found_ended(event, EventKind.PURGED, None, {}, detail)
+            self._writer.found_ended(event, EventKind.PURGED, None, {}, detail)
             return
         in_archive = tree is Tree.ARCHIVE
         identity = (event.archive_size, event.archive_mtime_ns) if in_archive else event.identity
         there = next(self._places(copy, identity), None)
         went = self._pictures_of(event, root, tree, relative)
-        self._scribe.found_ended(
+        self._writer.found_ended(
             event, EventKind.TRASHED if there else EventKind.DELETED, there, went, detail
         )
 
     def _pictures_of(self, event: JournalEvent, root: Path, tree: Tree, relative: str) -> dict[str, str]:
-        """Where the pictures went that were to follow their clip; the copy of one that stands is taken back.
+        """Where the pictures that were to follow their clip are now; copies of those that stayed are removed.
 
-        Only those in the trash: of a deleted one nothing tells.
+        Only pictures in the trash are found: a deleted one leaves no trace.
         """
         went: dict[str, str] = {}
         for name in event.sidecars or {}:
@@ -141,7 +141,7 @@ class _Recovery:
         return went
 
     def _sweep_state(self) -> None:
-        """Remove what a kill left half written among our own small files, which take moments to write."""
+        """Remove our own small files that a kill left half written; writing one takes only moments."""
         state = self._trees.state
         before = time.time() - ABANDONED_SECONDS
         own = (state, state / "runs", state / claims.FOLDER, state / intents.FOLDER)
@@ -156,24 +156,24 @@ class _Recovery:
     def _resolve(self, clip: Clip, claim: WorkClaim) -> None:
         if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
             self._remove_staged(clip, self._trees.archive, claim.staged)
-        entries = self._standing.entries(clip)
-        for original, copy in self._disposer.copies(clip, entries[-1] if entries else None):
+        entries = self._archives.entries(clip)
+        for original, copy in self._remover.copies(clip, entries[-1] if entries else None):
             for staged in anchored.unfinished(copy.root, copy.relative):
                 self._remove_staged(clip, copy.root, staged)
             if taken := self._take_back(original, copy, clip.start.date()):
-                self._scribe.swept(clip, taken)
+                self._writer.swept(clip, taken)
         if not entries or os.path.lexists(clip.path):
             return
         left = self._explanation(clip)
         if left is None:
             self._explain(clip, entries[-1])
-        elif self._disposer.left_behind(clip):
-            self._disposer.follow(clip, entries[-1], left)
+        elif self._remover.left_behind(clip):
+            self._remover.follow(clip, entries[-1], left)
 
     def _take_back(self, original: Path, copy: Place, day: date) -> str:
-        """Remove what a dead run copied of a file that still stands; its path below the root, empty if none.
+        """Remove a dead run's copy of a file that still exists; its path below the root, or an empty text.
 
-        Only the very same bytes, of the same time, and no file that the journal knows of.
+        Only a copy with the same bytes and the same time, and no file that the journal knows, is removed.
         """
         try:
             status = original.lstat()
@@ -194,16 +194,16 @@ class _Recovery:
         return ""
 
     def _is_journalled(self, path: Path, place: str, day: date) -> bool:
-        """Whether the journal says that a file lies at this path, below the trash or wherever pictures go."""
-        lies, pictures = False, set[str]()
+        """Whether the journal says that a file is at this path, in the trash or where pictures are moved."""
+        is_in_trash, pictures = False, set[str]()
         for event in self._journal.day(day).events:
             if event.event == EventKind.TRASHED:
-                lies = lies or event.trash == place
+                is_in_trash = is_in_trash or event.trash == place
                 pictures |= set((event.sidecars or {}).values())
             elif event.event in (EventKind.RESTORED, EventKind.PURGED):
-                lies = lies and event.trash != place
+                is_in_trash = is_in_trash and event.trash != place
                 pictures -= {each for each in pictures if Path(each).name in (event.sidecars or {})}
-        return lies or os.fspath(path) in pictures
+        return is_in_trash or os.fspath(path) in pictures
 
     def _remove_staged(self, clip: Clip, root: Path, staged: str) -> None:
         try:
@@ -212,10 +212,10 @@ class _Recovery:
         except FileNotFoundError:
             return
         _log.info("%s: removed the unfinished %s of a dead run", clip.relative, staged)
-        self._scribe.swept(clip, staged)
+        self._writer.swept(clip, staged)
 
     def _explanation(self, clip: Clip) -> JournalEvent | None:
-        """The newest line of the journal on where this very source went."""
+        """The journal's newest line that says where this very source went."""
         found = [
             event
             for event in self._journal.day(clip.start.date()).events
@@ -227,8 +227,8 @@ class _Recovery:
         return found[-1] if found else None
 
     def _explain(self, clip: Clip, archived: Archived) -> None:
-        """A run died between removing an archived source and writing it down."""
-        self._disposer.finish(
+        """Journal a removal: a run died after it removed an archived source and before it wrote that down."""
+        self._remover.finish(
             clip, archived, self._in_trash(clip), Reason.NOT_ARCHIVED, "written down by a later run"
         )
 
@@ -239,7 +239,7 @@ class _Recovery:
     def _places(
         self, wanted: Place, identity: tuple[int | None, int | None], *, slack_ns: int = 0
     ) -> Iterator[str]:
-        """Where files of this size and mtime_ns lie, under the wanted name and numbered ones."""
+        """Paths of files of this size and mtime_ns, under the wanted name and numbered ones."""
         size, mtime_ns = identity
         for number in range(1, MOST_NAMES):
             place = numbered(wanted.relative, number)

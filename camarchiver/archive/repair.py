@@ -1,4 +1,4 @@
-"""Makes the plan of `verify --repair`: from which copy each damaged archive is made anew."""
+"""Makes the plan of `verify --repair`: from which copy each damaged archive is made again."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from camarchiver.storage import copying
 from camarchiver.storage.anchored import FROM_SOURCE, fingerprint_of
 
 POLICY = ArchivePolicy(age=timedelta(0), disposal=Disposal.KEEP, repeat=True)
-"""Every copy that an archive is made from stays where it is."""
+"""A copy that an archive is made from always stays where it is."""
 
 
 def plan(pipeline: Pipeline, damaged: Iterable[Expected], stop: Stop) -> ArchivePlan:
-    """Decide from which copy each damaged archive is made anew; reads these copies, changes nothing."""
+    """Decide from which copy each damaged archive is made again; reads these copies and changes nothing."""
     planner = RepairPlanner(
         pipeline.trees,
         pipeline.journal,
@@ -46,26 +46,26 @@ def plan(pipeline: Pipeline, damaged: Iterable[Expected], stop: Stop) -> Archive
 
 
 class RepairPlanner:
-    """Decides for archives that were found missing or damaged; reads the copies it takes, changes nothing."""
+    """Decides for missing or damaged archives; reads the copies that it chooses and changes nothing."""
 
     def __init__(
         self,
         trees: Trees,
         journal: Journal,
-        standing: ArchiveLookup,
+        archives: ArchiveLookup,
         holds: tuple[Hold, ...],
         now: datetime,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._trees = trees
         self._journal = journal
-        self._standing = standing
+        self._archives = archives
         self._holds = holds
         self._now = now
         self._is_stopping = is_stopping
 
     def plan(self, damaged: Iterable[Expected]) -> ArchivePlan:
-        """One step for each clip; what can't be repaired is left, with the reason."""
+        """One step for each clip; a clip that can't be repaired is left alone, with the reason."""
         tally, steps, left = Tally(), list[Archive](), list[Keep]()
         done: set[tuple[str, tuple[int | None, int | None]]] = set()
         for expected in damaged:
@@ -102,7 +102,7 @@ class RepairPlanner:
             return self._left(expected, "the journal does not say which bytes it was made of")
         problem = "neither its source nor a copy in the trash is there"
         for clip in self._copies(expected.line, entry):
-            if (hold := current_hold(clip, self._holds, self._now, entries)) and self._standing.leaves_trace(
+            if (hold := current_hold(clip, self._holds, self._now, entries)) and self._archives.leaves_trace(
                 entries
             ):
                 return self._left(expected, f"{hold.words}: nothing of a held clip is moved", Reason.HELD)
@@ -115,15 +115,15 @@ class RepairPlanner:
         return self._left(expected, problem)
 
     def _of_other_names(self, expected: Expected) -> Iterator[Archive]:
-        """For other names of the same file, which had the same archive: they need one, too."""
+        """Steps for other names of the same file, which shared the archive and need a new one too."""
         line = expected.line
-        told = {
+        by_source = {
             event.source: event
             for event in self._journal.day(line.start.date()).events
             if event.archive == expected.archive and event.event in (EventKind.ARCHIVED, EventKind.ADOPTED)
         }
-        told.pop(expected.source, None)
-        for source, event in told.items():
+        by_source.pop(expected.source, None)
+        for source, event in by_source.items():
             entries = self._entries(event)
             if entries and entries[-1].archive == expected.archive:
                 step = self._decide(replace(expected, source=source, line=event))
@@ -136,7 +136,7 @@ class RepairPlanner:
         return tuple(entry for entry in found if (entry.size, entry.mtime_ns) == line.identity)
 
     def _copies(self, line: JournalEvent, entry: Archived) -> Iterator[Clip]:
-        """The source if it stands, then copies of it in the trash, each of the journalled size and time."""
+        """The source if it exists, then its copies in the trash, each of the journalled size and time."""
         places = [(self._trees.source, ""), *((self._trees.trash, place) for place in self._trashed(line))]
         folder, _, name = line.source.rpartition("/")
         for root, place in places:
@@ -156,7 +156,7 @@ class RepairPlanner:
                 )
 
     def _trashed(self, line: JournalEvent) -> Iterator[str]:
-        """Where the clip's source may lie below the trash root."""
+        """Where the clip's source may be, below the trash root."""
         day = self._journal.day(line.start.date())
         ledger = fold(day.events, day.archived)
         wanted = f"{FROM_SOURCE}/{line.source}"
@@ -164,7 +164,7 @@ class RepairPlanner:
             is_it = (event.source, event.identity) == (line.source, line.identity)
             if is_it and place != wanted and ledger.origin(event).tree is Tree.SOURCE:
                 yield place
-        # Also where a run died before it wrote that down.
+        # A run may have moved it there and died before it journalled that.
         yield wanted
 
     def _left(self, expected: Expected, detail: str, reason: Reason = Reason.UNREPAIRABLE) -> Keep:

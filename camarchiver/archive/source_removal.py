@@ -20,7 +20,7 @@ from camarchiver.storage.removal import Followed, Place, Removed
 _log = logging.getLogger(__name__)
 
 FILLED_FOR = timedelta(days=2)
-"""Within this a date folder may still be filled."""
+"""A date folder younger than this may still be filled."""
 
 UNUSED_SECONDS = 3600.0
 
@@ -36,19 +36,19 @@ class SidecarPolicy(StrEnum):
 class SourceRemover:
     """Removes what the caller has proved archived, under the clip's lock."""
 
-    def __init__(self, trees: Trees, scribe: JournalWriter, sidecars: SidecarPolicy) -> None:
+    def __init__(self, trees: Trees, writer: JournalWriter, sidecars: SidecarPolicy) -> None:
         self._trees = trees
-        self._scribe = scribe
+        self._writer = writer
         self._sidecars = sidecars
 
-    def dispose(self, clip: Clip, archived: Archived, disposal: Disposal, reason: Reason) -> Removed:
-        """Remove the source if it still is the planned file.
+    def remove(self, clip: Clip, archived: Archived, disposal: Disposal, reason: Reason) -> Removed:
+        """Remove the source if it is still the planned file.
 
-        Stale or FileNotFoundError if it isn't, NotRemovable if it can't go, OSError if one of its pictures
-        can't follow.
+        Raises Stale or FileNotFoundError if it is not, NotRemovable if it can't leave its folder, OSError if
+        one of its pictures can't follow.
         """
         if disposal is Disposal.KEEP:
-            self._scribe.kept(clip, archived)
+            self._writer.kept(clip, archived)
             return Removed()
         to = removal.place_of(disposal, self._trees.trash, Tree.SOURCE, clip.relative)
         gone = removal.remove(self._trees.source, clip.relative, clip.fingerprint, to)
@@ -56,39 +56,39 @@ class SourceRemover:
         return gone
 
     def follow(self, clip: Clip, archived: Archived, left: JournalEvent) -> None:
-        """Pictures that stayed behind when their clip left, as the line `left` of the journal tells.
+        """Move the pictures that stayed behind when their clip left, by the journal's line `left`.
 
-        OSError if one still can't follow.
+        Raises OSError if one still can't follow.
         """
         followed = self._remove_sidecars(clip, archived)
         if followed.went:
             sidecars = {**(left.sidecars or {}), **followed.went}
-            self._scribe.removed(clip, archived, left.trash, sidecars=sidecars, reason=left.reason or "")
+            self._writer.removed(clip, archived, left.trash, sidecars=sidecars, reason=left.reason or "")
         if followed.problem:
             raise OSError(followed.problem)
 
     def finish(
         self, clip: Clip, archived: Archived, place: str | None, reason: str, detail: str | None = None
     ) -> None:
-        """What follows a source that has left: its pictures, and its line in the journal."""
+        """Complete the removal of a source that is gone: move its pictures and write the journal's line."""
         followed = self._remove_sidecars(clip, archived)
-        self._scribe.removed(clip, archived, place, sidecars=followed.went, reason=reason, detail=detail)
+        self._writer.removed(clip, archived, place, sidecars=followed.went, reason=reason, detail=detail)
         if followed.problem:
             raise OSError(followed.problem)
 
-    def tidy(self, clip: Clip) -> None:
-        """Remove the date folders that a clip left empty; only once its lock, a file there, is released."""
-        self.tidy_folder(clip.folder)
+    def remove_empty_folders(self, clip: Clip) -> None:
+        """Remove the date folders that a clip left empty; only after the lock, a file there, is released."""
+        self.remove_folder_if_empty(clip.folder)
 
-    def tidy_folder(self, folder: str) -> bool:
+    def remove_folder_if_empty(self, folder: str) -> bool:
         """Remove a date folder and those above it as far as they are empty.
 
-        Not those of today and yesterday (False): a camera that made its folder is about to fill it.
+        Folders of today and yesterday stay (False): a camera that made its folder is about to fill it.
         """
         day = date_of_folder(folder)
         if day is None:
             return True
-        if day > (self._scribe.now() - FILLED_FOR).date():
+        if day > (self._writer.now() - FILLED_FOR).date():
             return False
         try:
             anchored.remove_empty_folders(self._trees.source, folder)
@@ -96,22 +96,22 @@ class SourceRemover:
             _log.warning("%s: an empty folder could not be removed: %s", folder, error)
         return True
 
-    def tidy_unused(self, folder: str) -> bool:
-        """`tidy_folder`, but one where something came or went within the hour is left for another time."""
+    def remove_folder_if_unused(self, folder: str) -> bool:
+        """As `remove_folder_if_empty`, but a folder that changed within the last hour stays (False)."""
         try:
-            unused = self._scribe.now().timestamp() - (self._trees.source / folder).stat().st_mtime
+            unused = self._writer.now().timestamp() - (self._trees.source / folder).stat().st_mtime
         except OSError:
             return True
-        return unused >= UNUSED_SECONDS and self.tidy_folder(folder)
+        return unused >= UNUSED_SECONDS and self.remove_folder_if_empty(folder)
 
     def left_behind(self, clip: Clip) -> bool:
-        """Whether a picture that should have followed its clip still stands in the source."""
+        """Whether a picture that should have followed its clip is still in the source."""
         return self._has_followers and any(
             os.path.lexists(clip.path.with_name(name)) for name in clip.sidecars
         )
 
     def copies(self, clip: Clip, archived: Archived | None) -> Iterator[tuple[Path, Place]]:
-        """Each file that disposing of the clip, or replacing its archive, would move, and where to."""
+        """Each file that removing the clip, or replacing its archive, would move, and its new place."""
         yield clip.path, removal.in_trash(self._trees.trash, Tree.SOURCE, clip.relative)
         if self._sidecars is SidecarPolicy.TRASH or (archived is not None and self._has_followers):
             for name in clip.sidecars:
@@ -125,7 +125,7 @@ class SourceRemover:
         return self._sidecars is not SidecarPolicy.KEEP
 
     def replace_archive(self, clip: Clip, relative: str) -> None:
-        """Move an archive of this clip into the trash, to make room for a better one."""
+        """Move an archive of this clip into the trash, so that a better one can take its place."""
         status = (self._trees.archive / relative).lstat()
         gone = removal.remove(
             self._trees.archive,
@@ -133,10 +133,10 @@ class SourceRemover:
             anchored.fingerprint_of(status),
             removal.in_trash(self._trees.trash, Tree.ARCHIVE, relative),
         )
-        self._scribe.replaced(clip, relative, gone.place)
+        self._writer.replaced(clip, relative, gone.place)
 
     def _remove_sidecars(self, clip: Clip, archived: Archived) -> Followed:
-        """The pictures follow their clip, which is gone."""
+        """Move the pictures after their clip, which is gone."""
         if not self._has_followers:
             return Followed()
         return removal.remove_sidecars(clip, lambda relative: self._place_of_sidecar(relative, archived))

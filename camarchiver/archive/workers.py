@@ -1,4 +1,4 @@
-"""How many clips are worked on at once, by whom, and the threads that do it."""
+"""How many clips are archived at once, with which encoder, and in which threads."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Capacity:
 
     cores: int
     memory: int
-    """Bytes available, or a very large number where that can't be known."""
+    """Bytes available, or a very large number if that is unknown."""
 
     @classmethod
-    def look(cls) -> Capacity:
-        """As the kernel says now; cores are those that this process may use."""
+    def of_machine(cls) -> Capacity:
+        """As the kernel reports it now; cores are those that this process may use."""
         memory = 1 << 62
         try:
             for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
@@ -60,12 +60,12 @@ def perform_all(
 ) -> Iterator[Outcome]:
     """Each step's outcome as it comes; `perform` gets the step and how many jobs share the machine.
 
-    No step is begun after `stop`, nor after `max_seconds`; those under way are always waited for.
-    The second name of a file begins when everything before has ended, since it takes over what
-    the first name got.
+    No step begins after `stop` or after `max_seconds`; the run always waits for those under way.
+    The second name of a file begins when all earlier steps have ended, because it takes over the
+    archive of the first name.
     """
     began = time.monotonic()
-    waiting = _Ahead(steps)
+    waiting = _Lookahead(steps)
     running: set[Future[Outcome]] = set()
     with ThreadPoolExecutor(jobs, thread_name_prefix="job") as pool:
         while True:
@@ -87,8 +87,8 @@ def _late(began: float, max_seconds: float | None) -> bool:
     return max_seconds is not None and time.monotonic() - began >= max_seconds
 
 
-class _Ahead:
-    """An iterator that can be looked into a few steps ahead, to hand spare threads to the last jobs."""
+class _Lookahead:
+    """An iterator that can look a few steps ahead, so that the last jobs get the spare threads."""
 
     def __init__(self, steps: Iterable[Change]) -> None:
         self._steps = iter(steps)
@@ -112,12 +112,12 @@ class _Ahead:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveWorkers:
-    """Ready to work."""
+    """Workers that are ready to perform steps."""
 
     jobs: int
     """Clips worked on at the same time."""
     perform: Callable[[Archive | Remove, int], Outcome]
-    """What comes of one step while so many jobs share the machine; never raises for the clip's sake."""
+    """The outcome of one step, given how many jobs share the machine; a faulty clip raises no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,26 +126,30 @@ class Tools:
 
     choice: Choice
     machine: Machine
-    wishes: ArchiveSettings
+    settings: ArchiveSettings
 
 
 @contextmanager
 def opened(
-    desk: ArchiveContext, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
+    context: ArchiveContext, tools: Tools | None, jobs: int | None, nice: int, *, stop: Stop, display: Display
 ) -> Iterator[ArchiveWorkers]:
-    """A workshop; without tools it can only remove what is archived. `jobs` None: the rule that costs
-    least CPU."""
+    """The workers of this machine; without tools they only remove archived sources.
+
+    `jobs` None stands for the number that costs least CPU.
+    """
     linux.lower_priority(nice)
     with ExitStack() as stack:
         if tools is None:
-            archiver = ClipArchiver(desk, None, display, stop)
+            archiver = ClipArchiver(context, None, display, stop)
             yield ArchiveWorkers(1, lambda step, share: archiver.perform(step, 0))
             return
         choice = tools.choice
         prober = stack.enter_context(Prober())
         breaker = GpuBreaker(lambda: tools.machine.still_works(choice))
-        archiver = ClipArchiver(desk, ArchiveEncoder(prober, choice, breaker, tools.wishes), display, stop)
-        machine = Capacity.look()
+        archiver = ClipArchiver(
+            context, ArchiveEncoder(prober, choice, breaker, tools.settings), display, stop
+        )
+        machine = Capacity.of_machine()
 
         def perform(step: Archive | Remove, share: int) -> Outcome:
             return archiver.perform(step, threads_for(choice.encoder, cores=machine.cores, running=share))

@@ -1,4 +1,4 @@
-"""Carries out the plan of `cleanup`, one file at a time, each looked at again under its clip's lock."""
+"""Carries out the plan of `cleanup` file by file, and checks each again under its clip's lock."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BLOCK = 64
 """Removals whose intents are made durable together."""
 
 LAG_AFTER = 1_000_000_000
-"""Freed bytes after which the filesystem must have given back at least half (snapshots, NFS don't)."""
+"""Freed bytes after which at least half must show as free space (with snapshots or NFS they may not)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class _Gone:
     """A file that left its tree."""
 
     place: str = ""
-    """Below the trash; empty where it is gone for good."""
+    """Below the trash; empty if the file was deleted."""
     target: str = ""
     """The same, absolute."""
     freed: int = 0
@@ -65,9 +65,9 @@ def execute(
     *,
     stop: Stop,
     display: Display,
-    tell: Callable[[Outcome], None],
+    on_outcome: Callable[[Outcome], None],
 ) -> Report:
-    """Carry out a plan, unless a brake refused it; `tell` gets every outcome as it comes."""
+    """Carry out a plan, unless a brake refused it; `on_outcome` gets every outcome as it comes."""
     outcomes: list[Outcome] = []
     if plan.refused is None:
         executor = CleanupExecutor(
@@ -81,71 +81,71 @@ def execute(
         )
         for outcome in executor.run(plan.steps, stop, display):
             outcomes.append(outcome)
-            tell(outcome)
+            on_outcome(outcome)
         findings.forget_removed(pipeline.trees.state, outcomes)
         pipeline.failures.forget_all(pipeline.failures.of_missing_files(pipeline.trees.source))
     return pipeline.report(plan, tuple(outcomes), stop)
 
 
 class CleanupExecutor:
-    """Performs `Discard` and `Tidy`; it may answer stale, busy or held, and never decides."""
+    """Performs `Discard` and `Tidy`; the outcome may be stale, busy or held, but nothing is decided here."""
 
     def __init__(
         self,
         trees: Trees,
-        standing: ArchiveLookup,
-        disposer: SourceRemover,
-        scribe: JournalWriter,
+        archives: ArchiveLookup,
+        remover: SourceRemover,
+        writer: JournalWriter,
         memory: Callable[[], Memory],
         failures: Failures,
         min_free: int | None,
     ) -> None:
         """`memory` reads holds and restored clips as they are now; `min_free` is in bytes."""
         self._trees = trees
-        self._standing = standing
-        self._disposer = disposer
-        self._scribe = scribe
+        self._archives = archives
+        self._remover = remover
+        self._writer = writer
         self._memory = memory
         self._failures = failures
         self._gauge = _Gauge(min_free)
-        self._notes = IntentLog(trees.state, scribe.run.id, scribe.run.host)
+        self._intents = IntentLog(trees.state, writer.run.id, writer.run.host)
 
     def run(self, steps: Iterable[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
-        """Each step's outcome; none is begun after `stop`."""
+        """Each step's outcome; no step begins after `stop`."""
         waiting = iter(steps)
         while not stop and (block := list(islice(waiting, BLOCK))):
             yield from self._block(block, stop, display)
-        self._notes.close()
+        self._intents.close()
 
     def _block(self, block: list[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
         intended = [step for step in block if isinstance(step, Discard)]
         if intended:
-            self._notes.open({step.start.date() for step in intended})
-            self._scribe.intend(intended)
-        ends: list[RemovalResult] = []
+            self._intents.open({step.start.date() for step in intended})
+            self._writer.intend(intended)
+        results: list[RemovalResult] = []
         try:
             for step in block:
                 if stop:
                     if isinstance(step, Discard):
-                        ends.append(
+                        results.append(
                             RemovalResult(
                                 step, EventKind.LEFT, step.reason, detail="the run was stopped before it"
                             )
                         )
                     continue
-                yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, ends)
+                yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, results)
                 display.done(step.size)
         finally:
-            self._scribe.discarded(ends)
+            self._writer.ended(results)
 
-    def _discard(self, step: Discard, ends: list[RemovalResult]) -> Outcome:
+    def _discard(self, step: Discard, results: list[RemovalResult]) -> Outcome:
         with log_setup.about(step.source):
-            outcome = self._perform(step, ends)
+            outcome = self._perform(step, results)
             words = step.path, outcome.result, outcome.reason, outcome.detail
             _log.info("%s: %s (%s) %s", *words)
         return outcome
 
-    def _perform(self, step: Discard, ends: list[RemovalResult]) -> Outcome:
+    def _perform(self, step: Discard, results: list[RemovalResult]) -> Outcome:
         gone: _Gone | None = None
         left_copy = False
         try:
@@ -154,13 +154,13 @@ class CleanupExecutor:
             left_copy = removal.leaves_copy(error)
             outcome = removal.outcome_of(step, error, gone="it was gone already")
             if isinstance(error, NotRemovable) and step.tree is Tree.SOURCE:
-                self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._scribe.now())
+                self._failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, self._writer.now())
         failed = gone is None and outcome.result is Result.FAILED
         if failed and (left_copy or not os.path.lexists(step.path)):
-            # It is gone, or there twice: where it is now, and what to do about it, is for the next start.
-            self._notes.leave_open(step.start.date())
+            # The file is gone, or exists twice. The next start finds out where it is and what to do about it.
+            self._intents.leave_open(step.start.date())
         elif gone is None:
-            ends.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
+            results.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
         elif not gone.written:
             what = (
                 EventKind.PURGED
@@ -169,7 +169,7 @@ class CleanupExecutor:
                 if gone.place
                 else EventKind.DELETED
             )
-            ends.append(RemovalResult(step, what, step.reason, gone.place or None, gone.sidecars))
+            results.append(RemovalResult(step, what, step.reason, gone.place or None, gone.sidecars))
         return outcome
 
     def _try(self, step: Discard) -> tuple[Outcome, _Gone | None]:
@@ -182,13 +182,13 @@ class CleanupExecutor:
         return outcome, gone
 
     def _locked(self, step: Discard) -> tuple[Outcome, _Gone | None]:
-        memory, now = self._memory(), self._scribe.now()
+        memory, now = self._memory(), self._writer.now()
         if hold := current_hold(step.clip, memory.holds, now, (step.archived,) if step.archived else ()):
             raise removal.Held(hold)
         spared = step.reason is not Reason.MAX_AGE_HARD and step.tree is not Tree.TRASH
         if spared and restored_lately(step.source, step.identity, memory, now):
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
-        if step.archived is not None and not self._standing.stands(step.archived):
+        if step.archived is not None and not self._archives.is_valid(step.archived):
             raise anchored.Stale("its archive does not stand any more")
         gone = self._remove(step)
         self._gauge.freed(step, gone.freed)
@@ -198,7 +198,7 @@ class CleanupExecutor:
 
     def _remove(self, step: Discard) -> _Gone:
         if step.tree is Tree.SOURCE and step.archived is not None:
-            disposed = self._disposer.dispose(step.clip, step.archived, step.disposal, step.reason)
+            disposed = self._remover.remove(step.clip, step.archived, step.disposal, step.reason)
             return _Gone(target=disposed.target, freed=disposed.freed, written=True)
 
         def place(relative: str) -> Place | None:
@@ -216,7 +216,7 @@ class CleanupExecutor:
             if not _remove_empty(step.root, step.relative):
                 return Outcome(step, Result.STALE, Reason.STALE, "it is not empty any more")
         elif step.relative.endswith(".lock"):
-            # Taking a dead owner's lock and letting it go removes it; a living one's is refused.
+            # Taking and releasing a dead owner's lock removes its file; a live owner's lock is refused.
             with locking.clip_lock(step.path.with_name(step.path.name.removesuffix(".lock"))):
                 pass
         else:
@@ -226,7 +226,7 @@ class CleanupExecutor:
 
 
 class _Gauge:
-    """Measures what `--min-free` has come to while files go, per filesystem."""
+    """Measures the free space of each filesystem for `--min-free` while files are removed."""
 
     def __init__(self, goal: int | None) -> None:
         self._goal = goal
@@ -235,7 +235,7 @@ class _Gauge:
         self._lags: set[int] = set()
 
     def refusal(self, step: Discard) -> Outcome | None:
-        """Why a step of this rule is not to be done now; StorageError where the free space can't be told."""
+        """Why a step of this rule is not performed now; raises StorageError if the free space is unknown."""
         if step.reason is not Reason.MIN_FREE or self._goal is None:
             return None
         device, free = step.clip.fingerprint.device, filesystems.free_bytes(step.clip.root)
@@ -252,7 +252,7 @@ class _Gauge:
         return None
 
     def freed(self, step: Discard, count: int) -> None:
-        """So many bytes should be free now."""
+        """Count bytes that should be free now."""
         device = step.clip.fingerprint.device
         self._freed[device] = self._freed.get(device, 0) + count
 

@@ -1,4 +1,4 @@
-"""What the owner must know of a cleanup's plan before consenting: its problems, and its notes."""
+"""What the owner must know about a cleanup's plan before consenting: its problems and its notes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class PlanNotes:
-    """Everything that a plan found out besides its steps."""
+    """What a plan found besides its steps."""
 
     policy: CleanupPolicy
     now: datetime
@@ -35,18 +35,18 @@ class PlanNotes:
     overdue: Sequence[str]
     """Files older than `max_age_hard` that stay."""
     cameras: Mapping[str, CameraTotals]
-    """Those of which a clip was found."""
+    """The cameras of which a clip was found."""
     clock: str
-    """Why the machine's clock can't be trusted; empty where it can."""
+    """Why the machine's clock can't be trusted; empty if it can."""
     source: Path
     """The root of the source tree."""
     last_copy: str
-    """A file in the trash that stays because it is the last copy of its clip, and why; else empty."""
+    """A file in the trash that stays because it is the last copy of its clip, and why; empty if none does."""
     damaged: int
     """Archives that were found missing or damaged."""
 
     def problems(self) -> tuple[tuple[Problem, ...], ExitCode | None]:
-        """What the policy asks for and the plan can't do, and the exit code of the brake that refuses it."""
+        """What the policy asks for but the plan can't do, and the exit code if a brake refuses it."""
         found = [*self._problems()]
         if self.clock:
             clock = Problem("clock", self.clock, "set the clock (timedatectl), then run it again")
@@ -91,7 +91,7 @@ class PlanNotes:
         )
 
     def notes(self) -> Iterator[str]:
-        """What stays though one might expect otherwise, and names that fit nothing."""
+        """Files that stay although the owner may expect otherwise, and camera names that match no clip."""
         if self.damaged:
             yield (
                 f"{count_of(self.damaged, 'archive')} found missing or damaged count for no rule;"

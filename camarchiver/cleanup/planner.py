@@ -49,7 +49,7 @@ class DiskEffect:
 
 
 class _Candidate(NamedTuple):
-    """What some rule may take, or surely takes."""
+    """A copy that some rule may remove, or certainly removes."""
 
     place: Rank | None
     copy: Copy
@@ -57,7 +57,7 @@ class _Candidate(NamedTuple):
 
 @dataclass(slots=True)
 class _Camera:
-    """What the walk has seen of one camera."""
+    """What the walk found of one camera."""
 
     size: int = 0
     """Bytes in all trees; a file with several names counts once."""
@@ -77,7 +77,7 @@ def plan(
 ) -> CleanupPlan:
     """Decide for every file of the three trees; changes nothing.
 
-    Files left alone are listed where all are, or where they are asked for.
+    Files left alone are listed with `list_all`, or if `asked` names them.
     """
     memory = pipeline.memory()
     copies = walks.of_copies(pipeline, memory)
@@ -91,63 +91,63 @@ def plan(
 
 
 class CleanupPlanner:
-    """Collects what one walk tells; `plan` may be asked once."""
+    """Collects the results of one walk; `plan` may be called once."""
 
     def __init__(
-        self, trees: Trees, stock: CopyFinder, policy: CleanupPolicy, memory: Memory, now: datetime
+        self, trees: Trees, copies: CopyFinder, policy: CleanupPolicy, memory: Memory, now: datetime
     ) -> None:
         self._trees = trees
-        self._stock = stock
+        self._copies = copies
         self._policy = policy
         self._memory = memory
         self._now = now
         self._cameras: dict[str, _Camera] = {}
         self._newest: Newest = {}
-        """Known once the walk is over."""
+        """Complete once the walk is over."""
         self._linked: set[tuple[int, int]] = set()
         self._roots: dict[int, Path] = {}
         self._overdue: list[str] = []
         self._last_copy = ""
-        """One of those that stay as the last copy, and why."""
+        """One of the files that stay as the last copy, and why."""
         self._tally = Tally()
         self._left: list[Keep] = []
         self._freed = Freed()
         self._moved_on: Counter[int] = Counter()
-        """Bytes by filesystem that a trash on another one takes off it."""
+        """Bytes by filesystem that move from it to a trash on another one."""
         self._freed_of: Counter[str] = Counter()
         self._small: list[Discard | Tidy] = []
         """Steps that no rule over the whole can change."""
         self._removals = 0
-        """By the rules by age."""
+        """Removals by the rules by age."""
         self._list_all = False
         self._asked: frozenset[Path] = frozenset()
         self._names_kept = False
-        """Whether files left alone are looked at one by one."""
-        self._pursued = False
+        """Whether files left alone are examined one by one."""
+        self._has_size_rules = False
         """Whether a rule by size may have to take anything, so that all copies must be remembered."""
 
     def plan(self, *, list_all: bool, asked: frozenset[Path] = frozenset()) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing.
 
-        Files left alone are listed where all are, or where they are asked for.
-        StorageError where sizes or free space can't be told.
+        Files left alone are listed with `list_all`, or if `asked` names them.
+        Raises StorageError if sizes or free space can't be determined.
         """
         self._list_all, self._asked = list_all, asked
         self._names_kept = list_all or bool(asked) or self._policy.has_hard_limit
         used = self._used()
-        self._pursued = self._may_pursue(used)
+        self._has_size_rules = self._size_rules_may_apply(used)
         candidates = SealedSequence(self._walk(), key=_by_rank)
         sure = {name: seen.newest for name, seen in self._cameras.items() if seen.newest}
         self._newest = {name: seen.last for name, seen in self._cameras.items() if seen.last}
         far = clock_is_far(sure or self._newest, self._now)
-        pursuit = SizeGoalSolver(self._goals(candidates, used), self._freed)
-        steps = SealedSequence(self._steps(candidates, pursuit), key=order_key)
+        solver = SizeGoalSolver(self._goals(candidates, used), self._freed)
+        steps = SealedSequence(self._steps(candidates, solver), key=order_key)
         totals = self._tally.totals()
-        told = PlanNotes(
+        notes = PlanNotes(
             self._policy,
             self._now,
             totals,
-            pursuit.unmet,
+            solver.unmet,
             self._overdue,
             {name: seen.totals for name, seen in self._cameras.items()},
             far,
@@ -155,7 +155,7 @@ class CleanupPlanner:
             self._last_copy,
             len(self._memory.damaged),
         )
-        problems, refused = told.problems()
+        problems, refused = notes.problems()
         return Plan(
             "cleanup",
             self._trees,
@@ -164,7 +164,7 @@ class CleanupPlanner:
             totals,
             steps,
             tuple(self._left),
-            notes=tuple(told.notes()),
+            notes=tuple(notes.notes()),
             forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
             problems=problems,
             refused=refused,
@@ -173,13 +173,13 @@ class CleanupPlanner:
     # --- the walk ----------------------------------------------------------------------------------
 
     def _walk(self) -> Iterator[_Candidate]:
-        """Every copy that some rule may take, once the newest clips are known; the rest is counted here."""
+        """Every copy that some rule may remove once the newest clips are known; counts all others."""
         policy, memory, now = self._policy, self._memory, self._now
-        for item in self._stock.items():
+        for item in self._copies.items():
             if isinstance(item, Copy):
                 self._see(item)
                 step = decide(item, policy, memory, {}, now)
-                place = rank(item, policy, memory, {}, now) if self._pursued else None
+                place = rank(item, policy, memory, {}, now) if self._has_size_rules else None
                 if place is not None or isinstance(step, Discard):
                     yield _Candidate(place, item)
                 else:
@@ -201,7 +201,7 @@ class CleanupPlanner:
             self._small.append(step)
 
     def _see(self, copy: Copy) -> None:
-        """Count what the brakes and the goals need to know of the whole."""
+        """Count what the brakes and the goals need to know about all files."""
         clip = copy.clip
         device, inode, size, _ = clip.fingerprint
         if (seen := self._cameras.get(clip.camera)) is None:
@@ -246,7 +246,7 @@ class CleanupPlanner:
             self._overdue.append(f"{kept.path} ({kept.reason})")
 
     def _is_overdue(self, kept: Keep) -> bool:
-        """Whether a file that stays was recorded before the hard limit, as far as anything tells."""
+        """Whether a file that stays was recorded before the hard limit, by its name and its times."""
         hard = self._policy.of(kept.camera).max_age_hard
         if hard is None or kept.reason in (Reason.UNREADABLE, Reason.NOT_A_CLIP):
             return False
@@ -259,12 +259,12 @@ class CleanupPlanner:
     # --- the whole ---------------------------------------------------------------------------------
 
     def _used(self) -> int | None:
-        """Bytes that `--max-size` speaks of, where they can be told before the walk."""
+        """Bytes that `--max-size` limits; None if they are not needed or not known before the walk."""
         if self._policy.max_size is None or self._policy.cameras:
             return None
         return filesystems.used_bytes(self._trees)
 
-    def _may_pursue(self, used: int | None) -> bool:
+    def _size_rules_may_apply(self, used: int | None) -> bool:
         """Whether a rule by size may have to take anything, so that all copies must be remembered."""
         policy = self._policy
         if any(limits.max_size is not None for limits in policy.cameras_own.values()):
@@ -283,7 +283,7 @@ class CleanupPlanner:
         return [DiskEffect(device, path, filesystems.free_bytes(path)) for device, path in found.items()]
 
     def _goals(self, candidates: SealedSequence[_Candidate], used: int | None) -> list[Goal]:
-        """What the rules by age leave too many, after counting what they free."""
+        """The bytes that exceed each limit after the rules by age; also counts what those rules free."""
         self._count_freed(candidates)
         policy, goals = self._policy, []
         for camera, limits in sorted(policy.cameras_own.items()):
@@ -311,7 +311,7 @@ class CleanupPlanner:
         return self._freed.on.get(disk.device, 0) + self._moved_on[disk.device]
 
     def _count_freed(self, candidates: SealedSequence[_Candidate]) -> None:
-        """What the rules by age give back, by camera and by filesystem."""
+        """Count what the rules by age free, by camera and by filesystem."""
         trash = filesystems.device_of(self._trees.trash)
         for _, copy in candidates:
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
@@ -326,14 +326,14 @@ class CleanupPlanner:
                 self._moved_on[trash] -= copy.clip.fingerprint.size
 
     def _steps(
-        self, candidates: SealedSequence[_Candidate], pursuit: SizeGoalSolver
+        self, candidates: SealedSequence[_Candidate], solver: SizeGoalSolver
     ) -> Iterator[Discard | Tidy]:
         yield from self._small
         for place, copy in candidates:
             step = decide(copy, self._policy, self._memory, self._newest, self._now)
             goes = isinstance(step, Discard) and step.disposal is Disposal.DELETE
             if not goes and place is not None and self._may_go(copy):
-                reason = pursuit.take(copy.clip)
+                reason = solver.take(copy.clip)
                 step = discard_by(copy, reason) if reason is not None else step
             if isinstance(step, Stay):
                 self._stays(copy, step)

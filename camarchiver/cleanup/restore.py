@@ -1,4 +1,4 @@
-"""Brings files back from the trash to where they came from, and never overwrites anything."""
+"""Moves files back from the trash to where they came from; never overwrites a file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from camarchiver.storage import anchored, atomic, copying, removal
 from camarchiver.storage.removal import Place
 
 BLOCK = 64
-"""Clips that are noted together, since the whole note is written anew each time."""
+"""Clips that are noted together, because the whole file is rewritten each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which trashed clips are meant; what is empty selects everything."""
+    """Which trashed clips are meant; an empty field selects everything."""
 
     paths: tuple[Path, ...] = ()
     """Absolute: below the source, where they were, or below the trash, where they are."""
@@ -48,7 +48,7 @@ RestorePlan = Plan[Restore, Selection]
 
 
 def plan(pipeline: Pipeline, selection: Selection) -> RestorePlan:
-    """Find what is meant; changes nothing."""
+    """Find the selected files; changes nothing."""
     steps = tuple(_restorer(pipeline).steps(selection))
     tally = Tally()
     for step in steps:
@@ -57,14 +57,14 @@ def plan(pipeline: Pipeline, selection: Selection) -> RestorePlan:
 
 
 def execute(
-    pipeline: Pipeline, planned: RestorePlan, *, stop: Stop, tell: Callable[[Outcome], None]
+    pipeline: Pipeline, planned: RestorePlan, *, stop: Stop, on_outcome: Callable[[Outcome], None]
 ) -> Report:
-    """Carry out a plan; `tell` gets every outcome as it comes, and no clip is begun after `stop`."""
+    """Carry out a plan; `on_outcome` gets every outcome as it comes, and no clip is begun after `stop`."""
     outcomes: list[Outcome] = []
     steps = (step for step in planned.steps if not stop)
     for outcome in _restorer(pipeline).run(steps):
         outcomes.append(outcome)
-        tell(outcome)
+        on_outcome(outcome)
     return pipeline.report(planned, tuple(outcomes), stop)
 
 
@@ -75,13 +75,13 @@ def _restorer(pipeline: Pipeline) -> Restorer:
 class Restorer:
     """Finds and performs the steps of `restore`."""
 
-    def __init__(self, trees: Trees, journal: Journal, scribe: JournalWriter) -> None:
+    def __init__(self, trees: Trees, journal: Journal, writer: JournalWriter) -> None:
         self._trees = trees
         self._journal = journal
-        self._scribe = scribe
+        self._writer = writer
 
     def steps(self, selection: Selection) -> Iterator[Restore]:
-        """Everything selected that the journal sent to the trash and that still lies there."""
+        """Every selected file that was moved to the trash by the journal and is still there."""
         day = timedelta(days=1)
         for date in self._journal.days():
             if selection.since and date < selection.since.date() - day:
@@ -89,29 +89,31 @@ class Restorer:
             if selection.until and date > selection.until.date() + day:
                 continue
             places: dict[str, JournalEvent] = {}
-            told: set[str] = set()
+            brought_back: set[str] = set()
             for event in self._journal.day(date).events:
                 if event.trash is None:
                     continue
                 if event.event == EventKind.TRASHED and event.reason != REPLACED:
                     places[event.trash] = event
-                    told.discard(event.trash)
+                    brought_back.discard(event.trash)
                 elif event.event == EventKind.RESTORED:
-                    told.add(event.trash)
+                    brought_back.add(event.trash)
             for place, event in places.items():
                 if not self._is_meant(event, place, selection):
                     continue
-                if (step := self._step(event, place)) and not (place in told and self._is_whole(step)):
+                if (step := self._step(event, place)) and not (
+                    place in brought_back and self._is_whole(step)
+                ):
                     yield step
 
     def run(self, steps: Iterable[Restore]) -> Iterator[Outcome]:
         """What came of each step."""
         waiting = iter(steps)
         while block := list(islice(waiting, BLOCK)):
-            # Noted first: a clip that is back and not yet noted would go again the same night.
+            # Noted first: a clip that is back but not noted would be removed again by the next cleanup.
             clips = [(step.source, step.identity) for step in block]
             try:
-                restored_clips.note(self._trees.state, clips, self._scribe.now())
+                restored_clips.note(self._trees.state, clips, self._writer.now())
             except (OSError, StorageError) as error:
                 yield from (removal.outcome_of(step, error) for step in block)
             else:
@@ -122,7 +124,7 @@ class Restorer:
 
     def _restored(self, step: Restore) -> Outcome:
         anchored.make_folder(step.clip.root, step.clip.folder)
-        # Also an archive comes back under the lock of its clip, which whoever makes it anew holds.
+        # An archive, too, is restored under its clip's lock: a run that makes it again holds that lock.
         with removal.locked(self._trees, step.source):
             return self._locked(step)
 
@@ -137,27 +139,27 @@ class Restorer:
             place = removal.remove(self._trees.trash, step.trash, clip.fingerprint, home).place
             detail = "" if place == clip.relative else f"as {place}, its own name was taken meanwhile"
         came, problem = self._bring_sidecars(step)
-        self._scribe.restored(step, came)
+        self._writer.restored(step, came)
         if problem:
             return Outcome(step, Result.FAILED, Reason.FAILED, f"restored; but {problem}")
         return Outcome(step, Result.DONE, step.reason, detail, os.fspath(clip.root / place))
 
     def _is_whole(self, step: Restore) -> bool:
-        """Whether nothing of a restored clip is left to bring back."""
+        """Whether a restored clip has nothing left to restore."""
         return not os.path.lexists(self._trees.trash / step.trash) and not any(
             self._picture(went) and not os.path.lexists(self._trees.source / beside(step.source, name))
             for name, went in step.sidecars.items()
         )
 
     def _sweep(self, step: Restore) -> None:
-        """Remove the unfinished copies of a run that died while it brought this clip back."""
+        """Remove the unfinished copies of a run that died while it restored this clip."""
         pictures = ((self._trees.source, beside(step.source, name)) for name in step.sidecars)
         for root, relative in ((step.clip.root, step.clip.relative), *pictures):
             for staged in anchored.unfinished(root, relative):
                 removal.remove(root, staged, anchored.fingerprint_of((root / staged).lstat()), None)
 
     def _is_back(self, step: Restore) -> bool:
-        """Whether an earlier run died after it had brought the clip back; the trash loses its copy then."""
+        """Whether an earlier run died after it had restored the clip; if so, removes the trash's copy."""
         home, place = step.clip.path, self._trees.trash / step.trash
         if not _is_same(home, step.clip.fingerprint):
             return False
@@ -190,9 +192,9 @@ class Restorer:
         return came, problem
 
     def _picture(self, went: str) -> tuple[Path, str] | None:
-        """The tree that a picture lies in and its path there; also where the tree is mounted elsewhere now.
+        """The tree that a picture is in and its path there, even if the tree is mounted elsewhere now.
 
-        The journal has the absolute path of its day: what counts is the end of it.
+        The journal holds the absolute path of that time, so the end of the path decides.
         """
         parts = PurePosixPath(went).parts
         for start in range(1, len(parts)):
@@ -248,5 +250,5 @@ def _look(path: Path, journalled: tuple[int | None, int | None]) -> os.stat_resu
 
 
 def _is_same(path: Path, fingerprint: Fingerprint) -> bool:
-    """Whether a file of that size and mtime stands there; a copy has another inode."""
+    """Whether a file of that size and mtime exists there; a copy has another inode."""
     return _look(path, (fingerprint.size, fingerprint.mtime_ns)) is not None

@@ -1,4 +1,4 @@
-"""Finds out when clips end, where that decides whether a hold covers them."""
+"""Finds out when clips end, if that decides whether a hold covers them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from camarchiver.media.parsing.prober import Prober
 
 Following = Callable[[Clip], datetime | None]
-"""When the camera's next clip begins; None where there is none."""
+"""When the camera's next clip begins; None if there is none."""
 
 
 class ClipEnds:
-    """Fills in durations; a file is opened only where one of the holds begins shortly after its clip."""
+    """Fills in durations; opens a file only if one of the holds begins shortly after its clip."""
 
     def __init__(self, holds: Iterable[Hold], now: datetime) -> None:
         self._holds = tuple(holds)
@@ -30,20 +30,20 @@ class ClipEnds:
         self._prober: Prober | None = None
 
     @property
-    def matter(self) -> bool:
+    def has_holds(self) -> bool:
         """Whether there is any hold."""
         return bool(self._holds)
 
-    def all_told(
+    def with_durations(
         self, clips: Iterable[Clip], archived: Mapping[str, Iterable[Archived]], following: Following
     ) -> tuple[Clip, ...]:
-        """The clips of one folder with their durations, where these matter; `archived` by relative path."""
-        if not self.matter:
+        """The clips of one folder, with durations if a hold needs them; `archived` is by relative path."""
+        if not self.has_holds:
             return tuple(clips)
-        return tuple(self.told(clip, archived.get(clip.relative, ()), following) for clip in clips)
+        return tuple(self.with_duration(clip, archived.get(clip.relative, ()), following) for clip in clips)
 
-    def told(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
-        """The clip with its duration, where it matters: the journal's, else its own, else until the next."""
+    def with_duration(self, clip: Clip, archived: Iterable[Archived], following: Following) -> Clip:
+        """The clip, with a duration if a hold needs it: the journal's, its file's, or up to the next clip."""
         if is_picture_name(clip.name) or not may_reach(clip, self._holds, self._now):
             return clip
         journalled = (entry.duration for entry in archived if entry.describes(clip))
@@ -55,7 +55,7 @@ class ClipEnds:
         return clip if seconds is None else clip._replace(duration=seconds)
 
     def _probed(self, clip: Clip) -> float | None:
-        """Seconds by the file's header; by all its packets where that says nothing; None for no video."""
+        """Seconds by the file's header, or by all its packets if the header has none; None for no video."""
         key = clip.fingerprint
         with self._mutex:
             if key not in self._seconds:
@@ -78,6 +78,10 @@ class ClipEnds:
 def current_hold(
     clip: Clip, holds: Iterable[Hold], now: datetime, archived: Iterable[Archived] = ()
 ) -> Hold | None:
-    """The hold that covers a clip, for holds that may have come since it was planned."""
+    """The hold that covers a clip, for holds that may be newer than the plan."""
     known = tuple(holds)
-    return held_by(ClipEnds(known, now).told(clip, archived, lambda _: None), known, now) if known else None
+    return (
+        held_by(ClipEnds(known, now).with_duration(clip, archived, lambda _: None), known, now)
+        if known
+        else None
+    )

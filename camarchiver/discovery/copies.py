@@ -38,7 +38,7 @@ DAYS_IN_MEMORY = 3
 """A day and those beside it: a file is looked for in all three."""
 
 ABANDONED = timedelta(days=1)
-"""Nothing that was untouched for so long is still being made."""
+"""A temporary file that was untouched for this long is no longer being written."""
 
 _DAY = timedelta(days=1)
 
@@ -72,11 +72,11 @@ class _Place(NamedTuple):
 
 
 _Find = Callable[[_Place], Copy | Keep | None]
-"""Tells what a file of one tree is a copy of."""
+"""Finds out what a file of one tree is a copy of."""
 
 
 class CopyFinder:
-    """One walk over source, archive and trash; every file is told once."""
+    """One walk over source, archive and trash; each file appears once."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class CopyFinder:
         names: Names,
         journal: Journal,
         discovery: Discovery,
-        ends: ClipEnds,
+        clip_ends: ClipEnds,
         damaged: Mapping[str, Damage],
         now: datetime,
         zone: tzinfo,
@@ -94,18 +94,18 @@ class CopyFinder:
         self._names = names
         self._journal = journal
         self._discovery = discovery
-        self._ends = ends
+        self._clip_ends = clip_ends
         self._damaged = damaged
-        self._standing = ArchiveLookup(trees, journal, lambda: damaged)
+        self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
         self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
         self._fresh: dict[date, tuple[Day, Ledger]] = {}
-        """Those that were looked at for the folder in hand."""
+        """The days that were needed for the current folder."""
         self._days = JournalDays(names, journal)
 
     def items(self) -> Iterator[Item]:
-        """Every file of the three trees that is, or could be, a copy of a clip, and what lies about."""
+        """Every file of the three trees that is, or could be, a copy of a clip, and leftovers."""
         for facts in self._discovery.folders(date.max):
             yield from self._source(facts)
         archive = self._walk(Tree.ARCHIVE, self._trees.archive)
@@ -124,8 +124,8 @@ class CopyFinder:
         for name in facts.pictures:
             if (picture := self._picture(facts.folder, name)) is not None:
                 yield picture
-        for name in facts.passing:
-            yield from self._passing(Tree.SOURCE, facts.root, facts.folder, name)
+        for name in facts.temporary:
+            yield from self._temporary(Tree.SOURCE, facts.root, facts.folder, name)
         if facts.is_empty:
             yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
 
@@ -171,7 +171,7 @@ class CopyFinder:
         return SidecarPicture(copy, orphan=origin is not None)
 
     def _clip_of(self, folder: str, stem: str, camera: str, start: datetime) -> Origin | None:
-        """The clip that a picture belonged to, if the journal knows it."""
+        """The clip that a picture belonged to; None if the journal lacks it."""
         ledger = self._ledger(start.date())
         event = ledger.stems.get(joined(folder, stem)) or next(
             (
@@ -186,7 +186,7 @@ class CopyFinder:
     # --- archive and trash -------------------------------------------------------------------------
 
     def _walk(self, tree: Tree, root: Path) -> Iterator[tuple[str, Iterator[Item]]]:
-        """Each folder's place in the source, and its files, which are walked before the next is asked for."""
+        """Each folder's path in the source, and its files; read these before you ask for the next folder."""
         others = self._other_roots(tree)
         waiting = [""]
         while waiting:
@@ -198,7 +198,7 @@ class CopyFinder:
             waiting.extend(each for each in inside if root / each not in others)
 
     def _folder(self, tree: Tree, root: Path, folder: str, below: list[str]) -> Iterator[Item]:
-        """The files of one folder; the names of its folders are put into `below`."""
+        """The files of one folder; adds the names of its subfolders to `below`."""
         self._fresh.clear()
         try:
             listing = walk.look(root / folder)
@@ -216,7 +216,7 @@ class CopyFinder:
         for name in sorted(listing.others):
             problem = listing.others[name]
             if is_temporary_name(name):
-                yield from self._passing(tree, root, folder, name)
+                yield from self._temporary(tree, root, folder, name)
             elif problem is not None:
                 yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=cause(problem))
             else:
@@ -233,10 +233,10 @@ class CopyFinder:
         copy = find(place)
         if copy is None:
             return Keep(root, place.relative, Reason.FOREIGN, status.st_size)
-        if not self._ends.matter or isinstance(copy, Keep) or copy.is_picture:
+        if not self._clip_ends.has_holds or isinstance(copy, Keep) or copy.is_picture:
             return copy
         known = (copy.archived,) if copy.archived else ()
-        clip = self._ends.told(copy.clip, known, self._discovery.following(()))
+        clip = self._clip_ends.with_duration(copy.clip, known, self._discovery.following(()))
         return copy if clip is copy.clip else copy._replace(clip=clip)
 
     def _archive(self, place: _Place) -> Copy | Keep | None:
@@ -271,33 +271,33 @@ class CopyFinder:
             origin = _trashed_origin(self._ledger(day), relative)
             if origin is not None and _is_that_file(origin, relative, place.status):
                 return self._trash_copy(place, day, origin)
-        return self._unwritten(place)
+        return self._unjournalled(place)
 
     def _trash_copy(self, place: _Place, day: date, origin: Origin) -> Copy:
         identity = origin.size, origin.mtime_ns
         journalled, ledger = self._day(day)
         entries = [e for e in journalled.archived.get(origin.source, ()) if (e.size, e.mtime_ns) == identity]
-        standing = next((entry for entry in reversed(entries) if self._standing.stands(entry)), None)
+        existing = next((entry for entry in reversed(entries) if self._archives.is_valid(entry)), None)
         gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
         return Copy(
             _timed(place.clip(origin, origin.duration), entries[-1] if entries else None),
             Tree.TRASH,
             origin.source,
-            standing,
-            given_up=origin.reason in NAMED or (standing is None and gone_by_name),
+            existing,
+            given_up=origin.reason in NAMED or (existing is None and gone_by_name),
             since=origin.at,
             identity=identity,
-            remark="" if standing else self._damage_of(entries),
+            remark="" if existing else self._damage_of(entries),
             is_picture=is_picture_name(place.name),
         )
 
     def _damage_of(self, entries: Iterable[Archived]) -> str:
-        """What was found wrong with a clip's archives; empty where nothing was."""
+        """What was found wrong with a clip's archives; empty if nothing was."""
         found = [damage for entry in entries if (damage := self._damaged.get(entry.archive))]
         return f"its archive counts for nothing: {found[-1].words(self._zone)}" if found else ""
 
-    def _unwritten(self, place: _Place) -> Copy | None:
-        """A source in the trash that no line speaks of, because a run died before it wrote one."""
+    def _unjournalled(self, place: _Place) -> Copy | None:
+        """A source in the trash that no line mentions, because a run died before it wrote one."""
         relative, status = place.relative, place.status
         if not relative.startswith(f"{FROM_SOURCE}/"):
             return None
@@ -311,16 +311,16 @@ class CopyFinder:
                             place.clip(known[0]),
                             Tree.TRASH,
                             name,
-                            entry if self._standing.stands(entry) else None,
+                            entry if self._archives.is_valid(entry) else None,
                             since=datetime.fromtimestamp(status.st_ctime, self._zone),
                             identity=(entry.size, entry.mtime_ns),
                             remark=self._damage_of((entry,)),
                         )
         return None
 
-    # --- what lies about ---------------------------------------------------------------------------
+    # --- leftovers ---------------------------------------------------------------------------------
 
-    def _passing(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
+    def _temporary(self, tree: Tree, root: Path, folder: str, name: str) -> Iterator[Item]:
         relative = joined(folder, name)
         try:
             status = (root / relative).lstat()
@@ -337,7 +337,7 @@ class CopyFinder:
             yield Tidy(root, relative, tree, Reason.LEFTOVER, fingerprint_of(status))
 
     def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Tidy]:
-        """Date folders only, and none that a camera may be about to fill."""
+        """An empty date folder, unless a camera may be about to fill it; other folders stay."""
         inside = folder.removeprefix(f"{FROM_SOURCE}/").removeprefix(f"{FROM_ARCHIVE}/")
         day = date_of_folder(inside) if inside else None
         if day is None or day > (self._now - 2 * _DAY).date():
@@ -357,7 +357,7 @@ class CopyFinder:
         return (self._fresh.get(day) or self._day(day))[1]
 
     def _day(self, day: date) -> tuple[Day, Ledger]:
-        """What the journal says of a day, read anew for each folder if it has changed."""
+        """The journal of one day; for each folder it is read again if it has changed."""
         if (fresh := self._fresh.get(day)) is not None:
             return fresh
         journalled = self._journal.day(day)
@@ -375,7 +375,7 @@ class CopyFinder:
 
 
 def _timed(clip: Clip, archived: Archived | None) -> Clip:
-    """The clip with the duration that its archive has, where its name tells none."""
+    """The clip, with its archive's duration if its name holds none."""
     if clip.duration is not None or archived is None:
         return clip
     return clip._replace(duration=archived.duration)
@@ -395,7 +395,7 @@ def _trashed_origin(ledger: Ledger, relative: str) -> Origin | None:
 
 
 def _is_that_file(origin: Origin, relative: str, status: os.stat_result) -> bool:
-    """Whether what stands there is what the journal sent there; of a picture nothing more is known."""
+    """Whether it is the file that the journal records there; of a picture only the path is known."""
     if is_picture_name(relative) and not is_picture_name(origin.source):
         return True
     if origin.tree is Tree.SOURCE:

@@ -31,7 +31,7 @@ from camarchiver.naming.patterns import Names, ParsedName
 from camarchiver.storage import atomic, linux, locking
 
 WRITTEN_LATELY = timedelta(days=1)
-"""Clips changed within this are asked for an open writer while planning; every one is at execution."""
+"""While planning, only clips changed within this are checked for an open writer; at execution all are."""
 _TOO_LATE = "its modification time lies after the year 2262: set it with touch"
 
 
@@ -42,7 +42,7 @@ class _Listing:
         self.folders: list[str] = []
         self.clips: dict[str, os.stat_result] = {}
         self.others: list[str] = []
-        """Names of clips that were not asked for, or that could not be looked at."""
+        """Names of clips that were not asked for, or that could not be examined."""
         self.unreadable: list[tuple[str, OSError]] = []
         self.pictures: list[str] = []
         self.locks: set[str] = set()
@@ -62,7 +62,7 @@ class _Listing:
 
     @property
     def has_only_ours(self) -> bool:
-        """Whether nothing lies here but what a dead run may have left, or nothing at all."""
+        """Whether the folder is empty, or may hold leftovers of a dead run."""
         return bool(self.locks or self.unfinished) or self.is_empty
 
 
@@ -74,7 +74,7 @@ class Discovery:
         trees: Trees,
         names: Names,
         journal: Journal,
-        ends: ClipEnds,
+        clip_ends: ClipEnds,
         damaged: Container[str],
         now: datetime,
         zone: tzinfo,
@@ -83,8 +83,8 @@ class Discovery:
         self._trees = trees
         self._names = names
         self._journal = journal
-        self._ends = ends
-        self._standing = ArchiveLookup(trees, journal, lambda: damaged)
+        self._clip_ends = clip_ends
+        self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
         self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9
@@ -95,7 +95,7 @@ class Discovery:
     def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
 
-        A date folder later than that is counted and not read; one before `earliest` is passed over.
+        A later date folder is counted but not read; one before `earliest` is skipped.
         """
         for folder, listing in self._walk(cutoff, earliest):
             if isinstance(listing, OSError):
@@ -108,8 +108,10 @@ class Discovery:
         return self._facts(folder, self._list(folder))
 
     def some(self, folder: str, names: Collection[str]) -> FolderFacts:
-        """Facts of a few clips of one folder, without a look at its other clips; FileNotFoundError where
-        the folder is gone."""
+        """Facts of a few clips of one folder; its other clips are not examined.
+
+        Raises FileNotFoundError if the folder is gone.
+        """
         return self._facts(folder, self._list(folder, frozenset(names)))
 
     def _walk(self, cutoff: date, earliest: date) -> Iterator[tuple[str, _Listing | OSError]]:
@@ -133,9 +135,9 @@ class Discovery:
             waiting.extend(joined(folder, name) for name in sorted(listing.folders, reverse=True))
 
     def _list(self, folder: str, wanted: frozenset[str] | None = None) -> _Listing:
-        """Sort what a folder holds into kinds; only `wanted` clips are looked at, where these are given."""
+        """Sort a folder's entries into kinds; if `wanted` is given, only those clips are examined."""
         listing = _Listing()
-        # Relative to its folder a file is looked at in two thirds of the time that a long path takes.
+        # A stat relative to the open folder takes two thirds of the time that one by a long path takes.
         here = os.open(
             self._trees.source / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         )
@@ -190,19 +192,19 @@ class Discovery:
         parsed = {name: self._names.read(name.rpartition(".")[0], folder) for name in names}
         pairs = self._pair(folder, parsed, listing.pictures)
         clips, aside = self._clips(folder, listing, parsed, pairs)
-        archived, standing = self._known(clips)
+        archived, existing = self._known(clips)
         return FolderFacts(
             self._trees.source,
             folder,
-            self._ends.all_told(clips, archived, self.following(clips)),
+            self._clip_ends.with_durations(clips, archived, self.following(clips)),
             tuple(aside),
             self._observe(clips, listing.locks),
             archived,
-            standing,
+            existing,
             frozenset(clip.relative for clip in clips if clip.links > 1 and self._seen_before(clip)),
             removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
             pictures=_unclaimed(listing.pictures, pairs),
-            passing=(*sorted(listing.locks), *sorted(listing.unfinished)),
+            temporary=(*sorted(listing.locks), *sorted(listing.unfinished)),
             is_empty=listing.is_empty,
         )
 
@@ -213,7 +215,7 @@ class Discovery:
         parsed: dict[str, ParsedName | None],
         pairs: dict[str, tuple[str, ...]],
     ) -> tuple[list[Clip], list[Keep]]:
-        """A clip of each file, and what no clip could be made of."""
+        """The clips, and the files that are no clips."""
         clips: list[Clip] = []
         aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
         for name, error in listing.unreadable:
@@ -249,7 +251,7 @@ class Discovery:
     def _pair(
         self, folder: str, clips: dict[str, ParsedName | None], pictures: list[str]
     ) -> dict[str, tuple[str, ...]]:
-        """Each clip's pictures, by camera and time; a picture goes to one clip only."""
+        """Each clip's pictures, by camera and time; a picture belongs to one clip only."""
         if not pictures:
             return {}
         # Of clips with one stem or one time the first one gets the picture.
@@ -271,7 +273,7 @@ class Discovery:
 
     def _known(self, clips: list[Clip]) -> tuple[dict[str, tuple[Archived, ...]], frozenset[str]]:
         archived: dict[str, tuple[Archived, ...]] = {}
-        standing: set[str] = set()
+        existing: set[str] = set()
         days = {day: self._journal.day(day).archived for day in {clip.start.date() for clip in clips}}
         if not any(days.values()):
             return archived, frozenset()
@@ -280,13 +282,13 @@ class Discovery:
             if not entries:
                 continue
             archived[clip.relative] = entries
-            standing.update(
-                entry.archive for entry in entries if entry.describes(clip) and self._standing.stands(entry)
+            existing.update(
+                entry.archive for entry in entries if entry.describes(clip) and self._archives.is_valid(entry)
             )
-        return archived, frozenset(standing)
+        return archived, frozenset(existing)
 
     def following(self, beside: Sequence[Clip]) -> Following:
-        """When a camera's next clip begins: of those beside it, the journalled, and the next day's folder."""
+        """When a camera's next clip begins, by the same folder, the journal and the next day's folder."""
 
         def after(clip: Clip) -> datetime | None:
             next_day = clip.start.date() + timedelta(days=1)
@@ -306,7 +308,7 @@ class Discovery:
                     yield event.start
 
     def _starts_in(self, folder: str, day: date, camera: str) -> Iterator[datetime]:
-        """Of the clips in the date folder of another day."""
+        """The starts of this camera's clips in the date folder of another day."""
         here = date_of_folder(folder)
         if here is None:
             return
@@ -356,7 +358,7 @@ def _observation(clip: Clip, reason: Reason, detail: str) -> Keep:
 
 
 def still_there(path: Path, fingerprint: Fingerprint) -> bool:
-    """Whether a regular file stands at the path and is the very one that was planned."""
+    """Whether the path still holds the regular file that was planned."""
     try:
         status = os.lstat(path)
     except OSError:

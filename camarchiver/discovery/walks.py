@@ -11,20 +11,20 @@ from camarchiver.domain.memory import Memory
 from camarchiver.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    # Imported where it is used: `archive` has no need of it.
+    # Imported where it is used, because `archive` does not need it.
     from camarchiver.discovery.copies import CopyFinder
 
 
 def of_source(pipeline: Pipeline, memory: Memory, now: datetime | None = None) -> Discovery:
     """A walk over the source.
 
-    It finds out the ends of clips where the holds of `memory` depend on them, and counts no archive that
-    `memory` knows to be damaged. `now` is by default the start of the run.
+    It finds out the ends of clips if the holds of `memory` depend on them. An archive that `memory` knows
+    to be damaged does not count. `now` is by default the start of the run.
     """
     now = now or pipeline.started
-    ends = ClipEnds(memory.holds, now)
+    clip_ends = ClipEnds(memory.holds, now)
     return Discovery(
-        pipeline.trees, pipeline.names, pipeline.journal, ends, memory.damaged, now, pipeline.zone
+        pipeline.trees, pipeline.names, pipeline.journal, clip_ends, memory.damaged, now, pipeline.zone
     )
 
 
@@ -33,7 +33,14 @@ def of_copies(pipeline: Pipeline, memory: Memory) -> CopyFinder:
     from camarchiver.discovery.copies import CopyFinder
 
     now = pipeline.started
-    discovery, ends = of_source(pipeline, memory), ClipEnds(memory.holds, now)
+    discovery, clip_ends = of_source(pipeline, memory), ClipEnds(memory.holds, now)
     return CopyFinder(
-        pipeline.trees, pipeline.names, pipeline.journal, discovery, ends, memory.damaged, now, pipeline.zone
+        pipeline.trees,
+        pipeline.names,
+        pipeline.journal,
+        discovery,
+        clip_ends,
+        memory.damaged,
+        now,
+        pipeline.zone,
     )

@@ -1,4 +1,4 @@
-"""Hands clips to the workers of a Dask cluster; checks, journals and removes on their behalf."""
+"""Sends clips to the workers of a Dask cluster; checks and journals their results, removes sources."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0
 FIT_SECONDS = 180.0
-"""For a worker's look at the trees and its trial encodes."""
+"""For a worker's checks of the trees and its trial encodes."""
 
 ALONE_SECONDS = 60.0
 """How long a run waits for a worker to come back when none is left."""
@@ -51,7 +51,7 @@ STOP_SECONDS = 30.0
 """For a worker to end what it does when the run stops."""
 
 BUSY_SECONDS = lockfile.STALE_LOCK_SECONDS + 60.0
-"""After which the lock of a worker that died on another machine counts no more."""
+"""After this the lock of a worker that died on another machine is no longer valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,44 +62,46 @@ class _WorkerInfo:
     name: str
     slots: int
     words: str
-    """What it encodes with."""
+    """Its encoder, in words."""
 
 
 class Cluster:
-    """The workers behind one scheduler, for one run. Raises EncoderError where nobody answers."""
+    """The workers behind one scheduler, for one run. Raises EncoderError if no scheduler answers."""
 
     def __init__(self, address: str) -> None:
         self._client = _connect(address)
         self._address = address
-        self._hands: dict[str, _WorkerInfo] = {}
+        self._workers: dict[str, _WorkerInfo] = {}
         self._unfit: dict[str, str] = {}
-        self._order: RunSpec | None = None
-        self._hiring = threading.Lock()
+        self._spec: RunSpec | None = None
+        self._looking = threading.Lock()
         self._lost = 0
-        """Workers that were there and went."""
-        self._alone_since: float | None = None
+        """How many workers have left."""
+        self._without_since: float | None = None
         self._looked = 0.0
-        self._told = False
+        self._stop_sent = False
 
     def close(self) -> None:
         """Leave the cluster as it was."""
-        if self._order is not None:
+        if self._spec is not None:
             with suppress(Exception):
-                self._client.run(distributed_worker.leave, self._order.run.id, on_error="ignore")
+                self._client.run(distributed_worker.leave, self._spec.run.id, on_error="ignore")
         self._client.close(timeout=5)
 
-    def hire(self, order: RunSpec) -> tuple[str, ...]:
-        """Ask every worker whether it can take part; what the plan is to say of each.
+    def enlist(self, spec: RunSpec) -> tuple[str, ...]:
+        """Ask every worker whether it can take part; the plan's notes on each.
 
-        Raises EncoderError where none can.
+        Raises EncoderError if none can.
         """
-        self._order = order
+        self._spec = spec
         self._look()
-        notes = [f"{hand.name}: {hand.words}, {count_of(hand.slots, 'job')}" for hand in self._hands.values()]
+        notes = [
+            f"{each.name}: {each.words}, {count_of(each.slots, 'job')}" for each in self._workers.values()
+        ]
         notes += [f"{name} can't take part: {why}" for name, why in self._unfit.items()]
         for name, why in self._unfit.items():
             _log.warning("worker %s can't take part: %s", name, why)
-        if not self._hands:
+        if not self._workers:
             reasons = "; ".join(f"{name}: {why}" for name, why in self._unfit.items()) or "it has none"
             raise EncoderError(
                 f"no worker of {self._address} can take part: {reasons}",
@@ -110,35 +112,35 @@ class Cluster:
 
     @contextmanager
     def opened(
-        self, jobs: int | None, desk: ArchiveContext, stop: Stop, display: Display
+        self, jobs: int | None, context: ArchiveContext, stop: Stop, display: Display
     ) -> Iterator[ArchiveWorkers]:
-        """A workshop whose encoding is done by the workers; `jobs` None: as many as they offer."""
-        assert self._order is not None, "workers are hired first"
-        local = ClipArchiver(desk, None, display, stop)
-        watching = _Watching(display)
-        topic = distributed_worker.topic(self._order.run.id)
-        self._client.subscribe_topic(topic, watching.hear)
+        """The cluster's workers, ready to perform steps; `jobs` None stands for as many as they offer."""
+        assert self._spec is not None, "`enlist` comes first"
+        local = ClipArchiver(context, None, display, stop)
+        progress = _ClipProgress(display)
+        topic = distributed_worker.topic(self._spec.run.id)
+        self._client.subscribe_topic(topic, progress.receive)
 
         def perform(step: Archive | Remove, share: int) -> Outcome:
             if isinstance(step, Remove):
                 return local.perform(step, 0)
-            with watching.clip(step.clip.relative):
-                delivery = self._delivered(step, stop)
+            with progress.clip(step.clip.relative):
+                answer = self._result_of(step, stop)
             try:
-                taken = _taken(step, delivery, desk)
+                taken = _journalled(step, answer, context)
             except (OSError, StorageError) as error:
                 words = f"a worker archived it, but that could not be written down here: {error}"
                 taken = Outcome(step, Result.FAILED, Reason.FAILED, words)
             if isinstance(taken, Outcome):
                 display.done(step.size)
                 return taken
-            gone = local.perform(Remove(step.clip, desk.disposal, step.reason, taken), 0)
-            made = replace(delivery.outcome, step=step)
+            gone = local.perform(Remove(step.clip, context.disposal, step.reason, taken), 0)
+            made = replace(answer.outcome, step=step)
             if gone.result is Result.DONE:
                 return replace(made, freed=gone.freed)
             return replace(gone, step=step, encoding=made.encoding)
 
-        slots = sum(hand.slots for hand in self._hands.values())
+        slots = sum(each.slots for each in self._workers.values())
         try:
             yield ArchiveWorkers(min(jobs or slots, slots), perform)
         finally:
@@ -146,18 +148,18 @@ class Cluster:
 
     # --- one clip ----------------------------------------------------------------------------------
 
-    def _delivered(self, step: Archive, stop: Stop) -> ClipResult:
-        """What some worker made of a clip; a worker that dies is replaced by another."""
+    def _result_of(self, step: Archive, stop: Stop) -> ClipResult:
+        """A worker's result for a clip; a worker that dies is replaced by another."""
         began, lost = time.monotonic(), self._lost
         while True:
-            delivery = self._once(step, stop)
-            if delivery.outcome.result is not Result.BUSY or not self._somebody(look=True):
-                return delivery
-            # A worker that died on another machine leaves a lock that only time opens.
+            answer = self._once(step, stop)
+            if answer.outcome.result is not Result.BUSY or not self._has_workers(look=True):
+                return answer
+            # The lock of a worker that died on another machine becomes invalid only with time.
             if self._lost == lost or time.monotonic() - began > BUSY_SECONDS:
-                return delivery
+                return answer
             if stop.event.wait(BUSY_SECONDS / 60):
-                return delivery
+                return answer
 
     def _once(self, step: Archive, stop: Stop) -> ClipResult:
         future, asked = self._submit(step)
@@ -169,15 +171,15 @@ class Cluster:
                 except TimeoutError:
                     pass
                 if stop:
-                    self._pass_on(stop)
+                    self._send_stop(stop)
                     stopped_at = stopped_at or time.monotonic()
                     if time.monotonic() - stopped_at > STOP_SECONDS:
                         return _nothing(step, Result.SKIPPED, step.reason, "the run stops")
-                if not self._somebody():
+                if not self._has_workers():
                     words = f"no worker of {self._address} is left"
                     return _nothing(step, Result.FAILED, Reason.FAILED, words)
-                if self._hands and not asked & self._hands.keys():
-                    # Whoever was asked is gone; dask would wait for them, not ask those who came since.
+                if self._workers and not asked & self._workers.keys():
+                    # The workers that were asked are gone. Dask would wait for them and not ask newer ones.
                     future.cancel()
                     future, asked = self._submit(step)
         except Exception as error:  # whatever a worker's Python raised, or dask for it
@@ -188,31 +190,31 @@ class Cluster:
             future.release()
 
     def _submit(self, step: Archive) -> tuple[Future[ClipResult], frozenset[str]]:
-        asked = frozenset(self._hands)
+        asked = frozenset(self._workers)
         future = self._client.submit(
-            distributed_worker.make, self._order, step, workers=[*asked], resources={RESOURCE: 1}, pure=False
+            distributed_worker.make, self._spec, step, workers=[*asked], resources={RESOURCE: 1}, pure=False
         )
         return future, asked
 
     # --- the workers -------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Hire whom we don't know yet, and forget those who went."""
+        """Ask new workers whether they can take part, and forget those that have left."""
         found = self._client.scheduler_info()["workers"]
-        for address in [*self._hands]:
+        for address in [*self._workers]:
             if address not in found:
-                _log.warning("worker %s is gone", self._hands.pop(address).name)
+                _log.warning("worker %s is gone", self._workers.pop(address).name)
                 self._lost += 1
         asked: dict[str, tuple[str, int, Any]] = {}
         for address, worker in found.items():
             name = f"{worker.get('name', address)} ({worker.get('host', '?')})"
-            if address in self._hands or name in self._unfit:
+            if address in self._workers or name in self._unfit:
                 continue
             slots = int(worker.get("resources", {}).get(RESOURCE, 0))
             if slots < 1:
                 self._unfit[name] = f'it was started without --resources "{RESOURCE}=N"'
                 continue
-            future = self._client.submit(distributed_worker.fit, self._order, workers=[address], pure=False)
+            future = self._client.submit(distributed_worker.fit, self._spec, workers=[address], pure=False)
             asked[address] = name, slots, future
         for address, (name, slots, future) in asked.items():
             try:
@@ -220,38 +222,38 @@ class Cluster:
             except Exception as error:  # whatever keeps a worker from answering keeps it out
                 ok, words = False, f"{type(error).__name__}: {error}"
             if ok:
-                self._hands[address] = _WorkerInfo(address, name, slots, words)
+                self._workers[address] = _WorkerInfo(address, name, slots, words)
             else:
                 self._unfit[name] = words
 
-    def _somebody(self, *, look: bool = False) -> bool:
-        """Whether a worker is there, or has been away for less than a minute; `look` asks in any case."""
-        with self._hiring:
+    def _has_workers(self, *, look: bool = False) -> bool:
+        """Whether a worker is there, or the last left less than a minute ago; `look` asks in any case."""
+        with self._looking:
             if not look and time.monotonic() - self._looked < LOOK_SECONDS:
-                return self._is_manned()
+                return self._may_go_on()
             self._looked = time.monotonic()
             try:
                 self._look()
             except Exception as error:  # a scheduler that is gone has no workers
                 _log.warning("%s does not answer: %s", self._address, error)
-                self._hands.clear()
-            if self._hands:
-                self._alone_since = None
-            elif self._alone_since is None:
-                self._alone_since = time.monotonic()
+                self._workers.clear()
+            if self._workers:
+                self._without_since = None
+            elif self._without_since is None:
+                self._without_since = time.monotonic()
                 _log.warning("no worker of %s is left; waiting for one to come back", self._address)
-            return self._is_manned()
+            return self._may_go_on()
 
-    def _is_manned(self) -> bool:
-        return self._alone_since is None or time.monotonic() - self._alone_since < ALONE_SECONDS
+    def _may_go_on(self) -> bool:
+        return self._without_since is None or time.monotonic() - self._without_since < ALONE_SECONDS
 
-    def _pass_on(self, stop: Stop) -> None:
-        """Tell the workers, once, that the run is to stop."""
-        with self._hiring:
-            told, self._told = self._told, True
-        if not told and self._order is not None and stop.signal is not None:
+    def _send_stop(self, stop: Stop) -> None:
+        """Ask the workers, once, to stop."""
+        with self._looking:
+            was_sent, self._stop_sent = self._stop_sent, True
+        if not was_sent and self._spec is not None and stop.signal is not None:
             with suppress(Exception):
-                self._client.run(distributed_worker.stop, self._order.run.id, stop.signal, on_error="ignore")
+                self._client.run(distributed_worker.stop, self._spec.run.id, stop.signal, on_error="ignore")
 
 
 @contextmanager
@@ -260,8 +262,8 @@ def prepared(
 ) -> Iterator[Prepared]:
     """Ask the workers behind a scheduler to take part, if the plan has a clip to encode.
 
-    The cluster is left as it was at the end. Raises EncoderError where none can take part, UsageError
-    where Dask isn't installed.
+    The cluster is left as it was at the end. Raises EncoderError if none can take part, UsageError if Dask
+    is not installed.
     """
     cluster = Cluster(address)
     try:
@@ -269,7 +271,7 @@ def prepared(
         if first is None:
             yield executor.prepare(plan, request, how)
             return
-        notes = cluster.hire(distributed_worker.run_spec(pipeline, first, request, how))
+        notes = cluster.enlist(distributed_worker.run_spec(pipeline, first, request, how))
         yield Prepared(replace(plan, notes=(*plan.notes, *notes)), partial(cluster.opened, how.jobs))
     finally:
         cluster.close()
@@ -281,7 +283,7 @@ def _connect(address: str) -> Client:
     except ImportError as error:
         hint = install_extra("distributed")
         raise UsageError("--scheduler needs Dask, which is not installed", hint=hint) from error
-    # What goes wrong is told in our own words; dask's log would print tracebacks on the terminal.
+    # Errors are reported in our own words; Dask's log would print tracebacks on the terminal.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, direct_to_workers=False)
@@ -295,34 +297,34 @@ def _connect(address: str) -> Client:
 # --- what came back --------------------------------------------------------------------------------
 
 
-def _checked(delivery: object) -> ClipResult:
-    if not isinstance(delivery, ClipResult):
-        raise TypeError(f"a worker sent a {type(delivery).__name__}")
-    return delivery
+def _checked(answer: object) -> ClipResult:
+    if not isinstance(answer, ClipResult):
+        raise TypeError(f"a worker sent a {type(answer).__name__}")
+    return answer
 
 
 def _nothing(step: Archive, result: Result, reason: Reason, detail: str) -> ClipResult:
     return ClipResult(Outcome(step, result, reason, detail), ())
 
 
-def _taken(step: Archive, delivery: ClipResult, desk: ArchiveContext) -> Archived | Outcome:
-    """Check what a worker published and journal it; its archive, or what came of the clip instead."""
-    outcome = replace(delivery.outcome, step=step)
-    if problem := _problem(delivery.events, desk.trees.archive):
+def _journalled(step: Archive, answer: ClipResult, context: ArchiveContext) -> Archived | Outcome:
+    """Check and journal what a worker published; its archive, or the outcome if there is none."""
+    outcome = replace(answer.outcome, step=step)
+    if problem := _problem(answer.events, context.trees.archive):
         return Outcome(step, Result.FAILED, Reason.FAILED, problem)
-    desk.scribe.relay(delivery.events)
+    context.writer.relay(answer.events)
     if outcome.result is not Result.DONE:
         return outcome
-    archived = desk.standing.newest(step.clip)
+    archived = context.archives.newest(step.clip)
     if archived is None:
         words = "a worker archived it, but its archive does not stand here"
         return Outcome(step, Result.FAILED, Reason.FAILED, words)
-    desk.failures.forget(step.clip)
+    context.failures.forget(step.clip)
     return archived
 
 
 def _problem(events: tuple[JournalEvent, ...], archive: Path) -> str:
-    """Why an archive that a worker tells of is not believed; empty where all are as told."""
+    """Why an archive that a worker reports is not accepted; empty if all are as reported."""
     for event in events:
         if event.event not in (EventKind.ARCHIVED, EventKind.ADOPTED) or event.archive_blake2b is None:
             continue
@@ -336,8 +338,8 @@ def _problem(events: tuple[JournalEvent, ...], archive: Path) -> str:
     return ""
 
 
-class _Watching:
-    """Draws the progress that workers tell of."""
+class _ClipProgress:
+    """Displays the progress that the workers send."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
@@ -347,7 +349,7 @@ class _Watching:
 
     @contextmanager
     def clip(self, name: str) -> Iterator[None]:
-        """A clip is at work while the block runs."""
+        """Display the clip while the block runs."""
         with ExitStack() as stack:
             with self._mutex:
                 self._shown[name], self._stacks[name] = None, stack
@@ -357,8 +359,8 @@ class _Watching:
                 with self._mutex:
                     del self._shown[name], self._stacks[name]
 
-    def hear(self, event: tuple[float, tuple[str, float, float, float]]) -> None:
-        """One message of a worker: clip, seconds in all, seconds done, speed."""
+    def receive(self, event: tuple[float, tuple[str, float, float, float]]) -> None:
+        """Handle a worker's message: clip, seconds in all, seconds done, speed."""
         name, span, at, speed = event[1]
         with self._mutex:
             if name not in self._shown:

@@ -1,6 +1,6 @@
 """A Dask worker's part in a run of `archive`: it makes and publishes archives, and returns the results.
 
-The coordinating run writes the journal and removes sources; a station only ever adds an archive.
+The coordinating run writes the journal and removes sources; a worker only ever adds archives.
 """
 
 from __future__ import annotations
@@ -45,31 +45,31 @@ from camarchiver.storage.anchored import fingerprint_of
 _log = logging.getLogger(__name__)
 
 RESOURCE = "encoder"
-"""What a worker offers, one for each clip that it may encode at a time."""
+"""The Dask resource that a worker offers: one for each clip that it may encode at a time."""
 
-TELL_SECONDS = 0.5
-"""How often a clip's progress is told."""
+PROGRESS_SECONDS = 0.5
+"""How often a clip's progress is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What a station must know of a run."""
+    """What a worker must know about a run."""
 
     version: str
     trees: Trees
     zone: tzinfo
     marker: str
-    """The volume marker of source and archive; empty where there is none yet."""
+    """The volume marker of source and archive; empty if there is none yet."""
     sample: tuple[str, int, int] | None
-    """A clip of the plan, its bytes and mtime_ns, which a station that sees the same tree sees, too."""
+    """A clip of the plan, its bytes and mtime_ns: a worker that sees the same tree sees it too."""
     run: RunId
-    wish: EncoderRequest
-    wishes: ArchiveSettings
+    request: EncoderRequest
+    settings: ArchiveSettings
     nice: int
 
 
 def run_spec(pipeline: Pipeline, sample: Archive, request: EncoderRequest, how: Execution) -> RunSpec:
-    """What stations are to know of a run; `sample` is some clip of its plan."""
+    """The specification of a run for its workers; `sample` is any clip of its plan."""
     clip = sample.clip
     return RunSpec(
         __version__,
@@ -86,34 +86,34 @@ def run_spec(pipeline: Pipeline, sample: Archive, request: EncoderRequest, how: 
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What a station made of one step."""
+    """A worker's result for one step."""
 
     outcome: Outcome
     events: tuple[JournalEvent, ...]
     """Lines for the journal."""
 
 
-Told = tuple[str, float, float, float]
-"""How far a clip is: its path, seconds of footage, those done, and the speed. Dask sends plain values."""
+ProgressMessage = tuple[str, float, float, float]
+"""A clip's path, its seconds of footage, the seconds done, and the speed. Dask sends plain values."""
 
-Tell = Callable[[Told], None]
+SendProgress = Callable[[ProgressMessage], None]
 
 _written: contextvars.ContextVar[list[JournalEvent]] = contextvars.ContextVar("written")
 
 
 class _Relay:
-    """Takes the lines of the clip that this thread works on, in the journal's place."""
+    """Takes the place of the journal: collects the lines of the clip that this thread works on."""
 
     def append(self, *events: JournalEvent) -> None:
-        """Remember them for the delivery."""
+        """Keep the lines for the clip's result."""
         _written.get().extend(events)
 
 
-class _Teller:
-    """A display that sends what it would show."""
+class _ProgressSender:
+    """A display that sends the progress to the coordinator instead of showing it."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, send: SendProgress) -> None:
+        self._send = send
 
     @contextmanager
     def job(self, name: str, seconds: float) -> Iterator[Advance]:
@@ -121,9 +121,9 @@ class _Teller:
 
         def advance(at: float, speed: float) -> None:
             nonlocal last
-            if time.monotonic() - last >= TELL_SECONDS:
+            if time.monotonic() - last >= PROGRESS_SECONDS:
                 last = time.monotonic()
-                self._tell((name, seconds, at, speed))
+                self._send((name, seconds, at, speed))
 
         yield advance
 
@@ -132,18 +132,18 @@ class _Teller:
 
 
 class DaskWorker:
-    """One process's bench for one run. Raises StorageError or EncoderError where it can't take part."""
+    """One worker process's part in one run. Raises StorageError or EncoderError if it can't take part."""
 
-    def __init__(self, order: RunSpec, tell: Tell, slots: int) -> None:
-        self._order = order
+    def __init__(self, spec: RunSpec, send: SendProgress, slots: int) -> None:
+        self._spec = spec
         self._slots = slots
         self.stop = Stop()
         self._stack = ExitStack()
-        _check_same_tree(order)
-        self._machine, self.choice = encoder_probe.chosen(order.wish, order.wishes.encode)
-        self._failures = Failures(order.trees.state)
-        self._display = _Teller(tell)
-        self._shop: ArchiveWorkers | None = None
+        _check_same_tree(spec)
+        self._machine, self.choice = encoder_probe.chosen(spec.request, spec.settings.encode)
+        self._failures = Failures(spec.trees.state)
+        self._display = _ProgressSender(send)
+        self._workers: ArchiveWorkers | None = None
         self._opening = threading.Lock()
 
     def make(self, step: Archive) -> ClipResult:
@@ -156,55 +156,55 @@ class DaskWorker:
             return ClipResult(
                 Outcome(step, Result.STALE, Reason.STALE, "changed or gone since it was planned"), ()
             )
-        outcome = self._workshop().perform(step._replace(clip=clip), self._slots)
+        outcome = self._opened_workers().perform(step._replace(clip=clip), self._slots)
         self._failures.flush()
-        told = tuple(event for event in events if event.event is not EventKind.KEPT)
-        return ClipResult(replace(outcome, step=step), told)
+        lines = tuple(event for event in events if event.event is not EventKind.KEPT)
+        return ClipResult(replace(outcome, step=step), lines)
 
     def close(self) -> None:
-        """Let the bench go."""
+        """Release the encoder."""
         self._stack.close()
 
-    def _workshop(self) -> ArchiveWorkers:
+    def _opened_workers(self) -> ArchiveWorkers:
         with self._opening:
-            if self._shop is None:
-                tools = Tools(self.choice, self._machine, self._order.wishes)
+            if self._workers is None:
+                tools = Tools(self.choice, self._machine, self._spec.settings)
                 opening = workers.opened(
-                    self._desk(), tools, None, self._order.nice, stop=self.stop, display=self._display
+                    self._context(), tools, None, self._spec.nice, stop=self.stop, display=self._display
                 )
-                self._shop = self._stack.enter_context(opening)
-            return self._shop
+                self._workers = self._stack.enter_context(opening)
+            return self._workers
 
-    def _desk(self) -> ArchiveContext:
-        order = self._order
-        run = replace(order.run, host=socket.gethostname())
-        scribe = JournalWriter(_Relay(), run, lambda: clock.now(order.zone))
+    def _context(self) -> ArchiveContext:
+        spec = self._spec
+        run = replace(spec.run, host=socket.gethostname())
+        writer = JournalWriter(_Relay(), run, lambda: clock.now(spec.zone))
         return ArchiveContext(
-            order.trees,
-            ArchiveLookup(order.trees, Journal(order.trees.state), findings.DamagedNow(order.trees.state)),
+            spec.trees,
+            ArchiveLookup(spec.trees, Journal(spec.trees.state), findings.DamagedNow(spec.trees.state)),
             self._failures,
-            SourceRemover(order.trees, scribe, SidecarPolicy.KEEP),
-            scribe,
-            lambda: holds.read(order.trees.state),
+            SourceRemover(spec.trees, writer, SidecarPolicy.KEEP),
+            writer,
+            lambda: holds.read(spec.trees.state),
             Disposal.KEEP,
         )
 
 
-def _check_same_tree(order: RunSpec) -> None:
+def _check_same_tree(spec: RunSpec) -> None:
     """Raises StorageError unless this machine sees the trees of the run."""
-    volume_marker.check_roots(order.trees)
-    volume_marker.check(order.trees)
-    volume_marker.check_is(order.trees, order.marker)
-    volume_marker.check_writable(order.trees, removes=False)
-    if order.sample is None:
+    volume_marker.check_roots(spec.trees)
+    volume_marker.check(spec.trees)
+    volume_marker.check_is(spec.trees, spec.marker)
+    volume_marker.check_writable(spec.trees, removes=False)
+    if spec.sample is None:
         return
-    relative, size, mtime_ns = order.sample
+    relative, size, mtime_ns = spec.sample
     with suppress(OSError):
-        status = (order.trees.source / relative).lstat()
+        status = (spec.trees.source / relative).lstat()
         if (status.st_size, status.st_mtime_ns) == (size, mtime_ns):
             return
     raise StorageError(
-        f"the source {order.trees.source} is not the one of this run: {relative} is not there as planned",
+        f"the source {spec.trees.source} is not the one of this run: {relative} is not there as planned",
         hint="mount the same tree at the same path",
     )
 
@@ -212,7 +212,7 @@ def _check_same_tree(order: RunSpec) -> None:
 def _as_seen_here(step: Archive) -> Fingerprint:
     """The fingerprint of the planned file on this machine, where device and inode have other numbers.
 
-    FileNotFoundError where it isn't that file any more.
+    Raises FileNotFoundError if it is no longer that file.
     """
     planned, found = step.clip.fingerprint, fingerprint_of(step.clip.path.lstat())
     if (planned.size, planned.mtime_ns) != (found.size, found.mtime_ns):
@@ -222,27 +222,27 @@ def _as_seen_here(step: Archive) -> Fingerprint:
 
 # --- what the cluster calls by name ----------------------------------------------------------------
 
-_stations: dict[str, DaskWorker] = {}
+_known_runs: dict[str, DaskWorker] = {}
 _guard = threading.Lock()
 
 
-def fit(order: RunSpec) -> tuple[bool, str]:
-    """Whether this worker can take part, and with what, or why not."""
-    if order.version != __version__:
-        return False, f"it has camarchiver {__version__}, the run has {order.version}"
+def fit(spec: RunSpec) -> tuple[bool, str]:
+    """Whether this worker can take part, and with which encoder, or why not."""
+    if spec.version != __version__:
+        return False, f"it has camarchiver {__version__}, the run has {spec.version}"
     try:
-        return True, _station(order).choice.explanation[-1]
+        return True, _worker_for(spec).choice.explanation[-1]
     except CamarchiverError as error:
         return False, f"{error.message}; {error.hint}" if error.hint else error.message
 
 
-def make(order: RunSpec, step: Archive) -> ClipResult:
+def make(spec: RunSpec, step: Archive) -> ClipResult:
     """Archive one clip here.
 
-    Nothing is raised: an exception that can't be pickled would never arrive, and the run would wait for it.
+    It raises nothing: an exception that can't be pickled would never arrive, and the run would wait for it.
     """
     try:
-        return _station(order).make(step)
+        return _worker_for(spec).make(step)
     except Exception as error:  # whatever it is, the run reports it and the source stays
         _log.exception("%s", step.clip.relative)
         words = error.message if isinstance(error, CamarchiverError) else f"{type(error).__name__}: {error}"
@@ -250,31 +250,31 @@ def make(order: RunSpec, step: Archive) -> ClipResult:
 
 
 def stop(run: str, number: int) -> None:
-    """End what is under way for a run, as a signal would."""
-    if (station := _stations.get(run)) is not None:
-        station.stop.ask(number)
+    """Stop the work for a run, as a signal would."""
+    if (worker := _known_runs.get(run)) is not None:
+        worker.stop.ask(number)
 
 
 def leave(run: str) -> None:
     """Forget a run that is over."""
     with _guard:
-        station = _stations.pop(run, None)
-    if station is not None:
-        station.close()
+        worker = _known_runs.pop(run, None)
+    if worker is not None:
+        worker.close()
 
 
-def _station(order: RunSpec) -> DaskWorker:
+def _worker_for(spec: RunSpec) -> DaskWorker:
     from distributed import get_worker
 
     with _guard:
-        if (known := _stations.get(order.run.id)) is None:
+        if (known := _known_runs.get(spec.run.id)) is None:
             worker: Any = get_worker()
             slots = int(worker.state.total_resources.get(RESOURCE, 1))
-            known = DaskWorker(order, lambda told: worker.log_event(topic(order.run.id), told), slots)
-            _stations[order.run.id] = known
+            known = DaskWorker(spec, lambda message: worker.log_event(topic(spec.run.id), message), slots)
+            _known_runs[spec.run.id] = known
         return known
 
 
 def topic(run: str) -> str:
-    """Under which the stations of a run tell their progress."""
+    """The Dask topic under which the workers of a run send their progress."""
     return f"camarchiver-{run}"

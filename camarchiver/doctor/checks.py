@@ -102,7 +102,7 @@ def _checks(target: DoctorTarget) -> Iterator[Check]:
 
 def _watches(trees: Trees) -> Iterator[Finding]:
     mount = storage_checks.kind_of(trees.source)
-    if mount is not None and not mount.tells:
+    if mount is not None and not mount.reports_changes:
         yield machine_checks.unseen(mount.kind)
         return
     yield from machine_checks.inotify(storage_checks.count_folders(trees))

@@ -149,7 +149,7 @@ def kind_of(folder: Path) -> Mount | None:
         text = _MOUNTINFO.read_text(encoding="latin-1")
     except OSError:
         return None
-    return next(iter(filesystems.that_matter(filesystems.parse(text), os.fspath(folder))), None)
+    return next(iter(filesystems.relevant_mounts(filesystems.parse(text), os.fspath(folder))), None)
 
 
 def _volumes(trees: Trees) -> Iterator[Finding]:

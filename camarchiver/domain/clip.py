@@ -24,8 +24,8 @@ class Fingerprint(NamedTuple):
 class Clip(NamedTuple):
     """One finished video file of one camera, placed in time by its name.
 
-    A tuple as the steps are: a plan makes one of each for every file, and a frozen dataclass takes six
-    times as long to make.
+    It is a tuple, as the steps are: a plan makes one of each for every file, and a frozen dataclass takes
+    six times as long to make.
     """
 
     root: Path
@@ -40,7 +40,7 @@ class Clip(NamedTuple):
     links: int = 1
     """Names that share the inode."""
     duration: float | None = None
-    """Seconds, where the name tells them."""
+    """Seconds, if known."""
     sidecars: tuple[str, ...] = ()
     """Names of the pictures in the same folder that share camera and time."""
     place: str = ""
@@ -62,7 +62,7 @@ class Clip(NamedTuple):
 
 
 def joined(folder: str, name: str) -> str:
-    """The path of what is called so in a folder; empty for the root itself."""
+    """The path of `name` in `folder`, which is empty for the root itself."""
     return f"{folder}/{name}" if folder else name
 
 
@@ -72,7 +72,7 @@ def beside(relative: str, name: str) -> str:
 
 
 class Tree(StrEnum):
-    """Which of the three trees, or of the recorder's two, a path lies in."""
+    """Which of the three trees, or of the recorder's two, a path is in."""
 
     SOURCE = "source"
     ARCHIVE = "archive"
@@ -91,7 +91,7 @@ class Trees:
 
     @property
     def state(self) -> Path:
-        """Where journal, runs, failures and holds stand."""
+        """The folder of journal, runs, failures and holds."""
         return self.archive / STATE_FOLDER
 
 
@@ -99,7 +99,7 @@ STATE_FOLDER = ".camarchiver"
 
 
 class Disposal(StrEnum):
-    """What becomes of a file that leaves its tree."""
+    """What happens to a file that leaves its tree."""
 
     TRASH = "trash"
     DELETE = "delete"
@@ -107,7 +107,7 @@ class Disposal(StrEnum):
 
 
 class Archived(NamedTuple):
-    """The journal's word that one source became one archive."""
+    """The journal's entry that one source became one archive."""
 
     source: str
     """Relative to the source root."""
@@ -119,11 +119,11 @@ class Archived(NamedTuple):
     """Relative to the archive root."""
     archive_size: int
     remuxed: bool
-    """True where the archive is a lossless copy."""
+    """True if the archive is a lossless copy."""
     duration: float | None = None
     """Seconds."""
     unencoded: str = ""
-    """Why it is one; empty in lines of old, which speak of encoding that saved too little."""
+    """Why it is a lossless copy; empty in old lines, which mean that encoding saved too little."""
 
     def describes(self, clip: Clip) -> bool:
         """Whether this entry is about this very source: the same size and mtime."""
@@ -131,7 +131,7 @@ class Archived(NamedTuple):
 
     @property
     def why_unencoded(self) -> Reason | None:
-        """Why it is a lossless copy; None where it is not."""
+        """Why it is a lossless copy; None if it is not."""
         if not self.remuxed:
             return None
         return Reason(self.unencoded) if self.unencoded in set(Reason) else Reason.NOT_SMALLER

@@ -24,7 +24,7 @@ class Flaw(StrEnum):
 
 
 class RecordFlaw(StrEnum):
-    """What can be wrong with our own records; part of the JSON format."""
+    """What can be wrong with camarchiver's own records; part of the JSON format."""
 
     UNREADABLE = "unreadable"
     TORN_JOURNAL = "torn-journal"
@@ -45,18 +45,18 @@ def check_year(moment: datetime) -> None:
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
-    """One archive that counts for nothing until it is found sound or repaired."""
+    """One archive that does not count until it is found sound or repaired."""
 
     flaw: Flaw
     detail: Detail
     at: Moment
     """When it was found."""
     run: Run
-    """Which run found it."""
+    """The run that found it."""
     source: RelativePath
     """The clip's path below the source root."""
     day: date
-    """The clip's day, in whose file the journal tells of it."""
+    """The clip's day, whose journal file has its lines."""
 
     def __post_init__(self) -> None:
         check_year(self.at)

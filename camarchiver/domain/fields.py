@@ -1,4 +1,4 @@
-"""Types of fields that are read back from disk, with their bounds: msgspec refuses everything else."""
+"""Types of fields that are read back from disk, with their bounds: msgspec refuses any other value."""
 
 from __future__ import annotations
 

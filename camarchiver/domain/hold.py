@@ -29,7 +29,7 @@ class Hold:
 
     @property
     def words(self) -> str:
-        """Which one it is, and why somebody made it."""
+        """Which hold it is, and the reason that was given."""
         return f"by hold {self.id}" + (f": {self.reason}" if self.reason else "")
 
     def covers(self, camera: str, start: datetime, end: datetime, now: datetime) -> bool:
@@ -39,9 +39,9 @@ class Hold:
 
 
 def held_by(clip: Clip, holds: Iterable[Hold], now: datetime) -> Hold | None:
-    """The hold that covers a clip; one whose duration nobody knows is taken to last an hour."""
+    """The hold that covers a clip; a clip of unknown duration counts as an hour long."""
     seconds = timedelta(hours=1) if clip.duration is None else timedelta(seconds=clip.duration)
-    # Over UTC, since an hour is no hour in local time when the clock is changed.
+    # In UTC, because local time may change by an hour within a clip.
     end = clip.start.astimezone(UTC) + seconds
     return next((hold for hold in holds if hold.covers(clip.camera, clip.start, end, now)), None)
 
@@ -49,7 +49,7 @@ def held_by(clip: Clip, holds: Iterable[Hold], now: datetime) -> Hold | None:
 def may_reach(clip: Clip, holds: Iterable[Hold], now: datetime) -> bool:
     """Whether a clip of unknown duration begins so shortly before a hold that its end decides.
 
-    How long it can be at most is told by its size.
+    Its size gives its greatest possible length.
     """
     if clip.duration is not None:
         return False

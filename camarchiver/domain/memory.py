@@ -1,4 +1,4 @@
-"""What outlasts a run and decides with: failures, holds, restored clips; and the facts about one folder."""
+"""What outlasts a run and affects decisions: failures, holds, restored clips; and facts of a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from camarchiver.domain.steps import Keep
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """Waits after the first, second and third failure; after that only `--retry-failed`.
 
-A removal goes on being tried after the last of them: permissions change, and a damaged clip doesn't.
+A removal is still retried after the last of them: permissions may change, a damaged clip does not.
 """
 
 
@@ -26,7 +26,7 @@ RESTORE_GRACE = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is remembered of a clip that could not be archived, or not be removed once it was."""
+    """The record of a clip that could not be archived, or could not be removed once it was archived."""
 
     size: int
     mtime_ns: int
@@ -42,12 +42,12 @@ class Failure:
 
     @property
     def is_last_but_one(self) -> bool:
-        """Whether the clip is tried by itself once more only."""
+        """Whether only one automatic retry is left."""
         return self.count == len(RETRY_AFTER)
 
     @property
     def next_try(self) -> datetime | None:
-        """When the clip is tried again; None for never by itself."""
+        """When the clip is retried; None if not automatically."""
         if self.count > len(RETRY_AFTER) and not self.is_of_removal:
             return None
         return self.at + RETRY_AFTER[min(self.count, len(RETRY_AFTER)) - 1]
@@ -55,41 +55,41 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FolderFacts:
-    """What one folder of the source tree holds, and what is known of it."""
+    """The contents of one folder of the source tree, and what is known about them."""
 
     root: Path
     folder: str
     clips: tuple[Clip, ...] = ()
     set_aside: tuple[Keep, ...] = ()
-    """Names that discovery could not make a clip of: no time, no regular file, no right to read."""
+    """Names that are no clips: no time, no regular file, or no right to read it."""
     observed: Mapping[str, Keep] = field(default_factory=dict)
-    """By relative path: clips that somebody writes or works on at this moment."""
+    """By relative path: clips that a process writes or works on at this moment."""
     archived: Mapping[str, tuple[Archived, ...]] = field(default_factory=dict)
-    """By relative path: what the journal knows, oldest entry first."""
-    standing: frozenset[str] = frozenset()
+    """By relative path: the journal's entries, oldest first."""
+    existing: frozenset[str] = frozenset()
     """Archives (relative to their root) that count: of the journalled size, and not found damaged."""
     same_file: frozenset[str] = frozenset()
     """Names whose inode an earlier name of this run shares."""
     removable: bool = True
-    """False where the folder can't be written, so that no source can leave it."""
+    """False if the folder can't be written, so that no source can leave it."""
     pictures: tuple[str, ...] = ()
     """Names of pictures that belong to none of the clips."""
-    passing: tuple[str, ...] = ()
-    """Names of locks and unfinished files, whoever made them."""
+    temporary: tuple[str, ...] = ()
+    """Names of locks and unfinished files, of any program."""
     is_empty: bool = False
-    """Whether nothing at all lies in it."""
+    """Whether the folder has no entries at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A source that an operator brought back from the trash."""
+    """A source that an operator restored from the trash."""
 
     size: int
     mtime_ns: int
     at: datetime
 
     def is_recent(self, now: datetime) -> bool:
-        """Whether its grace has not passed."""
+        """Whether its grace period has not passed."""
         return now - self.at < RESTORE_GRACE
 
 

@@ -16,14 +16,14 @@ from camarchiver.errors import ExitCode, Problem
 
 
 class Group(NamedTuple):
-    """What a plan's totals are counted by."""
+    """The key by which a plan's totals are counted."""
 
     action: str
     reason: Reason
     camera: str = ""
     day: date | None = None
     tree: str = ""
-    """Where the plan changes more than one tree."""
+    """Set if the plan changes more than one tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Total:
     clips: int
     size: int
     seconds: float
-    """Footage, as far as the names tell it."""
+    """Seconds of footage, as far as they are known."""
 
 
 @dataclass(slots=True)
 class _Count:
-    """What was counted of one group."""
+    """The running count of one group."""
 
     group: Group
     clips: int = 0
@@ -95,7 +95,7 @@ def _group_of(step: Archive | Remove | Restore | Discard | Tidy | Salvage) -> Gr
 
 
 def action_of(step: Step) -> str:
-    """The word of the JSON format for what a step does."""
+    """The name of a step's action in the JSON format."""
     match step:
         case Archive():
             return "archive"
@@ -117,7 +117,7 @@ def _group_key(group: Group) -> tuple[str, date, str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a plan will give back to one filesystem."""
+    """What a plan will free on one filesystem."""
 
     path: Path
     free: int
@@ -142,22 +142,22 @@ class Plan(Generic[ChangeT, PolicyT]):
     totals: tuple[Total, ...]
     steps: Collection[ChangeT]
     left: Collection[Keep]
-    """Every file left alone where it was asked for, else empty: `totals` counts them in any case."""
+    """Every file left alone, if a list was asked for; otherwise empty. `totals` counts them anyway."""
     unread_folders: int = 0
     """Date folders too recent to be read."""
     notes: tuple[str, ...] = ()
-    """What the owner must know before consenting: encoder and why, marks that will be set."""
+    """What the owner must know before consenting, for example the encoder and why it was chosen."""
     forecast: tuple[Forecast, ...] = ()
     """One for each filesystem that files leave."""
     problems: tuple[Problem, ...] = ()
-    """What the policy asks for and this plan can't do."""
+    """What the policy asks for but this plan can't do."""
     refused: ExitCode | None = None
-    """The exit code of the brake that forbids carrying this plan out; None for none."""
+    """The exit code of the brake that refuses this plan; None if none does."""
 
     def report(
         self, run: str, outcomes: tuple[Outcome, ...] = (), *, ended: datetime, stopped_by: int | None = None
     ) -> Report:
-        """What came of it in this run, by the signal that stopped the run if one did."""
+        """The report on this plan in one run; `stopped_by` is the signal that stopped the run, if one did."""
         return Report(
             command=self.command,
             run=run,
@@ -173,5 +173,5 @@ class Plan(Generic[ChangeT, PolicyT]):
 
     @property
     def found_unreadable(self) -> int:
-        """Files and folders that could not be looked at."""
+        """Number of files and folders that could not be examined."""
         return sum(total.clips for total in self.totals if total.group.reason is Reason.UNREADABLE)

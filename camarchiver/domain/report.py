@@ -1,4 +1,4 @@
-"""What came of steps, and of a whole run."""
+"""The outcomes of steps, and the report of a whole run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from camarchiver.errors import ExitCode, Problem, signal_code
 
 
 class Result(StrEnum):
-    """What came of a step."""
+    """The kinds of outcomes."""
 
     DONE = "done"
     FAILED = "failed"
@@ -26,20 +26,20 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How an archive came to be."""
+    """How an archive was made."""
 
     encoder: str
-    rungs: tuple[str, ...]
+    levels: tuple[str, ...]
     """What was tried, in order; the last one succeeded."""
     seconds: float
     bytes_before: int
     bytes_after: int
     unencoded: Reason | None = None
-    """Why it is a lossless copy; None where it was encoded."""
+    """Why it is a lossless copy; None if it was encoded."""
 
 
 class ArchiveMethod(StrEnum):
-    """How an archive's bytes come to be, the smallest result first."""
+    """How an archive's bytes are made, the smallest result first."""
 
     ENCODE = "encode"
     REMUX = "remux"
@@ -54,23 +54,23 @@ class EncodeResult:
     encoding: Encoding
     settings: Mapping[str, Any]
     verified: str
-    """How, in words."""
+    """How it was verified, in words."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one step."""
+    """The result of one step."""
 
     step: Step
     result: Result
     reason: Reason
     detail: str = ""
     target: str = ""
-    """Where the file stands now, absolute; empty where it went nowhere."""
+    """The file's absolute path now; empty if it did not move."""
     encoding: Encoding | None = None
     freed: int = 0
-    """Bytes that the filesystem really got back."""
+    """Bytes that were really freed on the filesystem."""
 
 
 class Status(StrEnum):
@@ -93,23 +93,23 @@ class Report:
     ended: datetime
     outcomes: tuple[Outcome, ...] = ()
     unreadable: int = 0
-    """Files and folders that could not be looked at while planning."""
+    """Number of files and folders that could not be examined while planning."""
     remaining: int = 0
     """Steps not begun because a limit was reached or the run was stopped."""
     stopped_by: int | None = None
     """The signal that ended the run."""
     problems: tuple[Problem, ...] = ()
-    """What the plan or the run could not do and the owner must know; the exit code tells of them."""
+    """What the plan or the run could not do and the owner must know; the exit code reflects them."""
     refused: ExitCode | None = None
-    """The exit code of a brake that stopped the whole plan; None where none did."""
+    """The exit code of a brake that stopped the whole plan; None if none did."""
 
     def count(self, *results: Result) -> int:
-        """How many steps came to one of these results."""
+        """How many steps have one of these results."""
         return sum(outcome.result in results for outcome in self.outcomes)
 
     @property
     def has_failures(self) -> bool:
-        """Whether anything went wrong; a stop is nothing wrong."""
+        """Whether anything went wrong; a stop is no failure."""
         return bool(self.refused is not None or self.count(Result.FAILED) or self.unreadable or self.problems)
 
     @property

@@ -18,7 +18,7 @@ class _HasClip(Protocol):
 
 
 class _OfClip:
-    """What every step over a clip tells, as `Keep` does of any file."""
+    """The properties of every step over a clip, as `Keep` has them for any file."""
 
     __slots__ = ()
 
@@ -51,14 +51,14 @@ class _OfClip:
 class _ArchiveFields(NamedTuple):
     clip: Clip
     target: str
-    """Relative to the archive root; execution numbers it when it is taken by something else."""
+    """Relative to the archive root; execution adds a number if another file has the name."""
     reason: Reason
-    standing: Archived | None = None
-    """The archive to replace, where a repeat was asked for."""
+    replaces: Archived | None = None
+    """The archive to replace, if a repeat or a repair was asked for."""
 
 
 class Archive(_ArchiveFields, _OfClip):
-    """Step: encode a clip, verify it, publish it, then dispose of the source."""
+    """Step: encode a clip, verify and publish its archive, then remove the source."""
 
     __slots__ = ()
 
@@ -71,7 +71,7 @@ class _RemoveFields(NamedTuple):
 
 
 class Remove(_RemoveFields, _OfClip):
-    """Step: dispose of a clip whose archive stands."""
+    """Step: remove a source whose archive exists."""
 
     __slots__ = ()
 
@@ -95,7 +95,7 @@ class Keep(NamedTuple):
 
 class _RestoreFields(NamedTuple):
     clip: Clip
-    """As it was: its root is that of its tree, its fingerprint the trashed file's."""
+    """The file as it was: its root is that of its tree, its fingerprint the trashed file's."""
     trash: str
     """Below the trash root."""
     sidecars: Mapping[str, str]
@@ -110,14 +110,14 @@ class _RestoreFields(NamedTuple):
 
 
 class Restore(_RestoreFields, _OfClip):
-    """Step: bring a file back from the trash to the very path that it came from."""
+    """Step: restore a file from the trash to the very path that it came from."""
 
     __slots__ = ()
 
 
 class _DiscardFields(NamedTuple):
     clip: Clip
-    """The file that goes: its root is that of its tree."""
+    """The file to remove: its root is that of its tree."""
     tree: Tree
     disposal: Disposal
     reason: Reason
@@ -126,7 +126,7 @@ class _DiscardFields(NamedTuple):
     identity: tuple[int, int]
     """Bytes and mtime_ns of the clip's source, which may be gone."""
     archived: Archived | None = None
-    """The archive that must still stand when it is done; None where the rule takes a last copy."""
+    """The archive that must still exist at execution; None if the rule may remove a last copy."""
 
 
 class Discard(_DiscardFields, _OfClip):
@@ -137,7 +137,7 @@ class Discard(_DiscardFields, _OfClip):
 
 @dataclass(frozen=True, slots=True)
 class Tidy:
-    """Step of `cleanup`: an unfinished file, a dead owner's lock or an empty folder goes; never footage."""
+    """Step of `cleanup`: remove an unfinished file, a dead owner's lock or an empty folder; never footage."""
 
     root: Path
     relative: str
@@ -158,18 +158,18 @@ class Tidy:
 
     @property
     def camera(self) -> str:
-        """None of them."""
+        """Empty: it belongs to no camera."""
         return ""
 
     @property
     def start(self) -> None:
-        """No time."""
+        """None: it has no time."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """Step: what a dead recorder left of a clip goes into the outbox, as far as it is whole."""
+    """Step: move the complete part of a clip that a dead recorder left into the outbox."""
 
     root: Path
     """The spool."""
@@ -180,7 +180,7 @@ class Salvage:
     """The camera's folder in the outbox."""
     reason: Reason = Reason.UNFINISHED
     start: datetime | None = None
-    """Aware; None where the name doesn't tell."""
+    """Aware; None if the name holds no time."""
 
     @property
     def relative(self) -> str:

@@ -1,4 +1,4 @@
-"""Validates untrusted JSON and paths, and the notes that name paths in our trees."""
+"""Validates untrusted JSON and paths, and the claims that name paths in our trees."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ LONGEST_PATH = 4096
 """Bytes that Linux takes for one path (PATH_MAX)."""
 
 YEARS = range(1900, 2300)
-"""Outside them a zone or a duration leads out of what a datetime can hold."""
+"""Outside these years a zone or a duration could exceed the range of a datetime."""
 
 LARGEST = 2**63 - 1
-"""What a number of 64 bits can be."""
+"""The largest signed number of 64 bits."""
 
 
 def value_of(text: str | bytes) -> Any:
-    """The value of a JSON text; ValueError for what is none, for NaN, and for what is nested without end."""
+    """The value of a JSON text. Raises ValueError for invalid text, for NaN and for too deep nesting."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
@@ -29,7 +29,7 @@ def _refuse(name: str) -> None:
 
 
 def moment_of(text: object) -> datetime:
-    """An aware time that can be reckoned with. Raises ValueError."""
+    """An aware time that allows arithmetic. Raises ValueError."""
     moment = datetime.fromisoformat(text) if isinstance(text, str) else None
     if moment is None or moment.tzinfo is None or moment.year not in YEARS:
         raise ValueError(f"{text!r} is no moment")
@@ -57,7 +57,7 @@ def is_below(relative: object) -> bool:
 
 
 def _is_name_of_bytes(relative: str) -> bool:
-    """Whether Linux could have such a path: JSON can hold half a character, which is no byte."""
+    """Whether Linux can have this path: JSON can hold half a surrogate pair, which is no byte."""
     try:
         relative.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -66,7 +66,7 @@ def _is_name_of_bytes(relative: str) -> bool:
 
 
 def is_claim(fields: object) -> bool:
-    """Whether a note of a clip in the making is one that camarchiver could have written."""
+    """Whether the fields of a work claim are valid, so that camarchiver can have written them."""
     if not isinstance(fields, dict):
         return False
     try:

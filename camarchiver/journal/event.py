@@ -47,10 +47,10 @@ class EventKind(StrEnum):
 
 
 class JournalEvent(msgspec.Struct, frozen=True, gc=False):
-    """One line; what doesn't apply stays None and is left out of the line.
+    """One line of the journal; a field that doesn't apply is None and is left out of the line.
 
-    A struct, because plans read a line or two for every clip of years: it is decoded and checked in a
-    seventh of the time that a dict and checks of our own take.
+    It is a Struct because plans read a line or two for every clip of several years: decoding and checking
+    take a seventh of the time that a dict and our own checks would take.
     """
 
     event: str
@@ -79,11 +79,11 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     verified: str | None = None
     seconds: Seconds | None = None
     tree: TreeName | None = None
-    """Which tree the file left or is to leave; the source where nothing else is said."""
+    """Which tree the file left or is to leave; None stands for the source."""
     trash: RelativePath | None = None
     """Below the trash root."""
     sidecars: dict[FileName, AnyPath] | None = None
-    """Each sidecar's name, and where it went."""
+    """Each sidecar's name, and its path now."""
     reason: str | None = None
     detail: str | None = None
 
@@ -93,12 +93,12 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
         return self.source_size, self.source_mtime_ns
 
     def fields(self) -> dict[str, Any]:
-        """What the line tells, as JSON has it."""
+        """The fields of the line, as JSON values."""
         fields = {key: value for key, value in msgspec.structs.asdict(self).items() if value is not None}
         return fields | {"at": self.at.isoformat(timespec="milliseconds"), "start": self.start.isoformat()}
 
     def line(self) -> str:
-        """The event as it stands in the journal, without the line end."""
+        """The event as a line of the journal, without the line end."""
         return json.dumps(self.fields())
 
 
@@ -106,12 +106,12 @@ _DECODER = msgspec.json.Decoder(JournalEvent)
 
 
 def read(text: bytes) -> tuple[list[JournalEvent], int]:
-    """The events of one file's text, in their order, and the number of lines that can't be believed."""
+    """The events of one file's text, in their order, and the number of invalid lines."""
     try:
         events = _DECODER.decode_lines(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _read_each(text)
-    # Escapes are rare: without them a glance at each path tells that it stays below.
+    # Escapes are rare. Without them a quick check of each path shows that it stays below its root.
     if b"\\" in text or _has_odd(events):
         sound = [event for event in events if is_sound(event)]
         return sound, len(events) - len(sound)
@@ -119,7 +119,7 @@ def read(text: bytes) -> tuple[list[JournalEvent], int]:
 
 
 def is_sound(event: JournalEvent) -> bool:
-    """Whether every path of an event stays below its root, and its times can be reckoned with."""
+    """Whether every path of an event stays below its root, and its times allow arithmetic."""
     return (
         event.start.year in YEARS
         and event.at.year in YEARS
@@ -147,8 +147,8 @@ def _read(line: bytes) -> JournalEvent | None:
     try:
         return _DECODER.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        # A path that is not UTF-8 stands there with lone surrogates, which only json takes; and a zone
-        # of long ago may differ from UTC by seconds.
+        # A path that is not UTF-8 is written with lone surrogates, which only `json` accepts; and a
+        # historical time zone may differ from UTC by seconds.
         pass
     try:
         fields = value_of(line)
@@ -163,7 +163,7 @@ def _has_odd(events: Sequence[JournalEvent]) -> bool:
     years = {event.start.year for event in events} | {event.at.year for event in events}
     if not all(year in YEARS for year in years):
         return True
-    # A clip has several lines, and most of its paths stand in each.
+    # A clip has several lines, and most of its paths are in each of them.
     paths = {event.source for event in events}
     paths |= {archive for event in events if (archive := event.archive) is not None}
     paths |= {trash for event in events if (trash := event.trash) is not None}

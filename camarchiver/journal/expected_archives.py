@@ -1,4 +1,4 @@
-"""Tells which archives should stand by the word of one day's journal."""
+"""Finds out which archives should exist by one day's journal."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Expected:
     source: str
     size: int
     digest: str
-    """BLAKE2b; empty where the journal has none."""
+    """BLAKE2b; empty if the journal has none."""
     line: JournalEvent
-    """The newest one that says it was made."""
+    """The newest line that says it was made."""
 
 
 def expected_of(events: Iterable[JournalEvent]) -> tuple[Expected, ...]:
-    """The archives of one day's lines that no later line took away.
+    """The archives of one day's lines that no later line removed.
 
-    One that was found damaged, or moved aside to make room for a better one, is expected until a newer
-    archive of the same clip stands: a run may have died before it was published.
+    An archive that was found damaged, or moved away for a better one, is expected until a newer archive of
+    the same clip exists: a run may have died before it published that one.
     """
     expected: dict[str, Expected] = {}
     away: dict[str, Expected] = {}

@@ -1,4 +1,4 @@
-"""Finds what the journal says of one clip, or of the clips of one day."""
+"""Finds the journal's lines about one clip, or about the clips of one day."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ _DAY = timedelta(days=1)
 
 
 class JournalDays:
-    """Goes by folders and names; only where neither tells a day the whole journal is read, once."""
+    """Finds a file's day by its folder and name; only if neither has one is the whole journal read, once."""
 
     def __init__(self, names: Names, journal: Journal) -> None:
         self._names = names
         self._journal = journal
         self._odd: dict[str, date] | None = None
         self._last: tuple[tuple[str, str], date | None] = (("", ""), None)
-        """A clip and its pictures come one after the other: folder, stem, and the day they tell."""
+        """Folder, stem and day of the last file: a clip and its pictures come one after the other."""
 
     def of(self, relative: str) -> Iterator[date]:
         """The likeliest first; `relative` is the file's path below its root."""
         of_folder = _day_of(relative.rpartition("/")[0])
         if of_folder is not None:
             yield from _about(of_folder)
-        # Nearly all lie in the folder of their day: a name is read only where its days don't know the file.
-        if (day := self._told_by(relative)) is not None:
+        # Nearly all files are in the folder of their day: a name is read only if the journal of that day and
+        # its neighbours lacks the file.
+        if (day := self._day_by_name(relative)) is not None:
             if day != of_folder:
                 yield from _about(day)
         elif (day := self._odd_days().get(relative)) is not None:
             yield day
 
-    def _told_by(self, relative: str) -> date | None:
+    def _day_by_name(self, relative: str) -> date | None:
         folder, _, name = relative.rpartition("/")
         key = folder, unnumbered(name).rpartition(".")[0]
         if self._last[0] != key:
@@ -56,7 +57,7 @@ class JournalDays:
             for day in self._journal.days():
                 for event in self._journal.day(day).events:
                     for relative in (event.archive, event.trash):
-                        if relative is not None and self._told_by(relative) is None:
+                        if relative is not None and self._day_by_name(relative) is None:
                             self._odd[relative] = day
         return self._odd
 
@@ -72,15 +73,15 @@ def _about(day: date) -> tuple[date, ...]:
 
 
 MOST_NAMES = 1000
-"""Numbered names looked at before a folder is taken to be in trouble."""
+"""Numbered names that are tried before the search is given up."""
 
 ARCHIVE_SUFFIXES = (".mp4", ".mkv")
 
 
 class ArchiveLookup:
-    """Answers for one pair of trees; looks at the disk each time it is asked.
+    """Looks up the archives of one pair of trees; examines the disk at each call.
 
-    Every rule that counts an archive asks here.
+    Every rule that depends on an archive uses this class.
     """
 
     def __init__(self, trees: Trees, journal: Journal, damaged: Callable[[], Container[str]]) -> None:
@@ -89,10 +90,10 @@ class ArchiveLookup:
         self._journal = journal
         self._damaged = damaged
 
-    def stands(self, entry: Archived) -> bool:
-        """Whether the archive counts: a regular file of the journalled size that nobody found damaged.
+    def is_valid(self, entry: Archived) -> bool:
+        """Whether the archive counts: a regular file of the journalled size that was not found damaged.
 
-        A journal that leads out of the archive is not believed.
+        A path that leads out of the archive is not accepted.
         """
         if not is_below(entry.archive) or self.is_damaged(entry.archive):
             return False
@@ -124,11 +125,11 @@ class ArchiveLookup:
         )
 
     def leaves_trace(self, entries: Iterable[Archived]) -> bool:
-        """Whether anything, sound or not, lies where one of these archives should."""
+        """Whether a file, sound or not, exists at the path of one of these archives."""
         return any(os.path.lexists(self._archive / entry.archive) for entry in entries)
 
     def entries(self, clip: Clip) -> tuple[Archived, ...]:
-        """The journal's entries for this very source, oldest first, whether or not they stand."""
+        """The journal's entries for this very source, oldest first, whether or not the archives exist."""
         day = self._journal.day(clip.start.date())
         return tuple(entry for entry in day.archived.get(clip.relative, ()) if entry.describes(clip))
 
@@ -139,21 +140,21 @@ class ArchiveLookup:
         return next((e for e in reversed(events) if (e.event, e.source, e.source_blake2b) == of), None)
 
     def newest(self, clip: Clip) -> Archived | None:
-        """The newest entry whose archive stands."""
-        return next((entry for entry in reversed(self.entries(clip)) if self.stands(entry)), None)
+        """The newest entry whose archive is valid."""
+        return next((entry for entry in reversed(self.entries(clip)) if self.is_valid(entry)), None)
 
-    def twin(self, clip: Clip, digest: str) -> Archived | None:
-        """The archive that another name of the very same bytes got."""
+    def same_content(self, clip: Clip, digest: str) -> Archived | None:
+        """The archive of another name that has the very same bytes."""
         for entries in self._journal.day(clip.start.date()).archived.values():
             for entry in entries:
-                if entry.describes(clip) and entry.digest == digest and self.stands(entry):
+                if entry.describes(clip) and entry.digest == digest and self.is_valid(entry):
                     return entry
         return None
 
     def candidates_by_name(self, target: str, suffixes: Iterable[str] = ARCHIVE_SUFFIXES) -> Iterator[Path]:
         """Regular files at the target's name and its numbered successors, with one of these suffixes.
 
-        None of them was found damaged.
+        Archives that were found damaged are left out.
         """
         stem = target.rpartition(".")[0]
         for suffix in suffixes:

@@ -22,16 +22,16 @@ NAMED = frozenset(
         Reason.ORPHAN_PICTURE,
     }
 )
-"""Rules that may take a last copy, because the owner asked for just that."""
+"""Rules that may remove a last copy, because the owner asked for that."""
 
 _TREES = {str(tree): tree for tree in Tree}
 
 REPLACED = "replaced"
-"""The reason of an archive that made room for a better one of the same clip."""
+"""The reason of an archive that was moved away for a better one of the same clip."""
 
 
 Entries = tuple[Archived, ...]
-"""What was archived of one clip, oldest first."""
+"""The archives of one clip, oldest first."""
 
 
 class Origin(NamedTuple):
@@ -46,45 +46,45 @@ class Origin(NamedTuple):
     """Of the source."""
     duration: float | None
     run: str
-    """Which brought the file there."""
+    """The run that put the file there."""
     at: datetime
     tree: Tree
-    """Which it comes from."""
+    """The tree that it comes from."""
     reason: str
     file_size: int | None
-    """Bytes that the file must have to be this one; None where the journal doesn't tell."""
+    """Bytes that the file must have to be this one; None if the journal lacks them."""
 
 
 @dataclass
 class Ledger:
     """One day's events, folded; filled by `fold` and only read afterwards.
 
-    It keeps the events themselves: of most nobody asks more than that they are there.
+    It keeps the events themselves, because most of them are only tested for existence.
     """
 
     archived: Mapping[str, Entries] = field(default_factory=dict)
     """What was archived, by path below the source root."""
     archives: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
-    """By path below the archive root: what stands there by the journal's word."""
+    """By path below the archive root: the archive that is there by the journal."""
     trashed: dict[str, JournalEvent] = field(default_factory=dict)
     """By path below the trash root."""
     given_up: set[str] = field(default_factory=set)
     """Archives that a named rule removed."""
     sidecars: dict[str, JournalEvent] = field(default_factory=dict)
     """By path below the source root: the clip that each picture followed."""
-    told: list[JournalEvent] = field(default_factory=list)
-    """What it was folded from."""
+    events: list[JournalEvent] = field(default_factory=list)
+    """The events that it was folded from."""
 
     def origin(self, event: JournalEvent) -> Origin:
-        """What an event of this ledger says of its clip."""
+        """The clip of an event of this ledger."""
         size, mtime_ns = event.source_size, event.source_mtime_ns
         assert size is not None and mtime_ns is not None
         duration = event.duration
         if duration is None:
-            # A line that tells no duration speaks of a clip whose other lines may.
+            # A line without a duration may be about a clip whose other lines have one.
             entries = self.archived.get(event.source, ())
-            told = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
-            duration = next((seconds for seconds in told if seconds is not None), None)
+            durations = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
+            duration = next((seconds for seconds in durations if seconds is not None), None)
         tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.tree or "source"]
         return Origin(
             event.source,
@@ -103,7 +103,7 @@ class Ledger:
     @cached_property
     def seen(self) -> dict[str, JournalEvent]:
         """By path below the source root: clips that were archived or removed."""
-        return {event.source: event for event in self.told}
+        return {event.source: event for event in self.events}
 
     @cached_property
     def pictures(self) -> dict[str, tuple[JournalEvent, Archived]]:
@@ -116,7 +116,7 @@ class Ledger:
         found: dict[str, tuple[JournalEvent, Archived]] = {}
         for picture, event in self.sidecars.items():
             for known in of_source.get(event.source, ()):
-                # Nearly every archive is called as its source, and so is what lies beside it.
+                # Nearly every archive has its source's name, and so have the pictures beside it.
                 archive = known[1].archive
                 is_same = archive == event.source
                 place = picture if is_same else beside(archive, picture.rpartition("/")[2])
@@ -130,20 +130,20 @@ class Ledger:
 
 
 def fold(events: Iterable[JournalEvent], archived: Mapping[str, Entries]) -> Ledger:
-    """The state that a day's events lead to; a line that can't be understood tells nothing."""
+    """The state that a day's events lead to; an incomplete or unknown line has no effect."""
     ledger = Ledger(archived)
-    ledger.told = [
+    ledger.events = [
         event
         for event in events
         if event.event in _APPLY and event.source_size is not None and event.source_mtime_ns is not None
     ]
-    for event in ledger.told:
+    for event in ledger.events:
         _APPLY[event.event](ledger, event)
     return ledger
 
 
 def left_archive(event: JournalEvent) -> bool:
-    """Whether an event of the kinds trashed or deleted speaks of an archive, not of a source."""
+    """Whether an event of the kinds trashed or deleted is about an archive, not about a source."""
     return event.tree == "archive" or event.reason == REPLACED
 
 
@@ -185,4 +185,4 @@ _APPLY: Mapping[str, Callable[[Ledger, JournalEvent], None]] = {
     "restored": _restored,
     "purged": _purged,
 }
-"""The events after which something stands elsewhere."""
+"""The events that change where a file is."""

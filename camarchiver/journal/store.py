@@ -24,7 +24,7 @@ EVENTS_IN_MEMORY = 10_000
 """Parsed lines kept at once where days are busy; some 2 kB each."""
 
 NEIGHBOURS = 3
-"""A day and those beside it, which are kept in any case: a file is looked for in all three."""
+"""A day and its two neighbours, which are always kept: a file is looked up in all three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Journal:
         self._days: OrderedDict[date, tuple[tuple[int, int], Day]] = OrderedDict()
 
     def day(self, day: date) -> Day:
-        """What happened to the clips of one day; read again when the file has changed."""
+        """The events of one day's clips; read again if the file has changed."""
         path = self.path(day)
         try:
             status = path.stat()
@@ -67,7 +67,7 @@ class Journal:
         return known[1]
 
     def _forget(self) -> None:
-        """Drop the days that were asked for longest ago."""
+        """Drop the least recently used days."""
         while len(self._days) > DAYS_IN_MEMORY or (
             len(self._days) > NEIGHBOURS
             and sum(len(each.events) for _, each in self._days.values()) > EVENTS_IN_MEMORY
@@ -75,7 +75,7 @@ class Journal:
             self._days.popitem(last=False)
 
     def days(self) -> list[date]:
-        """Every day of footage that something was written of, oldest first."""
+        """Every day of footage that has a file, oldest first."""
         found = []
         for path in self._root.glob("*/*/*.jsonl"):
             try:
@@ -87,7 +87,7 @@ class Journal:
     def append(self, *events: JournalEvent) -> None:
         """Append durably: when this returns, the lines survive a power cut.
 
-        A last line torn by an earlier crash is closed first, so that it spoils no other. OSError where a
+        A last line torn by an earlier crash is ended first, so that it damages no other. Raises OSError if a
         line can't be written, or could not be read again.
         """
         by_day: dict[date, list[JournalEvent]] = {}
@@ -140,7 +140,7 @@ def _archived(events: Iterable[JournalEvent]) -> dict[str, tuple[Archived, ...]]
 
 
 def _entry(event: JournalEvent) -> Archived | None:
-    """None for a line that lacks what a proof needs."""
+    """The archive of a line; None if the line lacks a field that proves it."""
     size, mtime_ns, digest = event.source_size, event.source_mtime_ns, event.source_blake2b
     archive, archive_size = event.archive, event.archive_size
     if size is None or mtime_ns is None or digest is None or archive is None or archive_size is None:

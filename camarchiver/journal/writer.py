@@ -19,7 +19,7 @@ from camarchiver.journal.event import EventKind, JournalEvent
 
 @dataclass(frozen=True, slots=True)
 class RunId:
-    """Who acts: stands in every line of journal and log."""
+    """Identifies the run that acts; it is part of every line of journal and log."""
 
     id: str
     command: str
@@ -28,28 +28,28 @@ class RunId:
 
 @dataclass(frozen=True, slots=True)
 class RemovalResult:
-    """What came of one intended removal."""
+    """The result of one intended removal."""
 
     step: Discard
     what: EventKind
-    """TRASHED, DELETED or PURGED; LEFT where nothing was removed."""
+    """TRASHED, DELETED or PURGED; LEFT if nothing was removed."""
     reason: str
     place: str | None = None
-    """Where it lies now, below the trash root."""
+    """Where the file is now, below the trash root."""
     sidecars: Mapping[str, str] | None = None
     detail: str = ""
 
 
 class Lines(Protocol):
-    """What takes events: the journal, or what passes them on to it."""
+    """A destination of events: the journal, or a relay to it."""
 
     def append(self, *events: JournalEvent) -> None:
-        """Take them, in this order."""
+        """Append the events in this order."""
         ...
 
 
 class JournalWriter:
-    """One run's pen; every method returns when its line is durable."""
+    """Writes the lines of one run; every method returns when its line is durable."""
 
     def __init__(self, journal: Lines, run: RunId, now: Callable[[], datetime]) -> None:
         self._journal = journal
@@ -59,7 +59,7 @@ class JournalWriter:
     def archived(
         self, clip: Clip, archived: Archived, made: EncodeResult, digest: str, mtime_ns: int
     ) -> None:
-        """A new archive stands under its final name."""
+        """A new archive exists under its final name."""
         self._write(
             EventKind.ARCHIVED,
             clip,
@@ -74,11 +74,11 @@ class JournalWriter:
         )
 
     def copying(self, clip: Clip, digest: str, unencoded: Reason) -> None:
-        """The source's very bytes are about to be published; nothing in them tells that they are ours."""
+        """An unchanged copy is about to be published; it carries no tag that would identify it as ours."""
         self._write(EventKind.COPYING, clip, source_blake2b=digest, unencoded=str(unencoded))
 
     def relay(self, events: Iterable[JournalEvent]) -> None:
-        """What another host did for this run, in its own words."""
+        """Append the lines that another host made for this run, unchanged."""
         self._journal.append(*events)
 
     def same_file(self, clip: Clip, archived: Archived) -> None:
@@ -86,7 +86,7 @@ class JournalWriter:
         self._write(EventKind.ARCHIVED, clip, archived=archived, detail=f"the same file as {archived.source}")
 
     def adopted(self, clip: Clip, archived: Archived, digest: str, mtime_ns: int, *, verified: str) -> None:
-        """An archive that no journal spoke of was proved to be this clip's."""
+        """An archive that the journal lacked was proved to be this clip's."""
         self._write(
             EventKind.ADOPTED,
             clip,
@@ -110,7 +110,7 @@ class JournalWriter:
         reason: str,
         detail: str | None = None,
     ) -> None:
-        """A source left its tree: into the trash, or for good where `trash` is None."""
+        """A source left its tree: for the trash, or for good if `trash` is None."""
         self._write(
             EventKind.DELETED if trash is None else EventKind.TRASHED,
             clip,
@@ -132,14 +132,14 @@ class JournalWriter:
             )
         )
 
-    def discarded(self, ends: Iterable[RemovalResult]) -> None:
-        """What became of steps that were intended."""
+    def ended(self, results: Iterable[RemovalResult]) -> None:
+        """The results of intended removals."""
         self._journal.append(
             *(
                 self._of_discard(
-                    end.what, end.step, end.reason, end.place, sidecars=end.sidecars, detail=end.detail
+                    each.what, each.step, each.reason, each.place, sidecars=each.sidecars, detail=each.detail
                 )
-                for end in ends
+                for each in results
             )
         )
 
@@ -148,11 +148,11 @@ class JournalWriter:
         self._write(EventKind.LEFT, clip, archive=archived.archive, reason=Reason.KEPT_SOURCE, detail=detail)
 
     def kept(self, clip: Clip, archived: Archived) -> None:
-        """A source stays although its archive stands, as the owner asked."""
+        """A source stays although its archive exists, as the owner asked."""
         self._write(EventKind.KEPT, clip, archive=archived.archive)
 
     def replaced(self, clip: Clip, archive: str, trash: str) -> None:
-        """An archive of this clip made room for a better one."""
+        """An archive of this clip was moved away for a better one."""
         self._write(EventKind.TRASHED, clip, archive=archive, trash=trash, reason="replaced")
 
     def restored(self, step: Restore, sidecars: Mapping[str, str]) -> None:
@@ -183,7 +183,7 @@ class JournalWriter:
         sidecars: Mapping[str, str],
         detail: str,
     ) -> None:
-        """What a later run found of a removal whose run died before it wrote the end of it."""
+        """What a later run found out about a removal whose run died before it journalled the result."""
         self._journal.append(
             replace(
                 event,
@@ -198,11 +198,11 @@ class JournalWriter:
         )
 
     def found_damaged(self, archived: JournalEvent, flaw: str, detail: str) -> JournalEvent:
-        """The line that says of a journalled archive that it is missing or damaged; not yet written."""
+        """The line that reports a journalled archive as missing or damaged; not yet written."""
         return self._of_archive(EventKind.FOUND_DAMAGED, archived, reason=flaw, detail=detail)
 
     def found_sound(self, archived: JournalEvent) -> JournalEvent:
-        """The line that says of an archive that was found damaged that it counts again; not yet written."""
+        """The line that makes an archive valid again that was found damaged; not yet written."""
         return self._of_archive(EventKind.FOUND_SOUND, archived)
 
     def _of_archive(self, what: EventKind, archived: JournalEvent, **fields: str) -> JournalEvent:
@@ -222,7 +222,7 @@ class JournalWriter:
         )
 
     def swept(self, clip: Clip, staged: str) -> None:
-        """A dead run's unfinished archive, or copy of a file that still stands, was removed."""
+        """A dead run's unfinished archive, or its copy of a file that still exists, was removed."""
         self._write(EventKind.SWEPT, clip, detail=f"unfinished {staged}")
 
     def _of_discard(

@@ -364,7 +364,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
     if (encoding := outcome.encoding) is not None:
         fields |= {
             "encoder": encoding.encoder,
-            "rungs": list(encoding.rungs),
+            "rungs": list(encoding.levels),
             "seconds": round(encoding.seconds, 3),
             "bytes_before": encoding.bytes_before,
             "bytes_after": encoding.bytes_after,

@@ -226,7 +226,7 @@ def _encoders(report: Report) -> Iterator[str]:
     used: dict[str, int] = defaultdict(int)
     for outcome in report.outcomes:
         if outcome.encoding:
-            used[" after ".join(reversed(outcome.encoding.rungs)) or outcome.encoding.encoder] += 1
+            used[" after ".join(reversed(outcome.encoding.levels)) or outcome.encoding.encoder] += 1
     if len(used) > 1:
         yield "  " + ", ".join(f"{count:,} {name}" for name, count in sorted(used.items()))
 

@@ -22,8 +22,8 @@ def plan_lines(plan: ArchivePlan, flaws: Mapping[str, str]) -> Iterator[str]:
     yield f"repair of {count_of(len(plan.steps), 'archive')} below {shown(plan.trees.archive)}"
     yield from (f"  encoder: {note}" for note in plan.notes)
     for step in plan.steps:
-        if isinstance(step, Archive) and step.standing is not None:
-            archive = step.standing.archive
+        if isinstance(step, Archive) and step.replaces is not None:
+            archive = step.replaces.archive
             flaw = flaws.get(archive, "damaged")
             yield f"  {shown(archive)} ({flaw}), from {shown(step.path)}, {size(step.size)}"
     for kept in plan.left:

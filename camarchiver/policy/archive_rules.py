@@ -18,7 +18,7 @@ from camarchiver.naming.paths import archive_path
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule, stays_unencoded
 
 DOUBTFUL = timedelta(days=1)
-"""How far name and clock may lie apart before one of them must be wrong (docs/architecture.md, section 7)."""
+"""How far name and clock may differ before one of them must be wrong (docs/architecture.md, section 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +38,23 @@ class ArchivePolicy:
     limit: int | None = None
     signed: SignedRule = KEEP_SIGNED
     quiet: timedelta | None = None
-    """How long a clip must have stood still; None for the rule of `settle`."""
+    """How long a clip must have been unchanged; None for the rule of `settle`."""
 
     @property
     def settle(self) -> timedelta:
-        """How long size and mtime must have stood still before a clip counts as finished."""
+        """How long size and mtime must have been unchanged before a clip counts as finished."""
         if self.quiet is not None:
             return self.quiet
         return timedelta(seconds=60) if self.age >= timedelta(days=1) else timedelta(minutes=10)
 
 
 class _Bounds(NamedTuple):
-    """What a policy means at one moment; worked out once for a folder, not for every clip."""
+    """The limits of a policy at one moment; computed once for a folder, not for every clip."""
 
     recent: datetime
     """Clips that start later are too recent."""
     future: datetime
-    """Clips that start later are of a doubtful clock."""
+    """Clips that start later come from a doubtful clock."""
     now: float
     """Seconds since the epoch."""
     settle: float
@@ -99,7 +99,7 @@ def _decide_clip(
         return observed
     archived = own_archive(clip, facts) if facts.archived else None
     if archived and not policy.repeat:
-        return _dispose(clip, archived, facts, policy, memory, now)
+        return _remove_source(clip, archived, facts, policy, memory, now)
     unencoded = archived.why_unencoded if archived else None
     if unencoded and stays_unencoded(unencoded, encode_signed=policy.signed.encodes(clip.camera)):
         return keep(clip, unencoded, detail="its archive is a lossless copy, and would be one again")
@@ -111,10 +111,10 @@ def _decide_clip(
     return to_archive(clip, reason, archived)
 
 
-def to_archive(clip: Clip, reason: Reason, standing: Archived | None = None) -> Archive:
+def to_archive(clip: Clip, reason: Reason, replaces: Archived | None = None) -> Archive:
     """The step that archives a clip."""
     target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
-    return Archive(clip, target, reason, standing)
+    return Archive(clip, target, reason, replaces)
 
 
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
@@ -138,7 +138,7 @@ def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, bounds: _Bounds) -
 
 
 def is_selected(clip: Clip, cameras: Collection[str], exclude: Collection[str], *, also: str = "") -> bool:
-    """Whether `--camera` and `--exclude` leave a clip in; `also` is another path that it goes by."""
+    """Whether `--camera` and `--exclude` select a clip; `also` is another path of it."""
     if cameras and clip.camera not in cameras:
         return False
     if not exclude:
@@ -148,14 +148,14 @@ def is_selected(clip: Clip, cameras: Collection[str], exclude: Collection[str], 
 
 
 def own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:
-    """The newest journalled archive of this very source that still stands."""
+    """The newest journalled archive of this very source that still exists and is not damaged."""
     for entry in reversed(facts.archived.get(clip.relative, ())):
-        if entry.describes(clip) and entry.archive in facts.standing:
+        if entry.describes(clip) and entry.archive in facts.existing:
             return entry
     return None
 
 
-def _dispose(
+def _remove_source(
     clip: Clip, archived: Archived, facts: FolderFacts, policy: ArchivePolicy, memory: Memory, now: datetime
 ) -> Archive | Remove | Keep:
     if policy.disposal is Disposal.KEEP:
@@ -168,7 +168,7 @@ def _dispose(
 
 
 def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now: datetime) -> bool:
-    """Whether an operator brought a copy of this clip back within the grace."""
+    """Whether an operator restored a copy of this clip within the grace period."""
     found = memory.restored.get(source)
     if found is None or not found.is_recent(now):
         return False

@@ -1,4 +1,4 @@
-"""Decides what the owner's policy no longer keeps, and why; pure, and never in doubt against footage."""
+"""Decides what the owner's policy no longer keeps, and why. Pure; in doubt the footage stays."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from camarchiver.domain.steps import Discard, Keep
 from camarchiver.policy.archive_rules import DOUBTFUL, is_selected, keep, removal_wait, restored_lately
 
 YOUNG = timedelta(days=1)
-"""No rule by size takes the last copy of what was recorded within this."""
+"""No rule by size removes the last copy of a clip that was recorded within this."""
 
 
 class Rank(IntEnum):
-    """In which order rules by size take copies; until `SOURCE` nothing is lost."""
+    """The order in which rules by size remove copies; up to `SOURCE` no clip is lost."""
 
     TRASH = 0
     SOURCE = 1
@@ -49,7 +49,7 @@ class CleanupPolicy:
 
     limits: Limits
     cameras_own: Mapping[str, Limits] = field(default_factory=dict)
-    """For cameras with limits of their own."""
+    """Limits of single cameras, which replace `limits`."""
     clean_output: bool = False
     unarchived: bool = False
     delete: bool = False
@@ -64,7 +64,7 @@ class CleanupPolicy:
     allow_large: bool = False
     max_removals: int = 5000
     spared_run: str = ""
-    """Whose archives are left alone: a run never removes what it made."""
+    """The run whose archives are left alone: a run never removes what it made."""
 
     def of(self, camera: str) -> Limits:
         """The limits of one camera."""
@@ -76,13 +76,13 @@ class CleanupPolicy:
 
     @property
     def has_hard_limit(self) -> bool:
-        """Whether there is a time after which nothing of some camera may be kept."""
+        """Whether some camera's files may not be kept beyond a certain age."""
         limits = (self.limits, *self.cameras_own.values())
         return any(each.max_age_hard is not None for each in limits)
 
     @property
     def disposal(self) -> Disposal:
-        """What rules by age do."""
+        """What the rules by age do with a file."""
         return Disposal.DELETE if self.delete else Disposal.TRASH
 
 
@@ -95,9 +95,9 @@ class Copy(NamedTuple):
     source: str
     """The clip's name in the journal."""
     archived: Archived | None = None
-    """A standing archive of this very clip; of an archive its own entry."""
+    """A valid archive of this very clip; for an archive its own entry."""
     given_up: bool = False
-    """Whether a named rule took the other copies, so that none has to stand."""
+    """Whether a named rule removed the other copies, so that none has to exist."""
     since: datetime | None = None
     """When a trashed file came into the trash."""
     identity: tuple[int, int] = (0, 0)
@@ -105,16 +105,16 @@ class Copy(NamedTuple):
     made_by: str = ""
     """The run that made an archive."""
     observed: Keep | None = None
-    """Somebody writes it or works on it."""
+    """Set if a process writes it or works on it."""
     remark: str = ""
     """Why it counts as not archived although the journal knows the name."""
     damage: str = ""
-    """What is wrong with an archive that counts for nothing; empty for one that is sound."""
+    """What is wrong with an archive that does not count; empty for a sound one."""
     is_picture: bool = False
     """A sidecar that followed its clip, or one whose clip is gone."""
 
     def recorded(self, policy: CleanupPolicy) -> datetime:
-        """The later of what the name and the times tell, by which removal goes."""
+        """When it was recorded: the latest of the times by its name and its mtimes."""
         start = self.clip.start
         if policy.trust_names:
             return start
@@ -131,7 +131,7 @@ class Copy(NamedTuple):
 
 
 class Stay(NamedTuple):
-    """A copy is left alone, and why; less to make than a step, and nearly every file of a plan gets one."""
+    """A copy is left alone, and why; cheaper than a step, and nearly every file of a plan gets one."""
 
     reason: Reason
     detail: str = ""
@@ -165,15 +165,15 @@ def decide(
 
 
 def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime) -> Rank | None:
-    """When rules by size may take a copy; None for never."""
+    """When rules by size may remove a copy; None for never."""
     if _barrier(copy, policy, memory, newest, now, past_hard=False):
         return None
-    stands = copy.archived is not None
+    is_archived = copy.archived is not None
     if copy.tree is Tree.SOURCE and memory.failures and removal_wait(copy.clip, memory, now):
         return None
     if copy.tree is Tree.TRASH:
-        return Rank.TRASH if stands else None
-    if copy.tree is Tree.SOURCE and stands:
+        return Rank.TRASH if is_archived else None
+    if copy.tree is Tree.SOURCE and is_archived:
         return Rank.SOURCE
     if copy.is_doubtful(policy, now) or copy.recorded(policy) > now - YOUNG:
         return None
@@ -196,7 +196,7 @@ def _discard(copy: Copy, disposal: Disposal, reason: Reason, needed: Archived | 
 def _barrier(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime, *, past_hard: bool
 ) -> Stay | None:
-    """What no rule passes; the hard limit respects only what is held, worked on or not selected."""
+    """Why no rule may remove a copy; the hard limit spares only held, busy and unselected ones."""
     clip = copy.clip
     if (policy.cameras or policy.exclude) and not is_selected(
         clip, policy.cameras, policy.exclude, also=copy.source
@@ -221,13 +221,13 @@ def _barrier(
 
 
 def _is_past_limit(copy: Copy, policy: CleanupPolicy, now: datetime) -> bool:
-    """Whether a copy was recorded before what may be kept at all."""
+    """Whether a copy is older than its camera's hard limit."""
     hard = policy.of(copy.clip.camera).max_age_hard
     return hard is not None and copy.recorded(policy) <= now - hard
 
 
 def _unless_it_failed(answer: Discard | Stay, copy: Copy, memory: Memory, now: datetime) -> Discard | Stay:
-    """The answer, but what could not be removed before stays until its next try."""
+    """The answer; but a file that could not be removed before stays until its next try."""
     if not memory.failures or isinstance(answer, Stay):
         return answer
     wait = removal_wait(copy.clip, memory, now)
@@ -276,7 +276,7 @@ def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
 def decide_picture(
     copy: Copy, policy: CleanupPolicy, memory: Memory, now: datetime, *, orphan: bool
 ) -> Discard | Stay:
-    """What becomes of a picture in the source that no clip there claims."""
+    """The decision for a picture in the source that belongs to no clip there."""
     past = _is_past_limit(copy, policy, now)
     if barrier := _barrier(copy, policy, memory, {}, now, past_hard=past):
         return barrier

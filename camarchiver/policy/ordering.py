@@ -1,4 +1,4 @@
-"""In which order a plan's clips are worked on, alone or beside other hosts; pure."""
+"""The order in which a plan's clips are archived, by one host or by several. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ OneT = TypeVar("OneT")
 ManyT = TypeVar("ManyT")
 
 LOOK_AHEAD = 200
-"""Clips among which the largest goes first, so that no long one keeps the last job busy alone."""
+"""Block of clips of which the largest goes first, so that no long clip occupies the last job alone."""
 
 _REMOVE, _ENCODE, _SECOND_NAME = range(3)
 
 
 def order_key(step: Change) -> tuple[int, int, str, str]:
-    """What was archived before goes first, then the oldest day, then second names of one file.
+    """Clips that are archived already go first, then the oldest day, then second names of one file.
 
-    A second name goes last because it takes over the archive that the first one gets.
+    A second name goes last because it takes over the archive of the first one.
     """
     clip = step.clip
     return _rank(step), clip.start.toordinal(), clip.folder, clip.name
@@ -48,7 +48,7 @@ def largest_first(steps: Iterable[Change]) -> Iterator[Change]:
 
 
 def within_limit(steps: Iterable[Change], limit: int) -> Iterator[Change]:
-    """The steps of a run that encodes at most so many clips."""
+    """The steps of a run that encodes at most `limit` clips."""
     encoded = 0
     for step in steps:
         if isinstance(step, Archive):
@@ -62,16 +62,16 @@ def within_limit(steps: Iterable[Change], limit: int) -> Iterator[Change]:
 
 
 def place_among(own: str, workers: Collection[str]) -> Fraction:
-    """Where in a plan this worker begins, as a part of the whole, among all that work on the same tree.
+    """Where in a plan this worker begins, as a fraction, among all that work on the same tree.
 
-    Each gets another place and all are equally far apart, so that they meet when little is left.
+    The places differ and are equally far apart, so that workers meet only when little is left.
     """
     names = sorted({own, *workers})
     return Fraction(names.index(own), len(names))
 
 
 def rotated_start(steps: Collection[Change], place: Fraction) -> Iterator[Change]:
-    """The same steps, with those to be encoded begun at `place` of them and gone round."""
+    """The same steps; those to be encoded begin at the fraction `place` and wrap around."""
     if not place:
         yield from steps
         return
@@ -87,6 +87,6 @@ def _ranked(steps: Iterable[Change], rank: int) -> Iterator[Change]:
 
 
 def turn(path: str, place: Fraction) -> float:
-    """When a clip's turn comes, from 0 to 1, for a worker who begins at `place`; all go the same round."""
+    """When a clip's turn comes, from 0 to 1, for a worker that begins at `place`; all use one cycle."""
     digest = hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=6).digest()
     return (int.from_bytes(digest, "big") / 2**48 - float(place)) % 1.0

@@ -1,4 +1,4 @@
-"""When a cleanup is refused as a whole: it would remove too much, or the clock is far off."""
+"""Refuses a cleanup as a whole if it would remove too much or if the clock is far off."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from camarchiver.policy.cleanup_rules import CleanupPolicy, Newest
 
 @dataclass(slots=True)
 class CameraTotals:
-    """What one camera has over source and archive, each clip once, and what a plan takes; counted up."""
+    """One camera's clips in source and archive, each counted once, and those that a plan removes."""
 
     clips: int = 0
     size: int = 0
@@ -24,19 +24,19 @@ class CameraTotals:
         return 2 * self.lost_clips > self.clips or 2 * self.lost_size > self.size
 
 
-def brake(herds: Mapping[str, CameraTotals], policy: CleanupPolicy) -> str:
-    """Why a plan is too large to be carried out unasked; empty where it isn't."""
+def brake(totals_of: Mapping[str, CameraTotals], policy: CleanupPolicy) -> str:
+    """Why a plan is too large to be carried out without --allow-large; empty if it is not."""
     if policy.allow_large:
         return ""
-    most = [camera for camera, herd in sorted(herds.items()) if herd.lost_clips and herd.loses_most]
+    most = [camera for camera, totals in sorted(totals_of.items()) if totals.lost_clips and totals.loses_most]
     if most:
-        herd = herds[most[0]]
+        totals = totals_of[most[0]]
         also = f" (and of {len(most) - 1} other camera(s))" if len(most) > 1 else ""
         return (
-            f"the plan would remove {herd.lost_clips:,} of {herd.clips:,} clips of {most[0]}{also} for good:"
-            " more than half of its clips or bytes"
+            f"the plan would remove {totals.lost_clips:,} of {totals.clips:,} clips of {most[0]}{also} for"
+            " good: more than half of its clips or bytes"
         )
-    lost = sum(herd.lost_clips for herd in herds.values())
+    lost = sum(totals.lost_clips for totals in totals_of.values())
     if lost > policy.max_removals:
         return (
             f"the plan would remove {lost:,} clips for good, more than max_removals ({policy.max_removals:,})"
@@ -48,7 +48,7 @@ _FAR = timedelta(days=365)
 
 
 def clock_is_far(newest: Newest, now: datetime) -> str:
-    """Why the machine's clock can't be trusted; empty where it can."""
+    """Why the machine's clock can't be trusted; empty if it can."""
     last = max(newest.values(), default=None)
     if last is None or abs(now - last) <= _FAR:
         return ""

@@ -19,7 +19,7 @@ class Goal:
     excess: int
     """Bytes."""
     words: str
-    """What is asked for, in words."""
+    """The goal in words."""
     camera: str | None = None
     device: int | None = None
 
@@ -29,11 +29,11 @@ class Goal:
 
 
 RECORD_BYTES = 1000
-"""What journal and log take for one removal (0.7 kB with short paths), which counts, too."""
+"""Bytes of journal and log for one removal (0.7 kB with short paths); they count too."""
 
 
 class Freed:
-    """Counts what removals give back: a file with several names counts with the last of them."""
+    """Counts the bytes that removals free: a file with several names counts with the last of them."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[int, int], int] = {}
@@ -52,7 +52,7 @@ class Freed:
 
 
 class SizeGoalSolver:
-    """Takes copies, offered in the order of rank and age, until every goal is met.
+    """Chooses copies, offered in the order of rank and age, until every goal is met.
 
     Every goal counts every removal that concerns it, whichever goal asked for it.
     """
@@ -62,7 +62,7 @@ class SizeGoalSolver:
         self._freed = freed
 
     def take(self, clip: Clip) -> Reason | None:
-        """The reason for which a file must go; None where no goal needs it."""
+        """The reason for which a file must go; None if no goal needs it."""
         wanted = next((goal for goal, left in self._left.items() if left > 0 and goal.concerns(clip)), None)
         if wanted is None:
             return None
@@ -79,8 +79,9 @@ class SizeGoalSolver:
 
 
 def loses(copy: Copy) -> bool:
-    """Whether removing a copy loses its clip; what is in the trash was given up before, what is damaged is
-    no copy.
+    """Whether removing a copy loses its clip.
+
+    A file in the trash was given up before, and a damaged archive is no copy.
     """
     if copy.is_picture or copy.damage or copy.tree is Tree.TRASH:
         return False
@@ -91,7 +92,7 @@ _STAGE = {Tree.TRASH: 0, Tree.SOURCE: 1, Tree.ARCHIVE: 2}
 
 
 def order_key(step: Discard | Tidy) -> tuple[int, float, str]:
-    """The cheapest copies first, the oldest first among them; what is no footage at the end."""
+    """The cheapest copies first, among them the oldest; files that are no footage come last."""
     if isinstance(step, Tidy):
         # The deepest folder first: the one above may then be empty.
         return 4, -len(step.relative), step.relative

@@ -1,4 +1,4 @@
-"""Which clips stay unencoded by the owner's rule, and which would come out the same again."""
+"""Which clips stay unencoded by the owner's rule, and which would be copied losslessly again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from camarchiver.domain.reason import Reason
 _OF_THE_CLIP = frozenset(
     {Reason.NOT_SMALLER, Reason.PICTURE_CHANGES, Reason.UNKEEPABLE_TIMES, Reason.OTHER_STREAMS}
 )
-"""What no other encoder and no other option would change."""
+"""Reasons that no other encoder and no other option would change."""
 
 
 KEEP, REENCODE = "keep", "reencode"
-"""How an owner says what is to become of signed clips."""
+"""The owner's choices for signed clips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class SignedRule:
     """Those with a rule of their own."""
 
     def encodes(self, camera: str) -> bool:
-        """Whether this camera's are."""
+        """Whether this camera's signed clips are encoded."""
         return self.cameras.get(camera, self.reencode)
 
     def __str__(self) -> str:
@@ -37,5 +37,5 @@ KEEP_SIGNED = SignedRule()
 
 
 def stays_unencoded(reason: Reason, *, encode_signed: bool) -> bool:
-    """Whether a lossless copy made for this reason would come out the same again."""
+    """Whether a clip that was copied losslessly for this reason would be so again."""
     return reason in _OF_THE_CLIP or (reason is Reason.SIGNED and not encode_signed)

@@ -329,7 +329,7 @@ class StatusCounter:
                 yield DiskStatus(root, free, total, self._recent.get(device, 0) / days)
 
     def _working(self) -> Iterator[str]:
-        for _, claim in claims.standing(self._trees):
+        for _, claim in claims.existing(self._trees):
             if claim is not None:
                 path = claim.as_clip(self._trees.source).path
                 if owner := locking.held_by(path, place=self._trees.state / "locks"):

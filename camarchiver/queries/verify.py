@@ -187,9 +187,9 @@ class Verifier:
             events = self._events(damage.day)
             is_journalled = any(event.archive == archive for event in events)
             if is_journalled and archive not in {each.archive for each in expected_of(events)}:
-                self._log.settled(archive)
+                self._log.no_longer_expected(archive)
         if asked.since is None and asked.percent >= 100 and not asked.known:
-            self._log.came_through(checked, full=asked.full)
+            self._log.completed(checked, full=asked.full)
         self._log.flush()
 
     def bytes_to_check(self) -> int:
@@ -249,7 +249,7 @@ class Verifier:
 
     def journal_findings(self) -> Iterator[VerifyFinding]:
         """Lines that can't be read, removals without an outcome, and work that a dead run left unfinished."""
-        live = {note.run for note in intents.standing(self._trees.state, self._host) if note.is_live}
+        live = {note.run for note in intents.existing(self._trees.state, self._host) if note.is_live}
         for day in self._journal.days():
             if self._stop.is_set():
                 return
@@ -265,7 +265,7 @@ class Verifier:
             for event in intents.unresolved(self._journal, (day,), ""):
                 if event.run not in live:
                     yield self._open_intent(event)
-        for note, claim in claims.standing(self._trees):
+        for note, claim in claims.existing(self._trees):
             clip = claim.as_clip(self._trees.source).path if claim else None
             if clip is None or locking.held_by(clip, place=self._trees.state / "locks") is None:
                 words = "left by a dead run; the next archive run resolves it"

@@ -1,4 +1,4 @@
-"""Notes of what is in the making, so that the next start finds what a dead run left behind."""
+"""Notes on clips that are being archived, so that the next start finds what a dead run left behind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class WorkClaim:
     """Below the archive root; empty while nothing is staged."""
 
     def as_clip(self, root: Path) -> Clip:
-        """The clip as it was when it was claimed; its device and inode are not known any more."""
+        """The clip as it was when it was claimed; its device and inode are no longer known."""
         folder, _, name = self.clip.rpartition("/")
         print_of = Fingerprint(-1, -1, self.size, self.mtime_ns)
         start = datetime.fromisoformat(self.start)
@@ -60,13 +60,13 @@ class ClaimFile:
         self._write()
 
     def keep(self) -> None:
-        """Leave the note standing: something remains to be done that the next start can do."""
+        """Keep the note on disk: something remains to be done by the next start."""
         self.kept = True
 
     def _write(self) -> None:
         part = self._path.with_suffix(UNFINISHED)
         part.write_text(json.dumps(asdict(self._claim)), encoding="ascii")
-        # Durable before the clip goes: after a power cut nothing else tells of its way into the trash.
+        # Durable before the clip goes: after a power cut nothing else shows that it moved into the trash.
         atomic.sync_file(part)
         part.replace(self._path)
         atomic.fsync_folder(self._path.parent)
@@ -76,7 +76,7 @@ class ClaimFile:
 def claimed(trees: Trees, claim: WorkClaim, lock: Path) -> Iterator[ClaimFile]:
     """Keep a note of the claim while the block runs; a killed process leaves it behind.
 
-    So does one whose lock file `lock` still stands at the end.
+    The note also stays if the lock file `lock` still exists at the end.
     """
     folder = trees.state / FOLDER
     atomic.make_folders(folder, mode=0o700)
@@ -92,8 +92,8 @@ def claimed(trees: Trees, claim: WorkClaim, lock: Path) -> Iterator[ClaimFile]:
             path.unlink(missing_ok=True)
 
 
-def standing(trees: Trees) -> Iterator[tuple[Path, WorkClaim | None]]:
-    """Every note, also those of live runs; None for one that can't be read or believed."""
+def existing(trees: Trees) -> Iterator[tuple[Path, WorkClaim | None]]:
+    """Every note, also those of live runs; None for one that can't be read or is not valid."""
     folder = trees.state / FOLDER
     for note in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:

@@ -21,7 +21,7 @@ from camarchiver.storage import atomic, run_lock
 _log = logging.getLogger("camarchiver.state.failures")
 
 WRITE_EVERY_SECONDS = 2.0
-"""Writing thousands of failures one by one would rewrite the file as often."""
+"""Interval between writes: each one rewrites the whole file, and a run may have thousands of failures."""
 
 
 class Failures:
@@ -39,16 +39,16 @@ class Failures:
         return self._known
 
     def of_missing_files(self, source: Path) -> tuple[str, ...]:
-        """The remembered paths at which nothing stands any more below `source`."""
+        """The remembered paths at which no file exists any more below `source`."""
         return tuple(path for path in self._known if not os.path.lexists(source / path))
 
     def of(self, path: str) -> Failure | None:
-        """What is remembered of one clip, also of this very run."""
+        """The remembered failure of one clip, also from this run."""
         with self._mutex:
             return self._changes[path] if path in self._changes else self._known.get(path)
 
     def note(self, clip: Clip, reason: Reason, detail: str, at: datetime) -> None:
-        """Remember one more failure; a changed file starts to count afresh."""
+        """Remember one more failure; for a changed file the count begins again."""
         before = self._known.get(clip.relative)
         print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
         failure = Failure(*print_of, 1, at, reason, detail)
@@ -61,19 +61,19 @@ class Failures:
         self._change(clip.relative, failure)
 
     def forget(self, clip: Clip) -> None:
-        """What failed went well after all."""
+        """Forget a clip's failures, because it succeeded."""
         if clip.relative in self._known:
             self._change(clip.relative, None)
 
     def forget_all(self, paths: Iterable[str]) -> None:
-        """Clips that are gone; written at once."""
+        """Forget clips that are gone; written at once."""
         for path in paths:
             with self._mutex:
                 self._changes[path] = None
         self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet, merged with what other processes wrote meanwhile."""
+        """Write pending changes, merged with those that other processes wrote meanwhile."""
         with self._mutex:
             if not self._changes:
                 return
@@ -92,7 +92,7 @@ class Failures:
             try:
                 self.flush()
             except (OSError, StorageError) as error:
-                # Tried again with the next one, and when the run ends: then it is an error of the run.
+                # Tried again at the next failure, and at the end of the run, where it is an error of the run.
                 _log.warning("what failed can't be written down now: %s", sentence(error))
 
     def _read(self) -> dict[str, Failure]:

@@ -1,4 +1,4 @@
-"""Remembers which archives `verify` found missing or damaged, and when it last came through all of them."""
+"""Remembers which archives `verify` found missing or damaged, and its last complete passes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE = "findings.json"
 
 
 class Pass(msgspec.Struct, frozen=True):
-    """One `verify` that looked at every archive and came to its end."""
+    """One `verify` that checked every archive to the end."""
 
     at: Moment
     run: Run
@@ -40,7 +40,7 @@ class Findings(msgspec.Struct, frozen=True):
     """By path below the archive root."""
     last_whole: Pass | None = None
     last_full: Pass | None = None
-    """The last one that decoded every archive, too."""
+    """The last one that also decoded every archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ class Change:
 
     damaged: Mapping[str, Damage] = field(default_factory=dict)
     sound: Collection[str] = ()
-    """Archives that count again, or that nothing asks for any more."""
+    """Archives that are valid again, or are no longer expected."""
     whole: Pass | None = None
     full: Pass | None = None
 
 
 def read(state: Path) -> Findings:
-    """What is known; StorageError when the file and its backup can't be read.
+    """The stored findings; raises StorageError if neither the file nor its backup can be read.
 
-    Nothing is guessed then: an archive that was found damaged must not count again by mistake.
+    No default is used then: an archive that was found damaged must not count again by mistake.
     """
     path = state / FILE
     stored = atomic.read_json(path)
@@ -77,7 +77,7 @@ def read(state: Path) -> Findings:
 
 
 def change(state: Path, found: Change) -> None:
-    """Write down what a run found; OSError or StorageError where that can't be done."""
+    """Store what a run found. Raises OSError or StorageError if that fails."""
     with run_lock.guarded(state / "findings.lock"):
         before = read(state)
         damaged = {
@@ -93,7 +93,7 @@ def change(state: Path, found: Change) -> None:
 
 
 def forget_removed(state: Path, outcomes: Iterable[Outcome]) -> None:
-    """Of damaged archives that a rule removed nothing needs to be remembered."""
+    """Forget the findings about damaged archives that a rule removed."""
     steps = (each.step for each in outcomes if each.result is Result.DONE)
     gone = {step.relative for step in steps if isinstance(step, Discard) and step.tree is Tree.ARCHIVE}
     if gone and (over := gone & read(state).damaged.keys()):
@@ -101,7 +101,7 @@ def forget_removed(state: Path, outcomes: Iterable[Outcome]) -> None:
 
 
 class DamagedNow:
-    """Tells which archives are known to be damaged at each moment; reads the file again when it changed."""
+    """Gives the archives that are known to be damaged now; reads the file again when it has changed."""
 
     def __init__(self, state: Path) -> None:
         self._state = state

@@ -1,4 +1,4 @@
-"""Writes down what `verify` finds: in the journal, and among the findings that every rule respects."""
+"""Stores what `verify` finds: in the journal, and in the findings that every rule respects."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _log = logging.getLogger(__name__)
 
 
 class FindingsLog:
-    """One run's findings; what is the same as before is not written again."""
+    """One run's findings; a finding that is already stored is not written again."""
 
     def __init__(
         self,
         state: Path,
         journal: Journal,
-        scribe: JournalWriter,
+        writer: JournalWriter,
         known: Mapping[str, Damage],
         *,
         is_kept: bool = True,
@@ -34,7 +34,7 @@ class FindingsLog:
         self.is_kept = is_kept and state.is_dir()
         self._state = state
         self._journal = journal
-        self._scribe = scribe
+        self._writer = writer
         self._known = known
         self._lines: list[JournalEvent] = []
         self._damaged: dict[str, Damage] = {}
@@ -44,38 +44,38 @@ class FindingsLog:
         """Why something could not be written down."""
 
     def damaged(self, expected: Expected, flaw: Flaw, detail: str) -> Damage:
-        """An archive is missing or damaged; what is remembered of it from now on."""
+        """Record that an archive is missing or damaged; the finding that is stored from now on."""
         before = self._known.get(expected.archive)
         if before is not None and before.flaw is flaw:
             return before
         found = Damage(
             flaw=flaw,
             detail=detail[:DETAIL_LENGTH],
-            at=self._scribe.now(),
-            run=self._scribe.run.id,
+            at=self._writer.now(),
+            run=self._writer.run.id,
             source=expected.source,
             day=expected.line.start.date(),
         )
         self._damaged[expected.archive] = found
-        self._lines.append(self._scribe.found_damaged(expected.line, flaw, found.detail))
+        self._lines.append(self._writer.found_damaged(expected.line, flaw, found.detail))
         return found
 
     def sound(self, expected: Expected) -> None:
-        """An archive that was found damaged before is as it was journalled."""
+        """Record that an archive that was found damaged before is as journalled."""
         self._sound.add(expected.archive)
-        self._lines.append(self._scribe.found_sound(expected.line))
+        self._lines.append(self._writer.found_sound(expected.line))
 
-    def settled(self, archive: str) -> None:
-        """By the journal's word an archive that was found damaged need not stand any more."""
+    def no_longer_expected(self, archive: str) -> None:
+        """Record that, by the journal, an archive that was found damaged need not exist any more."""
         self._sound.add(archive)
 
-    def came_through(self, archives: int, *, full: bool) -> None:
-        """Every archive was looked at; with `full` each was decoded."""
-        found = Pass(self._scribe.now(), self._scribe.run.id, archives)
+    def completed(self, archives: int, *, full: bool) -> None:
+        """Record that every archive was checked; with `full` each was decoded."""
+        found = Pass(self._writer.now(), self._writer.run.id, archives)
         self._pass = Change(whole=found, full=found if full else None)
 
     def flush(self) -> None:
-        """Write what is not written yet; whatever fails is kept as `problem`."""
+        """Write pending findings; a failure is kept in `problem`."""
         lines, self._lines = self._lines, []
         change = Change(dict(self._damaged), frozenset(self._sound), self._pass.whole, self._pass.full)
         if change == Change(sound=frozenset()) or not self.is_kept:
@@ -88,7 +88,7 @@ class FindingsLog:
         try:
             findings.change(self._state, change)
         except (OSError, CamarchiverError) as error:
-            # That a run came through is worth no failure: an archive that is mounted read-only can't keep it.
+            # That a pass was completed is not worth a failure: a read-only archive can't store it.
             self._fail(error, is_grave=bool(change.damaged or change.sound))
         self._damaged, self._sound, self._pass = {}, set(), Change()
 

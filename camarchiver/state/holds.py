@@ -18,9 +18,9 @@ FILE = "holds.json"
 
 
 def read(state: Path) -> tuple[Hold, ...]:
-    """All holds; file and backup are united, so that a half-written change can only hold more.
+    """All holds of the file and its backup, so that a half-written change can only hold more.
 
-    Raises StorageError when there were holds and neither copy can be read.
+    Raises StorageError if there were holds and neither copy can be read.
     """
     paths = [path for path in _copies(state) if path.exists()]
     copies = [copy for path in paths if (copy := _copy(path)) is not None]
@@ -35,7 +35,7 @@ def read(state: Path) -> tuple[Hold, ...]:
 def add(
     state: Path, start: datetime, end: datetime, *, camera: str, reason: str, until: datetime | None
 ) -> Hold:
-    """Hold what lies between two moments from now on. Raises UsageError for an empty range."""
+    """Hold the clips between two moments from now on. Raises UsageError for an empty range."""
     if end <= start:
         raise UsageError("the hold ends before it begins", hint="give --from the earlier time")
     hold = Hold(secrets.token_hex(4), start, end, camera, reason, until)
@@ -45,7 +45,7 @@ def add(
 
 
 def remove(state: Path, name: str) -> Hold:
-    """Take a hold away; what it kept is subject to the policy again. Raises UsageError if there is none."""
+    """End a hold: the policy applies to its clips again. Raises UsageError if there is none."""
     with _changing(state):
         holds = read(state)
         gone = next((hold for hold in holds if hold.id == name), None)
@@ -122,7 +122,7 @@ def _hold(fields: Mapping[str, str]) -> Hold:
 
 
 def _moment(text: str) -> datetime:
-    """Whoever writes the year 1 or 9999 by hand means the beginning or the end of time."""
+    """The year 1 or 9999, if written by hand, means the beginning or the end of time."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a hold without a time zone can't be placed")

@@ -1,4 +1,4 @@
-"""Notes of the removals that a cleanup is about to make, so that the next start finds what one left open.
+"""Notes on the removals that a cleanup is about to make, so that the next start finds unfinished ones.
 
 The journal holds each intent; a note only says in which days' files to look.
 """
@@ -22,7 +22,7 @@ from camarchiver.storage import atomic, lockfile
 FOLDER = "intents"
 
 STALE_SECONDS = lockfile.STALE_LOCK_SECONDS
-"""A note of another host that was not touched for so long has no owner any more."""
+"""A note of another host that was not touched for this long has no owner any more."""
 
 _ENDS = frozenset({EventKind.TRASHED, EventKind.DELETED, EventKind.PURGED, EventKind.LEFT})
 
@@ -38,7 +38,7 @@ class IntentNote:
 
 
 class IntentLog:
-    """One run's note, written anew before each block of removals."""
+    """One run's note, rewritten before each block of removals."""
 
     def __init__(self, state: Path, run: str, host: str) -> None:
         self._path = state / FOLDER / f"{run}.json"
@@ -46,23 +46,23 @@ class IntentLog:
         self._fields = {"run": run, "host": host, "pid": os.getpid()}
 
     def open(self, days: set[date]) -> None:
-        """Durable when this returns: intents in these days' files may be without an outcome."""
+        """Note that intents in these days' files may have no outcome yet; durable on return."""
         atomic.make_folders(self._path.parent, mode=0o700)
         listed = sorted(day.isoformat() for day in days | self._unclear)
         atomic.write_text(self._path, json.dumps({**self._fields, "days": listed}) + "\n")
 
     def leave_open(self, day: date) -> None:
-        """An intent of this day has no outcome that can be told now: the next start is to look."""
+        """Note that an intent of this day has no known outcome: the next start examines it."""
         self._unclear.add(day)
 
     def close(self) -> None:
-        """Every intent has its outcome, but for those that were left open."""
+        """Remove the note, unless some intents were left open; all others have their outcome."""
         if not self._unclear:
             self._path.unlink(missing_ok=True)
 
 
-def standing(state: Path, host: str) -> Iterator[IntentNote]:
-    """Every note; one that can't be understood is left for a person."""
+def existing(state: Path, host: str) -> Iterator[IntentNote]:
+    """Every note; one that can't be parsed is left for a person to examine."""
     folder = state / FOLDER
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
@@ -76,7 +76,7 @@ def standing(state: Path, host: str) -> Iterator[IntentNote]:
 
 
 def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[JournalEvent]:
-    """Intents of a run, in these days' files, that no later line ends; all runs' where `run` is empty."""
+    """Intents of a run, in these days' files, that no later line ends; of all runs if `run` is empty."""
     found: dict[tuple[str, str], JournalEvent] = {}
     for day in days:
         for event in journal.day(day).events:
@@ -89,12 +89,12 @@ def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[Journ
 
 
 def is_end(event: JournalEvent) -> bool:
-    """Whether a line tells what came of a removal."""
+    """Whether a line gives the result of a removal."""
     return event.event in _ENDS
 
 
 def place_of(event: JournalEvent) -> tuple[str, str]:
-    """The file that an event speaks of: its tree and its path there."""
+    """The file that an event is about: its tree and its path there."""
     tree = event.tree or "source"
     return tree, {"archive": event.archive, "trash": event.trash}.get(tree) or event.source
 

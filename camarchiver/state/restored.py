@@ -1,4 +1,4 @@
-"""Remembers which clips an operator brought back, so that the next night does not undo it."""
+"""Remembers which clips an operator restored, so that the next run does not remove them again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read(state: Path) -> Mapping[str, Restored]:
 
 
 def note(state: Path, clips: Iterable[tuple[str, tuple[int, int]]], at: datetime) -> None:
-    """Add clips by their source's path, size and mtime_ns, and forget those whose grace is over."""
+    """Add clips by their source's path, size and mtime_ns, and forget those whose grace period is over."""
     with run_lock.guarded(state / "restored.lock"):
         kept = {path: found for path, found in read(state).items() if found.is_recent(at)}
         kept |= {source: Restored(*identity, at) for source, identity in clips}

@@ -16,15 +16,15 @@ from camarchiver.naming.limits import LONGEST_SECONDS
 from camarchiver.storage import atomic
 
 KEPT = 1000
-"""Records; the oldest go."""
+"""Number of records; the oldest are deleted."""
 
 RECENT = 10
-"""Runs from which the speed is taken."""
+"""Runs from which the speed is estimated."""
 
 
 @dataclass
 class Done:
-    """What came of a run's steps, added up."""
+    """The results of a run's steps, added up."""
 
     results: Counter[str] = field(default_factory=Counter)
     encoded: int = 0
@@ -32,7 +32,7 @@ class Done:
     bytes_after: int = 0
 
     def add(self, outcome: Outcome) -> None:
-        """One step more."""
+        """Count one more step."""
         self.results[outcome.result] += 1
         if outcome.encoding is not None:
             self.encoded += 1
@@ -43,7 +43,7 @@ class Done:
 def write(state: Path, report: Report, host: str, done: Done | None = None) -> None:
     """Store what one run did, and drop records beyond `KEPT`.
 
-    `done` where the report doesn't hold every outcome.
+    `done` is given if the report doesn't hold every outcome.
     """
     folder = state / "runs"
     atomic.make_folders(folder, mode=0o700)
@@ -72,7 +72,7 @@ def write(state: Path, report: Report, host: str, done: Done | None = None) -> N
 
 
 def last(state: Path) -> Mapping[str, Any] | None:
-    """The record of the newest run that changed something; None where there was none."""
+    """The record of the newest run that changed something; None if there was none."""
     return next(_newest_first(state), None)
 
 
@@ -90,7 +90,7 @@ def bytes_per_second(state: Path) -> float | None:
 
 
 def _newest_first(state: Path) -> Iterator[Mapping[str, Any]]:
-    """Every record that a run can have written."""
+    """Every valid record."""
     for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
         try:
             record = value_of(path.read_text(encoding="utf-8"))

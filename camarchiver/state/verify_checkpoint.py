@@ -1,4 +1,4 @@
-"""Remembers how far a `verify` came, so that one that was interrupted goes on there."""
+"""Remembers how far a `verify` came, so that an interrupted one resumes there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CheckpointPlace:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a `verify` was asked to look at; only the very same question is gone on with."""
+    """What a `verify` was asked to check; it resumes only if the question is the same."""
 
     since: date | None
     percent: float
@@ -41,15 +41,15 @@ class VerifyCheckpoint:
 
     asked: Asked
     run: str
-    """The first one of this round, by which a sample is drawn."""
+    """The first run of this pass; it seeds the sample."""
     after: CheckpointPlace
     checked: int
     off: tuple[CheckpointPlace, ...]
-    """What it found off, to be looked at again."""
+    """Archives that it found at fault, to be checked again."""
 
 
 def read(state: Path) -> VerifyCheckpoint | None:
-    """None where nothing was interrupted, or where the file can't be understood: then all is looked at."""
+    """None if nothing was interrupted or the file can't be parsed: then every archive is checked."""
     try:
         fields = value_of((state / FILE).read_text(encoding="ascii"))
         asked = fields["asked"]
@@ -66,12 +66,12 @@ def read(state: Path) -> VerifyCheckpoint | None:
 
 
 def write(state: Path, mark: VerifyCheckpoint) -> None:
-    """Raises OSError where the archive can't be written: such a run begins anew."""
+    """Raises OSError if the archive can't be written: then the next run starts over."""
     atomic.write_text(state / FILE, json.dumps(asdict(mark), default=date.isoformat) + "\n")
 
 
 def remove(state: Path, asked: Asked) -> None:
-    """A round came to its end; one that was asked something else stays where it is."""
+    """Remove the checkpoint of a completed pass; one of another question stays."""
     mark = read(state)
     if mark is not None and mark.asked == asked:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Checks whether an archive belongs to this source tree, and refuses roots that can't be meant."""
+"""Checks whether an archive belongs to this source tree, and refuses roots that can't be intended."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from camarchiver.storage import atomic, lockfile
 MARKER = "volume"
 
 _FOLDERS = ("journal", "runs", "claims", "intents", "locks")
-"""Those of the state folder."""
+"""Subfolders of the state folder."""
 
 AT_WORK_SECONDS = 86_400.0
-"""A run that touched its lock file within this is taken to be at work."""
+"""A run that touched its lock file within this counts as active."""
 
 _ARCHIVING = ("archive@", "watch@")
 
 
 def check_roots(trees: Trees) -> None:
-    """Refuse trees that can't be meant: a missing root, or a source inside its archive.
+    """Refuse trees that can't be intended: a missing root, or a source inside its archive.
 
     Raises StorageError or UsageError.
     """
@@ -51,8 +51,8 @@ def check_roots(trees: Trees) -> None:
 def check(trees: Trees) -> None:
     """Refuse an archive that is not the one the source remembers.
 
-    An archive that was there yesterday and is an empty mount point today must stop the run,
-    else every source would be encoded again onto the wrong disk. Raises StorageError.
+    An archive that was there yesterday and is an empty mount point today must stop the run.
+    Otherwise every source would be encoded again onto the wrong disk. Raises StorageError.
     """
     for folder in (trees.source / STATE_FOLDER, trees.state, *(trees.state / name for name in _FOLDERS)):
         if folder.is_symlink():
@@ -73,7 +73,7 @@ def check(trees: Trees) -> None:
 
 
 def check_both(trees: Trees) -> None:
-    """Refuse a source without the marker that its archive has: an empty mount point, perhaps.
+    """Refuse a source without the marker of its archive: it may be an empty mount point.
 
     Raises StorageError.
     """
@@ -86,12 +86,12 @@ def check_both(trees: Trees) -> None:
 
 
 def marker(state: Path) -> str:
-    """The marker of the archive with this state folder; empty where it has none. Raises StorageError."""
+    """The marker of the archive with this state folder; empty if it has none. Raises StorageError."""
     return _read(state)
 
 
 def check_same(trees: Trees, known: str) -> None:
-    """Refuse trees that are not those of an earlier moment: one of their disks went away meanwhile.
+    """Refuse trees that are not those of an earlier moment: one of their disks was unmounted meanwhile.
 
     `known` is the marker of that moment. Raises StorageError.
     """
@@ -147,9 +147,9 @@ def run_lock(trees: Trees, command: str) -> Path:
 
 
 def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
-    """This run's name among those that archive this tree, and the names of all that lately showed it.
+    """This run's name among those that archive this tree, and the names of all that are active.
 
-    A run shows it by touching its lock file, at the start and now and then.
+    A run shows that it is active by touching its lock file, at the start and now and then.
     """
     lock = run_lock(trees, command)
     found = set()
@@ -164,7 +164,7 @@ def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
 
 
 def mark(trees: Trees) -> None:
-    """Give a new archive its marker and let the source remember it, where the source can be written."""
+    """Give a new archive its marker and store it in the source too, if the source can be written."""
     atomic.make_folders(trees.state, mode=0o700)
     found = _read(trees.state)
     if not found:

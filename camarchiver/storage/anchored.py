@@ -1,7 +1,7 @@
-"""Removing a file, or moving it into the trash, without ever following a folder that became a link.
+"""Removes a file or moves it into the trash, and never follows a folder that became a link.
 
-Every folder is opened step by step below its root, and a file is looked at again through the open folder
-at the last moment: what was swapped since the plan was made is never what goes.
+Every folder is opened step by step below its root, and a file is checked again through the open folder
+at the last moment: a file that was swapped since the plan was made is never removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from camarchiver.storage import atomic, copying, linux, permissions
 
 FROM_SOURCE = "input"
 FROM_ARCHIVE = "output"
-"""The trash's two folders: what came from the source, what came from the archive."""
+"""The trash's two folders: for files of the source, and for files of the archive."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS})
@@ -36,7 +36,7 @@ class Stale(CamarchiverError):
 
 
 def fingerprint_of(status: os.stat_result) -> Fingerprint:
-    """What identifies the file's present state."""
+    """The fingerprint of the file's present state."""
     return Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
@@ -51,15 +51,15 @@ def move(
 ) -> str:
     """Move `relative` below `root` into the trash, durably; the path below `trash_root` that it got.
 
-    A taken name gets a number; FileExistsError if it isn't to be `numbered`. Mode, owner and times stay,
-    also on another filesystem. Stale when it isn't the file of that fingerprint, FileNotFoundError when it
-    is gone, NotRemovable when it can't leave its folder: then no copy of it stays in the trash.
+    A taken name gets a number; without `numbered` it raises FileExistsError. Mode, owner and times stay,
+    also on another filesystem. Raises Stale if it is not the file of that fingerprint, FileNotFoundError if
+    it is gone, NotRemovable if it can't leave its folder: then no copy of it stays in the trash.
     """
     source, target = _parts(relative), _parts(trash_relative)
     with _naming(root / relative, trash_root / trash_relative), _folder(root, source[:-1]) as here:
         file = _File(here, source[-1], fingerprint, root / relative)
         file.check()
-        # Asked first, so that nothing large is copied in vain; what happens then is what counts.
+        # Checked first, so that no large file is copied for nothing; the removal itself still decides.
         file.refuse()
         atomic.make_folders(trash_root)
         with _folder(trash_root, target[:-1], make=True) as there:
@@ -68,7 +68,7 @@ def move(
 
 
 def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:
-    """Unlink `relative` below `root`, durably; Stale, FileNotFoundError and NotRemovable as in `move`."""
+    """Unlink `relative` below `root`, durably. Raises Stale, FileNotFoundError, NotRemovable as `move`."""
     parts = _parts(relative)
     with _naming(root / relative), _folder(root, parts[:-1]) as here:
         file = _File(here, parts[-1], fingerprint, root / relative)
@@ -78,7 +78,7 @@ def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:
 
 
 def require_removable(root: Path, relative: str, fingerprint: Fingerprint) -> None:
-    """Stale, FileNotFoundError or NotRemovable as `delete` would raise them, as far as looking tells."""
+    """Raise Stale, FileNotFoundError or NotRemovable as `delete` would, as far as can be seen beforehand."""
     parts = _parts(relative)
     with _naming(root / relative), _folder(root, parts[:-1]) as here:
         file = _File(here, parts[-1], fingerprint, root / relative)
@@ -89,7 +89,7 @@ def require_removable(root: Path, relative: str, fingerprint: Fingerprint) -> No
 def make_folder(root: Path, relative: str) -> None:
     """Make a folder below `root` and those above it, durably, and follow no link on the way there.
 
-    StorageError where a link, or a file, stands on the way.
+    Raises StorageError if a link or a file is on the way.
     """
     atomic.make_folders(root)
     parts = _parts(relative) if relative else ()
@@ -106,7 +106,7 @@ def make_folder(root: Path, relative: str) -> None:
 
 
 def unfinished(root: Path, relative: str) -> tuple[str, ...]:
-    """Copies to `relative` below `root` that a dead run left unfinished, if nobody makes one now."""
+    """Unfinished copies to `relative` below `root`; a dead run left them, unless one is being made now."""
     *parents, name = _parts(relative)
     folder = root.joinpath(*parents)
     try:
@@ -117,9 +117,9 @@ def unfinished(root: Path, relative: str) -> tuple[str, ...]:
 
 
 def remove_empty_folders(root: Path, folder: str, *, stop_at: str = "") -> tuple[str, ...]:
-    """Remove the date folder `folder` and those above it as far as they are empty; which they were.
+    """Remove the date folder `folder` and those above it as far as they are empty; the removed ones.
 
-    Only folders of the form `YYYY`, `YYYY/MM` and `YYYY/MM/DD`; never `stop_at` or what is above it.
+    Only folders of the form `YYYY`, `YYYY/MM` and `YYYY/MM/DD`; never `stop_at` or a folder above it.
     """
     removed = []
     parts = _parts(folder) if folder else ()
@@ -150,40 +150,40 @@ class _File:
     name: str
     fingerprint: Fingerprint
     path: Path
-    """For messages only: what stands there may have changed."""
+    """For messages only: the file at this path may have changed."""
 
     def check(self) -> None:
-        """Stale unless it is, at this moment, the planned file."""
+        """Raise Stale unless it is the planned file at this moment."""
         self.expect(_seen(self.folder, self.name))
 
     def expect(self, found: Fingerprint) -> None:
-        """Stale unless what was found is the planned file."""
+        """Raise Stale unless the found file is the planned one."""
         if found != self.fingerprint:
             raise Stale(f"{self.path} is no longer the file that was planned")
 
     def refuse(self) -> None:
-        """NotRemovable if it is certain that it can't leave its folder."""
+        """Raise NotRemovable if it certainly can't leave its folder."""
         if (found := permissions.obstacle(self.folder, self.name, self.path)) is not None:
             raise found
 
     def unlink(self) -> None:
-        """Remove the name durably; gone is done. NotRemovable where the file still stands afterwards."""
+        """Remove the name durably; one that is gone is no error. Raises NotRemovable if it still exists."""
         try:
             with suppress(FileNotFoundError):
                 atomic.retry_transient(lambda: os.unlink(self.name, dir_fd=self.folder))
         except OSError as error:
-            if not self._stands():
+            if not self._still_exists():
                 raise
             raise self.refusal(error) from error
         atomic.fsync_folder_fd(self.folder)
 
     def refusal(self, error: OSError) -> NotRemovable:
-        """What to say of an error that nothing foretold."""
+        """The error for a failure that no check could predict."""
         folder = self.path.parent
         remedy = f"look at the owner, the permissions and the mounts of {folder}, and at its server's"
         return permissions.refusal(self.path, f"{folder}: {cause(error)}", remedy)
 
-    def _stands(self) -> bool:
+    def _still_exists(self) -> bool:
         try:
             return _seen(self.folder, self.name) == self.fingerprint
         except OSError:
@@ -193,7 +193,7 @@ class _File:
 def _transfer(file: _File, there: int, choice: Iterable[str]) -> str:
     """Bring the file into the open folder `there`, by rename if it is on the same filesystem.
 
-    It gets the first of the names that is free; FileExistsError if none is.
+    It gets the first free name; raises FileExistsError if none is free.
     """
     try:
         name = _first_free(choice, lambda name: _rename(file, there, name))
@@ -204,7 +204,7 @@ def _transfer(file: _File, there: int, choice: Iterable[str]) -> str:
             raise file.refusal(error) from error
         raise
     if (found := _seen(there, name)) != file.fingerprint:
-        # Replaced at the last moment: what was moved goes back to where it was.
+        # The file was replaced at the last moment: the moved one goes back to where it was.
         linux.rename_noreplace(name, file.name, source_dir_fd=there, target_dir_fd=file.folder)
         file.expect(found)
     atomic.fsync_folder_fd(there)
@@ -222,12 +222,12 @@ def _rename(file: _File, there: int, name: str) -> None:
 
 
 def _link_and_unlink(file: _File, there: int, name: str) -> None:
-    """A move that can't replace, for network mounts: there a rename always can."""
+    """A move that never replaces, for network mounts, where a rename may replace."""
     link = partial(os.link, src_dir_fd=file.folder, dst_dir_fd=there, follow_symlinks=False)
     try:
         atomic.retry_transient(lambda: link(file.name, name))
     except FileExistsError:
-        # By an earlier try, of which the answer or the second half got lost.
+        # The name may come from an earlier try whose answer or second half was lost.
         if _seen(there, name) != file.fingerprint:
             raise
     if (found := _seen(there, name)) != file.fingerprint:
@@ -243,7 +243,7 @@ def _link_and_unlink(file: _File, there: int, name: str) -> None:
 
 
 def _copy(file: _File, there: int, choice: Iterable[str]) -> str:
-    # Through /proc the open folder has a path, whatever becomes of its name.
+    # Through /proc the open folder has a path even if its name changes.
     folder = Path(f"/proc/self/fd/{there}")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(file.name, flags, dir_fd=file.folder)
@@ -257,7 +257,7 @@ def _copy(file: _File, there: int, choice: Iterable[str]) -> str:
 
 
 def _publish(part: atomic.Staged, target: Path) -> None:
-    """Publish a copy; none stays where that fails halfway, as it does when the folder's fsync fails."""
+    """Publish a copy; if that fails halfway, as when the folder's fsync fails, no copy stays."""
     copy = part.path.lstat()
     try:
         atomic.publish(part, target)
@@ -269,10 +269,10 @@ def _publish(part: atomic.Staged, target: Path) -> None:
 
 
 def _unlink_original(file: _File, there: int, name: str) -> None:
-    """Unlink a file of which a copy, or a second name, stands in the open folder `there`.
+    """Unlink a file that has a copy, or a second name, in the open folder `there`.
 
-    Where the original can't go, the copy goes. Where the original is gone, or another file by now, the copy
-    stays: it is the last one.
+    If the original can't be removed, the copy is. If the original is gone, or is another file by now, the
+    copy stays: it is the last one.
     """
     try:
         file.check()
@@ -280,8 +280,8 @@ def _unlink_original(file: _File, there: int, name: str) -> None:
         return
     except Stale as error:
         raise Stale(f"{error.message}; what it was stays as {name} where it was copied to") from error
-    # Who took this clip over from a run that seemed dead has taken the copy back. Its size is all that says
-    # so for certain: a file server may round its time, and number it anew.
+    # A run that took this clip over, because ours seemed dead, removes the copy. Only the size identifies the
+    # copy with certainty: a file server may round its time and give it another inode number.
     try:
         size: int | None = _seen(there, name).size
     except FileNotFoundError:
@@ -295,7 +295,7 @@ def _unlink_original(file: _File, there: int, name: str) -> None:
 
 
 def _taken_back(problem: NotRemovable, there: int, name: str) -> NotRemovable:
-    """The problem, once the copy is unlinked; with the copy's path if that fails, too."""
+    """Unlink the copy; the problem, with the copy's path if that fails too."""
     try:
         with suppress(FileNotFoundError):
             atomic.retry_transient(lambda: os.unlink(name, dir_fd=there))
@@ -309,7 +309,7 @@ def _taken_back(problem: NotRemovable, there: int, name: str) -> NotRemovable:
 
 @dataclass(frozen=True, slots=True)
 class _Numbered:
-    """A name, and that name with 2, 3 and so on for ever; can be walked again."""
+    """A name, then that name with 2, 3 and so on without end; can be iterated again."""
 
     wanted: str
 
@@ -318,7 +318,7 @@ class _Numbered:
 
 
 def _first_free(choice: Iterable[str], take: Callable[[str], None]) -> str:
-    """The first name that `take` did not refuse as taken; FileExistsError if it refused each."""
+    """The first name that `take` accepts. Raises FileExistsError if all are taken."""
     for name in choice:
         try:
             take(name)
@@ -334,7 +334,7 @@ def _seen(folder: int, name: str) -> Fingerprint:
 
 @contextmanager
 def _folder(root: Path, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
-    """The open folder below `root`; Stale when a link or a file stands where one of the folders was."""
+    """The open folder below `root`. Raises Stale if a link or a file took the place of a folder."""
     with ExitStack() as opened:
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         opened.callback(os.close, folder)
@@ -359,7 +359,7 @@ def _make(folder: int, name: str) -> None:
 
 @contextmanager
 def _naming(*paths: Path) -> Iterator[None]:
-    """Errors of calls that work by descriptor name the whole paths, as a reader needs them."""
+    """Make errors of calls by descriptor name the whole paths."""
     try:
         yield
     except OSError as error:

@@ -25,7 +25,7 @@ NAME_BYTES = 255
 """What Linux' filesystems allow for one name (NAME_MAX)."""
 
 NO_RENAME_FLAGS = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""How a filesystem says that it can't rename without replacing."""
+"""Errors of a filesystem that can't rename without replacing."""
 
 _TRANSIENT = frozenset({errno.ESTALE, errno.ETIMEDOUT, errno.EINTR})
 _PAUSES = (0.1, 0.5)
@@ -59,7 +59,7 @@ def staged(target: Path, *, announce: Callable[[Path], None] | None = None) -> I
         os.close(descriptor)
         yield part
     finally:
-        # What can't be removed now is swept at the next start; an error on its way out matters more.
+        # A file that can't be removed now is swept at the next start; an error in progress matters more.
         with contextlib.suppress(OSError):
             part.path.unlink()
 
@@ -67,14 +67,15 @@ def staged(target: Path, *, announce: Callable[[Path], None] | None = None) -> I
 def publish(part: Staged, target: Path) -> None:
     """Make the staged file durable and give it its final name, in the same folder.
 
-    Never replaces: FileExistsError when the name is taken, and the staged file stays. StorageError on a
-    filesystem that offers no safe way. An error of fsync is final: the kernel reports it only once.
+    It never replaces: it raises FileExistsError if the name is taken, and the staged file stays.
+    It raises StorageError on a filesystem that offers no safe way. An error of fsync is final: the kernel
+    reports it only once.
     """
     sync_file(part.path)
     try:
         retry_transient(lambda: os.link(part.path, target, follow_symlinks=False))
     except FileExistsError:
-        # A network server may have done it although its answer got lost.
+        # A network server may have made the link although its answer was lost.
         if not _same_file(part.path, target):
             raise
     except OSError as error:
@@ -84,7 +85,7 @@ def publish(part: Staged, target: Path) -> None:
     try:
         part.path.unlink(missing_ok=True)
     except OSError:
-        # Not the last name: the staged one could not go, so it stands.
+        # This is not the last name: the staged one could not be removed, so it still exists.
         with contextlib.suppress(OSError):
             if _same_file(part.path, target):
                 target.unlink()
@@ -93,7 +94,7 @@ def publish(part: Staged, target: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Replace the file's content in one durable step; the old content stays if it can't be taken."""
+    """Replace the file's content in one durable step; if it fails, the old content stays."""
     with staged(path) as part:
         _fill(part.path, text, mode=mode)
         part.path.replace(path)
@@ -101,9 +102,9 @@ def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace a JSON file, keeping the version before as `NAME.bak`; on an error the old one stays.
+    """Replace a JSON file and keep its previous version as `NAME.bak`; on an error the old one stays.
 
-    TypeError or ValueError, with nothing touched, when the value can't be written as JSON.
+    Raises TypeError or ValueError, and changes nothing, if the value can't be written as JSON.
     """
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     backup = backup_of(path)
@@ -121,10 +122,10 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> object | None:
-    """The file's value, its backup's where the file is torn or lost; None if there never was one.
+    """The file's value, or its backup's if the file is torn or lost; None if there never was one.
 
-    StorageError when neither can be read. A file that we may not read is such an error at once: an
-    older version in its place could miss what somebody else wrote.
+    Raises StorageError if neither can be read, and at once for a file that we have no right to read: an
+    older version in its place could lack what another process wrote.
     """
     try:
         if not path.exists() and not backup_of(path).exists():
@@ -178,7 +179,7 @@ def fsync_folder(path: Path) -> None:
 
 
 def fsync_folder_fd(descriptor: int) -> None:
-    """`fsync_folder` of an open folder; done, too, where a filesystem has no such thing."""
+    """`fsync_folder` of an open folder; succeeds also on a filesystem that can't sync folders."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -187,7 +188,7 @@ def fsync_folder_fd(descriptor: int) -> None:
 
 
 def retry_transient(call: Callable[[], T]) -> T:
-    """The call's result, tried three times while it meets what a network mount gets over."""
+    """The call's result; it is tried three times if it meets a transient error of a network mount."""
     for pause in _PAUSES:
         try:
             return call()
@@ -199,9 +200,9 @@ def retry_transient(call: Callable[[], T]) -> T:
 
 
 def truncate_name(stem: str, ending: str) -> str:
-    """`stem` and `ending` as one name, the stem cut so that the name fits into a folder."""
-    room = NAME_BYTES - len(os.fsencode(ending))
-    while len(os.fsencode(stem)) > room:
+    """`stem` and `ending` as one name, the stem cut so that the name is not too long."""
+    available = NAME_BYTES - len(os.fsencode(ending))
+    while len(os.fsencode(stem)) > available:
         stem = stem[:-1]
     return stem + ending
 
@@ -240,7 +241,7 @@ def _fill(path: Path, text: str, *, mode: int) -> None:
 
 
 def backup_of(path: Path) -> Path:
-    """Where the version before the last change of a JSON file is kept."""
+    """The path of the previous version of a JSON file."""
     return path.with_name(f"{path.name}.bak")
 
 
@@ -263,7 +264,7 @@ def _roll_back(path: Path, backup: Path) -> None:
 
 
 def _rename_new(source: Path, target: Path) -> None:
-    """Rename without replacing; a StorageError that says what to do where this can't be had."""
+    """Rename without replacing. Raises StorageError with a remedy if the filesystem can't do that."""
     try:
         linux.rename_noreplace(source, target)
     except OSError as error:

@@ -25,8 +25,8 @@ def digest_of(path: Path) -> str:
 def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:
     """Copy an open file's bytes, times, mode and owner into a staged file, durably; the bytes' BLAKE2b.
 
-    What arrived is read back and compared: StorageError when it differs. `watch` is told of each block's
-    bytes, and may end it by an exception.
+    The copy is read back and compared; raises StorageError if it differs. `watch` gets the size of each
+    block in bytes, and may end the copy by an exception.
     """
     sent = hashlib.blake2b()
     with part.path.open("wb") as target:
@@ -39,7 +39,7 @@ def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | 
         _copy_attributes(source, target)
         os.fsync(target.fileno())
     with part.path.open("rb") as copy:
-        # Clean pages are dropped, so that the disk answers and not the memory.
+        # Clean pages are dropped, so that the data comes from the disk and not from memory.
         os.posix_fadvise(copy.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         arrived = hashlib.file_digest(copy, "blake2b").hexdigest()
     if arrived != sent.hexdigest():

@@ -13,7 +13,7 @@ IN_MEMORY = 2_500
 """Items held in memory; beyond that, sorted runs of this length go to an unlinked temporary file."""
 
 BATCH = 64
-"""Items pickled together, so that what they share is written once; read ahead from each run."""
+"""Items pickled together, so that shared values are written once; read ahead from each run."""
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from camarchiver.errors import StorageError, cause
 def used_bytes(trees: Trees) -> int:
     """Bytes of everything below the three roots: an inode once, a tree inside another once.
 
-    StorageError where a folder can't be read: a sum that is too small would remove too little, and
-    nobody would know.
+    Raises StorageError if a folder can't be read: a sum that is too small would remove too little
+    without notice.
     """
     seen: set[tuple[int, int]] = set()
     total = 0
@@ -60,9 +60,9 @@ def _statuses(folder: Path) -> Iterator[os.stat_result]:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that this user may still write, where a folder is or would be made.
+    """Bytes that this user may still write where a folder is or would be made.
 
-    StorageError where that can't be told.
+    Raises StorageError if that can't be determined.
     """
     try:
         status = os.statvfs(_nearest(folder))
@@ -74,9 +74,9 @@ def free_bytes(folder: Path) -> int:
 
 
 def device_of(folder: Path) -> int:
-    """The filesystem (`st_dev`) that a folder lies on, or would be made on.
+    """The filesystem (`st_dev`) that a folder is on, or would be made on.
 
-    StorageError where that can't be told.
+    Raises StorageError if that can't be determined.
     """
     try:
         return _nearest(folder).stat().st_dev
@@ -90,7 +90,7 @@ def _nearest(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if os.path.lexists(place))
 
 
-# inotify sees what this kernel does. Other hosts, a FUSE daemon or a hypervisor change files behind it.
+# inotify reports what this kernel does. Other hosts, a FUSE daemon or a hypervisor bypass it.
 _UNSEEN = frozenset(
     {
         *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "coda", "ceph", "lustre", "gpfs", "beegfs"),
@@ -110,13 +110,13 @@ class Mount:
     """The filesystem's type, as `ext4` or `fuse.sshfs`."""
 
     @property
-    def tells(self) -> bool:
-        """Whether inotify hears of every change."""
+    def reports_changes(self) -> bool:
+        """Whether inotify reports every change."""
         return self.kind not in _UNSEEN and not self.kind.startswith("fuse.")
 
 
 def parse(text: str) -> Iterator[Mount]:
-    """The lines of /proc/self/mountinfo, see proc(5); one that can't be read is passed over."""
+    """The lines of /proc/self/mountinfo, see proc(5); one that can't be parsed is skipped."""
     for line in text.splitlines():
         before, dash, after = line.partition(" - ")
         fields = before.split(" ")
@@ -127,8 +127,8 @@ def parse(text: str) -> Iterator[Mount]:
             )
 
 
-def that_matter(mounts: Iterable[Mount], root: str, pruned: Collection[str] = ()) -> tuple[Mount, ...]:
-    """The mount that a folder lies on, and those below the folder, but not within what is pruned."""
+def relevant_mounts(mounts: Iterable[Mount], root: str, pruned: Collection[str] = ()) -> tuple[Mount, ...]:
+    """The mount that a folder is on, and those below the folder, except within pruned folders."""
     own: Mount | None = None
     below = []
     for mount in mounts:

@@ -29,8 +29,8 @@ def rename_noreplace(
 ) -> None:
     """Rename in one atomic step that never replaces (renameat2(2), glibc 2.28 or musl 1.2.6).
 
-    FileExistsError when the target's name is taken, by a dangling symlink too. OSError with EINVAL or
-    ENOSYS where the filesystem can't do it (NFS, SMB, many FUSE ones), with EXDEV across filesystems.
+    Raises FileExistsError if the target's name is taken, also by a dangling symlink. Raises OSError with
+    EINVAL or ENOSYS if the filesystem can't do it (NFS, SMB, many FUSE ones), with EXDEV across filesystems.
     """
     renameat2 = getattr(_LIBC, "renameat2", None)
     if renameat2 is None:
@@ -68,9 +68,9 @@ _IOPRIO_IDLE = 3 << 13
 
 
 def share_memory() -> None:
-    """Have all threads take memory from one place (mallopt(3)), where the C library can.
+    """Have all threads allocate from one arena (mallopt(3)), if the C library can.
 
-    What one thread asks for and another gives back, as packets are, else stays in a place for each thread.
+    Otherwise memory that one thread allocates and another frees, as for packets, is kept for each thread.
     """
     mallopt = getattr(_LIBC, "mallopt", None)
     if mallopt is not None:
@@ -78,13 +78,13 @@ def share_memory() -> None:
 
 
 def lower_priority(nice: int) -> None:
-    """Give the CPU (`nice` 0 to 19; never raised again) and the disk to others first.
+    """Lower the priority for the CPU (`nice` 0 to 19; never raised again) and for the disk.
 
-    Both belong to the calling thread and to what it starts later: call it before there are other
+    Both apply to the calling thread and to what it starts later: call it before there are other
     threads. The idle I/O class only matters to schedulers that know it, BFQ for one (ioprio_set(2)).
     """
     current = os.getpriority(os.PRIO_PROCESS, 0)
-    # A container may refuse; slower neighbours are no reason to stop.
+    # A container may refuse; slowing other processes down is no reason to stop.
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, max(nice, current))
     if _SYS_IOPRIO_SET is not None:
@@ -99,13 +99,14 @@ def lower_priority(nice: int) -> None:
 def being_written(path: Path) -> bool | None:
     """Whether any process has the regular file open for writing or mapped it so; None when unknown.
 
-    A read lease is refused while there is a writer (F_SETLEASE in fcntl(2)). Unknown: not our own
-    file (EACCES), no regular file, gone, a filesystem without leases, a network mount that refuses.
+    A read lease is refused while there is a writer (F_SETLEASE in fcntl(2)). It is
+    unknown if the file is not our own (EACCES), is no regular file or is gone, on a filesystem without
+    leases, and on a network mount that refuses.
     """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None
-        # O_NONBLOCK: neither a FIFO that takes the name now nor another's lease makes this wait.
+        # O_NONBLOCK: this waits neither for a FIFO that takes the name now nor for another process's lease.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except BlockingIOError:
         return True
@@ -113,7 +114,7 @@ def being_written(path: Path) -> bool | None:
         return None
     try:
         # A writer that opens the file now makes the kernel send us a signal: SIGIO would kill, SIGURG
-        # is ignored unless somebody asked for it.
+        # is ignored unless a handler is set.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -127,7 +128,7 @@ def being_written(path: Path) -> bool | None:
 
 
 class Attributes(IntFlag):
-    """What chattr(1) sets and keeps a file, or what is in a folder, from being removed (ioctl_iflags(2))."""
+    """Attributes set by chattr(1) that keep a file, or a folder's entries, from removal (ioctl_iflags(2))."""
 
     IMMUTABLE = 0x10
     APPEND_ONLY = 0x20
@@ -166,7 +167,7 @@ _TIMESYNC = Path("/run/systemd/timesync/synchronized")
 
 
 def clock_is_synced() -> bool | None:
-    """Whether the host's clock follows a time server (adjtimex(2)); None where that can't be known."""
+    """Whether the host's clock follows a time server (adjtimex(2)); None if that is unknown."""
     # struct timex: modes and three longs come before its status; the rest is room enough
     buffer = ctypes.create_string_buffer(512)
     if _LIBC.adjtimex(buffer) < 0:

@@ -1,7 +1,7 @@
-"""One lock file on the disk: complete when it appears, judged, taken over in place.
+"""One lock file on the disk: it is complete when it appears, is checked, and is taken over in place.
 
-Why each step is as it is: two that find a stale lock must not both enter, a lock must never stand empty,
-a living owner must never be put out, and a file server may share no kernel locks at all.
+The steps follow from four rules: two processes that find a stale lock must not both get it, a lock must
+never be empty, a living owner must never lose it, and a file server may share no kernel locks at all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from camarchiver.storage import atomic
 _log = logging.getLogger("camarchiver.storage.locking")
 
 STALE_LOCK_SECONDS = 600
-"""A lock of another kernel (host or boot) that was not touched for so long has no owner any more."""
+"""A lock of another kernel (host or boot) that was not touched for this long has no owner any more."""
 
 SETTLE_SECONDS = 2.0
 """How long a lock taken from another kernel must stay ours, in case the mount shares no kernel locks."""
@@ -47,7 +47,7 @@ _NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What a lock file says about who holds it."""
+    """The owner of a lock, as its file records it."""
 
     host: str
     boot: str
@@ -69,14 +69,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LockClaim:
-    """A lock file that is ours: open, and locked by the kernel where it can."""
+    """A lock file that is ours: open, and locked by the kernel if it can."""
 
     file: Path
     descriptor: int
     owner: Owner
 
     def holds(self) -> bool:
-        """Whether the file still stands under its name with our record in it."""
+        """Whether the file still exists under its name with our record in it."""
         try:
             in_place = atomic.retry_transient(lambda: _is_at(self.file, self.descriptor))
         except OSError:
@@ -86,7 +86,7 @@ class LockClaim:
 
 
 def claim(file: Path, clip: Path) -> LockClaim:
-    """Create the clip's lock file or take it from a dead owner; ClipBusy while its owner lives."""
+    """Create the clip's lock file or take it from a dead owner. Raises ClipBusy while its owner lives."""
     owner = Owner.this()
     for _ in range(_ATTEMPTS):
         descriptor = _create(file, owner)
@@ -99,7 +99,7 @@ def claim(file: Path, clip: Path) -> LockClaim:
 
 
 def refuse_if_held(file: Path, clip: Path) -> None:
-    """ClipBusy while the clip's lock file has a living owner; changes nothing, works read-only."""
+    """Raise ClipBusy while the clip's lock file has a living owner; changes nothing, works read-only."""
     descriptor = _open(file, clip, os.O_RDONLY)
     if descriptor is None:
         return
@@ -108,7 +108,7 @@ def refuse_if_held(file: Path, clip: Path) -> None:
         status, found = os.fstat(descriptor), _read(descriptor)
     finally:
         os.close(descriptor)
-    # Nothing may be written here, so it must do without the server's clock.
+    # Nothing may be written here, so the server's clock can't be read.
     if _lives(locked, found, lambda: time.time() - status.st_mtime):
         raise _busy(clip, _described(status, found))
 
@@ -129,7 +129,7 @@ def host_id() -> str:
         machine = Path("/etc/machine-id").read_bytes().strip()
     except OSError:
         machine = b""
-    # machine-id(5): to be hashed before it is shown to others.
+    # machine-id(5) says that it must be hashed before others see it.
     mark = hashlib.blake2b(machine, digest_size=4).hexdigest()
     return f"{socket.gethostname()}-{mark}" if machine else socket.gethostname()
 
@@ -184,9 +184,10 @@ def _create_named(file: Path, owner: Owner) -> int | None:
 
 
 def _take_over(file: Path, clip: Path, owner: Owner) -> LockClaim | None:
-    """A dead owner's lock file, rewritten in place; None when it changed under us; ClipBusy if he lives.
+    """A dead owner's lock file, rewritten in place; None if it changed meanwhile.
 
-    It is never unlinked and made anew: so all who want it contend on one inode.
+    Raises ClipBusy if the owner lives. The file is never unlinked and made again, so that all processes
+    contend for one inode.
     """
     descriptor = _open(file, clip, os.O_RDWR)
     if descriptor is None:
@@ -226,7 +227,7 @@ def _same_kernel(found: Owner | None) -> bool:
 
 
 def _open(file: Path, clip: Path, access: int) -> int | None:
-    """The lock file, None when there is none; ClipBusy when what stands there is not one of ours."""
+    """The open lock file; None if there is none. Raises ClipBusy if it is not one of ours."""
     try:
         # O_NONBLOCK: a FIFO there must not make us wait.
         descriptor = os.open(file, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -245,7 +246,7 @@ def _open(file: Path, clip: Path, access: int) -> int | None:
 
 
 def _flock(descriptor: int, *, shared: bool = False, patience: float = 0.0) -> bool | None:
-    """Take the kernel's lock: False while somebody else has it, None where the filesystem has none."""
+    """Take the kernel's lock: False while another process has it, None if the filesystem has none."""
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     deadline = time.monotonic() + patience
     while True:
@@ -263,7 +264,7 @@ def _flock(descriptor: int, *, shared: bool = False, patience: float = 0.0) -> b
 
 
 def _is_at(file: Path, descriptor: int) -> bool:
-    """Whether the open file still has its name; opened anew, since that makes NFS ask the server."""
+    """Whether the open file still has its name; opened again, because that makes NFS ask the server."""
     try:
         current = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

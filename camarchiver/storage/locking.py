@@ -1,7 +1,7 @@
-"""Who works on what: the lock beside a clip, shared by several hosts, and plain locks for our own files.
+"""The lock beside a clip, which several hosts share.
 
-The per-clip lock only saves work. What protects footage is that publishing never replaces and that a
-removal looks again (`atomic.publish`, `anchored`); both hold when a lock fails.
+The per-clip lock only saves work. Footage is safe because publishing never replaces and because a removal
+checks the file again (`atomic.publish`, `anchored`); both hold even if a lock fails.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ClipLock:
     def __init__(self, path: Path, claim: lockfile.LockClaim) -> None:
         self.path = path
         self.lost = threading.Event()
-        """Set as soon as the lock is known to be somebody else's: stop ffmpeg, publish nothing."""
+        """Set as soon as another process is known to have the lock: stop ffmpeg, publish nothing."""
         self._claim = claim
         self._released = threading.Event()
         # Its log lines are about the same clip as those of the thread that holds the lock.
@@ -51,7 +51,7 @@ class ClipLock:
         return self._claim.file
 
     def still_mine(self) -> bool:
-        """Whether the lock is ours at this moment; ask right before publishing and before removing."""
+        """Whether the lock is ours at this moment; call it right before publishing and before removing."""
         if not self.lost.is_set() and not self._claim.holds():
             self.lost.set()
             _log.warning("lock lost: %s", self.path)
@@ -69,7 +69,7 @@ class ClipLock:
         self._released.set()
         self._heart.join()
         try:
-            # Unlinked while the kernel's lock is held: who waits for it then finds another inode.
+            # Unlinked while the kernel's lock is held: a process that waits for it then finds another inode.
             if self.still_mine():
                 self._claim.file.unlink()
                 _log.debug("lock released: %s", self.path)
@@ -85,10 +85,10 @@ def clip_lock(
 ) -> Iterator[ClipLock]:
     """Hold the lock of one clip: the file `X.mp4.lock` beside it, or in `place` where that can't be.
 
-    With `folder_may_be_gone` also where the clip's folder is not there: the clip lies in the trash.
+    With `folder_may_be_gone` also if the clip's folder does not exist, because the clip is in the trash.
 
-    ClipBusy, at once, while a living owner holds it: on this kernel however old the lock is, elsewhere
-    while it was touched in the last 600 s. OSError when no lock can be written.
+    Raises ClipBusy at once while a living owner holds it: on this kernel however old the lock is, on
+    another if it was touched in the last 600 s. Raises OSError if no lock can be written.
     """
     lock = ClipLock(path, _claim(path, place, folder_may_be_gone=folder_may_be_gone))
     try:
@@ -99,7 +99,7 @@ def clip_lock(
 
 @contextlib.contextmanager
 def lock_if_there(path: Path, *, place: Path) -> Iterator[None]:
-    """`clip_lock` of a clip whose folder may be gone: then nobody can work on it there, and none is held."""
+    """`clip_lock`, but no lock if the clip's folder is gone: then no process can work on it there."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             stack.enter_context(clip_lock(path, place=place))
@@ -107,7 +107,7 @@ def lock_if_there(path: Path, *, place: Path) -> Iterator[None]:
 
 
 def held_by(path: Path, *, place: Path | None = None) -> str | None:
-    """A sentence on who works on the clip, None if nobody does; changes nothing."""
+    """A sentence on the process that works on the clip; None if none does. Changes nothing."""
     try:
         lockfile.refuse_if_held(_file_beside(path), path)
         if place is not None:
@@ -118,7 +118,7 @@ def held_by(path: Path, *, place: Path | None = None) -> str | None:
 
 
 def name_beside(name: str) -> str:
-    """The name of the lock file of a clip of this name; a hash where there is no room for its own."""
+    """The name of the lock file of a clip of this name; a hash if its own name would be too long."""
     lock = f"{name}.lock"
     return lock if len(os.fsencode(lock)) <= atomic.NAME_BYTES else f".{_hashed(name)}.lock"
 
@@ -143,7 +143,7 @@ def _claim(clip: Path, place: Path | None, *, folder_may_be_gone: bool) -> lockf
         bearable = NOT_WRITABLE | (_GONE if folder_may_be_gone else frozenset())
         if place is None or error.errno not in bearable:
             raise
-    # Others may be able to write where we can't.
+    # Other processes may be able to write a lock beside the clip although we can't.
     lockfile.refuse_if_held(beside, clip)
     atomic.make_folders(place, mode=0o700)
     return lockfile.claim(_file_in(place, clip), clip)

@@ -1,4 +1,4 @@
-"""What keeps a file from leaving its folder, found without trying: mount, attributes, mode, sticky bit."""
+"""Finds out, without trying, what keeps a file in its folder: mount, attributes, mode, sticky bit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FLAG = {Attributes.IMMUTABLE: "-i", Attributes.APPEND_ONLY: "-a"}
 
 
 def obstacle(folder: int, name: str, path: Path) -> NotRemovable | None:
-    """Why a file can't be unlinked or renamed out of the open folder; None if nothing certain forbids it.
+    """Why a file can't be unlinked or renamed out of the open folder; None if nothing certainly forbids it.
 
-    What the kernel checks (`may_delete` in Linux' fs/namei.c) and a program can see. `path` is the file's,
-    for the message. Raises OSError where the file or the folder can't be looked at.
+    It checks what the kernel checks (`may_delete` in Linux' fs/namei.c), as far as a program can see it.
+    `path` is the file's, for the message. Raises OSError if the file or the folder can't be examined.
     """
     place, where = path.parent, shlex.quote(str(path.parent))
     if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
@@ -38,7 +38,7 @@ def obstacle(folder: int, name: str, path: Path) -> NotRemovable | None:
 
 
 def refusal(path: Path, why: str, remedy: str) -> NotRemovable:
-    """The error that says so."""
+    """The error with this cause and remedy."""
     return NotRemovable(f"{path.name} can't be removed: {why}", hint=remedy)
 
 

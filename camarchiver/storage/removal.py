@@ -1,7 +1,7 @@
-"""Removes single files, for every command: looked at again, moved or unlinked durably, or left as they were.
+"""Removes single files for every command: checks a file again, then moves or unlinks it durably.
 
-Who calls it holds the clip's lock (`locked`), has read holds and restored clips under it, and has written
-down what is about to happen. Nothing here decides.
+A file that can't be removed stays as it was. The caller holds the clip's lock (`locked`), has read holds and
+restored clips under it, and has journalled its intention. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """The absolute path, if nothing else has it."""
+        """The absolute path, unless another file has it."""
         return self.root / self.relative
 
 
@@ -93,9 +93,10 @@ def place_of(disposal: Disposal, trash_root: Path, tree: Tree, relative: str) ->
 
 @contextmanager
 def locked(trees: Trees, source: str) -> Iterator[None]:
-    """Hold the lock of the clip with this path below the source, whichever of its copies goes or comes back.
+    """Hold the lock of the clip with this path below the source, whichever copy is removed or restored.
 
-    ClipBusy while another holds it. No lock where its folder is gone, so that nobody can work on it.
+    Raises ClipBusy while another process holds it. There is no lock if its folder is gone, because then no
+    process can work on it.
     """
     with locking.lock_if_there(trees.source / source, place=trees.state / "locks"):
         yield
@@ -104,10 +105,10 @@ def locked(trees: Trees, source: str) -> Iterator[None]:
 def remove(root: Path, relative: str, fingerprint: Fingerprint, to: Place | None) -> Removed:
     """Move `relative` below `root` to a place, or delete it for good if that is None; durable on return.
 
-    Stale if it isn't the file of that fingerprint, FileNotFoundError if it is gone, NotRemovable if it can't
-    leave its folder, OSError or StorageError for anything else: the file stands then as before.
+    Raises Stale if it is not the file of that fingerprint, FileNotFoundError if it is gone, NotRemovable if
+    it can't leave its folder, OSError or StorageError otherwise: then the file is as it was before.
     """
-    # A name less frees nothing while the file has another one, or lies on the same disk.
+    # Removing a name frees nothing if the file has another one, or stays on the same disk.
     is_last_name = (root / relative).lstat().st_nlink == 1
     stays = to is not None and filesystems.device_of(to.root) == fingerprint.device
     freed = fingerprint.size if is_last_name and not stays else 0
@@ -126,9 +127,9 @@ def remove(root: Path, relative: str, fingerprint: Fingerprint, to: Place | None
 
 
 def remove_sidecars(clip: Clip, place: Callable[[str], Place | None]) -> Followed:
-    """Remove a clip's pictures, to the `place` of each path below the clip's root. One that is gone is done.
+    """Remove a clip's pictures, to the `place` of each path below the clip's root.
 
-    One that can't follow keeps none of the others.
+    A picture that is gone is skipped, and one that can't follow does not stop the others.
     """
     went: dict[str, str] = {}
     freed, problem = 0, ""
@@ -148,7 +149,7 @@ def remove_sidecars(clip: Clip, place: Callable[[str], Place | None]) -> Followe
 
 
 def attempted(step: Step, act: Callable[[], Outcome]) -> Outcome:
-    """What came of one step: what `act` says, or what its error means; nothing expected is raised."""
+    """The outcome of one step: that of `act`, or that of its error; no expected error is raised."""
     try:
         return act()
     except (OSError, CamarchiverError) as error:
@@ -156,7 +157,7 @@ def attempted(step: Step, act: Callable[[], Outcome]) -> Outcome:
 
 
 def outcome_of(step: Step, error: Expected, *, gone: str = "it is gone") -> Outcome:
-    """What an error makes of a step; `gone` are the words for a file that isn't there any more."""
+    """The outcome of a step that met an error; `gone` are the words for a file that is gone."""
     match error:
         case ClipBusy() | AlreadyRunning():
             return Outcome(step, Result.BUSY, Reason.BUSY, error.message)
@@ -176,9 +177,9 @@ def outcome_of(step: Step, error: Expected, *, gone: str = "it is gone") -> Outc
 
 Expected = OSError | CamarchiverError
 EXPECTED = (OSError, StorageError, ClipBusy, Stale, Held)
-"""What may come of one file without being a fault of the run."""
+"""Errors of one file that are no fault of the run."""
 
 
 def leaves_copy(error: Exception) -> bool:
-    """Whether a copy of a file that still stands could not be taken back, so that the next start must."""
+    """Whether a copy of a file that still exists could not be removed, so that the next start must do it."""
     return isinstance(error, NotRemovable) and bool(error.copy)

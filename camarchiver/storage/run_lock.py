@@ -18,14 +18,14 @@ from camarchiver.errors import AlreadyRunning, StorageError
 from camarchiver.storage import lockfile
 
 GUARD_SECONDS = 60.0
-"""How long `guarded` waits: whoever holds such a lock writes a line or two."""
+"""How long `guarded` waits: a holder of this kind of lock only writes a line or two."""
 
 NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @contextlib.contextmanager
 def exclusive(path: Path, *, what: str) -> Iterator[None]:
-    """Hold the lock file `path` for one run of the command `what`; AlreadyRunning if another run does."""
+    """Hold the lock file `path` for one run of the command `what`; AlreadyRunning if another has it."""
     record = json.dumps({"command": what, **asdict(lockfile.Owner.this())}) + "\n"
     lock = FileLock(path, blocking=False, mode=0o600, on_acquired=lambda fd: lockfile.write(fd, record))
     try:
@@ -57,7 +57,7 @@ def is_running(path: Path) -> bool:
 
 @contextlib.contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` while a state file is changed; waits for others, who take moments."""
+    """Hold the lock file `path` while a state file is changed; waits for others, which take moments."""
     lock = FileLock(path, timeout=GUARD_SECONDS, mode=0o600)
     try:
         lock.acquire()

@@ -1,4 +1,4 @@
-"""Looks into folders, and walks through those below a root, however deep somebody nested them.
+"""Lists folders, and walks through those below a root, however deep they are nested.
 
 os.walk of Python 3.11 calls itself for each level and ends with a RecursionError at the thousandth.
 """
@@ -14,10 +14,10 @@ from camarchiver.naming.paths import PLAIN_SUFFIXES, is_clip_name, is_picture_na
 
 
 def walk(root: Path, *, pruned: Container[str] = ()) -> Iterator[tuple[str, list[str]]]:
-    """Each folder that may hold clips, relative to the root, with the names of what is no folder in it.
+    """Each folder that may hold clips, relative to the root, with the names of its other entries.
 
-    In the order of names, the folder before those in it. Hidden folders, the absolute `pruned` ones, links
-    and what can't be read are passed over.
+    Folders come in the order of names, each before those in it. Hidden folders, the absolute `pruned` ones,
+    links and unreadable folders are skipped.
     """
     waiting = [""]
     while waiting:
@@ -41,28 +41,28 @@ class Listing:
 
     def __init__(self) -> None:
         self.files: dict[str, os.stat_result] = {}
-        """What is called as a clip or a picture, and is no folder."""
+        """Entries with the name of a clip or a picture that are no folders."""
         self.folders: list[str] = []
         self.others: dict[str, OSError | None] = {}
-        """The rest, and why one could not be looked at."""
+        """All other entries, each with the error if it could not be examined."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing."""
+        """Whether the folder has no entries."""
         return not (self.files or self.folders or self.others)
 
 
 def look(folder: Path) -> Listing:
-    """What one folder holds; OSError where it can't be read."""
+    """The entries of one folder. Raises OSError if it can't be read."""
     listing = Listing()
     files = listing.files
-    # Relative to its folder a file is looked at in two thirds of the time that a long path takes.
+    # A stat relative to the open folder takes two thirds of the time that one by a long path takes.
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with os.scandir(here) as entries:
             for entry in entries:
                 name = entry.name
-                # Most names tell by four characters what a call would tell in the time of the look itself.
+                # For most names four characters decide; the call would take as long as the stat itself.
                 is_plain = name[-4:] in PLAIN_SUFFIXES and name[0] != "."
                 if entry.is_dir(follow_symlinks=False):
                     listing.folders.append(name)

@@ -92,9 +92,9 @@ class Arrivals:
         self.why_polled = ""
         """Why the tree is polled; empty if the kernel reports every change."""
         for mount in self._mounts:
-            if not mount.tells:
+            if not mount.reports_changes:
                 place, kind = mount.place, mount.kind
-                self.why_polled = f"{place} is {kind}, where the kernel does not tell of every change"
+                self.why_polled = f"{place} is {kind}, where the kernel does not report every change"
                 return
         try:
             self._inotify = INotify()
@@ -286,7 +286,7 @@ def _mounts(root: Path, pruned: frozenset[str]) -> tuple[filesystems.Mount, ...]
         text = _MOUNTINFO.read_text(encoding="latin-1")
     except OSError:
         return ()
-    return filesystems.that_matter(filesystems.parse(text), os.fspath(root), pruned)
+    return filesystems.relevant_mounts(filesystems.parse(text), os.fspath(root), pruned)
 
 
 def _limit(name: str) -> int:

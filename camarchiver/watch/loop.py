@@ -230,7 +230,9 @@ class Watcher:
         began = time.monotonic()
         own, workers = volume_marker.workers(self._trees, self._pipeline.run.command)
         self._place = place_among(own, workers) if workers - {own} else None
-        self._emptied = {folder for folder in self._emptied if not self._remover.tidy_unused(folder)}
+        self._emptied = {
+            folder for folder in self._emptied if not self._remover.remove_folder_if_unused(folder)
+        }
         for found in arrivals.scan():
             self._note(found, began)
             self._service.beat()

@@ -85,9 +85,9 @@ MUTANTS = (
             (
                 "archive/clip_archiver",
                 "        place = self._place(step, original, part, target)\n",
-                "        planned = target.relative_to(self._desk.trees.archive).as_posix()\n"
+                "        planned = target.relative_to(self._context.trees.archive).as_posix()\n"
                 '        early = original.archived_as(planned, size, "")\n'
-                "        self._desk.disposer.dispose(clip, early, self._desk.disposal, step.reason)\n"
+                "        self._context.remover.remove(clip, early, self._context.disposal, step.reason)\n"
                 "        place = self._place(step, original, part, target)\n",
             ),
         ),
@@ -126,9 +126,9 @@ MUTANTS = (
         (
             (
                 "storage/atomic",
-                '''where a filesystem has no such thing."""
+                '''that can't sync folders."""
 ''',
-                '''where a filesystem has no such thing."""
+                '''that can't sync folders."""
     return
 ''',
             ),

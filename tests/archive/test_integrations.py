@@ -447,7 +447,7 @@ class Replay:
         def check(finished: Finished, encoder: Encoder) -> Passes:
             return Passes(finished.frames == TINY_FRAMES, f"{finished.frames} of {TINY_FRAMES} frames")
 
-        return EncoderFallback(self.choice, self.breaker, stop, stall).climb(job, check)
+        return EncoderFallback(self.choice, self.breaker, stop, stall).run(job, check)
 
     def calls(self) -> list[str]:
         return (self.folder / "calls").read_text().split()
@@ -471,7 +471,7 @@ def replay(tmp_path: Path) -> Replay:
 class TestLadder:
     def test_the_best_rung_is_enough(self, replay: Replay) -> None:
         encoded = replay.climb()
-        assert encoded.rungs == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
+        assert encoded.tried == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
         assert (encoded.encoder, encoded.problem) == (ENCODERS["hevc_qsv"], "")
         assert replay.calls() == ["gpu"]
 
@@ -493,10 +493,10 @@ class TestLadder:
             # Where ffmpeg hides it behind exit 0 the check finds the missing frames all the same.
             tried.pop()
         assert replay.calls() == tried
-        assert [each.rung for each in encoded.rungs] == tried
+        assert [each.level for each in encoded.tried] == tried
         assert (encoded.encoder is None) == (kind == STORAGE)
-        assert all(each.problem for each in encoded.rungs[: len(tried) - (kind != STORAGE)])
-        failed = encoded.rungs[0 if rung is FallbackLevel.GPU else 1]
+        assert all(each.problem for each in encoded.tried[: len(tried) - (kind != STORAGE)])
+        failed = encoded.tried[0 if rung is FallbackLevel.GPU else 1]
         if code == 139:
             assert failed.problem == "ended by SIGSEGV"
         elif code == 0:
@@ -516,27 +516,27 @@ class TestLadder:
         encoded = replay.climb()
         assert encoded.encoder is None
         assert replay.calls() == ["gpu", "gpu-encode", "software"]
-        assert encoded.problem == encoded.rungs[-1].problem != ""
+        assert encoded.problem == encoded.tried[-1].problem != ""
 
     def test_exit_0_with_half_the_frames(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "", 0, frames=10)
         encoded = replay.climb()
-        assert encoded.rungs[0].problem == "10 of 20 frames"
-        assert encoded.rungs[1] == LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv")
+        assert encoded.tried[0].problem == "10 of 20 frames"
+        assert encoded.tried[1] == LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv")
         assert (replay.folder / "target.part").read_text() == "archive by gpu-encode\n"
 
     def test_a_hang(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "", 124)
         encoded = replay.climb(stall=0.5)
-        assert encoded.rungs[0].problem == "no progress for 0 s"
-        assert encoded.rungs[1].problem == ""
+        assert encoded.tried[0].problem == "no progress for 0 s"
+        assert encoded.tried[1].problem == ""
 
     def test_constant_quality_refused_is_tried_once_as_a_quantiser(self, replay: Replay) -> None:
         replay.fail(FallbackLevel.GPU, "[hevc_qsv @ 0x1] Selected ratecontrol mode is unsupported", 218)
         (replay.folder / "only-icq").touch()
         encoded = replay.climb()
         assert replay.calls() == ["gpu", "gpucqp"]
-        assert [each.problem for each in encoded.rungs] == [
+        assert [each.problem for each in encoded.tried] == [
             "[hevc_qsv] Selected ratecontrol mode is unsupported",
             "",
         ]
@@ -551,7 +551,7 @@ class TestLadder:
         replay.fail(FallbackLevel.GPU, "Error during encoding: GPU Hang (-21)", 251)
         replay.fail(FallbackLevel.GPU_ENCODE, "Error during encoding: GPU Hang (-21)", 251)
         assert replay.climb().encoder == ENCODERS["libx265"]
-        assert replay.climb().rungs == (LevelTried(FallbackLevel.SOFTWARE, "libx265"),)
+        assert replay.climb().tried == (LevelTried(FallbackLevel.SOFTWARE, "libx265"),)
         assert replay.calls() == ["gpu", "gpu-encode", "software", "software"]
         assert len(replay.said) == 1
 
@@ -576,13 +576,13 @@ class TestLadder:
         stop = threading.Event()
         threading.Timer(0.4, stop.set).start()
         encoded = replay.climb(stop)
-        assert (encoded.stopped, encoded.encoder, encoded.rungs) == (True, None, ())
+        assert (encoded.stopped, encoded.encoder, encoded.tried) == (True, None, ())
         assert replay.calls() == ["gpu"]
 
     def test_a_rung_that_would_lose_bits_is_passed_over(self, replay: Replay) -> None:
         deep = replace(TINY, video=replace(TINY.video, pixel_format="yuv422p10le", bit_depth=10))
         encoded = replay.climb(media=deep)
-        assert encoded.rungs == (
+        assert encoded.tried == (
             LevelTried(FallbackLevel.GPU, "hevc_qsv", "the GPU's pipeline has no 4:2:2"),
             LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv"),
         )
@@ -601,7 +601,7 @@ class TestLadder:
             "mp4",
             {},
         )
-        EncoderFallback(replay.choice, replay.breaker).climb(job, lambda finished, encoder: Passes(True))
+        EncoderFallback(replay.choice, replay.breaker).run(job, lambda finished, encoder: Passes(True))
         first, last = log.read_text().splitlines()
         assert "-global_quality 20" in first and "-preset slow" in first
         assert "-crf 26" in last and "-preset fast" in last
@@ -640,7 +640,7 @@ class TestLadder:
     ) -> None:
         job = Job(replay.folder / "c.mp4", replay.folder / "t", TINY, EncodeSettings(), "mp4", {})
         ladder = EncoderFallback(replay.choice, replay.breaker)
-        assert ladder.climb(job, lambda finished, encoder: Passes(False, problem)).is_refusal == is_refusal
+        assert ladder.run(job, lambda finished, encoder: Passes(False, problem)).is_refusal == is_refusal
 
     def test_a_damaged_clip_is_not_tried_on_a_spare_encoder(self, replay: Replay) -> None:
         spare = Attempt(replay.choice.ffmpeg, ENCODERS["libx264"], FallbackLevel.SOFTWARE)
@@ -648,12 +648,12 @@ class TestLadder:
 
         def climb(verdict: Passes) -> Encoded:
             ladder = EncoderFallback(replace(replay.choice, spare=(spare,)), replay.breaker)
-            return ladder.climb(job, lambda finished, encoder: verdict)
+            return ladder.run(job, lambda finished, encoder: verdict)
 
         refused = climb(Passes(False, "frames are missing"))
-        assert [each.encoder for each in refused.rungs][2:] == ["libx265", "libx264"]
+        assert [each.encoder for each in refused.tried][2:] == ["libx265", "libx264"]
         damaged = climb(Passes(False, "it complained", blames_source=True))
-        assert [each.encoder for each in damaged.rungs][2:] == ["libx265"]
+        assert [each.encoder for each in damaged.tried][2:] == ["libx265"]
         assert (damaged.is_damaged, damaged.is_refusal) == (True, False)
 
     def test_fields_go_to_an_encoder_that_keeps_them(self, replay: Replay) -> None:
@@ -662,7 +662,7 @@ class TestLadder:
         replay = replace(replay, choice=replace(replay.choice, spare=(spare,)))
         encoded = replay.climb(media=woven)
         assert encoded.encoder == ENCODERS["libx264"]
-        assert all("would weave the fields" in each.problem for each in encoded.rungs[:-1])
+        assert all("would weave the fields" in each.problem for each in encoded.tried[:-1])
 
     def test_a_target_that_cannot_be_written(self, replay: Replay) -> None:
         (replay.folder / "target.part").mkdir()

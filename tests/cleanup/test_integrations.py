@@ -445,14 +445,14 @@ class TestFilesThatCannotLeave:
         pipeline = yard.pipeline()
         for _ in range(2):
             report = restore.execute(
-                pipeline, restore.plan(pipeline, Selection()), stop=Stop(), tell=lambda outcome: None
+                pipeline, restore.plan(pipeline, Selection()), stop=Stop(), on_outcome=lambda outcome: None
             )
             assert [each.result for each in report.outcomes] == [Result.FAILED]
             assert "can't be removed" in report.outcomes[0].detail
             assert yard.files() == before
         obstacles.thaw()
         report = restore.execute(
-            pipeline, restore.plan(pipeline, Selection()), stop=Stop(), tell=lambda outcome: None
+            pipeline, restore.plan(pipeline, Selection()), stop=Stop(), on_outcome=lambda outcome: None
         )
         assert [each.result for each in report.outcomes] == [Result.DONE]
 
@@ -791,7 +791,7 @@ class TestCleanup:
         assert [outcome.freed for outcome in report.outcomes] == [10_000]
         pipeline = yard.pipeline()
         back = restore.plan(pipeline, Selection(paths=(clip.path,)))
-        assert restore.execute(pipeline, back, stop=Stop(), tell=lambda outcome: None).exit_code == 0
+        assert restore.execute(pipeline, back, stop=Stop(), on_outcome=lambda outcome: None).exit_code == 0
         assert (clip.path.read_bytes(), clip.path.stat().st_mtime_ns) == (content, times)
 
     def test_many_clips_come_back_and_each_is_spared_from_then_on(
@@ -801,7 +801,7 @@ class TestCleanup:
         written = mocker.spy(atomic, "write_json")
         pipeline = yard.pipeline()
         plan = restore.plan(pipeline, Selection(camera="front"))
-        report = restore.execute(pipeline, plan, stop=Stop(), tell=lambda outcome: None)
+        report = restore.execute(pipeline, plan, stop=Stop(), on_outcome=lambda outcome: None)
         assert (report.exit_code, report.count(Result.DONE)) == (0, 70)
         assert not any(place.exists() for place in places)
         assert sum(call.args[0].name == restored_clips.FILE for call in written.call_args_list) == 2
@@ -948,7 +948,7 @@ class TestCleanup:
 
         pipeline = yard.pipeline()
         report = cleanup_executor.execute(
-            pipeline, plan, SidecarPolicy.TRASH, stop=stop, display=Silent(), tell=tell
+            pipeline, plan, SidecarPolicy.TRASH, stop=stop, display=Silent(), on_outcome=tell
         )
         assert (len(report.outcomes), report.remaining) == (3, 7)
         assert report.exit_code == 128 + signal.SIGTERM
@@ -1016,7 +1016,7 @@ class TestCleanup:
                 )
             yard.carry_out(yard.plan(clean_output=True))
             assert before.keys() - yard.files().keys() == named
-            assert not list(intents.standing(yard.trees.state, "")), "an intent is left without an end"
+            assert not list(intents.existing(yard.trees.state, "")), "an intent is left without an end"
             fresh_or_same[0] = fresh()
 
         fresh_or_same = [fresh()]

@@ -81,13 +81,13 @@ class TestManyHosts:
         locks.mkdir(parents=True)
         for host in ("attic", "nas"):
             (locks / f"archive@{host}.run").touch()
-        hosts = [start("archive", host, "--ffmpeg", sleeping) for host in ("attic", "nas")]
+        runs = [start("archive", host, "--ffmpeg", sleeping) for host in ("attic", "nas")]
         wait_until(lambda: len(list(tree.rglob("*.mp4.lock"))) == 2, "both locks", 60)
         told = json.loads(installed("status", tree, "--json").stdout)["working"]
         assert len(told) == 2
         assert all(f"(host {host}, pid" in " ".join(told) for host in ("attic", "nas")), told
         locked = sorted(path.name for path in tree.rglob("*.mp4.lock"))
         assert locked == [f"REO_front_202401051015{second}.mp4.lock" for second in ("00", "04")]
-        for host in hosts:
-            host.send_signal(signal.SIGTERM)
-            assert host.wait(60) == 128 + signal.SIGTERM
+        for run in runs:
+            run.send_signal(signal.SIGTERM)
+            assert run.wait(60) == 128 + signal.SIGTERM

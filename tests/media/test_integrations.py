@@ -234,7 +234,7 @@ class TestQuickSync:
             same = finished.frames == frames and pts(target) == pytest.approx(pts(clip), abs=1e-9)
             return Passes(same, f"{finished.frames} of {frames} frames")
 
-        return EncoderFallback(choice, breaker or GpuBreaker(lambda: True)).climb(job, check)
+        return EncoderFallback(choice, breaker or GpuBreaker(lambda: True)).run(job, check)
 
     def test_full_pipeline_keeps_irregular_timestamps(
         self,
@@ -253,7 +253,7 @@ class TestQuickSync:
                 FallbackLevel.SOFTWARE,
             ]
             encoded = self.climb(choice, clip, tmp_path / "x.part")
-            assert encoded.rungs == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
+            assert encoded.tried == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
             assert encoded.finished is not None and encoded.finished.stderr == ()
             with av.open(str(tmp_path / "x.part")) as made:
                 assert made.streams.video[0].codec_context.codec_tag == "hvc1"
@@ -271,10 +271,10 @@ class TestQuickSync:
         settings = EncodeSettings(max_height=128)
         choice = Machine(found_ffmpegs, settings, device=softqsv).choose(*HEVC)
         job = job_for(clip, tmp_path / "x.part", settings=settings)
-        encoded = EncoderFallback(choice, GpuBreaker(lambda: True)).climb(
+        encoded = EncoderFallback(choice, GpuBreaker(lambda: True)).run(
             job, lambda finished, encoder: Passes(True)
         )
-        assert encoded.rungs == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
+        assert encoded.tried == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
         made = media_of(job.target).video
         assert (made.width, made.height) == (170, 128)
 
@@ -310,10 +310,10 @@ class TestQuickSync:
         assert choice.constant_quantiser
         late = replace(choice, constant_quantiser=False)
         encoded = self.climb(late, make_clip(PLAIN), tmp_path / "x.part")
-        assert [each.rung for each in encoded.rungs] == [FallbackLevel.GPU, FallbackLevel.GPU]
-        assert "Selected ratecontrol mode is unsupported" in encoded.rungs[0].problem
+        assert [each.level for each in encoded.tried] == [FallbackLevel.GPU, FallbackLevel.GPU]
+        assert "Selected ratecontrol mode is unsupported" in encoded.tried[0].problem
         early = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part")
-        assert early.rungs == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
+        assert early.tried == (LevelTried(FallbackLevel.GPU, "hevc_qsv"),)
 
     def test_a_decoder_that_dies_half_way(
         self, machine: Machine, make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -321,11 +321,11 @@ class TestQuickSync:
         choice = machine.choose(*HEVC)
         monkeypatch.setenv("SOFTQSV_FAIL", "dec=-17@10")
         encoded = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part")
-        assert [(each.rung, bool(each.problem)) for each in encoded.rungs] == [
+        assert [(each.level, bool(each.problem)) for each in encoded.tried] == [
             (FallbackLevel.GPU, True),
             (FallbackLevel.GPU_ENCODE, False),
         ]
-        assert "device failed (-17)" in encoded.rungs[0].problem
+        assert "device failed (-17)" in encoded.tried[0].problem
 
     def test_a_gpu_that_hangs_for_good(
         self, machine: Machine, make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -335,14 +335,14 @@ class TestQuickSync:
         breaker = GpuBreaker(lambda: machine.still_works(choice), announce=said.append)
         monkeypatch.setenv("SOFTQSV_FAIL", "enc=-21@3")
         first = self.climb(choice, make_clip(PLAIN), tmp_path / "x.part", breaker)
-        assert [each.rung for each in first.rungs] == [
+        assert [each.level for each in first.tried] == [
             FallbackLevel.GPU,
             FallbackLevel.GPU_ENCODE,
             FallbackLevel.SOFTWARE,
         ]
         assert breaker.tripped
         second = self.climb(choice, make_clip(PLAIN), tmp_path / "y.part", breaker)
-        assert second.rungs == (LevelTried(FallbackLevel.SOFTWARE, "libx265"),)
+        assert second.tried == (LevelTried(FallbackLevel.SOFTWARE, "libx265"),)
         assert len(said) == 1
 
     def test_a_node_that_may_not_be_opened(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +367,7 @@ class TestQuickSync:
         monkeypatch.setenv("SOFTQSV_GPU", gpu)
         made = f"{PICTURE} -c:v libx265 -x265-params log-level=error -pix_fmt yuv420p10le"
         encoded = self.climb(machine.choose(*HEVC), make_clip(made), tmp_path / "x.part")
-        assert encoded.rungs[-1] == LevelTried(rung, name)
+        assert encoded.tried[-1] == LevelTried(rung, name)
         assert media_of(tmp_path / "x.part").video.pixel_format == "yuv420p10le"
 
     def test_a_chroma_that_the_gpu_cannot_decode(
@@ -375,7 +375,7 @@ class TestQuickSync:
     ) -> None:
         clip = make_clip(f"{PICTURE} -c:v libx264 -preset ultrafast -pix_fmt yuv422p")
         encoded = self.climb(machine.choose(*HEVC), clip, tmp_path / "x.part")
-        assert encoded.rungs[-1] == LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv")
+        assert encoded.tried[-1] == LevelTried(FallbackLevel.GPU_ENCODE, "hevc_qsv")
 
 
 GOOD = [

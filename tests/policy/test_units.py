@@ -83,7 +83,7 @@ class TestPlan:
 
     def test_archived_before_is_removed_without_encoding(self) -> None:
         clip = a_clip()
-        known = {"archived": {clip.relative: (an_entry(clip),)}, "standing": frozenset({clip.relative})}
+        known = {"archived": {clip.relative: (an_entry(clip),)}, "existing": frozenset({clip.relative})}
         step = decided(clip, **known)
         assert isinstance(step, Remove)
         assert (step.disposal, step.reason) == (Disposal.TRASH, Reason.ALREADY_ARCHIVED)
@@ -100,18 +100,18 @@ class TestPlan:
         step = decided(
             clip,
             archived={clip.relative: (an_entry(clip, **other),)},
-            standing=frozenset({clip.relative}),
+            existing=frozenset({clip.relative}),
         )
         assert isinstance(step, Archive)
 
     def test_a_repeat_replaces_the_standing_archive_unless_it_is_a_remux(self) -> None:
         clip, repeat = a_clip(), replace(MONTH, repeat=True)
         entry = an_entry(clip)
-        step = decided(clip, repeat, archived={clip.relative: (entry,)}, standing=frozenset({clip.relative}))
+        step = decided(clip, repeat, archived={clip.relative: (entry,)}, existing=frozenset({clip.relative}))
         assert isinstance(step, Archive)
-        assert (step.reason, step.standing) == (Reason.REPEAT_ASKED, entry)
+        assert (step.reason, step.replaces) == (Reason.REPEAT_ASKED, entry)
         remux = {clip.relative: (an_entry(clip, remuxed=True),)}
-        step = decided(clip, repeat, archived=remux, standing=frozenset({clip.relative}))
+        step = decided(clip, repeat, archived=remux, existing=frozenset({clip.relative}))
         assert step.reason is Reason.NOT_SMALLER
 
     @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ class TestPlan:
     def test_a_repeat_of_a_lossless_copy(self, unencoded: str, rule: SignedRule, reason: Reason) -> None:
         clip, repeat = a_clip(), replace(MONTH, repeat=True, signed=rule)
         archived = {clip.relative: (an_entry(clip, remuxed=True, unencoded=unencoded),)}
-        step = decided(clip, repeat, archived=archived, standing=frozenset({clip.relative}))
+        step = decided(clip, repeat, archived=archived, existing=frozenset({clip.relative}))
         assert step.reason is reason
 
     def test_a_held_clip_is_neither_encoded_nor_removed(self) -> None:
@@ -171,7 +171,7 @@ class TestPlan:
         self, count: int, hours: float, waits: bool
     ) -> None:
         clip = a_clip()
-        known = {"archived": {clip.relative: (an_entry(clip),)}, "standing": frozenset({clip.relative})}
+        known = {"archived": {clip.relative: (an_entry(clip),)}, "existing": frozenset({clip.relative})}
         at = NOW - timedelta(hours=hours)
         failure = Failure(*clip.fingerprint[2:], count, at, Reason.KEPT_SOURCE, "sticky")
         memory = Memory({clip.relative: failure})
@@ -393,14 +393,14 @@ class TestRetention:
             Goal(Reason.MAX_SIZE, 3500, ""),
             Goal(Reason.MIN_FREE, 100, "", device=2),
         ]
-        pursuit = SizeGoalSolver(goals, Freed())
+        solver = SizeGoalSolver(goals, Freed())
         size = 1000 + size_goals.RECORD_BYTES
         taken = [
-            pursuit.take(a_copy(age=age, camera=camera, size=size).clip)
+            solver.take(a_copy(age=age, camera=camera, size=size).clip)
             for age, camera in ((9, "front"), (8, "yard"), (7, "yard"), (6, "front"), (5, "yard"))
         ]
         assert taken == [Reason.MAX_SIZE] * 4 + [None]
-        assert pursuit.unmet == {goals[2]: 100}
+        assert solver.unmet == {goals[2]: 100}
 
     def test_brakes(self) -> None:
         assert safety_brakes.brake({"front": CameraTotals(10, 100, 5, 50)}, KEEPING) == ""
@@ -525,12 +525,12 @@ class TestRetention:
         total = sum(copy.clip.fingerprint.size for copy in copies)
         ranks = {id(c): cleanup_rules.rank(c, ARCHIVES_TOO, Memory(), {}, NOW) for c in copies}
         ordered = sorted(copies, key=lambda copy: (ranks[id(copy)] or 0, copy.clip.start))
-        pursuit = SizeGoalSolver([Goal(Reason.MAX_SIZE, total - cap, "")], Freed())
-        taken = [copy for copy in ordered if pursuit.take(copy.clip)]
+        solver = SizeGoalSolver([Goal(Reason.MAX_SIZE, total - cap, "")], Freed())
+        taken = [copy for copy in ordered if solver.take(copy.clip)]
         written = len(taken) * size_goals.RECORD_BYTES
         after = total - sum(copy.clip.fingerprint.size for copy in taken) + written
-        assert pursuit.unmet or after <= cap
-        if taken and not pursuit.unmet:
+        assert solver.unmet or after <= cap
+        if taken and not solver.unmet:
             last = taken[-1].clip.fingerprint.size - size_goals.RECORD_BYTES
             assert after + last > cap
         assert taken == ordered[: len(taken)]

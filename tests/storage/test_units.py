@@ -227,7 +227,7 @@ class TestMounts:
     def test_only_mounts_on_the_way_to_a_clip_matter(
         self, root: str, pruned: tuple[str, ...], kinds: list[str]
     ) -> None:
-        found = filesystems.that_matter(filesystems.parse(self.TABLE), root, pruned)
+        found = filesystems.relevant_mounts(filesystems.parse(self.TABLE), root, pruned)
         assert [mount.kind for mount in found] == kinds
 
     def test_the_last_of_two_mounts_at_one_place_counts(self) -> None:
@@ -236,7 +236,7 @@ class TestMounts:
             filesystems.Mount("/cam", "ext4"),
             filesystems.Mount("/cam", "cifs"),
         ]
-        assert [mount.kind for mount in filesystems.that_matter(table, "/cam")] == ["cifs"]
+        assert [mount.kind for mount in filesystems.relevant_mounts(table, "/cam")] == ["cifs"]
 
     @pytest.mark.parametrize(
         ("kind", "tells"),
@@ -247,4 +247,4 @@ class TestMounts:
         ],
     )
     def test_who_else_may_change_it_decides(self, kind: str, *, tells: bool) -> None:
-        assert filesystems.Mount("/x", kind).tells is tells
+        assert filesystems.Mount("/x", kind).reports_changes is tells

@@ -440,7 +440,7 @@ class TestWatcher:
     def test_a_filesystem_that_tells_nothing_is_polled_and_that_is_said_once(
         self, watched: Watched, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
     ) -> None:
-        mocker.patch.object(storage_filesystems.Mount, "tells", False)
+        mocker.patch.object(storage_filesystems.Mount, "reports_changes", False)
         watched.start()
         for number in range(3):
             path = watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
@@ -450,7 +450,7 @@ class TestWatcher:
     def test_what_is_left_alone_is_not_looked_at_in_every_poll(
         self, watched: Watched, mocker: MockerFixture
     ) -> None:
-        mocker.patch.object(storage_filesystems.Mount, "tells", False)
+        mocker.patch.object(storage_filesystems.Mount, "reports_changes", False)
         look = mocker.spy(planner, "decide_some")
         (watched.root / "front/no time.mp4").touch()
         watched.poll_seconds = 0.1

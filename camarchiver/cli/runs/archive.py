@@ -174,7 +174,7 @@ def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> RunTask:
                 prepared.plan,
                 pipeline.run.id,
                 lambda stop, shown, report: executor.execute(
-                    pipeline, prepared, options.execution(), stop=stop, display=shown, tell=report
+                    pipeline, prepared, options.execution(), stop=stop, display=shown, on_outcome=report
                 ),
                 lines=lambda: _plan_lines(options, pipeline, prepared.plan),
             )

@@ -49,7 +49,7 @@ def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunT
             plan,
             pipeline.run.id,
             lambda stop, shown, report: executor.execute(
-                pipeline, plan, sidecars, stop=stop, display=shown, tell=report
+                pipeline, plan, sidecars, stop=stop, display=shown, on_outcome=report
             ),
             lines=lambda: cleanup_text.plan_lines(plan, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,

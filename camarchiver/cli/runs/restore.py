@@ -29,7 +29,7 @@ def _task(selection: Selection, place: TreeOptions) -> RunTask:
         yield ready_plan(
             plan,
             pipeline.run.id,
-            lambda stop, _, report: restore.execute(pipeline, plan, stop=stop, tell=report),
+            lambda stop, _, report: restore.execute(pipeline, plan, stop=stop, on_outcome=report),
             lines=lambda: (
                 f"{formatting.shown(step.relative)}  {formatting.size(step.size)}" for step in plan.steps
             ),

@@ -210,7 +210,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
         jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else execution.jobs
         execution = replace(execution, jobs=jobs)
         result = executor.execute(
-            pipeline, prepared, execution, stop=stopping, display=bar, tell=report_outcome
+            pipeline, prepared, execution, stop=stopping, display=bar, on_outcome=report_outcome
         )
     left = {kept.relative for kept in plan.left}
     still = [archive for archive in findings.read(pipeline.trees.state).damaged if archive not in left]
