@@ -100,6 +100,21 @@ class TestSpool:
         with pytest.raises(Unfit, match="keyframe"):
             spool.read(take.path)
 
+    @pytest.mark.parametrize("frames", [24, 25, 32, 33])
+    def test_the_last_frame_is_shown_though_the_source_gave_it_no_duration(
+        self, rec_folders: Folders, rec_twice: Path, frames: int
+    ) -> None:
+        """Also where it is alone in its fragment, and the muxer has no other frame to take a duration from."""
+        opened, entries = rec_items(rec_twice)
+        video = [entry for entry in entries if entry.video][:frames]
+        for entry in video:
+            entry.packet.duration = 0  # type: ignore[attr-defined]
+        take = ClipWriter(rec_folders, ClipStart(REC_START, video[0], 0.0, 0.0), opened.video, None)
+        for entry in video:
+            take.write(entry)
+        take.close()
+        assert spool.read(take.path).frames == frames
+
     def test_published_clips_never_replace(self, rec_take: ClipWriter, rec_folders: Folders) -> None:
         rec_take.close()
         second = Path(shutil.copy(rec_take.path, rec_take.path.with_name("second.mp4")))

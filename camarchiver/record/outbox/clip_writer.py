@@ -95,6 +95,8 @@ class ClipWriter:
         """The last frame, whose duration is known when the clip ends."""
         self._end = 0
         """End of the last picture, in ticks."""
+        self._step = 0
+        """Ticks between the last two frames."""
         self._closed = False
         self._strip: BitStreamFilterContext | None = None
         """Removes the headers that AAC has in transport streams but not in mp4."""
@@ -148,6 +150,8 @@ class ClipWriter:
                 return
             # a camera whose clock stumbles by a tick must not end the clip
             dts = last + 1
+        if last is not None and entry.video:
+            self._step = dts - last
         copy: Packet[Any] = Packet(bytes(packet))
         copy.dts, copy.pts = dts, max(pts, dts)
         copy.duration, copy.time_base = packet.duration or 0, packet.time_base
@@ -173,7 +177,8 @@ class ClipWriter:
         self._closed = True
         if self._held is not None and self._held.pts is not None:
             # the muxer ends a clip with the last packet, though an earlier one may be shown after it
-            self._held.duration = max(self._end - self._held.pts, self._held.duration or 0)
+            # a frame without a duration is not shown: a raw stream that is stopped has none for its last
+            self._held.duration = max(self._end - self._held.pts, self._held.duration or 0) or self._step
         self._write_held()
         try:
             self._output.close()
