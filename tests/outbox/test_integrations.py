@@ -104,7 +104,7 @@ class TestSpool:
     def test_the_last_frame_is_shown_though_the_source_gave_it_no_duration(
         self, rec_folders: Folders, rec_twice: Path, frames: int
     ) -> None:
-        """Also where it is alone in its fragment, and the muxer has no other frame to take a duration from."""
+        """Also if it is alone in its fragment: the muxer has no other frame to take a duration from."""
         opened, entries = rec_items(rec_twice)
         video = [entry for entry in entries if entry.video][:frames]
         for entry in video:

@@ -167,7 +167,8 @@ class ClipWriter:
         if self.clip_start.kind is not Kind.MOTION:
             # a timelapse has no reordered frames, and the next one may be hours away
             self._write_held()
-        self._end = max(self._end, copy.pts + copy.duration)
+        # players do not show a frame of no duration at the end, and raw streams state none
+        self._end = max(self._end, copy.pts + (copy.duration or self._step))
         self.frames += 1
 
     def close(self) -> None:
@@ -177,8 +178,7 @@ class ClipWriter:
         self._closed = True
         if self._held is not None and self._held.pts is not None:
             # the muxer ends a clip with the last packet, though an earlier one may be shown after it
-            # a frame without a duration is not shown: a raw stream that is stopped has none for its last
-            self._held.duration = max(self._end - self._held.pts, self._held.duration or 0) or self._step
+            self._held.duration = max(self._end - self._held.pts, self._held.duration or 0)
         self._write_held()
         try:
             self._output.close()
