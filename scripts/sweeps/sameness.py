@@ -91,7 +91,7 @@ FEATURES: Mapping[str, Feature] = {
     "cut": Feature(BOTH, "-bf 2", INTER, BOXES, then="-ss 0.7 -i {} -t 1 -c copy"),
     "cut-sound": Feature(BOTH, "", ("h264",), ("mkv", "ts"), then="-ss 0.7 -i {} -t 1 -c copy"),
     "negative": Feature(
-        BOTH, "", INTER, FREE, then="-i {} -c copy -output_ts_offset -0.5 -avoid_negative_ts disabled"
+        BOTH, "", INTER, BOXES, then="-i {} -c copy -output_ts_offset -0.5 -avoid_negative_ts disabled"
     ),
     "late": Feature(BOTH, "", INTER, ("mp4", "mkv", "ts"), then="-i {} -c copy -output_ts_offset 7"),
     "stray": Feature(
@@ -100,7 +100,13 @@ FEATURES: Mapping[str, Feature] = {
         ("h264",),
         kept="unkeepable-times",
     ),
-    "ahead": Feature(BOTH, r'-bf 0 -bsf:v "setts=pts=if(eq(N\,17)\,PTS+0.4/TB\,PTS)"', ("h264",), FREE),
+    "ahead": Feature(
+        BOTH,
+        r'-bf 0 -bsf:v "setts=pts=if(eq(N\,17)\,PTS+0.4/TB\,PTS)"',
+        ("h264",),
+        FREE,
+        kept="unkeepable-times",
+    ),
     "pause": Feature(PICTURE, r'-bf 0 -bsf:v "setts=ts=if(gt(N\,15)\,TS+60/TB\,TS)"', INTER, FREE),
     "other-size": Feature(
         PICTURE,
@@ -125,7 +131,10 @@ FEATURES: Mapping[str, Feature] = {
     "4:2:2": Feature(PICTURE, "-pix_fmt yuv422p", ("h264",), ("mp4",)),
     "wide-pixels": Feature(PICTURE, "-vf setsar=4/3", (*INTER, "mpeg4"), FREE),
     "interlaced": Feature(
-        PICTURE, "-vf interlace,format=yuv420p -flags +ilme+ildct -x264opts tff=1", ("h264",), ("mp4", "ts")
+        PICTURE,
+        "-vf interlace,format=yuv420p -flags +ilme+ildct -x264opts tff=1",
+        ("h264",),
+        ("mp4", "ts", "mkv"),
     ),
     "odd": Feature(PICTURE.replace("192x144", "161x121"), "", ("mpeg4", "mjpeg"), ("mp4", "mkv", "avi")),
     "one-frame": Feature(PICTURE, "-frames:v 1", ALL, ("mp4", "mkv"), kept="not-smaller"),
@@ -135,7 +144,7 @@ FEATURES: Mapping[str, Feature] = {
     ),
     "remuxed": Feature(BOTH, "-bf 2", ("h264",), ("ts", "mkv"), then="-i {} -c copy", first="mp4"),
     "subtitles": Feature(BOTH, "", ("h264",), ("mp4",), kept="other-streams"),
-    "signed": Feature(PICTURE, "", INTER, ("mp4", "mkv", "ts"), kept="signed"),
+    "signed": Feature(PICTURE, "-bf 0", INTER, ("mp4", "mkv", "ts"), x265=":bframes=0", kept="signed"),
 }
 
 
