@@ -199,7 +199,7 @@ def _subtitle(path: Path) -> None:
 
 def _sign(kind: Kind, path: Path) -> None:
     """An SEI with the UUID of ONVIF Media Signing before the first picture; the proof itself is no good."""
-    raw = path.with_suffix(f".{kind.codec}")
+    raw = path.with_name(f".{path.name}.{kind.codec}")
     ffmpeg(f"-i {path} -map 0:v -c copy -f {kind.codec}", raw)
     data = raw.read_bytes()
     body = bytes.fromhex("005bc93f2d715e95ada4796f90877a6f") + b"\x01" * 64
