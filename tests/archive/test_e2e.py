@@ -530,6 +530,39 @@ class TestUnencoded:
         (camera,) = json.loads(command("status", tree, "--json"))["cameras"]
         assert camera["unencoded"] == {reason: 1}
 
+    @pytest.mark.parametrize(
+        ("flaw", "said"),
+        [
+            (
+                "-vf \"select='not(eq(n,7))'\" -fps_mode passthrough",
+                "of 20 frames 20 were encoded and 19 are",
+            ),
+            ("-itsoffset 0.1 -i {} -map 0:v -map 1:a -c:v copy", "begins +0."),
+            ("-vf crop=152:120,scale=160:120,setsar=1", "is moved or stretched by"),
+            ("-vf scale=in_range=tv:out_range=pc,setparams=range=tv", "of the contrast"),
+        ],
+    )
+    def test_an_encoder_that_shows_something_else(
+        self, put: Put, tree: Path, tmp_path: Path, flaw: str, said: str
+    ) -> None:
+        """Each is noticed, and the source's very bytes are the archive."""
+        sound = "-f lavfi -i sine=r=16000:d=2"
+        content = put(f"{ONE}.mp4", f"{sound} {self.PLAIN} -c:a aac").read_bytes()
+        real, target, copy = imageio_ffmpeg.get_ffmpeg_exe(), '"file:$last"', tmp_path / "flawed.mp4"
+        words = f"{real} -v error -y -i {target} {flaw.replace('{}', target)} -crf 18 -c:a copy"
+        script = tmp_path / "ffmpeg"
+        script.write_text(
+            f'#!/bin/bash\n{real} "$@" || exit\ncase "$*" in *-map*.staged*) for last; do :; done\n'
+            f'last=${{last#file:}}\n{words} {copy} && cat {copy} > "$last";; esac\n'
+        )
+        script.chmod(0o755)
+        (outcome,) = document(tree, "--ffmpeg", script, "--codec", "h264", "--encoder", "software")[
+            "outcomes"
+        ]
+        assert (outcome["result"], outcome["unencoded"]) == ("done", "refused")
+        assert said in f"{outcome['rungs']} {outcome['detail']}"
+        assert (tree / f"archived/{ONE}.mp4").read_bytes() == content
+
     @pytest.mark.parametrize("codec", ["auto", "h264", "av1"])
     def test_fields_stay_fields(self, put: Put, tree: Path, codec: str) -> None:
         fields = "-flags +ilme+ildct -x264opts tff=1 -vf interlace,format=yuv420p"

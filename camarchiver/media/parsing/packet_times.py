@@ -10,6 +10,9 @@ from fractions import Fraction
 REORDERED_AT_MOST = 16
 """Frames that may be decoded after one shown later: no H.264 or HEVC decoder holds more pictures."""
 
+_LONGEST_TO_USUAL = 2
+"""HE-AAC decodes to twice the samples that its header tells of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -134,6 +137,9 @@ class SoundTimes:
         """Add one packet; `skipped` samples at its start and at its end are not heard."""
         begin = pts * self._tick
         length = duration * self._tick or self._usual
+        if self._usual:
+            # Mp4 states the time to the next packet, also where nothing is heard between the two.
+            length = min(length, _LONGEST_TO_USUAL * self._usual)
         self.frame = max(self.frame, length)
         self._skip += skipped[0] * self._sample
         unheard = min(length, self._skip)

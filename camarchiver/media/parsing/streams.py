@@ -32,6 +32,10 @@ _TRANSFERS = MappingProxyType({
 })  # fmt: skip
 _FIELD_ORDERS = MappingProxyType({1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"})
 
+# Matroska's FieldOrder 9 and 14 are interleaved fields of which the top or the bottom one is displayed
+# first (RFC 9559, 5.1.4.1.28.2). FFmpeg calls them `tb` and `bt`, whose second letter says the opposite.
+_MATROSKA_INTERLEAVED = MappingProxyType({"tb": "tt", "bt": "bb"})
+
 
 class NotParsed(Exception):
     """The file is not a readable video; `text` is a predicate whose subject is the file."""
@@ -60,7 +64,7 @@ def video_stream_of(video: AvVideoStream, rotation: int, is_interlaced: bool | N
         matrix=_h273(_MATRICES, context.colorspace),
         primaries=_h273(_PRIMARIES, context.color_primaries),
         transfer=_h273(_TRANSFERS, context.color_trc),
-        field_order=_field_order(codec_of(video) or "", context.field_order, is_interlaced),
+        field_order=_field_order(video, context.field_order, is_interlaced),
     )
 
 
@@ -69,12 +73,14 @@ def _h273(names: Mapping[int, str], value: int) -> str:
     return "" if value in _UNSPECIFIED and value not in names else names.get(value, str(value))
 
 
-def _field_order(codec: str, stated: int, is_interlaced: bool | None) -> str:
+def _field_order(video: AvVideoStream, stated: int, is_interlaced: bool | None) -> str:
     """The field order of the container or the parser, unless the pictures are known to differ."""
     order = _FIELD_ORDERS.get(stated, "")
     # Containers repeat the source's order for codecs that have no fields.
-    if codec == "av1":
+    if codec_of(video) == "av1":
         return "progressive"
+    if "matroska" in video.container.format.name:
+        order = _MATROSKA_INTERLEAVED.get(order, order)
     if is_interlaced and order in ("", "progressive"):
         return "tt"
     return order
@@ -105,4 +111,7 @@ def other_streams(container: InputContainer) -> Iterator[str]:
         if stream.type == "video" and is_picture(stream):
             yield f"picture:{codec_of(stream) or 'unknown'}"
         elif stream.type not in ("video", "audio"):
-            yield f"{stream.type}:{codec_of(stream) or 'unknown'}"
+            # PyAV has no tag of a stream that FFmpeg has no decoder for; but FFmpeg's reader of mov and mp4
+            # gives a track of that kind (`tmcd`) the time code that it read there.
+            known = codec_of(stream) or ("tmcd" if "timecode" in stream.metadata else "unknown")
+            yield f"{stream.type}:{known}"
