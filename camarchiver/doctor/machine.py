@@ -152,7 +152,7 @@ def channels(metrics: Iterable[Path], commands: Iterable[tuple[str, ...]]) -> It
 
 
 def _device(path: Path) -> Finding:
-    from camarchiver.record.capture import v4l2
+    from camarchiver.record.capture.devices import v4l2
 
     try:
         found = v4l2.formats(path)

@@ -19,14 +19,14 @@ from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Item, Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import Camera
 from camarchiver.record.clip_rules import Lengths
+from camarchiver.record.clips.motion_clips import MotionClips
+from camarchiver.record.clips.timelapse import Timelapse
 from camarchiver.record.detection_stream import DetectionStream
 from camarchiver.record.disk_guard import DiskGuard
-from camarchiver.record.motion_clips import MotionClips
 from camarchiver.record.outbox import clip_writer
 from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.keeper import OutboxKeeper
 from camarchiver.record.outbox.publisher import ClipPublisher
-from camarchiver.record.timelapse import Timelapse
 from camarchiver.record.watchdog import Watchdog
 from camarchiver.storage import linux
 

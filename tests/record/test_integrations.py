@@ -34,20 +34,21 @@ from camarchiver.errors import EncoderError, UsageError
 from camarchiver.motion.events import MotionEvent
 from camarchiver.record import disk_guard, recorder
 from camarchiver.record import results as record_results
-from camarchiver.record.capture import feed, h264_encoder, reader, v4l2
+from camarchiver.record.capture import feed, reader
+from camarchiver.record.capture.devices import h264_encoder, v4l2
+from camarchiver.record.capture.devices.picamera import PicameraCamera
+from camarchiver.record.capture.devices.v4l2 import DeviceCamera
 from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
-from camarchiver.record.capture.picamera import PicameraCamera
 from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera, RtspCamera, camera
-from camarchiver.record.capture.v4l2 import DeviceCamera
+from camarchiver.record.clips.timelapse import Timelapse
 from camarchiver.record.detection_stream import BesideStream, OwnStream
 from camarchiver.record.fleet import Fleet, Member
 from camarchiver.record.outbox import snapshot, spool
 from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.publisher import ClipPublisher
 from camarchiver.record.outbox.spool import Folders
-from camarchiver.record.timelapse import Timelapse
 from camarchiver.runtime.systemd import Service
 from tests.cameras import IS_ROOT, frames_of
 from tests.processes import children_with, wait_until

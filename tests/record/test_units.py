@@ -24,7 +24,7 @@ from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picture_clock import PictureClock
 from camarchiver.record.capture.sound_clock import SoundClock
 from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
-from camarchiver.record.preroll import PreRoll
+from camarchiver.record.clips.preroll import PreRoll
 from camarchiver.runtime import systemd
 
 

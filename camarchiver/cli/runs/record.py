@@ -102,7 +102,7 @@ class RecordOptions:
 
     def sources(self) -> tuple[Camera, DetectionStream]:
         """The recorded stream, and the one that is searched for motion. Raises EncoderError, UsageError."""
-        from camarchiver.record.capture.picamera import PicameraCamera
+        from camarchiver.record.capture.devices.picamera import PicameraCamera
         from camarchiver.record.capture.source import camera
         from camarchiver.record.detection_stream import BesideStream, OwnPictures, OwnStream
 

@@ -16,7 +16,8 @@ from av.video.stream import VideoStream
 
 from camarchiver.errors import CamarchiverError, cause
 from camarchiver.record.capture import feed as capture_feed
-from camarchiver.record.capture import h264_encoder, packet_times
+from camarchiver.record.capture import packet_times
+from camarchiver.record.capture.devices import h264_encoder
 from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picture_clock import PictureClock

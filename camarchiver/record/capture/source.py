@@ -12,9 +12,10 @@ from urllib.parse import quote, unquote, urlsplit
 import av
 
 from camarchiver.errors import UsageError
-from camarchiver.record.capture import feed, rpicam, v4l2
+from camarchiver.record.capture import feed
+from camarchiver.record.capture.devices import rpicam, v4l2
+from camarchiver.record.capture.devices.v4l2 import DeviceCamera
 from camarchiver.record.capture.feed import SILENCE, Feed, Mode
-from camarchiver.record.capture.v4l2 import DeviceCamera
 
 
 class Camera(Protocol):
@@ -167,7 +168,7 @@ _SECRET = re.compile(r"((?:pass(?:word|wd)?|pwd)=)[^&/?#]+", re.IGNORECASE)
 
 def _picamera(number: int, mode: Mode) -> Camera:
     # it imports OpenCV, which only its pictures need
-    from camarchiver.record.capture import picamera
+    from camarchiver.record.capture.devices import picamera
 
     return picamera.find(number, mode)
 

@@ -17,7 +17,7 @@ from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.record.capture.feed import Feed, Process, Pump, of_process
 
-_log = logging.getLogger("camarchiver.record.capture.h264_encoder")
+_log = logging.getLogger("camarchiver.record.capture.devices.h264_encoder")
 
 KEYFRAME_SECONDS = 1.5
 """Seconds between two keyframes, so that no pre-roll grows by more than two seconds."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from camarchiver.errors import UsageError, cause
-from camarchiver.record.capture import feed, h264_encoder
+from camarchiver.record.capture import feed
+from camarchiver.record.capture.devices import h264_encoder
 from camarchiver.record.capture.feed import Feed, Mode, Process
 
 _ENUM_FMT = 0xC0405602

@@ -14,11 +14,11 @@ from camarchiver.record import clip_rules
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened
 from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
+from camarchiver.record.clips.preroll import PreRoll
 from camarchiver.record.disk_guard import DiskGuard
 from camarchiver.record.outbox import clip_writer
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.publisher import ClipPublisher
-from camarchiver.record.preroll import PreRoll
 
 LATE = 4.0
 """Seconds kept beyond the pre-roll, since motion is detected some time after it began."""

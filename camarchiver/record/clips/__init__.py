@@ -1,0 +1,1 @@
+"""Clips that are being recorded: which packets each of them gets."""
