@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from camarchiver.archive.footage_estimate import SAMPLES, seconds_of
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.domain.hold import held_by
@@ -22,6 +21,7 @@ from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.paths import is_clip_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import DOUBTFUL, ArchivePolicy, decide_archive, own_archive
+from camarchiver.queries.footage_estimate import SAMPLES, seconds_of
 from camarchiver.queries.gaps import Coverage, gaps
 from camarchiver.state import claims, findings, run_history
 from camarchiver.state.findings import Findings

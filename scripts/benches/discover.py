@@ -24,7 +24,7 @@ _DRIVER = """
 import sys
 from datetime import datetime
 told, moment = sys.argv[1:3]
-from camarchiver.archive import executor, footage_estimate as footage
+from camarchiver.archive import executor; from camarchiver.queries import footage_estimate as footage
 from camarchiver.__main__ import main
 from camarchiver.pipeline import Pipeline
 Pipeline.now = lambda self: datetime.fromisoformat(moment).astimezone(self.zone)

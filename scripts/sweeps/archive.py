@@ -13,11 +13,11 @@ from tests.dates import clip_of
 
 INSIDE = """
 import ctypes, os, subprocess, threading, time
-from camarchiver.archive import clip_archiver as archiver
+from camarchiver.archive.clip_archiver import ClipArchiver
 
 PR_SET_PTRACER = 0x59616D61
 ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
-perform, first = archiver.Archiver.perform, threading.Lock()
+perform, first = ClipArchiver.perform, threading.Lock()
 
 def traced(self, step, threads):
     if first.acquire(blocking=False):
@@ -28,7 +28,7 @@ def traced(self, step, threads):
             time.sleep(0.001)
     return perform(self, step, threads)
 
-archiver.Archiver.perform = traced
+ClipArchiver.perform = traced
 """
 """Lets strace trace nothing but the thread that archives, from its first clip on.
 

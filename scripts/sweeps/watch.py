@@ -23,9 +23,9 @@ from camarchiver.cli import run
 watchers = []
 begin = watcher.Watcher.run
 
-def told(self, shop):
+def run_known(self, workers):
     watchers.append(self)
-    return begin(self, shop)
+    return begin(self, workers)
 
 def is_idle(self):
     if time.monotonic() < self._full_until:
@@ -44,7 +44,7 @@ def end_when_idle():
             idle = 0
     os.kill(os.getpid(), signal.SIGTERM)
 
-watcher.Watcher.run = told
+watcher.Watcher.run = run_known
 threading.Thread(target=end_when_idle, daemon=True).start()
 code = run(sys.argv[1:])
 sys.exit(0 if code == 128 + signal.SIGTERM else code)

@@ -22,7 +22,6 @@ import av
 import pytest
 from pytest_mock import MockerFixture
 
-from camarchiver.archive import footage_estimate
 from camarchiver.archive.fallback import Encoded, EncoderFallback, GpuBreaker, LevelTried
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.plan import Plan, Tally
@@ -39,6 +38,7 @@ from camarchiver.media.info import Media, VideoStream
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.queries import footage_estimate
 from camarchiver.state import claims
 from tests import programs
 from tests.cameras import DAY, RECORDED, Camera, frames_of

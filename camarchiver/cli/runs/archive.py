@@ -236,7 +236,7 @@ def _cleanup_task(
 
 
 def _plan_lines(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[str]:
-    from camarchiver.archive import footage_estimate
+    from camarchiver.queries import footage_estimate
 
     trees = pipeline.trees
     source_action = {
