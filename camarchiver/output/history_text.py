@@ -162,7 +162,7 @@ def _removal_words(event: JournalEvent) -> str:
         case "trashed":
             return f"{copy} moved to the trash, {place}{rule}{_detail(event)}"
         case "deleted":
-            archive_note = ", its archive archive_note" if copy == "source" and event.archive else ""
+            archive_note = ", its archive existed" if copy == "source" and event.archive else ""
             return f"{copy} deleted{archive_note}{rule}{_detail(event)}"
         case "purged":
             return f"{copy} removed for good{rule}{_detail(event)}"

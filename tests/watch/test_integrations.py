@@ -445,7 +445,7 @@ class TestWatcher:
         for number in range(3):
             path = watched.move_in(f"front/{clip_name(number)}", mtime=RECORDED)
             wait_until(lambda path=path: not path.exists(), "the clip")
-        assert caplog.text.count("does not tell of every change: scanning every 0.2 s instead") == 1
+        assert caplog.text.count("does not report every change: scanning every 0.2 s instead") == 1
 
     def test_what_is_left_alone_is_not_looked_at_in_every_poll(
         self, watched: Watched, mocker: MockerFixture

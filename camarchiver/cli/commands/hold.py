@@ -92,7 +92,7 @@ def _covered(made: Hold, place: TreeOptions) -> str:
     "--repair",
     is_flag=True,
     envvar=None,
-    help="Move unreadable copies of the list moved and start a new one.",
+    help="Move unreadable copies of the list aside and start a new one.",
 )
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json: bool) -> None:
@@ -103,7 +103,7 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
     state, zone = _state(place, outbox), place.zone()
     if repair:
         for moved in holds.repair(state):
-            click.echo(f"unreadable, put moved: {moved}", err=True)
+            click.echo(f"unreadable, put aside: {moved}", err=True)
     if as_json:
         from camarchiver.output import json_document
 
