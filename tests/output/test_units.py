@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from camarchiver.domain import plan as domain_plan
@@ -14,8 +15,10 @@ from camarchiver.domain.clip import Fingerprint, Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
 from camarchiver.domain.steps import Archive
-from camarchiver.output import json_document
+from camarchiver.journal.event import JournalEvent
+from camarchiver.output import history_text, json_document
 from camarchiver.output import text as text_output
+from camarchiver.queries.history import Story
 from camarchiver.runtime import formatting
 from tests.values import MONTH, NOW, ROOT, a_clip
 
@@ -129,3 +132,33 @@ class TestReport:
             text_output.plan_lines(made, text_output.Estimate({}, None, timedelta(1)), verbose=False)
         )
         assert sum("2025-" in line or "2026-" in line for line in lines) == 14
+
+
+class TestStory:
+    """What `why` prints of each kind of event."""
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"event": "trashed", "trash": "a.mp4"}, "source moved to the trash, a.mp4"),
+            ({"event": "deleted"}, "source deleted"),
+            ({"event": "deleted", "archive": "a.mp4"}, "source deleted, its archive existed"),
+            ({"event": "deleted", "archive": "a.mp4", "tree": "archive"}, "its archive a.mp4 deleted"),
+            (
+                {"event": "purged", "trash": "a.mp4", "tree": "trash"},
+                "the copy in the trash, a.mp4, removed for good",
+            ),
+            ({"event": "intended"}, "source about to be removed"),
+            ({"event": "left", "reason": "held"}, "source left alone after all: held"),
+            ({"event": "restored", "trash": "a.mp4"}, "restored from the trash, a.mp4"),
+            ({"event": "kept"}, "source kept, as asked"),
+            ({"event": "failed", "reason": "damaged"}, "could not be archived: damaged"),
+        ],
+    )
+    def test_each_event_in_words(self, fields: dict[str, str], words: str) -> None:
+        event = msgspec.convert(
+            {"at": NOW, "run": "r1", "host": "attic", "source": "a.mp4", "start": NOW, **fields}, JournalEvent
+        )
+        story = Story("a.mp4", (event,), {}, {}, None)
+        lines = [*history_text.story_lines(story, history_text.CleanupPreview({}), UTC)]
+        assert any(line.endswith(f"  {words}, by run r1 on attic") for line in lines), lines
