@@ -122,9 +122,7 @@ def parse(text: str) -> Iterator[Mount]:
         fields = before.split(" ")
         if dash and len(fields) >= 5 and after:
             place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
-            yield Mount(
-                place.encode("latin-1", "replace").decode("utf-8", "surrogateescape"), after.split(" ")[0]
-            )
+            yield Mount(_as_path(place), after.split(" ")[0])
 
 
 def relevant_mounts(mounts: Iterable[Mount], root: str, pruned: Collection[str] = ()) -> tuple[Mount, ...]:
