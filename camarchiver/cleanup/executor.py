@@ -125,16 +125,12 @@ class CleanupExecutor:
         results: list[RemovalResult] = []
         try:
             for step in block:
-                if stop:
-                    if isinstance(step, Discard):
-                        results.append(
-                            RemovalResult(
-                                step, EventKind.LEFT, step.reason, detail="the run was stopped before it"
-                            )
-                        )
-                    continue
-                yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, results)
-                display.done(step.size)
+                if not stop:
+                    yield self._tidy(step) if isinstance(step, Tidy) else self._discard(step, results)
+                    display.done(step.size)
+                elif isinstance(step, Discard):
+                    detail = "the run was stopped before it"
+                    results.append(RemovalResult(step, EventKind.LEFT, step.reason, detail=detail))
         finally:
             self._writer.ended(results)
 
@@ -162,13 +158,7 @@ class CleanupExecutor:
         elif gone is None:
             results.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
         elif not gone.written:
-            what = (
-                EventKind.PURGED
-                if step.tree is Tree.TRASH
-                else EventKind.TRASHED
-                if gone.place
-                else EventKind.DELETED
-            )
+            what = _removal_event(step, gone)
             results.append(RemovalResult(step, what, step.reason, gone.place or None, gone.sidecars))
         return outcome
 
@@ -255,6 +245,12 @@ class _Gauge:
         """Count bytes that should be free now."""
         device = step.clip.fingerprint.device
         self._freed[device] = self._freed.get(device, 0) + count
+
+
+def _removal_event(step: Discard, gone: _Gone) -> EventKind:
+    if step.tree is Tree.TRASH:
+        return EventKind.PURGED
+    return EventKind.TRASHED if gone.place else EventKind.DELETED
 
 
 def _remove_empty(root: Path, folder: str) -> tuple[str, ...]:
