@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from camarchiver.domain.clip import Disposal, Trees
-from camarchiver.domain.plan import Plan, Total, action_of
-from camarchiver.domain.report import Outcome, Report, Status
-from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
+from camarchiver.domain.clip import Trees
+from camarchiver.domain.plan import Plan
+from camarchiver.domain.report import Report, Status
+from camarchiver.domain.steps import Step
 from camarchiver.errors import ExitCode, Problem, is_signal_code
-from camarchiver.runtime.formatting import is_text, shown
+from camarchiver.output.json_fields import (
+    camera_fields,
+    damage_fields,
+    outcome_fields,
+    pass_fields,
+    path_fields,
+    problem_fields,
+    step_fields,
+    total_fields,
+)
+from camarchiver.runtime.formatting import shown
 
 if TYPE_CHECKING:
     from camarchiver.doctor.findings import Finding
-    from camarchiver.domain.damage import Damage
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
     from camarchiver.output.history_text import CleanupPreview
     from camarchiver.queries.history import Story
-    from camarchiver.queries.status import CameraStatus, StatusReport
+    from camarchiver.queries.status import StatusReport
     from camarchiver.queries.verify import Verified, VerifyFinding
     from camarchiver.record.fleet import Fleet, Member
     from camarchiver.record.results import Judgement
-    from camarchiver.state.findings import Pass
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -58,13 +64,13 @@ def document(
         yield '], "forecast": ' + json.dumps(forecast)[:-1]
     if plan is not None and (plan.notes or plan.forecast):
         yield '], "notes": ' + json.dumps(plan.notes)[:-1]
-    totals = [_total_fields(total) for total in plan.totals] if plan else []
+    totals = [total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
     if unencoded := Counter(
         reason for each in report.outcomes if each.encoding and (reason := each.encoding.unencoded)
     ):
         yield ', "unencoded": ' + json.dumps(dict(sorted(unencoded.items())))
-    yield ', "errors": ' + json.dumps([_problem_fields(problem) for problem in report.problems]) + "}\n"
+    yield ', "errors": ' + json.dumps([problem_fields(problem) for problem in report.problems]) + "}\n"
 
 
 def verified(
@@ -80,8 +86,8 @@ def verified(
         "foreign": len(found.foreign),
         "foreign_files": [shown(path) for path in found.foreign],
         "findings": [_finding_fields(each) for each in found.findings],
-        "last_verify": _pass_fields(found.memory.last_whole),
-        "last_full_verify": _pass_fields(found.memory.last_full),
+        "last_verify": pass_fields(found.memory.last_whole),
+        "last_full_verify": pass_fields(found.memory.last_full),
     }
     is_quiet = report.status is Status.NOTHING
     status = {"status": Status.DONE} if is_quiet else {}
@@ -98,7 +104,7 @@ def _finding_fields(finding: VerifyFinding) -> dict[str, Any]:
 def status_report(found: StatusReport, run: str) -> str:
     """The document of `status`; adds `cameras`, `disks`, `working`, `last_run` and more."""
     more = {
-        "cameras": [_camera_fields(camera) for camera in found.cameras],
+        "cameras": [camera_fields(camera) for camera in found.cameras],
         "disks": [
             {
                 "path": shown(disk.path),
@@ -115,29 +121,13 @@ def status_report(found: StatusReport, run: str) -> str:
         "unreadable": found.unreadable,
         "no_timestamp": found.unnamed,
         "damaged_archives": [
-            {"archive": shown(archive), **_damage_fields(damage)}
+            {"archive": shown(archive), **damage_fields(damage)}
             for archive, damage in sorted(found.findings.damaged.items())
         ],
-        "last_verify": _pass_fields(found.findings.last_whole),
-        "last_full_verify": _pass_fields(found.findings.last_full),
+        "last_verify": pass_fields(found.findings.last_whole),
+        "last_full_verify": pass_fields(found.findings.last_full),
     }
     return _without_steps("status", run, Status.DONE, ExitCode.DONE, more)
-
-
-def _damage_fields(damage: Damage) -> dict[str, Any]:
-    return {
-        "source": shown(damage.source),
-        "flaw": damage.flaw,
-        "detail": shown(damage.detail),
-        "found_at": damage.at.isoformat(),
-        "found_by": shown(damage.run),
-    }
-
-
-def _pass_fields(found: Pass | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {"at": found.at.isoformat(), "run": shown(found.run), "archives": found.archives}
 
 
 def stories(found: Sequence[Story], preview: CleanupPreview, run: str, trees: Trees, zone: tzinfo) -> str:
@@ -151,7 +141,7 @@ def stories(found: Sequence[Story], preview: CleanupPreview, run: str, trees: Tr
             "events": [event.fields() for event in story.events],
             "places": [{**path_fields(path), "tree": tree} for path, tree in story.places.items()],
             "damaged_archives": [
-                {"archive": shown(archive), **_damage_fields(damage)}
+                {"archive": shown(archive), **damage_fields(damage)}
                 for archive, damage in story.damaged.items()
             ],
             "next_archive": step_fields(story.next_step, trees) if story.next_step else None,
@@ -281,37 +271,9 @@ def _without_steps(
         "steps": [],
         "outcomes": [],
         "totals": [],
-        "errors": [_problem_fields(problem) for problem in problems],
+        "errors": [problem_fields(problem) for problem in problems],
     }
     return json.dumps({**fields, **more}) + "\n"
-
-
-def _camera_fields(camera: CameraStatus) -> dict[str, Any]:
-    return {
-        "camera": shown(camera.name),
-        **{
-            tree: {
-                "clips": holding.clips,
-                "bytes": holding.size,
-                "seconds": round(holding.seconds, 3),
-                "seconds_guessed": holding.guessed,
-                "oldest": holding.oldest.isoformat() if holding.oldest else None,
-                "newest": holding.newest.isoformat() if holding.newest else None,
-            }
-            for tree, holding in (
-                ("source", camera.source),
-                ("archive", camera.archive),
-                ("trash", camera.trash),
-            )
-        },
-        "waiting": camera.waiting,
-        "failed": sum(camera.failed.values()),
-        "failed_by_reason": dict(sorted(camera.failed.items())),
-        "held": camera.held,
-        "clock_doubtful": camera.clock_doubtful,
-        "unencoded": dict(sorted(camera.unencoded.items())),
-        "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
-    }
 
 
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:
@@ -323,78 +285,6 @@ def failure_document(command: str, problem: Problem, exit_code: int) -> str:
 def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:
     yield from plan.steps
     yield from plan.left
-
-
-def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
-    """A step as the JSON format lists it; `target` is where the clip is meant to go."""
-    place, target = step.path, ""
-    match step:
-        case Archive():
-            target = os.fspath(trees.archive / step.target)
-        case Restore():
-            place, target = trees.trash / step.trash, os.fspath(step.path)
-        case Salvage():
-            target = os.fspath(step.target)
-        case Remove() | Discard() if step.disposal is Disposal.TRASH:
-            target = os.fspath(trees.trash)
-    return {
-        "action": action_of(step),
-        **path_fields(place),
-        **path_fields(target, "target"),
-        "reason": step.reason,
-        "bytes": step.size,
-        "camera": shown(step.camera),
-        "start": step.start.isoformat() if step.start else None,
-        **({"tree": step.tree} if isinstance(step, Discard | Tidy | Salvage) else {}),
-        **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
-    }
-
-
-def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as the JSON format lists it."""
-    fields: dict[str, Any] = {
-        "action": action_of(outcome.step),
-        **path_fields(outcome.step.path),
-        "result": outcome.result,
-        "reason": outcome.reason,
-        "detail": shown(outcome.detail),
-        **path_fields(outcome.target, "target"),
-        "freed": outcome.freed,
-    }
-    if (encoding := outcome.encoding) is not None:
-        fields |= {
-            "encoder": encoding.encoder,
-            "rungs": list(encoding.levels),
-            "seconds": round(encoding.seconds, 3),
-            "bytes_before": encoding.bytes_before,
-            "bytes_after": encoding.bytes_after,
-            **({"unencoded": encoding.unencoded} if encoding.unencoded else {}),
-        }
-    return fields
-
-
-def path_fields(path: Path | str, key: str = "path") -> dict[str, str]:
-    """A path, and its bytes in base64 where they are not UTF-8, as `path_bytes`."""
-    text = os.fspath(path)
-    if is_text(path):
-        return {key: text}
-    return {key: shown(path), f"{key}_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
-
-
-def _total_fields(total: Total) -> dict[str, Any]:
-    return {
-        "action": total.group.action,
-        "reason": total.group.reason,
-        "camera": shown(total.group.camera),
-        "day": total.group.day.isoformat() if total.group.day else None,
-        **({"tree": total.group.tree} if total.group.tree else {}),
-        "clips": total.clips,
-        "bytes": total.size,
-    }
-
-
-def _problem_fields(problem: Problem) -> dict[str, str]:
-    return {"code": problem.code, "message": shown(problem.message), "hint": problem.hint}
 
 
 def _joined(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
 from camarchiver.domain.steps import Archive
 from camarchiver.journal.event import JournalEvent
-from camarchiver.output import history_text, json_document
+from camarchiver.output import history_text, json_document, json_fields
 from camarchiver.output import text as text_output
 from camarchiver.queries.history import Story
 from camarchiver.runtime import formatting
@@ -89,12 +89,12 @@ class TestReport:
         }
 
     def test_a_step_has_the_promised_keys(self) -> None:
-        fields = json_document.step_fields(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), TREES)
+        fields = json_fields.step_fields(Archive(a_clip(), "a.mp4", Reason.NOT_ARCHIVED), TREES)
         assert fields["target"] == "/camera/archived/a.mp4"
         assert set(fields) == {"action", "path", "target", "reason", "bytes", "camera", "start"}
 
     def test_a_name_that_is_no_text_is_escaped_and_given_as_bytes(self) -> None:
-        fields = json_document.path_fields(Path("/camera/\udcff\n.mp4"))
+        fields = json_fields.path_fields(Path("/camera/\udcff\n.mp4"))
         assert fields == {"path": "/camera/\\xff\\n.mp4", "path_bytes": "L2NhbWVyYS//Ci5tcDQ="}
 
     @pytest.mark.parametrize(

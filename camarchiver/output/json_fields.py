@@ -1,0 +1,141 @@
+"""How steps, outcomes, paths and other single values look in the JSON format."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from camarchiver.domain.clip import Disposal, Trees
+from camarchiver.domain.plan import Total, action_of
+from camarchiver.domain.report import Outcome
+from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
+from camarchiver.errors import Problem
+from camarchiver.runtime.formatting import is_text, shown
+
+if TYPE_CHECKING:
+    from camarchiver.domain.damage import Damage
+    from camarchiver.queries.status import CameraStatus
+    from camarchiver.state.findings import Pass
+
+
+def step_fields(step: Step, trees: Trees) -> dict[str, Any]:
+    """A step as the JSON format lists it; `target` is where the clip is meant to go."""
+    place, target = step.path, ""
+    match step:
+        case Archive():
+            target = os.fspath(trees.archive / step.target)
+        case Restore():
+            place, target = trees.trash / step.trash, os.fspath(step.path)
+        case Salvage():
+            target = os.fspath(step.target)
+        case Remove() | Discard() if step.disposal is Disposal.TRASH:
+            target = os.fspath(trees.trash)
+    return {
+        "action": action_of(step),
+        **path_fields(place),
+        **path_fields(target, "target"),
+        "reason": step.reason,
+        "bytes": step.size,
+        "camera": shown(step.camera),
+        "start": step.start.isoformat() if step.start else None,
+        **({"tree": step.tree} if isinstance(step, Discard | Tidy | Salvage) else {}),
+        **({"detail": shown(step.detail)} if isinstance(step, Keep) and step.detail else {}),
+    }
+
+
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as the JSON format lists it."""
+    fields: dict[str, Any] = {
+        "action": action_of(outcome.step),
+        **path_fields(outcome.step.path),
+        "result": outcome.result,
+        "reason": outcome.reason,
+        "detail": shown(outcome.detail),
+        **path_fields(outcome.target, "target"),
+        "freed": outcome.freed,
+    }
+    if (encoding := outcome.encoding) is not None:
+        fields |= {
+            "encoder": encoding.encoder,
+            "rungs": list(encoding.levels),
+            "seconds": round(encoding.seconds, 3),
+            "bytes_before": encoding.bytes_before,
+            "bytes_after": encoding.bytes_after,
+            **({"unencoded": encoding.unencoded} if encoding.unencoded else {}),
+        }
+    return fields
+
+
+def path_fields(path: Path | str, key: str = "path") -> dict[str, str]:
+    """A path, and its bytes in base64 where they are not UTF-8, as `path_bytes`."""
+    text = os.fspath(path)
+    if is_text(path):
+        return {key: text}
+    return {key: shown(path), f"{key}_bytes": base64.b64encode(os.fsencode(text)).decode("ascii")}
+
+
+def total_fields(total: Total) -> dict[str, Any]:
+    """A total of a plan as the JSON format lists it."""
+    return {
+        "action": total.group.action,
+        "reason": total.group.reason,
+        "camera": shown(total.group.camera),
+        "day": total.group.day.isoformat() if total.group.day else None,
+        **({"tree": total.group.tree} if total.group.tree else {}),
+        "clips": total.clips,
+        "bytes": total.size,
+    }
+
+
+def problem_fields(problem: Problem) -> dict[str, str]:
+    """An entry of `errors`."""
+    return {"code": problem.code, "message": shown(problem.message), "hint": problem.hint}
+
+
+def damage_fields(damage: Damage) -> dict[str, Any]:
+    """What was found wrong with an archive."""
+    return {
+        "source": shown(damage.source),
+        "flaw": damage.flaw,
+        "detail": shown(damage.detail),
+        "found_at": damage.at.isoformat(),
+        "found_by": shown(damage.run),
+    }
+
+
+def pass_fields(found: Pass | None) -> dict[str, Any] | None:
+    """The last complete check by `verify`; None before the first."""
+    if found is None:
+        return None
+    return {"at": found.at.isoformat(), "run": shown(found.run), "archives": found.archives}
+
+
+def camera_fields(camera: CameraStatus) -> dict[str, Any]:
+    """A camera as `status` lists it; durations in seconds."""
+    return {
+        "camera": shown(camera.name),
+        **{
+            tree: {
+                "clips": holding.clips,
+                "bytes": holding.size,
+                "seconds": round(holding.seconds, 3),
+                "seconds_guessed": holding.guessed,
+                "oldest": holding.oldest.isoformat() if holding.oldest else None,
+                "newest": holding.newest.isoformat() if holding.newest else None,
+            }
+            for tree, holding in (
+                ("source", camera.source),
+                ("archive", camera.archive),
+                ("trash", camera.trash),
+            )
+        },
+        "waiting": camera.waiting,
+        "failed": sum(camera.failed.values()),
+        "failed_by_reason": dict(sorted(camera.failed.items())),
+        "held": camera.held,
+        "clock_doubtful": camera.clock_doubtful,
+        "unencoded": dict(sorted(camera.unencoded.items())),
+        "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
+    }
