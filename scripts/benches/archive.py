@@ -40,34 +40,42 @@ CASES = (
 _DRIVER = """
 import json, sys, time
 told = sys.argv.pop(1)
-from camarchiver.archive import workers as crew
+from camarchiver.archive import workers
 from camarchiver.cli import run
-perform_all, spent = crew.perform_all, []
+perform_all, spent = workers.perform_all, []
 def timed(*these, **more):
     begun = time.process_time()
     try:
         yield from perform_all(*these, **more)
     finally:
         spent.append(time.process_time() - begun)
-crew.perform_all = timed
+workers.perform_all = timed
 code = run(sys.argv[1:])
 with open(told, "w") as stream:
     json.dump([time.process_time(), sum(spent)], stream)
 sys.exit(code)
 """
 
-# Measuring both ends of each clip and decoding its archive's keyframes, as the parse worker does.
+# Measuring both ends of each clip, decoding its archive's keyframes and comparing pictures of both, as the
+# parse worker does.
 _VERIFIER = """
 import json, resource, sys
 from pathlib import Path
 def spent():
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-from camarchiver.media.parsing import worker as probe_worker as demux
+from camarchiver.media.parsing import worker as parse_worker
+from camarchiver.media.verification import picture_rules
+def beat():
+    pass
 begun = spent()
 for source, archive in json.load(sys.stdin):
-    demux.answer("measure", Path(source), lambda: None)
-    demux.answer("examine", Path(archive), lambda: None)
+    source, archive = Path(source), Path(archive)
+    original = parse_worker.answer("measure", source, (), beat)
+    encoded = parse_worker.answer("examine", archive, (), beat).media
+    pairs = picture_rules.pairs(original, encoded)
+    assert pairs
+    parse_worker.answer("compare", archive, (source, pairs), beat)
 print(json.dumps([begun, spent() - begun]))
 """
 

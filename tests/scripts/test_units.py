@@ -7,7 +7,9 @@ import importlib
 import re
 import runpy
 import sys
+import textwrap
 import tomllib
+import types
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -104,6 +106,88 @@ class TestSweeps:
 
         told = sweeps.tally("trials", range(10), attempt, options)
         assert (told.trials, told.violations, told.note) == (4, 0, "stopped, of 10")
+
+
+class TestProgramsInStrings:
+    """Sweeps, benches and tests start programs that they hold as text, which no linter reads."""
+
+    ROOT = Path(__file__).resolve().parents[2]
+    IMPORTS = re.compile(r"^\s*(from camarchiver[\w.]* import |import camarchiver)", re.MULTILINE)
+
+    def programs(self) -> Iterator[tuple[str, str]]:
+        """Where each text that imports the package stands, and the text."""
+        for folder in ("scripts", "tests"):
+            for path in sorted((self.ROOT / folder).rglob("*")):
+                if not path.is_file() or path == Path(__file__) or path.suffix not in ("", ".py"):
+                    continue
+                text = path.read_text(encoding="utf-8")
+                if path.suffix == "" and not text.startswith("#!/usr/bin/env python"):
+                    continue
+                nodes = list(ast.walk(ast.parse(text)))
+                parts = {
+                    id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values
+                }
+                for node in nodes:
+                    program = "" if id(node) in parts else self.text_of(node)
+                    if self.IMPORTS.search(program):
+                        yield f"{path.relative_to(self.ROOT)}:{getattr(node, 'lineno', 0)}", program
+
+    def text_of(self, node: ast.AST) -> str:
+        """The text of a string; where a value is put in, a name stands for it."""
+        if isinstance(node, ast.JoinedStr):
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return re.sub(r"\{\w+!r\}", "x", node.value)
+        return ""
+
+    def test_what_they_name_exists(self) -> None:
+        checked, wrong = 0, list[str]()
+        for place, program in self.programs():
+            checked += 1
+            try:
+                wrong += [
+                    f"{place}: {missing}" for missing in self.missing(ast.parse(textwrap.dedent(program)))
+                ]
+            except SyntaxError as error:
+                wrong.append(f"{place}: {error}")
+        assert checked > 5
+        assert not wrong, "\n".join(wrong)
+
+    def missing(self, program: ast.Module) -> Iterator[str]:
+        known: dict[str, Any] = {}
+        for node in ast.walk(program):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("camarchiver"):
+                for name in node.names:
+                    found = self.found(str(node.module), name.name)
+                    if found is None:
+                        yield f"{node.module} has no {name.name}"
+                    known[name.asname or name.name] = found
+        for node in ast.walk(program):
+            # What hangs from a module is known without running the program; what hangs from a value is not.
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                holder = known.get(node.value.id)
+                if isinstance(holder, types.ModuleType) and self.found(holder.__name__, node.attr) is None:
+                    yield f"{holder.__name__} has no {node.attr}"
+
+    def found(self, module: str, name: str) -> Any:
+        """What a module's name stands for; None if there is none."""
+        try:
+            holder = importlib.import_module(module)
+            return (
+                getattr(holder, name)
+                if hasattr(holder, name)
+                else importlib.import_module(f"{module}.{name}")
+            )
+        except ImportError:
+            return None
+
+    def test_what_mutants_replace_stands_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(self.ROOT / "scripts"))
+        mutants = importlib.import_module("sweeps.mutants")
+        for mutant in mutants.MUTANTS:
+            for module, text, _ in mutant.edits:
+                whole = (self.ROOT / "camarchiver" / f"{module}.py").read_text(encoding="utf-8")
+                assert whole.count(text) == 1, f"{mutant.name}: {module}.py"
 
 
 class TestArchitecture:
