@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from camarchiver import config as config_files
 from camarchiver.cli.options import CONFIG_KEY
 from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import ConfigError, UsageError
+from camarchiver.naming.cameras import comparable
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
 from camarchiver.policy.unencoded_rules import KEEP, REENCODE
 
@@ -78,13 +80,21 @@ class RetentionOptions:
 def camera_tables(context: click.Context) -> dict[str, dict[str, Any]]:
     """The values of every `[camera.NAME]`, parsed. Raises ConfigError for an invalid key or value."""
     loaded: config_files.Config = context.meta[CONFIG_KEY]
-    tables = {}
+    tables: dict[str, dict[str, Any]] = {}
+    files: dict[str, Path] = {}
     for name, entry in loaded.table("camera").items():
         if not isinstance(entry.value, dict):
             raise ConfigError(
                 f"{entry.file}: [camera] {name} is not a table", hint=f"write [camera.{name}] above its keys"
             )
-        tables[name] = {
+        camera = comparable(name)
+        if files.get(camera) == entry.file:
+            raise ConfigError(
+                f"{entry.file}: [camera.{name}] stands there twice, with composed and decomposed letters",
+                hint="write one table for this camera",
+            )
+        files[camera] = entry.file
+        tables[camera] = {
             key: _value(entry.file, name, key, value, context) for key, value in entry.value.items()
         }
     return tables

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from camarchiver.naming.cameras import comparable
+
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgtp])(i?))?b?", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _WHEN = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?", re.ASCII)
@@ -104,6 +106,16 @@ class When(click.ParamType[Moment]):
                 ctx,
             )
         return moment
+
+
+class CameraName(click.ParamType[str]):
+    """A camera, in the form in which cameras are compared."""
+
+    name = "name"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, composed."""
+        return comparable(str(value))
 
 
 class Percent(click.ParamType[float]):

@@ -34,6 +34,7 @@ class Clip(NamedTuple):
     """Relative to the root, with `/`, empty for the root itself."""
     name: str
     camera: str
+    """In the form in which cameras are compared."""
     start: datetime
     """Aware, in the configured time zone."""
     fingerprint: Fingerprint

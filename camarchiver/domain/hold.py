@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from camarchiver.domain.clip import Clip
+from camarchiver.naming.cameras import comparable
 
 SLOWEST = 250
 """Bytes per second below which no camera records."""
@@ -35,7 +36,9 @@ class Hold:
     def covers(self, camera: str, start: datetime, end: datetime, now: datetime) -> bool:
         """Whether a clip of this camera between these moments is held."""
         lapsed = self.until is not None and self.until <= now
-        return not lapsed and self.camera in ("", camera) and start <= self.end and end >= self.start
+        return (
+            not lapsed and comparable(self.camera) in ("", camera) and start <= self.end and end >= self.start
+        )
 
 
 def held_by(clip: Clip, holds: Iterable[Hold], now: datetime) -> Hold | None:

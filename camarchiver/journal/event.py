@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from camarchiver.domain.fields import (
     AnyPath,
@@ -21,6 +22,7 @@ from camarchiver.domain.fields import (
     TreeName,
 )
 from camarchiver.domain.untrusted import LARGEST, YEARS, is_below, is_name, value_of
+from camarchiver.naming.cameras import comparable
 
 LATEST_NS = LARGEST
 """The last moment that a line can hold, of the year 2262, in nanoseconds since 1970."""
@@ -112,8 +114,8 @@ def read(text: bytes) -> tuple[list[JournalEvent], int]:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _read_each(text)
     # Escapes are rare. Without them a quick check of each path shows that it stays below its root.
-    if b"\\" in text or _has_odd(events):
-        sound = [event for event in events if is_sound(event)]
+    if b"\\" in text or not text.isascii() or _has_odd(events):
+        sound = [_with_comparable_camera(event) for event in events if is_sound(event)]
         return sound, len(events) - len(sound)
     return events, 0
 
@@ -137,7 +139,7 @@ def _read_each(text: bytes) -> tuple[list[JournalEvent], int]:
             continue
         event = _read(line)
         if event is not None and is_sound(event):
-            events.append(event)
+            events.append(_with_comparable_camera(event))
         else:
             torn += 1
     return events, torn
@@ -171,6 +173,12 @@ def _has_odd(events: Sequence[JournalEvent]) -> bool:
         return True
     pictures = {name for event in events if (names := event.sidecars) is not None for name in names}
     return any("/" in name or name in {".", ".."} for name in pictures)
+
+
+def _with_comparable_camera(event: JournalEvent) -> JournalEvent:
+    """The event; only in a text with escapes may its camera have another form."""
+    camera = comparable(event.camera)
+    return event if camera == event.camera else replace(event, camera=camera)
 
 
 def _are_pictures(sidecars: Mapping[str, str]) -> bool:

@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
 from camarchiver.errors import ConfigError
+from camarchiver.naming.cameras import comparable
 from camarchiver.naming.folders import FULL_DATE, NO_CAMERA, camera_of_folder, date_within
 from camarchiver.naming.limits import LONGEST_SECONDS
 from camarchiver.naming.vendors import MAKERS
@@ -29,7 +30,7 @@ class ParsedName(NamedTuple):
     """The content of one name; a tuple, because building a frozen dataclass doubles the time of a read."""
 
     camera: str
-    """With its channel if the name has one, as `front_ch2`."""
+    """With its channel if the name has one, as `front_ch2`; in the form in which cameras are compared."""
     start: datetime
     """Naive: the camera's local time, or UTC if `utc`."""
     utc: bool
@@ -84,7 +85,7 @@ class Pattern:
         if channel:
             channel = channel.lstrip("0") or "0"
             camera = f"{camera or NO_CAMERA}_ch{channel}"
-        return ParsedName(camera or NO_CAMERA, start, utc, duration, channel)
+        return ParsedName(comparable(camera or NO_CAMERA), start, utc, duration, channel)
 
 
 def _start(found: Mapping[str, str | None], folder: str) -> datetime:

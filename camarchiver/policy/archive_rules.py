@@ -14,6 +14,7 @@ from camarchiver.domain.memory import Failure, FolderFacts, Memory
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
+from camarchiver.naming.cameras import comparable
 from camarchiver.naming.paths import archive_path
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule, stays_unencoded
 
@@ -143,8 +144,9 @@ def is_selected(clip: Clip, cameras: Collection[str], exclude: Collection[str], 
         return False
     if not exclude:
         return True
-    names = (clip.relative, clip.name, also) if also else (clip.relative, clip.name)
-    return not any(fnmatchcase(name, pattern) for pattern in exclude for name in names)
+    paths = (clip.relative, clip.name, also) if also else (clip.relative, clip.name)
+    names = [comparable(path) for path in paths]
+    return not any(fnmatchcase(name, comparable(pattern)) for pattern in exclude for name in names)
 
 
 def own_archive(clip: Clip, facts: FolderFacts) -> Archived | None:

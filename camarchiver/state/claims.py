@@ -14,6 +14,7 @@ from pathlib import Path
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
 from camarchiver.domain.untrusted import is_claim, value_of
 from camarchiver.errors import NotRemovable
+from camarchiver.naming.cameras import comparable
 from camarchiver.storage import atomic
 
 FOLDER = "claims"
@@ -41,7 +42,7 @@ class WorkClaim:
         folder, _, name = self.clip.rpartition("/")
         print_of = Fingerprint(-1, -1, self.size, self.mtime_ns)
         start = datetime.fromisoformat(self.start)
-        return Clip(root, folder, name, self.camera, start, print_of, sidecars=self.sidecars)
+        return Clip(root, folder, name, comparable(self.camera), start, print_of, sidecars=self.sidecars)
 
 
 class ClaimFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from camarchiver.naming import folders as naming_folders
 from camarchiver.naming import local_time
 from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
+from camarchiver.naming.cameras import comparable
 from camarchiver.naming.patterns import PATTERNS, Names, ParsedName
 from tests.values import BERLIN, ns
 
@@ -473,3 +475,17 @@ class TestArchiveNames:
     def test_numbers_differ(self, raw, n):
         name = raw.decode("utf-8", "surrogateescape")
         assert len({name, name_paths.numbered(name, n), name_paths.numbered(name, n + 1)}) == 3
+
+
+class TestCameraNames:
+    @pytest.mark.parametrize("name", ["front", "Küche", "Ku\u0308che", "\udcff", "", "cafe\u0301"])
+    def test_both_spellings_are_one_camera(self, name: str) -> None:
+        assert comparable(comparable(name)) == comparable(name)
+        assert comparable(unicodedata.normalize("NFD", name)) == comparable(
+            unicodedata.normalize("NFC", name)
+        )
+
+    def test_a_name_is_read_in_the_form_that_is_compared(self) -> None:
+        parsed = Names().read("REO_Ku\u0308che_20260301081500", "2026/03/01")
+        assert parsed is not None
+        assert parsed.camera == "Küche"

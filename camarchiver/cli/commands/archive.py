@@ -21,7 +21,7 @@ from camarchiver.cli.options import (
     sidecar_option,
     tree_options,
 )
-from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Size, When
+from camarchiver.cli.types import CameraName, DaysType, Duration, Jobs, Percent, Size, When
 from camarchiver.policy.unencoded_rules import KEEP, REENCODE, SignedRule
 
 if TYPE_CHECKING:
@@ -50,7 +50,14 @@ what_options = options(
         default="30",
         help="Archive clips this many days old; 0 for every settled clip.",
     ),
-    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option(
+        "--camera",
+        "cameras",
+        type=CameraName(),
+        multiple=True,
+        metavar="NAME",
+        help="Only this camera (repeatable).",
+    ),
     option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
     option("--since", type=When(), help="Only clips that start then or later."),
     option("--until", type=When(), help="Only clips that start before this; a bare date includes that day."),

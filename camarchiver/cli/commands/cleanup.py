@@ -21,7 +21,7 @@ from camarchiver.cli.options import (
     tree_options,
 )
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import DaysType, Size
+from camarchiver.cli.types import CameraName, DaysType, Size
 from camarchiver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,14 @@ what_options = options(
     option(
         "--unarchived", is_flag=True, help="Also remove sources that have no archive, by age and by size."
     ),
-    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option(
+        "--camera",
+        "cameras",
+        type=CameraName(),
+        multiple=True,
+        metavar="NAME",
+        help="Only this camera (repeatable).",
+    ),
     option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
     option("--delete", is_flag=True, help="Delete instead of moving to the trash."),
     option(

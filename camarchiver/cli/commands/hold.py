@@ -10,7 +10,7 @@ import click
 
 from camarchiver.cli.options import option, own_patterns, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
-from camarchiver.cli.types import Moment, When
+from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.errors import StorageError, UsageError
 
@@ -33,7 +33,7 @@ def hold() -> None:
 @hold.command(short_help="Hold the clips between two times.")
 @with_place
 @_outbox_option
-@click.option("--camera", default="", help="This camera only.  [default: all]")
+@click.option("--camera", type=CameraName(), default="", help="This camera only.  [default: all]")
 @click.option("--from", "start", type=When(), required=True, help="First moment, such as '2026-05-03 14:00'.")
 @click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
 @click.option("--until", type=When(), help="When the hold expires.  [default: never]")

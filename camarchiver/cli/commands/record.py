@@ -20,6 +20,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.types import DaysType, Duration, Percent, Size
 from camarchiver.errors import UsageError
+from camarchiver.naming.cameras import comparable
 
 if TYPE_CHECKING:
     from camarchiver.cli.runs.record import RecordOptions
@@ -165,8 +166,10 @@ def _cameras(context: click.Context, options: RecordOptions) -> list[RecordOptio
     """The cameras to record: the one that is named, otherwise every one that has a table in the config."""
     own = cameras_own(context)
     is_given = origin(context, "source") in ("command line", "environment")
-    if options.camera in own:
-        return [replace(options, **own[options.camera])]
-    if is_given or options.camera or not own:
+    if options.camera:
+        # The name is the camera's folder in the outbox: it stays as it was written.
+        table = next((name for name in own if comparable(name) == comparable(options.camera)), None)
+        return [replace(options, **own[table])] if table is not None else [options]
+    if is_given or not own:
         return [options]
     return [replace(options, camera=name, **values) for name, values in own.items()]

@@ -8,13 +8,13 @@ import click
 
 from camarchiver.cli.options import option, options, with_place
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import Moment, When
+from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.errors import UsageError
 
 selection_options = options(
     click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
     click.option("--run", default="", metavar="ID", help="Everything that this run moved to the trash."),
-    click.option("--camera", default="", help="Only this camera."),
+    click.option("--camera", type=CameraName(), default="", help="Only this camera."),
     click.option("--since", type=When(), help="Only clips that start then or later."),
     click.option(
         "--until", type=When(), help="Only clips that start before this; a bare date includes that day."

@@ -16,7 +16,7 @@ from camarchiver.cli.options import (
     sidecar_option,
     tree_options,
 )
-from camarchiver.cli.types import DaysType, Duration, Size
+from camarchiver.cli.types import CameraName, DaysType, Duration, Size
 from camarchiver.errors import ExitCode
 
 what_options = options(
@@ -26,7 +26,14 @@ what_options = options(
         default="0",
         help="Archive clips this many days old; 0 for every finished clip.",
     ),
-    option("--camera", "cameras", multiple=True, metavar="NAME", help="Only this camera (repeatable)."),
+    option(
+        "--camera",
+        "cameras",
+        type=CameraName(),
+        multiple=True,
+        metavar="NAME",
+        help="Only this camera (repeatable).",
+    ),
     option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
     option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
     option(

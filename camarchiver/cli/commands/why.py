@@ -17,7 +17,7 @@ from camarchiver.cli.options import CONFIG_FILE, option, options, own_patterns, 
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import DaysType, Moment, When
+from camarchiver.cli.types import CameraName, DaysType, Moment, When
 from camarchiver.errors import CamarchiverError, ExitCode, UsageError
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 question_options = options(
     click.argument("path", type=click.Path(path_type=Path), required=False),
-    click.option("--camera", help="The camera; together with --at."),
+    click.option("--camera", type=CameraName(), help="The camera; together with --at."),
     click.option(
         "--at", type=When(), help="A moment, such as '2026-05-03 14:20', in the cameras' local time."
     ),

@@ -22,6 +22,7 @@ from camarchiver.errors import StorageError, cause
 from camarchiver.naming import local_time
 from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
+from camarchiver.naming.cameras import comparable
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
@@ -82,7 +83,7 @@ def plan(policy: SpoolPolicy, now: datetime) -> SpoolPlan:
 def _decided(policy: SpoolPolicy, now: datetime) -> Iterator[_Step | Keep]:
     held = holds.read(outbox_store.state(policy.outbox))
     for camera in sorted({*outbox_store.cameras(policy.spool), *outbox_store.cameras(policy.outbox)}):
-        if policy.cameras and camera not in policy.cameras:
+        if policy.cameras and comparable(camera) not in policy.cameras:
             continue
         folders = policy.folders(camera)
         running = any(run_lock.is_running(lock) for lock in folders.locks)

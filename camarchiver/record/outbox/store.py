@@ -19,6 +19,7 @@ from camarchiver.domain.untrusted import moment_of, whole_of
 from camarchiver.errors import StorageError, cause
 from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
+from camarchiver.naming.cameras import comparable
 from camarchiver.record.outbox.rules import Notice, OutboxClip
 from camarchiver.storage import anchored, atomic, removal
 
@@ -103,7 +104,7 @@ def _clip(
         root=outbox,
         folder=camera,
         name=name,
-        camera=camera,
+        camera=comparable(camera),
         start=local_time.locate(parsed, status.st_mtime_ns, zone),
         fingerprint=anchored.fingerprint_of(status),
         links=status.st_nlink,
