@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
@@ -44,9 +45,9 @@ def is_signal_code(exit_code: int) -> bool:
     return exit_code > _SIGNALS
 
 
-def exit_codes() -> str:
-    """All of them in one sentence."""
-    listed = ", ".join(f"{code} {code.meaning}" for code in ExitCode)
+def exit_codes(codes: Iterable[ExitCode] = ExitCode) -> str:
+    """These codes in one sentence, by default all."""
+    listed = ", ".join(f"{code} {code.meaning}" for code in codes)
     return f"Exit codes: {listed}, {_SIGNALS}+n signal n."
 
 

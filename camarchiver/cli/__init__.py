@@ -11,28 +11,40 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from camarchiver import __version__
-from camarchiver.errors import CamarchiverError, ExitCode, exit_codes
+from camarchiver.cli.help_page import HelpGroup
+from camarchiver.errors import CamarchiverError, ExitCode
 
 if TYPE_CHECKING:
     from camarchiver.errors import Problem
 
-_COMMANDS = {
-    "archive": "Turn old clips into small verified archives.",
-    "cleanup": "Remove what the policy no longer keeps.",
-    "config": "Show, check or create the configuration.",
-    "doctor": "Report what is wrong on this machine, and how to fix it.",
-    "hold": "Keep a time range from being removed.",
-    "record": "Record motion from a camera.",
-    "restore": "Bring clips back from the trash.",
-    "status": "Show what is stored where, and what needs attention.",
-    "verify": "Check the archive against the journal.",
-    "watch": "Archive clips as they arrive.",
-    "why": "Show the history of a clip.",
+_SECTIONS = {
+    "Archive, clean up, restore": {
+        "archive": "Turn old clips into small verified archives.",
+        "watch": "Archive clips as they arrive.",
+        "cleanup": "Remove what the policy no longer keeps.",
+        "restore": "Bring clips back from the trash.",
+        "hold": "Keep a time range from being removed.",
+        "verify": "Check the archive against the journal.",
+    },
+    "Find and ask": {
+        "status": "Show what is stored where, and what needs attention.",
+        "why": "Show the history of a clip.",
+        "doctor": "Report what is wrong on this machine, and how to fix it.",
+    },
+    "Record": {"record": "Record motion from a camera."},
+    "Set up": {
+        "config": "Show, check or create the configuration.",
+        "help": "Show how a command is used.",
+    },
 }
-"""What `--help` says about each command; `camarchiver.cli.commands.NAME` holds a click command NAME."""
+_COMMANDS = {name: summary for section in _SECTIONS.values() for name, summary in section.items()}
+"""What `--help` says about each command; a module of its name in `cli/commands` holds the click command."""
+
+_QUERIES = frozenset(_SECTIONS["Find and ask"])
+"""Commands whose modules are in `cli/commands/queries`."""
 
 
-class Commands(click.Group):
+class Commands(HelpGroup):
     """Imports a command only when it is asked for, so that `--help` does not pay for all of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -43,21 +55,32 @@ class Commands(click.Group):
         """The command, imported on demand."""
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"camarchiver.cli.commands.{cmd_name}")
+        folder = "commands.queries" if cmd_name in _QUERIES else "commands"
+        module = importlib.import_module(f"camarchiver.cli.{folder}.{cmd_name}")
         return cast(click.Command, getattr(module, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the list of commands into the help text."""
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(_COMMANDS.items()))
+        """Writes the commands into the help text, by what they are for."""
+        width = max(map(len, _COMMANDS))
+        for heading, commands in _SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:{width}}", summary) for name, summary in commands.items()])
 
 
 @click.group(
     cls=Commands,
-    context_settings={"auto_envvar_prefix": "CAMARCHIVER", "help_option_names": ["-h", "--help"]},
-    epilog=exit_codes(),
+    context_settings={
+        "auto_envvar_prefix": "CAMARCHIVER",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+    },
+    examples=(
+        ("camarchiver archive /camera --dry-run", "show what would be archived and why; change nothing"),
+        ("camarchiver why --camera front --at '2026-05-03 14:20'", "where is the clip of that minute?"),
+        ("camarchiver help cleanup", "the options of one command"),
+    ),
 )
-@click.version_option(__version__, prog_name="camarchiver")
+@click.version_option(__version__, "-V", "--version", prog_name="camarchiver")
 def cli() -> None:
     """Small verified archives of security-camera clips, and a record of where every clip went."""
 
@@ -74,8 +97,13 @@ def run(arguments: Sequence[str]) -> int:
         from camarchiver.errors import signal_code
 
         return _report(arguments, _problem("stopped", "stopped; nothing was changed"), signal_code(SIGINT))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.message)
+        return ExitCode.USAGE
     except click.ClickException as error:
-        return _report(arguments, _problem("usage", error.format_message()), ExitCode.USAGE)
+        context = getattr(error, "ctx", None)
+        hint = f"see {context.command_path} --help" if context is not None else ""
+        return _report(arguments, _problem("usage", error.format_message(), hint), ExitCode.USAGE)
     except ImportError as error:
         # This is a plain print: the modules that write a failure document may be what can't be imported.
         from camarchiver.runtime.extras import reinstall

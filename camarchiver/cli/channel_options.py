@@ -36,6 +36,7 @@ _channel_options = options(
         type=Url(),
         help="Ping this URL at start, success and failure, in the format of healthchecks.io.",
     ),
+    heading="Output and log",
 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from camarchiver import config as config_files
+from camarchiver.cli.help_page import GroupedOption
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import ConfigError
@@ -25,6 +26,10 @@ CONFIG_KEY = "camarchiver.config"
 CONFIG_FILE = "camarchiver.config_file"
 """The context's key for the file that `--config` names; its value is None if the option is not given."""
 
+TREES = "Where"
+CLEANUP = "What cleanup keeps"
+"""Headings of help pages that several sets of options share."""
+
 FOLDER = click.Path(path_type=Path)
 
 
@@ -39,15 +44,18 @@ def option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
     attributes.setdefault("envvar", variable)
     attributes.setdefault("allow_from_autoenv", attributes["envvar"] is not None)
     attributes.setdefault("show_default", attributes.get("default") not in (None, False, ()))
-    return click.option(*names, **attributes)
+    return click.option(*names, cls=GroupedOption, **attributes)
 
 
-def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Several options as one decorator, in the order of the help text."""
+def options(*decorators: Callable[[Command], Command], heading: str = "") -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order of the help page, under a heading there."""
 
     def apply(command: Command) -> Command:
         for decorate in reversed(decorators):
             command = decorate(command)
+        for each in getattr(command, "__click_params__", ())[-len(decorators) :]:
+            if isinstance(each, GroupedOption) and not each.heading:
+                each.heading = heading
         return command
 
     return apply
@@ -218,6 +226,7 @@ tree_options = options(
     click.argument("directory", type=FOLDER, default=Path("/camera"), envvar="CAMARCHIVER_DIRECTORY"),
     option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]"),
     option("--trash-root", type=FOLDER, help="Trash root.  [default: DIRECTORY/.deleted]"),
+    heading=TREES,
 )
 
 general_options = options(
@@ -226,17 +235,20 @@ general_options = options(
         default="",
         show_default=False,
         help="The cameras' time zone, such as Europe/Berlin.  [default: the machine's]",
+        heading=TREES,
     ),
     option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: DIRECTORY/archiver.log]"),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
     option("-q", "--quiet", is_flag=True, help="Print errors only."),
     option("-v", "--verbose", is_flag=True, help="List every file, and log more."),
     config_option,
+    heading="Output and log",
 )
 
 consent_options = options(
     option("--dry-run", is_flag=True, envvar=None, help="Show the plan and change nothing."),
     option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
+    heading="Before anything changes",
 )
 
 sidecar_option = option(
@@ -280,6 +292,7 @@ retention_options = options(
     option(
         "--allow-large", is_flag=True, envvar=None, help="Allow a run to remove most of a camera's clips."
     ),
+    heading=CLEANUP,
 )
 
 _place_options = options(
@@ -290,6 +303,7 @@ _place_options = options(
         "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
     ),
     config_option,
+    heading=TREES,
 )
 
 

@@ -73,6 +73,39 @@ class TestTerminal:
         assert all(re.search(rf"[ ,]\s*{code}\s+{code.meaning[:4]}", done.stdout) for code in ExitCode)
 
 
+class TestHelp:
+    """The first things that a new user types."""
+
+    @pytest.mark.parametrize("words", [(), ("hold",), ("config",)])
+    def test_a_command_that_needs_another_word_prints_its_help(self, words: tuple[str, ...]) -> None:
+        alone, asked = installed(*words), installed(*words, "--help")
+        assert (alone.returncode, alone.stderr) == (2, "")
+        assert alone.stdout == asked.stdout
+        assert alone.stdout.count("\n") > 15
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("archiv",), "Did you mean 'archive'?"),
+            (("hold", "lst"), "Did you mean 'list'?"),
+            (("help", "stats"), "Did you mean 'status'?"),
+            (("archive", "--camra", "x"), "Did you mean"),
+        ],
+    )
+    def test_the_nearest_word_is_named(self, words: tuple[str, ...], said: str) -> None:
+        told = installed(*words)
+        assert (told.returncode, told.stdout) == (2, "")
+        assert said in told.stderr
+        assert re.search(r"see camarchiver[ \w]* --help", told.stderr)
+
+    def test_help_and_version_in_every_spelling(self) -> None:
+        assert installed("help", "hold", "add").stdout == installed("hold", "add", "-h").stdout
+        assert installed("help").stdout == installed("--help").stdout
+        assert installed("-V").stdout == installed("--version").stdout != ""
+        every = installed("archive", "--help-all").stdout
+        assert "--min-saving" in every and "--min-saving" not in installed("archive", "--help").stdout
+
+
 class TestJsonLog:
     """`--log-format json`, by option and by config file."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,6 +20,8 @@ from pytest_mock import MockerFixture
 from camarchiver import config
 from camarchiver.cli import cli
 from camarchiver.cli import types as option_types
+from camarchiver.cli.commands.archive import archive as archive_command
+from camarchiver.cli.help_page import HelpCommand, HelpGroup
 from camarchiver.cli.runs import template
 from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.config import Config, Value
@@ -205,7 +208,63 @@ class TestExitCodes:
         sentence = exit_codes()
         assert sentence.startswith("Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 partly")
         assert re.findall(r"(?<![+\w])\d+(?= )", sentence) == [str(code) for code in self.NUMBERS]
-        assert cli.epilog == sentence
+        assert " ".join(sentence.split()) in " ".join(cli.get_help(click.Context(cli)).split())
+
+
+class TestHelpPages:
+    """What `--help` prints for each command."""
+
+    ROOT = click.Context(cli, info_name="camarchiver", default_map={})
+
+    def pages(self) -> Iterator[tuple[str, HelpCommand, click.Context]]:
+        """Every command and every command within one, with its words and its context."""
+        for name in cli.list_commands(self.ROOT):
+            command = cli.get_command(self.ROOT, name)
+            assert isinstance(command, HelpCommand), name
+            context = click.Context(command, parent=self.ROOT, info_name=name)
+            yield name, command, context
+            inner = command.commands if isinstance(command, HelpGroup) else {}
+            for word, each in inner.items():
+                assert isinstance(each, HelpCommand), word
+                yield f"{name} {word}", each, click.Context(each, parent=context, info_name=word)
+
+    def test_each_has_three_examples_and_the_exit_codes_that_it_may_have(self) -> None:
+        for name, command, context in self.pages():
+            page = command.get_help(context)
+            assert len(command.examples) == 3, name
+            assert all(line in page for line, _ in command.examples), name
+            said = " ".join(page.split()).rpartition("Exit codes: ")[2]
+            assert all(f"{code} {code.meaning}" in said for code in command.codes), name
+
+    def test_each_example_is_a_command_line_that_is_accepted(self) -> None:
+        lines = [line for _, command, _ in self.pages() for line, _ in command.examples]
+        lines += [line for line, _ in cli.examples]
+        for line in lines:
+            words = shlex.split(line.rpartition("camarchiver camarchiver ")[2] or line)
+            words = words[: words.index("&&")] if "&&" in words else words
+            if words[0] == "sudo":
+                del words[0]
+            if words[0] != "camarchiver":
+                continue
+            command: click.Command = cli
+            context, rest = self.ROOT, words[1:]
+            while isinstance(command, HelpGroup):
+                _, found, rest = command.resolve_command(context, rest)
+                assert found is not None, line
+                command, context = found, click.Context(found, parent=context)
+            parser = command.make_parser(context)
+            parser.parse_args(list(rest))
+
+    def test_a_command_with_many_options_shows_the_common_ones_first(self) -> None:
+        context = click.Context(archive_command, parent=self.ROOT, info_name="archive")
+        page = archive_command.get_help(context)
+        named = re.findall(r"^  (?:-\w, )?(--[\w-]+)", page, re.MULTILINE)
+        assert len(set(named) - {"--help", "--help-all"}) == 12
+        assert re.search(r"\d+ more options: camarchiver archive --help-all", page)
+        for name, command, _ in self.pages():
+            known = {each for option in command.params for each in option.opts}
+            assert command.common <= known, name
+            assert len(command.params) <= 20 or command.common, name
 
 
 class Course:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver.cli.channel_options import with_channels
+from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
+    CLEANUP,
     FOLDER,
     consent_options,
     general_options,
@@ -60,22 +62,32 @@ what_options = options(
     ),
     option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
     option("--since", type=When(), help="Only clips that start then or later."),
-    option("--until", type=When(), help="Only clips that start before this; a bare date includes that day."),
+    option(
+        "--until",
+        type=When(),
+        help="Only clips that start before this; a bare date includes that day.",
+    ),
     option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
     option("--limit", type=click.IntRange(min=1), help="Encode at most this many clips in this run."),
-    option("--max-runtime", type=Duration(), help="Start no further clip after this time, such as 6h."),
+    option(
+        "--max-runtime",
+        type=Duration(),
+        help="Start no further clip after this time, such as 6h.",
+    ),
     option(
         "--no-skip",
         is_flag=True,
         help="Encode again clips that are archived already and whose source still exists.",
     ),
     option("--retry-failed", is_flag=True, help="Retry clips that failed before, however long ago."),
+    heading="Which clips",
 )
 
 removal_options = options(
     option("--delete", is_flag=True, help="Delete archived sources instead of moving them to the trash."),
     option("--keep-source", is_flag=True, help="Archive only; remove nothing."),
     sidecar_option,
+    heading="What becomes of the sources",
 )
 
 encoder_options = options(
@@ -86,7 +98,10 @@ encoder_options = options(
         help="The encoder; auto takes the first that works: qsv, vaapi, nvenc, software.",
     ),
     option(
-        "--codec", type=click.Choice(["auto", "av1", "hevc", "h264"]), default="auto", help="Video codec."
+        "--codec",
+        type=click.Choice(["auto", "av1", "hevc", "h264"]),
+        default="auto",
+        help="Video codec.",
     ),
     option(
         "--quality", type=click.IntRange(1, 63), help="Quality on the encoder's own scale; lower is better."
@@ -136,21 +151,53 @@ encoder_options = options(
         default=19,
         help="Niceness of the encoders; 19 is the lowest CPU priority.",
     ),
+    heading="How to encode",
 )
 
 
 scheduler_option = option(
     "--scheduler",
+    heading="How to encode",
     metavar="ADDRESS",
     help="Encode on the workers of this Dask cluster, such as tcp://HOST:8786.",
 )
 
 cleanup_option = option(
-    "--cleanup", is_flag=True, help="Run `camarchiver cleanup` afterwards, with the options below."
+    "--cleanup",
+    heading=CLEANUP,
+    is_flag=True,
+    help="Run `camarchiver cleanup` afterwards, with its options.",
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        ("camarchiver archive /camera --dry-run", "show what would be archived, and why; change nothing"),
+        (
+            "camarchiver archive /camera --camera front --since 2026-05-01 --keep-source",
+            "one camera from that day on; remove nothing",
+        ),
+        (
+            "camarchiver archive /camera --max-runtime 6h --cleanup -y",
+            "every night from cron: archive, then remove what the policy no longer keeps",
+        ),
+    ),
+    common=(
+        "--output",
+        "--age",
+        "--camera",
+        "--since",
+        "--until",
+        "--max-runtime",
+        "--no-skip",
+        "--keep-source",
+        "--codec",
+        "--cleanup",
+        "--dry-run",
+        "--no-confirm",
+    ),
+)
 @tree_options
 @what_options
 @removal_options

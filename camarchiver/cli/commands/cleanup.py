@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver.cli.channel_options import with_channels
+from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     FOLDER,
     consent_options,
@@ -66,7 +67,31 @@ _ALSO_WITH_SPOOL = frozenset(
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        ("camarchiver cleanup /camera --dry-run", "show what would be removed, and why; change nothing"),
+        ("camarchiver cleanup /camera --min-free 200GB --dry-run", "what it would take to have 200 GB free"),
+        (
+            "camarchiver cleanup /camera --trash-age 7 -y",
+            "from cron: empty the trash after a week, don't ask",
+        ),
+    ),
+    common=(
+        "--output",
+        "--age",
+        "--camera",
+        "--unarchived",
+        "--trash-age",
+        "--archive-age",
+        "--clean-output",
+        "--max-size",
+        "--min-free",
+        "--max-age-hard",
+        "--dry-run",
+        "--no-confirm",
+    ),
+)
 @tree_options
 @what_options
 @spool_options

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from camarchiver import config as config_files
+from camarchiver.cli.help_page import HelpGroup
 from camarchiver.cli.options import (
     CONFIG_KEY,
     FOLDER,
@@ -23,7 +24,7 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.retention_options import camera_tables
 from camarchiver.cli.session import TreeOptions
-from camarchiver.errors import ConfigError, UsageError
+from camarchiver.errors import ConfigError, ExitCode, UsageError
 from camarchiver.runtime.formatting import without_login
 
 EXAMPLE = """\
@@ -81,12 +82,31 @@ EXAMPLE = """\
 """
 
 
-@click.group()
+_CODES = (ExitCode.DONE, ExitCode.USAGE, ExitCode.CONFIG, ExitCode.STORAGE)
+
+
+@click.group(
+    cls=HelpGroup,
+    examples=(
+        ("camarchiver config init", "write a commented file to start with"),
+        ("camarchiver config check", "is everything in the config files known and valid?"),
+        ("camarchiver config show cleanup", "every value, and where it comes from"),
+    ),
+    codes=_CODES,
+)
 def config() -> None:
     """Show, check or create the configuration."""
 
 
-@config.command(short_help="Each value and where it comes from.")
+@config.command(
+    short_help="Each value and where it comes from.",
+    examples=(
+        ("camarchiver config show", "the values of archive"),
+        ("camarchiver config show cleanup", "those of another command"),
+        ("camarchiver config show record --config yard.toml", "by this file alone"),
+    ),
+    codes=_CODES,
+)
 @click.argument("command", default="archive")
 @config_option
 @click.pass_context
@@ -96,7 +116,18 @@ def show(context: click.Context, command: str) -> None:
         click.echo(f"{key:14} = {value:24} # {place}")
 
 
-@config.command(short_help="Check whether the config files are valid.")
+@config.command(
+    short_help="Check whether the config files are valid.",
+    examples=(
+        ("camarchiver config check", "the files that commands read"),
+        ("camarchiver config check --config new.toml", "a file before it is put in place"),
+        (
+            "camarchiver config check && sudo systemctl restart camarchiver-watch",
+            "go on only if all is valid",
+        ),
+    ),
+    codes=_CODES,
+)
 @config_option
 @click.pass_context
 def check(context: click.Context) -> None:
@@ -110,7 +141,15 @@ def check(context: click.Context) -> None:
     click.echo("\n".join(f"{file}: sound" for file in files) or "there is no config file")
 
 
-@config.command(short_help="Write a commented config file.")
+@config.command(
+    short_help="Write a commented config file.",
+    examples=(
+        ("camarchiver config init", "~/.config/camarchiver/config.toml"),
+        ("sudo camarchiver config init /etc/camarchiver.toml", "for all users"),
+        ("camarchiver config init try.toml", "a file to try with --config try.toml"),
+    ),
+    codes=_CODES,
+)
 @click.argument("file", type=FOLDER, required=False)
 def init(file: Path | None) -> None:
     """Write a commented config file to FILE, by default the user's own; never overwrite a file."""
@@ -124,7 +163,16 @@ def init(file: Path | None) -> None:
     click.echo(f"wrote {target}")
 
 
-@config.command("accept-volume", short_help="Accept a moved or replaced archive.")
+@config.command(
+    "accept-volume",
+    short_help="Accept a moved or replaced archive.",
+    examples=(
+        ("camarchiver config accept-volume /camera", "the archive in its usual place"),
+        ("camarchiver config accept-volume /camera -o /mnt/nas/archive", "an archive that was moved there"),
+        ("camarchiver doctor /camera", "check the result"),
+    ),
+    codes=_CODES,
+)
 @click.argument("directory", type=FOLDER, default=Path("/camera"))
 @option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]")
 def accept_volume(directory: Path, output: Path | None) -> None:

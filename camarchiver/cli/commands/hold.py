@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import option, own_patterns, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
 from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.domain.clip import STATE_FOLDER
-from camarchiver.errors import StorageError, UsageError
+from camarchiver.errors import ExitCode, StorageError, UsageError
 
 if TYPE_CHECKING:
     from camarchiver.domain.hold import Hold
@@ -25,12 +26,43 @@ _outbox_option = click.option(
 )
 
 
-@click.group()
+_CODES = (*ASKS, ExitCode.PARTIAL)
+
+
+@click.group(
+    cls=HelpGroup,
+    examples=(
+        (
+            "camarchiver hold add --camera front --from 2026-05-03 --to 2026-05-03 --reason burglary",
+            "keep a day of one camera",
+        ),
+        ("camarchiver hold list", "all holds with their ids"),
+        ("camarchiver hold export 3f9a1c07 /media/stick", "copy what a hold keeps, with proof"),
+    ),
+    codes=_CODES,
+)
 def hold() -> None:
     """Keep the clips of a time range, of one camera or of all, from being removed or encoded again."""
 
 
-@hold.command(short_help="Hold the clips between two times.")
+@hold.command(
+    short_help="Hold the clips between two times.",
+    examples=(
+        (
+            "camarchiver hold add --from 2026-05-03 --to 2026-05-04 --reason burglary",
+            "two whole days of all cameras",
+        ),
+        (
+            "camarchiver hold add --camera yard --from '2026-05-03 14:00' --to '2026-05-03 15:00' --reason x",
+            "an hour of one camera",
+        ),
+        (
+            "camarchiver hold add --from 2026-05-03 --to 2026-05-03 --until 2027-05-03 --reason police",
+            "for a year",
+        ),
+    ),
+    codes=_CODES,
+)
 @with_place
 @_outbox_option
 @click.option("--camera", type=CameraName(), default="", help="This camera only.  [default: all]")
@@ -85,7 +117,16 @@ def _covered(made: Hold, place: TreeOptions) -> str:
     return f"no clip that stands here now is held by it{others}"
 
 
-@hold.command("list", short_help="List the holds.")
+@hold.command(
+    "list",
+    short_help="List the holds.",
+    examples=(
+        ("camarchiver hold list", "all holds with their ids"),
+        ("camarchiver hold list --json", "the same for programs"),
+        ("camarchiver hold list --outbox recorded_clips", "the holds of a recorder"),
+    ),
+    codes=_CODES,
+)
 @with_place
 @_outbox_option
 @option(
@@ -114,7 +155,15 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
         click.echo(_line(each, zone) + lapsed)
 
 
-@hold.command(short_help="Remove a hold.")
+@hold.command(
+    short_help="Remove a hold.",
+    examples=(
+        ("camarchiver hold remove 3f9a1c07", "asks before it removes the hold"),
+        ("camarchiver hold remove 3f9a1c07 -y", "does not ask"),
+        ("camarchiver hold remove 3f9a1c07 -C /mnt/camera", "of another camera folder"),
+    ),
+    codes=_CODES,
+)
 @with_place
 @_outbox_option
 @click.argument("name", metavar="ID")
@@ -131,7 +180,15 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
     click.echo("removed " + _line(holds.remove(state, name), zone))
 
 
-@hold.command(short_help="Copy what a hold keeps to another disk.")
+@hold.command(
+    short_help="Copy what a hold keeps to another disk.",
+    examples=(
+        ("camarchiver hold export 3f9a1c07 /media/stick", "copy all that the hold keeps"),
+        ("camarchiver hold export 3f9a1c07 /media/stick --playable", "add copies that every player knows"),
+        ("cd /media/stick && b2sum -c B2SUMS", "check the copies"),
+    ),
+    codes=_CODES,
+)
 @with_place
 @click.argument("name", metavar="ID")
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))

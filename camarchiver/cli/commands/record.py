@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver.cli.channel_options import with_channels
+from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     FOLDER,
     cameras_own,
@@ -130,7 +131,34 @@ run_options = options(
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        (
+            "camarchiver record --source rtsp://10.0.0.9/stream1 --camera yard --credentials yard.secret",
+            "record motion at one camera",
+        ),
+        ("camarchiver record", "every camera that has a table [record.NAME] in the config file"),
+        (
+            "camarchiver record --source file:yesterday.mp4 --dry-run",
+            "what it would have recorded, to tune --sensitivity",
+        ),
+    ),
+    common=(
+        "--source",
+        "--camera",
+        "--credentials",
+        "--outbox",
+        "--pre",
+        "--post",
+        "--sensitivity",
+        "--zone",
+        "--mask",
+        "--keep-days",
+        "--max-storage",
+        "--dry-run",
+    ),
+)
 @source_options
 @clip_options
 @motion_options

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import option, options, with_place
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import CameraName, Moment, When
@@ -26,7 +27,20 @@ selection_options = options(
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        (
+            "camarchiver restore -C /camera 2026/05/03/REO_front_20260503142000.mp4",
+            "bring one clip back to where it was",
+        ),
+        (
+            "camarchiver restore -C /camera --run 20260504T011500-3f9a1c",
+            "everything that one run moved to the trash",
+        ),
+        ("camarchiver restore -C /camera --camera front --since 2026-05-03 --list", "what could be restored"),
+    ),
+)
 @selection_options
 @with_place
 def restore(

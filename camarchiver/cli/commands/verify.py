@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from camarchiver.cli.channel_options import with_channels
+from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import FOLDER, config_option, option, options, own_patterns, tree_options
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import Percent, When
@@ -46,7 +47,27 @@ verify_options = options(
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        ("camarchiver verify /camera", "read every archive and compare it with the journal"),
+        ("camarchiver verify /camera --sample 10", "a tenth of them, chosen at random"),
+        ("camarchiver verify /camera --known --repair", "make the archives again that were found damaged"),
+    ),
+    common=(
+        "--output",
+        "--since",
+        "--sample",
+        "--full",
+        "--known",
+        "--repair",
+        "--dry-run",
+        "--no-confirm",
+        "--json",
+        "--quiet",
+        "--verbose",
+    ),
+)
 @tree_options
 @verify_options
 @with_channels
@@ -61,7 +82,7 @@ def verify(**chosen: Any) -> int:
     --repair shows a plan and asks. It encodes as `archive` would here, moves damaged files to the trash,
     and leaves sources and trashed copies where they are.
     """
-    from camarchiver.cli.commands.why import archive_options
+    from camarchiver.cli.commands.queries.why import archive_options
     from camarchiver.cli.runs.verify import VerifyOptions, verify_session
     from camarchiver.state.verify_checkpoint import Asked
 

@@ -8,6 +8,7 @@ import click
 
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.commands.archive import encoder_options
+from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     general_options,
     option,
@@ -53,7 +54,7 @@ what_options = options(
 )
 
 
-class RereadCommand(click.Command):
+class RereadCommand(HelpCommand):
     """Remembers its arguments, so that the same command line can be read again with a changed config."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -67,7 +68,28 @@ _READ_AGAIN = "camarchiver.watch.read-again"
 """The context's key under which the command stores its options, instead of watching, during a reload."""
 
 
-@click.command(cls=RereadCommand)
+@click.command(
+    cls=RereadCommand,
+    examples=(
+        ("camarchiver watch /camera", "archive each clip as soon as it is finished, until Ctrl-C"),
+        ("camarchiver watch /camera --age 7 --keep-source", "a week after it was recorded; remove nothing"),
+        ("camarchiver watch /camera --poll 5m", "where the kernel reports no new files: NFS, SMB, FUSE"),
+    ),
+    common=(
+        "--output",
+        "--age",
+        "--camera",
+        "--quiet-for",
+        "--poll",
+        "--keep-source",
+        "--codec",
+        "--encoder",
+        "--timezone",
+        "--log-file",
+        "--quiet",
+        "--verbose",
+    ),
+)
 @tree_options
 @what_options
 @encoder_options

@@ -13,6 +13,7 @@ import click
 
 from camarchiver.cli.commands.archive import archive
 from camarchiver.cli.commands.cleanup import cleanup
+from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import CONFIG_FILE, option, options, own_patterns, with_place
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
@@ -40,7 +41,21 @@ question_options = options(
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        (
+            "camarchiver why -C /camera 2026/05/03/REO_front_20260503142000.mp4",
+            "the history of a clip, given by any path that it has or had",
+        ),
+        (
+            "camarchiver why -C /camera --camera front --at '2026-05-03 14:20'",
+            "the clip that shows that minute",
+        ),
+        ("camarchiver why -C /camera --camera front --at 2026-05-03", "every clip of that day"),
+    ),
+    codes=ASKS,
+)
 @question_options
 @with_place
 def why(

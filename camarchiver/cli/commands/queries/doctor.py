@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver import config as config_files
+from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import (
     CONFIG_KEY,
     check,
@@ -70,7 +71,15 @@ doctor_options = options(
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        ("camarchiver doctor /camera", "check everything that camarchiver needs here"),
+        ("sudo -u camarchiver camarchiver doctor /camera", "as the user that archives"),
+        ("camarchiver doctor /camera -q", "only what is wrong"),
+    ),
+    codes=ASKS,
+)
 @doctor_options
 @click.pass_context
 def doctor(

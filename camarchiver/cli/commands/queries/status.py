@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Duration
@@ -27,7 +28,15 @@ status_options = options(
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        ("camarchiver status /camera", "what is stored where, and what needs attention"),
+        ("camarchiver status /camera --gap 6h", "only gaps that are longer than six hours"),
+        ("camarchiver status /camera --json", "the same for programs"),
+    ),
+    codes=ASKS,
+)
 @tree_options
 @status_options
 def status(
@@ -45,7 +54,7 @@ def status(
     This lists clips, hours and bytes in source, archive and trash, gaps of the last week, clips that wait,
     failed or are held, free space, and the days until the disk is full. It changes nothing.
     """
-    from camarchiver.cli.commands.why import archive_policy, cleanup_policy
+    from camarchiver.cli.commands.queries.why import archive_policy, cleanup_policy
     from camarchiver.output import json_document
     from camarchiver.output import text as text_output
     from camarchiver.pipeline import Pipeline
