@@ -60,6 +60,10 @@ FREE = ("mp4", "mkv")
 BOTH = f"{PICTURE} {SOUND}"
 GAP = "\"aselect='not(between(t,0.6,1.2))'\""
 TAGS = "-color_primaries bt709 -color_trc bt709 -colorspace bt709"
+COVER = (
+    "-f lavfi -i testsrc2=s=96x72:r=15:d=0.06 -map 0 -map 1 -c copy -c:v:1 mjpeg -pix_fmt:v:1 yuvj420p"
+    " -disposition:v:1 attached_pic"
+)
 FULL = "-vf scale=out_range=full -pix_fmt yuvj420p -color_range pc"
 
 FEATURES: Mapping[str, Feature] = {
@@ -129,6 +133,7 @@ FEATURES: Mapping[str, Feature] = {
     ),
     "remuxed": Feature(BOTH, "-bf 2", ("h264",), ("ts", "mkv"), then="-i {} -c copy", first="mp4"),
     "subtitles": Feature(BOTH, "", ("h264",), ("mp4",), kept="other-streams"),
+    "cover": Feature(BOTH, "", ("h264",), then=f"-i {{}} {COVER}", kept="other-streams"),
     "signed": Feature(PICTURE, "-bf 0", INTER, ("mp4", "mkv", "ts"), x265=":bframes=0", kept="signed"),
 }
 
