@@ -133,7 +133,9 @@ class TestInstall:
 
     def test_the_cron_example_names_commands_and_options_that_exist(self) -> None:
         lines = (INSTALL.parents[1] / "docs/crontab").read_text().splitlines()
-        jobs = [line.split() for line in lines if line[:1].isdigit() or line[:1] == "*"]
+        # The line for a recorder is commented out, because only its owner knows the recorder's name.
+        bare = [line.removeprefix("# ") for line in lines]
+        jobs = [line.split() for line in bare if re.match(r"[\d*]", line)]
         assert len(jobs) == 4
         for job in jobs:
             assert all(re.fullmatch(r"[\d*/]+", field) for field in job[:5]) and job[5] == "camarchiver"
