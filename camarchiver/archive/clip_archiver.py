@@ -369,7 +369,7 @@ class ClipArchiver:
             clip.relative,
             clip.fingerprint.size,
             clip.fingerprint.mtime_ns,
-            clip.start.isoformat(),
+            clip.start,
             clip.camera,
             clip.sidecars,
             run.host,

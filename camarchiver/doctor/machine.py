@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from camarchiver.doctor.findings import Finding, fine, judge_watches, remark, trouble
 from camarchiver.domain.clip import Trees
-from camarchiver.domain.untrusted import moment_of
 from camarchiver.errors import CamarchiverError, ConfigError, cause
 from camarchiver.media import gpu
 from camarchiver.runtime import clock
@@ -199,7 +198,7 @@ def _setting(name: str) -> int | None:
 def _newest_record(trees: Trees) -> datetime | None:
     with suppress(OSError):
         last = run_history.last(trees.state)
-        return moment_of(last["ended"]) if last else None
+        return last.ended if last else None
     return None
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, tzinfo
+from datetime import date, tzinfo
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from camarchiver.domain.fields import Moment, RelativePath
-from camarchiver.domain.untrusted import YEARS
+from camarchiver.domain.fields import Moment, RelativePath, Run
+from camarchiver.domain.untrusted import check_time
 
 
 class Flaw(StrEnum):
@@ -35,13 +35,6 @@ DETAIL_LENGTH = 1000
 """Characters kept of a sentence of ffmpeg or of the system."""
 
 Detail = Annotated[str, Meta(max_length=DETAIL_LENGTH)]
-Run = Annotated[str, Meta(max_length=200)]
-
-
-def check_year(moment: datetime) -> None:
-    """ValueError for a time that no zone can be applied to."""
-    if moment.year not in YEARS:
-        raise ValueError(f"{moment.year} is no year of a finding")
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +52,7 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
     """The clip's day, whose journal file has its lines."""
 
     def __post_init__(self) -> None:
-        check_year(self.at)
+        check_time(self.at)
 
     def words(self, zone: tzinfo | None = None) -> str:
         """For a person, in a time zone, or in the machine's."""

@@ -20,4 +20,8 @@ Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Seconds = Annotated[float, Meta(ge=0, le=LONGEST_SECONDS)]
 Nanoseconds = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
 """Since 1970."""
+Process = Annotated[int, Meta(ge=1, le=2**22)]
+"""A process id; 2**22 is Linux' highest (proc_sys_kernel(5))."""
+Run = Annotated[str, Meta(max_length=200)]
+"""The id of a run."""
 TreeName = Literal["source", "archive", "trash"]

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from camarchiver.domain.clip import Archived, Clip
 from camarchiver.domain.damage import Damage
+from camarchiver.domain.fields import Count, Moment, Nanoseconds
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
+from camarchiver.domain.untrusted import check_time
 
 RETRY_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """Waits after the first, second and third failure; after that only `--retry-failed`.
@@ -24,16 +30,18 @@ RESTORE_GRACE = timedelta(days=7)
 """How long a restored clip is neither archived nor removed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """The record of a clip that could not be archived, or could not be removed once it was archived."""
 
-    size: int
-    mtime_ns: int
-    count: int
-    at: datetime
+    size: Count
+    mtime_ns: Nanoseconds
+    count: Annotated[int, Meta(ge=1, le=2**31)]
+    at: Moment
     reason: Reason
     detail: str
+
+    def __post_init__(self) -> None:
+        check_time(self.at)
 
     @property
     def is_of_removal(self) -> bool:
@@ -80,13 +88,15 @@ class FolderFacts:
     """Whether the folder has no entries at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(msgspec.Struct, frozen=True):
     """A source that an operator restored from the trash."""
 
-    size: int
-    mtime_ns: int
-    at: datetime
+    size: Count
+    mtime_ns: Nanoseconds
+    at: Moment
+
+    def __post_init__(self) -> None:
+        check_time(self.at)
 
     def is_recent(self, now: datetime) -> bool:
         """Whether its grace period has not passed."""

@@ -1,10 +1,12 @@
-"""Validates untrusted JSON and paths, and the claims that name paths in our trees."""
+"""Validates untrusted JSON, paths and times."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 LONGEST_PATH = 4096
 """Bytes that Linux takes for one path (PATH_MAX)."""
@@ -14,6 +16,32 @@ YEARS = range(1900, 2300)
 
 LARGEST = 2**63 - 1
 """The largest signed number of 64 bits."""
+
+
+T = TypeVar("T")
+
+
+def decode(text: str | bytes, kind: type[T], *, times: tuple[str, ...] = ()) -> T:
+    """The value of a JSON text as this type, whose fields hold its bounds; `times` as in `convert`.
+
+    It is not msgspec's own decoder, which refuses the lone surrogates of a path that is not UTF-8. Raises
+    ValueError for all that is not of this type.
+    """
+    return convert(value_of(text), kind, times=times)
+
+
+def convert(value: object, kind: type[T], *, times: tuple[str, ...] = ()) -> T:
+    """A JSON value as this type. Raises ValueError.
+
+    The fields `times` may be in a time zone that differs from UTC by seconds, as historical ones do: msgspec
+    refuses these.
+    """
+    try:
+        if times and isinstance(value, dict):
+            value = value | {key: datetime.fromisoformat(value[key]) for key in times if value.get(key)}
+        return msgspec.convert(value, kind)
+    except (msgspec.MsgspecError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def value_of(text: str | bytes) -> Any:
@@ -28,19 +56,16 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def moment_of(text: object) -> datetime:
-    """An aware time that allows arithmetic. Raises ValueError."""
-    moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    if moment is None or moment.tzinfo is None or moment.year not in YEARS:
-        raise ValueError(f"{text!r} is no moment")
-    return moment
+def check_time(moment: datetime) -> None:
+    """Raises ValueError for a time that allows no arithmetic, or to which no zone can be applied."""
+    if moment.year not in YEARS:
+        raise ValueError(f"{moment.year} is no year of ours")
 
 
-def whole_of(number: object) -> int:
-    """An integer of 64 bits. Raises ValueError."""
-    if type(number) is not int or not -LARGEST <= number <= LARGEST:
-        raise ValueError(f"{number!r} is no number")
-    return number
+def check_below(relative: str) -> None:
+    """Raises ValueError for a path that leads out of its root."""
+    if not is_below(relative):
+        raise ValueError(f"{relative!r} leads out of its tree")
 
 
 def is_below(relative: object) -> bool:
@@ -65,25 +90,12 @@ def _is_name_of_bytes(relative: str) -> bool:
     return True
 
 
-def is_claim(fields: object) -> bool:
-    """Whether the fields of a work claim are valid, so that camarchiver can have written them."""
-    if not isinstance(fields, dict):
-        return False
-    try:
-        moment_of(fields.get("start"))
-        for key in ("size", "mtime_ns", "pid"):
-            whole_of(fields.get(key))
-    except ValueError:
-        return False
-    return (
-        all(isinstance(fields.get(key), str) for key in ("clip", "camera", "host", "run"))
-        and is_below(fields["clip"])
-        and (not fields.get("staged") or is_below(fields["staged"]))
-        and isinstance(fields.get("sidecars"), list)
-        and all(is_name(name) for name in fields["sidecars"])
-    )
-
-
 def is_name(name: object) -> bool:
     """Whether it names a file in one folder."""
     return is_below(name) and isinstance(name, str) and "/" not in name
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a name that is no file's in one folder."""
+    if not is_name(name):
+        raise ValueError(f"{name!r} is no file's name")

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+import msgspec
 
 from camarchiver.domain.clip import Clip
-from camarchiver.domain.untrusted import value_of
+from camarchiver.domain.fields import Count, Nanoseconds, RelativePath
+from camarchiver.domain.untrusted import decode
 
 PREFIX = "camarchiver:"
 """Begins the container's `comment`, the one field that both mp4 and Matroska keep."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(msgspec.Struct, frozen=True):
     """The source from which an archive was made."""
 
-    source: str
+    source: RelativePath
     """The clip's path below the source root."""
-    size: int
-    mtime_ns: int
+    size: Count
+    mtime_ns: Nanoseconds
     blake2b: str
 
     def names(self, clip: Clip, digest: str) -> bool:
@@ -30,8 +31,7 @@ class Tag:
 
 def compose(tag: Tag) -> str:
     """The text to store; it is ASCII whatever bytes the name holds."""
-    fields = {"source": tag.source, "size": tag.size, "mtime_ns": tag.mtime_ns, "blake2b": tag.blake2b}
-    return PREFIX + json.dumps(fields, separators=(",", ":"))
+    return PREFIX + json.dumps(msgspec.structs.asdict(tag), separators=(",", ":"))
 
 
 def parse(text: str) -> Tag | None:
@@ -39,9 +39,6 @@ def parse(text: str) -> Tag | None:
     if not text.startswith(PREFIX):
         return None
     try:
-        fields = value_of(text.removeprefix(PREFIX))
-        return Tag(
-            str(fields["source"]), int(fields["size"]), int(fields["mtime_ns"]), str(fields["blake2b"])
-        )
-    except (ValueError, TypeError, KeyError):
+        return decode(text.removeprefix(PREFIX), Tag)
+    except ValueError:
         return None

@@ -116,7 +116,7 @@ def status_report(found: StatusReport, run: str) -> str:
             for disk in found.disks
         ],
         "working": list(found.working),
-        "last_run": found.last_run,
+        "last_run": found.last_run.fields() if found.last_run else None,
         "days_until_full": found.days_until_full,
         "unreadable": found.unreadable,
         "no_timestamp": found.unnamed,

@@ -282,8 +282,8 @@ def status_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
             full = f"; full in about {left:,.0f} days at {size(disk.daily)} a day, as in the last two weeks"
         yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}{full}"
     if (last := report.last_run) is not None:
-        command, run, status = (shown(last[key]) for key in ("command", "run", "status"))
-        yield f"last run: {command} {run}: {status}, exit code {last['exit_code']}"
+        command, run, status = map(shown, (last.command, last.run, last.status))
+        yield f"last run: {command} {run}: {status}, exit code {last.exit_code}"
 
 
 def _damage_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:

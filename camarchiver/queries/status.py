@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
@@ -25,6 +24,7 @@ from camarchiver.queries.footage_estimate import SAMPLES, seconds_of
 from camarchiver.queries.gaps import Coverage, gaps
 from camarchiver.state import claims, findings, run_history
 from camarchiver.state.findings import Findings
+from camarchiver.state.run_history import RunRecord
 from camarchiver.storage import locking
 
 RATE = timedelta(days=14)
@@ -95,7 +95,7 @@ class StatusReport:
     disks: tuple[DiskStatus, ...]
     working: tuple[str, ...]
     """Sentences on which process works on which clip."""
-    last_run: Mapping[str, Any] | None
+    last_run: RunRecord | None
     unreadable: int
     unnamed: int
     """Files without a time in their names."""

@@ -7,12 +7,23 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
+import msgspec
+from msgspec.structs import replace
+
 from camarchiver.domain.clip import Clip, Fingerprint, Trees
-from camarchiver.domain.untrusted import is_claim, value_of
+from camarchiver.domain.fields import (
+    AnyPath,
+    Count,
+    FileName,
+    Moment,
+    Nanoseconds,
+    Process,
+    RelativePath,
+    Run,
+)
+from camarchiver.domain.untrusted import check_below, check_name, check_time, decode
 from camarchiver.errors import NotRemovable
 from camarchiver.naming.cameras import comparable
 from camarchiver.storage import atomic
@@ -21,28 +32,35 @@ FOLDER = "claims"
 UNFINISHED = ".new"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkClaim:
+class WorkClaim(msgspec.Struct, frozen=True):
     """One clip that a run works on; all paths relative to their tree."""
 
-    clip: str
-    size: int
-    mtime_ns: int
-    start: str
+    clip: RelativePath
+    size: Count
+    mtime_ns: Nanoseconds
+    start: Moment
     camera: str
-    sidecars: tuple[str, ...]
+    sidecars: tuple[FileName, ...]
     host: str
-    pid: int
-    run: str
-    staged: str = ""
+    pid: Process
+    run: Run
+    staged: AnyPath = ""
     """Below the archive root; empty while nothing is staged."""
+
+    def __post_init__(self) -> None:
+        check_time(self.start)
+        check_below(self.clip)
+        if self.staged:
+            check_below(self.staged)
+        for name in self.sidecars:
+            check_name(name)
 
     def as_clip(self, root: Path) -> Clip:
         """The clip as it was when it was claimed; its device and inode are no longer known."""
         folder, _, name = self.clip.rpartition("/")
         print_of = Fingerprint(-1, -1, self.size, self.mtime_ns)
-        start = datetime.fromisoformat(self.start)
-        return Clip(root, folder, name, comparable(self.camera), start, print_of, sidecars=self.sidecars)
+        camera = comparable(self.camera)
+        return Clip(root, folder, name, camera, self.start, print_of, sidecars=self.sidecars)
 
 
 class ClaimFile:
@@ -66,7 +84,8 @@ class ClaimFile:
 
     def _write(self) -> None:
         part = self._path.with_suffix(UNFINISHED)
-        part.write_text(json.dumps(asdict(self._claim)), encoding="ascii")
+        fields = {**msgspec.structs.asdict(self._claim), "start": self._claim.start.isoformat()}
+        part.write_text(json.dumps(fields), encoding="ascii")
         # Durable before the clip goes: after a power cut nothing else shows that it moved into the trash.
         atomic.sync_file(part)
         part.replace(self._path)
@@ -98,12 +117,8 @@ def existing(trees: Trees) -> Iterator[tuple[Path, WorkClaim | None]]:
     folder = trees.state / FOLDER
     for note in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            fields = value_of(note.read_text(encoding="ascii"))
-            claim = (
-                WorkClaim(**{**fields, "sidecars": tuple(fields["sidecars"])}) if is_claim(fields) else None
-            )
+            yield note, decode(note.read_text(encoding="ascii"), WorkClaim, times=("start",))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, TypeError):
-            claim = None
-        yield note, claim
+        except (OSError, ValueError):
+            yield note, None

@@ -7,14 +7,15 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from camarchiver.domain.clip import Clip
 from camarchiver.domain.memory import Failure
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.untrusted import moment_of, whole_of
 from camarchiver.errors import StorageError, sentence
 from camarchiver.storage import atomic, run_lock
 
@@ -80,7 +81,7 @@ class Failures:
             with run_lock.guarded(self._path.with_suffix(".lock")):
                 merged = {**self._read(), **self._changes}
                 kept = {path: failure for path, failure in merged.items() if failure is not None}
-                atomic.write_json(self._path, {path: _fields(failure) for path, failure in kept.items()})
+                atomic.write_json(self._path, msgspec.to_builtins(kept))
             self._known = kept
             self._changes = {}
             self._written = time.monotonic()
@@ -96,34 +97,4 @@ class Failures:
                 _log.warning("what failed can't be written down now: %s", sentence(error))
 
     def _read(self) -> dict[str, Failure]:
-        stored = atomic.read_json(self._path)
-        if not isinstance(stored, dict):
-            return {}
-        return {path: failure for path, fields in stored.items() if (failure := _failure(fields))}
-
-
-def _fields(failure: Failure) -> dict[str, object]:
-    return {
-        "size": failure.size,
-        "mtime_ns": failure.mtime_ns,
-        "count": failure.count,
-        "at": failure.at.isoformat(timespec="seconds"),
-        "reason": failure.reason,
-        "detail": failure.detail,
-    }
-
-
-def _failure(fields: object) -> Failure | None:
-    if not isinstance(fields, dict):
-        return None
-    try:
-        return Failure(
-            whole_of(fields["size"]),
-            whole_of(fields["mtime_ns"]),
-            whole_of(fields["count"]),
-            moment_of(fields["at"]),
-            Reason(fields["reason"]),
-            str(fields["detail"]),
-        )
-    except (KeyError, ValueError):
-        return None
+        return atomic.read_entries(self._path, Failure)

@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 
 from camarchiver.domain.clip import Tree
-from camarchiver.domain.damage import Damage, Run, check_year
-from camarchiver.domain.fields import Count, Moment, RelativePath
+from camarchiver.domain.damage import Damage
+from camarchiver.domain.fields import Count, Moment, RelativePath, Run
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
+from camarchiver.domain.untrusted import check_time, convert
 from camarchiver.errors import StorageError
 from camarchiver.storage import atomic, run_lock
 
@@ -30,7 +31,7 @@ class Pass(msgspec.Struct, frozen=True):
     archives: Count
 
     def __post_init__(self) -> None:
-        check_year(self.at)
+        check_time(self.at)
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -64,12 +65,12 @@ def read(state: Path) -> Findings:
     if stored is None:
         return Findings()
     try:
-        return msgspec.convert(stored, Findings)
-    except msgspec.ValidationError as error:
+        return convert(stored, Findings)
+    except ValueError as error:
         _log.warning("%s can't be understood (%s); using its backup", path, error)
     try:
-        return msgspec.convert(atomic.read_json(atomic.backup_of(path)), Findings)
-    except (msgspec.ValidationError, StorageError) as error:
+        return convert(atomic.read_json(atomic.backup_of(path)), Findings)
+    except (ValueError, StorageError) as error:
         raise StorageError(
             f"{path} and its backup can't be understood, so nobody knows which archives are damaged",
             hint="put back a copy of your own, or move both away and run: camarchiver verify --full",

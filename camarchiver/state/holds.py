@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from camarchiver.domain.fields import Moment
 from camarchiver.domain.hold import Hold
-from camarchiver.domain.untrusted import YEARS, value_of
+from camarchiver.domain.untrusted import YEARS, convert, decode
 from camarchiver.errors import StorageError, UsageError
 from camarchiver.storage import atomic, run_lock
 
 FILE = "holds.json"
+
+
+class _StoredHold(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """One hold, also as a person writes it."""
+
+    id: str
+    start: Moment
+    end: Moment
+    camera: str = ""
+    reason: str = ""
+    until: Moment | None = None
+
+    def __post_init__(self) -> None:
+        if not self.id.isprintable():
+            raise ValueError("nobody could type the name of this hold")
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """What `holds.json` holds; the times of each hold are read by themselves."""
+
+    holds: tuple[dict[str, Any], ...]
 
 
 def read(state: Path) -> tuple[Hold, ...]:
@@ -87,9 +111,9 @@ def _write(state: Path, holds: tuple[Hold, ...]) -> None:
 
 def _copy(path: Path) -> tuple[Hold, ...] | None:
     try:
-        stored = value_of(path.read_text(encoding="utf-8"))
-        return tuple(_hold(fields) for fields in stored["holds"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        stored = decode(path.read_text(encoding="utf-8"), _Stored)
+        return tuple(_hold(fields) for fields in stored.holds)
+    except (OSError, ValueError):
         return None
 
 
@@ -104,27 +128,16 @@ def _fields(hold: Hold) -> dict[str, str | None]:
     }
 
 
-def _hold(fields: Mapping[str, str]) -> Hold:
-    until = fields.get("until")
-    hold = Hold(
-        id=fields["id"],
-        start=_moment(fields["from"]),
-        end=_moment(fields["to"]),
-        camera=fields.get("camera", ""),
-        reason=fields.get("reason", ""),
-        until=_moment(until) if until else None,
-    )
-    if not all(isinstance(text, str) for text in (hold.id, hold.camera, hold.reason)):
-        raise TypeError("a hold's words are no text")
-    if not hold.id.isprintable():
-        raise ValueError("a hold whose name nobody can type")
-    return hold
+def _hold(fields: dict[str, Any]) -> Hold:
+    """Raises ValueError for fields that are no hold."""
+    # A hold without an end of its own may have an empty text there.
+    fields |= {"until": fields.get("until") or None}
+    found = convert(fields, _StoredHold, times=("from", "to", "until"))
+    until = _clamped(found.until) if found.until else None
+    return Hold(found.id, _clamped(found.start), _clamped(found.end), found.camera, found.reason, until)
 
 
-def _moment(text: str) -> datetime:
+def _clamped(moment: datetime) -> datetime:
     """The year 1 or 9999, if written by hand, means the beginning or the end of time."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a hold without a time zone can't be placed")
     year = min(max(moment.year, YEARS.start), YEARS.stop)
     return moment if year == moment.year else datetime(year, 1, 1, tzinfo=UTC)

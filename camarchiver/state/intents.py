@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from camarchiver.domain.untrusted import value_of, whole_of
+import msgspec
+
+from camarchiver.domain.fields import Process, Run
+from camarchiver.domain.untrusted import decode
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.store import Journal
 from camarchiver.storage import atomic, lockfile
@@ -25,6 +27,15 @@ STALE_SECONDS = lockfile.STALE_LOCK_SECONDS
 """A note of another host that was not touched for this long has no owner any more."""
 
 _ENDS = frozenset({EventKind.TRASHED, EventKind.DELETED, EventKind.PURGED, EventKind.LEFT})
+
+
+class IntentRecord(msgspec.Struct, frozen=True):
+    """What a note holds."""
+
+    run: Run
+    host: str
+    pid: Process
+    days: tuple[date, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +54,15 @@ class IntentLog:
     def __init__(self, state: Path, run: str, host: str) -> None:
         self._path = state / FOLDER / f"{run}.json"
         self._unclear: set[date] = set()
-        self._fields = {"run": run, "host": host, "pid": os.getpid()}
+        self._run = run
+        self._host = host
 
     def open(self, days: set[date]) -> None:
         """Note that intents in these days' files may have no outcome yet; durable on return."""
         atomic.make_folders(self._path.parent, mode=0o700)
-        listed = sorted(day.isoformat() for day in days | self._unclear)
-        atomic.write_text(self._path, json.dumps({**self._fields, "days": listed}) + "\n")
+        listed = tuple(sorted(days | self._unclear))
+        record = IntentRecord(self._run, self._host, os.getpid(), listed)
+        atomic.write_text(self._path, json.dumps(msgspec.to_builtins(record)) + "\n")
 
     def leave_open(self, day: date) -> None:
         """Note that an intent of this day has no known outcome: the next start examines it."""
@@ -66,12 +79,10 @@ def existing(state: Path, host: str) -> Iterator[IntentNote]:
     folder = state / FOLDER
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            fields = value_of(path.read_text(encoding="ascii"))
-            days = tuple(date.fromisoformat(day) for day in fields["days"])
+            record = decode(path.read_text(encoding="ascii"), IntentRecord)
             age = time.time() - path.lstat().st_mtime
-            is_live = _lives(fields, host, age)
-            yield IntentNote(path, str(fields["run"]), days, is_live)
-        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            yield IntentNote(path, record.run, record.days, _lives(record, host, age))
+        except (OSError, ValueError):
             continue
 
 
@@ -99,14 +110,13 @@ def place_of(event: JournalEvent) -> tuple[str, str]:
     return tree, {"archive": event.archive, "trash": event.trash}.get(tree) or event.source
 
 
-def _lives(fields: Mapping[str, Any], host: str, age: float) -> bool:
-    if fields["host"] != host:
+def _lives(record: IntentRecord, host: str, age: float) -> bool:
+    if record.host != host:
         return age < STALE_SECONDS
-    pid = whole_of(fields["pid"])
     try:
-        os.kill(pid, 0)
+        os.kill(record.pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return pid != os.getpid()
+    return record.pid != os.getpid()

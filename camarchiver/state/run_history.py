@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta
+
+from camarchiver.domain.fields import Count, Moment, Run
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.domain.untrusted import moment_of, value_of, whole_of
+from camarchiver.domain.untrusted import check_time, decode
 from camarchiver.naming.limits import LONGEST_SECONDS
 from camarchiver.storage import atomic
+
+_log = logging.getLogger(__name__)
 
 KEPT = 1000
 """Number of records; the oldest are deleted."""
@@ -40,6 +47,35 @@ class Done:
             self.bytes_after += outcome.encoding.bytes_after
 
 
+class RunRecord(msgspec.Struct, frozen=True):
+    """What one run did."""
+
+    run: Run
+    command: str
+    host: str
+    started: Moment
+    ended: Moment
+    status: str
+    exit_code: Annotated[int, Meta(ge=0, le=255)]
+    results: dict[str, Count]
+    """By the kind of outcome."""
+    encoded: Count
+    seconds: Annotated[float, Meta(ge=-LONGEST_SECONDS, le=LONGEST_SECONDS)]
+    """Below zero if the clock was set back meanwhile."""
+    bytes_before: Count
+    bytes_after: Count
+    remaining: Count
+
+    def __post_init__(self) -> None:
+        check_time(self.started)
+        check_time(self.ended)
+
+    def fields(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        times = {"started": self.started.isoformat(), "ended": self.ended.isoformat()}
+        return msgspec.structs.asdict(self) | times
+
+
 def write(state: Path, report: Report, host: str, done: Done | None = None) -> None:
     """Store what one run did, and drop records beyond `KEPT`.
 
@@ -51,27 +87,27 @@ def write(state: Path, report: Report, host: str, done: Done | None = None) -> N
         done = Done()
         for outcome in report.outcomes:
             done.add(outcome)
-    record = {
-        "run": report.run,
-        "command": report.command,
-        "host": host,
-        "started": report.started.isoformat(timespec="seconds"),
-        "ended": report.ended.isoformat(timespec="seconds"),
-        "status": report.status,
-        "exit_code": report.exit_code,
-        "results": done.results,
-        "encoded": done.encoded,
-        "seconds": (report.ended - report.started).total_seconds(),
-        "bytes_before": done.bytes_before,
-        "bytes_after": done.bytes_after,
-        "remaining": report.remaining,
-    }
-    atomic.write_text(folder / f"{report.run}.json", json.dumps(record, indent=1) + "\n")
+    record = RunRecord(
+        run=report.run,
+        command=report.command,
+        host=host,
+        started=report.started.replace(microsecond=0),
+        ended=report.ended.replace(microsecond=0),
+        status=report.status,
+        exit_code=report.exit_code,
+        results=dict(done.results),
+        encoded=done.encoded,
+        seconds=(report.ended - report.started).total_seconds(),
+        bytes_before=done.bytes_before,
+        bytes_after=done.bytes_after,
+        remaining=report.remaining,
+    )
+    atomic.write_text(folder / f"{report.run}.json", json.dumps(record.fields(), indent=1) + "\n")
     for old in sorted(folder.glob("*.json"))[:-KEPT]:
         old.unlink(missing_ok=True)
 
 
-def last(state: Path) -> Mapping[str, Any] | None:
+def last(state: Path) -> RunRecord | None:
     """The record of the newest run that changed something; None if there was none."""
     return next(_newest_first(state), None)
 
@@ -82,24 +118,17 @@ def bytes_per_second(state: Path) -> float | None:
     recent = [
         record
         for record in islice(_newest_first(state), RECENT)
-        if record["encoded"] and record["command"] != "watch"
+        if record.encoded and record.command != "watch"
     ]
-    size: int = sum(record["bytes_before"] for record in recent)
-    seconds: float = sum(record["seconds"] for record in recent)
+    size = sum(record.bytes_before for record in recent)
+    seconds = sum(record.seconds for record in recent)
     return size / seconds if size > 0 and seconds > 0 else None
 
 
-def _newest_first(state: Path) -> Iterator[Mapping[str, Any]]:
-    """Every valid record."""
+def _newest_first(state: Path) -> Iterator[RunRecord]:
+    """Every valid record; an invalid one is passed over, as it is of no run."""
     for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
         try:
-            record = value_of(path.read_text(encoding="utf-8"))
-            moment_of(record["ended"])
-            for key in ("exit_code", "encoded", "bytes_before"):
-                whole_of(record[key])
-            is_named = all(isinstance(record[key], str) for key in ("run", "command", "status"))
-            seconds = record["seconds"]
-            if is_named and type(seconds) in (int, float) and abs(seconds) < LONGEST_SECONDS:
-                yield record
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+            yield decode(path.read_text(encoding="utf-8"), RunRecord)
+        except (OSError, ValueError) as error:
+            _log.debug("%s is passed over: %s", path, error)

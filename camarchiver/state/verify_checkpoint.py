@@ -4,70 +4,68 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import logging
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from camarchiver.domain.untrusted import value_of, whole_of
+import msgspec
+from msgspec import Meta
+
+from camarchiver.domain.fields import Count, RelativePath, Run
+from camarchiver.domain.untrusted import decode
+from camarchiver.errors import sentence
 from camarchiver.storage import atomic
+
+_log = logging.getLogger(__name__)
 
 FILE = "verify.json"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointPlace:
+class CheckpointPlace(msgspec.Struct, frozen=True):
     """One archive in the order of `verify`: by its clip's day, then by its path below the archive root."""
 
     day: date
-    archive: str
+    archive: RelativePath
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a `verify` was asked to check; it resumes only if the question is the same."""
 
     since: date | None
-    percent: float
+    percent: Annotated[float, Meta(ge=0, le=100)]
     full: bool
     known: bool = False
     """Only archives that were found damaged before."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyCheckpoint:
+class VerifyCheckpoint(msgspec.Struct, frozen=True):
     """How far one run came."""
 
     asked: Asked
-    run: str
+    run: Run
     """The first run of this pass; it seeds the sample."""
     after: CheckpointPlace
-    checked: int
+    checked: Count
     off: tuple[CheckpointPlace, ...]
     """Archives that it found at fault, to be checked again."""
 
 
 def read(state: Path) -> VerifyCheckpoint | None:
-    """None if nothing was interrupted or the file can't be parsed: then every archive is checked."""
+    """None if nothing was interrupted or the file can't be understood: then every archive is checked."""
+    path = state / FILE
     try:
-        fields = value_of((state / FILE).read_text(encoding="ascii"))
-        asked = fields["asked"]
-        since = date.fromisoformat(asked["since"]) if asked["since"] else None
-        return VerifyCheckpoint(
-            Asked(since, float(asked["percent"]), bool(asked["full"])),
-            str(fields["run"]),
-            _place(fields["after"]),
-            whole_of(fields["checked"]),
-            tuple(_place(each) for each in fields["off"]),
-        )
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return decode(path.read_text(encoding="ascii"), VerifyCheckpoint)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _log.warning("%s can't be understood, so every archive is checked: %s", path, sentence(error))
         return None
 
 
 def write(state: Path, mark: VerifyCheckpoint) -> None:
     """Raises OSError if the archive can't be written: then the next run starts over."""
-    atomic.write_text(state / FILE, json.dumps(asdict(mark), default=date.isoformat) + "\n")
+    atomic.write_text(state / FILE, json.dumps(msgspec.to_builtins(mark)) + "\n")
 
 
 def remove(state: Path, asked: Asked) -> None:
@@ -76,7 +74,3 @@ def remove(state: Path, asked: Asked) -> None:
     if mark is not None and mark.asked == asked:
         with contextlib.suppress(OSError):
             (state / FILE).unlink()
-
-
-def _place(fields: Mapping[str, Any]) -> CheckpointPlace:
-    return CheckpointPlace(date.fromisoformat(fields["day"]), str(fields["archive"]))

@@ -6,12 +6,18 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from camarchiver.domain.clip import STATE_FOLDER, Trees
+from camarchiver.domain.untrusted import convert
 from camarchiver.errors import StorageError, UsageError, cause
 from camarchiver.storage import atomic, lockfile
 
 MARKER = "volume"
+
+_Marker = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 _FOLDERS = ("journal", "runs", "claims", "intents", "locks")
 """Subfolders of the state folder."""
@@ -176,12 +182,18 @@ def mark(trees: Trees) -> None:
 
 
 def _read(folder: Path) -> str:
+    path = folder / MARKER
     try:
-        return (folder / MARKER).read_text(encoding="ascii", errors="replace").strip()
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+        return convert(text, _Marker) if text else ""
     except FileNotFoundError:
         return ""
+    except ValueError as error:
+        raise StorageError(
+            f"the volume marker {path} can't be understood",
+            hint="delete it; if source and archive belong together, run: camarchiver config accept-volume",
+        ) from error
     except OSError as error:
         raise StorageError(
-            f"the volume marker {folder / MARKER} can't be read: {cause(error)}",
-            hint="check its permissions",
+            f"the volume marker {path} can't be read: {cause(error)}", hint="check its permissions"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-from camarchiver.domain.untrusted import value_of
+from camarchiver.domain.untrusted import convert, value_of
 from camarchiver.errors import StorageError, cause
 from camarchiver.storage import linux
 
@@ -146,6 +147,32 @@ def read_json(path: Path) -> object | None:
         )
     value: object = value_of(text)
     return value
+
+
+def read_entries(path: Path, kind: type[T]) -> dict[str, T]:
+    """The entries of a JSON file that holds one for each path; the log names a file with invalid ones.
+
+    Raises StorageError as `read_json`.
+    """
+    stored = read_json(path)
+    if stored is None:
+        return {}
+    entries: dict[str, T] = {}
+    for key, value in stored.items() if isinstance(stored, dict) else ():
+        with contextlib.suppress(ValueError):
+            entries[key] = convert(value, kind)
+    invalid = len(stored) - len(entries) if isinstance(stored, dict) else 1
+    if invalid:
+        _warn_of_entries(path, invalid)
+    return entries
+
+
+@functools.lru_cache(maxsize=8)
+def _warn_of_entries(path: Path, invalid: int) -> None:
+    """Log it once: such a file is read again before each removal."""
+    _log.warning(
+        "%s: %d entries can't be understood and were passed over; correct or delete them", path, invalid
+    )
 
 
 def make_folders(path: Path, *, mode: int = 0o777) -> None:

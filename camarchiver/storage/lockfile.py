@@ -18,11 +18,14 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from camarchiver.domain.untrusted import value_of
+import msgspec
+
+from camarchiver.domain.fields import Process
+from camarchiver.domain.untrusted import decode
 from camarchiver.errors import ClipBusy
 from camarchiver.storage import atomic
 
@@ -45,14 +48,13 @@ _LOCKED = frozenset({errno.EAGAIN, errno.EACCES})
 _NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(msgspec.Struct, frozen=True):
     """The owner of a lock, as its file records it."""
 
     host: str
     boot: str
     """This kernel since it started; empty when unknown, which equals no other."""
-    pid: int
+    pid: Process
     nonce: str
     since: str
 
@@ -284,16 +286,15 @@ def _clock_of(folder: Path) -> float:
 
 
 def _record(owner: Owner) -> str:
-    return json.dumps(asdict(owner)) + "\n"
+    return json.dumps(msgspec.structs.asdict(owner)) + "\n"
 
 
 def _read(descriptor: int) -> Owner | None:
     """The owner as written, None for another program's lock, an empty or a torn one."""
     try:
         line = os.pread(descriptor, _RECORD_BYTES, 0).partition(b"\n")[0]
-        fields = value_of(line)
-        return Owner(**{name: fields[name] for name in Owner.__slots__})
-    except (OSError, ValueError, KeyError, TypeError):
+        return decode(line, Owner)
+    except (OSError, ValueError):
         return None
 
 

@@ -8,12 +8,12 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 from filelock import FileLock, Timeout
 
-from camarchiver.domain.untrusted import value_of
+from camarchiver.domain.untrusted import decode
 from camarchiver.errors import AlreadyRunning, StorageError
 from camarchiver.storage import lockfile
 
@@ -23,10 +23,16 @@ GUARD_SECONDS = 60.0
 NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
+class _Runner(lockfile.Owner, frozen=True):
+    """The run that holds a run lock, as its file records it."""
+
+    command: str
+
+
 @contextlib.contextmanager
 def exclusive(path: Path, *, what: str) -> Iterator[None]:
     """Hold the lock file `path` for one run of the command `what`; AlreadyRunning if another has it."""
-    record = json.dumps({"command": what, **asdict(lockfile.Owner.this())}) + "\n"
+    record = json.dumps({"command": what, **msgspec.structs.asdict(lockfile.Owner.this())}) + "\n"
     lock = FileLock(path, blocking=False, mode=0o600, on_acquired=lambda fd: lockfile.write(fd, record))
     try:
         lock.acquire()
@@ -74,7 +80,7 @@ def guarded(path: Path) -> Iterator[None]:
 
 def _runner(path: Path) -> str:
     try:
-        fields = value_of(path.read_bytes().partition(b"\n")[0])
-        return f"{fields['command']}, host {fields['host']}, pid {fields['pid']}, since {fields['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+        runner = decode(path.read_bytes().partition(b"\n")[0], _Runner)
+        return f"{runner.command}, host {runner.host}, pid {runner.pid}, since {runner.since}"
+    except (OSError, ValueError):
         return "another process"

@@ -838,7 +838,7 @@ class TestArchiveUnderFaults:
             fsync(descriptor)
 
         mocker.patch("os.fsync", noting)
-        claim = claims.WorkClaim("x.mp4", 1, 1, "2026-03-01T08:15:00+00:00", "x", (), "h", 1, "r")
+        claim = claims.WorkClaim("x.mp4", 1, 1, datetime.now(UTC), "x", (), "h", 1, "r")
         with claims.claimed(trees, claim, tmp_path / "x.mp4.lock") as note:
             (path,) = (trees.state / "claims").iterdir()
             made = [str(path.with_suffix(".new")), str(path.parent)]

@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from camarchiver.domain import untrusted
 from camarchiver.domain.clip import Clip, Fingerprint
 from camarchiver.domain.hold import Hold, held_by, may_reach
+from camarchiver.domain.memory import Restored
 from tests.values import BERLIN
 
 
@@ -101,11 +101,22 @@ class TestHearsay:
         with pytest.raises(ValueError):
             untrusted.value_of("[" * 5000)
 
-    @pytest.mark.parametrize(
-        "spoilt", [{"clip": "../x"}, {"staged": "/x"}, {"size": "1"}, {"sidecars": ["a/b"]}, {"start": ""}]
-    )
-    def test_a_claim_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
-        claim = {"clip": "x.mp4", "size": 1, "mtime_ns": 1, "start": "2026-03-01T08:15:00+00:00"}
-        claim |= {"camera": "", "sidecars": ["x.jpg"], "host": "h", "pid": 1, "run": "r", "staged": ""}
-        assert untrusted.is_claim(claim)
-        assert not untrusted.is_claim({**claim, **spoilt})
+    def test_a_value_is_read_as_its_type_or_not_at_all(self) -> None:
+        assert untrusted.decode('{"size": 1, "mtime_ns": 2, "at": "2026-03-01T08:15:00Z"}', Restored)
+        for text in (
+            '{"size": 1}',
+            '{"size": true, "mtime_ns": 2, "at": "2026-03-01T08:15:00Z"}',
+            '{"size": -1, "mtime_ns": 2, "at": "2026-03-01T08:15:00Z"}',
+            '{"size": 1, "mtime_ns": 2, "at": "9999-12-31T23:59:59-10:00"}',
+            '{"size": 1, "mtime_ns": 2, "at": "2026-03-01T08:15:00"}',
+            "[]",
+            "[" * 5000,
+            '{"\\ud800": 1}',
+        ):
+            with pytest.raises(ValueError):
+                untrusted.decode(text, Restored)
+
+    def test_a_historical_time_zone_is_read_where_times_are_named(self) -> None:
+        text = '{"size": 1, "mtime_ns": 2, "at": "1905-03-01T08:15:00+00:09:21"}'
+        found = untrusted.decode(text, Restored, times=("at",))
+        assert found.at.utcoffset() == timedelta(minutes=9, seconds=21)

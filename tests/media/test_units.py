@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 import sys
@@ -1023,7 +1024,12 @@ class TestDecodedByItself:
 
 
 class TestTag:
-    @given(st.text(), st.integers(0), st.integers(0), st.text(alphabet="0123456789abcdef"))
+    @given(
+        st.text(min_size=1, max_size=1000),
+        st.integers(0, 2**63 - 1),
+        st.integers(-(2**63) + 1, 2**63 - 1),
+        st.text(alphabet="0123456789abcdef"),
+    )
     def test_what_is_stored_is_read_again(self, name: str, size: int, mtime: int, digest: str) -> None:
         made = archive_tag.Tag(name, size, mtime, digest)
         text = archive_tag.compose(made)
@@ -1034,6 +1040,14 @@ class TestTag:
     def test_anything_else_is_no_tag(self, text: str) -> None:
         assert archive_tag.parse(text) is None
         assert archive_tag.parse(archive_tag.PREFIX + text) is None or "source" in text
+
+    @pytest.mark.parametrize(
+        "spoilt", [{"size": -1}, {"size": "1"}, {"mtime_ns": 2**63}, {"source": ""}, {"blake2b": None}]
+    )
+    def test_a_tag_out_of_bounds_is_none(self, spoilt: dict[str, object]) -> None:
+        fields = {"source": "a.mp4", "size": 1, "mtime_ns": 2, "blake2b": "d"}
+        assert archive_tag.parse(archive_tag.PREFIX + json.dumps(fields)) is not None
+        assert archive_tag.parse(archive_tag.PREFIX + json.dumps({**fields, **spoilt})) is None
 
     def test_it_names_one_clip_only(self) -> None:
         clip = a_clip()

@@ -276,7 +276,8 @@ class TestOutbox:
             ob_confirm(clip)
         os.utime(clips[1], (OB_NOW.timestamp(),) * 2)
         listed = tmp_path / "outbox/.camarchiver/transferred"
-        listed.write_text(listed.read_text().removesuffix("\n") + "\nnonsense\n\n-1 2 x\n7 8")
+        odd = f"nonsense\n\n-1 2 x\n{'9' * 5000} 1 {clips[3].name}\n7 8"
+        listed.write_text(listed.read_text().removesuffix("\n") + f"\n{odd}")
         found = outbox_store.waiting(tmp_path / "outbox", "yard", UTC)
         assert [each.transferred for each in found] == [True, False, True, False]
         listed.write_text(listed.read_text().split("\n")[0])  # torn before its end

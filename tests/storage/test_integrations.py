@@ -18,11 +18,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 from pytest_mock import MockerFixture
 
 from camarchiver.archive import planner
@@ -32,8 +32,8 @@ from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.state import claims, run_history, volume_marker
 from camarchiver.state import restored as restored_clips
-from camarchiver.state import run_history
 from camarchiver.state.failures import Failures
 from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, run_lock
 from tests import programs
@@ -1052,13 +1052,18 @@ class TestNotes:
     @pytest.mark.parametrize(
         "changed", [{"at": "2026-03-01T08:15:00"}, {"at": "9999-12-31T23:59:59-10:00"}, {"size": 1e300}]
     )
-    def test_what_makes_no_sense_tells_nothing(self, tmp_path: Path, changed: dict[str, object]) -> None:
+    def test_what_makes_no_sense_tells_nothing(
+        self, tmp_path: Path, changed: dict[str, object], caplog: pytest.LogCaptureFixture
+    ) -> None:
         fields = {"size": 1, "mtime_ns": 2, "count": 1, "at": "2026-03-01T08:15:00+00:00"}
         fields |= {"reason": "failed", "detail": ""}
         for name in ("failures.json", "restored.json"):
             (tmp_path / name).write_text(json.dumps({"a.mp4": fields, "b.mp4": {**fields, **changed}}))
         assert set(Failures(tmp_path).known()) == {"a.mp4"}
         assert set(restored_clips.read(tmp_path)) == {"a.mp4"}
+        assert f"{tmp_path}/failures.json: 1 entries can't be understood" in caplog.text
+        restored_clips.read(tmp_path)
+        assert caplog.text.count(f"{tmp_path}/restored.json: 1 entries can't be understood") == 1
 
     def test_a_failure_that_cannot_be_written_down_now_is_written_at_the_end(
         self, tmp_path: Path, mocker: MockerFixture, caplog: pytest.LogCaptureFixture
@@ -1091,11 +1096,58 @@ class TestNotes:
     def test_a_record_that_no_run_wrote_is_passed_over(
         self, tmp_path: Path, changed: dict[str, object] | None
     ) -> None:
-        record = {"run": "r", "command": "archive", "status": "done", "exit_code": 0, "encoded": 2}
-        record |= {"ended": "2026-03-01T08:15:00+00:00", "seconds": 2.0, "bytes_before": 100}
+        record = {
+            "run": "r",
+            "command": "archive",
+            "host": "h",
+            "status": "done",
+            "exit_code": 0,
+            "encoded": 2,
+        }
+        record |= {"started": "2026-03-01T08:14:58+00:00", "ended": "2026-03-01T08:15:00+00:00"}
+        record |= {"seconds": 2.0, "bytes_before": 100, "bytes_after": 50, "remaining": 0, "results": {}}
         (tmp_path / "runs").mkdir()
         (tmp_path / "runs/20260301T081500-a.json").write_text(json.dumps(record))
         spoilt = json.dumps({**record, **changed}) if changed is not None else "[" * 5000
         (tmp_path / "runs/20260302T081500-a.json").write_text(spoilt)
-        assert run_history.last(tmp_path) == record
+        last = run_history.last(tmp_path)
+        assert last is not None and last.fields() == record
         assert run_history.bytes_per_second(tmp_path) == 50.0
+
+    @pytest.mark.parametrize(
+        "spoilt",
+        [
+            {"clip": "../x"},
+            {"staged": "/x"},
+            {"size": "1"},
+            {"sidecars": ["a/b"]},
+            {"start": ""},
+            {"start": "2026-03-01T08:15:00"},
+            {"pid": -1},
+            {"host": None},
+        ],
+    )
+    def test_a_claim_that_no_run_wrote_is_none(self, tmp_path: Path, spoilt: dict[str, object]) -> None:
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        claim = {"clip": "x.mp4", "size": 1, "mtime_ns": 1, "start": "1905-03-01T08:15:00+00:09:21"}
+        claim |= {"camera": "", "sidecars": ["x.jpg"], "host": "h", "pid": 1, "run": "r", "staged": ""}
+        (trees.state / "claims").mkdir(parents=True)
+        (trees.state / "claims/1.json").write_text(json.dumps(claim))
+        (trees.state / "claims/2.json").write_text(json.dumps({**claim, **spoilt}))
+        (_, found), (_, invalid) = claims.existing(trees)
+        assert found is not None and found.as_clip(tmp_path).start.isoformat() == claim["start"]
+        assert invalid is None
+
+    def test_a_volume_marker_that_is_none_stops_with_its_name_and_the_remedy(self, tmp_path: Path) -> None:
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        volume_marker.mark(trees)
+        known = volume_marker.marker(trees.state)
+        (trees.state / "volume").write_text(f"{known}\n{known}")
+        with pytest.raises(StorageError, match="volume can't be understood") as raised:
+            volume_marker.check(trees)
+        assert "delete it" in raised.value.hint
+        (trees.state / "volume").unlink()
+        with pytest.raises(StorageError, match="has no volume marker"):
+            volume_marker.check(trees)
+        volume_marker.mark(trees)
+        volume_marker.check(trees)

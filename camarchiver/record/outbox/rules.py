@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+
+import msgspec
 
 from camarchiver.domain.clip import Clip, Disposal, Tree
+from camarchiver.domain.fields import Count, Moment, Nanoseconds
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep
+from camarchiver.domain.untrusted import check_time
 from camarchiver.policy.archive_rules import DOUBTFUL, keep
 
 NOTICE = timedelta(days=1)
@@ -57,14 +60,17 @@ class OutboxClip:
         return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), UTC)
 
 
-class Notice(NamedTuple):
+class Notice(msgspec.Struct, frozen=True):
     """An announcement: this file will be removed."""
 
-    size: int
-    mtime_ns: int
-    at: datetime
+    size: Count
+    mtime_ns: Nanoseconds
+    at: Moment
     """When it was announced."""
     reason: Reason
+
+    def __post_init__(self) -> None:
+        check_time(self.at)
 
     def is_about(self, clip: Clip) -> bool:
         """Whether the notice is about exactly this file."""

@@ -11,11 +11,14 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from camarchiver.domain.clip import STATE_FOLDER, Clip
+from camarchiver.domain.fields import Count, Nanoseconds, RelativePath
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
-from camarchiver.domain.untrusted import moment_of, whole_of
+from camarchiver.domain.untrusted import convert
 from camarchiver.errors import StorageError, cause
 from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
@@ -36,10 +39,17 @@ ANNOUNCED = "announced"
 class Arrived(NamedTuple):
     """A file that arrived whole at the transfer's destination."""
 
-    size: int
-    mtime_ns: int
-    relative: str
+    size: Count
+    mtime_ns: Nanoseconds
+    relative: RelativePath
     """Below the outbox, with `/`."""
+
+
+class _Announcements(msgspec.Struct, frozen=True):
+    """The file with the announcements of one camera."""
+
+    clips: dict[RelativePath, Notice]
+    """By path below the outbox."""
 
 
 def state(outbox: Path) -> Path:
@@ -137,10 +147,8 @@ def notices(outbox: Path, camera: str) -> dict[str, Notice]:
     path = _announced(outbox, camera)
     try:
         stored = atomic.read_json(path)
-        if not isinstance(stored, dict):
-            return {}
-        return {relative: _notice(fields) for relative, fields in stored["clips"].items()}
-    except (StorageError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return {} if stored is None else convert(stored, _Announcements).clips
+    except (StorageError, ValueError) as error:
         _log.warning("%s can't be understood, so everything is announced anew: %s", path, error)
         return {}
 
@@ -149,11 +157,7 @@ def announce(outbox: Path, camera: str, current: Mapping[str, Notice]) -> None:
     """Store the announcements. Raises OSError, with the earlier ones in place."""
     path = _announced(outbox, camera)
     atomic.make_folders(path.parent, mode=0o700)
-    clips = {
-        relative: {"size": n.size, "mtime_ns": n.mtime_ns, "at": n.at.isoformat(), "reason": n.reason}
-        for relative, n in current.items()
-    }
-    atomic.write_json(path, {"clips": clips})
+    atomic.write_json(path, msgspec.to_builtins(_Announcements(dict(current))))
 
 
 def sweep(outbox: Path) -> None:
@@ -168,18 +172,9 @@ def _announced(outbox: Path, camera: str) -> Path:
     return state(outbox) / ANNOUNCED / f"{camera}.json"
 
 
-def _notice(fields: Mapping[str, object]) -> Notice:
-    return Notice(
-        whole_of(fields["size"]),
-        whole_of(fields["mtime_ns"]),
-        moment_of(fields["at"]),
-        Reason(str(fields["reason"])),
-    )
-
-
 def _arrived(line: str) -> Arrived | None:
-    size, _, rest = line.partition(" ")
-    mtime_ns, _, relative = rest.partition(" ")
-    if not (size.isascii() and size.isdigit() and mtime_ns.isascii() and mtime_ns.isdigit() and relative):
+    """A line of three fields, which a space separates; only the last one may hold spaces."""
+    try:
+        return msgspec.convert(line.split(" ", 2), Arrived, strict=False)
+    except (msgspec.ValidationError, ValueError):
         return None
-    return Arrived(int(size), int(mtime_ns), relative)
