@@ -77,6 +77,14 @@ def log_of(trees: Trees) -> Path:
     return trees.source / "archiver.log"
 
 
+def pointless(pipeline: Pipeline) -> str:
+    """A sentence if the source has no clip and never had one; otherwise empty."""
+    from camarchiver.discovery import walks
+    from camarchiver.output import nothing_text
+
+    return "" if walks.has_footage(pipeline) else nothing_text.wrong_folder(pipeline.trees.source)
+
+
 def may_ask() -> bool:
     """Whether a user can answer at a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.source_tree import Discovery
+from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.domain.memory import Memory
 from camarchiver.pipeline import Pipeline
 
@@ -26,6 +27,15 @@ def of_source(pipeline: Pipeline, memory: Memory, now: datetime | None = None) -
     return Discovery(
         pipeline.trees, pipeline.names, pipeline.journal, clip_ends, memory.damaged, now, pipeline.zone
     )
+
+
+def has_footage(pipeline: Pipeline) -> bool:
+    """Whether the source has a file that is, or could be, a clip, or was ever archived."""
+    trees = pipeline.trees
+    if trees.state.exists() or (trees.source / STATE_FOLDER).exists() or trees.trash.exists():
+        return True
+    found = of_source(pipeline, Memory()).folders(date.max)
+    return any(facts.clips or facts.set_aside for facts in found)
 
 
 def of_copies(pipeline: Pipeline, memory: Memory) -> CopyFinder:

@@ -11,7 +11,7 @@ from camarchiver.cleanup.plan_notes import BRAKES
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.domain.clip import Disposal
 from camarchiver.domain.plan import Total, action_of
-from camarchiver.domain.report import Outcome, Report, Result, Status
+from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Salvage, Tidy
 from camarchiver.errors import Problem
 from camarchiver.output.reasons import REASON_WORDS
@@ -115,8 +115,6 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
     if report.unreadable:
         yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
     yield from _problem_lines(report.problems)
-    if report.status is Status.NOTHING:
-        yield "nothing to do"
 
 
 def _problem_lines(problems: Iterable[Problem]) -> Iterator[str]:

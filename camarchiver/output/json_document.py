@@ -24,6 +24,7 @@ from camarchiver.output.json_fields import (
     step_fields,
     total_fields,
 )
+from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.runtime.formatting import shown
 
 if TYPE_CHECKING:
@@ -66,11 +67,29 @@ def document(
         yield '], "notes": ' + json.dumps(plan.notes)[:-1]
     totals = [total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
+    if plan is not None:
+        yield f', "unread_folders": {plan.unread_folders}'
+        yield ', "left_alone": ' + json.dumps(_left_alone(plan))
     if unencoded := Counter(
         reason for each in report.outcomes if each.encoding and (reason := each.encoding.unencoded)
     ):
         yield ', "unencoded": ' + json.dumps(dict(sorted(unencoded.items())))
     yield ', "errors": ' + json.dumps([problem_fields(problem) for problem in report.problems]) + "}\n"
+
+
+def _left_alone(plan: Plan[Any, Any]) -> dict[str, Any]:
+    """By reason: how many files stay, their bytes, and what would change that."""
+    found: dict[str, Any] = {}
+    for total in plan.totals:
+        if total.group.action == "keep":
+            reason = total.group.reason
+            fields = found.setdefault(
+                reason,
+                {"clips": 0, "bytes": 0, "words": REASON_WORDS[reason], "remedy": REMEDIES.get(reason, "")},
+            )
+            fields["clips"] += total.clips
+            fields["bytes"] += total.size
+    return found
 
 
 def verified(

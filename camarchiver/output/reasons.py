@@ -1,4 +1,4 @@
-"""The text for each reason."""
+"""The text for each reason, and what the owner can do about it."""
 
 from __future__ import annotations
 
@@ -60,3 +60,20 @@ REASON_WORDS = {
     Reason.REPAIR: "its archive is missing or damaged",
     Reason.UNREPAIRABLE: "damaged, and there is nothing to repair it from",
 }
+
+REMEDIES = {
+    Reason.TOO_RECENT: "a smaller --age takes them",
+    Reason.NOT_SETTLED: "a later run takes them",
+    Reason.BEING_WRITTEN: "a later run takes them",
+    Reason.BUSY: "a later run takes them",
+    Reason.HELD: "camarchiver hold list shows by which hold",
+    Reason.FAILED_BEFORE: "--retry-failed tries them now",
+    Reason.NO_TIMESTAMP: "[patterns] in the config file can say how to read such names",
+    Reason.UNREADABLE: "check their permissions",
+    Reason.FILTERED: "by --camera, --exclude, --since, --until or --min-size",
+    Reason.RESTORED: "--no-skip archives them now",
+    Reason.SIGNED: "--signed reencode encodes them",
+    Reason.NOT_SMALLER: "a smaller --min-saving accepts less",
+    Reason.IN_POLICY: "--age, --trash-age, --max-size and --min-free decide what goes",
+}
+"""The option or command that would change the decision."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.plan import Plan, Total, action_of
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
+from camarchiver.domain.report import Encoding, Outcome, Report, Result
 from camarchiver.domain.steps import Archive, Discard, Restore, Salvage, Tidy
 from camarchiver.errors import Problem
 from camarchiver.export import exporter
-from camarchiver.output.reasons import REASON_WORDS
+from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.runtime.formatting import count_of, shown, size, span
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
         yield "left alone:"
         yield from left_alone(left)
         if plan.unread_folders:
-            yield f"  {plan.unread_folders:>9,}  day folder(s) too recent to be read"
+            yield unread_line(plan.unread_folders)
     if verbose:
         yield ""
         for step in plan.steps:
@@ -128,7 +128,14 @@ def left_alone(left: Sequence[Total]) -> Iterator[str]:
         by_reason[total.group.reason].append(total)
     for reason, group in sorted(by_reason.items()):
         clips, count = sum(total.clips for total in group), sum(total.size for total in group)
-        yield f"  {clips:>9,}  {REASON_WORDS[reason]} ({reason}), {size(count)}"
+        remedy = f"; {REMEDIES[reason]}" if reason in REMEDIES else ""
+        yield f"  {clips:>9,}  {REASON_WORDS[reason]} ({reason}), {size(count)}{remedy}"
+
+
+def unread_line(folders: int) -> str:
+    """How many date folders were not read."""
+    noun = "day folder" if folders == 1 else "day folders"
+    return f"  {folders:>9,}  {noun} too recent to be read; a smaller --age reads them"
 
 
 def _summary(changes: Sequence[Total], estimate: Estimate) -> str:
@@ -218,8 +225,6 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         yield f"left for the next run: {count_of(report.remaining, 'clip')}"
     for problem in report.problems:
         yield problem_line(problem)
-    if report.status is Status.NOTHING:
-        yield "nothing to do"
 
 
 def _encoders(report: Report) -> Iterator[str]:
@@ -274,6 +279,8 @@ def status_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
                     f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
                     f" {hours:>8} {size(holding.size):>9}  {days}"
                 )
+    if not report.cameras:
+        yield "there is no clip in any tree: name the cameras' folder as DIRECTORY"
     yield from _attention_lines(report, zone)
     yield from _damage_lines(report.findings, zone)
     for disk in report.disks:

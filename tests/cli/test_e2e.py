@@ -106,6 +106,52 @@ class TestHelp:
         assert "--min-saving" in every and "--min-saving" not in installed("archive", "--help").stdout
 
 
+class TestNothingToDo:
+    """What is printed if nothing is done."""
+
+    @pytest.mark.parametrize("command", ["archive", "cleanup"])
+    def test_a_wrong_folder_is_named_and_nothing_is_created_there(self, tmp_path: Path, command: str) -> None:
+        wrong = tmp_path / "wrong"
+        wrong.mkdir()
+        (wrong / "letter.txt").write_text("x")
+        told = installed(command, wrong, "-y")
+        assert (told.returncode, told.stderr) == (0, "")
+        assert f"there is no clip below {wrong}: name the cameras' folder as DIRECTORY" in told.stdout
+        assert json.loads(installed(command, wrong, "-y", "--json").stdout)["status"] == "nothing"
+        assert "name the cameras' folder" in installed(command, wrong, "--dry-run").stdout
+        assert [path.name for path in wrong.iterdir()] == ["letter.txt"]
+
+    def test_what_is_left_alone_is_counted_with_the_option_that_would_change_it(
+        self, put: Put, tree: Path
+    ) -> None:
+        put(f"{ONE}.mp4", b"x")
+        put(f"{DAY}/holiday.mp4", b"x")
+        shown = on_screen("archive", tree, "--age", "9000")
+        assert re.search(r"1  day folder too recent to be read; a smaller --age", shown.screen)
+        shown = on_screen("archive", tree, "--camera", "frnt", piped=True)
+        assert "1  no time in the name (no-timestamp), 1 B; [patterns]" in shown.stdout
+        assert "1  not selected (filtered), 1 B; by --camera" in shown.stdout
+        assert "did you mean front?" in shown.stdout
+        assert "did you mean front?" in installed("archive", tree, "--camera", "frnt").stdout
+        found = json.loads(installed("archive", tree, "--camera", "frnt", "--json").stdout)
+        assert found["left_alone"]["filtered"]["clips"] == 1
+        assert any("did you mean front?" in line for line in found["nothing"])
+
+    def test_a_run_that_leaves_all_alone_for_good_reason_is_silent_under_cron(
+        self, put: Put, tree: Path
+    ) -> None:
+        put(f"{ONE}.mp4", b"x")
+        put(f"{DAY}/REO_yard_20260301081500.mp4")
+        assert archive(tree, "--camera", "yard").returncode == 0
+        for options in (("--age", "9000"), ("--camera", "yard"), ("--camera", "front", "--age", "9000")):
+            told = installed("archive", tree, *options)
+            assert (told.returncode, told.stdout, told.stderr) == (0, "", ""), options
+
+    def test_an_empty_list_says_so(self, tmp_path: Path) -> None:
+        assert "there are no holds" in installed("hold", "list", "-C", tmp_path).stderr
+        assert "there is no clip in any tree" in installed("status", tmp_path).stdout
+
+
 class TestJsonLog:
     """`--log-format json`, by option and by config file."""
 

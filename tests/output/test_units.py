@@ -14,10 +14,11 @@ from camarchiver.domain import plan as domain_plan
 from camarchiver.domain.clip import Fingerprint, Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
-from camarchiver.domain.steps import Archive
+from camarchiver.domain.steps import Archive, Keep
 from camarchiver.journal.event import JournalEvent
-from camarchiver.output import history_text, json_document, json_fields
+from camarchiver.output import history_text, json_document, json_fields, nothing_text
 from camarchiver.output import text as text_output
+from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.queries.history import Story
 from camarchiver.runtime import formatting
 from tests.values import MONTH, NOW, ROOT, a_clip
@@ -132,6 +133,42 @@ class TestReport:
             text_output.plan_lines(made, text_output.Estimate({}, None, timedelta(1)), verbose=False)
         )
         assert sum("2025-" in line or "2026-" in line for line in lines) == 14
+
+
+class TestNothing:
+    """What a run says that did nothing."""
+
+    @staticmethod
+    def lines(*kept: Keep, unread: int = 0) -> list[str]:
+        tally = domain_plan.Tally()
+        for each in kept:
+            tally.add(each)
+        made = domain_plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), (), unread)
+        return [line.strip() for line in nothing_text.nothing_lines(made)]
+
+    @staticmethod
+    def kept(reason: Reason, camera: str = "front") -> Keep:
+        return Keep(ROOT, "a.mp4", reason, 1000, camera)
+
+    def test_each_reason_comes_with_what_would_change_it(self) -> None:
+        found = self.lines(self.kept(Reason.TOO_RECENT), self.kept(Reason.HELD), unread=2)
+        assert found[0] == "nothing to do"
+        assert "1  too recent (too-recent), 1.0 kB; a smaller --age takes them" in found
+        assert "1  held (held), 1.0 kB; camarchiver hold list shows by which hold" in found
+        assert "2  day folders too recent to be read; a smaller --age reads them" in found
+
+    def test_an_unknown_camera_is_answered_with_the_nearest(self) -> None:
+        said = "no clip of a camera frnt was found; cameras here: front, yard; did you mean front?"
+        assert nothing_text.unknown_camera("frnt", {"yard", "front"}) == said
+        assert "did you mean" not in nothing_text.unknown_camera("zoo", {"yard", "front"})
+        many = nothing_text.unknown_camera("zoo", [f"cam{number:02}" for number in range(12)])
+        assert many.endswith("cam08, cam09 and 2 more")
+
+    def test_a_tree_from_which_all_is_archived_has_no_clip_left(self) -> None:
+        assert self.lines() == ["nothing to do: no clip is left in /camera"]
+
+    def test_reasons_that_have_a_remedy_have_words(self) -> None:
+        assert set(REMEDIES) <= set(REASON_WORDS) == set(Reason)
 
 
 class TestStory:

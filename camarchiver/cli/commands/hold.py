@@ -150,7 +150,10 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
 
         click.echo(json_document.held(holds.read(state), clock.now(zone)), nl=False)
         return
-    for each in holds.read(state):
+    found = holds.read(state)
+    if not found:
+        click.echo("there are no holds; camarchiver hold add makes one", err=True)
+    for each in found:
         lapsed = "  (lapsed)" if each.until and each.until <= clock.now(zone) else ""
         click.echo(_line(each, zone) + lapsed)
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from camarchiver.archive import executor, planner
 from camarchiver.archive.executor import Execution, Prepared
 from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunTask, conduct, ready_plan
-from camarchiver.cli.session import TreeOptions, log_of, run_locked
+from camarchiver.cli.session import TreeOptions, log_of, pointless, run_locked
 from camarchiver.cli.types import Moment
 from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.errors import UsageError
 from camarchiver.monitoring.channels import Channels
 from camarchiver.naming.patterns import Pattern
+from camarchiver.output import nothing_text
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
@@ -177,6 +178,7 @@ def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> RunTask:
                     pipeline, prepared, options.execution(), stop=stop, display=shown, on_outcome=report
                 ),
                 lines=lambda: _plan_lines(options, pipeline, prepared.plan),
+                odd=lambda: tuple(_odd_lines(pipeline, plan)),
             )
 
     return RunTask(
@@ -190,6 +192,7 @@ def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> RunTask:
         check=partial(
             volume_marker.check_writable, pipeline.trees, removes=policy.disposal is not Disposal.KEEP
         ),
+        pointless=lambda: pointless(pipeline),
         sweep=lambda: _sweep(options, pipeline),
         following=following,
     )
@@ -251,6 +254,19 @@ def _plan_lines(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) 
         options.max_runtime or NIGHT,
     )
     yield from text_output.plan_lines(plan, estimate, verbose=options.verbose)
+    if not plan.steps:
+        yield from _odd_lines(pipeline, plan)
+
+
+def _odd_lines(pipeline: Pipeline, plan: ArchivePlan) -> Iterator[str]:
+    """What is most likely a mistake if there is nothing to do."""
+    from camarchiver.queries import cameras
+
+    seen = {total.group.camera for total in plan.totals}
+    missing, known = cameras.unknown(pipeline, plan.policy.cameras - seen)
+    yield from (nothing_text.unknown_camera(camera, known) for camera in sorted(missing))
+    if nothing_text.has_no_clips(plan) and not pipeline.journal.days():
+        yield nothing_text.wrong_folder(plan.trees.source)
 
 
 def _aware(moment: datetime | None, zone: tzinfo) -> datetime | None:

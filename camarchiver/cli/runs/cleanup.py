@@ -11,7 +11,7 @@ from camarchiver.archive import recovery
 from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import executor, planner
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
-from camarchiver.cli.session import TreeOptions, log_of, run_locked
+from camarchiver.cli.session import TreeOptions, log_of, pointless, run_locked
 from camarchiver.naming.patterns import Pattern
 from camarchiver.output import cleanup_text
 from camarchiver.pipeline import Pipeline
@@ -53,6 +53,7 @@ def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunT
             ),
             lines=lambda: cleanup_text.plan_lines(plan, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,
+            odd=lambda: tuple(f"note: {note}" for note in plan.notes),
         )
 
     return RunTask(
@@ -64,5 +65,6 @@ def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunT
         trees=pipeline.trees,
         consent="cleanup",
         check=lambda: volume_marker.check_writable(pipeline.trees, removes=True),
+        pointless=lambda: pointless(pipeline),
         sweep=lambda: recovery.sweep(pipeline, sidecars),
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -115,6 +114,8 @@ class RunTask:
     """The action that needs consent, as the refusal names it; empty if nothing does."""
     check: Callable[[], None] = lambda: None
     """Refuses a run that can't be carried out, before anything is written."""
+    pointless: Callable[[], str] = lambda: ""
+    """A sentence if there is nothing to work on and never was: then no log, lock or state is made."""
     sweep: Callable[[], None] = lambda: None
     """Finishes or removes what dead runs left, before anything is planned."""
     following: Following | None = None
@@ -138,19 +139,35 @@ def ready_plan(
     report_lines: Callable[..., Iterable[str]] = text_output.report_lines,
     question: str = "Go on?",
     always_reports: bool = False,
+    odd: Callable[[], Sequence[str]] = tuple,
 ) -> Ready:
-    """A plan whose execution ends with a report."""
+    """A plan whose execution ends with a report.
+
+    `odd` gives what is most likely a mistake if there is nothing to do; it is printed where no user is, too.
+    """
 
     def finished(report: Report) -> RunResult:
         from camarchiver.monitoring.run_events import RunPart
-        from camarchiver.output import json_document
+        from camarchiver.output import json_document, nothing_text
+
+        is_nothing = report.status is Status.NOTHING and not plan.steps
+        mistakes = tuple(odd()) if is_nothing else ()
+        nothing = (*nothing_text.nothing_lines(plan), *mistakes) if is_nothing else ()
+
+        def document(more: Mapping[str, Any]) -> Iterable[str]:
+            why = {"nothing": [line.strip() for line in nothing]} if nothing else {}
+            return json_document.document(report, plan, {**why, **more})
+
+        def own_lines(*, already_printed: bool) -> Iterator[str]:
+            yield from report_lines(report, already_printed=already_printed)
+            yield from nothing
 
         return RunResult(
             report.status,
             report.exit_code,
-            lambda more: json_document.document(report, plan, more),
-            partial(report_lines, report),
-            always_reports or bool(report.outcomes or report.exit_code),
+            document,
+            own_lines,
+            always_reports or bool(report.outcomes or report.exit_code or mistakes),
             (RunPart(report, plan.totals, report.exit_code),),
         )
 
@@ -183,6 +200,9 @@ def _preview(task: RunTask, options: RunOptions) -> int:
     with task.planned(Stop()) as ready:
         assert ready.preview is not None, f"{task.command} has no dry run"
         result = ready.preview()
+        if not options.as_json and (pointless := task.pointless()):
+            print(pointless)
+            return result.exit_code
         if task.following is None:
             _show(result, options, ready)
             return result.exit_code
@@ -206,6 +226,8 @@ def _show(result: RunResult, options: RunOptions, ready: Ready, later: Ready | N
 def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> int:
     if task.consent:
         require_consent(task.consent, no_confirm=options.no_confirm)
+    if pointless := task.pointless():
+        return _report_pointless(task, options, events, pointless)
     task.check()
     with (
         log_setup.logging_to(
@@ -229,6 +251,20 @@ def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> i
         if options.as_json:
             write(finished.document(more))
         return finished.exit_code
+
+
+def _report_pointless(task: RunTask, options: RunOptions, events: RunEvents, pointless: str) -> int:
+    """The report of a run that has nothing to work on; it writes nothing."""
+    with task.planned(Stop()) as ready:
+        assert ready.preview is not None, f"{task.command} has no preview"
+        result = ready.preview()
+    more = {"dry_run": False, "nothing": [pointless]}
+    events.reported(result.exit_code, result.parts, result.document(more))
+    if options.as_json:
+        write(result.document(more))
+    elif not options.quiet:
+        print(pointless)
+    return result.exit_code
 
 
 def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:

@@ -1,0 +1,50 @@
+"""What a run says that did nothing: what it left alone and why, and the option that would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from camarchiver.config import nearest
+from camarchiver.domain.plan import Plan
+from camarchiver.domain.reason import Reason
+from camarchiver.output.text import left_alone, unread_line
+from camarchiver.runtime.formatting import shown
+
+CAMERAS = 10
+"""Cameras that are named if the one that was asked for is unknown."""
+
+_NO_CLIPS = frozenset({Reason.NO_TIMESTAMP, Reason.NOT_A_CLIP, Reason.FOREIGN, Reason.PICTURE_ONLY})
+"""The reasons of files that are no clips of a camera."""
+
+
+def nothing_lines(plan: Plan[Any, Any]) -> Iterator[str]:
+    """Why there is nothing to do."""
+    left = [total for total in plan.totals if total.group.action == "keep"]
+    if not left and not plan.unread_folders:
+        yield f"nothing to do: no clip is left in {shown(plan.trees.source)}"
+        return
+    yield "nothing to do"
+    yield from left_alone(left)
+    if plan.unread_folders:
+        yield unread_line(plan.unread_folders)
+
+
+def has_no_clips(plan: Plan[Any, Any]) -> bool:
+    """Whether there are files, but none of them is a camera's clip."""
+    reasons = {total.group.reason for total in plan.totals}
+    return bool(reasons) and reasons <= _NO_CLIPS and not plan.unread_folders
+
+
+def wrong_folder(source: Path) -> str:
+    """A source in which there is no clip and never was one."""
+    return f"there is no clip below {shown(source)}: name the cameras' folder as DIRECTORY"
+
+
+def unknown_camera(camera: str, known: Collection[str]) -> str:
+    """A camera that was asked for and never had a clip here."""
+    listed = ", ".join(shown(name) for name in sorted(known)[:CAMERAS])
+    more = f" and {len(known) - CAMERAS:,} more" if len(known) > CAMERAS else ""
+    others = f"; cameras here: {listed}{more}" if known else ""
+    return f"no clip of a camera {shown(camera)} was found{others}{nearest(camera, known)}"

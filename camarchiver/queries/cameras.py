@@ -1,0 +1,38 @@
+"""Which cameras there are, in source and journal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import date
+
+from camarchiver.discovery import walks
+from camarchiver.domain.memory import Memory
+from camarchiver.pipeline import Pipeline
+
+
+def known(pipeline: Pipeline) -> frozenset[str]:
+    """Every camera that has, or had, a clip."""
+    return frozenset(_each(pipeline))
+
+
+def unknown(pipeline: Pipeline, asked: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Which of these cameras never had a clip; and, if there are any, the cameras that did.
+
+    It ends as soon as all of them are found: only an unknown name makes it read everything.
+    """
+    missing, seen = set(asked), set[str]()
+    if missing:
+        for camera in _each(pipeline):
+            seen.add(camera)
+            missing.discard(camera)
+            if not missing:
+                break
+    return frozenset(missing), frozenset(seen)
+
+
+def _each(pipeline: Pipeline) -> Iterator[str]:
+    """The camera of every clip, the newest days of the journal first."""
+    for day in reversed(pipeline.journal.days()):
+        yield from {event.camera for event in pipeline.journal.day(day).events if event.camera}
+    for facts in walks.of_source(pipeline, Memory()).folders(date.max):
+        yield from {clip.camera for clip in facts.clips}
