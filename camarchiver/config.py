@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camarchiver.errors import ConfigError, cause
+from camarchiver.errors import ConfigError, cause, remedy
 
 SYSTEM_FILE = Path("/etc/camarchiver.toml")
 
@@ -107,7 +107,8 @@ def _parse(file: Path) -> dict[str, Any]:
             f"{file}: there is no such config file", hint="camarchiver config init writes one"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{file}: can't be read: {cause(error)}", hint="check its permissions") from error
+        hint = remedy(error, "check the disk and its mount")
+        raise ConfigError(f"{file}: can't be read: {cause(error)}", hint=hint) from error
     except RecursionError as error:
         raise ConfigError(f"{file}: is nested too deeply", hint="mend that value") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import pwd
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Self
 
 
@@ -64,12 +69,14 @@ class CamarchiverError(Exception):
 
 
 def sentence(error: BaseException) -> str:
-    """An error as one sentence: with the remedy, or with the files that a system call was about."""
-    if isinstance(error, CamarchiverError):
-        return f"{error.message}; {error.hint}" if error.hint else error.message
-    names = (error.filename, error.filename2) if isinstance(error, OSError) else ()
-    named = " -> ".join(str(name) for name in names if name)
-    return f"{named}: {cause(error)}" if named else cause(error)
+    """An error as one sentence: with the files that a system call was about, and with the remedy."""
+    return _files_of(error) + explained(error)
+
+
+def explained(error: object) -> str:
+    """What went wrong and the remedy, for callers that name the file themselves."""
+    helps = remedy(error)
+    return f"{cause(error)}; {helps}" if helps else cause(error)
 
 
 def cause(error: object) -> str:
@@ -81,7 +88,60 @@ def cause(error: object) -> str:
     if isinstance(error, CamarchiverError):
         return error.message
     words: str | None = getattr(error, "strerror", None)
+    if words and isinstance(error, PermissionError):
+        words = f"{words} for user {user_name()}"
     return words or str(error) or type(error).__name__
+
+
+def remedy(error: object, otherwise: str = "") -> str:
+    """What helps against an error: which access is missing, if the system refused it; or `otherwise`."""
+    if isinstance(error, CamarchiverError):
+        return error.hint
+    names = (error.filename, error.filename2) if isinstance(error, PermissionError) else ()
+    missing = (_missing_access(Path(name)) for name in names if isinstance(name, str | os.PathLike))
+    return next(filter(None, missing), otherwise)
+
+
+def no_access(path: Path) -> PermissionError:
+    """The error that the system would raise for a file that this user has no right to work with."""
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+
+
+def user_name(uid: int | None = None) -> str:
+    """The name of a user, or the number of one without a name; by default of the user that runs this."""
+    uid = os.geteuid() if uid is None else uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _files_of(error: BaseException) -> str:
+    """The files that a system call was about, with a colon; empty if the error names none."""
+    names = (error.filename, error.filename2) if isinstance(error, OSError) else ()
+    named = " -> ".join(str(name) for name in names if name)
+    return f"{named}: " if named else ""
+
+
+def _missing_access(path: Path) -> str:
+    """Which right this user lacks to work with a file, and who has it; empty if that can't be told."""
+    if not path.is_absolute():
+        return ""
+    rights = (
+        *((folder, "enter", os.X_OK) for folder in reversed(path.parents)),
+        (path, "read", os.R_OK),
+        (path.parent, "write", os.W_OK),
+        (path, "write", os.W_OK),
+    )
+    for place, verb, right in rights:
+        try:
+            owner = user_name(place.stat().st_uid)
+        except OSError:
+            continue
+        if not os.access(place, right, effective_ids=True):
+            where = shlex.quote(str(place))
+            return f"give user {user_name()} the right to {verb} {where}, or run as user {owner}"
+    return ""
 
 
 class UsageError(CamarchiverError):
@@ -138,7 +198,8 @@ def failure(error: CamarchiverError | OSError) -> tuple[Problem, ExitCode]:
     """The problem as it is reported, and the exit code."""
     if isinstance(error, CamarchiverError):
         return Problem(error.code, error.message, error.hint), error.exit_code
-    return Problem(StorageError.code, sentence(error)), StorageError.exit_code
+    words = f"{_files_of(error)}{cause(error)}"
+    return Problem(StorageError.code, words, remedy(error)), StorageError.exit_code
 
 
 @dataclass(frozen=True, slots=True)

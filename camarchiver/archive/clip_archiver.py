@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from camarchiver.state import claims, findings, volume_marker
 from camarchiver.state.claims import ClaimFile, WorkClaim
 from camarchiver.state.failures import Failures
 from camarchiver.state.findings import Change
-from camarchiver.storage import anchored, atomic, linux, locking, removal
+from camarchiver.storage import anchored, atomic, linux, locking, permissions, removal
 from camarchiver.storage.atomic import Staged
 from camarchiver.storage.locking import ClipLock
 
@@ -242,10 +241,15 @@ class ClipArchiver:
         volume_marker.check_same(self._context.trees, work.marker)
         stem = step.target.rpartition(".")[0]
         target = self._context.trees.archive / f"{stem}{suffix}"
-        anchored.make_folder(self._context.trees.archive, step.target.rpartition("/")[0])
+        self._make_folder(step)
         _check_space(step.clip, target.parent)
         with atomic.staged(target, announce=work.claim.staging) as part:
             yield part, target
+
+    def _make_folder(self, step: Archive) -> None:
+        """Make the archive's folder, as readable as the source's."""
+        trees = self._context.trees
+        anchored.make_folder(trees.archive, step.target.rpartition("/")[0], model=trees.source)
 
     def _publish(
         self,
@@ -258,7 +262,8 @@ class ClipArchiver:
     ) -> Archived:
         clip = step.clip
         start_ns = int(clip.start.timestamp() * 1_000_000_000)
-        part.path.chmod(stat.S_IMODE(clip.path.lstat().st_mode) & 0o666 | 0o400)
+        with part.path.open("rb") as staged:
+            permissions.copy_access(clip.path, staged.fileno(), bits=0o666, least=0o400)
         os.utime(part.path, ns=(start_ns, start_ns))
         digest, size = digest_of(part.path, work.stop), part.path.stat().st_size
         if made.way is ArchiveMethod.COPY and digest != original.digest:
@@ -269,7 +274,7 @@ class ClipArchiver:
             raise Stopped("the clip's lock was lost")
         volume_marker.check_same(self._context.trees, work.marker)
         # If a folder was swapped for a link meanwhile, nothing is published through that link.
-        anchored.make_folder(self._context.trees.archive, step.target.rpartition("/")[0])
+        self._make_folder(step)
         unencoded = made.encoding.unencoded
         if made.way is ArchiveMethod.COPY and unencoded is not None:
             self._context.writer.copying(clip, digest, unencoded)

@@ -40,7 +40,17 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
         for step in steps:
             tally.add(step)
     totals = _with_rest(tally.totals(), len(every) - len(steps))
-    return Plan("archive", pipeline.trees, now, policy, totals, steps, tuple(left), discovery.unread_folders)
+    return Plan(
+        "archive",
+        pipeline.trees,
+        now,
+        policy,
+        totals,
+        steps,
+        tuple(left),
+        discovery.unread_folders,
+        problems=walks.unreadable(tally.unreadable, totals),
+    )
 
 
 def decide_some(

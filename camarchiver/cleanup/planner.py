@@ -156,6 +156,7 @@ class CleanupPlanner:
             len(self._memory.damaged),
         )
         problems, refused = notes.problems()
+        problems = (*problems, *walks.unreadable(self._tally.unreadable, totals))
         return Plan(
             "cleanup",
             self._trees,

@@ -123,7 +123,8 @@ class Restorer:
         return removal.attempted(step, lambda: self._restored(step))
 
     def _restored(self, step: Restore) -> Outcome:
-        anchored.make_folder(step.clip.root, step.clip.folder)
+        model = self._trees.trash / step.trash.partition("/")[0]
+        anchored.make_folder(step.clip.root, step.clip.folder, model=model)
         # An archive, too, is restored under its clip's lock: a run that makes it again holds that lock.
         with removal.locked(self._trees, step.source):
             return self._locked(step)

@@ -20,7 +20,7 @@ from camarchiver.domain.damage import Damage
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, Tidy
-from camarchiver.errors import cause
+from camarchiver.errors import explained
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup, JournalDays
 from camarchiver.journal.replay import NAMED, Ledger, Origin, fold
@@ -205,7 +205,7 @@ class CopyFinder:
         except FileNotFoundError:
             return
         except OSError as error:
-            yield Keep(root, folder or ".", Reason.UNREADABLE, detail=cause(error))
+            yield Keep(root, folder or ".", Reason.UNREADABLE, detail=explained(error))
             return
         if listing.is_empty:
             yield from self._empty(tree, root, folder)
@@ -218,7 +218,7 @@ class CopyFinder:
             if is_temporary_name(name):
                 yield from self._temporary(tree, root, folder, name)
             elif problem is not None:
-                yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=cause(problem))
+                yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=explained(problem))
             else:
                 yield Keep(root, joined(folder, name), Reason.FOREIGN)
 

@@ -14,7 +14,7 @@ from camarchiver.domain.clip import Archived, Clip, Fingerprint, Trees, joined
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
-from camarchiver.errors import cause
+from camarchiver.errors import explained, no_access
 from camarchiver.journal.event import LATEST_NS
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
@@ -219,7 +219,7 @@ class Discovery:
         clips: list[Clip] = []
         aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
         for name, error in listing.unreadable:
-            aside.append(self._aside(folder, name, Reason.UNREADABLE, cause(error)))
+            aside.append(self._aside(folder, name, Reason.UNREADABLE, explained(error)))
         root, zone = self._trees.source, self._zone
         for name, status in listing.clips.items():
             size, mtime_ns = status.st_size, status.st_mtime_ns
@@ -231,7 +231,8 @@ class Discovery:
                 aside.append(self._aside(folder, name, Reason.CLOCK_DOUBTFUL, _TOO_LATE, size))
                 continue
             if status.st_mode & 0o444 != 0o444 and not self._may_read(folder, name):
-                aside.append(self._aside(folder, name, Reason.UNREADABLE, "no permission to read it", size))
+                detail = explained(no_access(root / folder / name))
+                aside.append(self._aside(folder, name, Reason.UNREADABLE, detail, size))
                 continue
             clips.append(
                 Clip(
@@ -342,7 +343,7 @@ class Discovery:
         return Keep(self._trees.source, joined(folder, name), reason, size, detail=detail)
 
     def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
-        aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=cause(error))
+        aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=explained(error))
         return FolderFacts(self._trees.source, folder, set_aside=(aside,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,12 @@ from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.domain.memory import Memory
+from camarchiver.domain.plan import Total
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Keep
+from camarchiver.errors import Problem
 from camarchiver.pipeline import Pipeline
+from camarchiver.runtime.formatting import count_of, shown
 
 if TYPE_CHECKING:
     # Imported where it is used, because `archive` does not need it.
@@ -36,6 +42,15 @@ def has_footage(pipeline: Pipeline) -> bool:
         return True
     found = of_source(pipeline, Memory()).folders(date.max)
     return any(facts.clips or facts.set_aside for facts in found)
+
+
+def unreadable(first: Keep | None, totals: Iterable[Total]) -> tuple[Problem, ...]:
+    """What a plan says of files and folders that could not be examined; `first` is one of them, if any."""
+    if first is None:
+        return ()
+    count = sum(total.clips for total in totals if total.group.reason is Reason.UNREADABLE)
+    words = f"{count_of(count, 'file or folder', 'files or folders')} can't be read, such as"
+    return (Problem("unreadable", f"{words} {shown(first.path)}: {shown(first.detail)}"),)
 
 
 def of_copies(pipeline: Pipeline, memory: Memory) -> CopyFinder:

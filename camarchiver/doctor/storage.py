@@ -18,7 +18,7 @@ from pathlib import Path
 
 from camarchiver.doctor.findings import Finding, fine, judge_free_space, remark, trouble
 from camarchiver.domain.clip import STATE_FOLDER, Trees
-from camarchiver.errors import CamarchiverError, cause
+from camarchiver.errors import CamarchiverError, cause, user_name
 from camarchiver.journal.store import Journal
 from camarchiver.naming import recorder_names
 from camarchiver.runtime.formatting import shown, size
@@ -86,8 +86,8 @@ def journal(trees: Trees) -> Iterator[Finding]:
         yield remark("journal", "there is none yet: nothing was archived here")
         return
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
-        remedy = f"chown -R USER {shown(state)}, with the user that archives"
-        yield trouble("journal", f"{shown(state)} can't be read and written by this user", remedy)
+        remedy = f"chown -R {user_name()} {shown(state)}, if that is the user that archives"
+        yield trouble("journal", f"{shown(state)} can't be read and written by user {user_name()}", remedy)
         return
     yield from _days(Journal(state), state / "journal")
     for what, read in (

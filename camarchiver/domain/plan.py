@@ -52,12 +52,16 @@ class Tally:
 
     def __init__(self) -> None:
         self._counts: dict[Hashable, _Count] = {}
+        self.unreadable: Keep | None = None
+        """The first file or folder that could not be examined."""
 
     def add(self, step: Step) -> None:
         """Count a step."""
         key: Hashable
         seconds = 0.0
         if isinstance(step, Keep):
+            if step.reason is Reason.UNREADABLE and self.unreadable is None:
+                self.unreadable = step
             self.add_kept(step.reason, step.camera, step.size)
             return
         if isinstance(step, Archive):

@@ -112,8 +112,6 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         yield f"left: {count_of(len(outcomes), 'file')}, {REASON_WORDS[reason]}"
         if not already_printed:
             yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
-    if report.unreadable:
-        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
     yield from _problem_lines(report.problems)
 
 

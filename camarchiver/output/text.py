@@ -67,6 +67,7 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
     if changes:
         yield ""
         yield _summary(changes, estimate)
+    yield from map(problem_line, plan.problems)
 
 
 def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
@@ -219,8 +220,6 @@ def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
         yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
         if len(outcomes) > ROWS:
             yield f"  and {len(outcomes) - ROWS:,} more (--json lists all)"
-    if report.unreadable:
-        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
     if report.remaining:
         yield f"left for the next run: {count_of(report.remaining, 'clip')}"
     for problem in report.problems:

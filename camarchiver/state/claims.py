@@ -99,7 +99,7 @@ def claimed(trees: Trees, claim: WorkClaim, lock: Path) -> Iterator[ClaimFile]:
     The note also stays if the lock file `lock` still exists at the end.
     """
     folder = trees.state / FOLDER
-    atomic.make_folders(folder, mode=0o700)
+    atomic.make_private_folders(folder)
     path = folder / f"{secrets.token_hex(8)}.json"
     note = ClaimFile(path, claim, trees.archive)
     try:

@@ -94,7 +94,7 @@ def repair(state: Path) -> tuple[Path, ...]:
 
 
 def _changing(state: Path) -> AbstractContextManager[None]:
-    atomic.make_folders(state, mode=0o700)
+    atomic.make_private_folders(state)
     return run_lock.guarded(state / "holds.lock")
 
 

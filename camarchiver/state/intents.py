@@ -59,7 +59,7 @@ class IntentLog:
 
     def open(self, days: set[date]) -> None:
         """Note that intents in these days' files may have no outcome yet; durable on return."""
-        atomic.make_folders(self._path.parent, mode=0o700)
+        atomic.make_private_folders(self._path.parent)
         listed = tuple(sorted(days | self._unclear))
         record = IntentRecord(self._run, self._host, os.getpid(), listed)
         atomic.write_text(self._path, json.dumps(msgspec.to_builtins(record)) + "\n")

@@ -82,7 +82,7 @@ def write(state: Path, report: Report, host: str, done: Done | None = None) -> N
     `done` is given if the report doesn't hold every outcome.
     """
     folder = state / "runs"
-    atomic.make_folders(folder, mode=0o700)
+    atomic.make_private_folders(folder)
     if done is None:
         done = Done()
         for outcome in report.outcomes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from msgspec import Meta
 
 from camarchiver.domain.clip import STATE_FOLDER, Trees
 from camarchiver.domain.untrusted import convert
-from camarchiver.errors import StorageError, UsageError, cause
+from camarchiver.errors import StorageError, UsageError, cause, no_access, remedy
 from camarchiver.storage import atomic, lockfile
 
 MARKER = "volume"
@@ -135,9 +136,15 @@ def check_writable(trees: Trees, *, removes: bool) -> None:
             hint="add --keep-source to archive without removing",
         )
     existing = next(folder for folder in (trees.archive, *trees.archive.parents) if folder.is_dir())
-    if _is_read_only(existing) or not os.access(existing, os.W_OK | os.X_OK):
+    if _is_read_only(existing):
         raise StorageError(
-            f"the archive {trees.archive} can't be written", hint="check its mount and its permissions"
+            f"the archive {trees.archive} can't be written: {existing} is mounted read-only",
+            hint=f"mount it writable: findmnt -T {shlex.quote(str(existing))}",
+        )
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+        error = no_access(existing / trees.state.name)
+        raise StorageError(
+            f"the archive {trees.archive} can't be written: {cause(error)}", hint=remedy(error)
         )
 
 
@@ -148,7 +155,8 @@ def _is_read_only(folder: Path) -> bool:
 def run_lock(trees: Trees, command: str) -> Path:
     """The lock file that stops a second start of the same command on the same host."""
     folder = trees.state / "locks"
-    atomic.make_folders(folder, mode=0o700)
+    atomic.make_folders(trees.archive, model=trees.source)
+    atomic.make_private_folders(folder)
     return folder / f"{command}@{lockfile.host_id()}.run"
 
 
@@ -171,13 +179,14 @@ def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
 
 def mark(trees: Trees) -> None:
     """Give a new archive its marker and store it in the source too, if the source can be written."""
-    atomic.make_folders(trees.state, mode=0o700)
+    atomic.make_folders(trees.archive, model=trees.source)
+    atomic.make_private_folders(trees.state)
     found = _read(trees.state)
     if not found:
         found = secrets.token_hex(16)
         atomic.write_text(trees.state / MARKER, found + "\n")
     if _read(trees.source / STATE_FOLDER) != found and os.access(trees.source, os.W_OK):
-        atomic.make_folders(trees.source / STATE_FOLDER, mode=0o700)
+        atomic.make_private_folders(trees.source / STATE_FOLDER)
         atomic.write_text(trees.source / STATE_FOLDER / MARKER, found + "\n")
 
 
@@ -195,5 +204,6 @@ def _read(folder: Path) -> str:
         ) from error
     except OSError as error:
         raise StorageError(
-            f"the volume marker {path} can't be read: {cause(error)}", hint="check its permissions"
+            f"the volume marker {path} can't be read: {cause(error)}",
+            hint=remedy(error, "check the disk and its mount"),
         ) from error

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -51,8 +52,9 @@ def move(
 ) -> str:
     """Move `relative` below `root` into the trash, durably; the path below `trash_root` that it got.
 
-    A taken name gets a number; without `numbered` it raises FileExistsError. Mode, owner and times stay,
-    also on another filesystem. Raises Stale if it is not the file of that fingerprint, FileNotFoundError if
+    A taken name gets a number; without `numbered` it raises FileExistsError. Access rights and times stay,
+    also on another filesystem, and folders that are made get those of the folders that the file leaves.
+    Raises Stale if it is not the file of that fingerprint, FileNotFoundError if
     it is gone, NotRemovable if it can't leave its folder: then no copy of it stays in the trash.
     """
     source, target = _parts(relative), _parts(trash_relative)
@@ -61,8 +63,9 @@ def move(
         file.check()
         # Checked first, so that no large file is copied for nothing; the removal itself still decides.
         file.refuse()
-        atomic.make_folders(trash_root)
-        with _folder(trash_root, target[:-1], make=True) as there:
+        models = _models(root, source[:-1], target[:-1])
+        atomic.make_folders(trash_root, model=root)
+        with _folder(trash_root, target[:-1], models=models) as there:
             name = _transfer(file, there, _Numbered(target[-1]) if numbered else (target[-1],))
     return "/".join((*target[:-1], name))
 
@@ -86,15 +89,17 @@ def require_removable(root: Path, relative: str, fingerprint: Fingerprint) -> No
         file.refuse()
 
 
-def make_folder(root: Path, relative: str) -> None:
+def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None:
     """Make a folder below `root` and those above it, durably, and follow no link on the way there.
 
-    Raises StorageError if a link or a file is on the way.
+    Each new one gets the access rights of the same folder below `model`, or else those of the folder that it
+    is made in. Raises StorageError if a link or a file is on the way.
     """
-    atomic.make_folders(root)
+    atomic.make_folders(root, model=model)
     parts = _parts(relative) if relative else ()
+    models = {} if model is None else _models(model, parts, parts)
     try:
-        with _naming(root / relative), _folder(root, parts, make=True):
+        with _naming(root / relative), _folder(root, parts, models=models):
             pass
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
@@ -333,28 +338,55 @@ def _seen(folder: int, name: str) -> Fingerprint:
 
 
 @contextmanager
-def _folder(root: Path, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
-    """The open folder below `root`. Raises Stale if a link or a file took the place of a folder."""
+def _folder(root: Path, parts: tuple[str, ...], *, models: Mapping[int, Path] | None = None) -> Iterator[int]:
+    """The open folder below `root`. Raises Stale if a link or a file took the place of a folder.
+
+    With `models` the folders that are missing are made, and get the access rights of these others, by
+    their depth, or of the folder that they are made in.
+    """
     with ExitStack() as opened:
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         opened.callback(os.close, folder)
-        for part in parts:
-            if make:
-                _make(folder, part)
+        for depth, part in enumerate(parts):
+            if models is not None:
+                _make(folder, part, models.get(depth))
             try:
                 folder = os.open(part, _FOLDER, dir_fd=folder)
             except OSError as error:
-                if make or error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                if models is not None or error.errno not in (errno.ENOTDIR, errno.ELOOP):
                     raise
                 raise Stale(f"{part} on the way to {root.joinpath(*parts)} is no folder any more") from error
             opened.callback(os.close, folder)
         yield folder
 
 
-def _make(folder: int, name: str) -> None:
+def _make(folder: int, name: str, model: Path | None) -> None:
     with suppress(FileExistsError):
-        os.mkdir(name, dir_fd=folder)
+        atomic.make_like(name, model if model is not None and _is_folder(model) else folder, dir_fd=folder)
         atomic.fsync_folder_fd(folder)
+
+
+def _models(root: Path, source: tuple[str, ...], target: tuple[str, ...]) -> dict[int, Path]:
+    """For each depth of `target`: the folder of the same name below `root`, counted from the last one.
+
+    `input/front/2026` gets those of `front/2026`, and the root itself for `input`.
+    """
+    found: dict[int, Path] = {}
+    shift = len(target) - len(source)
+    for depth in range(len(target) - 1, max(shift, 0) - 1, -1):
+        if target[depth] != source[depth - shift]:
+            return found
+        found[depth] = root.joinpath(*source[: depth - shift + 1])
+    if shift > 0:
+        found[shift - 1] = root
+    return found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 @contextmanager

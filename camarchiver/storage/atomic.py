@@ -10,15 +10,17 @@ import logging
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeVar
 
+from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.domain.untrusted import convert, value_of
-from camarchiver.errors import StorageError, cause
-from camarchiver.storage import linux
+from camarchiver.errors import StorageError, cause, remedy
+from camarchiver.storage import linux, permissions
 
 _log = logging.getLogger("camarchiver.storage.atomic")
 
@@ -138,7 +140,7 @@ def read_json(path: Path) -> object | None:
                 _log.warning("%s can't be read; using its backup", path)
     except OSError as error:
         raise StorageError(
-            f"{path} can't be read: {cause(error)}", hint="check the disk and the file's owner and mode"
+            f"{path} can't be read: {cause(error)}", hint=remedy(error, "check the disk and its mount")
         ) from error
     if text is None:
         raise StorageError(
@@ -175,16 +177,53 @@ def _warn_of_entries(path: Path, invalid: int) -> None:
     )
 
 
-def make_folders(path: Path, *, mode: int = 0o777) -> None:
-    """Make the folder and its parents durably; `mode`, less the umask, is that of each new one."""
-    missing = []
-    folder = path
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for new in reversed(missing):
-        new.mkdir(mode=mode, exist_ok=True)
+def make_folders(path: Path, *, model: Path | None = None) -> None:
+    """Make the folder and its parents durably.
+
+    Each new one gets the access rights of the folder `model`, by default those that the umask leaves.
+    """
+    for new in _missing(path):
+        with contextlib.suppress(FileExistsError):
+            if model is None:
+                new.mkdir()
+            else:
+                make_like(new, model)
         fsync_folder(new.parent)
+
+
+def make_private_folders(path: Path) -> None:
+    """Make a folder of our own state and its parents durably, with access for nobody but this user.
+
+    Folders above the state folder get the access rights of the folder that they are made in.
+    """
+    depth = path.parts.index(STATE_FOLDER) if STATE_FOLDER in path.parts else 0
+    for new in _missing(path):
+        with contextlib.suppress(FileExistsError):
+            if len(new.parts) <= depth:
+                make_like(new, new.parent)
+            else:
+                new.mkdir(mode=stat.S_IRWXU)
+        fsync_folder(new.parent)
+
+
+def make_like(folder: Path | str, model: Path | int, *, dir_fd: int | None = None) -> None:
+    """Make a folder with the access rights of another one; what this user needs to write it is added."""
+    os.mkdir(folder, stat.S_IMODE(permissions.status_of(model).st_mode) | stat.S_IRWXU, dir_fd=dir_fd)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(folder, flags, dir_fd=dir_fd)
+    try:
+        permissions.copy_access(model, descriptor, least=stat.S_IRWXU)
+    finally:
+        os.close(descriptor)
+
+
+def _missing(path: Path) -> tuple[Path, ...]:
+    """The folders that must be made for this one, the uppermost first."""
+    missing: list[Path] = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    return tuple(reversed(missing))
 
 
 def sync_file(path: Path) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from camarchiver.errors import StorageError
+from camarchiver.storage import permissions
 from camarchiver.storage.atomic import Staged
 
 _COPY_BYTES = 1 << 20
@@ -23,7 +22,7 @@ def digest_of(path: Path) -> str:
 
 
 def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | None = None) -> str:
-    """Copy an open file's bytes, times, mode and owner into a staged file, durably; the bytes' BLAKE2b.
+    """Copy an open file's bytes, times and access rights into a staged file, durably; the bytes' BLAKE2b.
 
     The copy is read back and compared; raises StorageError if it differs. `watch` gets the size of each
     block in bytes, and may end the copy by an exception.
@@ -52,9 +51,5 @@ def copy_into(source: BinaryIO, part: Staged, *, watch: Callable[[int], None] | 
 
 def _copy_attributes(source: BinaryIO, target: BinaryIO) -> None:
     original = os.fstat(source.fileno())
-    # Only root may give files away, and some filesystems know neither owners nor modes.
-    with contextlib.suppress(PermissionError):
-        os.fchown(target.fileno(), original.st_uid, original.st_gid)
-    with contextlib.suppress(PermissionError):
-        os.fchmod(target.fileno(), stat.S_IMODE(original.st_mode))
+    permissions.copy_access(source.fileno(), target.fileno())
     os.utime(target.fileno(), ns=(original.st_atime_ns, original.st_mtime_ns))

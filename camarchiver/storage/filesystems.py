@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Trees
-from camarchiver.errors import StorageError, cause
+from camarchiver.errors import StorageError, cause, remedy
 
 
 def used_bytes(trees: Trees) -> int:
@@ -55,7 +55,7 @@ def _statuses(folder: Path) -> Iterator[os.stat_result]:
         except OSError as error:
             raise StorageError(
                 f"{here} can't be read, so nobody knows how much the trees hold: {cause(error)}",
-                hint="check its permissions",
+                hint=remedy(error, "check the disk and its mount"),
             ) from error
 
 

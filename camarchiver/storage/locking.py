@@ -145,5 +145,5 @@ def _claim(clip: Path, place: Path | None, *, folder_may_be_gone: bool) -> lockf
             raise
     # Other processes may be able to write a lock beside the clip although we can't.
     lockfile.refuse_if_held(beside, clip)
-    atomic.make_folders(place, mode=0o700)
+    atomic.make_private_folders(place)
     return lockfile.claim(_file_in(place, clip), clip)

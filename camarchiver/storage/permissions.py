@@ -1,17 +1,43 @@
-"""Finds out, without trying, what keeps a file in its folder: mount, attributes, mode, sticky bit."""
+"""Copies access rights, and finds out, without trying, what keeps a file in its folder."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import stat
+from contextlib import suppress
 from pathlib import Path
 
-from camarchiver.errors import NotRemovable
+from camarchiver.errors import NotRemovable, user_name
 from camarchiver.storage import linux
 from camarchiver.storage.linux import Attributes
 
 _FLAG = {Attributes.IMMUTABLE: "-i", Attributes.APPEND_ONLY: "-a"}
+
+_ACL = "system.posix_acl_access"
+"""The attribute that holds a file's access control list (acl(5))."""
+
+
+def copy_access(model: Path | int, target: int, *, bits: int = 0o7777, least: int = 0) -> None:
+    """Give an open file or folder the owner, group, mode and access control list of another one.
+
+    `bits` of the mode are copied, and `least` are set in any case. What this user or the filesystem can't set
+    is left out: only root may give files away. Raises OSError if the model can't be examined.
+    """
+    status = status_of(model)
+    with suppress(OSError):
+        os.fchown(target, status.st_uid, -1)
+    with suppress(OSError):
+        os.fchown(target, -1, status.st_gid)
+    with suppress(OSError):
+        os.fchmod(target, stat.S_IMODE(status.st_mode) & bits | least)
+    with suppress(OSError):
+        os.setxattr(target, _ACL, os.getxattr(model, _ACL))
+
+
+def status_of(model: Path | int) -> os.stat_result:
+    """The state of a file or folder, named or open."""
+    return os.fstat(model) if isinstance(model, int) else model.stat()
 
 
 def obstacle(folder: int, name: str, path: Path) -> NotRemovable | None:
@@ -26,11 +52,11 @@ def obstacle(folder: int, name: str, path: Path) -> NotRemovable | None:
     if found := linux.attributes(folder):
         return refusal(path, f"{place} is {_words(found)}", f"chattr {_options(found)} {where}")
     if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
-        owner = os.fstat(folder).st_uid
+        owner, user = user_name(os.fstat(folder).st_uid), user_name()
         return refusal(
             path,
-            f"{place} belongs to user {owner} and can't be written by user {os.geteuid()}",
-            f"give user {os.geteuid()} the right to write {where}, or run as user {owner}",
+            f"{place} belongs to user {owner} and can't be written by user {user}",
+            f"give user {user} the right to write {where}, or run as user {owner}",
         )
     if found := _attributes_of(folder, name):
         return refusal(path, f"it is {_words(found)}", f"chattr {_options(found)} {shlex.quote(str(path))}")
@@ -49,10 +75,11 @@ def _sticky(folder: int, name: str, path: Path) -> NotRemovable | None:
         return None
     if linux.is_as_owner() is not False:
         return None
+    owner = user_name(own.st_uid)
     return refusal(
         path,
-        f"{path.parent} has the sticky bit, and the file belongs to user {own.st_uid}",
-        f"chmod -t {shlex.quote(str(path.parent))}, or run as user {own.st_uid}",
+        f"{path.parent} has the sticky bit, and the file belongs to user {owner}",
+        f"chmod -t {shlex.quote(str(path.parent))}, or run as user {owner}",
     )
 
 

@@ -251,7 +251,8 @@ class TestDoctor:
     def test_roots_that_can_not_be_written(self, public_folder: Path, read_only: Path) -> None:
         said = as_nobody("found = storage.roots(trees)", public_folder)
         assert "source bad" in said
-        assert f"this user can't write there: Permission denied -> chown or chmod {public_folder}" in said
+        denied = "Permission denied for user nobody"
+        assert f"this user can't write there: {denied} -> chown or chmod {public_folder}" in said
         found = bad(storage_checks.root_of("archive", read_only))
         assert "it is mounted read-only -> mount -o remount,rw" in found["archive"]
 
@@ -296,7 +297,7 @@ class TestDoctor:
         day.chmod(0o600)
         place = trees.source
         code = "found = storage.journal(trees)"
-        assert "can't be read and written by this user -> chown -R" in as_nobody(code, place)
+        assert "can't be read and written by user nobody -> chown -R" in as_nobody(code, place)
         trees.state.chmod(0o777)
         said = as_nobody(code, place)
         assert "journal bad 3 file(s) of the journal can't be read and written" in said

@@ -377,7 +377,7 @@ class TestAtomic:
         assert stat.S_IMODE(copy.stat().st_mode) == 0o640
 
     def test_folders_are_made_and_may_be_there(self, tmp_path: Path) -> None:
-        atomic.make_folders(tmp_path / "a" / "b", mode=0o700)
+        atomic.make_private_folders(tmp_path / "a" / "b")
         atomic.make_folders(tmp_path / "a" / "b")
         assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
         (tmp_path / "file").touch()

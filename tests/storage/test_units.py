@@ -17,7 +17,15 @@ from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.errors import AlreadyRunning, CamarchiverError, ClipBusy, NotRemovable, StorageError, cause
+from camarchiver.errors import (
+    AlreadyRunning,
+    CamarchiverError,
+    ClipBusy,
+    NotRemovable,
+    StorageError,
+    cause,
+    user_name,
+)
 from camarchiver.record.outbox.spool import Unfit
 from camarchiver.storage import anchored, atomic, filesystems, lockfile, removal
 from camarchiver.storage.anchored import Stale
@@ -150,7 +158,8 @@ class TestRemoval:
     @pytest.mark.parametrize(
         ("error", "words"),
         [
-            (OSError(13, "Permission denied", "/a"), "Permission denied"),
+            (OSError(2, "No such file or directory", "/a"), "No such file or directory"),
+            (OSError(13, "Permission denied", "/a"), f"Permission denied for user {user_name()}"),
             (OSError("by hand"), "by hand"),
             (ValueError(), "ValueError"),
             (StorageError("it is full", hint="buy one"), "it is full"),

@@ -59,7 +59,7 @@ def state(outbox: Path) -> Path:
 
 def make_state(outbox: Path) -> None:
     """Create the state folder, which no transfer copies. Raises OSError."""
-    atomic.make_folders(state(outbox), mode=0o700)
+    atomic.make_private_folders(state(outbox))
 
 
 def transferred(outbox: Path) -> frozenset[Arrived]:
@@ -156,7 +156,7 @@ def notices(outbox: Path, camera: str) -> dict[str, Notice]:
 def announce(outbox: Path, camera: str, current: Mapping[str, Notice]) -> None:
     """Store the announcements. Raises OSError, with the earlier ones in place."""
     path = _announced(outbox, camera)
-    atomic.make_folders(path.parent, mode=0o700)
+    atomic.make_private_folders(path.parent)
     atomic.write_json(path, msgspec.to_builtins(_Announcements(dict(current))))
 
 
