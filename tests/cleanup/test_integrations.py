@@ -34,7 +34,7 @@ from camarchiver.domain.clip import Archived, Clip, Disposal, Tree
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard
-from camarchiver.errors import NotRemovable, StorageError, sentence
+from camarchiver.errors import NotRemovable, StorageError, sentence, user_name
 from camarchiver.journal import replay as journal_replay
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
@@ -113,8 +113,10 @@ OBSTACLES = {
     "append-only folder": "chattr -a {folder}",
     "immutable folder": "chattr -i {folder}",
     "read-only mount": "mount it writable: findmnt -T {folder}",
-    "sticky folder": "chmod -t {folder}, or run as user 1000",
-    "folder without permission": "give user 65534 the right to write {folder}, or run as user 0",
+    "sticky folder": f"chmod -t {{folder}}, or run as user {user_name(1000)}",
+    "folder without permission": (
+        f"give user {user_name(65534)} the right to write {{folder}}, or run as user {user_name(0)}"
+    ),
 }
 """What keeps a file where it is, and the remedy that is named."""
 
