@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from camarchiver.cleanup import unjournalled
 from camarchiver.domain.clip import Clip, Fingerprint, Tree, Trees, beside
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
@@ -43,17 +44,36 @@ class Selection:
     until: datetime | None = None
     """The first moment that is too late."""
 
+    def selects(self, camera: str, start: datetime) -> bool:
+        """Whether a clip of this camera and time is meant."""
+        return (
+            self.camera in ("", camera)
+            and (self.since is None or start >= self.since)
+            and (self.until is None or start < self.until)
+        )
+
 
 RestorePlan = Plan[Restore, Selection]
 
 
 def plan(pipeline: Pipeline, selection: Selection) -> RestorePlan:
     """Find the selected files; changes nothing."""
-    steps = tuple(_restorer(pipeline).steps(selection))
+    journalled = tuple(_restorer(pipeline).steps(selection))
+    steps = (*journalled, *_unjournalled(pipeline, selection, frozenset(step.trash for step in journalled)))
     tally = Tally()
     for step in steps:
         tally.add(step)
     return Plan("restore", pipeline.trees, pipeline.started, selection, tally.totals(), steps, ())
+
+
+def _unjournalled(pipeline: Pipeline, selection: Selection, journalled: frozenset[str]) -> Iterator[Restore]:
+    """The selected files that the journal does not know; without a journal that is the whole trash."""
+    paths = selection.paths or (() if pipeline.journal.days() else (pipeline.trees.trash,))
+    if selection.run or not paths:
+        return
+    for step in unjournalled.steps(pipeline, paths, journalled):
+        if selection.selects(step.camera, step.start):
+            yield step
 
 
 def execute(
@@ -206,18 +226,12 @@ class Restorer:
         return None
 
     def _is_meant(self, event: JournalEvent, place: str, selection: Selection) -> bool:
-        start = event.start
         if selection.paths:
             home, relative = self._home(event)
             homes = (home / relative, self._trees.trash / place)
             if not any(home.is_relative_to(path) for home in homes for path in selection.paths):
                 return False
-        return (
-            selection.run in ("", event.run)
-            and selection.camera in ("", event.camera)
-            and (selection.since is None or start >= selection.since)
-            and (selection.until is None or start < selection.until)
-        )
+        return selection.run in ("", event.run) and selection.selects(event.camera, event.start)
 
     def _step(self, event: JournalEvent, place: str) -> Restore | None:
         root, relative = self._home(event)

@@ -273,6 +273,11 @@ class CopyFinder:
                 return self._trash_copy(place, day, origin)
         return self._unjournalled(place)
 
+    def in_trash(self, relative: str, status: os.stat_result) -> Copy | None:
+        """What one file of the trash is a copy of; None if the journal does not know it."""
+        folder, _, name = relative.rpartition("/")
+        return self._trashed(_Place(self._trees.trash, folder, name, relative, status))
+
     def _trash_copy(self, place: _Place, day: date, origin: Origin) -> Copy:
         identity = origin.size, origin.mtime_ns
         journalled, ledger = self._day(day)

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     OVER_LIMIT = "over-limit"
     RESTORED = "restored"
     RESTORE_ASKED = "restore-asked"
+    NOT_JOURNALLED = "not-journalled"
     TAKEN = "taken"
     AGE = "age"
     UNARCHIVED = "unarchived"

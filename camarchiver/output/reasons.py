@@ -26,6 +26,7 @@ REASON_WORDS = {
     Reason.OVER_LIMIT: "left for the next run by --limit",
     Reason.RESTORED: "restored from the trash lately",
     Reason.RESTORE_ASKED: "to be restored",
+    Reason.NOT_JOURNALLED: "not in the journal: goes to where its path in the trash points",
     Reason.TAKEN: "something else stands where it came from",
     Reason.NO_SPACE: "no space",
     Reason.UNSUPPORTED: "holds streams that can't be archived",

@@ -87,6 +87,80 @@ class TestRestore:
         assert told("restore", "-C", camera_tree, "--list").stdout == ""
 
 
+class TestLostState:
+    """The archive is gone, and the journal with it: the trash may have the last copy of a clip."""
+
+    @pytest.fixture
+    def lost(self, camera_tree: Path, told: Command) -> Path:
+        """A tree whose only clip lies in the trash, with its picture."""
+        (camera_tree / ".deleted/input").mkdir(parents=True)
+        (camera_tree / "2026").rename(camera_tree / ".deleted/input/2026")
+        assert told("config", "accept-volume", camera_tree).returncode == 0
+        return camera_tree
+
+    def test_a_clip_goes_back_to_where_its_path_in_the_trash_points(self, lost: Path, told: Command) -> None:
+        source = lost / f"2026/03/01/{NAME}.mp4"
+        trashed = lost / f".deleted/input/2026/03/01/{NAME}.mp4"
+        content, status = trashed.read_bytes(), trashed.stat()
+        for path in (trashed, source, source.parent, lost / ".deleted"):
+            plan = json.loads(told("restore", "-C", lost, path, "--list", "--json").stdout)
+            steps = [(step["reason"], step["target"]) for step in plan["steps"]]
+            assert steps == [("not-journalled", str(source))], path
+        refused = told("restore", "-C", lost, source.parent)
+        assert (refused.returncode, source.exists()) == (2, False), "it asks first"
+        listed = told("restore", "-C", lost, source.parent, "--list").stdout
+        assert f"input/2026/03/01/{NAME}.mp4 in the trash: the journal does not know it" in listed
+        done = told("restore", "-C", lost, source.parent, "-y")
+        assert (done.returncode, "restored: 1 clip" in done.stdout) == (0, True)
+        assert (source.read_bytes(), source.stat().st_mtime_ns) == (content, status.st_mtime_ns)
+        assert source.with_suffix(".jpg").read_bytes() == b"jpg"
+        assert not trashed.exists() and not trashed.with_suffix(".jpg").exists()
+        plan = json.loads(told("archive", lost, "--dry-run", "--json").stdout)
+        assert [step["reason"] for step in plan["steps"]] == ["restored"]
+        assert "restored from the trash" in told("why", "-C", lost, source).stdout
+
+    def test_everything_can_be_listed_without_a_journal(self, lost: Path, told: Command) -> None:
+        assert NAME in told("restore", "-C", lost, "--list").stdout
+        assert NAME in told("restore", "-C", lost, "--list", "--camera", "front").stdout
+        for nothing in (("--camera", "back"), ("--since", "2026-03-02"), ("--run", "x")):
+            assert told("restore", "-C", lost, "--list", *nothing).stdout == ""
+
+    def test_a_numbered_name_and_a_taken_one(self, lost: Path, told: Command) -> None:
+        """`x~2.mp4` was `x.mp4` when another file had that name in the trash."""
+        folder = lost / ".deleted/input/2026/03/01"
+        (folder / f"{NAME}~2.mp4").write_bytes(b"the second of its name")
+        assert told("restore", "-C", lost, folder / f"{NAME}~2.mp4", "-y").returncode == 0
+        assert (lost / f"2026/03/01/{NAME}~2.mp4").exists(), "the first of the name is in the trash, too"
+        (folder / f"{NAME}.mp4").rename(folder / f"{NAME}~2.mp4")
+        assert told("restore", "-C", lost, folder / f"{NAME}~2.mp4", "-y").returncode == 0
+        assert frames(lost / f"2026/03/01/{NAME}.mp4") == 20
+        (folder / f"{NAME}.mp4").write_bytes(b"another one")
+        done = json.loads(told("restore", "-C", lost, folder / f"{NAME}.mp4", "-y", "--json").stdout)
+        assert [(each["result"], each["reason"]) for each in done["outcomes"]] == [("skipped", "taken")]
+        assert frames(lost / f"2026/03/01/{NAME}.mp4") == 20
+
+    def test_what_the_journal_knows_is_not_taken_twice(self, camera_tree: Path, told: Command) -> None:
+        """The journal's own line decides, also for a clip whose picture went to the archive."""
+        told("archive", camera_tree, "--codec", "h264")
+        trash = camera_tree / ".deleted"
+        foreign = trash / "input/2026/03/01/REO_front_20260301091500.mp4"
+        foreign.write_bytes(b"put here by hand")
+        steps = json.loads(told("restore", "-C", camera_tree, trash, "--list", "--json").stdout)["steps"]
+        assert sorted((Path(step["path"]).name, step["reason"]) for step in steps) == [
+            (f"{NAME}.mp4", "restore-asked"),
+            (foreign.name, "not-journalled"),
+        ]
+        assert told("restore", "-C", camera_tree, trash, "-y").returncode == 0
+        assert (camera_tree / f"2026/03/01/{NAME}.jpg").read_bytes() == b"jpg"
+        assert (camera_tree / f"2026/03/01/{foreign.name}").read_bytes() == b"put here by hand"
+
+    def test_an_archive_in_the_trash(self, lost: Path, told: Command) -> None:
+        trashed = lost / f".deleted/output/2026/03/01/{NAME}.mp4"
+        (lost / ".deleted/input").rename(lost / ".deleted/output")
+        assert told("restore", "-C", lost, trashed, "-y").returncode == 0
+        assert frames(lost / f"archived/2026/03/01/{NAME}.mp4") == 20
+
+
 class TestCleanup:
     """`cleanup` as an operator and cron run it."""
 

@@ -10,18 +10,23 @@ from camarchiver.cleanup import restore
 from camarchiver.cleanup.restore import Selection
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Restore
+from camarchiver.naming.patterns import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import formatting
 from camarchiver.runtime.signals import Stop
 
 
-def run_restore(selection: Selection, place: TreeOptions, options: RunOptions) -> int:
+def run_restore(
+    selection: Selection, place: TreeOptions, options: RunOptions, patterns: tuple[Pattern, ...]
+) -> int:
     """Run `restore` and return its exit code."""
-    return conduct("restore", options, lambda: _task(selection, place))
+    return conduct("restore", options, lambda: _task(selection, place, patterns))
 
 
-def _task(selection: Selection, place: TreeOptions) -> RunTask:
-    pipeline = Pipeline(place.trees(), place.zone(), "restore")
+def _task(selection: Selection, place: TreeOptions, patterns: tuple[Pattern, ...]) -> RunTask:
+    pipeline = Pipeline(place.trees(), place.zone(), "restore", patterns)
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
@@ -30,9 +35,7 @@ def _task(selection: Selection, place: TreeOptions) -> RunTask:
             plan,
             pipeline.run.id,
             lambda stop, _, report: restore.execute(pipeline, plan, stop=stop, on_outcome=report),
-            lines=lambda: (
-                f"{formatting.shown(step.relative)}  {formatting.size(step.size)}" for step in plan.steps
-            ),
+            lines=lambda: map(_line, plan.steps),
             question=f"Restore {formatting.count_of(len(plan.steps), 'clip')}?",
             always_reports=True,
         )
@@ -45,3 +48,11 @@ def _task(selection: Selection, place: TreeOptions) -> RunTask:
         log_file=log_of(pipeline.trees),
         consent="restore",
     )
+
+
+def _line(step: Restore) -> str:
+    line = f"{formatting.shown(step.relative)}  {formatting.size(step.size)}"
+    if step.reason is not Reason.NOT_JOURNALLED:
+        return line
+    place = f"{formatting.shown(step.trash)} in the trash"
+    return f"{line}  (by its path {place}: the journal does not know it)"
