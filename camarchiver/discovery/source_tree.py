@@ -27,7 +27,7 @@ from camarchiver.naming.paths import (
     is_picture_name,
     is_temporary_name,
 )
-from camarchiver.naming.patterns import Names, ParsedName
+from camarchiver.naming.patterns import Names, ParsedName, why_timeless
 from camarchiver.storage import atomic, linux, locking
 
 WRITTEN_LATELY = timedelta(days=1)
@@ -225,7 +225,8 @@ class Discovery:
             size, mtime_ns = status.st_size, status.st_mtime_ns
             said = parsed[name]
             if said is None:
-                aside.append(self._aside(folder, name, Reason.NO_TIMESTAMP, "", size))
+                why = why_timeless(name.rpartition(".")[0], folder)
+                aside.append(self._aside(folder, name, Reason.NO_TIMESTAMP, why, size))
                 continue
             if mtime_ns > LATEST_NS:
                 aside.append(self._aside(folder, name, Reason.CLOCK_DOUBTFUL, _TOO_LATE, size))

@@ -10,10 +10,11 @@ from functools import lru_cache
 NO_CAMERA = "camera"
 FULL_DATE = ("year", "month", "day")
 
-# YYYY/MM/DD, YYYY-MM-DD, YYYYMMDD, YYYY/MMDD, also without the day; some makers have hours below.
+# YYYY/MM/DD, YYYY-MM-DD, YYYYMMDD, YYYY/MMDD, also without the day; some makers have hours below. Xiaomi has
+# the hour behind the day (YYYYMMDDHH), Synology the half of the day (YYYYMMDDAM), Yi YYYYYMMMDDDHHH.
 _DATE_FOLDERS = re.compile(
-    r"(?:^|(?<=/))(?P<year>19[7-9]\d|20\d\d|2100)[-/]?(?P<month>0[1-9]|1[0-2])"
-    r"(?:[-/]?(?P<day>0[1-9]|[12]\d|3[01])(?:/(?:[01]\d|2[0-3]))?)?(?=/|$)",
+    r"(?:^|(?<=/))(?P<year>19[7-9]\d|20\d\d|2100)[-/Y]?(?P<month>0[1-9]|1[0-2])"
+    r"(?:[-/M]?(?P<day>0[1-9]|[12]\d|3[01])(?:/?(?:[01]\d|2[0-3])|D(?:[01]\d|2[0-3])H|[AP]M)?)?(?=/|$)",
     re.ASCII,
 )
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from camarchiver.errors import ConfigError
 from camarchiver.naming.cameras import comparable
-from camarchiver.naming.folders import FULL_DATE, NO_CAMERA, camera_of_folder, date_within
-from camarchiver.naming.limits import LONGEST_SECONDS
-from camarchiver.naming.vendors import MAKERS
+from camarchiver.naming.folders import FULL_DATE, NO_CAMERA, camera_of_folder
+from camarchiver.naming.time_groups import GROUPS, duration_of, offset_of, start_of
+from camarchiver.naming.vendors import MAKERS, TIMELESS
 
-_EPOCH = datetime(1970, 1, 1)
-_LONGEST = timedelta(seconds=LONGEST_SECONDS)
-_GROUPS = frozenset(
-    {"camera", "channel", "time", "unix", *FULL_DATE, "hour", "minute", "second"}
-    | {"millisecond", "end", "duration", "utc"}
-)
 _TIME_LAST = r"_(?P<time>\d{14})"
 _PREFIXES = 1000
 """How many beginnings of names are cached."""
+_FORMS = 1000
+"""How many forms of names are cached."""
+_FORM = {ord(digit): "0" for digit in "123456789"}
 _OWN_EXAMPLE = r"(?P<camera>\w+)-(?P<time>\d{8}-\d{6})"
 
 
@@ -46,9 +43,10 @@ class Pattern:
 
     An expression with a `/` is matched against folder and name. Groups: `camera`, `channel`;
     `time` (14 digits with anything between them, or 6 if the date is in the folder), or `unix`
-    (seconds), or `year month day hour minute second`; `millisecond`; `end` (written as the start, or
-    only its clock time); `duration` (seconds); `utc` (if it matched: the time is UTC, or off by the group's
-    value, as `+0100`).
+    (seconds, or milliseconds if it has 13 digits), or `year month day hour minute second` (a year of two
+    digits is after 2000, a month may be an English name); `ampm` (begins with A or P: the clock has 12
+    hours); `millisecond`; `end` (written as the start, or only its clock time); `duration` (seconds);
+    `utc` (if it matched: the time is UTC, or off by the group's value, as `+0100` or `GMT-5`).
     """
 
     maker: str
@@ -62,79 +60,37 @@ class Pattern:
     has_fixed_prefix: bool
     """Whether the time is the last 14 digits, and only camera and channel come from the part before them."""
 
+    def match(self, stem: str, folder: str) -> re.Match[str] | None:
+        """Whether the expression matches; the time may still be impossible."""
+        return self.regex.fullmatch(f"{folder}/{stem}" if self.with_folder and folder else stem)
+
     def read(self, stem: str, folder: str) -> ParsedName | None:
         """The content of `stem` in `folder`; None if it doesn't match or its time is impossible."""
-        match = self.regex.fullmatch(f"{folder}/{stem}" if self.with_folder and folder else stem)
-        if match is None:
-            return None
-        found = match.groupdict()
-        try:
-            start = _start(found, folder)
-            duration = _duration(found, start)
-            utc = "unix" in found or found.get("utc") is not None
-            if utc:
-                start -= _offset(found.get("utc") or "")
-        except (ValueError, OverflowError):
-            return None
-        if not 1970 <= start.year <= 2100:
-            return None
-        camera = found.get("camera")
-        if camera is None:
-            camera = camera_of_folder(folder)
-        channel = found.get("channel") or ""
-        if channel:
-            channel = channel.lstrip("0") or "0"
-            camera = f"{camera or NO_CAMERA}_ch{channel}"
-        return ParsedName(comparable(camera or NO_CAMERA), start, utc, duration, channel)
+        match = self.match(stem, folder)
+        return None if match is None else parse(match, folder)
 
 
-def _start(found: Mapping[str, str | None], folder: str) -> datetime:
-    if text := found.get("time"):
-        start = _moment(text, None, folder)
-    elif unix := found.get("unix"):
-        start = _EPOCH + timedelta(seconds=int(unix))
-    else:
-        year, month, day = (int(found.get(part) or 0) for part in FULL_DATE)
-        hour, minute, second = (int(found.get(part) or 0) for part in ("hour", "minute", "second"))
-        start_day = date(year, month, day) if year else date_within(folder)
-        start = datetime.combine(start_day, time(hour, minute, second))
-    if millisecond := found.get("millisecond"):
-        start = start.replace(microsecond=int(millisecond) * 1000)
-    return start
-
-
-def _moment(text: str, day: date | None, folder: str) -> datetime:
-    if len(text) != 14 or not text.isdigit():
-        text = "".join(filter(str.isdigit, text))
-        if len(text) == 6:
-            text = f"{day or date_within(folder):%Y%m%d}{text}"
-        if len(text) != 14:
-            raise ValueError(text)
-    # This takes a twentieth of the time of strptime.
-    return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")
-
-
-def _duration(found: Mapping[str, str | None], start: datetime) -> float | None:
-    if (seconds := found.get("duration")) is not None:
-        length = timedelta(seconds=float(seconds))
-    elif (end := found.get("end")) is None:
+def parse(match: re.Match[str], folder: str) -> ParsedName | None:
+    """The content of a name that a pattern matches; None if its time is impossible."""
+    found = match.groupdict()
+    try:
+        start = start_of(found, folder)
+        duration = duration_of(found, start)
+        utc = "unix" in found or found.get("utc") is not None
+        if utc:
+            start -= offset_of(found.get("utc") or "")
+    except (ValueError, OverflowError):
         return None
-    elif "unix" in found:
-        length = _EPOCH + timedelta(seconds=int(end)) - start
-    else:
-        length = _moment(end, start.date(), "") - start.replace(microsecond=0)
-        if sum(map(str.isdigit, end)) == 6:  # only a clock time: midnight may lie between
-            length %= timedelta(days=1)
-    return length.total_seconds() if timedelta(0) <= length <= _LONGEST else None
-
-
-def _offset(text: str) -> timedelta:
-    """How far ahead of UTC `+0100`, `-08_00` is; 0 for `Z`, `UTC` or an empty group."""
-    digits = "".join(filter(str.isdigit, text))
-    if not digits:
-        return timedelta(0)
-    ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:4] or 0))
-    return -ahead if text.startswith("-") else ahead
+    if not 1970 <= start.year <= 2100:
+        return None
+    camera = found.get("camera")
+    if camera is None:
+        camera = camera_of_folder(folder)
+    channel = found.get("channel") or ""
+    if channel:
+        channel = channel.lstrip("0") or "0"
+        camera = f"{camera or NO_CAMERA}_ch{channel}"
+    return ParsedName(comparable(camera or NO_CAMERA), start, utc, duration, channel)
 
 
 def _row(maker: str, regex: str, source: str, example: str) -> Pattern:
@@ -166,10 +122,10 @@ def compile_pattern(text: str, *, name: str) -> Pattern:
             f"pattern {name} is not a regular expression: {error}", hint=f"for example {_OWN_EXAMPLE}"
         ) from error
     groups = pattern.regex.groupindex.keys()
-    if unknown := sorted(groups - _GROUPS):
+    if unknown := sorted(groups - GROUPS):
         raise ConfigError(
             f"pattern {name} has the unknown group {unknown[0]}",
-            hint=f"known are {', '.join(sorted(_GROUPS))}",
+            hint=f"known are {', '.join(sorted(GROUPS))}",
         )
     some_date = groups & set(FULL_DATE)
     clock = {"hour", "minute"} <= groups and len(some_date) in (0, 3)
@@ -183,12 +139,20 @@ def compile_pattern(text: str, *, name: str) -> Pattern:
 
 
 class Names:
-    """Reads names: own patterns in their order, then the makers', starting with the last that matched."""
+    """Reads names: own patterns in their order, then the makers', starting with one that fits the form.
+
+    The form of a name is the name with every digit replaced by 0. It costs a fraction of one expression, and
+    the names of a camera share it. Rows have no digits but classes of them, so that a form which no row
+    matches in a folder stays unread there.
+    """
 
     def __init__(self, own: Iterable[Pattern] = ()) -> None:
         self._own = tuple(own)
-        self._last = PATTERNS[0]
         self._by_prefix: dict[str, ParsedName] = {}
+        self._by_form: dict[str, Pattern] = {}
+        self._folder = ""
+        self._unread: set[str] = set()
+        """Forms that no row matches in `_folder`."""
 
     def read(self, stem: str, folder: str) -> ParsedName | None:
         """The content of a name without suffix in its folder (relative, with `/`); None without a time."""
@@ -200,20 +164,47 @@ class Names:
         for pattern in self._own:
             if parsed := pattern.read(stem, folder):
                 return parsed
-        if parsed := self._last.read(stem, folder):
-            self._remember(stem, parsed)
+        form = stem.translate(_FORM)
+        if (usual := self._by_form.get(form)) is not None and (parsed := usual.read(stem, folder)):
+            self._remember(stem, usual, parsed)
             return parsed
+        if folder != self._folder:
+            self._folder = folder
+            self._unread.clear()
+        return None if form in self._unread else self._search(stem, folder, form)
+
+    def which(self, stem: str, folder: str) -> Pattern:
+        """The pattern that reads a name which can be read; slower than `read`."""
+        return next(each for each in (*self._own, *PATTERNS) if each.read(stem, folder))
+
+    def _search(self, stem: str, folder: str, form: str) -> ParsedName | None:
+        is_known_form = False
         for pattern in PATTERNS:
-            if parsed := pattern.read(stem, folder):
-                self._last = pattern
-                self._remember(stem, parsed)
+            if (match := pattern.match(stem, folder)) is None:
+                continue
+            is_known_form = True
+            if parsed := parse(match, folder):
+                if len(self._by_form) < _FORMS:
+                    self._by_form[form] = pattern
+                self._remember(stem, pattern, parsed)
                 return parsed
+        if not is_known_form and len(self._unread) < _FORMS:
+            self._unread.add(form)
         return None
 
-    def _remember(self, stem: str, parsed: ParsedName) -> None:
+    def _remember(self, stem: str, pattern: Pattern, parsed: ParsedName) -> None:
         # Not with own patterns: they go first, and may read the next name in another way.
-        if self._last.has_fixed_prefix and not self._own and len(self._by_prefix) < _PREFIXES:
+        if pattern.has_fixed_prefix and not self._own and len(self._by_prefix) < _PREFIXES:
             self._by_prefix[stem[:-14]] = parsed
+
+
+_TIMELESS = tuple((maker, re.compile(regex, re.ASCII), advice) for maker, regex, _, advice in TIMELESS)
+
+
+def why_timeless(stem: str, folder: str) -> str:
+    """What a maker's name without a time is, and what its owner can do; empty if no maker is known."""
+    path = f"{folder}/{stem}" if folder else stem
+    return next((f"{maker}: {advice}" for maker, regex, advice in _TIMELESS if regex.fullmatch(path)), "")
 
 
 def moment_of(digits: str) -> datetime | None:

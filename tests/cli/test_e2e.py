@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -508,6 +509,37 @@ class TestConfigCommand:
         assert [step["reason"] for step in without["steps"]] == ["no-timestamp"]
         plan = json.loads(told("archive", camera_tree, "--dry-run", "--json", "--config", file).stdout)
         assert [(step["action"], step["camera"]) for step in plan["steps"]] == [("archive", "yard")]
+
+    def test_how_each_name_of_a_tree_is_read(self, camera_tree: Path, told: Command, tmp_path: Path) -> None:
+        file = tmp_path / "c.toml"
+        unread = camera_tree / "yard" / "cam1 03.01.2026 8h15.mp4"
+        unread.parent.mkdir()
+        unread.touch()
+        moment = datetime(2026, 1, 3, 8, 16, tzinfo=UTC).timestamp()
+        os.utime(unread, (moment, moment))
+        (camera_tree / "archived").mkdir()
+        (camera_tree / "archived" / "holiday.mp4").touch()
+        (camera_tree / "yard" / "hiv00001.mp4").touch()
+        before = sorted(camera_tree.rglob("*"))
+        asked = told("config", "names", camera_tree, "--timezone", "UTC")
+        assert asked.returncode == 0
+        reolink = r"1  Reolink, prefix REO +2026/03/01/\S+\n +-> camera \w+, 2026-03-01 08:15:00"
+        assert re.search(reolink, asked.stdout)
+        assert "Hikvision SD card and NAS: " in asked.stdout
+        assert "camera cam1, 2026-01-03 08:15:00\n" in asked.stdout
+        assert "holiday" not in asked.stdout
+        assert sorted(camera_tree.rglob("*")) == before
+        proposal = re.search(r"name1 = .*", asked.stdout)
+        assert proposal
+        file.write_text(f"[patterns]\n{proposal[0]}\n")
+        again = told("config", "names", camera_tree, "--timezone", "UTC", "--config", file).stdout
+        assert re.search(r"1  name1 +yard/cam1 ", again)
+        assert "not read: 1 clip" in again
+
+    def test_a_folder_without_clips_has_no_names(self, told: Command, tmp_path: Path) -> None:
+        asked = told("config", "names", tmp_path)
+        assert (asked.returncode, asked.stdout) == (0, f"{tmp_path}: no clips\n")
+        assert told("config", "names", tmp_path / "gone").returncode == 13
 
     def test_a_moved_archive_is_accepted_by_one_command(
         self, camera_tree: Path, told: Command, tmp_path: Path

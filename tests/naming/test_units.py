@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming.cameras import comparable
 from camarchiver.naming.patterns import PATTERNS, Names, ParsedName
+from camarchiver.naming.proposals import NameSample, propose
 from tests.values import BERLIN, ns
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -130,6 +132,67 @@ class TestMakers:
             ("porch/2020-01-30/12-30-45", "porch", "2020-01-30 12:30:45", None, ""),
             ("20140509-000500-001000_192.168.1.11-CH2", "192.168.1.11_ch2", "2014-05-09 00:05", 300.0, "2"),
             ("cellar/20220927/15/ARC20220927150523", "cellar", "2022-09-27 15:05:23", None, ""),
+            ("Front Door - 2-9-2020, 11.21.12pm", "Front Door", "2020-02-09 23:21:12", None, ""),
+            ("yard/3-1-2026, 8.15.00pm", "yard", "2026-03-01 20:15", None, ""),
+            ("yard/12-31-2026, 12.05.00AM", "yard", "2026-12-31 00:05", None, ""),
+            ("yard/12-31-2026, 12.05.00PM", "yard", "2026-12-31 12:05", None, ""),
+            ("NVR_ch1_main_20230131000000_20230131010000", "NVR_ch1", "2023-01-31", 3600.0, "1"),
+            ("yard/D3_S20230719090001_E20230719091810", "yard_ch3", "2023-07-19 09:00:01", 1089.0, "3"),
+            (
+                "barn/idea0/2026-07-31/001/23.50.00-00.10.00[R][@17f2][0]",
+                "barn_ch1",
+                "2026-07-31 23:50",
+                1200.0,
+                "1",
+            ),
+            (
+                "idea0/2026-07-31/002/23.40.00-23.50.00[M][@e1][0]",
+                "camera_ch2",
+                "2026-07-31 23:40",
+                600.0,
+                "2",
+            ),
+            ("nest box/record/20220927/15/07", "nest box", "2022-09-27 15:07", None, ""),
+            ("record/20220927/15/07", "camera", "2022-09-27 15:07", None, ""),
+            ("nest/20220927/15/07", "nest", "2022-09-27 15:07", None, ""),
+            ("front_2022-11-03_18-20-00_EST", "front", "2022-11-03 18:20", None, ""),
+            (
+                "x/78DF72DE6C4E/00_20260504235500_20260505001000",
+                "78DF72DE6C4E",
+                "2026-05-04 23:55",
+                900.0,
+                "",
+            ),
+            ("attic/2024Y09M18D08H/E206M00S60", "attic", "2024-09-18 08:06", 60.0, ""),
+            ("attic/2024Y09M18D08H/22M37S23", "attic", "2024-09-18 08:22:37", 23.0, ""),
+            ("attic/2024Y09M18D08H/22M37S", "attic", "2024-09-18 08:22:37", None, ""),
+            ("porch/2024-11-07/2024-11-07T23-26-14", "porch", "2024-11-07 23:26:14", None, ""),
+            ("events/5/16/09/12/19/37/42/4023-video", "5", "2016-09-12 19:37:42", None, ""),
+            ("recordings/camera_1/2024-05-01/16:01:04", "camera_1", "2024-05-01 16:01:04", None, ""),
+            ("Camera01/20221230205117", "Camera01", "2022-12-30 20:51:17", None, ""),
+            ("bell/RingVideo_20251205_075319", "bell", "2025-12-05 07:53:19", None, ""),
+            (
+                "x/20210712_141048_857A_ACCC8EAF31F3/20210712_14/20210712_141048_5E30",
+                "ACCC8EAF31F3",
+                "2021-07-12 14:10:48",
+                None,
+                "",
+            ),
+            ("gate/20210712_141048_5E30", "gate", "2021-07-12 14:10:48", None, ""),
+            ("20260301_201500", "camera", "2026-03-01 20:15", None, ""),
+            ("cellar/20260301_201500_tp00003", "cellar", "2026-03-01 20:15", None, ""),
+            ("back_door_20091115_164501", "back_door", "2009-11-15 16:45:01", None, ""),
+            ("HH/WINDOW/03-01-2026/1A123455", "WINDOW", "2026-03-01 12:34:55", None, ""),
+            ("unit7_Jan.01.2006_01.10.00+", "unit7", "2006-01-01 01:10", None, ""),
+            ("van/Dec.31.2006_23.10.00", "camera", "2006-12-31 23:10", None, ""),
+            ("bus/H20190808-095851P1N2P0", "bus_ch2", "2019-08-08 09:58:51", None, "2"),
+            ("garden/2008-11-07_11-22-04-123456", "garden", "2008-11-07 11:22:04.123", None, ""),
+            ("3_2018-05-31_14-37-09", "3", "2018-05-31 14:37:09", None, ""),
+            ("shed/2018-05-31_14-37-09", "shed", "2018-05-31 14:37:09", None, ""),
+            ("dock/2026/03/01/20/15/00", "dock", "2026-03-01 20:15", None, ""),
+            ("dock/20260301/20/15/00", "dock", "2026-03-01 20:15", None, ""),
+            ("20260301/20/15/00", "camera", "2026-03-01 20:15", None, ""),
+            ("dock/2026-03-01/20/15", "dock", "2026-03-01 20:15", None, ""),
         ],
     )
     def test_local_names(self, path, camera, start, duration, channel):
@@ -145,6 +208,14 @@ class TestMakers:
             ("blink/2020-11-26T02_06_04+00_00", "blink", "2020-11-26 02:06:04"),
             ("Roof_Corner_2020-12-31T20_30_54-0800", "Roof_Corner", "2021-01-01 04:30:54"),
             ("hall/1706108297-1706108310", "hall", "2024-01-24 14:58:17"),
+            ("front_2022-11-03_18-20-00_UTC", "front", "2022-11-03 18:20"),
+            ("hall/MIJIA_RECORD_VIDEO/2021072308/42M03S_1627051323", "hall", "2021-07-23 14:42:03"),
+            ("videos/78DF72BBDC20/2025051223/52M00S_1747065120", "78DF72BBDC20", "2025-05-12 15:52"),
+            ("Yard/20260301PM/Yard-20260301-201500-1772392500123-1", "Yard", "2026-03-01 19:15:00.123"),
+            ("NVR_MPEG4_00000085_20080512_110000_20080512_113000", "00000085", "2008-05-12 11:00"),
+            ("nest/front_door/1675781436-camera_person", "front_door", "2023-02-07 14:50:36"),
+            ("clips/front-1606742747.272411-0lbwng", "front", "2020-11-30 13:25:47"),
+            ("test/2022/06/06/2022-06-06T05 22 15", "test", "2022-06-06 05:22:15"),
         ],
     )
     def test_utc_names(self, path, camera, start):
@@ -170,6 +241,15 @@ class TestMakers:
             "front/2026/02/30/12-30-45",
             "recordings/2023-04-14/25/front/38.34",
             "hall/9706108297-9706108310",
+            "cam_20230131000000_20230131010000",  # the second one is the end, and no maker is known
+            "cam_20250210_120000_20250210_121500",
+            "yard/13-1-2026, 8.15.00pm",  # month 13
+            "yard/3-1-2026, 13.15.00pm",
+            "yard/3-1-2026, 0.15.00am",
+            "van/Foo.31.2006_23.10.00",
+            "dock/20260301/24/15/00",
+            "datadir0/hiv00012",
+            "events/1/2020-11-28/2735/2735-video",
             "holiday",
             "",
         ],
@@ -183,7 +263,38 @@ class TestMakers:
         assert found is not None
         assert found.camera == odd
 
-    def test_the_row_that_matched_last_changes_no_answer(self):
+    @settings(max_examples=400)
+    @given(st.data())
+    def test_a_row_matches_every_name_of_a_form(self, data):
+        # `Names` remembers which forms no row matches.
+        row = data.draw(st.sampled_from(PATTERNS))
+        stem, folder = split(row.example)
+        other = "".join(data.draw(st.sampled_from("0123456789")) if c.isdecimal() else c for c in stem)
+        assert row.match(other, folder) is not None
+
+    def test_an_impossible_time_hides_no_other_name_of_its_form(self):
+        reader = Names()
+        assert reader.read("REO_front_20261303142005", "yard") is None
+        assert reader.read("REO_front_20261203142005", "yard") is not None
+
+    def test_a_form_that_is_unread_in_one_folder_may_be_read_in_another(self):
+        reader = Names()
+        assert reader.read("15", "yard") is None
+        assert reader.read("15", "yard/20260301/20") is not None
+        assert reader.read("15", "yard") is None
+
+    @pytest.mark.parametrize(
+        ("stem", "folder", "words"),
+        [
+            ("hiv00012", "datadir0", "Hikvision SD card and NAS: .* FTP"),
+            ("2735-video", "events/1/2020-11-28/2735", "ZoneMinder.* Deep"),
+            ("holiday", "", "^$"),
+        ],
+    )
+    def test_what_is_known_of_names_without_a_time(self, stem, folder, words):
+        assert re.search(words, name_patterns.why_timeless(stem, folder))
+
+    def test_the_order_of_names_changes_no_answer(self):
         paths = [row.example for row in PATTERNS]
         reader = Names()
         assert [reader.read(*split(path)) for path in paths * 2] == [read(path) for path in paths * 2]
@@ -232,6 +343,21 @@ class TestOwnPatterns:
             (r"(?:.*/)?(?P<camera>\w+)/x(?P<time>[\d-]+)", "front/x2026-05-03-14-20-00"),
             (r"(?P<unix>\d+)", "1777818000"),
             (r"(?P<time>\d{8}T\d{6})(?P<utc>Z)?", "20260503T142000"),
+            (r"(?P<unix>\d+)", "1777818000000"),
+            (
+                r"(?P<month>\w+) (?P<day>\d+) (?P<year>\d+) at (?P<hour>\d+)\.(?P<minute>\d+) (?P<ampm>..)",
+                "May 3 2026 at 2.20 PM",
+            ),
+            (
+                r"(?P<day>\d\d)-(?P<month>\w+)-(?P<year>\d\d) (?P<hour>\d+)\.(?P<minute>\d+)(?P<ampm>.*)",
+                "03-MAY-26 02.20p.m.",
+            ),
+            (r"(?P<time>[\d ]+)(?P<ampm>[AP])", "20260503 022000P"),
+            (r"(?P<time>\d{8}T\d{6})(?P<utc>.*)", "20260503T152000+0100"),
+            (r"(?P<time>\d{8}T\d{6})(?P<utc>.*)", "20260503T092000UTC-5"),
+            (r"(?P<time>\d{8}T\d{6}) (?P<utc>.*)", "20260503T195000 GMT+5:30"),
+            (r"(?P<time>\d{8}T\d{6})(?P<utc>.*)", "20260503T142000GMT"),
+            (r"(?P<time>\d{8}T\d{6})(?P<utc>.*)", "20260503T195000+530"),
         ],
     )
     def test_groups_that_tell_a_time(self, text, path):
@@ -262,6 +388,9 @@ class TestOwnPatterns:
             (r"(?P<time>\d{14})-(?P<millisecond>\d+)", "20260503142000-1000"),
             (r"(?P<time>\d{14})(?P<utc>.+)", "19700101000000+0100"),
             (r"(?P<unix>\d+)", "9" * 30),
+            (r"(?P<time>\d{14})(?P<utc>.+)", "20260503142000EST"),
+            (r"(?P<time>\d{14})(?P<ampm>.+)", "20260503142000pm"),
+            (r"(?P<time>\d{14})(?P<ampm>.+)", "20260503022000x"),
             (r"(?P<year>.)(?P<month>.)(?P<day>.)(?P<hour>.)(?P<minute>.)", "abcde"),
         ],
     )
@@ -275,6 +404,58 @@ class TestOwnPatterns:
     def test_an_end_before_the_start_gives_no_duration(self):
         own = name_patterns.compile_pattern(r"(?P<time>\d{14})-(?P<end>\d{14})", name="mine")
         assert own.read("20261025025900-20261025020100", "").duration is None
+
+
+class TestProposals:
+    """Patterns for names that no pattern reads."""
+
+    @pytest.mark.parametrize(
+        ("stem", "folder", "camera", "start"),
+        [
+            ("cam1 03.01.2026 8h15", "yard", "cam1", "2026-01-03 08:15"),
+            ("cam1 01-03-2026 8.15.01 pm", "yard", "cam1", "2026-01-03 20:15:01"),
+            ("IMG_2026-03-01_20h15", "yard", "IMG", "2026-03-01 20:15"),
+            ("Mar 1 2026 at 8.15.01 PM", "yard", "yard", "2026-03-01 20:15:01"),
+            ("front-1-March-2026-20.15.01-x7", "", "front", "2026-03-01 20:15:01"),
+            ("cam@20260301T201501.17", "", "cam", "2026-03-01 20:15:01"),
+            ("x.1772396101.part2", "", "x", "2026-03-01 20:15:01"),
+            ("it's_clip 20-15-01", "yard/2026/03/01", "it's_clip", "2026-03-01 20:15:01"),
+            ("12_clip_201501", "yard/2026-03-01", "12_clip", "2026-03-01 20:15:01"),
+        ],
+    )
+    def test_a_proposal_reads_the_name_as_its_file_says(self, stem, folder, camera, start):
+        moment = datetime.fromisoformat(start)
+        found = propose([NameSample(stem, folder, moment + timedelta(minutes=3))])
+        assert found is not None
+        assert found.is_sure
+        own = name_patterns.compile_pattern(found.regex, name="mine")
+        assert own.read(stem, folder) == found.first
+        assert (found.first.camera, found.first.start) == (camera, moment)
+
+    @pytest.mark.parametrize("modified", [None, datetime(2020, 1, 1)])
+    def test_without_the_files_time_it_is_not_sure(self, modified):
+        found = propose([NameSample("cam 03.01.2026 8h15", "", modified)])
+        assert found is not None
+        assert not found.is_sure
+
+    def test_it_reads_every_name_of_the_form(self):
+        days = [datetime(2026, 1, 3, 8, 15), datetime(2026, 4, 13, 8, 15)]
+        found = propose([NameSample(f"cam {day:%d.%m.%Y %H-%M}", "", None) for day in days])
+        assert found is not None
+        own = name_patterns.compile_pattern(found.regex, name="mine")
+        assert [own.read(f"cam {day:%d.%m.%Y %H-%M}", "").start for day in days] == days
+
+    @pytest.mark.parametrize(("stem", "folder"), [("holiday", ""), ("clip-12-30-45", "yard"), ("", "")])
+    def test_where_there_is_no_time_nothing_is_proposed(self, stem, folder):
+        assert propose([NameSample(stem, folder, datetime(2026, 3, 1))]) is None
+
+    @settings(max_examples=200)
+    @given(ANY_STEM, ANY_FOLDER)
+    def test_whatever_is_proposed_reads_the_name(self, stem, folder):
+        found = propose([NameSample(stem, folder, None)])
+        if found is not None:
+            own = name_patterns.compile_pattern(found.regex, name="mine")
+            assert own.read(stem, folder) == found.first
 
 
 class TestLocate:
@@ -347,6 +528,9 @@ class TestFolders:
             ("1969/05/03", None),
             ("x2026/05/03", None),
             ("2026/05/031", None),
+            ("2026050314", None),
+            ("20260503PM", None),
+            ("2026Y05M03D14H", None),
             ("", None),
         ],
     )
@@ -363,6 +547,10 @@ class TestFolders:
             ("front/2026/05", "front"),
             ("01/2026/05/03", "01"),
             ("2026/05/03", "camera"),
+            ("front/2026050314", "front"),
+            ("front/20260503PM", "front"),
+            ("front/2026Y05M03D14H", "front"),
+            ("front/2026050324", "2026050324"),
             ("", "camera"),
         ],
     )

@@ -257,6 +257,15 @@ class TestArchitecture:
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+class TestNamesTable:
+    def test_the_page_of_names_says_what_the_table_of_makers_says(self) -> None:
+        script, page = REPOSITORY / "scripts/names-table", REPOSITORY / "docs/names.md"
+        if not (script.exists() and page.exists()):
+            pytest.skip("docs and scripts are not beside the tests")
+        text = page.read_text(encoding="utf-8")
+        assert runpy.run_path(str(script))["page"](text) == text, "run scripts/names-table"
+
+
 class TestConstraints:
     """constraints.txt against what pyproject.toml asks for."""
 

@@ -79,6 +79,7 @@ EXAMPLE = """\
 [patterns]
 # Names that camarchiver doesn't know yet, as regular expressions with named groups:
 # yard = '(?P<camera>yard\\d)-(?P<time>\\d{8}-\\d{6})'
+# `camarchiver config names DIRECTORY` shows how names are read, and proposes patterns for the others.
 """
 
 
@@ -187,6 +188,33 @@ def accept_volume(directory: Path, output: Path | None) -> None:
     volume_marker.check_writable(trees, removes=True)
     volume_marker.mark(trees)
     click.echo(f"{trees.source} now archives to {trees.archive}")
+
+
+@config.command(short_help="Show how the names of a tree are read.")
+@click.argument("directory", type=FOLDER, default=Path("/camera"))
+@option("-o", "--output", type=FOLDER, help="Archive root, not searched.  [default: DIRECTORY/archived]")
+@option("--trash-root", type=FOLDER, help="Trash root, not searched.  [default: DIRECTORY/.deleted]")
+@option("--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin.")
+@config_option
+@click.pass_context
+def names(
+    context: click.Context, directory: Path, output: Path | None, trash_root: Path | None, timezone: str
+) -> None:
+    """Show how the names of the clips below DIRECTORY are read, and which are not.
+
+    For names that are not read it proposes a pattern for the config file.
+    """
+    from camarchiver.naming.patterns import Names
+    from camarchiver.output.names_text import survey_lines
+    from camarchiver.queries.name_survey import survey
+    from camarchiver.state import volume_marker
+
+    place = TreeOptions(directory, output, trash_root, timezone)
+    trees = place.trees()
+    volume_marker.check_roots(trees)
+    pruned = {str(trees.archive), str(trees.trash)}
+    found = survey(trees.source, Names(own_patterns(context)), place.zone(), pruned=pruned)
+    click.echo("\n".join(survey_lines(found, trees.source)))
 
 
 def _commands(context: click.Context) -> dict[str, click.Command]:
