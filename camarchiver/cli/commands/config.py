@@ -190,7 +190,15 @@ def accept_volume(directory: Path, output: Path | None) -> None:
     click.echo(f"{trees.source} now archives to {trees.archive}")
 
 
-@config.command(short_help="Show how the names of a tree are read.")
+@config.command(
+    short_help="Show how the names of a tree are read.",
+    examples=(
+        ("camarchiver config names /camera", "which names are read, and patterns for the others"),
+        ("camarchiver config names /camera --config try.toml", "with the patterns of this file"),
+        ("camarchiver config names /mnt/sdcard --timezone Europe/Berlin", "a card before it is copied"),
+    ),
+    codes=_CODES,
+)
 @click.argument("directory", type=FOLDER, default=Path("/camera"))
 @option("-o", "--output", type=FOLDER, help="Archive root, not searched.  [default: DIRECTORY/archived]")
 @option("--trash-root", type=FOLDER, help="Trash root, not searched.  [default: DIRECTORY/.deleted]")
