@@ -263,7 +263,7 @@ MAKERS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "Google Nest, Home Assistant",
-        r"(?P<unix>\d{10})-[a-z][a-z_]*",
+        r"(?P<unix>\d{10})-(?!video\Z)[a-z][a-z_]*",
         "https://github.com/home-assistant/core/blob/6adcb5a4b797d12ff542d28b49e590535a07334e/homeassistant/components/nest/media_source.py",
         "nest/event_media/front_door/1675781436-camera_person",
     ),
