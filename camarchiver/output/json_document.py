@@ -130,6 +130,7 @@ def status_report(found: StatusReport, run: str) -> str:
                 "free": disk.free,
                 "total": disk.total,
                 "daily": round(disk.daily),
+                "net_daily": round(disk.net_daily),
                 "days_until_full": disk.days_until_full,
             }
             for disk in found.disks

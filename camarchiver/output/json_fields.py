@@ -137,5 +137,9 @@ def camera_fields(camera: CameraStatus) -> dict[str, Any]:
         "held": camera.held,
         "clock_doubtful": camera.clock_doubtful,
         "unencoded": dict(sorted(camera.unencoded.items())),
+        "last_clip": camera.last.isoformat() if camera.last else None,
+        "usual_pause": camera.rhythm.usual.total_seconds() if camera.rhythm else None,
+        "longest_usual_pause": camera.rhythm.quiet.total_seconds() if camera.rhythm else None,
+        "stopped": camera.is_overdue,
         "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
     }

@@ -1,4 +1,4 @@
-"""Plans, outcomes, reports, `status` and `verify` as text."""
+"""Plans, outcomes and reports as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta, tzinfo
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,6 @@ from camarchiver.runtime.formatting import count_of, shown, size, span
 
 if TYPE_CHECKING:
     from camarchiver.export.exporter import Exported
-    from camarchiver.queries.status import StatusReport
-    from camarchiver.state.findings import Findings
 
 ROWS = 40
 """Rows of a plan's table; beyond that days are grouped by month, then into one row."""
@@ -253,92 +251,6 @@ def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
         if outcome.result is not Result.DONE:
             groups[outcome.reason].append(outcome)
     return sorted(groups.items())
-
-
-# --- status -----------------------------------------------------------------------------------------
-
-
-def status_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
-    """A table of cameras and trees, then what needs attention, then the disks."""
-    width = max([6, *(len(shown(camera.name)) for camera in report.cameras)])
-    yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
-    for camera in report.cameras:
-        for tree, holding in (
-            ("source", camera.source),
-            ("archive", camera.archive),
-            ("trash", camera.trash),
-        ):
-            if holding.clips:
-                days = " - ".join(
-                    f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (holding.oldest, holding.newest) if at
-                )
-                guess = "~" if holding.guessed else ""
-                hours = f"{guess}{holding.seconds / 3600:.1f}" if holding.seconds else "?"
-                yield (
-                    f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
-                    f" {hours:>8} {size(holding.size):>9}  {days}"
-                )
-    if not report.cameras:
-        yield "there is no clip in any tree: name the cameras' folder as DIRECTORY"
-    yield from _attention_lines(report, zone)
-    yield from _damage_lines(report.findings, zone)
-    for disk in report.disks:
-        full = ""
-        if (left := disk.days_until_full) is not None:
-            full = f"; full in about {left:,.0f} days at {size(disk.daily)} a day, as in the last two weeks"
-        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}{full}"
-    if (last := report.last_run) is not None:
-        command, run, status = map(shown, (last.command, last.run, last.status))
-        yield f"last run: {command} {run}: {status}, exit code {last.exit_code}"
-
-
-def _damage_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
-    """What `verify` found wrong, and when it last checked every archive."""
-    if damaged := findings.damaged:
-        kinds = Counter(str(damage.flaw) for damage in damaged.values())
-        counted = ", ".join(f"{count:,} {flaw}" for flaw, count in sorted(kinds.items()))
-        yield (
-            f"{count_of(len(damaged), 'archive')} found damaged ({counted}): none counts until it is repaired"
-            " or found sound (camarchiver verify --known --repair)"
-        )
-    yield from pass_lines(findings, zone)
-
-
-def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
-    """When every archive was last checked."""
-    for words, found in (("", findings.last_whole), ("decoded whole, ", findings.last_full)):
-        if found is not None:
-            yield (
-                f"every archive verified, {words}on {found.at.astimezone(zone):%Y-%m-%d %H:%M}"
-                f" by run {shown(found.run)} ({count_of(found.archives, 'archive')})"
-            )
-    if findings.last_whole is None:
-        yield "never has every archive been verified (camarchiver verify)"
-
-
-def _attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
-    for camera in report.cameras:
-        for count, words in (
-            (camera.waiting, "to be archived by the next run"),
-            (camera.held, "held"),
-            (camera.clock_doubtful, "whose clock is doubtful: name and mtime are more than a day apart"),
-        ):
-            if count:
-                yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
-        for reason, count in sorted(camera.failed.items()):
-            words = f"failed before: {REASON_WORDS[reason]} ({reason})"
-            yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
-        for reason, count in sorted(camera.unencoded.items()):
-            words = f"not encoded: {REASON_WORDS[reason]} ({reason})"
-            yield f"{shown(camera.name)}: {count_of(count, 'archive')} {words}"
-        for start, end in camera.gaps:
-            span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
-            yield f"{shown(camera.name)}: nothing from {span_of}"
-    yield from report.working
-    if report.unnamed:
-        yield f"{count_of(report.unnamed, 'file')} without a time in the name"
-    if report.unreadable:
-        yield f"{count_of(report.unreadable, 'file or folder', 'files or folders')} can't be read"
 
 
 # --- export -----------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from camarchiver.domain.steps import Archive
 from camarchiver.output.reasons import REASON_WORDS
-from camarchiver.output.text import pass_lines, problem_line
+from camarchiver.output.status_text import pass_lines
+from camarchiver.output.text import problem_line
 from camarchiver.policy.archive_rules import ArchivePlan
 from camarchiver.runtime.formatting import count_of, shown, size
 

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from camarchiver.discovery import walks
-from camarchiver.domain.clip import Archived, Clip, Fingerprint
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
@@ -22,10 +22,12 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import DOUBTFUL, ArchivePolicy, decide_archive, own_archive
 from camarchiver.queries.footage_estimate import SAMPLES, seconds_of
 from camarchiver.queries.gaps import Coverage, gaps
+from camarchiver.queries.growth import growth
+from camarchiver.queries.rhythm import RecentStarts, Rhythm
 from camarchiver.state import claims, findings, run_history
 from camarchiver.state.findings import Findings
 from camarchiver.state.run_history import RunRecord
-from camarchiver.storage import locking
+from camarchiver.storage import filesystems, locking
 
 RATE = timedelta(days=14)
 """The period from which the growth of the trees is computed."""
@@ -64,6 +66,12 @@ class CameraStatus:
     """Clips in source or archive."""
     clock_doubtful: int = 0
     """Clips without an archive whose name and mtime are more than a day apart, or that are in the future."""
+    last: datetime | None = None
+    """The start of its last clip that is not in the future, in source or archive."""
+    rhythm: Rhythm | None = None
+    """How often it records; None if it has too few clips to say so."""
+    is_overdue: bool = False
+    """Whether its last clip is longer ago than its rhythm explains."""
     gaps: tuple[tuple[datetime, datetime], ...] = ()
     """Gaps of the last week, including one that is still open."""
     unencoded: Mapping[Reason, int] = field(default_factory=dict)
@@ -79,12 +87,14 @@ class DiskStatus:
     total: int
     """Bytes."""
     daily: float = 0.0
-    """Bytes of footage that were added here per day in the last two weeks."""
+    """Bytes of footage that arrived here per day in the last two weeks."""
+    net_daily: float = 0.0
+    """Bytes that the trees here grew per day: what arrived and was archived, less what was removed."""
 
     @property
     def days_until_full(self) -> float | None:
-        """At that rate, if nothing is removed; None if no footage came in."""
-        return self.free / self.daily if self.daily else None
+        """At the net rate; None if the trees don't grow."""
+        return self.free / self.net_daily if self.net_daily > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +125,8 @@ class StatusQuestion:
     policy: ArchivePolicy
     """Decides what the next archive run would do."""
     now: datetime
-    gap: timedelta
-    """Gaps longer than this are reported."""
+    gap: timedelta | None
+    """Gaps longer than this are reported; None for those that a camera's own rhythm does not explain."""
     trust_names: bool
     """Whether this tree's mtimes mean nothing."""
 
@@ -164,8 +174,8 @@ class _CameraTotals:
     """One camera while it is counted."""
 
     __slots__ = (
-        *("archive", "clock_doubtful", "coverage", "failed", "held", "source", "trash", "unencoded"),
-        "waiting",
+        *("archive", "clock_doubtful", "coverage", "failed", "held", "source", "starts", "trash"),
+        *("unencoded", "waiting"),
     )
 
     def __init__(self) -> None:
@@ -173,6 +183,7 @@ class _CameraTotals:
         self.waiting = self.held = self.clock_doubtful = 0
         self.failed = Counts[Reason]()
         self.coverage = Coverage()
+        self.starts = RecentStarts()
         self.unencoded = Counts[Reason]()
 
 
@@ -186,10 +197,13 @@ class StatusCounter:
         self._discovery = walks.of_source(pipeline, self._memory)
         self._question = question
         self._by_camera: dict[str, _CameraTotals] = {}
-        self._recent: dict[int, int] = {}
-        """Bytes of clips from the last `RATE`, by filesystem."""
-        self._first = question.now
-        """The start of the oldest of them."""
+        self._arrived: Counts[int] = Counts()
+        """Bytes of clips from the last `RATE`, by the filesystem that they arrived on."""
+        self._grown: Counts[Tree] = Counts()
+        """Bytes that each tree gained in that time by what was done to clips."""
+        self._first: datetime | None = None
+        """The start of the oldest of the clips that arrived."""
+        self._source_device = filesystems.device_of(pipeline.trees.source)
         self._unreadable = 0
         self._unnamed = 0
 
@@ -222,7 +236,7 @@ class StatusCounter:
         # Creating a Path for each of a million clips would take most of the time.
         print_of, path = clip.fingerprint, f"{self._trees.source}/{clip.relative}"
         totals.source.add(clip.start, print_of.size, clip.duration, path)
-        self._note_recent(clip.start, print_of.size, print_of.device)
+        self._note_arrival(clip.start, print_of.size, print_of.device)
         self._note_coverage(totals, clip.start, clip.duration, path)
         if self._memory.holds and held_by(clip, self._memory.holds, now):
             totals.held += 1
@@ -235,16 +249,19 @@ class StatusCounter:
         apart = abs(clip.start.timestamp() - clip.fingerprint.mtime_ns / 1e9)
         return not self._question.trust_names and apart > DOUBTFUL.total_seconds()
 
-    def _note_recent(self, start: datetime, size: int, device: int) -> None:
-        now = self._question.now
-        if now - RATE <= start <= now:
-            self._recent[device] = self._recent.get(device, 0) + size
-            self._first = min(self._first, start)
+    def _note_arrival(self, start: datetime, size: int, device: int) -> None:
+        if self._is_recent(start):
+            self._arrived[device] += size
+            self._first = min(self._first or start, start)
+
+    def _is_recent(self, start: datetime) -> bool:
+        return self._question.now - RATE <= start <= self._question.now
 
     def _note_coverage(
         self, totals: _CameraTotals, start: datetime, seconds: float | None, path: str
     ) -> None:
         if start <= self._question.now:
+            totals.starts.add(start.timestamp())
             totals.coverage.add(start, seconds, path, since=self._question.now - WEEK)
 
     def _attention(self, step: Keep | object) -> None:
@@ -263,6 +280,10 @@ class StatusCounter:
     def _day(self, day: date) -> None:
         known = self._journal.day(day)
         ledger = fold(known.events, known.archived)
+        self._grown.update(growth(known.events, self._question.now - RATE))
+        for event in ledger.seen.values():
+            if self._is_recent(event.start) and not self._has_source(event.source):
+                self._note_arrival(event.start, event.source_size or 0, self._source_device)
         for relative, (event, entry) in ledger.archives.items():
             self._archived(f"{self._trees.archive}/{relative}", ledger.origin(event), entry)
         for relative, event in ledger.trashed.items():
@@ -279,9 +300,8 @@ class StatusCounter:
         if (unencoded := entry.why_unencoded) is not None:
             totals.unencoded[unencoded] += 1
         totals.archive.add(origin.start, status.st_size, origin.duration, path)
-        self._note_recent(origin.start, status.st_size, status.st_dev)
         self._note_coverage(totals, origin.start, origin.duration, path)
-        if self._memory.holds and self._is_held(origin) and not self._has_source(origin):
+        if self._memory.holds and self._is_held(origin) and not self._has_source(origin.source):
             totals.held += 1
 
     def _is_held(self, origin: Origin) -> bool:
@@ -291,20 +311,23 @@ class StatusCounter:
         )
         return held_by(clip, self._memory.holds, self._question.now) is not None
 
-    def _has_source(self, origin: Origin) -> bool:
-        return os.path.lexists(self._trees.source / origin.source)
+    def _has_source(self, source: str) -> bool:
+        return os.path.lexists(self._trees.source / source)
 
     # --- the whole ---------------------------------------------------------------------------------
 
     def _camera(self, name: str, prober: Prober) -> CameraStatus:
         totals, question = self._by_camera[name], self._question
+        rhythm, last = totals.starts.rhythm(), totals.starts.last
+        longest = question.gap or (rhythm.outage if rhythm else None)
         found = gaps(
             totals.coverage,
-            question.gap,
+            longest or timedelta.max,
             since=question.now - WEEK,
             now=question.now,
             length=lambda path: seconds_of(prober, Path(path)),
         )
+        since_last = question.now.timestamp() - last if last is not None else 0.0
         return CameraStatus(
             name,
             totals.source.holding(prober),
@@ -314,19 +337,32 @@ class StatusCounter:
             totals.failed,
             totals.held,
             totals.clock_doubtful,
+            datetime.fromtimestamp(last, question.now.tzinfo) if last is not None else None,
+            rhythm,
+            rhythm is not None and since_last > rhythm.outage.total_seconds(),
             tuple(found),
             totals.unencoded,
         )
 
     def _disks(self) -> Iterator[DiskStatus]:
-        seen = set()
-        days = max((self._question.now - self._first) / timedelta(days=1), 1.0)
-        for root in (self._trees.source, self._trees.archive, self._trees.trash):
-            if root.is_dir() and (device := root.stat().st_dev) not in seen:
-                seen.add(device)
-                status = os.statvfs(root)
-                free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-                yield DiskStatus(root, free, total, self._recent.get(device, 0) / days)
+        period = self._question.now - self._first if self._first else RATE
+        days = max(period / timedelta(days=1), 1.0)
+        trees = {
+            Tree.SOURCE: self._trees.source,
+            Tree.ARCHIVE: self._trees.archive,
+            Tree.TRASH: self._trees.trash,
+        }
+        root_of: dict[int, Path] = {}
+        grown = Counts(self._arrived)
+        for tree, root in trees.items():
+            device = filesystems.device_of(root)
+            grown[device] += self._grown[tree]
+            if root.is_dir():
+                root_of.setdefault(device, root)
+        for device, root in root_of.items():
+            status = os.statvfs(root)
+            free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+            yield DiskStatus(root, free, total, self._arrived[device] / days, grown[device] / days)
 
     def _working(self) -> Iterator[str]:
         for _, claim in claims.existing(self._trees):

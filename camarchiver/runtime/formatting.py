@@ -24,6 +24,13 @@ def span(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def about(seconds: float) -> str:
+    """A duration in its largest unit, for people: `12 min`, `5 h`, `4 days`."""
+    if seconds < 47.5 * 3600:
+        return span(seconds) if seconds < 119.5 * 60 else f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:,.0f} days"
+
+
 def shown(path: str | Path) -> str:
     """A path that is safe to print: undecodable bytes and control characters are escaped."""
     text = os.fspath(path)

@@ -58,7 +58,7 @@ class TestDocument:
         assert keys("hold", "export", "-C", tree, name, tmp_path / "out", of="files") == file
         checked = {"checked", "resumed", "foreign", "foreign_files", "findings"}
         assert keys("verify", tree) == {*checked, "last_verify", "last_full_verify"}
-        disk = {"path", "free", "total", "daily", "days_until_full"}
+        disk = {"path", "free", "total", "daily", "net_daily", "days_until_full"}
         assert keys("status", tree, of="disks") == disk
 
     @pytest.mark.parametrize("options", [(), ("-v",), ("-q",), ("--dry-run", "-v")])

@@ -781,7 +781,7 @@ class TestStatus:
             path = camera_tree / f"REO_yard_{dates.stamp_of(at)}.mp4"
             path.write_bytes(b"x" * 1000)
             os.utime(path, (at.timestamp(),) * 2)
-        found = json.loads(told("status", camera_tree, "--json").stdout)
+        found = json.loads(told("status", camera_tree, "--json", "--gap", "1h").stdout)
         yard = next(each for each in found["cameras"] if each["camera"] == "yard")
         assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [9.5, 19.5]
         (disk,) = found["disks"]
@@ -790,6 +790,53 @@ class TestStatus:
         wide = json.loads(told("status", camera_tree, "--json", "--gap", "12h").stdout)
         (yard,) = (each for each in wide["cameras"] if each["camera"] == "yard")
         assert len(yard["gaps"]) == 1
+
+    def test_a_camera_that_stopped_is_told_from_one_that_rests(
+        self, camera_tree: Path, told: Command
+    ) -> None:
+        def upload(camera: str, hours_ago: float) -> None:
+            at = dates.now() - timedelta(hours=hours_ago)
+            path = camera_tree / f"REO_{camera}_{dates.stamp_of(at)}.mp4"
+            path.write_bytes(b"x")
+            os.utime(path, (at.timestamp(),) * 2)
+
+        for number in range(60):
+            upload("gate", 96 + number / 3)
+            upload("yard", 0.1 + number / 3)
+        for number in range(3):
+            upload("attic", 100 + 30 * number)
+        text = told("status", camera_tree).stdout.splitlines()
+        (gate,) = (line for line in text if line.startswith("gate   last clip"))
+        assert gate.endswith(", 4 days ago, usually every 20 min: STOPPED?")
+        (yard,) = (line for line in text if line.startswith("yard   last clip"))
+        assert yard.endswith(" ago, usually every 20 min")
+        (attic,) = (line for line in text if line.startswith("attic  last clip"))
+        assert attic.endswith(", 4 days ago")
+        remedy = "  gate: no new clip, although one usually comes every 20 min: check camera and upload"
+        assert remedy in text[text.index("needs attention:") :]
+        assert not [line for line in text if "nothing from" in line]
+        found = json.loads(told("status", camera_tree, "--json").stdout)
+        rhythms = {each["camera"]: (each["usual_pause"], each["stopped"]) for each in found["cameras"]}
+        assert rhythms == {
+            "attic": (None, False),
+            "front": (None, False),
+            "gate": (1200, True),
+            "yard": (1200, False),
+        }
+
+    def test_a_disk_fills_with_what_stays(self, tree: Path, told: Command, model_clip: Path) -> None:
+        at = dates.now() - timedelta(days=2)
+        path = tree / f"REO_yard_{dates.stamp_of(at)}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(model_clip, path)
+        os.utime(path, (at.timestamp(),) * 2)
+        (disk,) = json.loads(told("status", tree, "--json").stdout)["disks"]
+        assert disk["net_daily"] == disk["daily"] == pytest.approx(model_clip.stat().st_size / 2, rel=0.01)
+        assert told("archive", tree, "--age", "1", "--delete", "-y").returncode == 0
+        (archive,) = (tree / "archived").rglob("*.mp4")
+        (disk,) = json.loads(told("status", tree, "--json").stdout)["disks"]
+        assert disk["daily"] == pytest.approx(model_clip.stat().st_size / 2, rel=0.01)
+        assert disk["net_daily"] == pytest.approx(archive.stat().st_size / 2, rel=0.01)
 
     def test_what_was_archived_leaves_no_gap_and_unknown_lengths_are_looked_at(
         self, camera_tree: Path, told: Command, make_clip: Make
@@ -804,7 +851,7 @@ class TestStatus:
             os.utime(path, (at.timestamp(),) * 2)
             if not number:
                 assert told("archive", camera_tree, "--age", "0", "--camera", "yard").returncode == 0
-        found = json.loads(told("status", camera_tree, "--json").stdout)
+        found = json.loads(told("status", camera_tree, "--json", "--gap", "1h").stdout)
         (yard,) = (each for each in found["cameras"] if each["camera"] == "yard")
         assert (yard["archive"]["clips"], yard["source"]["clips"]) == (1, 2)
         assert [round((parsed(end) - parsed(start)) / 3600, 1) for start, end in yard["gaps"]] == [3.0]

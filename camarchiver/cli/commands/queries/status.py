@@ -18,7 +18,9 @@ status_options = options(
         "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
     ),
     option(
-        "--gap", type=Duration(), default="1h", help="Show gaps of the last week that are longer than this."
+        "--gap",
+        type=Duration(),
+        help="Show gaps of the last week that are longer than this.  [default: than the camera's own pauses]",
     ),
     option(
         "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
@@ -45,18 +47,18 @@ def status(
     output: Path | None,
     trash_root: Path | None,
     age: timedelta | None,
-    gap: timedelta,
+    gap: timedelta | None,
     timezone: str,
     as_json: bool,
 ) -> int:
     """Show what is stored below DIRECTORY, camera by camera, and what needs attention.
 
-    This lists clips, hours and bytes in source, archive and trash, gaps of the last week, clips that wait,
-    failed or are held, free space, and the days until the disk is full. It changes nothing.
+    For each camera it says when the last clip came, and whether that is longer ago than the camera's own
+    rhythm explains. Then follow what needs attention with the remedies, the clips, hours and bytes in source,
+    archive and trash, free space, and the days until the disk is full. It changes nothing.
     """
     from camarchiver.cli.commands.queries.why import archive_policy, cleanup_policy
-    from camarchiver.output import json_document
-    from camarchiver.output import text as text_output
+    from camarchiver.output import json_document, status_text
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.status import StatusCounter, StatusQuestion
 
@@ -70,5 +72,5 @@ def status(
     if as_json:
         click.echo(json_document.status_report(report, pipeline.run.id), nl=False)
     else:
-        click.echo("\n".join(text_output.status_lines(report, pipeline.zone)))
+        click.echo("\n".join(status_text.status_lines(report, pipeline.started, pipeline.zone)))
     return ExitCode.DONE

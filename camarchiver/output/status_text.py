@@ -1,0 +1,145 @@
+"""What `status` prints: each camera's last clip, what needs attention, and what is stored where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+
+from camarchiver.output.reasons import REASON_WORDS
+from camarchiver.runtime.formatting import about, count_of, shown, size
+
+if TYPE_CHECKING:
+    from camarchiver.queries.status import CameraStatus, DiskStatus, StatusReport
+    from camarchiver.state.findings import Findings
+
+SOON_FULL = timedelta(days=14)
+"""A disk that is full sooner needs attention."""
+
+
+def status_lines(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[str]:
+    """A line for each camera, then what needs attention and how to mend it, then what is stored where."""
+    yield from _last_clips(report, now, zone)
+    attention = [*_attention_lines(report, zone)]
+    yield ""
+    yield "needs attention:" if attention else "nothing needs attention"
+    yield from (f"  {line}" for line in attention)
+    if remarks := [*_remarks(report)]:
+        yield ""
+        yield from remarks
+    yield ""
+    yield from _table(report, zone)
+    for disk in report.disks:
+        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}; {_growth(disk)}"
+    yield from pass_lines(report.findings, zone)
+    if (last := report.last_run) is not None:
+        command, run, status = map(shown, (last.command, last.run, last.status))
+        yield f"last run: {command} {run}: {status}, exit code {last.exit_code}"
+
+
+def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
+    """When every archive was last checked."""
+    for words, found in (("", findings.last_whole), ("decoded whole, ", findings.last_full)):
+        if found is not None:
+            yield (
+                f"every archive verified, {words}on {found.at.astimezone(zone):%Y-%m-%d %H:%M}"
+                f" by run {shown(found.run)} ({count_of(found.archives, 'archive')})"
+            )
+    if findings.last_whole is None:
+        yield "never has every archive been verified (camarchiver verify)"
+
+
+def _last_clips(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[str]:
+    if not report.cameras:
+        yield "there is no clip in any tree: name the cameras' folder as DIRECTORY"
+    width = max([0, *(len(shown(camera.name)) for camera in report.cameras)])
+    for camera in report.cameras:
+        if camera.last is None:
+            words = "no clip in source or archive"
+        else:
+            ago = about((now - camera.last).total_seconds())
+            words = f"last clip {camera.last.astimezone(zone):%Y-%m-%d %H:%M}, {ago} ago"
+        if camera.rhythm is not None:
+            words += f", usually every {about(camera.rhythm.usual.total_seconds())}"
+        stopped = ": STOPPED?" if camera.is_overdue else ""
+        yield f"{shown(camera.name):{width}}  {words}{stopped}"
+
+
+def _table(report: StatusReport, zone: tzinfo) -> Iterator[str]:
+    width = max([6, *(len(shown(camera.name)) for camera in report.cameras)])
+    yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
+    for camera in report.cameras:
+        for tree, holding in (
+            ("source", camera.source),
+            ("archive", camera.archive),
+            ("trash", camera.trash),
+        ):
+            if holding.clips:
+                days = " - ".join(
+                    f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (holding.oldest, holding.newest) if at
+                )
+                guess = "~" if holding.guessed else ""
+                hours = f"{guess}{holding.seconds / 3600:.1f}" if holding.seconds else "?"
+                yield (
+                    f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
+                    f" {hours:>8} {size(holding.size):>9}  {days}"
+                )
+
+
+def _growth(disk: DiskStatus) -> str:
+    arrived = f"{size(disk.daily)} a day arrive"
+    if (left := disk.days_until_full) is None:
+        return f"{arrived}, and the trees don't grow"
+    return f"{arrived}, {size(disk.net_daily)} a day stay: full in about {left:,.0f} days"
+
+
+def _attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
+    for camera in report.cameras:
+        yield from _camera_lines(camera, zone)
+    if damaged := report.findings.damaged:
+        kinds = Counter(str(damage.flaw) for damage in damaged.values())
+        counted = ", ".join(f"{count:,} {flaw}" for flaw, count in sorted(kinds.items()))
+        yield (
+            f"{count_of(len(damaged), 'archive')} found damaged ({counted}): none counts until it is repaired"
+            " or found sound (camarchiver verify --known --repair)"
+        )
+    if report.unnamed:
+        files = count_of(report.unnamed, "file")
+        yield f"{files} without a time in the name: never archived ([patterns] in the config file)"
+    if report.unreadable:
+        found = count_of(report.unreadable, "file or folder", "files or folders")
+        yield f"{found} can't be read (camarchiver doctor)"
+    for disk in report.disks:
+        if (left := disk.days_until_full) is not None and left < SOON_FULL.days:
+            yield f"{shown(disk.path)} is full in about {left:.0f} days (camarchiver cleanup --dry-run)"
+
+
+def _camera_lines(camera: CameraStatus, zone: tzinfo) -> Iterator[str]:
+    name = shown(camera.name)
+    if camera.is_overdue and camera.rhythm is not None:
+        usual = about(camera.rhythm.usual.total_seconds())
+        yield f"{name}: no new clip, although one usually comes every {usual}: check camera and upload"
+    for start, end in camera.gaps:
+        if camera.is_overdue and camera.last is not None and start >= camera.last:
+            continue  # the line before said so
+        span_of = f"{start.astimezone(zone):%Y-%m-%d %H:%M} - {end.astimezone(zone):%Y-%m-%d %H:%M}"
+        yield f"{name}: nothing from {span_of}"
+    for reason, count in sorted(camera.failed.items()):
+        words = f"failed before: {REASON_WORDS[reason]} ({reason})"
+        yield f"{name}: {count_of(count, 'clip')} {words}; camarchiver archive --retry-failed tries again"
+    if count := camera.clock_doubtful:
+        words = "whose clock is doubtful: name and mtime are more than a day apart"
+        yield f"{name}: {count_of(count, 'clip')} {words}; set the camera's clock"
+
+
+def _remarks(report: StatusReport) -> Iterator[str]:
+    """What the owner may want to know although nothing is wrong with it."""
+    for camera in report.cameras:
+        for count, words in ((camera.waiting, "to be archived by the next run"), (camera.held, "held")):
+            if count:
+                yield f"{shown(camera.name)}: {count_of(count, 'clip')} {words}"
+        for reason, count in sorted(camera.unencoded.items()):
+            words = f"not encoded: {REASON_WORDS[reason]} ({reason})"
+            yield f"{shown(camera.name)}: {count_of(count, 'archive')} {words}"
+    yield from report.working
