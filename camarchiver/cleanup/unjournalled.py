@@ -19,8 +19,8 @@ from camarchiver.domain.steps import Restore
 from camarchiver.naming.local_time import locate
 from camarchiver.naming.paths import is_clip_name, is_picture_name, is_temporary_name, unnumbered
 from camarchiver.pipeline import Pipeline
-from camarchiver.storage import walk
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
+from camarchiver.storage.walk import TreeWalk, paths_in, readable
 
 
 def steps(pipeline: Pipeline, paths: Iterable[Path], journalled: Collection[str]) -> Iterator[Restore]:
@@ -62,9 +62,10 @@ class _UnjournalledFinder:
         path = self._trees.trash / place
         if _is_regular(path):
             folder, _, name = place.rpartition("/")
-            yield from self._files(folder, (name,), sorted(each.name for each in path.parent.iterdir()))
+            yield from self._files(folder, (name,), [each.name for each in paths_in(path.parent)])
         elif path.is_dir() and not path.is_symlink():
-            for folder, names in walk.walk(path):
+            for folder, listing in readable(TreeWalk(path)):
+                names = sorted(listing.names())
                 yield from self._files(joined(place, folder) if folder else place, names, names)
 
     def _files(self, folder: str, wanted: Iterable[str], beside: Collection[str]) -> Iterator[Restore]:

@@ -27,12 +27,13 @@ from camarchiver.journal.replay import NAMED, Ledger, Origin, fold
 from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.local_time import locate
-from camarchiver.naming.paths import is_clip_name, is_picture_name, is_temporary_name, unnumbered
+from camarchiver.naming.paths import is_clip_name, is_picture_name, unnumbered
 from camarchiver.naming.patterns import Names
 from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy
-from camarchiver.storage import atomic, locking, walk
+from camarchiver.storage import atomic, locking
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
+from camarchiver.storage.walk import TreeWalk
 
 DAYS_IN_MEMORY = 3
 """A day and those beside it: a file is looked for in all three."""
@@ -187,21 +188,17 @@ class CopyFinder:
 
     def _walk(self, tree: Tree, root: Path) -> Iterator[tuple[str, Iterator[Item]]]:
         """Each folder's path in the source, and its files; read these before you ask for the next folder."""
-        others = self._other_roots(tree)
-        waiting = [""]
-        while waiting:
-            folder = waiting.pop()
-            below: list[str] = []
-            found = self._folder(tree, root, folder, below)
+        trees = self._trees
+        folders = TreeWalk(root, pruned=(trees.source, trees.archive, trees.trash))
+        for folder in folders:
+            found = self._folder(tree, root, folder, folders)
             yield folder.removeprefix(FROM_SOURCE).removeprefix("/"), found
-            inside = (joined(folder, name) for name in reversed(below))
-            waiting.extend(each for each in inside if root / each not in others)
 
-    def _folder(self, tree: Tree, root: Path, folder: str, below: list[str]) -> Iterator[Item]:
-        """The files of one folder; adds the names of its subfolders to `below`."""
+    def _folder(self, tree: Tree, root: Path, folder: str, folders: TreeWalk) -> Iterator[Item]:
+        """The files of one folder."""
         self._fresh.clear()
         try:
-            listing = walk.look(root / folder)
+            listing = folders.look(folder, pictures=True)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -209,27 +206,20 @@ class CopyFinder:
             return
         if listing.is_empty:
             yield from self._empty(tree, root, folder)
-        below += sorted(name for name in listing.folders if not is_temporary_name(name))
         find = self._archive if tree is Tree.ARCHIVE else self._trashed
         for name in sorted(listing.files):
             yield self._copy(find, root, folder, name, listing.files[name])
-        for name in sorted(listing.others):
-            problem = listing.others[name]
-            if is_temporary_name(name):
-                yield from self._temporary(tree, root, folder, name)
-            elif problem is not None:
-                yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=explained(problem))
-            else:
-                yield Keep(root, joined(folder, name), Reason.FOREIGN)
-
-    def _other_roots(self, tree: Tree) -> tuple[Path, ...]:
-        trees = self._trees
-        return (trees.source, trees.trash) if tree is Tree.ARCHIVE else (trees.source, trees.archive)
+        for name in sorted(listing.temporary):
+            yield from self._temporary(tree, root, folder, name)
+        for name, problem in sorted(listing.unreadable.items()):
+            yield Keep(root, joined(folder, name), Reason.UNREADABLE, detail=explained(problem))
+        for name in sorted(listing.irregular):
+            yield Keep(root, joined(folder, name), Reason.FOREIGN, detail="no regular file")
+        for name in sorted((*listing.foreign, *listing.links)):
+            yield Keep(root, joined(folder, name), Reason.FOREIGN)
 
     def _copy(self, find: _Find, root: Path, folder: str, name: str, status: os.stat_result) -> Copy | Keep:
         place = _Place(root, folder, name, joined(folder, name), status)
-        if not stat.S_ISREG(status.st_mode):
-            return Keep(root, place.relative, Reason.FOREIGN, detail="no regular file")
         copy = find(place)
         if copy is None:
             return Keep(root, place.relative, Reason.FOREIGN, status.st_size)

@@ -20,50 +20,14 @@ from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.local_time import locate
-from camarchiver.naming.paths import (
-    CLIP_SUFFIXES,
-    PLAIN_SUFFIXES,
-    is_clip_name,
-    is_picture_name,
-    is_temporary_name,
-)
+from camarchiver.naming.paths import is_clip_name, is_picture_name
 from camarchiver.naming.patterns import Names, ParsedName, why_timeless
-from camarchiver.storage import atomic, linux, locking
+from camarchiver.storage import atomic, linux, locking, walk
+from camarchiver.storage.walk import Listing, TreeWalk
 
 WRITTEN_LATELY = timedelta(days=1)
 """While planning, only clips changed within this are checked for an open writer; at execution all are."""
 _TOO_LATE = "its modification time lies after the year 2262: set it with touch"
-
-
-class _Listing:
-    """The names of one folder, sorted into kinds."""
-
-    def __init__(self) -> None:
-        self.folders: list[str] = []
-        self.clips: dict[str, os.stat_result] = {}
-        self.others: list[str] = []
-        """Names of clips that were not asked for, or that could not be examined."""
-        self.unreadable: list[tuple[str, OSError]] = []
-        self.pictures: list[str] = []
-        self.locks: set[str] = set()
-        self.odd: list[str] = []
-        self.unfinished: list[str] = []
-        self.is_empty = True
-
-    def add_clip(self, entry: os.DirEntry[str]) -> None:
-        """A regular file with a clip's suffix."""
-        try:
-            self.clips[entry.name] = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            self.others.append(entry.name)
-        except OSError as error:
-            self.others.append(entry.name)
-            self.unreadable.append((entry.name, error))
-
-    @property
-    def has_only_ours(self) -> bool:
-        """Whether the folder is empty, or may hold leftovers of a dead run."""
-        return bool(self.locks or self.unfinished) or self.is_empty
 
 
 class Discovery:
@@ -88,7 +52,6 @@ class Discovery:
         self._now = now
         self._zone = zone
         self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9
-        self._pruned = {os.fspath(trees.archive), os.fspath(trees.trash)}
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
 
@@ -112,13 +75,12 @@ class Discovery:
 
         Raises FileNotFoundError if the folder is gone.
         """
-        return self._facts(folder, self._list(folder, frozenset(names)))
+        wanted = frozenset(names)
+        return self._facts(folder, self._list(folder, wanted), wanted)
 
-    def _walk(self, cutoff: date, earliest: date) -> Iterator[tuple[str, _Listing | OSError]]:
-        # No recursion: an uploader may nest folders deeper than Python can call.
-        waiting = [""]
-        while waiting:
-            folder = waiting.pop()
+    def _walk(self, cutoff: date, earliest: date) -> Iterator[tuple[str, Listing | OSError]]:
+        tree = TreeWalk(self._trees.source, pruned=(self._trees.archive, self._trees.trash))
+        for folder in tree:
             day = date_of_folder(folder)
             if day is not None and day > cutoff:
                 self.unread_folders += 1
@@ -126,102 +88,55 @@ class Discovery:
             if day is not None and day < earliest:
                 continue
             try:
-                listing = self._list(folder)
+                listing = tree.look(folder)
             except OSError as error:
                 yield folder, error
                 continue
-            if listing.clips or listing.odd or listing.pictures or listing.has_only_ours:
+            if not _is_bare(listing):
                 yield folder, listing
-            waiting.extend(joined(folder, name) for name in sorted(listing.folders, reverse=True))
 
-    def _list(self, folder: str, wanted: frozenset[str] | None = None) -> _Listing:
-        """Sort a folder's entries into kinds; if `wanted` is given, only those clips are examined."""
-        listing = _Listing()
-        # A stat relative to the open folder takes two thirds of the time that one by a long path takes.
-        here = os.open(
-            self._trees.source / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        )
-        try:
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    name, listing.is_empty = entry.name, False
-                    ending = name[-4:]
-                    if ending in PLAIN_SUFFIXES and name[0] != "." and entry.is_file(follow_symlinks=False):
-                        if ending not in CLIP_SUFFIXES:
-                            listing.pictures.append(name)
-                        elif wanted is None or name in wanted:
-                            listing.add_clip(entry)
-                        else:
-                            listing.others.append(name)
-                    else:
-                        self._sort_in(entry, folder, listing, wanted)
-        finally:
-            os.close(here)
-        return listing
+    def _list(self, folder: str, wanted: frozenset[str] | None = None) -> Listing:
+        return walk.look(self._trees.source / folder, wanted=wanted, follow=not folder)
 
-    def _sort_in(
-        self, entry: os.DirEntry[str], folder: str, listing: _Listing, wanted: frozenset[str] | None
-    ) -> None:
-        name = entry.name
-        if name.endswith(".lock"):
-            listing.locks.add(name)
-        elif is_temporary_name(name):
-            if atomic.staged_stem(name) is not None:
-                listing.unfinished.append(name)
-        elif entry.is_dir(follow_symlinks=False):
-            if os.fspath(self._trees.source / folder / name) not in self._pruned:
-                listing.folders.append(name)
-        elif is_clip_name(name) and wanted is not None and name not in wanted:
-            listing.others.append(name)
-        elif is_clip_name(name):
-            if entry.is_file(follow_symlinks=False):
-                listing.add_clip(entry)
-            else:
-                listing.odd.append(name)
-        elif is_picture_name(name):
-            listing.pictures.append(name)
-        elif entry.is_symlink() and entry.is_dir() and wanted is None:
-            listing.odd.append(name)
-
-    def _facts(self, folder: str, listing: _Listing) -> FolderFacts:
-        listing.clips = dict(sorted(listing.clips.items()))
-        names = list(listing.clips)
-        if listing.pictures and listing.others:
+    def _facts(self, folder: str, listing: Listing, wanted: frozenset[str] | None = None) -> FolderFacts:
+        names = sorted(listing.files)
+        pictures = [*listing.pictures, *filter(is_picture_name, listing.irregular)]
+        if pictures and (others := _not_examined(listing, wanted)):
             # A picture may belong to a clip that isn't asked for.
-            names = sorted((*names, *listing.others))
+            names = sorted((*names, *others))
         parsed = {name: self._names.read(name.rpartition(".")[0], folder) for name in names}
-        pairs = self._pair(folder, parsed, listing.pictures)
+        pairs = self._pair(folder, parsed, pictures)
         clips, aside = self._clips(folder, listing, parsed, pairs)
+        aside = [*self._set_aside(folder, listing, wanted), *aside]
+        locks = {name for name in listing.temporary if name.endswith(".lock")}
         archived, existing = self._known(clips)
         return FolderFacts(
             self._trees.source,
             folder,
             self._clip_ends.with_durations(clips, archived, self.following(clips)),
             tuple(aside),
-            self._observe(clips, listing.locks),
+            self._observe(clips, locks),
             archived,
             existing,
             frozenset(clip.relative for clip in clips if clip.links > 1 and self._seen_before(clip)),
             removable=os.access(self._trees.source / folder, os.W_OK | os.X_OK),
-            pictures=_unclaimed(listing.pictures, pairs),
-            temporary=(*sorted(listing.locks), *sorted(listing.unfinished)),
+            pictures=_unclaimed(pictures, pairs),
+            temporary=(*sorted(locks), *sorted(filter(atomic.staged_stem, listing.temporary))),
             is_empty=listing.is_empty,
         )
 
     def _clips(
         self,
         folder: str,
-        listing: _Listing,
+        listing: Listing,
         parsed: dict[str, ParsedName | None],
         pairs: dict[str, tuple[str, ...]],
     ) -> tuple[list[Clip], list[Keep]]:
-        """The clips, and the files that are no clips."""
+        """The clips, and the files with a clip's name that can't be handled."""
         clips: list[Clip] = []
-        aside = [self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file") for name in listing.odd]
-        for name, error in listing.unreadable:
-            aside.append(self._aside(folder, name, Reason.UNREADABLE, explained(error)))
+        aside: list[Keep] = []
         root, zone = self._trees.source, self._zone
-        for name, status in listing.clips.items():
+        for name, status in sorted(listing.files.items()):
             size, mtime_ns = status.st_size, status.st_mtime_ns
             said = parsed[name]
             if said is None:
@@ -249,6 +164,17 @@ class Discovery:
                 )
             )
         return clips, aside
+
+    def _set_aside(self, folder: str, listing: Listing, wanted: frozenset[str] | None) -> Iterator[Keep]:
+        """What is no regular file, and what could not be examined."""
+        for name in sorted(listing.irregular):
+            if is_clip_name(name) and (wanted is None or name in wanted):
+                yield self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file")
+        for name in sorted(listing.links) if wanted is None else ():
+            if (self._trees.source / folder / name).is_dir():
+                yield self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file")
+        for name, error in sorted(listing.unreadable.items()):
+            yield self._aside(folder, name, Reason.UNREADABLE, explained(error))
 
     def _pair(
         self, folder: str, clips: dict[str, ParsedName | None], pictures: list[str]
@@ -316,7 +242,7 @@ class Discovery:
             return
         beside = f"{day:%Y/%m/%d}".join(folder.rsplit(f"{here:%Y/%m/%d}", 1))
         with suppress(OSError):
-            for name, status in self._list(beside).clips.items():
+            for name, status in self._list(beside).files.items():
                 parsed = self._names.read(name.rpartition(".")[0], beside)
                 if parsed is not None and parsed.camera == camera:
                     yield locate(parsed, status.st_mtime_ns, self._zone)
@@ -346,6 +272,18 @@ class Discovery:
     def _unreadable(self, folder: str, error: OSError) -> FolderFacts:
         aside = Keep(self._trees.source, folder or ".", Reason.UNREADABLE, detail=explained(error))
         return FolderFacts(self._trees.source, folder, set_aside=(aside,))
+
+
+def _is_bare(listing: Listing) -> bool:
+    """Whether a folder has entries, but none to report: its subfolders are visited anyway."""
+    of_interest = listing.files or listing.pictures or listing.irregular or listing.unreadable
+    return not (of_interest or listing.temporary or listing.links or listing.is_empty)
+
+
+def _not_examined(listing: Listing, wanted: frozenset[str] | None) -> list[str]:
+    """The clips that were not asked for, or that could not be examined."""
+    others = listing.irregular if wanted is not None else ()
+    return [*listing.skipped, *(name for name in others if is_clip_name(name) and name not in (wanted or ()))]
 
 
 def _unclaimed(pictures: list[str], pairs: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -25,8 +25,9 @@ from camarchiver.runtime.formatting import shown, size
 from camarchiver.state import findings, holds, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
-from camarchiver.storage import filesystems, linux, walk
+from camarchiver.storage import filesystems, linux
 from camarchiver.storage.filesystems import Mount
+from camarchiver.storage.walk import TreeWalk, paths_in, readable
 
 PREFIX = ".camarchiver-doctor-"
 DAYS_READ = 60
@@ -139,8 +140,8 @@ def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
 
 def count_folders(trees: Trees) -> int:
     """The number of folders below the source that `watch` watches, including the source itself."""
-    pruned = os.fspath(trees.archive), os.fspath(trees.trash)
-    return sum(1 for _ in walk.walk(trees.source, pruned=pruned))
+    tree = TreeWalk(trees.source, pruned=(trees.archive, trees.trash))
+    return sum(1 for _ in readable(tree))
 
 
 def kind_of(folder: Path) -> Mount | None:
@@ -197,8 +198,10 @@ def _tried(area: str, message: str, root: Path) -> Finding:
 def _sweep(root: Path) -> None:
     """Remove what a killed examination left."""
     with suppress(OSError):
-        for left in root.glob(f"{PREFIX}*"):
-            if left.lstat().st_uid == os.geteuid() and time.time() - left.lstat().st_mtime > SWEPT_SECONDS:
+        for left in paths_in(root):
+            status = left.lstat()
+            is_ours = left.name.startswith(PREFIX) and status.st_uid == os.geteuid()
+            if is_ours and time.time() - status.st_mtime > SWEPT_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
 
 
@@ -280,9 +283,9 @@ def _torn(found: Journal, day: date) -> int:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Every folder and file of the journal, including those that can't be read."""
-    if folder.exists():
-        for place, below, files in os.walk(folder):
-            yield from (Path(place, name) for name in (*below, *files) if not name.startswith("."))
+    for place, listing in readable(TreeWalk(folder)):
+        names = (*listing.folders, *listing.names())
+        yield from (folder / place / name for name in names if not name.startswith("."))
 
 
 def _existing(path: Path) -> Path:

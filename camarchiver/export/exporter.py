@@ -36,6 +36,7 @@ from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import atomic, copying, filesystems
 from camarchiver.storage.anchored import fingerprint_of
 from camarchiver.storage.external_sort import SealedSequence
+from camarchiver.storage.walk import TreeWalk, every_folder, paths_in, readable
 
 JOURNAL = "journal.jsonl"
 
@@ -278,12 +279,11 @@ class Exporter:
 
     def _sweep(self) -> None:
         """Remove unfinished files of an export that was killed; no other process exports here now."""
-        for folder in (self._place, *(self._place / name for name in FOLDERS)):
-            if folder.is_symlink():
-                continue
-            for path in folder.glob(".*.staged*" if folder == self._place else "**/.*.staged*"):
-                if atomic.staged_stem(path.name) is not None:
-                    path.unlink(missing_ok=True)
+        # Somebody's other folders in this place are not searched.
+        others = (path for path in paths_in(self._place) if path.name not in FOLDERS)
+        for folder, listing in readable(TreeWalk(self._place, pruned=others, enters=every_folder)):
+            for name in filter(atomic.staged_stem, listing.temporary):
+                (self._place / folder / name).unlink(missing_ok=True)
 
     def _check_space(self, parts: SealedSequence[HeldPart]) -> None:
         needed = sum(

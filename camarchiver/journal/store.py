@@ -14,6 +14,7 @@ from pathlib import Path
 from camarchiver.domain.clip import Archived
 from camarchiver.journal.event import EventKind, JournalEvent, read
 from camarchiver.storage import anchored, atomic, run_lock
+from camarchiver.storage.walk import TreeWalk, readable
 
 _log = logging.getLogger(__name__)
 
@@ -77,11 +78,13 @@ class Journal:
     def days(self) -> list[date]:
         """Every day of footage that has a file, oldest first."""
         found = []
-        for path in self._root.glob("*/*/*.jsonl"):
-            try:
-                found.append(date(int(path.parts[-3]), int(path.parts[-2]), int(path.stem)))
-            except ValueError:
-                continue
+        for folder, listing in readable(TreeWalk(self._root)):
+            for name in (each for each in listing.foreign if each.endswith(".jsonl")):
+                try:
+                    year, month, day = (*folder.split("/"), name.removesuffix(".jsonl"))
+                    found.append(date(int(year), int(month), int(day)))
+                except ValueError:
+                    continue
         return sorted(found)
 
     def append(self, *events: JournalEvent) -> None:

@@ -12,9 +12,9 @@ from camarchiver.domain.clip import Trees
 from camarchiver.errors import CamarchiverError
 from camarchiver.monitoring.metrics import FreeSpace, TreeState
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.naming.paths import is_clip_name, is_temporary_name
 from camarchiver.state import findings, holds
 from camarchiver.state.failures import Failures
+from camarchiver.storage.walk import TreeWalk
 
 RATE_DAYS = 14
 """Days of footage from which the growth of the source is computed."""
@@ -52,20 +52,14 @@ def daily_bytes(trees: Trees, now: datetime) -> float:
     Date folders older than that are not read.
     """
     first = now - timedelta(days=RATE_DAYS)
-    pruned = {os.fspath(trees.archive), os.fspath(trees.trash)}
+    earliest, latest = first.timestamp(), now.timestamp()
     total = 0
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        with suppress(OSError), os.scandir(trees.source / folder) as entries:
-            for entry in entries:
-                relative = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    day = date_of_folder(relative)
-                    is_old = day is not None and day < first.date()
-                    if not (is_old or entry.path in pruned or is_temporary_name(entry.name)):
-                        waiting.append(relative)
-                elif is_clip_name(entry.name) and entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    total += status.st_size if first.timestamp() <= status.st_mtime <= now.timestamp() else 0
+    tree = TreeWalk(trees.source, pruned=(trees.archive, trees.trash))
+    for folder in tree:
+        day = date_of_folder(folder)
+        if day is not None and day < first.date():
+            continue
+        with suppress(OSError):
+            statuses = tree.look(folder).files.values()
+            total += sum(each.st_size for each in statuses if earliest <= each.st_mtime <= latest)
     return total / RATE_DAYS

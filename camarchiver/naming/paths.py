@@ -1,4 +1,4 @@
-"""The names that archives get, and which names are clips, pictures or temporary files."""
+"""The names that archives get, and which names are clips, pictures, temporary files or folders of clips."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ _TEMPORARY_SUFFIXES = (".part", ".tmp", ".lock", "~")
 def is_temporary_name(name: str) -> bool:
     """Whether a file is never a clip: hidden (including rsync's unfinished files), or of a temporary kind."""
     return name.startswith(".") or name.lower().endswith(_TEMPORARY_SUFFIXES)
+
+
+def is_footage_folder(name: str) -> bool:
+    """Whether a folder below a root may hold clips, by its own name; no other folder is entered."""
+    return not is_temporary_name(name)
 
 
 def is_clip_name(name: str) -> bool:

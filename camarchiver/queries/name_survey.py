@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 
 from camarchiver.domain.clip import joined
-from camarchiver.naming.paths import is_clip_name
 from camarchiver.naming.patterns import Names, ParsedName, Pattern, why_timeless
 from camarchiver.naming.proposals import NameSample, PatternProposal, propose
-from camarchiver.storage.walk import walk
+from camarchiver.storage.walk import TreeWalk, readable
 
 _SAMPLES = 5
 """Names of one form that a proposal is tried with."""
@@ -63,14 +62,14 @@ class _Group:
     """Folder and name of the first few."""
 
 
-def survey(root: Path, names: Names, zone: tzinfo, *, pruned: Container[str]) -> NameSurvey:
+def survey(root: Path, names: Names, zone: tzinfo, *, pruned: Iterable[str]) -> NameSurvey:
     """Read the name of every clip below `root` except in the absolute folders `pruned`."""
     by_maker: dict[str, tuple[Pattern, _Group]] = {}
     by_form: dict[str, Pattern] = {}
     unread: dict[tuple[str, str], _Group] = {}
     others = 0
-    for folder, entries in walk(root, pruned=pruned):
-        for name in filter(is_clip_name, entries):
+    for folder, listing in readable(TreeWalk(root, pruned=pruned)):
+        for name in listing.clip_names():
             stem = name.rpartition(".")[0]
             form = stem.translate(_FORM)
             if (parsed := names.read(stem, folder)) is not None:

@@ -21,7 +21,6 @@ from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.store import Journal
 from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.verification.rules import is_harmless
-from camarchiver.naming.paths import is_clip_name
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import claims, intents, verify_checkpoint
@@ -29,7 +28,8 @@ from camarchiver.state.findings import Findings
 from camarchiver.state.findings import read as remembered
 from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked, CheckpointPlace, VerifyCheckpoint
-from camarchiver.storage import locking, walk
+from camarchiver.storage import locking
+from camarchiver.storage.walk import TreeWalk, readable
 
 MARK_SECONDS = 10.0
 """How often an unattended run writes its progress."""
@@ -284,10 +284,10 @@ class Verifier:
     def _foreign_files(self) -> tuple[str, ...]:
         """Clips below the archive that no journal line mentions."""
         found = list[str]()
-        for folder, names in walk.walk(self._trees.archive):
+        for folder, listing in readable(TreeWalk(self._trees.archive)):
             if self._stop.is_set():
                 break
-            relatives = (joined(folder, name) for name in names if is_clip_name(name))
+            relatives = (joined(folder, name) for name in listing.clip_names())
             found.extend(
                 str(self._trees.archive / relative) for relative in relatives if not self._is_known(relative)
             )

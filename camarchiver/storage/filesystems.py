@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from camarchiver.domain.clip import Trees
 from camarchiver.errors import StorageError, cause, remedy
+from camarchiver.storage.walk import Listing, TreeWalk, every_folder
 
 
 def used_bytes(trees: Trees) -> int:
@@ -39,24 +41,27 @@ def _outermost(roots: tuple[Path, ...]) -> list[Path]:
     ]
 
 
-def _statuses(folder: Path) -> Iterator[os.stat_result]:
-    waiting = [os.fspath(folder)]
-    while waiting:
-        here = waiting.pop()
+def _statuses(root: Path) -> Iterator[os.stat_result]:
+    tree = TreeWalk(root, enters=every_folder)
+    for folder in tree:
         try:
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    else:
-                        yield entry.stat(follow_symlinks=False)
+            yield from _statuses_in(root / folder, tree.look(folder, pictures=True))
         except FileNotFoundError:
             continue
         except OSError as error:
             raise StorageError(
-                f"{here} can't be read, so nobody knows how much the trees hold: {cause(error)}",
+                f"{root / folder} can't be read, so nobody knows how much the trees hold: {cause(error)}",
                 hint=remedy(error, "check the disk and its mount"),
             ) from error
+
+
+def _statuses_in(folder: Path, listing: Listing) -> Iterator[os.stat_result]:
+    for error in listing.unreadable.values():
+        raise error
+    yield from listing.files.values()
+    for name in (*listing.irregular, *listing.temporary, *listing.links, *listing.foreign):
+        with suppress(FileNotFoundError):
+            yield (folder / name).lstat()
 
 
 def free_bytes(folder: Path) -> int:

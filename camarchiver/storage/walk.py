@@ -6,73 +6,206 @@ os.walk of Python 3.11 calls itself for each level and ends with a RecursionErro
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from camarchiver.domain.clip import joined
-from camarchiver.naming.paths import PLAIN_SUFFIXES, is_clip_name, is_picture_name, is_temporary_name
+from camarchiver.naming.paths import (
+    CLIP_SUFFIXES,
+    PLAIN_SUFFIXES,
+    is_clip_name,
+    is_footage_folder,
+    is_picture_name,
+    is_temporary_name,
+)
+
+NOTHING: frozenset[str] = frozenset()
+"""For `wanted`: no clip is examined, only the names are read."""
 
 
-def walk(root: Path, *, pruned: Container[str] = ()) -> Iterator[tuple[str, list[str]]]:
-    """Each folder that may hold clips, relative to the root, with the names of its other entries.
-
-    Folders come in the order of names, each before those in it. Hidden folders, the absolute `pruned` ones,
-    links and unreadable folders are skipped.
-    """
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        names, below = list[str](), list[str]()
-        try:
-            with os.scandir(root / folder) as entries:
-                for entry in entries:
-                    if not entry.is_dir(follow_symlinks=False):
-                        names.append(entry.name)
-                    elif not is_temporary_name(entry.name) and entry.path not in pruned:
-                        below.append(joined(folder, entry.name))
-        except OSError:
-            continue
-        yield folder, sorted(names)
-        waiting.extend(sorted(below, reverse=True))
-
-
+@dataclass(frozen=True, slots=True)
 class Listing:
-    """The names of one folder of archive or trash."""
+    """The entries of one folder, sorted into kinds; each kind is in no particular order."""
 
-    def __init__(self) -> None:
-        self.files: dict[str, os.stat_result] = {}
-        """Entries with the name of a clip or a picture that are no folders."""
-        self.folders: list[str] = []
-        self.others: dict[str, OSError | None] = {}
-        """All other entries, each with the error if it could not be examined."""
+    files: dict[str, os.stat_result] = field(default_factory=dict)
+    """Regular files with a clip's name, and with a picture's where these are examined."""
+    skipped: list[str] = field(default_factory=list)
+    """Clips that were not examined: not wanted, vanished or unreadable."""
+    pictures: list[str] = field(default_factory=list)
+    """Pictures that were not examined."""
+    unreadable: dict[str, OSError] = field(default_factory=dict)
+    """Why an entry could not be examined; never because it vanished."""
+    irregular: list[str] = field(default_factory=list)
+    """Links, devices and the like with the name of a clip or a picture."""
+    temporary: list[str] = field(default_factory=list)
+    """All but folders with a hidden or temporary name, locks among them."""
+    links: list[str] = field(default_factory=list)
+    """Symbolic links with any other name."""
+    foreign: list[str] = field(default_factory=list)
+    """Everything else that is no folder."""
+    folders: list[str] = field(default_factory=list)
+    """All folders, also the hidden ones."""
 
     @property
     def is_empty(self) -> bool:
         """Whether the folder has no entries."""
-        return not (self.files or self.folders or self.others)
+        return not (self.folders or any(self.names()))
+
+    def names(self) -> Iterator[str]:
+        """The names of all entries that are no folders, in no particular order."""
+        yield from self.files
+        yield from self.skipped
+        yield from self.pictures
+        yield from self.irregular
+        yield from self.temporary
+        yield from self.links
+        yield from self.foreign
+
+    def clip_names(self) -> list[str]:
+        """The names of clips, sorted, whatever they stand for."""
+        others = filter(is_clip_name, (*self.files, *self.irregular))
+        return sorted((*self.skipped, *others))
 
 
-def look(folder: Path) -> Listing:
-    """The entries of one folder. Raises OSError if it can't be read."""
+def look(
+    folder: Path,
+    *,
+    wanted: Container[str] | None = None,
+    pictures: bool = False,
+    follow: bool = True,
+) -> Listing:
+    """The entries of one folder; its clips are examined, and with `pictures` its pictures.
+
+    If `wanted` is given, only those clips are examined. Raises OSError if the folder can't be read, or if it
+    is a link and `follow` is not set.
+    """
     listing = Listing()
-    files = listing.files
+    files, skipped, seen = listing.files, listing.skipped, listing.pictures
     # A stat relative to the open folder takes two thirds of the time that one by a long path takes.
-    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    here = os.open(folder, flags)
     try:
         with os.scandir(here) as entries:
             for entry in entries:
                 name = entry.name
-                # For most names four characters decide; the call would take as long as the stat itself.
-                is_plain = name[-4:] in PLAIN_SUFFIXES and name[0] != "."
-                if entry.is_dir(follow_symlinks=False):
-                    listing.folders.append(name)
-                elif is_plain or is_clip_name(name) or is_picture_name(name):
+                # For most names four characters decide; a call would take as long as the stat itself.
+                ending = name[-4:]
+                if ending not in PLAIN_SUFFIXES or name[0] == "." or not entry.is_file(follow_symlinks=False):
+                    _sort_in(entry, listing, wanted, pictures=pictures)
+                elif not pictures and ending not in CLIP_SUFFIXES:
+                    seen.append(name)
+                elif wanted is not None and name not in wanted and ending in CLIP_SUFFIXES:
+                    skipped.append(name)
+                else:
                     try:
                         files[name] = entry.stat(follow_symlinks=False)
                     except OSError as error:
-                        listing.others[name] = error
-                else:
-                    listing.others[name] = None
+                        _fail(listing, name, error)
     finally:
         os.close(here)
+    for name, error in listing.unreadable.items():
+        error.filename = os.fspath(folder / name)
     return listing
+
+
+class TreeWalk:
+    """The folders below a root, in the order of names, each before those in it.
+
+    Only folders that are looked at are descended into. No link is followed, the root may be one.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        start: str = "",
+        pruned: Iterable[str | Path] = (),
+        enters: Callable[[str], bool] = is_footage_folder,
+    ) -> None:
+        """`start` is the first folder, relative to the root; `pruned` are absolute and are not entered.
+
+        `enters` says by its name whether a folder below the first one is entered.
+        """
+        self._root = root
+        self._waiting = [start]
+        self._enters = enters
+        self._pruned = {
+            Path(each).relative_to(root).as_posix() for each in pruned if Path(each).is_relative_to(root)
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        """Each folder, relative to the root."""
+        while self._waiting:
+            yield self._waiting.pop()
+
+    def look(self, folder: str, *, wanted: Container[str] | None = None, pictures: bool = False) -> Listing:
+        """The entries of the folder that came last, as `look` sorts them; those in it come next.
+
+        Raises OSError if it can't be read.
+        """
+        listing = look(self._root / folder, wanted=wanted, pictures=pictures, follow=not folder)
+        for name in sorted(filter(self._enters, listing.folders), reverse=True):
+            below = joined(folder, name)
+            if below not in self._pruned:
+                self._waiting.append(below)
+        return listing
+
+
+def readable(tree: TreeWalk) -> Iterator[tuple[str, Listing]]:
+    """Each folder of a walk with its names, nothing examined; folders that can't be read are skipped."""
+    for folder in tree:
+        try:
+            listing = tree.look(folder, wanted=NOTHING)
+        except OSError:
+            continue
+        yield folder, listing
+
+
+def every_folder(_: str) -> bool:
+    """For `TreeWalk`: also enter folders that hold no clips."""
+    return True
+
+
+def paths_in(folder: Path, suffix: str = "") -> list[Path]:
+    """The paths of one folder's entries whose names have this end, sorted; none if there is no such folder.
+
+    Raises OSError if it can't be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.endswith(suffix))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sort_in(
+    entry: os.DirEntry[str], listing: Listing, wanted: Container[str] | None, *, pictures: bool
+) -> None:
+    name = entry.name
+    if entry.is_dir(follow_symlinks=False):
+        listing.folders.append(name)
+    elif is_temporary_name(name):
+        listing.temporary.append(name)
+    elif not ((is_clip := is_clip_name(name)) or is_picture_name(name)):
+        (listing.links if entry.is_symlink() else listing.foreign).append(name)
+    elif not entry.is_file(follow_symlinks=False):
+        listing.irregular.append(name)
+    elif is_clip and wanted is not None and name not in wanted:
+        listing.skipped.append(name)
+    elif not is_clip and not pictures:
+        listing.pictures.append(name)
+    else:
+        try:
+            listing.files[name] = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            _fail(listing, name, error)
+
+
+def _fail(listing: Listing, name: str, error: OSError) -> None:
+    """An entry that could not be examined."""
+    if is_clip_name(name):
+        listing.skipped.append(name)
+    else:
+        listing.pictures.append(name)
+    if not isinstance(error, FileNotFoundError):
+        listing.unreadable[name] = error

@@ -16,8 +16,9 @@ from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has
 
 from camarchiver.domain.clip import joined
 from camarchiver.errors import cause
-from camarchiver.naming.paths import is_clip_name, is_temporary_name
+from camarchiver.naming.paths import is_clip_name, is_footage_folder
 from camarchiver.storage import filesystems
+from camarchiver.storage.walk import NOTHING, TreeWalk
 
 _log = logging.getLogger("camarchiver.watch")
 
@@ -140,19 +141,17 @@ class Arrivals:
 
         If the tree is polled, only folders whose names changed since the last scan.
         """
-        waiting = [folder]
-        while waiting:
-            folder = waiting.pop()
+        tree = TreeWalk(self._root, start=folder, pruned=self._pruned)
+        for each in tree:
             try:
-                if not self._watch(folder):
+                if not self._watch(each):
                     continue
-                names, below = self._list(folder)
+                names = tuple(tree.look(each, wanted=NOTHING).clip_names())
             except OSError as error:
-                self._report(folder, error)
+                self._report(each, error)
                 continue
-            waiting.extend(reversed(below))
-            if names and not self._is_known(folder, names):
-                yield Found(folder, names)
+            if names and not self._is_known(each, names):
+                yield Found(each, names)
 
     def _is_known(self, folder: str, names: tuple[str, ...]) -> bool:
         if self._inotify is not None:
@@ -201,7 +200,7 @@ class Arrivals:
 
     def _is_ours(self, folder: str) -> bool:
         return (
-            not is_temporary_name(folder.rpartition("/")[2])
+            is_footage_folder(folder.rpartition("/")[2])
             and os.fspath(self._root / folder) not in self._pruned
         )
 
@@ -245,19 +244,6 @@ class Arrivals:
             f" `sysctl -w fs.inotify.{name}={max(2 * now, 524_288 if 'watches' in name else 512)}`,"
             " and in /etc/sysctl.d for the next start"
         )
-
-    def _list(self, folder: str) -> tuple[tuple[str, ...], list[str]]:
-        names, below = list[str](), list[str]()
-        with os.scandir(self._root / folder) as entries:
-            for entry in entries:
-                if is_temporary_name(entry.name):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.path not in self._pruned:
-                        below.append(joined(folder, entry.name))
-                elif is_clip_name(entry.name):
-                    names.append(entry.name)
-        return tuple(sorted(names)), sorted(below)
 
     def _report(self, folder: str, error: OSError) -> None:
         if not folder:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import shutil
+import subprocess
+import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,7 +37,72 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy import ordering
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.state import holds
+from camarchiver.storage import walk
+from camarchiver.storage.walk import TreeWalk
 from tests.yards import DenseYard, Yard, cleanup_policy
+
+NOBODY = 65534
+
+
+class TestWalk:
+    """One folder's entries by kind, and the folders below a root."""
+
+    @pytest.fixture
+    def root(self) -> Iterator[Path]:
+        """A folder that every user may enter; pytest's own are root's alone."""
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            Path(folder).chmod(0o755)
+            yield Path(folder)
+
+    def test_each_entry_is_of_one_kind(self, root: Path) -> None:
+        for name in ("a.mp4", "B.MP4", "c.webm", "a.jpg", ".a.mp4", "a.mp4.lock", "d.part"):
+            (root / name).write_bytes(b"x" * 3)
+        (root / "link.mp4").symlink_to("a.mp4")
+        (root / "below").symlink_to("/tmp")
+        for name in ("2026", ".hidden", "folder.mp4"):
+            (root / name).mkdir()
+        listing = walk.look(root)
+        assert {name: status.st_size for name, status in listing.files.items()} == {"a.mp4": 3, "B.MP4": 3}
+        assert (listing.pictures, listing.irregular, listing.links) == (["a.jpg"], ["link.mp4"], ["below"])
+        assert sorted(listing.temporary) == [".a.mp4", "a.mp4.lock", "d.part"]
+        assert listing.foreign == ["c.webm"]
+        assert sorted(listing.folders) == [".hidden", "2026", "folder.mp4"]
+        assert len([*listing.names(), *listing.folders]) == len(list(root.iterdir()))
+        assert "a.jpg" in walk.look(root, pictures=True).files
+        some = walk.look(root, wanted={"a.mp4"})
+        assert (list(some.files), some.skipped) == (["a.mp4"], ["B.MP4"])
+        assert some.clip_names() == listing.clip_names() == ["B.MP4", "a.mp4", "link.mp4"]
+
+    def test_folders_come_in_order_and_neither_links_nor_pruned_ones_are_entered(self, root: Path) -> None:
+        for folder in ("b/x", "b/c", "a", "archived/2026", ".camarchiver", "b-c"):
+            (root / folder).mkdir(parents=True)
+        (root / "link").symlink_to(root / "b")
+        tree = TreeWalk(root, pruned=(root / "archived", Path("/elsewhere")))
+        assert [folder for folder, _ in walk.readable(tree)] == ["", "a", "b", "b/c", "b/x", "b-c"]
+        every = TreeWalk(root, start="b", enters=walk.every_folder)
+        assert [folder for folder, _ in walk.readable(every)] == ["b", "b/c", "b/x"]
+        with pytest.raises(OSError, match=os.strerror(errno.ENOTDIR)):
+            TreeWalk(root).look("link")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+    def test_clips_of_a_folder_that_may_be_listed_and_not_entered_are_reported(self, root: Path) -> None:
+        (root / "2026/03/01").mkdir(parents=True)
+        (root / "2026/03/01/REO_front_20260301081500.mp4").write_bytes(b"x")
+        (root / "2026/03/01").chmod(0o744)
+        code = (
+            "import encodings.latin_1, os, sys\nfrom datetime import UTC, date, datetime\n"
+            "from pathlib import Path\nfrom camarchiver.discovery.clip_ends import ClipEnds\n"
+            "from camarchiver.discovery.source_tree import Discovery\n"
+            "from camarchiver.domain.clip import Trees\nfrom camarchiver.journal.store import Journal\n"
+            "from camarchiver.naming.patterns import Names\n"
+            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+            "root = Path(sys.argv[1]); trees = Trees(root, root / 'archived', root / '.deleted')\n"
+            "walk = Discovery(trees, Names(), Journal(trees.state), ClipEnds((), None), {},\n"
+            "                 datetime.now(UTC), UTC)\n"
+            "print(*(each.reason for facts in walk.folders(date.max) for each in facts.set_aside))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=60)
+        assert done.stdout.strip() == "unreadable", done.stderr
 
 
 class TestEnds:

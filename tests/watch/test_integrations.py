@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_mock import MockerFixture
@@ -30,6 +31,7 @@ from camarchiver.runtime.signals import Stop, Wake
 from camarchiver.state import volume_marker
 from camarchiver.storage import filesystems as storage_filesystems
 from camarchiver.storage import locking
+from camarchiver.storage.walk import Listing, TreeWalk
 from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
 from camarchiver.watch.loop import Signals, Watcher
 from tests import dates, programs
@@ -106,14 +108,14 @@ class TestArrivals:
     def test_a_clip_that_comes_between_the_watch_and_the_listing_is_heard_of(
         self, root: Path, arrivals: Arrivals, mocker: MockerFixture
     ) -> None:
-        listed = Arrivals._list
+        listed = TreeWalk.look
 
-        def late(self: Arrivals, folder: str) -> tuple[tuple[str, ...], list[str]]:
-            found = listed(self, folder)
+        def late(self: TreeWalk, folder: str, **how: Any) -> Listing:
+            found = listed(self, folder, **how)
             (root / folder / "late.mp4").write_bytes(b"x")
             return found
 
-        mocker.patch.object(Arrivals, "_list", late)
+        mocker.patch.object(TreeWalk, "look", late)
         (root / "new").mkdir()
         assert Written("new/late.mp4") in on_arrivals(arrivals)
 
