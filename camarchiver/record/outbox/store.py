@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import stat
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
@@ -24,7 +23,7 @@ from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming.cameras import comparable
 from camarchiver.record.outbox.rules import Notice, OutboxClip
-from camarchiver.storage import anchored, atomic, removal
+from camarchiver.storage import anchored, atomic, removal, walk
 
 _log = logging.getLogger("camarchiver.record.outbox.store")
 
@@ -80,8 +79,7 @@ def cameras(outbox: Path) -> tuple[str, ...]:
     """The cameras that have a folder here. Raises OSError."""
     if not outbox.is_dir():
         return ()
-    with os.scandir(outbox) as entries:
-        found = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+    found = walk.look(outbox, wanted=walk.NOTHING).folders
     return tuple(sorted(name for name in found if not name.startswith(".")))
 
 
@@ -89,7 +87,7 @@ def waiting(outbox: Path, camera: str, zone: tzinfo) -> Iterator[OutboxClip]:
     """The recorder's own clips of one camera; other files are left out. Raises OSError."""
     confirmed = transferred(outbox)
     folder = outbox / camera
-    present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    present = [path.name for path in walk.paths_in(folder)]
     pictures = {name for name in present if name.endswith(".jpg")}
     reader = name_patterns.Names()
     for name in present:
@@ -163,7 +161,7 @@ def announce(outbox: Path, camera: str, current: Mapping[str, Notice]) -> None:
 def sweep(outbox: Path) -> None:
     """Delete what a killed announcement left; only for the holder of the lock. Raises OSError."""
     folder = state(outbox) / ANNOUNCED
-    for path in list(folder.iterdir()) if folder.is_dir() else ():
+    for path in walk.paths_in(folder):
         if atomic.staged_stem(path.name) is not None:
             path.unlink(missing_ok=True)
 
