@@ -104,8 +104,8 @@ def look(
                         _fail(listing, name, error)
     finally:
         os.close(here)
-    for name, error in listing.unreadable.items():
-        error.filename = os.fspath(folder / name)
+    for name, problem in listing.unreadable.items():
+        problem.filename = os.fspath(folder / name)
     return listing
 
 
