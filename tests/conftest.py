@@ -27,10 +27,10 @@ from camarchiver.record import recorder
 from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import DetectionStream, OwnStream
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
+from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.keeper import OutboxKeeper
 from camarchiver.record.outbox.publisher import ClipPublisher
 from camarchiver.record.outbox.rules import OutboxLimits
-from camarchiver.record.outbox.spool import Folders
 from camarchiver.record.watchdog import Watchdog
 from camarchiver.runtime.systemd import Service
 from tests import programs

@@ -24,8 +24,9 @@ from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera
-from camarchiver.record.outbox.publisher import ClipPublisher, Recorded
-from camarchiver.record.outbox.spool import Folders
+from camarchiver.record.outbox.folders import Folders
+from camarchiver.record.outbox.publisher import ClipPublisher
+from camarchiver.record.outbox.recorded_clip import Recorded
 from camarchiver.record.stream_detector import DetectionSettings
 from tests import dates
 

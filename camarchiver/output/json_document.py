@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from camarchiver.queries.history import Story
     from camarchiver.queries.status import StatusReport
     from camarchiver.queries.verify import Verified, VerifyFinding
-    from camarchiver.record.fleet import Fleet, Member
-    from camarchiver.record.results import Judgement
+    from camarchiver.record.supervision.facts import CameraFacts, RunFacts
+    from camarchiver.record.supervision.results import Judgement
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -235,36 +235,35 @@ def recorded(
     return _without_steps("record", run, status, exit_code, found, problems)
 
 
-def recorders(fleet: Fleet) -> dict[str, Any]:
+def recorders(run: RunFacts) -> dict[str, Any]:
     """The part of the JSON document about all cameras together, and about each."""
-    from camarchiver.record import results
+    from camarchiver.record.supervision import results
 
-    each = [_recorder(member) for member in fleet.members]
-    together: dict[str, Any] = {"dry_run": False, "camera": fleet.names[0] if len(fleet.names) == 1 else ""}
+    each = [_recorder(camera) for camera in run.cameras]
+    together: dict[str, Any] = {"dry_run": False, "camera": run.names[0] if len(run.names) == 1 else ""}
     for key in ("clips", "salvaged", "removed", "announced"):
         together[key] = [one for fields in each for one in fields[key]]
     for key in ("outages", "recorded"):
         together[key] = sum(fields[key] for fields in each)
     failed = [
-        {"camera": name, **_judgement((Status.FAILED, *results.failed(error)))}
-        for name, error in fleet.failures.items()
+        {"camera": name, **_judgement(results.failed(failure))} for name, failure in run.failures.items()
     ]
     recorded = [
-        {**fields, **_judgement(results.judged_member(member))}
-        for fields, member in zip(each, fleet.members, strict=True)
+        {**fields, **_judgement(results.judged_camera(camera))}
+        for fields, camera in zip(each, run.cameras, strict=True)
     ]
     return {**together, "cameras": [*recorded, *failed]}
 
 
-def _recorder(member: Member) -> dict[str, Any]:
+def _recorder(facts: CameraFacts) -> dict[str, Any]:
     return {
-        "camera": member.name,
-        "clips": [clip.fields() for clip in member.publisher.clips],
-        "salvaged": [str(path) for path in member.publisher.salvaged],
-        "removed": [outcome_fields(outcome) for outcome in member.keeper.outcomes],
-        "announced": [str(path) for path in member.keeper.announced],
-        "outages": member.recorder.outages,
-        "recorded": member.publisher.clips.count,
+        "camera": facts.camera,
+        "clips": [clip.fields() for clip in facts.clips],
+        "salvaged": [str(path) for path in facts.salvaged],
+        "removed": [outcome_fields(outcome) for outcome in (*facts.removed, *facts.left)],
+        "announced": [str(path) for path in facts.announced],
+        "outages": facts.outages,
+        "recorded": facts.recorded,
     }
 
 

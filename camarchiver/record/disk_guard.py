@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from camarchiver.errors import cause
-from camarchiver.record.outbox.spool import Folders
+from camarchiver.record.outbox.folders import Folders
 
 _log = logging.getLogger("camarchiver.record.recorder")
 

@@ -27,7 +27,7 @@ from camarchiver.record.outbox import clip_writer
 from camarchiver.record.outbox.clip_writer import ClipWriter
 from camarchiver.record.outbox.keeper import OutboxKeeper
 from camarchiver.record.outbox.publisher import ClipPublisher
-from camarchiver.record.watchdog import Watchdog
+from camarchiver.record.watchdog import ENDED, CameraMonitor
 from camarchiver.storage import linux
 
 _log = logging.getLogger("camarchiver.record.recorder")
@@ -71,7 +71,7 @@ class Recorder:
         detection: DetectionStream,
         publisher: ClipPublisher,
         keeper: OutboxKeeper,
-        watchdog: Watchdog,
+        watchdog: CameraMonitor,
         now: Callable[[], datetime],
     ) -> None:
         self.error = ""
@@ -121,7 +121,7 @@ class Recorder:
                     maintained = time.monotonic()
                     self._maintain()
         finally:
-            self._watchdog.report(self._publisher.camera, "ended", away=True)
+            self._watchdog.report(self._publisher.camera, ENDED, away=True)
             reader.close()
             self._break_off()
             self._end_timelapse()

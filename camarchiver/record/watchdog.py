@@ -5,12 +5,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 from camarchiver.runtime.systemd import Service
 
+ENDED = "ended"
+"""The state of a recorder that was stopped, or whose source ended."""
+
+
+class CameraMonitor(Protocol):
+    """Is told how a camera's recorder is doing, in whichever process."""
+
+    def frame(self, camera: str) -> None:
+        """Note a new frame of which motion would become a clip."""
+        ...
+
+    def report(self, camera: str, state: str, *, away: bool = False) -> None:
+        """Note what a camera's recorder does now; it is called several times a second."""
+        ...
+
 
 class Watchdog:
-    """The watchdog of all cameras of one process.
+    """The watchdog of all cameras of one run.
 
     With one camera the watchdog triggers when no frame comes. With several, a camera that is known to be away
     is not waited for; one that sends nothing and is not known to be away has a recorder that hangs.

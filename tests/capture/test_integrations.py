@@ -23,8 +23,7 @@ from av.packet import Packet
 from pytest_mock import MockerFixture
 
 from camarchiver.motion.events import MotionEvent
-from camarchiver.record import disk_guard, recorder
-from camarchiver.record.capture import reader
+from camarchiver.record import disk_guard, recorder, retry
 from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Lost, Opened, Reader
@@ -33,8 +32,9 @@ from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import BesideStream, OwnStream
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
-from camarchiver.record.outbox.publisher import Recorded
-from camarchiver.record.outbox.spool import Folders, Unfit
+from camarchiver.record.outbox.folders import Folders
+from camarchiver.record.outbox.recorded_clip import Recorded
+from camarchiver.record.outbox.spool import Unfit
 from tests.cameras import frames_of
 from tests.processes import wait_until
 from tests.record.rtsp import Faults, RtspServer
@@ -63,7 +63,7 @@ class TestLosses:
     def test_a_lost_source_leaves_nothing_open(
         self, rec_simple: Path, mocker: MockerFixture, losses: int, hang_up: float
     ) -> None:
-        mocker.patch.object(reader, "BACKOFF", (0.01,))
+        mocker.patch.object(retry, "BACKOFF", (0.01,))
         with RtspServer(rec_simple, Faults(hang_up=hang_up)) as server:
             seeking = Reader(camera(server.url))
             counts = []

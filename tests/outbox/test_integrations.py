@@ -19,9 +19,10 @@ from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
+from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.keeper import OutboxKeeper
 from camarchiver.record.outbox.rules import OutboxLimits
-from camarchiver.record.outbox.spool import Folders, Unfit
+from camarchiver.record.outbox.spool import Unfit
 from camarchiver.state import holds
 from camarchiver.storage import anchored
 from tests.recordings import rec_items, rec_packets, rec_place

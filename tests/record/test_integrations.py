@@ -32,9 +32,8 @@ from pytest_mock import MockerFixture
 from camarchiver.domain.report import Status
 from camarchiver.errors import EncoderError, UsageError
 from camarchiver.motion.events import MotionEvent
-from camarchiver.record import disk_guard, recorder
-from camarchiver.record import results as record_results
-from camarchiver.record.capture import feed, reader
+from camarchiver.record import disk_guard, recorder, retry
+from camarchiver.record.capture import feed
 from camarchiver.record.capture.devices import h264_encoder, v4l2
 from camarchiver.record.capture.devices.picamera import PicameraCamera
 from camarchiver.record.capture.devices.v4l2 import DeviceCamera
@@ -44,11 +43,14 @@ from camarchiver.record.capture.reader import Lost, Opened, Reader, StreamEnded
 from camarchiver.record.capture.source import FileCamera, RtspCamera, camera
 from camarchiver.record.clips.timelapse import Timelapse
 from camarchiver.record.detection_stream import BesideStream, OwnStream
-from camarchiver.record.fleet import Fleet, Member
 from camarchiver.record.outbox import snapshot, spool
 from camarchiver.record.outbox.clip_writer import ClipWriter
+from camarchiver.record.outbox.folders import Folders
+from camarchiver.record.outbox.keeper import OutboxKeeper
 from camarchiver.record.outbox.publisher import ClipPublisher
-from camarchiver.record.outbox.spool import Folders
+from camarchiver.record.outbox.rules import OutboxLimits
+from camarchiver.record.supervision import results as record_results
+from camarchiver.record.supervision.member import Member
 from camarchiver.runtime.systemd import Service
 from tests.cameras import IS_ROOT, frames_of
 from tests.processes import children_with, wait_until
@@ -581,12 +583,12 @@ class TestRecorder:
         for _ in range(3):
             publisher.hand_over(rec_take)
         publisher.close()
-        gone = SimpleNamespace(refused=False, error="")
-        member = SimpleNamespace(
-            publisher=publisher, keeper=SimpleNamespace(problems={}), recorder=gone, error=None
+        gone = SimpleNamespace(
+            refused=0, error="", outages=0, frames=0, last_frame=None, is_connected=False, is_full=False
         )
-        fleet = SimpleNamespace(members=[member], failures={})
-        status, exit_code, problems = record_results.judged(cast(Fleet, fleet), None)
+        keeper = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), datetime.now)
+        member = Member("yard", FileCamera(rec_take.path), cast(recorder.Recorder, gone), publisher, keeper)
+        status, exit_code, problems = record_results.judged(member.facts, None)
         assert (status, exit_code) == (Status.FAILED, 1)
         assert [problem.message for problem in problems][1:] == ["earlier clips had errors, too"]
         assert "2 more" in problems[1].hint
@@ -643,7 +645,7 @@ class TestRecorder:
     def test_another_codec_after_a_loss(
         self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
     ) -> None:
-        mocker.patch.object(reader, "BACKOFF", (0.1,))
+        mocker.patch.object(retry, "BACKOFF", (0.1,))
         other = tmp_path / "hevc.mp4"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-t", "10"]
         subprocess.run([*command, "-c:v", "libx265", "-preset", "ultrafast", str(other)], check=True)
@@ -680,7 +682,7 @@ class TestRecorder:
                 tries.append(time.monotonic())
                 return super().open()
 
-        mocker.patch.object(reader, "BACKOFF", (0.1, 0.2, 0.4, 0.8))
+        mocker.patch.object(retry, "BACKOFF", (0.1, 0.2, 0.4, 0.8))
         made = rec_recorder(Absent([], reconnects=True))
         ended = threading.Thread(
             target=lambda: (wait_until(lambda: len(tries) == 6, "six tries", 60), made.stop.set())
@@ -807,24 +809,6 @@ class TestRoom:
         assert [folder for folder, _ in asked] == [rec_folders.spool, rec_folders.outbox]
 
 
-class TestFleet:
-    def test_one_cameras_failure_stops_no_other(
-        self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
-    ) -> None:
-        made = rec_recorder(RecSource([rec_twice]))
-        broken = mocker.Mock()
-        broken.run.side_effect = RuntimeError("a bug")
-        members = [
-            Member(name, mocker.Mock(), each, made.publisher, mocker.Mock(problems={}))
-            for name, each in (("gate", broken), ("yard", made.recorder))
-        ]
-        fleet = Fleet(members)
-        fleet.run(made.stop)
-        assert [clip.frames for clip in made.publisher.clips] == [106, 106]
-        assert str(members[0].error) == "gate: RuntimeError: a bug"
-        assert members[1].error is None
-
-
 class TestTimelapse:
     def test_one_keyframe_an_interval(
         self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], caplog: pytest.LogCaptureFixture
@@ -844,7 +828,7 @@ class TestTimelapse:
     def test_each_day_and_each_picture_has_its_own(
         self, rec_twice: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path, mocker: MockerFixture
     ) -> None:
-        mocker.patch.object(reader, "BACKOFF", (0.1,))
+        mocker.patch.object(retry, "BACKOFF", (0.1,))
         other = tmp_path / "small.mp4"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_twice), "-s", "320x240"]
         subprocess.run([*command, "-g", "15", str(other)], check=True)

@@ -6,9 +6,9 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from importlib.util import find_spec
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from camarchiver.monitoring.run_events import RunEvents
     from camarchiver.record.capture.source import Camera
     from camarchiver.record.detection_stream import DetectionStream
-    from camarchiver.record.fleet import Member
+    from camarchiver.record.outbox.folders import Folders
     from camarchiver.record.outbox.keeper import OutboxKeeper
-    from camarchiver.record.outbox.publisher import Recorded
-    from camarchiver.record.outbox.spool import Folders
+    from camarchiver.record.outbox.recorded_clip import Recorded
     from camarchiver.record.stream_detector import DetectionSettings
-    from camarchiver.record.watchdog import Watchdog
+    from camarchiver.record.supervision.member import Member
+    from camarchiver.record.supervision.processes import CameraProcesses
+    from camarchiver.record.watchdog import CameraMonitor, Watchdog
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class RecordOptions:
 
     def folders(self) -> tuple[str, Folders]:
         """The camera's name, and where its clips go. Raises UsageError."""
-        from camarchiver.record.outbox.spool import Folders
+        from camarchiver.record.outbox.folders import Folders
 
         name = self.camera or ""
         if not name or "/" in name or name.startswith(".") or "\0" in name:
@@ -187,24 +188,17 @@ def run_record(cameras: Sequence[RecordOptions]) -> int:
 
 
 def _run_with_events(cameras: Sequence[RecordOptions], events: RunEvents) -> int:
-    from camarchiver.record.run import RecordDocuments, record
+    from camarchiver.record.supervision.run import RecordDocuments, record
 
     options = cameras[0]
     run = run_id(clock.now(clock.zone(options.timezone)))
-    logged = partial(
-        logging_to,
-        options.log_file or options.spool / "recorder.log",
-        run=run,
-        verbose=options.verbose,
-        quiet=options.quiet,
-        log_format=options.channels.log_format,
-    )
     documents = RecordDocuments(
         lambda judgement: json_document.recorded({"dry_run": False, "clips": []}, run, *judgement),
-        lambda fleet, judgement: json_document.recorded(json_document.recorders(fleet), run, *judgement),
+        lambda facts, judgement: json_document.recorded(json_document.recorders(facts), run, *judgement),
     )
-    makers = {one.folders()[0]: partial(_member, one) for one in cameras}
-    result = record(makers, logged, events, documents)
+    named = {one.folders()[0]: one for one in cameras}
+    begin = partial(_own_process, options) if len(named) == 1 else partial(_camera_processes, named, run)
+    result = record(named, begin, partial(_logged, options, run), events, documents)
     if options.as_json:
         _print(result.document)
     elif result.error is not None:
@@ -212,12 +206,69 @@ def _run_with_events(cameras: Sequence[RecordOptions], events: RunEvents) -> int
     return result.exit_code
 
 
-def _member(options: RecordOptions, watchdog: Watchdog, locks: ExitStack) -> Member:
+def _logged(options: RecordOptions, run: str) -> AbstractContextManager[None]:
+    return logging_to(
+        options.log_file or options.spool / "recorder.log",
+        run=run,
+        verbose=options.verbose,
+        quiet=options.quiet,
+        log_format=options.channels.log_format,
+    )
+
+
+def _own_process(options: RecordOptions, watchdog: Watchdog, locks: ExitStack) -> Member:
+    """The only camera's recorder; the service manager starts it again if it crashes."""
+    return _member(options, watchdog, locks)
+
+
+@dataclass(frozen=True, slots=True)
+class _CameraRequest:
+    """What a camera's process is asked to do."""
+
+    options: RecordOptions
+    run: str
+
+
+def _camera_processes(
+    cameras: Mapping[str, RecordOptions], run: str, watchdog: Watchdog, locks: ExitStack
+) -> CameraProcesses:
+    """A process for each camera, so that none takes the others down."""
+    from camarchiver.record.supervision.processes import CameraLaunch, CameraProcesses
+
+    program = f"from {__name__} import serve_camera; serve_camera({{descriptor}})"
+
+    def launch(options: RecordOptions) -> CameraLaunch:
+        def request(passed: float) -> _CameraRequest:
+            limit = options.duration
+            left = None if limit is None else max(limit - timedelta(seconds=passed), timedelta())
+            return _CameraRequest(replace(options, duration=left), run)
+
+        folders = options.folders()[1]
+        return CameraLaunch(program, request, folders.spool, folders.outbox)
+
+    return CameraProcesses({name: launch(one) for name, one in cameras.items()}, watchdog, locks)
+
+
+def serve_camera(descriptor: int) -> None:
+    """Run the process of one of several cameras; it is asked through this descriptor."""
+    from camarchiver.record.supervision import camera_process
+
+    linux.share_memory()
+
+    def make(request: _CameraRequest, monitor: CameraMonitor, stack: ExitStack) -> Member:
+        member = _member(request.options, monitor, stack)
+        stack.enter_context(_logged(request.options, request.run))
+        return member
+
+    camera_process.serve(descriptor, make)
+
+
+def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) -> Member:
     """One camera's recorder; `locks` holds its locks until the end."""
     from camarchiver.record.clip_rules import Lengths
-    from camarchiver.record.fleet import Member
     from camarchiver.record.outbox.publisher import ClipPublisher
     from camarchiver.record.recorder import Recorder, RecorderSettings
+    from camarchiver.record.supervision.member import Member
 
     source, stream = options.sources()
     name, folders = options.folders()
@@ -237,7 +288,7 @@ def _member(options: RecordOptions, watchdog: Watchdog, locks: ExitStack) -> Mem
         locks.enter_context(run_lock.exclusive(lock, what="record"))
     folders.sweep()
     publisher = ClipPublisher(name, folders, pictures=options.snapshot, on_clip=partial(_print_clip, options))
-    recorder = Recorder(settings, source, stream, publisher, keeper, watchdog, lambda: clock.now(zone))
+    recorder = Recorder(settings, source, stream, publisher, keeper, monitor, lambda: clock.now(zone))
     return Member(name, source, recorder, publisher, keeper)
 
 

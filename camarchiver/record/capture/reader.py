@@ -15,6 +15,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from camarchiver.errors import CamarchiverError, cause
+from camarchiver.record import retry
 from camarchiver.record.capture import feed as capture_feed
 from camarchiver.record.capture import packet_times
 from camarchiver.record.capture.devices import h264_encoder
@@ -27,8 +28,6 @@ from camarchiver.record.capture.source import Camera, FileCamera
 
 _log = logging.getLogger("camarchiver.record.capture.reader")
 
-BACKOFF = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds to wait before the next attempt to reach a camera; the last one repeats."""
 LONG_GROUP = 2.5
 """Seconds between two keyframes above which a camera's settings are wrong: the pre-roll grows by as much."""
 WAITING = 1000
@@ -130,7 +129,7 @@ class Reader:
                 return
             failures = 0 if seen else failures + 1
             self._put(Lost(reason))
-            self._closed.wait(BACKOFF[min(failures, len(BACKOFF) - 1)])
+            self._closed.wait(retry.pause(failures))
 
     def _session(self) -> Iterator[Item]:
         feed = self._feed = self._reached()

@@ -14,7 +14,7 @@ from camarchiver.record.capture.feed import AnyPacket
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Opened
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
-from camarchiver.record.outbox.spool import Folders
+from camarchiver.record.outbox.folders import Folders
 
 RATE = 30
 """Frames a second at playback."""

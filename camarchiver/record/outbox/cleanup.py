@@ -26,8 +26,8 @@ from camarchiver.naming.cameras import comparable
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
+from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.rules import OutboxLimits
-from camarchiver.record.outbox.spool import Folders
 from camarchiver.runtime import clock
 from camarchiver.runtime.signals import Stop, Stopper
 from camarchiver.state import holds

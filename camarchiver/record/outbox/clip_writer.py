@@ -22,7 +22,8 @@ from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picture_format import IN_BAND
-from camarchiver.record.outbox.spool import SOUND_APART, Folders, cut
+from camarchiver.record.outbox.folders import Folders
+from camarchiver.record.outbox.spool import SOUND_APART, cut
 
 FRAGMENT = 0.5
 """Seconds; a kill or a power cut loses at most this much."""

@@ -7,8 +7,6 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from camarchiver.errors import CamarchiverError, sentence
@@ -17,74 +15,12 @@ from camarchiver.naming.recorder_names import Kind
 from camarchiver.record import clip_rules
 from camarchiver.record.outbox import snapshot, spool
 from camarchiver.record.outbox.clip_writer import ClipWriter
-from camarchiver.record.outbox.spool import Folders
+from camarchiver.record.outbox.folders import Folders
+from camarchiver.record.outbox.recorded_clip import PublishTotals, Recorded
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.bounded_history import BoundedHistory
 
 _log = logging.getLogger("camarchiver.record.outbox.publisher")
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The result of one clip."""
-
-    path: Path
-    """In the outbox; in the spool if publishing failed."""
-    start: datetime
-    seconds: float
-    frames: int
-    lost: int
-    """Frames missing according to the camera's timestamps."""
-    preroll: float
-    """Seconds before the motion."""
-    latency: float
-    """Seconds from the start of the motion to the decision to record it."""
-    peak: float
-    """Largest moving area, in percent of the picture."""
-    zone: str
-    published: bool
-    unsynced: bool = False
-    """The start comes from a clock that no time server had set."""
-    error: str = ""
-    """Why it was not published, or why it ended early."""
-
-    def fields(self) -> dict[str, object]:
-        """The fields of the log's line and of the JSON document."""
-        return {
-            "path": str(self.path),
-            "start": self.start.isoformat(),
-            "seconds": round(self.seconds, 3),
-            "frames": self.frames,
-            "lost": self.lost,
-            "preroll": round(self.preroll, 3),
-            "latency": round(self.latency, 3),
-            "peak": round(self.peak, 3),
-            "zone": self.zone,
-            **({"clock": "unsynced"} if self.unsynced else {}),
-            **({"error": self.error} if self.error else {}),
-        }
-
-
-@dataclass(slots=True)
-class PublishTotals:
-    """The totals of one camera's clips."""
-
-    published: int = 0
-    failed: int = 0
-    with_errors: int = 0
-    """Clips with an error, published or not."""
-    lost: int = 0
-    """Frames."""
-    seconds: float = 0.0
-    """Of published clips."""
-
-    def add(self, clip: Recorded) -> None:
-        """Count one clip."""
-        self.published += clip.published
-        self.failed += not clip.published
-        self.with_errors += bool(clip.error)
-        self.lost += clip.lost
-        self.seconds += clip.seconds if clip.published else 0.0
 
 
 class ClipPublisher:
@@ -93,7 +29,7 @@ class ClipPublisher:
     def __init__(
         self, camera: str, folders: Folders, *, pictures: bool, on_clip: Callable[[Recorded], None]
     ) -> None:
-        """`tell` hears of every clip, from `collect`."""
+        """`on_clip` is called with each clip, by `collect`."""
         self.clips: BoundedHistory[Recorded] = BoundedHistory()
         self.salvaged: BoundedHistory[Path] = BoundedHistory()
         self.totals = PublishTotals()
@@ -142,7 +78,7 @@ class ClipPublisher:
                 with log_setup.about(writer.path.name):
                     _log.error("%s was not published: %s", writer.path, clip.error)
             self.clips.append(clip)
-            self.totals.add(clip)
+            self.totals = self.totals.with_clip(clip)
             self._on_clip(clip)
         for path, salvaged in list(self._salvaging.items()):
             if wait or salvaged.done():

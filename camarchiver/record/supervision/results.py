@@ -1,4 +1,4 @@
-"""The results of a recorder: its numbers, its state, and its problems."""
+"""The result of recorders: their numbers, status, exit code and problems."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from camarchiver.domain.report import Status
-from camarchiver.errors import CamarchiverError, ExitCode, Problem, StorageError, failure, signal_code
+from camarchiver.errors import ExitCode, Problem, StorageError, signal_code
 
 if TYPE_CHECKING:
     from camarchiver.monitoring.metrics import Figure
-    from camarchiver.record.fleet import Fleet, Member
+    from camarchiver.record.supervision.facts import CameraFacts, Failure, RunFacts
 
 Judgement: TypeAlias = tuple[Status, int, list[Problem]]
 """Status, exit code and what went wrong."""
@@ -39,49 +39,39 @@ class UnreportedProblems:
         return (self._document((status, exit_code, found)),)
 
 
-def figures_of(fleet: Fleet) -> Iterator[Figure]:
+def figures_of(run: RunFacts) -> Iterator[Figure]:
     """The recorders' numbers as they are now."""
-    for member in fleet.members:
-        yield from _figures(member)
+    for camera in run.cameras:
+        yield from _figures(camera)
 
 
-def _figures(member: Member) -> Iterator[Figure]:
+def _figures(facts: CameraFacts) -> Iterator[Figure]:
     from camarchiver.monitoring import metrics, tree_gauges
 
-    recorder, publisher = member.recorder, member.publisher
-    totals = publisher.totals
+    totals = facts.totals
     recording = metrics.Recording(
-        frames=recorder.frames,
+        frames=facts.frames,
         lost=totals.lost,
-        published=totals.published + publisher.salvaged.count,
+        published=totals.published + facts.salvaged_count,
         failed=totals.failed,
         seconds=totals.seconds,
-        outages=recorder.outages,
-        refusals=recorder.refused,
-        last_frame=recorder.last_frame,
-        connected=recorder.is_connected,
+        outages=facts.outages,
+        refusals=facts.refused,
+        last_frame=facts.last_frame,
+        connected=facts.is_connected,
     )
-    yield from metrics.of_recording(recording, member.name)
-    yield from member.keeper.totals.figures()
-    yield from metrics.RemovalTotals(member.keeper.left).figures()
-    folders = publisher.folders
+    yield from metrics.of_recording(recording, facts.camera)
+    yield from facts.removal_figures
+    yield from metrics.RemovalTotals(facts.left).figures()
     yield from metrics.of_free_spaces(
-        tree_gauges.free_spaces(("spool", folders.spool), ("outbox", folders.outbox))
+        tree_gauges.free_spaces(("spool", facts.spool), ("outbox", facts.outbox))
     )
 
 
-def problem_of(member: Member) -> CamarchiverError | OSError | None:
-    """The error that ended a member before it was asked to end; None if there is none."""
-    recorder = member.recorder
-    if member.error is None and recorder.error:
-        return StorageError(f"{member.source.name} can't be read on: {recorder.error}")
-    return member.error
-
-
-def judged(fleet: Fleet, signal: int | None) -> Judgement:
+def judged(run: RunFacts, signal: int | None) -> Judgement:
     """Status and exit code of the camera with the worst result, and the problems of all cameras."""
-    each = [judged_member(member) for member in fleet.members]
-    each += [(Status.FAILED, *failed(error)) for error in fleet.failures.values()]
+    each = [judged_camera(camera) for camera in run.cameras]
+    each += [failed(failure) for failure in run.failures.values()]
     problems = [problem for one in each for problem in one[2]]
     if signal is not None:
         return Status.STOPPED, signal_code(signal), problems
@@ -97,28 +87,28 @@ _RANK: dict[int, int] = {ExitCode.DONE: 0, ExitCode.PARTIAL: 1, ExitCode.FAILED:
 """Severity of exit codes; all others are worse."""
 
 
-def failed(error: CamarchiverError | OSError) -> tuple[ExitCode, list[Problem]]:
-    """Exit code and problem of a camera that could not start."""
-    problem, exit_code = failure(error)
-    return exit_code, [problem]
+def failed(failure: Failure) -> Judgement:
+    """The result of a camera that could not start."""
+    return Status.FAILED, failure.exit_code, [failure.problem]
 
 
-def judged_member(member: Member) -> Judgement:
+def judged_camera(facts: CameraFacts) -> Judgement:
     """Status, exit code and problems of one camera so far."""
-    clips, totals = member.publisher.clips, member.publisher.totals
-    # read first: a clip that ends meanwhile is then listed and does not count as an earlier one
-    with_errors = totals.with_errors
-    problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in clips if clip.error]
-    if (earlier := with_errors - len(problems)) > 0:
+    problems = [Problem("failed", f"{clip.path}: {clip.error}") for clip in facts.clips if clip.error]
+    if (earlier := facts.totals.with_errors - len(problems)) > 0:
         problems.append(Problem("failed", "earlier clips had errors, too", f"the log names {earlier:,} more"))
-    problems += [Problem("failed", text) for text in member.keeper.problems]
-    if (error := problem_of(member)) is not None:
-        problems += failed(error)[1]
-    if member.recorder.refused:
+    problems += [Problem("failed", text) for text in facts.problems]
+    if facts.crashes:
+        times = "once" if facts.crashes == 1 else f"{facts.crashes:,} times"
+        message = f"the recorder of {facts.camera} crashed {times}, the last time with {facts.crash}"
+        problems.append(Problem("failed", message, "what it had written is published from the spool"))
+    if facts.failure is not None:
+        problems.append(facts.failure.problem)
+    if facts.refused:
         problems.append(Problem(StorageError.code, "there was too little room to record", "free some space"))
     if not problems:
-        return (Status.DONE if clips.count else Status.NOTHING), ExitCode.DONE, problems
-    if totals.published:
+        return (Status.DONE if facts.recorded else Status.NOTHING), ExitCode.DONE, problems
+    if facts.totals.published:
         return Status.PARTIAL, ExitCode.PARTIAL, problems
     storage = all(problem.code == StorageError.code for problem in problems)
     return Status.FAILED, ExitCode.STORAGE if storage else ExitCode.FAILED, problems
