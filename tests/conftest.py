@@ -24,6 +24,7 @@ from hypothesis import settings
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.record import recorder
+from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import DetectionStream, OwnStream
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
@@ -425,10 +426,13 @@ def rec_recorder(rec_folders: Folders, tmp_path: Path) -> Callable[..., RecRecor
         timelapse: float | None = None,
         duration: float | None = None,
         detection: DetectionStream | None = None,
+        uncompressed: Uncompressed = Uncompressed.KEEP,
     ) -> RecRecorder:
         publisher = ClipPublisher("yard", rec_folders, pictures=False, on_clip=lambda clip: None)
         keeper = OutboxKeeper("yard", rec_folders.outbox.parent, OutboxLimits(None, None), now)
-        settings = recorder.RecorderSettings(lengths or Lengths(), (), 0, duration, None, timelapse)
+        settings = recorder.RecorderSettings(
+            lengths or Lengths(), (), 0, duration, None, timelapse, uncompressed
+        )
         watchdog = Watchdog(manager or Service({}), ("yard",))
         made = recorder.Recorder(
             settings, source, detection or OwnStream(rec_watch()), publisher, keeper, watchdog, now

@@ -294,7 +294,7 @@ def _existing(path: Path) -> Path:
 
 
 def _unfinished(spool: Path) -> list[Path]:
-    return [path for path in spool.glob("*/*.mp4") if recorder_names.is_begun(path.name) and path.is_file()]
+    return [path for path in spool.glob("*/*") if recorder_names.is_spool_name(path.name) and path.is_file()]
 
 
 def _mtime(path: Path) -> float:

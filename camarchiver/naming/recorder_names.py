@@ -19,12 +19,14 @@ class Kind(StrEnum):
 
 
 _KINDS = "|".join(Kind)
-_FILE_NAME = re.compile("(?:" + _KINDS + r")_\d{8}_\d{6}_\d+\.\ds(_[1-9]\d{0,5})?\.mp4", re.ASCII)
+SUFFIXES = (".mp4", ".mov")
+"""Of clips; mov where the sound needs it."""
+_FILE_NAME = re.compile("(?:" + _KINDS + r")_\d{8}_\d{6}_\d+\.\ds(_[1-9]\d{0,5})?\.(mp4|mov)", re.ASCII)
 
 
-def file_name(stamp: str, seconds: float, number: int) -> str:
+def file_name(stamp: str, seconds: float, number: int, suffix: str) -> str:
     """The name of a clip; `number` is 1 unless other clips begin in the same second."""
-    return f"{stamp}_{seconds:.1f}s{f'_{number}' if number > 1 else ''}.mp4"
+    return f"{stamp}_{seconds:.1f}s{f'_{number}' if number > 1 else ''}{suffix}"
 
 
 def is_file_name(name: str) -> bool:
@@ -37,6 +39,11 @@ def stamp(start: datetime, kind: Kind = Kind.MOTION) -> str:
     return f"{kind}_{start.strftime(STAMP)}"
 
 
+def is_spool_name(name: str) -> bool:
+    """Whether the recorder gives a file of the spool names like this."""
+    return is_begun(name) and name.endswith(SUFFIXES)
+
+
 def is_begun(name: str) -> bool:
     """Whether a name begins like the name of a clip."""
     return name.startswith(tuple(f"{kind}_" for kind in Kind))
@@ -44,5 +51,5 @@ def is_begun(name: str) -> bool:
 
 def next_number(stamp: str, names: Sequence[str]) -> int:
     """The first number that no clip of this second has."""
-    taken = [name for name in names if name.startswith(f"{stamp}_") and name.endswith(".mp4")]
+    taken = [name for name in names if name.startswith(f"{stamp}_") and name.endswith(SUFFIXES)]
     return len(taken) + 1

@@ -17,6 +17,8 @@ from camarchiver.record import schedule
 from camarchiver.record.capture.feed import SILENCE
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Item, Lost, Opened, Reader, StreamEnded
+from camarchiver.record.capture.sound import formats
+from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import Camera
 from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.clips.motion_clips import MotionClips
@@ -59,6 +61,8 @@ class RecorderSettings:
     """Time of the first frame, for a source whose packets do not arrive when they are made."""
     timelapse: float | None = None
     """Seconds between two frames of a timelapse; None for no timelapse."""
+    uncompressed: Uncompressed = Uncompressed.KEEP
+    """What happens to sound that mp4 can't hold."""
 
 
 class Recorder:
@@ -109,7 +113,7 @@ class Recorder:
         """Record; when this returns, every clip is complete in the outbox."""
         began = maintained = time.monotonic()
         self._maintain()
-        reader = Reader(self._camera, encodes=True)
+        reader = Reader(self._camera, encodes=True, uncompressed=self._settings.uncompressed)
         self._seen = time.monotonic()
         try:
             while not stop.is_set() and not self._time_is_up(began):
@@ -213,8 +217,10 @@ class Recorder:
         if before is not None and not self._away:
             _log.warning("%s sends another picture: %s", self._camera.name, _picture(stream))
             self._break_off()
-        if stream.audio is not None and not clip_writer.carries(stream.audio):
-            _log.warning("%s: its sound can't be kept in mp4 and is left out", self._camera.name)
+        if stream.audio is not None and formats.form_for(stream.audio) is None:
+            _log.warning(
+                "%s: its sound can't be kept as it is and is left out (see --g711)", self._camera.name
+            )
         self._restart()
 
     def _change(self, stream: Opened, before: Opened) -> None:

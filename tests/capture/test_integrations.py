@@ -23,10 +23,13 @@ from av.packet import Packet
 from pytest_mock import MockerFixture
 
 from camarchiver.motion.events import MotionEvent
+from camarchiver.naming import recorder_names
 from camarchiver.record import disk_guard, recorder, retry
 from camarchiver.record.capture.feed import Feed
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Lost, Opened, Reader
+from camarchiver.record.capture.sound.aac_encoder import AacEncoder
+from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import FileCamera, camera
 from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import BesideStream, OwnStream
@@ -559,6 +562,107 @@ class TestDamage:
             seeking.close()
         assert isinstance(lost, Lost)
         assert "video" in lost.reason
+
+
+@pytest.fixture(scope="session")
+def rec_g711(tmp_path_factory: pytest.TempPathFactory, rec_make: Callable[..., Path]) -> Callable[..., Path]:
+    """The moving clip with a tone in the second half of each second, in a codec that mp4 can't hold."""
+    folder = tmp_path_factory.mktemp("g711")
+
+    def make(codec: str) -> Path:
+        path = folder / f"{codec}.mov"
+        tone = "aevalsrc='if(gte(mod(t,1),0.5),sin(2760*t)/4,0)':s=8000:d=8"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i"]
+        command += [str(rec_make((3, 4.5), d=8, options="-g 15 -bf 0")), "-f", "lavfi", "-i", tone]
+        command += ["-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", codec, "-ac", "1"]
+        subprocess.run([*command, str(path)], check=True)
+        return path
+
+    return make
+
+
+def onsets(path: Path) -> list[float]:
+    """When a tone begins, in seconds of the clip."""
+    found: list[float] = []
+    was_loud = True
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            level = abs(frame.to_ndarray().astype(float).reshape(-1))
+            level = level / (32768 if frame.format.name.startswith("s16") else 1)
+            for number in range(0, len(level), 80):
+                is_loud = level[number : number + 80].max() > 0.03
+                if is_loud and not was_loud:
+                    found.append(float(frame.time or 0) + number / frame.sample_rate)
+                was_loud = bool(is_loud)
+    return found
+
+
+class TestUncompressedSound:
+    @pytest.mark.parametrize("codec", ["pcm_alaw", "pcm_mulaw"])
+    @pytest.mark.parametrize(("chosen", "suffix"), [("keep", ".mov"), ("aac", ".mp4"), ("drop", ".mp4")])
+    def test_it_is_kept_or_encoded_or_left_out(
+        self, rec_g711: Callable[..., Path], rec_of: Record, codec: str, chosen: str, suffix: str
+    ) -> None:
+        scene = rec_g711(codec)
+        (clip,) = rec_of(Faults(), 9, scene, uncompressed=Uncompressed(chosen))
+        assert clip.path.suffix == suffix
+        assert_plays(clip)
+        with av.open(str(clip.path)) as container:
+            kinds = [stream.codec_context.codec.canonical_name for stream in container.streams.audio]
+        assert kinds == {"keep": [codec], "aac": ["aac"], "drop": []}[chosen]
+        if kinds:
+            begin, end = heard(clip)
+            assert begin == pytest.approx(0, abs=0.2)
+            assert end == pytest.approx(clip.seconds, abs=0.3)
+            tones = onsets(clip.path)
+            assert len(tones) >= int(clip.seconds) - 1
+            assert [tone % 1 for tone in tones] == pytest.approx([0.5] * len(tones), abs=0.06)
+
+    @pytest.mark.parametrize("chosen", ["keep", "aac"])
+    def test_lost_and_repeated_sound_leaves_the_rest_in_its_place(
+        self, rec_g711: Callable[..., Path], rec_of: Record, chosen: str
+    ) -> None:
+        lost, twice = tuple(range(15, 70, 9)), tuple(range(20, 70, 7))
+        faults = Faults(lost_sound=lost, twice_sound=twice)
+        (clip,) = rec_of(faults, 9, rec_g711("pcm_alaw"), uncompressed=Uncompressed(chosen))
+        assert_plays(clip)
+        places = [tone % 1 for tone in onsets(clip.path)]
+        assert len([place for place in places if abs(place - 0.5) < 0.06]) >= clip.seconds / 2
+        assert heard(clip)[1] == pytest.approx(clip.seconds, abs=0.3)
+
+    def test_a_mov_file_of_a_dead_recorder_is_salvaged(
+        self, rec_g711: Callable[..., Path], rec_folders: Folders
+    ) -> None:
+        opened, entries = rec_items(rec_g711("pcm_alaw"))
+        writer = ClipWriter(rec_folders, ClipStart(REC_START, entries[0], 0, 0), opened.video, opened.audio)
+        for entry in entries[: len(entries) // 2]:
+            writer.write(entry)
+        left = writer.path.with_name(f"{writer.path.name.partition('.')[0]}.dead.mov")
+        shutil.copy(writer.path, left)
+        writer.close()
+        target = spool.salvage(left, rec_folders.outbox)
+        assert target is not None
+        assert recorder_names.is_file_name(target.name)
+        assert target.suffix == ".mov"
+        assert frames_of(target) > 40
+        assert rec_packets(target).audio_times[-1] > 2.5
+
+    def test_lost_sound_becomes_silence_of_the_same_length(self, rec_g711: Callable[..., Path]) -> None:
+        opened, entries = rec_items(rec_g711("pcm_alaw"))
+        assert opened.audio is not None
+        encoder = AacEncoder(opened.audio)
+        sound = [entry for entry in entries if not entry.video]
+        lost = [entry for entry in sound if not 3 < entry.at < 3.4]
+        made = [packet for entry in lost for packet in encoder.encode(entry)]
+        times = [packet.at for packet in made]
+        assert times[0] == pytest.approx(sound[0].at)
+        steps = [later - earlier for earlier, later in pairwise(times)]
+        assert steps == pytest.approx([0.128] * len(steps))
+        # what follows a longer pause has its own time
+        (again, *_) = [
+            packet for entry in sound for packet in encoder.encode(entry.moved(100)) if packet.at > 50
+        ]
+        assert again.at == pytest.approx(100 + sound[0].at)
 
 
 class TestHevc:

@@ -76,6 +76,8 @@ class Faults:
     """Sends nothing within the connection."""
     broken_sound: tuple[int, ...] = ()
     """Numbers of sound packets that hold nonsense."""
+    lost_sound: tuple[int, ...] = ()
+    """Numbers of sound packets that are not sent."""
     twice_sound: tuple[int, ...] = ()
     """Numbers of sound packets that are sent twice."""
 
@@ -504,6 +506,8 @@ class Player:
 
     def _sound(self, data: bytes, stamp: int) -> None:
         self._sounds += 1
+        if self._sounds in self._faults.lost_sound:
+            return
         if self._sounds in self._faults.broken_sound:
             data = b"\xff" * len(data)
         heads = {"aac": struct.pack(">HH", 16, len(data) << 3 & 0xFFFF), "mp3": bytes(4)}

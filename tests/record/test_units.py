@@ -22,7 +22,7 @@ from camarchiver.record.capture import packet_times, parameter_sets
 from camarchiver.record.capture.arrival_clock import ArrivalClock
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picture_clock import PictureClock
-from camarchiver.record.capture.sound_clock import SoundClock
+from camarchiver.record.capture.sound.clock import SoundClock
 from camarchiver.record.clip_rules import ClipAction, ClipState, Lengths
 from camarchiver.record.clips.preroll import PreRoll
 from camarchiver.runtime import systemd
@@ -232,16 +232,21 @@ class TestReel:
 
     def test_names_are_read_back(self) -> None:
         stamp = recorder_names.stamp(datetime(2026, 5, 3, 14, 20, 5))
-        assert recorder_names.file_name(stamp, 10.04, 1) == "motion_20260503_142005_10.0s.mp4"
-        second = recorder_names.file_name(stamp, 10.0, 2)
-        assert second == "motion_20260503_142005_10.0s_2.mp4"
-        parsed = Names().read(second.removesuffix(".mp4"), "yard")
+        assert recorder_names.file_name(stamp, 10.04, 1, ".mp4") == "motion_20260503_142005_10.0s.mp4"
+        second = recorder_names.file_name(stamp, 10.0, 2, ".mov")
+        assert second == "motion_20260503_142005_10.0s_2.mov"
+        assert recorder_names.is_file_name(second)
+        parsed = Names().read(second.removesuffix(".mov"), "yard")
         assert parsed is not None
         assert (parsed.camera, parsed.start, parsed.duration) == ("yard", datetime(2026, 5, 3, 14, 20, 5), 10)
 
     def test_numbers_count_clips_of_the_second_whatever_their_length(self) -> None:
         names = ["motion_20260503_142005_10.0s.mp4", "motion_20260503_142005_10.0s.jpg", "x.mp4"]
         assert recorder_names.next_number("motion_20260503_142005", names) == 2
+        assert (
+            recorder_names.next_number("motion_20260503_142005", [*names, "motion_20260503_142005_2.0s.mov"])
+            == 3
+        )
         assert recorder_names.next_number("motion_20260503_142006", names) == 1
 
     @pytest.mark.parametrize(

@@ -40,6 +40,13 @@ source_options = options(
         help="A small stream of the same camera in which to detect motion.",
     ),
     option("--credentials", type=FOLDER, help="A file with USER:PASSWORD for rtsp://."),
+    option(
+        "--g711",
+        type=click.Choice(["keep", "aac", "drop"]),
+        default="keep",
+        help="Sound that mp4 can't hold, such as G.711: keep it in a mov file, encode it as AAC, or leave it"
+        " out.",
+    ),
     option("--realtime", is_flag=True, help="Read a file no faster than it was recorded."),
 )
 

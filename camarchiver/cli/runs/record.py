@@ -53,6 +53,7 @@ class RecordOptions:
     camera: str | None
     detect_source: str | None
     credentials: Path | None
+    g711: str
     realtime: bool
     spool: Path
     outbox: Path
@@ -265,6 +266,7 @@ def serve_camera(descriptor: int) -> None:
 
 def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) -> Member:
     """One camera's recorder; `locks` holds its locks until the end."""
+    from camarchiver.record.capture.sound.formats import Uncompressed
     from camarchiver.record.clip_rules import Lengths
     from camarchiver.record.outbox.publisher import ClipPublisher
     from camarchiver.record.recorder import Recorder, RecorderSettings
@@ -281,6 +283,7 @@ def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) ->
         duration=options.duration.total_seconds() if options.duration else None,
         base=_base(source, zone),
         timelapse=options.timelapse_seconds(),
+        uncompressed=Uncompressed(options.g711),
     )
     keeper = options.keeper(name, zone)
     folders.make()

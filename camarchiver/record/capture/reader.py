@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -23,8 +23,13 @@ from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picture_clock import PictureClock
 from camarchiver.record.capture.picture_format import PictureFormat
-from camarchiver.record.capture.sound_clock import SoundClock
+from camarchiver.record.capture.sound import formats
+from camarchiver.record.capture.sound.clock import SoundClock
+from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import Camera, FileCamera
+
+if TYPE_CHECKING:
+    from camarchiver.record.capture.sound.aac_encoder import AacEncoder
 
 _log = logging.getLogger("camarchiver.record.capture.reader")
 
@@ -74,10 +79,16 @@ Item = Opened | TimedPacket | Lost | StreamEnded
 class Reader:
     """A thread that demuxes one camera and reconnects when it is lost."""
 
-    def __init__(self, camera: Camera, *, encodes: bool = False) -> None:
-        """`encodes`: video that no clip can hold as it is gets encoded as H.264."""
+    def __init__(
+        self, camera: Camera, *, encodes: bool = False, uncompressed: Uncompressed = Uncompressed.KEEP
+    ) -> None:
+        """`encodes`: video that no clip can hold as it is gets encoded as H.264.
+
+        `uncompressed` is what happens to sound that mp4 can't hold.
+        """
         self.camera = camera
         self._encodes = encodes
+        self._uncompressed = uncompressed
         self._feed: Feed | None = None
         self._long_groups = 0
         self._sound_reported = False
@@ -135,8 +146,15 @@ class Reader:
         feed = self._feed = self._reached()
         error: Exception | None = None
         try:
-            yield Opened(feed.video, feed.audio)
-            yield from self._watched(feed)
+            audio, encoder = self._sound_of(feed)
+            yield Opened(feed.video, audio)
+            for item in self._watched(feed, audio):
+                if isinstance(item, Opened) or item.video:
+                    yield item
+                elif encoder is not None:
+                    yield from encoder.encode(item)
+                elif audio is not None:
+                    yield item
         except (OSError, av.FFmpegError, ValueError) as broken:
             error = broken
         finally:
@@ -153,14 +171,30 @@ class Reader:
             return feed
         return h264_encoder.encoded(feed)
 
-    def _watched(self, feed: Feed) -> Iterator[Item]:
+    def _sound_of(self, feed: Feed) -> tuple[AudioStream | None, AacEncoder | None]:
+        """The sound that clips get, and what encodes it, if anything does."""
+        audio = feed.audio
+        if audio is None or formats.form_for(audio) == "mp4" or self._uncompressed is Uncompressed.KEEP:
+            return audio, None
+        if self._uncompressed is Uncompressed.DROP:
+            return None, None
+        from camarchiver.record.capture.sound.aac_encoder import AacEncoder
+
+        try:
+            encoder = AacEncoder(audio)
+        except (av.FFmpegError, ValueError) as error:
+            _log.warning("%s: its sound can't be encoded and is left out: %s", self.camera.name, cause(error))
+            return None, None
+        return encoder.stream, encoder
+
+    def _watched(self, feed: Feed, audio: AudioStream | None) -> Iterator[Opened | TimedPacket]:
         """The packets, with an `Opened` before each keyframe that changes the picture format."""
         picture = PictureFormat(feed.video)
         for entry in self._entries(feed):
             if entry.video:
                 changed = picture.changed(cast("AnyPacket", entry.packet))
                 if changed is not None:
-                    yield Opened(changed, feed.audio, goes_on=True)
+                    yield Opened(changed, audio, goes_on=True)
             yield entry
 
     def _entries(self, feed: Feed) -> Iterator[TimedPacket]:

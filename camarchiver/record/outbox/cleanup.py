@@ -19,7 +19,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
 from camarchiver.errors import StorageError, cause
-from camarchiver.naming import local_time
+from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming.cameras import comparable
@@ -101,7 +101,7 @@ def _in_spool(policy: SpoolPolicy, camera: str, now: datetime, *, running: bool)
     folders = policy.folders(camera)
     for path in sorted(folders.spool.iterdir()):
         status = path.lstat()
-        if not spool.is_spool_name(path.name) or not stat.S_ISREG(status.st_mode):
+        if not recorder_names.is_spool_name(path.name) or not stat.S_ISREG(status.st_mode):
             continue
         fingerprint, relative = anchored.fingerprint_of(status), f"{camera}/{path.name}"
         old = time.time() - status.st_mtime > spool.EMPTY_FOR

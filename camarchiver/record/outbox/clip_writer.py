@@ -22,6 +22,8 @@ from camarchiver.naming import recorder_names
 from camarchiver.naming.recorder_names import Kind
 from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.picture_format import IN_BAND
+from camarchiver.record.capture.sound import formats
+from camarchiver.record.capture.sound.pcm import PcmTrack
 from camarchiver.record.outbox.folders import Folders
 from camarchiver.record.outbox.spool import SOUND_APART, cut
 
@@ -38,8 +40,6 @@ _OPTIONS = {
 }
 # half a second of a timelapse may take hours to record
 _EACH_FRAME = {**_OPTIONS, "movflags": f"{_OPTIONS['movflags']}+frag_every_frame"}
-_CARRIED = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "opus", "alac", "flac"})
-
 
 _GAP = 60.0
 """Seconds between two frames, or from a frame's decoding to its presentation, that are an error."""
@@ -74,8 +74,10 @@ class ClipWriter:
         self, folders: Folders, clip_start: ClipStart, video: VideoStream, audio: AudioStream | None
     ) -> None:
         """Opens the spool file, named by the start for salvage. Raises OSError or ValueError."""
-        name = f"{recorder_names.stamp(clip_start.start, clip_start.kind)}.{secrets.token_hex(4)}.mp4"
-        self.path = folders.spool / name
+        form = formats.form_for(audio)
+        suffix = form or "mp4"
+        stamp = recorder_names.stamp(clip_start.start, clip_start.kind)
+        self.path = folders.spool / f"{stamp}.{secrets.token_hex(4)}.{suffix}"
         self.clip_start = clip_start
         self.peak: MotionEvent | None = None
         """The motion event with the largest moving area."""
@@ -99,14 +101,15 @@ class ClipWriter:
         self._step = 0
         """Ticks between the last two frames."""
         self._closed = False
+        self._pcm = PcmTrack(audio) if audio is not None and form == "mov" else None
         self._strip: BitStreamFilterContext | None = None
         """Removes the headers that AAC has in transport streams but not in mp4."""
         options = _OPTIONS if clip_start.kind is Kind.MOTION else _EACH_FRAME
-        self._output = av.open(str(self.path), "w", format="mp4", options=options)
+        self._output = av.open(str(self.path), "w", format=suffix, options=options)
         if clip_start.unsynced:
             self._output.metadata["comment"] = UNSYNCED
         try:
-            self._add_streams(video, audio if audio is not None and carries(audio) else None)
+            self._add_streams(video, audio if form is not None else None)
         except BaseException:
             self._output.close()
             self.path.unlink(missing_ok=True)
@@ -206,7 +209,10 @@ class ClipWriter:
         if held is not None:
             self._mux(held)
 
-    def _write_sound(self, copy: Packet[Any], stream: Stream) -> None:
+    def _write_sound(self, packet: Packet[Any], stream: Stream) -> None:
+        copy = self._pcm.fitted(packet) if self._pcm is not None else packet
+        if copy is None:
+            return
         try:
             made = self._strip.filter(copy) if self._strip else [copy]
         except (av.FFmpegError, ValueError):
@@ -238,13 +244,6 @@ def _has_adts_headers(audio: AudioStream) -> bool:
 
 def _is_in_band(video: VideoStream) -> bool:
     return video.codec_context.codec_tag == IN_BAND
-
-
-def carries(audio: AudioStream) -> bool:
-    """Whether mp4 can hold this sound as it is."""
-    context = audio.codec_context
-    # by the codec's name, since a decoder may have another one, such as mp3float
-    return context is not None and context.codec.canonical_name in _CARRIED and bool(context.sample_rate)
 
 
 def _ticks(origin: Fraction, stream: Stream) -> int:

@@ -110,8 +110,8 @@ class ClipPublisher:
             *(writer.path for writer in self._waiting),
         }
         # listed now, since a clip that begins later is no leftover
-        for path in sorted(set(self.folders.spool.glob("*.mp4")) - busy - set(self._salvaging)):
-            if spool.is_spool_name(path.name):
+        for path in sorted(set(self.folders.spool.glob("*.*")) - busy - set(self._salvaging)):
+            if recorder_names.is_spool_name(path.name):
                 self._salvaging[path] = self._salvager.submit(self._salvage, path)
 
     def _salvage(self, path: Path) -> Path | None:

@@ -88,7 +88,7 @@ def publish(path: Path, stamp: str, seconds: float, outbox: Path, picture: bytes
     """
     number = recorder_names.next_number(stamp, [each.name for each in outbox.iterdir()])
     while True:
-        target = outbox / recorder_names.file_name(stamp, seconds, number)
+        target = outbox / recorder_names.file_name(stamp, seconds, number, path.suffix)
         number += 1
         beside = target.with_suffix(".jpg")
         try:
@@ -126,7 +126,7 @@ def salvage(path: Path, outbox: Path) -> Path | None:
 def _published(path: Path, stamp: str, outbox: Path) -> bool:
     """Whether the outbox has exactly this clip, durably: a recorder may die after publishing it."""
     size = path.stat().st_size
-    for other in outbox.glob(f"{stamp}_*.mp4"):
+    for other in outbox.glob(f"{stamp}_*{path.suffix}"):
         if other.is_symlink() or other.stat().st_size != size:
             continue
         if filecmp.cmp(path, other, shallow=False):
@@ -139,11 +139,6 @@ def _published(path: Path, stamp: str, outbox: Path) -> bool:
 def is_empty(path: Path) -> bool:
     """Whether no frame of a file is whole; changes nothing. Raises OSError."""
     return not _whole(path, path.stat().st_size)
-
-
-def is_spool_name(name: str) -> bool:
-    """Whether a recorder gives its spool files names like this."""
-    return recorder_names.is_begun(name) and name.endswith(".mp4")
 
 
 def cut(path: Path) -> None:

@@ -104,10 +104,10 @@ def _clip(
     outbox: Path, camera: str, name: str, pictures: Set[str], reader: name_patterns.Names, zone: tzinfo
 ) -> Clip | None:
     status = (outbox / camera / name).lstat()
-    parsed = reader.read(name.removesuffix(".mp4"), camera)
+    parsed = reader.read(Path(name).stem, camera)
     if parsed is None or not stat.S_ISREG(status.st_mode):
         return None
-    picture = name.removesuffix(".mp4") + ".jpg"
+    picture = Path(name).stem + ".jpg"
     return Clip(
         root=outbox,
         folder=camera,
