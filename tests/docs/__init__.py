@@ -1,0 +1,1 @@
+"""docs: what README and docs show is what the program does."""
