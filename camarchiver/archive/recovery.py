@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.errors import CamarchiverError, ClipBusy, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.lookup import MOST_NAMES
-from camarchiver.journal.replay import left_archive
+from camarchiver.journal.replay import file_of
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import log_setup
@@ -90,19 +90,24 @@ class _Recovery:
             if note.is_live:
                 continue
             try:
-                for event in intents.unresolved(self._journal, note.days, note.run):
+                for event in self._unresolved(note.days, note.run):
                     self._look(event)
                 note.path.unlink(missing_ok=True)
             except (OSError, CamarchiverError, ValueError, TypeError, KeyError) as error:
                 words = sentence(error)
                 _log.warning("%s: a removal left open could not be looked into: %s", note.path, words)
 
+    def _unresolved(self, days: Iterable[date], run: str) -> list[JournalEvent]:
+        """The removals that a run announced in these days' files and that have no outcome."""
+        ledgers = (self._journal.day(day).ledger for day in days)
+        return [event for ledger in ledgers for event in ledger.intended.values() if event.run == run]
+
     def _look(self, event: JournalEvent) -> None:
         with removal.locked(self._trees, event.source):
             self._look_at(event)
 
     def _look_at(self, event: JournalEvent) -> None:
-        name, relative = intents.place_of(event)
+        name, relative = file_of(event)
         tree = Tree(name)
         roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}
         root = roots.get(tree, self._trees.trash)
@@ -164,7 +169,9 @@ class _Recovery:
                 self._writer.swept(clip, taken)
         if not entries or os.path.lexists(clip.path):
             return
-        left = self._explanation(clip)
+        fingerprint = clip.fingerprint
+        gone = self._journal.day(clip.start.date()).ledger.gone
+        left = gone.get((clip.relative, fingerprint.size, fingerprint.mtime_ns))
         if left is None:
             self._explain(clip, entries[-1])
         elif self._remover.left_behind(clip):
@@ -195,15 +202,8 @@ class _Recovery:
 
     def _is_journalled(self, path: Path, place: str, day: date) -> bool:
         """Whether the journal says that a file is at this path, in the trash or where pictures are moved."""
-        is_in_trash, pictures = False, set[str]()
-        for event in self._journal.day(day).events:
-            if event.event == EventKind.TRASHED:
-                is_in_trash = is_in_trash or event.trash == place
-                pictures |= set((event.sidecars or {}).values())
-            elif event.event in (EventKind.RESTORED, EventKind.PURGED):
-                is_in_trash = is_in_trash and event.trash != place
-                pictures -= {each for each in pictures if Path(each).name in (event.sidecars or {})}
-        return is_in_trash or os.fspath(path) in pictures
+        ledger = self._journal.day(day).ledger
+        return place in ledger.trashed or os.fspath(path) in ledger.picture_places
 
     def _remove_staged(self, clip: Clip, root: Path, staged: str) -> None:
         try:
@@ -213,18 +213,6 @@ class _Recovery:
             return
         _log.info("%s: removed the unfinished %s of a dead run", clip.relative, staged)
         self._writer.swept(clip, staged)
-
-    def _explanation(self, clip: Clip) -> JournalEvent | None:
-        """The journal's newest line that says where this very source went."""
-        found = [
-            event
-            for event in self._journal.day(clip.start.date()).events
-            if event.event in (EventKind.TRASHED, EventKind.DELETED)
-            and event.source == clip.relative
-            and event.source_mtime_ns == clip.fingerprint.mtime_ns
-            and not left_archive(event)
-        ]
-        return found[-1] if found else None
 
     def _explain(self, clip: Clip, archived: Archived) -> None:
         """Journal a removal: a run died after it removed an archived source and before it wrote that down."""

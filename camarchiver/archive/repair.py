@@ -16,10 +16,9 @@ from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.errors import Problem, cause
-from camarchiver.journal.event import EventKind, JournalEvent
-from camarchiver.journal.expected_archives import Expected
+from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup
-from camarchiver.journal.replay import fold
+from camarchiver.journal.replay import Expected
 from camarchiver.journal.store import Journal
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, to_archive
@@ -117,11 +116,8 @@ class RepairPlanner:
     def _of_other_names(self, expected: Expected) -> Iterator[Archive]:
         """Steps for other names of the same file, which shared the archive and need a new one too."""
         line = expected.line
-        by_source = {
-            event.source: event
-            for event in self._journal.day(line.start.date()).events
-            if event.archive == expected.archive and event.event in (EventKind.ARCHIVED, EventKind.ADOPTED)
-        }
+        made = self._journal.day(line.start.date()).ledger.made.get(expected.archive, ())
+        by_source = {event.source: event for event in made}
         by_source.pop(expected.source, None)
         for source, event in by_source.items():
             entries = self._entries(event)
@@ -157,8 +153,7 @@ class RepairPlanner:
 
     def _trashed(self, line: JournalEvent) -> Iterator[str]:
         """Where the clip's source may be, below the trash root."""
-        day = self._journal.day(line.start.date())
-        ledger = fold(day.events, day.archived)
+        ledger = self._journal.day(line.start.date()).ledger
         wanted = f"{FROM_SOURCE}/{line.source}"
         for place, event in ledger.trashed.items():
             is_it = (event.source, event.identity) == (line.source, line.identity)

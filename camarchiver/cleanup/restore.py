@@ -18,7 +18,7 @@ from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Restore
 from camarchiver.domain.untrusted import is_below
 from camarchiver.errors import CamarchiverError, StorageError, sentence
-from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.replay import REPLACED
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
@@ -108,22 +108,12 @@ class Restorer:
                 continue
             if selection.until and date > selection.until.date() + day:
                 continue
-            places: dict[str, JournalEvent] = {}
-            brought_back: set[str] = set()
-            for event in self._journal.day(date).events:
-                if event.trash is None:
+            ledger = self._journal.day(date).ledger
+            for place, event in {**ledger.restored, **ledger.trashed}.items():
+                if event.reason == REPLACED or not self._is_meant(event, place, selection):
                     continue
-                if event.event == EventKind.TRASHED and event.reason != REPLACED:
-                    places[event.trash] = event
-                    brought_back.discard(event.trash)
-                elif event.event == EventKind.RESTORED:
-                    brought_back.add(event.trash)
-            for place, event in places.items():
-                if not self._is_meant(event, place, selection):
-                    continue
-                if (step := self._step(event, place)) and not (
-                    place in brought_back and self._is_whole(step)
-                ):
+                is_back = place not in ledger.trashed
+                if (step := self._step(event, place)) and not (is_back and self._is_whole(step)):
                     yield step
 
     def run(self, steps: Iterable[Restore]) -> Iterator[Outcome]:

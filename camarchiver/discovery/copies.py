@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
@@ -23,7 +22,7 @@ from camarchiver.domain.steps import Keep, Tidy
 from camarchiver.errors import explained
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup, JournalDays
-from camarchiver.journal.replay import NAMED, Ledger, Origin, fold
+from camarchiver.journal.replay import NAMED, Ledger, Origin
 from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.local_time import locate
@@ -100,8 +99,7 @@ class CopyFinder:
         self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
-        self._ledgers: OrderedDict[date, tuple[Day, Ledger]] = OrderedDict()
-        self._fresh: dict[date, tuple[Day, Ledger]] = {}
+        self._fresh: dict[date, Day] = {}
         """The days that were needed for the current folder."""
         self._days = JournalDays(names, journal)
 
@@ -270,10 +268,10 @@ class CopyFinder:
 
     def _trash_copy(self, place: _Place, day: date, origin: Origin) -> Copy:
         identity = origin.size, origin.mtime_ns
-        journalled, ledger = self._day(day)
+        journalled = self._day(day)
         entries = [e for e in journalled.archived.get(origin.source, ()) if (e.size, e.mtime_ns) == identity]
         existing = next((entry for entry in reversed(entries) if self._archives.is_valid(entry)), None)
-        gone_by_name = bool(entries) and all(entry.archive in ledger.given_up for entry in entries)
+        gone_by_name = bool(entries) and all(entry.archive in journalled.ledger.given_up for entry in entries)
         return Copy(
             _timed(place.clip(origin, origin.duration), entries[-1] if entries else None),
             Tree.TRASH,
@@ -299,7 +297,7 @@ class CopyFinder:
         source = relative.removeprefix(f"{FROM_SOURCE}/")
         for name in dict.fromkeys((source, unnumbered(source))):
             for day in self._days.of(relative):
-                for entry in self._day(day)[0].archived.get(name, ()):
+                for entry in self._day(day).archived.get(name, ()):
                     same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
                     if same and (known := self._ledger(day).archives.get(entry.archive)):
                         return Copy(
@@ -349,24 +347,16 @@ class CopyFinder:
     # --- the journal -------------------------------------------------------------------------------
 
     def _ledger(self, day: date) -> Ledger:
-        return (self._fresh.get(day) or self._day(day))[1]
+        return self._day(day).ledger
 
-    def _day(self, day: date) -> tuple[Day, Ledger]:
+    def _day(self, day: date) -> Day:
         """The journal of one day; for each folder it is read again if it has changed."""
         if (fresh := self._fresh.get(day)) is not None:
             return fresh
-        journalled = self._journal.day(day)
-        known = self._ledgers.get(day)
-        if known is None or known[0] is not journalled:
-            known = journalled, fold(journalled.events, journalled.archived)
-            self._ledgers[day] = known
-            while len(self._ledgers) > DAYS_IN_MEMORY:
-                self._ledgers.popitem(last=False)
-        self._ledgers.move_to_end(day)
         if len(self._fresh) >= DAYS_IN_MEMORY:
             self._fresh.clear()
-        self._fresh[day] = known
-        return known
+        found = self._fresh[day] = self._journal.day(day)
+        return found
 
 
 def _timed(clip: Clip, archived: Archived | None) -> Clip:

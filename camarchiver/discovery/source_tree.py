@@ -231,9 +231,7 @@ class Discovery:
 
     def _journalled_starts(self, camera: str, days: Iterable[date]) -> Iterator[datetime]:
         for day in days:
-            for event in self._journal.day(day).events:
-                if event.camera == camera:
-                    yield event.start
+            yield from self._journal.day(day).ledger.starts.get(camera, ())
 
     def _starts_in(self, folder: str, day: date, camera: str) -> Iterator[datetime]:
         """The starts of this camera's clips in the date folder of another day."""

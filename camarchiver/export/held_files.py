@@ -16,7 +16,7 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.replay import Origin, fold
+from camarchiver.journal.replay import Origin
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import is_picture_name
 from camarchiver.pipeline import Pipeline
@@ -123,8 +123,7 @@ class HeldFiles:
         """The checksum that the journal has for this file."""
         day = self._journal.day(copy.clip.start.date())
         if copy.tree is Tree.ARCHIVE:
-            digests = [e.archive_blake2b for e in day.events if e.archive == copy.clip.relative]
-            return next((digest for digest in reversed(digests) if digest), "")
+            return day.ledger.digest(copy.clip.relative)
         for entry in day.archived.get(copy.source, ()):
             if (entry.size, entry.mtime_ns) == copy.clip.fingerprint[2:]:
                 return entry.digest
@@ -166,8 +165,7 @@ class HeldFiles:
         for day in self._journal.days():
             if not first <= day <= last:
                 continue
-            known = self._journal.day(day)
-            ledger = fold(known.events, known.archived)
+            ledger = self._journal.day(day).ledger
             for archive, (event, _) in ledger.archives.items():
                 if self._was_held(ledger.origin(event)):
                     yield from self._gap(self._trees.archive / archive, f"the archive of {event.source}")

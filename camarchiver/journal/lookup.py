@@ -11,7 +11,7 @@ from pathlib import Path
 
 from camarchiver.domain.clip import Archived, Clip, Trees
 from camarchiver.domain.untrusted import is_below
-from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.store import Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.paths import numbered, unnumbered
@@ -113,16 +113,11 @@ class ArchiveLookup:
             is_file = is_below(archive) and stat.S_ISREG((self._archive / archive).lstat().st_mode)
         except OSError:
             return False
-        made = (
-            event
-            for event in reversed(self._journal.day(clip.start.date()).events)
-            if event.archive == archive and event.event in (EventKind.ARCHIVED, EventKind.ADOPTED)
-        )
-        newest = next(made, None)
+        made = self._journal.day(clip.start.date()).ledger.made.get(archive)
+        if not is_file or not made:
+            return False
         identity = clip.fingerprint.size, clip.fingerprint.mtime_ns
-        return (
-            is_file and newest is not None and (newest.source, newest.identity) == (clip.relative, identity)
-        )
+        return (made[-1].source, made[-1].identity) == (clip.relative, identity)
 
     def leaves_trace(self, entries: Iterable[Archived]) -> bool:
         """Whether a file, sound or not, exists at the path of one of these archives."""
@@ -134,10 +129,8 @@ class ArchiveLookup:
         return tuple(entry for entry in day.archived.get(clip.relative, ()) if entry.describes(clip))
 
     def copying(self, clip: Clip, digest: str) -> JournalEvent | None:
-        """The line of a run that was about to publish these very bytes of the source as its archive."""
-        of = EventKind.COPYING, clip.relative, digest
-        events = self._journal.day(clip.start.date()).events
-        return next((e for e in reversed(events) if (e.event, e.source, e.source_blake2b) == of), None)
+        """The line of a run that was about to publish these very bytes of the source, without an outcome."""
+        return self._journal.day(clip.start.date()).ledger.copying.get((clip.relative, digest))
 
     def newest(self, clip: Clip) -> Archived | None:
         """The newest entry whose archive is valid."""

@@ -1,8 +1,8 @@
-"""Folds the journal of one day into the state of each file: archived, trashed, removed, and by which rule."""
+"""Folds the journal of one day into what it says is archived, trashed, removed, intended and expected."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -33,6 +33,12 @@ REPLACED = "replaced"
 Entries = tuple[Archived, ...]
 """The archives of one clip, oldest first."""
 
+ClipKey = tuple[str, int | None, int | None]
+"""The clip's path below the source root, its bytes and its mtime_ns."""
+
+FileKey = tuple[str, str]
+"""The tree of a file and its path there."""
+
 
 class Origin(NamedTuple):
     """The clip that a file in archive or trash is a copy of."""
@@ -55,6 +61,20 @@ class Origin(NamedTuple):
     """Bytes that the file must have to be this one; None if the journal lacks them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An archive as the journal knows it."""
+
+    archive: str
+    """Below the archive root."""
+    source: str
+    size: int
+    digest: str
+    """BLAKE2b; empty if the journal has none."""
+    line: JournalEvent
+    """The newest line that says it was made."""
+
+
 @dataclass
 class Ledger:
     """One day's events, folded; filled by `fold` and only read afterwards.
@@ -62,18 +82,30 @@ class Ledger:
     It keeps the events themselves, because most of them are only tested for existence.
     """
 
+    lines: Sequence[JournalEvent] = ()
+    """All events, in their order."""
     archived: Mapping[str, Entries] = field(default_factory=dict)
     """What was archived, by path below the source root."""
     archives: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
     """By path below the archive root: the archive that is there by the journal."""
     trashed: dict[str, JournalEvent] = field(default_factory=dict)
     """By path below the trash root."""
+    restored: dict[str, JournalEvent] = field(default_factory=dict)
+    """By path below the trash root: the line that had trashed a file, which came back since."""
     given_up: set[str] = field(default_factory=set)
     """Archives that a named rule removed."""
     sidecars: dict[str, JournalEvent] = field(default_factory=dict)
     """By path below the source root: the clip that each picture followed."""
-    events: list[JournalEvent] = field(default_factory=list)
-    """The events that it was folded from."""
+    intended: dict[FileKey, JournalEvent] = field(default_factory=dict)
+    """Removals that were announced and have no outcome."""
+    copying: dict[tuple[str, str | None], JournalEvent] = field(default_factory=dict)
+    """By source and its BLAKE2b: unchanged copies that were announced and have no outcome."""
+    _replaced: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
+    """Archives that were moved away for a better one, which was not yet journalled."""
+    _outdated: dict[ClipKey, set[str]] = field(default_factory=dict)
+    """Archives of each clip that were replaced or found damaged."""
+    _superseded: set[str] = field(default_factory=set)
+    """Archives that were found damaged and whose clip has a newer one."""
 
     def origin(self, event: JournalEvent) -> Origin:
         """The clip of an event of this ledger."""
@@ -101,9 +133,43 @@ class Ledger:
         )
 
     @cached_property
+    def _changes(self) -> list[JournalEvent]:
+        """The events that changed where a file is."""
+        return [
+            event
+            for event in self.lines
+            if event.event in _CHANGES and event.source_size is not None and event.source_mtime_ns is not None
+        ]
+
+    @cached_property
+    def gone(self) -> dict[ClipKey, JournalEvent]:
+        """Sources that left their tree and did not come back, with the newest line that says so."""
+        found: dict[ClipKey, JournalEvent] = {}
+        for event in self._changes:
+            if left_archive(event):
+                continue
+            if event.event in _REMOVED:
+                found[_clip_of(event)] = event
+            elif event.event == "restored":
+                found.pop(_clip_of(event), None)
+        return found
+
+    @cached_property
+    def picture_places(self) -> frozenset[str]:
+        """Every absolute path where a picture was put and should be now."""
+        found: dict[str, list[str]] = {}
+        for event in self._changes:
+            for name, place in (event.sidecars or {}).items():
+                if event.event in _REMOVED:
+                    found.setdefault(beside(event.source, name), []).append(place)
+                elif event.event in ("restored", "purged"):
+                    found.pop(beside(event.source, name), None)
+        return frozenset(place for places in found.values() for place in places)
+
+    @cached_property
     def seen(self) -> dict[str, JournalEvent]:
         """By path below the source root: clips that were archived or removed."""
-        return {event.source: event for event in self.events}
+        return {event.source: event for event in self._changes}
 
     @cached_property
     def pictures(self) -> dict[str, tuple[JournalEvent, Archived]]:
@@ -128,18 +194,70 @@ class Ledger:
         """What was seen, by path without suffix."""
         return {source.rpartition(".")[0]: event for source, event in self.seen.items()}
 
+    @cached_property
+    def made(self) -> dict[str, list[JournalEvent]]:
+        """By path below the archive root: every line that says an archive was made there, oldest first."""
+        found: dict[str, list[JournalEvent]] = {}
+        for event in self._changes:
+            if event.archive is not None and event.event in _MADE:
+                found.setdefault(event.archive, []).append(event)
+        return found
 
-def fold(events: Iterable[JournalEvent], archived: Mapping[str, Entries]) -> Ledger:
-    """The state that a day's events lead to; an incomplete or unknown line has no effect."""
-    ledger = Ledger(archived)
-    ledger.events = [
-        event
-        for event in events
-        if event.event in _APPLY and event.source_size is not None and event.source_mtime_ns is not None
-    ]
-    for event in ledger.events:
-        _APPLY[event.event](ledger, event)
+    @cached_property
+    def named_archives(self) -> frozenset[str]:
+        """Every archive that a line names, whether or not it should exist."""
+        return frozenset(event.archive for event in self.lines if event.archive is not None)
+
+    @cached_property
+    def starts(self) -> dict[str, set[datetime]]:
+        """By camera: when each clip that a line names began."""
+        found: dict[str, set[datetime]] = {}
+        for event in self.lines:
+            found.setdefault(event.camera, set()).add(event.start)
+        return found
+
+    @cached_property
+    def expected(self) -> dict[str, Expected]:
+        """By path below the archive root: the archives that no later line removed.
+
+        An archive that was found damaged, or moved away for a better one, is expected until a newer archive
+        of the same clip exists: a run may have died before it published that one.
+        """
+        known = {**self._replaced, **self.archives}
+        return {
+            archive: Expected(archive, line.source, entry.archive_size, self.digest(archive), line)
+            for archive, (_, entry) in known.items()
+            if archive not in self._superseded and (line := self.made[archive][-1])
+        }
+
+    def digest(self, archive: str) -> str:
+        """The newest BLAKE2b of the archive at this path; empty if the journal has none."""
+        digests = (event.archive_blake2b for event in reversed(self.made.get(archive, ())))
+        return next((digest for digest in digests if digest), "")
+
+
+def fold(events: Sequence[JournalEvent], archived: Mapping[str, Entries]) -> Ledger:
+    """The state that a day's events lead to; an unknown line has no effect.
+
+    A line without the clip's size and mtime moves no file. It can announce and end a removal.
+    """
+    ledger = Ledger(events, archived)
+    for event in events:
+        is_complete = event.source_size is not None and event.source_mtime_ns is not None
+        effect = (_EFFECTS if is_complete else _EFFECTS_ON_INTENTS).get(event.event)
+        if effect is not None:
+            effect(ledger, event)
     return ledger
+
+
+def entries_of(events: Iterable[JournalEvent]) -> dict[str, Entries]:
+    """The archives that a day's events say were made, by the source's path, oldest first."""
+    found: dict[str, Entries] = {}
+    for event in events:
+        if event.event in _MADE and (entry := _entry(event)) is not None:
+            source = entry.source
+            found[source] = (*found[source], entry) if source in found else (entry,)
+    return found
 
 
 def left_archive(event: JournalEvent) -> bool:
@@ -147,42 +265,142 @@ def left_archive(event: JournalEvent) -> bool:
     return event.tree == "archive" or event.reason == REPLACED
 
 
+def file_of(event: JournalEvent) -> FileKey:
+    """The file that an announced removal, or its outcome, is about."""
+    tree = "archive" if left_archive(event) else event.tree or "source"
+    return tree, {"archive": event.archive, "trash": event.trash}.get(tree) or event.source
+
+
+def _entry(event: JournalEvent) -> Archived | None:
+    """The archive of a line; None if the line lacks a field that proves it."""
+    size, mtime_ns, digest = event.source_size, event.source_mtime_ns, event.source_blake2b
+    archive, archive_size = event.archive, event.archive_size
+    if size is None or mtime_ns is None or digest is None or archive is None or archive_size is None:
+        return None
+    return Archived(
+        event.source,
+        size,
+        mtime_ns,
+        digest,
+        archive,
+        archive_size,
+        bool(event.remuxed),
+        event.duration,
+        event.unencoded or "",
+    )
+
+
 def _archived(ledger: Ledger, event: JournalEvent) -> None:
+    if ledger.copying or ledger._outdated:
+        _settle(ledger, event)
+    _is_there(ledger, event)
+
+
+def _settle(ledger: Ledger, event: JournalEvent) -> None:
+    """A clip has a new archive: an announced copy has its outcome, and former archives need not exist."""
+    ledger.copying.pop((event.source, event.source_blake2b), None)
+    for archive in ledger._outdated.pop(_clip_of(event), ()):
+        ledger._replaced.pop(archive, None)
+        ledger._superseded.add(archive)
+
+
+def _is_there(ledger: Ledger, event: JournalEvent) -> None:
     for entry in reversed(ledger.archived.get(event.source, ())):
         if entry.archive == event.archive:
             ledger.archives[entry.archive] = (event, entry)
             ledger.given_up.discard(entry.archive)
+            ledger._superseded.discard(entry.archive)
             return
 
 
 def _left(ledger: Ledger, event: JournalEvent) -> None:
+    """A source or an archive was trashed or deleted."""
+    if ledger.intended:
+        _ended(ledger, event)
     if event.archive is not None and left_archive(event):
-        ledger.archives.pop(event.archive, None)
-        if event.reason in NAMED:
-            ledger.given_up.add(event.archive)
+        _archive_left(ledger, event, event.archive)
     if event.trash is not None:
         ledger.trashed[event.trash] = event
     for name in event.sidecars or ():
         ledger.sidecars[beside(event.source, name)] = event
 
 
+def _archive_left(ledger: Ledger, event: JournalEvent, archive: str) -> None:
+    known = ledger.archives.pop(archive, None)
+    if event.reason in NAMED:
+        ledger.given_up.add(archive)
+    if event.reason == REPLACED:
+        _outdate(ledger, event)
+        if known is not None:
+            ledger._replaced[archive] = known
+    else:
+        ledger._replaced.pop(archive, None)
+
+
 def _restored(ledger: Ledger, event: JournalEvent) -> None:
-    _purged(ledger, event)
+    if event.trash is not None and (trashed := ledger.trashed.pop(event.trash, None)) is not None:
+        ledger.restored[event.trash] = trashed
     if left_archive(event):
-        _archived(ledger, event)
+        _is_there(ledger, event)
 
 
 def _purged(ledger: Ledger, event: JournalEvent) -> None:
+    _ended(ledger, event)
     if event.trash is not None:
         ledger.trashed.pop(event.trash, None)
 
 
-_APPLY: Mapping[str, Callable[[Ledger, JournalEvent], None]] = {
+def _intended(ledger: Ledger, event: JournalEvent) -> None:
+    ledger.intended[file_of(event)] = event
+
+
+def _ended(ledger: Ledger, event: JournalEvent) -> None:
+    ledger.intended.pop(file_of(event), None)
+
+
+def _copying(ledger: Ledger, event: JournalEvent) -> None:
+    ledger.copying[event.source, event.source_blake2b] = event
+
+
+def _outdate(ledger: Ledger, event: JournalEvent) -> None:
+    if event.archive is not None:
+        ledger._outdated.setdefault(_clip_of(event), set()).add(event.archive)
+
+
+def _found_sound(ledger: Ledger, event: JournalEvent) -> None:
+    if event.archive is not None:
+        ledger._outdated.get(_clip_of(event), set()).discard(event.archive)
+
+
+def _clip_of(event: JournalEvent) -> ClipKey:
+    return event.source, event.source_size, event.source_mtime_ns
+
+
+_MADE = frozenset({"archived", "adopted"})
+
+_REMOVED = frozenset({"trashed", "deleted"})
+
+_Effect = Callable[[Ledger, JournalEvent], None]
+
+_EFFECTS_ON_INTENTS: dict[str, _Effect] = {
+    "intended": _intended,
+    "trashed": _ended,
+    "deleted": _ended,
+    "purged": _ended,
+    "left": _ended,
+    "copying": _copying,
+}
+
+_EFFECTS: Mapping[str, _Effect] = _EFFECTS_ON_INTENTS | {
     "archived": _archived,
     "adopted": _archived,
     "trashed": _left,
     "deleted": _left,
     "restored": _restored,
     "purged": _purged,
+    "found-damaged": _outdate,
+    "found-sound": _found_sound,
 }
+
+_CHANGES = frozenset({"archived", "adopted", "trashed", "deleted", "restored", "purged"})
 """The events that change where a file is."""

@@ -6,13 +6,14 @@ import errno
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
-from camarchiver.domain.clip import Archived
-from camarchiver.journal.event import EventKind, JournalEvent, read
+from camarchiver.journal.event import JournalEvent, read
+from camarchiver.journal.replay import Entries, Ledger, entries_of, fold
 from camarchiver.storage import anchored, atomic, run_lock
 from camarchiver.storage.walk import TreeWalk, readable
 
@@ -28,20 +29,26 @@ NEIGHBOURS = 3
 """A day and its two neighbours, which are always kept: a file is looked up in all three."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Day:
     """One day's events, parsed."""
 
-    archived: Mapping[str, tuple[Archived, ...]]
-    """By the source's relative path, oldest first."""
     events: tuple[JournalEvent, ...]
     torn: int = 0
     """Lines that can't be read."""
 
+    @cached_property
+    def archived(self) -> Mapping[str, Entries]:
+        """By path below the source root."""
+        return entries_of(self.events)
 
-_ARCHIVED = frozenset({EventKind.ARCHIVED, EventKind.ADOPTED})
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What the events add up to."""
+        return fold(self.events, self.archived)
 
-NO_DAY = Day({}, ())
+
+NO_DAY = Day(())
 
 
 class Journal:
@@ -130,32 +137,4 @@ def parse(text: bytes, path: Path) -> Day:
     events, torn = read(text)
     if torn:
         _log.warning("%s: %d line(s) can't be read and were passed over", path, torn)
-    return Day(_archived(events), tuple(events), torn)
-
-
-def _archived(events: Iterable[JournalEvent]) -> dict[str, tuple[Archived, ...]]:
-    found: dict[str, tuple[Archived, ...]] = {}
-    for event in events:
-        if event.event in _ARCHIVED and (entry := _entry(event)) is not None:
-            source = entry.source
-            found[source] = (*found[source], entry) if source in found else (entry,)
-    return found
-
-
-def _entry(event: JournalEvent) -> Archived | None:
-    """The archive of a line; None if the line lacks a field that proves it."""
-    size, mtime_ns, digest = event.source_size, event.source_mtime_ns, event.source_blake2b
-    archive, archive_size = event.archive, event.archive_size
-    if size is None or mtime_ns is None or digest is None or archive is None or archive_size is None:
-        return None
-    return Archived(
-        event.source,
-        size,
-        mtime_ns,
-        digest,
-        archive,
-        archive_size,
-        bool(event.remuxed),
-        event.duration,
-        event.unencoded or "",
-    )
+    return Day(tuple(events), torn)

@@ -13,11 +13,10 @@ from camarchiver.domain.plan import action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, Step
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.replay import REPLACED
+from camarchiver.journal.replay import REPLACED, fold
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.queries.history import Story
 from camarchiver.runtime.formatting import shown, size
-from camarchiver.state.intents import is_end
 
 _COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
 
@@ -101,12 +100,10 @@ def _why(step: Step) -> str:
 
 def _without_settled_intents(events: Sequence[JournalEvent]) -> Iterator[JournalEvent]:
     """The events without intents whose outcome follows."""
-    for number, event in enumerate(events):
-        later_events = (later for later in events[number + 1 :] if later.run == event.run)
-        if event.event == "copying":
-            if not any(later.event in ("archived", "adopted") for later in events[number + 1 :]):
-                yield event
-        elif event.event != "intended" or not any(is_end(later) for later in later_events):
+    ledger = fold(events, {})
+    is_open = {id(event) for event in (*ledger.intended.values(), *ledger.copying.values())}
+    for event in events:
+        if event.event not in ("intended", "copying") or id(event) in is_open:
             yield event
 
 

@@ -18,7 +18,7 @@ from camarchiver.domain.steps import Step
 from camarchiver.errors import UsageError
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import JournalDays
-from camarchiver.journal.replay import Ledger, Origin, fold
+from camarchiver.journal.replay import Origin
 from camarchiver.naming.paths import is_picture_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
@@ -98,20 +98,16 @@ class ClipHistory:
             found |= {clip.relative for clip in nearby if held_by(clip, (hold,), now)}
         for day in self._journal.days():
             if first <= day <= last:
-                ledger = self._ledger(day)
+                ledger = self._journal.day(day).ledger
                 archived = [ledger.origin(event) for event, _ in ledger.archives.values()]
                 cameras |= {origin.camera for origin in archived}
                 found |= self._held_of(archived, (hold,), now)
         return len(found), frozenset(cameras)
 
     def _journalled(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
-        ledger = self._ledger(day)
+        ledger = self._journal.day(day).ledger
         events = *ledger.seen.values(), *(event for event, _ in ledger.archives.values())
         return self._held_of(map(ledger.origin, events), asked, now)
-
-    def _ledger(self, day: date) -> Ledger:
-        known = self._journal.day(day)
-        return fold(known.events, known.archived)
 
     def _held_of(self, origins: Iterable[Origin], asked: tuple[Hold, ...], now: datetime) -> set[str]:
         found = set()

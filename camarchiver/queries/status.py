@@ -15,7 +15,7 @@ from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
-from camarchiver.journal.replay import Origin, fold
+from camarchiver.journal.replay import Origin
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.paths import is_clip_name
 from camarchiver.pipeline import Pipeline
@@ -279,7 +279,7 @@ class StatusCounter:
 
     def _day(self, day: date) -> None:
         known = self._journal.day(day)
-        ledger = fold(known.events, known.archived)
+        ledger = known.ledger
         self._grown.update(growth(known.events, self._question.now - RATE))
         for event in ledger.seen.values():
             if self._is_recent(event.start) and not self._has_source(event.source):

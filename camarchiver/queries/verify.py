@@ -16,8 +16,8 @@ from camarchiver.domain.clip import Trees, joined
 from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
 from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.expected_archives import Expected, expected_of
 from camarchiver.journal.lookup import JournalDays
+from camarchiver.journal.replay import Expected, Ledger, file_of
 from camarchiver.journal.store import Journal
 from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.verification.rules import is_harmless
@@ -184,9 +184,8 @@ class Verifier:
         if self._log.is_kept:
             verify_checkpoint.remove(self._trees.state, asked)
         for archive, damage in self._task.known.items():
-            events = self._events(damage.day)
-            is_journalled = any(event.archive == archive for event in events)
-            if is_journalled and archive not in {each.archive for each in expected_of(events)}:
+            ledger = self._ledger(damage.day)
+            if archive in ledger.named_archives and archive not in ledger.expected:
                 self._log.no_longer_expected(archive)
         if asked.since is None and asked.percent >= 100 and not asked.known:
             self._log.completed(checked, full=asked.full)
@@ -207,8 +206,8 @@ class Verifier:
         known = {damage.day for damage in self._task.known.values()}
         for day in self._journal.days():
             if day in known or not (only_known or (since is not None and day < since)):
-                for found in sorted(expected_of(self._events(day)), key=lambda each: each.archive):
-                    place = CheckpointPlace(day, found.archive)
+                for archive, found in sorted(self._ledger(day).expected.items()):
+                    place = CheckpointPlace(day, archive)
                     if self._task.wants(place):
                         yield place, found
 
@@ -262,7 +261,7 @@ class Verifier:
             if torn:
                 words = f"{torn} line(s) can't be read"
                 yield VerifyFinding(str(self._journal.path(day)), RecordFlaw.TORN_JOURNAL, words)
-            for event in intents.unresolved(self._journal, (day,), ""):
+            for event in self._journal.day(day).ledger.intended.values():
                 if event.run not in live:
                     yield self._open_intent(event)
         for note, claim in claims.existing(self._trees):
@@ -272,7 +271,7 @@ class Verifier:
                 yield VerifyFinding(str(clip or note), RecordFlaw.UNFINISHED, words)
 
     def _open_intent(self, event: JournalEvent) -> VerifyFinding:
-        tree, relative = intents.place_of(event)
+        tree, relative = file_of(event)
         roots = {"archive": self._trees.archive, "trash": self._trees.trash}
         root = roots.get(tree, self._trees.source)
         presence = "it still stands" if os.path.lexists(root / relative) else "it is gone"
@@ -296,21 +295,19 @@ class Verifier:
     def _is_known(self, relative: str) -> bool:
         return any(relative in self._archives_of(day) for day in self._days.of(relative))
 
-    def _events(self, day: date) -> tuple[JournalEvent, ...]:
-        """The events of a day; empty if the day can't be read, which is a finding of its own."""
+    def _ledger(self, day: date) -> Ledger:
+        """What a day adds up to; nothing if the day can't be read, which is a finding of its own."""
         try:
-            return self._journal.day(day).events
+            return self._journal.day(day).ledger
         except OSError:
-            return ()
+            return Ledger()
 
     def _archives_of(self, day: date) -> frozenset[str]:
         """Every archive in a day's lines; a few days are cached, since a tree is walked by date."""
         if day not in self._known:
             while len(self._known) >= DAYS_IN_MEMORY:
                 del self._known[next(iter(self._known))]
-            self._known[day] = frozenset(
-                event.archive for event in self._events(day) if event.archive is not None
-            )
+            self._known[day] = self._ledger(day).named_archives
         return self._known[day]
 
     def _digest(self, path: Path) -> str:

@@ -17,16 +17,12 @@ import msgspec
 
 from camarchiver.domain.fields import Process, Run
 from camarchiver.domain.untrusted import decode
-from camarchiver.journal.event import EventKind, JournalEvent
-from camarchiver.journal.store import Journal
 from camarchiver.storage import atomic, lockfile
 
 FOLDER = "intents"
 
 STALE_SECONDS = lockfile.STALE_LOCK_SECONDS
 """A note of another host that was not touched for this long has no owner any more."""
-
-_ENDS = frozenset({EventKind.TRASHED, EventKind.DELETED, EventKind.PURGED, EventKind.LEFT})
 
 
 class IntentRecord(msgspec.Struct, frozen=True):
@@ -84,30 +80,6 @@ def existing(state: Path, host: str) -> Iterator[IntentNote]:
             yield IntentNote(path, record.run, record.days, _lives(record, host, age))
         except (OSError, ValueError):
             continue
-
-
-def unresolved(journal: Journal, days: tuple[date, ...], run: str) -> list[JournalEvent]:
-    """Intents of a run, in these days' files, that no later line ends; of all runs if `run` is empty."""
-    found: dict[tuple[str, str], JournalEvent] = {}
-    for day in days:
-        for event in journal.day(day).events:
-            if event.event == EventKind.INTENDED:
-                if run in ("", event.run):
-                    found[place_of(event)] = event
-            elif is_end(event):
-                found.pop(place_of(event), None)
-    return list(found.values())
-
-
-def is_end(event: JournalEvent) -> bool:
-    """Whether a line gives the result of a removal."""
-    return event.event in _ENDS
-
-
-def place_of(event: JournalEvent) -> tuple[str, str]:
-    """The file that an event is about: its tree and its path there."""
-    tree = event.tree or "source"
-    return tree, {"archive": event.archive, "trash": event.trash}.get(tree) or event.source
 
 
 def _lives(record: IntentRecord, host: str, age: float) -> bool:

@@ -977,7 +977,7 @@ class TestCleanup:
         assert not old.path.exists() and yard.events("left", "trashed") == []
         (note,) = (yard.trees.state / "intents").iterdir()
         fields = json.loads(note.read_text())
-        note.write_text(json.dumps({**fields, "pid": 2**22 + 1}))
+        note.write_text(json.dumps({**fields, "pid": 2**22}))
         recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
         (told,) = yard.events("trashed")
         assert (yard.trees.trash / told["trash"]).exists()

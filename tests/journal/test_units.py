@@ -19,7 +19,6 @@ from camarchiver.journal import event as journal_event
 from camarchiver.journal import replay
 from camarchiver.journal import store as journal_store
 from camarchiver.journal.event import EventKind, JournalEvent
-from camarchiver.journal.expected_archives import expected_of
 from tests.values import NOW, line_of
 
 
@@ -153,15 +152,16 @@ class TestExpected:
     ) -> None:
         common = {"archive": "x.mp4", "archive_size": 7, "source_blake2b": "d", "archive_blake2b": "e"}
         text = "\n".join(json.dumps(line_of(event, **{**common, **more})) for event, more in lines)
-        found = expected_of(journal_event.read(text.encode())[0])
+        found = journal_store.parse(text.encode(), Path("day.jsonl")).ledger.expected.values()
         assert [each.archive for each in found] == expected
         assert all((each.size, each.digest) == (7, "e") for each in found)
 
     def test_another_name_of_the_file_keeps_the_digest(self) -> None:
-        first = line_of("archived", archive="x.mp4", archive_size=7, archive_blake2b="e")
-        second = line_of("archived", source="d/other.mp4", archive="x.mp4", archive_size=7)
+        of_both = {"archive": "x.mp4", "archive_size": 7, "source_blake2b": "d"}
+        first = line_of("archived", archive_blake2b="e", **of_both)
+        second = line_of("archived", source="d/other.mp4", **of_both)
         text = f"{json.dumps(first)}\n{json.dumps(second)}\n"
-        (found,) = expected_of(journal_event.read(text.encode())[0])
+        (found,) = journal_store.parse(text.encode(), Path("day.jsonl")).ledger.expected.values()
         assert (found.source, found.digest) == ("d/other.mp4", "e")
 
 
@@ -174,8 +174,7 @@ class TestLedger:
 
     def fold(self, *events: dict[str, Any]) -> replay.Ledger:
         lines = "".join(json.dumps(event) + "\n" for event in events).encode()
-        day = journal_store.parse(lines, Path("day.jsonl"))
-        return replay.fold(day.events, day.archived)
+        return journal_store.parse(lines, Path("day.jsonl")).ledger
 
     def test_an_archive_stands_until_a_line_takes_it_away(self) -> None:
         assert set(self.fold(self.ARCHIVED).archives) == {"d/x.mp4"}
@@ -203,6 +202,69 @@ class TestLedger:
         found = self.fold(self.ARCHIVED, gone, back)
         assert set(found.archives) == {"d/x.mp4"}
         assert not found.given_up
+
+    def test_what_was_restored_is_known_by_the_line_that_had_trashed_it(self) -> None:
+        gone = line_of("trashed", trash="input/a", reason="age", run="first")
+        back = line_of("restored", trash="input/a", run="second")
+        assert self.fold(gone, back).restored["input/a"].run == "first"
+        assert set(self.fold(gone, back, gone).trashed) == {"input/a"}
+
+    def test_a_source_is_gone_until_it_is_restored(self) -> None:
+        gone = line_of("trashed", trash="input/a", reason="age")
+        (key,) = self.fold(gone).gone
+        assert key == (gone["source"], gone["source_size"], gone["source_mtime_ns"])
+        assert set(self.fold(line_of("deleted", reason="age")).gone) == {key}
+        assert not self.fold(gone, line_of("restored", trash="input/a")).gone
+        of_archive = line_of("trashed", archive="d/x.mp4", trash="output/a", reason="replaced")
+        assert not self.fold(self.ARCHIVED, of_archive).gone
+
+    def test_a_picture_is_where_its_clips_line_put_it_until_it_comes_back(self) -> None:
+        first = line_of("trashed", trash="input/a", sidecars={"a.jpg": "/t/a.jpg"})
+        again = line_of("trashed", trash="input/a~2", sidecars={"a.jpg": "/t/a~2.jpg"})
+        other = line_of("trashed", trash="input/b", source="e/x.mp4", sidecars={"a.jpg": "/t/e/a.jpg"})
+        assert self.fold(first, again).picture_places == {"/t/a.jpg", "/t/a~2.jpg"}
+        for back in ("restored", "purged"):
+            home = line_of(back, trash="input/a", tree="trash", sidecars={"a.jpg": "d/a.jpg"})
+            assert self.fold(first, again, other, home).picture_places == {"/t/e/a.jpg"}
+
+    @pytest.mark.parametrize(
+        ("outcome", "is_open"),
+        [
+            ({"event": "trashed", "trash": "input/a"}, False),
+            ({"event": "deleted"}, False),
+            ({"event": "left", "reason": "held"}, False),
+            ({"event": "deleted", "source_size": None}, False),
+            ({"event": "deleted", "source": "d/other.mp4"}, True),
+            ({"event": "deleted", "tree": "archive", "archive": "d/x.mp4"}, True),
+            ({"event": "trashed", "archive": "d/x.mp4", "trash": "output/a", "reason": "replaced"}, True),
+            ({"event": "restored", "trash": "input/a"}, True),
+        ],
+    )
+    def test_an_intent_is_open_until_a_line_gives_its_outcome(
+        self, outcome: dict[str, Any], is_open: bool
+    ) -> None:
+        intent = line_of("intended", tree="source", reason="unarchived")
+        found = self.fold(intent, {**line_of(**outcome), "run": "other"})
+        assert (set(found.intended) == {("source", intent["source"])}) is is_open
+
+    def test_an_announced_copy_is_open_until_its_archive_is_journalled(self) -> None:
+        about = line_of("copying", source_blake2b="d")
+        assert set(self.fold(about).copying) == {(about["source"], "d")}
+        assert not self.fold(about, self.ARCHIVED).copying
+        assert self.fold(about, {**self.ARCHIVED, "source_blake2b": "other"}).copying
+
+    def test_every_line_that_made_an_archive_and_its_newest_checksum(self) -> None:
+        again = {**self.ARCHIVED, "archive_blake2b": "e", "run": "again"}
+        other = {**self.ARCHIVED, "source": "d/other.mp4", "run": "other"}
+        found = self.fold(self.ARCHIVED, again, other)
+        assert [event.run for event in found.made["d/x.mp4"]][1:] == ["again", "other"]
+        assert (found.digest("d/x.mp4"), found.digest("d/y.mp4")) == ("e", "")
+
+    def test_names_and_starts_are_of_every_line(self) -> None:
+        failed = line_of("failed", camera="yard", start="2026-03-01T09:00:00+00:00")
+        found = self.fold(failed, line_of("kept", archive="d/z.mp4"))
+        assert found.named_archives == {"d/z.mp4"}
+        assert found.starts["yard"] == {datetime.fromisoformat(failed["start"])}
 
     @pytest.mark.parametrize(
         "spoilt",
