@@ -60,7 +60,7 @@ class PlanNotes:
         for goal, left in self.unmet.items():
             yield Problem(
                 "goal-missed",
-                f"{goal.words} can't be reached: {size(left)} too many remain",
+                f"{goal.words} can't be reached: short by {size(left)}",
                 self._hint(),
             )
         last = sum(total.clips for total in self.totals if total.group.reason is Reason.LAST_COPY)

@@ -29,6 +29,7 @@ from camarchiver.policy.cleanup_rules import (
     discard_by,
     rank,
 )
+from camarchiver.policy.further_steps import FurtherSteps
 from camarchiver.policy.safety_brakes import CameraTotals, clock_is_far
 from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses, order_key
 from camarchiver.runtime.formatting import shown, size
@@ -125,6 +126,7 @@ class CleanupPlanner:
         """Whether files left alone are examined one by one."""
         self._has_size_rules = False
         """Whether a rule by size may have to take anything, so that all copies must be remembered."""
+        self._further = FurtherSteps(policy, memory, now)
 
     def plan(self, *, list_all: bool, asked: frozenset[Path] = frozenset()) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing.
@@ -167,6 +169,7 @@ class CleanupPlanner:
             tuple(self._left),
             notes=tuple(notes.notes()),
             forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
+            further=self._further.steps() if self._asks_for_space else (),
             problems=problems,
             refused=refused,
         )
@@ -181,6 +184,8 @@ class CleanupPlanner:
                 self._see(item)
                 step = decide(item, policy, memory, {}, now)
                 place = rank(item, policy, memory, {}, now) if self._has_size_rules else None
+                if self._asks_for_space:
+                    self._further.see(item, stays=place is None and isinstance(step, Stay))
                 if place is not None or isinstance(step, Discard):
                     yield _Candidate(place, item)
                 else:
@@ -192,6 +197,10 @@ class CleanupPlanner:
             else:
                 self._tally.add(item)
                 self._small.append(item)
+
+    @property
+    def _asks_for_space(self) -> bool:
+        return self._policy.free is not None or self._policy.min_free is not None
 
     def _picture(self, item: SidecarPicture) -> None:
         step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
@@ -272,6 +281,8 @@ class CleanupPlanner:
             return True
         if policy.max_size is not None and (used is None or used > policy.max_size):
             return True
+        if policy.free is not None:
+            return True
         return policy.min_free is not None and any(d.free < policy.min_free for d in self._disks())
 
     def _disks(self) -> list[DiskEffect]:
@@ -298,6 +309,11 @@ class CleanupPlanner:
             written = self._removals * RECORD_BYTES
             excess = used + written - sum(self._freed_of.values()) - policy.max_size
             goals.append(Goal(Reason.MAX_SIZE, excess, f"--max-size {size(policy.max_size)}"))
+        if policy.free is not None:
+            device = filesystems.device_of(self._trees.source)
+            excess = policy.free - self._freed.on.get(device, 0) - self._moved_on[device]
+            words = f"--free {size(policy.free)} at {shown(self._trees.source)}"
+            goals.append(Goal(Reason.FREE, excess, words, device=device))
         if policy.min_free is not None:
             for disk in self._disks():
                 excess = policy.min_free - disk.free - self._freed_in(disk)

@@ -49,9 +49,11 @@ class RetentionOptions:
     trust_names: bool
     sidecar: str
 
-    def policy(self, context: click.Context, *, spared_run: str = "") -> CleanupPolicy:
+    def policy(
+        self, context: click.Context, *, spared_run: str = "", free: int | None = None
+    ) -> CleanupPolicy:
         """The policy, with the limits of cameras that have their own. Raises UsageError, ConfigError."""
-        if self.max_size == 0 or self.min_free == 0:
+        if 0 in (self.max_size, self.min_free, free):
             raise UsageError(
                 "a size of 0 can't be meant: it would keep nothing, or ask for nothing",
                 hint="leave the option out, or name a size such as 500GB",
@@ -69,6 +71,7 @@ class RetentionOptions:
             exclude=self.exclude,
             max_size=self.max_size,
             min_free=self.min_free,
+            free=free,
             keep_pictures=self.sidecar == "keep",
             trust_names=self.trust_names,
             allow_large=self.allow_large,

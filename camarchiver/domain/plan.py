@@ -130,6 +130,17 @@ class Forecast:
     """Bytes that come free: a move into a trash on the same filesystem frees none."""
 
 
+@dataclass(frozen=True, slots=True)
+class FurtherStep:
+    """Something the owner could do beyond a plan to have more free space."""
+
+    command: str
+    """Without the name of the program and the folder."""
+    size: int
+    """About the bytes that it would bring."""
+    loses_footage: bool
+
+
 ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy | Salvage)
 PolicyT = TypeVar("PolicyT")
 
@@ -153,6 +164,8 @@ class Plan(Generic[ChangeT, PolicyT]):
     """What the owner must know before consenting, for example the encoder and why it was chosen."""
     forecast: tuple[Forecast, ...] = ()
     """One for each filesystem that files leave."""
+    further: tuple[FurtherStep, ...] = ()
+    """What would bring more free space, the harmless first; only if the policy asks for free space."""
     problems: tuple[Problem, ...] = ()
     """What the policy asks for but this plan can't do."""
     refused: ExitCode | None = None

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     TRASH_AGE = "trash-age"
     MAX_SIZE = "max-size"
     MIN_FREE = "min-free"
+    FREE = "free"
     MAX_AGE_HARD = "max-age-hard"
     LAST_COPY = "last-copy"
     NEWEST = "newest"

@@ -18,6 +18,7 @@ NAMED = frozenset(
         Reason.ARCHIVE_AGE,
         Reason.MAX_SIZE,
         Reason.MIN_FREE,
+        Reason.FREE,
         Reason.MAX_AGE_HARD,
         Reason.ORPHAN_PICTURE,
     }

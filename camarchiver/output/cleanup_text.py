@@ -58,6 +58,11 @@ def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
     for note in plan.notes:
         yield f"note: {note}"
     yield from _problem_lines(plan.problems)
+    if plan.further:
+        yield "more would come free by, the harmless first:"
+    for more in plan.further:
+        words = "loses footage" if more.loses_footage else "then run this cleanup again"
+        yield f"  camarchiver {more.command:24} about {size(more.size):>8}, {words}"
 
 
 def _table(changes: Sequence[Total]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from camarchiver.errors import ExitCode, Problem, is_signal_code
 from camarchiver.output.json_fields import (
     camera_fields,
     damage_fields,
+    further_fields,
     outcome_fields,
     pass_fields,
     path_fields,
@@ -70,6 +71,8 @@ def document(
     if plan is not None:
         yield f', "unread_folders": {plan.unread_folders}'
         yield ', "left_alone": ' + json.dumps(_left_alone(plan))
+        if plan.further:
+            yield ', "further": ' + json.dumps([further_fields(step) for step in plan.further])
     if unencoded := Counter(
         reason for each in report.outcomes if each.encoding and (reason := each.encoding.unencoded)
     ):

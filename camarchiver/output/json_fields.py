@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.clip import Disposal, Trees
-from camarchiver.domain.plan import Total, action_of
+from camarchiver.domain.plan import FurtherStep, Total, action_of
 from camarchiver.domain.report import Outcome
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
 from camarchiver.errors import Problem
@@ -143,3 +143,8 @@ def camera_fields(camera: CameraStatus) -> dict[str, Any]:
         "stopped": camera.is_overdue,
         "gaps": [[start.isoformat(), end.isoformat()] for start, end in camera.gaps],
     }
+
+
+def further_fields(step: FurtherStep) -> dict[str, Any]:
+    """A step that would bring more free space."""
+    return {"command": step.command, "bytes": step.size, "loses_footage": step.loses_footage}

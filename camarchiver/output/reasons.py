@@ -38,6 +38,7 @@ REASON_WORDS = {
     Reason.TRASH_AGE: "long enough in the trash",
     Reason.MAX_SIZE: "over the size limit",
     Reason.MIN_FREE: "needed as free space",
+    Reason.FREE: "to free what was asked for",
     Reason.MAX_AGE_HARD: "past the hard age limit",
     Reason.LAST_COPY: "in the trash, but the last copy of a clip",
     Reason.NEWEST: "the newest of its camera",

@@ -58,7 +58,9 @@ class CleanupPolicy:
     exclude: tuple[str, ...] = ()
     max_size: int | None = None
     min_free: int | None = None
-    """Bytes."""
+    """Bytes that must be free on each filesystem."""
+    free: int | None = None
+    """Bytes that must come free on the source's filesystem."""
     keep_pictures: bool = False
     trust_names: bool = False
     allow_large: bool = False

@@ -268,7 +268,7 @@ class TestCleanup:
         assert told(*options, "--allow-large").returncode == 0
         assert len(clips_of(yard.trees.source)) == 1
 
-    @pytest.mark.parametrize("option", ["--max-size", "--min-free"])
+    @pytest.mark.parametrize("option", ["--free", "--max-size", "--min-free"])
     def test_a_size_without_a_meaning_is_refused(self, yard: Yard, told: Command, option: str) -> None:
         for value in ("0", "-1", "many"):
             assert told("cleanup", yard.trees.source, "-y", option, value).returncode == 2
@@ -325,6 +325,32 @@ class TestCleanup:
         everything = sum(path.stat().st_size for path in yard.trees.source.rglob("*") if path.is_file())
         assert everything <= cap
         assert not yard.trees.trash.exists() or not media(yard.trees.trash)
+
+    def test_what_is_asked_for_comes_free_and_what_more_there_is_stands_below(
+        self, yard: Yard, told: Command
+    ) -> None:
+        for days in (1, 10, 11, 12, 13):
+            yard.standing(days)
+        lone = yard.record(14)
+        everything = clips_of(yard.trees.source)
+        words = ("cleanup", yard.trees.source, "--age", dates.age(30))
+        short = told(*words, "--free", "1MB", "--dry-run").stdout
+        assert re.search(r"--free 1.0 MB at \S+ can't be reached: short by \d+ kB", short)
+        further = short.partition("more would come free by, the harmless first:\n")[2].splitlines()
+        assert [line.split(" about ")[0].strip() for line in further] == [
+            *("camarchiver archive --age 7", "camarchiver cleanup --clean-output"),
+            "camarchiver cleanup --unarchived",
+        ]
+        assert ["loses footage" in line for line in further] == [False, True, True]
+        found = json.loads(told(*words, "--free", "1MB", "--dry-run", "--json").stdout)
+        assert [each["loses_footage"] for each in found["further"]] == [False, True, True]
+        assert found["further"][2]["bytes"] == lone.fingerprint.size
+        assert clips_of(yard.trees.source) == everything
+        done = json.loads(told(*words, "--free", "15kB", "-y", "--json").stdout)
+        assert {each["reason"] for each in done["outcomes"]} == {"free"}
+        assert sum(each["freed"] for each in done["outcomes"]) >= 15_000
+        assert done["exit_code"] == 0
+        assert lone.path.exists() and len(clips_of(yard.trees.archive)) == 5
 
     def test_the_trash_is_never_trashed_into_itself(self, yard: Yard, told: Command) -> None:
         for days in (40, 41, 42):

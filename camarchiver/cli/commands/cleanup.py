@@ -44,6 +44,12 @@ what_options = options(
     option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
     option("--delete", is_flag=True, help="Delete instead of moving to the trash."),
     option(
+        "--free",
+        type=Size(),
+        envvar=None,
+        help="Bytes that are to come free at DIRECTORY, such as 200GB: the cheapest copies go first.",
+    ),
+    option(
         "--max-age-hard",
         type=DaysType(),
         help="Delete everything older than this, in every tree, for a legal maximum retention.",
@@ -71,7 +77,7 @@ _ALSO_WITH_SPOOL = frozenset(
     cls=HelpCommand,
     examples=(
         ("camarchiver cleanup /camera --dry-run", "show what would be removed, and why; change nothing"),
-        ("camarchiver cleanup /camera --min-free 200GB --dry-run", "what it would take to have 200 GB free"),
+        ("camarchiver cleanup /camera --free 200GB --dry-run", "what it would take to free 200 GB"),
         (
             "camarchiver cleanup /camera --trash-age 7 -y",
             "from cron: empty the trash after a week, don't ask",
@@ -121,7 +127,7 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
     retention = RetentionOptions(**{each.name: chosen[each.name] for each in fields(RetentionOptions)})
     cleanup_options = CleanupOptions(
         place=TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"]),
-        policy=retention.policy(context),
+        policy=retention.policy(context, free=chosen["free"]),
         sidecar=retention.sidecar,
         run=_run_options(chosen),
     )

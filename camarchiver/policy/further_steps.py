@@ -1,0 +1,53 @@
+"""What other steps would bring more free space than a cleanup's own rules; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from camarchiver.domain.clip import Tree
+from camarchiver.domain.memory import Memory
+from camarchiver.domain.plan import FurtherStep
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank, rank
+
+WAITING_DAYS = 7
+"""`archive --age` that is proposed for clips without an archive."""
+
+
+class FurtherSteps:
+    """Sums the bytes that each further step would bring, over the copies that a plan leaves alone."""
+
+    def __init__(self, policy: CleanupPolicy, memory: Memory, now: datetime) -> None:
+        self._policy = policy
+        self._memory = memory
+        self._now = now
+        self._wider = replace(policy, clean_output=True, unarchived=True)
+        self._waiting = self._archives = self._unarchived = 0
+        self._sources_size = self._archives_size = 0
+        """Bytes of all archived clips, as sources and as archives."""
+
+    def see(self, copy: Copy, *, stays: bool) -> None:
+        """Count one copy; `stays` if no rule of the policy may remove it."""
+        size = copy.clip.fingerprint.size
+        if copy.tree is Tree.ARCHIVE and copy.archived is not None and not copy.damage:
+            self._sources_size += copy.archived.size
+            self._archives_size += size
+        if not stays:
+            return
+        place = rank(copy, self._wider, self._memory, {}, self._now)
+        if place is Rank.ARCHIVE:
+            self._archives += size
+        elif place is Rank.UNARCHIVED:
+            self._unarchived += size
+            if copy.recorded(self._policy) <= self._now - timedelta(days=WAITING_DAYS):
+                self._waiting += size
+
+    def steps(self) -> tuple[FurtherStep, ...]:
+        """The steps that bring something: first the one that loses no footage."""
+        kept = self._archives_size / self._sources_size if self._sources_size else 0.0
+        found = (
+            FurtherStep(f"archive --age {WAITING_DAYS}", round(self._waiting * max(0.0, 1 - kept)), False),
+            FurtherStep("cleanup --clean-output", self._archives, True),
+            FurtherStep("cleanup --unarchived", self._unarchived, True),
+        )
+        return tuple(step for step in found if step.size)
