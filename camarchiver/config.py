@@ -14,7 +14,7 @@ from camarchiver.errors import ConfigError, cause, remedy
 
 SYSTEM_FILE = Path("/etc/camarchiver.toml")
 
-TABLES = ("patterns", "camera")
+TABLES = ("patterns", "camera", "folders")
 """Tables that hold the user's own names instead of option names."""
 
 NESTED = {

@@ -9,13 +9,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.domain.clip import Trees
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter, RunId
-from camarchiver.naming.patterns import Names, Pattern
+from camarchiver.naming.patterns import Names
 from camarchiver.runtime import clock
 from camarchiver.state import findings, holds, restored, run_history, volume_marker
 from camarchiver.state.failures import Failures
@@ -23,6 +24,10 @@ from camarchiver.state.failures import Failures
 if TYPE_CHECKING:
     from camarchiver.domain.plan import Plan
     from camarchiver.runtime.signals import Stop
+
+
+UNSAID = Conventions()
+"""An owner's config without a word about the trees."""
 
 
 class Pipeline:
@@ -37,11 +42,13 @@ class Pipeline:
         trees: Trees,
         zone: tzinfo,
         command: str,
-        own_patterns: tuple[Pattern, ...] = (),
+        conventions: Conventions = UNSAID,
         *,
         started: datetime | None = None,
     ) -> None:
-        """`started` is the moment for which plans are made, by default now.
+        """`conventions` is the config's word about the trees.
+
+        `started` is the moment for which plans are made, by default now.
 
         Raises StorageError or UsageError for trees that are impossible, or that have been replaced.
         """
@@ -51,7 +58,7 @@ class Pipeline:
         self.zone = zone
         self.started = started or self.now()
         self.run = RunId(run_id(self.started), command, socket.gethostname())
-        self._patterns = own_patterns
+        self.conventions = conventions
 
     def now(self) -> datetime:
         """This moment in the configured zone."""
@@ -60,7 +67,7 @@ class Pipeline:
     @cached_property
     def names(self) -> Names:
         """Reads the names of clips."""
-        return Names(self._patterns)
+        return Names(self.conventions.patterns)
 
     @cached_property
     def journal(self) -> Journal:

@@ -17,6 +17,8 @@ from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.cleanup import executor, planner
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
+from camarchiver.domain.clocks import Clocks
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.damage import Damage, Flaw
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Report
@@ -40,6 +42,7 @@ class Yard:
     def __init__(self, root: Path, *, archive_root: Path | None = None, trash_root: Path | None = None):
         self.trees = Trees(root, archive_root or root / "archived", trash_root or root / ".deleted")
         self.now = dates.ago()
+        self.clocks = Clocks()
         root.mkdir(exist_ok=True)
         volume_marker.mark(self.trees)
 
@@ -116,7 +119,8 @@ class Yard:
 
     def pipeline(self, now: datetime | None = None) -> Pipeline:
         """A pipeline whose clock stands at `now`."""
-        return Pipeline(self.trees, UTC, "cleanup", started=now or self.now)
+        conventions = Conventions(clocks=self.clocks)
+        return Pipeline(self.trees, UTC, "cleanup", conventions, started=now or self.now)
 
     def plan(self, now: datetime | None = None, **policy: Any) -> CleanupPlan:
         """The plan, and the pipeline's whole list of what stays."""

@@ -77,6 +77,16 @@ class _Work:
         return self.step.clip
 
 
+STAYS = "its source stays: its camera's clock is doubtful"
+
+
+def disposal_of(step: Archive | Remove, usual: Disposal) -> Disposal:
+    """What happens to the source of a step once it is archived; `usual` is what the owner asked for."""
+    if isinstance(step, Remove):
+        return step.disposal
+    return Disposal.KEEP if step.keeps_source else usual
+
+
 class ClipArchiver:
     """Performs the steps of an `archive` plan; several threads may do so at once."""
 
@@ -175,7 +185,7 @@ class ClipArchiver:
         identity = archive_tag.Tag(clip.relative, clip.fingerprint.size, clip.fingerprint.mtime_ns, digest)
         metadata = {
             "comment": archive_tag.compose(identity),
-            "creation_time": clip.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "creation_time": clip.recorded.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
         return MeasuredClip(clip, encoder.measure(clip), digest, metadata)
 
@@ -261,10 +271,12 @@ class ClipArchiver:
         made: EncodeResult,
     ) -> Archived:
         clip = step.clip
-        start_ns = int(clip.start.timestamp() * 1_000_000_000)
+        # Where nobody knows which time is right, the archive keeps both: one in its name, one in its mtime.
+        moment_ns = int(clip.recorded.timestamp() * 1_000_000_000)
+        moment_ns = clip.written_ns if step.keeps_source else moment_ns
         with part.path.open("rb") as staged:
             permissions.copy_access(clip.path, staged.fileno(), bits=0o666, least=0o400)
-        os.utime(part.path, ns=(start_ns, start_ns))
+        os.utime(part.path, ns=(moment_ns, moment_ns))
         digest, size = digest_of(part.path, work.stop), part.path.stat().st_size
         if made.way is ArchiveMethod.COPY and digest != original.digest:
             raise ClipFailed(Reason.FAILED, "its copy reads differently")
@@ -280,7 +292,7 @@ class ClipArchiver:
             self._context.writer.copying(clip, digest, unencoded)
         place = self._place(step, original, part, target)
         archived = original.archived_as(place, size, unencoded or "")
-        self._context.writer.archived(clip, archived, made, digest, start_ns)
+        self._context.writer.archived(clip, archived, made, digest, moment_ns)
         self._forget_damage(clip, place)
         return archived
 
@@ -335,7 +347,9 @@ class ClipArchiver:
     def _remove(self, work: _Work, archived: Archived, encoding: Encoding | None, detail: str) -> Outcome:
         step = work.step
         where = os.fspath(self._context.trees.archive / archived.archive)
-        disposal = step.disposal if isinstance(step, Remove) else self._context.disposal
+        disposal = disposal_of(step, self._context.disposal)
+        if disposal is not self._context.disposal and isinstance(step, Archive):
+            detail = "; ".join(filter(None, (detail, STAYS)))
         try:
             if not work.lock.still_mine():
                 raise anchored.Stale("the clip's lock was lost")
@@ -343,7 +357,9 @@ class ClipArchiver:
                 raise anchored.Stale("its archive does not stand any more")
             if step.reason is Reason.REPAIR:
                 return Outcome(step, Result.DONE, step.reason, detail, where, encoding)
-            gone = self._context.remover.remove(step.clip, archived, disposal, step.reason)
+            is_doubtful = isinstance(step, Archive) and step.keeps_source
+            reason = Reason.CLOCK_DOUBTFUL if is_doubtful else step.reason
+            gone = self._context.remover.remove(step.clip, archived, disposal, reason)
         except removal.EXPECTED as error:
             return self._not_removed(work, archived, encoding, error)
         self._context.failures.forget(step.clip)

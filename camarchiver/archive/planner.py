@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from camarchiver.discovery import walks
+from camarchiver.domain.clip import Disposal
 from camarchiver.domain.plan import Group, Plan, Tally, Total
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
+from camarchiver.policy.doubtful_clocks import DoubtfulClips
 from camarchiver.policy.ordering import largest_first, order_key, within_limit
 from camarchiver.storage.external_sort import SealedSequence
 
@@ -21,17 +23,22 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
     """
     memory, now = pipeline.memory(), pipeline.started
     discovery = walks.of_source(pipeline, memory)
-    tally, left = Tally(), list[Keep]()
+    tally, left, doubtful = Tally(), list[Keep](), DoubtfulClips()
+    removes = policy.disposal is not Disposal.KEEP
 
     def changes() -> Iterator[Archive | Remove]:
         for facts in discovery.folders((now - policy.age).date()):
             for step in decide_archive(facts, policy, memory, now):
                 if isinstance(step, Keep):
                     tally.add(step)
+                    if step.reason is Reason.CLOCK_DOUBTFUL:
+                        doubtful.add(step)
                     left.extend([step] if list_all else ())
                     continue
                 if policy.limit is None:
                     tally.add(step)
+                if removes and isinstance(step, Archive) and step.keeps_source:
+                    doubtful.add(step)
                 yield step
 
     steps = every = _sealed(changes())
@@ -49,7 +56,7 @@ def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> Archiv
         steps,
         tuple(left),
         discovery.unread_folders,
-        problems=walks.unreadable(tally.unreadable, totals),
+        problems=(*doubtful.problems(), *walks.unreadable(tally.unreadable, totals)),
     )
 
 

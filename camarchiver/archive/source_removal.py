@@ -48,7 +48,7 @@ class SourceRemover:
         one of its pictures can't follow.
         """
         if disposal is Disposal.KEEP:
-            self._writer.kept(clip, archived)
+            self._writer.kept(clip, archived, reason)
             return Removed()
         to = removal.place_of(disposal, self._trees.trash, Tree.SOURCE, clip.relative)
         gone = removal.remove(self._trees.source, clip.relative, clip.fingerprint, to)

@@ -42,6 +42,8 @@ class PlanNotes:
     """The root of the source tree."""
     last_copy: str
     """A file in the trash that stays because it is the last copy of its clip, and why; empty if none does."""
+    doubtful: tuple[Problem, ...]
+    """Which files stay because their cameras' clocks are doubtful."""
     damaged: int
     """Archives that were found missing or damaged."""
 
@@ -69,6 +71,7 @@ class PlanNotes:
             words = f"{files} in the trash stay: each is the last copy of a clip, as {self.last_copy}"
             remedy = f"camarchiver verify {shown(self.source)} --repair makes their archives anew"
             yield Problem("last-copy", words, remedy)
+        yield from self.doubtful
         if self.overdue:
             listed = "; ".join(shown(path) for path in self.overdue[:LISTED])
             more = f" and {len(self.overdue) - LISTED:,} more" if len(self.overdue) > LISTED else ""

@@ -13,6 +13,7 @@ from camarchiver.cleanup.plan_notes import PlanNotes
 from camarchiver.discovery import walks
 from camarchiver.discovery.copies import CopyFinder, SidecarPicture
 from camarchiver.domain.clip import Disposal, Tree, Trees
+from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
@@ -29,6 +30,7 @@ from camarchiver.policy.cleanup_rules import (
     discard_by,
     rank,
 )
+from camarchiver.policy.doubtful_clocks import DoubtfulClips
 from camarchiver.policy.further_steps import FurtherSteps
 from camarchiver.policy.safety_brakes import CameraTotals, clock_is_far
 from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses, order_key
@@ -110,6 +112,7 @@ class CleanupPlanner:
         self._overdue: list[str] = []
         self._last_copy = ""
         """One of the files that stay as the last copy, and why."""
+        self._doubtful = DoubtfulClips()
         self._tally = Tally()
         self._left: list[Keep] = []
         self._freed = Freed()
@@ -155,6 +158,7 @@ class CleanupPlanner:
             far,
             self._trees.source,
             self._last_copy,
+            self._doubtful.problems(),
             len(self._memory.damaged),
         )
         problems, refused = notes.problems()
@@ -225,10 +229,10 @@ class CleanupPlanner:
             seen.size += size
         if copy.tree is Tree.TRASH or copy.is_picture or copy.damage:
             return
-        start = clip.start
+        start = clip.recorded
         # A doubtful time counts only for a camera that has no other.
         if seen.newest is None or start > seen.newest:
-            if not copy.is_doubtful(self._policy, self._now):
+            if not is_doubtful(clip, self._now):
                 seen.newest = start
             elif seen.doubtful is None or start > seen.doubtful:
                 seen.doubtful = start
@@ -241,11 +245,15 @@ class CleanupPlanner:
         self._tally.add_kept(stay.reason, clip.camera, clip.fingerprint.size)
         if stay.reason is Reason.LAST_COPY and not self._last_copy:
             self._last_copy = f"{shown(clip.path)}, {shown(stay.detail)}"
+        if stay.reason is Reason.CLOCK_DOUBTFUL:
+            self._doubtful.add(clip)
         if self._names_kept:
             self._name_kept(stay.step(clip))
 
     def _keep(self, kept: Keep) -> None:
         self._tally.add(kept)
+        if kept.reason is Reason.CLOCK_DOUBTFUL:
+            self._doubtful.add(kept)
         if self._names_kept:
             self._name_kept(kept)
 
@@ -368,4 +376,4 @@ class CleanupPlanner:
 
 def _by_rank(item: _Candidate) -> tuple[int, float, str]:
     place, copy = item
-    return (len(Rank) if place is None else place), copy.clip.start.timestamp(), copy.clip.relative
+    return (len(Rank) if place is None else place), copy.clip.recorded.timestamp(), copy.clip.relative

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -14,9 +14,6 @@ from camarchiver.cli.help_page import GroupedOption
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import ConfigError
-
-if TYPE_CHECKING:
-    from camarchiver.naming.patterns import Pattern
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -200,16 +197,6 @@ def _entries(context: click.Context) -> Mapping[str, config_files.Value]:
     return loaded.for_command(context.command.name or "")
 
 
-def own_patterns(context: click.Context) -> tuple[Pattern, ...]:
-    """The name patterns of the config files' `[patterns]`."""
-    from camarchiver.naming.patterns import compile_pattern
-
-    loaded: config_files.Config = context.meta[CONFIG_KEY]
-    return tuple(
-        compile_pattern(str(entry.value), name=name) for name, entry in loaded.table("patterns").items()
-    )
-
-
 def config_option(command: Command) -> Command:
     """Adds `--config`, which is read before everything else."""
     return option(
@@ -258,6 +245,12 @@ sidecar_option = option(
     help="Where a clip's picture goes when the clip is archived.",
 )
 
+trust_names_option = option(
+    "--trust-names",
+    is_flag=True,
+    help="Use only the times in the names: this tree's mtimes mean nothing.",
+)
+
 retention_options = options(
     option(
         "--archive-age",
@@ -278,11 +271,6 @@ retention_options = options(
     ),
     option("--min-free", type=Size(), help="Bytes that must be free on each filesystem, such as 20GB."),
     option("--clean-output", is_flag=True, help="Also remove archives, by age and by size."),
-    option(
-        "--trust-names",
-        is_flag=True,
-        help="Use only the times in the names: this tree's mtimes mean nothing.",
-    ),
     option(
         "--max-removals",
         type=click.IntRange(min=0),

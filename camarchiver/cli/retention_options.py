@@ -5,28 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import click
 
-from camarchiver import config as config_files
-from camarchiver.cli.options import CONFIG_KEY
-from camarchiver.cli.types import DaysType, Size
-from camarchiver.errors import ConfigError, UsageError
-from camarchiver.naming.cameras import comparable
+from camarchiver.cli.conventions import camera_tables
+from camarchiver.errors import UsageError
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Limits
-from camarchiver.policy.unencoded_rules import KEEP, REENCODE
-
-_KEYS: Mapping[str, click.ParamType[Any]] = {
-    "age": DaysType(),
-    "archive_age": DaysType(),
-    "trash_age": DaysType(zero=True),
-    "max_age_hard": DaysType(),
-    "max_size": Size(),
-    "signed": click.Choice([KEEP, REENCODE]),
-}
-"""The keys that a camera may have of its own, in `[camera.NAME]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +31,6 @@ class RetentionOptions:
     exclude: tuple[str, ...]
     allow_large: bool
     max_removals: int
-    trust_names: bool
     sidecar: str
 
     def policy(
@@ -73,50 +57,10 @@ class RetentionOptions:
             min_free=self.min_free,
             free=free,
             keep_pictures=self.sidecar == "keep",
-            trust_names=self.trust_names,
             allow_large=self.allow_large,
             max_removals=self.max_removals,
             spared_run=spared_run,
         )
-
-
-def camera_tables(context: click.Context) -> dict[str, dict[str, Any]]:
-    """The values of every `[camera.NAME]`, parsed. Raises ConfigError for an invalid key or value."""
-    loaded: config_files.Config = context.meta[CONFIG_KEY]
-    tables: dict[str, dict[str, Any]] = {}
-    files: dict[str, Path] = {}
-    for name, entry in loaded.table("camera").items():
-        if not isinstance(entry.value, dict):
-            raise ConfigError(
-                f"{entry.file}: [camera] {name} is not a table", hint=f"write [camera.{name}] above its keys"
-            )
-        camera = comparable(name)
-        if files.get(camera) == entry.file:
-            raise ConfigError(
-                f"{entry.file}: [camera.{name}] stands there twice, with composed and decomposed letters",
-                hint="write one table for this camera",
-            )
-        files[camera] = entry.file
-        tables[camera] = {
-            key: _value(entry.file, name, key, value, context) for key, value in entry.value.items()
-        }
-    return tables
-
-
-def _value(file: object, camera: str, key: str, value: object, context: click.Context) -> Any:
-    if key not in _KEYS:
-        raise ConfigError(
-            f"{file}: [camera.{camera}] {key} is not a key{config_files.nearest(key, _KEYS)}",
-            hint="keys are " + ", ".join(_KEYS),
-        )
-    try:
-        found = _KEYS[key].convert(value, None, context)
-    except click.BadParameter as error:
-        message = f"{file}: [camera.{camera}] {key}: {error.message}"
-        raise ConfigError(message, hint="mend that value") from error
-    if found == 0:
-        raise ConfigError(f"{file}: [camera.{camera}] {key}: 0 would keep nothing", hint="mend that value")
-    return found
 
 
 def _own_limits(context: click.Context, general: Limits) -> dict[str, Limits]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from camarchiver.domain.clocks import CameraClock, parse_clock
 from camarchiver.naming.cameras import comparable
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgtp])(i?))?b?", re.ASCII | re.IGNORECASE)
@@ -116,6 +117,23 @@ class CameraName(click.ParamType[str]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, composed."""
         return comparable(str(value))
+
+
+class ClockType(click.ParamType[CameraClock]):
+    """Which clock of a camera is right: `names`, `mtime`, or a correction of the names such as `+26y3d`."""
+
+    name = "clock"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> CameraClock:
+        """The clock."""
+        try:
+            return parse_clock(_text(value))
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is not a clock; write mtime, names, or a correction such as +26y3d or -1h.",
+                param,
+                ctx,
+            )
 
 
 class Percent(click.ParamType[float]):

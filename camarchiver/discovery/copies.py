@@ -15,6 +15,7 @@ from typing import NamedTuple
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, Trees, joined
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
@@ -64,11 +65,23 @@ class _Place(NamedTuple):
     relative: str
     status: os.stat_result
 
-    def clip(self, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
-        """The file as a copy of that clip; seconds."""
+    def clip(
+        self, camera: str, start: datetime, written_ns: int | None, duration: float | None = None
+    ) -> Clip:
+        """The file as a copy of a clip, whose source was last written at `written_ns`; seconds."""
         root, folder, name, _, status = self
         print_of = Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        return Clip(root, folder, name, origin.camera, origin.start, print_of, status.st_nlink, duration)
+        return Clip(
+            root,
+            folder,
+            name,
+            camera,
+            start,
+            print_of,
+            status.st_nlink,
+            duration,
+            source_mtime_ns=written_ns,
+        )
 
 
 _Find = Callable[[_Place], Copy | Keep | None]
@@ -88,6 +101,7 @@ class CopyFinder:
         damaged: Mapping[str, Damage],
         now: datetime,
         zone: tzinfo,
+        conventions: Conventions,
     ) -> None:
         """`damaged` are the archives that were found damaged, by path below the archive root."""
         self._trees = trees
@@ -99,6 +113,7 @@ class CopyFinder:
         self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
+        self._clocks = conventions.clocks
         self._fresh: dict[date, Day] = {}
         """The days that were needed for the current folder."""
         self._days = JournalDays(names, journal)
@@ -166,6 +181,7 @@ class CopyFinder:
             self._trees.source, folder, name, parsed.camera, start, print_of, status.st_nlink, seconds
         )
         identity = status.st_size, status.st_mtime_ns
+        clip = self._clocks.applied(clip) if self._clocks else clip
         copy = Copy(clip, Tree.SOURCE, relative, identity=identity, is_picture=True)
         return SidecarPicture(copy, orphan=origin is not None)
 
@@ -227,6 +243,12 @@ class CopyFinder:
         clip = self._clip_ends.with_duration(copy.clip, known, self._discovery.following(()))
         return copy if clip is copy.clip else copy._replace(clip=clip)
 
+    def _placed(self, place: _Place, origin: Origin | JournalEvent, duration: float | None = None) -> Clip:
+        """The file as a copy of that clip; seconds."""
+        written_ns = origin.mtime_ns if isinstance(origin, Origin) else origin.source_mtime_ns
+        clip = place.clip(origin.camera, origin.start, written_ns, duration)
+        return self._clocks.applied(clip) if self._clocks else clip
+
     def _archive(self, place: _Place) -> Copy | Keep | None:
         relative, status = place.relative, place.status
         for day in self._days.of(relative):
@@ -237,7 +259,7 @@ class CopyFinder:
             if known is None:
                 continue
             event, entry = known
-            clip = place.clip(event, entry.duration)
+            clip = self._placed(place, event, entry.duration)
             if not is_picture and status.st_size != entry.archive_size:
                 return keep(clip, Reason.DAMAGED, "its size is not the journalled one")
             damage = None if is_picture else self._damaged.get(relative)
@@ -273,7 +295,7 @@ class CopyFinder:
         existing = next((entry for entry in reversed(entries) if self._archives.is_valid(entry)), None)
         gone_by_name = bool(entries) and all(entry.archive in journalled.ledger.given_up for entry in entries)
         return Copy(
-            _timed(place.clip(origin, origin.duration), entries[-1] if entries else None),
+            _timed(self._placed(place, origin, origin.duration), entries[-1] if entries else None),
             Tree.TRASH,
             origin.source,
             existing,
@@ -301,7 +323,7 @@ class CopyFinder:
                     same = (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
                     if same and (known := self._ledger(day).archives.get(entry.archive)):
                         return Copy(
-                            place.clip(known[0]),
+                            self._placed(place, known[0]),
                             Tree.TRASH,
                             name,
                             entry if self._archives.is_valid(entry) else None,

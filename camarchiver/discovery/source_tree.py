@@ -11,6 +11,8 @@ from pathlib import Path
 
 from camarchiver.discovery.clip_ends import ClipEnds, Following
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Trees, joined
+from camarchiver.domain.clocks import DOUBTFUL
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
@@ -42,6 +44,7 @@ class Discovery:
         damaged: Container[str],
         now: datetime,
         zone: tzinfo,
+        conventions: Conventions,
     ) -> None:
         """`damaged` are the archives that were found damaged."""
         self._trees = trees
@@ -51,6 +54,8 @@ class Discovery:
         self._archives = ArchiveLookup(trees, journal, lambda: damaged)
         self._now = now
         self._zone = zone
+        self._clocks = conventions.clocks
+        self._tomorrow = (now + DOUBTFUL).date()
         self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
@@ -58,7 +63,8 @@ class Discovery:
     def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
 
-        A later date folder is counted but not read; one before `earliest` is skipped.
+        A later date folder is counted but not read, unless it is dated in the future: that camera's clock is
+        wrong. One before `earliest` is skipped.
         """
         for folder, listing in self._walk(cutoff, earliest):
             if isinstance(listing, OSError):
@@ -82,7 +88,7 @@ class Discovery:
         tree = TreeWalk(self._trees.source, pruned=(self._trees.archive, self._trees.trash))
         for folder in tree:
             day = date_of_folder(folder)
-            if day is not None and day > cutoff:
+            if day is not None and cutoff < day <= self._tomorrow:
                 self.unread_folders += 1
                 continue
             if day is not None and day < earliest:
@@ -163,7 +169,7 @@ class Discovery:
                     pairs.get(name, ()),
                 )
             )
-        return clips, aside
+        return [*map(self._clocks.applied, clips)] if self._clocks else clips, aside
 
     def _set_aside(self, folder: str, listing: Listing, wanted: frozenset[str] | None) -> Iterator[Keep]:
         """What is no regular file, and what could not be examined."""

@@ -31,7 +31,14 @@ def of_source(pipeline: Pipeline, memory: Memory, now: datetime | None = None) -
     now = now or pipeline.started
     clip_ends = ClipEnds(memory.holds, now)
     return Discovery(
-        pipeline.trees, pipeline.names, pipeline.journal, clip_ends, memory.damaged, now, pipeline.zone
+        pipeline.trees,
+        pipeline.names,
+        pipeline.journal,
+        clip_ends,
+        memory.damaged,
+        now,
+        pipeline.zone,
+        pipeline.conventions,
     )
 
 
@@ -68,4 +75,5 @@ def of_copies(pipeline: Pipeline, memory: Memory) -> CopyFinder:
         memory.damaged,
         now,
         pipeline.zone,
+        pipeline.conventions,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from camarchiver.archive import executor
-from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
+from camarchiver.archive.clip_archiver import STAYS, ArchiveContext, ClipArchiver, disposal_of
 from camarchiver.archive.executor import Execution, Prepared
 from camarchiver.archive.workers import ArchiveWorkers
 from camarchiver.distributed import worker as distributed_worker
@@ -134,8 +134,11 @@ class Cluster:
             if isinstance(taken, Outcome):
                 display.done(step.size)
                 return taken
-            gone = local.perform(Remove(step.clip, context.disposal, step.reason, taken), 0)
+            disposal = disposal_of(step, context.disposal)
+            gone = local.perform(Remove(step.clip, disposal, step.reason, taken), 0)
             made = replace(answer.outcome, step=step)
+            if step.keeps_source:
+                made = replace(made, detail="; ".join(filter(None, (made.detail, STAYS))))
             if gone.result is Result.DONE:
                 return replace(made, freed=gone.freed)
             return replace(gone, step=step, encoding=made.encoding)

@@ -36,7 +36,7 @@ class Clip(NamedTuple):
     camera: str
     """In the form in which cameras are compared."""
     start: datetime
-    """Aware, in the configured time zone."""
+    """By its name; aware, in the configured time zone."""
     fingerprint: Fingerprint
     links: int = 1
     """Names that share the inode."""
@@ -46,6 +46,20 @@ class Clip(NamedTuple):
     """Names of the pictures in the same folder that share camera and time."""
     place: str = ""
     """Where its bytes lie below the root, if not under its own name: a copy in the trash."""
+    source_mtime_ns: int | None = None
+    """When its source was last written, if this file is another one: an archive, for example."""
+    corrected: datetime | None = None
+    """When it was recorded, if the owner said which clock is right; `start` if the name is."""
+
+    @property
+    def written_ns(self) -> int:
+        """When its source was last written, in nanoseconds since 1970."""
+        return self.fingerprint.mtime_ns if self.source_mtime_ns is None else self.source_mtime_ns
+
+    @property
+    def recorded(self) -> datetime:
+        """When it was recorded, as far as is known; its name, its journal and its archive go by `start`."""
+        return self.start if self.corrected is None else self.corrected
 
     @property
     def relative(self) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from functools import cached_property
 
 from camarchiver.domain.clip import Clip
 from camarchiver.naming.cameras import comparable
@@ -15,8 +16,11 @@ SLOWEST = 250
 LONGEST = 172_800.0
 """Seconds that one clip lasts at most."""
 
+_UNKNOWN = 3600.0
+"""Seconds that a clip of unknown duration counts as."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Hold:
     """A time range, of one camera or of all, that nothing may remove."""
 
@@ -33,32 +37,65 @@ class Hold:
         """Which hold it is, and the reason that was given."""
         return f"by hold {self.id}" + (f": {self.reason}" if self.reason else "")
 
-    def covers(self, camera: str, start: datetime, end: datetime, now: datetime) -> bool:
-        """Whether a clip of this camera between these moments is held."""
+    @cached_property
+    def first(self) -> float:
+        """Its first moment in seconds since 1970; a plan asks for every clip."""
+        return self.start.timestamp()
+
+    @cached_property
+    def last(self) -> float:
+        """Its last moment in seconds since 1970."""
+        return self.end.timestamp()
+
+    def is_about(self, camera: str, now: datetime) -> bool:
+        """Whether it is about this camera and has not lapsed."""
         lapsed = self.until is not None and self.until <= now
-        return (
-            not lapsed and comparable(self.camera) in ("", camera) and start <= self.end and end >= self.start
-        )
+        return not lapsed and comparable(self.camera) in ("", camera)
 
 
 def held_by(clip: Clip, holds: Iterable[Hold], now: datetime) -> Hold | None:
-    """The hold that covers a clip; a clip of unknown duration counts as an hour long."""
-    seconds = timedelta(hours=1) if clip.duration is None else timedelta(seconds=clip.duration)
-    # In UTC, because local time may change by an hour within a clip.
-    end = clip.start.astimezone(UTC) + seconds
-    return next((hold for hold in holds if hold.covers(clip.camera, clip.start, end, now)), None)
+    """The hold that covers a clip by any of its clocks; one of unknown duration counts as an hour long."""
+    spans = tuple(_spans(clip))
+    for hold in holds:
+        covers = any(first <= hold.last and last >= hold.first for first, last in spans)
+        if covers and hold.is_about(clip.camera, now):
+            return hold
+    return None
+
+
+def _spans(clip: Clip) -> Iterator[tuple[float, float]]:
+    """The times that a clip may show, in seconds since 1970: by its name, as corrected, and by its file.
+
+    The file's time is that of the end. It means nothing if the owner said so.
+    """
+    seconds = _UNKNOWN if clip.duration is None else clip.duration
+    start = clip.start.timestamp()
+    yield start, start + seconds
+    if clip.corrected is not None and clip.corrected != clip.start:
+        corrected = clip.corrected.timestamp()
+        yield corrected, corrected + seconds
+    if clip.corrected != clip.start:
+        written = clip.written_ns / 1e9
+        yield (max(written - seconds, start) if start <= written else written - seconds), written
 
 
 def may_reach(clip: Clip, holds: Iterable[Hold], now: datetime) -> bool:
-    """Whether a clip of unknown duration begins so shortly before a hold that its end decides.
+    """Whether a clip of unknown duration lies so near a hold that its length decides.
 
+    It may begin before the hold and reach into it, or, by its file's time, end after it and begin in it.
     Its size gives its greatest possible length.
     """
     if clip.duration is not None:
         return False
-    start = clip.start.timestamp()
-    longest = min(max(3600.0, clip.fingerprint.size / SLOWEST), LONGEST)
+    longest = min(max(_UNKNOWN, clip.fingerprint.size / SLOWEST), LONGEST)
+    start, written = clip.start.timestamp(), clip.written_ns / 1e9
+    starts = (start,) if clip.corrected is None else (start, clip.corrected.timestamp())
     return any(
-        0 < hold.start.timestamp() - start <= longest and hold.covers(clip.camera, hold.start, hold.end, now)
+        (
+            any(0 < hold.first - each <= longest for each in starts)
+            # A clip that begins after the hold by its name, and ends later, does not reach back into it.
+            or (0 < written - hold.last <= longest and not hold.last < start <= written)
+        )
+        and hold.is_about(clip.camera, now)
         for hold in holds
     )

@@ -55,6 +55,8 @@ class _ArchiveFields(NamedTuple):
     reason: Reason
     replaces: Archived | None = None
     """The archive to replace, if a repeat or a repair was asked for."""
+    keeps_source: bool = False
+    """Whether the source stays in any case, because its camera's clock is doubtful."""
 
 
 class Archive(_ArchiveFields, _OfClip):

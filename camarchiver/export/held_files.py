@@ -71,6 +71,7 @@ class HeldFiles:
         self._journal = pipeline.journal
         self._hold = replace(hold, until=None)
         self._copies = walks.of_copies(pipeline, Memory(holds=(self._hold,)))
+        self._clocks = pipeline.conventions.clocks
         self._now = pipeline.started
 
     def found(self) -> Iterator[HeldPart | Gap]:
@@ -161,10 +162,7 @@ class HeldFiles:
 
     def _missing(self) -> Iterator[Gap]:
         """What the journal says exists, and does not."""
-        first, last = self._days()
-        for day in self._journal.days():
-            if not first <= day <= last:
-                continue
+        for day in self._journal.days_about(self._hold.start, self._hold.end):
             ledger = self._journal.day(day).ledger
             for archive, (event, _) in ledger.archives.items():
                 if self._was_held(ledger.origin(event)):
@@ -174,8 +172,7 @@ class HeldFiles:
                     yield from self._gap(self._trees.trash / place, f"the trashed copy of {event.source}")
 
     def _was_held(self, origin: Origin) -> bool:
-        clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(-1, -1, 0, 0))
-        return self._covers(clip._replace(duration=origin.duration))
+        return self._covers(self._clocks.applied(origin.clip(self._trees.source)))
 
     def _gap(self, path: Path, words: str) -> Iterator[Gap]:
         if not os.path.lexists(path):

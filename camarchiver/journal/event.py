@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -65,6 +65,8 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     start: Moment
     camera: str = ""
     duration: Seconds | None = None
+    recorded: Moment | None = None
+    """When the clip was recorded, if the owner corrected its camera's clock; `start` is by its name."""
     source_size: Count | None = None
     source_mtime_ns: Nanoseconds | None = None
     source_blake2b: str | None = None
@@ -97,7 +99,11 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     def fields(self) -> dict[str, Any]:
         """The fields of the line, as JSON values."""
         fields = {key: value for key, value in msgspec.structs.asdict(self).items() if value is not None}
-        return fields | {"at": self.at.isoformat(timespec="milliseconds"), "start": self.start.isoformat()}
+        times = {"at": self.at.isoformat(timespec="milliseconds"), "start": self.start.isoformat()}
+        if self.recorded is not None:
+            # In UTC, because a historical zone may differ from it by seconds, which no decoder accepts.
+            times["recorded"] = self.recorded.astimezone(UTC).isoformat()
+        return fields | times
 
     def line(self) -> str:
         """The event as a line of the journal, without the line end."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
-from camarchiver.domain.clip import Archived, Tree, beside
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, beside
 from camarchiver.domain.reason import Reason
 from camarchiver.journal.event import JournalEvent
 
@@ -60,6 +61,12 @@ class Origin(NamedTuple):
     reason: str
     file_size: int | None
     """Bytes that the file must have to be this one; None if the journal lacks them."""
+
+    def clip(self, root: Path) -> Clip:
+        """The clip as its source was, below this root; its device and inode are not known."""
+        folder, _, name = self.source.rpartition("/")
+        print_of = Fingerprint(-1, -1, self.size, self.mtime_ns)
+        return Clip(root, folder, name, self.camera, self.start, print_of, duration=self.duration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ import errno
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
+from camarchiver.domain.hold import LONGEST
 from camarchiver.journal.event import JournalEvent, read
 from camarchiver.journal.replay import Entries, Ledger, entries_of, fold
 from camarchiver.storage import anchored, atomic, run_lock
@@ -27,6 +28,9 @@ EVENTS_IN_MEMORY = 10_000
 
 NEIGHBOURS = 3
 """A day and its two neighbours, which are always kept: a file is looked up in all three."""
+
+_DAY = timedelta(days=1)
+_LONGEST_CLIP = timedelta(seconds=LONGEST)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,23 @@ class Journal:
                 except ValueError:
                     continue
         return sorted(found)
+
+    def days_about(self, first: datetime, last: datetime) -> Iterator[date]:
+        """The days of footage with clips that may show a time between these moments, by name or file.
+
+        A clip whose camera's clock was wrong lies in the journal of the day that its name says.
+        """
+        earliest, latest = first - _LONGEST_CLIP, last + _LONGEST_CLIP
+        spans = int(earliest.timestamp() * 1e9), int(latest.timestamp() * 1e9)
+        # One more day on each side, because the days are those of another zone.
+        days = (earliest - _DAY).date(), (latest + _DAY).date()
+        for day in self.days():
+            if days[0] <= day <= days[1] or any(
+                spans[0] <= written <= spans[1]
+                for event in self.day(day).events
+                if (written := event.source_mtime_ns) is not None
+            ):
+                yield day
 
     def append(self, *events: JournalEvent) -> None:
         """Append durably: when this returns, the lines survive a power cut.

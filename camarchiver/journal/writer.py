@@ -147,9 +147,10 @@ class JournalWriter:
         """An archived source stays, because it could not be removed."""
         self._write(EventKind.LEFT, clip, archive=archived.archive, reason=Reason.KEPT_SOURCE, detail=detail)
 
-    def kept(self, clip: Clip, archived: Archived) -> None:
-        """A source stays although its archive exists, as the owner asked."""
-        self._write(EventKind.KEPT, clip, archive=archived.archive)
+    def kept(self, clip: Clip, archived: Archived, reason: Reason) -> None:
+        """A source stays although its archive exists: as asked, or because its clock is doubtful."""
+        doubt = reason if reason is Reason.CLOCK_DOUBTFUL else None
+        self._write(EventKind.KEPT, clip, archive=archived.archive, reason=doubt)
 
     def replaced(self, clip: Clip, archive: str, trash: str) -> None:
         """An archive of this clip was moved away for a better one."""
@@ -280,6 +281,7 @@ class JournalWriter:
                 camera=clip.camera,
                 source_size=clip.fingerprint.size,
                 source_mtime_ns=clip.fingerprint.mtime_ns,
+                recorded=clip.corrected if clip.corrected != clip.start else None,
                 **fields,  # type: ignore[arg-type]  # the fields of Event, by name
             )
         )

@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from camarchiver.domain.clip import Tree
+from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.plan import action_of
 from camarchiver.domain.reason import Reason
@@ -69,7 +70,18 @@ def _recorded(event: JournalEvent, zone: tzinfo, *, again: bool) -> str:
     of = f" by camera {shown(event.camera)}" if event.camera else ""
     bytes_of = f", {_size(event.source_size)}"
     other = ", another clip of the same name" if again else ""
-    return f"  {_time(event.start, zone)}  recorded{of}{bytes_of}{other}"
+    return f"  {_time(event.start, zone)}  recorded{of}{bytes_of}{other}{_other_times(event, zone)}"
+
+
+def _other_times(event: JournalEvent, zone: tzinfo) -> str:
+    """The times that differ from the one in the name: as the owner corrected it, otherwise by the file."""
+    if event.recorded is not None:
+        return f", really on {_time(event.recorded, zone)} by the owner's word about this camera's clock"
+    written_ns = event.source_mtime_ns
+    if written_ns is None or abs(event.start.timestamp() - written_ns / 1e9) <= DOUBTFUL.total_seconds():
+        return ""
+    written = datetime.fromtimestamp(written_ns / 1e9, zone)
+    return f" by its name, but its file was written on {_time(written, zone)}: the clock is doubtful"
 
 
 def _time(moment: datetime, zone: tzinfo) -> str:
@@ -136,6 +148,8 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
         case "restored":
             what = f"its archive {where} " if event.tree == "archive" else ""
             return f"{what}restored from the trash, {shown(event.trash or '?')}"
+        case "kept" if event.reason in set(Reason):
+            return f"source kept: {REASON_WORDS[Reason(event.reason)]} ({event.reason})"
         case "kept":
             return "source kept, as asked"
         case "failed":

@@ -17,6 +17,7 @@ from camarchiver.domain.steps import Archive, Discard, Restore, Salvage, Tidy
 from camarchiver.errors import Problem
 from camarchiver.export import exporter
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
+from camarchiver.policy import doubtful_clocks
 from camarchiver.runtime.formatting import count_of, shown, size, span
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
         for kept in plan.left:
             detail = f"  ({shown(kept.detail)})" if kept.detail else ""
             yield f"  keep     {kept.reason:18} {shown(kept.relative)}{detail}"
+    if plan.problems:
+        yield ""
+        yield from map(problem_line, plan.problems)
     if changes:
         yield ""
         yield _summary(changes, estimate)
@@ -274,4 +278,5 @@ def exported_lines(found: Exported, place: Path) -> Iterator[str]:
 
 def problem_line(problem: Problem) -> str:
     """What could not be done, and the remedy."""
-    return f"error: {shown(problem.message)}" + (f" ({problem.hint})" if problem.hint else "")
+    kind = "attention" if problem.code == doubtful_clocks.CODE else "error"
+    return f"{kind}: {shown(problem.message)}" + (f" ({problem.hint})" if problem.hint else "")

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Disposal
+from camarchiver.domain.clocks import DOUBTFUL, is_doubtful
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory
 from camarchiver.domain.plan import Plan
@@ -17,9 +18,6 @@ from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.naming.cameras import comparable
 from camarchiver.naming.paths import archive_path
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule, stays_unencoded
-
-DOUBTFUL = timedelta(days=1)
-"""How far name and clock may differ before one of them must be wrong (docs/architecture.md, section 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +107,15 @@ def _decide_clip(
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED
     if facts.same_file and clip.relative in facts.same_file:
         reason = Reason.SAME_FILE
-    return to_archive(clip, reason, archived)
+    return to_archive(clip, reason, archived, keeps_source=is_doubtful(clip, now))
 
 
-def to_archive(clip: Clip, reason: Reason, replaces: Archived | None = None) -> Archive:
+def to_archive(
+    clip: Clip, reason: Reason, replaces: Archived | None = None, *, keeps_source: bool = False
+) -> Archive:
     """The step that archives a clip."""
     target = archive_path(clip.folder, clip.name.rpartition(".")[0], clip.start.date())
-    return Archive(clip, target, reason, replaces)
+    return Archive(clip, target, reason, replaces, keeps_source)
 
 
 def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
@@ -124,7 +124,7 @@ def keep(clip: Clip, reason: Reason, detail: str = "") -> Keep:
 
 
 def _too_early_or_unwanted(clip: Clip, policy: ArchivePolicy, bounds: _Bounds) -> Reason | None:
-    start = clip.start
+    start = clip.recorded
     if bounds.is_choosy and (
         not is_selected(clip, policy.cameras, policy.exclude)
         or clip.fingerprint.size < policy.min_size
@@ -164,6 +164,8 @@ def _remove_source(
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its source is kept as asked")
     if not facts.removable:
         return keep(clip, Reason.KEPT_SOURCE, detail="archived; its folder can't be written")
+    if is_doubtful(clip, now):
+        return keep(clip, Reason.CLOCK_DOUBTFUL, detail="archived; its source stays")
     if memory.failures and not policy.retry_failed and (wait := removal_wait(clip, memory, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=f"archived; {wait}")
     return Remove(clip, policy.disposal, Reason.ALREADY_ARCHIVED, archived)

@@ -9,11 +9,12 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree
+from camarchiver.domain.clocks import is_doubtful, latest_time
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep
-from camarchiver.policy.archive_rules import DOUBTFUL, is_selected, keep, removal_wait, restored_lately
+from camarchiver.policy.archive_rules import is_selected, keep, removal_wait, restored_lately
 
 YOUNG = timedelta(days=1)
 """No rule by size removes the last copy of a clip that was recorded within this."""
@@ -62,7 +63,6 @@ class CleanupPolicy:
     free: int | None = None
     """Bytes that must come free on the source's filesystem."""
     keep_pictures: bool = False
-    trust_names: bool = False
     allow_large: bool = False
     max_removals: int = 5000
     spared_run: str = ""
@@ -115,22 +115,6 @@ class Copy(NamedTuple):
     is_picture: bool = False
     """A sidecar that followed its clip, or one whose clip is gone."""
 
-    def recorded(self, policy: CleanupPolicy) -> datetime:
-        """When it was recorded: the latest of the times by its name and its mtimes."""
-        start = self.clip.start
-        if policy.trust_names:
-            return start
-        latest = max(self.identity[1], self.clip.fingerprint.mtime_ns) / 1e9
-        return max(start, datetime.fromtimestamp(latest, start.tzinfo))
-
-    def is_doubtful(self, policy: CleanupPolicy, now: datetime) -> bool:
-        """Whether name and clock disagree by so much that one of them must be wrong."""
-        if policy.trust_names:
-            return False
-        mtime = self.identity[1] or self.clip.fingerprint.mtime_ns
-        apart = abs(self.clip.start.timestamp() - mtime / 1e9)
-        return apart > DOUBTFUL.total_seconds() or self.clip.start > now + DOUBTFUL
-
 
 class Stay(NamedTuple):
     """A copy is left alone, and why; cheaper than a step, and nearly every file of a plan gets one."""
@@ -144,7 +128,7 @@ class Stay(NamedTuple):
 
 
 Newest = Mapping[str, datetime]
-"""By camera: the start of its newest clip, over source and archive."""
+"""By camera: when its newest clip was recorded, over source and archive."""
 
 
 def decide(
@@ -177,7 +161,7 @@ def rank(copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now:
         return Rank.TRASH if is_archived else None
     if copy.tree is Tree.SOURCE and is_archived:
         return Rank.SOURCE
-    if copy.is_doubtful(policy, now) or copy.recorded(policy) > now - YOUNG:
+    if latest_time(copy.clip) > now - YOUNG:
         return None
     if copy.tree is Tree.ARCHIVE:
         return Rank.ARCHIVE if policy.clean_output and not policy.spares(copy.made_by) else None
@@ -198,7 +182,7 @@ def _discard(copy: Copy, disposal: Disposal, reason: Reason, needed: Archived | 
 def _barrier(
     copy: Copy, policy: CleanupPolicy, memory: Memory, newest: Newest, now: datetime, *, past_hard: bool
 ) -> Stay | None:
-    """Why no rule may remove a copy; the hard limit spares only held, busy and unselected ones."""
+    """Why no rule may remove a copy; the hard limit spares only unselected, held, busy and doubtful ones."""
     clip = copy.clip
     if (policy.cameras or policy.exclude) and not is_selected(
         clip, policy.cameras, policy.exclude, also=copy.source
@@ -209,15 +193,15 @@ def _barrier(
         return Stay(Reason.HELD, past + hold.words)
     if (observed := copy.observed) is not None:
         return Stay(observed.reason, observed.detail)
-    if past_hard:
-        return None
-    if copy.tree is Tree.TRASH:
+    if is_doubtful(clip, now):
+        return _DOUBTFUL
+    if past_hard or copy.tree is Tree.TRASH:
         return None
     if copy.damage:
         return Stay(Reason.DAMAGED, copy.damage)
     if memory.restored and restored_lately(copy.source, copy.identity, memory, now):
         return Stay(Reason.RESTORED, "kept for a week after it was restored")
-    if newest.get(clip.camera) == clip.start:
+    if newest.get(clip.camera) == clip.recorded:
         return Stay(Reason.NEWEST)
     return None
 
@@ -225,7 +209,7 @@ def _barrier(
 def _is_past_limit(copy: Copy, policy: CleanupPolicy, now: datetime) -> bool:
     """Whether a copy is older than its camera's hard limit."""
     hard = policy.of(copy.clip.camera).max_age_hard
-    return hard is not None and copy.recorded(policy) <= now - hard
+    return hard is not None and latest_time(copy.clip) <= now - hard
 
 
 def _unless_it_failed(answer: Discard | Stay, copy: Copy, memory: Memory, now: datetime) -> Discard | Stay:
@@ -237,19 +221,15 @@ def _unless_it_failed(answer: Discard | Stay, copy: Copy, memory: Memory, now: d
 
 
 _IN_POLICY = Stay(Reason.IN_POLICY)
+_DOUBTFUL = Stay(Reason.CLOCK_DOUBTFUL)
 
 
 def _source(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     clip = copy.clip
-    due = copy.recorded(policy) <= now - policy.of(clip.camera).age
-    if copy.archived is not None:
-        if not due:
-            return Stay(Reason.TOO_RECENT)
-        return _discard(copy, policy.disposal, Reason.AGE, copy.archived)
-    if copy.is_doubtful(policy, now):
-        return Stay(Reason.CLOCK_DOUBTFUL)
-    if not due:
+    if latest_time(clip) > now - policy.of(clip.camera).age:
         return Stay(Reason.TOO_RECENT)
+    if copy.archived is not None:
+        return _discard(copy, policy.disposal, Reason.AGE, copy.archived)
     if not policy.unarchived:
         return Stay(Reason.UNARCHIVED, copy.remark)
     return _discard(copy, policy.disposal, Reason.UNARCHIVED, None)
@@ -259,9 +239,7 @@ def _archive(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay
     clip = copy.clip
     if not policy.clean_output or policy.spares(copy.made_by):
         return _IN_POLICY
-    if copy.is_doubtful(policy, now):
-        return Stay(Reason.CLOCK_DOUBTFUL)
-    if copy.recorded(policy) > now - policy.of(clip.camera).archive_age:
+    if latest_time(clip) > now - policy.of(clip.camera).archive_age:
         return _IN_POLICY
     return _discard(copy, policy.disposal, Reason.ARCHIVE_AGE, None)
 
@@ -280,7 +258,10 @@ def decide_picture(
 ) -> Discard | Stay:
     """The decision for a picture in the source that belongs to no clip there."""
     past = _is_past_limit(copy, policy, now)
-    if barrier := _barrier(copy, policy, memory, {}, now, past_hard=past):
+    barrier = _barrier(copy, policy, memory, {}, now, past_hard=past)
+    # No rule but the hard limit removes a picture that never had a clip, whatever its clocks say.
+    is_free = not orphan and policy.of(copy.clip.camera).max_age_hard is None
+    if barrier is not None and not (is_free and barrier is _DOUBTFUL):
         return barrier
     if past:
         return _discard(copy, Disposal.DELETE, Reason.MAX_AGE_HARD, None)
@@ -288,7 +269,7 @@ def decide_picture(
         return Stay(Reason.PICTURE_ONLY)
     if policy.keep_pictures:
         return Stay(Reason.IN_POLICY, "pictures are kept, as set")
-    if copy.recorded(policy) > now - YOUNG:
+    if latest_time(copy.clip) > now - YOUNG:
         return Stay(Reason.TOO_RECENT)
     answer = _discard(copy, policy.disposal, Reason.ORPHAN_PICTURE, None)
     return _unless_it_failed(answer, copy, memory, now)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from camarchiver.discovery import walks
 from camarchiver.discovery.source_tree import Discovery
-from camarchiver.domain.clip import Clip, Fingerprint, Tree
+from camarchiver.domain.clip import Tree
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import FolderFacts
@@ -83,8 +83,20 @@ class ClipHistory:
             for day in (moment.date() - timedelta(days=1), moment.date()):
                 found |= self._journalled(asked, day, now)
             found |= self._in_source(asked, moment.date(), now)
+        if not found:
+            found = self._by_file_time(camera, moment, now)
         for source in sorted(found):
             yield self.of_path(self._trees.source / source, policy, now)
+
+    def _by_file_time(self, camera: str, moment: datetime, now: datetime) -> set[str]:
+        """A camera's clips that cover a moment by their files' times, wherever their names put them."""
+        asked = (Hold("", moment, moment, camera),)
+        found: set[str] = set()
+        for day in self._journal.days_about(moment, moment):
+            found |= self._journalled(asked, day, now)
+        for facts in self._discovery(asked).folders(date.max):
+            found |= {clip.relative for clip in facts.clips if held_by(clip, asked, now)}
+        return found
 
     def covered(self, hold: Hold, now: datetime) -> tuple[int, frozenset[str]]:
         """How many clips of source and archive a hold covers, and which cameras recorded about then."""
@@ -92,16 +104,14 @@ class ClipHistory:
         first = hold.start.astimezone(zone).date() - timedelta(days=2)
         last = hold.end.astimezone(zone).date() + timedelta(days=1)
         found, cameras = set[str](), set[str]()
-        for facts in self._discovery((hold,)).folders(last, earliest=first):
-            nearby = [clip for clip in facts.clips if first <= clip.start.date() <= last]
-            cameras |= {clip.camera for clip in nearby}
-            found |= {clip.relative for clip in nearby if held_by(clip, (hold,), now)}
-        for day in self._journal.days():
-            if first <= day <= last:
-                ledger = self._journal.day(day).ledger
-                archived = [ledger.origin(event) for event, _ in ledger.archives.values()]
-                cameras |= {origin.camera for origin in archived}
-                found |= self._held_of(archived, (hold,), now)
+        for facts in self._discovery((hold,)).folders(date.max):
+            cameras |= {clip.camera for clip in facts.clips if first <= clip.start.date() <= last}
+            found |= {clip.relative for clip in facts.clips if held_by(clip, (hold,), now)}
+        for day in self._journal.days_about(hold.start, hold.end):
+            ledger = self._journal.day(day).ledger
+            archived = [ledger.origin(event) for event, _ in ledger.archives.values()]
+            cameras |= {origin.camera for origin in archived if first <= day <= last}
+            found |= self._held_of(archived, (hold,), now)
         return len(found), frozenset(cameras)
 
     def _journalled(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
@@ -112,8 +122,8 @@ class ClipHistory:
     def _held_of(self, origins: Iterable[Origin], asked: tuple[Hold, ...], now: datetime) -> set[str]:
         found = set()
         for origin in origins:
-            clip = Clip(self._trees.source, "", "", origin.camera, origin.start, Fingerprint(0, 0, 0, 0))
-            if held_by(clip._replace(duration=origin.duration), asked, now):
+            clip = self._pipeline.conventions.clocks.applied(origin.clip(self._trees.source))
+            if held_by(clip, asked, now):
                 found.add(origin.source)
         return found
 

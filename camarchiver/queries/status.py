@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from camarchiver.discovery import walks
-from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
+from camarchiver.domain.clip import Archived, Clip, Tree
+from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
@@ -19,7 +20,7 @@ from camarchiver.journal.replay import Origin
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.paths import is_clip_name
 from camarchiver.pipeline import Pipeline
-from camarchiver.policy.archive_rules import DOUBTFUL, ArchivePolicy, decide_archive, own_archive
+from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.queries.footage_estimate import SAMPLES, seconds_of
 from camarchiver.queries.gaps import Coverage, gaps
 from camarchiver.queries.growth import growth
@@ -127,8 +128,6 @@ class StatusQuestion:
     now: datetime
     gap: timedelta | None
     """Gaps longer than this are reported; None for those that a camera's own rhythm does not explain."""
-    trust_names: bool
-    """Whether this tree's mtimes mean nothing."""
 
 
 class _ClipTotals:
@@ -195,6 +194,7 @@ class StatusCounter:
         self._journal = pipeline.journal
         self._memory = pipeline.memory()
         self._discovery = walks.of_source(pipeline, self._memory)
+        self._clocks = pipeline.conventions.clocks
         self._question = question
         self._by_camera: dict[str, _CameraTotals] = {}
         self._arrived: Counts[int] = Counts()
@@ -240,14 +240,8 @@ class StatusCounter:
         self._note_coverage(totals, clip.start, clip.duration, path)
         if self._memory.holds and held_by(clip, self._memory.holds, now):
             totals.held += 1
-        if self._is_doubtful(clip) and own_archive(clip, facts) is None:
+        if is_doubtful(clip, now):
             totals.clock_doubtful += 1
-
-    def _is_doubtful(self, clip: Clip) -> bool:
-        if clip.start > self._question.now + DOUBTFUL:
-            return True
-        apart = abs(clip.start.timestamp() - clip.fingerprint.mtime_ns / 1e9)
-        return not self._question.trust_names and apart > DOUBTFUL.total_seconds()
 
     def _note_arrival(self, start: datetime, size: int, device: int) -> None:
         if self._is_recent(start):
@@ -305,10 +299,7 @@ class StatusCounter:
             totals.held += 1
 
     def _is_held(self, origin: Origin) -> bool:
-        print_of = Fingerprint(-1, -1, origin.size, origin.mtime_ns)
-        clip = Clip(
-            self._trees.source, "", "", origin.camera, origin.start, print_of, duration=origin.duration
-        )
+        clip = self._clocks.applied(origin.clip(self._trees.source))
         return held_by(clip, self._memory.holds, self._question.now) is not None
 
     def _has_source(self, source: str) -> bool:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from camarchiver.archive import executor, recovery
 from camarchiver.archive.executor import Execution
 from camarchiver.domain.clip import Disposal, Trees
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.errors import CamarchiverError, EncoderError
 from camarchiver.media.encoder_probe import EncoderRequest
@@ -21,7 +22,6 @@ from camarchiver.monitoring import metrics
 from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.metrics import Figure
 from camarchiver.monitoring.run_events import FailureDocument, RunEvents, open_run_events
-from camarchiver.naming.patterns import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.runtime import signals, systemd
@@ -41,7 +41,7 @@ class WatchSettings:
 
     trees: Trees
     zone: tzinfo
-    patterns: tuple[Pattern, ...]
+    conventions: Conventions
     policy: ArchivePolicy
     request: EncoderRequest
     execution: Execution
@@ -122,7 +122,7 @@ class _Part:
         """Watch with these settings until a stop or a reload is requested."""
         settings = self.settings
         policy, execution = settings.policy, settings.execution
-        pipeline = Pipeline(settings.trees, settings.zone, "watch", settings.patterns)
+        pipeline = Pipeline(settings.trees, settings.zone, "watch", settings.conventions)
         volume_marker.check_writable(pipeline.trees, removes=policy.disposal is not Disposal.KEEP)
         with settings.logged(pipeline):
             self.totals.begin()

@@ -31,6 +31,7 @@ from camarchiver.cleanup import planner, restore
 from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree
+from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard
@@ -573,6 +574,8 @@ class TestCleanup:
             os.utime(clip.path, ((clip.start - timedelta(days=400)).timestamp(),) * 2)
             yard.archive(yard.clip(clip.path, clip.camera, clip.start))
         yard.standing(1, "back")
+        assert not yard.plan().steps
+        yard.clocks = Clocks(names_everywhere=True)
         assert [step.path for step in yard.plan().steps] == [clips[1].path]
 
     def test_pictures_whose_clip_is_gone_are_orphans_and_others_are_the_owners(self, yard: Yard) -> None:

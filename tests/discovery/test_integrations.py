@@ -25,6 +25,8 @@ from camarchiver.cleanup import planner as cleanup_planner
 from camarchiver.discovery.clip_ends import ClipEnds
 from camarchiver.discovery.source_tree import Discovery
 from camarchiver.domain.clip import Tree, Trees
+from camarchiver.domain.clocks import Clocks
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Tally
 from camarchiver.domain.reason import Reason
@@ -245,7 +247,9 @@ class TestDiscovery:
     def compare(self, yard: Yard, policy: ArchivePolicy, zone: ZoneInfo) -> int:
         def discovery() -> Discovery:
             ends = ClipEnds((), self.NOW)
-            return Discovery(yard.trees, Names(), Journal(yard.trees.state), ends, (), self.NOW, zone)
+            return Discovery(
+                yard.trees, Names(), Journal(yard.trees.state), ends, (), self.NOW, zone, Conventions()
+            )
 
         cutoff = (self.NOW - policy.age).date()
         steps = [
@@ -272,7 +276,7 @@ class TestCopies:
     POLICIES: ClassVar[list[dict[str, Any]]] = [
         {},
         {"age": 12.9, "trash_age": 5},
-        {"trash_age": 0, "trust_names": True},
+        {"trash_age": 0},
         {"clean_output": True, "archive_age": 14},
         {"unarchived": True, "age": 14},
         {"clean_output": True, "unarchived": True, "max_size": 900_000},
@@ -283,6 +287,7 @@ class TestCopies:
     def test_every_clip_gets_one_decision(self, tmp_path: Path) -> None:
         for seed in range(len(DenseYard.ODDITIES)):
             yard = DenseYard(tmp_path / str(seed), seed)
+            yard.clocks = Clocks(names_everywhere=bool(seed % 2))
             policy = cleanup_policy(allow_large=True, **self.POLICIES[seed % len(self.POLICIES)])
             plan = cleanup_planner.plan(yard.pipeline(), policy, list_all=True)
             told = Counter(each.path for each in (*plan.steps, *plan.left) if not isinstance(each, Tidy))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from camarchiver.domain import untrusted
 from camarchiver.domain.clip import Clip, Fingerprint
+from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by, may_reach
 from camarchiver.domain.memory import Restored
 from tests.values import BERLIN
@@ -120,3 +122,128 @@ class TestHearsay:
         text = '{"size": 1, "mtime_ns": 2, "at": "1905-03-01T08:15:00+00:09:21"}'
         found = untrusted.decode(text, Restored, times=("at",))
         assert found.at.utcoffset() == timedelta(minutes=9, seconds=21)
+
+
+NINE = datetime(2026, 3, 1, 9, tzinfo=BERLIN)
+LATER = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def written(start: datetime, at: datetime, *, seconds: float | None = None) -> Clip:
+    """A clip of this time by its name, whose file was last written at another."""
+    print_of = Fingerprint(1, 1, 5_000_000, int(at.timestamp() * 1e9))
+    return Clip(Path("/c"), "", "x.mp4", "front", start, print_of, duration=seconds)
+
+
+class TestClocks:
+    """Which time of a clip is right, and when nobody knows."""
+
+    @pytest.mark.parametrize(
+        ("start", "at", "doubtful"),
+        [
+            (NINE, NINE, False),
+            (NINE, NINE + timedelta(hours=24), False),
+            (NINE, NINE + timedelta(hours=24, seconds=1), True),
+            (NINE, NINE - timedelta(hours=24), False),
+            (NINE, NINE - timedelta(hours=24, seconds=1), True),
+            (NINE, NINE + timedelta(hours=9), False),
+            (datetime(2000, 1, 1, tzinfo=BERLIN), NINE, True),
+            (datetime(1970, 1, 1, tzinfo=UTC), NINE, True),
+            (LATER + timedelta(days=2), LATER + timedelta(days=2), True),
+            (LATER + timedelta(days=0.9), LATER + timedelta(days=0.9), False),
+        ],
+    )
+    def test_a_day_apart_or_in_the_future_is_doubtful(
+        self, start: datetime, at: datetime, doubtful: bool
+    ) -> None:
+        assert is_doubtful(written(start, at), LATER) is doubtful
+
+    @given(st.integers(-200_000, 200_000), st.integers(-12, 14), st.integers(0, 86_399))
+    def test_the_quick_comparison_says_what_the_exact_one_says(
+        self, off: int, zone: int, second: int
+    ) -> None:
+        start = datetime(2026, 3, 1, tzinfo=timezone(timedelta(hours=zone))) + timedelta(seconds=second)
+        clip = written(start, start + timedelta(seconds=off))
+        assert is_doubtful(clip, LATER) is (abs(off) > 86_400)
+
+    def test_an_archive_goes_by_the_time_of_its_source(self) -> None:
+        clip = written(NINE, NINE)._replace(source_mtime_ns=0)
+        assert is_doubtful(clip, LATER)
+        assert not is_doubtful(
+            written(NINE, LATER)._replace(source_mtime_ns=int(NINE.timestamp() * 1e9)), LATER
+        )
+
+    def test_the_owner_says_that_the_names_are_right(self) -> None:
+        clip = written(NINE, LATER)
+        for clocks in (Clocks(names_everywhere=True), Clocks({"front": parse_clock("names")})):
+            told = clocks.applied(clip)
+            assert not is_doubtful(told, LATER)
+            assert (told.recorded, latest_time(told)) == (NINE, NINE)
+        assert Clocks({"yard": parse_clock("names")}).applied(clip) is clip
+
+    def test_the_owner_says_that_the_files_are_right(self) -> None:
+        clocks = Clocks({"front": parse_clock("mtime")}, names_everywhere=True)
+        at = NINE + timedelta(days=40)
+        told = clocks.applied(written(NINE, at, seconds=600.0))
+        assert told.recorded == at - timedelta(minutes=10)
+        assert not is_doubtful(told, LATER)
+        near = clocks.applied(written(NINE, NINE + timedelta(minutes=10), seconds=600.0))
+        assert near.recorded == NINE
+
+    def test_a_correction_applies_only_where_both_clocks_then_agree(self) -> None:
+        clocks = Clocks({"front": parse_clock("+26y3d")})
+        real = datetime(2026, 1, 7, 12, tzinfo=BERLIN)
+        told = clocks.applied(written(datetime(2000, 1, 4, 12, tzinfo=BERLIN), real + timedelta(minutes=1)))
+        assert told.recorded == real
+        assert not is_doubtful(told, LATER)
+        right = written(real, real)
+        assert clocks.applied(right) is right
+        another_reboot = written(datetime(2000, 1, 4, 12, tzinfo=BERLIN), NINE)
+        assert is_doubtful(clocks.applied(another_reboot), LATER)
+
+    def test_a_time_zone_is_corrected_although_it_is_no_doubt(self) -> None:
+        clip = written(NINE - timedelta(hours=9), NINE)
+        assert Clocks({"front": parse_clock("+9h")}).applied(clip).recorded == NINE
+        assert Clocks({"front": parse_clock("-9h")}).applied(clip).corrected is None
+
+    @pytest.mark.parametrize("text", ["+", "-", "26y", "+0d", "+1x", "later", "+1d1y", "+999999999s"])
+    def test_another_word_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match=re.escape(text)):
+            parse_clock(text)
+
+    @pytest.mark.parametrize("text", ["+999y", "-999y", "+99999d", "-9999w"])
+    def test_a_correction_out_of_all_bounds_corrects_nothing(self, text: str) -> None:
+        clip = written(NINE, LATER)
+        assert Clocks({"front": parse_clock(text)}).applied(clip) is clip
+
+    def test_a_leap_day_is_corrected_too(self) -> None:
+        real = datetime(2026, 3, 1, 12, tzinfo=BERLIN)
+        clip = written(datetime(2000, 2, 29, 12, tzinfo=BERLIN), real)
+        assert Clocks({"front": parse_clock("+26y")}).applied(clip).recorded == real
+
+    def test_a_hold_covers_by_either_clock(self) -> None:
+        fell_back = written(datetime(2000, 1, 1, tzinfo=BERLIN), NINE + timedelta(minutes=5), seconds=300.0)
+        for at in (NINE, datetime(2000, 1, 1, tzinfo=BERLIN)):
+            hold = Hold("h", at, at + timedelta(minutes=1))
+            assert held_by(fell_back, (hold,), LATER) is hold
+            assert held_by(fell_back, (replace(hold, camera="yard"),), LATER) is None
+        ahead = written(NINE + timedelta(hours=9), NINE + timedelta(minutes=5), seconds=300.0)
+        assert held_by(ahead, (Hold("h", NINE, NINE),), LATER)
+
+    def test_a_hold_goes_by_the_names_alone_once_they_are_said_to_be_right(self) -> None:
+        hold = Hold("h", NINE, NINE + timedelta(hours=1))
+        copied = written(NINE - timedelta(days=90), NINE + timedelta(minutes=5))
+        assert held_by(copied, (hold,), LATER)
+        assert held_by(Clocks(names_everywhere=True).applied(copied), (hold,), LATER) is None
+
+    def test_an_upload_that_took_long_reaches_back_no_further_than_its_clip(self) -> None:
+        hold = Hold("h", NINE - timedelta(minutes=30), NINE)
+        after = written(NINE + timedelta(minutes=10), NINE + timedelta(minutes=20))
+        assert held_by(after, (hold,), LATER) is None
+        assert not may_reach(after, (hold,), LATER)
+
+    def test_the_length_decides_if_the_file_was_written_after_a_hold(self) -> None:
+        hold = Hold("h", NINE, NINE + timedelta(minutes=1))
+        fell_back = written(datetime(2000, 1, 1, tzinfo=BERLIN), NINE + timedelta(hours=1))
+        assert may_reach(fell_back, (hold,), LATER)
+        assert held_by(fell_back, (hold,), LATER)
+        assert held_by(fell_back._replace(duration=60.0), (hold,), LATER) is None

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Fingerprint, Tree
+from camarchiver.domain.clocks import Clocks, is_doubtful, latest_time, parse_clock
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
 from camarchiver.domain.reason import Reason
@@ -182,7 +183,7 @@ class TestPlan:
         assert isinstance(again, Remove)
         assert decided(clip, memory=memory).reason is Reason.NOT_ARCHIVED, "its archive is gone"
         copy = Copy(clip, Tree.SOURCE, clip.relative, an_entry(clip), identity=clip.fingerprint[2:])
-        policy = replace(KEEPING, trust_names=True)
+        policy = KEEPING
         answer = cleanup_rules.decide(copy, policy, memory, {}, clip.start + timedelta(days=400))
         assert isinstance(answer, Discard)
         answer = cleanup_rules.decide(copy, policy, memory, {}, NOW)
@@ -190,6 +191,31 @@ class TestPlan:
         assert (cleanup_rules.rank(copy, policy, memory, {}, NOW) is None) is waits
         answer = cleanup_rules.decide_picture(copy, policy, memory, NOW, orphan=True)
         assert isinstance(answer, cleanup_rules.Stay if waits else Discard)
+
+    def test_a_doubtful_clip_is_archived_and_keeps_its_source(self) -> None:
+        uploaded = Fingerprint(1, 2, 1000, int((NOW - timedelta(days=40)).timestamp() * 1e9))
+        clip = a_clip(start=datetime(2000, 1, 1, tzinfo=UTC), fingerprint=uploaded)
+        step = decided(clip)
+        assert isinstance(step, Archive)
+        assert step.keeps_source
+        known = {"archived": {clip.relative: (an_entry(clip),)}, "existing": frozenset({clip.relative})}
+        assert decided(clip, **known).reason is Reason.CLOCK_DOUBTFUL
+        right = Clocks({"front": parse_clock("mtime")}).applied(clip)
+        assert isinstance(decided(right, **known), Remove)
+        young = Clocks({"front": parse_clock("mtime")}).applied(
+            clip._replace(fingerprint=uploaded._replace(mtime_ns=int((NOW.timestamp() - 7200) * 1e9)))
+        )
+        assert decided(young).reason is Reason.TOO_RECENT
+
+    def test_a_clock_that_is_ahead_is_archived_once_its_owner_says_so(self) -> None:
+        uploaded = Fingerprint(1, 2, 1000, int((NOW - timedelta(days=40)).timestamp() * 1e9))
+        clip = a_clip(start=NOW + timedelta(days=400), fingerprint=uploaded)
+        assert decided(clip).reason is Reason.CLOCK_DOUBTFUL
+        assert decided(Clocks(names_everywhere=True).applied(clip)).reason is Reason.CLOCK_DOUBTFUL
+        for word in ("mtime", "-440d"):
+            step = decided(Clocks({"front": parse_clock(word)}).applied(clip))
+            assert isinstance(step, Archive)
+            assert not step.keeps_source
 
     def test_what_was_observed_is_the_decision(self) -> None:
         clip = a_clip()
@@ -294,6 +320,11 @@ def in_short(step: Discard | cleanup_rules.Stay) -> str:
     return f"keep {step.reason}" if isinstance(step, cleanup_rules.Stay) else f"{step.disposal} {step.reason}"
 
 
+def trusting_names(copy: Copy) -> Copy:
+    """The copy, where the owner says that the times in the names are right."""
+    return copy._replace(clip=Clocks(names_everywhere=True).applied(copy.clip))
+
+
 ARCHIVES_TOO = replace(KEEPING, clean_output=True)
 HARD = replace(KEEPING, limits=replace(KEEPING.limits, max_age_hard=timedelta(days=35)))
 
@@ -307,8 +338,11 @@ class TestRetention:
             (a_copy(), KEEPING, "trash age"),
             (a_copy(), replace(KEEPING, delete=True), "delete age"),
             (a_copy(age=29), KEEPING, "keep too-recent"),
-            (a_copy(mtime_off=15), KEEPING, "keep too-recent"),
-            (a_copy(mtime_off=-400), KEEPING, "trash age"),
+            (a_copy(mtime_off=15), KEEPING, "keep clock-doubtful"),
+            (a_copy(mtime_off=-400), KEEPING, "keep clock-doubtful"),
+            (a_copy(mtime_off=0.9), KEEPING, "trash age"),
+            (a_copy(age=30.5, mtime_off=0.9), KEEPING, "keep too-recent"),
+            (trusting_names(a_copy(mtime_off=15)), KEEPING, "trash age"),
             (a_copy(archived=False), KEEPING, "keep unarchived"),
             (a_copy(archived=False), replace(KEEPING, unarchived=True), "trash unarchived"),
             (
@@ -317,8 +351,8 @@ class TestRetention:
                 "keep clock-doubtful",
             ),
             (
-                a_copy(archived=False, mtime_off=-400),
-                replace(KEEPING, unarchived=True, trust_names=True),
+                trusting_names(a_copy(archived=False, mtime_off=-400)),
+                replace(KEEPING, unarchived=True),
                 "trash unarchived",
             ),
             (a_copy(Tree.ARCHIVE), KEEPING, "keep in-policy"),
@@ -339,6 +373,8 @@ class TestRetention:
             (a_copy(Tree.ARCHIVE, age=36), HARD, "delete max-age-hard"),
             (a_copy(Tree.TRASH, age=36, archived=False), HARD, "delete max-age-hard"),
             (a_copy(age=36, archived=False, mtime_off=10), HARD, "keep clock-doubtful"),
+            (a_copy(age=60, mtime_off=10), HARD, "keep clock-doubtful"),
+            (trusting_names(a_copy(age=36, mtime_off=10)), HARD, "delete max-age-hard"),
             (a_copy(age=34, archived=False), HARD, "keep unarchived"),
         ],
     )
@@ -380,7 +416,9 @@ class TestRetention:
         assert rank(a_copy(Tree.ARCHIVE), KEEPING) is None
         assert rank(a_copy(Tree.ARCHIVE, damage="missing")) is None
         assert rank(a_copy(archived=False), KEEPING) is None
-        assert rank(a_copy(mtime_off=-10)) is Rank.SOURCE
+        assert rank(a_copy(mtime_off=-10)) is None
+        assert rank(a_copy(Tree.TRASH, mtime_off=-10)) is None
+        assert rank(trusting_names(a_copy(mtime_off=-10))) is Rank.SOURCE
 
     def test_a_file_with_two_names_comes_free_with_the_second(self) -> None:
         freed = Freed()
@@ -494,16 +532,16 @@ class TestRetention:
             live = copy.tree is not Tree.TRASH
             if goes:
                 assert not copy.damage
+                assert not is_doubtful(copy.clip, NOW)
                 assert not holds or not held_by(copy.clip, holds, NOW)
                 assert not (live and copy.clip.start == newest[copy.clip.camera])
                 if live and (copy.tree is Tree.ARCHIVE or copy.archived is None):
                     assert clean_output if copy.tree is Tree.ARCHIVE else unarchived
-                    assert not copy.is_doubtful(policy, NOW)
-                    assert copy.recorded(policy) <= NOW - timedelta(days=1)
+                    assert latest_time(copy.clip) <= NOW - timedelta(days=1)
                 if not live:
                     assert copy.archived is not None or copy.given_up
             if isinstance(step, Discard) and live:
-                assert copy.recorded(policy) <= NOW - DAYS30
+                assert latest_time(copy.clip) <= NOW - DAYS30
 
     @given(
         st.lists(

@@ -18,10 +18,10 @@ from camarchiver.cli.options import (
     is_on_command_line,
     option,
     options,
-    own_patterns,
     retention_options,
     sidecar_option,
     tree_options,
+    trust_names_option,
 )
 from camarchiver.cli.types import CameraName, DaysType, Duration, Jobs, Percent, Size, When
 from camarchiver.policy.unencoded_rules import KEEP, REENCODE, SignedRule
@@ -38,7 +38,7 @@ def _signed_rule(context: click.Context, parameter: click.Parameter, value: str)
     given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
     if context.get_parameter_source("signed") in given or not has_camera_tables(context):
         return SignedRule(value == REENCODE)
-    from camarchiver.cli.retention_options import camera_tables
+    from camarchiver.cli.conventions import camera_tables
 
     tables = camera_tables(context)
     own = {camera: keys["signed"] == REENCODE for camera, keys in tables.items() if "signed" in keys}
@@ -87,6 +87,7 @@ removal_options = options(
     option("--delete", is_flag=True, help="Delete archived sources instead of moving them to the trash."),
     option("--keep-source", is_flag=True, help="Archive only; remove nothing."),
     sidecar_option,
+    trust_names_option,
     heading="What becomes of the sources",
 )
 
@@ -214,13 +215,14 @@ def archive(**chosen: Any) -> int:
     Each archive is verified against its source and durable on disk before the source moves to the
     trash. DIRECTORY is /camera unless given.
     """
+    from camarchiver.cli.conventions import conventions
     from camarchiver.cli.runs.archive import ArchiveOptions, run_archive
 
     context = click.get_current_context()
     policy = _cleanup_policy(context, chosen)
-    for name in _OF_CLEANUP:
+    for name in (*_OF_CLEANUP, "trust_names"):
         del chosen[name]
-    return run_archive(ArchiveOptions(**chosen, cleanup=policy), own_patterns(context))
+    return run_archive(ArchiveOptions(**chosen, cleanup=policy), conventions(context))
 
 
 _OF_CLEANUP = (
@@ -230,7 +232,6 @@ _OF_CLEANUP = (
     "max_size",
     "min_free",
     "clean_output",
-    "trust_names",
     "max_removals",
     "allow_large",
 )

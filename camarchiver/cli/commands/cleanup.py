@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver.cli.channel_options import with_channels
+from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
     FOLDER,
@@ -16,10 +17,10 @@ from camarchiver.cli.options import (
     is_on_command_line,
     option,
     options,
-    own_patterns,
     retention_options,
     sidecar_option,
     tree_options,
+    trust_names_option,
 )
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import CameraName, DaysType, Size
@@ -55,6 +56,7 @@ what_options = options(
         help="Delete everything older than this, in every tree, for a legal maximum retention.",
     ),
     sidecar_option,
+    trust_names_option,
 )
 
 spool_options = options(
@@ -131,7 +133,7 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
         sidecar=retention.sidecar,
         run=_run_options(chosen),
     )
-    return run_cleanup(cleanup_options, own_patterns(context))
+    return run_cleanup(cleanup_options, conventions(context))
 
 
 def _run_options(chosen: dict[str, Any]) -> RunOptions:

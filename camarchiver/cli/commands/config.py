@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from camarchiver import config as config_files
+from camarchiver.cli.conventions import camera_tables, conventions
 from camarchiver.cli.help_page import HelpGroup
 from camarchiver.cli.options import (
     CONFIG_KEY,
@@ -20,9 +21,7 @@ from camarchiver.cli.options import (
     keys_of,
     option,
     origin,
-    own_patterns,
 )
-from camarchiver.cli.retention_options import camera_tables
 from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import ConfigError, ExitCode, UsageError
 from camarchiver.runtime.formatting import without_login
@@ -66,6 +65,7 @@ EXAMPLE = """\
 # archive_age = 400
 # max_size = "50GB"
 # max_age_hard = 365               # nothing older is kept anywhere, for a legal maximum retention
+# clock = "mtime"                  # if its own clock is wrong; or "names", or a correction such as "+26y3d"
 # signed = "reencode"              # for archive and watch: this camera's rule unless the command line has one
 
 [record]
@@ -120,7 +120,7 @@ def show(context: click.Context, command: str) -> None:
 @config.command(
     short_help="Check whether the config files are valid.",
     examples=(
-        ("camarchiver config check", "the files that commands read"),
+        ("camarchiver config check /camera", "also whether the cameras that it names have clips there"),
         ("camarchiver config check --config new.toml", "a file before it is put in place"),
         (
             "camarchiver config check && sudo systemctl restart camarchiver-watch",
@@ -129,17 +129,36 @@ def show(context: click.Context, command: str) -> None:
     ),
     codes=_CODES,
 )
+@click.argument("directory", type=FOLDER, required=False)
+@option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]")
 @config_option
 @click.pass_context
-def check(context: click.Context) -> None:
-    """Check whether the config files are valid; exit 10 if one is not."""
+def check(context: click.Context, directory: Path | None, output: Path | None) -> None:
+    """Check whether the config files are valid; exit 10 if one is not.
+
+    With DIRECTORY also whether each camera of the config has, or had, a clip there.
+    """
     for command in _commands(context).values():
         checked_values(context.meta[CONFIG_KEY], command, context)
         cameras_values(context.meta[CONFIG_KEY], command, context)
-    own_patterns(context)
-    camera_tables(context)
+    conventions(context)
+    if directory is not None:
+        _check_cameras(context, TreeOptions(directory, output, None, ""))
     files: tuple[Path, ...] = context.meta[CONFIG_KEY].files
     click.echo("\n".join(f"{file}: sound" for file in files) or "there is no config file")
+
+
+def _check_cameras(context: click.Context, place: TreeOptions) -> None:
+    """Refuse cameras of the config that never had a clip. Raises ConfigError, StorageError."""
+    from camarchiver.output.nothing_text import unknown_camera
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.queries import cameras
+
+    pipeline = Pipeline(place.trees(), place.zone(), "config", conventions(context))
+    missing, known = cameras.unknown(pipeline, camera_tables(context))
+    if missing:
+        tables = "; ".join(f"[camera.{name}]: {unknown_camera(name, known)}" for name in sorted(missing))
+        raise ConfigError(tables, hint="write each name as the clips have it")
 
 
 @config.command(
@@ -221,7 +240,7 @@ def names(
     trees = place.trees()
     volume_marker.check_roots(trees)
     pruned = {str(trees.archive), str(trees.trash)}
-    found = survey(trees.source, Names(own_patterns(context)), place.zone(), pruned=pruned)
+    found = survey(trees.source, Names(conventions(context).patterns), place.zone(), pruned=pruned)
     click.echo("\n".join(survey_lines(found, trees.source)))
 
 

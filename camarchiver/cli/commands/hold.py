@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
-from camarchiver.cli.options import option, own_patterns, with_place
+from camarchiver.cli.options import option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
 from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.domain.clip import STATE_FOLDER
@@ -109,7 +110,7 @@ def _covered(made: Hold, place: TreeOptions) -> str:
     from camarchiver.queries.history import ClipHistory
     from camarchiver.runtime.formatting import count_of, shown
 
-    pipeline = Pipeline(place.trees(), place.zone(), "hold", own_patterns(click.get_current_context()))
+    pipeline = Pipeline(place.trees(), place.zone(), "hold", conventions(click.get_current_context()))
     clips, cameras = ClipHistory(pipeline).covered(made, pipeline.started)
     if clips:
         return f"{count_of(clips, 'clip')} that {'stands' if clips == 1 else 'stand'} here now"
@@ -208,8 +209,10 @@ def export(
     """
     from camarchiver.cli.runs.export import ExportOptions, run_export
 
-    patterns = own_patterns(click.get_current_context())
-    return run_export(ExportOptions(place, name, target, playable, ffmpeg, as_json), patterns)
+    return run_export(
+        ExportOptions(place, name, target, playable, ffmpeg, as_json),
+        conventions(click.get_current_context()),
+    )
 
 
 def _state(place: TreeOptions, outbox: Path | None) -> Path:

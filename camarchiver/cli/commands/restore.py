@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
-from camarchiver.cli.options import option, options, own_patterns, with_place
+from camarchiver.cli.options import option, options, with_place
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.errors import UsageError
@@ -78,4 +79,4 @@ def restore(
         (until.end if until.whole_day else until.start).replace(tzinfo=zone) if until else None,
     )
     run_options = RunOptions(dry_run=list_only or dry_run, no_confirm=no_confirm, as_json=as_json)
-    return run_restore(selection, place, run_options, own_patterns(click.get_current_context()))
+    return run_restore(selection, place, run_options, conventions(click.get_current_context()))

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from camarchiver.cli.channel_options import with_channels
+from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
-from camarchiver.cli.options import FOLDER, config_option, option, options, own_patterns, tree_options
+from camarchiver.cli.options import FOLDER, config_option, option, options, tree_options
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import Percent, When
 from camarchiver.errors import UsageError
@@ -98,4 +99,4 @@ def verify(**chosen: Any) -> int:
         encoding=lambda: archive_options(context, chosen["directory"], *words),
         **{name: chosen[name] for name in (*named, "as_json", "quiet", "verbose")},
     )
-    return verify_session(session, own_patterns(context))
+    return verify_session(session, conventions(context))

@@ -13,9 +13,9 @@ from camarchiver.cli.options import (
     general_options,
     option,
     options,
-    own_patterns,
     sidecar_option,
     tree_options,
+    trust_names_option,
 )
 from camarchiver.cli.types import CameraName, DaysType, Duration, Size
 from camarchiver.errors import ExitCode
@@ -51,6 +51,7 @@ what_options = options(
     ),
     option("--keep-source", is_flag=True, help="Archive only; remove nothing."),
     sidecar_option,
+    trust_names_option,
 )
 
 
@@ -102,10 +103,11 @@ def watch(**chosen: Any) -> int:
     it has not changed for a while. Each archive is verified before the source moves to the trash. SIGTERM
     ends the command cleanly; under systemd SIGHUP makes it read the config again.
     """
+    from camarchiver.cli.conventions import conventions
     from camarchiver.cli.runs.watch import WatchOptions, run_watch
 
     context = click.get_current_context()
-    options = WatchOptions.of(chosen, own_patterns(context))
+    options = WatchOptions.of(chosen, conventions(context))
     if (read_again := context.meta.get(_READ_AGAIN)) is not None:
         read_again.append(options)
         return ExitCode.DONE

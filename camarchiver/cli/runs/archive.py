@@ -16,9 +16,9 @@ from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunTask,
 from camarchiver.cli.session import TreeOptions, log_of, pointless, run_locked
 from camarchiver.cli.types import Moment
 from camarchiver.domain.clip import Disposal, Trees
+from camarchiver.domain.conventions import Conventions
 from camarchiver.errors import UsageError
 from camarchiver.monitoring.channels import Channels
-from camarchiver.naming.patterns import Pattern
 from camarchiver.output import nothing_text
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
@@ -152,19 +152,19 @@ class ArchiveOptions:
         return EncoderRequest(backend, codec, self.device, self.ffmpeg)  # type: ignore[arg-type]  # click.Choice
 
 
-def run_archive(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> int:
+def run_archive(options: ArchiveOptions, conventions: Conventions) -> int:
     """Run `archive` and return its exit code."""
     source = str(options.trees().source)
-    return conduct("archive", options.run(), lambda: _task(options, patterns), source=source)
+    return conduct("archive", options.run(), lambda: _task(options, conventions), source=source)
 
 
-def _task(options: ArchiveOptions, patterns: tuple[Pattern, ...]) -> RunTask:
+def _task(options: ArchiveOptions, conventions: Conventions) -> RunTask:
     zone = clock.zone(options.timezone)
     policy, run = options.policy(zone), options.run()
-    pipeline = Pipeline(options.trees(), zone, "archive", patterns)
+    pipeline = Pipeline(options.trees(), zone, "archive", conventions)
     following = None
     if options.cleanup is not None:
-        make = partial(_cleanup_task, options, options.cleanup, pipeline, patterns)
+        make = partial(_cleanup_task, options, options.cleanup, pipeline, conventions)
         following = Following("cleanup", make)
 
     @contextmanager
@@ -227,7 +227,7 @@ def _with_signed(plan: ArchivePlan) -> ArchivePlan:
 
 
 def _cleanup_task(
-    options: ArchiveOptions, policy: CleanupPolicy, pipeline: Pipeline, patterns: tuple[Pattern, ...]
+    options: ArchiveOptions, policy: CleanupPolicy, pipeline: Pipeline, conventions: Conventions
 ) -> RunTask:
     """The cleanup that follows; it leaves alone what this same run has made."""
     from camarchiver.cli.runs.cleanup import CleanupOptions, cleanup_task
@@ -235,7 +235,7 @@ def _cleanup_task(
     own = CleanupOptions(
         options.place(), replace(policy, spared_run=pipeline.run.id), options.sidecar, options.run()
     )
-    return cleanup_task(own, patterns)
+    return cleanup_task(own, conventions)
 
 
 def _plan_lines(options: ArchiveOptions, pipeline: Pipeline, plan: ArchivePlan) -> Iterator[str]:

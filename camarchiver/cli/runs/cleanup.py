@@ -12,7 +12,7 @@ from camarchiver.archive.source_removal import SidecarPolicy
 from camarchiver.cleanup import executor, planner
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, pointless, run_locked
-from camarchiver.naming.patterns import Pattern
+from camarchiver.domain.conventions import Conventions
 from camarchiver.output import cleanup_text
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import CleanupPolicy
@@ -30,15 +30,15 @@ class CleanupOptions:
     run: RunOptions
 
 
-def run_cleanup(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> int:
+def run_cleanup(options: CleanupOptions, conventions: Conventions) -> int:
     """Run `cleanup` and return its exit code."""
     source = str(options.place.trees().source)
-    return conduct("cleanup", options.run, lambda: cleanup_task(options, patterns), source=source)
+    return conduct("cleanup", options.run, lambda: cleanup_task(options, conventions), source=source)
 
 
-def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunTask:
+def cleanup_task(options: CleanupOptions, conventions: Conventions) -> RunTask:
     """The task of a run of `cleanup`. Raises StorageError for trees that have been replaced."""
-    pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", patterns)
+    pipeline = Pipeline(options.place.trees(), options.place.zone(), "cleanup", conventions)
     volume_marker.check_both(pipeline.trees)
     sidecars = SidecarPolicy(options.sidecar)
 
@@ -54,6 +54,7 @@ def cleanup_task(options: CleanupOptions, patterns: tuple[Pattern, ...]) -> RunT
             lines=lambda: cleanup_text.plan_lines(plan, verbose=options.run.verbose),
             report_lines=cleanup_text.report_lines,
             odd=lambda: tuple(f"note: {note}" for note in plan.notes),
+            notes=plan.notes,
         )
 
     return RunTask(

@@ -10,11 +10,11 @@ from typing import Any
 
 from camarchiver.cli.runs.template import OutcomeReporter, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.cli.session import TreeOptions
+from camarchiver.domain.conventions import Conventions
 from camarchiver.errors import UsageError, signal_code
 from camarchiver.export.exporter import Exported, Exporter
 from camarchiver.export.h264_copies import playable_maker
 from camarchiver.export.held_files import HeldFiles
-from camarchiver.naming.patterns import Pattern
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
@@ -35,14 +35,14 @@ class ExportOptions:
     as_json: bool
 
 
-def run_export(options: ExportOptions, patterns: tuple[Pattern, ...]) -> int:
+def run_export(options: ExportOptions, conventions: Conventions) -> int:
     """Run `hold export` and return its exit code. It only adds files, so it needs no consent."""
     run = RunOptions(dry_run=False, no_confirm=True, as_json=options.as_json)
-    return conduct("hold", run, lambda: _task(options, patterns))
+    return conduct("hold", run, lambda: _task(options, conventions))
 
 
-def _task(options: ExportOptions, patterns: tuple[Pattern, ...]) -> RunTask:
-    pipeline = Pipeline(options.place.trees(), options.place.zone(), "hold", patterns)
+def _task(options: ExportOptions, conventions: Conventions) -> RunTask:
+    pipeline = Pipeline(options.place.trees(), options.place.zone(), "hold", conventions)
     volume_marker.check_both(pipeline.trees)
     found = next((hold for hold in pipeline.holds() if hold.id == options.name), None)
     if found is None:

@@ -10,23 +10,23 @@ from camarchiver.cleanup import restore
 from camarchiver.cleanup.restore import Selection
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Restore
-from camarchiver.naming.patterns import Pattern
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import formatting
 from camarchiver.runtime.signals import Stop
 
 
 def run_restore(
-    selection: Selection, place: TreeOptions, options: RunOptions, patterns: tuple[Pattern, ...]
+    selection: Selection, place: TreeOptions, options: RunOptions, conventions: Conventions
 ) -> int:
     """Run `restore` and return its exit code."""
-    return conduct("restore", options, lambda: _task(selection, place, patterns))
+    return conduct("restore", options, lambda: _task(selection, place, conventions))
 
 
-def _task(selection: Selection, place: TreeOptions, patterns: tuple[Pattern, ...]) -> RunTask:
-    pipeline = Pipeline(place.trees(), place.zone(), "restore", patterns)
+def _task(selection: Selection, place: TreeOptions, conventions: Conventions) -> RunTask:
+    pipeline = Pipeline(place.trees(), place.zone(), "restore", conventions)
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,11 +22,14 @@ from camarchiver.errors import CamarchiverError, ExitCode, Problem, failure
 from camarchiver.monitoring.channels import Channels
 from camarchiver.output import text as text_output
 from camarchiver.runtime import clock, log_setup, signals
+from camarchiver.runtime.formatting import shown
 from camarchiver.runtime.progress import Display, display
 from camarchiver.runtime.signals import Stop
 
 if TYPE_CHECKING:
     from camarchiver.monitoring.run_events import RunEvents, RunPart
+
+_log = logging.getLogger(__name__)
 
 OutcomeReporter = Callable[[Outcome], None]
 
@@ -93,6 +97,8 @@ class Ready:
     question: str = "Go on?"
     is_refused: bool = False
     """Whether a brake forbids carrying it out."""
+    notes: Sequence[str] = ()
+    """What the plan says of the owner's policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +146,12 @@ def ready_plan(
     question: str = "Go on?",
     always_reports: bool = False,
     odd: Callable[[], Sequence[str]] = tuple,
+    notes: Sequence[str] = (),
 ) -> Ready:
     """A plan whose execution ends with a report.
 
     `odd` gives what is most likely a mistake if there is nothing to do; it is printed where no user is, too.
+    `notes` are what the plan says of the owner's policy; they are logged and printed in every run.
     """
 
     def finished(report: Report) -> RunResult:
@@ -161,23 +169,26 @@ def ready_plan(
         def own_lines(*, already_printed: bool) -> Iterator[str]:
             yield from report_lines(report, already_printed=already_printed)
             yield from nothing
+            if already_printed and not is_nothing:
+                yield from (f"note: {shown(note)}" for note in notes)
 
         return RunResult(
             report.status,
             report.exit_code,
             document,
             own_lines,
-            always_reports or bool(report.outcomes or report.exit_code or mistakes),
+            always_reports or bool(report.outcomes or report.exit_code or mistakes or notes),
             (RunPart(report, plan.totals, report.exit_code),),
         )
 
     return Ready(
         plan.steps,
         lines,
-        lambda stop, shown, report: finished(execute(stop, shown, report)),
+        lambda stop, bar, report: finished(execute(stop, bar, report)),
         lambda: finished(plan.report(run, ended=plan.now)),
         question,
         plan.refused is not None,
+        tuple(notes),
     )
 
 
@@ -276,11 +287,13 @@ def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
             print(text_output.outcome_line(outcome), flush=True)
 
     with task.planned(stop) as ready:
+        for note in ready.notes:
+            _log.info("note: %s", note)
         _ask(ready, options, stop, on_terminal=on_terminal)
         draws_progress = on_terminal and bool(ready.steps) and not ready.is_refused
         total = sum(step.size for step in ready.steps) if draws_progress else 0
-        with display(total, wanted=draws_progress) as shown:
-            finished = ready.perform(stop, shown, report_outcome)
+        with display(total, wanted=draws_progress) as bar:
+            finished = ready.perform(stop, bar, report_outcome)
     if not options.as_json:
         for warning in finished.warnings:
             print(warning, file=sys.stderr, flush=True)

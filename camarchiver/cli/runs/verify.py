@@ -13,6 +13,7 @@ import click
 from camarchiver.archive import executor, recovery, repair
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, write
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import DAMAGED
 from camarchiver.errors import Problem, UsageError
@@ -21,7 +22,7 @@ from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import ffmpeg_find
 from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.run_events import RunEvents, RunPart, open_run_events
-from camarchiver.naming.patterns import Names, Pattern
+from camarchiver.naming.patterns import Names
 from camarchiver.output import json_document, verify_text
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
@@ -80,29 +81,29 @@ class _Done:
         return RunPart(self.result, self.plan.totals if self.plan else (), self.result.exit_code)
 
 
-def verify_session(options: VerifyOptions, patterns: tuple[Pattern, ...]) -> int:
+def verify_session(options: VerifyOptions, conventions: Conventions) -> int:
     """Run `verify` and return its exit code."""
     if options.repair and options.dry_run:
-        pipeline = _pipeline(options, patterns)
+        pipeline = _pipeline(options, conventions)
         with signals.on_signals() as stopping:
-            done = _run(options, pipeline, patterns, stopping)
+            done = _run(options, pipeline, conventions, stopping)
         return _print_document(options, done)
     with open_run_events(
         options.channels, "verify", json_document.failure_document, source=str(options.place.trees().source)
     ) as events:
-        pipeline = _pipeline(options, patterns)
+        pipeline = _pipeline(options, conventions)
         if options.repair:
-            done = _run_repair(options, pipeline, patterns, events)
+            done = _run_repair(options, pipeline, conventions, events)
         else:
             with signals.on_signals() as stopping:
                 events.started(pipeline.trees)
-                done = _run(options, pipeline, patterns, stopping)
+                done = _run(options, pipeline, conventions, stopping)
         events.reported(done.result.exit_code, (done.part(),), done.document())
     return _print_document(options, done)
 
 
-def _pipeline(options: VerifyOptions, patterns: tuple[Pattern, ...]) -> Pipeline:
-    return Pipeline(options.place.trees(), options.place.zone(), "verify", patterns)
+def _pipeline(options: VerifyOptions, conventions: Conventions) -> Pipeline:
+    return Pipeline(options.place.trees(), options.place.zone(), "verify", conventions)
 
 
 def _print_document(options: VerifyOptions, done: _Done) -> int:
@@ -112,7 +113,7 @@ def _print_document(options: VerifyOptions, done: _Done) -> int:
 
 
 def _run_repair(
-    options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], events: RunEvents
+    options: VerifyOptions, pipeline: Pipeline, conventions: Conventions, events: RunEvents
 ) -> _Done:
     if not (options.no_confirm or may_ask()):
         raise UsageError(
@@ -127,13 +128,13 @@ def _run_repair(
     ):
         events.started(pipeline.trees)
         recovery.sweep(pipeline, options.encoding().execution().sidecars)
-        return _run(options, pipeline, patterns, stopping)
+        return _run(options, pipeline, conventions, stopping)
 
 
 def _run(
-    options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], stopping: signals.Stop
+    options: VerifyOptions, pipeline: Pipeline, conventions: Conventions, stopping: signals.Stop
 ) -> _Done:
-    found = _verified(options, pipeline, patterns, stopping)
+    found = _verified(options, pipeline, conventions, stopping)
     lines = verify_text.verified_lines(
         found,
         pipeline.zone,
@@ -153,7 +154,7 @@ def _run(
 
 
 def _verified(
-    options: VerifyOptions, pipeline: Pipeline, patterns: tuple[Pattern, ...], stopping: signals.Stop
+    options: VerifyOptions, pipeline: Pipeline, conventions: Conventions, stopping: signals.Stop
 ) -> Verified:
     """The findings; they are stored unless nothing is to be changed."""
     linux.lower_priority(19)
@@ -169,7 +170,7 @@ def _verified(
     verifier = Verifier(
         pipeline.trees,
         journal,
-        JournalDays(Names(patterns), journal),
+        JournalDays(Names(conventions.patterns), journal),
         task,
         FindingsLog(state, journal, writer, known, is_kept=not options.dry_run),
         host=pipeline.run.host,

@@ -15,10 +15,10 @@ import click
 
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import running, write
+from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.errors import UsageError, cause
 from camarchiver.monitoring.run_events import open_run_events
-from camarchiver.naming.patterns import Pattern
 from camarchiver.output import json_document
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
@@ -37,12 +37,12 @@ class WatchOptions:
     archive: ArchiveOptions
     quiet: timedelta
     poll_seconds: float
-    patterns: tuple[Pattern, ...]
+    conventions: Conventions
 
     @classmethod
-    def of(cls, chosen: Mapping[str, Any], patterns: tuple[Pattern, ...]) -> WatchOptions:
+    def of(cls, chosen: Mapping[str, Any], conventions: Conventions) -> WatchOptions:
         """From click's parameters. Raises UsageError."""
-        own = {key: value for key, value in chosen.items() if key not in ("quiet_for", "poll")}
+        own = {key: value for key, value in chosen.items() if key not in ("quiet_for", "poll", "trust_names")}
         if chosen["poll"].total_seconds() < 1:
             raise UsageError("--poll is at least one second", hint="leave it out for a minute")
         return cls(
@@ -62,7 +62,7 @@ class WatchOptions:
             ),
             chosen["quiet_for"],
             chosen["poll"].total_seconds(),
-            patterns,
+            conventions,
         )
 
     def settings(self) -> WatchSettings:
@@ -72,7 +72,7 @@ class WatchOptions:
         return WatchSettings(
             trees=asked.trees(),
             zone=zone,
-            patterns=self.patterns,
+            conventions=self.conventions,
             policy=replace(asked.policy(zone), quiet=self.quiet),
             request=asked.request(),
             execution=asked.execution(),

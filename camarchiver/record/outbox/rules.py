@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from camarchiver.domain.clip import Clip, Disposal, Tree
+from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.fields import Count, Moment, Nanoseconds
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep
 from camarchiver.domain.untrusted import check_time
-from camarchiver.policy.archive_rules import DOUBTFUL, keep
+from camarchiver.policy.archive_rules import keep
 
 NOTICE = timedelta(days=1)
 """How long before its removal a clip must be announced."""
@@ -162,11 +163,7 @@ def protection(each: OutboxClip, holds: Sequence[Hold], now: datetime) -> Reason
     clip = each.clip
     if held_by(clip, holds, now):
         return Reason.HELD
-    doubtful = (
-        each.moment < CLOCK_WAS_SET
-        or abs(clip.start - each.modified) > DOUBTFUL
-        or clip.start > now + DOUBTFUL
-    )
+    doubtful = each.moment < CLOCK_WAS_SET or is_doubtful(clip, now)
     return Reason.CLOCK_DOUBTFUL if doubtful and not each.transferred else None
 
 

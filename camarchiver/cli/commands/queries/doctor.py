@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver import config as config_files
+from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import (
     CONFIG_KEY,
@@ -19,9 +20,7 @@ from camarchiver.cli.options import (
     commands_of,
     option,
     options,
-    own_patterns,
 )
-from camarchiver.cli.retention_options import camera_tables
 from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import CamarchiverError, ExitCode
 
@@ -144,8 +143,7 @@ def _config(context: click.Context) -> Iterator[Finding]:
         check(loaded, context)
         for command in _commands(context).values():
             checked_values(loaded, command, context)
-        own_patterns(context)
-        camera_tables(context)
+        conventions(context)
     except CamarchiverError as error:
         yield trouble("config", error.message, error.hint)
         return

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
-from camarchiver.cli.options import config_option, option, options, own_patterns, tree_options
+from camarchiver.cli.options import config_option, option, options, tree_options
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Duration
 from camarchiver.errors import ExitCode
@@ -57,17 +58,17 @@ def status(
     rhythm explains. Then follow what needs attention with the remedies, the clips, hours and bytes in source,
     archive and trash, free space, and the days until the disk is full. It changes nothing.
     """
-    from camarchiver.cli.commands.queries.why import archive_policy, cleanup_policy
+    from camarchiver.cli.commands.queries.why import archive_policy, trusts_names
     from camarchiver.output import json_document, status_text
     from camarchiver.pipeline import Pipeline
     from camarchiver.queries.status import StatusCounter, StatusQuestion
 
     context, place = click.get_current_context(), TreeOptions(directory, output, trash_root, timezone)
-    pipeline = Pipeline(place.trees(), place.zone(), "status", own_patterns(context))
+    words_of_owner = conventions(context, trust_names=trusts_names(context, directory))
+    pipeline = Pipeline(place.trees(), place.zone(), "status", words_of_owner)
     words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
     policy = archive_policy(context, directory, pipeline.zone, *words)
-    trust_names = cleanup_policy(context, directory).trust_names
-    question = StatusQuestion(policy, pipeline.started, gap, trust_names)
+    question = StatusQuestion(policy, pipeline.started, gap)
     report = StatusCounter(pipeline, question).count()
     if as_json:
         click.echo(json_document.status_report(report, pipeline.run.id), nl=False)

@@ -13,8 +13,9 @@ import click
 
 from camarchiver.cli.commands.archive import archive
 from camarchiver.cli.commands.cleanup import cleanup
+from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
-from camarchiver.cli.options import CONFIG_FILE, option, options, own_patterns, with_place
+from camarchiver.cli.options import CONFIG_FILE, option, options, with_place
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions
@@ -82,7 +83,9 @@ def why(
             "name a clip's PATH, or --camera together with --at", hint="see camarchiver why --help"
         )
     zone, context = place.zone(), click.get_current_context()
-    pipeline = Pipeline(place.trees(), zone, "why", own_patterns(context))
+    pipeline = Pipeline(
+        place.trees(), zone, "why", conventions(context, trust_names=trusts_names(context, place.directory))
+    )
     words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
     history, policy = ClipHistory(pipeline), archive_policy(context, place.directory, zone, *words)
     if path is not None:
@@ -141,6 +144,11 @@ def cleanup_policy(context: click.Context, directory: Path) -> CleanupPolicy:
     """The policy of `cleanup DIRECTORY`, from config files and environment."""
     parsed = _parsed(cleanup, context, directory)
     return _filled(RetentionOptions, parsed.params).policy(parsed)
+
+
+def trusts_names(context: click.Context, directory: Path) -> bool:
+    """Whether `cleanup DIRECTORY` would trust the names alone, by config files and environment."""
+    return bool(_parsed(cleanup, context, directory).params["trust_names"])
 
 
 def _parsed(

@@ -1,0 +1,115 @@
+"""Reads what the config says of the trees: `[patterns]`, `[folders]` and the tables of cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from camarchiver import config as config_files
+from camarchiver.cli.options import CONFIG_KEY
+from camarchiver.cli.types import ClockType, DaysType, Size
+from camarchiver.domain.clocks import Clocks
+from camarchiver.domain.conventions import Conventions
+from camarchiver.errors import ConfigError
+from camarchiver.naming.cameras import comparable
+from camarchiver.naming.patterns import Pattern, compile_pattern
+from camarchiver.naming.system_folders import PassedOver
+from camarchiver.policy.unencoded_rules import KEEP, REENCODE
+
+_KEYS: Mapping[str, click.ParamType[Any]] = {
+    "age": DaysType(),
+    "archive_age": DaysType(),
+    "trash_age": DaysType(zero=True),
+    "max_age_hard": DaysType(),
+    "max_size": Size(),
+    "signed": click.Choice([KEEP, REENCODE]),
+    "clock": ClockType(),
+}
+"""The keys that a camera may have of its own, in `[camera.NAME]`."""
+
+_PASS_OVER = "pass_over"
+"""The key of `[folders]`."""
+
+_TRUSTING = ("", "archive", "cleanup")
+"""The sections in which `trust_names` is the owner's word about the whole tree, for every command."""
+
+
+def conventions(context: click.Context, *, trust_names: bool = False) -> Conventions:
+    """The config's word about names, folders and clocks. Raises ConfigError.
+
+    The names are also trusted if the command's own `--trust-names` says so.
+    """
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    tables = camera_tables(context)
+    own = {camera: keys["clock"] for camera, keys in tables.items() if "clock" in keys}
+    values = [loaded.sections.get(section, {}).get("trust_names") for section in _TRUSTING]
+    trusted = trust_names or bool(context.params.get("trust_names"))
+    trusted = trusted or any(value is not None and value.value is True for value in values)
+    return Conventions(_patterns(loaded), PassedOver(_passed_over(loaded)), Clocks(own, trusted))
+
+
+def _patterns(loaded: config_files.Config) -> tuple[Pattern, ...]:
+    return tuple(
+        compile_pattern(str(entry.value), name=name) for name, entry in loaded.table("patterns").items()
+    )
+
+
+def _passed_over(loaded: config_files.Config) -> tuple[str, ...]:
+    """The globs of `[folders]`."""
+    for key, entry in loaded.table("folders").items():
+        if key != _PASS_OVER:
+            raise ConfigError(
+                f"{entry.file}: [folders] {key} is not a key{config_files.nearest(key, (_PASS_OVER,))}",
+                hint=f'the key is {_PASS_OVER}, as {_PASS_OVER} = ["Lost Footage", "*.bak"]',
+            )
+        names = entry.value
+        is_list = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+        if not is_list or any("/" in name or not name.strip("*?") for name in names):
+            raise ConfigError(
+                f"{entry.file}: [folders] {key} is not a list of folders' names",
+                hint=f'write for example {_PASS_OVER} = ["Lost Footage", "*.bak"]; names have no /',
+            )
+        return tuple(names)
+    return ()
+
+
+def camera_tables(context: click.Context) -> dict[str, dict[str, Any]]:
+    """The values of every `[camera.NAME]`, parsed. Raises ConfigError for an invalid key or value."""
+    loaded: config_files.Config = context.meta[CONFIG_KEY]
+    tables: dict[str, dict[str, Any]] = {}
+    files: dict[str, Path] = {}
+    for name, entry in loaded.table("camera").items():
+        if not isinstance(entry.value, dict):
+            raise ConfigError(
+                f"{entry.file}: [camera] {name} is not a table", hint=f"write [camera.{name}] above its keys"
+            )
+        camera = comparable(name)
+        if files.get(camera) == entry.file:
+            raise ConfigError(
+                f"{entry.file}: [camera.{name}] stands there twice, with composed and decomposed letters",
+                hint="write one table for this camera",
+            )
+        files[camera] = entry.file
+        tables[camera] = {
+            key: _value(entry.file, name, key, value, context) for key, value in entry.value.items()
+        }
+    return tables
+
+
+def _value(file: object, camera: str, key: str, value: object, context: click.Context) -> Any:
+    if key not in _KEYS:
+        raise ConfigError(
+            f"{file}: [camera.{camera}] {key} is not a key{config_files.nearest(key, _KEYS)}",
+            hint="keys are " + ", ".join(_KEYS),
+        )
+    try:
+        found = _KEYS[key].convert(value, None, context)
+    except click.BadParameter as error:
+        message = f"{file}: [camera.{camera}] {key}: {error.message}"
+        raise ConfigError(message, hint="mend that value") from error
+    if found == 0:
+        raise ConfigError(f"{file}: [camera.{camera}] {key}: 0 would keep nothing", hint="mend that value")
+    return found

@@ -1,0 +1,149 @@
+"""Which of a camera's clocks is right: doubt between a clip's name and its file, and the owner's word.
+
+A camera without a battery begins in 1970 or 2000 after each power failure, another one is a time zone off,
+and a tree that was copied may have lost its files' times. Only the owner can know which of them it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from camarchiver.domain.clip import Clip
+
+DOUBTFUL = timedelta(days=1)
+"""How far name and clock may differ before one of them must be wrong (docs/architecture.md, section 7)."""
+
+_DOUBTFUL_SECONDS = DOUBTFUL.total_seconds()
+_YEAR_1 = datetime(1970, 1, 1).toordinal() * 86_400
+"""Seconds from the day before the year 1 to 1970."""
+_AGREED_SECONDS = 3600.0
+"""A clip of unknown length whose file was last written within this after its start has one time."""
+_SHIFT = re.compile(
+    r"(?P<sign>[+-])(?:(?P<years>\d{1,3})y)?(?:(?P<weeks>\d{1,4})w)?(?:(?P<days>\d{1,5})d)?"
+    r"(?:(?P<hours>\d{1,6})h)?(?:(?P<minutes>\d{1,7})m)?(?:(?P<seconds>\d{1,8})s)?",
+    re.ASCII,
+)
+
+
+class TrustedClock(StrEnum):
+    """Which of a camera's clocks is right."""
+
+    NAMES = "names"
+    """The times in the names; the files' times mean nothing."""
+    MTIME = "mtime"
+    """The files' modification times; the times in the names mean nothing."""
+    SHIFTED = "shifted"
+    """The times in the names, once they are corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraClock:
+    """The owner's word about one camera's clock."""
+
+    trusted: TrustedClock
+    years: int = 0
+    """What to add to the time in a name."""
+    span: timedelta = timedelta(0)
+    """The same, after the years."""
+
+    def corrected(self, clip: Clip) -> datetime | None:
+        """When a clip was really recorded; None if this word says nothing about it.
+
+        A shift applies only to clips whose name and file then agree within a day: the camera may have been
+        right at other times, and one that falls back at each power failure is off by another span each time.
+        """
+        match self.trusted:
+            case TrustedClock.NAMES:
+                return clip.start
+            case TrustedClock.MTIME:
+                return _by_mtime(clip)
+            case TrustedClock.SHIFTED:
+                return self._shifted(clip)
+
+    def _shifted(self, clip: Clip) -> datetime | None:
+        start, written = clip.start, clip.written_ns / 1e9
+        is_leap_day = (start.month, start.day) == (2, 29)
+        # A year later there is no such day; the next one stands for it.
+        anniversary = start.replace(month=3, day=1) if is_leap_day and self.years % 4 else start
+        try:
+            shifted = anniversary.replace(year=start.year + self.years).astimezone(UTC) + self.span
+        except (ValueError, OverflowError):
+            return None
+        off = abs(shifted.timestamp() - written)
+        is_better = off <= _DOUBTFUL_SECONDS and off < abs(start.timestamp() - written)
+        return shifted.astimezone(start.tzinfo) if is_better else None
+
+
+def _by_mtime(clip: Clip) -> datetime:
+    """The start by the file's time, which is that of a clip's end; the name's time if the two agree."""
+    written = clip.written_ns / 1e9
+    after = written - clip.start.timestamp()
+    if 0 <= after <= (_AGREED_SECONDS if clip.duration is None else clip.duration + 60.0):
+        return clip.start
+    return datetime.fromtimestamp(written - (clip.duration or 0.0), clip.start.tzinfo)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The owner's word about the clocks of all cameras."""
+
+    cameras: Mapping[str, CameraClock] = field(default_factory=dict)
+    names_everywhere: bool = False
+    """Whether the times in the names are right for every camera without a word of its own."""
+
+    def __bool__(self) -> bool:
+        return bool(self.cameras) or self.names_everywhere
+
+    def applied(self, clip: Clip) -> Clip:
+        """The clip, with the time of its recording if the owner's word says one."""
+        own = self.cameras.get(clip.camera)
+        if own is None:
+            return clip._replace(corrected=clip.start) if self.names_everywhere else clip
+        corrected = own.corrected(clip)
+        return clip if corrected is None else clip._replace(corrected=corrected)
+
+
+def is_doubtful(clip: Clip, now: datetime) -> bool:
+    """Whether nobody knows when a clip was recorded.
+
+    Its name and its file differ by more than a day, and the owner has not said which of them is right; or it
+    comes from the future.
+    """
+    if clip.recorded > now + DOUBTFUL:
+        return True
+    if clip.corrected is not None:
+        return False
+    start, written = clip.start, clip.written_ns / 1e9
+    # Asking a time zone takes most of the time of a plan. Zones differ from UTC by -12 to +14 hours: this
+    # comparison, which takes the local time for UTC, is certain in nearly all cases.
+    local = start.toordinal() * 86_400 + start.hour * 3600 + start.minute * 60 + start.second - _YEAR_1
+    if -43_200.0 <= written - local <= 36_000.0:
+        return False
+    return abs(start.timestamp() - written) > _DOUBTFUL_SECONDS
+
+
+def latest_time(clip: Clip) -> datetime:
+    """The time by which rules by age count: a clip's latest, or the one that the owner trusts."""
+    if clip.corrected is not None:
+        return clip.corrected
+    written = max(clip.written_ns, clip.fingerprint.mtime_ns) / 1e9
+    return max(clip.start, datetime.fromtimestamp(written, clip.start.tzinfo))
+
+
+def parse_clock(text: str) -> CameraClock:
+    """The word `names`, `mtime`, or a correction such as `+26y3d` or `-1h`. Raises ValueError."""
+    if text in (TrustedClock.NAMES, TrustedClock.MTIME):
+        return CameraClock(TrustedClock(text))
+    found = _SHIFT.fullmatch(text.replace(" ", ""))
+    if found is None:
+        raise ValueError(text)
+    sign = -1 if found["sign"] == "-" else 1
+    parts = {unit: sign * int(count) for unit, count in found.groupdict().items() if count and unit != "sign"}
+    if not any(parts.values()):
+        raise ValueError(text)
+    years = parts.pop("years", 0)
+    return CameraClock(TrustedClock.SHIFTED, years, timedelta(**parts))

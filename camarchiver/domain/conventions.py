@@ -1,0 +1,21 @@
+"""What the owner's config says of the trees: names of clips, folders without any, clocks. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from camarchiver.domain.clocks import Clocks
+from camarchiver.naming.patterns import Pattern
+from camarchiver.naming.system_folders import PassedOver
+
+
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """How names, folders and times of the trees are to be understood, by every command alike."""
+
+    patterns: tuple[Pattern, ...] = ()
+    """Patterns of names besides those of the makers."""
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    """Folders that hold no clips."""
+    clocks: Clocks = field(default_factory=Clocks)
+    """Which clock of which camera is right."""

@@ -1,0 +1,182 @@
+"""policy: the installed command, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import dates
+from tests.commands import Command, Put, journal, put_recent
+
+FELL_BACK = "2000/01/01/REO_front_20000101120000.mp4"
+"""The name that a camera gives after a power failure, when its clock begins anew."""
+
+
+def document(told: Command, *words: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(told(*words, "--json").stdout)
+    return found
+
+
+def decided(told: Command, command: str, tree: Path, *options: object) -> dict[str, str]:
+    """By path: the reason of each file in the plan."""
+    steps = document(told, command, tree, "--dry-run", *options)["steps"]
+    return {str(Path(step["path"]).relative_to(tree)): step["reason"] for step in steps}
+
+
+@pytest.fixture
+def real() -> datetime:
+    """When the clip was really recorded and uploaded."""
+    return dates.ago(40).replace(hour=13, minute=42, second=10, microsecond=0)
+
+
+@pytest.fixture
+def fell_back(put: Put, real: datetime) -> Path:
+    """A clip of a camera whose clock fell back; its file has the time of the upload."""
+    put_recent(put)
+    return put(FELL_BACK, mtime=real.timestamp())
+
+
+class TestAClockThatFellBack:
+    def test_the_original_stays_until_its_owner_says_which_clock_is_right(
+        self, fell_back: Path, tree: Path, told: Command, real: datetime, tmp_path: Path
+    ) -> None:
+        done = told("archive", tree, "--codec", "h264", "--json")
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["status"]) == (3, "partial")
+        assert [error["code"] for error in found["errors"]] == ["clock-doubtful"]
+        assert "[camera.NAME] clock" in found["errors"][0]["hint"]
+        (outcome,) = found["outcomes"]
+        assert (outcome["result"], outcome["freed"]) == ("done", 0)
+        assert "clock is doubtful" in outcome["detail"]
+        archived = tree / "archived" / FELL_BACK
+        assert fell_back.exists()
+        assert archived.stat().st_mtime == real.timestamp(), "both times are kept: one in the name"
+        assert [line["reason"] for line in journal(tree) if line["event"] == "kept"] == ["clock-doubtful"]
+
+        # No rule takes any copy of it, not even the hard limit.
+        words = ("--age", "1", "--clean-output", "--max-size", "1kB", "--max-age-hard", "20", "--allow-large")
+        found = document(told, "cleanup", tree, "--dry-run", *words)
+        kept = {(step["path"], step["reason"]) for step in found["steps"] if step["action"] == "keep"}
+        assert kept >= {(str(fell_back), "clock-doubtful"), (str(archived), "clock-doubtful")}
+        assert "clock-doubtful" in [error["code"] for error in found["errors"]]
+        (front,) = (each for each in document(told, "status", tree)["cameras"] if each["camera"] == "front")
+        assert front["clock_doubtful"] == 1
+        story = told("why", "-C", tree, "--camera", "front", "--at", f"{real:%Y-%m-%d %H:%M:%S}")
+        assert story.returncode == 0
+        assert f"its file was written on {real:%Y-%m-%d %H:%M:%S}: the clock is doubtful" in story.stdout
+
+        (tmp_path / "c.toml").write_text('[camera.front]\nclock = "mtime"\n')
+        done = told("archive", tree, "--config", tmp_path / "c.toml")
+        assert done.returncode == 0, done.stdout
+        assert not fell_back.exists()
+        assert archived.exists()
+        assert (tree / ".deleted/input" / FELL_BACK).exists()
+        gone = journal(tree)[-1]
+        assert (gone["event"], gone["start"][:10]) == ("trashed", "2000-01-01")
+        assert datetime.fromisoformat(gone["recorded"]) == real
+
+    @pytest.mark.parametrize("covered", ["file", "name"])
+    def test_a_hold_covers_it_by_either_clock(
+        self, fell_back: Path, tree: Path, told: Command, real: datetime, covered: str
+    ) -> None:
+        day = f"{real:%Y-%m-%d}" if covered == "file" else "2000-01-01"
+        added = told("hold", "add", "-C", tree, "--from", day, "--to", day, "--reason", "theft")
+        assert "1 clip that stands here now" in added.stderr
+        assert decided(told, "archive", tree)[FELL_BACK] == "held"
+        words = ("--age", "1", "--unarchived", "--max-age-hard", "20")
+        assert decided(told, "cleanup", tree, *words)[FELL_BACK] == "held"
+
+    def test_a_hold_of_the_real_day_keeps_the_archive_and_the_trash(
+        self, fell_back: Path, tree: Path, told: Command, real: datetime, tmp_path: Path
+    ) -> None:
+        (tmp_path / "c.toml").write_text('[camera.front]\nclock = "mtime"\n')
+        config = ("--config", tmp_path / "c.toml")
+        assert told("archive", tree, "--codec", "h264", *config).returncode == 0
+        assert not fell_back.exists()
+        words = ("--from", f"{real:%Y-%m-%d}", "--to", f"{real:%Y-%m-%d}", "--reason", "theft")
+        added = told("hold", "add", "-C", tree, *words)
+        assert "1 clip that stands here now" in added.stderr
+        found = decided(told, "cleanup", tree, "--clean-output", "--trash-age", "0", *config)
+        assert (found[f"archived/{FELL_BACK}"], found[f".deleted/input/{FELL_BACK}"]) == ("held", "held")
+        exported = document(
+            told, "hold", "export", "-C", tree, added.stdout.split()[0], tmp_path / "evidence"
+        )
+        clips = [Path(file["path"]) for file in exported["files"] if file["path"].endswith(".mp4")]
+        assert sorted(clip.parts[-5] for clip in clips) == ["archived", "input"]
+
+    def test_a_correction_of_the_names(
+        self, fell_back: Path, put: Put, tree: Path, told: Command, real: datetime, tmp_path: Path
+    ) -> None:
+        """It is applied where both clocks then agree: another reboot is off by something else."""
+        other = put(FELL_BACK.replace("120000", "120500"), mtime=(real + timedelta(days=5)).timestamp())
+        off = real - datetime(2000, 1, 1, 12, tzinfo=real.tzinfo)
+        word = f"+{off.days}d{off.seconds}s"
+        (tmp_path / "c.toml").write_text(f'[camera.front]\nclock = "{word}"\n')
+        found = document(told, "archive", tree, "--dry-run", "--config", tmp_path / "c.toml")
+        assert [error["message"].count("1 of front") for error in found["errors"]] == [1]
+        assert found["errors"][0]["message"].endswith(str(other))
+
+
+class TestOtherClocks:
+    def test_a_copied_tree_without_its_times_keeps_its_originals_until_the_names_are_trusted(
+        self, put: Put, tree: Path, told: Command
+    ) -> None:
+        put_recent(put)
+        clip = put(f"{dates.clip_of('front', dates.ago(40))}.mp4")
+        os.utime(clip, (dates.recently(hours=1).timestamp(),) * 2)
+        assert told("archive", tree, "--codec", "h264").returncode == 3
+        assert clip.exists()
+        assert told("archive", tree, "--trust-names").returncode == 0
+        assert not clip.exists()
+
+    def test_a_clock_in_the_future_is_told_of_and_can_be_corrected(
+        self, put: Put, tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        put_recent(put)
+        ahead, at = dates.recently(hours=-24 * 300), dates.ago(40)
+        clip = put(f"{dates.clip_of('front', ahead)}.mp4", mtime=at.timestamp())
+        done = told("archive", tree, "--dry-run")
+        assert done.returncode == 3
+        assert "clock is doubtful" in done.stdout
+        (tmp_path / "c.toml").write_text('[camera.front]\nclock = "mtime"\n')
+        done = told("archive", tree, "--codec", "h264", "--config", tmp_path / "c.toml")
+        assert done.returncode == 0
+        assert not clip.exists()
+
+    def test_a_word_that_is_no_clock_is_refused(self, tree: Path, told: Command, tmp_path: Path) -> None:
+        (tmp_path / "c.toml").write_text('[camera.front]\nclock = "later"\n')
+        done = told("config", "check", "--config", tmp_path / "c.toml")
+        assert done.returncode == 10
+        assert "such as +26y3d" in done.stderr
+
+
+class TestAMisspeltCamera:
+    def test_every_run_says_so_and_config_check_names_the_nearest(
+        self, put: Put, tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        put_recent(put)
+        for at in (dates.ago(40), dates.ago(50)):
+            clip = put(f"{dates.clip_of('sauna', at)}.mp4", b"x", mtime=at.timestamp())
+        config = tmp_path / "c.toml"
+        config.write_text("[camera.suana]\nmax_age_hard = 3\n")
+        words = ("-y", "--unarchived", "--allow-large", "--config", config)
+        note = "note: no clip of a camera suana was found; did you mean sauna?"
+        for removed in (1, 0):
+            done = told("cleanup", tree, *words)
+            assert (done.returncode, done.stdout.count("moved to the trash: 1 file")) == (0, removed)
+            assert note in done.stdout.splitlines()
+        assert not clip.exists()
+        assert (tree / "archiver.log").read_text().count(note) == 2
+        assert note.removeprefix("note: ") in document(told, "cleanup", tree, *words)["notes"]
+        assert told("config", "check", "--config", config).returncode == 0
+        checked = told("config", "check", tree, "--config", config)
+        assert checked.returncode == 10
+        assert "[camera.suana]" in checked.stderr
+        assert "did you mean sauna?" in checked.stderr
+        config.write_text("[camera.sauna]\nmax_age_hard = 3\n[camera.today]\nage = 9\n")
+        assert told("config", "check", tree, "--config", config).returncode == 0
