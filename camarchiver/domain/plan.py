@@ -135,7 +135,8 @@ class FurtherStep:
     """Something the owner could do beyond a plan to have more free space."""
 
     command: str
-    """Without the name of the program and the folder."""
+    """The program's command."""
+    options: str
     size: int
     """About the bytes that it would bring."""
     loses_footage: bool

@@ -62,7 +62,8 @@ def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
         yield "more would come free by, the harmless first:"
     for more in plan.further:
         words = "loses footage" if more.loses_footage else "then run this cleanup again"
-        yield f"  camarchiver {more.command:24} about {size(more.size):>8}, {words}"
+        line = f"camarchiver {more.command} {shown(plan.trees.source)} {more.options}"
+        yield f"  about {size(more.size):>8}, {words}: {line}"
 
 
 def _table(changes: Sequence[Total]) -> Iterator[str]:

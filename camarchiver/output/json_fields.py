@@ -147,4 +147,8 @@ def camera_fields(camera: CameraStatus) -> dict[str, Any]:
 
 def further_fields(step: FurtherStep) -> dict[str, Any]:
     """A step that would bring more free space."""
-    return {"command": step.command, "bytes": step.size, "loses_footage": step.loses_footage}
+    return {
+        "command": f"{step.command} {step.options}",
+        "bytes": step.size,
+        "loses_footage": step.loses_footage,
+    }

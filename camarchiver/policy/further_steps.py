@@ -47,8 +47,8 @@ class FurtherSteps:
         """The steps that bring something: first the one that loses no footage."""
         kept = self._archives_size / self._sources_size if self._sources_size else 0.0
         found = (
-            FurtherStep(f"archive --age {WAITING_DAYS}", round(self._waiting * max(0.0, 1 - kept)), False),
-            FurtherStep("cleanup --clean-output", self._archives, True),
-            FurtherStep("cleanup --unarchived", self._unarchived, True),
+            FurtherStep("archive", f"--age {WAITING_DAYS}", round(self._waiting * max(0.0, 1 - kept)), False),
+            FurtherStep("cleanup", "--clean-output", self._archives, True),
+            FurtherStep("cleanup", "--unarchived", self._unarchived, True),
         )
         return tuple(step for step in found if step.size)

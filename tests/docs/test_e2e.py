@@ -239,3 +239,11 @@ class TestComparison:
         assert missing(["a", "b"], ["b", "a"]) == ["b"]
         assert not missing(["kept: 1 clip, damaged (...)"], ["kept: 1 clip, damaged (no moov)"])
         assert missing(["/camera/archived/a.mp4: x"], ["/camera/b.mp4: x"]) == ["/camera/archived/a.mp4: x"]
+
+
+def test_every_option_is_in_the_reference() -> None:
+    script = ROOT / "scripts/option-reference"
+    if not script.exists():
+        pytest.skip("scripts is not beside the tests")
+    done = subprocess.run([sys.executable, script, "--check"], timeout=60)
+    assert done.returncode == 0, "run scripts/option-reference"
