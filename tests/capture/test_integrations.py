@@ -709,19 +709,20 @@ class TestMotionJpeg:
         fifo = tmp_path / "camera"
         os.mkfifo(fifo)
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-re", "-f", "lavfi"]
-        command += ["-i", "testsrc2=s=320x240:r=2:d=20", "-c:v", "mjpeg", "-f", "matroska"]
+        command += ["-i", "testsrc2=s=320x240:r=1:d=40", "-c:v", "mjpeg", "-f", "matroska"]
         writer = subprocess.Popen([*command, "-flush_packets", "1", "-cluster_time_limit", "10", str(fifo)])
         began = time.monotonic()
         reading = Reader(FileCamera(fifo), encodes=True)
         late: list[float] = []
-        while len(late) < 10:
-            item = reading.take(20)
+        while len(late) < 4:
+            item = reading.take(30)
             if isinstance(item, TimedPacket):
                 late.append(item.arrival - began - item.at)
         writer.kill()
         writer.wait()
         reading.close()
-        assert late[-1] < 3.0
+        # With lookahead it would be sixteen seconds; a busy machine takes some to start programs.
+        assert late[-1] < 10.0
 
 
 class TestTransport:
