@@ -86,7 +86,7 @@ class _Recovery:
 
     def _resolve_intents(self) -> None:
         """Look what became of removals whose run died before it journalled the result, and journal it."""
-        for note in intents.existing(self._trees.state, self._writer.run.host):
+        for note in intents.existing(self._trees.state):
             if note.is_live:
                 continue
             try:

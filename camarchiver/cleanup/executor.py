@@ -108,7 +108,7 @@ class CleanupExecutor:
         self._memory = memory
         self._failures = failures
         self._gauge = _Gauge(min_free)
-        self._intents = IntentLog(trees.state, writer.run.id, writer.run.host)
+        self._intents = IntentLog(trees.state, writer.run.id)
 
     def run(self, steps: Iterable[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
         """Each step's outcome; no step begins after `stop`."""

@@ -31,7 +31,7 @@ from camarchiver.runtime.extras import install_extra
 from camarchiver.runtime.formatting import count_of
 from camarchiver.runtime.progress import Advance, Display
 from camarchiver.runtime.signals import Stop
-from camarchiver.storage import copying, lockfile
+from camarchiver.storage import copying, owner
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -50,7 +50,7 @@ LOOK_SECONDS = 2.0
 STOP_SECONDS = 30.0
 """For a worker to end what it does when the run stops."""
 
-BUSY_SECONDS = lockfile.STALE_LOCK_SECONDS + 60.0
+BUSY_SECONDS = owner.STALE_LOCK_SECONDS + 60.0
 """After this the lock of a worker that died on another machine is no longer valid."""
 
 

@@ -116,7 +116,6 @@ class Verifier:
         task: Task,
         log: FindingsLog,
         *,
-        host: str,
         stop: Stopper,
         ffmpeg: Path | None,
     ) -> None:
@@ -128,7 +127,6 @@ class Verifier:
         self._log = log
         self._stop = stop
         self._ffmpeg = ffmpeg
-        self._host = host
         self._marked_at = time.monotonic()
         self._known: dict[date, frozenset[str]] = {}
 
@@ -248,7 +246,7 @@ class Verifier:
 
     def journal_findings(self) -> Iterator[VerifyFinding]:
         """Lines that can't be read, removals without an outcome, and work that a dead run left unfinished."""
-        live = {note.run for note in intents.existing(self._trees.state, self._host) if note.is_live}
+        live = {note.run for note in intents.existing(self._trees.state) if note.is_live}
         for day in self._journal.days():
             if self._stop.is_set():
                 return

@@ -6,7 +6,6 @@ The journal holds each intent; a note only says in which days' files to look.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,22 +14,20 @@ from pathlib import Path
 
 import msgspec
 
-from camarchiver.domain.fields import Process, Run
+from camarchiver.domain.fields import Run
 from camarchiver.domain.untrusted import decode
-from camarchiver.storage import atomic, lockfile
+from camarchiver.storage import atomic, owner
+from camarchiver.storage.owner import Owner
+from camarchiver.storage.walk import paths_in
 
 FOLDER = "intents"
-
-STALE_SECONDS = lockfile.STALE_LOCK_SECONDS
-"""A note of another host that was not touched for this long has no owner any more."""
 
 
 class IntentRecord(msgspec.Struct, frozen=True):
     """What a note holds."""
 
     run: Run
-    host: str
-    pid: Process
+    owner: Owner
     days: tuple[date, ...]
 
 
@@ -47,17 +44,17 @@ class IntentNote:
 class IntentLog:
     """One run's note, rewritten before each block of removals."""
 
-    def __init__(self, state: Path, run: str, host: str) -> None:
+    def __init__(self, state: Path, run: str) -> None:
         self._path = state / FOLDER / f"{run}.json"
         self._unclear: set[date] = set()
         self._run = run
-        self._host = host
+        self._owner = Owner.this()
 
     def open(self, days: set[date]) -> None:
         """Note that intents in these days' files may have no outcome yet; durable on return."""
         atomic.make_private_folders(self._path.parent)
         listed = tuple(sorted(days | self._unclear))
-        record = IntentRecord(self._run, self._host, os.getpid(), listed)
+        record = IntentRecord(self._run, self._owner, listed)
         atomic.write_text(self._path, json.dumps(msgspec.to_builtins(record)) + "\n")
 
     def leave_open(self, day: date) -> None:
@@ -70,25 +67,17 @@ class IntentLog:
             self._path.unlink(missing_ok=True)
 
 
-def existing(state: Path, host: str) -> Iterator[IntentNote]:
+def existing(state: Path) -> Iterator[IntentNote]:
     """Every note; one that can't be parsed is left for a person to examine."""
-    folder = state / FOLDER
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+    for path in paths_in(state / FOLDER, ".json"):
         try:
             record = decode(path.read_text(encoding="ascii"), IntentRecord)
-            age = time.time() - path.lstat().st_mtime
-            yield IntentNote(path, record.run, record.days, _lives(record, host, age))
+            yield IntentNote(path, record.run, record.days, _is_live(record, path))
         except (OSError, ValueError):
             continue
 
 
-def _lives(record: IntentRecord, host: str, age: float) -> bool:
-    if record.host != host:
-        return age < STALE_SECONDS
-    try:
-        os.kill(record.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return record.pid != os.getpid()
+def _is_live(record: IntentRecord, path: Path) -> bool:
+    """Whether another process must be taken to be at work on it; a run of this process has ended."""
+    is_alive = owner.is_alive(record.owner, lambda: time.time() - path.lstat().st_mtime)
+    return is_alive and not record.owner.is_this_process

@@ -14,7 +14,7 @@ from msgspec import Meta
 from camarchiver.domain.clip import STATE_FOLDER, Trees
 from camarchiver.domain.untrusted import convert
 from camarchiver.errors import StorageError, UsageError, cause, no_access, remedy
-from camarchiver.storage import atomic, lockfile
+from camarchiver.storage import atomic, owner
 
 MARKER = "volume"
 
@@ -157,7 +157,7 @@ def run_lock(trees: Trees, command: str) -> Path:
     folder = trees.state / "locks"
     atomic.make_folders(trees.archive, model=trees.source)
     atomic.make_private_folders(folder)
-    return folder / f"{command}@{lockfile.host_id()}.run"
+    return folder / f"{command}@{owner.host_id()}.run"
 
 
 def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import logging
 import os
-import secrets
-import socket
 import stat
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,15 +20,12 @@ from pathlib import Path
 
 import msgspec
 
-from camarchiver.domain.fields import Process
 from camarchiver.domain.untrusted import decode
 from camarchiver.errors import ClipBusy
 from camarchiver.storage import atomic
+from camarchiver.storage.owner import Owner, is_alive
 
 _log = logging.getLogger("camarchiver.storage.locking")
-
-STALE_LOCK_SECONDS = 600
-"""A lock of another kernel (host or boot) that was not touched for this long has no owner any more."""
 
 SETTLE_SECONDS = 2.0
 """How long a lock taken from another kernel must stay ours, in case the mount shares no kernel locks."""
@@ -46,27 +39,6 @@ _NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, er
 _NO_KERNEL_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
 _LOCKED = frozenset({errno.EAGAIN, errno.EACCES})
 _NO_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
-
-
-class Owner(msgspec.Struct, frozen=True):
-    """The owner of a lock, as its file records it."""
-
-    host: str
-    boot: str
-    """This kernel since it started; empty when unknown, which equals no other."""
-    pid: Process
-    nonce: str
-    since: str
-
-    @classmethod
-    def this(cls) -> Owner:
-        return cls(
-            host=host_id(),
-            boot=_boot_id(),
-            pid=os.getpid(),
-            nonce=secrets.token_hex(16),
-            since=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +83,7 @@ def refuse_if_held(file: Path, clip: Path) -> None:
     finally:
         os.close(descriptor)
     # Nothing may be written here, so the server's clock can't be read.
-    if _lives(locked, found, lambda: time.time() - status.st_mtime):
+    if is_alive(found, lambda: time.time() - status.st_mtime, locked=locked):
         raise _busy(clip, _described(status, found))
 
 
@@ -120,20 +92,6 @@ def write(descriptor: int, record: str) -> None:
     data = record.encode()
     os.pwrite(descriptor, data, 0)
     os.ftruncate(descriptor, len(data))
-
-
-def host_id() -> str:
-    """This machine in locks and messages: its name and, where it has a machine-id, four bytes of its hash."""
-    forced = _forced_host()
-    if forced:
-        return forced
-    try:
-        machine = Path("/etc/machine-id").read_bytes().strip()
-    except OSError:
-        machine = b""
-    # machine-id(5) says that it must be hashed before others see it.
-    mark = hashlib.blake2b(machine, digest_size=4).hexdigest()
-    return f"{socket.gethostname()}-{mark}" if machine else socket.gethostname()
 
 
 def _create(file: Path, owner: Owner) -> int | None:
@@ -200,12 +158,12 @@ def _take_over(file: Path, clip: Path, owner: Owner) -> LockClaim | None:
         if not _is_at(file, descriptor):
             return None
         status, found = os.fstat(descriptor), _read(descriptor)
-        if _lives(locked, found, lambda: _clock_of(file.parent) - status.st_mtime):
+        if is_alive(found, lambda: _clock_of(file.parent) - status.st_mtime, locked=locked):
             raise _busy(clip, _described(status, found))
         write(descriptor, _record(owner))
         os.fsync(descriptor)
         taken = LockClaim(file, descriptor, owner)
-        if not (locked and _same_kernel(found)):
+        if not (locked and found is not None and found.is_of_this_kernel):
             time.sleep(SETTLE_SECONDS)
             if not taken.holds():
                 raise _busy(clip, _described(os.fstat(descriptor), _read(descriptor)))
@@ -213,19 +171,6 @@ def _take_over(file: Path, clip: Path, owner: Owner) -> LockClaim | None:
         _log.warning("lock reclaimed: %s (%.0f s old, %s)", clip, age, _described(status, found))
         undo.pop_all()
         return taken
-
-
-def _lives(locked: bool | None, found: Owner | None, age: Callable[[], float]) -> bool:
-    """Whether a lock's owner must be taken to be alive; a time in the future counts as an age too."""
-    if locked is False:
-        return True
-    if locked and _same_kernel(found):
-        return False
-    return abs(age()) <= STALE_LOCK_SECONDS
-
-
-def _same_kernel(found: Owner | None) -> bool:
-    return found is not None and found.boot != "" and found.boot == _boot_id()
 
 
 def _open(file: Path, clip: Path, access: int) -> int | None:
@@ -310,16 +255,3 @@ def _busy(clip: Path, why: str) -> ClipBusy:
         f"File already being processed: {clip} ({why})",
         hint="wait until it is done; if nothing works on it, remove its .lock file",
     )
-
-
-def _forced_host() -> str:
-    return os.environ.get("CAMARCHIVER_HOST_ID", "")
-
-
-def _boot_id() -> str:
-    if forced := _forced_host():
-        return f"boot of {forced}"
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""

@@ -23,8 +23,6 @@ from camarchiver.storage.run_lock import NOT_WRITABLE
 
 _log = logging.getLogger("camarchiver.storage.locking")
 
-STALE_LOCK_SECONDS = lockfile.STALE_LOCK_SECONDS
-
 HEARTBEAT_SECONDS = 60.0
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from camarchiver.domain.untrusted import decode
 from camarchiver.errors import AlreadyRunning, StorageError
 from camarchiver.storage import lockfile
+from camarchiver.storage.owner import Owner
 
 GUARD_SECONDS = 60.0
 """How long `guarded` waits: a holder of this kind of lock only writes a line or two."""
@@ -23,7 +24,7 @@ GUARD_SECONDS = 60.0
 NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
-class _Runner(lockfile.Owner, frozen=True):
+class _Runner(Owner, frozen=True, kw_only=True):
     """The run that holds a run lock, as its file records it."""
 
     command: str
@@ -32,7 +33,7 @@ class _Runner(lockfile.Owner, frozen=True):
 @contextlib.contextmanager
 def exclusive(path: Path, *, what: str) -> Iterator[None]:
     """Hold the lock file `path` for one run of the command `what`; AlreadyRunning if another has it."""
-    record = json.dumps({"command": what, **msgspec.structs.asdict(lockfile.Owner.this())}) + "\n"
+    record = json.dumps({"command": what, **msgspec.structs.asdict(Owner.this())}) + "\n"
     lock = FileLock(path, blocking=False, mode=0o600, on_acquired=lambda fd: lockfile.write(fd, record))
     try:
         lock.acquire()

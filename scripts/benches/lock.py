@@ -155,11 +155,12 @@ def _try_once(lock: Lock, clip: Path, wait: Callable[[], object]) -> int:
 def _leave_stale(clip: Path, *, foreign: bool) -> None:
     """The lock of an owner that died 700 seconds ago, on this host or on another one."""
     import json
-    from dataclasses import asdict, replace
 
-    from camarchiver.storage import lockfile
+    from msgspec.structs import asdict, replace
 
-    owner = lockfile.Owner.this()
+    from camarchiver.storage.owner import Owner
+
+    owner = Owner.this()
     if foreign:
         owner = replace(owner, host="elsewhere", boot="another")
     file = clip.with_name(clip.name + ".lock")

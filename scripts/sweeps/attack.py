@@ -290,7 +290,8 @@ _CLAIM = {"clip": "x.mp4", "size": 1, "mtime_ns": 1, "start": "2026-01-01T00:00:
 _CLAIM |= {"sidecars": ["x.jpg"], "host": "h", "pid": 1, "run": "r", "staged": "x"}
 _MARK = {"size": 1, "mtime_ns": 1, "count": 1, "at": "2026-01-01T00:00:00+00:00"}
 _MARK |= {"reason": "failed", "detail": ""}
-_NOTE = {"run": "", "host": "h", "pid": 1, "days": [f"{LATELY:%Y-%m-%d}"]}
+_OWNER = {"host": "h", "boot": "", "pid": 1, "nonce": "", "since": "", "namespace": "", "started": 0}
+_NOTE = {"run": "", "owner": _OWNER, "days": [f"{LATELY:%Y-%m-%d}"]}
 
 
 _RECORD = {"run": "29990101T000000-aaaaaa", "command": "archive", "host": "h", "status": "done", "encoded": 1}

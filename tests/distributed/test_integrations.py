@@ -85,8 +85,8 @@ class TestCluster:
             camera.add("front", f"10{minute:02}00")
         gate = Gate(tmp_path)
         stale = (
-            "from camarchiver.storage import lockfile, locking\n"
-            "lockfile.STALE_LOCK_SECONDS = 4\n"
+            "from camarchiver.storage import locking, owner\n"
+            "owner.STALE_LOCK_SECONDS = 4\n"
             "locking.HEARTBEAT_SECONDS = 1\n"
         )
         workers = [dask.worker(name, preload=stale) for name in ("one", "two")]

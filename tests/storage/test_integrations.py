@@ -36,6 +36,7 @@ from camarchiver.state import claims, run_history, volume_marker
 from camarchiver.state import restored as restored_clips
 from camarchiver.state.failures import Failures
 from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, run_lock
+from camarchiver.storage.owner import Owner, host_id
 from tests import programs
 from tests.samples import Sweep, fill, make_older, names_in
 
@@ -466,7 +467,7 @@ class TestLocking:
                 with pytest.raises(ClipBusy) as caught, locking.clip_lock(clip):
                     pass
         assert isinstance(caught.value, ValueError)
-        host, pid = locking.lockfile.host_id(), os.getpid()
+        host, pid = host_id(), os.getpid()
         assert caught.value.message.startswith(
             f"File already being processed: {clip} (host {host}, pid {pid}, since 20"
         )
@@ -498,7 +499,7 @@ class TestLocking:
 
     def test_a_lock_released_at_that_moment_is_made_anew(self, clip: Path, mocker: MockerFixture) -> None:
         file = clip.with_name("x.mp4.lock")
-        file.write_text(json.dumps(asdict(lockfile.Owner.this())) + "\n")
+        file.write_text(json.dumps(asdict(Owner.this())) + "\n")
         flock = lockfile._flock
 
         def release_then_flock(descriptor: int, **options: float) -> bool | None:
@@ -748,7 +749,7 @@ class TestLocking:
         with pytest.raises(AlreadyRunning) as caught, run_lock.exclusive(lock, what="archive"):
             pass
         assert caught.value.exit_code == 11
-        assert f"archive, host {lockfile.host_id()}, pid {run.pid}, since 20" in caught.value.message
+        assert f"archive, host {host_id()}, pid {run.pid}, since 20" in caught.value.message
         run.send_signal(signal.SIGKILL)
         run.wait()
         with run_lock.exclusive(lock, what="archive"):

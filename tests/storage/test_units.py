@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pytest_mock import MockerFixture
 
 from camarchiver.domain.clip import Disposal, Fingerprint, Tree
@@ -27,9 +28,10 @@ from camarchiver.errors import (
     user_name,
 )
 from camarchiver.record.outbox.spool import Unfit
-from camarchiver.storage import anchored, atomic, filesystems, lockfile, removal
+from camarchiver.storage import anchored, atomic, filesystems, removal
 from camarchiver.storage.anchored import Stale
 from camarchiver.storage.external_sort import SealedSequence
+from camarchiver.storage.owner import Owner, is_alive
 from tests.values import NOW, a_clip, an_entry
 
 some_names = st.text(
@@ -78,12 +80,14 @@ class TestAtomic:
         assert call.call_count == 1
 
 
-class TestLockfile:
+class TestOwner:
+    """Whether the process that wrote a lock or a note is alive."""
+
     def test_a_forced_host_is_another_kernel(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CAMARCHIVER_HOST_ID", "attic")
-        attic = lockfile.Owner.this()
+        attic = Owner.this()
         monkeypatch.setenv("CAMARCHIVER_HOST_ID", "cellar")
-        cellar = lockfile.Owner.this()
+        cellar = Owner.this()
         assert (attic.host, cellar.host) == ("attic", "cellar")
         assert attic.boot != cellar.boot
         assert attic.nonce != cellar.nonce
@@ -91,14 +95,33 @@ class TestLockfile:
     @pytest.mark.parametrize("locked", [True, False, None])
     @pytest.mark.parametrize("boot", ["boot of here", "boot of there", ""])
     @pytest.mark.parametrize("age", [-601, -600, 0, 600, 601])
-    def test_who_lives(
+    def test_the_kernels_lock_decides_and_then_the_age(
         self, monkeypatch: pytest.MonkeyPatch, locked: bool | None, boot: str, age: int
     ) -> None:
         monkeypatch.setenv("CAMARCHIVER_HOST_ID", "here")
-        found = lockfile.Owner("host", boot, 1, "nonce", "since")
+        found = Owner("host", boot, 1, "nonce", "since")
         dead_here = locked is True and boot == "boot of here"
         expected = locked is False or (not dead_here and abs(age) <= 600)
-        assert lockfile._lives(locked, found, lambda: age) is expected
+        assert is_alive(found, lambda: age, locked=locked) is expected
+
+    def test_without_a_lock_the_process_itself_decides(self) -> None:
+        this = Owner.this()
+        assert is_alive(this, lambda: 601) and this.is_this_process
+        reused = replace(this, started=this.started + 1)
+        assert not is_alive(reused, lambda: 0) and not reused.is_this_process
+        elsewhere = replace(this, namespace="pid:[1]", pid=2**22)
+        assert is_alive(elsewhere, lambda: 600) and not is_alive(elsewhere, lambda: 601)
+        assert not elsewhere.is_this_process
+        assert is_alive(replace(this, started=0), lambda: 601)
+
+    def test_a_process_that_ended_and_was_not_waited_for_is_dead(self) -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert not is_alive(replace(Owner.this(), pid=child, started=0), lambda: 0)
+        os.waitpid(child, 0)
+        assert not is_alive(replace(Owner.this(), pid=child, started=0), lambda: 0)
 
 
 class TestTrash:

@@ -173,7 +173,6 @@ def _verified(
         JournalDays(Names(conventions.patterns), journal),
         task,
         FindingsLog(state, journal, writer, known, is_kept=not options.dry_run),
-        host=pipeline.run.host,
         stop=stopping.event,
         ffmpeg=decoder,
     )
