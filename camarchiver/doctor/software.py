@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -18,6 +17,7 @@ from camarchiver.media import ffmpeg_find
 from camarchiver.media.encoder_probe import Auto, Machine, Probe
 from camarchiver.media.encoders import Backend, Codec, EncodeSettings
 from camarchiver.media.ffmpeg_find import Ffmpeg
+from camarchiver.runtime import processes
 from camarchiver.runtime.extras import extra_of, install, install_extra, requirements
 
 OLDEST_PYTHON = (3, 11)
@@ -133,9 +133,9 @@ def _problem_loading(name: str) -> str:
     """Tried in another process: a library built for another CPU ends the process that loads it."""
     command = [sys.executable, "-c", f"import {LOADED[name]}"]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOAD_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = processes.run(command, seconds=_LOAD_SECONDS)
+    except OSError as error:
         return cause(error)
     if done.returncode < 0:
         return f"signal {-done.returncode}"
-    return done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] if done.returncode else ""
+    return (done.errors[-1] if done.errors else f"exit {done.returncode}") if done.returncode else ""

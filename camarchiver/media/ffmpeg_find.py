@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Literal
 
 from camarchiver.errors import EncoderError, cause
 from camarchiver.media.ffmpeg_args import Version
+from camarchiver.runtime import processes
 
 Origin = Literal["option", "system", "embedded"]
 
@@ -69,23 +69,15 @@ def examine(path: Path, origin: Origin) -> Ffmpeg | str:
     One start shows both: the banner has the version, the list has the encoders.
     """
     try:
-        done = subprocess.run(
-            [path, "-nostdin", "-encoders"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_ANSWER_SECONDS,
-            text=True,
-            errors="replace",
-        )
+        done = processes.run([path, "-nostdin", "-encoders"], seconds=_ANSWER_SECONDS)
     except OSError as error:
         return cause(error)
-    except subprocess.TimeoutExpired:
-        return f"it did not answer in {_ANSWER_SECONDS:.0f} s"
-    banner = re.search(r"^ffmpeg version (\S+)", done.stderr, re.MULTILINE)
+    banner = re.search(r"^ffmpeg version (\S+)", "\n".join(done.errors), re.MULTILINE)
     if done.returncode or banner is None:
-        last = done.stderr.strip().rpartition("\n")[2]
+        last = done.errors[-1] if done.errors else ""
         return last or (f"exit {done.returncode}" if done.returncode else "it does not tell its version")
     number = re.match(r"n?(\d+)\.(\d+)", banner[1])
     version = (int(number[1]), int(number[2])) if number else _NEWEST
-    encoders = frozenset(re.findall(r"^ [VAS][A-Z.]{5} (\w+) ", done.stdout, re.MULTILINE))
+    listed = done.output.decode(errors="replace")
+    encoders = frozenset(re.findall(r"^ [VAS][A-Z.]{5} (\w+) ", listed, re.MULTILINE))
     return Ffmpeg(path, version, origin, encoders)

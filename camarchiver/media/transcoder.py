@@ -8,26 +8,22 @@ import selectors
 import signal
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from camarchiver.runtime import processes
+from camarchiver.runtime.processes import BoundedLines
 from camarchiver.runtime.signals import Stopper
-from camarchiver.storage import linux
 
 Ended = Literal["exit", "stalled", "stopped"]
 
 STALL_SECONDS = 120.0
-_KILL_SECONDS = 5.0
 _TICK_SECONDS = 0.5
 _ENDING_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
 """Seconds between two checks for activity, which cost more than the wait."""
-_FIRST_LINES = 200
-_LAST_LINES = 100
-_LINE_BYTES = 1000
 _READ_BYTES = 65536
 _LAST_READS = 64
 """More reads than pipes can hold."""
@@ -84,16 +80,11 @@ def run(
     reporting = ("-nostats", "-stats_period", _REPORTS_EVERY_SECONDS, "-progress", f"pipe:{report_writer}")
     with os.fdopen(report_reader, "rb", buffering=0) as reports:
         try:
-            process = subprocess.Popen(
-                [str(binary), *reporting, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+            process = processes.start(
+                [binary, *reporting, *arguments],
                 stderr=subprocess.PIPE,
-                bufsize=0,
                 pass_fds=(report_writer,),
-                start_new_session=True,
-                preexec_fn=linux.die_with_parent,
-                env={**os.environ, **_ENVIRONMENT, **(environment or {})},
+                environment={**_ENVIRONMENT, **(environment or {})},
             )
         finally:
             os.close(report_writer)
@@ -105,36 +96,6 @@ def run(
     return Finished(
         process.returncode, monitor.stderr.lines(), monitor.progress.frame, seconds, ended or "exit"
     )
-
-
-class _Lines:
-    """Lines of a stream of any length in bounded memory."""
-
-    __slots__ = ("count", "first", "last", "rest")
-
-    def __init__(self) -> None:
-        self.first: list[str] = []
-        self.last: deque[str] = deque(maxlen=_LAST_LINES)
-        self.count = 0
-        self.rest = b""
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        """The lines that `data` completes; longer lines are cut to the limit."""
-        *whole, rest = (self.rest + data).split(b"\n")
-        self.rest = rest[:_LINE_BYTES]
-        for line in whole:
-            yield line[:_LINE_BYTES].decode(errors="backslashreplace").rstrip()
-
-    def keep(self, data: bytes) -> None:
-        for line in self.feed(data):
-            if line:
-                self.count += 1
-                (self.first if len(self.first) < _FIRST_LINES else self.last).append(line)
-
-    def lines(self) -> tuple[str, ...]:
-        self.keep(b"\n")
-        missing = self.count - len(self.first) - len(self.last)
-        return (*self.first, *((f"({missing} more lines)",) if missing else ()), *self.last)
 
 
 class _Monitor:
@@ -159,7 +120,7 @@ class _Monitor:
         self.on_progress = on_progress
         self.stop = stop
         self.stall_seconds = stall_seconds
-        self.stderr, self.reports = _Lines(), _Lines()
+        self.stderr, self.reports = BoundedLines(), BoundedLines()
         self.block: dict[str, str] = {}
         self.progress = Progress()
         self.activity = (0, 0.0, 0, 0)
@@ -203,12 +164,12 @@ def _follow(
             if ended is None:
                 ended = monitor.must_end(process)
                 if ended is not None:
-                    kill_at = time.monotonic() + _KILL_SECONDS
-                    _signal_group(process, signal.SIGTERM)
+                    kill_at = time.monotonic() + processes.KILL_SECONDS
+                    processes.signal_group(process, signal.SIGTERM)
             elif time.monotonic() > kill_at:
-                _signal_group(process, signal.SIGKILL)
+                processes.signal_group(process, signal.SIGKILL)
         # Its output is in the pipes by now; other processes that hold the pipes are not waited for.
-        _signal_group(process, signal.SIGKILL)
+        processes.signal_group(process, signal.SIGKILL)
         for _ in range(_LAST_READS):
             if not _drain(selector, 0):
                 break
@@ -237,18 +198,12 @@ def _reaped(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     finally:
-        # Its process id can't be reused before it is waited for.
-        _signal_group(process, signal.SIGKILL)
+        processes.signal_group(process, signal.SIGKILL)
         process.wait()
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
 
 
 def _bytes_written(pid: int) -> int:

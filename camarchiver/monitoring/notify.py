@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from camarchiver.errors import cause
+from camarchiver.runtime import processes
 
 _log = logging.getLogger(__name__)
 
@@ -39,28 +36,17 @@ def notify(command: tuple[str, ...], document: Iterable[str], *, seconds: float 
             report.write(piece.encode())
         report.seek(0)
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=report,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            done = processes.run(command, seconds=seconds, stdin=report, detached=True)
+        except TimeoutError:
+            _log.warning("%s took longer than %.0f s to tell of this run and was killed", command[0], seconds)
+            return False
         except (OSError, ValueError) as error:
             _log.warning("%s can't be started to tell of this run: %s", command[0], cause(error))
             return False
-    try:
-        _, stderr = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=_PAUSE)
-        _log.warning("%s took longer than %.0f s to tell of this run and was killed", command[0], seconds)
-        return False
-    if process.returncode:
-        last = stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        _log.warning("%s failed to tell of this run: exit %d: %s", command[0], process.returncode, last)
-    return process.returncode == 0
+    if done.returncode:
+        last = done.errors[-1] if done.errors else ""
+        _log.warning("%s failed to tell of this run: exit %d: %s", command[0], done.returncode, last)
+    return done.returncode == 0
 
 
 class Pinger:

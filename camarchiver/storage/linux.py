@@ -47,21 +47,7 @@ def rename_noreplace(
         raise OSError(code, os.strerror(code), str(source), None, str(target))
 
 
-# Looked up and converted here, since the child between fork and exec should do next to nothing.
-_PRCTL = _LIBC.prctl
 _M_ARENA_MAX = -8
-_PR_SET_PDEATHSIG = ctypes.c_int(1)
-_SIGKILL = ctypes.c_ulong(signal.SIGKILL)
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends; for Popen's `preexec_fn` (prctl(2)).
-
-    "Parent" is the *thread* that started the child: it must live as long as the child is wanted.
-    """
-    _PRCTL(_PR_SET_PDEATHSIG, _SIGKILL)
-
-
 _SYS_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}.get(platform.machine())
 _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_IDLE = 3 << 13

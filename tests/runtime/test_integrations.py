@@ -21,11 +21,78 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_mock import MockerFixture
 
-from camarchiver.runtime import log_setup, periodic, systemd
+from camarchiver.runtime import log_setup, periodic, processes, systemd
 from camarchiver.runtime.signals import Wake
 from camarchiver.storage import locking
 from tests.processes import wait_until
+
+
+class TestProcesses:
+    """Programs that this one starts."""
+
+    def test_a_child_dies_with_its_parent_unless_it_is_detached(
+        self, start_python: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        code = (
+            "import time; from camarchiver.runtime import processes\n"
+            "tied = processes.start(['sleep', '60'])\n"
+            "free = processes.start(['sleep', '60'], detached=True)\n"
+            "print(tied.pid, free.pid, flush=True); time.sleep(60)"
+        )
+        parent = start_python(code)
+        assert parent.stdout is not None
+        tied, free = map(int, parent.stdout.readline().split())
+        assert _runs(tied) and _runs(free)
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: not _runs(tied), "the child's end")
+        assert _runs(free)
+        os.kill(free, signal.SIGKILL)
+
+    def test_a_short_command_gives_what_it_prints_and_has_no_input(self) -> None:
+        code = "import sys; print(sys.stdin.read() == ''); sys.exit('why\\n\\nnot')"
+        done = processes.run([sys.executable, "-c", code], seconds=60)
+        assert (done.returncode, done.output, done.errors) == (1, b"True\n", ("why", "not"))
+
+    def test_what_takes_too_long_is_killed_with_what_it_started(self, tmp_path: Path) -> None:
+        script = f"sleep 60 & echo $! > {tmp_path}/pid; wait"
+        started = time.monotonic()
+        with pytest.raises(TimeoutError, match="it did not answer in 1 s"):
+            processes.run(["sh", "-c", script], seconds=1)
+        assert time.monotonic() - started < 30
+        wait_until(lambda: not _runs(int((tmp_path / "pid").read_text())), "the end of what it started")
+
+    def test_what_goes_on_in_the_background_is_not_waited_for(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(processes, "_PIPE_SECONDS", 0.2)
+        started = time.monotonic()
+        done = processes.run(["sh", "-c", "echo 1; sleep 15 & echo $!"], seconds=60)
+        assert time.monotonic() - started < 10
+        os.kill(int(done.output.split()[1]), signal.SIGKILL)
+
+    def test_output_without_end_needs_little_memory(self) -> None:
+        script = "yes out | head -c 40000000; yes err | head -c 4000000 >&2; printf last >&2"
+        done = processes.run(["sh", "-c", script], seconds=60)
+        assert len(done.output) == 16 << 20
+        assert (len(done.errors), done.errors[0], done.errors[-1]) == (301, "err", "last")
+        assert done.errors[200] == "(999701 more lines)"
+
+    def test_what_ignores_term_is_killed(self, mocker: MockerFixture) -> None:
+        mocker.patch.object(processes, "KILL_SECONDS", 0.5)
+        process = processes.start(["sh", "-c", "trap '' TERM; echo on; sleep 60"], stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.readline() == b"on\n"
+        processes.end(process)
+        assert process.returncode == -signal.SIGKILL
+        processes.signal_group(process, signal.SIGKILL)  # it was waited for: its id may be another's now
+        process.stdout.close()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class TestWake:

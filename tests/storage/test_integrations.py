@@ -72,23 +72,6 @@ class TestKernel:
             linux.rename_noreplace(tmp_path / "x", other_disk / "x")
         assert caught.value.errno == errno.EXDEV
 
-    def test_a_child_dies_with_its_parent(self, start_python: Start) -> None:
-        code = (
-            "import subprocess, time; from camarchiver.storage import linux\n"
-            "child = subprocess.Popen(['sleep', '60'], stdout=-3, preexec_fn=linux.die_with_parent)\n"
-            "print(child.pid, flush=True); time.sleep(60)"
-        )
-        parent = start_python(code)
-        child = int(line(parent))
-        os.kill(child, 0)
-        parent.kill()
-        parent.wait()
-        for _ in range(200):
-            if not _alive(child):
-                return
-            time.sleep(0.01)
-        pytest.fail("the child outlived its parent")
-
     def test_priority_falls_and_is_inherited(self, start_python: Start) -> None:
         programs.needs("ionice")
         code = (
@@ -161,13 +144,6 @@ class TestKernel:
             path,
         )
         assert line(looker) == "['False', 'True']"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def _type_of(path: Path) -> int:

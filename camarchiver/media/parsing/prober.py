@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from camarchiver.errors import CamarchiverError
 from camarchiver.media.info import Examined, Glance, Media, Pictures
+from camarchiver.runtime import processes
 
 # PyAV costs 100 ms and 30 MB to import: only the worker imports it.
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ TIMEOUT_SECONDS = 60.0
 """How long the worker may make no progress before its file counts as hanging."""
 
 _BEAT_SECONDS = 0.5
-_KILL_SECONDS = 5.0
 
 
 class ProbeError(CamarchiverError):
@@ -137,28 +137,26 @@ class _Worker:
 
     @classmethod
     def start(cls) -> _Worker:
-        """The worker has a process group of its own, so that Ctrl-C on the terminal does not reach it."""
+        """Start the worker; it ends by itself when the connection does."""
         ours, theirs = Pipe()
         with theirs:
             program = f"from camarchiver.media.parsing.prober import serve; serve({theirs.fileno()})"
-            process = subprocess.Popen(
+            process = processes.start(
                 # -P: a module in the current folder must not be imported instead of PyAV.
                 (sys.executable, "-P", "-c", program),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                environment={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                process_group=0,
+                # Any thread may start it, and all use it.
+                detached=True,
             )
         return cls(process, ours)
 
     def kill(self) -> None:
         """End it at once; one that is stuck in a dead network mount is left to the kernel."""
-        self.process.kill()
+        processes.signal_group(self.process, signal.SIGKILL)
         self.connection.close()
         try:
-            self.process.wait(_KILL_SECONDS)
+            self.process.wait(processes.KILL_SECONDS)
         except subprocess.TimeoutExpired:
             return
 

@@ -6,10 +6,8 @@ import contextlib
 import io
 import os
 import select
-import signal
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,7 +20,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from camarchiver.errors import cause
-from camarchiver.storage import linux
+from camarchiver.runtime import processes
+from camarchiver.runtime.processes import BoundedLines
 
 SILENCE = 8.0
 """Seconds without a new frame after which a camera counts as lost."""
@@ -31,10 +30,7 @@ COPIED = frozenset({"h264", "hevc", "av1", "mpeg4"})
 
 _PROMPTLY = {"probesize": "32", "analyzeduration": "0"}
 """For a container that describes its streams before their packets: nothing is probed in advance."""
-_LINE_BYTES = 1000
-_LAST_LINES = 5
 _ENDING_SECONDS = 0.5
-_KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,20 +165,15 @@ class Process:
         """`timeout`: seconds without a byte after which reading fails; None to wait. Raises OSError."""
         self._program = os.path.basename(command[0])  # noqa: PTH119 - a command's word, no path to look at
         self._timeout = timeout
-        self._process = subprocess.Popen(
+        self._process = processes.start(
             command,
             stdin=subprocess.PIPE if pipe_in else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            bufsize=0,
-            # this process handles signals from the terminal: what the camera sent until then is recorded
-            start_new_session=True,
-            preexec_fn=linux.die_with_parent,
-            env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"},
+            environment={"AV_LOG_FORCE_NOCOLOR": "1"},
         )
-        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self._listener = threading.Thread(target=self._listen, name=f"hear {self._program}", daemon=True)
-        self._listener.start()
+        self._errors = BoundedLines()
+        self._listener = processes.drain(self._process.stderr, self._errors.keep)
 
     @property
     def stdin(self) -> Any:
@@ -202,32 +193,22 @@ class Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_ENDING_SECONDS)
         status = self._process.returncode
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                if self._process.poll() is None:
-                    os.killpg(self._process.pid, number)
-                    self._process.wait(_KILL_SECONDS)
+        processes.end(self._process)
         self._listener.join(_ENDING_SECONDS)
         if status == 0:
             return ""
-        if self._last_lines:
-            return self._last_lines[-1]
+        if lines := self._errors.lines():
+            return lines[-1]
         return f"{self._program} ended with status {status}" if status else ""
 
     def close(self) -> str:
         """End it and close its pipes; returns why it failed, or empty."""
         complaint = self.end()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
         return complaint
-
-    def _listen(self) -> None:
-        assert self._process.stderr is not None
-        for line in iter(lambda: cast("Any", self._process.stderr).readline(_LINE_BYTES), b""):
-            if words := line.decode(errors="backslashreplace").strip():
-                self._last_lines.append(words)
 
 
 def of_process(process: Process, *, form: str) -> Feed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import logging
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_find
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.record.capture.feed import Feed, Process, Pump, of_process
+from camarchiver.runtime import processes
 
 _log = logging.getLogger("camarchiver.record.capture.devices.h264_encoder")
 
@@ -138,14 +138,9 @@ def _works(candidate: Compressor) -> bool:
     """Encode a few frames and count those that the output holds."""
     source = ("-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=10:duration={_TRIAL_FRAMES / 10}")
     try:
-        done = subprocess.run(
-            candidate.command(source),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TRIAL_SECONDS,
-        )
-        with av.open(io.BytesIO(done.stdout), "r") as container:
+        done = processes.run(candidate.command(source), seconds=_TRIAL_SECONDS)
+        with av.open(io.BytesIO(done.output), "r") as container:
             frames = sum(not frame.is_corrupt for frame in container.decode(video=0))
-    except (OSError, subprocess.TimeoutExpired, av.FFmpegError, IndexError):
+    except (OSError, av.FFmpegError, IndexError):
         return False
     return done.returncode == 0 and frames == _TRIAL_FRAMES
