@@ -37,6 +37,18 @@ class FallbackLevel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """How an encoder is used while a camera is recorded: each picture comes out before the next goes in."""
+
+    arguments: tuple[str, ...]
+    """ffmpeg's, after its input."""
+    before: tuple[str, ...] = ()
+    """ffmpeg's, before its input."""
+    devices: tuple[str, ...] = ()
+    """Patterns of device files of which one must exist; none for software."""
+
+
+@dataclass(frozen=True, slots=True)
 class Encoder:
     """One encoder of ffmpeg with its quirks."""
 
@@ -65,6 +77,8 @@ class Encoder:
     chroma: tuple[str, ...] = ("420",)
     interlaced: bool = False
     """Whether it keeps fields as fields, in their order."""
+    live: LiveSettings | None = None
+    """None if the recorder does not use it."""
 
 
 _ASYNC = (("async_depth", "4"),)
@@ -72,6 +86,19 @@ _ICQ = (("rc_mode", "ICQ"),)
 _CQP = (("rc_mode", "CQP"),)
 _NVENC = (("b:v", "0"), ("rc", "vbr"))
 _ANY_CHROMA = ("420", "422", "444")
+_LIVE_QSV = LiveSettings(("-pix_fmt", "nv12", "-global_quality", "23"), devices=("/dev/dri/renderD*",))
+_LIVE_VAAPI = LiveSettings(
+    ("-vf", "format=nv12,hwupload", "-qp", "23"),
+    ("-vaapi_device", "/dev/dri/renderD128"),
+    ("/dev/dri/renderD128",),
+)
+_LIVE_NVENC = LiveSettings(("-pix_fmt", "yuv420p", "-cq", "23"), devices=("/dev/nvidiactl",))
+_LIVE_V4L2M2M = LiveSettings(
+    ("-pix_fmt", "yuv420p", "-b:v", "4M"), devices=("/dev/video1[0-9]", "/dev/video-enc*")
+)
+_LIVE_X264 = LiveSettings(
+    ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-tune", "zerolatency", "-crf", "23")
+)
 
 # hvc1: QuickTime and iOS don't play ffmpeg's own choice, hev1. B frames are always set, since their default
 # differs by version; HEVC on older NVIDIA cards has none. https://ffmpeg.org/ffmpeg-codecs.html#QSV-Encoders
@@ -83,27 +110,38 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType({
         Encoder("hevc_qsv", Backend.QSV, "hevc", "global_quality", 26, "medium", _ASYNC,
                 quantiser_option="q:v", b_frames=2, tag="hvc1", profile_10bit="main10"),
         Encoder("h264_qsv", Backend.QSV, "h264", "global_quality", 25, "medium", _ASYNC,
-                quantiser_option="q:v", b_frames=2, bit_depth=8),
+                quantiser_option="q:v", b_frames=2, bit_depth=8, live=_LIVE_QSV),
         Encoder("av1_vaapi", Backend.VAAPI, "av1", "global_quality", 28, quality_options=_ICQ,
                 quantiser_option="global_quality", quantiser_options=_CQP, quantiser_factor=5, b_frames=2),
         Encoder("hevc_vaapi", Backend.VAAPI, "hevc", "global_quality", 26, quality_options=_ICQ,
                 quantiser_option="global_quality", quantiser_options=_CQP, b_frames=2, tag="hvc1",
                 profile_10bit="main10"),
         Encoder("h264_vaapi", Backend.VAAPI, "h264", "global_quality", 25, quality_options=_ICQ,
-                quantiser_option="global_quality", quantiser_options=_CQP, b_frames=2, bit_depth=8),
+                quantiser_option="global_quality", quantiser_options=_CQP, b_frames=2, bit_depth=8,
+                live=_LIVE_VAAPI),
         Encoder("av1_nvenc", Backend.NVENC, "av1", "cq", 34, "p5", _NVENC, b_frames=0),
         Encoder("hevc_nvenc", Backend.NVENC, "hevc", "cq", 28, "p5", _NVENC, b_frames=0, tag="hvc1",
                 profile_10bit="main10"),
-        Encoder("h264_nvenc", Backend.NVENC, "h264", "cq", 26, "p5", _NVENC, b_frames=2, bit_depth=8),
+        Encoder("h264_nvenc", Backend.NVENC, "h264", "cq", 26, "p5", _NVENC, b_frames=2, bit_depth=8,
+                live=_LIVE_NVENC),
         Encoder("hevc_v4l2m2m", Backend.V4L2M2M, "hevc", "b:v", 3000, b_frames=0, tag="hvc1", bit_depth=8),
-        Encoder("h264_v4l2m2m", Backend.V4L2M2M, "h264", "b:v", 4000, b_frames=0, bit_depth=8),
+        Encoder("h264_v4l2m2m", Backend.V4L2M2M, "h264", "b:v", 4000, b_frames=0, bit_depth=8,
+                live=_LIVE_V4L2M2M),
         Encoder("libsvtav1", Backend.SOFTWARE, "av1", "crf", 35, "10"),
         Encoder("libx265", Backend.SOFTWARE, "hevc", "crf", 26, "fast", tag="hvc1", bit_depth=12,
                 chroma=_ANY_CHROMA),
         Encoder("libx264", Backend.SOFTWARE, "h264", "crf", 23, "veryfast", chroma=_ANY_CHROMA,
-                interlaced=True),
+                interlaced=True, live=_LIVE_X264),
     )
 })  # fmt: skip
+
+LIVE_ENCODERS = tuple(
+    sorted(
+        (row for row in ENCODERS.values() if row.live is not None),
+        key=lambda row: row.backend is not Backend.V4L2M2M,
+    )
+)
+"""Those that the recorder uses, best first: a board with V4L2 mem2mem has no other hardware that works."""
 
 QUANTISER_OFFSET = 2
 """A constant quantiser this much above the constant quality gives about the same picture."""

@@ -20,6 +20,7 @@ from camarchiver.media import archive_tag, ffmpeg_args
 from camarchiver.media.color_codes import MATRICES, code_of
 from camarchiver.media.encoders import (
     ENCODERS,
+    LIVE_ENCODERS,
     Backend,
     EncodeSettings,
     FallbackLevel,
@@ -216,6 +217,12 @@ class TestFfmpegArgs:
     @pytest.mark.parametrize(("name", "rung"), ARGUMENTS)
     def test_whole_list(self, name: str, rung: str) -> None:
         assert " ".join(ffmpeg_args.transcode(way(name, FallbackLevel(rung)))) == ARGUMENTS[name, rung]
+
+    def test_the_recorder_uses_h264_encoders_and_software_last(self) -> None:
+        names = ["h264_v4l2m2m", "h264_qsv", "h264_vaapi", "h264_nvenc", "libx264"]
+        assert [encoder.name for encoder in LIVE_ENCODERS] == names
+        devices = [bool(encoder.live and encoder.live.devices) for encoder in LIVE_ENCODERS]
+        assert devices == [True, True, True, True, False]
 
     def test_every_encoder_and_rung_is_listed(self) -> None:
         possible = {

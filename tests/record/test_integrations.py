@@ -31,6 +31,7 @@ from pytest_mock import MockerFixture
 
 from camarchiver.domain.report import Status
 from camarchiver.errors import EncoderError, UsageError
+from camarchiver.media.encoders import ENCODERS, LiveSettings
 from camarchiver.motion.events import MotionEvent
 from camarchiver.record import disk_guard, recorder, retry
 from camarchiver.record.capture import feed
@@ -159,9 +160,10 @@ class TestLive:
         assert sum(isinstance(entry, TimedPacket) and entry.video for entry in entries) == 6 * 15
 
     def test_an_encoder_that_fails_its_trial_is_passed_over(self, mocker: MockerFixture) -> None:
-        broken = h264_encoder.LiveEncoder("libx264", ("-preset", "no-such-preset"))
-        mocker.patch.object(h264_encoder, "LIVE_ENCODERS", (broken, h264_encoder.LIVE_ENCODERS[-1]))
-        assert h264_encoder.compressor.__wrapped__().live_encoder == h264_encoder.LIVE_ENCODERS[-1]
+        sound = ENCODERS["libx264"]
+        broken = replace(sound, live=LiveSettings(("-preset", "no-such-preset")))
+        mocker.patch.object(h264_encoder, "LIVE_ENCODERS", (broken, sound))
+        assert h264_encoder.compressor.__wrapped__().settings == sound.live
         mocker.patch.object(h264_encoder, "LIVE_ENCODERS", (broken,))
         with pytest.raises(EncoderError, match=r"H\.264"):
             h264_encoder.compressor.__wrapped__()

@@ -13,6 +13,7 @@ import av
 
 from camarchiver.errors import EncoderError
 from camarchiver.media import ffmpeg_find
+from camarchiver.media.encoders import LIVE_ENCODERS, LiveSettings
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.record.capture.feed import Feed, Process, Pump, of_process
 from camarchiver.runtime import processes
@@ -30,50 +31,17 @@ FORM = "matroska"
 
 
 @dataclass(frozen=True, slots=True)
-class LiveEncoder:
-    """One way to encode H.264."""
-
-    encoder: str
-    arguments: tuple[str, ...]
-    before: tuple[str, ...] = ()
-    """ffmpeg's options before its input."""
-    devices: tuple[str, ...] = ()
-    """Patterns of device files of which one must exist; none for software."""
-
-
-LIVE_ENCODERS = (
-    LiveEncoder(
-        "h264_v4l2m2m",
-        ("-pix_fmt", "yuv420p", "-b:v", "4M"),
-        devices=("/dev/video1[0-9]", "/dev/video-enc*"),
-    ),
-    LiveEncoder("h264_qsv", ("-pix_fmt", "nv12", "-global_quality", "23"), devices=("/dev/dri/renderD*",)),
-    LiveEncoder(
-        "h264_vaapi",
-        ("-vf", "format=nv12,hwupload", "-qp", "23"),
-        ("-vaapi_device", "/dev/dri/renderD128"),
-        ("/dev/dri/renderD128",),
-    ),
-    LiveEncoder("h264_nvenc", ("-pix_fmt", "yuv420p", "-cq", "23"), devices=("/dev/nvidiactl",)),
-    # without lookahead: each picture comes out before the next goes in
-    LiveEncoder(
-        "libx264", ("-pix_fmt", "yuv420p", "-preset", "veryfast", "-tune", "zerolatency", "-crf", "23")
-    ),
-)
-"""Best first; each must pass a trial on this machine."""
-
-
-@dataclass(frozen=True, slots=True)
 class Compressor:
     """An ffmpeg with an encoder that works here."""
 
     ffmpeg: Ffmpeg
-    live_encoder: LiveEncoder
+    encoder: str
+    settings: LiveSettings
 
     def command(self, source: Sequence[str]) -> tuple[str, ...]:
         """ffmpeg's command line; `source` is its input with the input's options."""
         binary = str(self.ffmpeg.path)
-        return (binary, "-v", "error", *self.live_encoder.before, *source, *self.output())
+        return (binary, "-v", "error", *self.settings.before, *source, *self.output())
 
     def output(self) -> tuple[str, ...]:
         """The arguments after the input: every frame, with its own time, and AAC."""
@@ -81,7 +49,7 @@ class Compressor:
         keys = ("-g", "30", "-force_key_frames", f"expr:gte(t,n_forced*{KEYFRAME_SECONDS})")
         return (
             *("-map", "0:v:0", "-map", "0:a:0?", *pass_all),
-            *("-c:v", self.live_encoder.encoder, *self.live_encoder.arguments, "-bf", "0", *keys),
+            *("-c:v", self.encoder, *self.settings.arguments, "-bf", "0", *keys),
             *("-c:a", "aac", *matroska()),
         )
 
@@ -95,17 +63,16 @@ def matroska() -> tuple[str, ...]:
 def compressor() -> Compressor:
     """The best encoder that passes a trial. Raises EncoderError."""
     found = ffmpeg_find.find()
-    for live_encoder in LIVE_ENCODERS:
-        if live_encoder.devices and not any(
-            list(Path("/").glob(device[1:])) for device in live_encoder.devices
-        ):
+    for encoder in LIVE_ENCODERS:
+        settings = encoder.live
+        if settings is None or not _is_there(settings):
             continue
         for ffmpeg in found:
-            if live_encoder.encoder not in ffmpeg.encoders:
+            if encoder.name not in ffmpeg.encoders:
                 continue
-            candidate = Compressor(ffmpeg, live_encoder)
+            candidate = Compressor(ffmpeg, encoder.name, settings)
             if _works(candidate):
-                _log.info("what is not compressed is encoded with %s of %s", live_encoder.encoder, ffmpeg)
+                _log.info("what is not compressed is encoded with %s of %s", encoder.name, ffmpeg)
                 return candidate
     raise EncoderError("no ffmpeg here can encode H.264", hint="install one with libx264")
 
@@ -132,6 +99,13 @@ def encoded(feed: Feed) -> Feed:
         return complaint
 
     return replace(made, close=close, interrupt=pump.end)
+
+
+def _is_there(settings: LiveSettings) -> bool:
+    """Whether this machine may have the encoder's hardware."""
+    return not settings.devices or any(
+        any(Path("/").glob(device.removeprefix("/"))) for device in settings.devices
+    )
 
 
 def _works(candidate: Compressor) -> bool:
