@@ -93,6 +93,14 @@ def cause(error: object) -> str:
     return words or str(error) or type(error).__name__
 
 
+def described(error: BaseException) -> str:
+    """An error of any kind as one sentence: one that nobody expected with its type."""
+    if isinstance(error, CamarchiverError | OSError):
+        return sentence(error)
+    name, words = type(error).__name__, str(error)
+    return f"{name}: {words}" if words else name
+
+
 def remedy(error: object, otherwise: str = "") -> str:
     """What helps against an error: which access is missing, if the system refused it; or `otherwise`."""
     if isinstance(error, CamarchiverError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees, beside
 from camarchiver.domain.reason import Reason
+from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.folders import date_of_folder
@@ -93,7 +94,7 @@ class SourceRemover:
         try:
             anchored.remove_empty_folders(self._trees.source, folder)
         except OSError as error:
-            _log.warning("%s: an empty folder could not be removed: %s", folder, error)
+            _log.warning("%s: an empty folder could not be removed: %s", folder, cause(error))
         return True
 
     def remove_folder_if_unused(self, folder: str) -> bool:

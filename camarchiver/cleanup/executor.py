@@ -17,7 +17,7 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard, Tidy
-from camarchiver.errors import CamarchiverError, NotRemovable
+from camarchiver.errors import CamarchiverError, NotRemovable, cause
 from camarchiver.journal.event import EventKind
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.writer import JournalWriter, RemovalResult
@@ -257,5 +257,5 @@ def _remove_empty(root: Path, folder: str) -> tuple[str, ...]:
     try:
         return anchored.remove_empty_folders(root, folder)
     except OSError as error:
-        _log.warning("%s: an empty folder could not be removed: %s", root / folder, error)
+        _log.warning("%s: an empty folder could not be removed: %s", root / folder, cause(error))
         return ()

@@ -22,7 +22,7 @@ from camarchiver.domain.clip import Archived
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Archive, Remove
-from camarchiver.errors import EncoderError, StorageError, UsageError, cause
+from camarchiver.errors import EncoderError, StorageError, UsageError, cause, described, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.media.encoder_probe import EncoderRequest
 from camarchiver.pipeline import Pipeline
@@ -129,7 +129,7 @@ class Cluster:
             try:
                 taken = _journalled(step, answer, context)
             except (OSError, StorageError) as error:
-                words = f"a worker archived it, but that could not be written down here: {error}"
+                words = f"a worker archived it, but that could not be written down here: {sentence(error)}"
                 taken = Outcome(step, Result.FAILED, Reason.FAILED, words)
             if isinstance(taken, Outcome):
                 display.done(step.size)
@@ -187,7 +187,7 @@ class Cluster:
                     future, asked = self._submit(step)
         except Exception as error:  # whatever a worker's Python raised, or dask for it
             _log.warning("%s: %r", step.clip.relative, error)
-            words = f"the workers could not do it: {type(error).__name__}: {error}"
+            words = f"the workers could not do it: {described(error)}"
             return _nothing(step, Result.FAILED, Reason.FAILED, words)
         finally:
             future.release()
@@ -223,7 +223,7 @@ class Cluster:
             try:
                 ok, words = future.result(timeout=FIT_SECONDS)
             except Exception as error:  # whatever keeps a worker from answering keeps it out
-                ok, words = False, f"{type(error).__name__}: {error}"
+                ok, words = False, described(error)
             if ok:
                 self._workers[address] = _WorkerInfo(address, name, slots, words)
             else:
@@ -238,7 +238,7 @@ class Cluster:
             try:
                 self._look()
             except Exception as error:  # a scheduler that is gone has no workers
-                _log.warning("%s does not answer: %s", self._address, error)
+                _log.warning("%s does not answer: %s", self._address, described(error))
                 self._workers.clear()
             if self._workers:
                 self._without_since = None
@@ -292,7 +292,7 @@ def _connect(address: str) -> Client:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, direct_to_workers=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise EncoderError(
-            f"the scheduler {address} can't be reached: {error}",
+            f"the scheduler {address} can't be reached: {cause(error)}",
             hint="start it with `dask scheduler`, and name it as tcp://HOST:8786",
         ) from error
 

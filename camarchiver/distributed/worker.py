@@ -27,7 +27,7 @@ from camarchiver.domain.clip import Disposal, Fingerprint, Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Archive
-from camarchiver.errors import CamarchiverError, StorageError
+from camarchiver.errors import CamarchiverError, StorageError, described, sentence
 from camarchiver.journal.event import EventKind, JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
@@ -233,7 +233,7 @@ def fit(spec: RunSpec) -> tuple[bool, str]:
     try:
         return True, _worker_for(spec).choice.explanation[-1]
     except CamarchiverError as error:
-        return False, f"{error.message}; {error.hint}" if error.hint else error.message
+        return False, sentence(error)
 
 
 def make(spec: RunSpec, step: Archive) -> ClipResult:
@@ -245,7 +245,7 @@ def make(spec: RunSpec, step: Archive) -> ClipResult:
         return _worker_for(spec).make(step)
     except Exception as error:  # whatever it is, the run reports it and the source stays
         _log.exception("%s", step.clip.relative)
-        words = error.message if isinstance(error, CamarchiverError) else f"{type(error).__name__}: {error}"
+        words = described(error)
         return ClipResult(Outcome(step, Result.FAILED, Reason.FAILED, words), ())
 
 

@@ -12,6 +12,7 @@ from camarchiver.doctor import software as software_checks
 from camarchiver.doctor import storage as storage_checks
 from camarchiver.doctor.findings import Finding, trouble
 from camarchiver.domain.clip import Trees
+from camarchiver.errors import described
 from camarchiver.media.encoder_probe import Auto
 from camarchiver.media.encoders import Backend, Codec, EncodeSettings
 
@@ -62,7 +63,7 @@ def examine(target: DoctorTarget) -> Iterator[Finding]:
             yield from check()
         except Exception as error:
             # A check that fails is itself the finding; the other checks go on.
-            message = f"this could not be looked at: {type(error).__name__}: {error}"
+            message = f"this could not be looked at: {described(error)}"
             yield trouble(area, message, "see what the message names; if it names nothing, report it")
 
 

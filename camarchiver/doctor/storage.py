@@ -18,7 +18,7 @@ from pathlib import Path
 
 from camarchiver.doctor.findings import Finding, fine, judge_free_space, remark, trouble
 from camarchiver.domain.clip import STATE_FOLDER, Trees
-from camarchiver.errors import CamarchiverError, cause, user_name
+from camarchiver.errors import CamarchiverError, cause, sentence, user_name
 from camarchiver.journal.store import Journal
 from camarchiver.naming import recorder_names
 from camarchiver.runtime.formatting import shown, size
@@ -101,7 +101,9 @@ def journal(trees: Trees) -> Iterator[Finding]:
         except CamarchiverError as error:
             yield trouble("state", error.message, error.hint)
         except OSError as error:
-            yield trouble("state", f"{what} can't be read: {error}", "check the disk and the file's owner")
+            yield trouble(
+                "state", f"{what} can't be read: {sentence(error)}", "check the disk and the file's owner"
+            )
 
 
 def archives(trees: Trees) -> Iterator[Finding]:

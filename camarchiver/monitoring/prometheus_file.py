@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camarchiver.errors import CamarchiverError, StorageError
+from camarchiver.errors import CamarchiverError, StorageError, sentence
 from camarchiver.monitoring import metrics
 from camarchiver.monitoring.metrics import Figure, Labels
 from camarchiver.storage import run_lock
@@ -47,11 +47,8 @@ class Textfile:
                 for own, now in groups:
                     found = metrics.merged(found, self._base, metrics.labelled(now, own), own)
                 self._replace(found)
-        except CamarchiverError as error:
-            _log.warning("no metrics were written: %s (%s)", error.message, error.hint)
-            return False
-        except OSError as error:
-            _log.warning("no metrics were written: %s", error)
+        except (CamarchiverError, OSError) as error:
+            _log.warning("no metrics were written: %s", sentence(error))
             return False
         return True
 

@@ -15,7 +15,15 @@ from camarchiver import __version__
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Total
 from camarchiver.domain.report import Report
-from camarchiver.errors import AlreadyRunning, CamarchiverError, ExitCode, Problem, failure, is_signal_code
+from camarchiver.errors import (
+    AlreadyRunning,
+    CamarchiverError,
+    ExitCode,
+    Problem,
+    described,
+    failure,
+    is_signal_code,
+)
 from camarchiver.monitoring import metrics, notify, tree_gauges
 from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.metrics import Figure, Labels
@@ -144,7 +152,7 @@ class RunEvents:
                 report(end)
             except Exception as error:
                 # For example a broken package: the run itself is over and did its work.
-                _log.warning("not everybody could be told of this run: %s: %s", type(error).__name__, error)
+                _log.warning("not everybody could be told of this run: %s", described(error))
 
     def _write_last(self, end: End) -> None:
         if self._file is not None:
@@ -164,7 +172,7 @@ class RunEvents:
         """Report that an error ended the run early; that another run has the lock is no failure."""
         if self._ended or isinstance(error, AlreadyRunning | click.Abort | BrokenPipeError):
             return
-        problem, exit_code = Problem("failed", f"{type(error).__name__}: {error}"), ExitCode.FAILED
+        problem, exit_code = Problem("failed", described(error)), ExitCode.FAILED
         if isinstance(error, CamarchiverError | OSError):
             problem, exit_code = failure(error)
         lines = (self._failure_document(self.command, problem, exit_code),)

@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from camarchiver.errors import cause
+
 _log = logging.getLogger(__name__)
 
 _SEND_SECONDS = 5.0
@@ -66,7 +68,7 @@ class Service:
         except OSError as error:
             if not self._unreachable:
                 self._unreachable = True
-                _log.warning("the service manager can't be told how the run is doing: %s", error)
+                _log.warning("the service manager can't be told how the run is doing: %s", cause(error))
 
 
 def is_managed(environment: Mapping[str, str] = os.environ) -> bool:

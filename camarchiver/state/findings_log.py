@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from camarchiver.domain.damage import DETAIL_LENGTH, Damage, Flaw
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.replay import Expected
 from camarchiver.journal.store import Journal
@@ -93,7 +93,7 @@ class FindingsLog:
         self._damaged, self._sound, self._pass = {}, set(), Change()
 
     def _fail(self, error: Exception, *, is_grave: bool) -> None:
-        words = error.message if isinstance(error, CamarchiverError) else str(error)
+        words = sentence(error)
         if is_grave:
             self.problem = f"what was found could not be written down: {words}"
         _log.log(logging.WARNING if is_grave else logging.INFO, "findings could not be kept: %s", words)

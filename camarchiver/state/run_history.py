@@ -17,6 +17,7 @@ from msgspec import Meta
 from camarchiver.domain.fields import Count, Moment, Run
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.untrusted import check_time, decode
+from camarchiver.errors import cause
 from camarchiver.naming.limits import LONGEST_SECONDS
 from camarchiver.storage import atomic
 
@@ -131,4 +132,4 @@ def _newest_first(state: Path) -> Iterator[RunRecord]:
         try:
             yield decode(path.read_text(encoding="utf-8"), RunRecord)
         except (OSError, ValueError) as error:
-            _log.debug("%s is passed over: %s", path, error)
+            _log.debug("%s is passed over: %s", path, cause(error))

@@ -341,7 +341,7 @@ class Watcher:
         try:
             self._pipeline.failures.flush()
         except (OSError, StorageError) as error:
-            _log.warning("what failed can't be written down now: %s", error)
+            _log.warning("what failed can't be written down now: %s", sentence(error))
 
     # --- waiting -----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from camarchiver.archive.executor import Execution
 from camarchiver.domain.clip import Disposal, Trees
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
-from camarchiver.errors import CamarchiverError, EncoderError
+from camarchiver.errors import CamarchiverError, EncoderError, sentence
 from camarchiver.media.encoder_probe import EncoderRequest
 from camarchiver.monitoring import metrics
 from camarchiver.monitoring.channels import Channels
@@ -101,7 +101,7 @@ def _reloaded(
         fresh = reread()
         volume_marker.check_roots(fresh.trees)
     except CamarchiverError as error:
-        _log.error("the config was read anew and is wrong, so nothing changes: %s", error)
+        _log.error("the config was read anew and is wrong, so nothing changes: %s", sentence(error))
         return settings, queue
     _log.warning("the config was read anew")
     return fresh, queue if fresh.trees == settings.trees else DueQueue()

@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 
 from camarchiver.domain.report import Outcome, Report, Result
+from camarchiver.errors import sentence
 from camarchiver.monitoring.metrics import RemovalTotals
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.signals import Stop
@@ -74,7 +75,7 @@ class RunRecord:
             if newest:
                 run_history.write(pipeline.trees.state, found, pipeline.run.host, self._totals.done)
         except OSError as error:
-            _log.warning("the run's record could not be written: %s", error)
+            _log.warning("the run's record could not be written: %s", sentence(error))
         return found
 
 

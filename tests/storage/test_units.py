@@ -25,6 +25,7 @@ from camarchiver.errors import (
     NotRemovable,
     StorageError,
     cause,
+    described,
     user_name,
 )
 from camarchiver.record.outbox.spool import Unfit
@@ -132,6 +133,23 @@ class TestTrash:
             anchored.delete(Path("/nowhere"), relative, nobody)
         with pytest.raises(ValueError, match="not a path below its root"):
             anchored.move(Path("/nowhere"), "x", nobody, trash_root=Path("/no"), trash_relative=relative)
+
+
+class TestErrors:
+    """One way from an error to a sentence."""
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (OSError(28, "No space left", "/a"), "/a: No space left"),
+            (StorageError("the disk is gone", hint="mount it"), "the disk is gone; mount it"),
+            (TimeoutError("no data for 8 s"), "no data for 8 s"),
+            (KeyError("clip"), "KeyError: 'clip'"),
+            (ZeroDivisionError(), "ZeroDivisionError"),
+        ],
+    )
+    def test_an_error_nobody_expected_is_told_with_its_type(self, error: Exception, words: str) -> None:
+        assert described(error) == words
 
 
 class TestRemoval:

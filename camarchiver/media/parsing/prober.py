@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from camarchiver.errors import CamarchiverError
+from camarchiver.errors import CamarchiverError, described
 from camarchiver.media.info import Examined, Glance, Media, Pictures
 from camarchiver.runtime import processes
 
@@ -205,7 +205,7 @@ def _answer(job: str, path: Path, others: tuple[Any, ...], beat: Callable[[], No
         return _Failure(refused.reason, refused.text)
     # The boundary of the process: a failure in here must affect only this file.
     except Exception as error:
-        return _Failure("crashed", f"could not be examined: {type(error).__name__}: {error}")
+        return _Failure("crashed", f"could not be examined: {described(error)}")
 
 
 def _pulse(connection: Connection) -> Callable[[], None]:

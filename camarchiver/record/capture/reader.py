@@ -14,7 +14,7 @@ import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from camarchiver.errors import CamarchiverError, cause
+from camarchiver.errors import CamarchiverError, cause, described
 from camarchiver.record import retry
 from camarchiver.record.capture import feed as capture_feed
 from camarchiver.record.capture import packet_times
@@ -131,7 +131,7 @@ class Reader:
             except Exception as error:
                 # whatever a camera sends, the reader reconnects
                 _log.exception("%s can't be read on", self.camera.name)
-                reason = f"{type(error).__name__}: {error}"
+                reason = described(error)
                 if not self.camera.reconnects:
                     self._put(StreamEnded(reason))
                     return
