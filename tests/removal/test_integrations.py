@@ -1,0 +1,446 @@
+"""removal: files that cannot leave their folder, for every command that removes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_mock import MockerFixture
+
+from camarchiver.archive import recovery
+from camarchiver.archive.source_removal import SidecarPolicy
+from camarchiver.cleanup import restore
+from camarchiver.cleanup.restore import Selection
+from camarchiver.domain.clip import Disposal, Tree
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Result
+from camarchiver.domain.steps import Discard
+from camarchiver.errors import NotRemovable, sentence, user_name
+from camarchiver.record.outbox import spool
+from camarchiver.record.outbox import store as outbox_store
+from camarchiver.runtime.signals import Stop
+from camarchiver.storage import anchored, atomic, copying, linux, permissions
+from tests import dates
+from tests.cameras import Camera
+from tests.samples import names_in, needs_root
+from tests.yards import Yard
+
+
+class Obstacles:
+    """Files that can't leave their folder: as root by attributes and mounts, else by owners and modes."""
+
+    OTHER_USER = 65534
+
+    def __init__(self, root: Path, elsewhere: Path) -> None:
+        self.root = root
+        self.elsewhere = elsewhere
+        """On another filesystem."""
+        self._undo: list[list[str]] = []
+
+    def put(self, name: str = "x.mp4") -> Path:
+        """A clip in a folder that everybody may enter."""
+        path = self.root / "day" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"footage" * 1000)
+        return path
+
+    def freeze(self, path: Path, option: str = "i") -> None:
+        """Set an attribute until the end of the test, or `thaw`."""
+        done = subprocess.run(["chattr", f"+{option}", path], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no attributes can be set here: {done.stderr.strip()}")
+        self._undo.append(["chattr", f"-{option}", str(path)])
+
+    def thaw(self) -> None:
+        """Take away every attribute and mount."""
+        while self._undo:
+            subprocess.run(self._undo.pop(), check=True)
+
+    def make(self, kind: str) -> tuple[Path, int]:
+        """A clip with an obstacle of this kind, and the user who meets it."""
+        clip = self.put()
+        match kind:
+            case "immutable file":
+                self.freeze(clip)
+            case "append-only folder":
+                self.freeze(clip.parent, "a")
+            case "immutable folder":
+                self.freeze(clip.parent)
+            case "read-only mount":
+                subprocess.run(["mount", "--bind", self.root, self.root], check=True)
+                self._undo.append(["umount", "-l", str(self.root)])
+                subprocess.run(["mount", "-o", "remount,ro,bind", self.root], check=True)
+            case "sticky folder":
+                os.chown(clip, 1000, 1000)
+                clip.parent.chmod(0o1777)
+                return clip, self.OTHER_USER
+            case "folder without permission":
+                clip.parent.chmod(0o755)
+                return clip, self.OTHER_USER
+        return clip, 0
+
+    def remains(self) -> list[str]:
+        """Every file on the other filesystem."""
+        return sorted(path.name for path in self.elsewhere.rglob("*") if path.is_file())
+
+
+OBSTACLES = {
+    "immutable file": "chattr -i {clip}",
+    "append-only folder": "chattr -a {folder}",
+    "immutable folder": "chattr -i {folder}",
+    "read-only mount": "mount it writable: findmnt -T {folder}",
+    "sticky folder": f"chmod -t {{folder}}, or run as user {user_name(1000)}",
+    "folder without permission": (
+        f"give user {user_name(65534)} the right to write {{folder}}, or run as user {user_name(0)}"
+    ),
+}
+"""What keeps a file where it is, and the remedy that is named."""
+
+
+def as_user(user: int, act: Callable[[], object]) -> str:
+    """Act in a child process of this user; what it raised, in words, and empty if nothing."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        words = "the child ended"
+        try:
+            if user:
+                os.setgroups([])
+                os.setresgid(user, user, user)
+                os.setresuid(user, user, user)
+            act()
+            words = ""
+        except Exception as error:
+            words = f"{type(error).__name__}: {sentence(error)}"
+        finally:
+            os.write(writer, words.encode())
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        return pipe.read()
+
+
+@needs_root
+class TestFilesThatCannotLeave:
+    """A failed removal leaves things as they were, whoever removes."""
+
+    @pytest.fixture
+    def obstacles(self, other_disk: Path) -> Iterator[Obstacles]:
+        with tempfile.TemporaryDirectory() as folder:
+            for each in (Path(folder), other_disk):
+                each.chmod(0o777)
+            obstacles = Obstacles(Path(folder), other_disk)
+            yield obstacles
+            obstacles.thaw()
+
+    def move(self, obstacles: Obstacles, clip: Path) -> None:
+        seen = anchored.fingerprint_of(clip.lstat())
+        relative = clip.relative_to(obstacles.root).as_posix()
+        anchored.move(
+            obstacles.root, relative, seen, trash_root=obstacles.elsewhere, trash_relative=f"input/{relative}"
+        )
+
+    @pytest.mark.parametrize("kind", OBSTACLES)
+    def test_the_folder_and_the_remedy_are_named_and_nothing_is_copied(
+        self, obstacles: Obstacles, mocker: MockerFixture, kind: str
+    ) -> None:
+        clip, user = obstacles.make(kind)
+        mocker.patch.object(copying, "copy_into", side_effect=AssertionError("copied in vain"))
+        remedy = OBSTACLES[kind].format(clip=clip, folder=clip.parent)
+        for act in (
+            lambda: self.move(obstacles, clip),
+            lambda: anchored.delete(obstacles.root, "day/x.mp4", anchored.fingerprint_of(clip.lstat())),
+        ):
+            words = as_user(user, act)
+            assert words.startswith("NotRemovable: x.mp4 can't be removed: ")
+            assert words.endswith(f"; {remedy}")
+        assert clip.read_bytes() == b"footage" * 1000
+        assert list(obstacles.elsewhere.iterdir()) == []
+
+    @pytest.mark.parametrize("kind", OBSTACLES)
+    def test_where_nothing_foretells_it_the_copy_is_taken_back(
+        self, obstacles: Obstacles, mocker: MockerFixture, kind: str
+    ) -> None:
+        """As on a file server, whose rules no client sees."""
+        clip, user = obstacles.make(kind)
+        mocker.patch.object(permissions, "obstacle", return_value=None)
+        for _ in range(2):
+            words = as_user(user, lambda: self.move(obstacles, clip))
+            assert words.startswith(f"NotRemovable: x.mp4 can't be removed: {clip.parent}: ")
+            assert clip.read_bytes() == b"footage" * 1000
+            assert obstacles.remains() == []
+        obstacles.thaw()
+        assert as_user(0, lambda: self.move(obstacles, clip)) == ""
+        assert obstacles.remains() == ["x.mp4"]
+
+    def test_whoever_may_remove_is_not_refused(self, obstacles: Obstacles) -> None:
+        """The owner of a file in a folder with the sticky bit, the owner of the folder, and root."""
+        for user in (1000, 2000, 0):
+            clip, _ = obstacles.make("sticky folder")
+            os.chown(clip.parent, 2000, 2000)
+            seen = anchored.fingerprint_of(clip.lstat())
+            assert as_user(user, partial(anchored.delete, obstacles.root, "day/x.mp4", seen)) == ""
+            assert not clip.exists()
+
+    def test_a_second_name_in_the_trash_is_taken_back_too(
+        self, obstacles: Obstacles, mocker: MockerFixture
+    ) -> None:
+        """A network mount that can't rename without replacing gets a link first."""
+        clip = obstacles.put()
+        link = os.link
+
+        def link_and_freeze(*arguments: Any, **options: Any) -> None:
+            link(*arguments, **options)
+            obstacles.freeze(clip.parent, "a")
+
+        mocker.patch.object(linux, "rename_noreplace", side_effect=OSError(errno.EINVAL, "x"))
+        mocker.patch.object(os, "link", side_effect=link_and_freeze)
+        seen, place = anchored.fingerprint_of(clip.lstat()), obstacles.root / "trash"
+        with pytest.raises(NotRemovable):
+            anchored.move(obstacles.root, "day/x.mp4", seen, trash_root=place, trash_relative="y.mp4")
+        assert clip.exists() and names_in(place) == []
+
+    def test_a_copy_that_cannot_be_taken_back_is_told_and_nothing_is_lost(
+        self, obstacles: Obstacles, mocker: MockerFixture
+    ) -> None:
+        clip, _ = obstacles.make("immutable file")
+        mocker.patch.object(permissions, "obstacle", return_value=None)
+        publish = atomic.publish
+
+        def publish_and_freeze(part: atomic.Staged, target: Path) -> None:
+            publish(part, target)
+            obstacles.freeze(target.parent.resolve())
+
+        mocker.patch.object(atomic, "publish", side_effect=publish_and_freeze)
+        with pytest.raises(NotRemovable) as caught:
+            self.move(obstacles, clip)
+        copy = obstacles.elsewhere / "input/day/x.mp4"
+        assert (caught.value.copy, str(copy) in caught.value.message) == (str(copy), True)
+        assert copy.read_bytes() == clip.read_bytes() == b"footage" * 1000
+
+    def test_a_copy_that_somebody_took_back_meanwhile_keeps_the_original(
+        self, obstacles: Obstacles, mocker: MockerFixture
+    ) -> None:
+        """A run that slept for long may find that another one took it for dead and swept."""
+        clip, publish = obstacles.put(), atomic.publish
+
+        def publish_and_lose(part: atomic.Staged, target: Path) -> None:
+            publish(part, target)
+            target.unlink()
+
+        mocker.patch.object(atomic, "publish", side_effect=publish_and_lose)
+        with pytest.raises(anchored.Stale, match="did not stay"):
+            self.move(obstacles, clip)
+        assert clip.exists()
+
+    def test_a_trash_that_rounds_times_gets_and_gives_back_all_the_same(
+        self, obstacles: Obstacles, mocker: MockerFixture
+    ) -> None:
+        """FAT keeps even seconds; a file server may keep fewer digits than its client has just written."""
+        publish = atomic.publish
+
+        def publish_and_round(part: atomic.Staged, target: Path) -> None:
+            publish(part, target)
+            os.utime(target, ns=(0, target.stat().st_mtime_ns // 2_000_000_000 * 2_000_000_000))
+
+        mocker.patch.object(atomic, "publish", side_effect=publish_and_round)
+        mocker.patch.object(permissions, "obstacle", return_value=None)
+        clip = obstacles.put()
+        self.move(obstacles, clip)
+        assert (clip.exists(), obstacles.remains()) == (False, ["x.mp4"])
+        clip, _ = obstacles.make("immutable file")
+        with pytest.raises(NotRemovable):
+            self.move(obstacles, clip)
+        assert (clip.exists(), obstacles.remains()) == (True, ["x.mp4"])
+
+    @pytest.mark.parametrize("blind", [False, True], ids=["foretold", "by trying"])
+    def test_a_clip_stays_in_the_spool_and_no_copy_in_the_outbox(
+        self, obstacles: Obstacles, mocker: MockerFixture, rec_twice: Path, blind: bool
+    ) -> None:
+        path = obstacles.root / "motion_20260503_142005.0123.mp4"
+        shutil.copyfile(rec_twice, path)
+        obstacles.freeze(path)
+        if blind:
+            mocker.patch.object(permissions, "obstacle", return_value=None)
+        for _ in range(2):
+            with pytest.raises(NotRemovable, match="can't be removed"):
+                spool.publish(path, "motion_20260503_142005", 24.0, obstacles.elsewhere, b"picture")
+            assert obstacles.remains() == []
+        obstacles.thaw()
+        mocker.stopall()
+        assert spool.salvage(path, obstacles.elsewhere) is not None
+        assert not path.exists()
+
+    def test_a_clip_of_the_outbox_keeps_its_picture(self, obstacles: Obstacles) -> None:
+        clip, picture = (
+            obstacles.put("motion_20260503_142005_20.0s.mp4"),
+            obstacles.put("motion_20260503_142005_20.0s.jpg"),
+        )
+        obstacles.freeze(clip)
+        (found,) = outbox_store.waiting(obstacles.root, "day", UTC)
+        step = Discard(
+            found.clip, Tree.OUTBOX, Disposal.DELETE, Reason.KEEP_DAYS, found.clip.relative, (0, 0), None
+        )
+        outcome = outbox_store.remove(step)
+        assert (outcome.result, f"chattr -i {clip}" in outcome.detail) == (Result.FAILED, True)
+        assert clip.exists() and picture.exists()
+
+    # --- archive -------------------------------------------------------------------------------------
+
+    BLIND = "from camarchiver.storage import permissions\npermissions.obstacle = lambda *a: None"
+
+    @pytest.mark.parametrize("patch", ["", BLIND], ids=["foretold", "by trying"])
+    def test_no_run_of_archive_leaves_a_copy_in_the_trash(
+        self, camera: Camera, obstacles: Obstacles, patch: str
+    ) -> None:
+        clip = camera.add()
+        obstacles.freeze(clip)
+        trash_root = ("--trash-root", str(obstacles.elsewhere))
+        first = camera.archive(*trash_root, "--json", patch=patch)
+        assert first.code == 3, first.errors
+        (outcome,) = first.document()["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("failed", "kept-source")
+        assert f"{clip.name} can't be removed: " in outcome["detail"]
+        (left,) = camera.events("left")
+        assert left["reason"] == "kept-source" and "can't be removed" in left["detail"]
+        quiet = camera.archive(*trash_root, "--json", "--dry-run", patch=patch)
+        (step,) = quiet.document()["steps"]
+        assert (step["reason"], step["detail"].count("next try")) == ("failed-before", 1)
+        assert camera.archive(*trash_root, "--retry-failed", patch=patch).code == 1
+        assert obstacles.remains() == [] == camera.litter()
+        obstacles.thaw()
+        assert camera.archive(*trash_root, "--retry-failed").code == 0
+        assert obstacles.remains() == [clip.name]
+        assert not clip.exists() and len(camera.archives()) == 1
+
+    @pytest.mark.edge
+    def test_a_kill_before_the_copy_was_taken_back_is_mended_by_the_next_run(
+        self, camera: Camera, obstacles: Obstacles
+    ) -> None:
+        clip = camera.add()
+        obstacles.freeze(clip)
+        trash_root = ("--trash-root", str(obstacles.elsewhere))
+        dying = (
+            f"{self.BLIND}\nimport os\nfrom camarchiver.storage import anchored\n"
+            "anchored._taken_back = lambda *a: os.kill(os.getpid(), 9)"
+        )
+        for _ in range(2):
+            assert camera.archive(*trash_root, patch=dying).code == -9
+            assert obstacles.remains() == [clip.name]
+        assert camera.archive(*trash_root).code == 1
+        assert obstacles.remains() == [] and len(camera.events("swept")) == 2
+        obstacles.thaw()
+        assert camera.archive(*trash_root, "--retry-failed").code == 0
+        assert obstacles.remains() == [clip.name]
+
+    def test_a_picture_that_cannot_follow_is_not_copied_again_and_again(
+        self, camera: Camera, obstacles: Obstacles
+    ) -> None:
+        clip = camera.add()
+        picture = clip.with_suffix(".jpg")
+        picture.write_bytes(b"a picture")
+        other = clip.with_suffix(".jpeg")
+        obstacles.freeze(picture)
+        options = ("--trash-root", str(obstacles.elsewhere), "--sidecar", "trash")
+        first = camera.archive(*options, patch=self.BLIND)
+        assert (first.code, "could not follow" in first.out + first.errors) == (3, True)
+        for _ in range(2):
+            camera.archive(*options, patch=self.BLIND)
+            assert obstacles.remains() == [clip.name]
+        assert len(camera.events("trashed")) == 1 and not other.exists()
+        obstacles.thaw()
+        assert camera.archive(*options).code == 0
+        assert obstacles.remains() == [picture.name, clip.name]
+        assert [event.get("sidecars") for event in camera.events("trashed")] == [
+            None,
+            {picture.name: str(next(obstacles.elsewhere.rglob("*.jpg")))},
+        ]
+
+    # --- cleanup and restore -------------------------------------------------------------------------
+
+    @pytest.fixture
+    def yard(self, obstacles: Obstacles) -> Yard:
+        return Yard(obstacles.root / "yard", trash_root=obstacles.elsewhere / "trash")
+
+    @pytest.mark.parametrize("blind", [False, True], ids=["foretold", "by trying"])
+    def test_no_run_of_cleanup_leaves_a_copy_in_the_trash(
+        self, yard: Yard, obstacles: Obstacles, mocker: MockerFixture, blind: bool
+    ) -> None:
+        source = yard.standing(40)
+        yard.record(1)
+        steps = yard.plan(clean_output=True, allow_large=True).steps
+        assert {step.tree for step in steps} == {Tree.SOURCE, Tree.ARCHIVE}
+        for step in steps:
+            obstacles.freeze(step.path)
+        if blind:
+            mocker.patch.object(permissions, "obstacle", return_value=None)
+        before = yard.files()
+        for failed in (2, 1):
+            report = yard.carry_out(yard.plan(clean_output=True, allow_large=True))
+            assert [each.result for each in report.outcomes] == [Result.FAILED] * failed
+            assert all("can't be removed" in each.detail for each in report.outcomes)
+            assert yard.files() == before
+        assert len(yard.events("left")) == 3
+        (waiting,) = [kept for kept in yard.plan().left if kept.reason is Reason.FAILED_BEFORE]
+        assert waiting.path == yard.trees.source / source.relative and "next try" in waiting.detail
+        obstacles.thaw()
+        # the failures were noted by the real clock, from which the fixtures may be moved away
+        later = dates.now() + timedelta(hours=2)
+        assert yard.carry_out(yard.plan(later, clean_output=True, allow_large=True)).exit_code == 0
+        assert len(obstacles.remains()) == 2
+
+    @pytest.mark.edge
+    @pytest.mark.parametrize("kills", [True, False], ids=["killed", "not taken back"])
+    def test_a_copy_that_a_cleanup_left_is_taken_back_by_the_next_start(
+        self, yard: Yard, obstacles: Obstacles, mocker: MockerFixture, kills: bool
+    ) -> None:
+        source = yard.standing(40)
+        yard.record(1)
+        obstacles.freeze(source.path)
+        before = yard.files()
+        mocker.patch.object(permissions, "obstacle", return_value=None)
+
+        def fail(problem: NotRemovable, *_: object) -> NotRemovable:
+            if kills:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return NotRemovable(problem.message, copy="there")
+
+        mocker.patch.object(anchored, "_taken_back", side_effect=fail)
+        as_user(0, lambda: yard.carry_out(yard.plan()))
+        assert obstacles.remains() == [source.name]
+        recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
+        assert yard.files() == before
+        (left,) = yard.events("left")
+        assert "its copy" in left["detail"]
+
+    def test_a_clip_that_cannot_leave_the_trash_is_not_restored_by_half(
+        self, yard: Yard, obstacles: Obstacles, mocker: MockerFixture
+    ) -> None:
+        trashed = yard.given_away(40, trashed=2)
+        obstacles.freeze(trashed)
+        before = yard.files()
+        mocker.patch.object(permissions, "obstacle", return_value=None)
+        pipeline = yard.pipeline()
+        for _ in range(2):
+            report = restore.execute(
+                pipeline, restore.plan(pipeline, Selection()), stop=Stop(), on_outcome=lambda outcome: None
+            )
+            assert [each.result for each in report.outcomes] == [Result.FAILED]
+            assert "can't be removed" in report.outcomes[0].detail
+            assert yard.files() == before
+        obstacles.thaw()
+        report = restore.execute(
+            pipeline, restore.plan(pipeline, Selection()), stop=Stop(), on_outcome=lambda outcome: None
+        )
+        assert [each.result for each in report.outcomes] == [Result.DONE]
