@@ -110,7 +110,7 @@ class TestTranscoder:
     def test_deaf_to_term_is_killed_with_its_children(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(transcoder, "_KILL_SECONDS", 0.5)
+        monkeypatch.setattr(processes, "KILL_SECONDS", 0.5)
         body = f"trap '' TERM; sleep 60 & echo $! > {tmp_path}/child; wait; sleep 60"
         done = transcoder.run(script(tmp_path, body), (), stall_seconds=0.3)
         assert (done.ended, done.returncode) == ("stalled", -signal.SIGKILL)
