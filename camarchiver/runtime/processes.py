@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,8 +80,8 @@ def start(
     command: Sequence[str | Path],
     *,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
-    stdout: int = subprocess.DEVNULL,
-    stderr: int = subprocess.DEVNULL,
+    stdout: int | None = subprocess.DEVNULL,
+    stderr: int | None = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
     detached: bool = False,
@@ -88,7 +89,8 @@ def start(
     """Start a program in a session of its own, so that signals from the terminal do not reach it.
 
     When the *thread* that started it ends, the kernel kills it (PR_SET_PDEATHSIG in prctl(2)), unless it is
-    `detached`. `environment` is added to this process's. Pipes have no buffer. Raises OSError.
+    `detached`. `environment` is added to this process's, whose output it shares where that is None. Pipes
+    have no buffer. Raises OSError.
     """
     return subprocess.Popen(
         [os.fspath(word) for word in command],
@@ -100,6 +102,26 @@ def start(
         start_new_session=True,
         preexec_fn=None if detached else _die_with_thread,
         env={**os.environ, **environment} if environment else None,
+    )
+
+
+def start_python(
+    program: str,
+    descriptor: int,
+    *,
+    stdout: int | None = subprocess.DEVNULL,
+    stderr: int | None = subprocess.DEVNULL,
+    detached: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start this Python with the code `program`, and hand the open file `descriptor` to it; see `start`."""
+    return start(
+        # -P: a module in the current folder must not be imported instead of an installed one.
+        (sys.executable, "-P", "-c", program),
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=(descriptor,),
+        environment={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        detached=detached,
     )
 
 

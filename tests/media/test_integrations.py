@@ -32,6 +32,7 @@ from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.transcoder import Finished, Progress
 from camarchiver.media.verification import rules as verification_rules
 from camarchiver.media.verification.rules import Facts, pairs_to_compare, verify
+from camarchiver.runtime import processes
 from tests import programs
 from tests.archive.test_integrations import Passes
 from tests.clips import CLIP_ARGUMENTS, FFMPEGS

@@ -6,7 +6,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -141,14 +140,8 @@ class _Worker:
         ours, theirs = Pipe()
         with theirs:
             program = f"from camarchiver.media.parsing.prober import serve; serve({theirs.fileno()})"
-            process = processes.start(
-                # -P: a module in the current folder must not be imported instead of PyAV.
-                (sys.executable, "-P", "-c", program),
-                environment={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                pass_fds=(theirs.fileno(),),
-                # Any thread may start it, and all use it.
-                detached=True,
-            )
+            # Any thread may start it, and all use it: it must not end with one of them.
+            process = processes.start_python(program, theirs.fileno(), detached=True)
         return cls(process, ours)
 
     def kill(self) -> None:

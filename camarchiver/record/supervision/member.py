@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from camarchiver.errors import CamarchiverError, StorageError
+from camarchiver.errors import CamarchiverError, StorageError, described, sentence
 from camarchiver.record.supervision.facts import CameraFacts, Failure, RunFacts
 from camarchiver.runtime.formatting import shown
 
@@ -38,9 +38,9 @@ class Member:
             self.recorder.run(stop)
         except (CamarchiverError, OSError) as error:
             self.error = error
-            _log.error("%s: recording ended: %s", shown(self.name), error)
+            _log.error("%s: recording ended: %s", shown(self.name), sentence(error))
         except Exception as error:
-            self.error = CamarchiverError(f"{self.name}: {type(error).__name__}: {error}")
+            self.error = CamarchiverError(f"{self.name}: {described(error)}")
             _log.exception("%s: recording ended", shown(self.name))
 
     @property

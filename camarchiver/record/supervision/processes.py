@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,8 +19,8 @@ from camarchiver.record import retry
 from camarchiver.record.supervision.camera_process import Message, Progress, Refused, Started
 from camarchiver.record.supervision.facts import CameraFacts, Failure, RunFacts
 from camarchiver.record.watchdog import ENDED, Watchdog
+from camarchiver.runtime import processes
 from camarchiver.runtime.formatting import shown
-from camarchiver.storage import linux
 
 _log = logging.getLogger(__name__)
 
@@ -177,16 +175,8 @@ class _CameraProcess:
     def _start(self) -> None:
         self.connection, theirs = Pipe()
         with theirs:
-            self._process = subprocess.Popen(
-                # -P: a module in the current folder must not be imported instead of PyAV
-                (sys.executable, "-P", "-c", self._launch.program.format(descriptor=theirs.fileno())),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                # Ctrl-C on the terminal reaches the parent alone
-                process_group=0,
-                preexec_fn=linux.die_with_parent,
-            )
+            program = self._launch.program.format(descriptor=theirs.fileno())
+            self._process = processes.start_python(program, theirs.fileno(), stdout=None, stderr=None)
         self._began = self._turned = time.monotonic()
         self._is_ending, self._refused_with = False, ""
         self._own = CameraFacts(self.name, self._launch.spool, self._launch.outbox)
