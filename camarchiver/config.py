@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camarchiver.errors import ConfigError, cause, remedy
+from camarchiver.errors import ConfigError, cause, raise_all, remedy
 
 SYSTEM_FILE = Path("/etc/camarchiver.toml")
 
@@ -80,14 +80,21 @@ def load(explicit: Path | None) -> Config:
     """The named file alone, otherwise the user's over the system's. Raises ConfigError."""
     files = (explicit,) if explicit else existing_files()
     sections: dict[str, dict[str, Value]] = {}
+    errors = list[ConfigError]()
     for file in files:
-        for key, value in _parse(file).items():
+        try:
+            parsed = _parse(file)
+        except ConfigError as error:
+            errors.append(error)
+            continue
+        for key, value in parsed.items():
             if isinstance(value, dict):
                 for name, values in _tables(key, value).items():
                     section = sections.setdefault(name, {})
                     section.update({name: Value(entry, file) for name, entry in values.items()})
             else:
                 sections.setdefault("", {})[key] = Value(value, file)
+    raise_all(errors)
     return Config(sections, files)
 
 
@@ -116,30 +123,36 @@ def _parse(file: Path) -> dict[str, Any]:
 
 
 def check_keys(config: Config, valid: Mapping[str, Iterable[str]]) -> None:
-    """Refuse sections and keys that no command knows; the error names file, key and the nearest valid key."""
+    """Refuse sections and keys that no command knows. Raises ConfigError with all of them."""
+    raise_all(key_errors(config, valid))
+
+
+def key_errors(config: Config, valid: Mapping[str, Iterable[str]]) -> Iterator[ConfigError]:
+    """An error for each unknown section and key; it names file, key and the nearest valid one."""
     common = set(valid[""])
     for section, values in config.sections.items():
         if section in TABLES:
             continue
         whole, _, camera = section.partition(".")
         if camera and whole in NESTED and whole in valid:
-            _check_section(section, values, set(valid[whole]) - NESTED[whole])
+            yield from _section_errors(section, values, set(valid[whole]) - NESTED[whole])
             continue
         if section not in valid:
             some = next(iter(values.values()), None)
-            raise ConfigError(
+            yield ConfigError(
                 f"{some.file if some else config.files[-1]}: [{section}] is not a section"
                 f"{nearest(section, [*valid, *TABLES])}",
                 hint="sections are " + ", ".join(f"[{name}]" for name in [*valid, *TABLES] if name),
             )
-        _check_section(section, values, set(valid[section]) | (common if not section else set()))
+            continue
+        yield from _section_errors(section, values, set(valid[section]) | (common if not section else set()))
 
 
-def _check_section(section: str, values: Mapping[str, Value], allowed: set[str]) -> None:
+def _section_errors(section: str, values: Mapping[str, Value], allowed: set[str]) -> Iterator[ConfigError]:
     for key, value in values.items():
         if key not in allowed:
             where = f"[{section}] " if section else ""
-            raise ConfigError(
+            yield ConfigError(
                 f"{value.file}: {where}{key} is not a key{nearest(key, allowed)}",
                 hint="camarchiver config show lists every key",
             )

@@ -159,11 +159,35 @@ class UsageError(CamarchiverError):
     exit_code = ExitCode.USAGE
 
 
+class NotFound(CamarchiverError):
+    """What was asked for does not exist; the message names the nearest."""
+
+    code = "not-found"
+
+
 class ConfigError(CamarchiverError):
     """A config file that can't be read or holds a wrong key or value."""
 
     code = "config"
     exit_code = ExitCode.CONFIG
+
+    def __init__(self, message: str, *, hint: str = "", others: tuple[ConfigError, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.others = others
+        """The other errors that were found together with this one."""
+
+    @property
+    def each(self) -> tuple[ConfigError, ...]:
+        """This error and the others."""
+        return (self, *self.others)
+
+
+def raise_all(errors: Iterable[ConfigError]) -> None:
+    """Raise these errors as one; nothing if there are none."""
+    found = [each for error in errors for each in error.each]
+    if found:
+        first = found[0]
+        raise ConfigError(first.message, hint=first.hint, others=tuple(found[1:])) from first
 
 
 class AlreadyRunning(CamarchiverError):
@@ -208,6 +232,12 @@ def failure(error: CamarchiverError | OSError) -> tuple[Problem, ExitCode]:
         return Problem(error.code, error.message, error.hint), error.exit_code
     words = f"{_files_of(error)}{cause(error)}"
     return Problem(StorageError.code, words, remedy(error)), StorageError.exit_code
+
+
+def failures(error: CamarchiverError | OSError) -> tuple[tuple[Problem, ...], ExitCode]:
+    """The same with each of several errors that were found together."""
+    each = error.each if isinstance(error, ConfigError) else (error,)
+    return tuple(failure(one)[0] for one in each), failure(error)[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -37,7 +38,7 @@ class Selection:
     """Which trashed clips are meant; an empty field selects everything."""
 
     paths: tuple[Path, ...] = ()
-    """Absolute: below the source, where they were, or below the trash, where they are."""
+    """Absolute: where they were, where they are, or where their archives are; `*` and `?` fit any name."""
     run: str = ""
     camera: str = ""
     since: datetime | None = None
@@ -51,6 +52,14 @@ class Selection:
             and (self.since is None or start >= self.since)
             and (self.until is None or start < self.until)
         )
+
+
+def is_named(places: Iterable[Path], path: Path) -> bool:
+    """Whether a path that a user gave means one of these: the same, a folder above it, or a pattern."""
+    return any(place.is_relative_to(path) for place in places) or (
+        any(letter in path.name for letter in "*?[")
+        and any(fnmatchcase(os.fspath(place), os.fspath(path)) for place in places)
+    )
 
 
 RestorePlan = Plan[Restore, Selection]
@@ -218,8 +227,10 @@ class Restorer:
     def _is_meant(self, event: JournalEvent, place: str, selection: Selection) -> bool:
         if selection.paths:
             home, relative = self._home(event)
-            homes = (home / relative, self._trees.trash / place)
-            if not any(home.is_relative_to(path) for home in homes for path in selection.paths):
+            homes = [home / relative, self._trees.trash / place]
+            if event.archive is not None:
+                homes.append(self._trees.archive / event.archive)
+            if not any(is_named(homes, path) for path in selection.paths):
                 return False
         return selection.run in ("", event.run) and selection.selects(event.camera, event.start)
 

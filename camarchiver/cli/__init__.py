@@ -27,6 +27,8 @@ _SECTIONS = {
         "verify": "Check the archive against the journal.",
     },
     "Find and ask": {
+        "find": "List clips by camera, time and state.",
+        "runs": "List the last runs.",
         "status": "Show what is stored where, and what needs attention.",
         "why": "Show the history of a clip.",
         "doctor": "Report what is wrong on this machine, and how to fix it.",
@@ -114,19 +116,19 @@ def run(arguments: Sequence[str]) -> int:
         )
         return ExitCode.FAILED
     except (CamarchiverError, OSError) as error:
-        from camarchiver.errors import failure
+        from camarchiver.errors import failures
 
-        return _report(arguments, *failure(error))
+        return _report(arguments, *failures(error))
     return code if isinstance(code, int) else ExitCode.DONE
 
 
-def _problem(code: str, message: str, hint: str = "") -> Problem:
+def _problem(code: str, message: str, hint: str = "") -> tuple[Problem]:
     from camarchiver.errors import Problem
 
-    return Problem(code, message, hint)
+    return (Problem(code, message, hint),)
 
 
-def _report(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
+def _report(arguments: Sequence[str], problems: Sequence[Problem], exit_code: int) -> int:
     from camarchiver.output import json_document
     from camarchiver.runtime import formatting
 
@@ -134,9 +136,10 @@ def _report(arguments: Sequence[str], problem: Problem, exit_code: int) -> int:
     # Where nothing reads the output, the exit code still reports the failure.
     with contextlib.suppress(OSError):
         if "--json" in arguments:
-            print(json_document.failure_document(command, problem, exit_code), end="", flush=True)
+            print(json_document.failures_document(command, problems, exit_code), end="", flush=True)
             return exit_code
-        print(f"camarchiver: {formatting.shown(problem.message)}", file=sys.stderr)
-        if problem.hint:
-            print(f"  {problem.hint}", file=sys.stderr)
+        for problem in problems:
+            print(f"camarchiver: {formatting.shown(problem.message)}", file=sys.stderr)
+            if problem.hint:
+                print(f"  {problem.hint}", file=sys.stderr)
     return exit_code

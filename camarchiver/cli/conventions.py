@@ -13,7 +13,7 @@ from camarchiver.cli.options import CONFIG_KEY
 from camarchiver.cli.types import ClockType, DaysType, Size
 from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.conventions import Conventions
-from camarchiver.errors import ConfigError
+from camarchiver.errors import ConfigError, raise_all
 from camarchiver.naming.cameras import comparable
 from camarchiver.naming.patterns import Pattern, compile_pattern
 from camarchiver.naming.system_folders import PassedOver
@@ -48,7 +48,7 @@ def conventions(context: click.Context, *, trust_names: bool = False) -> Convent
     values = [loaded.sections.get(section, {}).get("trust_names") for section in _TRUSTING]
     trusted = trust_names or bool(context.params.get("trust_names"))
     trusted = trusted or any(value is not None and value.value is True for value in values)
-    return Conventions(_patterns(loaded), PassedOver(_passed_over(loaded)), Clocks(own, trusted))
+    return Conventions(_patterns(loaded), PassedOver(folders_to_pass_over(loaded)), Clocks(own, trusted))
 
 
 def _patterns(loaded: config_files.Config) -> tuple[Pattern, ...]:
@@ -57,7 +57,7 @@ def _patterns(loaded: config_files.Config) -> tuple[Pattern, ...]:
     )
 
 
-def _passed_over(loaded: config_files.Config) -> tuple[str, ...]:
+def folders_to_pass_over(loaded: config_files.Config) -> tuple[str, ...]:
     """The globs of `[folders]`."""
     for key, entry in loaded.table("folders").items():
         if key != _PASS_OVER:
@@ -81,21 +81,24 @@ def camera_tables(context: click.Context) -> dict[str, dict[str, Any]]:
     loaded: config_files.Config = context.meta[CONFIG_KEY]
     tables: dict[str, dict[str, Any]] = {}
     files: dict[str, Path] = {}
+    errors = list[ConfigError]()
     for name, entry in loaded.table("camera").items():
-        if not isinstance(entry.value, dict):
-            raise ConfigError(
-                f"{entry.file}: [camera] {name} is not a table", hint=f"write [camera.{name}] above its keys"
-            )
         camera = comparable(name)
+        if not isinstance(entry.value, dict):
+            words = f"{entry.file}: [camera] {name} is not a table"
+            errors.append(ConfigError(words, hint=f"write [camera.{name}] above its keys"))
+            continue
         if files.get(camera) == entry.file:
-            raise ConfigError(
-                f"{entry.file}: [camera.{name}] stands there twice, with composed and decomposed letters",
-                hint="write one table for this camera",
-            )
+            words = f"{entry.file}: [camera.{name}] stands there twice, with composed and decomposed letters"
+            errors.append(ConfigError(words, hint="write one table for this camera"))
         files[camera] = entry.file
-        tables[camera] = {
-            key: _value(entry.file, name, key, value, context) for key, value in entry.value.items()
-        }
+        own = tables[camera] = dict[str, Any]()
+        for key, value in entry.value.items():
+            try:
+                own[key] = _value(entry.file, name, key, value, context)
+            except ConfigError as error:
+                errors.append(error)
+    raise_all(errors)
     return tables
 
 

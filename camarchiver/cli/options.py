@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from camarchiver import config as config_files
 from camarchiver.cli.help_page import GroupedOption
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Size
-from camarchiver.errors import ConfigError
+from camarchiver.errors import ConfigError, raise_all
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -61,15 +61,19 @@ def options(*decorators: Callable[[Command], Command], heading: str = "") -> Cal
 def _load_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
     """Use the config files as the command's defaults, before any other option is read."""
     loaded = config_files.load(value)
-    check(loaded, context)
     context.meta[CONFIG_KEY] = loaded
     context.meta[CONFIG_FILE] = value
-    context.default_map = checked_values(loaded, context.command, context)
+    errors = list(key_errors(loaded, context))
+    try:
+        context.default_map = checked_values(loaded, context.command, context)
+    except ConfigError as error:
+        errors.append(error)
+    raise_all(errors)
     return value
 
 
-def check(loaded: config_files.Config, context: click.Context) -> None:
-    """Refuse keys that no command knows."""
+def key_errors(loaded: config_files.Config, context: click.Context) -> Iterator[ConfigError]:
+    """An error for each key and section that no command knows."""
     group = context.find_root().command
     if isinstance(group, click.Group) and _knows_all(loaded, group, context):
         return
@@ -77,7 +81,7 @@ def check(loaded: config_files.Config, context: click.Context) -> None:
     if isinstance(group, click.Group):
         commands = commands_of(group, context)
     valid = {name: keys_of(command) for name, command in commands.items() if keys_of(command)}
-    config_files.check_keys(loaded, {"": set().union(*valid.values()), **valid})
+    yield from config_files.key_errors(loaded, {"": set().union(*valid.values()), **valid})
 
 
 def _knows_all(loaded: config_files.Config, group: click.Group, context: click.Context) -> bool:
@@ -109,6 +113,7 @@ def keys_of(command: click.Command) -> set[str]:
         "anew",
         "known",
         "repair",
+        *("words", "path", "paths", "at", "states", "is_null", "run", "list_only"),
     }
     if isinstance(command, click.Group):
         return set()
@@ -121,6 +126,7 @@ def checked_values(
     """A command's values from the files, each accepted by its option's type. Raises ConfigError."""
     known = {parameter.name: parameter for parameter in command.params}
     values: dict[str, Any] = {}
+    errors = []
     for key, entry in loaded.for_command(command.name or "").items():
         parameter = known.get(key)
         if parameter is None:
@@ -128,8 +134,9 @@ def checked_values(
         try:
             parameter.type_cast_value(context, _as_click_reads(entry.value))
         except click.BadParameter as error:
-            raise ConfigError(f"{entry.file}: {key}: {error.message}", hint="mend that value") from error
+            errors.append(ConfigError(f"{entry.file}: {key}: {error.message}", hint="mend that value"))
         values[key] = _as_click_reads(entry.value)
+    raise_all(errors)
     return values
 
 
@@ -152,6 +159,7 @@ def cameras_values(
     """The parsed values of a command's table for each camera. Raises ConfigError."""
     known = {parameter.name: parameter for parameter in command.params}
     found: dict[str, dict[str, Any]] = {}
+    errors = []
     for camera, values in loaded.cameras(command.name or "").items():
         own = found[camera] = {}
         for key, entry in values.items():
@@ -159,7 +167,8 @@ def cameras_values(
                 own[key] = known[key].type_cast_value(context, _as_click_reads(entry.value))
             except click.BadParameter as error:
                 message = f"{entry.file}: [{command.name}.{camera}] {key}: {error.message}"
-                raise ConfigError(message, hint="mend that value") from error
+                errors.append(ConfigError(message, hint="mend that value"))
+    raise_all(errors)
     return found
 
 

@@ -17,7 +17,9 @@ from camarchiver.naming.cameras import comparable
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgtp])(i?))?b?", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _WHEN = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?", re.ASCII)
+_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?", re.ASCII)
 _LONGEST = timedelta(days=36_525)
+_DAY = timedelta(days=1)
 
 
 class Size(click.ParamType[int]):
@@ -83,23 +85,44 @@ class Moment:
     start: datetime
     """Naive; midnight if only a day was given."""
     whole_day: bool
+    precision: timedelta = timedelta(seconds=1)
+    """A day, a minute or a second: what was left out after `start`."""
+    is_clock_time: bool = False
+    """Whether no day was given; that of `start` then means nothing."""
 
     @property
     def end(self) -> datetime:
         """The first time after it, so that `--until 2026-05-03` includes the whole day."""
         return self.start + (timedelta(days=1) if self.whole_day else timedelta(seconds=1))
 
+    def range(self, now: datetime) -> tuple[datetime, datetime]:
+        """Its first and its last moment, aware, in the time zone of `now`; a clock time is in the past.
+
+        In the hour that repeats in autumn the range reaches from the first of the two moments to the second.
+        """
+        start = self.start
+        if self.is_clock_time:
+            start = datetime.combine(now.date(), start.time())
+            if start > now.replace(tzinfo=None):
+                start -= timedelta(days=1)
+        end = start + self.precision - timedelta(microseconds=1)
+        return start.replace(tzinfo=now.tzinfo, fold=0), end.replace(tzinfo=now.tzinfo, fold=1)
+
 
 class When(click.ParamType[Moment]):
-    """A day or a time: `2026-05-03`, `2026-05-03 14:20`, `2026-05-03T14:20:05`."""
+    """A day or a time: `2026-05-03`, `2026-05-03 14:20`, `2026-05-03T14:20:05`; with `clock` also `14:20`."""
 
     name = "when"
+
+    def __init__(self, *, clock: bool = False) -> None:
+        self._clock = clock
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
         """A Moment between 1970 and 2100."""
         if isinstance(value, Moment):
             return value
-        moment = _moment(value)
+        moment = _clock_time(value) if self._clock else None
+        moment = moment or _moment(value)
         if moment is None or not 1970 <= moment.start.year <= 2100:
             self.fail(
                 f"{str(value)!r} is not a local time; write for example 2026-05-03 or '2026-05-03 14:20'.",
@@ -223,11 +246,30 @@ def _moment(value: object) -> Moment | None:
         case datetime():
             return None if value.tzinfo else Moment(value, whole_day=False)
         case date():
-            return Moment(datetime.combine(value, time()), whole_day=True)
+            return Moment(datetime.combine(value, time()), whole_day=True, precision=_DAY)
     text = _text(value)
     if not _WHEN.fullmatch(text):
         return None
     try:
-        return Moment(datetime.fromisoformat(text), whole_day=len(text) == len("2026-05-03"))
+        start = datetime.fromisoformat(text)
     except ValueError:
         return None
+    whole_day = len(text) == len("2026-05-03")
+    precision = _DAY if whole_day else _precision(text)
+    return Moment(start, whole_day=whole_day, precision=precision)
+
+
+def _clock_time(value: object) -> Moment | None:
+    text = _text(value)
+    if not _CLOCK.fullmatch(text):
+        return None
+    try:
+        at = time.fromisoformat(text.zfill(len(text) + (text[1] == ":")))
+    except ValueError:
+        return None
+    start = datetime.combine(date(2000, 1, 1), at)
+    return Moment(start, whole_day=False, precision=_precision(text), is_clock_time=True)
+
+
+def _precision(text: str) -> timedelta:
+    return timedelta(minutes=1) if text.count(":") == 1 else timedelta(seconds=1)

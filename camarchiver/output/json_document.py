@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
     from camarchiver.output.history_text import CleanupPreview
+    from camarchiver.queries.find import FoundClip
     from camarchiver.queries.history import Story
     from camarchiver.queries.status import StatusReport
     from camarchiver.queries.verify import Verified, VerifyFinding
     from camarchiver.record.supervision.facts import CameraFacts, RunFacts
     from camarchiver.record.supervision.results import Judgement
+    from camarchiver.state.run_history import RunRecord
 
 FORMAT = 1
 """Version of the JSON format; later ones only add keys."""
@@ -153,7 +155,14 @@ def status_report(found: StatusReport, run: str) -> str:
     return _without_steps("status", run, Status.DONE, ExitCode.DONE, more)
 
 
-def stories(found: Sequence[Story], preview: CleanupPreview, run: str, trees: Trees, zone: tzinfo) -> str:
+def stories(
+    found: Sequence[Story],
+    missing: Sequence[str],
+    preview: CleanupPreview,
+    run: str,
+    trees: Trees,
+    zone: tzinfo,
+) -> str:
     """The document of `why`; adds `stories`: sentences, journal lines, and what the next runs would do."""
     from camarchiver.output.history_text import story_lines
 
@@ -175,10 +184,26 @@ def stories(found: Sequence[Story], preview: CleanupPreview, run: str, trees: Tr
         for story in found
     ]
     if not found:
-        problem = Problem("unknown", "nothing is known of such a clip")
-        return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, (problem,))
+        problems = [Problem("unknown", line.strip()) for line in missing]
+        return _without_steps("why", run, Status.FAILED, 1, {"stories": []}, problems)
     more = {"stories": documents, "cleanup_stopped": preview.stopped}
     return _without_steps("why", run, Status.DONE, ExitCode.DONE, more)
+
+
+def found(clips: Iterable[FoundClip], run: str, missing: Sequence[str]) -> Iterator[str]:
+    """The document of `find`, in pieces; adds `clips`. `missing` says why there are none, if so."""
+    from camarchiver.output.lists import clip_fields
+
+    status, exit_code = (Status.FAILED, ExitCode.FAILED) if missing else (Status.DONE, ExitCode.DONE)
+    problems = [Problem("not-found", line.strip()) for line in missing]
+    yield _without_steps("find", run, status, exit_code, {}, problems).removesuffix("}\n") + ', "clips": ['
+    yield from _joined(clip_fields(clip) for clip in clips)
+    yield "]}\n"
+
+
+def runs(records: Iterable[RunRecord], run: str) -> str:
+    """The document of `runs`; adds `runs`, oldest first."""
+    return _without_steps("runs", run, Status.DONE, ExitCode.DONE, {"runs": [r.fields() for r in records]})
 
 
 def held(found: Iterable[Hold], now: datetime, run: str = "") -> str:
@@ -300,8 +325,13 @@ def _without_steps(
 
 def failure_document(command: str, problem: Problem, exit_code: int) -> str:
     """The document of a run that failed before it had a plan."""
+    return failures_document(command, (problem,), exit_code)
+
+
+def failures_document(command: str, problems: Iterable[Problem], exit_code: int) -> str:
+    """The same for several problems."""
     status = Status.STOPPED if is_signal_code(exit_code) else Status.FAILED
-    return _without_steps(command, "", status, exit_code, {}, (problem,))
+    return _without_steps(command, "", status, exit_code, {}, problems)
 
 
 def _all_steps(plan: Plan[Any, Any]) -> Iterator[Step]:

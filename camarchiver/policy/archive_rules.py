@@ -90,7 +90,7 @@ def _decide_clip(
         return keep(clip, reason)
     if memory.holds and (hold := held_by(clip, memory.holds, now)):
         return keep(clip, Reason.HELD, hold.words)
-    if memory.restored:
+    if memory.restored and not policy.repeat:
         print_of = clip.fingerprint.size, clip.fingerprint.mtime_ns
         if restored_lately(clip.relative, print_of, memory, now):
             return keep(clip, Reason.RESTORED, detail="kept for a week after it was restored")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from camarchiver.discovery import walks
@@ -22,6 +22,7 @@ from camarchiver.journal.replay import Origin
 from camarchiver.naming.paths import is_picture_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
+from camarchiver.queries.find import FindQuestion, find_clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +76,11 @@ class ClipHistory:
         damaged = {each: found for each in archives if (found := self._memory.damaged.get(each))}
         return Story(source, events, self._places(source, events), damaged, step)
 
-    def at(self, camera: str, moment: datetime, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
-        """The stories of a camera's clips that cover a moment; in the repeated hour, both instants."""
-        found: set[str] = set()
-        for instant in {each.astimezone(UTC) for each in (moment.replace(fold=0), moment.replace(fold=1))}:
-            asked = (Hold("", instant, instant, camera),)
-            for day in (moment.date() - timedelta(days=1), moment.date()):
-                found |= self._journalled(asked, day, now)
-            found |= self._in_source(asked, moment.date(), now)
-        if not found:
-            found = self._by_file_time(camera, moment, now)
-        for source in sorted(found):
+    def of_time(self, question: FindQuestion, policy: ArchivePolicy, now: datetime) -> Iterator[Story]:
+        """The stories of the clips that a search finds."""
+        sources = dict.fromkeys(clip.source for clip in find_clips(self._pipeline, question))
+        for source in sources:
             yield self.of_path(self._trees.source / source, policy, now)
-
-    def _by_file_time(self, camera: str, moment: datetime, now: datetime) -> set[str]:
-        """A camera's clips that cover a moment by their files' times, wherever their names put them."""
-        asked = (Hold("", moment, moment, camera),)
-        found: set[str] = set()
-        for day in self._journal.days_about(moment, moment):
-            found |= self._journalled(asked, day, now)
-        for facts in self._discovery(asked).folders(date.max):
-            found |= {clip.relative for clip in facts.clips if held_by(clip, asked, now)}
-        return found
 
     def covered(self, hold: Hold, now: datetime) -> tuple[int, frozenset[str]]:
         """How many clips of source and archive a hold covers, and which cameras recorded about then."""
@@ -114,11 +98,6 @@ class ClipHistory:
             found |= self._held_of(archived, (hold,), now)
         return len(found), frozenset(cameras)
 
-    def _journalled(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
-        ledger = self._journal.day(day).ledger
-        events = *ledger.seen.values(), *(event for event, _ in ledger.archives.values())
-        return self._held_of(map(ledger.origin, events), asked, now)
-
     def _held_of(self, origins: Iterable[Origin], asked: tuple[Hold, ...], now: datetime) -> set[str]:
         found = set()
         for origin in origins:
@@ -126,10 +105,6 @@ class ClipHistory:
             if held_by(clip, asked, now):
                 found.add(origin.source)
         return found
-
-    def _in_source(self, asked: tuple[Hold, ...], day: date, now: datetime) -> set[str]:
-        nearby = self._discovery(asked).folders(day + timedelta(days=1), earliest=day - timedelta(days=2))
-        return {clip.relative for facts in nearby for clip in facts.clips if held_by(clip, asked, now)}
 
     def _places(self, source: str, events: Iterable[JournalEvent]) -> dict[Path, Tree]:
         found = {self._trees.source / source: Tree.SOURCE}

@@ -42,6 +42,22 @@ def shown(path: str | Path) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in readable)
 
 
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([nrt]))")
+
+
+def unescaped(path: Path) -> Path:
+    """The path of which `shown` made this text."""
+
+    def character(found: re.Match[str]) -> str:
+        byte, short, long, letter = found.groups()
+        if byte is not None:
+            number = int(byte, 16)
+            return chr(number if number < 0x80 else 0xDC00 + number)  # a control character, or no UTF-8
+        return {"n": "\n", "r": "\r", "t": "\t"}[letter] if letter else chr(int(short or long, 16))
+
+    return Path(_ESCAPE.sub(character, os.fspath(path)))
+
+
 def without_login(text: str) -> str:
     """An address without the user and the password in it."""
     return re.sub(r"(?<=://).*@", "***@", text)

@@ -110,7 +110,7 @@ def write(state: Path, report: Report, host: str, done: Done | None = None) -> N
 
 def last(state: Path) -> RunRecord | None:
     """The record of the newest run that changed something; None if there was none."""
-    return next(_newest_first(state), None)
+    return next(newest_first(state), None)
 
 
 def bytes_per_second(state: Path) -> float | None:
@@ -118,7 +118,7 @@ def bytes_per_second(state: Path) -> float | None:
     # A watch waits most of its time.
     recent = [
         record
-        for record in islice(_newest_first(state), RECENT)
+        for record in islice(newest_first(state), RECENT)
         if record.encoded and record.command != "watch"
     ]
     size = sum(record.bytes_before for record in recent)
@@ -126,7 +126,7 @@ def bytes_per_second(state: Path) -> float | None:
     return size / seconds if size > 0 and seconds > 0 else None
 
 
-def _newest_first(state: Path) -> Iterator[RunRecord]:
+def newest_first(state: Path) -> Iterator[RunRecord]:
     """Every valid record; an invalid one is passed over, as it is of no run."""
     for path in sorted((state / "runs").glob("*-*.json"), reverse=True):
         try:

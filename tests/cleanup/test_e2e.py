@@ -49,6 +49,64 @@ class TestRestore:
         assert source.read_bytes() == b"another clip"
         assert (camera_tree / f".deleted/input/2026/03/01/{NAME}.mp4").exists()
 
+    def test_what_selects_nothing_is_an_error_that_names_the_nearest(
+        self, archived_camera: Path, told: Command
+    ) -> None:
+        tree = archived_camera
+        source = f"2026/03/01/{NAME}.mp4"
+        for words, said in (
+            ((source.replace("front", "frnt"), "-y"), f"did you mean {tree / source}?"),
+            (("--camera", "frnt", "-y"), "did you mean front?"),
+            (("--run", "20200101T000000-abcdef", "-y"), "there is no run 20200101T000000-abcdef"),
+            (("2026/03/02/*.mp4", "-y"), "nothing in the trash came from"),
+            ((source, source.replace("front", "frnt"), "-y"), "did you mean"),
+        ):
+            refused = told("restore", "-C", tree, *words)
+            assert (refused.returncode, refused.stdout) == (1, ""), words
+            assert said in refused.stderr
+            found = json.loads(told("restore", "-C", tree, *words, "--json").stdout)
+            assert [each["code"] for each in found["errors"]] == ["not-found"]
+        assert not (tree / source).exists()
+        run = told("runs", tree).stdout.split()[2]
+        assert told("restore", "-C", tree, "--run", run[:-3], "-y").returncode == 0
+        again = told("restore", "-C", tree, source, "-y")
+        assert (again.returncode, "which is in its place" in again.stderr) == (1, True)
+        empty = told("restore", "-C", tree, "--list")
+        assert (empty.returncode, empty.stdout) == (0, "")
+        assert "nothing in the trash" in empty.stderr
+
+    @pytest.mark.parametrize(
+        "spelled",
+        [
+            f"2026/03/01/{NAME}.mp4",
+            f"input/2026/03/01/{NAME}.mp4",
+            f".deleted/input/2026/03/01/{NAME}.mp4",
+            f"archived/2026/03/01/{NAME}.mp4",
+            "2026/03/01/*front*",
+            "2026/03/01",
+        ],
+    )
+    def test_each_way_to_write_a_path_is_accepted(
+        self, archived_camera: Path, told: Command, spelled: str
+    ) -> None:
+        listed = told("restore", "-C", archived_camera, "--list", spelled)
+        assert (listed.returncode, NAME in listed.stdout) == (0, True), listed.stderr
+        if "*" not in spelled and spelled.endswith(".mp4"):
+            assert "recorded by camera front" in told("why", "-C", archived_camera, spelled).stdout
+
+    def test_a_restored_clip_is_archived_at_once_with_no_skip(
+        self, archived_camera: Path, told: Command
+    ) -> None:
+        tree, source = archived_camera, archived_camera / f"2026/03/01/{NAME}.mp4"
+        (tree / f"archived/2026/03/01/{NAME}.mp4").write_bytes(b"damaged")
+        assert told("restore", "-C", tree, source, "-y").returncode == 0
+        shown = told("archive", tree, "--dry-run").stdout
+        assert "restored from the trash lately (restored), " in shown
+        assert "--no-skip archives them now" in shown
+        done = told("archive", tree, "--no-skip")
+        assert (done.returncode, source.exists()) == (0, False), done.stderr
+        assert told("verify", tree).returncode == 0
+
     @pytest.mark.edge
     @pytest.mark.parametrize("how", ["renamed", "copied"])
     def test_a_restore_that_died_halfway_is_finished_by_the_next(

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,63 @@ class TestHelp:
         assert installed("-V").stdout == installed("--version").stdout != ""
         every = installed("archive", "--help-all").stdout
         assert "--min-saving" in every and "--min-saving" not in installed("archive", "--help").stdout
+
+
+class TestConfig:
+    """`config check`, `show` and `init`."""
+
+    def test_every_error_is_reported_at_once(self, tmp_path: Path) -> None:
+        file = tmp_path / "own.toml"
+        file.write_text(
+            "agee = 3\n[archive]\nage = 'ages'\ncodec = 'vp9'\n[clenup]\nage = 1\n"
+            "[cleanup]\nmax_size = 'big'\n"
+            "[camera.front]\nage = 'x'\nagee = 3\n[patterns]\na = '('\nb = 'x'\n"
+        )
+        told = installed("config", "check", "--config", file, CAMARCHIVER_QUALTY="3", CAMARCHIVER_JOBS="many")
+        assert (told.returncode, told.stdout) == (10, "")
+        for said in (
+            *("agee is not a key", "age: 'ages'", "codec: 'vp9'", "[clenup] is not a section", "'big'"),
+            *("[camera.front] age", "[camera.front] agee", "pattern a ", "pattern b "),
+            *("CAMARCHIVER_JOBS: 'many'", "CAMARCHIVER_QUALTY is a variable that no option reads"),
+            "did you mean CAMARCHIVER_QUALITY?",
+        ):
+            assert said in told.stderr, said
+        several = installed("archive", tmp_path, "--config", file, "--json")
+        assert several.returncode == 10
+        messages = [error["message"] for error in json.loads(several.stdout)["errors"]]
+        assert len(messages) == 4 and len(set(messages)) == 4
+
+    def test_a_sound_file_and_known_variables_pass(self, tmp_path: Path) -> None:
+        file = tmp_path / "own.toml"
+        file.write_text("[archive]\nage = 3\n")
+        known = {"CAMARCHIVER_JOBS": "2", "CAMARCHIVER_ARCHIVE_AGE": "9", "CAMARCHIVER_HOST_ID": "x"}
+        told = installed("config", "check", "--config", file, **known)
+        assert (told.returncode, told.stdout) == (0, f"{file}: sound\n"), told.stderr
+
+    @pytest.mark.parametrize("command", ["archive", "cleanup", "watch", "record", "status"])
+    def test_what_is_shown_can_be_written_into_a_file(self, tmp_path: Path, command: str) -> None:
+        shown = installed("config", "show", command).stdout
+        values = tomllib.loads(shown)
+        assert values
+        file = tmp_path / "own.toml"
+        file.write_text(f"[{command}]\n{shown}")
+        assert installed("config", "check", "--config", file).returncode == 0
+        again = installed("config", "show", command, "--config", file).stdout
+        assert tomllib.loads(again) == values
+        if command == "archive":
+            assert (values["age"], values["min_size"], values["encoder"]) == (30, 0, "auto")
+
+    def test_the_file_to_start_with_is_valid_with_every_line_in_use(self, tmp_path: Path) -> None:
+        file = tmp_path / "own.toml"
+        assert installed("config", "init", file).returncode == 0
+        assert installed("config", "check", "--config", file).returncode == 0
+        text = re.sub(r"(?m)^# (?=\w+ = |\[)", "", file.read_text())
+        for key in ("encoder", "quality", "jobs", "trash_root", "trash_age"):
+            assert re.search(rf"(?m)^{key} = ", text), key
+        assert "camarchiver cleanup /camera -y" in text
+        file.write_text(text)
+        told = installed("config", "check", "--config", file)
+        assert told.returncode == 0, told.stderr
 
 
 class TestNothingToDo:
@@ -464,9 +522,9 @@ class TestConfigCommand:
         file.write_text('timezone = "UTC"\n[archive]\nage = 14\ncodec = "h264"\n')
         shown = told("config", "show", "--config", file, CAMARCHIVER_CODEC="av1").stdout
         lines = {line.split("=")[0].strip(): line for line in shown.splitlines()}
-        assert lines["age"].split("= ")[1].startswith("14 days")
+        assert lines["age"].split("= ")[1].startswith("14 ")
         assert lines["age"].endswith(f"# {file}")
-        assert lines["codec"].split()[2:] == ["av1", "#", "environment"]
+        assert lines["codec"].split()[2:] == ['"av1"', "#", "environment"]
         assert lines["nice"].split()[2:] == ["19", "#", "default"]
 
     def test_a_cameras_password_is_not_shown(self, tmp_path: Path, told: Command) -> None:

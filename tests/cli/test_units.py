@@ -38,6 +38,7 @@ from camarchiver.errors import (
     signal_code,
 )
 from camarchiver.runtime.signals import Stop
+from tests.values import NOW
 
 
 class TestParams:
@@ -92,6 +93,28 @@ class TestParams:
         assert (moment.start, moment.end) == (datetime.fromisoformat(start), datetime.fromisoformat(end))
         assert moment.whole_day == (moment.end - moment.start == timedelta(days=1))
         assert self.WHEN.convert(moment, None, None) is moment
+
+    @pytest.mark.parametrize(
+        ("value", "first", "last"),
+        [
+            ("2026-05-03", "2026-05-03T00:00:00", "2026-05-03T23:59:59.999999"),
+            ("2026-05-03 14:20", "2026-05-03T14:20:00", "2026-05-03T14:20:59.999999"),
+            ("2026-05-03 14:20:05", "2026-05-03T14:20:05", "2026-05-03T14:20:05.999999"),
+            ("9:07", "2026-06-01T09:07:00", "2026-06-01T09:07:59.999999"),
+            ("13:42", "2026-05-31T13:42:00", "2026-05-31T13:42:59.999999"),
+            ("13:42:10", "2026-05-31T13:42:10", "2026-05-31T13:42:10.999999"),
+        ],
+    )
+    def test_the_time_that_is_meant(self, value: str, first: str, last: str) -> None:
+        """A clock time is the last time that it was that late."""
+        found = option_types.When(clock=True).convert(value, None, None).range(NOW)
+        assert [each.replace(tzinfo=None).isoformat() for each in found] == [first, last]
+        assert {each.tzinfo for each in found} == {NOW.tzinfo}
+
+    @pytest.mark.parametrize("value", ["24:00", "1:2", "13.42", "3 pm"])
+    def test_no_clock_time(self, value: str) -> None:
+        with pytest.raises(click.BadParameter):
+            option_types.When(clock=True).convert(value, None, None)
 
     @pytest.mark.parametrize(
         ("kind", "value", "example"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,74 @@ from tests.commands import (
     whole,
 )
 from tests.web import Web
+
+
+class TestFind:
+    """`find` and `runs`, as a user and as a pipe read them."""
+
+    def test_a_clip_is_listed_wherever_it_is(self, archived_camera: Path, told: Command) -> None:
+        tree = archived_camera
+        listed = told("find", tree)
+        (line,) = listed.stdout.splitlines()
+        assert line.startswith("2026-03-01 08:15:00  front ")
+        assert "archive+trash" in line
+        assert line.endswith(str(tree / f"archived/2026/03/01/{NAME}.mp4"))
+        trashed = tree / f".deleted/input/2026/03/01/{NAME}.mp4"
+        assert told("find", tree, "--state", "trash", "--paths").stdout == f"{trashed}\n"
+        assert told("find", tree, "--state", "trash", "--paths", "-0").stdout == f"{trashed}\0"
+        (clip,) = json.loads(told("find", tree, "--json").stdout)["clips"]
+        assert (clip["camera"], clip["states"]) == ("front", ["archive", "trash"])
+        assert [file["tree"] for file in clip["files"]] == ["archive", "trash"]
+        for path in (trashed, line.split()[-1]):
+            assert told("why", "-C", tree, path).returncode == 0
+
+    def test_a_question_about_a_time_finds_what_covers_it_or_names_the_nearest(
+        self, archived_camera: Path, told: Command
+    ) -> None:
+        tree = archived_camera
+        for at in ("2026-03-01 08:15", "2026-03-01", "2026-03-01 08:15:01"):
+            assert NAME in told("find", tree, "--camera", "front", "--at", at).stdout
+            assert NAME in told("why", "-C", tree, "--camera", "front", "--at", at).stdout
+            assert NAME in told("why", "-C", tree, "--at", at).stdout
+        for command in (("find", tree), ("why", "-C", tree)):
+            late = told(*command, "--at", "2026-03-01 10:00")
+            assert (late.returncode, late.stdout) == (1, "")
+            assert "no clip covers that time" in late.stderr
+            assert NAME in late.stderr.partition("the last one before:")[2].splitlines()[0]
+            assert "the first one after: there is none" in late.stderr
+            wrong = told(*command, "--camera", "frnt", "--at", "2026-03-01")
+            assert (wrong.returncode, "did you mean front?" in wrong.stderr) == (1, True)
+            errors = json.loads(told(*command, "--at", "10:00", "--json").stdout)["errors"]
+            assert errors[0]["message"] == "no clip covers that time"
+
+    def test_a_clip_that_is_gone_is_still_explained(self, archived_camera: Path, told: Command) -> None:
+        tree = archived_camera
+        shutil.rmtree(tree / ".deleted")
+        (tree / f"archived/2026/03/01/{NAME}.mp4").unlink()
+        assert told("find", tree).returncode == 1
+        assert "archived as" in told("why", "-C", tree, "--at", "2026-03-01 08:15").stdout
+
+    def test_a_name_that_is_no_text_is_escaped_on_screen_and_given_as_it_is_to_a_pipe(
+        self, put: Put, tree: Path, told: Command
+    ) -> None:
+        path = put(b"k\xfcche/REO_k_20260301081500.mp4", b"x")
+        listed = told("find", tree).stdout
+        assert "k\\xfcche/REO_k_20260301081500.mp4" in listed
+        raw = subprocess.run(
+            [sys.executable, "-m", "camarchiver", "find", str(tree), "--paths"], capture_output=True
+        )
+        assert raw.stdout == os.fsencode(path) + b"\n"
+        story = told("why", "-C", tree, "k\\xfcche/REO_k_20260301081500.mp4")
+        assert "the next archive run would" in story.stdout
+
+    def test_the_last_runs(self, archived_camera: Path, told: Command, tmp_path: Path) -> None:
+        (line,) = told("runs", archived_camera).stdout.splitlines()
+        assert re.search(r"  \d{8}T\d{6}-\w{6}  archive   done \(exit code 0\): 1 done; archived ", line)
+        (record,) = json.loads(told("runs", archived_camera, "--json").stdout)["runs"]
+        assert record["run"] in line
+        empty = told("runs", tmp_path)
+        assert (empty.returncode, empty.stdout) == (0, "")
+        assert "no run has changed anything" in empty.stderr
 
 
 class TestWhy:

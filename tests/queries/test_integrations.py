@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,20 +18,106 @@ from camarchiver.archive import recovery, repair
 from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
 from camarchiver.domain.clip import Archived, Clip, Disposal
+from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
 from camarchiver.errors import StorageError
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
+from camarchiver.queries import find
+from camarchiver.queries.find import ClipFinder, ClipState, FindQuestion
 from camarchiver.queries.verify import Verified, Verifier, task_for
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
-from camarchiver.state import findings
+from camarchiver.state import findings, holds
 from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked
-from camarchiver.storage import copying
+from camarchiver.storage import copying, external_sort
 from tests.yards import Yard
+
+
+class TestFind:
+    """Which clips are found, and in which order."""
+
+    @staticmethod
+    def found(yard: Yard, **question: Any) -> list[tuple[str, set[str]]]:
+        """The name of each clip, and its states."""
+        finder = ClipFinder(yard.pipeline(), FindQuestion(**question))
+        return [(clip.source.rpartition("/")[2], set(clip.states)) for clip in finder.clips()]
+
+    def test_each_clip_comes_once_with_all_its_copies_and_the_newest_last(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        trashed = yard.given_away(40, trashed=3)
+        source, both = yard.record(2, "yard"), yard.standing(20)
+        gone = yard.standing(50)
+        gone.path.unlink()
+        (yard.trees.archive / gone.relative).unlink()
+        assert self.found(yard) == [
+            (trashed.name, {"archive", "trash"}),
+            (both.name, {"source", "archive"}),
+            (source.name, {"source"}),
+        ]
+        (first,) = (
+            clip for clip in ClipFinder(yard.pipeline(), FindQuestion()).clips() if clip.start < both.start
+        )
+        assert [file.tree for file in first.files] == ["archive", "trash"]
+        assert [Path(file.path).stat().st_size for file in first.files] == [file.size for file in first.files]
+        only = FindQuestion(states=frozenset({ClipState.TRASH}))
+        (clip,) = ClipFinder(yard.pipeline(), only).clips()
+        assert clip.files[0].path == str(trashed)
+        assert self.found(yard, with_gone=True)[0] == (gone.name, set())
+
+    def test_by_state(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        held, failed, damaged, plain = (yard.record(days) for days in (4, 3, 2, 1))
+        start = held.start - timedelta(seconds=1)
+        holds.add(yard.trees.state, start, held.start, camera="", reason="x", until=None)
+        failures = yard.pipeline().failures
+        failures.note(failed, Reason.DAMAGED, "x", yard.now)
+        failures.flush()
+        yard.archive(damaged)
+        yard.find_damaged(damaged.relative)
+        for state, clip in (("held", held), ("failed", failed), ("damaged", damaged)):
+            found = self.found(yard, states=frozenset({ClipState(state)}))
+            assert [(name, state in states) for name, states in found] == [(clip.name, True)]
+        (yard.trees.archive / damaged.relative).unlink()
+        damaged.path.unlink()
+        assert self.found(yard, states=frozenset({ClipState.DAMAGED})) == [
+            (damaged.name, {"archive", "damaged"})
+        ]
+        assert len(self.found(yard, states=frozenset({ClipState.SOURCE}))) == 3
+        assert plain.name in dict(self.found(yard))
+
+    def test_by_camera_and_time(self, tmp_path: Path) -> None:
+        yard = Yard(tmp_path / "cams")
+        first, second = yard.standing(3), yard.standing(2)
+        other = yard.record(2.5, "yard")
+        cameras = frozenset({"front"})
+        assert [name for name, _ in self.found(yard, cameras=cameras)] == [first.name, second.name]
+        assert [name for name, _ in self.found(yard, since=other.start)] == [other.name, second.name]
+        assert [name for name, _ in self.found(yard, until=other.start)] == [first.name]
+        inside = second.start + timedelta(seconds=30)  # these archives are journalled as 60 s long
+        assert [name for name, _ in self.found(yard, covering=(inside, inside))] == [second.name]
+        after = second.start + timedelta(seconds=90)
+        assert self.found(yard, covering=(after, after)) == []
+        before, later = find.nearest(yard.pipeline(), FindQuestion(cameras), other.start)
+        assert (before and before.source, later and later.source) == (first.relative, second.relative)
+        long_ago = yard.now - timedelta(days=4000)
+        before, later = find.nearest(yard.pipeline(), FindQuestion(), long_ago)
+        assert (before, later and later.source) == (None, first.relative)
+
+    def test_flat_folders_are_sorted_too_and_memory_follows_a_day(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(external_sort, "IN_MEMORY", 3)
+        yard = Yard(tmp_path / "cams")
+        days = [9, 2, 7, 1, 8, 3, 6]
+        for day in days:
+            clip = yard.record(day, f"cam{day}")
+            clip.path.rename(yard.trees.source / clip.name)
+        names = [name for name, _ in self.found(yard)]
+        assert [name.split("_")[1] for name in names] == [f"cam{day}" for day in sorted(days, reverse=True)]
 
 
 class TestFindings:

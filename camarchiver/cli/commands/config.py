@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,6 @@ from camarchiver.cli.help_page import HelpGroup
 from camarchiver.cli.options import (
     CONFIG_KEY,
     FOLDER,
-    cameras_values,
-    checked_values,
     commands_of,
     config_option,
     keys_of,
@@ -23,16 +24,18 @@ from camarchiver.cli.options import (
     origin,
 )
 from camarchiver.cli.session import TreeOptions
-from camarchiver.errors import ConfigError, ExitCode, UsageError
+from camarchiver.errors import ConfigError, ExitCode, UsageError, raise_all, sentence
 from camarchiver.runtime.formatting import without_login
 
 EXAMPLE = """\
 # camarchiver: every key is an option of the same name without its dashes.
 # Keys up here apply to every command, those in a section only to that command.
 # The command line overrides CAMARCHIVER_* in the environment, which overrides this file.
+# camarchiver config check tries this file, camarchiver config show lists what applies.
 
 # directory = "/camera"
 # output = "/mnt/nas/archive"      # default: DIRECTORY/archived
+# trash_root = "/camera/.deleted"  # best on the disk of the footage: elsewhere, it is copied there
 # timezone = "Europe/Berlin"       # the cameras' zone; default: the machine's
 # log_format = "json"              # one object per line
 # metrics = "/var/lib/prometheus/node-exporter/camarchiver.prom"
@@ -41,7 +44,10 @@ EXAMPLE = """\
 
 [archive]
 # age = 30                         # days
+# encoder = "auto"                 # or qsv, vaapi, nvenc, v4l2m2m, software
 # codec = "h264"                   # if a player can't play AV1
+# quality = 30                     # on the encoder's own scale, lower is better; default: by encoder
+# jobs = 2                         # clips at the same time; default: by machine
 # max_runtime = "6h"
 # exclude = ["*/test/*"]
 # signed = "keep"                  # "reencode" also shrinks clips that the camera signed, and loses the proof
@@ -52,6 +58,7 @@ EXAMPLE = """\
 # codec = "h264"                   # keys of [archive] do not apply to watch
 
 [cleanup]
+# From cron, after archive: 30 7 * * *  camarchiver cleanup /camera -y
 # age = 30                         # days: archived sources go to the trash
 # trash_age = 21                   # days in the trash, then they are deleted
 # archive_age = 400                # with clean_output
@@ -77,11 +84,14 @@ EXAMPLE = """\
 # credentials = "/etc/camarchiver/yard.secret"
 
 [patterns]
-# Names that camarchiver doesn't know yet, as regular expressions with named groups:
+# Names that camarchiver doesn't know yet, as regular expressions with named groups. This one reads
+# yard1-20260503-142000.mp4: camera yard1, on 3 May 2026 at 14:20:00.
 # yard = '(?P<camera>yard\\d)-(?P<time>\\d{8}-\\d{6})'
 # `camarchiver config names DIRECTORY` shows how names are read, and proposes patterns for the others.
 """
 
+
+_NUMBER = re.compile(r"0|[1-9]\d*(\.\d+)?")
 
 _CODES = (ExitCode.DONE, ExitCode.USAGE, ExitCode.CONFIG, ExitCode.STORAGE)
 
@@ -112,9 +122,10 @@ def config() -> None:
 @config_option
 @click.pass_context
 def show(context: click.Context, command: str) -> None:
-    """Show the values that COMMAND would run with, and where each comes from."""
+    """Show the values that COMMAND would run with, as one would write them, and where each comes from."""
     for key, value, place in _effective(context, command):
-        click.echo(f"{key:14} = {value:24} # {place}")
+        setting = f"{key:14} = {value}" if value else f"# {key:12} ="
+        click.echo(f"{setting:41} # {place if value else 'not set'}")
 
 
 @config.command(
@@ -131,21 +142,31 @@ def show(context: click.Context, command: str) -> None:
 )
 @click.argument("directory", type=FOLDER, required=False)
 @option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]")
-@config_option
+@option(
+    "--config",
+    "named",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Check this file alone, instead of ~/.config/camarchiver/config.toml and /etc/camarchiver.toml.",
+)
 @click.pass_context
-def check(context: click.Context, directory: Path | None, output: Path | None) -> None:
-    """Check whether the config files are valid; exit 10 if one is not.
+def check(context: click.Context, directory: Path | None, output: Path | None, named: Path | None) -> None:
+    """Check the config files and the CAMARCHIVER_* variables; print every error, exit 10 if there is one.
 
     With DIRECTORY also whether each camera of the config has, or had, a clip there.
     """
-    for command in _commands(context).values():
-        checked_values(context.meta[CONFIG_KEY], command, context)
-        cameras_values(context.meta[CONFIG_KEY], command, context)
-    conventions(context)
+    from camarchiver.cli import config_check
+
+    # Without the usual callback of --config, which would stop at the files' unknown keys.
+    loaded = context.meta[CONFIG_KEY] = config_files.load(named)
+    errors = [
+        *config_check.file_errors(loaded, context),
+        *config_check.wrong_variables(context),
+        *config_check.unknown_variables(context),
+    ]
+    raise_all(each if isinstance(each, ConfigError) else ConfigError(sentence(each)) for each in errors)
     if directory is not None:
         _check_cameras(context, TreeOptions(directory, output, None, ""))
-    files: tuple[Path, ...] = context.meta[CONFIG_KEY].files
-    click.echo("\n".join(f"{file}: sound" for file in files) or "there is no config file")
+    click.echo("\n".join(f"{file}: sound" for file in loaded.files) or "there is no config file")
 
 
 def _check_cameras(context: click.Context, place: TreeOptions) -> None:
@@ -259,8 +280,10 @@ def _effective(context: click.Context, name: str) -> Iterator[tuple[str, str, st
     named = _named_file(context)
     arguments = ["--config", str(named)] if named and files.files else []
     with commands[name].make_context(name, arguments, parent=context.find_root()) as inner:
+        known = {parameter.name: parameter for parameter in commands[name].params}
         for key in sorted(keys_of(commands[name])):
-            yield key, _written(inner.params.get(key)), origin(inner, key)
+            value, _ = known[key].consume_value(inner, {})
+            yield key, _as_toml(value), origin(inner, key)
 
 
 def _named_file(context: click.Context) -> Path | None:
@@ -268,9 +291,13 @@ def _named_file(context: click.Context) -> Path | None:
     return files.files[0] if files.files and files.files != config_files.existing_files() else None
 
 
-def _written(value: Any) -> str:
-    if value is None or value == "" or value == ():
-        return "-"
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else without_login(str(value))
+def _as_toml(value: Any) -> str:
+    """A value as one would write it in a config file; empty if there is none."""
+    if value is None or value == "" or value == () or isinstance(value, Enum):  # click's "unset"
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    text = str(value)
+    return text if _NUMBER.fullmatch(text) else json.dumps(without_login(text), ensure_ascii=False)

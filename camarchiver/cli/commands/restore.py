@@ -15,7 +15,12 @@ from camarchiver.errors import UsageError
 
 selection_options = options(
     click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
-    click.option("--run", default="", metavar="ID", help="Everything that this run moved to the trash."),
+    click.option(
+        "--run",
+        default="",
+        metavar="ID",
+        help="Everything that this run moved to the trash; the beginning of its id is enough.",
+    ),
     click.option("--camera", type=CameraName(), default="", help="Only this camera."),
     click.option("--since", type=When(), help="Only clips that start then or later."),
     click.option(
@@ -59,8 +64,9 @@ def restore(
 ) -> int:
     """Bring clips back from the trash to their original paths, with their pictures.
 
-    PATHS are clips or folders, given by their original path or by their path in the trash. Nothing is
-    ever overwritten. `archive` leaves a restored clip alone for a week.
+    PATHS are clips, folders or quoted patterns such as '2026/05/03/*front*', given by their original path,
+    their path in the trash or the path of their archive, each also relative to its root. Nothing is ever
+    overwritten. `archive` leaves a restored clip alone for a week, unless it is given --no-skip.
     """
     from camarchiver.cleanup.restore import Selection
     from camarchiver.cli.runs.restore import run_restore
@@ -72,7 +78,7 @@ def restore(
         )
     zone = place.zone()
     selection = Selection(
-        tuple(path.absolute() for path in paths),
+        paths,
         run,
         camera,
         since.start.replace(tzinfo=zone) if since else None,

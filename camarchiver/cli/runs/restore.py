@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
-from camarchiver.cleanup import restore
+from camarchiver.cleanup import restore, restore_misses
 from camarchiver.cleanup.restore import Selection
+from camarchiver.cli.paths import in_trees
 from camarchiver.cli.runs.template import Ready, RunOptions, RunTask, conduct, ready_plan
 from camarchiver.cli.session import TreeOptions, log_of, run_locked
 from camarchiver.domain.conventions import Conventions
@@ -22,15 +25,21 @@ def run_restore(
     selection: Selection, place: TreeOptions, options: RunOptions, conventions: Conventions
 ) -> int:
     """Run `restore` and return its exit code."""
-    return conduct("restore", options, lambda: _task(selection, place, conventions))
+    return conduct("restore", options, lambda: _task(selection, place, options, conventions))
 
 
-def _task(selection: Selection, place: TreeOptions, conventions: Conventions) -> RunTask:
+def _task(selection: Selection, place: TreeOptions, options: RunOptions, conventions: Conventions) -> RunTask:
     pipeline = Pipeline(place.trees(), place.zone(), "restore", conventions)
+    paths = tuple(in_trees(path, pipeline.trees) for path in selection.paths)
+    run = restore_misses.whole_run_id(pipeline, selection.run) if selection.run else ""
+    selection = replace(selection, paths=paths, run=run)
 
     @contextmanager
     def planned(_: Stop) -> Iterator[Ready]:
         plan = restore.plan(pipeline, selection)
+        restore_misses.check(pipeline, plan)
+        if not plan.steps and not options.as_json:
+            print("nothing in the trash could be restored", file=sys.stderr)
         yield ready_plan(
             plan,
             pipeline.run.id,

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver import config as config_files
-from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import (
     CONFIG_KEY,
-    check,
     checked_values,
     commands_of,
     option,
     options,
 )
 from camarchiver.cli.session import TreeOptions
-from camarchiver.errors import CamarchiverError, ExitCode
+from camarchiver.errors import CamarchiverError, ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -134,18 +132,18 @@ def doctor(
 
 def _config(context: click.Context) -> Iterator[Finding]:
     """Whether the config files are valid, as `config check` reports it."""
+    from camarchiver.cli import config_check
     from camarchiver.doctor.findings import fine, remark, trouble
 
     loaded: config_files.Config = context.meta[CONFIG_KEY]
-    try:
-        if (wrong := context.meta.get(_WRONG)) is not None:
-            raise wrong
-        check(loaded, context)
-        for command in _commands(context).values():
-            checked_values(loaded, command, context)
-        conventions(context)
-    except CamarchiverError as error:
-        yield trouble("config", error.message, error.hint)
+    wrong: list[CamarchiverError] = list(config_check.file_errors(loaded, context))
+    if (unread := context.meta.get(_WRONG)) is not None and not loaded.sections:
+        wrong = [*(unread.each if isinstance(unread, ConfigError) else (unread,)), *wrong]
+    yield from (trouble("config", error.message, error.hint) for error in wrong)
+    yield from (
+        remark("config", error.message, error.hint) for error in config_check.unknown_variables(context)
+    )
+    if wrong:
         return
     for file in loaded.files:
         yield fine("config", f"{file} is sound")

@@ -13,9 +13,11 @@ import click
 
 from camarchiver.cli.commands.archive import archive
 from camarchiver.cli.commands.cleanup import cleanup
+from camarchiver.cli.commands.queries.find import not_found
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import CONFIG_FILE, option, options, with_place
+from camarchiver.cli.paths import in_trees
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
 from camarchiver.cli.session import TreeOptions
@@ -31,9 +33,12 @@ if TYPE_CHECKING:
 
 question_options = options(
     click.argument("path", type=click.Path(path_type=Path), required=False),
-    click.option("--camera", type=CameraName(), help="The camera; together with --at."),
+    click.option("--camera", type=CameraName(), help="Only this camera; together with --at."),
     click.option(
-        "--at", type=When(), help="A moment, such as '2026-05-03 14:20', in the cameras' local time."
+        "--at",
+        type=When(clock=True),
+        help="A day, minute or second, such as 2026-05-03, '2026-05-03 14:20' or 14:20 (the last time it was"
+        " that late), in the cameras' local time.",
     ),
     option(
         "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
@@ -68,7 +73,7 @@ def why(
     as_json: bool,
     place: TreeOptions,
 ) -> int:
-    """Show what happened to the clip at PATH (where it is, or once was), or to a camera's clip at a time.
+    """Show what happened to the clip at PATH (where it is, or once was), or to the clips of a time.
 
     For a clip that still exists this also shows what the next runs of archive and cleanup would do with it,
     by config files and environment. Exit 1 if nothing is known.
@@ -76,11 +81,12 @@ def why(
     from camarchiver.output import json_document
     from camarchiver.output.history_text import story_lines
     from camarchiver.pipeline import Pipeline
+    from camarchiver.queries.find import FindQuestion
     from camarchiver.queries.history import ClipHistory
 
-    if (path is None) == (camera is None or at is None):
+    if (path is None) == (at is None) or (path is not None and camera is not None):
         raise UsageError(
-            "name a clip's PATH, or --camera together with --at", hint="see camarchiver why --help"
+            "name a clip's PATH, or --at and perhaps --camera", hint="see camarchiver why --help"
         )
     zone, context = place.zone(), click.get_current_context()
     pipeline = Pipeline(
@@ -89,19 +95,26 @@ def why(
     words = ("--age", f"{age.total_seconds():.0f}s") if age is not None else ()
     history, policy = ClipHistory(pipeline), archive_policy(context, place.directory, zone, *words)
     if path is not None:
-        stories = [history.of_path(path, policy, pipeline.started)]
+        stories = [history.of_path(in_trees(path, pipeline.trees), policy, pipeline.started)]
     else:
-        assert at is not None and camera is not None
-        stories = list(history.at(camera, at.start.replace(tzinfo=zone), policy, pipeline.started))
+        assert at is not None
+        question = FindQuestion(
+            frozenset((camera,) if camera else ()), covering=at.range(pipeline.started), with_gone=True
+        )
+        stories = list(history.of_time(question, policy, pipeline.started))
     known = [story for story in stories if story.is_known]
+    missing = [] if known else ["nothing is known of such a clip"]
+    if at is not None and not known:
+        missing = list(not_found(pipeline, question))
     preview = _preview(pipeline, known, context, place)
     if as_json:
-        click.echo(json_document.stories(known, preview, pipeline.run.id, pipeline.trees, zone), nl=False)
+        found = known, missing
+        click.echo(json_document.stories(*found, preview, pipeline.run.id, pipeline.trees, zone), nl=False)
     else:
         for story in known:
             click.echo("\n".join(story_lines(story, preview, zone)))
-        if not known:
-            click.echo("nothing is known of such a clip", err=True)
+        for line in missing:
+            click.echo(line, err=True)
     return ExitCode.DONE if known else ExitCode.FAILED
 
 

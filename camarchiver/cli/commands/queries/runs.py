@@ -1,0 +1,68 @@
+"""`camarchiver runs`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from camarchiver.cli.conventions import conventions
+from camarchiver.cli.help_page import ASKS, HelpCommand
+from camarchiver.cli.options import config_option, option, options, tree_options
+from camarchiver.cli.session import TreeOptions, write
+from camarchiver.errors import ExitCode
+
+runs_options = options(
+    click.option(
+        "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many."
+    ),
+    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    option(
+        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
+    ),
+    config_option,
+    heading="Output",
+)
+
+
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        ("camarchiver runs /camera", "the last runs that changed something"),
+        ("camarchiver runs /camera --limit 500", "more of them; a thousand are remembered"),
+        (
+            "camarchiver restore -C /camera --run 20260504T011500-3f9a1c",
+            "bring back what one removed",
+        ),
+    ),
+    codes=ASKS,
+)
+@tree_options
+@runs_options
+def runs(
+    *,
+    directory: Path,
+    output: Path | None,
+    trash_root: Path | None,
+    limit: int,
+    as_json: bool,
+    timezone: str,
+) -> int:
+    """List the last runs that changed something below DIRECTORY: id, command, outcome. The newest is last."""
+    from camarchiver.output import json_document
+    from camarchiver.output.lists import run_lines
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.state import run_history
+
+    place = TreeOptions(directory, output, trash_root, timezone)
+    zone = place.zone()
+    pipeline = Pipeline(place.trees(), zone, "runs", conventions(click.get_current_context()))
+    found = [*islice(run_history.newest_first(pipeline.trees.state), limit)][::-1]
+    if as_json:
+        click.echo(json_document.runs(found, pipeline.run.id), nl=False)
+        return ExitCode.DONE
+    write(f"{line}\n" for line in run_lines(found, zone))
+    if not found:
+        click.echo(f"no run has changed anything below {pipeline.trees.source} yet", err=True)
+    return ExitCode.DONE

@@ -1,0 +1,68 @@
+"""What `find` and `runs` list, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import tzinfo
+from typing import Any
+
+from camarchiver.output.json_fields import path_fields
+from camarchiver.queries.find import FoundClip
+from camarchiver.runtime.formatting import shown, size, span
+from camarchiver.state.run_history import RunRecord
+
+_REMARKS = ("held", "failed", "damaged")
+"""States that are named beside the trees."""
+
+
+class ClipLines:
+    """A line for each clip: start, camera, length, size, trees, path. Columns grow with what they hold."""
+
+    def __init__(self) -> None:
+        self._camera_width = 8
+        self._trees_width = 7
+
+    def line(self, clip: FoundClip) -> str:
+        """One clip's line."""
+        camera, file = shown(clip.camera), clip.files[0]
+        trees = "+".join(dict.fromkeys(each.tree for each in clip.files))
+        remarks = "".join(f", {each}" for each in _REMARKS if each in clip.states)
+        where = trees + remarks
+        self._camera_width = max(self._camera_width, len(camera))
+        self._trees_width = max(self._trees_width, len(where))
+        length = span(clip.seconds) if clip.seconds is not None else "?"
+        return (
+            f"{clip.start:%Y-%m-%d %H:%M:%S}  {camera:{self._camera_width}} {length:>9} {size(file.size):>8}"
+            f"  {where:{self._trees_width}}  {shown(file.path)}"
+        )
+
+
+def clip_fields(clip: FoundClip) -> dict[str, Any]:
+    """A clip as the JSON format lists it."""
+    return {
+        **path_fields(clip.source, "source"),
+        "camera": shown(clip.camera),
+        "start": clip.start.isoformat(),
+        "seconds": clip.seconds,
+        "states": sorted(clip.states),
+        "files": [{**path_fields(each.path), "tree": each.tree, "bytes": each.size} for each in clip.files],
+    }
+
+
+def nearest_lines(before: FoundClip | None, after: FoundClip | None) -> Iterator[str]:
+    """No clip covers a moment: the nearest ones."""
+    yield "no clip covers that time"
+    lines = ClipLines()
+    for words, clip in (("the last one before:", before), ("the first one after:", after)):
+        yield f"  {words} {lines.line(clip) if clip else 'there is none'}"
+
+
+def run_lines(records: Iterable[RunRecord], zone: tzinfo) -> Iterator[str]:
+    """A line for each run: start, id, command, outcome."""
+    for each in records:
+        results = ", ".join(f"{count:,} {name}" for name, count in sorted(each.results.items()))
+        encoded = f"; archived {size(each.bytes_before)} -> {size(each.bytes_after)}" if each.encoded else ""
+        yield (
+            f"{each.started.astimezone(zone):%Y-%m-%d %H:%M}  {shown(each.run)}  {shown(each.command):8}"
+            f"  {shown(each.status)} (exit code {each.exit_code}): {shown(results)}{encoded}"
+        )

@@ -1,0 +1,287 @@
+"""Finds clips by camera, time and state, in source, archive and trash; the newest comes last."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from camarchiver.discovery import walks
+from camarchiver.domain.clip import Clip, Fingerprint, Tree
+from camarchiver.domain.hold import Hold, held_by
+from camarchiver.journal.replay import Origin
+from camarchiver.naming.paths import is_clip_name
+from camarchiver.pipeline import Pipeline
+from camarchiver.storage.external_sort import SealedSequence
+
+_DAY = timedelta(days=1)
+
+_LONGEST_CLIP = 2 * _DAY
+"""How long before a moment a clip that covers it may begin."""
+
+
+class ClipState(StrEnum):
+    """What can be asked of a clip: the trees that have a copy, and what is to be known about it."""
+
+    SOURCE = "source"
+    ARCHIVE = "archive"
+    TRASH = "trash"
+    HELD = "held"
+    FAILED = "failed"
+    """It could not be archived."""
+    DAMAGED = "damaged"
+    """An archive of it was found missing or damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindQuestion:
+    """Which clips are looked for; an empty field selects all."""
+
+    cameras: frozenset[str] = frozenset()
+    since: datetime | None = None
+    until: datetime | None = None
+    """Clips that start before this."""
+    covering: tuple[datetime, datetime] | None = None
+    """The first and the last moment of a time of which a clip must show a part."""
+    states: frozenset[ClipState] = frozenset()
+    with_gone: bool = False
+    """Whether clips of which no copy exists any more are found, too."""
+
+    anywhere: bool = False
+    """Whether the names' times may lie far from `covering`, because a camera's clock was wrong."""
+
+    @property
+    def first_day(self) -> date:
+        """The first day on which such a clip may begin, with a day of tolerance for time zones."""
+        if self.anywhere:
+            return date.min
+        starts = [self.since, self.covering[0] - _LONGEST_CLIP if self.covering else None]
+        return max((each.date() - _DAY for each in starts if each is not None), default=date.min)
+
+    @property
+    def last_day(self) -> date:
+        """The last day, with the same tolerance."""
+        if self.anywhere:
+            return date.max
+        ends = [self.until, self.covering[1] if self.covering else None]
+        return min((each.date() + _DAY for each in ends if each is not None), default=date.max)
+
+
+class FoundFile(NamedTuple):
+    """One copy of a clip."""
+
+    path: str
+    """Absolute."""
+    tree: Tree
+    size: int
+    """Bytes; 0 for an archive that is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClip:
+    """One clip, wherever its copies are."""
+
+    source: str
+    """Its path below the source root."""
+    camera: str
+    start: datetime
+    seconds: float | None
+    """Its length, if it is known without opening a file."""
+    files: tuple[FoundFile, ...]
+    """Its copies; those in a tree that was asked for come first. Empty if the clip is gone."""
+    states: frozenset[ClipState]
+
+
+class _SourceClip(NamedTuple):
+    day: date
+    instant: float
+    """Seconds since the epoch."""
+    clip: Clip
+
+
+_Identity = tuple[str, int, int]
+"""Path below the source root, bytes and mtime_ns."""
+
+
+class _Clip:
+    """One clip while its copies are collected."""
+
+    __slots__ = ("camera", "files", "is_damaged", "seconds", "start")
+
+    def __init__(self, camera: str, start: datetime, seconds: float | None) -> None:
+        self.camera, self.start, self.seconds = camera, start, seconds
+        self.files: list[FoundFile] = []
+        self.is_damaged = False
+
+
+class ClipFinder:
+    """One search. Its memory follows the clips of one day."""
+
+    def __init__(self, pipeline: Pipeline, question: FindQuestion) -> None:
+        self._trees = pipeline.trees
+        self._pipeline = pipeline
+        self._question = question
+        self._journal = pipeline.journal
+        self._memory = pipeline.memory()
+        self._now = pipeline.started
+        span = question.covering
+        self._asked = (Hold("", *span),) if span else ()
+
+    def clips(self) -> Iterator[FoundClip]:
+        """The clips, in the order of their days and starts."""
+        for day, sources in self._days():
+            clips: dict[_Identity, _Clip] = {}
+            self._add_sources(clips, sources)
+            self._add_journalled(clips, day)
+            for identity, each in sorted(clips.items(), key=lambda item: (item[1].start, item[0])):
+                if (found := self._found(identity, each)) is not None:
+                    yield found
+
+    def _days(self) -> Iterator[tuple[date, list[Clip]]]:
+        """Each day that has clips in the source or lines in the journal, with the clips in the source."""
+        first, last = self._question.first_day, self._question.last_day
+        sources = (
+            (day, [each.clip for each in group])
+            for day, group in groupby(self._sources(first, last), key=itemgetter(0))
+        )
+        journalled = ((day, list[Clip]()) for day in self._journal.days() if first <= day <= last)
+        both = merge(sources, journalled, key=itemgetter(0))
+        for day, groups in groupby(both, key=itemgetter(0)):
+            yield day, [clip for _, clips in groups for clip in clips]
+
+    def _sources(self, first: date, last: date) -> SealedSequence[_SourceClip]:
+        memory = replace(self._memory, holds=self._asked or self._memory.holds)
+        folders = walks.of_source(self._pipeline, memory).folders(last, earliest=first)
+        found = (
+            _SourceClip(clip.start.date(), clip.start.timestamp(), clip)
+            for facts in folders
+            for clip in facts.clips
+            if self._is_of_interest(clip.camera) and first <= clip.start.date() <= last
+        )
+        return SealedSequence(found, key=lambda each: (each.day, each.instant, each.clip.relative))
+
+    def _is_of_interest(self, camera: str) -> bool:
+        return not self._question.cameras or camera in self._question.cameras
+
+    def _add_sources(self, clips: dict[_Identity, _Clip], sources: list[Clip]) -> None:
+        for clip in sources:
+            print_of = clip.fingerprint
+            identity = clip.relative, print_of.size, print_of.mtime_ns
+            found = clips[identity] = _Clip(clip.camera, clip.start, clip.duration)
+            path = f"{self._trees.source}/{clip.relative}"
+            found.files.append(FoundFile(path, Tree.SOURCE, print_of.size))
+
+    def _add_journalled(self, clips: dict[_Identity, _Clip], day: date) -> None:
+        ledger = self._journal.day(day).ledger
+        for relative, (event, _) in ledger.archives.items():
+            if self._is_of_interest(event.camera):
+                clip = self._of(clips, ledger.origin(event))
+                is_damaged = relative in self._memory.damaged
+                clip.is_damaged |= is_damaged
+                self._add_file(clip, f"{self._trees.archive}/{relative}", Tree.ARCHIVE, is_listed=is_damaged)
+        if self._question.with_gone:
+            for event in ledger.seen.values():
+                if self._is_of_interest(event.camera):
+                    self._of(clips, ledger.origin(event))
+        for relative, event in ledger.trashed.items():
+            if is_clip_name(relative) and self._is_of_interest(event.camera):
+                clip = self._of(clips, ledger.origin(event))
+                self._add_file(clip, f"{self._trees.trash}/{relative}", Tree.TRASH, is_listed=False)
+
+    def _of(self, clips: dict[_Identity, _Clip], origin: Origin) -> _Clip:
+        identity = origin.source, origin.size, origin.mtime_ns
+        clip = clips.get(identity)
+        if clip is None:
+            start = origin.start.astimezone(self._pipeline.zone)
+            clip = clips[identity] = _Clip(origin.camera, start, origin.duration)
+        if clip.seconds is None:
+            clip.seconds = origin.duration
+        return clip
+
+    def _add_file(self, clip: _Clip, path: str, tree: Tree, *, is_listed: bool) -> None:
+        """Add a copy if it exists; an archive that was found missing `is_listed`, too."""
+        try:
+            status = os.lstat(path)
+            size = status.st_size if stat.S_ISREG(status.st_mode) else -1
+        except OSError:
+            size = 0 if is_listed else -1
+        if size >= 0:
+            clip.files.append(FoundFile(path, tree, size))
+
+    def _found(self, identity: _Identity, clip: _Clip) -> FoundClip | None:
+        """The clip, if it has copies and is one of those that are looked for."""
+        question, (source, size, mtime_ns) = self._question, identity
+        if (
+            not (clip.files or question.with_gone)
+            or (question.since is not None and clip.start < question.since)
+            or (question.until is not None and clip.start >= question.until)
+        ):
+            return None
+        print_of = Fingerprint(-1, -1, size, mtime_ns)
+        folder, _, name = source.rpartition("/")
+        as_clip = self._pipeline.conventions.clocks.applied(
+            Clip(self._trees.source, folder, name, clip.camera, clip.start, print_of, duration=clip.seconds)
+        )
+        if self._asked and not held_by(as_clip, self._asked, self._now):
+            return None
+        states = self._states(identity, as_clip, clip)
+        if question.states and question.states.isdisjoint(states):
+            return None
+        files = sorted(clip.files, key=lambda each: ClipState(each.tree) not in question.states)
+        return FoundClip(source, clip.camera, clip.start, clip.seconds, tuple(files), states)
+
+    def _states(self, identity: _Identity, as_clip: Clip, clip: _Clip) -> frozenset[ClipState]:
+        states = {ClipState(each.tree) for each in clip.files}
+        if clip.is_damaged:
+            states.add(ClipState.DAMAGED)
+        if self._memory.holds and held_by(as_clip, self._memory.holds, self._now):
+            states.add(ClipState.HELD)
+        failure = self._memory.failures.get(identity[0])
+        if failure is not None and (failure.size, failure.mtime_ns) == identity[1:]:
+            states.add(ClipState.FAILED)
+        return frozenset(states)
+
+
+def find_clips(pipeline: Pipeline, question: FindQuestion) -> Iterator[FoundClip]:
+    """The clips that are looked for.
+
+    If none covers the time by its name, those that do so by their files' times, wherever their names put
+    them.
+    """
+    clips = ClipFinder(pipeline, question).clips()
+    first = next(clips, None)
+    if first is not None:
+        yield first
+        yield from clips
+    elif question.covering is not None:
+        yield from ClipFinder(pipeline, replace(question, anywhere=True)).clips()
+
+
+WINDOWS = (timedelta(days=2), timedelta(days=60), None)
+"""How far around a moment the nearest clips are looked for; None for everything."""
+
+
+def nearest(
+    pipeline: Pipeline, question: FindQuestion, moment: datetime
+) -> tuple[FoundClip | None, FoundClip | None]:
+    """The last clip that begins before a moment, and the first one after it, of the cameras asked for."""
+    before: FoundClip | None = None
+    for window in WINDOWS:
+        since, until = (moment - window, moment + window) if window else (None, None)
+        asked = FindQuestion(question.cameras, since, until, states=question.states)
+        before = after = None
+        for clip in ClipFinder(pipeline, asked).clips():
+            if clip.start > moment:
+                after = clip
+                break
+            before = clip
+        if before is not None and after is not None:
+            return before, after
+    return before, after
