@@ -321,7 +321,7 @@ class TestMakers:
     )
     def test_round_trip(self, start, camera):
         found = read(f"{start:%Y/%m/%d}/REO_{camera}_{start:%Y%m%d%H%M%S}")
-        assert found == (camera, start, False, None, "")
+        assert found == (comparable(camera), start, False, None, "")
 
 
 class TestOwnPatterns:
