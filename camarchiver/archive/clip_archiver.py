@@ -30,10 +30,10 @@ from camarchiver.naming.paths import numbered
 from camarchiver.runtime import log_setup
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import AnyOf, Stop, Stopper
-from camarchiver.state import claims, findings, volume_marker
-from camarchiver.state.claims import ClaimFile, WorkClaim
+from camarchiver.state import findings, volume_marker, work_in_progress
 from camarchiver.state.failures import Failures
 from camarchiver.state.findings import Change
+from camarchiver.state.work_in_progress import ClipNote, ClipWork
 from camarchiver.storage import anchored, atomic, linux, locking, permissions, removal
 from camarchiver.storage.atomic import Staged
 from camarchiver.storage.locking import ClipLock
@@ -66,7 +66,7 @@ class _Work:
 
     step: Archive | Remove
     lock: ClipLock
-    claim: ClaimFile
+    note: ClipNote
     marker: str
     """The volume marker of the archive when the step began."""
     threads: int
@@ -127,7 +127,7 @@ class ClipArchiver:
 
     def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:
         clip, trees = step.clip, self._context.trees
-        # The claim outlives the lock, so that the next sweep finds whatever a kill between them leaves.
+        # The note outlives the lock, so that the next sweep finds whatever a kill between them leaves.
         with ExitStack() as after, self._lock(clip) as lock:
             if not still_there(clip.path, clip.fingerprint):
                 raise anchored.Stale(self._why_stale(clip))
@@ -142,8 +142,8 @@ class ClipArchiver:
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
             if self._context.disposal is not Disposal.KEEP and not self._context.keeps_folders:
                 after.callback(self._context.remover.remove_empty_folders, clip)
-            claim = after.enter_context(claims.claimed(trees, self._claim(clip), lock.file))
-            work = _Work(step, lock, claim, marker, threads, AnyOf(self._stop.event, lock.lost))
+            note = after.enter_context(work_in_progress.noted(trees, self._clip_work(clip), lock.file))
+            work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
             return self._remove(work, *self._archive(work))
 
     def _lock(self, clip: Clip) -> AbstractContextManager[ClipLock]:
@@ -253,7 +253,7 @@ class ClipArchiver:
         target = self._context.trees.archive / f"{stem}{suffix}"
         self._make_folder(step)
         _check_space(step.clip, target.parent)
-        with atomic.staged(target, announce=work.claim.staging) as part:
+        with atomic.staged(target, announce=work.note.staging) as part:
             yield part, target
 
     def _make_folder(self, step: Archive) -> None:
@@ -377,16 +377,16 @@ class ClipArchiver:
             words = f"archived; the source was left alone: {outcome.detail}"
             return replace(outcome, detail=words, target=where, encoding=encoding)
         if removal.leaves_copy(error) or not os.path.lexists(step.clip.path):
-            work.claim.keep()
+            work.note.keep()
         if isinstance(error, NotRemovable):
             context.failures.note(step.clip, Reason.KEPT_SOURCE, outcome.detail, context.writer.now())
             context.writer.not_removed(step.clip, archived, outcome.detail)
         words = f"archived; but {outcome.detail}"
         return replace(outcome, reason=Reason.KEPT_SOURCE, detail=words, target=where, encoding=encoding)
 
-    def _claim(self, clip: Clip) -> WorkClaim:
+    def _clip_work(self, clip: Clip) -> ClipWork:
         run = self._context.writer.run
-        return WorkClaim(
+        return ClipWork(
             clip.relative,
             clip.fingerprint.size,
             clip.fingerprint.mtime_ns,

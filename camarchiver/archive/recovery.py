@@ -21,9 +21,9 @@ from camarchiver.journal.replay import file_of
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime import log_setup
-from camarchiver.state import claims, intents
-from camarchiver.state.claims import WorkClaim
-from camarchiver.storage import anchored, atomic, copying, locking, removal
+from camarchiver.state import work_in_progress
+from camarchiver.state.work_in_progress import ClipWork, RemovalWork, WorkNote
+from camarchiver.storage import anchored, atomic, copying, removal
 from camarchiver.storage.removal import Place
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def sweep(pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
 
 
 class _Recovery:
-    """Works through the claims that exist when a run starts."""
+    """Works through the notes that exist when a run starts."""
 
     def __init__(self, pipeline: Pipeline, sidecars: SidecarPolicy) -> None:
         self._trees = pipeline.trees
@@ -52,61 +52,47 @@ class _Recovery:
 
     def sweep(self) -> None:
         """Clean up after dead runs; the work of live runs stays, and so does what can't be finished now."""
-        for path, claim in claims.existing(self._trees):
+        for note in work_in_progress.existing(self._trees):
             try:
-                self._sweep_claim(path, claim)
-            except (OSError, CamarchiverError) as error:
-                _log.warning("%s: what a dead run left could not be finished: %s", path, sentence(error))
-        self._resolve_intents()
+                self._sweep_note(note)
+            except ClipBusy:
+                continue
+            except (OSError, CamarchiverError, ValueError) as error:
+                words = "what a dead run left could not be finished"
+                _log.warning("%s: %s: %s", note.path, words, sentence(error))
         self._sweep_state()
 
-    def _sweep_claim(self, path: Path, claim: WorkClaim | None) -> None:
-        if claim is None:
-            _log.warning("%s can't be understood and was removed", path)
-            path.unlink(missing_ok=True)
+    def _sweep_note(self, note: WorkNote) -> None:
+        if work_in_progress.is_live(self._trees, note):
             return
-        clip = claim.as_clip(self._trees.source)
-        with log_setup.about(clip.relative):
-            self._finish(path, clip, claim)
-
-    def _finish(self, path: Path, clip: Clip, claim: WorkClaim) -> None:
-        try:
-            with locking.clip_lock(clip.path, place=self._trees.state / "locks"):
-                self._resolve(clip, claim)
-        except ClipBusy:
-            return
-        except FileNotFoundError:
-            # Its folder is gone, so no lock can exist there; a repair of its archive has one elsewhere.
-            if locking.held_by(clip.path, place=self._trees.state / "locks") is not None:
+        match note.work:
+            case ClipWork() as work:
+                with log_setup.about(work.clip):
+                    self._finish_clip(work)
+            case RemovalWork() as work:
+                for event in self._unresolved(work.days, work.run):
+                    with removal.locked(self._trees, event.source):
+                        self._look_at(event)
+            case None:
+                words = "can't be understood, so what it is about can't be finished; delete it"
+                _log.warning("%s %s", note.path, words)
                 return
-            self._resolve(clip, claim)
+        note.path.unlink(missing_ok=True)
+
+    def _finish_clip(self, work: ClipWork) -> None:
+        clip = work.as_clip(self._trees.source)
+        with removal.locked(self._trees, clip.relative):
+            self._resolve(clip, work)
         if not os.path.lexists(clip.path):
             self._remover.remove_empty_folders(clip)
-        path.unlink(missing_ok=True)
-
-    def _resolve_intents(self) -> None:
-        """Look what became of removals whose run died before it journalled the result, and journal it."""
-        for note in intents.existing(self._trees.state):
-            if note.is_live:
-                continue
-            try:
-                for event in self._unresolved(note.days, note.run):
-                    self._look(event)
-                note.path.unlink(missing_ok=True)
-            except (OSError, CamarchiverError, ValueError, TypeError, KeyError) as error:
-                words = sentence(error)
-                _log.warning("%s: a removal left open could not be looked into: %s", note.path, words)
 
     def _unresolved(self, days: Iterable[date], run: str) -> list[JournalEvent]:
         """The removals that a run announced in these days' files and that have no outcome."""
         ledgers = (self._journal.day(day).ledger for day in days)
         return [event for ledger in ledgers for event in ledger.intended.values() if event.run == run]
 
-    def _look(self, event: JournalEvent) -> None:
-        with removal.locked(self._trees, event.source):
-            self._look_at(event)
-
     def _look_at(self, event: JournalEvent) -> None:
+        """Look what became of a removal that was announced, and journal it; under the clip's lock."""
         name, relative = file_of(event)
         tree = Tree(name)
         roots = {Tree.SOURCE: self._trees.source, Tree.ARCHIVE: self._trees.archive}
@@ -149,18 +135,18 @@ class _Recovery:
         """Remove our own small files that a kill left half written; writing one takes only moments."""
         state = self._trees.state
         before = time.time() - ABANDONED_SECONDS
-        own = (state, state / "runs", state / claims.FOLDER, state / intents.FOLDER)
+        own = (state, state / "runs", *(state / name for name in work_in_progress.FOLDERS))
         for folder in (*own, self._trees.source / STATE_FOLDER):
             for path in folder.glob("*") if folder.is_dir() else ():
-                if atomic.staged_stem(path.name) is None and path.suffix != claims.UNFINISHED:
+                if atomic.staged_stem(path.name) is None:
                     continue
                 with suppress(OSError):
                     if path.lstat().st_mtime < before:
                         path.unlink()
 
-    def _resolve(self, clip: Clip, claim: WorkClaim) -> None:
-        if claim.staged and atomic.staged_stem(Path(claim.staged).name) is not None:
-            self._remove_staged(clip, self._trees.archive, claim.staged)
+    def _resolve(self, clip: Clip, work: ClipWork) -> None:
+        if work.staged and atomic.staged_stem(Path(work.staged).name) is not None:
+            self._remove_staged(clip, self._trees.archive, work.staged)
         entries = self._archives.entries(clip)
         for original, copy in self._remover.copies(clip, entries[-1] if entries else None):
             for staged in anchored.unfinished(copy.root, copy.relative):

@@ -29,7 +29,7 @@ from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings
 from camarchiver.state.failures import Failures
-from camarchiver.state.intents import IntentLog
+from camarchiver.state.work_in_progress import RemovalNote
 from camarchiver.storage import anchored, filesystems, locking, removal
 from camarchiver.storage.removal import Place
 
@@ -108,19 +108,19 @@ class CleanupExecutor:
         self._memory = memory
         self._failures = failures
         self._gauge = _Gauge(min_free)
-        self._intents = IntentLog(trees.state, writer.run.id)
+        self._note = RemovalNote(trees.state, writer.run.id)
 
     def run(self, steps: Iterable[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
         """Each step's outcome; no step begins after `stop`."""
         waiting = iter(steps)
         while not stop and (block := list(islice(waiting, BLOCK))):
             yield from self._block(block, stop, display)
-        self._intents.close()
+        self._note.close()
 
     def _block(self, block: list[Discard | Tidy], stop: Stop, display: Display) -> Iterator[Outcome]:
         intended = [step for step in block if isinstance(step, Discard)]
         if intended:
-            self._intents.open({step.start.date() for step in intended})
+            self._note.announce({step.start.date() for step in intended})
             self._writer.intend(intended)
         results: list[RemovalResult] = []
         try:
@@ -154,7 +154,7 @@ class CleanupExecutor:
         failed = gone is None and outcome.result is Result.FAILED
         if failed and (left_copy or not os.path.lexists(step.path)):
             # The file is gone, or exists twice. The next start finds out where it is and what to do about it.
-            self._intents.leave_open(step.start.date())
+            self._note.leave_open(step.start.date())
         elif gone is None:
             results.append(RemovalResult(step, EventKind.LEFT, outcome.reason, detail=outcome.detail))
         elif not gone.written:

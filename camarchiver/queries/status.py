@@ -25,10 +25,11 @@ from camarchiver.queries.footage_estimate import SAMPLES, seconds_of
 from camarchiver.queries.gaps import Coverage, gaps
 from camarchiver.queries.growth import growth
 from camarchiver.queries.rhythm import RecentStarts, Rhythm
-from camarchiver.state import claims, findings, run_history
+from camarchiver.state import findings, run_history, work_in_progress
 from camarchiver.state.findings import Findings
 from camarchiver.state.run_history import RunRecord
-from camarchiver.storage import filesystems, locking
+from camarchiver.state.work_in_progress import ClipWork
+from camarchiver.storage import filesystems
 
 RATE = timedelta(days=14)
 """The period from which the growth of the trees is computed."""
@@ -356,11 +357,10 @@ class StatusCounter:
             yield DiskStatus(root, free, total, self._arrived[device] / days, grown[device] / days)
 
     def _working(self) -> Iterator[str]:
-        for _, claim in claims.existing(self._trees):
-            if claim is not None:
-                path = claim.as_clip(self._trees.source).path
-                if owner := locking.held_by(path, place=self._trees.state / "locks"):
-                    yield owner
+        for note in work_in_progress.existing(self._trees):
+            work = note.work
+            if isinstance(work, ClipWork) and (worker := work_in_progress.worker_on(self._trees, work)):
+                yield worker
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -23,12 +23,12 @@ from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.verification.rules import is_harmless
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
-from camarchiver.state import claims, intents, verify_checkpoint
+from camarchiver.state import verify_checkpoint, work_in_progress
 from camarchiver.state.findings import Findings
 from camarchiver.state.findings import read as remembered
 from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked, CheckpointPlace, VerifyCheckpoint
-from camarchiver.storage import locking
+from camarchiver.state.work_in_progress import ClipWork
 from camarchiver.storage.walk import TreeWalk, readable
 
 MARK_SECONDS = 10.0
@@ -246,7 +246,9 @@ class Verifier:
 
     def journal_findings(self) -> Iterator[VerifyFinding]:
         """Lines that can't be read, removals without an outcome, and work that a dead run left unfinished."""
-        live = {note.run for note in intents.existing(self._trees.state) if note.is_live}
+        notes = [*work_in_progress.existing(self._trees)]
+        live = [note for note in notes if work_in_progress.is_live(self._trees, note)]
+        live_runs = {note.work.run for note in live if note.work is not None}
         for day in self._journal.days():
             if self._stop.is_set():
                 return
@@ -260,13 +262,16 @@ class Verifier:
                 words = f"{torn} line(s) can't be read"
                 yield VerifyFinding(str(self._journal.path(day)), RecordFlaw.TORN_JOURNAL, words)
             for event in self._journal.day(day).ledger.intended.values():
-                if event.run not in live:
+                if event.run not in live_runs:
                     yield self._open_intent(event)
-        for note, claim in claims.existing(self._trees):
-            clip = claim.as_clip(self._trees.source).path if claim else None
-            if clip is None or locking.held_by(clip, place=self._trees.state / "locks") is None:
+        for note in notes:
+            if note.work is None:
+                words = "can't be understood, so what it is about can't be finished; delete it"
+                yield VerifyFinding(str(note.path), RecordFlaw.UNREADABLE, words)
+            elif isinstance(note.work, ClipWork) and note not in live:
                 words = "left by a dead run; the next archive run resolves it"
-                yield VerifyFinding(str(clip or note), RecordFlaw.UNFINISHED, words)
+                path = note.work.as_clip(self._trees.source).path
+                yield VerifyFinding(str(path), RecordFlaw.UNFINISHED, words)
 
     def _open_intent(self, event: JournalEvent) -> VerifyFinding:
         tree, relative = file_of(event)

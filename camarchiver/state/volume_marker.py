@@ -14,13 +14,14 @@ from msgspec import Meta
 from camarchiver.domain.clip import STATE_FOLDER, Trees
 from camarchiver.domain.untrusted import convert
 from camarchiver.errors import StorageError, UsageError, cause, no_access, remedy
+from camarchiver.state import work_in_progress
 from camarchiver.storage import atomic, owner
 
 MARKER = "volume"
 
 _Marker = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
-_FOLDERS = ("journal", "runs", "claims", "intents", "locks")
+_FOLDERS = ("journal", "runs", *work_in_progress.FOLDERS, "locks")
 """Subfolders of the state folder."""
 
 AT_WORK_SECONDS = 86_400.0

@@ -39,7 +39,7 @@ from camarchiver.media.parsing.prober import Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.queries import footage_estimate
-from camarchiver.state import claims
+from camarchiver.state import work_in_progress
 from tests import programs
 from tests.cameras import DAY, RECORDED, Camera, frames_of
 from tests.clips import FRAMES
@@ -838,13 +838,14 @@ class TestArchiveUnderFaults:
             fsync(descriptor)
 
         mocker.patch("os.fsync", noting)
-        claim = claims.WorkClaim("x.mp4", 1, 1, datetime.now(UTC), "x", (), "h", 1, "r")
-        with claims.claimed(trees, claim, tmp_path / "x.mp4.lock") as note:
+        work = work_in_progress.ClipWork("x.mp4", 1, 1, datetime.now(UTC), "x", (), "h", 1, "r")
+        with work_in_progress.noted(trees, work, tmp_path / "x.mp4.lock") as note:
             (path,) = (trees.state / "claims").iterdir()
-            made = [str(path.with_suffix(".new")), str(path.parent)]
-            assert synced[-2:] == made
+            written, folder = synced[-2:]
+            assert Path(written).name.startswith(f".{path.stem}.") and folder == str(path.parent)
             note.staging(trees.archive / "part")
-            assert synced[-2:] == made
+            assert synced[-2] != written and synced[-1] == folder
+        assert not list(path.parent.iterdir())
 
     def test_a_second_start_on_the_same_host_says_so(self, camera: Camera, odd_ffmpeg: OddFfmpeg) -> None:
         camera.add()
@@ -1125,8 +1126,14 @@ class TestArchiveUnderFaults:
         camera.add()
         camera.archive("--keep-source")
         state = camera.archive_root / ".camarchiver"
-        old = [state / ".volume.0123456789abcdef.staged", state / "claims" / "0123.new"]
-        young = [state / ".volume.fedcba9876543210.staged", state / "claims" / "4567.new"]
+        old = [
+            state / ".volume.0123456789abcdef.staged",
+            state / "claims" / ".a.0123456789abcdef.staged.json",
+        ]
+        young = [
+            state / ".volume.fedcba9876543210.staged",
+            state / "claims" / ".b.0123456789abcdef.staged.json",
+        ]
         for path in old + young:
             path.write_text("{")
         for path in old:

@@ -38,7 +38,7 @@ from camarchiver.errors import StorageError
 from camarchiver.journal import replay as journal_replay
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
-from camarchiver.state import holds, intents, volume_marker
+from camarchiver.state import holds, volume_marker, work_in_progress
 from camarchiver.state import restored as restored_clips
 from camarchiver.storage import anchored, atomic, locking
 from camarchiver.storage import filesystems as storage_filesystems
@@ -549,6 +549,18 @@ class TestCleanup:
         assert len(yard.events("left")) == 7, "an intent that was not carried out has its end"
         assert len(yard.carry_out(yard.plan()).outcomes) == 7
 
+    def test_a_note_that_cannot_be_understood_stays_and_is_named(
+        self, yard: Yard, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A later version may have written it: what it is about is not forgotten."""
+        for folder in ("claims", "intents"):
+            (yard.trees.state / folder).mkdir(parents=True, exist_ok=True)
+            (yard.trees.state / folder / "later.json").write_text('{"kind": "of tomorrow"}')
+        recovery.sweep(yard.pipeline(), SidecarPolicy.TRASH)
+        for folder in ("claims", "intents"):
+            note = yard.trees.state / folder / "later.json"
+            assert note.exists() and f"{note} can't be understood" in caplog.text
+
     @pytest.mark.edge
     def test_a_removal_that_fails_when_the_file_is_gone_already_is_told_by_the_next_start(
         self, yard: Yard, mocker: MockerFixture
@@ -611,7 +623,7 @@ class TestCleanup:
                 )
             yard.carry_out(yard.plan(clean_output=True))
             assert before.keys() - yard.files().keys() == named
-            assert not list(intents.existing(yard.trees.state)), "an intent is left without an end"
+            assert not list(work_in_progress.existing(yard.trees)), "an intent is left without an end"
             fresh_or_same[0] = fresh()
 
         fresh_or_same = [fresh()]

@@ -32,8 +32,8 @@ from camarchiver.errors import AlreadyRunning, ClipBusy, StorageError
 from camarchiver.naming.paths import numbered
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy
-from camarchiver.state import claims, run_history, volume_marker
 from camarchiver.state import restored as restored_clips
+from camarchiver.state import run_history, volume_marker, work_in_progress
 from camarchiver.state.failures import Failures
 from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, run_lock
 from camarchiver.storage.owner import Owner, host_id
@@ -1111,9 +1111,13 @@ class TestNotes:
         (trees.state / "claims").mkdir(parents=True)
         (trees.state / "claims/1.json").write_text(json.dumps(claim))
         (trees.state / "claims/2.json").write_text(json.dumps({**claim, **spoilt}))
-        (_, found), (_, invalid) = claims.existing(trees)
-        assert found is not None and found.as_clip(tmp_path).start.isoformat() == claim["start"]
+        found, invalid = (note.work for note in work_in_progress.existing(trees))
+        assert isinstance(found, work_in_progress.ClipWork)
+        assert found.as_clip(tmp_path).start.isoformat() == claim["start"]
         assert invalid is None
+        work_in_progress.ClipNote(trees.state / "claims/2.json", found, trees.archive)
+        (trees.state / "claims/.3.0123456789abcdef.staged.json").write_text("{")
+        assert [note.work for note in work_in_progress.existing(trees)] == [found, found]
 
     def test_a_volume_marker_that_is_none_stops_with_its_name_and_the_remedy(self, tmp_path: Path) -> None:
         trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
