@@ -18,11 +18,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from pytest_mock import MockerFixture
 
 from camarchiver.archive import planner
@@ -35,6 +35,7 @@ from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.state import restored as restored_clips
 from camarchiver.state import run_history, volume_marker, work_in_progress
 from camarchiver.state.failures import Failures
+from camarchiver.state.work_in_progress import WorkNote
 from camarchiver.storage import anchored, atomic, copying, linux, lockfile, locking, run_lock
 from camarchiver.storage.owner import Owner, host_id
 from tests import programs
@@ -1118,6 +1119,30 @@ class TestNotes:
         work_in_progress.ClipNote(trees.state / "claims/2.json", found, trees.archive)
         (trees.state / "claims/.3.0123456789abcdef.staged.json").write_text("{")
         assert [note.work for note in work_in_progress.existing(trees)] == [found, found]
+
+    def test_a_note_without_its_owner_is_live_while_it_is_young(self, tmp_path: Path) -> None:
+        """Earlier versions recorded host and process id only; such a run may have died before an upgrade."""
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        path = trees.state / "intents/r.json"
+        path.parent.mkdir(parents=True)
+        path.write_text('{"run": "r", "host": "h", "pid": 1, "days": ["2026-03-01"]}')
+        (note,) = work_in_progress.existing(trees)
+        assert note.work == work_in_progress.RemovalWork("r", (date(2026, 3, 1),))
+        assert work_in_progress.is_live(trees, note)
+        make_older(path, 1000)
+        (note,) = work_in_progress.existing(trees)
+        assert not work_in_progress.is_live(trees, note)
+
+    def test_a_run_of_this_process_has_ended(self, tmp_path: Path) -> None:
+        trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
+        work_in_progress.RemovalNote(trees.state, "r").announce({date(2026, 3, 1)})
+        (note,) = work_in_progress.existing(trees)
+        assert not work_in_progress.is_live(trees, note)
+        assert isinstance(note.work, work_in_progress.RemovalWork) and note.work.owner is not None
+        of_parent = replace(note.work.owner, pid=os.getppid(), started=0)
+        assert work_in_progress.is_live(
+            trees, WorkNote(note.path, replace(note.work, owner=of_parent), note.touched)
+        )
 
     def test_a_volume_marker_that_is_none_stops_with_its_name_and_the_remedy(self, tmp_path: Path) -> None:
         trees = Trees(tmp_path, tmp_path / "archived", tmp_path / ".deleted")
