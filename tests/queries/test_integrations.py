@@ -194,7 +194,7 @@ class TestFindings:
         log = FindingsLog(yard.trees.state, pipeline.journal, scribe, known)
         days = JournalDays(Names(()), pipeline.journal)
         stop = threading.Event()
-        verifier = Verifier(yard.trees, pipeline.journal, days, task, log, host="pi", stop=stop, ffmpeg=None)
+        verifier = Verifier(yard.trees, pipeline.journal, days, task, log, stop=stop, ffmpeg=None)
         return verifier.run(Silent()), pipeline
 
     def repair(self, yard: Yard) -> list[Outcome]:
@@ -271,7 +271,7 @@ class TestFindings:
                 left = [path.name for path in place.rglob(".*.staged.mp4")]
                 left += [path.name for path in place.rglob("*.mp4.lock")]
                 assert not left
-                assert not list((yard.trees.state / "claims").glob("*.json"))
+                assert not list((yard.trees.state / "claims").glob("[!.]*.json"))
             fresh()
 
         fresh()
