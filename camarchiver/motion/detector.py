@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import exp, hypot
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from math import ceil, exp
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from camarchiver.errors import UsageError
-from camarchiver.motion.events import Polygon, Rules, Score
-
-WIDTH = 320
-"""Pixels; every picture is scaled to this width: a finer one costs more and finds more noise."""
-CELL = 4
-"""Pixels per side; the models keep one value per cell, which averages out the sensor's noise."""
-NEIGHBOURHOOD = 31
-"""Pixels; size of the window for normalising local contrast, about a tenth of the picture's width."""
+from camarchiver.motion.changes import Change
+from camarchiver.motion.events import Rules, Score
+from camarchiver.motion.paths import Paths
+from camarchiver.motion.planes import (
+    Blob,
+    Cells,
+    Luma,
+    Plane,
+    blobs,
+    grown,
+    in_cells,
+    in_pixels,
+    normalised,
+    smooth,
+)
+from camarchiver.motion.view import View, areas
 
 LEARNING = 6.5
 """Seconds in which the background adopts two thirds of a change, where nothing differs from it."""
 LEARNING_MOVING = 45.0
 """The same where something differs, so that a person who walks slowly does not become background."""
 WARM_UP = 6
-"""Frames from which the first background is learned."""
+"""Frames from which the first background is learned, at least."""
+WARM_UP_TIME = 3.0
+"""Seconds from which it is learned, at least: noise, rain and swaying leaves have to be seen often enough."""
 UPSET = 1.0
 """Seconds; a change of the whole picture that lasts longer is taken for motion (a person close by)."""
 
@@ -35,40 +40,21 @@ DEVIATION = 5.0
 """Standard deviations by which a cell must differ from its background to count."""
 DIFFERENCE = 3.5
 """Multiple of its usual frame difference by which a cell must differ from the frame before."""
-STRUCTURE = 0.05
-"""Smallest gradient, in log luma per pixel, of what an object adds to its background; light adds less."""
 MOST = 0.5
 """Fraction of the cells that must change at once for a change of the whole picture."""
 BRIGHTER = 6.0
 """Grey levels by which a cell's mean must change to count as lit or shaded."""
-LIT_SHARE = 0.04
+LIT_SHARE = 0.05
 """An object covers at least this fraction of the cells whose brightness changed; a passing light does not."""
-SHIFT = (0.2, 20.0)
-"""Pixels; a knocked camera moves the whole picture by a distance in this range, less is noise."""
-
-Luma = NDArray[np.uint8]
-Plane = NDArray[np.float32]
-Cells = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Which parts of the picture count."""
-
-    ignored: tuple[Polygon, ...] = ()
-    """Areas where motion is ignored: a road, a tree, the displayed clock."""
-    mask: Path | None = None
-    """An image of the same view whose black parts are ignored."""
-    zones: Mapping[str, Polygon] = field(default_factory=dict)
-    """If there are zones, only motion within one of them counts."""
-
-
-def shrink(luma: Luma) -> Luma:
-    """Scale to WIDTH pixels, which `Detector.score` requires, since its limits are made for that size."""
-    height, width = luma.shape
-    size = (WIDTH, max(CELL, round(height * WIDTH / width)))
-    method = cv2.INTER_AREA if width > WIDTH else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(luma, size, interpolation=method), np.uint8)
+SMALL = 0.45
+"""A blob that travels in a straight line needs only this part of the smallest area: two cells."""
+CHOICE = 4
+"""Largest blobs of a picture that are examined: a person may walk beside a torch's light."""
+STANDING = 0.5
+"""What stands there brings more than this part of the edges that changed; otherwise something has left."""
+REST = 1 / 3
+"""Whoever stops is at least this part as large as when they moved; less is ground that is not learned yet."""
+NEVER = float("-inf")
 
 
 class Detector:
@@ -104,34 +90,37 @@ class _Model:
     def __init__(self, luma: Luma, at: float, rules: Rules, view: View) -> None:
         self.size = luma.shape
         self._rules = rules
-        self._watched, self._zones = _areas(view, luma.shape)
-        self._at = self._moved = at
+        self._watched, self._zones = areas(view, luma.shape)
+        self._began = self._at = at
         self._upset_since: float | None = None
         self._frames = 1
-        picture = _smooth(luma)
-        normal = _normalised(picture)
-        self._mean = _cells(normal)
+        picture = smooth(luma)
+        normal = normalised(picture)
+        self._mean = in_cells(normal)
         self._variance = np.full_like(self._mean, 0.01)
         self._usual = np.full_like(self._mean, 0.03)
         """Per cell, the usual frame difference."""
         self._before = normal
-        self._bright = _cells(picture)
+        self._bright = in_cells(picture)
         self._background = picture
-        self._footprint = np.zeros(self._mean.shape, np.bool_)
-        """Cells where something moved and that still differ from the background."""
+        self._moved = np.full_like(self._mean, NEVER)
+        """Per cell, when something last moved there that still differs from the background."""
+        self._size = 0
+        """Cells of the object that moved last."""
+        self._paths = Paths()
 
     def score(self, luma: Luma, at: float) -> Score:
         elapsed, self._at = max(at - self._at, 0.0), at
         self._frames += 1
-        picture = _smooth(luma)
-        normal = _normalised(picture)
-        values, bright = _cells(normal), _cells(picture)
-        difference = _cells(cv2.absdiff(normal, self._before))
+        picture = smooth(luma)
+        normal = normalised(picture)
+        values, bright = in_cells(normal), in_cells(picture)
+        difference = in_cells(cv2.absdiff(normal, self._before))
         lit = np.abs(bright - self._bright) > BRIGHTER
         self._before, self._bright = normal, bright
         different = self._different(values)
         moving = self._moving(difference)
-        if self._frames > WARM_UP and max(different.mean(), moving.mean()) > MOST:
+        if not self._warming and max(different.mean(), moving.mean()) > MOST:
             return self._upset(picture, values, difference, moving, at)
         self._upset_since = None
         score = self._judge(picture, values, different, moving, lit, at)
@@ -141,9 +130,17 @@ class _Model:
         return score
 
     def peek(self, luma: Luma) -> float:
-        normal = _normalised(_smooth(luma))
-        moving = self._moving(_cells(cv2.absdiff(normal, self._before)))
-        return _percent(_largest(self._different(_cells(normal)) & _grown(moving) & self._watched))
+        normal = normalised(smooth(luma))
+        moving = self._moving(in_cells(cv2.absdiff(normal, self._before)))
+        found = blobs(self._different(in_cells(normal)) & grown(moving) & self._watched)
+        return self._percent(found[0]) if found else 0.0
+
+    @property
+    def _warming(self) -> bool:
+        return self._frames <= WARM_UP or self._at - self._began < WARM_UP_TIME
+
+    def _percent(self, blob: Blob) -> float:
+        return 100.0 * blob.count / self._mean.size
 
     def _different(self, values: Plane) -> Cells:
         limit = DEVIATION * self._rules.contrast
@@ -157,56 +154,79 @@ class _Model:
     def _upset(self, picture: Plane, values: Plane, difference: Plane, moving: Cells, at: float) -> Score:
         if self._upset_since is None:
             self._upset_since = at
-        solid, _ = self._structure(picture)
+        solid = Change(picture, self._background).solid
         self._relearn(picture, values)
         self._usual += 0.3 * (difference - self._usual)  # infrared increases the sensor's noise
         if at - self._upset_since <= UPSET:
             return Score(0.0, unsure=True)
-        thing = _largest(moving & solid & self._watched)
-        return Score(_percent(thing), zone=self._zone(thing))
+        found = blobs(moving & solid & self._watched)
+        return Score(self._percent(found[0]), zone=self._zone(found[0])) if found else Score(0.0)
 
     def _relearn(self, picture: Plane, values: Plane) -> None:
         self._mean, self._background = values.copy(), picture.copy()
         self._variance = np.maximum(self._variance, np.float32(0.01))
-        self._footprint[:] = False
+        self._moved[:] = NEVER
 
     def _judge(
         self, picture: Plane, values: Plane, different: Cells, moving: Cells, lit: Cells, at: float
     ) -> Score:
-        self._footprint &= different
-        candidates = different & _grown(moving) & self._watched
-        suspicious = _percent(_largest(candidates)) >= self._rules.min_area
-        if self._frames <= WARM_UP or not (suspicious or self._footprint.any()):
+        self._moved[~different] = NEVER
+        self._absorb(at - self._moved > self._rules.still, picture, values)
+        if self._warming:
             return Score(0.0)
-        solid, gained = self._structure(picture)
-        thing = _largest(candidates & solid)
-        area = _percent(thing)
-        if area < max(self._rules.min_area, 100 * LIT_SHARE * float(lit.mean())):
-            area = 0.0
-        if area:
-            self._moved = at
-            self._footprint |= _grown(thing) & different
-        elif at - self._moved > self._rules.still:
-            self._absorb(picture, values)
-        # if the outline's edges belong to the background, an object that was learned with it has left
-        standing = gained[_outline(self._footprint)].sum() > 0
-        present = _percent(_largest(self._footprint & solid)) if standing else 0.0
-        return Score(area, present, self._zone(thing))
+        least = self._mean.size * self._rules.min_area / 100
+        suspects = blobs(different & grown(moving) & self._watched, least=round(SMALL * least))
+        traveller = self._paths.follow(suspects, at)
+        footprint = self._moved > NEVER
+        if not (traveller or (suspects and suspects[0].count >= least) or footprint.any()):
+            return Score(0.0)
+        change = Change(picture, self._background)
+        if change.refocused():
+            self._relearn(picture, values)
+            return Score(0.0, unsure=True)
+        least = max(least, LIT_SHARE * float(lit.sum()))
+        thing = self._thing(change, suspects, traveller, least)
+        area = 0.0
+        if thing is not None:
+            self._size = thing.count
+            area = max(self._percent(thing), self._rules.min_area)
+            self._moved[grown(thing.cells) & different] = at
+        return Score(area, self._present(change, picture, values), self._zone(thing))
 
-    def _structure(self, picture: Plane) -> tuple[Cells, Plane]:
-        """Cells where picture and background differ by more than smooth light, and the edges gained there."""
-        now = _gradient(picture)
-        before = _gradient(_aligned(self._background, picture))
-        change = _cells(cv2.magnitude(now[0] - before[0], now[1] - before[1]))
-        gained = _cells(cv2.magnitude(*now)) - _cells(cv2.magnitude(*before))
-        return change > max(STRUCTURE, 1.5 * _median(change)), gained
+    def _thing(
+        self, change: Change, suspects: Sequence[Blob], traveller: Blob | None, least: float
+    ) -> Blob | None:
+        """The largest object of all that moves."""
+        cells = np.zeros_like(change.solid)
+        for suspect in suspects:
+            cells |= suspect.cells
+        solid = blobs(cells & change.solid, least=max(1, ceil(least)))
+        found = next((blob for blob in solid[:CHOICE] if change.is_object(blob)), None)
+        if found is None and traveller is not None and change.is_object(traveller):
+            return traveller
+        return found
 
-    def _absorb(self, picture: Plane, values: Plane) -> None:
+    def _present(self, change: Change, picture: Plane, values: Plane) -> float:
+        """The largest area where something moved and still stands, in percent; learns the ground it left."""
+        present = 0.0
+        for part in blobs(self._moved > NEVER):
+            if change.own_edges(part.cells) > STANDING:
+                standing = int((part.cells & change.solid).sum())
+                if standing >= REST * self._size:
+                    present = max(present, 100.0 * standing / part.cells.size)
+            elif not (self._moved[part.cells] >= self._at).any():
+                self._absorb(part.cells, picture, values)
+        return present
+
+    def _absorb(self, cells: Cells, picture: Plane, values: Plane) -> None:
         """Make what stood still long enough, a parked car or a moved chair, part of the background."""
-        self._mean[self._footprint] = values[self._footprint]
-        pixels = _pixels(self._footprint.astype(np.float32), picture.shape) > 0
+        cells = cells & (self._moved > NEVER)
+        if not cells.any():
+            return
+        self._mean[cells] = values[cells]
+        pixels = in_pixels(cells.astype(np.float32), picture.shape) > 0
         self._background[pixels] = picture[pixels]
-        self._footprint[:] = False
+        self._moved[cells] = NEVER
 
     def _learn(
         self,
@@ -218,122 +238,22 @@ class _Model:
         elapsed: float,
     ) -> None:
         # a plain average until there are enough frames for a weighted one
-        least = 1 / self._frames if self._frames <= WARM_UP else 0.0
+        least = 1 / self._frames if self._warming else 0.0
         calm, busy = (max(1 - exp(-elapsed / length), least) for length in (LEARNING, LEARNING_MOVING))
         rate = np.where(different, np.float32(busy), np.float32(calm))
-        rate[_grown(_grown(self._footprint))] = 0
+        rate[grown(grown(self._moved > NEVER))] = 0
         change = values - self._mean
         self._mean += rate * change
         self._variance += rate * (np.minimum(np.square(change), 0.25) - self._variance)
-        self._background += _pixels(rate, picture.shape) * (picture - self._background)
+        step = picture - self._background
+        step *= in_pixels(rate, picture.shape)
+        self._background += step
         self._usual += np.where(moving, 0.3 * calm, calm).astype(np.float32) * (difference - self._usual)
 
-    def _zone(self, thing: Cells) -> str:
+    def _zone(self, thing: Blob | None) -> str:
         """The zone that holds most of the thing."""
-        inside = {name: int((thing & zone).sum()) for name, zone in self._zones.items()}
+        if thing is None:
+            return ""
+        inside = {name: int((thing.cells & zone).sum()) for name, zone in self._zones.items()}
         best = max(inside, key=lambda name: inside[name], default="")
         return best if best and inside[best] else ""
-
-
-def _smooth(luma: Luma) -> Plane:
-    return _plane(cv2.GaussianBlur(luma, (3, 3), 0).astype(np.float32))
-
-
-def _normalised(picture: Plane) -> Plane:
-    """Each pixel relative to its neighbourhood's mean and contrast, since brightness and gain change both."""
-    window = (NEIGHBOURHOOD, NEIGHBOURHOOD)
-    mean = cv2.blur(picture, window)
-    variance = cv2.sqrBoxFilter(picture, cv2.CV_32F, window) - mean * mean
-    return _plane((picture - mean) / (np.sqrt(np.maximum(variance, 0)) + 6))
-
-
-def _gradient(picture: Plane) -> tuple[Plane, Plane]:
-    """Horizontal and vertical gradient of log luma, so that a lamp adds only a smooth field."""
-    bright = cv2.log(picture + 12)
-    across, down = (cv2.Sobel(bright, cv2.CV_32F, x, 1 - x, scale=0.25) for x in (1, 0))
-    return _plane(across), _plane(down)
-
-
-def _cells(plane: Any) -> Plane:
-    height, width = plane.shape
-    return _plane(cv2.resize(plane, (width // CELL, height // CELL), interpolation=cv2.INTER_AREA))
-
-
-def _pixels(cells: Plane, shape: tuple[int, ...]) -> Plane:
-    return _plane(cv2.resize(cells, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST))
-
-
-def _grown(cells: Cells) -> Cells:
-    return cv2.dilate(cells.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-
-
-def _outline(cells: Cells) -> Cells:
-    eroded: Cells = cv2.erode(cells.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return _grown(cells) & ~eroded
-
-
-def _largest(cells: Cells) -> Cells:
-    """The largest connected group of cells."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(cells.astype(np.uint8), connectivity=8)
-    if count < 2:
-        return np.zeros_like(cells)
-    largest: Cells = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    return largest
-
-
-def _median(values: Plane) -> float:
-    """Like numpy's own median, which loads numpy's masked arrays: more than a megabyte."""
-    middle = values.size // 2
-    wanted = (middle - 1, middle) if values.size % 2 == 0 else (middle,)
-    return float(np.partition(values, wanted, axis=None)[list(wanted)].mean())
-
-
-def _percent(cells: Cells) -> float:
-    return 100.0 * float(cells.mean())
-
-
-def _aligned(background: Plane, picture: Plane) -> Plane:
-    """The background moved to where a knocked or shaking camera now sees it, if that explains the picture."""
-    size = (picture.shape[1], picture.shape[0])
-    half = (size[0] // 2, size[1] // 2)
-    window = cv2.createHanningWindow(half, cv2.CV_32F)
-    before, now = (cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in (background, picture))
-    (x, y), _ = cv2.phaseCorrelate(before, now, window)
-    x, y = 2 * x, 2 * y
-    if not SHIFT[0] < hypot(x, y) < SHIFT[1]:
-        return background
-    shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
-    moved = cv2.warpAffine(background, shift, size, borderMode=cv2.BORDER_REPLICATE)
-    if cv2.norm(picture, moved, cv2.NORM_L1) < 0.8 * cv2.norm(picture, background, cv2.NORM_L1):
-        return _plane(moved)
-    return background
-
-
-def _areas(view: View, shape: tuple[int, ...]) -> tuple[Cells, dict[str, Cells]]:
-    watched = np.ones((shape[0] // CELL, shape[1] // CELL), np.bool_)
-    for part in view.ignored:
-        watched &= ~_inside(part, shape)
-    if view.mask is not None:
-        watched &= _seen(view.mask, shape)
-    zones = {name: _inside(part, shape) & watched for name, part in view.zones.items()}
-    return (np.logical_or.reduce([*zones.values()]) if zones else watched), zones
-
-
-def _inside(part: Polygon, shape: tuple[int, ...]) -> Cells:
-    canvas = np.zeros(shape, np.float32)
-    corners = np.array([(round(x * shape[1]), round(y * shape[0])) for x, y in part], np.int32)
-    cv2.fillPoly(canvas, [corners], 1.0)
-    return _cells(canvas) >= 0.5
-
-
-def _seen(mask: Path, shape: tuple[int, ...]) -> Cells:
-    picture = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
-    if picture is None:
-        raise UsageError(f"{mask} is not a readable picture", hint="give a PNG whose black parts are ignored")
-    scaled = cv2.resize(picture, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
-    return _cells(scaled.astype(np.float32)) >= 128
-
-
-def _plane(values: Any) -> Plane:
-    """cv2's stubs promise any number type; these are float32 throughout."""
-    return np.asarray(values, np.float32)

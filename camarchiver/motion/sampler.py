@@ -15,9 +15,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from camarchiver.motion import keyframe_rules
-from camarchiver.motion.detector import Luma, shrink
 from camarchiver.motion.events import MotionState
 from camarchiver.motion.keyframe_rules import Attention, DecodeChoice
+from camarchiver.motion.planes import Luma, shrink
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 

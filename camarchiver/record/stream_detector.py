@@ -9,9 +9,11 @@ from typing import cast
 from av.video.codeccontext import VideoCodecContext
 
 from camarchiver.motion import events as motion_events
-from camarchiver.motion.detector import Detector, Luma, View
+from camarchiver.motion.detector import Detector
 from camarchiver.motion.events import MotionEvent, MotionState, Rules
+from camarchiver.motion.planes import Luma
 from camarchiver.motion.sampler import KeyframeSampler, SampledPicture, Sampler, VideoPacket
+from camarchiver.motion.view import View
 from camarchiver.record.capture.packet import TimedPacket
 
 

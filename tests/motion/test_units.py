@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from camarchiver.errors import UsageError
 from camarchiver.motion import events as motion_events
 from camarchiver.motion import keyframe_rules
-from camarchiver.motion.detector import Detector, Luma, View, shrink
+from camarchiver.motion.detector import Detector
 from camarchiver.motion.events import MotionEvent as Motion
 from camarchiver.motion.events import MotionState, Rules, Score
 from camarchiver.motion.keyframe_rules import Attention
+from camarchiver.motion.paths import Paths
+from camarchiver.motion.planes import Blob, Luma, shrink
+from camarchiver.motion.view import View
 
 
 class TestAttention:
@@ -320,3 +324,141 @@ class TestDetector:
     @pytest.mark.parametrize(("shape", "small"), [((720, 1280), (180, 320)), ((120, 160), (240, 320))])
     def test_shrink_scales_to_one_width(self, shape: tuple[int, int], small: tuple[int, int]) -> None:
         assert shrink(np.zeros(shape, np.uint8)).shape == small
+
+
+NIGHT = (BACKGROUND * 0.12 + 8).astype(np.float32)
+Y, X = np.mgrid[0:180, 0:320].astype(np.float32)
+
+
+def noisy(picture: np.ndarray, number: int, deviation: float = 2.0) -> Luma:
+    noise = np.random.default_rng(number).normal(0, deviation, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def spot(x: float, y: float, radius: float) -> np.ndarray:
+    """A soft round spot, 1 in its middle."""
+    return np.asarray(np.exp(-((X - x) ** 2 + (Y - y) ** 2) / radius**2), np.float32)
+
+
+def lit(number: int, *, thing: int | None = None) -> Luma:
+    """The wall at night with a torch's light that wanders over it."""
+    picture = NIGHT.copy()
+    picture *= 1 + 5 * spot(60 + 9 * number, 60 + 20 * np.sin(number / 3), 22)
+    if thing is not None:
+        picture[80:140, thing : thing + 20] = 60
+        picture[80:140:6, thing : thing + 20] = 90
+    return noisy(picture, 700 + number)
+
+
+def far(x: float, y: int, number: int) -> Luma:
+    """A figure of 40 pixels at 720p, ten of the detector's."""
+    large = np.zeros((16 * 16, 12 * 16), np.float32)
+    large[2 * 16 : 12 * 16, 4 * 16 : 7 * 16] = 1
+    shift = np.array([[1 / 16, 0, x], [0, 1 / 16, y]], np.float32)
+    figure = cv2.warpAffine(cv2.blur(large, (16, 16)), shift, (320, 180))
+    return noisy((BACKGROUND * 0.3 + 100) * (1 - figure) + 115 * figure, 800 + number, 1.0)
+
+
+class TestWhatIsNoObject:
+    @staticmethod
+    def night(count: int = 25) -> list[Luma]:
+        return [noisy(NIGHT, number) for number in range(count)]
+
+    def test_a_torch_that_wanders_over_a_wall(self) -> None:
+        assert gated(seen(self.night() + [lit(number) for number in range(25)] + self.night(10))) == []
+
+    def test_somebody_beside_its_light_is_seen(self) -> None:
+        walking = [lit(number, thing=30 + 6 * number) for number in range(20)]
+        (event,) = gated(seen(self.night() + walking + self.night(10)))
+        assert [event.start, event.end] == pytest.approx([5.0, 8.8], abs=0.5)
+
+    def test_insects_before_the_lens(self) -> None:
+        places = np.random.default_rng(5).normal(0, 22, (20, 2)).cumsum(0) + np.array([160, 90])
+        flying = [
+            noisy(NIGHT + 110 * spot(x % 320, y % 180, 7), 750 + number)
+            for number, (x, y) in enumerate(places)
+        ]
+        assert gated(seen(self.night() + flying + self.night(10))) == []
+
+    @pytest.mark.parametrize("blur", [0.8, 1.5, 2.5])
+    def test_a_lens_that_looks_for_its_focus(self, blur: float) -> None:
+        fine = cv2.resize(
+            np.random.default_rng(3).integers(40, 220, (90, 160)).astype(np.float32), (320, 180)
+        )
+        fine[:, :200] = 120
+        fine[60:120, 40:120] = BACKGROUND[60:120, 40:120]
+        still = [noisy(fine, number) for number in range(25)]
+        softer = [abs(np.sin(np.pi * number / 8)) * blur + 0.01 for number in range(17)]
+        hunting = [noisy(cv2.GaussianBlur(fine, (0, 0), each), number) for number, each in enumerate(softer)]
+        assert gated(seen(still + hunting + still)) == []
+
+    def test_leaves_that_move_from_the_first_frame(self) -> None:
+        leaves = [scene(number, thing=100 + int(7 * np.sin(number / 2)), width=30) for number in range(60)]
+        assert all(event.start > 3 for event in gated(seen(leaves)))
+        assert len(gated(seen(leaves))) <= 1
+
+    def test_the_ground_that_a_parked_car_left(self) -> None:
+        parked = [scene(number, thing=94, width=60) for number in range(25)]
+        leaving = [scene(100 + number, thing=94 + 16 * number, width=60) for number in range(1, 15)]
+        leaf = [scene(300 + number) for number in range(60)]
+        for number, frame in enumerate(leaf):
+            if number % 3:
+                frame[100:104, 92 + number % 3 : 96 + number % 3] = 230
+        (event,) = gated(seen(parked + leaving + leaf))
+        assert event.start == pytest.approx(5.0, abs=0.4)
+        assert event.end < 8.0
+
+    def test_a_spot_that_remains_is_nobody_who_stands_still(self) -> None:
+        frames = [*calm(), *walk(40, 20), *calm(10)]
+        for frame in frames[30:]:  # they have dropped something
+            frame[116:128, 60:68] = 20
+        scores = seen(frames)
+        assert all(score.area for score in scores[25:45])
+        assert not any(score.present for score in scores[46:])
+
+
+class TestPersonsFarAway:
+    @pytest.mark.parametrize("speed", [1.5, 2.0, 3.0, -2.0])
+    def test_who_walks_on_is_seen(self, speed: float) -> None:
+        still = [noisy(BACKGROUND * 0.3 + 100, number, 1.0) for number in range(25)]
+        start = 100.0 if speed > 0 else 220.0
+        walking = [far(start + speed * number, 96, number) for number in range(30)]
+        (event, *_) = gated(seen(still + walking))
+        assert 5.0 <= event.start <= 7.0
+
+    @staticmethod
+    def followed(places: list[tuple[float, float] | None]) -> int | None:
+        """After how many pictures a blob has travelled; None if it never does."""
+        paths = Paths()
+        for number, place in enumerate(places):
+            found = [Blob(np.ones((1, 2), np.bool_), 2, slice(0, 1), slice(0, 2), place)] if place else []
+            if paths.follow(found, number * PERIOD) is not None:
+                return number
+        return None
+
+    def test_a_straight_way_of_two_cells_and_a_half(self) -> None:
+        assert self.followed([(10 + 0.4 * number, 5.0) for number in range(10)]) == 7
+        assert self.followed([(10 + 0.3 * number, 5.0) for number in range(10)]) is None
+
+    def test_a_way_with_gaps(self) -> None:
+        way: list[tuple[float, float] | None] = [(10 + 0.6 * number, 5.0) for number in range(12)]
+        way[2] = way[5] = None
+        assert self.followed(way) is not None
+        for number in (1, 3, 4, 6, 8, 9):
+            way[number] = None
+        assert self.followed(way) is None
+
+    def test_a_zigzag_is_no_way(self) -> None:
+        assert self.followed([(10 + 0.5 * number, 5.0 + 4 * (number % 2)) for number in range(20)]) is None
+
+    def test_what_sways_stays_in_its_place(self) -> None:
+        assert self.followed([(10 + 1.2 * np.sin(number * 1.3), 5.0) for number in range(40)]) is None
+
+    def test_where_everything_moves_chance_makes_no_way(self) -> None:
+        rng, paths = np.random.default_rng(3), Paths()
+        for number in range(40):
+            rain = [
+                Blob(np.ones((1, 2), np.bool_), 2, slice(0, 1), slice(0, 2), (float(x), float(y)))
+                for x, y in rng.uniform(0, 40, (30, 2))
+            ]
+            assert paths.follow(rain, number * PERIOD) is None

@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from camarchiver.errors import UsageError, cause
-from camarchiver.motion.detector import WIDTH, shrink
+from camarchiver.motion.planes import WIDTH, shrink
 from camarchiver.motion.sampler import RATE, SampledPicture
 from camarchiver.record.capture import feed
 from camarchiver.record.capture.feed import AnyPacket, Feed, Mode
