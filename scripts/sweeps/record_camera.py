@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import av
+from urllib.parse import quote
 
 from sweeps import Options, Sweep, Tally, tallies
 from sweeps.camera import FFMPEG, Program
+from sweeps.recorded import RATE, problems_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
@@ -24,11 +26,12 @@ from tests.record.rtsp import Faults, RtspServer
 SECONDS = 24.0
 """A trial: the scene of eight seconds is shown three times."""
 SCENE_SECONDS = 8
-RATE = 15
 TRIALS = 120
 """Where no sample was asked for: about an hour."""
-BEYOND = 0.3
-"""Seconds that a clip's sound may begin before its pictures or end after them."""
+MORE_FILES = 8
+"""Descriptors that may be open in the end beyond those of the first seconds."""
+MORE_MEMORY = 30_000_000
+"""The same in bytes of memory."""
 
 FAULTS: dict[str, Any] = {
     "hang_up": (1.0, 5.0, 9.0),
@@ -48,8 +51,21 @@ FAULTS: dict[str, Any] = {
     "reports": (0.0, 1.0),
     "burst": (1.0,),
     "from_keyframe": (False,),
+    "login": ("user:p/w#?1",),
+    "basic": (True,),
     "codec_name": ("NOVEL",),
+    "sessions": (1,),
+    "keepalive": (8,),
+    "redirect": (True,),
+    "rtp_info": (True,),
+    "first_stamp": (0xFFFFFFFF - 500_000,),
+    "wall_step": ((7.0, 3600.0), (7.0, -5.0)),
+    "metadata": (True,),
+    "markers": (False,),
+    "lost_video": (tuple(range(300, 3000, 211)),),
+    "udp_only": (True,),
     "broken_sound": (tuple(range(50, 800, 31)),),
+    "lost_sound": (tuple(range(50, 800, 31)),),
     "twice_sound": (tuple(range(50, 800, 31)),),
 }
 """What a camera may do wrong, and how; `other` comes from the scenes."""
@@ -65,21 +81,41 @@ class Trial:
     """Which of them it has."""
     scene: int
     """Which of the scenes it shows."""
+    g711: str
+    """What is asked for if its sound is G.711."""
 
 
-def scenes(folder: Path) -> list[Path]:
-    """A thing that moves for a second and a half, as cameras send it: plain, reordered, in another size."""
+SCENES = (
+    ("libx264 -g 15 -bf 0", "aac"),
+    ("libx264 -g 15 -bf 2", "aac"),
+    ("libx264 -g 15 -bf 0", "pcm_alaw"),
+    ("libx264 -g 15 -bf 3 -x264-params open-gop=1:b-pyramid=normal", "aac"),
+    ("libx264 -bf 0 -x264-params intra-refresh=1:keyint=15", "aac"),
+    ("libx264 -g 15 -bf 0 -flags +ilme+ildct -x264-params tff=1", "aac"),
+    ("libx265 -g 15 -bf 0 -x265-params open-gop=0:log-level=none", "aac"),
+)
+OTHER = "libx264 -g 15 -bf 0 -s 640x360"
+
+
+def scenes(folder: Path) -> tuple[Path, ...]:
+    """A thing that moves for a second and a half, as cameras send it; the last one is of another size.
+
+    In each second a lamp in the corner lights with a tone, by which sound and pictures are compared.
+    """
     still = f"color=gray:s=320x180:r={RATE}:d={SCENE_SECONDS},noise=alls=60:all_seed=7,boxblur=2,"
+    lamp = "noise=alls=5:allf=t,drawbox=w=32:h=32:c=white:t=fill:enable='gte(mod(n,15),6)*lt(mod(n,15),11)'"
+    lamp += ",drawbox=w=32:h=32:c=black:t=fill:enable='lt(mod(n,15),6)+gte(mod(n,15),11)'"
     thing = f"color=white:s=25x45:r={RATE}:d={SCENE_SECONDS},drawbox=x=5:y=10:w=15:h=15:c=black:t=fill"
+    tone = f"aevalsrc='if(between(mod(t,1),0.4,0.733),sin(2760*t)/3,0)':s=8000:d={SCENE_SECONDS}"
     made = []
-    for number, words in enumerate(("-g 15 -bf 0", "-g 15 -bf 2", "-g 15 -bf 0 -s 640x360")):
-        made.append(folder / f"scene{number}.mp4")
-        command = [FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", f"{still}noise=alls=5:allf=t"]
-        command += ["-f", "lavfi", "-i", thing, "-f", "lavfi", "-i", f"sine=d={SCENE_SECONDS}"]
-        command += ["-filter_complex", "[0][1]overlay=x='if(between(t,3,4.5),50+50*mod(t,2),-99)':y=70"]
-        command += ["-c:v", "libx264", "-preset", "veryfast", *words.split(), "-c:a", "aac", "-shortest"]
-        subprocess.run([*command, str(made[-1])], check=True)
-    return made
+    for number, (video, sound) in enumerate((*SCENES, (OTHER, "aac"))):
+        made.append(folder / f"scene{number}.{'mov' if sound.startswith('pcm') else 'mp4'}")
+        command = [FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", still + lamp]
+        command += ["-f", "lavfi", "-i", thing, "-f", "lavfi", "-i", tone]
+        command += ["-filter_complex", "[0][1]overlay=x='if(between(t,3,4.5),70+50*mod(t,2),-99)':y=70"]
+        command += ["-c:v", *video.split(), "-preset", "veryfast", "-pix_fmt", "yuv420p"]
+        subprocess.run([*command, "-c:a", sound, "-ac", "1", "-shortest", str(made[-1])], check=True)
+    return tuple(made)
 
 
 def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
@@ -90,10 +126,17 @@ def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
         chosen = dice.sample(sorted([*FAULTS, "other"]), dice.choice((1, 2)))
         made = {name: dice.choice(FAULTS[name]) for name in chosen if name != "other"}
         if "other" in chosen:
-            made |= {"other": shown[2], "other_at": 6.0}
-        # without any time nobody can tell how pictures are reordered
-        scene = 0 if "same_time" in chosen else dice.choice((0, 1))
-        found.append(Trial(number, replace(Faults(), **made), " and ".join(chosen), scene))
+            made |= {"other": shown[-1], "other_at": 6.0}
+        if "basic" in chosen:
+            made |= {"login": FAULTS["login"][0]}
+        scene = dice.randrange(len(SCENES))
+        if "same_time" in chosen and "-bf 0" not in SCENES[scene][0]:
+            # without any time nobody can tell how pictures are reordered
+            scene = 0
+        if "other" in chosen and "264" not in SCENES[scene][0]:
+            scene = 1
+        faults, g711 = replace(Faults(), **made), dice.choice(("keep", "aac"))
+        found.append(Trial(number, faults, " and ".join(chosen), scene, g711))
     return found
 
 
@@ -105,16 +148,20 @@ class Yard:
         self._program = Program(options.package, folder)
         self._shown = shown
         self._descriptors: list[int] = []
+        self._memory: list[int] = []
 
     def record(self, trial: Trial) -> Iterator[str]:
         """What went wrong while it ran, and with what it made."""
         with RtspServer(self._shown[0]) as sound, RtspServer(self._shown[trial.scene], trial.faults) as odd:
             config = self.folder / "config.toml"
-            config.write_text(f'[record.sound]\nsource = "{sound.url}"\n[record.odd]\nsource = "{odd.url}"\n')
+            config.write_text(
+                f'[record.sound]\nsource = "{sound.url}"\n'
+                f'[record.odd]\nsource = "{_address(odd.url, trial.faults)}"\ng711 = "{trial.g711}"\n'
+            )
             words = ("record", "--config", config, "--spool", self.folder / "spool", "--outbox", self.outbox)
-            lengths = ("--min-free", "0", "--duration", f"{SECONDS}s")
+            more = ("--min-free", "0", "--duration", f"{SECONDS}s", "--mask", "0,0 0.2,0 0.2,0.3 0,0.3")
             with (self.folder / "said").open("wb") as said:
-                process = self._program.start(*words, *lengths, output=said)
+                process = self._program.start(*words, *more, output=said)
                 while process.poll() is None:
                     self._look(process.pid)
                     time.sleep(0.5)
@@ -122,10 +169,10 @@ class Yard:
             yield f"it ends with {process.returncode}: {self.said[-300:]}"
         if "Traceback" in self.said:
             yield f"a traceback: {self.said[-300:]}"
-        early, late = (max(part, default=0) for part in (self._descriptors[:8], self._descriptors[8:]))
-        if late > early + 8:
-            yield f"it has {late} descriptors, in the beginning {early}"
-        yield from self._clips()
+        if "crashed" in self.said or "hangs" in self.said:
+            yield f"a recorder crashed: {self.said[-300:]}"
+        yield from self._growth()
+        yield from self._clips(trial)
 
     @property
     def outbox(self) -> Path:
@@ -138,46 +185,52 @@ class Yard:
         return (self.folder / "said").read_text(errors="replace")
 
     def _look(self, pid: int) -> None:
-        try:
-            self._descriptors.append(len(os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 - names alone
-        except OSError:
-            return
+        """Count the descriptors and the memory of the command and of its cameras' processes."""
+        with suppress(OSError):
+            each = [pid, *_children(pid)]
+            self._descriptors.append(sum(len(os.listdir(f"/proc/{one}/fd")) for one in each))  # noqa: PTH208 - names alone
+            pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in each)
+            self._memory.append(pages * os.sysconf("SC_PAGE_SIZE"))
 
-    def _clips(self) -> Iterator[str]:
-        for path in sorted(self.outbox.glob("*/motion_*.mp4")):
-            yield from (f"{path.parent.name}/{path.name} {problem}" for problem in problems_of(path))
+    def _growth(self) -> Iterator[str]:
+        """What is larger in the end than when both cameras had made their first clip."""
+        whole = len(self._memory)
+        for what, counts, more in (
+            ("descriptors", self._descriptors, MORE_FILES),
+            ("bytes of memory", self._memory, MORE_MEMORY),
+        ):
+            early, late = max(counts[: whole * 2 // 3], default=0), max(counts[whole * 2 // 3 :], default=0)
+            if late > early + more:
+                yield f"it has {late:,} {what}, before {early:,}"
+
+    def _clips(self, trial: Trial) -> Iterator[str]:
+        found = sorted([*self.outbox.glob("*/motion_*.mp4"), *self.outbox.glob("*/motion_*.mov")])
+        for path in found:
+            is_sound = path.parent.name == "sound"
+            damaged = not is_sound and bool(trial.faults.lost_video)
+            problems = problems_of(path, whole=is_sound, damaged=damaged)
+            yield from (f"{path.parent.name}/{path.name} {problem}" for problem in problems)
         if len(list(self.outbox.glob("sound/motion_*.mp4"))) != int(SECONDS) // SCENE_SECONDS:
             yield "the sound camera has not a clip of each motion"
-        for path in self.outbox.glob("*/motion_*.mp4"):
+        if left := [path.name for path in self.folder.glob("spool/*/motion_*")]:
+            yield f"left in the spool: {left}"
+        for path in found:
             os.utime(path, (time.time() - 7200,) * 2)
         ran = self._program.run("archive", self.outbox, "--age", "0", "--codec", "h264", "-y", "-q")
-        if ran.code != 0:
-            yield f"archive does not take the clips ({ran.code}): {ran.tail}"
+        archived = [path for path in self.outbox.glob("archived/**/motion_*.m*") if path.is_file()]
+        if ran.code != 0 or len(archived) != len(found):
+            yield f"archive took {len(archived)} of {len(found)} clips ({ran.code}): {ran.tail}"
 
 
-def problems_of(path: Path) -> Iterator[str]:
-    """What is wrong with a clip."""
-    named = float(path.stem.split("_")[3].rstrip("s"))
-    try:
-        with av.open(str(path)) as container:
-            packets = [packet for packet in container.demux(video=0) if packet.size]
-        with av.open(str(path)) as container:
-            shown = [float(frame.time or 0) for frame in container.decode(video=0)]
-        with av.open(str(path)) as container:
-            heard = [float((one.pts or 0) * one.time_base) for one in container.demux(audio=0) if one.size]
-    except (av.FFmpegError, IndexError) as error:
-        if not isinstance(error, IndexError):
-            yield f"can't be read: {error}"
-            return
-        heard = []
-    if len(shown) != len(packets):
-        yield f"plays {len(shown)} of {len(packets)} frames"
-        return
-    length = shown[-1] + 1 / RATE
-    if abs(length - named) > 0.2 or shown[0] > 0.05:
-        yield f"plays from {shown[0]:.2f} to {length:.2f} s"
-    if heard and (heard[0] < -BEYOND or heard[-1] > length + BEYOND):
-        yield f"is heard from {heard[0]:.2f} to {heard[-1]:.2f} s and shown until {length:.2f} s"
+def _address(url: str, faults: Faults) -> str:
+    """The address of a camera, with what its owner has to know."""
+    user, _, password = faults.login.partition(":")
+    login = f"{user}:{quote(password, safe='')}@" if faults.login else ""
+    return url.replace("://", f"://{login}") + ("?transport=udp" if faults.udp_only else "")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(one) for one in re.findall(r"\d+", Path(f"/proc/{pid}/task/{pid}/children").read_text())]
 
 
 def sweep(options: Options) -> Iterator[Tally]:
@@ -189,7 +242,8 @@ def sweep(options: Options) -> Iterator[Tally]:
             folder = where / f"trial{trial.number}"
             folder.mkdir()
             chosen = {name: value for name, value in asdict(trial.faults).items() if name in trial.words}
-            return [f"{chosen}: {problem}" for problem in Yard(options, folder, shown).record(trial)]
+            said = f"{chosen}, scene {trial.scene}, {trial.g711}"
+            return [f"{said}: {problem}" for problem in Yard(options, folder, shown).record(trial)]
 
         yield from tallies(trials(options, shown), attempt, options, lambda trial: "record-camera")
 

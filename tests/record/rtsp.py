@@ -72,6 +72,22 @@ class Faults:
     """Stands in the SDP in place of the video's."""
     sessions: int = 0
     """So many at most; one without TEARDOWN is held for half a minute."""
+    keepalive: int = 0
+    """Seconds without a request after which it hangs up, as it says in the session; 0 never."""
+    redirect: bool = False
+    """The address only says where the camera is."""
+    rtp_info: bool = False
+    """PLAY is answered with timestamps that begin with 0, which they do not."""
+    first_stamp: int | None = None
+    """The first timestamp; they wrap at 2 to the power of 32."""
+    wall_step: tuple[float, float] | None = None
+    """When the wall clock in sender reports steps, and by how much."""
+    metadata: bool = False
+    """It has a track of ONVIF metadata, too."""
+    markers: bool = True
+    """A picture's last packet is marked."""
+    lost_video: tuple[int, ...] = ()
+    """Numbers of packets of pictures that are not sent."""
     udp_only: bool = False
     """Sends nothing within the connection."""
     broken_sound: tuple[int, ...] = ()
@@ -238,6 +254,8 @@ class _Client(threading.Thread):
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self._asked = time.monotonic()
+        """The last request, in seconds of the monotonic clock."""
         self._player: threading.Thread | None = None
 
     def hang_up(self) -> None:
@@ -283,6 +301,7 @@ class _Client(threading.Thread):
             for name, _, text in (line.partition(":") for line in head.split("\r\n"))
         }
         self._server.requests.append(method)
+        self._asked = time.monotonic()
         sequence = fields["cseq"]
         session = f"Session: {self._session}"
         if method == "OPTIONS":
@@ -292,12 +311,15 @@ class _Client(threading.Thread):
                 'Basic realm="cam"' if self._faults.basic else f'Digest realm="cam", nonce="{self._nonce}"'
             )
             self._reply(sequence, f"WWW-Authenticate: {scheme}", status="401 Unauthorized")
+        elif method == "DESCRIBE" and self._faults.redirect and "/moved" not in url:
+            self._reply(sequence, f"Location: {self._server.url}/moved", status="302 Moved Temporarily")
         elif method == "DESCRIBE":
             self._reply(sequence, f"Content-Base: {url}/", body=self._sdp())
         elif method == "SETUP":
             self._set_up(sequence, url, fields["transport"])
         elif method == "PLAY":
-            self._reply(sequence, session)
+            stamps = ",".join(f"url={url.rstrip('/')}/{track};seq=0;rtptime=0" for track in self._channels)
+            self._reply(sequence, session, *([f"RTP-Info: {stamps}"] if self._faults.rtp_info else []))
             self._player = threading.Thread(target=self._play, daemon=True)
             self._player.start()
         elif method == "TEARDOWN":
@@ -321,7 +343,11 @@ class _Client(threading.Thread):
             self._server.held[self._session] = now + 30
             self._channels[url.rsplit("/", 1)[1]] = int(asked[1])
             port = ";server_port=9000-9001" if self._faults.udp_only else ""
-            self._reply(sequence, f"Transport: {transport}{port}", f"Session: {self._session};timeout=60")
+            self._reply(
+                sequence,
+                f"Transport: {transport}{port}",
+                f"Session: {self._session};timeout={self._faults.keepalive or 60}",
+            )
 
     def _knows(self, method: str, answer: str) -> bool:
         if not self._faults.login:
@@ -363,6 +389,9 @@ class _Client(threading.Thread):
         lines.append("a=control:video")
         if scene.sound and faults.sound:
             lines += self._sound_lines()
+        if faults.metadata:
+            lines += ["m=application 0 RTP/AVP 107", "a=rtpmap:107 vnd.onvif.metadata/90000"]
+            lines += ["a=control:metadata"]
         return "\r\n".join(lines) + "\r\n"
 
     def _sound_lines(self) -> list[str]:
@@ -389,6 +418,8 @@ class _Client(threading.Thread):
             self.hang_up()
 
     def _packet(self, track: str, data: bytes, *, control: bool = False) -> None:
+        if self._faults.keepalive and time.monotonic() - self._asked > self._faults.keepalive:
+            raise ConnectionAbortedError
         if track in self._channels and self._faults.udp_only:
             self._datagrams.sendto(data, ("127.0.0.1", self._channels[track] + control))
         elif track in self._channels:
@@ -406,13 +437,16 @@ class Player:
         self._since = since or self._began + faults.burst
         self._other = _scene(faults.other) if faults.other else None
         self._shown = scene
-        self._numbers = dict.fromkeys(("video", "audio"), 0)
+        self._numbers = dict.fromkeys(("video", "audio", "metadata"), 0)
         self._sources = {track: secrets.randbits(32) for track in self._numbers}
-        self._offsets = {track: secrets.randbits(32) for track in self._numbers}
+        self._offsets = {
+            track: secrets.randbits(32) if faults.first_stamp is None else faults.first_stamp
+            for track in self._numbers
+        }
         self._reported = dict.fromkeys(self._numbers, float("-inf"))
         self._wall = 0.0
         """The wall time of the first unit, in seconds since 1970."""
-        self._keys = self._sounds = 0
+        self._keys = self._sounds = self._video_packets = 0
         self._withheld = False
 
     def run(self) -> None:
@@ -481,7 +515,10 @@ class Player:
                 part for one in self._pictures(unit, passed) for part in _fragments(one, self._shown.codec)
             ]
             for number, part in enumerate(parts):
-                self._rtp(track, 96, stamp, part, marker=number == len(parts) - 1)
+                is_last = number == len(parts) - 1
+                self._rtp(track, 96, stamp, part, marker=is_last and faults.markers)
+            if faults.metadata and unit.key:
+                self._rtp("metadata", 107, stamp, b"<tt:MetadataStream/>", marker=True)
         else:
             self._sound(unit.parts[0], stamp)
 
@@ -519,6 +556,9 @@ class Player:
 
     def _rtp(self, track: str, kind: int, stamp: int, payload: bytes, *, marker: bool) -> None:
         self._numbers[track] = self._numbers[track] + 1 & 0xFFFF
+        self._video_packets += track == "video"
+        if track == "video" and self._video_packets in self._faults.lost_video:
+            return
         head = (0x80, kind | 0x80 * marker, self._numbers[track], stamp, self._sources[track])
         self._packet(track, struct.pack(">BBHII", *head) + payload)
 
@@ -529,6 +569,8 @@ class Player:
             return
         self._reported[track] = now
         wall = self._wall + at + (self._faults.audio_offset if track == "audio" else 0.0)
+        step = self._faults.wall_step
+        wall += step[1] if step is not None and now - self._began > step[0] else 0.0
         seconds, share = divmod(Fraction(wall), 1)
         words = (_NTP_EPOCH + int(seconds), int(share * (1 << 32)), stamp, 0, 0)
         self._packet(
