@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,12 @@ _log = logging.getLogger("camarchiver.record.detection_stream")
 
 _FILE_TIMEOUT = 30.0
 """Seconds to wait for a detection stream that comes as fast as it can be read."""
+GIVEN_UP = 4
+"""Refusals in a row, over a minute, after which a camera allows one session."""
+DISPLACED = 15.0
+"""Seconds after the opening of the detection stream within which it may be what ended the other one."""
+DISPLACEMENTS = 3
+"""How often in a row that is no coincidence: the camera ends a session when another one begins."""
 
 
 def _follow(clock: ArrivalClock, entry: TimedPacket) -> None:
@@ -123,12 +130,14 @@ class BesideStream:
 
     Live streams are matched continuously by the arrival of their packets, since a camera may send stored
     packets at once and its clock may run wrongly. Files are matched by their first frames.
+
+    It is opened after the recorded stream, which comes first if a camera allows one session only.
     """
 
     def __init__(self, settings: DetectionSettings, camera: Camera) -> None:
         self._detector = StreamDetector(settings)
         self._camera = camera
-        self._reader = Reader(camera)
+        self._reader: Reader | None = None
         self._clocks = ArrivalClock(), ArrivalClock()
         """The clocks of the recorded stream and of the detection stream."""
         self._recorded: TimedPacket | None = None
@@ -139,6 +148,14 @@ class BesideStream:
         self._stream: Opened | None = None
         """The detection stream, while it is connected."""
         self._over = self._away = False
+        self.is_refused = False
+        """Whether the camera allows no second session, now or, after several attempts, at all."""
+        self._refusals = 0
+        """In a row."""
+        self._opened: float | None = None
+        """When it was opened, until one of the two streams ends; in seconds of the monotonic clock."""
+        self._displaced = 0
+        """How often one of the streams was lost soon after this one was opened, in a row."""
 
     @property
     def open(self) -> MotionEvent | None:
@@ -148,6 +165,10 @@ class BesideStream:
 
     def begin(self, stream: Opened) -> None:
         """Begin the recorded stream's clock; the detection stream continues and is matched with it anew."""
+        if self._reader is None and not self._over:
+            self._reader = Reader(self._camera)
+        if not stream.goes_on:
+            self._note_end()
         if not stream.goes_on:
             self._recorded = self._first = None
             self._clocks[0].clear()
@@ -160,7 +181,7 @@ class BesideStream:
             return
         self._recorded = self._recorded or entry
         _follow(self._clocks[0], entry)
-        while not self._over and (self._camera.live or self._behind(entry)):
+        while self._reader is not None and (self._camera.live or self._behind(entry)):
             item = self._reader.take(0.0 if self._camera.live else _FILE_TIMEOUT)
             match item:
                 case None:
@@ -169,7 +190,9 @@ class BesideStream:
                     if self._away:
                         _log.warning("%s is back", self._camera.name)
                     self._away, self._stream = False, item
+                    self.is_refused, self._refusals = False, 0
                     if not item.goes_on:
+                        self._opened = time.monotonic()
                         self._first = None
                         self._clocks[1].clear()
                     elif self._first is not None:
@@ -180,11 +203,9 @@ class BesideStream:
                 case Lost():
                     yield from self.finish()
                     self._stream = None
-                    if not self._away:
-                        _log.warning("%s is lost: %s; no motion is seen", self._camera.name, item.reason)
-                    self._away = True
+                    self._lose(item)
                 case StreamEnded():
-                    self._over, self._stream = True, None
+                    self._over, self._stream, self._reader = True, None, None
                     if item.error:
                         _log.error("%s: %s; no motion is seen", self._camera.name, item.error)
                     yield from self.finish()
@@ -195,7 +216,33 @@ class BesideStream:
 
     def close(self) -> None:
         """Leave the detection stream."""
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
+
+    def _lose(self, lost: Lost) -> None:
+        self._refusals = self._refusals + 1 if lost.refused else 0
+        if lost.refused:
+            self.is_refused = True
+            if self._refusals >= GIVEN_UP:
+                self._give_up()
+        elif not self._away:
+            _log.warning("%s is lost: %s; no motion is seen", self._camera.name, lost.reason)
+        self._away = not lost.refused
+        self._note_end()
+
+    def _note_end(self) -> None:
+        """Note that one of the two streams ended; they may end each other."""
+        opened, self._opened = self._opened, None
+        if opened is None or self._over:
+            return
+        self._displaced = self._displaced + 1 if time.monotonic() - opened < DISPLACED else 0
+        if self._displaced >= DISPLACEMENTS:
+            self.is_refused = True
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.close()
+        self._over, self._reader, self._stream = True, None, None
 
     def _watched(self, entry: TimedPacket) -> Iterator[MotionEvent]:
         if entry.video:
@@ -218,3 +265,58 @@ class BesideStream:
     def _shifted(self, event: MotionEvent) -> MotionEvent:
         shift = self._shift()
         return replace(event, start=event.start + shift, end=event.end + shift, peak_at=event.peak_at + shift)
+
+
+class BesideOrOwnStream:
+    """Watches a second stream of the camera, and the recorded one while the camera refuses the second."""
+
+    def __init__(self, settings: DetectionSettings, camera: Camera) -> None:
+        self._beside, self._own = BesideStream(settings, camera), OwnStream(settings)
+        self._name = camera.name
+        self._stream: Opened | None = None
+        """The recorded stream."""
+        self._is_own = self._waits = self._is_reported = False
+
+    @property
+    def open(self) -> MotionEvent | None:
+        """The current motion, as known so far."""
+        return self._own.open if self._is_own else self._beside.open
+
+    def begin(self, stream: Opened) -> None:
+        """Begin the recorded stream."""
+        self._stream = stream
+        self._beside.begin(stream)
+        if self._is_own:
+            self._own.begin(stream)
+
+    def see(self, entry: TimedPacket) -> Iterator[MotionEvent]:
+        """The events that end by the time of one packet of the recorded stream."""
+        yield from self._beside.see(entry)
+        if self._beside.is_refused != self._is_own:
+            yield from self._change()
+        # a decoder begins with a keyframe
+        self._waits = self._waits and not (entry.video and entry.key)
+        if self._is_own and not self._waits:
+            yield from self._own.see(entry)
+
+    def finish(self) -> Iterator[MotionEvent]:
+        """The events that the end of the stream cuts off."""
+        yield from self._beside.finish()
+        if self._is_own:
+            yield from self._own.finish()
+
+    def close(self) -> None:
+        """Release the stream; no call follows."""
+        self._beside.close()
+
+    def _change(self) -> Iterator[MotionEvent]:
+        self._is_own = self._waits = self._beside.is_refused
+        if not self._is_own:
+            yield from self._own.finish()
+            return
+        if self._stream is not None:
+            self._own.begin(self._stream)
+        if not self._is_reported:
+            self._is_reported = True
+            message = "%s: the camera allows no second session: motion is looked for in the recorded stream"
+            _log.warning(message, self._name)

@@ -55,6 +55,7 @@ FAULTS: dict[str, Any] = {
     "basic": (True,),
     "codec_name": ("NOVEL",),
     "sessions": (1,),
+    "displaces": (True,),
     "keepalive": (8,),
     "redirect": (True,),
     "rtp_info": (True,),

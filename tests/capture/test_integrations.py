@@ -32,7 +32,7 @@ from camarchiver.record.capture.sound.aac_encoder import AacEncoder
 from camarchiver.record.capture.sound.formats import Uncompressed
 from camarchiver.record.capture.source import FileCamera, camera
 from camarchiver.record.clip_rules import Lengths
-from camarchiver.record.detection_stream import BesideStream, OwnStream
+from camarchiver.record.detection_stream import BesideOrOwnStream, BesideStream, OwnStream
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox.clip_writer import ClipStart, ClipWriter
 from camarchiver.record.outbox.folders import Folders
@@ -524,6 +524,55 @@ class TestSessions:
                 reading.close()
                 # the goodbye is sent when this returns, and on its way
                 wait_until(lambda: server.requests.count("TEARDOWN") == number, "the goodbye", 5)  # noqa: B023
+
+    @pytest.mark.parametrize("faults", [Faults(sessions=1), Faults(displaces=True)])
+    def test_with_one_session_motion_is_looked_for_in_the_recorded_stream(
+        self,
+        rec_make: Callable[..., Path],
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+        caplog: pytest.LogCaptureFixture,
+        faults: Faults,
+    ) -> None:
+        mocker.patch.object(retry, "REFUSED", (0.5,))
+        mocker.patch.object(retry, "BACKOFF", (0.2,))
+        scene = rec_make((9, 10.5), d=16, options="-g 15 -bf 0", sound=False)
+        with RtspServer(scene, faults, since=time.monotonic()) as server:
+            beside = BesideOrOwnStream(rec_watch(), camera(server.url))
+            (clip,) = rec_recorder(camera(server.url), duration=15, detection=beside).run()
+        assert_plays(clip)
+        assert clip.seconds == pytest.approx(6.5, abs=1.2)
+        assert caplog.text.count("allows no second session") == 1
+
+    def test_a_refused_stream_is_used_once_it_is_allowed(
+        self,
+        rec_make: Callable[..., Path],
+        rec_recorder: Callable[..., RecRecorder],
+        mocker: MockerFixture,
+    ) -> None:
+        mocker.patch.object(retry, "REFUSED", (1.0,))
+        scene = rec_make((7, 8.5), d=16, options="-g 15 -bf 0", sound=False)
+        still = rec_make(d=16, options="-g 15 -bf 0", sound=False)
+        since = time.monotonic()
+        with (
+            RtspServer(still, since=since) as large,
+            RtspServer(scene, Faults(sessions=1), since=since) as small,
+        ):
+            small.held["a dead one"] = time.monotonic() + 2.5
+            beside = BesideOrOwnStream(rec_watch(), camera(small.url))
+            clips = rec_recorder(camera(large.url), duration=13, detection=beside).run()
+        assert len(clips) == 1
+
+    def test_a_camera_that_refuses_is_asked_less_often(self, rec_simple: Path, mocker: MockerFixture) -> None:
+        mocker.patch.object(retry, "REFUSED", (1.0,))
+        mocker.patch.object(retry, "BACKOFF", (0.01,))
+        with RtspServer(rec_simple, Faults(sessions=1)) as server:
+            server.held["a dead one"] = time.monotonic() + 2.5
+            reading = Reader(camera(server.url))
+            items = [reading.take(10) for _ in range(4)]
+            reading.close()
+        assert [isinstance(item, Lost) and item.refused for item in items] == [True, True, True, False]
+        assert isinstance(items[-1], Opened)
 
 
 class TestDamage:

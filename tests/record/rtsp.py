@@ -72,6 +72,8 @@ class Faults:
     """Stands in the SDP in place of the video's."""
     sessions: int = 0
     """So many at most; one without TEARDOWN is held for half a minute."""
+    displaces: bool = False
+    """A session ends the one before."""
     keepalive: int = 0
     """Seconds without a request after which it hangs up, as it says in the session; 0 never."""
     redirect: bool = False
@@ -229,6 +231,12 @@ class RtspServer:
             client.hang_up()
             client.join()
 
+    def end_others(self, newest: _Client) -> None:
+        """Hang up on everybody else."""
+        for client in self._clients:
+            if client is not newest:
+                client.hang_up()
+
     def _accept(self) -> None:
         while not self._closed.is_set():
             try:
@@ -335,6 +343,8 @@ class _Client(threading.Thread):
         asked = re.search(
             r"client_port=(\d+)-" if self._faults.udp_only else r"interleaved=(\d+)-", transport
         )
+        if self._faults.displaces:
+            self._server.end_others(self)
         if self._faults.sessions and len(held) >= self._faults.sessions:
             self._reply(sequence, status="453 Not Enough Bandwidth")
         elif asked is None:

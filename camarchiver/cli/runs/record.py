@@ -106,7 +106,7 @@ class RecordOptions:
         """The recorded stream, and the one that is searched for motion. Raises EncoderError, UsageError."""
         from camarchiver.record.capture.devices.picamera import PicameraCamera
         from camarchiver.record.capture.source import camera
-        from camarchiver.record.detection_stream import BesideStream, OwnPictures, OwnStream
+        from camarchiver.record.detection_stream import BesideOrOwnStream, OwnPictures, OwnStream
 
         if not self.source:
             hint = "name a camera, as rtsp://HOST/PATH, /dev/video0 or picamera2:, or file:CLIP"
@@ -115,7 +115,7 @@ class RecordOptions:
         source = camera(self.source, realtime=self.realtime, credentials=login)
         if self.detect_source:
             beside = camera(self.detect_source, realtime=self.realtime, credentials=login)
-            return source, BesideStream(self.watch(), beside)
+            return source, BesideOrOwnStream(self.watch(), beside)
         if isinstance(source, PicameraCamera):
             return source, OwnPictures(self.watch(), source.pictures)
         return source, OwnStream(self.watch())

@@ -63,6 +63,8 @@ class Lost:
     """The camera was lost; the reader tries to reconnect."""
 
     reason: str
+    refused: bool = False
+    """The camera answered, and allowed no session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +119,14 @@ class Reader:
     def _run(self) -> None:
         failures = 0
         while not self._closed.is_set():
-            seen = False
+            seen = refused = False
             reason = "its stream ended"
             try:
                 for item in self._session():
                     seen = seen or isinstance(item, TimedPacket)
                     self._put(item)
             except (OSError, av.FFmpegError, ValueError, CamarchiverError) as error:
-                reason = _message(error)
+                reason, refused = _message(error), isinstance(error, _REFUSALS)
                 if not self.camera.reconnects:
                     self._put(StreamEnded(reason))
                     return
@@ -139,8 +141,8 @@ class Reader:
                 self._put(StreamEnded())
                 return
             failures = 0 if seen else failures + 1
-            self._put(Lost(reason))
-            self._closed.wait(retry.pause(failures))
+            self._put(Lost(reason, refused))
+            self._closed.wait(retry.pause(failures, refused=refused))
 
     def _session(self) -> Iterator[Item]:
         feed = self._feed = self._reached()
@@ -290,7 +292,13 @@ def _entry(packet: AnyPacket) -> TimedPacket:
     )
 
 
+_REFUSALS = (av.error.HTTPOtherClientError, av.error.HTTPServerError)
+"""453 Not Enough Bandwidth, and what cameras answer in its place; not a wrong password or path."""
+
+
 def _message(error: Exception) -> str:
+    if isinstance(error, _REFUSALS):
+        return "it allows no further session"
     if isinstance(error, av.error.ExitError):
         return f"no answer for {SILENCE:.0f} s"
     return cause(error)
