@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -133,6 +133,7 @@ def _scene(path: Path) -> _Scene:
         codec = video.codec_context.codec.canonical_name
         annex_b = BitStreamFilterContext(f"{codec}_mp4toannexb", video)
         units: list[_Unit] = []
+        length = 0.0
         parameters: dict[bytes, None] = {}
         for packet in container.demux([one for one in (video, audio) if one]):
             if not packet.size:
@@ -145,7 +146,14 @@ def _scene(path: Path) -> _Scene:
                 found = [part for part in parts if _kind(part, codec) in _PARAMETERS[codec]]
                 parameters.update(dict.fromkeys(found))
                 parts = tuple(part for part in parts if part not in parameters)
+            if not is_video:
+                # sound is sent once it was recorded; the last packet may be cut
+                length = max(length, float((packet.duration or 0) * packet.time_base))
+                order = at + length
             units.append(_Unit(order, at, is_video, key, parts))
+        # and so are pictures, though some are shown after those that are sent later
+        early = max(unit.at - unit.order for unit in units if unit.video)
+        units = [replace(unit, order=unit.order + early) if unit.video else unit for unit in units]
         frames = sum(unit.video for unit in units)
         length = frames / float(video.average_rate or 15)
         context = audio.codec_context if audio else None

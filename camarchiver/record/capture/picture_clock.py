@@ -30,17 +30,18 @@ class PictureClock:
         """Seconds between the last two pictures."""
         self._since: TimedPacket | None = None
         """The first picture that came with the current time."""
-        self._is_stuck = False
+        self.is_stuck = False
+        """Whether the pictures have the times of their arrival."""
 
     def timed(self, entry: TimedPacket) -> TimedPacket:
         """The picture with a corrected time."""
-        if self._since is None or (entry.at != self._since.at and not self._is_stuck):
+        if self._since is None or (entry.at != self._since.at and not self.is_stuck):
             self._since = entry
         passed = entry.arrival - self._since.arrival
-        if not self._is_stuck and passed > STUCK:
-            self._is_stuck = True
+        if not self.is_stuck and passed > STUCK:
+            self.is_stuck = True
             _log.warning("%s: all its pictures have one time: they get that of their arrival", self._name)
-        if self._is_stuck:
+        if self.is_stuck:
             return entry.moved(self._since.at + passed - entry.at)
         self._follow(entry)
         return entry.moved(self._shift) if self._shift else entry

@@ -211,7 +211,10 @@ class Reader:
             if entry.video:
                 entry = clock.timed(entry) if clock is not None else entry
                 last_frame = entry.arrival
-                sound.picture(entry.order, entry.arrival)
+                # an RTP picture is known to be whole when the next one begins
+                sound.picture(entry.at + (entry.length if feed.guessed else 0.0), entry.arrival)
+                if clock is not None and clock.is_stuck:
+                    sound.place_by_arrival()
                 if entry.key:
                     self._check_group(entry.at - last_key if last_key is not None else 0.0)
                     last_key = entry.at
@@ -230,7 +233,7 @@ class Reader:
 
     def _placed(self, entry: TimedPacket, sound: SoundClock) -> TimedPacket | None:
         """A packet of sound at its place among the pictures; None if it has no place there."""
-        shift = sound.sound(entry.order, entry.arrival)
+        shift = sound.sound(entry.order, entry.length, entry.arrival)
         if not self._sound_reported and self._encodes:
             if sound.off is not None:
                 message = (

@@ -6,8 +6,10 @@ from camarchiver.record.capture.arrival_clock import ArrivalClock
 
 APART = 1.0
 """Seconds that sound may come before or after its picture; more means another clock."""
-DRIFT = 0.1
+DRIFT = 0.04
 """Seconds by which the sound may drift before it is moved back."""
+REORDERED = 1.0
+"""Seconds by which a picture may be shown before one that was sent before it."""
 FAR = 10.0
 """Seconds between sound and picture if arrivals give no information: a file is interleaved by less."""
 
@@ -26,23 +28,33 @@ class SoundClock:
         self._live = live
         self._picture, self._sound = ArrivalClock(), ArrivalClock()
         self._shown: tuple[float, float] | None = None
-        """Time and arrival of the last picture."""
+        """Time and arrival of the last picture, without reordered ones."""
         self._place: float | None = None
         """Seconds that sound must be ahead of the pictures; None until both were compared."""
         self._shift = 0.0
         self.ahead = 0.0
         """Seconds by which the last sound is ahead of its picture."""
 
-    def picture(self, order: float, arrival: float) -> None:
-        """Note a picture, by its decoding time and its arrival."""
-        self._shown = order, arrival
-        # until both can be compared anew, the sound keeps its place among the pictures
-        self._shift += self._picture.see(order, arrival) if self._live else 0.0
+    def picture(self, at: float, arrival: float) -> None:
+        """Note a picture, by its presentation time and its arrival.
 
-    def sound(self, order: float, arrival: float) -> float | None:
+        Of reordered pictures those that are sent ahead of others, as soon as they are made, tell the time.
+        """
+        if self._shown is not None and 0 < self._shown[0] - at < REORDERED:
+            return
+        self._shown = at, arrival
+        # until both can be compared anew, the sound keeps its place among the pictures
+        self._shift += self._picture.see(at, arrival) if self._live else 0.0
+
+    def place_by_arrival(self) -> None:
+        """From now on the pictures have the times of their arrival, and so must the sound."""
+        self._place = 0.0
+
+    def sound(self, order: float, length: float, arrival: float) -> float | None:
         """The seconds to add to the times of one packet of sound; None to leave it out."""
         if self._live:
-            set_by = self._sound.see(order, arrival)
+            # a packet is sent when its last sample was taken
+            set_by = self._sound.see(order + length, arrival)
             self._shift -= set_by
             self.off = set_by if abs(set_by) > APART else self.off
             self._compare()
