@@ -265,7 +265,7 @@ class Recorder:
                 self._restart()
             self._last = entry
             self._first = self._first or entry
-        if self._timelapse is not None and entry.key and entry.video:
+        if self._timelapse is not None and entry.key and entry.video and not entry.refresh:
             self._add_timelapse_frame(self._timelapse, entry)
         events = [*self._detection.see(entry)]
         if self._detection.open is not None:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -41,7 +42,7 @@ from camarchiver.record.outbox.spool import Unfit
 from tests.cameras import frames_of
 from tests.processes import wait_until
 from tests.record.rtsp import Faults, RtspServer
-from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_watch
+from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_place, rec_slices, rec_watch
 from tests.samples import REC_START
 
 
@@ -120,7 +121,8 @@ class TestSound:
         (clip,) = rec_of(Faults(audio_jump=(3.5, jump)), 9)
         assert_plays(clip)
         begin, end = heard(clip)
-        assert begin < 0.2
+        # the first sound of a connection may be lost in opening it
+        assert begin < 0.4
         assert clip.seconds - 0.3 < end < clip.seconds + 0.1
         assert caplog.text.count("its sound has another clock") == 1
 
@@ -323,6 +325,60 @@ class TestReorderedPictures:
             found = spool.read(take.path, frames=take.frames)
             assert frames_of(take.path) == found.frames
             assert found.seconds == pytest.approx(take.moments[-1] - take.moments[0], abs=0.5)
+
+
+class TestKindsOfStreams:
+    """What encoders make besides plain groups of pictures."""
+
+    KINDS = (
+        "-g 15 -bf 3 -x264-params open-gop=1:b-pyramid=normal",
+        "-g 15 -bf 2 -flags +ilme+ildct -x264-params tff=1",
+        "-bf 0 -x264-params intra-refresh=1:keyint=15",
+    )
+
+    @pytest.mark.parametrize("options", KINDS)
+    def test_clips_are_shown_whole_and_archived(
+        self, rec_make: Callable[..., Path], rec_of: Record, options: str
+    ) -> None:
+        """Split in the middle; nothing is shown twice or missing between the parts."""
+        scene = rec_make((3, 7), d=16, options=options)
+        clips = rec_of(Faults(), 14, scene, lengths=Lengths(longest=4.0))
+        assert len(clips) >= 2
+        for clip in clips:
+            assert_plays(clip)
+        if "open-gop" not in options:
+            # the pictures that are shown
+            parts = [rec_slices(clip.path)[-clip.frames :] for clip in clips[:2]]
+            assert rec_place(parts[0] + parts[1], rec_slices(scene)) >= 0
+        outbox = clips[0].path.parent.parent
+        for clip in clips:
+            os.utime(clip.path, (time.time() - 7200,) * 2)
+        command = [str(Path(sys.executable).with_name("camarchiver")), "archive", str(outbox)]
+        ran = subprocess.run(
+            [*command, "--age", "0", "--codec", "h264", "-y"], capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        archived = sorted(outbox.glob("archived/**/motion_*.mp4"))
+        assert [frames_of(path) for path in archived] == [clip.frames for clip in clips]
+
+    def test_what_a_dead_recorder_left_of_a_gradual_refresh_is_salvaged(
+        self, rec_make: Callable[..., Path], rec_of: Record, rec_folders: Folders
+    ) -> None:
+        scene = rec_make((3, 7), d=16, options=self.KINDS[2])
+        kept: list[Path] = []
+
+        def keep(writer: ClipWriter) -> None:
+            name = f"{writer.path.name.partition('.')[0]}.dead.mp4"
+            kept.append(Path(shutil.copy(writer.path, writer.path.with_name(name))))
+            close(writer)
+
+        close = ClipWriter.close
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ClipWriter, "close", keep)
+            rec_of(Faults(), 9, scene)
+        target = spool.salvage(kept[0], rec_folders.outbox)
+        assert target is not None
+        assert float(target.stem.split("_")[3].rstrip("s")) == pytest.approx(frames_of(target) / 15, abs=0.15)
 
 
 class TestFirstPicture:

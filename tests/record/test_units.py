@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
@@ -65,6 +66,21 @@ class TestHeaders:
     def test_anything_may_come(self, data: bytes, codec: str) -> None:
         assert isinstance(parameter_sets.sequence(data, codec), bytes)
         assert parameter_sets.codec(data) in ("", *parameter_sets.CODECS)
+
+    @pytest.mark.parametrize(
+        ("information", "count"),
+        [
+            (b"\x06\x01\xff\x80", 0),  # a size beyond the unit
+            (b"\x06\x05\x02\xaa\xbb\x06\x01\x84\x80", 0),
+            (b"\x06\x06\x02\x0f\x60\x80", 29),
+            (b"\x06\xff\x01\x01\xaa\x06\x02\x0f\x60\x80", 29),
+            (b"\x06\x06\x00\x80", 0),
+        ],
+    )
+    def test_a_recovery_point_tells_when_a_picture_is_whole(self, information: bytes, count: int) -> None:
+        data = b"\0\0\1\x67\x42" + b"\0\0\1" + information + b"\0\0\1\x41\x9a"
+        assert parameter_sets.refresh(data, "h264") == count
+        assert parameter_sets.refresh(data, "hevc") == 0
 
     def test_what_begins_a_packet_tells_its_codec(self) -> None:
         assert parameter_sets.codec(self.packet(b"\x09\xf0")) == "h264"
@@ -132,21 +148,27 @@ class TestVigil:
         ]
 
 
+def held(ring: PreRoll, at: float) -> tuple[TimedPacket, ...]:
+    """What a clip would show."""
+    beginning = ring.since(at)
+    return beginning.shown if beginning else ()
+
+
 class TestRing:
     def test_it_gives_back_whole_groups(self) -> None:
         ring = PreRoll(5.0, 1_000_000)
         for entry in rec_stream(8):
             ring.push(entry)
-        held = ring.since(5.5)
-        assert held[0].key
-        assert held[0].at == 5.0
-        assert [entry.at for entry in held if entry.video] == [number / 10 for number in range(50, 80)]
+        kept = held(ring, 5.5)
+        assert kept[0].key
+        assert kept[0].at == 5.0
+        assert [entry.at for entry in kept if entry.video] == [number / 10 for number in range(50, 80)]
 
     def test_motion_older_than_the_ring_begins_with_its_oldest_keyframe(self) -> None:
         ring = PreRoll(2.0, 1_000_000)
         for entry in rec_stream(8):
             ring.push(entry)
-        assert ring.since(0.0)[0].at == 5.0
+        assert held(ring, 0.0)[0].at == 5.0
 
     def test_sound_that_came_before_its_keyframe_is_kept(self) -> None:
         ring = PreRoll(5.0, 1_000)
@@ -154,22 +176,22 @@ class TestRing:
         ring.push(rec_entry(0.95, video=False))
         ring.push(rec_entry(1.05, video=False))
         ring.push(rec_entry(1.0, key=True))
-        assert [entry.at for entry in ring.since(1.0)] == [1.0, 1.05]
+        assert [entry.at for entry in held(ring, 1.0)] == [1.0, 1.05]
 
     def test_nothing_before_the_first_keyframe(self) -> None:
         ring = PreRoll(5.0, 1_000)
         ring.push(rec_entry(0.0))
         ring.push(rec_entry(0.0, video=False))
-        assert ring.since(0.0) == ()
+        assert held(ring, 0.0) == ()
         assert ring.size == 0
 
     def test_a_group_beyond_the_limit_is_dropped_whole(self) -> None:
         ring = PreRoll(60.0, 100)
         for number in range(20):
             ring.push(rec_entry(number / 10, key=number == 0))
-        assert ring.since(0.0) == ()
+        assert held(ring, 0.0) == ()
         ring.push(rec_entry(2.0, key=True))
-        assert len(ring.since(0.0)) == 1
+        assert len(held(ring, 0.0)) == 1
 
     @given(
         st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=200),
@@ -182,16 +204,33 @@ class TestRing:
         ring = PreRoll(seconds, limit)
         for number, (key, size) in enumerate(packets):
             ring.push(rec_entry(number / 10, key=key, size=size))
-            held = ring.since(float("-inf"))
-            assert ring.size == sum(entry.size for entry in held) <= limit
-            assert not held or held[0].key
-            assert [entry.at for entry in held] == sorted(entry.at for entry in held)
+            kept = held(ring, float("-inf"))
+            assert ring.size == sum(entry.size for entry in kept) <= limit
+            assert not kept or kept[0].key
+            assert [entry.at for entry in kept] == sorted(entry.at for entry in kept)
+
+    def test_a_gradual_refresh_is_shown_from_its_end_on(self) -> None:
+        """Ten pictures a second; a refresh begins each second and is complete after six pictures."""
+        ring = PreRoll(5.0, 1_000_000)
+        for entry in rec_stream(8):
+            ring.push(replace(entry, refresh=6 if entry.key else 0))
+        beginning = ring.since(5.5)
+        assert beginning is not None
+        assert [one.at for one in beginning.hidden] == [number / 10 for number in range(40, 46)]
+        assert (beginning.hidden[0].key, beginning.shown[0].at) == (True, 4.6)
+        assert all(one.at >= 4.6 for one in beginning.shown)
+        # a clip that goes on with the next keyframe decodes what came before it
+        again = replace(rec_entry(8.0, key=True), refresh=6)
+        ring.push(again)
+        assert [one.at for one in ring.before(again)] == [number / 10 for number in range(70, 80)]
+        ring.push(whole := rec_entry(9.0, key=True))
+        assert ring.before(whole) == ()
 
     def test_cleared(self) -> None:
         ring = PreRoll(5.0, 1_000)
         ring.push(rec_entry(0.0, key=True))
         ring.clear()
-        assert ring.since(0.0) == ()
+        assert held(ring, 0.0) == ()
 
 
 class TestReel:

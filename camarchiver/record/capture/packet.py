@@ -25,6 +25,8 @@ class TimedPacket:
     """When it was read, in seconds of the monotonic clock."""
     packet: object
     """The demuxer's packet, which only the spool and the detector read."""
+    refresh: int = 0
+    """How many pictures follow a keyframe until one is whole; 0 if it is whole itself."""
 
     def moved(self, seconds: float) -> TimedPacket:
         """The packet moved by these seconds of the source's clock; the demuxer's packet is changed."""

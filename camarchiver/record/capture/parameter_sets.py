@@ -1,4 +1,4 @@
-"""The parameter sets of H.264 and HEVC in a keyframe: they change with the picture's size."""
+"""The parameter sets of H.264 and HEVC in a keyframe, which change with its size, and its recovery point."""
 
 from __future__ import annotations
 
@@ -28,6 +28,45 @@ def _before_slice(data: bytes, codec: str) -> Iterator[tuple[str, bytes]]:
         if kind == "slice":
             return
         yield kind, data[begin : position if position >= 0 else len(data)].rstrip(b"\0")
+
+
+def refresh(data: bytes, codec: str) -> int:
+    """How many pictures follow this keyframe until one is whole; 0 if it is whole itself.
+
+    A camera may send a part of each picture anew, and no whole one (ITU-T H.264 section D.2.8). PyAV calls
+    the picture with which that begins a keyframe, of H.264 only.
+    """
+    if codec != "h264":
+        return 0
+    counts = (_recovery_count(unit) for _, unit in _before_slice(data, codec) if unit[0] & 31 == _SEI)
+    return next((count for count in counts if count is not None), 0)
+
+
+_SEI = 6
+_RECOVERY_POINT = 6
+
+
+def _recovery_count(unit: bytes) -> int | None:
+    """The `recovery_frame_cnt` of a unit of supplemental information, if it has one (section 7.3.2.3.1)."""
+    data = unit[1:].replace(b"\0\0\3", b"\0\0")
+    place = 0
+    while place + 2 < len(data):
+        numbers = []
+        for _ in ("type", "size"):
+            more = len(data[place:]) - len(data[place:].lstrip(b"\xff"))
+            numbers.append(255 * more + int.from_bytes(data[place + more : place + more + 1]))
+            place += more + 1
+        if numbers[0] == _RECOVERY_POINT:
+            return _exponential_golomb(data[place : place + numbers[1]])
+        place += numbers[1]
+    return None
+
+
+def _exponential_golomb(data: bytes) -> int:
+    """The number with which some bytes begin (section 9.1)."""
+    bits = "".join(f"{byte:08b}" for byte in data[:8])
+    zeros = len(bits) - len(bits.lstrip("0"))
+    return int(bits[zeros : 2 * zeros + 1] or "1", 2) - 1
 
 
 def codec(data: bytes) -> str:

@@ -27,12 +27,12 @@ class PictureFormat:
     def __init__(self, video: VideoStream) -> None:
         context = video.codec_context
         extradata = context.extradata or b""
-        self._codec = context.codec.canonical_name
+        self.codec = context.codec.canonical_name
         # mp4 and similar containers describe the picture once
-        self._follows = self._codec in parameter_sets.CODECS and extradata[:1] != b"\1"
+        self._follows = self.codec in parameter_sets.CODECS and extradata[:1] != b"\1"
         self._description = _description(video)
-        self._spellings = {parameter_sets.sequence(extradata, self._codec): self._description}
-        self._header = parameter_sets.every(extradata, self._codec)
+        self._spellings = {parameter_sets.sequence(extradata, self.codec): self._description}
+        self._header = parameter_sets.every(extradata, self.codec)
         """The parameter sets in the header of a clip, for all of its pictures."""
         self._in_band = False
 
@@ -40,17 +40,17 @@ class PictureFormat:
         """The stream as this packet describes it, if that changed; otherwise None. Raises ValueError."""
         if not self._follows:
             return None
-        if parameter_sets.codec(bytes(memoryview(packet)[:16])) not in ("", self._codec):
+        if parameter_sets.codec(bytes(memoryview(packet)[:16])) not in ("", self.codec):
             raise ValueError("its codec changed")
         if not packet.is_keyframe:
             return None
         data = bytes(packet)
         found = self._described(data, packet)
-        sets = parameter_sets.every(data, self._codec)
-        if found is None and self._codec == "hevc" and self._description[0] and sets and not self._in_band:
+        sets = parameter_sets.every(data, self.codec)
+        if found is None and self.codec == "hevc" and self._description[0] and sets and not self._in_band:
             # a clip of HEVC has its sets only in its header, as players require, until they change
             self._in_band = bool(self._header) and not sets <= self._header
-            found = _template(data, self._codec, packet) if self._in_band else None
+            found = _template(data, self.codec, packet) if self._in_band else None
             if found is not None:
                 found.codec_context.codec_tag = IN_BAND
         if found is not None or not self._header:
@@ -59,10 +59,10 @@ class PictureFormat:
 
     def _described(self, data: bytes, packet: AnyPacket) -> VideoStream | None:
         """The stream as a keyframe's parameter sets describe it, if their content changed."""
-        spelling = parameter_sets.sequence(data, self._codec)
+        spelling = parameter_sets.sequence(data, self.codec)
         if not spelling or (self._spellings.get(spelling) == self._description and self._description[0]):
             return None
-        stream = _template(data, self._codec, packet)
+        stream = _template(data, self.codec, packet)
         if stream is None:
             return None
         if len(self._spellings) >= _REMEMBERED:

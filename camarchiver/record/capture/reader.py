@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from camarchiver.errors import CamarchiverError, cause, described
 from camarchiver.record import retry
 from camarchiver.record.capture import feed as capture_feed
-from camarchiver.record.capture import packet_times
+from camarchiver.record.capture import packet_times, parameter_sets
 from camarchiver.record.capture.devices import h264_encoder
 from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
 from camarchiver.record.capture.packet import TimedPacket
@@ -192,11 +192,15 @@ class Reader:
     def _watched(self, feed: Feed, audio: AudioStream | None) -> Iterator[Opened | TimedPacket]:
         """The packets, with an `Opened` before each keyframe that changes the picture format."""
         picture = PictureFormat(feed.video)
-        for entry in self._entries(feed):
+        for one in self._entries(feed):
+            entry = one
             if entry.video:
-                changed = picture.changed(cast("AnyPacket", entry.packet))
+                packet = cast("AnyPacket", entry.packet)
+                changed = picture.changed(packet)
                 if changed is not None:
                     yield Opened(changed, audio, goes_on=True)
+                if entry.key and (count := parameter_sets.refresh(bytes(packet), picture.codec)):
+                    entry = replace(entry, refresh=count)
             yield entry
 
     def _entries(self, feed: Feed) -> Iterator[TimedPacket]:

@@ -116,15 +116,16 @@ class MotionClips:
     def try_out(self) -> str:
         """Write the pre-roll to a file and delete it; returns why that failed, or empty."""
         held = self._preroll.since(float("inf"))
-        if self._stream is None or not held:
+        if self._stream is None or held is None:
             return ""
-        clip_start = ClipStart(self._when(held[0]), held[0], held[0].at, 0.0)
+        first = held.shown[0]
+        clip_start = ClipStart(self._when(first), first, first.at, 0.0)
         try:
             writer = ClipWriter(self._publisher.folders, clip_start, self._stream.video, self._stream.audio)
         except (OSError, av.FFmpegError, ValueError) as error:
             return cause(error)
         try:
-            for entry in held:
+            for entry in (*held.hidden, *held.shown):
                 writer.write(entry)
             writer.close()
             return writer.failed
@@ -139,15 +140,14 @@ class MotionClips:
             return False
         trigger = max(event.start, self._covered)
         held = self._preroll.since(trigger - lengths.pre)
-        if not held:
+        if held is None:
             return False
         self._release()
-        self._state = clip_rules.prolonged(
-            ClipState(held[0].at, held[0].at, trigger), events[-1].end, lengths
-        )
-        if not self._start(held[0], entry.at - trigger):
+        first = held.shown[0]
+        self._state = clip_rules.prolonged(ClipState(first.at, first.at, trigger), events[-1].end, lengths)
+        if not self._start(first, entry.at - trigger, held.hidden):
             return False
-        for one in held:
+        for one in held.shown:
             self._write(one)
             self._note(event)
         return True
@@ -182,9 +182,9 @@ class MotionClips:
         """Continue the ended clip in another one that begins with this keyframe."""
         state = self._state
         self._state = ClipState(entry.at, state.until, state.trigger, state.group, entry.at)
-        self._start(entry, 0.0)
+        self._start(entry, 0.0, self._preroll.before(entry))
 
-    def _start(self, first: TimedPacket, latency: float) -> bool:
+    def _start(self, first: TimedPacket, latency: float, hidden: Sequence[TimedPacket]) -> bool:
         assert self._stream is not None
         clip_start = ClipStart(self._when(first), first, self._state.trigger, latency, self._is_unsynced())
         try:
@@ -195,6 +195,8 @@ class MotionClips:
             self._guard.ended(f"a clip can't be begun: {cause(error)}", full=clip_writer.is_full(error))
             return False
         self._guard.begun()
+        for one in hidden:
+            self._writer.write(one)
         return True
 
     def _note(self, event: MotionEvent) -> None:

@@ -92,6 +92,8 @@ class ClipWriter:
         self._streams: dict[bool, tuple[Stream, int]] = {}
         """For video (True) and sound (False), the output stream and the ticks to subtract."""
         self._last: dict[bool, int] = {}
+        self._has_begun = False
+        """Whether the first picture that is shown was written."""
         self._order: float | None = None
         """Decoding time of the last frame, in seconds of the source's own clock."""
         self._held: Packet[Any] | None = None
@@ -161,7 +163,9 @@ class ClipWriter:
         copy.duration, copy.time_base = packet.duration or 0, packet.time_base
         if not 0 <= copy.duration * copy.time_base <= (_GAP if entry.video else _FRAME_OF_SOUND):
             copy.duration = 0
-        copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+        # a player begins with a keyframe, and with a gradual refresh no later one is whole
+        copy.is_keyframe = packet.is_keyframe and not (entry.refresh and self.frames)
+        copy.stream = stream
         self._last[entry.video] = dts
         if not entry.video:
             self._write_sound(copy, stream)
@@ -197,10 +201,13 @@ class ClipWriter:
         if entry.video:
             last = self._order if self._order is not None else first.order
             plausible = abs(entry.order - last) <= _GAP and abs(entry.at - entry.order) <= _GAP
+            # pictures before the first one are decoded and not shown: an edit list hides them
+            self._has_begun = self._has_begun or entry.at >= first.at - _TICK
             if plausible:
-                self.moments.append(entry.at)
                 self._order = entry.order
-            return plausible and entry.at >= first.at - _TICK
+            if plausible and self._has_begun:
+                self.moments.append(entry.at)
+            return plausible and (not self._has_begun or entry.at >= first.at - _TICK)
         shown = max(self._order if self._order is not None else first.order, first.at)
         return first.at - SOUND_APART <= entry.at <= shown + SOUND_APART
 

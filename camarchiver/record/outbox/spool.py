@@ -62,7 +62,8 @@ def read(path: Path, *, frames: int | None = None) -> Reading:
                     count += 1
                     if count == 1 and not packet.is_keyframe:
                         raise Unfit(f"{path} does not begin with a keyframe")
-                    if packet.is_discard:
+                    # of an unfinished file the edit list is not heeded
+                    if packet.is_discard or (packet.pts or 0) < 0:
                         continue
                     shown += 1
                 begin = (packet.pts or 0) * packet.time_base
