@@ -131,11 +131,14 @@ class TestCleanupOfASpool:
     ) -> None:
         process = rec_start("--source", rec_twice, "--realtime")
         rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
+        # It stands still meanwhile, so that a slow machine does not see the clip finished.
+        process.send_signal(signal.SIGSTOP)
         ran = told("cleanup", "--spool", tmp_path / "temp_clips", "--dry-run", "--json")
         assert [(each["action"], each["reason"]) for each in json.loads(ran.stdout)["steps"]] == [
             ("keep", "busy")
         ]
         assert told("cleanup", "--spool", tmp_path / "temp_clips", "-y").returncode == 0
+        process.send_signal(signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=30)
         assert len(json.loads(output)["clips"]) == 1
