@@ -28,6 +28,7 @@ from camarchiver.journal.writer import JournalWriter
 from camarchiver.media import archive_tag
 from camarchiver.naming.paths import numbered
 from camarchiver.runtime import log_setup
+from camarchiver.runtime.formatting import shown
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import AnyOf, Stop, Stopper
 from camarchiver.state import findings, volume_marker, work_in_progress
@@ -100,7 +101,8 @@ class ClipArchiver:
 
     def perform(self, step: Archive | Remove, threads: int) -> Outcome:
         """Perform one step; every expected error becomes an outcome, and none ends the run."""
-        with log_setup.about(step.clip.relative):
+        name = step.clip.relative
+        with log_setup.about(name), self._stop.busy(shown(name)):
             return self._perform(step, threads)
 
     def _perform(self, step: Archive | Remove, threads: int) -> Outcome:
@@ -122,7 +124,7 @@ class ClipArchiver:
         finally:
             self._display.done(step.clip.fingerprint.size)
         words = step.clip.relative, outcome.result, outcome.reason, outcome.detail
-        _log.info("%s: %s (%s) %s", *words)
+        log_setup.log_outcome(_log, words, failed=outcome.result is Result.FAILED)
         return outcome
 
     def _claimed(self, step: Archive | Remove, threads: int) -> Outcome:

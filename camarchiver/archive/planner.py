@@ -12,7 +12,7 @@ from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
 from camarchiver.policy.doubtful_clocks import DoubtfulClips
-from camarchiver.policy.ordering import largest_first, order_key, within_limit
+from camarchiver.policy.ordering import order_key, within_limit
 from camarchiver.storage.external_sort import SealedSequence
 
 
@@ -73,7 +73,7 @@ def decide_some(
 
 
 def _sealed(found: Iterable[Archive | Remove]) -> SealedSequence[Archive | Remove]:
-    return SealedSequence(found, key=order_key, arrange=largest_first)
+    return SealedSequence(found, key=order_key)
 
 
 def _with_rest(totals: tuple[Total, ...], rest: int) -> tuple[Total, ...]:

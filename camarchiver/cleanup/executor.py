@@ -138,7 +138,7 @@ class CleanupExecutor:
         with log_setup.about(step.source):
             outcome = self._perform(step, results)
             words = step.path, outcome.result, outcome.reason, outcome.detail
-            _log.info("%s: %s (%s) %s", *words)
+            log_setup.log_outcome(_log, words, failed=outcome.result is Result.FAILED)
         return outcome
 
     def _perform(self, step: Discard, results: list[RemovalResult]) -> Outcome:

@@ -18,7 +18,7 @@ from camarchiver.naming.patterns import compile_pattern
 
 _PREFIX = "CAMARCHIVER_"
 
-_OTHERS = frozenset({"CAMARCHIVER_HOST_ID"})
+_OTHERS = frozenset({"CAMARCHIVER_HOST_ID", "CAMARCHIVER_COLOR"})
 """Variables that belong to no option."""
 
 

@@ -20,6 +20,10 @@ ASKS = (ExitCode.DONE, ExitCode.FAILED, ExitCode.USAGE, ExitCode.CONFIG, ExitCod
 """How a command can end that only answers."""
 
 _HELP = frozenset({"--help", "--help-all"})
+_LAST = _HELP | {"--color"}
+
+COLOR = "camarchiver.color"
+"""The context's key for the choice of colours."""
 
 _ALL = "camarchiver.help_all"
 """The context's key for whether every option is shown."""
@@ -59,10 +63,20 @@ class HelpCommand(click.Command):
             help="Show all options and exit.",
         )
 
+        self._color = click.Option(
+            ["--color"],
+            type=click.Choice(["auto", "always", "never"]),
+            envvar="CAMARCHIVER_COLOR",
+            is_eager=True,
+            expose_value=False,
+            callback=_choose_color,
+            help="Colours: by default on a terminal, unless NO_COLOR is set.",
+        )
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The parameters, and `--help-all` if `--help` leaves some out."""
+        """The parameters, `--color`, and `--help-all` if `--help` leaves some out."""
         own = super().get_params(ctx)
-        return [*own[:-1], self._help_all, *own[-1:]] if self.common else own
+        return [*own[:-1], self._color, *((self._help_all,) if self.common else ()), *own[-1:]]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options in groups; without `--help-all` only the common ones, if any are named."""
@@ -74,7 +88,7 @@ class HelpCommand(click.Command):
             rare = len(chosen) - len(common)
             formatter.write_text(f"{rare} more options: {ctx.command_path} --help-all")
             return
-        about_help = [each for each in chosen if not _HELP.isdisjoint(each.opts)]
+        about_help = [each for each in chosen if not _LAST.isdisjoint(each.opts)]
         groups: dict[str, list[click.Option]] = {"Options": []}
         for each in chosen:
             if each not in about_help:
@@ -129,6 +143,12 @@ def _write_groups(
         if records:
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+def _choose_color(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta[COLOR] = value
+        context.color = {"always": True, "never": False}.get(value)
 
 
 def _show_all(context: click.Context, parameter: click.Parameter, value: object) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camarchiver.cli.help_page import COLOR
 from camarchiver.errors import UsageError
 from camarchiver.monitoring.channels import Channels
 from camarchiver.pipeline import Pipeline
@@ -107,6 +108,19 @@ def agreed(question: str, stopping: Stop) -> bool:
         if not stopping:
             raise
         return True
+
+
+def show(lines: Iterable[str], *, err: bool = False) -> None:
+    """Print lines for a person, in colour where that is wanted, and flush them."""
+    from camarchiver.output import color
+
+    stream = sys.stderr if err else sys.stdout
+    context = click.get_current_context(silent=True)
+    choice = context.meta.get(COLOR, "auto") if context is not None else "auto"
+    is_colored = color.is_wanted(stream, choice)
+    for line in lines:
+        stream.write((color.colored(line) if is_colored else line) + "\n")
+    stream.flush()
 
 
 def write(pieces: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from camarchiver.domain.steps import Salvage, Tidy
 from camarchiver.errors import Problem
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.output.text import ROWS, left_alone, not_done, outcome_line
-from camarchiver.runtime.formatting import count_of, shown, size, span
+from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
 
 if TYPE_CHECKING:
     # This module imports PyAV, which a plan over three trees doesn't need.
@@ -71,7 +71,7 @@ def _table(changes: Sequence[Total]) -> Iterator[str]:
     for total in changes:
         group = total.group
         rows[group.action, group.tree, group.camera or "-", group.reason].append(total)
-    camera_width = max(len("camera"), *(len(shown(camera)) for _, _, camera, _ in rows))
+    camera_width = max(len("camera"), *(cells(shown(camera)) for _, _, camera, _ in rows))
     reason_width = max(len("reason"), *(len(reason) for *_, reason in rows))
     yield (
         f"  {'action':6} {'tree':7} {'camera':{camera_width}} {'reason':{reason_width}}"
@@ -82,7 +82,7 @@ def _table(changes: Sequence[Total]) -> Iterator[str]:
         seconds = sum(t.seconds for t in totals)
         days = sorted(t.group.day for t in totals if t.group.day)
         yield (
-            f"  {action:6} {tree:7} {shown(camera):{camera_width}} {reason:{reason_width}}"
+            f"  {action:6} {tree:7} {padded(shown(camera), camera_width)} {reason:{reason_width}}"
             f" {files:>9,} {span(seconds) if seconds else '?':>9} {size(count):>9}  {_between(days)}"
         )
 

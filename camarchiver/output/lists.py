@@ -8,7 +8,7 @@ from typing import Any
 
 from camarchiver.output.json_fields import path_fields
 from camarchiver.queries.find import FoundClip
-from camarchiver.runtime.formatting import shown, size, span
+from camarchiver.runtime.formatting import cells, padded, shown, size, span
 from camarchiver.state.run_history import RunRecord
 
 _REMARKS = ("held", "failed", "damaged")
@@ -28,11 +28,12 @@ class ClipLines:
         trees = "+".join(dict.fromkeys(each.tree for each in clip.files))
         remarks = "".join(f", {each}" for each in _REMARKS if each in clip.states)
         where = trees + remarks
-        self._camera_width = max(self._camera_width, len(camera))
+        self._camera_width = max(self._camera_width, cells(camera))
         self._trees_width = max(self._trees_width, len(where))
         length = span(clip.seconds) if clip.seconds is not None else "?"
+        camera = padded(camera, self._camera_width)
         return (
-            f"{clip.start:%Y-%m-%d %H:%M:%S}  {camera:{self._camera_width}} {length:>9} {size(file.size):>8}"
+            f"{clip.start:%Y-%m-%d %H:%M:%S}  {camera} {length:>9} {size(file.size):>8}"
             f"  {where:{self._trees_width}}  {shown(file.path)}"
         )
 

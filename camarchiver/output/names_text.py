@@ -8,7 +8,7 @@ from pathlib import Path
 
 from camarchiver.naming.patterns import ParsedName
 from camarchiver.queries.name_survey import NamesRead, NamesUnread, NameSurvey
-from camarchiver.runtime.formatting import count_of, shown
+from camarchiver.runtime.formatting import cells, count_of, padded, shown
 
 _ROWS = 20
 """Forms of unread names that are listed."""
@@ -38,9 +38,9 @@ def survey_lines(found: NameSurvey, root: Path) -> Iterator[str]:
 
 
 def _read(rows: Sequence[NamesRead]) -> Iterator[str]:
-    width = max(len(shown(row.maker)) for row in rows)
+    width = max(cells(shown(row.maker)) for row in rows)
     for row in rows:
-        yield f"  {row.count:>9,}  {shown(row.maker):{width}}  {shown(row.example)}"
+        yield f"  {row.count:>9,}  {padded(shown(row.maker), width)}  {shown(row.example)}"
         yield f"  {'':9}  {'':{width}}  -> {_words(row.parsed)}"
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from camarchiver.output.reasons import REASON_WORDS
-from camarchiver.runtime.formatting import about, count_of, shown, size
+from camarchiver.runtime.formatting import about, cells, count_of, padded, shown, size
 
 if TYPE_CHECKING:
     from camarchiver.queries.status import CameraStatus, DiskStatus, StatusReport
@@ -53,7 +53,7 @@ def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
 def _last_clips(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[str]:
     if not report.cameras:
         yield "there is no clip in any tree: name the cameras' folder as DIRECTORY"
-    width = max([0, *(len(shown(camera.name)) for camera in report.cameras)])
+    width = max([0, *(cells(shown(camera.name)) for camera in report.cameras)])
     for camera in report.cameras:
         if camera.last is None:
             words = "no clip in source or archive"
@@ -63,11 +63,11 @@ def _last_clips(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[s
         if camera.rhythm is not None:
             words += f", usually every {about(camera.rhythm.usual.total_seconds())}"
         stopped = ": STOPPED?" if camera.is_overdue else ""
-        yield f"{shown(camera.name):{width}}  {words}{stopped}"
+        yield f"{padded(shown(camera.name), width)}  {words}{stopped}"
 
 
 def _table(report: StatusReport, zone: tzinfo) -> Iterator[str]:
-    width = max([6, *(len(shown(camera.name)) for camera in report.cameras)])
+    width = max([6, *(cells(shown(camera.name)) for camera in report.cameras)])
     yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
     for camera in report.cameras:
         for tree, holding in (
@@ -82,7 +82,7 @@ def _table(report: StatusReport, zone: tzinfo) -> Iterator[str]:
                 guess = "~" if holding.guessed else ""
                 hours = f"{guess}{holding.seconds / 3600:.1f}" if holding.seconds else "?"
                 yield (
-                    f"{shown(camera.name):{width}}  {tree:7} {holding.clips:>9,}"
+                    f"{padded(shown(camera.name), width)}  {tree:7} {holding.clips:>9,}"
                     f" {hours:>8} {size(holding.size):>9}  {days}"
                 )
 

@@ -18,7 +18,7 @@ from camarchiver.errors import Problem
 from camarchiver.export import exporter
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.policy import doubtful_clocks
-from camarchiver.runtime.formatting import count_of, shown, size, span
+from camarchiver.runtime.formatting import cells, count_of, padded, shown, size, span
 
 if TYPE_CHECKING:
     from camarchiver.export.exporter import Exported
@@ -74,11 +74,11 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
 
 def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:
     rows = _rows(changes, estimate)
-    width = max(len("camera"), *(len(shown(row[1])) for row in rows))
+    width = max(len("camera"), *(cells(shown(row[1])) for row in rows))
     yield f"  {'action':8} {'camera':{width}}  {'when':23} {'clips':>9} {'footage':>9} {'size':>9}"
     for action, camera, when, clips, seconds, count in rows:
         yield (
-            f"  {action:8} {shown(camera):{width}}  {when:23} {clips:>9,}"
+            f"  {action:8} {padded(shown(camera), width)}  {when:23} {clips:>9,}"
             f" {_footage(seconds):>9} {size(count):>9}"
         )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from fractions import Fraction
-from itertools import groupby, islice
+from itertools import islice
 from typing import TypeVar
 
 from camarchiver.domain.reason import Reason
@@ -15,36 +16,22 @@ Change = Archive | Remove
 OneT = TypeVar("OneT")
 ManyT = TypeVar("ManyT")
 
-LOOK_AHEAD = 200
-"""Block of clips of which the largest goes first, so that no long clip occupies the last job alone."""
-
 _REMOVE, _ENCODE, _SECOND_NAME = range(3)
 
 
-def order_key(step: Change) -> tuple[int, int, str, str]:
-    """Clips that are archived already go first, then the oldest day, then second names of one file.
+def order_key(step: Change) -> tuple[int, datetime, str, str]:
+    """Clips that are archived already go first, then the oldest clip, then second names of one file.
 
     A second name goes last because it takes over the archive of the first one.
     """
     clip = step.clip
-    return _rank(step), clip.start.toordinal(), clip.folder, clip.name
+    return _rank(step), clip.start, clip.folder, clip.name
 
 
 def _rank(step: Change) -> int:
     if isinstance(step, Remove):
         return _REMOVE
     return _SECOND_NAME if step.reason is Reason.SAME_FILE else _ENCODE
-
-
-def largest_first(steps: Iterable[Change]) -> Iterator[Change]:
-    """Ordered steps, the largest clip first within each block of `LOOK_AHEAD` to be encoded."""
-    for rank, group in groupby(steps, key=_rank):
-        if rank != _ENCODE:
-            yield from group
-            continue
-        while block := list(islice(group, LOOK_AHEAD)):
-            block.sort(key=lambda step: -step.size)
-            yield from block
 
 
 def within_limit(steps: Iterable[Change], limit: int) -> Iterator[Change]:

@@ -34,6 +34,9 @@ _clip: ContextVar[str | None] = ContextVar("clip", default=None)
 _run: ContextVar[str | None] = ContextVar("run", default=None)
 """The run within the run, if there is one."""
 
+_OUTCOME = "camarchiver_outcome"
+"""The attribute of records about what came of a step."""
+
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@")
 
 
@@ -96,6 +99,15 @@ def _readable(text: str | None) -> str | None:
     return text if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def log_outcome(log: logging.Logger, words: tuple[object, ...], *, failed: bool) -> None:
+    """Log what came of a step; `words` are its path, result, reason and detail.
+
+    Standard error shows it only with `--quiet`: otherwise the run itself prints it.
+    """
+    level = logging.ERROR if failed else logging.INFO
+    log.log(level, "%s: %s (%s) %s", *words, extra={_OUTCOME: True})
+
+
 @contextmanager
 def within(run: str) -> Iterator[None]:
     """What this thread logs meanwhile belongs to another run, which has no log of its own."""
@@ -140,6 +152,8 @@ def logging_to(
         handlers.append(_Console())
         handlers[-1].setLevel(logging.ERROR if quiet else logging.WARNING)
         handlers[-1].setFormatter(_Redacted(_prefix() + "%(message)s"))
+        if not quiet:
+            handlers[-1].addFilter(lambda record: not hasattr(record, _OUTCOME))
         root.addHandler(handlers[-1])
     if file is not None and (to_file := _file_handler(file)) is not None:
         to_file.setLevel(logging.DEBUG if verbose else logging.INFO)

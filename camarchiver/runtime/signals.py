@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,10 @@ from types import FrameType
 from typing import Protocol
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+NAMED = 3
+"""Pieces of work that are named when a run is stopped."""
 
 
 class Stopper(Protocol):
@@ -36,6 +41,7 @@ class Stop:
         self.event = threading.Event()
         self.signal: int | None = None
         self._interrupts = False
+        self._work: dict[int, str] = {}
 
     def __bool__(self) -> bool:
         return self.event.is_set()
@@ -44,9 +50,32 @@ class Stop:
         """Request a clean stop; only the first signal is remembered."""
         if self.signal is None:
             self.signal = number
+            if not self._interrupts and sys.stderr.isatty():
+                # This may interrupt a print: standard error's own buffer is not touched.
+                os.write(2, f"\r\n{self.words()}\r\n".encode("utf-8", "backslashreplace"))
         self.event.set()
         if self._interrupts:
             raise KeyboardInterrupt
+
+    @contextmanager
+    def busy(self, name: str) -> Iterator[None]:
+        """Meanwhile a stop waits for this."""
+        key = threading.get_ident()
+        self._work[key] = name
+        try:
+            yield
+        finally:
+            del self._work[key]
+
+    def words(self) -> str:
+        """That the run stops, and what it waits for."""
+        names = sorted(self._work.copy().values())
+        if not names:
+            return "stopping"
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return (
+            f"stopping: waits until what was begun is finished or put back: {', '.join(names[:NAMED])}{more}"
+        )
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:

@@ -108,6 +108,29 @@ class TestHelp:
         assert "--min-saving" in every and "--min-saving" not in installed("archive", "--help").stdout
 
 
+class TestColor:
+    """Colours are for terminals."""
+
+    def test_by_terminal_variable_and_option(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4", b"x")
+        words = ("archive", tree, "--camera", "frnt")
+        assert "\x1b[33mnothing to do\x1b[0m" in on_screen(*words).screen
+        assert "\x1b[33m" not in on_screen(*words, "--color", "never").screen
+        assert "\x1b[33mnothing to do\x1b[0m" in installed(*words, "--color", "always").stdout
+        assert "\x1b" not in installed(*words).stdout
+        assert "\x1b[33m" in installed(*words, CAMARCHIVER_COLOR="always").stdout
+        assert json.loads(installed(*words, "--color", "always", "--json").stdout)
+
+    def test_quiet_prints_what_failed_and_nothing_else(self, put: Put, tree: Path) -> None:
+        put(f"{DAY}/REO_bad_20260301081500.mp4", b"junk")
+        put(f"{ONE}.mp4")
+        told = installed("archive", tree, "-q")
+        assert (told.returncode, told.stdout) == (3, "")
+        (line,) = told.stderr.splitlines()
+        assert line.startswith(f"{DAY}/REO_bad_20260301081500.mp4: failed (damaged)")
+        assert " ERROR " in (tree / "archiver.log").read_text()
+
+
 class TestConfig:
     """`config check`, `show` and `init`."""
 
@@ -230,6 +253,8 @@ class TestJsonLog:
         told = {line["clip"]: line["message"] for line in lines if line["run"] == run}
         assert set(told) == {f"{ONE}.mp4", f"{DAY}/REO_bad_20260301081500.mp4"}
         assert "damaged" in told[f"{DAY}/REO_bad_20260301081500.mp4"]
+        levels = {line["clip"]: line["level"] for line in lines if line["run"] == run}
+        assert levels == {f"{ONE}.mp4": "info", f"{DAY}/REO_bad_20260301081500.mp4": "error"}
         gone = [line for line in lines if "trash-age" in line["message"]]
         assert [line["clip"] for line in gone] == [f"{ONE}.mp4"]
 

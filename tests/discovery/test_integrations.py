@@ -263,7 +263,7 @@ class TestDiscovery:
         changes = sorted((step for step in steps if not isinstance(step, Keep)), key=ordering.order_key)
         pipeline = Pipeline(yard.trees, zone, "archive", started=self.NOW)
         made = archive_planner.plan(pipeline, policy, list_all=True)
-        assert list(made.steps) == list(ordering.largest_first(changes))
+        assert list(made.steps) == changes
         assert list(made.left) == [step for step in steps if isinstance(step, Keep)]
         assert made.totals == tally.totals()
         assert len(made.steps) == len(changes)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.journal.event import JournalEvent
-from camarchiver.output import history_text, json_document, json_fields, nothing_text
+from camarchiver.output import color, history_text, json_document, json_fields, nothing_text
 from camarchiver.output import text as text_output
 from camarchiver.output.reasons import REASON_WORDS, REMEDIES
 from camarchiver.queries.history import Story
@@ -133,6 +134,70 @@ class TestReport:
             text_output.plan_lines(made, text_output.Estimate({}, None, timedelta(1)), verbose=False)
         )
         assert sum("2025-" in line or "2026-" in line for line in lines) == 14
+
+
+class TestTerminal:
+    """Colours, and characters that take two columns or none."""
+
+    @pytest.mark.parametrize(
+        ("text", "columns"),
+        [
+            ("front", 5),
+            ("門口", 4),
+            ("Ku\u0308che", 5),
+            ("Küche", 5),
+            ("\uff21\uff22", 4),
+            ("a\u200db", 2),
+            ("", 0),
+        ],
+    )
+    def test_columns(self, text: str, columns: int) -> None:
+        assert formatting.cells(text) == columns
+        assert formatting.cells(formatting.padded(text, 8)) == 8
+
+    def test_a_table_with_wide_names_is_straight(self) -> None:
+        tally = domain_plan.Tally()
+        for camera in ("門口", "front", "Ku\u0308che"):
+            tally.add(Archive(a_clip(camera=camera), "a.mp4", Reason.NOT_ARCHIVED))
+        made = domain_plan.Plan("archive", TREES, NOW, MONTH, tally.totals(), (), ())
+        estimate = text_output.Estimate({}, None, timedelta(1))
+        rows = [line for line in text_output.plan_lines(made, estimate, verbose=False) if "2026-" in line]
+        assert len({formatting.cells(row.partition("2026-")[0]) for row in rows}) == 1
+
+    @pytest.mark.parametrize(
+        ("line", "colored"),
+        [
+            ("error: a disk", "\x1b[31merror\x1b[0m: a disk"),
+            ("a.mp4: failed: damaged (x)", "a.mp4: \x1b[31mfailed\x1b[0m: damaged (x)"),
+            ("gate  last clip 4 days ago: STOPPED?", "gate  last clip 4 days ago: \x1b[31mSTOPPED?\x1b[0m"),
+            ("note: x", "\x1b[33mnote\x1b[0m: x"),
+            ("archived: 2 clips", "\x1b[32marchived\x1b[0m: 2 clips"),
+            ("2026/failed/damaged.mp4", "2026/failed/damaged.mp4"),
+        ],
+    )
+    def test_what_marks_trouble_is_coloured(self, line: str, colored: str) -> None:
+        assert color.colored(line) == colored
+
+    @pytest.mark.parametrize(
+        ("choice", "on_terminal", "environment", "wanted"),
+        [
+            ("auto", True, {}, True),
+            ("auto", False, {}, False),
+            ("auto", True, {"NO_COLOR": "1"}, False),
+            ("auto", True, {"TERM": "dumb"}, False),
+            ("always", False, {"NO_COLOR": "1"}, True),
+            ("never", True, {}, False),
+        ],
+    )
+    def test_where_there_are_colours(
+        self, choice: str, on_terminal: bool, environment: dict[str, str], wanted: bool
+    ) -> None:
+        stream = SimpleNamespace(isatty=lambda: on_terminal)
+        assert color.is_wanted(stream, choice, environment) is wanted  # type: ignore[arg-type]  # only this
+
+    @pytest.mark.parametrize("name", ["a.mp4", "k\udcfcche.mp4", "a\nb\x1b.mp4", "Küche.mp4", "a\u200bb.mp4"])
+    def test_what_is_printed_of_a_name_can_be_typed(self, name: str) -> None:
+        assert str(formatting.unescaped(Path(formatting.shown(name)))) == name
 
 
 class TestNothing:

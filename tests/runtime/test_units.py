@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
 
 import pytest
+from pytest_mock import MockerFixture
 
 from camarchiver.runtime import systemd
+from camarchiver.runtime.signals import Stop
 
 
 class TestService:
@@ -45,3 +49,40 @@ class TestService:
 
     def test_without_its_variables_no_manager_is_assumed(self) -> None:
         assert not systemd.is_managed({})
+
+
+class TestStop:
+    """What a user learns at the first Ctrl-C."""
+
+    def test_it_names_what_is_waited_for(self) -> None:
+        stop = Stop()
+        assert stop.words() == "stopping"
+        with stop.busy("a.mp4"):
+            words = "stopping: waits until what was begun is finished or put back"
+            assert stop.words() == f"{words}: a.mp4"
+            with ThreadPoolExecutor(4) as pool:
+                ready, leave = Barrier(5), Event()
+
+                def work(name: str) -> None:
+                    with stop.busy(name):
+                        ready.wait(10)
+                        leave.wait(10)
+
+                for name in ("b.mp4", "c.mp4", "d.mp4", "e.mp4"):
+                    pool.submit(work, name)
+                ready.wait(10)
+                assert stop.words() == f"{words}: a.mp4, b.mp4, c.mp4 and 2 more"
+                leave.set()
+        assert stop.words() == "stopping"
+
+    def test_only_the_first_signal_is_answered_and_only_on_a_terminal(self, mocker: MockerFixture) -> None:
+        written = mocker.patch("camarchiver.runtime.signals.os.write")
+        stderr = mocker.patch("camarchiver.runtime.signals.sys.stderr")
+        stderr.isatty.return_value = False
+        Stop().ask(2)
+        assert written.call_count == 0
+        stderr.isatty.return_value = True
+        stop = Stop()
+        stop.ask(2)
+        stop.ask(2)
+        written.assert_called_once_with(2, b"\r\nstopping\r\n")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from camarchiver.cli.session import agreed, may_ask, require_consent, write
+from camarchiver.cli.session import agreed, may_ask, require_consent, show, write
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.plan import Plan
 from camarchiver.domain.report import Outcome, Report, Status
@@ -212,7 +212,7 @@ def _preview(task: RunTask, options: RunOptions) -> int:
         assert ready.preview is not None, f"{task.command} has no dry run"
         result = ready.preview()
         if not options.as_json and (pointless := task.pointless()):
-            print(pointless)
+            show((pointless,))
             return result.exit_code
         if task.following is None:
             _show(result, options, ready)
@@ -228,10 +228,10 @@ def _show(result: RunResult, options: RunOptions, ready: Ready, later: Ready | N
     if options.as_json:
         write(result.document({"dry_run": True}))
         return
-    write(line + "\n" for line in ready.lines())
+    show(ready.lines())
     if later is not None:
         print("\nafterwards, as the trees stand now:")
-        write(line + "\n" for line in later.lines())
+        show(later.lines())
 
 
 def _run_with_events(task: RunTask, options: RunOptions, events: RunEvents) -> int:
@@ -274,7 +274,7 @@ def _report_pointless(task: RunTask, options: RunOptions, events: RunEvents, poi
     if options.as_json:
         write(result.document(more))
     elif not options.quiet:
-        print(pointless)
+        show((pointless,))
     return result.exit_code
 
 
@@ -284,7 +284,7 @@ def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
 
     def report_outcome(outcome: Outcome) -> None:
         if not (on_terminal or options.as_json or options.quiet):
-            print(text_output.outcome_line(outcome), flush=True)
+            show((text_output.outcome_line(outcome),))
 
     with task.planned(stop) as ready:
         for note in ready.notes:
@@ -298,7 +298,7 @@ def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
         for warning in finished.warnings:
             print(warning, file=sys.stderr, flush=True)
         if not options.quiet and (on_terminal or finished.prints_unattended):
-            write(line + "\n" for line in finished.lines(already_printed=not on_terminal))
+            show(finished.lines(already_printed=not on_terminal))
     return finished
 
 
@@ -306,7 +306,7 @@ def _ask(ready: Ready, options: RunOptions, stop: Stop, *, on_terminal: bool) ->
     """Show the plan to the user and ask for consent. Raises click.Abort if the user refuses."""
     asks = may_ask() and not options.no_confirm and not ready.is_refused
     if ready.steps and (on_terminal or asks) and (lines := list(ready.lines())):
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        show(lines, err=True)
     if ready.steps and asks and not agreed(ready.question, stop):
         raise click.Abort
 

@@ -12,7 +12,7 @@ import click
 
 from camarchiver.archive import executor, recovery, repair
 from camarchiver.cli.runs.archive import ArchiveOptions
-from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, write
+from camarchiver.cli.session import TreeOptions, agreed, may_ask, running, show, write
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.domain.steps import DAMAGED
@@ -142,7 +142,7 @@ def _run(
         all_foreign=options.verbose,
     )
     if not options.as_json:
-        write(line + "\n" for line in lines)
+        show(lines)
     if stopping and options.prints_progress:
         words = "; the same command goes on from there" if found.is_marked else ""
         click.echo(f"stopped after {found.checked:,} archives{words}", err=True)
@@ -193,7 +193,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
     flaws = {each.expected.archive: str(each.flaw) for each in found.findings if each.expected is not None}
     if asks or (not options.as_json and (options.dry_run or plan.left or on_terminal)):
         lines = verify_text.plan_lines(plan, flaws)
-        click.echo("\n".join(lines), err=not options.dry_run)
+        show(lines, err=not options.dry_run)
     if options.dry_run:
         result = pipeline.report(plan, ())
         return _Done(found, _with_rest(result, found, pipeline, ()), plan, options.dry_run)
@@ -204,7 +204,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
 
         def report_outcome(outcome: Outcome) -> None:
             if options.prints_progress and not on_terminal:
-                print(text_output.outcome_line(outcome), flush=True)
+                show((text_output.outcome_line(outcome),))
 
         # Two names of one file share an archive, which only one step may move aside at a time.
         jobs = 1 if any(step.clip.links > 1 for step in plan.steps) else execution.jobs
@@ -221,7 +221,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
             done.add(outcome)
         run_history.write(pipeline.trees.state, result, pipeline.run.host, done)
     if options.prints_progress and (on_terminal or result.outcomes):
-        write(line + "\n" for line in text_output.report_lines(result, already_printed=not on_terminal))
+        show(text_output.report_lines(result, already_printed=not on_terminal))
     return _Done(found, result, plan, options.dry_run)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from camarchiver.cli.runs.archive import ArchiveOptions
-from camarchiver.cli.session import running, write
+from camarchiver.cli.session import running, show, write
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.report import Outcome, Report
 from camarchiver.errors import UsageError, cause
@@ -95,7 +95,7 @@ class WatchOptions:
         if self.archive.as_json:
             write(json_document.document(last, None, {"results": dict(totals.results)}))
         elif not self.archive.quiet:
-            write(line + "\n" for line in text_output.report_lines(last, already_printed=True))
+            show(text_output.report_lines(last, already_printed=True))
 
 
 def run_watch(options: WatchOptions, reread: Callable[[], WatchOptions]) -> int:

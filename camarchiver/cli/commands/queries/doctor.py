@@ -19,7 +19,7 @@ from camarchiver.cli.options import (
     option,
     options,
 )
-from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.session import TreeOptions, show
 from camarchiver.errors import CamarchiverError, ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def doctor(
         return exit_code
     table = doctor_text.Table(quiet=quiet)
     for finding in findings:
-        for line in table.lines(finding):
-            click.echo(line)
+        show(table.lines(finding))
     click.echo(table.sum())
     return ExitCode.FAILED if table.wrong else ExitCode.DONE
 

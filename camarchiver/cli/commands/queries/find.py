@@ -14,7 +14,7 @@ import click
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import config_option, option, options, tree_options
-from camarchiver.cli.session import TreeOptions, write
+from camarchiver.cli.session import TreeOptions, show, write
 from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.errors import ExitCode, UsageError
 
@@ -120,10 +120,9 @@ def find(
         _write_paths(found, "\0" if is_null else "\n")
     else:
         lines = ClipLines()
-        write(f"{lines.line(clip)}\n" for clip in found)
+        show(map(lines.line, found))
     if not as_json:
-        for line in missing:
-            click.echo(line, err=True)
+        show(missing, err=True)
     return ExitCode.FAILED if first is None else ExitCode.DONE
 
 

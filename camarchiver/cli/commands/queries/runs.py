@@ -10,7 +10,7 @@ import click
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import config_option, option, options, tree_options
-from camarchiver.cli.session import TreeOptions, write
+from camarchiver.cli.session import TreeOptions, show
 from camarchiver.errors import ExitCode
 
 runs_options = options(
@@ -62,7 +62,7 @@ def runs(
     if as_json:
         click.echo(json_document.runs(found, pipeline.run.id), nl=False)
         return ExitCode.DONE
-    write(f"{line}\n" for line in run_lines(found, zone))
+    show(run_lines(found, zone))
     if not found:
         click.echo(f"no run has changed anything below {pipeline.trees.source} yet", err=True)
     return ExitCode.DONE

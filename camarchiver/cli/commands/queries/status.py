@@ -10,7 +10,7 @@ import click
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import config_option, option, options, tree_options
-from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.session import TreeOptions, show
 from camarchiver.cli.types import DaysType, Duration
 from camarchiver.errors import ExitCode
 
@@ -73,5 +73,5 @@ def status(
     if as_json:
         click.echo(json_document.status_report(report, pipeline.run.id), nl=False)
     else:
-        click.echo("\n".join(status_text.status_lines(report, pipeline.started, pipeline.zone)))
+        show(status_text.status_lines(report, pipeline.started, pipeline.zone))
     return ExitCode.DONE

@@ -20,7 +20,7 @@ from camarchiver.cli.options import CONFIG_FILE, option, options, with_place
 from camarchiver.cli.paths import in_trees
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
-from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.session import TreeOptions, show
 from camarchiver.cli.types import CameraName, DaysType, Moment, When
 from camarchiver.errors import CamarchiverError, ExitCode, UsageError
 from camarchiver.policy.archive_rules import ArchivePolicy
@@ -112,9 +112,8 @@ def why(
         click.echo(json_document.stories(*found, preview, pipeline.run.id, pipeline.trees, zone), nl=False)
     else:
         for story in known:
-            click.echo("\n".join(story_lines(story, preview, zone)))
-        for line in missing:
-            click.echo(line, err=True)
+            show(story_lines(story, preview, zone))
+        show(missing, err=True)
     return ExitCode.DONE if known else ExitCode.FAILED
 
 
