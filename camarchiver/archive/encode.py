@@ -31,6 +31,7 @@ from camarchiver.media.info import Media, Pictures
 from camarchiver.media.parsing.prober import ProbeError, Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.media.verification.rules import Facts, Verdict, decodes_whole, pairs_to_compare, verify
+from camarchiver.policy.raw_rates import NO_RATES, RawRates
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule
 from camarchiver.runtime.progress import Advance
 from camarchiver.runtime.signals import Stopper
@@ -44,6 +45,7 @@ _BLAMES = {
     "crashed": Reason.DAMAGED,
     "timeout": Reason.DAMAGED,
     "not-video": Reason.UNSUPPORTED,
+    "no-rate": Reason.NO_FRAME_RATE,
     "unreadable": Reason.UNREADABLE,
 }
 
@@ -78,6 +80,7 @@ class ArchiveSettings:
     min_saving: float = 0.10
     """The part of a source's bytes that encoding must save."""
     signed: SignedRule = KEEP_SIGNED
+    raw_rates: RawRates = NO_RATES
 
 
 class ArchiveEncoder:
@@ -94,7 +97,7 @@ class ArchiveEncoder:
     def measure(self, clip: Clip) -> Media:
         """The source's packets and streams; ClipFailed for what must not be archived."""
         try:
-            return self._prober.measure(clip.path)
+            return self._prober.measure(clip.path, self._settings.raw_rates.of(clip.camera))
         except ProbeError as error:
             raise _as_failure(error) from error
 
@@ -256,6 +259,8 @@ class ArchiveEncoder:
         )
 
     def _remux(self, original: MeasuredClip, why: Unencoded, part: Staged, stop: Stopper) -> EncodeResult:
+        if original.media.raw_rate:
+            raise Refused("its frames have no times that another container could keep", is_lasting=True)
         arguments = ffmpeg_args.remux(
             original.clip.path, part.path, original.media, remux_container(original.media), original.metadata
         )
@@ -340,7 +345,9 @@ class ArchiveEncoder:
         if not pairs:
             return verify(facts)
         try:
-            pictures: Pictures | str = self._prober.compare(original.clip.path, archive, pairs)
+            pictures: Pictures | str = self._prober.compare(
+                original.clip.path, archive, pairs, original.media.raw_rate
+            )
         except ProbeError as error:
             if error.reason == "stopped":
                 raise Stopped(error.message) from error

@@ -16,8 +16,9 @@ from camarchiver.domain.clip import Clip, Tree, Trees, joined
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Restore
+from camarchiver.naming.formats import is_clip_name, is_picture_name, is_temporary_name
 from camarchiver.naming.local_time import locate
-from camarchiver.naming.paths import is_clip_name, is_picture_name, is_temporary_name, unnumbered
+from camarchiver.naming.paths import unnumbered
 from camarchiver.pipeline import Pipeline
 from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE, fingerprint_of
 from camarchiver.storage.walk import TreeWalk, paths_in, readable

@@ -10,7 +10,7 @@ import click
 
 from camarchiver import config as config_files
 from camarchiver.cli.options import CONFIG_KEY
-from camarchiver.cli.types import ClockType, DaysType, Size
+from camarchiver.cli.types import ClockType, DaysType, Rate, Size
 from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.conventions import Conventions
 from camarchiver.errors import ConfigError, raise_all
@@ -27,6 +27,7 @@ _KEYS: Mapping[str, click.ParamType[Any]] = {
     "max_size": Size(),
     "signed": click.Choice([KEEP, REENCODE]),
     "clock": ClockType(),
+    "raw_rate": Rate(),
 }
 """The keys that a camera may have of its own, in `[camera.NAME]`."""
 

@@ -18,6 +18,8 @@ _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(?:([kmgtp])(i?))?b?", re.ASCII 
 _NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _WHEN = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?", re.ASCII)
 _CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?", re.ASCII)
+_RATE = re.compile(r"\d{1,9}(?:\.\d{1,9}|/[1-9]\d{0,8})?", re.ASCII)
+_SLOWEST, _FASTEST = Fraction(1, 10), Fraction(1000)
 _LONGEST = timedelta(days=36_525)
 _DAY = timedelta(days=1)
 
@@ -170,6 +172,22 @@ class Percent(click.ParamType[float]):
         if not _NUMBER.fullmatch(text) or float(text) > 100:
             self.fail(f"{value!r} is not a share from 0 to 100; write for example 10 or 12.5%.", param, ctx)
         return float(text)
+
+
+class Rate(click.ParamType[Fraction]):
+    """Frames per second as a Fraction: `25`, `12.5`, `30000/1001`."""
+
+    name = "rate"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        """From one frame in ten seconds to a thousand in one."""
+        if isinstance(value, Fraction):
+            return value
+        text = _text(value)
+        rate = Fraction(text) if _RATE.fullmatch(text) else Fraction(0)
+        if not _SLOWEST <= rate <= _FASTEST:
+            self.fail(f"{value!r} is no frame rate; write for example 25, 12.5 or 30000/1001.", param, ctx)
+        return rate
 
 
 class Jobs(click.ParamType[int | None]):

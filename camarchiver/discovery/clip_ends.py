@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint
 from camarchiver.domain.hold import Hold, held_by, may_reach
-from camarchiver.naming.paths import is_picture_name
+from camarchiver.naming.formats import is_picture_name
 
 if TYPE_CHECKING:
     from camarchiver.media.parsing.prober import Prober

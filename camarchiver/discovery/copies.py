@@ -26,8 +26,9 @@ from camarchiver.journal.lookup import ArchiveLookup, JournalDays
 from camarchiver.journal.replay import NAMED, Ledger, Origin
 from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
+from camarchiver.naming.formats import is_clip_name, is_picture_name
 from camarchiver.naming.local_time import locate
-from camarchiver.naming.paths import is_clip_name, is_picture_name, unnumbered
+from camarchiver.naming.paths import unnumbered
 from camarchiver.naming.patterns import Names
 from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy

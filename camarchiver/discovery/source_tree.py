@@ -21,8 +21,8 @@ from camarchiver.journal.event import LATEST_NS
 from camarchiver.journal.lookup import ArchiveLookup
 from camarchiver.journal.store import Journal
 from camarchiver.naming.folders import date_of_folder
+from camarchiver.naming.formats import is_clip_name, is_other_video_name, is_picture_name, suffix_of
 from camarchiver.naming.local_time import locate
-from camarchiver.naming.paths import is_clip_name, is_picture_name
 from camarchiver.naming.patterns import Names, ParsedName, why_timeless
 from camarchiver.storage import atomic, linux, locking, walk
 from camarchiver.storage.walk import Listing, TreeWalk
@@ -172,13 +172,17 @@ class Discovery:
         return [*map(self._clocks.applied, clips)] if self._clocks else clips, aside
 
     def _set_aside(self, folder: str, listing: Listing, wanted: frozenset[str] | None) -> Iterator[Keep]:
-        """What is no regular file, and what could not be examined."""
+        """What is no regular file, video of other formats, and what could not be examined."""
         for name in sorted(listing.irregular):
             if is_clip_name(name) and (wanted is None or name in wanted):
                 yield self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file")
         for name in sorted(listing.links) if wanted is None else ():
             if (self._trees.source / folder / name).is_dir():
                 yield self._aside(folder, name, Reason.NOT_A_CLIP, "no regular file")
+        for name in sorted(filter(is_other_video_name, listing.foreign)) if wanted is None else ():
+            why = f"{suffix_of(name).lower()} is not archived"
+            size = _size_of(self._trees.source / folder / name)
+            yield self._aside(folder, name, Reason.UNSUPPORTED_FORMAT, why, size)
         for name, error in sorted(listing.unreadable.items()):
             yield self._aside(folder, name, Reason.UNREADABLE, explained(error))
 
@@ -281,7 +285,16 @@ class Discovery:
 def _is_bare(listing: Listing) -> bool:
     """Whether a folder has entries, but none to report: its subfolders are visited anyway."""
     of_interest = listing.files or listing.pictures or listing.irregular or listing.unreadable
-    return not (of_interest or listing.temporary or listing.links or listing.is_empty)
+    if of_interest or listing.temporary or listing.links or listing.is_empty:
+        return False
+    return not any(map(is_other_video_name, listing.foreign))
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def _not_examined(listing: Listing, wanted: frozenset[str] | None) -> list[str]:

@@ -23,6 +23,8 @@ class Reason(StrEnum):
     CLOCK_DOUBTFUL = "clock-doubtful"
     NO_TIMESTAMP = "no-timestamp"
     NOT_A_CLIP = "not-a-clip"
+    UNSUPPORTED_FORMAT = "unsupported-format"
+    NO_FRAME_RATE = "no-frame-rate"
     NO_SPACE = "no-space"
     UNSUPPORTED = "unsupported"
     STALE = "stale"

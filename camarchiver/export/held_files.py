@@ -18,7 +18,7 @@ from camarchiver.domain.steps import Keep
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.replay import Origin
 from camarchiver.naming.folders import date_of_folder
-from camarchiver.naming.paths import is_picture_name
+from camarchiver.naming.formats import is_picture_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 

@@ -14,6 +14,7 @@ from camarchiver.media import encoders
 from camarchiver.media.color_codes import MATRICES, PRIMARIES, TRANSFERS, code_of
 from camarchiver.media.encoders import Audio, Backend, Container, Encoder, EncodeSettings, FallbackLevel
 from camarchiver.media.info import AudioStream, Media, VideoStream
+from camarchiver.naming.formats import TRANSPORT_SUFFIXES
 
 Version = tuple[int, int]
 
@@ -64,11 +65,11 @@ class Transcode:
 def transcode(variant: Transcode) -> tuple[str, ...]:
     """The arguments, without the binary, that write the whole archive of one clip."""
     ffmpeg = _builder()
-    source = ffmpeg.input(_SOURCE, **_decoding(variant))
+    source = ffmpeg.input(_SOURCE, **_raw(variant.job.media), **_decoding(variant))
     streams = [source["v:0"]]
     kept = encoders.kept_audio(variant.job.media, variant.job.settings.audio)
     streams += [source[f"a:{index}"] for index in range(len(kept))]
-    filters = _filters(variant)
+    filters = (*_raw_times(variant.job.media), *_filters(variant))
     options = {
         "map_metadata": "0",
         **_timestamps(variant.ffmpeg_version),
@@ -116,7 +117,7 @@ def decode(path: Path, *, keyframes_only: bool = False, threads: int = 0) -> tup
     streams = [read["v:0"]] if keyframes_only else [read["v:0"], read["a?"]]
     numbered = {"vf": "setpts=N*100/TB", **({} if keyframes_only else {"af": "asetpts=N"})}
     # The demuxer reports any jump of a transport stream as a loss; at a real loss the decoder reports errors.
-    strict = () if path.suffix.lower() == ".ts" else ("-xerror",)
+    strict = () if path.suffix.lower() in TRANSPORT_SUFFIXES else ("-xerror",)
     return _compile(ffmpeg.output(*streams, "-", format="null", **numbered), {_SOURCE: _url(path)}, *strict)
 
 
@@ -201,6 +202,16 @@ def _device(variant: Transcode) -> tuple[str, ...]:
         case Backend.NVENC | Backend.V4L2M2M | Backend.SOFTWARE:
             return ()
     return ("-init_hw_device", kind, "-filter_hw_device", "hw")
+
+
+def _raw(media: Media) -> dict[str, str]:
+    """The options that read a stream without a container."""
+    return {"f": media.container, "framerate": str(media.raw_rate)} if media.raw_rate else {}
+
+
+def _raw_times(media: Media) -> tuple[str, ...]:
+    """The times of the frames of such a stream: ffmpeg's own are guesses where frames are reordered."""
+    return (f"setpts=N/({media.raw_rate})/TB",) if media.raw_rate else ()
 
 
 def _decoding(variant: Transcode) -> dict[str, Any]:

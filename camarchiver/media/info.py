@@ -86,6 +86,8 @@ class Media:
     """The change of the coded size or the pixel aspect midway, as a predicate, too; empty if none."""
     signed: str = ""
     """`ONVIF Media Signing` or `Axis signed video`; empty for a clip that isn't signed."""
+    raw_rate: Fraction | None = None
+    """Declared frames per second that give the times of a stream without a container; None for all others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The names that archives get, and which names are clips, pictures, temporary files or folders of clips."""
+"""The paths that archives get."""
 
 from __future__ import annotations
 
@@ -6,39 +6,10 @@ from datetime import date
 from functools import lru_cache
 
 from camarchiver.naming.folders import dates_in
-
-CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v"})
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-PLAIN_SUFFIXES = frozenset(suffix for suffix in CLIP_SUFFIXES | PICTURE_SUFFIXES if len(suffix) == 4)
-"""The last four characters of most names; any other ending is examined more closely."""
+from camarchiver.naming.formats import suffix_of
 
 NAME_MAX = 255
 """Bytes of one path component on ext4, XFS, Btrfs, NFS and SMB."""
-_TEMPORARY_SUFFIXES = (".part", ".tmp", ".lock", "~")
-
-
-def is_temporary_name(name: str) -> bool:
-    """Whether a file is never a clip: hidden (including rsync's unfinished files), or of a temporary kind."""
-    return name.startswith(".") or name.lower().endswith(_TEMPORARY_SUFFIXES)
-
-
-def is_footage_folder(name: str) -> bool:
-    """Whether a folder below a root may hold clips, by its own name; no other folder is entered."""
-    return not is_temporary_name(name)
-
-
-def is_clip_name(name: str) -> bool:
-    """Whether a file may be a clip, by its suffix in any case."""
-    if name[-4:] in PLAIN_SUFFIXES:
-        return name[-4:] in CLIP_SUFFIXES and name[0] != "."
-    return _suffix(name).lower() in CLIP_SUFFIXES and not is_temporary_name(name)
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file may be a sidecar, by its suffix in any case."""
-    if name[-4:] in PLAIN_SUFFIXES:
-        return name[-4:] in PICTURE_SUFFIXES and name[0] != "."
-    return _suffix(name).lower() in PICTURE_SUFFIXES and not is_temporary_name(name)
 
 
 def archive_path(folder: str, stem: str, start: date, *, suffix: str = ".mp4") -> str:
@@ -61,7 +32,7 @@ def numbered(relative: str, n: int) -> str:
     if n == 1:
         return relative
     folder, slash, name = relative.rpartition("/")
-    suffix = _suffix(name)
+    suffix = suffix_of(name)
     return f"{folder}{slash}{_fit(name.removesuffix(suffix), f'~{n}{suffix}')}"
 
 
@@ -70,15 +41,9 @@ def unnumbered(relative: str) -> str:
     if "~" not in relative:
         return relative
     folder, slash, name = relative.rpartition("/")
-    suffix = _suffix(name)
+    suffix = suffix_of(name)
     stem, tilde, number = name.removesuffix(suffix).rpartition("~")
     return f"{folder}{slash}{stem}{suffix}" if tilde and number.isdigit() else relative
-
-
-def _suffix(name: str) -> str:
-    dot = name.rfind(".")
-    # A longer ending is not a suffix, and would leave no space for the name.
-    return name[dot:] if dot > 0 and len(name) - dot <= 8 else ""
 
 
 def _fit(stem: str, ending: str) -> str:

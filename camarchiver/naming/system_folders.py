@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from camarchiver.naming.cameras import comparable
-from camarchiver.naming.paths import is_temporary_name
+from camarchiver.naming.formats import is_temporary_name
 
 RECYCLE_BIN = "recycle bin"
 SNAPSHOTS = "snapshots"

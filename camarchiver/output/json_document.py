@@ -145,6 +145,8 @@ def status_report(found: StatusReport, run: str) -> str:
         "days_until_full": found.days_until_full,
         "unreadable": found.unreadable,
         "no_timestamp": found.unnamed,
+        "unsupported_format": found.other_formats,
+        "no_frame_rate": found.rateless,
         "damaged_archives": [
             {"archive": shown(archive), **damage_fields(damage)}
             for archive, damage in sorted(found.findings.damaged.items())

@@ -107,6 +107,11 @@ def _attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
     if report.unnamed:
         files = count_of(report.unnamed, "file")
         yield f"{files} without a time in the name: never archived ([patterns] in the config file)"
+    if report.other_formats:
+        yield f"{count_of(report.other_formats, 'video')} of a format that is not archived (docs/archiving.md)"
+    if report.rateless:
+        found = count_of(report.rateless, "raw stream")
+        yield f"{found} without a declared frame rate: never archived (--raw-rate)"
     if report.unreadable:
         found = count_of(report.unreadable, "file or folder", "files or folders")
         yield f"{found} can't be read (camarchiver doctor)"

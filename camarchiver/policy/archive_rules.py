@@ -16,7 +16,9 @@ from camarchiver.domain.plan import Plan
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep, Remove
 from camarchiver.naming.cameras import comparable
+from camarchiver.naming.formats import is_raw_name
 from camarchiver.naming.paths import archive_path
+from camarchiver.policy.raw_rates import NO_RATES, RawRates
 from camarchiver.policy.unencoded_rules import KEEP_SIGNED, SignedRule, stays_unencoded
 
 
@@ -36,6 +38,7 @@ class ArchivePolicy:
     min_size: int = 0
     limit: int | None = None
     signed: SignedRule = KEEP_SIGNED
+    raw_rates: RawRates = NO_RATES
     quiet: timedelta | None = None
     """How long a clip must have been unchanged; None for the rule of `settle`."""
 
@@ -102,6 +105,8 @@ def _decide_clip(
     unencoded = archived.why_unencoded if archived else None
     if unencoded and stays_unencoded(unencoded, encode_signed=policy.signed.encodes(clip.camera)):
         return keep(clip, unencoded, detail="its archive is a lossless copy, and would be one again")
+    if is_raw_name(clip.name) and policy.raw_rates.of(clip.camera) is None:
+        return keep(clip, Reason.NO_FRAME_RATE)
     if memory.failures and not policy.retry_failed and (wait := _archiving_wait(clip, memory, now)):
         return keep(clip, Reason.FAILED_BEFORE, detail=wait)
     reason = Reason.REPEAT_ASKED if archived else Reason.NOT_ARCHIVED

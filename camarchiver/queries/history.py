@@ -19,7 +19,7 @@ from camarchiver.errors import UsageError
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.replay import Origin
-from camarchiver.naming.paths import is_picture_name
+from camarchiver.naming.formats import is_picture_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.queries.find import FindQuestion, find_clips

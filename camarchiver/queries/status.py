@@ -18,7 +18,7 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.journal.replay import Origin
 from camarchiver.media.parsing.prober import Prober
-from camarchiver.naming.paths import is_clip_name
+from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.queries.footage_estimate import SAMPLES, seconds_of
@@ -111,6 +111,10 @@ class StatusReport:
     unreadable: int
     unnamed: int
     """Files without a time in their names."""
+    other_formats: int
+    """Videos of formats that are not archived."""
+    rateless: int
+    """Raw streams for which no frame rate is declared."""
     findings: Findings
     """What `verify` found, and when it last checked everything."""
 
@@ -206,7 +210,7 @@ class StatusCounter:
         """The start of the oldest of the clips that arrived."""
         self._source_device = filesystems.device_of(pipeline.trees.source)
         self._unreadable = 0
-        self._unnamed = 0
+        self._unnamed = self._other_formats = self._rateless = 0
 
     def count(self) -> StatusReport:
         """Count everything."""
@@ -223,7 +227,17 @@ class StatusCounter:
         with Prober() as prober:
             cameras = tuple(self._camera(name, prober) for name in sorted(self._by_camera))
         disks, working = tuple(self._disks()), tuple(self._working())
-        return StatusReport(cameras, disks, working, last_run, self._unreadable, self._unnamed, found)
+        return StatusReport(
+            cameras,
+            disks,
+            working,
+            last_run,
+            self._unreadable,
+            self._unnamed,
+            self._other_formats,
+            self._rateless,
+            found,
+        )
 
     # --- one clip ----------------------------------------------------------------------------------
 
@@ -269,6 +283,10 @@ class StatusCounter:
                 self._unreadable += 1
             case Keep(reason=Reason.NO_TIMESTAMP):
                 self._unnamed += 1
+            case Keep(reason=Reason.UNSUPPORTED_FORMAT):
+                self._other_formats += 1
+            case Keep(reason=Reason.NO_FRAME_RATE):
+                self._rateless += 1
 
     # --- the journal -------------------------------------------------------------------------------
 

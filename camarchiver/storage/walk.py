@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from camarchiver.domain.clip import joined
-from camarchiver.naming.paths import (
+from camarchiver.naming.formats import (
     CLIP_SUFFIXES,
     PLAIN_SUFFIXES,
     is_clip_name,

@@ -16,7 +16,7 @@ from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has
 
 from camarchiver.domain.clip import joined
 from camarchiver.errors import cause
-from camarchiver.naming.paths import is_clip_name, is_footage_folder
+from camarchiver.naming.formats import is_clip_name, is_footage_folder
 from camarchiver.storage import filesystems
 from camarchiver.storage.walk import NOTHING, TreeWalk
 

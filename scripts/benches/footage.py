@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from benches.measuring import Options, say
+from camarchiver.naming.formats import is_clip_name
 from tests.dates import BENCHES_CLIPS, clip_of
 
 FOOTAGE = "footage-3"
@@ -75,8 +76,7 @@ def _making(kind: Kind, number: int) -> list[str]:
 
 def own_footage(folder: Path) -> list[Path]:
     """The owner's clips."""
-    suffixes = {".mp4", ".mkv", ".mov", ".avi", ".ts", ".m4v"}
-    clips = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    clips = sorted(path for path in folder.rglob("*") if is_clip_name(path.name) and path.is_file())
     if not clips:
         sys.exit(f"bench: no clips below {folder}")
     return clips

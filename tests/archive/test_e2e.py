@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import re
@@ -48,6 +49,7 @@ from tests.commands import (
     state_of,
     whole,
 )
+from tests.dahua import dav_of
 from tests.yards import Yard
 
 
@@ -466,6 +468,141 @@ class TestEveryReason:
         named = set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', text))
         attributes = {str(Reason[name]) for name in re.findall(r"Reason\.([A-Z_]+)", text)}
         assert {str(reason) for reason in Reason} - named - attributes == set()
+
+
+_BARS = "-f lavfi -i testsrc2=s=160x120:r=10:d=2"
+_TONE = "-f lavfi -i sine=d=2"
+CONTAINERS = {
+    ".webm": f"{_BARS} -c:v libvpx -b:v 3M -deadline realtime",
+    ".flv": f"{_BARS} {_TONE} -c:v libx264 -preset ultrafast -b:v 2M -c:a aac",
+    ".3gp": f"{_BARS} {_TONE} -c:v libx264 -preset ultrafast -b:v 2M -c:a aac",
+    ".wmv": f"{_BARS} {_TONE} -c:v wmv2 -b:v 3M -c:a wmav2",
+    ".mpg": f"{_BARS} {_TONE} -r 25 -c:v mpeg2video -b:v 6M -c:a mp2",
+    ".m2ts": f"{_BARS} {_TONE} -c:v libx264 -preset ultrafast -b:v 2M -c:a aac",
+    ".MTS": f"{_BARS} {_TONE} -c:v libx264 -preset ultrafast -b:v 2M -c:a aac",
+}
+
+
+class TestFormats:
+    """Containers other than mp4, streams without one, and what is left alone by its format."""
+
+    REORDERED = f"{_BARS} -c:v libx264 -preset ultrafast -bf 2 -b:v 2M"
+    PLAIN = f"{_BARS} -c:v libx264 -preset ultrafast -bf 0 -b:v 2M"
+
+    @pytest.mark.parametrize("suffix", CONTAINERS)
+    def test_each_container_is_encoded_and_verified(
+        self, put: Put, tree: Path, make_clip: Make, suffix: str
+    ) -> None:
+        source = put(f"{ONE}{suffix}", make_clip(CONTAINERS[suffix], suffix.lower()).read_bytes())
+        count = frames(source)
+        done = archive(tree, "--verify", "full")
+        assert (done.returncode, done.stderr) == (0, "")
+        (made,) = media(tree / "archived")
+        assert frames(tree / "archived" / made) == count
+        assert not source.exists()
+        (line,) = [each for each in journal(tree) if each["event"] == "archived"]
+        assert (line["remuxed"], line["source"]) == (False, f"{ONE}{suffix}")
+        assert (tree / f".deleted/input/{ONE}{suffix}").exists()
+
+    @pytest.mark.parametrize("header", [False, True])
+    def test_a_dahua_recording_keeps_its_times(
+        self, put: Put, tree: Path, make_clip: Make, header: bool
+    ) -> None:
+        put(f"{ONE}.dav", dav_of(make_clip(self.PLAIN, ".h264"), 10, header=header))
+        assert archive(tree).returncode == 0
+        assert shown(tree / f"archived/{ONE}.mp4") == pytest.approx([n / 10 for n in range(20)], abs=0.001)
+
+    @pytest.mark.parametrize("spoil", ["between", "cut short"])
+    def test_a_dahua_recording_with_bytes_that_nobody_reads_keeps_all_of_them(
+        self, put: Put, tree: Path, make_clip: Make, spoil: str
+    ) -> None:
+        whole_file = dav_of(make_clip(self.PLAIN, ".h264"), 10)
+        second = whole_file.index(b"DHAV", 4)
+        odd = {
+            "between": whole_file[:second] + b"lost" * 9 + whole_file[second:],
+            "cut short": whole_file[: whole_file.rindex(b"DHAV") + 20],
+        }[spoil]
+        put(f"{ONE}.dav", odd)
+        archive(tree)
+        assert (tree / f"archived/{ONE}.dav").read_bytes() == odd
+        (line,) = [each for each in journal(tree) if each["event"] == "archived"]
+        assert line["unencoded"] == "unkeepable-times"
+
+    @pytest.mark.parametrize("suffix", [".264", ".H264", ".265"])
+    def test_a_raw_stream_gets_its_times_by_the_declared_rate(
+        self, put: Put, tree: Path, tmp_path: Path, make_clip: Make, suffix: str
+    ) -> None:
+        hevc = f"{_BARS} -c:v libx265 -preset ultrafast -x265-params log-level=error -b:v 2M -f hevc"
+        words = hevc if "5" in suffix else f"{self.REORDERED} -f h264"
+        put(f"{ONE}{suffix}", make_clip(words, suffix.lower()).read_bytes())
+        config = tmp_path / "rates.toml"
+        config.write_text('[camera.front]\nraw_rate = "30000/2002"\n')
+        done = archive(tree, "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+        wanted = [n * 2002 / 30000 for n in range(20)]
+        assert shown(tree / f"archived/{ONE}.mp4") == pytest.approx(wanted, abs=0.0001)
+        (line,) = [each for each in journal(tree) if each["event"] == "archived"]
+        assert line["verified"].startswith("every frame's time")
+
+    def test_a_raw_stream_without_a_rate_is_counted_and_stays(
+        self, put: Put, tree: Path, make_clip: Make
+    ) -> None:
+        source = put(f"{ONE}.264", make_clip(f"{self.PLAIN} -f h264", ".264").read_bytes())
+        assert reasons(tree) == {source.name: "no-frame-rate"}
+        told = archive(tree)
+        assert (told.returncode, source.exists()) == (0, True)
+        assert "1  raw stream" in told.stdout and "--raw-rate" in told.stdout
+        assert json.loads(command("status", tree, "--json"))["no_frame_rate"] == 1
+        assert "1 raw stream without a declared frame rate" in command("status", tree)
+        assert reasons(tree, "--raw-rate", "10") == {source.name: "not-archived"}
+
+    @pytest.mark.parametrize("spoil", ["not smaller", "no keyframe first"])
+    def test_a_lossless_copy_of_a_raw_stream_keeps_its_bytes(
+        self, put: Put, tree: Path, make_clip: Make, spoil: str
+    ) -> None:
+        content = make_clip(f"{self.REORDERED} -g 5 -f h264", ".264").read_bytes()
+        options = ["--min-saving", "99"]
+        if spoil == "no keyframe first":
+            with av.open(io.BytesIO(content), format="h264") as opened:
+                first = next(each for each in opened.demux(video=0) if each.size)
+                content, options = content[first.size :], []
+        put(f"{ONE}.264", content)
+        done = archive(tree, "--raw-rate", "10", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (tree / f"archived/{ONE}.264").read_bytes() == content
+        assert (tree / f".deleted/input/{ONE}.264").read_bytes() == content
+        assert "1 archive is sound" in command("verify", tree, "--full")
+
+    def test_video_that_is_not_archived_is_counted_by_everybody_and_never_touched(
+        self, put: Put, tree: Path
+    ) -> None:
+        put(f"{ONE}.mp4")
+        others = {f"REO_front_2026030108150{n}{suffix}" for n, suffix in enumerate((".bvr", ".M4S", ".g64x"))}
+        for name in others:
+            put(f"{DAY}/{name}", b"video of a kind")
+        old = [put(f"old/{name}", b"video of a kind", mtime=START - 4 * 365 * 86400) for name in others]
+        found = reasons(tree)
+        assert {name for name, reason in found.items() if reason == "unsupported-format"} == others
+        told = archive(tree)
+        assert "6  video of a format that is not archived (unsupported-format), 90 B" in told.stdout
+        assert json.loads(command("status", tree, "--json"))["unsupported_format"] == 6
+        assert "6 videos of a format that is not archived" in command("status", tree)
+        put_recent(put)
+        cleaned = json.loads(command("cleanup", tree, "--age", 1, "--unarchived", "--no-confirm", "--json"))
+        (total,) = [each for each in cleaned["totals"] if each["reason"] == "unsupported-format"]
+        assert (total["action"], total["clips"]) == ("keep", 6)
+        assert all(path.exists() for path in old)
+
+
+def shown(path: Path) -> list[float]:
+    """The presentation times of a file's frames, from the first."""
+    with av.open(str(path)) as opened:
+        times = sorted(
+            float(each.pts * each.time_base)
+            for each in opened.demux(video=0)
+            if each.pts is not None and each.time_base is not None and each.size
+        )
+    return [moment - times[0] for moment in times]
 
 
 class TestUnencoded:

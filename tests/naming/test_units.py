@@ -17,6 +17,16 @@ from camarchiver.naming import local_time
 from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming.cameras import comparable
+from camarchiver.naming.formats import (
+    CLIP_SUFFIXES,
+    OTHER_VIDEO_SUFFIXES,
+    PICTURE_SUFFIXES,
+    is_clip_name,
+    is_other_video_name,
+    is_picture_name,
+    is_raw_name,
+    is_temporary_name,
+)
 from camarchiver.naming.patterns import PATTERNS, Names, ParsedName
 from camarchiver.naming.proposals import NameSample, propose
 from tests.values import BERLIN, ns
@@ -566,17 +576,38 @@ class TestFolders:
 
 class TestKindsOfFile:
     @pytest.mark.parametrize(
-        "name", ["x.mp4", "x.MP4", "x.Mkv", "x.mov", "x.avi", "x.ts", "x.m4v", "a.part.mp4"]
+        "name",
+        [
+            "x.mp4",
+            "x.MP4",
+            "x.Mkv",
+            "x.mov",
+            "x.avi",
+            "x.ts",
+            "x.m4v",
+            "a.part.mp4",
+            "x.dav",
+            "x.webm",
+            "x.FLV",
+            "x.3gp",
+            "x.wmv",
+            "x.mpg",
+            "x.mpeg",
+            "x.m2ts",
+            "x.264",
+            "x.h265",
+            "x.HEVC",
+        ],
     )
     def test_clips(self, name):
-        assert name_paths.is_clip_name(name)
-        assert not name_paths.is_picture_name(name)
-        assert not name_paths.is_temporary_name(name)
+        assert is_clip_name(name)
+        assert not is_picture_name(name)
+        assert not is_temporary_name(name)
 
     @pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.png"])
     def test_pictures(self, name):
-        assert name_paths.is_picture_name(name)
-        assert not name_paths.is_clip_name(name)
+        assert is_picture_name(name)
+        assert not is_clip_name(name)
 
     @pytest.mark.parametrize(
         "name",
@@ -593,13 +624,26 @@ class TestKindsOfFile:
         ],
     )
     def test_passing(self, name):
-        assert name_paths.is_temporary_name(name)
-        assert not name_paths.is_clip_name(name)
-        assert not name_paths.is_picture_name(name)
+        assert is_temporary_name(name)
+        assert not is_clip_name(name)
+        assert not is_picture_name(name)
+
+    @pytest.mark.parametrize("name", ["x.bvr", "x.M4S", "x.ogv", "x.divx"])
+    def test_other_video(self, name):
+        assert is_other_video_name(name)
+        assert not is_clip_name(name)
+        assert not is_other_video_name(f".{name}")
+
+    def test_a_suffix_is_of_one_kind(self):
+        assert not CLIP_SUFFIXES & OTHER_VIDEO_SUFFIXES
+        assert not (CLIP_SUFFIXES | OTHER_VIDEO_SUFFIXES) & PICTURE_SUFFIXES
+        assert {suffix for suffix in CLIP_SUFFIXES if is_raw_name(f"x{suffix}")} == {
+            ".264", ".h264", ".265", ".h265", ".hevc",
+        }  # fmt: skip
 
     @pytest.mark.parametrize("name", ["mp4", "x", "x.mp4.txt", "x.mp4 ", "archiver.log", ""])
     def test_neither(self, name):
-        assert not name_paths.is_clip_name(name)
+        assert not is_clip_name(name)
 
 
 class TestArchiveNames:

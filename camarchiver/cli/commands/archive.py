@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ from camarchiver.cli.options import (
     tree_options,
     trust_names_option,
 )
-from camarchiver.cli.types import CameraName, DaysType, Duration, Jobs, Percent, Size, When
+from camarchiver.cli.types import CameraName, DaysType, Duration, Jobs, Percent, Rate, Size, When
+from camarchiver.policy.raw_rates import RawRates
 from camarchiver.policy.unencoded_rules import KEEP, REENCODE, SignedRule
 
 if TYPE_CHECKING:
@@ -35,14 +37,23 @@ DEVICE = click.Path(path_type=Path, readable=False)
 
 def _signed_rule(context: click.Context, parameter: click.Parameter, value: str) -> SignedRule:
     """The option's value, and those of cameras with their own unless it came from the command line."""
+    own = _cameras_own(context, "signed")
+    return SignedRule(value == REENCODE, {camera: chosen == REENCODE for camera, chosen in own.items()})
+
+
+def _raw_rates(context: click.Context, parameter: click.Parameter, value: Fraction | None) -> RawRates:
+    """The option's value, and those of cameras with their own unless it came from the command line."""
+    return RawRates(value, _cameras_own(context, "raw_rate"))
+
+
+def _cameras_own(context: click.Context, key: str) -> dict[str, Any]:
+    """The values of `[camera.NAME]`; none if the command line or the environment has one."""
     given = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
-    if context.get_parameter_source("signed") in given or not has_camera_tables(context):
-        return SignedRule(value == REENCODE)
+    if context.get_parameter_source(key) in given or not has_camera_tables(context):
+        return {}
     from camarchiver.cli.conventions import camera_tables
 
-    tables = camera_tables(context)
-    own = {camera: keys["signed"] == REENCODE for camera, keys in tables.items() if "signed" in keys}
-    return SignedRule(value == REENCODE, own)
+    return {camera: keys[key] for camera, keys in camera_tables(context).items() if key in keys}
 
 
 what_options = options(
@@ -138,6 +149,13 @@ encoder_options = options(
         default=KEEP,
         callback=_signed_rule,
         help="Clips that the camera signed: keep their exact bytes, or encode them and lose the proof.",
+    ),
+    option(
+        "--raw-rate",
+        type=Rate(),
+        callback=_raw_rates,
+        metavar="RATE",
+        help="Frames per second of .264, .265 and other raw streams, in which frames have no times.",
     ),
     option("--device", type=DEVICE, help="Render node, such as /dev/dri/renderD128."),
     option(

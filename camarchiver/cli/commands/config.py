@@ -74,6 +74,7 @@ EXAMPLE = """\
 # max_age_hard = 365               # nothing older is kept anywhere, for a legal maximum retention
 # clock = "mtime"                  # if its own clock is wrong; or "names", or a correction such as "+26y3d"
 # signed = "reencode"              # for archive and watch: this camera's rule unless the command line has one
+# raw_rate = 12.5                  # frames per second of its .264 or .265 streams, which hold no times
 
 [record]
 # min_free = "4GB"

@@ -23,6 +23,7 @@ from camarchiver.output import nothing_text
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy
+from camarchiver.policy.raw_rates import RawRates
 from camarchiver.policy.unencoded_rules import SignedRule
 from camarchiver.runtime import clock, formatting
 from camarchiver.runtime.signals import Stop
@@ -65,6 +66,7 @@ class ArchiveOptions:
     verify: str
     min_saving: float
     signed: SignedRule
+    raw_rate: RawRates
     device: Path | None
     ffmpeg: Path | None
     jobs: int | None
@@ -126,6 +128,7 @@ class ArchiveOptions:
             min_size=self.min_size,
             limit=self.limit,
             signed=self.signed,
+            raw_rates=self.raw_rate,
         )
 
     def execution(self) -> Execution:
@@ -136,7 +139,7 @@ class ArchiveOptions:
 
         settings = EncodeSettings(self.quality, self.preset, self.max_height, self.audio)  # type: ignore[arg-type]  # click.Choice
         archive_settings = ArchiveSettings(
-            settings, self.verify == "full", self.min_saving / 100, self.signed
+            settings, self.verify == "full", self.min_saving / 100, self.signed, self.raw_rate
         )
         return Execution(
             archive_settings, SidecarPolicy(self.sidecar), self.jobs, self.nice, self.max_runtime

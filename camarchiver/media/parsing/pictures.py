@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 import av
 from av.container import InputContainer
@@ -12,6 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from camarchiver.media.info import PicturePosition, Pictures
+from camarchiver.media.parsing import raw_streams
+from camarchiver.media.parsing.streams import fraction
 from camarchiver.media.verification.picture_rules import HEIGHT, WIDTH, Grid, Pair, difference, problem_of
 
 _LOOK_AHEAD = 4
@@ -37,13 +40,18 @@ class Missing(Exception):
 
 
 def grids(
-    opened: Open, places: Sequence[PicturePosition], beat: Callable[[], None], *, look_ahead: bool
+    opened: Open,
+    places: Sequence[PicturePosition],
+    beat: Callable[[], None],
+    *,
+    look_ahead: bool,
+    raw_rate: Fraction | None,
 ) -> list[Grid]:
     """The pictures at these places, scaled down. Raises Missing for a lost one, FFmpegError for a bad file.
 
     With `look_ahead` it also checks that the first frames come in the order of their times.
     """
-    walker = _Walker(opened, beat)
+    walker = _Walker(opened, beat, raw_rate)
     found = []
     for number, place in enumerate(places):
         found.append(_grid(walker.at(place)))
@@ -65,9 +73,10 @@ def compare(source: Sequence[Grid], archive: Sequence[Grid], pairs: Sequence[Pai
 class _Walker:
     """Decodes the wanted frames of one file in ascending order."""
 
-    def __init__(self, opened: Open, beat: Callable[[], None]) -> None:
+    def __init__(self, opened: Open, beat: Callable[[], None], raw_rate: Fraction | None) -> None:
         self._opened = opened
         self._beat = beat
+        self._raw_rate = raw_rate
         self._open()
         self._frames: Iterator[VideoFrame] = iter(())
         self._waiting: deque[VideoFrame] = deque()
@@ -128,6 +137,9 @@ class _Walker:
 
     def _decoded(self, key: int) -> Iterator[VideoFrame]:
         """Frames from the keyframe of that time on."""
+        if self._raw_rate is not None:
+            yield from self._numbered(self._raw_rate)
+            return
         for seek in (True, False):
             try:
                 if seek:
@@ -144,6 +156,18 @@ class _Walker:
                 yield first
                 yield from frames
                 return
+
+    def _numbered(self, rate: Fraction) -> Iterator[VideoFrame]:
+        """All frames of a stream without a container, at the times that the declared rate gives them."""
+        self._open()
+        ticks = raw_streams.ticks_of(fraction(self._video.time_base) or Fraction(1), rate)
+        number = 0
+        for packet in self._container.demux(self._video):
+            self._beat()
+            for frame in packet.decode():
+                frame.pts = round(number * ticks)
+                number += 1
+                yield frame
 
     def _decoded_from_here(self, key: int) -> Iterator[VideoFrame]:
         started = False

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from fractions import Fraction
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,7 @@ _BEAT_SECONDS = 0.5
 class ProbeError(CamarchiverError):
     """A file that could not be examined.
 
-    `reason` is `damaged`, `not-video`, `unreadable`, `crashed` or `timeout`; or `stopped`, which
+    `reason` is `damaged`, `not-video`, `no-rate`, `unreadable`, `crashed` or `timeout`; or `stopped`, which
     says nothing about the file.
     """
 
@@ -64,9 +65,12 @@ class Prober:
     ) -> None:
         self.close()
 
-    def measure(self, path: Path) -> Media:
-        """Read every packet of the file; raises `ProbeError`."""
-        return cast(Media, self._ask("measure", path))
+    def measure(self, path: Path, raw_rate: Fraction | None = None) -> Media:
+        """Read every packet of the file; raises `ProbeError`.
+
+        `raw_rate` is the declared frame rate of a stream without a container, which needs one.
+        """
+        return cast(Media, self._ask("measure", path, raw_rate))
 
     def glance(self, path: Path) -> Glance:
         """Read the file's header only; raises `ProbeError`."""
@@ -76,9 +80,11 @@ class Prober:
         """Read every packet and decode every keyframe of the first video stream; raises `ProbeError`."""
         return cast(Examined, self._ask("examine", path))
 
-    def compare(self, source: Path, archive: Path, pairs: Sequence[Pair]) -> Pictures:
+    def compare(
+        self, source: Path, archive: Path, pairs: Sequence[Pair], raw_rate: Fraction | None = None
+    ) -> Pictures:
         """Decode these frames of both files and say how they differ; raises `ProbeError`."""
-        return cast(Pictures, self._ask("compare", archive, source, pairs))
+        return cast(Pictures, self._ask("compare", archive, source, pairs, raw_rate))
 
     def close(self) -> None:
         """End the worker; a call under way in another thread raises `ProbeError` (`stopped`)."""

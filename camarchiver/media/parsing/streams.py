@@ -13,7 +13,7 @@ from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.media.info import VideoStream
 
-Trouble = Literal["damaged", "not-video", "unreadable", "crashed", "timeout", "stopped"]
+Trouble = Literal["damaged", "not-video", "no-rate", "unreadable", "crashed", "timeout", "stopped"]
 
 # ITU-T H.273, in ffmpeg's words (libavutil/pixdesc.c); its enumerations have the same numbers.
 _UNSPECIFIED = frozenset({0, 2, 3})

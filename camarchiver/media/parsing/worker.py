@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from av.video.stream import VideoStream as AvVideoStream
 
 from camarchiver.errors import cause
 from camarchiver.media.info import Examined, Glance, Media, PicturePosition, Pictures
-from camarchiver.media.parsing import pictures
+from camarchiver.media.parsing import dhav, pictures, raw_streams
 from camarchiver.media.parsing.keyframes import Complaints, Keyframes
 from camarchiver.media.parsing.packet_tally import Joints, PacketTally, audio_stream_of, span_of, unkeepable
+from camarchiver.media.parsing.packet_times import Shown
 from camarchiver.media.parsing.streams import (
     NotParsed,
     codec_of,
@@ -62,14 +64,21 @@ def _unreadable(error: av.FFmpegError, complaints: Complaints) -> NotParsed:
     return NotParsed("damaged", f"can't be read as a video: {detail}")
 
 
-def measure(path: Path, beat: Beat) -> Media:
+def measure(path: Path, raw_rate: Fraction | None, beat: Beat) -> Media:
     """Read every packet, since a header may claim what the file no longer holds."""
     with _opened(path) as container:
         video = _first_video(container)
+        rate = raw_streams.rate_of(container, raw_rate)
         if not video.codec_context.pix_fmt:
             raise NotParsed("damaged", "has a video stream of unknown picture format")
         keyframes = Keyframes(video, every=False)
-        return _media(container, video, _read(path, container, video, beat, keyframes), keyframes)
+        tally = _read(path, container, video, beat, keyframes)
+        if rate is not None:
+            return _raw_media(container, video, tally, keyframes, rate)
+        media = _media(container, video, tally, keyframes)
+        if media.container == "dhav" and not media.unkeepable and not dhav.chunks_fill_the_file(path):
+            return replace(media, unkeepable="has bytes between its frames that no reader knows")
+        return media
 
 
 def examine(path: Path, beat: Beat) -> Examined:
@@ -107,25 +116,34 @@ def glance(path: Path, beat: Beat) -> Glance:
     return Glance(codec_of(video) or "", video.width, video.height, seconds if is_plausible else None)
 
 
-def compare(archive: Path, source: Path, pairs: Sequence[Pair], beat: Beat) -> Pictures:
+def compare(
+    archive: Path, source: Path, pairs: Sequence[Pair], raw_rate: Fraction | None, beat: Beat
+) -> Pictures:
     """Decode some pictures of both files at the same moments, and compare them."""
     try:
         # One after the other: the index of a clip of a day takes a quarter of a gigabyte.
-        ours = _grids(archive, [pair.archive for pair in pairs], beat, look_ahead=True)
-        theirs = _grids(source, [pair.source for pair in pairs], beat, look_ahead=False)
+        ours = _grids(archive, [pair.archive for pair in pairs], beat, look_ahead=True, raw_rate=None)
+        theirs = _grids(source, [pair.source for pair in pairs], beat, look_ahead=False, raw_rate=raw_rate)
     except pictures.Missing as error:
         return Pictures(0, str(error))
     return pictures.compare(theirs, ours, pairs)
 
 
-def _grids(path: Path, places: Sequence[PicturePosition], beat: Beat, *, look_ahead: bool) -> list[Grid]:
+def _grids(
+    path: Path,
+    places: Sequence[PicturePosition],
+    beat: Beat,
+    *,
+    look_ahead: bool,
+    raw_rate: Fraction | None,
+) -> list[Grid]:
     with ExitStack() as stack:
 
         def opened() -> tuple[InputContainer, AvVideoStream]:
             container = stack.enter_context(_opened(path, _UNDECODED))
             return container, _first_video(container)
 
-        return pictures.grids(opened, places, beat, look_ahead=look_ahead)
+        return pictures.grids(opened, places, beat, look_ahead=look_ahead, raw_rate=raw_rate)
 
 
 _JOBS: dict[str, Callable[..., Answer]] = {
@@ -163,11 +181,41 @@ def _read(
 def _media(
     container: InputContainer, video: AvVideoStream, tally: PacketTally, keyframes: Keyframes
 ) -> Media:
-    kind, tick = container.format.name, fraction(video.time_base) or Fraction(0)
     is_delayed = pictures.is_untimed(container, video) and video.codec_context.reorder_depth > 0
     shown = tally.frame_times.shown(delay=video.codec_context.reorder_depth if is_delayed else 0)
     if shown is None:
         raise NotParsed("damaged", "has a video stream without timestamps")
+    # If times are decoding times, only the first frame's equals its packet's position.
+    keys = [moment - shown.first for moment in tally.keyframe_times[: 1 if is_delayed else None]]
+    return _described(container, video, tally, keyframes, shown, keys)
+
+
+def _raw_media(
+    container: InputContainer,
+    video: AvVideoStream,
+    tally: PacketTally,
+    keyframes: Keyframes,
+    rate: Fraction,
+) -> Media:
+    """The contents of a stream without a container, at the declared rate."""
+    tick = fraction(video.time_base) or Fraction(0)
+    shown = raw_streams.shown(tally.packets, raw_streams.ticks_of(tick, rate))
+    media = _described(container, video, tally, keyframes, shown, [0])
+    # Without times, frames that are missing at the start can't be told from those that follow.
+    headless = "begins without a keyframe" if tally.before_keyframe else ""
+    stated = replace(media.video, frame_rate=rate)
+    return replace(media, video=stated, raw_rate=rate, unkeepable=media.unkeepable or headless)
+
+
+def _described(
+    container: InputContainer,
+    video: AvVideoStream,
+    tally: PacketTally,
+    keyframes: Keyframes,
+    shown: Shown,
+    keyframe_times: Sequence[int],
+) -> Media:
+    kind, tick = container.format.name, fraction(video.time_base) or Fraction(0)
     return Media(
         container=kind,
         video=video_stream_of(video, keyframes.rotation, keyframes.is_interlaced),
@@ -185,10 +233,7 @@ def _media(
         tags={key.lower(): value for key, value in container.metadata.items()},
         shown=tally.shown,
         times=shown.times,
-        # If times are decoding times, only the first frame's equals its packet's position.
-        keyframe_times=tuple(
-            moment - shown.first for moment in tally.keyframe_times[: 1 if is_delayed else None]
-        ),
+        keyframe_times=tuple(keyframe_times),
         unkeepable=unkeepable(container, video, tally, shown),
         varies=keyframes.varies,
         signed=tally.signed,

@@ -43,7 +43,8 @@ _REPEATED = re.compile(r"\s*Last message repeated \d+ times")
 _SOURCE_SPEAKS = re.compile(
     r"""
       \[(h264|hevc|mpeg4|mjpeg|libdav1d|av1|aac|mp3|ac3|NULL|in\#\d.*?|[av]ist\#.*?|dec:.*?
-        |mov,mp4,m4a.*?|matroska,webm|mpegts|avi)\ @\ \w+\]
+        |mov,mp4,m4a.*?|matroska,webm|mpegts|avi|mpeg|flv|asf|dhav|mpeg[12]video|vp[89]|vc1|wmv\d|wmav\d
+        |msmpeg4v?\d?)\ @\ \w+\]
     | Error\ while\ decoding\ stream
     | .*:\ (Invalid\ data\ found\ when\ processing\ input|End\ of\ file)$
     """,

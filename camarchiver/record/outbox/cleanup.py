@@ -20,9 +20,9 @@ from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard, Keep, Salvage, Tidy
 from camarchiver.errors import StorageError, cause
 from camarchiver.naming import local_time, recorder_names
-from camarchiver.naming import paths as name_paths
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming.cameras import comparable
+from camarchiver.naming.formats import is_clip_name
 from camarchiver.record.outbox import rules as outbox_rules
 from camarchiver.record.outbox import spool
 from camarchiver.record.outbox import store as outbox_store
@@ -137,7 +137,7 @@ def _leftovers(policy: SpoolPolicy, folders: Folders) -> Iterator[Tidy]:
 def _foreign(policy: SpoolPolicy, camera: str, folder: Path, zone: tzinfo) -> Iterator[Keep]:
     own = {each.clip.name for each in outbox_store.waiting(policy.outbox, camera, zone)}
     for path in sorted(folder.iterdir()):
-        if name_paths.is_clip_name(path.name) and path.name not in own:
+        if is_clip_name(path.name) and path.name not in own:
             size = path.lstat().st_size
             yield Keep(policy.outbox, f"{camera}/{path.name}", Reason.FOREIGN, size, camera)
 
