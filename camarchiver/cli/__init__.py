@@ -36,6 +36,7 @@ _SECTIONS = {
     "Record": {"record": "Record motion from a camera."},
     "Set up": {
         "config": "Show, check or create the configuration.",
+        "completion": "Complete commands, cameras and ids in the shell.",
         "help": "Show how a command is used.",
     },
 }

@@ -108,7 +108,7 @@ def _attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
         files = count_of(report.unnamed, "file")
         yield f"{files} without a time in the name: never archived ([patterns] in the config file)"
     if report.other_formats:
-        yield f"{count_of(report.other_formats, 'video')} of a format that is not archived (docs/archiving.md)"
+        yield f"{count_of(report.other_formats, 'video')} of a format that is never archived"
     if report.rateless:
         found = count_of(report.rateless, "raw stream")
         yield f"{found} without a declared frame rate: never archived (--raw-rate)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from datetime import date
 
@@ -13,6 +14,17 @@ from camarchiver.pipeline import Pipeline
 def known(pipeline: Pipeline) -> frozenset[str]:
     """Every camera that has, or had, a clip."""
     return frozenset(_each(pipeline))
+
+
+def some(pipeline: Pipeline, seconds: float = 0.5) -> frozenset[str]:
+    """The cameras that are found in this time: for a person who waits for them."""
+    until = time.monotonic() + seconds
+    found = set[str]()
+    for camera in _each(pipeline):
+        found.add(camera)
+        if time.monotonic() > until:
+            break
+    return frozenset(found)
 
 
 def unknown(pipeline: Pipeline, asked: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:

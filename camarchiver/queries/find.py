@@ -17,7 +17,7 @@ from camarchiver.discovery import walks
 from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.hold import Hold, held_by
 from camarchiver.journal.replay import Origin
-from camarchiver.naming.paths import is_clip_name
+from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.storage.external_sort import SealedSequence
 

@@ -20,7 +20,7 @@ from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.replay import Expected, Ledger, file_of
 from camarchiver.journal.store import Journal
 from camarchiver.media import ffmpeg_args, transcoder
-from camarchiver.media.verification.rules import is_harmless
+from camarchiver.media.verification.rules import is_headless
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.state import verify_checkpoint, work_in_progress
@@ -329,7 +329,8 @@ class Verifier:
         if self._ffmpeg is None or self._stop.is_set():
             return None
         finished = transcoder.run(self._ffmpeg, ffmpeg_args.decode(path), stop=self._stop)
-        if finished.ended == "stopped" or not (finished.returncode or not is_harmless(finished.stderr)):
+        # The bytes are those that were published: what a copy lacked at its start, its source lacked.
+        if finished.ended == "stopped" or (finished.returncode == 0 and is_headless(finished.stderr)):
             return None
         line = finished.stderr[0] if finished.stderr else f"ffmpeg ended with {finished.returncode}"
         return VerifyFinding(str(path), Flaw.DAMAGED, line)

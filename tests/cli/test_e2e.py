@@ -26,6 +26,7 @@ from tests.commands import (
     Command,
     Put,
     archive,
+    command,
     frames,
     installed,
     journal,
@@ -186,6 +187,67 @@ class TestConfig:
         file.write_text(text)
         told = installed("config", "check", "--config", file)
         assert told.returncode == 0, told.stderr
+
+
+class TestCompletion:
+    """What shells ask the command for."""
+
+    def completed(self, *words: object) -> list[str]:
+        """The values for the last word, as bash is given them."""
+        asked = " ".join(map(str, ("camarchiver", *words)))
+        environment = {"COMP_WORDS": asked, "COMP_CWORD": str(len(words))}
+        done = subprocess.run(
+            [sys.executable, "-m", "camarchiver"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, **environment, "_CAMARCHIVER_COMPLETE": "bash_complete"},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+    def test_commands_and_cameras(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4", b"front")
+        put(ONE.replace("front", "yard") + ".mp4", b"yard")
+        assert self.completed("compl") == ["completion"]
+        assert self.completed("archive", tree, "--camera", "") == ["front", "yard"]
+        assert self.completed("why", "-C", tree, "--camera", "y") == ["yard"]
+        assert self.completed("archive", tree / "missing", "--camera", "") == []
+
+    def test_ids_of_holds_and_runs(self, put: Put, tree: Path) -> None:
+        put(f"{ONE}.mp4")
+        assert self.completed("restore", "-C", tree, "--run", "") == []
+        document = json.loads(command("archive", tree, "--json"))
+        assert self.completed("restore", "-C", tree, "--run", "") == [document["run"]]
+        days = ("--from", "2026-03-01", "--to", "2026-03-01")
+        name = command("hold", "add", "-C", tree, *days, "--reason", "x").split()[0]
+        for action in ("remove", "export"):
+            assert self.completed("hold", action, "-C", tree, name[:3]) == [name]
+
+    @pytest.mark.parametrize(
+        ("shell", "place"),
+        [
+            ("bash", "data/bash-completion/completions/camarchiver"),
+            ("zsh", "data/zsh/site-functions/_camarchiver"),
+            ("fish", "config/fish/completions/camarchiver.fish"),
+        ],
+    )
+    def test_it_is_printed_or_installed(self, told: Command, tmp_path: Path, shell: str, place: str) -> None:
+        homes = {"XDG_DATA_HOME": f"{tmp_path}/data", "XDG_CONFIG_HOME": f"{tmp_path}/config"}
+        printed = told("completion", shell)
+        assert (printed.returncode, printed.stderr) == (0, "")
+        done = told("completion", shell, "--install", **homes)
+        assert f"installed: {tmp_path}/{place}" in done.stdout
+        assert (tmp_path / place).read_text() == printed.stdout
+        (tmp_path / "file").touch()
+        failed = told(
+            "completion",
+            shell,
+            "--install",
+            XDG_DATA_HOME=f"{tmp_path}/file",
+            XDG_CONFIG_HOME=f"{tmp_path}/file",
+        )
+        assert (failed.returncode, "can't be written" in failed.stderr) == (ExitCode.STORAGE, True)
 
 
 class TestNothingToDo:

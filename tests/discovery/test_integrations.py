@@ -57,7 +57,7 @@ class TestWalk:
             yield Path(folder)
 
     def test_each_entry_is_of_one_kind(self, root: Path) -> None:
-        for name in ("a.mp4", "B.MP4", "c.webm", "a.jpg", ".a.mp4", "a.mp4.lock", "d.part"):
+        for name in ("a.mp4", "B.MP4", "c.vob", "a.jpg", ".a.mp4", "a.mp4.lock", "d.part"):
             (root / name).write_bytes(b"x" * 3)
         (root / "link.mp4").symlink_to("a.mp4")
         (root / "below").symlink_to("/tmp")
@@ -67,7 +67,7 @@ class TestWalk:
         assert {name: status.st_size for name, status in listing.files.items()} == {"a.mp4": 3, "B.MP4": 3}
         assert (listing.pictures, listing.irregular, listing.links) == (["a.jpg"], ["link.mp4"], ["below"])
         assert sorted(listing.temporary) == [".a.mp4", "a.mp4.lock", "d.part"]
-        assert listing.foreign == ["c.webm"]
+        assert listing.foreign == ["c.vob"]
         assert sorted(listing.folders) == [".hidden", "2026", "folder.mp4"]
         assert len([*listing.names(), *listing.folders]) == len(list(root.iterdir()))
         assert "a.jpg" in walk.look(root, pictures=True).files

@@ -71,11 +71,12 @@ class TestInstall:
         own = installed_root / "opt/camarchiver/bin/camarchiver"
         told = subprocess.run([own, "--help"], capture_output=True, text=True)
         assert told.returncode == 0
-        commands = re.findall(r"^  ([a-z]+)  ", told.stdout.partition("Commands:")[2], flags=re.MULTILINE)
+        commands = re.findall(r"^  ([a-z]+)  ", told.stdout, flags=re.MULTILINE)
         assert {"archive", "cleanup", "record", "verify", "watch"} <= set(commands)
         for name in commands:
             page = (installed_root / f"usr/local/share/man/man1/camarchiver-{name}.1").read_text()
             assert f".B camarchiver {name}" in page
+            assert ".SH EXAMPLES" in page and ".SH EXIT STATUS" in page
         units = {path.name for path in (installed_root / "usr/local/lib/systemd/system").iterdir()}
         assert {"camarchiver-archive.timer", "camarchiver-record@.service"} <= units
         link = (installed_root / "usr/local/bin/camarchiver").readlink()

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from camarchiver.cli import cli
 from tests import dates, programs
 
 
@@ -348,3 +350,32 @@ class TestPrograms:
 
     def test_what_is_installed_has_packages(self) -> None:
         assert set(programs.WANTED) <= set(programs.PACKAGES)
+
+
+class TestManPages:
+    """What scripts/man-pages adds to click-man's pages."""
+
+    @pytest.fixture
+    def pages(self) -> dict[str, str]:
+        script = Path(__file__).resolve().parents[2] / "scripts/man-pages"
+        if not script.exists():
+            pytest.skip("scripts is not beside the tests")
+        made = runpy.run_path(str(script))
+        context = click.Context(cli, info_name="camarchiver")
+        return {name: made["sections"](shown) for name, shown in made["pages"](context)}
+
+    def test_every_command_has_examples_and_exit_codes(self, pages: dict[str, str]) -> None:
+        assert {"camarchiver", "camarchiver-archive", "camarchiver-hold-export"} <= set(pages)
+        for page in pages.values():
+            assert ".SH EXAMPLES\n.TP\n\\fB" in page
+            assert ".SH EXIT STATUS\n.TP\n\\fB0\\fP\ndone" in page
+
+    def test_files_are_those_that_the_command_uses(self, pages: dict[str, str]) -> None:
+        assert "archiver.log" in pages["camarchiver-archive"] and ".deleted" in pages["camarchiver-archive"]
+        assert "archiver.log" not in pages["camarchiver-why"] and ".deleted" in pages["camarchiver-why"]
+        assert ".SH FILES" not in pages["camarchiver-help"]
+
+    def test_no_line_is_taken_for_a_request(self, pages: dict[str, str]) -> None:
+        known = re.compile(r"\.(SH (EXAMPLES|EXIT STATUS|FILES)|TP)")
+        for page in pages.values():
+            assert all(known.fullmatch(line) for line in page.splitlines() if line[:1] in (".", "'"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camarchiver.cli import completions
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
@@ -67,6 +68,7 @@ what_options = options(
         "--camera",
         "cameras",
         type=CameraName(),
+        shell_complete=completions.cameras,
         multiple=True,
         metavar="NAME",
         help="Only this camera (repeatable).",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from camarchiver.cli import completions
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
@@ -38,6 +39,7 @@ what_options = options(
         "--camera",
         "cameras",
         type=CameraName(),
+        shell_complete=completions.cameras,
         multiple=True,
         metavar="NAME",
         help="Only this camera (repeatable).",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camarchiver.cli import completions
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
 from camarchiver.cli.options import option, with_place
@@ -66,7 +67,13 @@ def hold() -> None:
 )
 @with_place
 @_outbox_option
-@click.option("--camera", type=CameraName(), default="", help="This camera only.  [default: all]")
+@click.option(
+    "--camera",
+    type=CameraName(),
+    shell_complete=completions.cameras,
+    default="",
+    help="This camera only.  [default: all]",
+)
 @click.option("--from", "start", type=When(), required=True, help="First moment, such as '2026-05-03 14:00'.")
 @click.option("--to", "end", type=When(), required=True, help="Last moment; a bare date includes that day.")
 @click.option("--until", type=When(), help="When the hold expires.  [default: never]")
@@ -170,7 +177,7 @@ def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json
 )
 @with_place
 @_outbox_option
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=completions.holds)
 @option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask.")
 def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bool) -> None:
     """Remove hold ID: the policy applies again to what it kept."""
@@ -194,7 +201,7 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
     codes=_CODES,
 )
 @with_place
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=completions.holds)
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--playable", is_flag=True, help="Add copies in H.264, which every player knows.")
 @click.option("--ffmpeg", type=click.Path(path_type=Path), help="The ffmpeg that makes them.")

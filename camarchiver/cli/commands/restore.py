@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from camarchiver.cli import completions
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import option, options, with_place
@@ -19,9 +20,16 @@ selection_options = options(
         "--run",
         default="",
         metavar="ID",
+        shell_complete=completions.runs,
         help="Everything that this run moved to the trash; the beginning of its id is enough.",
     ),
-    click.option("--camera", type=CameraName(), default="", help="Only this camera."),
+    click.option(
+        "--camera",
+        type=CameraName(),
+        shell_complete=completions.cameras,
+        default="",
+        help="Only this camera.",
+    ),
     click.option("--since", type=When(), help="Only clips that start then or later."),
     click.option(
         "--until", type=When(), help="Only clips that start before this; a bare date includes that day."

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from camarchiver.cli import completions
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.commands.archive import encoder_options
 from camarchiver.cli.help_page import HelpCommand
@@ -31,6 +32,7 @@ what_options = options(
         "--camera",
         "cameras",
         type=CameraName(),
+        shell_complete=completions.cameras,
         multiple=True,
         metavar="NAME",
         help="Only this camera (repeatable).",

@@ -135,13 +135,17 @@ def decodes_whole(media: Media, exit_status: int, stderr: tuple[str, ...], frame
     """Whether a file that was decoded alone is intact, not counting frames before its first keyframe."""
     complaints = _complaints(stderr)
     head = media.packets_before_keyframe if complaints else 0
-    excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
-    return exit_status == 0 and excused and (head > 0 or not complaints) and frames == media.shown - head
+    return (
+        exit_status == 0
+        and _are_of_head(complaints)
+        and (head > 0 or not complaints)
+        and frames == media.shown - head
+    )
 
 
-def is_harmless(stderr: tuple[str, ...]) -> bool:
-    """Whether ffmpeg wrote only what a healthy run writes."""
-    return not _complaints(stderr)
+def is_headless(stderr: tuple[str, ...]) -> bool:
+    """Whether ffmpeg complained, if at all, only of frames that refer to what came before the file."""
+    return _are_of_head(_complaints(stderr))
 
 
 def _complaints(stderr: tuple[str, ...]) -> tuple[str, ...]:
@@ -156,11 +160,14 @@ def _complaints(stderr: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(left)
 
 
+def _are_of_head(complaints: tuple[str, ...]) -> bool:
+    return all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
+
+
 def _undecodable_head(facts: Facts, complaints: tuple[str, ...]) -> int:
     """The number of packets before the first keyframe if they explain all errors and missing frames, or 0."""
     head = facts.source.packets_before_keyframe
-    excused = all(_HEADLESS.match(line) or _REPEATED.match(line) for line in complaints)
-    if facts.exit_status == 0 and complaints and excused:
+    if facts.exit_status == 0 and complaints and _are_of_head(complaints):
         return head if facts.frames_encoded == facts.source.shown - head else 0
     return 0
 

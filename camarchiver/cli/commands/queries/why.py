@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from camarchiver.cli import completions
 from camarchiver.cli.commands.archive import archive
 from camarchiver.cli.commands.cleanup import cleanup
 from camarchiver.cli.commands.queries.find import not_found
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 
 question_options = options(
     click.argument("path", type=click.Path(path_type=Path), required=False),
-    click.option("--camera", type=CameraName(), help="Only this camera; together with --at."),
+    click.option(
+        "--camera",
+        type=CameraName(),
+        shell_complete=completions.cameras,
+        help="Only this camera; together with --at.",
+    ),
     click.option(
         "--at",
         type=When(clock=True),
