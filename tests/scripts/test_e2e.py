@@ -13,9 +13,12 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -676,3 +679,71 @@ class TestFromTheCameraToTheArchive:
         assert (pi.seen(pi.outbox), pi.transfer().returncode) == ({}, 0)
         verified = [COMMAND, "verify", pi.tree, "--full"]
         assert subprocess.run(verified, capture_output=True, text=True).returncode == 0
+
+
+class TestDocker:
+    """The image and its services, as far as they can be tried without an engine."""
+
+    FOLDER = INSTALL.parents[1] / "docker"
+
+    def instructions(self) -> list[list[str]]:
+        text = re.sub(r"\\\n", " ", (self.FOLDER / "Dockerfile").read_text())
+        return [shlex.split(line) for line in text.splitlines() if line and not line.startswith("#")]
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        yaml = pytest.importorskip("yaml")
+        found: dict[str, dict[str, Any]] = yaml.safe_load((self.FOLDER / "compose.yaml").read_text())[
+            "services"
+        ]
+        return found
+
+    def test_what_is_copied_is_all_that_the_installation_needs(self, tmp_path: Path) -> None:
+        for name, *words in self.instructions():
+            if name != "COPY":
+                continue
+            *sources, target = words
+            place = tmp_path / target.lstrip("/")
+            for source in (INSTALL.parents[1] / each for each in sources):
+                if source.is_dir():
+                    shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    inside = place / source.name if target.endswith("/") else place
+                    inside.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, inside)
+        pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+        subprocess.run([*pip, "-w", tmp_path, tmp_path / "usr/src/camarchiver"], check=True, timeout=240)
+        (wheel,) = tmp_path.glob("camarchiver-*.whl")
+        assert "camarchiver/__main__.py" in zipfile.ZipFile(wheel).namelist()
+        assert os.access(tmp_path / "usr/local/bin/nightly", os.X_OK)
+
+    def test_services_run_commands_that_exist(self) -> None:
+        services = self.services()
+        assert {"nightly", "watch", "cleanup"} == set(services)
+        for service in services.values():
+            words = service["command"]
+            if words[0] == "nightly":
+                assert re.fullmatch(r"\d\d:\d\d", words[1])
+                words = words[2:]
+            assert words[0] == "camarchiver" and "/camera" in words
+            assert subprocess.run([COMMAND, *words[1:], "--help"], capture_output=True).returncode == 0
+            assert service["volumes"] == ["${FOOTAGE:-/camera}:/camera"]
+        # Without a profile only what removes nothing for good is started.
+        assert [name for name, service in services.items() if "profiles" not in service] == ["nightly"]
+
+    def test_nightly_waits_for_the_time_and_passes_a_signal_on(self, tmp_path: Path) -> None:
+        note = tmp_path / "note"
+        script = f"trap 'echo ended >>{note}; exit 3' TERM; echo begun >>{note}; while :; do sleep 0.1; done"
+        moment = (datetime.now() + timedelta(seconds=3)).strftime("%H:%M:%S")
+        waiting = subprocess.Popen([self.FOLDER / "nightly", moment, "sh", "-c", script])
+        try:
+            assert not note.exists()
+            wait_until(note.exists, "the command")
+        finally:
+            waiting.terminate()
+        assert waiting.wait(30) == 128 + signal.SIGTERM
+        assert note.read_text() == "begun\nended\n"
+
+    @pytest.mark.parametrize("words", [(), ("01:15",), ("noon o'clock", "true")])
+    def test_nightly_refuses_what_is_no_time(self, words: tuple[str, ...]) -> None:
+        done = subprocess.run([self.FOLDER / "nightly", *words], capture_output=True, text=True, timeout=30)
+        assert (done.returncode, done.stderr.partition(":")[0]) == (2, "usage")
