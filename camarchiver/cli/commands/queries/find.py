@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from camarchiver.cli import completions
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import config_option, option, options, tree_options
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
 _STATES = ("source", "archive", "trash", "held", "failed", "damaged")
 
 find_options = options(
-    click.option("--camera", "cameras", type=CameraName(), multiple=True, metavar="NAME", help="Repeatable."),
+    click.option(
+        "--camera",
+        "cameras",
+        type=CameraName(),
+        shell_complete=completions.cameras,
+        multiple=True,
+        metavar="NAME",
+        help="Repeatable.",
+    ),
     click.option(
         "--at",
         type=When(clock=True),
