@@ -209,7 +209,9 @@ class Yard:
         for path in found:
             is_sound = path.parent.name == "sound"
             damaged = not is_sound and bool(trial.faults.lost_video)
-            problems = problems_of(path, whole=is_sound, damaged=damaged)
+            # then its timestamps step with each of its own sender reports
+            unsteady = not is_sound and trial.faults.clock != 1
+            problems = problems_of(path, whole=is_sound, damaged=damaged, unsteady=unsteady)
             yield from (f"{path.parent.name}/{path.name} {problem}" for problem in problems)
         if len(list(self.outbox.glob("sound/motion_*.mp4"))) != int(SECONDS) // SCENE_SECONDS:
             yield "the sound camera has not a clip of each motion"

@@ -19,8 +19,12 @@ SOFT = 0.05
 """Level below which nothing is heard; the tone has a third."""
 
 
-def problems_of(path: Path, *, whole: bool, damaged: bool) -> Iterator[str]:
-    """What is wrong with a clip; `whole`: of a camera without faults, `damaged`: pictures were lost."""
+def problems_of(path: Path, *, whole: bool, damaged: bool, unsteady: bool) -> Iterator[str]:
+    """What is wrong with a clip.
+
+    `whole`: of a camera without faults. `damaged`: pictures were lost. `unsteady`: the times of the pictures
+    contradict each other, so nobody can tell when they belong.
+    """
     named = float(path.stem.split("_")[3].rstrip("s"))
     try:
         with av.open(str(path)) as container:
@@ -36,12 +40,13 @@ def problems_of(path: Path, *, whole: bool, damaged: bool) -> Iterator[str]:
         yield f"plays {len(shown)} of {len(packets)} frames"
         return
     length = shown[-1] + 1 / RATE
-    if abs(length - named) > 0.2 or shown[0] > 0.05:
+    if (abs(length - named) > 0.2 and not unsteady) or shown[0] > 0.05:
         yield f"plays from {shown[0]:.2f} to {length:.2f} s"
-    if heard and (heard[0] < -BEYOND or heard[-1] > length + BEYOND):
+    if heard and not unsteady and (heard[0] < -BEYOND or heard[-1] > length + BEYOND):
         yield f"is heard from {heard[0]:.2f} to {heard[-1]:.2f} s and shown until {length:.2f} s"
     yield from _lost(shown, heard, tones) if whole else ()
-    yield from _out_of_sync(_onsets(pictures), tones, all_of_them=whole)
+    if not unsteady:
+        yield from _out_of_sync(_onsets(pictures), tones, all_of_them=whole)
 
 
 def _lost(shown: Sequence[float], heard: Sequence[float], tones: Sequence[float]) -> Iterator[str]:
