@@ -24,6 +24,8 @@ class Lengths:
     """After the motion; motion that begins in this time makes the clip longer."""
     longest: float = 30.0
     """A longer clip is split at a keyframe."""
+    confirm: float = 0.0
+    """How long motion must last before a clip begins; the pre-roll reaches so much further back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ class DetectionSettings:
     view: View
     keyframes: bool
     """Decode only keyframes, and other frames only until a suspicion is confirmed or dropped."""
+    min_duration: float = 0.0
+    """Seconds; shorter motion is ignored."""
 
 
 class StreamDetector:
@@ -39,7 +41,8 @@ class StreamDetector:
     @property
     def open(self) -> MotionEvent | None:
         """The current motion, as known so far."""
-        return self._motion_state.open
+        event = self._motion_state.open
+        return event if event is not None and self._lasts(event) else None
 
     def begin(self, codec: VideoCodecContext | None) -> None:
         """Watch another stream, or the same one after its clock stepped; `finish` must be called before.
@@ -62,7 +65,7 @@ class StreamDetector:
         """The events that one picture ends."""
         score = self._detector.score(picture.luma, picture.at)
         self._motion_state, event = motion_events.step(self._motion_state, score, picture.at)
-        if event is not None:
+        if event is not None and self._lasts(event):
             yield event
 
     def finish(self) -> Iterator[MotionEvent]:
@@ -71,12 +74,15 @@ class StreamDetector:
             yield from self._step(self._sampler, None)
         last = motion_events.finish(self._motion_state)
         self._motion_state, self._sampler = MotionState(self._settings.rules), None
-        if last is not None:
+        if last is not None and self._lasts(last):
             yield last
 
     def _step(self, sampler: Sampler | KeyframeSampler, packet: VideoPacket | None) -> Iterator[MotionEvent]:
         for picture in sampler.feed(packet):
             yield from self.look(picture)
+
+    def _lasts(self, event: MotionEvent) -> bool:
+        return event.end - event.start >= self._settings.min_duration
 
     def _suspicious(self, luma: Luma) -> bool:
         return self._detector.peek(luma) >= self._settings.rules.min_area

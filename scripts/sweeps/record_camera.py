@@ -134,8 +134,9 @@ def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
         if "same_time" in chosen and "-bf 0" not in SCENES[scene][0]:
             # without any time nobody can tell how pictures are reordered
             scene = 0
-        if "other" in chosen and "264" not in SCENES[scene][0]:
-            scene = 1
+        if "other" in chosen:
+            # the other pictures are of this kind, too
+            scene = 0
         faults, g711 = replace(Faults(), **made), dice.choice(("keep", "aac"))
         found.append(Trial(number, faults, " and ".join(chosen), scene, g711))
     return found

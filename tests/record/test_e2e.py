@@ -372,6 +372,8 @@ class TestRecord:
             (("--zone", "gate=0,0 0.1,0 0.1,1 0,1"), []),
             (("--zone", "path=0,0.3 1,0.3 1,0.7 0,0.7"), ["path", "path"]),
             (("--min-area", "20"), []),
+            (("--min-duration", "1s"), ["", ""]),
+            (("--min-duration", "2.5s"), []),
             (("--keyframes", "--sensitivity", "high"), ["", ""]),
         ],
     )
@@ -380,6 +382,17 @@ class TestRecord:
     ) -> None:
         document = rec_document(rec_run("--source", rec_twice, "--dry-run", *words))
         assert [event["zone"] for event in document["events"]] == expected
+
+    def test_motion_that_must_last_has_its_whole_preroll(
+        self, rec_make: Callable[..., Path], rec_run: RecRun
+    ) -> None:
+        """Motion of a third of a second is ignored, also after a longer one; that is kept from before it."""
+        source = rec_make((6, 9), (17, 17.3), d=24)
+        document = rec_document(rec_run("--source", source, "--min-duration", "2s", "--pre", "4s"))
+        (clip,) = document["clips"]
+        assert 4.0 <= clip["preroll"] <= 5.0
+        assert clip["seconds"] == pytest.approx(clip["preroll"] + 6, abs=0.5)
+        assert len(rec_document(rec_run("--source", source, camera="all"))["clips"]) == 2
 
     def test_a_detection_stream(
         self, rec_twice: Path, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path

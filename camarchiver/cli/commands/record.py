@@ -58,6 +58,11 @@ motion_options = options(
         help="Smallest moving area that counts, in percent of the picture.  [default: by sensitivity]",
     ),
     option(
+        "--min-duration",
+        type=Duration(),
+        help="Ignore motion that ends sooner, such as 1s.  [default: ignore none]",
+    ),
+    option(
         "--mask",
         "masks",
         multiple=True,

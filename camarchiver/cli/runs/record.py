@@ -70,6 +70,7 @@ class RecordOptions:
     duration: timedelta | None
     sensitivity: str
     min_area: float | None
+    min_duration: timedelta | None
     masks: tuple[str, ...]
     zones: tuple[str, ...]
     keyframes: bool
@@ -100,7 +101,13 @@ class RecordOptions:
                 raise UsageError(f"{zone!r} is not a zone", hint="write NAME=0.1,0.2 0.5,0.2 0.5,0.9")
             zones[name] = polygon(corners)
         view = View(polygons, pictures[0] if pictures else None, zones)
-        return DetectionSettings(rules_for(self.sensitivity, min_area=self.min_area), view, self.keyframes)
+        rules = rules_for(self.sensitivity, min_area=self.min_area)
+        return DetectionSettings(rules, view, self.keyframes, self.shortest)
+
+    @property
+    def shortest(self) -> float:
+        """Seconds; shorter motion is ignored."""
+        return self.min_duration.total_seconds() if self.min_duration else 0.0
 
     def sources(self) -> tuple[Camera, DetectionStream]:
         """The recorded stream, and the one that is searched for motion. Raises EncoderError, UsageError."""
@@ -277,7 +284,7 @@ def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) ->
     zone = clock.zone(options.timezone)
     lengths = (options.pre, options.post, options.max_clip)
     settings = RecorderSettings(
-        lengths=Lengths(*(length.total_seconds() for length in lengths)),
+        lengths=Lengths(*(length.total_seconds() for length in lengths), confirm=options.shortest),
         times=options.ranges(),
         min_free=options.min_free,
         duration=options.duration.total_seconds() if options.duration else None,

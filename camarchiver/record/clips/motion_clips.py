@@ -44,7 +44,7 @@ class MotionClips:
         self._guard = guard
         self._when = when
         self._is_unsynced = is_unsynced
-        self._preroll = PreRoll(lengths.pre + LATE, PREROLL_BYTES)
+        self._preroll = PreRoll(lengths.pre + lengths.confirm + LATE, PREROLL_BYTES)
         self._stream: Opened | None = None
         self._state = ClipState(0.0, 0.0, 0.0)
         self._writer: ClipWriter | None = None
