@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 RATE = 15
 """Pictures a second."""
@@ -88,7 +89,7 @@ def _sound(path: Path) -> tuple[list[float], list[float]]:
         packets = [float((one.pts or 0) * one.time_base) for one in container.demux(audio=0) if one.size]
     levels: list[tuple[float, bool]] = []
     with av.open(str(path)) as container:
-        for frame in container.decode(audio=0):
+        for frame in _heard(container):
             samples = np.abs(frame.to_ndarray().astype(np.float64).reshape(-1))
             samples /= 32768 if frame.format.name.startswith("s16") else 1
             parts = range(0, len(samples), 80)
@@ -98,3 +99,13 @@ def _sound(path: Path) -> tuple[list[float], list[float]]:
                 for part in parts
             ]
     return packets, _onsets(levels)
+
+
+def _heard(container: InputContainer) -> Iterator[av.AudioFrame]:
+    """What a player can decode of the sound."""
+    for packet in container.demux(audio=0):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue
+        yield from frames

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 
 from tests import programs
+from tests.record.rtsp import Faults
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -98,6 +103,64 @@ def test_the_sweeps_say_so_without_strace(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "strace" in done.stdout
     assert re.fullmatch(r"0 passed, 0 failed, \d+ skipped", done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def sound_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As a camera without faults sends it."""
+    scripts = UNITS.parent / "scripts"
+    if not scripts.exists():
+        pytest.skip("scripts is not beside the tests")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(scripts))
+        patch.setattr("sweeps.record_camera.SCENES", (("libx264 -g 15 -bf 0", "aac"),))
+        folder = tmp_path_factory.mktemp("scenes")
+        scene, _ = importlib.import_module("sweeps.record_camera").scenes(folder)
+    return Path(shutil.copy(scene, folder / "motion_20260503_142005_8.0s.mp4"))
+
+
+class TestRecordedClips:
+    """What `scripts/faults record-camera` finds wrong with a clip."""
+
+    @pytest.mark.parametrize(
+        ("spoil", "name", "said"),
+        [
+            ("-c copy", "8.0s", ""),
+            ("-c copy", "9.0s", "plays from 0.00 to 8.00 s"),
+            ("-ss 0.5 -c copy -copyinkf", "7.5s", "can't be read|plays"),
+            ("-c:v copy -af adelay=150:all=1", "8.0s", r"has its sound \+0\.1[45]"),
+            ("-c:v copy -af atrim=start=0.1,asetpts=PTS-STARTPTS", "8.0s", r"has its sound -0\.1"),
+            (
+                "-c:a copy -vf select='not(between(n,40,43))' -fps_mode passthrough",
+                "8.0s",
+                "a hole of 0.33 s",
+            ),
+            ("-c:v copy -af aselect='not(between(n,20,23))'", "8.0s", "sound|tones"),
+            ("-an -c:v copy", "8.0s", "a hole of 0.00 s in its sound"),
+            ("-c copy -t 4", "4.0s", "not those before and after the motion"),
+        ],
+    )
+    def test_each_kind_is_found(
+        self,
+        sound_clip: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        spoil: str,
+        name: str,
+        said: str,
+    ) -> None:
+        monkeypatch.syspath_prepend(str(UNITS.parent / "scripts"))
+        path = tmp_path / f"motion_20260503_142005_{name}.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(sound_clip), *spoil.split()]
+        subprocess.run([*command, str(path)], check=True)
+        recorded = importlib.import_module("sweeps.recorded")
+        found = "; ".join(recorded.problems_of(path, whole=True, damaged=False, unsteady=False))
+        assert re.search(said, found) if said else not found
+
+    def test_every_fault_of_the_camera_is_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(UNITS.parent / "scripts"))
+        made = importlib.import_module("sweeps.record_camera").FAULTS
+        assert {field.name for field in fields(Faults)} == {*made, "other", "other_at"}
 
 
 SCRIPTS = sorted(

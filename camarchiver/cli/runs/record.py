@@ -282,9 +282,9 @@ def _member(options: RecordOptions, monitor: CameraMonitor, locks: ExitStack) ->
     source, stream = options.sources()
     name, folders = options.folders()
     zone = clock.zone(options.timezone)
-    lengths = (options.pre, options.post, options.max_clip)
+    pre, post, longest = (one.total_seconds() for one in (options.pre, options.post, options.max_clip))
     settings = RecorderSettings(
-        lengths=Lengths(*(length.total_seconds() for length in lengths), confirm=options.shortest),
+        lengths=Lengths(pre, post, longest, options.shortest),
         times=options.ranges(),
         min_free=options.min_free,
         duration=options.duration.total_seconds() if options.duration else None,
