@@ -660,6 +660,31 @@ class TestDamage:
         assert_plays(clip)
         assert heard(clip)[1] > clip.seconds - 0.3
 
+    def test_a_stream_that_gains_sound_is_recorded_on(
+        self, rec_simple: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path
+    ) -> None:
+        """The second part of a transport stream announces sound."""
+        parts = tmp_path / "silent.ts", tmp_path / "heard.ts"
+        for part, words in zip(parts, ("-an", "-output_ts_offset 8"), strict=True):
+            command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_simple), "-c", "copy"]
+            subprocess.run([*command, *words.split(), str(part)], check=True)
+        both = tmp_path / "both.ts"
+        both.write_bytes(parts[0].read_bytes() + parts[1].read_bytes())
+        clips = rec_recorder(FileCamera(both)).run()
+        assert len(clips) == 2
+        for clip in clips:
+            assert_plays(clip)
+
+    def test_an_old_codec_is_encoded(
+        self, rec_simple: Path, rec_recorder: Callable[..., RecRecorder], tmp_path: Path
+    ) -> None:
+        old = tmp_path / "old.avi"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(rec_simple), "-an"]
+        subprocess.run([*command, "-c:v", "msmpeg4v2", "-b:v", "2M", str(old)], check=True)
+        (clip,) = rec_recorder(FileCamera(old)).run()
+        assert not clip.error
+        assert clip.frames > 80
+
     def test_a_codec_that_nobody_knows_is_no_end(self, rec_simple: Path) -> None:
         with RtspServer(rec_simple, Faults(codec_name="NOVEL")) as server:
             seeking = Reader(camera(server.url))
