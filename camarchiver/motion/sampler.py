@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,10 +20,22 @@ from camarchiver.motion.events import MotionState
 from camarchiver.motion.keyframe_rules import Attention, DecodeChoice
 from camarchiver.motion.planes import Luma, shrink
 
+_log = logging.getLogger("camarchiver.motion.sampler")
+
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 RATE = 5.0
 """Pictures a second: fewer miss a running person, more cost CPU and find nothing new."""
+
+BROKEN = 3.0
+"""Seconds after an error in which pictures are not trusted, unless a keyframe comes earlier."""
+PATIENCE = 3
+"""Groups of pictures with errors, one after the other, after which the stream is decoded as well as it goes.
+
+Some cameras break the standard in every group, and a wrong picture shows more than none.
+"""
+SILENCE = 10.0
+"""Seconds of packets without a picture after which the log says so."""
 
 LUMA_FIRST = frozenset(
     ["gray", "nv12", "nv21", "yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"],
@@ -42,9 +55,12 @@ class SampledPicture:
 class Sampler:
     """Decodes every packet and keeps five pictures a second: it misses nothing, but decoding costs CPU."""
 
-    def __init__(self, codec: VideoCodecContext, *, rate: float = RATE) -> None:
-        """`codec` is the stream's; its own decoder is not used, so the packets remain the recorder's."""
-        self._decoder = _Decoder(codec)
+    def __init__(self, codec: VideoCodecContext, *, rate: float = RATE, strict: bool = True) -> None:
+        """`codec` is the stream's; its own decoder is not used, so the packets remain the recorder's.
+
+        Unless `strict`, pictures that ffmpeg could decode only in part are returned as well.
+        """
+        self._decoder = _Decoder(codec, strict=strict)
         self._period = 1 / rate
         self._next: float | None = None
 
@@ -77,7 +93,7 @@ class KeyframeSampler:
     ) -> None:
         """`suspicious` judges a keyframe (`Detector.peek`); `motion_state` is that after the last score."""
         self._codec, self._rate = codec, rate
-        self._keys = _Decoder(codec)
+        self._keys = _Decoder(codec, strict=True)
         self._suspicious, self._motion_state = suspicious, motion_state
         self._attention = Attention()
         self._group: list[VideoPacket] = []
@@ -134,7 +150,8 @@ class KeyframeSampler:
 
     def _begin_burst(self, packets: Sequence[VideoPacket]) -> Iterator[SampledPicture]:
         """Begin a burst; it ends as soon as it is no longer needed."""
-        self._burst = Sampler(self._codec, rate=self._rate)
+        # it is too short to learn whether the camera breaks the standard in every group
+        self._burst = Sampler(self._codec, rate=self._rate, strict=False)
         for packet in packets:
             for picture in self._continue_burst(packet):
                 yield picture
@@ -152,33 +169,83 @@ class KeyframeSampler:
 
 
 class _Decoder:
-    def __init__(self, codec: VideoCodecContext) -> None:
-        context = av.CodecContext.create(codec.name, "r")
-        assert isinstance(context, VideoCodecContext)
-        context.extradata = codec.extradata
-        context.thread_count = 1  # threads finish sooner but cost more CPU
-        # block edges don't show in a picture this small: a fifth less work, no event lost or found
-        context.options = {"skip_loop_filter": "all"}
-        self._context = context
+    """Decodes the packets of one stream; what is broken yields nothing."""
+
+    def __init__(self, codec: VideoCodecContext, *, strict: bool) -> None:
+        self._codec = codec
+        self._strict = strict
+        self._context = self._opened()
         self._time_base = Fraction(0)
+        self._broken: float | None = None
+        """Time of the error since which pictures may be wrong, as they build on each other."""
+        self._errors = 0
+        """Groups of pictures with an error, one after the other."""
+        self._waiting: float | None = None
+        """Time of the first packet after the last picture."""
+        self._told = False
 
     def frames(self, packet: VideoPacket | None) -> list[tuple[float, VideoFrame]]:
         """Undamaged frames with their time, which PyAV omits for frames that come at the end."""
         if packet is not None:
             self._time_base = packet.time_base
+            if packet.is_keyframe:
+                self._begin_group()
         try:
-            frames = self._context.decode(packet)
-        except (av.error.InvalidDataError, av.error.EOFError):
+            decoded = self._context.decode(packet)
+        except av.error.EOFError:
             return []
-        return [
-            (float(frame.pts * self._time_base), frame)
-            for frame in frames
-            if frame.pts is not None and not frame.is_corrupt
-        ]
+        except av.FFmpegError:
+            self._broken = self._at(packet.dts) if packet is not None else None
+            decoded = []
+        timed = [(self._at(frame.pts), frame) for frame in decoded if not frame.is_corrupt]
+        frames = [(at, frame) for at, frame in timed if at is not None and not self._may_be_wrong(at)]
+        self._watch(self._at(packet.dts) if packet is not None else None, came=bool(frames))
+        return frames
 
     def restart(self) -> None:
         """Make the decoder accept packets again after the end."""
         self._context.flush_buffers()
+
+    def _opened(self) -> VideoCodecContext:
+        context = av.CodecContext.create(self._codec.name, "r")
+        assert isinstance(context, VideoCodecContext)
+        context.extradata = self._codec.extradata
+        # some formats state these in the container alone: msmpeg4, wmv2, huffyuv, FFV1
+        context.width, context.height = self._codec.width, self._codec.height
+        if self._codec.pix_fmt is not None:
+            context.pix_fmt = self._codec.pix_fmt
+        context.codec_tag = self._codec.codec_tag
+        context.bits_per_coded_sample = self._codec.bits_per_coded_sample
+        context.thread_count = 1  # threads finish sooner but cost more CPU
+        # block edges don't show in a picture this small: a fifth less work, no event lost or found
+        context.options = {"skip_loop_filter": "all"}
+        if self._strict:
+            # otherwise ffmpeg paints over what it could not decode and does not say so
+            context.options["err_detect"] = "explode"
+        return context
+
+    def _begin_group(self) -> None:
+        self._errors = self._errors + 1 if self._broken is not None else 0
+        self._broken = None
+        if self._strict and self._errors >= PATIENCE:
+            self._strict = False
+            self._context = self._opened()
+
+    def _at(self, moment: int | None) -> float | None:
+        return None if moment is None else float(moment * self._time_base)
+
+    def _may_be_wrong(self, at: float) -> bool:
+        return self._strict and self._broken is not None and self._broken <= at < self._broken + BROKEN
+
+    def _watch(self, at: float | None, *, came: bool) -> None:
+        """Log it once if packets have brought no picture for long."""
+        if came:
+            self._waiting, self._told = None, False
+        elif at is not None:
+            self._waiting = at if self._waiting is None else self._waiting
+            if at - self._waiting >= SILENCE and not self._told:
+                self._told = True
+                _log.warning("no picture could be decoded for %.0f seconds; no motion is seen", SILENCE)
 
 
 def _luma(frame: VideoFrame) -> Luma:

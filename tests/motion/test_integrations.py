@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -48,16 +48,29 @@ def demux(path: Path) -> Iterator[tuple[AvVideoStream, Packet[AvVideoStream] | N
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         for packet in container.demux(stream):
+            if packet.pts is None:  # avi has none
+                packet.pts = packet.dts
             yield stream, packet if packet.size else None
 
 
-def sampled(path: Path, rate: float = 5.0) -> list[SampledPicture]:
+def sampled(path: Path, rate: float = 5.0, *, broken: Container[int] = ()) -> list[SampledPicture]:
+    """The pictures of a clip; of the packets named in `broken` some bytes are wrong."""
     sampler: Sampler | None = None
     pictures: list[SampledPicture] = []
-    for stream, packet in demux(path):
+    for number, (stream, packet) in enumerate(demux(path)):
         sampler = sampler or Sampler(stream.codec_context, rate=rate)
-        pictures += sampler.feed(packet)
+        pictures += sampler.feed(damaged(packet) if packet is not None and number in broken else packet)
     return pictures
+
+
+def damaged(packet: Packet[AvVideoStream]) -> Packet[AvVideoStream]:
+    content = bytearray(bytes(packet))
+    for place in np.random.default_rng(1).integers(len(content) // 3, len(content), 5):
+        content[place] ^= 0xFF
+    copy = cast("Packet[AvVideoStream]", Packet(bytes(content)))
+    copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    copy.is_keyframe = packet.is_keyframe
+    return copy
 
 
 class TestDetectorMask:
@@ -104,6 +117,62 @@ class TestFrames:
             else:
                 pictures += sampler.feed(packet)
         assert pictures[-1].at > 5.5
+
+    @pytest.mark.parametrize(
+        ("codec", "name"),
+        [
+            ("msmpeg4", "a.avi"),
+            ("wmv2", "a.asf"),
+            ("huffyuv", "a.avi"),
+            ("ffv1", "a.mkv"),
+            ("rawvideo", "a.avi"),
+            ("mjpeg", "a.avi"),
+        ],
+    )
+    def test_formats_whose_container_alone_states_the_size(
+        self, tmp_path: Path, codec: str, name: str
+    ) -> None:
+        assert len(sampled(encode(tmp_path / name, "-c:v", codec))) == 10
+
+    @pytest.mark.parametrize("codec", ["h264", "mpeg4"])
+    def test_broken_pictures_are_left_out_until_the_next_keyframe(self, tmp_path: Path, codec: str) -> None:
+        clip = encode(tmp_path / "a.mp4", "-bf", "0", "-c:v", codec, seconds=6)
+        sound = {picture.at: picture.luma.astype(int) for picture in sampled(clip, 15)}
+        pictures = sampled(clip, 15, broken={30})
+        assert [picture.at for picture in pictures] == [at for at in sound if not 2 <= at < 4]
+        assert all(abs(picture.luma - sound[picture.at]).max() == 0 for picture in pictures)
+
+    def test_after_an_error_without_another_keyframe_it_goes_on(self, tmp_path: Path) -> None:
+        clip = encode(tmp_path / "a.mp4", "-bf", "0", "-g", "200", seconds=8)
+        times = [picture.at for picture in sampled(clip, broken={30})]
+        assert not any(2 <= at < 5 for at in times)
+        assert sum(at >= 5 for at in times) >= 15
+
+    def test_a_stream_that_is_always_broken_shows_what_it_can(self, tmp_path: Path) -> None:
+        clip = encode(tmp_path / "a.mp4", "-bf", "0", "-g", "15", seconds=8)
+        pictures = sampled(clip, broken=range(0, 120, 5))
+        assert sum(picture.at >= 5 for picture in pictures) >= 12
+
+    def test_a_stream_without_any_picture_is_told_once(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        clip = encode(tmp_path / "a.mp4", "-bf", "0", "-g", "300", seconds=14)
+        sampler: Sampler | None = None
+        for number, (stream, packet) in enumerate(demux(clip)):
+            sampler = sampler or Sampler(stream.codec_context)
+            if packet is not None:
+                nothing = cast("Packet[AvVideoStream]", Packet(b"\x00\x00\x00\x04\xff\xff\xff\xff"))
+                nothing.pts, nothing.dts, nothing.time_base = packet.pts, packet.dts, packet.time_base
+                assert not list(sampler.feed(nothing))
+                told = ["no picture could be decoded for 10 seconds; no motion is seen"]
+                assert caplog.messages == (told if number >= 150 else [])
+
+    def test_rare_keyframes_alone_are_no_silence(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        clip = encode(tmp_path / "a.mp4", "-bf", "2", "-g", "180", "-keyint_min", "180", seconds=25)
+        assert self._keyframed(clip, set()) == [0, 12, 24]
+        assert not caplog.messages
 
     def test_only_keyframes_while_nothing_happens(self, tmp_path: Path) -> None:
         assert self._keyframed(encode(tmp_path / "a.mp4", "-bf", "2", seconds=8), set()) == [0, 2, 4, 6]
