@@ -94,7 +94,7 @@ class HelpCommand(click.Command):
             if each not in about_help:
                 heading = each.heading if isinstance(each, GroupedOption) else ""
                 groups.setdefault(heading or "Options", []).append(each)
-        groups.setdefault("Help" if any(groups.values()) else "Options", []).extend(about_help)
+        groups.setdefault("Other" if any(groups.values()) else "Options", []).extend(about_help)
         _write_groups(groups, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

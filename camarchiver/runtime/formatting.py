@@ -35,6 +35,8 @@ def about(seconds: float) -> str:
 def shown(path: str | Path) -> str:
     """A path that is safe to print: undecodable bytes and control characters are escaped."""
     text = os.fspath(path)
+    if text.isprintable():  # as nearly every name is
+        return text
     try:
         raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half a character, which JSON can hold but no file name can
