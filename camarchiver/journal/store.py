@@ -90,7 +90,9 @@ class Journal:
         """Every day of footage that has a file, oldest first."""
         found = []
         for folder, listing in readable(TreeWalk(self._root)):
-            for name in (each for each in listing.foreign if each.endswith(".jsonl")):
+            # Whatever stands for a day: one that can't be read is to be told of.
+            names = (*listing.foreign, *listing.links, *listing.folders)
+            for name in (each for each in names if each.endswith(".jsonl")):
                 try:
                     year, month, day = (*folder.split("/"), name.removesuffix(".jsonl"))
                     found.append(date(int(year), int(month), int(day)))

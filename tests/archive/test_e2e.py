@@ -436,6 +436,11 @@ class TestEveryReason:
             "REO_f_20260301081500.mp4": "filtered",
         }
 
+    def test_a_maker_whose_names_say_no_time_is_named(self, put: Put, tree: Path) -> None:
+        put("datadir0/hiv00012.mp4")
+        (step,) = document(tree, "--dry-run")["steps"]
+        assert (step["reason"], "Hikvision" in step["detail"]) == ("no-timestamp", True)
+
     def test_an_encoder_that_gives_up_and_a_source_that_changes_meanwhile(
         self, put: Put, tree: Path, tmp_path: Path
     ) -> None:
