@@ -71,7 +71,7 @@ def existing_files() -> tuple[Path, ...]:
         return tuple(path for path in default_files() if path.is_file())
     except OSError as error:
         raise ConfigError(
-            f"{error.filename}: nobody can tell whether this config file is there: {cause(error)}",
+            f"{error.filename}: it is not known whether this config file is there: {cause(error)}",
             hint="set HOME to this user's own home, or name a file with --config",
         ) from error
 

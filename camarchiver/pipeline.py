@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from camarchiver.runtime.signals import Stop
 
 
-UNSAID = Conventions()
-"""An owner's config without a word about the trees."""
+NO_CONVENTIONS = Conventions()
+"""A config that says nothing about the trees."""
 
 
 class Pipeline:
@@ -42,11 +42,11 @@ class Pipeline:
         trees: Trees,
         zone: tzinfo,
         command: str,
-        conventions: Conventions = UNSAID,
+        conventions: Conventions = NO_CONVENTIONS,
         *,
         started: datetime | None = None,
     ) -> None:
-        """`conventions` is the config's word about the trees.
+        """`conventions` is what the config says about the trees.
 
         `started` is the moment for which plans are made, by default now.
 

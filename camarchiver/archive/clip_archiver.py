@@ -176,7 +176,7 @@ class ClipArchiver:
             self._context.writer.same_file(step.clip, same)
             return same, None, f"the same file as {same.source}"
         if step.replaces is None and (adopted := self._adoption().adopt(step, original, work.stop)):
-            return adopted, None, "an archive of it stood already"
+            return adopted, None, "an archive of it existed already"
         archived, made = self._make(work, step, original, self._encoder)
         self._context.failures.forget(step.clip)
         return archived, made.encoding, "; ".join(made.notes)
@@ -356,7 +356,7 @@ class ClipArchiver:
             if not work.lock.still_mine():
                 raise anchored.Stale("the clip's lock was lost")
             if not self._context.archives.is_valid(archived):
-                raise anchored.Stale("its archive does not stand any more")
+                raise anchored.Stale("its archive no longer exists or no longer counts")
             if step.reason is Reason.REPAIR:
                 return Outcome(step, Result.DONE, step.reason, detail, where, encoding)
             is_doubtful = isinstance(step, Archive) and step.keeps_source

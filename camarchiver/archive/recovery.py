@@ -182,7 +182,7 @@ class _Recovery:
             is_same = copying.digest_of(path) == copying.digest_of(original)
             if is_same and anchored.fingerprint_of(original.lstat()) == anchored.fingerprint_of(status):
                 removal.remove(copy.root, place, seen, None)
-                _log.info("%s: took back the copy of a dead run: %s still stands", path, original)
+                _log.info("%s: took back the copy of a dead run: %s still exists", path, original)
                 return place
         return ""
 

@@ -179,7 +179,7 @@ class CleanupExecutor:
         if spared and restored_lately(step.source, step.identity, memory, now):
             return Outcome(step, Result.SKIPPED, Reason.RESTORED), None
         if step.archived is not None and not self._archives.is_valid(step.archived):
-            raise anchored.Stale("its archive does not stand any more")
+            raise anchored.Stale("its archive no longer exists or no longer counts")
         gone = self._remove(step)
         self._gauge.freed(step, gone.freed)
         result = Result.FAILED if gone.problem else Result.DONE

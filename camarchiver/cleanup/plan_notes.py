@@ -96,10 +96,12 @@ class PlanNotes:
     def notes(self) -> Iterator[str]:
         """Files that stay although the owner may expect otherwise, and camera names that match no clip."""
         if self.damaged:
-            yield (
-                f"{count_of(self.damaged, 'archive')} found missing or damaged count for no rule;"
-                " camarchiver verify --known --repair"
+            effect = (
+                "is missing or damaged and does not count as a copy"
+                if self.damaged == 1
+                else "are missing or damaged and do not count as copies"
             )
+            yield f"{count_of(self.damaged, 'archive')} {effect}; camarchiver verify --known --repair"
         waiting = sum(total.clips for total in self.totals if total.group[:2] == ("keep", Reason.UNARCHIVED))
         if waiting:
             yield (
@@ -108,7 +110,7 @@ class PlanNotes:
             )
         hard = self.policy.limits.max_age_hard
         if hard is not None and not self.overdue:
-            yield f"after this nothing recorded before {self.now - hard:%Y-%m-%d %H:%M} stands in any tree"
+            yield f"after this run no tree holds anything recorded before {self.now - hard:%Y-%m-%d %H:%M}"
         yield from self._unknown_cameras()
 
     def _unknown_cameras(self) -> Iterator[str]:

@@ -35,11 +35,11 @@ _PASS_OVER = "pass_over"
 """The key of `[folders]`."""
 
 _TRUSTING = ("", "archive", "cleanup")
-"""The sections in which `trust_names` is the owner's word about the whole tree, for every command."""
+"""The sections in which `trust_names` applies to the whole tree, for every command."""
 
 
 def conventions(context: click.Context, *, trust_names: bool = False) -> Conventions:
-    """The config's word about names, folders and clocks. Raises ConfigError.
+    """What the config says about names, folders and clocks. Raises ConfigError.
 
     The names are also trusted if the command's own `--trust-names` says so.
     """
@@ -90,7 +90,9 @@ def camera_tables(context: click.Context) -> dict[str, dict[str, Any]]:
             errors.append(ConfigError(words, hint=f"write [camera.{name}] above its keys"))
             continue
         if files.get(camera) == entry.file:
-            words = f"{entry.file}: [camera.{name}] stands there twice, with composed and decomposed letters"
+            words = (
+                f"{entry.file}: there are two tables [camera.{name}], with composed and decomposed letters"
+            )
             errors.append(ConfigError(words, hint="write one table for this camera"))
         files[camera] = entry.file
         own = tables[camera] = dict[str, Any]()

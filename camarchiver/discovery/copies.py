@@ -310,7 +310,7 @@ class CopyFinder:
     def _damage_of(self, entries: Iterable[Archived]) -> str:
         """What was found wrong with a clip's archives; empty if nothing was."""
         found = [damage for entry in entries if (damage := self._damaged.get(entry.archive))]
-        return f"its archive counts for nothing: {found[-1].words(self._zone)}" if found else ""
+        return f"its archive does not count: {found[-1].words(self._zone)}" if found else ""
 
     def _unjournalled(self, place: _Place) -> Copy | None:
         """A source in the trash that no line mentions, because a run died before it wrote one."""

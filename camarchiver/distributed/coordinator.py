@@ -320,7 +320,7 @@ def _journalled(step: Archive, answer: ClipResult, context: ArchiveContext) -> A
         return outcome
     archived = context.archives.newest(step.clip)
     if archived is None:
-        words = "a worker archived it, but its archive does not stand here"
+        words = "a worker archived it, but its archive does not exist here"
         return Outcome(step, Result.FAILED, Reason.FAILED, words)
     context.failures.forget(step.clip)
     return archived

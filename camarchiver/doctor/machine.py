@@ -211,4 +211,6 @@ def _is_kept_in_time() -> bool:
 
 def unseen(kind: str) -> Finding:
     """On a filesystem of this kind the kernel does not see every change."""
-    return remark("inotify", f"{kind} does not tell of changes by others: watch reads the tree every --poll")
+    return remark(
+        "inotify", f"{kind} does not report changes by other hosts: watch reads the tree every --poll"
+    )

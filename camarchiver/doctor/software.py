@@ -60,7 +60,7 @@ def packages(extras: Collection[str]) -> Iterator[Finding]:
     for name, problem in broken.items():
         remedy = "install a build of it that fits this machine; python -X faulthandler -c 'import "
         yield trouble(
-            "packages", f"{name} can't be started: {problem}", f"{remedy}{LOADED[name]}' tells more"
+            "packages", f"{name} can't be started: {problem}", f"{remedy}{LOADED[name]}' shows more"
         )
     sound = ", ".join(f"{name} {version}" for name, version in found.items() if name not in broken)
     yield fine("packages", sound)

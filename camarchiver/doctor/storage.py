@@ -273,7 +273,9 @@ def _days(found: Journal, folder: Path) -> Iterator[Finding]:
             yield remark("journal", f"{message}: a crash tore one, which is harmless")
         else:
             yield trouble(
-                "journal", message, "look at them, check the disk; camarchiver verify tells what they cost"
+                "journal",
+                message,
+                "look at them, check the disk; camarchiver verify shows which clips are affected",
             )
     if not torn:
         yield fine("journal", f"{len(days):,} days")

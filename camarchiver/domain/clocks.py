@@ -1,4 +1,4 @@
-"""Which of a camera's clocks is right: doubt between a clip's name and its file, and the owner's word.
+"""Which of a camera's clocks is right: doubt between a clip's name and its file, and the owner's settings.
 
 A camera without a battery begins in 1970 or 2000 after each power failure, another one is a time zone off,
 and a tree that was copied may have lost its files' times. Only the owner can know which of them it is.
@@ -42,7 +42,7 @@ class TrustedClock(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CameraClock:
-    """The owner's word about one camera's clock."""
+    """What the owner configured for one camera's clock."""
 
     trusted: TrustedClock
     years: int = 0
@@ -89,7 +89,7 @@ def _by_mtime(clip: Clip) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """The owner's word about the clocks of all cameras."""
+    """What the owner configured for the clocks of all cameras."""
 
     cameras: Mapping[str, CameraClock] = field(default_factory=dict)
     names_everywhere: bool = False
@@ -99,7 +99,7 @@ class Clocks:
         return bool(self.cameras) or self.names_everywhere
 
     def applied(self, clip: Clip) -> Clip:
-        """The clip, with the time of its recording if the owner's word says one."""
+        """The clip, with the time of its recording if the owner corrected its clock."""
         own = self.cameras.get(clip.camera)
         if own is None:
             return clip._replace(corrected=clip.start) if self.names_everywhere else clip

@@ -99,11 +99,11 @@ class Exporter:
     """Exports one hold into one folder; it only reads the trees."""
 
     def __init__(
-        self, trees: Trees, holdings: HeldFiles, place: Path, maker: PlayableMaker | None, stop: Stopper
+        self, trees: Trees, held_files: HeldFiles, place: Path, maker: PlayableMaker | None, stop: Stopper
     ) -> None:
         """`maker` makes playable copies, if wanted. Raises UsageError for a target within the trees."""
         self._trees = trees
-        self._holdings = holdings
+        self._held_files = held_files
         self._place = place
         self._maker = maker
         self._stop = stop
@@ -118,7 +118,7 @@ class Exporter:
         """The files to copy; those that are not available are noted. A clip's best copy comes first."""
 
         def there() -> Iterator[HeldPart]:
-            for found in self._holdings.found():
+            for found in self._held_files.found():
                 if isinstance(found, Gap):
                     self._note("missing", f"{found.path}: {found.detail}")
                 else:
@@ -258,7 +258,7 @@ class Exporter:
             self._note("no-sums", words, "mend that and run the same command again")
 
     def _write_journal(self) -> None:
-        events = self._holdings.events(self._sources, self._days)
+        events = self._held_files.events(self._sources, self._days)
         text = "".join(event.line() + "\n" for event in events).encode("ascii")
         if not text:
             return
@@ -321,7 +321,7 @@ def _check_same(target: Path, digest: str) -> None:
     """Raises StorageError unless a regular file with exactly these bytes exists there."""
     if not stat.S_ISREG(target.lstat().st_mode) or copying.digest_of(target) != digest:
         raise StorageError(
-            f"something else stands at {target}, which is never overwritten",
+            f"another file is at {target}, and nothing is overwritten",
             hint="export into an empty folder",
         )
 

@@ -267,7 +267,7 @@ def _encoding(variant: Transcode) -> dict[str, Any]:
 
 
 def _fields(video: VideoStream) -> dict[str, str]:
-    """The options that tell libx264, the one encoder here that keeps fields, which field is shown first."""
+    """The options for libx264, the one encoder here that keeps fields, to show the right field first."""
     if not encoders.is_interlaced(video):
         return {}
     # The second letter is the field that is displayed first, the first the one that is coded first.

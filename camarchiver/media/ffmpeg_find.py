@@ -75,7 +75,7 @@ def examine(path: Path, origin: Origin) -> Ffmpeg | str:
     banner = re.search(r"^ffmpeg version (\S+)", "\n".join(done.errors), re.MULTILINE)
     if done.returncode or banner is None:
         last = done.errors[-1] if done.errors else ""
-        return last or (f"exit {done.returncode}" if done.returncode else "it does not tell its version")
+        return last or (f"exit {done.returncode}" if done.returncode else "it does not print its version")
     number = re.match(r"n?(\d+)\.(\d+)", banner[1])
     version = (int(number[1]), int(number[2])) if number else _NEWEST
     listed = done.output.decode(errors="replace")

@@ -38,14 +38,14 @@ def notify(command: tuple[str, ...], document: Iterable[str], *, seconds: float 
         try:
             done = processes.run(command, seconds=seconds, stdin=report, detached=True)
         except TimeoutError:
-            _log.warning("%s took longer than %.0f s to tell of this run and was killed", command[0], seconds)
+            _log.warning("%s took longer than %.0f s to report this run and was killed", command[0], seconds)
             return False
         except (OSError, ValueError) as error:
-            _log.warning("%s can't be started to tell of this run: %s", command[0], cause(error))
+            _log.warning("%s can't be started to report this run: %s", command[0], cause(error))
             return False
     if done.returncode:
         last = done.errors[-1] if done.errors else ""
-        _log.warning("%s failed to tell of this run: exit %d: %s", command[0], done.returncode, last)
+        _log.warning("%s failed to report this run: exit %d: %s", command[0], done.returncode, last)
     return done.returncode == 0
 
 

@@ -68,7 +68,7 @@ class Textfile:
         except (ValueError, KeyError, IndexError) as error:
             if "camarchiver_" not in text and text.strip("\0 \n"):
                 raise _foreign(self._path) from error
-            _log.warning("%s can't be understood and is begun anew", self._path)
+            _log.warning("%s can't be understood and is started anew", self._path)
             return ()
         if any(not each.name.startswith("camarchiver_") for each in found):
             raise _foreign(self._path)

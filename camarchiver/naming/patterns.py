@@ -131,7 +131,7 @@ def compile_pattern(text: str, *, name: str) -> Pattern:
     clock = {"hour", "minute"} <= groups and len(some_date) in (0, 3)
     if not (clock or groups & {"time", "unix"}):
         raise ConfigError(
-            f"pattern {name} tells no time: it needs a group time, unix, or hour and minute"
+            f"pattern {name} has no time: it needs a group time, unix, or hour and minute"
             " (with all of year, month and day, or none of them where folders give the date)",
             hint=f"for example {_OWN_EXAMPLE}",
         )

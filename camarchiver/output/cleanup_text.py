@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def plan_lines(plan: CleanupPlan, *, verbose: bool) -> Iterator[str]:
     """Per tree, camera and reason: files, hours, bytes, oldest and newest; then what will really be free."""
     trash = "deleted" if plan.policy.disposal is Disposal.DELETE else f"to {shown(plan.trees.trash)}"
-    yield f"cleanup of {shown(plan.trees.source)} and {shown(plan.trees.archive)}; what ages goes {trash}"
+    yield f"cleanup of {shown(plan.trees.source)} and {shown(plan.trees.archive)}; old files go {trash}"
     yield from _content(plan, verbose=verbose)
 
 
@@ -59,7 +59,7 @@ def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
         yield f"note: {note}"
     yield from _problem_lines(plan.problems)
     if plan.further:
-        yield "more would come free by, the harmless first:"
+        yield "ways to free more space, safest first:"
     for more in plan.further:
         words = "loses footage" if more.loses_footage else "then run this cleanup again"
         line = f"camarchiver {more.command} {shown(plan.trees.source)} {more.options}"
@@ -96,11 +96,13 @@ def _forecast(plan: CleanupPlan | SpoolPlan, changes: Sequence[Total]) -> Iterat
         yield "nothing to remove"
         return
     files, count = sum(t.clips for t in changes), sum(t.size for t in changes)
-    yield f"{count_of(files, 'file')}, {size(count)} leave their trees"
+    verb = "salvaged or removed" if any(t.group.action == "salvage" for t in changes) else "removed"
+    place = "its tree" if files == 1 else "their trees"
+    yield f"{count_of(files, 'file')}, {size(count)} will be {verb} from {place}"
     for disk in plan.forecast:
         yield (
             f"free at {shown(disk.path)}: {size(disk.free)} now, {size(disk.free + disk.freed)} afterwards"
-            f" ({size(disk.freed)} really come free)"
+            f" ({size(disk.freed)} are actually freed)"
         )
 
 

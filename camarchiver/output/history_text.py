@@ -50,7 +50,7 @@ def story_lines(story: Story, preview: CleanupPreview, zone: tzinfo) -> Iterator
         yield "  the journal says nothing of it"
     for archive, damage in story.damaged.items():
         yield (
-            f"  its archive {shown(archive)} counts for nothing until it is found sound or repaired:"
+            f"  its archive {shown(archive)} does not count until it is found sound or repaired:"
             f" {damage.flaw} ({shown(damage.detail)}), found on {_time(damage.at, zone)}"
             f" by run {shown(damage.run)}; camarchiver verify --known --repair"
         )
@@ -76,7 +76,7 @@ def _recorded(event: JournalEvent, zone: tzinfo, *, again: bool) -> str:
 def _other_times(event: JournalEvent, zone: tzinfo) -> str:
     """The times that differ from the one in the name: as the owner corrected it, otherwise by the file."""
     if event.recorded is not None:
-        return f", really on {_time(event.recorded, zone)} by the owner's word about this camera's clock"
+        return f", actually recorded {_time(event.recorded, zone)}, as configured for this camera's clock"
     written_ns = event.source_mtime_ns
     if written_ns is None or abs(event.start.timestamp() - written_ns / 1e9) <= DOUBTFUL.total_seconds():
         return ""
@@ -142,7 +142,7 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
         case "found-sound":
             return f"its archive {where}, found damaged before, was found sound{detail}"
         case "adopted":
-            return f"the standing archive {where} was taken over; {shown(event.verified or '')}{detail}"
+            return f"the existing archive {where} was adopted; {shown(event.verified or '')}{detail}"
         case "copying":
             return "its very bytes about to be published as its archive"
         case "restored":

@@ -263,7 +263,7 @@ def not_done(outcomes: Iterable[Outcome]) -> list[tuple[Reason, list[Outcome]]]:
 def exported_lines(found: Exported, place: Path) -> Iterator[str]:
     """How much was copied, and how to check it."""
     if not found.copied:
-        yield "nothing was copied" if found.problems else "no file that stands here is kept by this hold"
+        yield "nothing was copied" if found.problems else "this hold covers no file that is here now"
         return
     yield from (f"{shown(each.target)}: {shown(each.remark)}" for each in found.copied if each.remark)
     before = sum(each.was_there for each in found.copied)

@@ -249,7 +249,7 @@ def _trash(copy: Copy, policy: CleanupPolicy, now: datetime) -> Discard | Stay:
     if copy.since is None or copy.since > now - policy.of(clip.camera).trash_age:
         return _IN_POLICY
     if copy.archived is None and not copy.given_up:
-        return Stay(Reason.LAST_COPY, copy.remark or "its archive does not stand")
+        return Stay(Reason.LAST_COPY, copy.remark or "its archive does not exist or does not count")
     return _discard(copy, Disposal.DELETE, Reason.TRASH_AGE, None if copy.given_up else copy.archived)
 
 

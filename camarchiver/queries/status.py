@@ -39,7 +39,7 @@ WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class CameraFootage:
     """The clips of one camera in one tree."""
 
     clips: int = 0
@@ -57,9 +57,9 @@ class CameraStatus:
     """One camera's clips in the three trees, and what needs attention."""
 
     name: str
-    source: Holding = field(default_factory=Holding)
-    archive: Holding = field(default_factory=Holding)
-    trash: Holding = field(default_factory=Holding)
+    source: CameraFootage = field(default_factory=CameraFootage)
+    archive: CameraFootage = field(default_factory=CameraFootage)
+    trash: CameraFootage = field(default_factory=CameraFootage)
     waiting: int = 0
     """Clips that the next archive run would encode."""
     failed: Mapping[Reason, int] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class StatusReport:
 
     @property
     def days_until_full(self) -> float | None:
-        """For the filesystem that is full first."""
+        """For the filesystem that will be full first."""
         return min((d.days_until_full for d in self.disks if d.days_until_full is not None), default=None)
 
 
@@ -161,7 +161,7 @@ class _ClipTotals:
         if self.newest is None or start > self.newest:
             self.newest = start
 
-    def holding(self, prober: Prober) -> Holding:
+    def footage(self, prober: Prober) -> CameraFootage:
         guess = 0.0
         if self.unknown:
             known = [
@@ -169,7 +169,7 @@ class _ClipTotals:
             ]
             sampled = sum(size for size, _ in known)
             guess = self.unknown * sum(found for _, found in known) / sampled if sampled else 0.0
-        return Holding(
+        return CameraFootage(
             self.clips, self.size, self.seconds + guess, bool(self.unknown), self.oldest, self.newest
         )
 
@@ -340,9 +340,9 @@ class StatusCounter:
         since_last = question.now.timestamp() - last if last is not None else 0.0
         return CameraStatus(
             name,
-            totals.source.holding(prober),
-            totals.archive.holding(prober),
-            totals.trash.holding(prober),
+            totals.source.footage(prober),
+            totals.archive.footage(prober),
+            totals.trash.footage(prober),
             totals.waiting,
             totals.failed,
             totals.held,

@@ -232,7 +232,7 @@ class Verifier:
         try:
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode):
-                return VerifyFinding(str(path), Flaw.MISSING, "no regular file stands there")
+                return VerifyFinding(str(path), Flaw.MISSING, "there is no regular file")
             if status.st_size != expected.size:
                 words = f"{status.st_size:,} bytes instead of {expected.size:,}"
                 return VerifyFinding(str(path), Flaw.WRONG_SIZE, words)
@@ -255,7 +255,7 @@ class Verifier:
             try:
                 torn = self._journal.day(day).torn
             except OSError as error:
-                words = f"{cause(error)}: nobody can tell what should stand of this day"
+                words = f"{cause(error)}: it is not known which archives of this day should exist"
                 yield VerifyFinding(str(self._journal.path(day)), RecordFlaw.UNREADABLE, words)
                 continue
             if torn:
@@ -277,7 +277,7 @@ class Verifier:
         tree, relative = file_of(event)
         roots = {"archive": self._trees.archive, "trash": self._trees.trash}
         root = roots.get(tree, self._trees.source)
-        presence = "it still stands" if os.path.lexists(root / relative) else "it is gone"
+        presence = "it still exists" if os.path.lexists(root / relative) else "it is gone"
         words = f"run {event.run} was about to remove it and wrote no outcome; {presence}"
         return VerifyFinding(
             str(root / relative), RecordFlaw.UNFINISHED, f"{words}; the next cleanup resolves it"

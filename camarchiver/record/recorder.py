@@ -34,17 +34,17 @@ from camarchiver.storage import linux
 
 _log = logging.getLogger("camarchiver.record.recorder")
 
-STEP = 10.0
-"""Seconds; a camera's clock that jumps forward by more was set, and a new clock begins."""
-BACK = 1.0
-"""Seconds; the same for a jump back."""
-MAINTENANCE = 3600.0
-"""Seconds between two inspections of the spool."""
-_TICK = 0.25
-READY = 60.0
-"""Seconds after which an error is logged if a camera's pictures do not allow a clip to begin."""
-RETRY = 60.0
-"""Seconds between two attempts to publish the clips that wait in the spool."""
+STEP_SECONDS = 10.0
+"""A camera's clock that jumps forward by more was set, and a new clock begins."""
+BACK_SECONDS = 1.0
+"""The same for a jump back."""
+MAINTENANCE_SECONDS = 3600.0
+"""Between two rounds of maintenance."""
+_TICK_SECONDS = 0.25
+READY_SECONDS = 60.0
+"""After this time an error is logged if a camera's pictures do not allow a clip to begin."""
+RETRY_SECONDS = 60.0
+"""Between two attempts to publish the clips that wait in the spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +117,11 @@ class Recorder:
         self._seen = time.monotonic()
         try:
             while not stop.is_set() and not self._time_is_up(began):
-                item = reader.take(_TICK)
+                item = reader.take(_TICK_SECONDS)
                 if item is not None and not self._accept(item):
                     break
                 self._check_state(item.arrival if isinstance(item, TimedPacket) else time.monotonic())
-                if time.monotonic() - maintained > MAINTENANCE:
+                if time.monotonic() - maintained > MAINTENANCE_SECONDS:
                     maintained = time.monotonic()
                     self._maintain()
         finally:
@@ -139,7 +139,7 @@ class Recorder:
         `now` is the arrival of the last processed packet, so a recorder that fell behind detects no silence.
         """
         self._publisher.collect()
-        if self._publisher.waits and time.monotonic() - self._tried > RETRY:
+        if self._publisher.waits and time.monotonic() - self._tried > RETRY_SECONDS:
             self._tried = time.monotonic()
             if self._disk_guard.outbox_is_there():
                 self._publisher.retry()
@@ -259,7 +259,7 @@ class Recorder:
                 self._watchdog.frame(self._publisher.camera)
             self.frames += 1
             step = entry.order - self._last.order if self._last else 0.0
-            if not -BACK <= step <= STEP:
+            if not -BACK_SECONDS <= step <= STEP_SECONDS:
                 _log.warning("%s: its clock stepped by %.1f s", self._camera.name, step)
                 self._break_off()
                 self._restart()
@@ -270,7 +270,7 @@ class Recorder:
         events = [*self._detection.see(entry)]
         if self._detection.open is not None:
             events.append(self._detection.open)
-        if events and not schedule.holds(self._settings.times, self._when(entry)):
+        if events and not schedule.includes(self._settings.times, self._when(entry)):
             events.clear()
         self._clips.take(entry, events)
 
@@ -278,11 +278,11 @@ class Recorder:
         """Whether motion would become a clip; only then does a frame feed the watchdog."""
         if self._clips.is_ready:
             self._ready, self._ready_reported = now, False
-        elif now - self._ready > READY and not self._ready_reported:
+        elif now - self._ready > READY_SECONDS and not self._ready_reported:
             self._ready_reported = True
-            message = "%s: no clip can be begun: for %.0f s no keyframe came that tells what its pictures are"
+            message = "%s: no clip can be begun: for %.0f s no keyframe with their format came"
             _log.error(message, self._camera.name, now - self._ready)
-        return not self._disk_guard.is_broken and now - self._ready <= READY
+        return not self._disk_guard.is_broken and now - self._ready <= READY_SECONDS
 
     def _try_out(self) -> None:
         """After a failed write, check whether writing works again before the next motion."""
@@ -295,7 +295,7 @@ class Recorder:
     def _add_timelapse_frame(self, timelapse: Timelapse, entry: TimedPacket) -> None:
         assert self._stream is not None
         when = self._when(entry)
-        if not self._stream.is_known or not schedule.holds(self._settings.times, when):
+        if not self._stream.is_known or not schedule.includes(self._settings.times, when):
             return
         if not self._disk_guard.is_there():
             return
@@ -322,7 +322,7 @@ class Recorder:
         """End the running clips, with the stream or at a stop."""
         events = list(self._detection.finish())
         last = self._last
-        if last is not None and not schedule.holds(self._settings.times, self._when(last)):
+        if last is not None and not schedule.includes(self._settings.times, self._when(last)):
             last = None
         self._clips.finish(events, last)
 

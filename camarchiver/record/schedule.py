@@ -25,7 +25,7 @@ class Range:
     end: int
     """Likewise, excluded; up to 1440."""
 
-    def holds(self, moment: datetime) -> bool:
+    def includes(self, moment: datetime) -> bool:
         """Whether a moment of the local clock lies within the range.
 
         The shown time counts, also when the clock was put forward or back.
@@ -38,9 +38,9 @@ class Range:
         return (today and minute >= self.start) or (yesterday and minute < self.end)
 
 
-def holds(ranges: tuple[Range, ...], moment: datetime) -> bool:
+def includes(ranges: tuple[Range, ...], moment: datetime) -> bool:
     """Whether to record at a moment of the local clock; always if there are no ranges."""
-    return not ranges or any(one.holds(moment) for one in ranges)
+    return not ranges or any(one.includes(moment) for one in ranges)
 
 
 def parse(text: str) -> tuple[Range, ...]:

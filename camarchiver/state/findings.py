@@ -72,7 +72,7 @@ def read(state: Path) -> Findings:
         return convert(atomic.read_json(atomic.backup_of(path)), Findings)
     except (ValueError, StorageError) as error:
         raise StorageError(
-            f"{path} and its backup can't be understood, so nobody knows which archives are damaged",
+            f"{path} and its backup can't be understood, so it is not known which archives are damaged",
             hint="put back a copy of your own, or move both away and run: camarchiver verify --full",
         ) from error
 

@@ -65,7 +65,7 @@ def check(trees: Trees) -> None:
     for folder in (trees.source / STATE_FOLDER, trees.state, *(trees.state / name for name in _FOLDERS)):
         if folder.is_symlink():
             raise StorageError(
-                f"{folder} is a symbolic link, which is not followed: camarchiver's own files stand there",
+                f"{folder} is a symbolic link, which is not followed: camarchiver keeps its own files there",
                 hint="look who put it there, and put the folder back",
             )
     known, found = _read(trees.source / STATE_FOLDER), _read(trees.state)

@@ -105,7 +105,7 @@ def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
         raise StorageError(
-            f"{root / relative} can't be made: a link or a file stands on the way there",
+            f"{root / relative} can't be made: a link or a file is in the way",
             hint="look who put it there, and remove it: no link is followed below a root",
         ) from error
 

@@ -49,7 +49,7 @@ class LockClaim:
     descriptor: int
     owner: Owner
 
-    def holds(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the file still exists under its name with our record in it."""
         try:
             in_place = atomic.retry_transient(lambda: _is_at(self.file, self.descriptor))
@@ -165,7 +165,7 @@ def _take_over(file: Path, clip: Path, owner: Owner) -> LockClaim | None:
         taken = LockClaim(file, descriptor, owner)
         if not (locked and found is not None and found.is_of_this_kernel):
             time.sleep(SETTLE_SECONDS)
-            if not taken.holds():
+            if not taken.is_current():
                 raise _busy(clip, _described(os.fstat(descriptor), _read(descriptor)))
         age = time.time() - status.st_mtime
         _log.warning("lock reclaimed: %s (%.0f s old, %s)", clip, age, _described(status, found))

@@ -50,7 +50,7 @@ class ClipLock:
 
     def still_mine(self) -> bool:
         """Whether the lock is ours at this moment; call it right before publishing and before removing."""
-        if not self.lost.is_set() and not self._claim.holds():
+        if not self.lost.is_set() and not self._claim.is_current():
             self.lost.set()
             _log.warning("lock lost: %s", self.path)
         return not self.lost.is_set()

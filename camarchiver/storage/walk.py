@@ -63,7 +63,7 @@ class Listing:
         yield from self.foreign
 
     def clip_names(self) -> list[str]:
-        """The names of clips, sorted, whatever they stand for."""
+        """The names of clips, sorted, whatever kind of file they are."""
         others = filter(is_clip_name, (*self.files, *self.irregular))
         return sorted((*self.skipped, *others))
 

@@ -1083,7 +1083,7 @@ class TestHostileHands:
         link.parent.mkdir(parents=True)
         link.symlink_to(outside)
         done = archive(tree)
-        assert done.returncode == 1 and "a link or a file stands on the way" in done.stdout + done.stderr
+        assert done.returncode == 1 and "a link or a file is in the way" in done.stdout + done.stderr
         assert source.exists() and list(outside.iterdir()) == []
 
     @pytest.mark.parametrize("folder", ["", "journal", "claims", "runs", "locks"])

@@ -405,7 +405,7 @@ class TestOutboxAway:
         mocker: MockerFixture,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        mocker.patch.object(recorder, "RETRY", 0.2)
+        mocker.patch.object(recorder, "RETRY_SECONDS", 0.2)
         mocker.patch.object(disk_guard, "PAUSE", 0.2)
         with RtspServer(rec_simple) as server:
             made = rec_recorder(camera(server.url), duration=18)
@@ -534,7 +534,7 @@ class TestAbility:
         mocker: MockerFixture,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        mocker.patch.object(recorder, "READY", 1.5)
+        mocker.patch.object(recorder, "READY_SECONDS", 1.5)
         manager = mocker.Mock(beat_seconds=10.0)
         faults = Faults(keyframes_late=60, parameters_in_sdp=False)
         with RtspServer(rec_simple, faults) as server:

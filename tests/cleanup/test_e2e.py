@@ -232,7 +232,7 @@ class TestCleanup:
         assert (done.returncode, done.stderr) == (0, "")
         assert re.search(r"trash +source +front +age +1 +60 s +10\.0 kB +\d{4}-", done.stdout), done.stdout
         assert re.search(r"delete +trash +front +trash-age +1", done.stdout)
-        assert "really come free" in done.stdout
+        assert "are actually freed" in done.stdout
         listed = told(*words, "-v").stdout
         assert old.name in listed
         assert "too-recent" in listed
@@ -394,7 +394,7 @@ class TestCleanup:
         words = ("cleanup", yard.trees.source, "--age", dates.age(30))
         short = told(*words, "--free", "1MB", "--dry-run").stdout
         assert re.search(r"--free 1.0 MB at \S+ can't be reached: short by \d+ kB", short)
-        further = short.partition("more would come free by, the harmless first:\n")[2].splitlines()
+        further = short.partition("ways to free more space, safest first:\n")[2].splitlines()
         root = yard.trees.source
         assert [line.partition(": ")[2] for line in further] == [
             f"camarchiver archive {root} --age 7",

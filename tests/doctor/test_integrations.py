@@ -143,7 +143,7 @@ class TestDoctor:
                 "#!/bin/sh\necho 'error while loading shared libraries: libx264.so' >&2\nexit 127",
                 "libx264.so",
             ),
-            ("#!/bin/sh\necho hello", "does not tell its version"),
+            ("#!/bin/sh\necho hello", "does not print its version"),
             ("#!/no/such/interpreter", "No such file"),
             ("\x7fELF nonsense", "Exec format error"),
         ],

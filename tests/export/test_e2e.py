@@ -86,7 +86,7 @@ class TestHold:
             "--to",
             "2026-03-01",
         )
-        assert told(*day).stderr == "1 clip that stands here now\n"
+        assert told(*day).stderr == "it covers 1 clip that is here now\n"
         mistyped = told(*day, "--camera", "frnt")
         assert mistyped.returncode == 0
         assert mistyped.stderr.endswith("is held by it; about then recorded: front\n")

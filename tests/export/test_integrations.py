@@ -42,8 +42,8 @@ class TestExport:
     def export(tree: Path, place: Path, stop: Stop | None = None) -> Exported:
         trees = Trees(tree, tree / "archived", tree / ".deleted")
         day = datetime(2026, 3, 1, tzinfo=UTC)
-        holdings = HeldFiles(Pipeline(trees, UTC, "hold"), Hold("h", day, day.replace(day=2)))
-        exporter = Exporter(trees, holdings, place, None, (stop or Stop()).event)
+        held_files = HeldFiles(Pipeline(trees, UTC, "hold"), Hold("h", day, day.replace(day=2)))
+        exporter = Exporter(trees, held_files, place, None, (stop or Stop()).event)
         return exporter.run(exporter.parts(), Silent())
 
     def test_killed_at_any_moment_it_is_finished_by_the_next_run(

@@ -101,7 +101,7 @@ class TestEvents:
 
 
 class TestExpected:
-    """Which archives should stand by the journal's word."""
+    """Which archives should exist according to the journal."""
 
     OTHER: ClassVar[dict[str, Any]] = {"source": "d/other.mp4", "archive": "other.mp4"}
 

@@ -40,7 +40,7 @@ class TestComposedAndDecomposedNames:
         for spelling in (COMPOSED, DECOMPOSED):
             words = ("--camera", spelling, "--from", "2026-03-01", "--to", "2026-03-01", "--reason", "theft")
             added = told("hold", "add", "-C", tree, *words)
-            assert "1 clip that stands here now" in added.stderr
+            assert "it covers 1 clip that is here now" in added.stderr
             assert decided(told, "archive", tree)[name] == "held"
             removed = told("hold", "remove", "-C", tree, added.stdout.split()[0], "-y")
             assert removed.returncode == 0
@@ -78,4 +78,4 @@ class TestComposedAndDecomposedNames:
         (tmp_path / "c.toml").write_text(tables, encoding="utf-8")
         done = told("config", "check", "--config", tmp_path / "c.toml")
         assert done.returncode == 10
-        assert "stands there twice" in done.stderr
+        assert "there are two tables [camera." in done.stderr

@@ -380,9 +380,9 @@ class TestOwnPatterns:
         [
             (r"(?P<time>\d{14}", "is not a regular expression"),
             (r"(?P<tme>\d{14})", "unknown group tme"),
-            (r"(?P<camera>.+)", "tells no time"),
-            (r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)", "tells no time"),
-            (r"(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?P<minute>\d\d)", "tells no time"),
+            (r"(?P<camera>.+)", "has no time"),
+            (r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)", "has no time"),
+            (r"(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?P<minute>\d\d)", "has no time"),
         ],
     )
     def test_others_are_config_errors_with_an_example(self, text, message):

@@ -86,7 +86,7 @@ class TestAClockThatFellBack:
     ) -> None:
         day = f"{real:%Y-%m-%d}" if covered == "file" else "2000-01-01"
         added = told("hold", "add", "-C", tree, "--from", day, "--to", day, "--reason", "theft")
-        assert "1 clip that stands here now" in added.stderr
+        assert "it covers 1 clip that is here now" in added.stderr
         assert decided(told, "archive", tree)[FELL_BACK] == "held"
         words = ("--age", "1", "--unarchived", "--max-age-hard", "20")
         assert decided(told, "cleanup", tree, *words)[FELL_BACK] == "held"
@@ -100,7 +100,7 @@ class TestAClockThatFellBack:
         assert not fell_back.exists()
         words = ("--from", f"{real:%Y-%m-%d}", "--to", f"{real:%Y-%m-%d}", "--reason", "theft")
         added = told("hold", "add", "-C", tree, *words)
-        assert "1 clip that stands here now" in added.stderr
+        assert "it covers 1 clip that is here now" in added.stderr
         found = decided(told, "cleanup", tree, "--clean-output", "--trash-age", "0", *config)
         assert (found[f"archived/{FELL_BACK}"], found[f".deleted/input/{FELL_BACK}"]) == ("held", "held")
         exported = document(

@@ -400,7 +400,7 @@ class TestVerify:
         assert found.stdout.startswith(
             f"unfinished: {camera_tree}/.deleted/input/2026/03/01/{NAME}.mp4: run dead"
         )
-        assert "it still stands" in found.stdout
+        assert "it still exists" in found.stdout
         with lines.open("a") as journal_of_day:
             journal_of_day.write(json.dumps({**intended, "event": "left", "run": "later"}) + "\n")
         assert told("verify", camera_tree).returncode == 0
@@ -539,7 +539,7 @@ class TestFindings:
         kept = json.loads(told("cleanup", camera_tree, "--trash-age", "0", "-y", "--json").stdout)
         by_path = {step["path"]: step for step in kept["steps"]}
         assert by_path[str(trashed)]["reason"] == "last-copy"
-        assert "its archive counts for nothing: wrong-hash" in by_path[str(trashed)]["detail"]
+        assert "its archive does not count: wrong-hash" in by_path[str(trashed)]["detail"]
         assert by_path[str(archived)]["reason"] == "damaged"
         said = told("cleanup", camera_tree, "--trash-age", "0", "-y")
         assert said.returncode == 3
@@ -560,7 +560,7 @@ class TestFindings:
             f"was found wrong-hash (its bytes are not those that were archived), by run {report['run']}"
             in story
         )
-        assert "counts for nothing until it is found sound or repaired" in story
+        assert "does not count until it is found sound or repaired" in story
         doctor = told("doctor", camera_tree, "-q").stdout
         assert f"-> camarchiver verify {camera_tree} --known --repair" in doctor
 

@@ -120,9 +120,9 @@ def _covered(made: Hold, place: TreeOptions) -> str:
     pipeline = Pipeline(place.trees(), place.zone(), "hold", conventions(click.get_current_context()))
     clips, cameras = ClipHistory(pipeline).covered(made, pipeline.started)
     if clips:
-        return f"{count_of(clips, 'clip')} that {'stands' if clips == 1 else 'stand'} here now"
+        return f"it covers {count_of(clips, 'clip')} that {'is' if clips == 1 else 'are'} here now"
     others = f"; about then recorded: {', '.join(map(shown, sorted(cameras)))}" if cameras else ""
-    return f"no clip that stands here now is held by it{others}"
+    return f"it covers no clip that is here now{others}"
 
 
 @hold.command(

@@ -230,7 +230,7 @@ def _show(result: RunResult, options: RunOptions, ready: Ready, later: Ready | N
         return
     show(ready.lines())
     if later is not None:
-        print("\nafterwards, as the trees stand now:")
+        print("\nafterwards, planned for the trees as they are now:")
         show(later.lines())
 
 

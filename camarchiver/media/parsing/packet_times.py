@@ -11,7 +11,7 @@ REORDERED_AT_MOST = 16
 """Frames that may be decoded after one shown later: no H.264 or HEVC decoder holds more pictures."""
 
 _LONGEST_TO_USUAL = 2
-"""HE-AAC decodes to twice the samples that its header tells of."""
+"""HE-AAC decodes to twice the samples that its header states."""
 
 
 @dataclass(frozen=True, slots=True)

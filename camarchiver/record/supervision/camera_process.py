@@ -1,4 +1,4 @@
-"""The process of one camera: records, and tells its parent how that goes."""
+"""The process of one camera: records, and reports its state to its parent."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class _Reports:
                 self._connection.send(self._progress(is_last=False))
             self._connection.send(self._progress(is_last=True))
         except OSError:
-            # the parent died, and the kernel did not tell: what is recorded is in the spool
+            # the parent died, and the kernel did not signal it: what is recorded is in the spool
             os._exit(1)
 
     def _progress(self, *, is_last: bool) -> Progress:

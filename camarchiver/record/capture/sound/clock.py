@@ -38,7 +38,7 @@ class SoundClock:
     def picture(self, at: float, arrival: float) -> None:
         """Note a picture, by its presentation time and its arrival.
 
-        Of reordered pictures those that are sent ahead of others, as soon as they are made, tell the time.
+        Of reordered pictures only those count that are sent ahead of others, as soon as they are made.
         """
         if self._shown is not None and 0 < self._shown[0] - at < REORDERED:
             return
