@@ -1,1 +1,1 @@
-"""Answers questions about trees without changing them: status, history, gaps, verification."""
+"""Answers questions about the trees; only `verify` writes, and only its findings."""

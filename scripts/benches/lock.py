@@ -1,4 +1,4 @@
-"""Races for one stale lock and churn with dying owners: double entries, and what a claim costs."""
+"""Races for one stale lock and churn with dying owners: double entries, and the cost of a lock."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Tally:
 
 
 def bench(options: Options) -> Result:
-    """Double entries must be none; then what claiming a clip costs."""
+    """Double entries must be none; then the cost of locking a clip."""
     logging.disable(logging.WARNING)  # each lock that is taken over would be told
     result = Result("lock")
     rounds = 200 if options.quick else 10_000
@@ -228,7 +228,7 @@ def _mark(inside: Path) -> bool:
     return True
 
 
-# --- what a claim costs ----------------------------------------------------------------------------
+# --- the cost of a lock ---------------------------------------------------------------------------
 
 
 def _cost(place: Path, options: Options) -> Iterator[Row]:
@@ -247,7 +247,12 @@ def _cost(place: Path, options: Options) -> Iterator[Row]:
 
     rounds = options.rounds or (3 if options.quick else 11)
     figures = in_turns({"clip_lock": ours, "filelock": plain}, rounds)
-    yield Row("one claim and its release", "us", figures["clip_lock"], note="wall, of one process alone")
+    yield Row(
+        "a clip's lock: acquired and released once",
+        "us",
+        figures["clip_lock"],
+        note="wall, of one process alone",
+    )
     yield Row(
         "filelock.FileLock, the same", "us", figures["filelock"], note="it knows no dead owners elsewhere"
     )

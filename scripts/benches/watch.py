@@ -1,4 +1,4 @@
-"""What watching costs: how soon a clip is claimed, and what a rush of clips and idle minutes take."""
+"""What watching costs: how soon a clip is locked, and the cost of a rush of clips and of idle minutes."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ sys.exit(run(sys.argv[1:]))
 
 
 def bench(options: Options) -> Result:
-    """Claims of single clips, a rush with a stub encoder, and idle minutes."""
+    """Locks of single clips, a rush with a stub encoder, and idle minutes."""
     result = Result("watch")
     with workplace(options) as place:
-        result.rows += _claims(options, place / "claims")
+        result.rows += _locks(options, place / "claims")
         root = place / "many"
         folders = FOLDERS // 10 if options.quick else FOLDERS
         clips = CLIPS // 10 if options.quick else CLIPS
@@ -64,7 +64,7 @@ def bench(options: Options) -> Result:
     return result
 
 
-def _claims(options: Options, root: Path) -> Iterator[Row]:
+def _locks(options: Options, root: Path) -> Iterator[Row]:
     """From the rename to the lock beside the clip, on an idle machine with the real encoder."""
     from inotify_simple import INotify, flags
 
@@ -84,7 +84,7 @@ def _claims(options: Options, root: Path) -> Iterator[Row]:
             delays.append(1000 * (time.monotonic() - begun))
             while (root / "front" / name).exists():
                 time.sleep(0.05)
-    yield Row("a rename until the claim", "ms", delays, goal=100)
+    yield Row("from the rename of a clip to its lock", "ms", delays, goal=100)
 
 
 def _rush(options: Options, root: Path, folders: int, clips: int) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Gives a live camera's pictures continuous times if its own clock stands still or is set."""
+"""Gives a live camera's pictures continuous times if its own clock stops or is set."""
 
 from __future__ import annotations
 

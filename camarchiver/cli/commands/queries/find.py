@@ -39,7 +39,7 @@ find_options = options(
         "--at",
         type=When(clock=True),
         help="Clips that show a part of this day, minute or second, such as 2026-05-03, '2026-05-03 14:20' or"
-        " 14:20 (the last time it was that late).",
+        " 14:20 (the last time that the clock showed it).",
     ),
     click.option("--since", type=When(), help="Only clips that start then or later."),
     click.option(

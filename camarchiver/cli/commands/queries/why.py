@@ -43,8 +43,8 @@ question_options = options(
     click.option(
         "--at",
         type=When(clock=True),
-        help="A day, minute or second, such as 2026-05-03, '2026-05-03 14:20' or 14:20 (the last time it was"
-        " that late), in the cameras' local time.",
+        help="A day, minute or second, such as 2026-05-03, '2026-05-03 14:20' or 14:20 (the last time"
+        " that the clock showed it), in the cameras' local time.",
     ),
     option(
         "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
