@@ -23,8 +23,8 @@ class ExitCode(IntEnum):
     FAILED = 1, "failed"
     USAGE = 2, "wrong usage"
     PARTIAL = 3, "partly done"
-    CONFIG = 10, "configuration"
-    ALREADY_RUNNING = 11, "runs already"
+    CONFIG = 10, "wrong configuration"
+    ALREADY_RUNNING = 11, "already running"
     ENCODER = 12, "no usable encoder"
     STORAGE = 13, "storage or clock not to be trusted"
 

@@ -69,7 +69,7 @@ class PlanNotes:
         if last:
             files = count_of(last, "file")
             words = f"{files} in the trash stay: each is the last copy of a clip, as {self.last_copy}"
-            remedy = f"camarchiver verify {shown(self.source)} --repair makes their archives anew"
+            remedy = f"camarchiver verify {shown(self.source)} --repair makes their archives again"
             yield Problem("last-copy", words, remedy)
         yield from self.doubtful
         if self.overdue:

@@ -166,7 +166,7 @@ class Plan(Generic[ChangeT, PolicyT]):
     forecast: tuple[Forecast, ...] = ()
     """One for each filesystem that files leave."""
     further: tuple[FurtherStep, ...] = ()
-    """What would bring more free space, the harmless first; only if the policy asks for free space."""
+    """Ways to free more space, safest first; only if the policy asks for free space."""
     problems: tuple[Problem, ...] = ()
     """What the policy asks for but this plan can't do."""
     refused: ExitCode | None = None

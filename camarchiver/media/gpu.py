@@ -27,7 +27,7 @@ def node_problem(node: Path) -> tuple[str, str]:
         return f"{node} is no device", "name a render node with --device"
     if os.access(node, os.R_OK | os.W_OK):
         return "", ""
-    remedy = f"usermod -aG {group_name(status.st_gid)} {user_name()}, then log in anew"
+    remedy = f"usermod -aG {group_name(status.st_gid)} {user_name()}, then log in again"
     return f"no permission for {node}", remedy
 
 

@@ -386,5 +386,5 @@ class Watcher:
             return f"waiting: {self._away}"
         state = f"working on {len(self._running)}" if self._running else "waiting for clips"
         if self._signals.reload.is_set():
-            state += ", then the config is read anew"
+            state += ", then the config is read again"
         return f"{state}, {self.waiting} not yet looked at, {self._done} archived"

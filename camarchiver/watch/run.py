@@ -101,9 +101,9 @@ def _reloaded(
         fresh = reread()
         volume_marker.check_roots(fresh.trees)
     except CamarchiverError as error:
-        _log.error("the config was read anew and is wrong, so nothing changes: %s", sentence(error))
+        _log.error("the config was read again and is wrong, so nothing changes: %s", sentence(error))
         return settings, queue
-    _log.warning("the config was read anew")
+    _log.warning("the config was read again")
     return fresh, queue if fresh.trees == settings.trees else DueQueue()
 
 

@@ -89,7 +89,7 @@ class TestDoctor:
         assert (
             f"render node  BAD  no permission for {node} ({node}, driver unknown, group 54321)" in done.stdout
         )
-        assert "-> usermod -aG 54321 root, then log in anew" in done.stdout
+        assert "-> usermod -aG 54321 root, then log in again" in done.stdout
         assert "encoder      BAD  there is a GPU, and it can't be used: no permission" in done.stdout
         assert re.search(r"^2 of \d+ are wrong$", done.stdout, re.MULTILINE)
 

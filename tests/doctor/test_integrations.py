@@ -201,7 +201,7 @@ class TestDoctor:
         assert said.startswith(
             f"render node bad no permission for {node} ({node}, driver unknown, group {group})"
         )
-        assert f"-> usermod -aG {group} nobody, then log in anew" in said
+        assert f"-> usermod -aG {group} nobody, then log in again" in said
 
     @pytest.mark.edge
     def test_a_render_node_that_is_gone_or_dead(self, tmp_path: Path, public_folder: Path) -> None:

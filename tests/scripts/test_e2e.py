@@ -489,7 +489,7 @@ class TestTransfer:
         busy = subprocess.run(pi.command(), capture_output=True, text=True)
         assert (busy.returncode, busy.stderr) == (
             11,
-            "transfer-clips: a transfer from there into this folder runs already\n",
+            "transfer-clips: a transfer from there into this folder is already running\n",
         )
         process.send_signal(number)
         _, said = process.communicate(timeout=60)

@@ -50,7 +50,7 @@ what_options = options(
         "--free",
         type=Size(),
         envvar=None,
-        help="Bytes that are to come free at DIRECTORY, such as 200GB: the cheapest copies go first.",
+        help="Free this many bytes on the disk of DIRECTORY, such as 200GB; the cheapest copies go first.",
     ),
     option(
         "--max-age-hard",
@@ -115,7 +115,7 @@ def cleanup(context: click.Context, /, **chosen: Any) -> int:
 
     Nothing is removed unless its archive exists or an option names it. --max-size and --min-free take
     the cheapest copies first: trash, then archived sources, then (if named) archives and unarchived
-    sources, the oldest first. Holds and each camera's newest clip stay.
+    sources, the oldest first. Held clips stay, and each camera's newest clip unless --max-age-hard is given.
 
     With --spool it does by hand what a recorder does every hour: it salvages what dead recorders left,
     removes what is empty, and removes what --keep-days and --max-storage no longer keep, at once.

@@ -111,7 +111,7 @@ def config() -> None:
 
 
 @config.command(
-    short_help="Each value and where it comes from.",
+    short_help="Show each value and where it comes from.",
     examples=(
         ("camarchiver config show", "the values of archive"),
         ("camarchiver config show cleanup", "those of another command"),
@@ -220,7 +220,7 @@ def init(file: Path | None) -> None:
 def accept_volume(directory: Path, output: Path | None) -> None:
     """Accept the archive that is here now as the archive of the source DIRECTORY.
 
-    Needed once after an archive was moved to another disk or started anew on purpose.
+    Needed once after an archive was moved to another disk or replaced by a new one on purpose.
     """
     from camarchiver.state import volume_marker
 

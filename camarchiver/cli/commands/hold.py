@@ -39,7 +39,7 @@ _CODES = (*ASKS, ExitCode.PARTIAL)
             "keep a day of one camera",
         ),
         ("camarchiver hold list", "all holds with their ids"),
-        ("camarchiver hold export 3f9a1c07 /media/stick", "copy what a hold keeps, with proof"),
+        ("camarchiver hold export 3f9a1c07 /media/stick", "copy what a hold covers, with checksums"),
     ),
     codes=_CODES,
 )
@@ -195,7 +195,7 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
     short_help="Copy what a hold keeps to another disk.",
     examples=(
         ("camarchiver hold export 3f9a1c07 /media/stick", "copy all that the hold keeps"),
-        ("camarchiver hold export 3f9a1c07 /media/stick --playable", "add copies that every player knows"),
+        ("camarchiver hold export 3f9a1c07 /media/stick --playable", "add copies that every player can play"),
         ("cd /media/stick && b2sum -c B2SUMS", "check the copies"),
     ),
     codes=_CODES,
@@ -203,7 +203,7 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
 @with_place
 @click.argument("name", metavar="ID", shell_complete=completions.holds)
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--playable", is_flag=True, help="Add copies in H.264, which every player knows.")
+@click.option("--playable", is_flag=True, help="Add copies in H.264, which every player can play.")
 @click.option("--ffmpeg", type=click.Path(path_type=Path), help="The ffmpeg that makes them.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def export(
@@ -211,8 +211,9 @@ def export(
 ) -> int:
     """Copy all that hold ID keeps into DIR: sources, archives, trashed copies, pictures, journal lines.
 
-    The file B2SUMS there proves the copies: cd DIR && b2sum -c B2SUMS. Nothing is overwritten, and an
-    export that was interrupted can be run again. Exit 3 when a part could not be copied.
+    The file B2SUMS there has their checksums: cd DIR && b2sum -c B2SUMS. Nothing is overwritten, and an
+    export that was interrupted can be run again.
+    The exit code is 3 if a part could not be copied.
     """
     from camarchiver.cli.runs.export import ExportOptions, run_export
 

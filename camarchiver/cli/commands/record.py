@@ -51,7 +51,12 @@ source_options = options(
 )
 
 motion_options = options(
-    option("--sensitivity", default="medium", metavar="low|medium|high|N", help="N is from 1 to 100."),
+    option(
+        "--sensitivity",
+        default="medium",
+        metavar="low|medium|high|N",
+        help="How sensitive the detector is; N is from 1 (least) to 100 (most).",
+    ),
     option(
         "--min-area",
         type=Percent(),
@@ -89,8 +94,8 @@ clip_options = options(
     option(
         "--outbox", type=FOLDER, default=Path("recorded_clips"), help="Where finished clips go, by camera."
     ),
-    option("--pre", type=Duration(), default="2s", help="Recorded before the motion."),
-    option("--post", type=Duration(), default="3s", help="Recorded after the motion."),
+    option("--pre", type=Duration(), default="2s", help="How much to record before the motion."),
+    option("--post", type=Duration(), default="3s", help="How much to record after the motion."),
     option("--max-clip", type=Duration(), default="30s", help="Split clips that are longer."),
     option(
         "--schedule",

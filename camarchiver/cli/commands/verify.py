@@ -75,8 +75,8 @@ verify_options = options(
 def verify(**chosen: Any) -> int:
     """Check that every archive is as the journal says: it exists, with that size and that BLAKE2b.
 
-    Exit 3 with a list if anything is wrong. Missing and damaged archives are recorded, and no command
-    counts them until a later run finds them sound or they are repaired; the recorded ones are checked
+    It ends with exit code 3 and a list if anything is wrong. Missing and damaged archives are recorded, and
+    no command counts them until a later run finds them sound or they are repaired; the recorded ones are checked
     every time. Files that camarchiver didn't make are counted; they are no error. The command runs at the
     lowest priority, and continues where an earlier run with the same options was interrupted.
 

@@ -147,7 +147,7 @@ def notices(outbox: Path, camera: str) -> dict[str, Notice]:
         stored = atomic.read_json(path)
         return {} if stored is None else convert(stored, _Announcements).clips
     except (StorageError, ValueError) as error:
-        _log.warning("%s can't be understood, so everything is announced anew: %s", path, cause(error))
+        _log.warning("%s can't be understood, so everything is announced again: %s", path, cause(error))
         return {}
 
 

@@ -33,7 +33,7 @@ find_options = options(
         shell_complete=completions.cameras,
         multiple=True,
         metavar="NAME",
-        help="Repeatable.",
+        help="Only this camera (repeatable).",
     ),
     click.option(
         "--at",

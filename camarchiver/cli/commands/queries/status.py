@@ -16,7 +16,9 @@ from camarchiver.errors import ExitCode
 
 status_options = options(
     option(
-        "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
+        "--age",
+        type=DaysType(zero=True),
+        help="The --age with which `archive` runs here.  [default: its own]",
     ),
     option(
         "--gap",

@@ -47,7 +47,9 @@ question_options = options(
         " that the clock showed it), in the cameras' local time.",
     ),
     option(
-        "--age", type=DaysType(zero=True), help="The age at which `archive` runs here.  [default: its own]"
+        "--age",
+        type=DaysType(zero=True),
+        help="The --age with which `archive` runs here.  [default: its own]",
     ),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
 )

@@ -72,7 +72,7 @@ def formats(path: Path) -> frozenset[str]:
     except FileNotFoundError as error:
         raise UsageError(f"{path} is not there", hint="v4l2-ctl --list-devices lists cameras") from error
     except PermissionError as error:
-        hint = f"usermod -aG {_group(path)} USER, with the user that records; then log in anew"
+        hint = f"usermod -aG {_group(path)} USER, with the user that records; then log in again"
         raise UsageError(f"{path}: no permission to read it", hint=hint) from error
     except OSError as error:
         raise UsageError(f"{path} can't be opened: {cause(error)}", hint="try another one") from error
