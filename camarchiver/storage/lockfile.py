@@ -1,4 +1,4 @@
-"""One lock file on the disk: it is complete when it appears, is checked, and is taken over in place.
+"""The file of a clip's lock: it is complete when it appears, is checked, and is taken over in place.
 
 The steps follow from four rules: two processes that find a stale lock must not both get it, a lock must
 never be empty, a living owner must never lose it, and a file server may share no kernel locks at all.

@@ -1,7 +1,9 @@
-"""The lock beside a clip, which several hosts share.
+"""The lock of one clip: a file beside it, which the processes of several hosts respect.
 
-The per-clip lock only saves work. Footage is safe because publishing never replaces and because a removal
-checks the file again (`atomic.publish`, `anchored`); both hold even if a lock fails.
+`lockfile` creates and takes over that file; the lock of a whole run is in `run_lock`.
+
+This lock only saves work. Footage is safe because publishing never replaces and because a removal checks the
+file again (`atomic.publish`, `anchored`); both hold even if a lock fails.
 """
 
 from __future__ import annotations

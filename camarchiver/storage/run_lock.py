@@ -1,4 +1,7 @@
-"""One run of a command per tree and host: an advisory lock that the kernel holds."""
+"""The lock of a run, one per command, tree and host, and the lock of a state file while it changes.
+
+Both are advisory locks that the kernel holds; the lock of a clip is in `locking`.
+"""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ def verify(**chosen: Any) -> int:
 
     It ends with exit code 3 and a list if anything is wrong. Missing and damaged archives are recorded, and
     no command counts them until a later run finds them sound or they are repaired; the recorded ones are
-    checked every time. Files that camarchiver didn't make are counted; they are no error. The command runs at the
-    lowest priority, and continues where an earlier run with the same options was interrupted.
+    checked every time. Files that camarchiver didn't make are counted; they are no error. The command runs at
+    the lowest priority, and continues where an earlier run with the same options was interrupted.
 
     --repair shows a plan and asks. It encodes as `archive` would here, moves damaged files to the trash,
     and leaves sources and trashed copies where they are.
