@@ -760,6 +760,17 @@ class TestUncompressedSound:
         assert len([place for place in places if abs(place - 0.5) < 0.06]) >= clip.seconds / 2
         assert heard(clip)[1] == pytest.approx(clip.seconds, abs=0.3)
 
+    def test_archive_takes_a_mov_file(self, rec_g711: Callable[..., Path], rec_of: Record) -> None:
+        (clip,) = rec_of(Faults(), 9, rec_g711("pcm_alaw"))
+        outbox = clip.path.parent.parent
+        os.utime(clip.path, (time.time() - 7200,) * 2)
+        command = [str(Path(sys.executable).with_name("camarchiver")), "archive", str(outbox)]
+        ran = subprocess.run([*command, "--age", "0", "-y"], capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        (archived,) = outbox.glob("archived/**/motion_*.mp4")
+        assert frames_of(archived) == clip.frames
+        assert rec_packets(archived).audio
+
     def test_a_mov_file_of_a_dead_recorder_is_salvaged(
         self, rec_g711: Callable[..., Path], rec_folders: Folders
     ) -> None:
