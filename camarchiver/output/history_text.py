@@ -144,7 +144,7 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
         case "adopted":
             return f"the existing archive {where} was adopted; {shown(event.verified or '')}{detail}"
         case "copying":
-            return "its very bytes about to be published as its archive"
+            return "a byte-for-byte copy of it about to be published as its archive"
         case "restored":
             what = f"its archive {where} " if event.tree == "archive" else ""
             return f"{what}restored from the trash, {shown(event.trash or '?')}"

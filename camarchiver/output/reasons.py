@@ -53,11 +53,11 @@ REASON_WORDS = {
     Reason.GOAL_MET: "not needed any more: there is space enough",
     Reason.KEEP_DAYS: "longer in the outbox than --keep-days",
     Reason.MAX_STORAGE: "over --max-storage",
-    Reason.ANNOUNCED: "goes within a day or two, as announced",
+    Reason.ANNOUNCED: "will be removed within a day or two, as announced",
     Reason.UNFINISHED: "left unfinished by a recorder that ended",
     Reason.SIGNED: "signed: encoding would destroy the proof",
     Reason.PICTURE_CHANGES: "the picture's size or shape changes midway",
-    Reason.UNKEEPABLE_TIMES: "times of frames that only the very bytes keep",
+    Reason.UNKEEPABLE_TIMES: "frame times that only a byte-for-byte copy keeps",
     Reason.OTHER_STREAMS: "streams that encoding would leave out",
     Reason.INTERLACED: "interlaced, which no encoder of this choice keeps",
     Reason.REFUSED: "refused by every encoder",
@@ -81,6 +81,6 @@ REMEDIES = {
     Reason.RESTORED: "--no-skip archives them now",
     Reason.SIGNED: "--signed reencode encodes them",
     Reason.NOT_SMALLER: "a smaller --min-saving accepts less",
-    Reason.IN_POLICY: "--age, --trash-age, --max-size and --min-free decide what goes",
+    Reason.IN_POLICY: "--age, --trash-age, --max-size and --min-free decide what is removed",
 }
 """The option or command that would change the decision."""

@@ -19,7 +19,7 @@ SOON_FULL = timedelta(days=14)
 
 
 def status_lines(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[str]:
-    """A line for each camera, then what needs attention and how to mend it, then what is stored where."""
+    """A line for each camera, then what needs attention and how to fix it, then what is stored where."""
     yield from _last_clips(report, now, zone)
     attention = [*_attention_lines(report, zone)]
     yield ""
@@ -47,7 +47,7 @@ def pass_lines(findings: Findings, zone: tzinfo) -> Iterator[str]:
                 f" by run {shown(found.run)} ({count_of(found.archives, 'archive')})"
             )
     if findings.last_whole is None:
-        yield "never has every archive been verified (camarchiver verify)"
+        yield "the whole archive was never verified (camarchiver verify)"
 
 
 def _last_clips(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[str]:
@@ -70,20 +70,20 @@ def _table(report: StatusReport, zone: tzinfo) -> Iterator[str]:
     width = max([6, *(cells(shown(camera.name)) for camera in report.cameras)])
     yield f"{'camera':{width}}  {'tree':7} {'clips':>9} {'hours':>8} {'size':>9}  oldest - newest"
     for camera in report.cameras:
-        for tree, holding in (
+        for tree, footage in (
             ("source", camera.source),
             ("archive", camera.archive),
             ("trash", camera.trash),
         ):
-            if holding.clips:
+            if footage.clips:
                 days = " - ".join(
-                    f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (holding.oldest, holding.newest) if at
+                    f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (footage.oldest, footage.newest) if at
                 )
-                guess = "~" if holding.guessed else ""
-                hours = f"{guess}{holding.seconds / 3600:.1f}" if holding.seconds else "?"
+                guess = "~" if footage.guessed else ""
+                hours = f"{guess}{footage.seconds / 3600:.1f}" if footage.seconds else "?"
                 yield (
-                    f"{padded(shown(camera.name), width)}  {tree:7} {holding.clips:>9,}"
-                    f" {hours:>8} {size(holding.size):>9}  {days}"
+                    f"{padded(shown(camera.name), width)}  {tree:7} {footage.clips:>9,}"
+                    f" {hours:>8} {size(footage.size):>9}  {days}"
                 )
 
 

@@ -1,4 +1,4 @@
-"""What other steps would bring more free space than a cleanup's own rules; pure."""
+"""Steps that would free more space than a cleanup's own rules, safest first; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAITING_DAYS = 7
 
 
 class FurtherSteps:
-    """Sums the bytes that each further step would bring, over the copies that a plan leaves alone."""
+    """Sums the bytes that each further step would free, over the copies that a plan leaves alone."""
 
     def __init__(self, policy: CleanupPolicy, memory: Memory, now: datetime) -> None:
         self._policy = policy
@@ -44,7 +44,7 @@ class FurtherSteps:
                 self._waiting += size
 
     def steps(self) -> tuple[FurtherStep, ...]:
-        """The steps that bring something: first the one that loses no footage."""
+        """The steps that free something: first the one that loses no footage."""
         kept = self._archives_size / self._sources_size if self._sources_size else 0.0
         found = (
             FurtherStep("archive", f"--age {WAITING_DAYS}", round(self._waiting * max(0.0, 1 - kept)), False),

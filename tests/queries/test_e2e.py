@@ -756,7 +756,7 @@ class TestFindings:
             found = json.loads(told("status", camera_tree, "--json").stdout)
             return tuple(found[key] and found[key]["run"] for key in ("last_verify", "last_full_verify"))
 
-        assert "never has every archive been verified" in told("status", camera_tree).stdout
+        assert "the whole archive was never verified" in told("status", camera_tree).stdout
         for options in (("--sample", "50"), ("--since", "2026-01-01"), ("--known",)):
             assert told("verify", camera_tree, *options).returncode == 0
         assert last() == (None, None)
