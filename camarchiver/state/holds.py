@@ -50,7 +50,7 @@ def read(state: Path) -> tuple[Hold, ...]:
     copies = [copy for path in paths if (copy := _copy(path)) is not None]
     if paths and not copies:
         raise StorageError(
-            f"{state / FILE} and its backup can't be read, so nobody knows what is held",
+            f"{state / FILE} and its backup can't be read, so it is not known what is held",
             hint="restore one of them, or run: camarchiver hold list --repair",
         )
     return tuple({hold.id: hold for copy in copies for hold in copy}.values())

@@ -1238,7 +1238,7 @@ class TestHeldByHand:
         for words in (("archive", tree), ("cleanup", tree, "-y"), ("hold", "list", "-C", tree)):
             ran = told(*words)
             assert (ran.returncode, source.exists()) == (13, True), ran
-            assert "nobody knows what is held" in ran.stderr
+            assert "it is not known what is held" in ran.stderr
         assert told("hold", "list", "-C", tree, "--repair").returncode == 0
 
     def test_no_option_goes_round_a_hold(self, put: Put, tree: Path) -> None:

@@ -319,7 +319,7 @@ class TestDoctor:
         (trees.state / "journal").mkdir(parents=True)
         for name in ("holds.json", "holds.json.bak"):
             (trees.state / name).write_text("{")
-        assert "nobody knows what is held -> " in bad(storage_checks.journal(trees))["state"]
+        assert "it is not known what is held -> " in bad(storage_checks.journal(trees))["state"]
 
     # --- machine -----------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ class TestHold:
         assert told(*day).stderr == "it covers 1 clip that is here now\n"
         mistyped = told(*day, "--camera", "frnt")
         assert mistyped.returncode == 0
-        assert mistyped.stderr.endswith("is held by it; about then recorded: front\n")
+        assert mistyped.stderr.endswith("is here now; about then recorded: front\n")
         late = told(*day, "--until", "2020-01-01")
         assert (late.returncode, "has lapsed already" in late.stderr) == (2, True)
 

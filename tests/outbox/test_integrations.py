@@ -371,7 +371,7 @@ class TestUpkeep:
         )
         keeper.start_removals()
         keeper.close()
-        assert "nobody knows what is held" in next(iter(keeper.problems))
+        assert "it is not known what is held" in next(iter(keeper.problems))
         assert old.exists()
 
     def test_a_read_only_outbox_is_complained_of_and_stops_nothing(

@@ -143,7 +143,7 @@ class TestFindings:
             (state / findings.FILE).write_text(torn)
             assert set(findings.read(state).damaged) == {"b\udcff.mp4"}, torn
         (state / f"{findings.FILE}.bak").write_text("7")
-        with pytest.raises(StorageError, match="nobody knows which archives are damaged"):
+        with pytest.raises(StorageError, match="it is not known which archives are damaged"):
             findings.read(state)
 
     def test_two_runs_that_write_at_once_lose_nothing(self, tmp_path: Path) -> None:
