@@ -504,7 +504,7 @@ def watch(tmp_path: Path, tree: Path) -> Iterator[Callable[..., Manager]]:
         shell = {key: value for key, value in os.environ.items() if key != "INVOCATION_ID"}
         notify = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"} if managed else {}
         process = subprocess.Popen(
-            [str(COMMAND), "watch", str(tree), "--codec", "h264", *map(str, options)],
+            [str(COMMAND), "watch", str(tree), "--codec", "h264", "--trust-names", *map(str, options)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -18,6 +18,7 @@ from camarchiver.archive.source_removal import SourceRemover
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.discovery.source_tree import still_there
 from camarchiver.domain.clip import Archived, Clip, Disposal, Trees
+from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
@@ -275,7 +276,7 @@ class ClipArchiver:
         clip = step.clip
         # Where nobody knows which time is right, the archive keeps both: one in its name, one in its mtime.
         moment_ns = int(clip.recorded.timestamp() * 1_000_000_000)
-        moment_ns = clip.written_ns if step.keeps_source else moment_ns
+        moment_ns = clip.written_ns if is_doubtful(clip, self._context.writer.now()) else moment_ns
         with part.path.open("rb") as staged:
             permissions.copy_access(clip.path, staged.fileno(), bits=0o666, least=0o400)
         os.utime(part.path, ns=(moment_ns, moment_ns))

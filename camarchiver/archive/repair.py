@@ -11,6 +11,7 @@ from pathlib import Path
 
 from camarchiver.discovery.clip_ends import current_hold
 from camarchiver.domain.clip import Archived, Clip, Disposal, Tree, Trees
+from camarchiver.domain.clocks import Clocks
 from camarchiver.domain.hold import Hold
 from camarchiver.domain.plan import Plan, Tally
 from camarchiver.domain.reason import Reason
@@ -38,6 +39,7 @@ def plan(pipeline: Pipeline, damaged: Iterable[Expected], stop: Stop) -> Archive
         pipeline.journal,
         pipeline.archives,
         pipeline.holds(),
+        pipeline.conventions.clocks,
         pipeline.started,
         stop.event.is_set,
     )
@@ -53,6 +55,7 @@ class RepairPlanner:
         journal: Journal,
         archives: ArchiveLookup,
         holds: tuple[Hold, ...],
+        clocks: Clocks,
         now: datetime,
         is_stopping: Callable[[], bool],
     ) -> None:
@@ -60,6 +63,7 @@ class RepairPlanner:
         self._journal = journal
         self._archives = archives
         self._holds = holds
+        self._clocks = clocks
         self._now = now
         self._is_stopping = is_stopping
 
@@ -139,7 +143,7 @@ class RepairPlanner:
             status = _look(root / (place or line.source), entry)
             if status is not None:
                 mark = fingerprint_of(status)
-                yield Clip(
+                clip = Clip(
                     root,
                     folder,
                     name,
@@ -150,6 +154,7 @@ class RepairPlanner:
                     entry.duration,
                     place=place,
                 )
+                yield self._clocks.applied(clip)
 
     def _trashed(self, line: JournalEvent) -> Iterator[str]:
         """Where the clip's source may be, below the trash root."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from camarchiver.cleanup.past_limit import PastLimit
 from camarchiver.domain.plan import Total
 from camarchiver.domain.reason import Reason
 from camarchiver.errors import ExitCode, Problem
@@ -19,9 +20,6 @@ from camarchiver.runtime.formatting import count_of, shown, size
 BRAKES = ("clock", "too-large")
 """The codes of problems that refuse the whole plan."""
 
-LISTED = 20
-"""Files past the hard limit that are named one by one."""
-
 
 @dataclass(frozen=True, slots=True)
 class PlanNotes:
@@ -32,8 +30,8 @@ class PlanNotes:
     totals: Sequence[Total]
     unmet: Mapping[Goal, int]
     """Goals that can't be reached, and the bytes by which they are missed."""
-    overdue: Sequence[str]
-    """Files older than `max_age_hard` that stay."""
+    past_limit: PastLimit
+    """Files that stay although they are, or may be, older than `max_age_hard`."""
     cameras: Mapping[str, CameraTotals]
     """The cameras of which a clip was found."""
     clock: str
@@ -72,13 +70,7 @@ class PlanNotes:
             remedy = f"camarchiver verify {shown(self.source)} --repair makes their archives again"
             yield Problem("last-copy", words, remedy)
         yield from self.doubtful
-        if self.overdue:
-            listed = "; ".join(shown(path) for path in self.overdue[:LISTED])
-            more = f" and {len(self.overdue) - LISTED:,} more" if len(self.overdue) > LISTED else ""
-            words = f"{count_of(len(self.overdue), 'file')} older than max_age_hard stay: {listed}{more}"
-            yield Problem(
-                "past-limit", words, "end the hold, or remove what camarchiver doesn't know by hand"
-            )
+        yield from self.past_limit.problems()
 
     def _hint(self) -> str:
         options = [
@@ -108,9 +100,6 @@ class PlanNotes:
                 f"{count_of(waiting, 'source')} old enough to go are not archived and stay;"
                 " --unarchived would include them"
             )
-        hard = self.policy.limits.max_age_hard
-        if hard is not None and not self.overdue:
-            yield f"after this run no tree holds anything recorded before {self.now - hard:%Y-%m-%d %H:%M}"
         yield from self._unknown_cameras()
 
     def _unknown_cameras(self) -> Iterator[str]:

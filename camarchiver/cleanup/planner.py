@@ -9,15 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from camarchiver.cleanup.past_limit import PastLimit
 from camarchiver.cleanup.plan_notes import PlanNotes
 from camarchiver.discovery import walks
 from camarchiver.discovery.copies import CopyFinder, SidecarPicture
+from camarchiver.discovery.other_files import OtherFiles
 from camarchiver.domain.clip import Disposal, Tree, Trees
 from camarchiver.domain.clocks import is_doubtful
 from camarchiver.domain.memory import Memory
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Discard, Keep, Tidy
+from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import (
     CleanupPolicy,
@@ -84,7 +87,8 @@ def plan(
     """
     memory = pipeline.memory()
     copies = walks.of_copies(pipeline, memory)
-    planner = CleanupPlanner(pipeline.trees, copies, policy, memory, pipeline.started)
+    others = OtherFiles(pipeline.trees, pipeline.conventions.passed_over)
+    planner = CleanupPlanner(pipeline.trees, copies, others, pipeline.names, policy, memory, pipeline.started)
     made = planner.plan(list_all=list_all, asked=asked)
     gone = pipeline.failures.of_missing_files(pipeline.trees.source)
     if not gone:
@@ -97,10 +101,19 @@ class CleanupPlanner:
     """Collects the results of one walk; `plan` may be called once."""
 
     def __init__(
-        self, trees: Trees, copies: CopyFinder, policy: CleanupPolicy, memory: Memory, now: datetime
+        self,
+        trees: Trees,
+        copies: CopyFinder,
+        others: OtherFiles,
+        names: Names,
+        policy: CleanupPolicy,
+        memory: Memory,
+        now: datetime,
     ) -> None:
+        """`others` are the files that are looked at if something is to be said about all of them."""
         self._trees = trees
         self._copies = copies
+        self._others = others
         self._policy = policy
         self._memory = memory
         self._now = now
@@ -109,7 +122,7 @@ class CleanupPlanner:
         """Complete once the walk is over."""
         self._linked: set[tuple[int, int]] = set()
         self._roots: dict[int, Path] = {}
-        self._overdue: list[str] = []
+        self._past_limit = PastLimit(policy, names, now)
         self._last_copy = ""
         """One of the files that stay as the last copy, and why."""
         self._doubtful = DoubtfulClips()
@@ -125,6 +138,7 @@ class CleanupPlanner:
         """Removals by the rules by age."""
         self._list_all = False
         self._asked: frozenset[Path] = frozenset()
+        self._has_hard_limit = False
         self._names_kept = False
         """Whether files left alone are examined one by one."""
         self._has_size_rules = False
@@ -138,10 +152,14 @@ class CleanupPlanner:
         Raises StorageError if sizes or free space can't be determined.
         """
         self._list_all, self._asked = list_all, asked
-        self._names_kept = list_all or bool(asked) or self._policy.has_hard_limit
+        self._names_kept = list_all or bool(asked)
+        self._has_hard_limit = self._policy.has_hard_limit
         used = self._used()
         self._has_size_rules = self._size_rules_may_apply(used)
         candidates = SealedSequence(self._walk(), key=_by_rank)
+        if self._has_hard_limit:
+            for other in self._others.found():
+                self._past_limit.is_left(other)
         sure = {name: seen.newest for name, seen in self._cameras.items() if seen.newest}
         self._newest = {name: seen.last for name, seen in self._cameras.items() if seen.last}
         far = clock_is_far(sure or self._newest, self._now)
@@ -153,7 +171,7 @@ class CleanupPlanner:
             self._now,
             totals,
             solver.unmet,
-            self._overdue,
+            self._past_limit,
             {name: seen.totals for name, seen in self._cameras.items()},
             far,
             self._trees.source,
@@ -172,6 +190,7 @@ class CleanupPlanner:
             steps,
             tuple(self._left),
             notes=tuple(notes.notes()),
+            promises=() if refused is not None else tuple(self._past_limit.promises()),
             forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
             further=self._further.steps() if self._asks_for_space else (),
             problems=problems,
@@ -247,6 +266,8 @@ class CleanupPlanner:
             self._last_copy = f"{shown(clip.path)}, {shown(stay.detail)}"
         if stay.reason is Reason.CLOCK_DOUBTFUL:
             self._doubtful.add(clip)
+        if self._has_hard_limit:
+            self._past_limit.stays(clip, stay.reason)
         if self._names_kept:
             self._name_kept(stay.step(clip))
 
@@ -254,25 +275,14 @@ class CleanupPlanner:
         self._tally.add(kept)
         if kept.reason is Reason.CLOCK_DOUBTFUL:
             self._doubtful.add(kept)
+        if self._has_hard_limit:
+            self._past_limit.is_left(kept)
         if self._names_kept:
             self._name_kept(kept)
 
     def _name_kept(self, kept: Keep) -> None:
         if self._list_all or (self._asked and kept.path in self._asked):
             self._left.append(kept)
-        if self._is_overdue(kept):
-            self._overdue.append(f"{kept.path} ({kept.reason})")
-
-    def _is_overdue(self, kept: Keep) -> bool:
-        """Whether a file that stays was recorded before the hard limit, by its name and its times."""
-        hard = self._policy.of(kept.camera).max_age_hard
-        if hard is None or kept.reason in (Reason.UNREADABLE, Reason.NOT_A_CLIP):
-            return False
-        try:
-            modified = datetime.fromtimestamp(kept.path.lstat().st_mtime, self._now.tzinfo)
-        except OSError:
-            return False
-        return max(modified, kept.start or modified) <= self._now - hard
 
     # --- the whole ---------------------------------------------------------------------------------
 

@@ -115,6 +115,7 @@ class CopyFinder:
         self._now = now
         self._zone = zone
         self._clocks = conventions.clocks
+        self._passed_over = conventions.passed_over
         self._fresh: dict[date, Day] = {}
         """The days that were needed for the current folder."""
         self._days = JournalDays(names, journal)
@@ -204,7 +205,8 @@ class CopyFinder:
     def _walk(self, tree: Tree, root: Path) -> Iterator[tuple[str, Iterator[Item]]]:
         """Each folder's path in the source, and its files; read these before you ask for the next folder."""
         trees = self._trees
-        folders = TreeWalk(root, pruned=(trees.source, trees.archive, trees.trash))
+        pruned = trees.source, trees.archive, trees.trash
+        folders = TreeWalk(root, pruned=pruned, enters=self._passed_over.may_hold_clips)
         for folder in folders:
             found = self._folder(tree, root, folder, folders)
             yield folder.removeprefix(FROM_SOURCE).removeprefix("/"), found

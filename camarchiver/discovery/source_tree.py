@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from camarchiver.discovery.clip_ends import ClipEnds, Following
-from camarchiver.domain.clip import Archived, Clip, Fingerprint, Trees, joined
+from camarchiver.domain.clip import STATE_FOLDER, Archived, Clip, Fingerprint, Trees, joined
 from camarchiver.domain.clocks import DOUBTFUL
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.memory import FolderFacts
@@ -59,6 +59,9 @@ class Discovery:
         self._lately = (now - WRITTEN_LATELY).timestamp() * 1e9
         self._inodes: set[tuple[int, int]] = set()
         self.unread_folders = 0
+        self._passed_over = conventions.passed_over
+        self.passed_over: dict[str, tuple[int, Path]] = {}
+        """By what they hold instead of clips: how many folders were not entered, and one of them."""
 
     def folders(self, cutoff: date, *, earliest: date = date.min) -> Iterator[FolderFacts]:
         """Facts of every folder that may hold clips of `cutoff` or older, in the order of their names.
@@ -85,7 +88,8 @@ class Discovery:
         return self._facts(folder, self._list(folder, wanted), wanted)
 
     def _walk(self, cutoff: date, earliest: date) -> Iterator[tuple[str, Listing | OSError]]:
-        tree = TreeWalk(self._trees.source, pruned=(self._trees.archive, self._trees.trash))
+        pruned = self._trees.archive, self._trees.trash
+        tree = TreeWalk(self._trees.source, pruned=pruned, enters=self._passed_over.may_hold_clips)
         for folder in tree:
             day = date_of_folder(folder)
             if day is not None and cutoff < day <= self._tomorrow:
@@ -98,8 +102,22 @@ class Discovery:
             except OSError as error:
                 yield folder, error
                 continue
+            self._note_passed_over(folder, listing.folders)
             if not _is_bare(listing):
                 yield folder, listing
+
+    def _note_passed_over(self, folder: str, names: Iterable[str]) -> None:
+        """Count the folders that are not entered; our own are none of them."""
+        for name in names:
+            kind = self._passed_over.kind(name)
+            path = self._trees.source / folder / name if kind else None
+            if (
+                path is not None
+                and name != STATE_FOLDER
+                and path not in (self._trees.archive, self._trees.trash)
+            ):
+                count, example = self.passed_over.get(kind, (0, path))
+                self.passed_over[kind] = count + 1, example
 
     def _list(self, folder: str, wanted: frozenset[str] | None = None) -> Listing:
         return walk.look(self._trees.source / folder, wanted=wanted, follow=not folder)

@@ -15,6 +15,7 @@ from camarchiver.domain.clip import Trees
 from camarchiver.errors import described
 from camarchiver.media.encoder_probe import Auto
 from camarchiver.media.encoders import Backend, Codec, EncodeSettings
+from camarchiver.naming.system_folders import KNOWN, PassedOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class DoctorTarget:
     metrics: tuple[Path, ...]
     commands: tuple[tuple[str, ...], ...]
     """The commands that are notified of failures."""
+    passed_over: PassedOver = KNOWN
+    """Folders that hold no clips."""
 
 
 Check = tuple[str, Callable[[], Iterator[Finding]]]
@@ -77,7 +80,7 @@ def _checks(target: DoctorTarget) -> Iterator[Check]:
     if trees.source.is_dir():
         yield "journal", partial(storage_checks.journal, trees)
         yield "archives", partial(storage_checks.archives, trees)
-        yield "inotify", partial(_watches, trees)
+        yield "inotify", partial(_watches, trees, target.passed_over)
     if recorder is not None:
         yield "spool", partial(storage_checks.recorder, recorder.spool, recorder.outbox)
         for source in recorder.sources:
@@ -101,9 +104,9 @@ def _checks(target: DoctorTarget) -> Iterator[Check]:
     )
 
 
-def _watches(trees: Trees) -> Iterator[Finding]:
+def _watches(trees: Trees, passed_over: PassedOver) -> Iterator[Finding]:
     mount = storage_checks.kind_of(trees.source)
     if mount is not None and not mount.reports_changes:
         yield machine_checks.unseen(mount.kind)
         return
-    yield from machine_checks.inotify(storage_checks.count_folders(trees))
+    yield from machine_checks.inotify(storage_checks.count_folders(trees, passed_over))

@@ -21,6 +21,7 @@ from camarchiver.domain.clip import STATE_FOLDER, Trees
 from camarchiver.errors import CamarchiverError, cause, sentence, user_name
 from camarchiver.journal.store import Journal
 from camarchiver.naming import recorder_names
+from camarchiver.naming.system_folders import KNOWN, PassedOver
 from camarchiver.runtime.formatting import shown, size
 from camarchiver.state import findings, holds, volume_marker
 from camarchiver.state import restored as restored_clips
@@ -140,9 +141,10 @@ def recorder(spool: Path, outbox: Path) -> Iterator[Finding]:
         yield remark("spool", message, "the next start of record for that camera salvages them")
 
 
-def count_folders(trees: Trees) -> int:
+def count_folders(trees: Trees, passed_over: PassedOver = KNOWN) -> int:
     """The number of folders below the source that `watch` watches, including the source itself."""
-    tree = TreeWalk(trees.source, pruned=(trees.archive, trees.trash))
+    pruned = trees.archive, trees.trash
+    tree = TreeWalk(trees.source, pruned=pruned, enters=passed_over.may_hold_clips)
     return sum(1 for _ in readable(tree))
 
 

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
-from camarchiver.domain.report import Outcome, Report
+from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
 from camarchiver.errors import ExitCode, Problem
 
@@ -171,6 +171,18 @@ class Plan(Generic[ChangeT, PolicyT]):
     """What the policy asks for but this plan can't do."""
     refused: ExitCode | None = None
     """The exit code of the brake that refuses this plan; None if none does."""
+    promises: tuple[str, ...] = ()
+    """What can be said of all files once every step is carried out."""
+
+    def promised(self, report: Report) -> tuple[str, ...]:
+        """The promises, if nothing of the plan was left undone; a dry run gives them, too."""
+        is_undone = (
+            report.refused is not None
+            or report.stopped_by is not None
+            or bool(report.outcomes and report.remaining)
+            or any(outcome.result is not Result.DONE for outcome in report.outcomes)
+        )
+        return () if is_undone else self.promises
 
     def report(
         self, run: str, outcomes: tuple[Outcome, ...] = (), *, ended: datetime, stopped_by: int | None = None

@@ -29,11 +29,6 @@ def is_temporary_name(name: str) -> bool:
     return name.startswith(".") or name.lower().endswith(_TEMPORARY_SUFFIXES)
 
 
-def is_footage_folder(name: str) -> bool:
-    """Whether a folder below a root may hold clips, by its own name; no other folder is entered."""
-    return not is_temporary_name(name)
-
-
 def is_clip_name(name: str) -> bool:
     """Whether a file may be a clip, by its suffix in any case."""
     if name[-4:] in PLAIN_SUFFIXES:

@@ -92,6 +92,10 @@ class PassedOver:
         return not _kind(name, self.own)
 
 
+KNOWN = PassedOver()
+"""Those of the table and hidden ones, without any of an owner's."""
+
+
 @lru_cache(maxsize=1024)
 def _kind(name: str, own: tuple[str, ...]) -> str:
     """Cached, because the folders of a tree have few names: years, months, days, hours and cameras."""

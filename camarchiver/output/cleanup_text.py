@@ -55,7 +55,7 @@ def _content(plan: CleanupPlan | SpoolPlan, *, verbose: bool) -> Iterator[str]:
             yield f"  keep              {kept.reason:16} {shown(kept.path)}{detail}"
     yield ""
     yield from _forecast(plan, changes)
-    for note in plan.notes:
+    for note in (*plan.notes, *plan.promises):
         yield f"note: {note}"
     yield from _problem_lines(plan.problems)
     if plan.further:

@@ -66,8 +66,8 @@ def document(
     if plan is not None and plan.forecast:
         forecast = [{"path": shown(f.path), "free": f.free, "freed": f.freed} for f in plan.forecast]
         yield '], "forecast": ' + json.dumps(forecast)[:-1]
-    if plan is not None and (plan.notes or plan.forecast):
-        yield '], "notes": ' + json.dumps(plan.notes)[:-1]
+    if plan is not None and (plan.notes or plan.promises or plan.forecast):
+        yield '], "notes": ' + json.dumps([*plan.notes, *plan.promised(report)])[:-1]
     totals = [total_fields(total) for total in plan.totals] if plan else []
     yield '], "totals": ' + json.dumps(totals)
     if plan is not None:
@@ -147,6 +147,10 @@ def status_report(found: StatusReport, run: str) -> str:
         "no_timestamp": found.unnamed,
         "unsupported_format": found.other_formats,
         "no_frame_rate": found.rateless,
+        "passed_over": [
+            {"holds": kind, "folders": count, "example": shown(path)}
+            for kind, (count, path) in sorted(found.passed_over.items())
+        ],
         "damaged_archives": [
             {"archive": shown(archive), **damage_fields(damage)}
             for archive, damage in sorted(found.findings.damaged.items())

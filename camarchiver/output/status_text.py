@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from camarchiver.output.reasons import REASON_WORDS
+from camarchiver.policy import doubtful_clocks
 from camarchiver.runtime.formatting import about, cells, count_of, padded, shown, size
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def _camera_lines(camera: CameraStatus, zone: tzinfo) -> Iterator[str]:
         words = f"failed before: {REASON_WORDS[reason]} ({reason})"
         yield f"{name}: {count_of(count, 'clip')} {words}; camarchiver archive --retry-failed tries again"
     if count := camera.clock_doubtful:
-        words = "whose clock is doubtful: name and mtime are more than a day apart"
-        yield f"{name}: {count_of(count, 'clip')} {words}; set the camera's clock"
+        words = "whose clock is doubtful: name and mtime are more than a day apart, or in the future"
+        yield f"{name}: {count_of(count, 'clip')} {words}; {doubtful_clocks.REMEDY}"
 
 
 def _remarks(report: StatusReport) -> Iterator[str]:
@@ -147,4 +148,8 @@ def _remarks(report: StatusReport) -> Iterator[str]:
         for reason, count in sorted(camera.unencoded.items()):
             words = f"not encoded: {REASON_WORDS[reason]} ({reason})"
             yield f"{shown(camera.name)}: {count_of(count, 'archive')} {words}"
+    for kind, (count, path) in sorted(report.passed_over.items()):
+        yield f"{count_of(count, 'folder')} passed over, {kind}: {shown(path)}" + (
+            " and others" if count > 1 else ""
+        )
     yield from report.working

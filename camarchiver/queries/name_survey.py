@@ -10,6 +10,7 @@ from pathlib import Path
 from camarchiver.domain.clip import joined
 from camarchiver.naming.patterns import Names, ParsedName, Pattern, why_timeless
 from camarchiver.naming.proposals import NameSample, PatternProposal, propose
+from camarchiver.naming.system_folders import KNOWN, PassedOver
 from camarchiver.storage.walk import TreeWalk, readable
 
 _SAMPLES = 5
@@ -62,13 +63,15 @@ class _Group:
     """Folder and name of the first few."""
 
 
-def survey(root: Path, names: Names, zone: tzinfo, *, pruned: Iterable[str]) -> NameSurvey:
+def survey(
+    root: Path, names: Names, zone: tzinfo, *, pruned: Iterable[str], passed_over: PassedOver = KNOWN
+) -> NameSurvey:
     """Read the name of every clip below `root` except in the absolute folders `pruned`."""
     by_maker: dict[str, tuple[Pattern, _Group]] = {}
     by_form: dict[str, Pattern] = {}
     unread: dict[tuple[str, str], _Group] = {}
     others = 0
-    for folder, listing in readable(TreeWalk(root, pruned=pruned)):
+    for folder, listing in readable(TreeWalk(root, pruned=pruned, enters=passed_over.may_hold_clips)):
         for name in listing.clip_names():
             stem = name.rpartition(".")[0]
             form = stem.translate(_FORM)

@@ -67,7 +67,7 @@ class CameraStatus:
     held: int = 0
     """Clips in source or archive."""
     clock_doubtful: int = 0
-    """Clips without an archive whose name and mtime are more than a day apart, or that are in the future."""
+    """Clips in source or archive whose name and file are more than a day apart, or that are in the future."""
     last: datetime | None = None
     """The start of its last clip that is not in the future, in source or archive."""
     rhythm: Rhythm | None = None
@@ -115,6 +115,8 @@ class StatusReport:
     """Videos of formats that are not archived."""
     rateless: int
     """Raw streams for which no frame rate is declared."""
+    passed_over: Mapping[str, tuple[int, Path]]
+    """Folders of the source that are not entered, by what they hold: how many, and one of them."""
     findings: Findings
     """What `verify` found, and when it last checked everything."""
 
@@ -236,6 +238,7 @@ class StatusCounter:
             self._unnamed,
             self._other_formats,
             self._rateless,
+            self._discovery.passed_over,
             found,
         )
 
@@ -250,9 +253,9 @@ class StatusCounter:
         totals, now = self._totals(clip.camera), self._question.now
         # Creating a Path for each of a million clips would take most of the time.
         print_of, path = clip.fingerprint, f"{self._trees.source}/{clip.relative}"
-        totals.source.add(clip.start, print_of.size, clip.duration, path)
-        self._note_arrival(clip.start, print_of.size, print_of.device)
-        self._note_coverage(totals, clip.start, clip.duration, path)
+        totals.source.add(clip.recorded, print_of.size, clip.duration, path)
+        self._note_arrival(clip.recorded, print_of.size, print_of.device)
+        self._note_coverage(totals, clip.recorded, clip.duration, path)
         if self._memory.holds and held_by(clip, self._memory.holds, now):
             totals.held += 1
         if is_doubtful(clip, now):
@@ -312,14 +315,14 @@ class StatusCounter:
         totals = self._totals(origin.camera)
         if (unencoded := entry.why_unencoded) is not None:
             totals.unencoded[unencoded] += 1
-        totals.archive.add(origin.start, status.st_size, origin.duration, path)
-        self._note_coverage(totals, origin.start, origin.duration, path)
-        if self._memory.holds and self._is_held(origin) and not self._has_source(origin.source):
-            totals.held += 1
-
-    def _is_held(self, origin: Origin) -> bool:
-        clip = self._clocks.applied(origin.clip(self._trees.source))
-        return held_by(clip, self._memory.holds, self._question.now) is not None
+        clip, now = self._clocks.applied(origin.clip(self._trees.source)), self._question.now
+        totals.archive.add(clip.recorded, status.st_size, origin.duration, path)
+        self._note_coverage(totals, clip.recorded, origin.duration, path)
+        is_held = bool(self._memory.holds) and held_by(clip, self._memory.holds, now) is not None
+        doubtful = is_doubtful(clip, now)
+        if (is_held or doubtful) and not self._has_source(origin.source):
+            totals.held += is_held
+            totals.clock_doubtful += doubtful
 
     def _has_source(self, source: str) -> bool:
         return os.path.lexists(self._trees.source / source)

@@ -15,10 +15,10 @@ from camarchiver.naming.formats import (
     CLIP_SUFFIXES,
     PLAIN_SUFFIXES,
     is_clip_name,
-    is_footage_folder,
     is_picture_name,
     is_temporary_name,
 )
+from camarchiver.naming.system_folders import KNOWN
 
 NOTHING: frozenset[str] = frozenset()
 """For `wanted`: no clip is examined, only the names are read."""
@@ -121,11 +121,12 @@ class TreeWalk:
         *,
         start: str = "",
         pruned: Iterable[str | Path] = (),
-        enters: Callable[[str], bool] = is_footage_folder,
+        enters: Callable[[str], bool] = KNOWN.may_hold_clips,
     ) -> None:
         """`start` is the first folder, relative to the root; `pruned` are absolute and are not entered.
 
-        `enters` says by its name whether a folder below the first one is entered.
+        `enters` says by its name whether a folder below the first one is entered; by default those that may
+        hold clips.
         """
         self._root = root
         self._waiting = [start]

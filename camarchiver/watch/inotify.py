@@ -16,7 +16,8 @@ from inotify_simple import INotify, flags  # type: ignore[import-untyped]  # has
 
 from camarchiver.domain.clip import joined
 from camarchiver.errors import cause
-from camarchiver.naming.formats import is_clip_name, is_footage_folder
+from camarchiver.naming.formats import is_clip_name
+from camarchiver.naming.system_folders import KNOWN, PassedOver
 from camarchiver.storage import filesystems
 from camarchiver.storage.walk import NOTHING, TreeWalk
 
@@ -79,8 +80,9 @@ class Arrivals:
     All paths are relative to the root. Raises OSError if the root can't be read.
     """
 
-    def __init__(self, root: Path, pruned: frozenset[str]) -> None:
+    def __init__(self, root: Path, pruned: frozenset[str], passed_over: PassedOver = KNOWN) -> None:
         self._root = root
+        self._passed_over = passed_over
         self._pruned = pruned
         self._folders: dict[int, str] = {}
         self._reported: set[str] = set()
@@ -141,7 +143,9 @@ class Arrivals:
 
         If the tree is polled, only folders whose names changed since the last scan.
         """
-        tree = TreeWalk(self._root, start=folder, pruned=self._pruned)
+        tree = TreeWalk(
+            self._root, start=folder, pruned=self._pruned, enters=self._passed_over.may_hold_clips
+        )
         for each in tree:
             try:
                 if not self._watch(each):
@@ -200,7 +204,7 @@ class Arrivals:
 
     def _is_ours(self, folder: str) -> bool:
         return (
-            is_footage_folder(folder.rpartition("/")[2])
+            self._passed_over.may_hold_clips(folder.rpartition("/")[2])
             and os.fspath(self._root / folder) not in self._pruned
         )
 

@@ -150,7 +150,8 @@ class Watcher:
         volume_marker.check_same(self._trees, self._marker)
         self._close()
         pruned = frozenset((os.fspath(self._trees.archive), os.fspath(self._trees.trash)))
-        self._arrivals = Arrivals(self._trees.source, pruned)
+        passed_over = self._pipeline.conventions.passed_over
+        self._arrivals = Arrivals(self._trees.source, pruned, passed_over)
         self._opened_at = time.monotonic()
         self._scan(self._arrivals)
         if self._away:

@@ -96,11 +96,12 @@ class TestWalk:
             "from pathlib import Path\nfrom camarchiver.discovery.clip_ends import ClipEnds\n"
             "from camarchiver.discovery.source_tree import Discovery\n"
             "from camarchiver.domain.clip import Trees\nfrom camarchiver.journal.store import Journal\n"
+            "from camarchiver.domain.conventions import Conventions\n"
             "from camarchiver.naming.patterns import Names\n"
             f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
             "root = Path(sys.argv[1]); trees = Trees(root, root / 'archived', root / '.deleted')\n"
             "walk = Discovery(trees, Names(), Journal(trees.state), ClipEnds((), None), {},\n"
-            "                 datetime.now(UTC), UTC)\n"
+            "                 datetime.now(UTC), UTC, Conventions())\n"
             "print(*(each.reason for facts in walk.folders(date.max) for each in facts.set_aside))\n"
         )
         done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=60)

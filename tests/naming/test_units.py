@@ -29,6 +29,7 @@ from camarchiver.naming.formats import (
 )
 from camarchiver.naming.patterns import PATTERNS, Names, ParsedName
 from camarchiver.naming.proposals import NameSample, propose
+from camarchiver.naming.system_folders import KNOWN, OWN, RECYCLE_BIN, SYSTEM_FOLDERS, PassedOver
 from tests.values import BERLIN, ns
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -721,3 +722,40 @@ class TestCameraNames:
         parsed = Names().read("REO_Ku\u0308che_20260301081500", "2026/03/01")
         assert parsed is not None
         assert parsed.camera == "Küche"
+
+
+class TestSystemFolders:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(
+                "#recycle",
+                "#Recycle",
+                "@Recycle",
+                "#snapshot",
+                "@Recently-Snapshot",
+                "@eaDir",
+                "$RECYCLE.BIN",
+            ),
+            *("$Recycle.Bin", ".Trash-1000", "lost+found", "System Volume Information", ".snapshots", ".zfs"),
+            *("@GMT-2026.03.01-00.00.00", "~snapshot", ".hidden", "front.part"),
+        ],
+    )
+    def test_is_not_entered(self, name: str) -> None:
+        assert not KNOWN.may_hold_clips(name)
+
+    @pytest.mark.parametrize("name", ["2026", "03", "front", "recycle", "#1", "@home", "snapshots", "Küche"])
+    def test_of_a_camera_is(self, name: str) -> None:
+        assert KNOWN.may_hold_clips(name)
+
+    def test_an_owner_adds_names(self) -> None:
+        own = PassedOver(("Lost *", "KÜCHE.alt"))
+        assert own.kind("lost footage") == own.kind("Ku\u0308che.alt") == OWN
+        assert own.kind("#recycle") == RECYCLE_BIN
+        assert own.may_hold_clips("front")
+
+    def test_every_row_has_its_source(self) -> None:
+        for kind, pattern, source in SYSTEM_FOLDERS:
+            assert pattern == pattern.casefold()
+            assert source.startswith("https://")
+            assert KNOWN.kind(pattern.replace("*", "x")) == kind

@@ -79,6 +79,13 @@ class TestAClockThatFellBack:
         gone = journal(tree)[-1]
         assert (gone["event"], gone["start"][:10]) == ("trashed", "2000-01-01")
         assert datetime.fromisoformat(gone["recorded"]) == real
+        for config, doubtful in ((), 1), (("--config", tmp_path / "c.toml"), 0):
+            (front,) = (
+                each
+                for each in document(told, "status", tree, *config)["cameras"]
+                if each["camera"] == "front"
+            )
+            assert front["clock_doubtful"] == doubtful, "the archive's times say 2000"
 
     @pytest.mark.parametrize("covered", ["file", "name"])
     def test_a_hold_covers_it_by_either_clock(
@@ -178,5 +185,147 @@ class TestAMisspeltCamera:
         assert checked.returncode == 10
         assert "[camera.suana]" in checked.stderr
         assert "did you mean sauna?" in checked.stderr
+        assert "[camera.suana]: no clip of a camera suana" in told("doctor", tree, "--config", config).stdout
         config.write_text("[camera.sauna]\nmax_age_hard = 3\n[camera.today]\nage = 9\n")
         assert told("config", "check", tree, "--config", config).returncode == 0
+
+
+class TestTheLegalMaximum:
+    """A sentence about all files is said only if each was looked at and none is in doubt."""
+
+    SENTENCE = "no tree holds anything recorded before"
+
+    def limited(self, told: Command, tree: Path, *options: object) -> tuple[int, str, list[str]]:
+        """Exit code, text and listed files of a run with a limit of 30 days."""
+        words = ("cleanup", tree, "-y", "--unarchived", "--max-age-hard", dates.age(30), "--allow-large")
+        done = told(*words, *options)
+        found = document(told, *words, "--dry-run", *options)
+        listed = [error["message"] for error in found["errors"] if error["code"] == "past-limit"]
+        assert (self.SENTENCE in done.stdout) is any(self.SENTENCE in note for note in found["notes"])
+        return done.returncode, done.stdout, listed
+
+    def test_what_cannot_be_judged_is_listed_and_the_sentence_is_not_said(
+        self, put: Put, tree: Path, told: Command
+    ) -> None:
+        put_recent(put)
+        old, ahead, new = dates.ago(40), dates.recently(hours=-24 * 300), dates.recently(hours=1)
+        put(f"{dates.clip_of('front', old)}.mp4", b"past the limit", mtime=old.timestamp())
+        left = {
+            "a clip of a clock that is ahead": (f"{dates.clip_of('front', ahead)}.mp4", old),
+            "a suffix that is no clip's": ("yard/recording.dav", old),
+            "the same, copied": (f"{dates.clip_of('yard', old)}.dav", new),
+            "a video without a time": ("front/video.mp4", new),
+            "a hidden file": ("front/.old.mp4", old),
+            "a recycle bin": (f"#recycle/{dates.clip_of('front', old)}.mp4", old),
+            "a copy that is no clip of ours": (f"archived/{dates.clip_of('front', old)}.mkv", old),
+        }
+        paths = [put(relative, b"stays", mtime=at.timestamp()) for relative, at in left.values()]
+        put("front/notes.txt", b"young, and no video", mtime=new.timestamp())
+        code, text, (listed,) = self.limited(told, tree)
+        assert code == 3
+        assert self.SENTENCE not in text
+        assert listed.startswith(f"{len(left)} files that are or may be older than max_age_hard stay: ")
+        for what, path in zip(left, paths, strict=True):
+            assert str(path) in listed, what
+            assert path.exists(), what
+        assert "deleted: 1 file" in text
+        for path in paths:
+            path.unlink()
+        code, text, listed_now = self.limited(told, tree)
+        assert (code, listed_now) == (0, [])
+        assert self.SENTENCE in text
+        assert self.SENTENCE in (tree / "archiver.log").read_text()
+
+    def test_a_camera_with_a_limit_of_its_own(
+        self, put: Put, tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        put_recent(put)
+        at = dates.ago(40)
+        put("garage/recording.dav", b"of another camera", mtime=at.timestamp())
+        put(
+            f"{dates.clip_of('sauna', dates.recently(hours=3))}.mp4",
+            b"x",
+            mtime=dates.recently(hours=3).timestamp(),
+        )
+        (tmp_path / "c.toml").write_text("[camera.sauna]\nmax_age_hard = 3\n")
+        words = ("cleanup", tree, "--dry-run", "--config", tmp_path / "c.toml")
+        assert "no tree holds anything that sauna recorded before" in told(*words).stdout
+        put("sauna/recording.dav", b"of this camera", mtime=at.timestamp())
+        done = told(*words)
+        assert done.returncode == 3
+        assert "sauna/recording.dav" in done.stdout
+        assert "no tree holds" not in done.stdout
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+    def test_a_folder_that_cannot_be_read(self, put: Put, tree: Path, told: Command) -> None:
+        put_recent(put)
+        folder = put("front/video.mp4", b"x").parent
+        folder.chmod(0)
+        code, text, _ = self.limited(told, tree)
+        folder.chmod(0o755)
+        assert code == 3
+        assert self.SENTENCE not in text
+
+
+class TestFoldersOfANas:
+    NAMES = (
+        "#recycle",
+        "@Recycle",
+        "#snapshot",
+        "@Recently-Snapshot",
+        "@eaDir",
+        "$RECYCLE.BIN",
+        ".Trash-1000",
+        "lost+found",
+        "System Volume Information",
+        ".snapshots",
+        ".zfs",
+        "Lost Footage",
+    )
+
+    def test_no_walk_enters_them_and_status_counts_them(
+        self, put: Put, tree: Path, told: Command, tmp_path: Path
+    ) -> None:
+        put_recent(put)
+        at = dates.ago(40)
+        name = f"{dates.clip_of('front', at)}.mp4"
+        put(name, mtime=at.timestamp())
+        for folder in self.NAMES:
+            put(f"{folder}/{name}", b"deleted before", mtime=at.timestamp())
+        put(
+            f"front/@eaDir/{Path(name).name}/SYNOVIDEO_VIDEO_SCREENSHOT.jpg",
+            b"thumbnail",
+            mtime=at.timestamp(),
+        )
+        (tmp_path / "c.toml").write_text('[folders]\npass_over = ["lost foot*"]\n')
+        config = ("--config", tmp_path / "c.toml")
+        for command in ("archive", "cleanup"):
+            found = decided(told, command, tree, *config)
+            assert {path for path in found if path.endswith(Path(name).name)} == {name}
+        found = document(told, "status", tree, *config)
+        counted = {each["holds"]: each["folders"] for each in found["passed_over"]}
+        assert counted == {
+            "recycle bin": 4,
+            "snapshots": 5,
+            "thumbnails and indexes": 2,
+            "of the file system": 1,
+            "passed over as the config says": 1,
+        }
+        (front,) = (each for each in found["cameras"] if each["camera"] == "front")
+        assert front["source"]["clips"] == 1
+        shown = told("status", tree, *config).stdout
+        assert "4 folders passed over, recycle bin: " in shown
+        without = decided(told, "archive", tree)
+        assert f"Lost Footage/{name}" in without
+
+    def test_another_key_is_refused(self, tree: Path, told: Command, tmp_path: Path) -> None:
+        for text, said in (
+            ("pas_over = ['x']", "did you mean pass_over?"),
+            ("pass_over = 'x'", "not a list"),
+            ("pass_over = ['a/b']", "have no /"),
+            ("pass_over = ['*']", "not a list of folders' names"),
+        ):
+            (tmp_path / "c.toml").write_text(f"[folders]\n{text}\n")
+            done = told("config", "check", "--config", tmp_path / "c.toml")
+            assert done.returncode == 10, text
+            assert said in done.stderr, text

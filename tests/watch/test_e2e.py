@@ -14,7 +14,20 @@ from pathlib import Path
 import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
-from tests.commands import COMMAND, DAY, H264, ONE, Manager, Put, frames, installed, journal, log_of, numbers
+from tests.commands import (
+    COMMAND,
+    DAY,
+    H264,
+    ONE,
+    START,
+    Manager,
+    Put,
+    frames,
+    installed,
+    journal,
+    log_of,
+    numbers,
+)
 from tests.processes import wait_until
 from tests.web import Web
 
@@ -173,7 +186,10 @@ class TestWatch:
         if process.poll() is not None:
             assert process.stderr is not None
             pytest.skip(f"no user namespace here: {process.stderr.read()[-200:]}")
-        clips = [put(f"2026/03/{day:02}/REO_front_202603{day:02}081500.mp4") for day in range(1, 6)]
+        clips = [
+            put(f"2026/03/{day:02}/REO_front_202603{day:02}081500.mp4", mtime=START + 86_400 * (day - 1))
+            for day in range(1, 6)
+        ]
         wait_until(lambda: not any(clip.exists() for clip in clips), "the last clip", 60)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)

@@ -84,6 +84,9 @@ EXAMPLE = """\
 # source = "rtsp://192.0.2.10/stream1"
 # credentials = "/etc/camarchiver/yard.secret"
 
+[folders]
+# pass_over = ["Lost Footage"]     # besides the recycle bins, snapshots and thumbnails of NAS systems
+
 [patterns]
 # Names that camarchiver doesn't know yet, as regular expressions with named groups. This one reads
 # yard1-20260503-142000.mp4: camera yard1, on 3 May 2026 at 14:20:00.
@@ -262,7 +265,14 @@ def names(
     trees = place.trees()
     volume_marker.check_roots(trees)
     pruned = {str(trees.archive), str(trees.trash)}
-    found = survey(trees.source, Names(conventions(context).patterns), place.zone(), pruned=pruned)
+    words = conventions(context)
+    found = survey(
+        trees.source,
+        Names(words.patterns),
+        place.zone(),
+        pruned=pruned,
+        passed_over=words.passed_over,
+    )
     click.echo("\n".join(survey_lines(found, trees.source)))
 
 

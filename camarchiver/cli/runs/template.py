@@ -82,6 +82,8 @@ class RunResult:
     """Its numbers."""
     warnings: tuple[str, ...] = ()
     """Lines for standard error."""
+    promises: tuple[str, ...] = ()
+    """What can be said of all files now that the run is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ def ready_plan(
         mistakes = tuple(odd()) if is_nothing else ()
         nothing = (*nothing_text.nothing_lines(plan), *mistakes) if is_nothing else ()
 
+        promises = plan.promised(report)
+
         def document(more: Mapping[str, Any]) -> Iterable[str]:
             why = {"nothing": [line.strip() for line in nothing]} if nothing else {}
             return json_document.document(report, plan, {**why, **more})
@@ -169,16 +173,17 @@ def ready_plan(
         def own_lines(*, already_printed: bool) -> Iterator[str]:
             yield from report_lines(report, already_printed=already_printed)
             yield from nothing
-            if already_printed and not is_nothing:
-                yield from (f"note: {shown(note)}" for note in notes)
+            said = notes if already_printed and not is_nothing else ()
+            yield from (f"note: {shown(note)}" for note in (*said, *promises))
 
         return RunResult(
             report.status,
             report.exit_code,
             document,
             own_lines,
-            always_reports or bool(report.outcomes or report.exit_code or mistakes or notes),
+            always_reports or bool(report.outcomes or report.exit_code or mistakes or notes or promises),
             (RunPart(report, plan.totals, report.exit_code),),
+            promises=promises,
         )
 
     return Ready(
@@ -294,6 +299,8 @@ def _carry_out(task: RunTask, options: RunOptions, stop: Stop) -> RunResult:
         total = sum(step.size for step in ready.steps) if draws_progress else 0
         with display(total, wanted=draws_progress) as bar:
             finished = ready.perform(stop, bar, report_outcome)
+    for promise in finished.promises:
+        _log.info("note: %s", promise)
     if not options.as_json:
         for warning in finished.warnings:
             print(warning, file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camarchiver import config as config_files
+from camarchiver.cli.conventions import camera_tables, conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
 from camarchiver.cli.options import (
     CONFIG_KEY,
@@ -21,12 +22,14 @@ from camarchiver.cli.options import (
 )
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.errors import CamarchiverError, ConfigError, ExitCode
+from camarchiver.naming.system_folders import KNOWN, PassedOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from camarchiver.doctor.checks import EncodingTarget, RecorderTarget
     from camarchiver.doctor.findings import Finding
+    from camarchiver.domain.clip import Trees
 
 _WRONG = "camarchiver.doctor.config"
 """The context's key for the error in the config: here it is a finding and does not stop the command."""
@@ -114,8 +117,9 @@ def doctor(
         _recorder(chosen["record"], configured="record" in loaded.sections),
         metrics=tuple(dict.fromkeys(each["metrics"] for each in with_channels if each["metrics"])),
         commands=tuple(dict.fromkeys(each["notify"] for each in with_channels if each["notify"])),
+        passed_over=_passed_over(context),
     )
-    findings = chain(files, examine(target))
+    findings = chain(files, _cameras(context, target.trees), examine(target))
     if as_json:
         found = tuple(findings)
         is_wrong = any(each.verdict is Severity.BAD for each in found)
@@ -148,6 +152,32 @@ def _config(context: click.Context) -> Iterator[Finding]:
         yield fine("config", f"{file} is sound")
     if not loaded.files:
         yield remark("config", "there is no config file", "camarchiver config init writes one")
+
+
+def _cameras(context: click.Context, trees: Trees) -> Iterator[Finding]:
+    """Whether the cameras of the config have, or had, clips here, as `config check DIRECTORY` reports it."""
+    from camarchiver.doctor.findings import remark
+    from camarchiver.output.nothing_text import unknown_camera
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.queries import cameras
+    from camarchiver.runtime import clock
+
+    try:
+        words = conventions(context)
+        pipeline = Pipeline(trees, clock.zone(""), "doctor", words)
+        missing, known = cameras.unknown(pipeline, camera_tables(context))
+    except (CamarchiverError, OSError):
+        return  # what is wrong with the config, or with the trees, is a finding of its own
+    for name in sorted(missing):
+        yield remark("config", f"[camera.{name}]: {unknown_camera(name, known)}", "correct the name")
+
+
+def _passed_over(context: click.Context) -> PassedOver:
+    """The folders that the config says hold no clips; an invalid config is a finding of its own."""
+    try:
+        return conventions(context).passed_over
+    except CamarchiverError:
+        return KNOWN
 
 
 def _commands(context: click.Context) -> dict[str, click.Command]:

@@ -1,0 +1,130 @@
+"""Collects the files that stay although they are, or may be, older than `max_age_hard`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from camarchiver.domain.clip import Clip
+from camarchiver.domain.clocks import is_doubtful, latest_time
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Keep
+from camarchiver.errors import Problem
+from camarchiver.naming.folders import camera_of_folder
+from camarchiver.naming.formats import is_clip_name, is_other_video_name
+from camarchiver.naming.local_time import locate
+from camarchiver.naming.patterns import Names
+from camarchiver.policy.cleanup_rules import CleanupPolicy
+from camarchiver.runtime.formatting import count_of, shown
+from camarchiver.storage.anchored import FROM_ARCHIVE, FROM_SOURCE
+
+LISTED = 20
+"""Files that are named one by one."""
+
+
+class PastLimit:
+    """The files that stay past the limit, or that nobody can judge, as they come."""
+
+    def __init__(self, policy: CleanupPolicy, names: Names, now: datetime) -> None:
+        self._policy = policy
+        self._names = names
+        self._now = now
+        self._listed: list[str] = []
+        self._counts = Counter[str]()
+        """By camera; empty for files of which nobody knows whose they are."""
+
+    def stays(self, clip: Clip, reason: Reason) -> None:
+        """A copy of a clip stays."""
+        hard = self._policy.of(clip.camera).max_age_hard
+        if hard is None:
+            return
+        # Of a doubtful clip nobody can tell that it is young enough if one of its clocks says that it is not.
+        written = datetime.fromtimestamp(clip.written_ns / 1e9, clip.start.tzinfo)
+        doubtful = is_doubtful(clip, self._now)
+        time = min(clip.start, written) if doubtful else latest_time(clip)
+        if time <= self._now - hard:
+            self._add(clip.camera, f"{clip.path} ({reason})")
+
+    def is_left(self, kept: Keep) -> None:
+        """A file stays that is no copy of a clip, as far as is known."""
+        if kept.reason is Reason.NOT_A_CLIP:
+            return
+        camera, start = kept.camera, kept.start
+        folder, _, name = kept.relative.rpartition("/")
+        inside = folder.removeprefix(FROM_SOURCE).removeprefix(FROM_ARCHIVE).removeprefix("/")
+        camera = camera or camera_of_folder(inside)
+        written = self._written(kept)
+        if start is None and written is not None:
+            parsed = self._names.read(name.rpartition(".")[0], inside)
+            if parsed is not None:
+                assert self._now.tzinfo is not None
+                camera, start = (
+                    parsed.camera,
+                    locate(parsed, int(written.timestamp() * 1e9), self._now.tzinfo),
+                )
+        hard = self._hard_of(camera)
+        if hard is None:
+            return
+        limit = self._now - hard
+        if written is None:
+            is_past = kept.reason is Reason.UNREADABLE
+        elif start is None:
+            # A copy of a video gets a new time: without one in its name nobody can tell its age.
+            is_past = written <= limit or is_clip_name(name) or is_other_video_name(name)
+        else:
+            is_past = min(start, written) <= limit
+        if is_past:
+            why = ", ".join(filter(None, (str(kept.reason), kept.detail)))
+            self._add(
+                camera if camera in self._policy.cameras_own or start is not None else "",
+                f"{kept.path} ({why})",
+            )
+
+    def _written(self, kept: Keep) -> datetime | None:
+        """When a file was last written; None if it can't be examined, or is a folder."""
+        if kept.reason is Reason.UNREADABLE:
+            return None
+        try:
+            return datetime.fromtimestamp(kept.path.lstat().st_mtime, self._now.tzinfo)
+        except OSError:
+            return None
+
+    def _hard_of(self, camera: str) -> timedelta | None:
+        """The limit of a camera; the strictest one for a file that may be any camera's."""
+        if camera:
+            return self._policy.of(camera).max_age_hard
+        limits = (self._policy.limits, *self._policy.cameras_own.values())
+        return min((each.max_age_hard for each in limits if each.max_age_hard is not None), default=None)
+
+    def _add(self, camera: str, words: str) -> None:
+        self._counts[camera] += 1
+        if len(self._listed) < LISTED:
+            self._listed.append(words)
+
+    def problems(self) -> Iterator[Problem]:
+        """What stays, one by one as far as possible."""
+        count = self._counts.total()
+        if count:
+            more = f" and {count - LISTED:,} more" if count > LISTED else ""
+            listed = "; ".join(map(shown, self._listed))
+            words = (
+                f"{count_of(count, 'file')} that are or may be older than max_age_hard stay: {listed}{more}"
+            )
+            remedy = (
+                "end the hold, say which clock of a camera is right, or remove by hand what camarchiver"
+                " doesn't know"
+            )
+            yield Problem("past-limit", words, remedy)
+
+    def promises(self) -> Iterator[str]:
+        """What can be said of all files, because each was looked at and none is in doubt."""
+        general = self._policy.limits.max_age_hard
+        if general is not None and not self._counts:
+            limit = f"{self._now - general:%Y-%m-%d %H:%M}"
+            yield f"after this run no tree holds anything recorded before {limit}"
+        for camera, own in sorted(self._policy.cameras_own.items()):
+            hard = own.max_age_hard
+            if hard is not None and hard != general and not self._counts[camera] and not self._counts[""]:
+                limit = f"{self._now - hard:%Y-%m-%d %H:%M}"
+                yield f"after this run no tree holds anything that {shown(camera)} recorded before {limit}"
