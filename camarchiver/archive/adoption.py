@@ -1,4 +1,4 @@
-"""Takes over archives that a run published but could not journal, once each is proved to be a clip's."""
+"""Examines files where a clip's archive would be: adopts what proves to be its, names the outdated."""
 
 from __future__ import annotations
 
@@ -36,6 +36,29 @@ class Adoption:
         """Whether a file's tag says that it was made from this very source."""
         found = archive_tag.parse(self.encoder.tags(path).get("comment", ""))
         return found is not None and found.names(original.clip, original.digest)
+
+    def outdated(self, step: Archive, original: MeasuredClip, wanted: str) -> tuple[str, ...]:
+        """Archives of this clip that must leave before another takes the path `wanted`.
+
+        These are the one to replace, and those that are damaged.
+        """
+        archives, clip = self.archives, step.clip
+        found = [entry.archive for entry in archives.entries(clip) if archives.is_damaged(entry.archive)]
+        if step.replaces is not None:
+            found.append(step.replaces.archive)
+        own = [archive for archive in dict.fromkeys(found) if archives.is_own_file(archive, clip)]
+        if (step.replaces is None or not own) and wanted not in own and self._is_own(wanted, original):
+            own.append(wanted)
+        return tuple(own)
+
+    def _is_own(self, relative: str, original: MeasuredClip) -> bool:
+        """Whether a damaged archive at the target name was made from this very source."""
+        path = self.trees.archive / relative
+        if path.is_symlink() or not path.is_file():
+            return False
+        if any(entry.archive == relative for entry in self.archives.entries(original.clip)):
+            return True
+        return self.names(path, original)
 
     def _copy(self, step: Archive, original: MeasuredClip, stop: Stopper) -> Archived | None:
         """Find an unchanged copy, which carries no tag: the journal says that one was to be published."""

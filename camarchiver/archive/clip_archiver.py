@@ -136,11 +136,10 @@ class ClipArchiver:
                 raise anchored.Stale(self._why_stale(clip))
             volume_marker.check(trees)
             marker = volume_marker.marker(trees.state)
-            now, entries = self._context.writer.now(), self._context.archives.entries(clip)
-            hold = current_hold(clip, self._context.holds(), now, entries)
             # A missing archive may be made again: that changes nothing that is held.
-            if hold and (step.reason is not Reason.REPAIR or self._context.archives.leaves_trace(entries)):
-                raise removal.Held(hold)
+            entries = self._context.archives.entries(clip)
+            if step.reason is not Reason.REPAIR or self._context.archives.leaves_trace(entries):
+                self._refuse_held(clip)
             if linux.being_written(clip.path):
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
             if self._context.disposal is not Disposal.KEEP and not self._context.keeps_folders:
@@ -148,6 +147,13 @@ class ClipArchiver:
             note = after.enter_context(work_in_progress.noted(trees, self._clip_work(clip), lock.file))
             work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
             return self._remove(work, *self._archive(work))
+
+    def _refuse_held(self, clip: Clip) -> None:
+        """Raise Held if a hold covers the clip at this moment; an encode takes long enough for a new one."""
+        context = self._context
+        entries = context.archives.entries(clip)
+        if hold := current_hold(clip, context.holds(), context.writer.now(), entries):
+            raise removal.Held(hold)
 
     def _lock(self, clip: Clip) -> AbstractContextManager[ClipLock]:
         """The lock of the clip by its name in the source, also for a copy of it in the trash."""
@@ -310,8 +316,11 @@ class ClipArchiver:
         """Publish under the target name, or under a numbered one if another file has that name."""
         archive = self._context.trees.archive
         wanted = target.relative_to(archive).as_posix()
-        for outdated in self._outdated(step, original, wanted):
-            self._context.remover.replace_archive(step.clip, outdated)
+        outdated = self._adoption().outdated(step, original, wanted)
+        if outdated:
+            self._refuse_held(step.clip)
+        for former in outdated:
+            self._context.remover.replace_archive(step.clip, former)
         for number in range(1, MOST_NAMES):
             name = numbered(wanted, number)
             try:
@@ -320,26 +329,6 @@ class ClipArchiver:
                 continue
             return name
         raise ClipFailed(Reason.FAILED, f"{MOST_NAMES} files are named like {wanted} already")
-
-    def _outdated(self, step: Archive, original: MeasuredClip, wanted: str) -> tuple[str, ...]:
-        """Archives of this clip that are moved away: the one to replace, and those that are damaged."""
-        archives, clip = self._context.archives, step.clip
-        found = [entry.archive for entry in archives.entries(clip) if archives.is_damaged(entry.archive)]
-        if step.replaces is not None:
-            found.append(step.replaces.archive)
-        own = [archive for archive in dict.fromkeys(found) if archives.is_own_file(archive, clip)]
-        if (step.replaces is None or not own) and wanted not in own and self._is_ours(wanted, original):
-            own.append(wanted)
-        return tuple(own)
-
-    def _is_ours(self, relative: str, original: MeasuredClip) -> bool:
-        """Whether a damaged archive at the target name was made from this very source."""
-        path = self._context.trees.archive / relative
-        if path.is_symlink() or not path.is_file():
-            return False
-        if any(entry.archive == relative for entry in self._context.archives.entries(original.clip)):
-            return True
-        return self._adoption().names(path, original)
 
     def _adoption(self) -> Adoption:
         assert self._encoder is not None
@@ -362,6 +351,8 @@ class ClipArchiver:
                 return Outcome(step, Result.DONE, step.reason, detail, where, encoding)
             is_doubtful = isinstance(step, Archive) and step.keeps_source
             reason = Reason.CLOCK_DOUBTFUL if is_doubtful else step.reason
+            if disposal is not Disposal.KEEP:
+                self._refuse_held(step.clip)
             gone = self._context.remover.remove(step.clip, archived, disposal, reason)
         except removal.EXPECTED as error:
             return self._not_removed(work, archived, encoding, error)
@@ -376,7 +367,7 @@ class ClipArchiver:
         step, context = work.step, self._context
         outcome = removal.outcome_of(step, error, gone=self._why_stale(step.clip))
         where = os.fspath(context.trees.archive / archived.archive)
-        if outcome.result is Result.STALE:
+        if outcome.result in (Result.STALE, Result.HELD):
             words = f"archived; the source was left alone: {outcome.detail}"
             return replace(outcome, detail=words, target=where, encoding=encoding)
         if removal.leaves_copy(error) or not os.path.lexists(step.clip.path):

@@ -142,10 +142,10 @@ class Restorer:
         return removal.attempted(step, lambda: self._restored(step))
 
     def _restored(self, step: Restore) -> Outcome:
-        model = self._trees.trash / step.trash.partition("/")[0]
-        anchored.make_folder(step.clip.root, step.clip.folder, model=model)
         # An archive, too, is restored under its clip's lock: a run that makes it again holds that lock.
         with removal.locked(self._trees, step.source):
+            model = self._trees.trash / step.trash.partition("/")[0]
+            anchored.make_folder(step.clip.root, step.clip.folder, model=model)
             return self._locked(step)
 
     def _locked(self, step: Restore) -> Outcome:

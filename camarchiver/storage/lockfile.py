@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from camarchiver.domain.untrusted import decode
-from camarchiver.errors import ClipBusy
+from camarchiver.errors import ClipBusy, cause
 from camarchiver.storage import atomic
 from camarchiver.storage.owner import Owner, is_alive
 
@@ -57,6 +57,17 @@ class LockClaim:
             return False
         found = _read(self.descriptor)
         return in_place and found is not None and found.nonce == self.owner.nonce
+
+    def release(self) -> None:
+        """Remove the file, unless it is no longer ours, and close it."""
+        try:
+            # Unlinked while the kernel's lock is held: a process that waits for it then finds another inode.
+            if self.holds():
+                self.file.unlink()
+        except OSError as error:
+            _log.warning("lock not removed: %s: %s", self.file, cause(error))
+        finally:
+            os.close(self.descriptor)
 
 
 def claim(file: Path, clip: Path) -> LockClaim:
@@ -178,7 +189,7 @@ def _open(file: Path, clip: Path, access: int) -> int | None:
     try:
         # O_NONBLOCK: a FIFO there must not make us wait.
         descriptor = os.open(file, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise _busy(clip, f"its lock {file.name} belongs to another user") from error

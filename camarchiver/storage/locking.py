@@ -68,15 +68,9 @@ class ClipLock:
     def _release(self) -> None:
         self._released.set()
         self._heart.join()
-        try:
-            # Unlinked while the kernel's lock is held: a process that waits for it then finds another inode.
-            if self.still_mine():
-                self._claim.file.unlink()
-                _log.debug("lock released: %s", self.path)
-        except OSError as error:
-            _log.warning("lock not removed: %s: %s", self._claim.file, cause(error))
-        finally:
-            os.close(self._claim.descriptor)
+        self.still_mine()
+        self._claim.release()
+        _log.debug("lock released: %s", self.path)
 
 
 @contextlib.contextmanager
@@ -85,7 +79,8 @@ def clip_lock(
 ) -> Iterator[ClipLock]:
     """Hold the lock of one clip: the file `X.mp4.lock` beside it, or in `place` where that can't be.
 
-    With `folder_may_be_gone` also if the clip's folder does not exist, because the clip is in the trash.
+    With `folder_may_be_gone` also if the clip's folder does not exist, because what is worked on is a copy
+    of the clip in the trash or its archive.
 
     Raises ClipBusy at once while a living owner holds it: on this kernel however old the lock is, on
     another if it was touched in the last 600 s. Raises OSError if no lock can be written.
@@ -95,15 +90,6 @@ def clip_lock(
         yield lock
     finally:
         lock._release()
-
-
-@contextlib.contextmanager
-def lock_if_there(path: Path, *, place: Path) -> Iterator[None]:
-    """`clip_lock`, but no lock if the clip's folder is gone: then no process can work on it there."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            stack.enter_context(clip_lock(path, place=place))
-        yield
 
 
 def held_by(path: Path, *, place: Path | None = None) -> str | None:
@@ -136,14 +122,27 @@ def _hashed(text: str) -> str:
 
 
 def _claim(clip: Path, place: Path | None, *, folder_may_be_gone: bool) -> lockfile.LockClaim:
+    """The lock file beside the clip, or else the one in `place`, while nobody has the other one.
+
+    Each process claims its own first and looks at the other then, so that two never miss each other: one
+    may find the folder of the clip gone, or not writable, and the other a moment later not.
+    """
     beside = _file_beside(clip)
     try:
-        return lockfile.claim(beside, clip)
+        claim = lockfile.claim(beside, clip)
     except OSError as error:
         bearable = NOT_WRITABLE | (_GONE if folder_may_be_gone else frozenset())
         if place is None or error.errno not in bearable:
             raise
-    # Other processes may be able to write a lock beside the clip although we can't.
-    lockfile.refuse_if_held(beside, clip)
-    atomic.make_private_folders(place)
-    return lockfile.claim(_file_in(place, clip), clip)
+        atomic.make_private_folders(place)
+        claim, other = lockfile.claim(_file_in(place, clip), clip), beside
+    else:
+        if place is None:
+            return claim
+        other = _file_in(place, clip)
+    try:
+        lockfile.refuse_if_held(other, clip)
+    except BaseException:
+        claim.release()
+        raise
+    return claim

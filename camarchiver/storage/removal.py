@@ -95,10 +95,11 @@ def place_of(disposal: Disposal, trash_root: Path, tree: Tree, relative: str) ->
 def locked(trees: Trees, source: str) -> Iterator[None]:
     """Hold the lock of the clip with this path below the source, whichever copy is removed or restored.
 
-    Raises ClipBusy while another process holds it. There is no lock if its folder is gone, because then no
-    process can work on it.
+    Raises ClipBusy while another process holds it. Also a clip whose folder is gone may be worked on: its
+    archive is made again from a copy in the trash.
     """
-    with locking.lock_if_there(trees.source / source, place=trees.state / "locks"):
+    place = trees.state / "locks"
+    with locking.clip_lock(trees.source / source, place=place, folder_may_be_gone=True):
         yield
 
 

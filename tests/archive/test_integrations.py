@@ -39,7 +39,7 @@ from camarchiver.media.parsing.prober import Prober
 from camarchiver.media.transcoder import Finished
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.queries import footage_estimate
-from camarchiver.state import work_in_progress
+from camarchiver.state import holds, work_in_progress
 from tests import programs
 from tests.cameras import DAY, RECORDED, Camera, frames_of
 from tests.clips import FRAMES
@@ -738,6 +738,22 @@ class TestArchiveUnderFaults:
         assert (clip.read_bytes() if clip.exists() else None) == changed
         assert camera.archives() == camera.trashed() == []
         assert camera.events("failed") == [] == camera.litter()
+
+    @pytest.mark.parametrize("disposal", [(), ("--delete", "-y")], ids=["trash", "delete"])
+    def test_a_hold_made_during_the_encode_keeps_the_source(
+        self, camera: Camera, odd_ffmpeg: OddFfmpeg, tmp_path: Path, disposal: tuple[str, ...]
+    ) -> None:
+        clip, gate = camera.add(), Gate(tmp_path)
+        content = clip.read_bytes()
+        run = camera.start("--json", *disposal, ffmpeg=odd_ffmpeg(gate.script(after=True)))
+        start, state = datetime.fromtimestamp(RECORDED, UTC), camera.archive_root / ".camarchiver"
+        gate.change(lambda: holds.add(state, start, start + timedelta(1), camera="", reason="x", until=None))
+        (outcome,) = run.end().document()["outcomes"]
+        assert (outcome["result"], outcome["reason"]) == ("held", "held")
+        assert "archived; the source was left alone: hold " in outcome["detail"]
+        assert clip.read_bytes() == content
+        assert len(camera.archives()) == 1 and camera.trashed() == camera.litter() == []
+        assert [event["event"] for event in camera.events()] == ["archived"]
 
     @pytest.mark.edge
     def test_a_clip_that_somebody_still_writes_is_not_touched(self, camera: Camera) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_mock import MockerFixture
@@ -292,7 +293,7 @@ class TestOutbox:
         ]
         clip.write_bytes(b"another")
         other.unlink()
-        assert [outbox_store.remove(step).result for step in steps] == [Result.STALE, Result.DONE]
+        assert [outbox_store.remove(step, OB_NOW).result for step in steps] == [Result.STALE, Result.DONE]
         assert sorted(path.suffix for path in clip.parent.iterdir()) == [".jpg", ".mp4"]
 
 
@@ -355,6 +356,23 @@ class TestUpkeep:
         assert sweep_kills(act, check) >= 8
         assert [path.exists() for path in old] == [False, False, True]
         assert not list((state / "announced").glob(".*"))
+
+    def test_a_hold_made_while_others_go_counts(
+        self, ob_put: ObPut, tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        clips = [ob_put(age) for age in (9, 8.5, 8)]
+        state, limits = outbox_store.state(tmp_path / "outbox"), OutboxLimits(timedelta(days=7))
+        self.tended(tmp_path, limits)
+        delete = anchored.delete
+
+        def delete_and_hold(*which: Any) -> None:
+            delete(*which)
+            if not holds.read(state):
+                holds.add(state, OB_NOW - timedelta(9), OB_NOW, camera="", reason="x", until=None)
+
+        mocker.patch.object(anchored, "delete", delete_and_hold)
+        assert len(self.tended(tmp_path, limits, days=2).outcomes) == 1
+        assert [clip.exists() for clip in clips] == [False, True, True]
 
     def test_a_hold_of_the_last_minute_counts(self, ob_put: ObPut, tmp_path: Path) -> None:
         old = ob_put(8)

@@ -17,9 +17,12 @@ import pytest
 from camarchiver.archive import recovery, repair
 from camarchiver.archive.clip_archiver import ArchiveContext, ClipArchiver
 from camarchiver.archive.source_removal import SidecarPolicy, SourceRemover
+from camarchiver.cleanup import restore
+from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import ArchiveMethod, EncodeResult, Encoding, Outcome, Result
+from camarchiver.domain.steps import Discard, Restore
 from camarchiver.errors import StorageError
 from camarchiver.journal.lookup import JournalDays
 from camarchiver.journal.writer import JournalWriter
@@ -276,6 +279,53 @@ class TestFindings:
 
         fresh()
         assert sweep_kills(lambda: self.repair(Yard(place)), check) > 20
+
+    @pytest.mark.parametrize("trashed", [False, True], ids=["source", "trash"])
+    def test_a_hold_made_during_a_repair_keeps_the_damaged_archive(
+        self, tmp_path: Path, trashed: bool
+    ) -> None:
+        yard = Yard(tmp_path / "cams")
+        copy, archive = self.given(yard, 40, trashed=trashed)
+        before = yard.files()
+        encode = self.Copier.encode
+
+        def encode_and_hold(this: Any, original: Any, part: Any, **_: Any) -> EncodeResult:
+            since = original.clip.start
+            until = since + timedelta(hours=1)
+            holds.add(yard.trees.state, since, until, camera="", reason="police", until=None)
+            return encode(this, original, part)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.Copier, "encode", encode_and_hold)
+            assert [(each.result, each.reason) for each in self.repair(yard)] == [(Result.HELD, Reason.HELD)]
+        assert yard.files() == before
+        assert copy.exists() and archive.exists()
+
+    def test_cleanup_and_restore_leave_a_clip_whose_archive_is_repaired_from_the_trash(
+        self, tmp_path: Path
+    ) -> None:
+        """Its folder in the source is gone, so that no lock can be beside it."""
+        yard = Yard(tmp_path / "cams")
+        trashed, archive = self.given(yard, 40, trashed=True)
+        yard.record(1)
+        purge = yard.plan(allow_large=True)
+        encode, seen = self.Copier.encode, list[Outcome]()
+
+        def encode_beside_others(this: Any, original: Any, part: Any, **_: Any) -> EncodeResult:
+            seen.extend(yard.carry_out(purge).outcomes)
+            pipeline = yard.pipeline()
+            back = restore.plan(pipeline, Selection())
+            seen.extend(restore.execute(pipeline, back, stop=Stop(), on_outcome=lambda _: None).outcomes)
+            assert not yard.trees.source.joinpath(archive.relative_to(yard.trees.archive)).parent.exists()
+            return encode(this, original, part)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.Copier, "encode", encode_beside_others)
+            assert [each.result for each in self.repair(yard)] == [Result.DONE]
+        assert {type(each.step) for each in seen} == {Discard, Restore}
+        assert {each.result for each in seen} == {Result.BUSY}
+        assert trashed.exists() and archive.exists()
+        assert not list((yard.trees.state / "locks").glob("*.lock"))
 
     def test_a_live_repair_of_a_trashed_clip_is_not_swept(self, tmp_path: Path) -> None:
         yard = Yard(tmp_path / "cams")

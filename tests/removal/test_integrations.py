@@ -292,7 +292,7 @@ class TestFilesThatCannotLeave:
         step = Discard(
             found.clip, Tree.OUTBOX, Disposal.DELETE, Reason.KEEP_DAYS, found.clip.relative, (0, 0), None
         )
-        outcome = outbox_store.remove(step)
+        outcome = outbox_store.remove(step, found.clip.start + timedelta(1))
         assert (outcome.result, f"chattr -i {clip}" in outcome.detail) == (Result.FAILED, True)
         assert clip.exists() and picture.exists()
 

@@ -653,6 +653,29 @@ class TestLocking:
             with pytest.raises(ClipBusy), locking.clip_lock(clip, place=place):
                 pass
 
+    def test_a_lock_in_the_place_counts_once_the_folder_is_there(self, tmp_path: Path) -> None:
+        place, clip = tmp_path / "locks", tmp_path / "front/x.mp4"
+        with locking.clip_lock(clip, place=place, folder_may_be_gone=True):
+            assert len(names_in(place)) == 1
+            clip.parent.mkdir()
+            with pytest.raises(ClipBusy), locking.clip_lock(clip, place=place):
+                pass
+            assert names_in(clip.parent) == []
+        assert names_in(place) == []
+        with locking.clip_lock(clip, place=place):
+            clip.parent.rename(tmp_path / "away")
+            with locking.clip_lock(clip, place=place, folder_may_be_gone=True):
+                clip.parent.mkdir()
+                with pytest.raises(ClipBusy), locking.clip_lock(clip, place=place):
+                    pass
+            (tmp_path / "away/x.mp4.lock").rename(clip.parent / "x.mp4.lock")
+
+    def test_a_file_instead_of_the_folder_is_no_lock(self, tmp_path: Path) -> None:
+        (tmp_path / "front").write_bytes(b"")
+        place = tmp_path / "locks"
+        with locking.clip_lock(tmp_path / "front/x.mp4", place=place, folder_may_be_gone=True):
+            assert len(names_in(place)) == 1
+
     def test_another_users_lock_is_busy(self, start_python: Start) -> None:
         if os.getuid():
             pytest.skip("only root may become somebody else")

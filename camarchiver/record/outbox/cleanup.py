@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from camarchiver.domain.clip import Fingerprint, Tree, Trees
-from camarchiver.domain.hold import held_by
 from camarchiver.domain.plan import Forecast, Plan, Tally
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
@@ -178,9 +177,7 @@ def perform(planned: SpoolPlan, now: datetime, stop: Stopper) -> Iterator[Outcom
 
 def _performed(step: _Step, policy: SpoolPolicy, now: datetime) -> Outcome:
     if isinstance(step, Discard):
-        if hold := held_by(step.clip, holds.read(outbox_store.state(policy.outbox)), now):
-            raise removal.Held(hold)
-        return outbox_store.remove(step)
+        return outbox_store.remove(step, now)
     return _settled(step, policy)
 
 

@@ -143,7 +143,7 @@ class OutboxKeeper:
 
     def _remove(self, step: Discard, waiting: dict[str, OutboxClip]) -> int:
         """Remove one clip; returns the bytes freed."""
-        outcome = outbox_store.remove(step)
+        outcome = outbox_store.remove(step, self._now())
         path = shown(step.path)
         if outcome.result is Result.DONE:
             self._left.pop(step.relative, None)
@@ -151,6 +151,9 @@ class OutboxKeeper:
             self.totals.add(outcome)
             _log.warning("removed %s (%s); %s", path, step.reason, _transfer_state(waiting[step.relative]))
             return outcome.freed
+        if outcome.result is Result.HELD:
+            _log.info("%s stays: %s", path, outcome.detail)
+            return 0
         self._left[step.relative] = outcome
         if (message := f"{path} was not removed: {outcome.reason} {outcome.detail}") not in self.problems:
             self.problems[message] = None

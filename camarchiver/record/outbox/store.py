@@ -6,7 +6,7 @@ import logging
 import stat
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import msgspec
 
 from camarchiver.domain.clip import STATE_FOLDER, Clip
 from camarchiver.domain.fields import Count, Nanoseconds, RelativePath
+from camarchiver.domain.hold import held_by
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Result
 from camarchiver.domain.steps import Discard
@@ -23,6 +24,7 @@ from camarchiver.naming import local_time, recorder_names
 from camarchiver.naming import patterns as name_patterns
 from camarchiver.naming.cameras import comparable
 from camarchiver.record.outbox.rules import Notice, OutboxClip
+from camarchiver.state import holds
 from camarchiver.storage import anchored, atomic, removal, walk
 
 _log = logging.getLogger("camarchiver.record.outbox.store")
@@ -121,13 +123,18 @@ def _clip(
     )
 
 
-def remove(step: Discard) -> Outcome:
-    """Delete a clip and its pictures durably, if it is still the planned file; never raises OSError."""
-    return removal.attempted(step, lambda: _removed(step))
+def remove(step: Discard, now: datetime) -> Outcome:
+    """Delete a clip and its pictures durably, if it is still the planned file and no hold covers it.
+
+    The holds are read again, because one may be newer than the plan. Never raises OSError.
+    """
+    return removal.attempted(step, lambda: _removed(step, now))
 
 
-def _removed(step: Discard) -> Outcome:
+def _removed(step: Discard, now: datetime) -> Outcome:
     clip = step.clip
+    if hold := held_by(clip, holds.read(state(clip.root)), now):
+        raise removal.Held(hold)
     try:
         anchored.require_removable(clip.root, clip.relative, clip.fingerprint)
         # the clip goes last, so that an interrupted removal is found again
