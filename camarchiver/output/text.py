@@ -69,7 +69,6 @@ def plan_lines(plan: Plan[Any, Any], estimate: Estimate, *, verbose: bool) -> It
     if changes:
         yield ""
         yield _summary(changes, estimate)
-    yield from map(problem_line, plan.problems)
 
 
 def _table(changes: Sequence[Total], estimate: Estimate) -> Iterator[str]:

@@ -16,6 +16,7 @@ from camarchiver.domain.clip import Fingerprint, Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Encoding, Outcome, Report, Result, Status
 from camarchiver.domain.steps import Archive, Keep
+from camarchiver.errors import Problem
 from camarchiver.journal.event import JournalEvent
 from camarchiver.output import color, history_text, json_document, json_fields, nothing_text
 from camarchiver.output import text as text_output
@@ -123,6 +124,15 @@ class TestReport:
         assert unknown[-1] == "1 clip, 1.0 TB to archive"
         known = list(text_output.plan_lines(made, text_output.Estimate({}, 4e6, night), verbose=False))
         assert known[-1] == "1 clip, 1.0 TB to archive, about 12 nights at 6 h 00 min"
+
+    def test_each_problem_of_a_plan_is_told_once(self) -> None:
+        problems = (Problem("x", "the first is odd", "look at it"), Problem("y", "so is the second"))
+        made = domain_plan.Plan("archive", TREES, NOW, MONTH, (), (), (), problems=problems)
+        lines = text_output.plan_lines(made, text_output.Estimate({}, None, timedelta(1)), verbose=False)
+        assert [line for line in lines if line] == [
+            "error: the first is odd (look at it)",
+            "error: so is the second",
+        ]
 
     def test_a_long_table_is_drawn_together(self) -> None:
         tally = domain_plan.Tally()
