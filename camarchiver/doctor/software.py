@@ -14,7 +14,7 @@ from camarchiver import __version__
 from camarchiver.doctor.findings import Finding, fine, remark, trouble
 from camarchiver.errors import EncoderError, cause
 from camarchiver.media import ffmpeg_find
-from camarchiver.media.encoder_probe import Auto, Machine, Probe
+from camarchiver.media.encoder_probe import HARDWARE, Auto, Machine, Probe
 from camarchiver.media.encoders import Backend, Codec, EncodeSettings
 from camarchiver.media.ffmpeg_find import Ffmpeg
 from camarchiver.runtime import processes
@@ -24,7 +24,6 @@ OLDEST_PYTHON = (3, 11)
 LOADED = {"av": "av", "numpy": "numpy", "opencv-python-headless": "cv2", "inotify-simple": "inotify_simple"}
 """Packages that are started for a trial, and their modules: a wheel may not fit the machine."""
 _LOAD_SECONDS = 60.0
-_HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
 
 
 def python() -> Iterator[Finding]:
@@ -99,14 +98,14 @@ def encoders(
         if reason := machine.absence(each):
             yield remark("encoder", f"{each}: {reason}")
             continue
-        there = there or each in _HARDWARE
+        there = there or each in HARDWARE
         began = time.monotonic()
         for probe in machine.trials(each):
             seconds, began = time.monotonic() - began, time.monotonic()
             yield _tried(probe, seconds)
             works |= {each} if probe.levels else set()
-            failed += [] if probe.levels or each not in _HARDWARE else [probe]
-    if there and backend == "auto" and not works & set(_HARDWARE) and failed:
+            failed += [] if probe.levels or each not in HARDWARE else [probe]
+    if there and backend == "auto" and not works & set(HARDWARE) and failed:
         message = f"there is a GPU, and it can't be used: {failed[0].problem}"
         yield trouble("encoder", message, failed[0].remedy or "install its driver, and see the lines above")
     yield _chosen(machine, backend, codec)

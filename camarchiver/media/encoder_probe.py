@@ -34,7 +34,8 @@ _TRIAL_SECONDS = 15.0
 """A GPU may hang at its first use."""
 _GOOD_SVT = (2, 0)
 """Older ones take twice the CPU for the same picture."""
-_HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
+HARDWARE = (Backend.QSV, Backend.VAAPI, Backend.NVENC)
+"""What `--encoder auto` tries before software, in this order."""
 _CODECS: tuple[Codec, ...] = ("av1", "hevc", "h264")
 _SOFTWARE: dict[Codec, str] = {"av1": "libsvtav1", "hevc": "libx265", "h264": "libx264"}
 _VENDORS = {Backend.QSV: ("0x8086",), Backend.VAAPI: ("0x8086", "0x1002")}
@@ -133,7 +134,7 @@ class Machine:
             raise EncoderError(f"{backend} has no {codec} encoder", hint="leave --codec at auto")
         failed: list[Probe] = []
         notes: list[str] = []
-        for candidate in _HARDWARE if backend == "auto" else (backend,):
+        for candidate in HARDWARE if backend == "auto" else (backend,):
             if candidate is Backend.SOFTWARE:
                 break
             reason = self._not_worth_asking(candidate) if backend == "auto" else ""
