@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from camarchiver.cli import cli
 from camarchiver.cli import types as option_types
 from camarchiver.cli.commands.archive import archive as archive_command
 from camarchiver.cli.help_page import HelpCommand, HelpGroup
+from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs import template
 from camarchiver.cli.runs.template import Following, Ready, RunOptions, RunResult, RunTask, conduct
 from camarchiver.config import Config, Value
@@ -413,3 +415,32 @@ class TestTemplate:
         shown = capsys.readouterr()
         assert "archive is over" in shown.out
         assert "camarchiver: cleanup: " in shown.err
+
+
+class TestRetention:
+    def test_an_option_that_cleanup_gets_is_one_of_archive_with_cleanup_too(
+        self, tmp_path: Path, mocker: MockerFixture
+    ) -> None:
+        """As docs/architecture.md says how to add one."""
+
+        @dataclass(frozen=True, slots=True)
+        class WithSundays(RetentionOptions):
+            keep_sundays: bool
+
+        sundays = click.Option(["--keep-sundays"], is_flag=True)
+        mocker.patch.object(archive_command, "params", [*archive_command.params, sundays])
+        mocker.patch("camarchiver.cli.retention_options.RetentionOptions", WithSundays)
+        policy = mocker.patch.object(WithSundays, "policy", autospec=True)
+        ran = mocker.patch("camarchiver.cli.runs.archive.run_archive", return_value=0)
+
+        def archive(*words: str) -> None:
+            cli.main(["archive", str(tmp_path), *words], standalone_mode=False)
+
+        archive("--cleanup", "--keep-sundays")
+        ((retention, _), _) = policy.call_args
+        assert retention.keep_sundays
+        assert ran.call_args.args[0].cleanup is policy.return_value
+        archive()
+        assert ran.call_args.args[0].cleanup is None
+        with pytest.raises(UsageError, match="--keep-sundays does nothing without --cleanup"):
+            archive("--keep-sundays")

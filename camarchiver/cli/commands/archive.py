@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,54 +238,44 @@ def archive(**chosen: Any) -> int:
     trash. DIRECTORY is /camera unless given.
     """
     from camarchiver.cli.conventions import conventions
+    from camarchiver.cli.retention_options import RetentionOptions
     from camarchiver.cli.runs.archive import ArchiveOptions, run_archive
 
     context = click.get_current_context()
-    policy = _cleanup_policy(context, chosen)
-    for name in (*_OF_CLEANUP, "trust_names"):
+    own = {each.name for each in fields(ArchiveOptions)}
+    retention = {each.name: chosen[each.name] for each in fields(RetentionOptions) if each.name in chosen}
+    of_cleanup = [name for name in retention if name not in own]
+    policy = _cleanup_policy(context, retention) if chosen["cleanup"] else None
+    if policy is None:
+        _refuse_without_cleanup(context, of_cleanup)
+    for name in (*of_cleanup, "cleanup", "trust_names"):
         del chosen[name]
     return run_archive(ArchiveOptions(**chosen, cleanup=policy), conventions(context))
 
 
-_OF_CLEANUP = (
-    "cleanup",
-    "archive_age",
-    "trash_age",
-    "max_size",
-    "min_free",
-    "clean_output",
-    "max_removals",
-    "allow_large",
-)
-"""Parameters that only concern the cleanup after archiving."""
-
-
-def _cleanup_policy(context: click.Context, chosen: dict[str, Any]) -> CleanupPolicy | None:
-    """What `--cleanup` keeps; None without it. Raises UsageError for values that make no sense."""
+def _refuse_without_cleanup(context: click.Context, names: Iterable[str]) -> None:
+    """Raise UsageError if a parameter was given that only concerns the cleanup after archiving."""
     from camarchiver.errors import UsageError
 
-    if not chosen["cleanup"]:
-        given = [name for name in _OF_CLEANUP[1:] if is_on_command_line(context, name)]
-        if given:
-            option_name = "--" + given[0].replace("_", "-")
-            raise UsageError(f"{option_name} does nothing without --cleanup", hint="add --cleanup")
-        return None
-    own = {name: chosen[name] for name in _OF_CLEANUP[1:]}
-    if chosen["clean_output"] and (chosen["archive_age"] or chosen["age"]) <= chosen["age"]:
+    given = next((name for name in names if is_on_command_line(context, name)), None)
+    if given is not None:
+        words = f"--{given.replace('_', '-')} does nothing without --cleanup"
+        raise UsageError(words, hint="add --cleanup")
+
+
+def _cleanup_policy(context: click.Context, retention: Mapping[str, Any]) -> CleanupPolicy:
+    """What `--cleanup` keeps, by the retention options of `archive`.
+
+    Raises UsageError for values that make no sense.
+    """
+    from camarchiver.cli.retention_options import RetentionOptions
+    from camarchiver.errors import UsageError
+
+    age = retention["age"]
+    if retention["clean_output"] and (retention["archive_age"] or age) <= age:
         raise UsageError(
             "--clean-output here needs an --archive-age above --age, else what was archived goes at once",
             hint="add for example --archive-age 365",
         )
-    from camarchiver.cli.retention_options import RetentionOptions
-
-    retention = RetentionOptions(
-        **own,
-        age=chosen["age"],
-        max_age_hard=None,
-        unarchived=False,
-        delete=chosen["delete"],
-        cameras=chosen["cameras"],
-        exclude=chosen["exclude"],
-        sidecar=chosen["sidecar"],
-    )
-    return retention.policy(context)
+    only_of_cleanup = {"max_age_hard": None, "unarchived": False}
+    return RetentionOptions(**{**only_of_cleanup, **retention}).policy(context)
