@@ -144,9 +144,10 @@ class ClipArchiver:
                 return Outcome(step, Result.SKIPPED, Reason.BEING_WRITTEN)
             if self._context.disposal is not Disposal.KEEP and not self._context.keeps_folders:
                 after.callback(self._context.remover.remove_empty_folders, clip)
-            note = after.enter_context(work_in_progress.noted(trees, self._clip_work(clip), lock.file))
-            work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
-            return self._remove(work, *self._archive(work))
+            work = ClipWork.on(clip, self._context.writer.run)
+            note = after.enter_context(work_in_progress.noted(trees, work, lock.file))
+            in_work = _Work(step, lock, note, marker, threads, AnyOf(self._stop.event, lock.lost))
+            return self._remove(in_work, *self._archive(in_work))
 
     def _refuse_held(self, clip: Clip) -> None:
         """Raise Held if a hold covers the clip at this moment; an encode takes long enough for a new one."""
@@ -377,20 +378,6 @@ class ClipArchiver:
             context.writer.not_removed(step.clip, archived, outcome.detail)
         words = f"archived; but {outcome.detail}"
         return replace(outcome, reason=Reason.KEPT_SOURCE, detail=words, target=where, encoding=encoding)
-
-    def _clip_work(self, clip: Clip) -> ClipWork:
-        run = self._context.writer.run
-        return ClipWork(
-            clip.relative,
-            clip.fingerprint.size,
-            clip.fingerprint.mtime_ns,
-            clip.start,
-            clip.camera,
-            clip.sidecars,
-            run.host,
-            os.getpid(),
-            run.id,
-        )
 
     def _failed(self, step: Archive | Remove, failed: ClipFailed) -> Outcome:
         if failed.reason is not Reason.NO_SPACE:

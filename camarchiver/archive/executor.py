@@ -15,6 +15,7 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan
 from camarchiver.policy.ordering import place_among, rotated_start
 from camarchiver.state import volume_marker
+from camarchiver.storage import run_lock
 
 if TYPE_CHECKING:
     # Imported where they are used: they take longer to import than a night without new clips to plan.
@@ -116,7 +117,7 @@ def _performed(
     with working(
         pipeline, prepared.open_workers, disposal, how.sidecars, stop=stop, display=display
     ) as ready:
-        own, all_of_them = volume_marker.workers(pipeline.trees, pipeline.run.command)
+        own, all_of_them = run_lock.workers(pipeline.trees, pipeline.run.command)
         steps = rotated_start(plan.steps, place_among(own, all_of_them))
         yield from workers.perform_all(steps, ready.perform, jobs=ready.jobs, stop=stop, max_seconds=limit)
 

@@ -13,7 +13,7 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, decide_archive
 from camarchiver.policy.doubtful_clocks import DoubtfulClips
 from camarchiver.policy.ordering import order_key, within_limit
-from camarchiver.storage.external_sort import SealedSequence
+from camarchiver.runtime.external_sort import SealedSequence
 
 
 def plan(pipeline: Pipeline, policy: ArchivePolicy, *, list_all: bool) -> ArchivePlan:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,13 +14,11 @@ from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.folders import date_of_folder
+from camarchiver.policy import leftovers
 from camarchiver.storage import anchored, removal
 from camarchiver.storage.removal import Followed, Place, Removed
 
 _log = logging.getLogger(__name__)
-
-FILLED_FOR = timedelta(days=2)
-"""A date folder younger than this may still be filled."""
 
 UNUSED_SECONDS = 3600.0
 
@@ -89,7 +86,7 @@ class SourceRemover:
         day = date_of_folder(folder)
         if day is None:
             return True
-        if day > (self._writer.now() - FILLED_FOR).date():
+        if not leftovers.is_over(day, self._writer.now()):
             return False
         try:
             anchored.remove_empty_folders(self._trees.source, folder)

@@ -37,9 +37,9 @@ from camarchiver.policy.doubtful_clocks import DoubtfulClips
 from camarchiver.policy.further_steps import FurtherSteps
 from camarchiver.policy.safety_brakes import CameraTotals, clock_is_far
 from camarchiver.policy.size_goals import RECORD_BYTES, Freed, Goal, SizeGoalSolver, loses, order_key
+from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.runtime.formatting import shown, size
 from camarchiver.storage import filesystems
-from camarchiver.storage.external_sort import SealedSequence
 
 CleanupPlan = Plan[Discard | Tidy, CleanupPolicy]
 

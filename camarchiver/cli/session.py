@@ -18,7 +18,6 @@ from camarchiver.monitoring.channels import Channels
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.log_setup import logging_to
 from camarchiver.runtime.signals import Stop
-from camarchiver.state import volume_marker
 from camarchiver.storage import run_lock
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class TreeOptions:
 def run_locked(pipeline: Pipeline) -> Iterator[None]:
     """Keeps a second run of the same command off these trees. Raises AlreadyRunning."""
     command = pipeline.run.command
-    with run_lock.exclusive(volume_marker.run_lock(pipeline.trees, command), what=command):
+    with run_lock.exclusive(run_lock.file_of(pipeline.trees, command), what=command):
         yield
 
 

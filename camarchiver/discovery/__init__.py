@@ -1,1 +1,1 @@
-"""Walks the trees and gathers the facts about each file; it decides nothing."""
+"""Walks the trees and gathers facts; which files are removed is decided in policy/."""

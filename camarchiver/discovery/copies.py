@@ -1,4 +1,4 @@
-"""Walks the three trees for `cleanup` and states what each file is a copy of; decides nothing."""
+"""Walks the three trees for `cleanup` and states what each file is a copy of, or that it is left over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
@@ -18,18 +18,19 @@ from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, Trees, jo
 from camarchiver.domain.conventions import Conventions
 from camarchiver.domain.damage import Damage
 from camarchiver.domain.memory import FolderFacts
-from camarchiver.domain.reason import Reason
+from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.steps import Keep, Tidy
 from camarchiver.errors import explained
 from camarchiver.journal.event import JournalEvent
 from camarchiver.journal.lookup import ArchiveLookup, JournalDays
-from camarchiver.journal.replay import NAMED, Ledger, Origin
+from camarchiver.journal.replay import Ledger, Origin
 from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.formats import is_clip_name, is_picture_name
 from camarchiver.naming.local_time import locate
 from camarchiver.naming.paths import unnumbered
 from camarchiver.naming.patterns import Names
+from camarchiver.policy import leftovers
 from camarchiver.policy.archive_rules import keep, own_archive
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.storage import atomic, locking
@@ -38,11 +39,6 @@ from camarchiver.storage.walk import TreeWalk
 
 DAYS_IN_MEMORY = 3
 """A day and those beside it: a file is looked for in all three."""
-
-ABANDONED = timedelta(days=1)
-"""A temporary file that was untouched for this long is no longer being written."""
-
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +69,7 @@ class _Place(NamedTuple):
         root, folder, name, _, status = self
         print_of = Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         return Clip(
-            root,
-            folder,
-            name,
-            camera,
-            start,
-            print_of,
-            status.st_nlink,
-            duration,
-            source_mtime_ns=written_ns,
+            root, folder, name, camera, start, print_of, status.st_nlink, duration, source_mtime_ns=written_ns
         )
 
 
@@ -302,7 +290,7 @@ class CopyFinder:
             Tree.TRASH,
             origin.source,
             existing,
-            given_up=origin.reason in NAMED or (existing is None and gone_by_name),
+            given_up=origin.reason in MAY_REMOVE_LAST_COPY or (existing is None and gone_by_name),
             since=origin.at,
             identity=identity,
             remark="" if existing else self._damage_of(entries),
@@ -344,7 +332,7 @@ class CopyFinder:
             status = (root / relative).lstat()
         except OSError:
             return
-        if not stat.S_ISREG(status.st_mode) or not self._is_old(status.st_mtime):
+        if not stat.S_ISREG(status.st_mode) or not leftovers.is_abandoned(status.st_mtime, self._now):
             return
         if name.endswith(".lock"):
             clip = (root / relative).with_name(name.removesuffix(".lock"))
@@ -357,17 +345,13 @@ class CopyFinder:
     def _empty(self, tree: Tree, root: Path, folder: str) -> Iterator[Tidy]:
         """An empty date folder, unless a camera may be about to fill it; other folders stay."""
         inside = folder.removeprefix(f"{FROM_SOURCE}/").removeprefix(f"{FROM_ARCHIVE}/")
-        day = date_of_folder(inside) if inside else None
-        if day is None or day > (self._now - 2 * _DAY).date():
+        if not leftovers.is_over(date_of_folder(inside) if inside else None, self._now):
             return
         try:
-            if self._is_old((root / folder).stat().st_mtime):
+            if leftovers.is_abandoned((root / folder).stat().st_mtime, self._now):
                 yield Tidy(root, folder, tree, Reason.EMPTY_FOLDER)
         except OSError:
             return
-
-    def _is_old(self, mtime: float) -> bool:
-        return mtime < (self._now - ABANDONED).timestamp()
 
     # --- the journal -------------------------------------------------------------------------------
 

@@ -66,3 +66,20 @@ class Reason(StrEnum):
     REFUSED = "refused"
     REPAIR = "repair"
     UNREPAIRABLE = "unrepairable"
+
+
+MAY_REMOVE_LAST_COPY = frozenset(
+    {
+        Reason.UNARCHIVED,
+        Reason.ARCHIVE_AGE,
+        Reason.MAX_SIZE,
+        Reason.MIN_FREE,
+        Reason.FREE,
+        Reason.MAX_AGE_HARD,
+        Reason.ORPHAN_PICTURE,
+    }
+)
+"""Rules that may remove a clip's last copy, because the owner asked for that by name.
+
+Once one has removed a clip's archive, other copies of the clip may go as if that archive still existed.
+"""

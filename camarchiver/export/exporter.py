@@ -30,12 +30,12 @@ from camarchiver.errors import (
 from camarchiver.export.h264_copies import PLAYABLE, PlayableMaker
 from camarchiver.export.held_files import Gap, HeldFiles, HeldPart
 from camarchiver.naming.paths import numbered
+from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.runtime.formatting import count_of, size
 from camarchiver.runtime.progress import Display
 from camarchiver.runtime.signals import Stopper
 from camarchiver.storage import atomic, copying, filesystems
 from camarchiver.storage.anchored import fingerprint_of
-from camarchiver.storage.external_sort import SealedSequence
 from camarchiver.storage.walk import TreeWalk, every_folder, paths_in, readable
 
 JOURNAL = "journal.jsonl"

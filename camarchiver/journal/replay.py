@@ -10,27 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, beside
-from camarchiver.domain.reason import Reason
+from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY
 from camarchiver.journal.event import JournalEvent
-
-NAMED = frozenset(
-    {
-        Reason.UNARCHIVED,
-        Reason.ARCHIVE_AGE,
-        Reason.MAX_SIZE,
-        Reason.MIN_FREE,
-        Reason.FREE,
-        Reason.MAX_AGE_HARD,
-        Reason.ORPHAN_PICTURE,
-    }
-)
-"""Rules that may remove a last copy, because the owner asked for that."""
 
 _TREES = {str(tree): tree for tree in Tree}
 
 REPLACED = "replaced"
 """The reason of an archive that was moved away for a better one of the same clip."""
-
 
 Entries = tuple[Archived, ...]
 """The archives of one clip, oldest first."""
@@ -335,7 +321,7 @@ def _left(ledger: Ledger, event: JournalEvent) -> None:
 
 def _archive_left(ledger: Ledger, event: JournalEvent, archive: str) -> None:
     known = ledger.archives.pop(archive, None)
-    if event.reason in NAMED:
+    if event.reason in MAY_REMOVE_LAST_COPY:
         ledger.given_up.add(archive)
     if event.reason == REPLACED:
         _outdate(ledger, event)

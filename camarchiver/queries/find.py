@@ -19,7 +19,7 @@ from camarchiver.domain.hold import Hold, held_by
 from camarchiver.journal.replay import Origin
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline
-from camarchiver.storage.external_sort import SealedSequence
+from camarchiver.runtime.external_sort import SealedSequence
 
 _DAY = timedelta(days=1)
 

@@ -1,11 +1,10 @@
-"""Checks whether an archive belongs to this source tree, and refuses roots that can't be intended."""
+"""Checks whether an archive belongs to this source tree; refuses roots that no run can mean or write to."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from camarchiver.domain.clip import STATE_FOLDER, Trees
 from camarchiver.domain.untrusted import convert
 from camarchiver.errors import StorageError, UsageError, cause, no_access, remedy
 from camarchiver.state import work_in_progress
-from camarchiver.storage import atomic, owner
+from camarchiver.storage import atomic
 
 MARKER = "volume"
 
@@ -23,11 +22,6 @@ _Marker = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 _FOLDERS = ("journal", "runs", *work_in_progress.FOLDERS, "locks")
 """Subfolders of the state folder."""
-
-AT_WORK_SECONDS = 86_400.0
-"""A run that touched its lock file within this counts as active."""
-
-_ARCHIVING = ("archive@", "watch@")
 
 
 def check_roots(trees: Trees) -> None:
@@ -151,31 +145,6 @@ def check_writable(trees: Trees, *, removes: bool) -> None:
 
 def _is_read_only(folder: Path) -> bool:
     return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
-
-
-def run_lock(trees: Trees, command: str) -> Path:
-    """The lock file that stops a second start of the same command on the same host."""
-    folder = trees.state / "locks"
-    atomic.make_folders(trees.archive, model=trees.source)
-    atomic.make_private_folders(folder)
-    return folder / f"{command}@{owner.host_id()}.run"
-
-
-def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
-    """This run's name among those that archive this tree, and the names of all that are active.
-
-    A run shows that it is active by touching its lock file, at the start and now and then.
-    """
-    lock = run_lock(trees, command)
-    found = set()
-    with suppress(OSError):
-        lock.touch(mode=0o600)
-        now = lock.stat().st_mtime
-        for other in lock.parent.glob("*.run"):
-            with suppress(OSError):
-                if other.name.startswith(_ARCHIVING) and now - other.stat().st_mtime < AT_WORK_SECONDS:
-                    found.add(other.name)
-    return lock.name, frozenset(found)
 
 
 def mark(trees: Trees) -> None:

@@ -32,6 +32,7 @@ from camarchiver.domain.fields import (
 )
 from camarchiver.domain.untrusted import check_below, check_name, check_time, decode
 from camarchiver.errors import NotRemovable
+from camarchiver.journal.writer import RunId
 from camarchiver.naming.cameras import comparable
 from camarchiver.storage import atomic, locking, owner
 from camarchiver.storage.owner import Owner
@@ -63,6 +64,22 @@ class ClipWork(msgspec.Struct, frozen=True):
             check_below(self.staged)
         for name in self.sidecars:
             check_name(name)
+
+    @classmethod
+    def on(cls, clip: Clip, run: RunId) -> ClipWork:
+        """The work of this process on a clip, in the name of a run."""
+        print_of = clip.fingerprint
+        return cls(
+            clip.relative,
+            print_of.size,
+            print_of.mtime_ns,
+            clip.start,
+            clip.camera,
+            clip.sidecars,
+            run.host,
+            os.getpid(),
+            run.id,
+        )
 
     def as_clip(self, root: Path) -> Clip:
         """The clip as it was when the work began; its device and inode are no longer known."""

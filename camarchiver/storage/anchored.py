@@ -63,7 +63,7 @@ def move(
         file.check()
         # Checked first, so that no large file is copied for nothing; the removal itself still decides.
         file.refuse()
-        models = _models(root, source[:-1], target[:-1])
+        models = permissions.models(root, source[:-1], target[:-1])
         atomic.make_folders(trash_root, model=root)
         with _folder(trash_root, target[:-1], models=models) as there:
             name = _transfer(file, there, _Numbered(target[-1]) if numbered else (target[-1],))
@@ -97,7 +97,7 @@ def make_folder(root: Path, relative: str, *, model: Path | None = None) -> None
     """
     atomic.make_folders(root, model=model)
     parts = _parts(relative) if relative else ()
-    models = {} if model is None else _models(model, parts, parts)
+    models = {} if model is None else permissions.models(model, parts, parts)
     try:
         with _naming(root / relative), _folder(root, parts, models=models):
             pass
@@ -364,22 +364,6 @@ def _make(folder: int, name: str, model: Path | None) -> None:
     with suppress(FileExistsError):
         atomic.make_like(name, model if model is not None and _is_folder(model) else folder, dir_fd=folder)
         atomic.fsync_folder_fd(folder)
-
-
-def _models(root: Path, source: tuple[str, ...], target: tuple[str, ...]) -> dict[int, Path]:
-    """For each depth of `target`: the folder of the same name below `root`, counted from the last one.
-
-    `input/front/2026` gets those of `front/2026`, and the root itself for `input`.
-    """
-    found: dict[int, Path] = {}
-    shift = len(target) - len(source)
-    for depth in range(len(target) - 1, max(shift, 0) - 1, -1):
-        if target[depth] != source[depth - shift]:
-            return found
-        found[depth] = root.joinpath(*source[: depth - shift + 1])
-    if shift > 0:
-        found[shift - 1] = root
-    return found
 
 
 def _is_folder(path: Path) -> bool:

@@ -40,6 +40,23 @@ def status_of(model: Path | int) -> os.stat_result:
     return os.fstat(model) if isinstance(model, int) else model.stat()
 
 
+def models(root: Path, source: tuple[str, ...], target: tuple[str, ...]) -> dict[int, Path]:
+    """Whose access rights new folders get, for each depth of `target`.
+
+    These are those of the folder of the same name below `root`, counted from the last one: `input/front/2026`
+    gets those of `front/2026`, and the root itself is for `input`.
+    """
+    found: dict[int, Path] = {}
+    shift = len(target) - len(source)
+    for depth in range(len(target) - 1, max(shift, 0) - 1, -1):
+        if target[depth] != source[depth - shift]:
+            return found
+        found[depth] = root.joinpath(*source[: depth - shift + 1])
+    if shift > 0:
+        found[shift - 1] = root
+    return found
+
+
 def obstacle(folder: int, name: str, path: Path) -> NotRemovable | None:
     """Why a file can't be unlinked or renamed out of the open folder; None if nothing certainly forbids it.
 

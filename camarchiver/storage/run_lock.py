@@ -1,6 +1,7 @@
 """The lock of a run, one per command, tree and host, and the lock of a state file while it changes.
 
-Both are advisory locks that the kernel holds; the lock of a clip is in `locking`.
+Both are advisory locks that the kernel holds; the lock of a clip is in `locking`. The locks of runs also show
+which runs are at work on a tree.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from camarchiver.domain.clip import Trees
 from camarchiver.domain.untrusted import decode
 from camarchiver.errors import AlreadyRunning, StorageError
-from camarchiver.storage import lockfile
+from camarchiver.storage import atomic, lockfile, owner
 from camarchiver.storage.owner import Owner
 
 GUARD_SECONDS = 60.0
 """How long `guarded` waits: a holder of this kind of lock only writes a line or two."""
+
+AT_WORK_SECONDS = 86_400.0
+"""A run that touched its lock file within this counts as active."""
+
+_ARCHIVING = ("archive@", "watch@")
 
 NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -48,6 +55,31 @@ def exclusive(path: Path, *, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def file_of(trees: Trees, command: str) -> Path:
+    """The lock file that stops a second start of the same command on the same host; its folder is made."""
+    folder = trees.state / "locks"
+    atomic.make_folders(trees.archive, model=trees.source)
+    atomic.make_private_folders(folder)
+    return folder / f"{command}@{owner.host_id()}.run"
+
+
+def workers(trees: Trees, command: str) -> tuple[str, frozenset[str]]:
+    """This run's name among those that archive this tree, and the names of all that are active.
+
+    A run shows that it is active by touching its lock file, at the start and now and then.
+    """
+    lock = file_of(trees, command)
+    found = set()
+    with contextlib.suppress(OSError):
+        lock.touch(mode=0o600)
+        now = lock.stat().st_mtime
+        for other in lock.parent.glob("*.run"):
+            with contextlib.suppress(OSError):
+                if other.name.startswith(_ARCHIVING) and now - other.stat().st_mtime < AT_WORK_SECONDS:
+                    found.add(other.name)
+    return lock.name, frozenset(found)
 
 
 def is_running(path: Path) -> bool:

@@ -32,6 +32,7 @@ from camarchiver.policy.ordering import place_among, turn
 from camarchiver.runtime.signals import Stop, Wake
 from camarchiver.runtime.systemd import Service
 from camarchiver.state import volume_marker
+from camarchiver.storage import run_lock
 from camarchiver.watch import due_queue
 from camarchiver.watch.due_queue import DueQueue
 from camarchiver.watch.inotify import Arrival, Arrivals, Found, Gone, Missed, Moved, Written
@@ -229,7 +230,7 @@ class Watcher:
 
     def _scan(self, arrivals: Arrivals) -> None:
         began = time.monotonic()
-        own, workers = volume_marker.workers(self._trees, self._pipeline.run.command)
+        own, workers = run_lock.workers(self._trees, self._pipeline.run.command)
         self._place = place_among(own, workers) if workers - {own} else None
         self._emptied = {
             folder for folder in self._emptied if not self._remover.remove_folder_if_unused(folder)

@@ -31,11 +31,10 @@ from camarchiver.cleanup.planner import CleanupPlan
 from camarchiver.cleanup.restore import Selection
 from camarchiver.domain.clip import Archived, Clip, Disposal
 from camarchiver.domain.clocks import Clocks
-from camarchiver.domain.reason import Reason
+from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.report import Outcome, Report, Result
 from camarchiver.domain.steps import Discard
 from camarchiver.errors import StorageError
-from camarchiver.journal import replay as journal_replay
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import holds, volume_marker, work_in_progress
@@ -810,7 +809,7 @@ class CleanupMachine(RuleBasedStateMachine):
                 assert left == had, f"{name} is held"
             named = {step.reason for step in plan.steps if isinstance(step, Discard) and step.source == name}
             if had and not left:
-                assert named & journal_replay.NAMED, f"{name} lost its last copy by {named}"
+                assert named & MAY_REMOVE_LAST_COPY, f"{name} lost its last copy by {named}"
             archive = f"archived/{name}"
             if name in self.damaged and archive in before and archive not in after:
                 assert named == {Reason.MAX_AGE_HARD}, f"the damaged {archive} went by {named}"

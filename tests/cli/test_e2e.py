@@ -441,11 +441,11 @@ class TestRefusals:
         put(f"{ONE}.mp4")
         code = (
             "import sys, pathlib\n"
-            "from camarchiver.storage import run_lock; from camarchiver.state import volume_marker\n"
+            "from camarchiver.storage import run_lock\n"
             "from camarchiver.domain.clip import Trees\n"
             "root = pathlib.Path(sys.argv[1])\n"
             "trees = Trees(root, root / 'archived', root / '.deleted')\n"
-            "with run_lock.exclusive(volume_marker.run_lock(trees, 'archive'), what='archive'):\n"
+            "with run_lock.exclusive(run_lock.file_of(trees, 'archive'), what='archive'):\n"
             "    print('locked', flush=True); sys.stdin.read()"
         )
         other = subprocess.Popen(

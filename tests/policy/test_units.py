@@ -17,7 +17,7 @@ from camarchiver.domain.hold import Hold, held_by
 from camarchiver.domain.memory import Failure, FolderFacts, Memory, Restored
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Discard, Keep, Remove
-from camarchiver.policy import archive_rules, cleanup_rules, ordering, safety_brakes, size_goals
+from camarchiver.policy import archive_rules, cleanup_rules, leftovers, ordering, safety_brakes, size_goals
 from camarchiver.policy.archive_rules import ArchivePolicy
 from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy, Rank
 from camarchiver.policy.safety_brakes import CameraTotals
@@ -322,6 +322,19 @@ def trusting_names(copy: Copy) -> Copy:
 
 ARCHIVES_TOO = replace(KEEPING, clean_output=True)
 HARD = replace(KEEPING, limits=replace(KEEPING.limits, max_age_hard=timedelta(days=35)))
+
+
+class TestLeftovers:
+    """Only what nobody can be about to fill is tidied away."""
+
+    @pytest.mark.parametrize(("hours", "is_left"), [(0, False), (23.9, False), (24.1, True), (-5, False)])
+    def test_a_file_is_abandoned_a_day_after_its_last_change(self, hours: float, is_left: bool) -> None:
+        assert leftovers.is_abandoned(NOW.timestamp() - hours * 3600, NOW) is is_left
+
+    @pytest.mark.parametrize(("days", "is_over"), [(-1, False), (0, False), (1, False), (2, True), (9, True)])
+    def test_the_folders_of_today_and_yesterday_may_be_filled(self, days: int, is_over: bool) -> None:
+        assert leftovers.is_over((NOW - timedelta(days)).date(), NOW) is is_over
+        assert not leftovers.is_over(None, NOW)
 
 
 class TestRetention:

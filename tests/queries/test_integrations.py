@@ -31,12 +31,13 @@ from camarchiver.pipeline import Pipeline
 from camarchiver.queries import find
 from camarchiver.queries.find import ClipFinder, ClipState, FindQuestion
 from camarchiver.queries.verify import Verified, Verifier, task_for
+from camarchiver.runtime import external_sort
 from camarchiver.runtime.progress import Silent
 from camarchiver.runtime.signals import Stop
 from camarchiver.state import findings, holds
 from camarchiver.state.findings_log import FindingsLog
 from camarchiver.state.verify_checkpoint import Asked
-from camarchiver.storage import copying, external_sort
+from camarchiver.storage import copying
 from tests.yards import Yard
 
 

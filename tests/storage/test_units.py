@@ -29,9 +29,9 @@ from camarchiver.errors import (
     user_name,
 )
 from camarchiver.record.outbox.spool import Unfit
+from camarchiver.runtime.external_sort import SealedSequence
 from camarchiver.storage import anchored, atomic, filesystems, removal
 from camarchiver.storage.anchored import Stale
-from camarchiver.storage.external_sort import SealedSequence
 from camarchiver.storage.owner import Owner, is_alive
 from tests.values import NOW, a_clip, an_entry
 
@@ -215,7 +215,7 @@ class TestSealed:
     def test_a_long_sequence_is_sorted_and_walked_again_and_again(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
+        monkeypatch.setattr("camarchiver.runtime.external_sort.IN_MEMORY", 10)
         numbers = [(index * 37) % 101 for index in range(101)]
         sealed = SealedSequence(numbers, key=lambda number: number)
         assert len(sealed) == 101
@@ -224,7 +224,7 @@ class TestSealed:
         assert [next(first), next(first), next(second), next(first)] == [0, 1, 0, 2]
 
     def test_steps_of_every_kind_come_back_as_they_were(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
+        monkeypatch.setattr("camarchiver.runtime.external_sort.IN_MEMORY", 10)
         clips = [a_clip(name=f"{number:02}.mp4", sidecars=("a.jpg",) * (number % 2)) for number in range(25)]
         steps: list[Archive | Remove] = [
             Archive(clip, clip.name, Reason.NOT_ARCHIVED)
@@ -238,7 +238,7 @@ class TestSealed:
         assert all(isinstance(step.clip.fingerprint, Fingerprint) for step in found)
 
     def test_what_comes_in_order_is_not_merged(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("camarchiver.storage.external_sort.IN_MEMORY", 10)
+        monkeypatch.setattr("camarchiver.runtime.external_sort.IN_MEMORY", 10)
         sealed = SealedSequence([*range(100), *range(50, 101)], key=lambda number: number)
         assert len(sealed._runs) == 2
         assert list(sealed) == sorted([*range(100), *range(50, 101)])
