@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, assert_never
 
 from camarchiver.media.info import AudioStream, Media, VideoStream
 
@@ -229,6 +229,21 @@ def remux_container(media: Media) -> Container:
 def is_interlaced(video: VideoStream) -> bool:
     """Whether its frames consist of two fields, each of its own moment."""
     return video.field_order not in ("", "progressive")
+
+
+def gpu_scaler(backend: Backend) -> str:
+    """The filter that scales frames in a GPU's memory. Raises ValueError for a backend without one."""
+    match backend:
+        case Backend.QSV:
+            return "vpp_qsv"
+        case Backend.VAAPI:
+            return "scale_vaapi"
+        case Backend.NVENC:
+            return "scale_cuda"
+        case Backend.V4L2M2M | Backend.SOFTWARE:
+            raise ValueError(f"{backend} keeps no frames in a GPU")
+        case _:
+            assert_never(backend)
 
 
 def scaled_size(video: VideoStream, settings: EncodeSettings) -> tuple[int, int] | None:

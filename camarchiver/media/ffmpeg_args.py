@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import Any, assert_never
+from typing import Any
 
 from camarchiver.media import encoders
 from camarchiver.media.color_codes import MATRICES, PRIMARIES, TRANSFERS, code_of
@@ -332,24 +332,9 @@ def _typical_distance(media: Media) -> Fraction | float | None:
 def _filters(variant: Transcode) -> tuple[str, ...]:
     size = encoders.scaled_size(variant.job.media.video, variant.job.settings)
     if variant.level is FallbackLevel.GPU:
-        scaled = (f"{_scaler(variant.encoder.backend)}=w={size[0]}:h={size[1]}",) if size else ()
+        scaled = (f"{encoders.gpu_scaler(variant.encoder.backend)}=w={size[0]}:h={size[1]}",) if size else ()
         return (*scaled, *_disguised(variant.job.media.video))
     return (*_resizing(variant.job.media.video, size), *_upload(variant))
-
-
-def _scaler(backend: Backend) -> str:
-    """The filter that scales frames in a GPU's memory. Raises ValueError for a backend without one."""
-    match backend:
-        case Backend.QSV:
-            return "vpp_qsv"
-        case Backend.VAAPI:
-            return "scale_vaapi"
-        case Backend.NVENC:
-            return "scale_cuda"
-        case Backend.V4L2M2M | Backend.SOFTWARE:
-            raise ValueError(f"{backend} keeps no frames in a GPU")
-        case _:
-            assert_never(backend)
 
 
 def _resizing(video: VideoStream, size: tuple[int, int] | None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camarchiver.media import archive_tag, ffmpeg_args
+from camarchiver.media import archive_tag, encoders, ffmpeg_args
 from camarchiver.media.color_codes import MATRICES, code_of
 from camarchiver.media.encoders import (
     ENCODERS,
@@ -289,6 +289,11 @@ class TestFfmpegArgs:
         ):
             arguments = ffmpeg_args.transcode(way(name, rung, media, settings=settings))
             assert part(arguments, "-vf") == (scaled and f"{scaler}=w={scaled}")
+
+    @pytest.mark.parametrize("backend", [Backend.V4L2M2M, Backend.SOFTWARE])
+    def test_no_backend_gets_the_scaler_of_another(self, backend: Backend) -> None:
+        with pytest.raises(ValueError, match="keeps no frames in a GPU"):
+            encoders.gpu_scaler(backend)
 
     def test_ten_bits_stay_ten_bits(self) -> None:
         media = video(pixel_format="yuv420p10le", bit_depth=10)
