@@ -62,7 +62,7 @@ class LockClaim:
         """Remove the file, unless it is no longer ours, and close it."""
         try:
             # Unlinked while the kernel's lock is held: a process that waits for it then finds another inode.
-            if self.holds():
+            if self.is_current():
                 self.file.unlink()
         except OSError as error:
             _log.warning("lock not removed: %s: %s", self.file, cause(error))
