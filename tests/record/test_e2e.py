@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -699,8 +699,8 @@ class TestRecord:
         frames = {}
         for clip in rec_clips(root):
             frames[clip.name] = len(rec_packets(clip).video)
-            later = time.time() - 3600
-            os.utime(clip, (later, later))
+            recorded = datetime(2026, 5, 3, 14, 21, tzinfo=UTC).timestamp()
+            os.utime(clip, (recorded, recorded))
         command = [rec_command[0], "archive", str(root), "--age", "0", "--codec", "h264", "--json", "-y"]
         ran = subprocess.run(command, capture_output=True, text=True)
         document = json.loads(ran.stdout)
