@@ -161,7 +161,7 @@ class Yard:
                 f'[record.odd]\nsource = "{_address(odd.url, trial.faults)}"\ng711 = "{trial.g711}"\n'
             )
             words = ("record", "--config", config, "--spool", self.folder / "spool", "--outbox", self.outbox)
-            more = ("--min-free", "0", "--duration", f"{SECONDS}s", "--mask", "0,0 0.2,0 0.2,0.3 0,0.3")
+            more = ("--min-free", "0", "--duration", f"{SECONDS + 2}s", "--mask", "0,0 0.2,0 0.2,0.3 0,0.3")
             with (self.folder / "said").open("wb") as said:
                 process = self._program.start(*words, *more, output=said)
                 while process.poll() is None:
