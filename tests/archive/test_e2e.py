@@ -24,6 +24,7 @@ import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.domain.reason import Reason
+from camarchiver.errors import user_name
 from tests import dates
 from tests.commands import (
     DAY,
@@ -1123,7 +1124,7 @@ class TestHostileHands:
         put_recent(put)
         run = ("--max-size", "1", "--allow-large", "--delete", "-y", "--clean-output")
         assert told("cleanup", tree, *run).returncode in (0, 3)
-        assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (0, 3)
+        assert told("restore", "-C", tree, "--since", "1970-01-01", "-y").returncode in (0, 1, 3)
         assert told("status", tree).returncode == 0
         assert precious.exists()
 
@@ -1279,7 +1280,7 @@ class TestRemovalThatFails:
         first = self.run(*options)
         assert first.returncode == 3, first.stderr
         assert f"{NAME}.mp4 can't be removed: {folder} has the sticky bit" in first.stdout + first.stderr
-        assert f"chmod -t {folder}, or run as user 1000" in first.stdout + first.stderr
+        assert f"chmod -t {folder}, or run as user {user_name(1000)}" in first.stdout + first.stderr
         second = self.run(*options)
         assert second.returncode == 0, second.stderr
         plan = json.loads(self.run(*options, "--dry-run", "--json").stdout)
