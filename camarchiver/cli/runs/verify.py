@@ -23,7 +23,7 @@ from camarchiver.media import ffmpeg_find
 from camarchiver.monitoring.channels import Channels
 from camarchiver.monitoring.run_events import RunEvents, RunPart, open_run_events
 from camarchiver.naming.patterns import Names
-from camarchiver.output import json_document, verify_text
+from camarchiver.output import checks_text, json_document
 from camarchiver.output import text as text_output
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan
@@ -135,7 +135,7 @@ def _run(
     options: VerifyOptions, pipeline: Pipeline, conventions: Conventions, stopping: signals.Stop
 ) -> _Done:
     found = _verified(options, pipeline, conventions, stopping)
-    lines = verify_text.verified_lines(
+    lines = checks_text.verified_lines(
         found,
         pipeline.zone,
         summary=sys.stderr.isatty() and options.prints_progress,
@@ -165,7 +165,7 @@ def _verified(
     known = findings.read(state).damaged
     task = task_for(options.asked, state, pipeline.run.id, known, anew=options.anew)
     if task.mark is not None and options.prints_progress:
-        click.echo(verify_text.resumed_line(task.mark), err=True)
+        click.echo(checks_text.resumed_line(task.mark), err=True)
     writer = JournalWriter(journal, pipeline.run, pipeline.now)
     verifier = Verifier(
         pipeline.trees,
@@ -192,7 +192,7 @@ def _repaired(options: VerifyOptions, pipeline: Pipeline, found: Verified, stopp
     asks = bool(plan.steps) and may_ask() and not (options.no_confirm or options.dry_run)
     flaws = {each.expected.archive: str(each.flaw) for each in found.findings if each.expected is not None}
     if asks or (not options.as_json and (options.dry_run or plan.left or on_terminal)):
-        lines = verify_text.plan_lines(plan, flaws)
+        lines = checks_text.plan_lines(plan, flaws)
         show(lines, err=not options.dry_run)
     if options.dry_run:
         result = pipeline.report(plan, ())

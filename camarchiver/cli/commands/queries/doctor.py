@@ -102,7 +102,7 @@ def doctor(
 
     from camarchiver.doctor.checks import DoctorTarget, examine
     from camarchiver.doctor.findings import Severity
-    from camarchiver.output import doctor_text, json_document
+    from camarchiver.output import checks_text, json_document
 
     # What other commands would log as a warning is a finding here.
     logging.getLogger("camarchiver").addHandler(logging.NullHandler())
@@ -126,7 +126,7 @@ def doctor(
         exit_code = ExitCode.FAILED if is_wrong else ExitCode.DONE
         click.echo(json_document.diagnosed(found, exit_code), nl=False)
         return exit_code
-    table = doctor_text.Table(quiet=quiet)
+    table = checks_text.Table(quiet=quiet)
     for finding in findings:
         show(table.lines(finding))
     click.echo(table.sum())

@@ -1,4 +1,4 @@
-"""The findings of `verify`, and the plan of its repair, as text for a person."""
+"""The findings of `verify`, with the plan of its repair, and those of `doctor`, as text for a person."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
+from camarchiver.doctor.findings import Finding, Severity
 from camarchiver.domain.steps import Archive
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.output.status_text import pass_lines
@@ -16,6 +17,10 @@ from camarchiver.runtime.formatting import count_of, shown, size
 if TYPE_CHECKING:
     from camarchiver.queries.verify import Verified
     from camarchiver.state.verify_checkpoint import VerifyCheckpoint
+
+_AREA = 12
+_VERDICT = 5
+_MARKS = {Severity.OK: "ok", Severity.NOTE: "note", Severity.BAD: "BAD"}
 
 
 def plan_lines(plan: ArchivePlan, flaws: Mapping[str, str]) -> Iterator[str]:
@@ -55,3 +60,29 @@ def resumed_line(mark: VerifyCheckpoint) -> str:
         f"goes on where run {mark.run} was interrupted, after {count_of(mark.checked, 'archive')}"
         " (--anew begins again)"
     )
+
+
+class Table:
+    """Prints findings as they come; `quiet` leaves out everything that is not wrong."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.wrong = 0
+        self._total = 0
+        self._quiet = quiet
+
+    def lines(self, finding: Finding) -> Iterator[str]:
+        """A line for the finding, and its remedy below it."""
+        self._total += 1
+        self.wrong += finding.verdict is Severity.BAD
+        if self._quiet and finding.verdict is not Severity.BAD:
+            return
+        duration = f" ({finding.seconds:.1f} s)" if finding.seconds is not None else ""
+        yield f"{finding.area:{_AREA}} {_MARKS[finding.verdict]:{_VERDICT}}{shown(finding.message)}{duration}"
+        if finding.remedy:
+            yield f"{'':{_AREA + _VERDICT + 1}}-> {shown(finding.remedy)}"
+
+    def sum(self) -> str:
+        """The last line, with the totals."""
+        if self.wrong:
+            return f"{self.wrong} of {self._total} are wrong"
+        return f"nothing is wrong: {self._total} looked at"
