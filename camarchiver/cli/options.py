@@ -242,7 +242,7 @@ general_options = options(
 )
 
 consent_options = options(
-    option("--dry-run", is_flag=True, envvar=None, help="Show the plan and change nothing."),
+    option("-n", "--dry-run", is_flag=True, envvar=None, help="Show the plan and change nothing."),
     option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
     heading="Before anything changes",
 )

@@ -280,6 +280,15 @@ class TestHelpPages:
             parser = command.make_parser(context)
             parser.parse_args(list(rest))
 
+    def test_an_option_that_commands_share_has_one_letter(self) -> None:
+        letters: dict[str, set[str]] = {}
+        for _, command, _ in self.pages():
+            for each in command.params:
+                for name in (name for name in each.opts if name.startswith("--")):
+                    others = set(each.opts) - {name}
+                    assert letters.setdefault(name, others) == others, (command.name, name)
+        assert letters["--dry-run"] == {"-n"}
+
     def test_a_command_with_many_options_shows_the_common_ones_first(self) -> None:
         context = click.Context(archive_command, parent=self.ROOT, info_name="archive")
         page = archive_command.get_help(context)

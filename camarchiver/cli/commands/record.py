@@ -136,7 +136,7 @@ clip_options = options(
 )
 
 run_options = options(
-    option("--dry-run", is_flag=True, envvar=None, help="Show the motion in a file; record nothing."),
+    option("-n", "--dry-run", is_flag=True, envvar=None, help="Show the motion in a file; record nothing."),
     option(
         "--timezone", default="", show_default=False, help="The camera's time zone, such as Europe/Berlin."
     ),

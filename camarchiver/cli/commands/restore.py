@@ -35,7 +35,7 @@ selection_options = options(
         "--until", type=When(), help="Only clips that start before this; a bare date includes that day."
     ),
     click.option("--list", "list_only", is_flag=True, help="List what could be restored; restore nothing."),
-    click.option("--dry-run", is_flag=True, help="The same as --list."),
+    click.option("-n", "--dry-run", is_flag=True, help="The same as --list."),
     option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
     option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
 )
