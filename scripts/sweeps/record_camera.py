@@ -101,6 +101,7 @@ OTHER = "libx264 -g 15 -bf 0 -s 640x360"
 def scenes(folder: Path) -> tuple[Path, ...]:
     """A thing that moves for a second and a half, as cameras send it; the last one is of another size.
 
+    It begins after five seconds, because the detector learns the picture for the first three.
     In each second a lamp in the corner lights with a tone, by which sound and pictures are compared.
     """
     still = f"color=gray:s=320x180:r={RATE}:d={SCENE_SECONDS},noise=alls=60:all_seed=7,boxblur=2,"
@@ -113,7 +114,7 @@ def scenes(folder: Path) -> tuple[Path, ...]:
         made.append(folder / f"scene{number}.{'mov' if sound.startswith('pcm') else 'mp4'}")
         command = [FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", still + lamp]
         command += ["-f", "lavfi", "-i", thing, "-f", "lavfi", "-i", tone]
-        command += ["-filter_complex", "[0][1]overlay=x='if(between(t,3,4.5),70+50*mod(t,2),-99)':y=70"]
+        command += ["-filter_complex", "[0][1]overlay=x='if(between(t,5,6.5),70+50*mod(t,2),-99)':y=70"]
         command += ["-c:v", *video.split(), "-preset", "veryfast", "-pix_fmt", "yuv420p"]
         subprocess.run([*command, "-c:a", sound, "-ac", "1", "-shortest", str(made[-1])], check=True)
     return tuple(made)
@@ -127,7 +128,7 @@ def trials(options: Options, shown: Sequence[Path]) -> list[Trial]:
         chosen = dice.sample(sorted([*FAULTS, "other"]), dice.choice((1, 2)))
         made = {name: dice.choice(FAULTS[name]) for name in chosen if name != "other"}
         if "other" in chosen:
-            made |= {"other": shown[-1], "other_at": 6.0}
+            made |= {"other": shown[-1], "other_at": 7.5}
         if "basic" in chosen:
             made |= {"login": FAULTS["login"][0]}
         scene = dice.randrange(len(SCENES))
@@ -161,7 +162,7 @@ class Yard:
                 f'[record.odd]\nsource = "{_address(odd.url, trial.faults)}"\ng711 = "{trial.g711}"\n'
             )
             words = ("record", "--config", config, "--spool", self.folder / "spool", "--outbox", self.outbox)
-            more = ("--min-free", "0", "--duration", f"{SECONDS + 2}s", "--mask", "0,0 0.2,0 0.2,0.3 0,0.3")
+            more = ("--min-free", "0", "--duration", f"{SECONDS + 5}s", "--mask", "0,0 0.2,0 0.2,0.3 0,0.3")
             with (self.folder / "said").open("wb") as said:
                 process = self._program.start(*words, *more, output=said)
                 while process.poll() is None:
