@@ -119,7 +119,7 @@ def on_a_terminal(answer: bytes, *arguments: object) -> bytes:
     """Everything that a terminal of its own shows while the command runs and is answered."""
     child, terminal = pty.fork()
     if child == 0:
-        os.environ["TZ"] = "UTC"
+        os.environ |= {"TZ": "UTC", "NO_COLOR": "1"}
         os.execv(sys.executable, [sys.executable, "-m", "camarchiver", *map(str, arguments)])
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     said, answered = b"", False

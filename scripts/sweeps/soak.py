@@ -159,8 +159,10 @@ class Life:
             self.problems.append("a command hangs")
             self._kill(run)
             return
-        if code not in (0, 3):
-            self.problems.append(f"{run.args[3]} ends with {code}")  # type: ignore[index]
+        command = run.args[3]  # type: ignore[index]
+        # 1 is also said by a restore of what is in the trash no more.
+        if code not in ((0, 1, 3) if command == "restore" else (0, 3)):
+            self.problems.append(f"{command} ends with {code}")
 
     def _kill(self, run: subprocess.Popen[bytes]) -> None:
         self.kills += 1
