@@ -554,7 +554,7 @@ class TestScreen:
         assert "sources go to" in plan
         assert "run:" in rest
         assert "100%" in rest
-        assert "archived: 1 clip" in rest
+        assert "\x1b[32marchived\x1b[0m: 1 clip" in rest
 
     def test_minus_y_does_not_ask(self, put: Put, tree: Path) -> None:
         source = put(f"{ONE}.mp4")
