@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import msgspec
-
-from camarchiver.domain.untrusted import decode
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -19,17 +16,6 @@ DISTRIBUTION = "camarchiver"
 _PIP = (sys.executable, "-m", "pip", "install")
 _SOURCE = Path(__file__).resolve().parents[1]
 """The folder that the program was started from, if it was never installed."""
-
-
-class _VersionControl(msgspec.Struct, frozen=True):
-    vcs: str
-
-
-class _Origin(msgspec.Struct, frozen=True):
-    """Where a distribution was installed from: `direct_url.json` of PEP 610."""
-
-    url: str
-    vcs_info: _VersionControl | None = None
 
 
 def install_extra(extra: str) -> str:
@@ -49,18 +35,23 @@ def install(*wanted: Requirement) -> str:
 
 def reinstall() -> str:
     """The command that installs the program again from its origin, as PEP 610 records it."""
-    origin = _origin()
-    system = f"{origin.vcs_info.vcs}+" if origin.vcs_info else ""
-    return shlex.join([*_PIP, "--force-reinstall", system + origin.url])
+    return shlex.join([*_PIP, "--force-reinstall", _origin()])
 
 
-def _origin() -> _Origin:
-    """The folder that the program runs from if it was not installed, or its record can't be understood."""
+def _origin() -> str:
+    """The folder that the program runs from if it was not installed, or its record can't be understood.
+
+    The record is read by the standard library alone: this is asked where the installation is broken.
+    """
     try:
         recorded = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
-        return decode(recorded, _Origin) if recorded else _Origin(DISTRIBUTION)
-    except (metadata.PackageNotFoundError, ValueError):
-        return _Origin(str(_SOURCE))
+        if not recorded:
+            return DISTRIBUTION
+        origin = json.loads(recorded)
+        system = f"{origin['vcs_info']['vcs']}+" if "vcs_info" in origin else ""
+        return f"{system}{origin['url']}"
+    except (metadata.PackageNotFoundError, ValueError, TypeError, KeyError, RecursionError):
+        return str(_SOURCE)
 
 
 def requirements() -> tuple[Requirement, ...]:
