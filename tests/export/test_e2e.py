@@ -13,8 +13,8 @@ import pytest
 
 from camarchiver.domain.clip import STATE_FOLDER
 from camarchiver.state import holds
-from tests.archive.test_e2e import TestUnencoded
 from tests.commands import H264, NAME, Command, Make, frames, journal, snapshot
+from tests.media.test_e2e import TestUnencoded
 
 
 class TestHold:
