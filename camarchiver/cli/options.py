@@ -218,6 +218,12 @@ def config_option(command: Command) -> Command:
     )(command)
 
 
+json_option = option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+timezone_option = option(
+    "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
+)
+
 tree_options = options(
     click.argument("directory", type=FOLDER, default=Path("/camera"), envvar="CAMARCHIVER_DIRECTORY"),
     option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]"),
@@ -234,7 +240,7 @@ general_options = options(
         heading=TREES,
     ),
     option("--log-file", type=FOLDER, help="Log file, rotated by size.  [default: DIRECTORY/archiver.log]"),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    json_option,
     option("-q", "--quiet", is_flag=True, help="Print errors only."),
     option("-v", "--verbose", is_flag=True, help="List every file, and log more."),
     config_option,
@@ -296,9 +302,7 @@ _place_options = options(
     option("-C", "--directory", type=FOLDER, default=Path("/camera"), help="Source root."),
     option("-o", "--output", type=FOLDER, help="Archive root.  [default: DIRECTORY/archived]"),
     option("--trash-root", type=FOLDER, help="Trash root.  [default: DIRECTORY/.deleted]"),
-    option(
-        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
-    ),
+    timezone_option,
     config_option,
     heading=TREES,
 )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver.cli import completions
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.help_page import HelpCommand
 from camarchiver.cli.options import (
@@ -27,7 +26,8 @@ from camarchiver.cli.options import (
     tree_options,
     trust_names_option,
 )
-from camarchiver.cli.types import CameraName, DaysType, Duration, Jobs, Percent, Rate, Size, When
+from camarchiver.cli.selection_options import cameras_option, exclude_option
+from camarchiver.cli.types import DaysType, Duration, Jobs, Percent, Rate, Size, When
 from camarchiver.policy.raw_rates import RawRates
 from camarchiver.policy.unencoded_rules import KEEP, REENCODE, SignedRule
 
@@ -66,16 +66,8 @@ what_options = options(
         default="30",
         help="Archive clips this many days old; 0 for every settled clip.",
     ),
-    option(
-        "--camera",
-        "cameras",
-        type=CameraName(),
-        shell_complete=completions.cameras,
-        multiple=True,
-        metavar="NAME",
-        help="Only this camera (repeatable).",
-    ),
-    option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
+    cameras_option,
+    exclude_option,
     option("--since", type=When(), help="Only clips that start then or later."),
     option(
         "--until",

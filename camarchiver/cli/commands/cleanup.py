@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camarchiver.cli import completions
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
@@ -23,8 +22,9 @@ from camarchiver.cli.options import (
     tree_options,
     trust_names_option,
 )
+from camarchiver.cli.selection_options import cameras_option, exclude_option
 from camarchiver.cli.session import TreeOptions
-from camarchiver.cli.types import CameraName, DaysType, Size
+from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,16 +35,8 @@ what_options = options(
     option(
         "--unarchived", is_flag=True, help="Also remove sources that have no archive, by age and by size."
     ),
-    option(
-        "--camera",
-        "cameras",
-        type=CameraName(),
-        shell_complete=completions.cameras,
-        multiple=True,
-        metavar="NAME",
-        help="Only this camera (repeatable).",
-    ),
-    option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
+    cameras_option,
+    exclude_option,
     option("--delete", is_flag=True, help="Delete instead of moving to the trash."),
     option(
         "--free",

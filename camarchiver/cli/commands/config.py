@@ -22,6 +22,7 @@ from camarchiver.cli.options import (
     keys_of,
     option,
     origin,
+    timezone_option,
 )
 from camarchiver.cli.session import TreeOptions
 from camarchiver.errors import ConfigError, ExitCode, UsageError, raise_all, sentence
@@ -246,7 +247,7 @@ def accept_volume(directory: Path, output: Path | None) -> None:
 @click.argument("directory", type=FOLDER, default=Path("/camera"))
 @option("-o", "--output", type=FOLDER, help="Archive root, not searched.  [default: DIRECTORY/archived]")
 @option("--trash-root", type=FOLDER, help="Trash root, not searched.  [default: DIRECTORY/.deleted]")
-@option("--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin.")
+@timezone_option
 @config_option
 @click.pass_context
 def names(

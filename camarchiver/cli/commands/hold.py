@@ -11,7 +11,7 @@ import click
 from camarchiver.cli import completions
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpGroup
-from camarchiver.cli.options import option, with_place
+from camarchiver.cli.options import json_option, option, with_place
 from camarchiver.cli.session import TreeOptions, require_consent
 from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.domain.clip import STATE_FOLDER
@@ -143,7 +143,7 @@ def _covered(made: Hold, place: TreeOptions) -> str:
     envvar=None,
     help="Move unreadable copies of the list aside and start a new one.",
 )
-@option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def list_holds(*, place: TreeOptions, outbox: Path | None, repair: bool, as_json: bool) -> None:
     """List the holds, including expired ones."""
     from camarchiver.runtime import clock
@@ -205,7 +205,7 @@ def remove(*, place: TreeOptions, outbox: Path | None, name: str, no_confirm: bo
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--playable", is_flag=True, help="Add copies in H.264, which every player can play.")
 @click.option("--ffmpeg", type=click.Path(path_type=Path), help="The ffmpeg that makes them.")
-@option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def export(
     *, place: TreeOptions, name: str, target: Path, playable: bool, ffmpeg: Path | None, as_json: bool
 ) -> int:

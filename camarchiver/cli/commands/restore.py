@@ -9,7 +9,7 @@ import click
 from camarchiver.cli import completions
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
-from camarchiver.cli.options import option, options, with_place
+from camarchiver.cli.options import json_option, option, options, with_place
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.errors import UsageError
@@ -37,7 +37,7 @@ selection_options = options(
     click.option("--list", "list_only", is_flag=True, help="List what could be restored; restore nothing."),
     click.option("-n", "--dry-run", is_flag=True, help="The same as --list."),
     option("-y", "--no-confirm", is_flag=True, envvar=None, help="Don't ask."),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    json_option,
 )
 
 

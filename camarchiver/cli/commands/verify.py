@@ -10,7 +10,15 @@ import click
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import HelpCommand
-from camarchiver.cli.options import FOLDER, config_option, option, options, tree_options
+from camarchiver.cli.options import (
+    FOLDER,
+    config_option,
+    json_option,
+    option,
+    options,
+    timezone_option,
+    tree_options,
+)
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import Percent, When
 from camarchiver.errors import UsageError
@@ -37,11 +45,9 @@ verify_options = options(
     ),
     option("-y", "--no-confirm", is_flag=True, envvar=None, help="With --repair: don't ask."),
     option("--ffmpeg", type=click.Path(path_type=Path), help="The ffmpeg that decodes and encodes."),
-    option(
-        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
-    ),
+    timezone_option,
     option("--log-file", type=FOLDER, help="Log file of a repair.  [default: DIRECTORY/archiver.log]"),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    json_option,
     option("-q", "--quiet", is_flag=True, help="Print only what is wrong."),
     option("-v", "--verbose", is_flag=True, help="Also list files that camarchiver didn't make."),
     config_option,

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from camarchiver.cli import completions
 from camarchiver.cli.channel_options import with_channels
 from camarchiver.cli.commands.archive import encoder_options
 from camarchiver.cli.help_page import HelpCommand
@@ -18,7 +17,8 @@ from camarchiver.cli.options import (
     tree_options,
     trust_names_option,
 )
-from camarchiver.cli.types import CameraName, DaysType, Duration, Size
+from camarchiver.cli.selection_options import cameras_option, exclude_option
+from camarchiver.cli.types import DaysType, Duration, Size
 from camarchiver.errors import ExitCode
 
 what_options = options(
@@ -28,16 +28,8 @@ what_options = options(
         default="0",
         help="Archive clips this many days old; 0 for every finished clip.",
     ),
-    option(
-        "--camera",
-        "cameras",
-        type=CameraName(),
-        shell_complete=completions.cameras,
-        multiple=True,
-        metavar="NAME",
-        help="Only this camera (repeatable).",
-    ),
-    option("--exclude", multiple=True, metavar="GLOB", help="Skip paths or names that match (repeatable)."),
+    cameras_option,
+    exclude_option,
     option("--min-size", type=Size(), default="0", help="Only clips of at least this size."),
     option(
         "--quiet-for",

@@ -17,8 +17,10 @@ from camarchiver.cli.options import (
     CONFIG_KEY,
     checked_values,
     commands_of,
+    json_option,
     option,
     options,
+    timezone_option,
 )
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.errors import CamarchiverError, ConfigError, ExitCode
@@ -56,10 +58,8 @@ doctor_options = options(
     click.argument("directory", type=_ANY, default=Path("/camera"), envvar="CAMARCHIVER_DIRECTORY"),
     option("-o", "--output", type=_ANY, help="Archive root.  [default: DIRECTORY/archived]"),
     option("--trash-root", type=_ANY, help="Trash root.  [default: DIRECTORY/.deleted]"),
-    option(
-        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
-    ),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    timezone_option,
+    json_option,
     option("-q", "--quiet", is_flag=True, help="Print only what is wrong."),
     option(
         "--config",

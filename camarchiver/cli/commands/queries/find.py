@@ -14,7 +14,7 @@ import click
 from camarchiver.cli import completions
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
-from camarchiver.cli.options import config_option, option, options, tree_options
+from camarchiver.cli.options import config_option, json_option, options, timezone_option, tree_options
 from camarchiver.cli.session import TreeOptions, show, write
 from camarchiver.cli.types import CameraName, Moment, When
 from camarchiver.errors import ExitCode, UsageError
@@ -61,10 +61,8 @@ output_options = options(
     click.option(
         "-0", "--null", "is_null", is_flag=True, help="With --paths: end each with a NUL byte, for xargs -0."
     ),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
-    option(
-        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
-    ),
+    json_option,
+    timezone_option,
     config_option,
     heading="Output",
 )
@@ -105,7 +103,7 @@ def find(
     from camarchiver.output import json_document
     from camarchiver.output.lists import ClipLines
     from camarchiver.pipeline import Pipeline
-    from camarchiver.queries.find import ClipState, FindQuestion, find_clips
+    from camarchiver.queries.find import FindQuestion, ClipState, find_clips
 
     if is_null and not paths:
         raise UsageError("-0 does nothing without --paths", hint="add --paths")

@@ -9,7 +9,7 @@ import click
 
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
-from camarchiver.cli.options import config_option, option, options, tree_options
+from camarchiver.cli.options import config_option, json_option, options, timezone_option, tree_options
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.errors import ExitCode
 
@@ -17,10 +17,8 @@ runs_options = options(
     click.option(
         "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many."
     ),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
-    option(
-        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
-    ),
+    json_option,
+    timezone_option,
     config_option,
     heading="Output",
 )

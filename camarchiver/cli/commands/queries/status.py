@@ -9,7 +9,7 @@ import click
 
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
-from camarchiver.cli.options import config_option, option, options, tree_options
+from camarchiver.cli.options import config_option, json_option, option, options, timezone_option, tree_options
 from camarchiver.cli.session import TreeOptions, show
 from camarchiver.cli.types import DaysType, Duration
 from camarchiver.errors import ExitCode
@@ -25,10 +25,8 @@ status_options = options(
         type=Duration(),
         help="Show gaps of the last week that are longer than this.  [default: than the camera's own pauses]",
     ),
-    option(
-        "--timezone", default="", show_default=False, help="The cameras' time zone, such as Europe/Berlin."
-    ),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    timezone_option,
+    json_option,
     config_option,
 )
 

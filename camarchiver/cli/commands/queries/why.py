@@ -17,7 +17,7 @@ from camarchiver.cli.commands.cleanup import cleanup
 from camarchiver.cli.commands.queries.find import not_found
 from camarchiver.cli.conventions import conventions
 from camarchiver.cli.help_page import ASKS, HelpCommand
-from camarchiver.cli.options import CONFIG_FILE, option, options, with_place
+from camarchiver.cli.options import CONFIG_FILE, json_option, option, options, with_place
 from camarchiver.cli.paths import in_trees
 from camarchiver.cli.retention_options import RetentionOptions
 from camarchiver.cli.runs.archive import ArchiveOptions
@@ -51,7 +51,7 @@ question_options = options(
         type=DaysType(zero=True),
         help="The --age with which `archive` runs here.  [default: its own]",
     ),
-    option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text."),
+    json_option,
 )
 
 
