@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from camarchiver.doctor.findings import Finding, fine, judge_watches, remark, trouble
 from camarchiver.domain.clip import Trees
-from camarchiver.errors import CamarchiverError, ConfigError, cause
+from camarchiver.errors import CamarchiverError, ConfigError, cause, user_name
 from camarchiver.media import gpu
 from camarchiver.runtime import clock
 from camarchiver.state import run_history
@@ -30,7 +30,7 @@ _ADJTIMEX_ERROR = 5
 def user() -> Iterator[Finding]:
     """The user that runs this: what it may do says nothing about another user."""
     groups = ", ".join(gpu.group_name(number) for number in sorted({os.getegid(), *os.getgroups()}))
-    message = f"this is {gpu.user_name()}, groups {groups}"
+    message = f"this is {user_name()}, groups {groups}"
     if os.geteuid() == 0:
         remedy = "to see it as a service does: sudo -u camarchiver camarchiver doctor"
         yield remark("user", f"{message}: root may do everything", remedy)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import grp
 import os
-import pwd
 import stat
 from pathlib import Path
+
+from camarchiver.errors import user_name
 
 FIRST = Path("/dev/dri/renderD128")
 _DRM = Path("/sys/class/drm")
@@ -53,11 +54,3 @@ def group_name(number: int) -> str:
         return grp.getgrgid(number).gr_name
     except KeyError:
         return str(number)
-
-
-def user_name() -> str:
-    """The name of the user of this process, or its number."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
