@@ -143,7 +143,8 @@ class CleanupPlanner:
         """Whether files left alone are examined one by one."""
         self._has_size_rules = False
         """Whether a rule by size may have to take anything, so that all copies must be remembered."""
-        self._further = FurtherSteps(policy, memory, now)
+        asks_for_space = policy.free is not None or policy.min_free is not None
+        self._further = FurtherSteps(policy, memory, now) if asks_for_space else None
 
     def plan(self, *, list_all: bool, asked: frozenset[Path] = frozenset()) -> CleanupPlan:
         """Decide for every file of the three trees; changes nothing.
@@ -192,7 +193,7 @@ class CleanupPlanner:
             notes=tuple(notes.notes()),
             promises=() if refused is not None else tuple(self._past_limit.promises()),
             forecast=tuple(Forecast(d.path, d.free, self._freed_in(d)) for d in self._disks()),
-            further=self._further.steps() if self._asks_for_space else (),
+            further=self._further.steps() if self._further else (),
             problems=problems,
             refused=refused,
         )
@@ -207,7 +208,7 @@ class CleanupPlanner:
                 self._see(item)
                 step = decide(item, policy, memory, {}, now)
                 place = rank(item, policy, memory, {}, now) if self._has_size_rules else None
-                if self._asks_for_space:
+                if self._further:
                     self._further.see(item, stays=place is None and isinstance(step, Stay))
                 if place is not None or isinstance(step, Discard):
                     yield _Candidate(place, item)
@@ -220,10 +221,6 @@ class CleanupPlanner:
             else:
                 self._tally.add(item)
                 self._small.append(item)
-
-    @property
-    def _asks_for_space(self) -> bool:
-        return self._policy.free is not None or self._policy.min_free is not None
 
     def _picture(self, item: SidecarPicture) -> None:
         step = decide_picture(item.copy, self._policy, self._memory, self._now, orphan=item.orphan)
