@@ -42,7 +42,7 @@ Outside of it the lens has been refocused. Objects change fewer cells, and light
 """
 
 
-class Change:
+class PictureChange:
     """The change from the background to a picture, of one size, after a shaking camera's shift."""
 
     def __init__(self, picture: Plane, background: Plane) -> None:

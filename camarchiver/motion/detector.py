@@ -8,7 +8,7 @@ from math import ceil, exp
 import cv2
 import numpy as np
 
-from camarchiver.motion.changes import Change
+from camarchiver.motion.changes import PictureChange
 from camarchiver.motion.events import Rules, Score
 from camarchiver.motion.paths import Paths
 from camarchiver.motion.planes import (
@@ -154,7 +154,7 @@ class _Model:
     def _upset(self, picture: Plane, values: Plane, difference: Plane, moving: Cells, at: float) -> Score:
         if self._upset_since is None:
             self._upset_since = at
-        solid = Change(picture, self._background).solid
+        solid = PictureChange(picture, self._background).solid
         self._relearn(picture, values)
         self._usual += 0.3 * (difference - self._usual)  # infrared increases the sensor's noise
         if at - self._upset_since <= UPSET:
@@ -180,7 +180,7 @@ class _Model:
         footprint = self._moved > NEVER
         if not (traveller or (suspects and suspects[0].count >= least) or footprint.any()):
             return Score(0.0)
-        change = Change(picture, self._background)
+        change = PictureChange(picture, self._background)
         if change.refocused():
             self._relearn(picture, values)
             return Score(0.0, unsure=True)
@@ -194,7 +194,7 @@ class _Model:
         return Score(area, self._present(change, picture, values), self._zone(thing))
 
     def _thing(
-        self, change: Change, suspects: Sequence[Blob], traveller: Blob | None, least: float
+        self, change: PictureChange, suspects: Sequence[Blob], traveller: Blob | None, least: float
     ) -> Blob | None:
         """The largest object of all that moves."""
         cells = np.zeros_like(change.solid)
@@ -206,7 +206,7 @@ class _Model:
             return traveller
         return found
 
-    def _present(self, change: Change, picture: Plane, values: Plane) -> float:
+    def _present(self, change: PictureChange, picture: Plane, values: Plane) -> float:
         """The largest area where something moved and still stands, in percent; learns the ground it left."""
         present = 0.0
         for part in blobs(self._moved > NEVER):

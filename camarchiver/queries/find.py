@@ -27,7 +27,7 @@ _LONGEST_CLIP = 2 * _DAY
 """How long before a moment a clip that covers it may begin."""
 
 
-class ClipState(StrEnum):
+class FindState(StrEnum):
     """What can be asked of a clip: the trees that have a copy, and what is to be known about it."""
 
     SOURCE = "source"
@@ -50,7 +50,7 @@ class FindQuestion:
     """Clips that start before this."""
     covering: tuple[datetime, datetime] | None = None
     """The first and the last moment of a time of which a clip must show a part."""
-    states: frozenset[ClipState] = frozenset()
+    states: frozenset[FindState] = frozenset()
     with_gone: bool = False
     """Whether clips of which no copy exists any more are found, too."""
 
@@ -96,7 +96,7 @@ class FoundClip:
     """Its length, if it is known without opening a file."""
     files: tuple[FoundFile, ...]
     """Its copies; those in a tree that was asked for come first. Empty if the clip is gone."""
-    states: frozenset[ClipState]
+    states: frozenset[FindState]
 
 
 class _SourceClip(NamedTuple):
@@ -234,18 +234,18 @@ class ClipFinder:
         states = self._states(identity, as_clip, clip)
         if question.states and question.states.isdisjoint(states):
             return None
-        files = sorted(clip.files, key=lambda each: ClipState(each.tree) not in question.states)
+        files = sorted(clip.files, key=lambda each: FindState(each.tree) not in question.states)
         return FoundClip(source, clip.camera, clip.start, clip.seconds, tuple(files), states)
 
-    def _states(self, identity: _Identity, as_clip: Clip, clip: _Clip) -> frozenset[ClipState]:
-        states = {ClipState(each.tree) for each in clip.files}
+    def _states(self, identity: _Identity, as_clip: Clip, clip: _Clip) -> frozenset[FindState]:
+        states = {FindState(each.tree) for each in clip.files}
         if clip.is_damaged:
-            states.add(ClipState.DAMAGED)
+            states.add(FindState.DAMAGED)
         if self._memory.holds and held_by(as_clip, self._memory.holds, self._now):
-            states.add(ClipState.HELD)
+            states.add(FindState.HELD)
         failure = self._memory.failures.get(identity[0])
         if failure is not None and (failure.size, failure.mtime_ns) == identity[1:]:
-            states.add(ClipState.FAILED)
+            states.add(FindState.FAILED)
         return frozenset(states)
 
 

@@ -30,7 +30,7 @@ from camarchiver.runtime.systemd import Service
 from camarchiver.state import volume_marker
 from camarchiver.watch.due_queue import DueQueue
 from camarchiver.watch.loop import Signals, Watcher
-from camarchiver.watch.run_record import RunRecord, WatchTotals
+from camarchiver.watch.run_record import WatchRecord, WatchTotals
 
 _log = logging.getLogger("camarchiver.watch")
 
@@ -131,7 +131,7 @@ class _Part:
             tools, notes = executor.choose_encoder(settings.request, execution.settings)
             _log.info("%s", "; ".join(notes))
             volume_marker.mark(pipeline.trees)
-            record = RunRecord(pipeline, self.totals, self.signals.stop)
+            record = WatchRecord(pipeline, self.totals, self.signals.stop)
             watcher = self._watcher(pipeline, record)
             with executor.working(
                 pipeline,
@@ -156,7 +156,7 @@ class _Part:
                 events.reloaded(figures())
             return last
 
-    def _watcher(self, pipeline: Pipeline, record: RunRecord) -> Watcher:
+    def _watcher(self, pipeline: Pipeline, record: WatchRecord) -> Watcher:
         def on_outcome(outcome: Outcome) -> None:
             self.totals.add(outcome)
             record.now_and_then()

@@ -52,7 +52,7 @@ class WatchTotals:
         return _report(pipeline, found) if found else None
 
 
-class RunRecord:
+class WatchRecord:
     """Writes the record of a run at its first clip, then at most every hour, and at its end."""
 
     def __init__(self, pipeline: Pipeline, totals: WatchTotals, stop: Stop) -> None:

@@ -29,7 +29,7 @@ from camarchiver.journal.writer import JournalWriter
 from camarchiver.naming.patterns import Names
 from camarchiver.pipeline import Pipeline
 from camarchiver.queries import find
-from camarchiver.queries.find import ClipFinder, ClipState, FindQuestion
+from camarchiver.queries.find import ClipFinder, FindQuestion, FindState
 from camarchiver.queries.verify import Verified, Verifier, task_for
 from camarchiver.runtime import external_sort
 from camarchiver.runtime.progress import Silent
@@ -67,7 +67,7 @@ class TestFind:
         )
         assert [file.tree for file in first.files] == ["archive", "trash"]
         assert [Path(file.path).stat().st_size for file in first.files] == [file.size for file in first.files]
-        only = FindQuestion(states=frozenset({ClipState.TRASH}))
+        only = FindQuestion(states=frozenset({FindState.TRASH}))
         (clip,) = ClipFinder(yard.pipeline(), only).clips()
         assert clip.files[0].path == str(trashed)
         assert self.found(yard, with_gone=True)[0] == (gone.name, set())
@@ -83,14 +83,14 @@ class TestFind:
         yard.archive(damaged)
         yard.find_damaged(damaged.relative)
         for state, clip in (("held", held), ("failed", failed), ("damaged", damaged)):
-            found = self.found(yard, states=frozenset({ClipState(state)}))
+            found = self.found(yard, states=frozenset({FindState(state)}))
             assert [(name, state in states) for name, states in found] == [(clip.name, True)]
         (yard.trees.archive / damaged.relative).unlink()
         damaged.path.unlink()
-        assert self.found(yard, states=frozenset({ClipState.DAMAGED})) == [
+        assert self.found(yard, states=frozenset({FindState.DAMAGED})) == [
             (damaged.name, {"archive", "damaged"})
         ]
-        assert len(self.found(yard, states=frozenset({ClipState.SOURCE}))) == 3
+        assert len(self.found(yard, states=frozenset({FindState.SOURCE}))) == 3
         assert plain.name in dict(self.found(yard))
 
     def test_by_camera_and_time(self, tmp_path: Path) -> None:

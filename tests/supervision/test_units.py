@@ -11,7 +11,7 @@ from pytest_mock import MockerFixture
 from camarchiver.errors import Problem, StorageError
 from camarchiver.monitoring.metrics import Figure
 from camarchiver.record.outbox.recorded_clip import PublishTotals, Recorded
-from camarchiver.record.supervision.facts import CameraFacts, Failure, RunFacts
+from camarchiver.record.supervision.facts import CameraFacts, CameraFailure, RunFacts
 
 CLIP = Recorded(Path("a.mp4"), datetime(2026, 5, 3, tzinfo=UTC), 10.0, 150, 1, 2.0, 0.2, 3.0, "", True)
 
@@ -46,7 +46,7 @@ class TestFacts:
         assert RunFacts((well, well), {}).is_well
         assert not RunFacts((well, facts()), {}).is_well
         assert not RunFacts((replace(well, is_full=True),), {}).is_well
-        failure = Failure.of(StorageError("no disk", hint="mount it"))
+        failure = CameraFailure.of(StorageError("no disk", hint="mount it"))
         assert not RunFacts((well,), {"gate": failure}).is_well
         assert failure.problem == Problem("storage", "no disk", "mount it")
-        assert Failure.of(failure.error) == failure
+        assert CameraFailure.of(failure.error) == failure

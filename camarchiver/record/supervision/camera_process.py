@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from camarchiver.errors import CamarchiverError
-from camarchiver.record.supervision.facts import CameraFacts, Failure
+from camarchiver.record.supervision.facts import CameraFacts, CameraFailure
 from camarchiver.record.supervision.member import Member
 from camarchiver.record.watchdog import CameraMonitor
 from camarchiver.runtime import signals
@@ -29,14 +29,14 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class StartRefused:
     """The recorder could not start, and another attempt would fail in the same way."""
 
-    failure: Failure
+    failure: CameraFailure
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CameraProgress:
     """What happened since the last message."""
 
     has_turned: bool
@@ -53,7 +53,7 @@ class Progress:
     """Whether the recorder has ended and every clip is in its place."""
 
 
-Message = Started | Refused | Progress
+Message = Started | StartRefused | CameraProgress
 
 
 def serve(descriptor: int, make: Callable[[Any, CameraMonitor, ExitStack], Member]) -> None:
@@ -67,7 +67,7 @@ def serve(descriptor: int, make: Callable[[Any, CameraMonitor, ExitStack], Membe
         try:
             member = make(connection.recv(), reports, locks)
         except (CamarchiverError, OSError) as error:
-            connection.send(Refused(Failure.of(error)))
+            connection.send(StartRefused(CameraFailure.of(error)))
             return
         connection.send(Started(member.source.reconnects))
         reports.begin(member)
@@ -123,7 +123,7 @@ class _Reports:
             # the parent died, and the kernel did not signal it: what is recorded is in the spool
             os._exit(1)
 
-    def _progress(self, *, is_last: bool) -> Progress:
+    def _progress(self, *, is_last: bool) -> CameraProgress:
         (facts,) = self._member.facts.cameras
         with self._lock:
             turned, frame, states = self._has_turned, self._has_frame, tuple(self._states)
@@ -132,7 +132,7 @@ class _Reports:
         still = _without_frames(facts)
         changed = facts if still != self._last_facts or is_last else None
         self._last_facts = still
-        return Progress(turned, frame, states, facts.frames, facts.last_frame, changed, is_last)
+        return CameraProgress(turned, frame, states, facts.frames, facts.last_frame, changed, is_last)
 
 
 def _without_frames(facts: CameraFacts) -> CameraFacts:

@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CameraFailure:
     """An error that ended a camera's recorder, or kept it from starting."""
 
     problem: Problem
     exit_code: ExitCode
 
     @classmethod
-    def of(cls, error: CamarchiverError | OSError) -> Failure:
+    def of(cls, error: CamarchiverError | OSError) -> CameraFailure:
         """An error as it is reported."""
         return cls(*failure(error))
 
@@ -70,7 +70,7 @@ class CameraFacts:
     is_connected: bool = False
     is_full: bool = False
     """Whether there is too little space to record now."""
-    failure: Failure | None = None
+    failure: CameraFailure | None = None
     """What ended the recorder before it was asked to end."""
 
     def after(self, earlier: CameraFacts | None) -> CameraFacts:
@@ -102,7 +102,7 @@ class RunFacts:
     """What all recorders of a run did so far."""
 
     cameras: tuple[CameraFacts, ...]
-    failures: Mapping[str, Failure]
+    failures: Mapping[str, CameraFailure]
     """By camera, why it could not start."""
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from camarchiver.errors import CamarchiverError, StorageError, described, sentence
-from camarchiver.record.supervision.facts import CameraFacts, Failure, RunFacts
+from camarchiver.record.supervision.facts import CameraFacts, CameraFailure, RunFacts
 from camarchiver.runtime.formatting import shown
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class Member:
         )
         return RunFacts((facts,), {})
 
-    def _failure(self) -> Failure | None:
+    def _failure(self) -> CameraFailure | None:
         error = self.error
         if error is None and self.recorder.error:
             error = StorageError(f"{self.source.name} can't be read on: {self.recorder.error}")
-        return None if error is None else Failure.of(error)
+        return None if error is None else CameraFailure.of(error)

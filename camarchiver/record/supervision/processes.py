@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import assert_never
 
 from camarchiver.record import retry
-from camarchiver.record.supervision.camera_process import Message, Progress, Refused, Started
-from camarchiver.record.supervision.facts import CameraFacts, Failure, RunFacts
+from camarchiver.record.supervision.camera_process import CameraProgress, Message, Started, StartRefused
+from camarchiver.record.supervision.facts import CameraFacts, CameraFailure, RunFacts
 from camarchiver.record.watchdog import ENDED, Watchdog
 from camarchiver.runtime import processes
 from camarchiver.runtime.formatting import shown
@@ -104,7 +104,7 @@ class _CameraProcess:
         """Whether the first process said how its start went, or crashed."""
         self.is_over = False
         """Whether no process runs and none is started again."""
-        self.refusal: Failure | None = None
+        self.refusal: CameraFailure | None = None
         """Why it could not start at first."""
         self.facts = CameraFacts(name, launch.spool, launch.outbox)
         """What all its processes did."""
@@ -149,13 +149,13 @@ class _CameraProcess:
             self._ended(self._reap())
             return
         self.has_answered = True
-        self._turned = time.monotonic() if not isinstance(message, Progress) else self._turned
+        self._turned = time.monotonic() if not isinstance(message, CameraProgress) else self._turned
         match message:
             case Started():
                 self._reconnects = message.reconnects
-            case Refused():
+            case StartRefused():
                 self._refused(message.failure)
-            case Progress():
+            case CameraProgress():
                 self._progress(message)
             case _:
                 assert_never(message)
@@ -184,7 +184,7 @@ class _CameraProcess:
         with suppress(OSError):
             self.connection.send(self._launch.request(self._began - self._first))
 
-    def _progress(self, message: Progress) -> None:
+    def _progress(self, message: CameraProgress) -> None:
         self._own = message.facts or self._own
         own = replace(self._own, frames=message.frames, last_frame=message.last_frame)
         self.facts = own.after(self._earlier)
@@ -197,7 +197,7 @@ class _CameraProcess:
             self._watchdog.frame(self.name)
         self._is_done = message.is_last
 
-    def _refused(self, failure: Failure) -> None:
+    def _refused(self, failure: CameraFailure) -> None:
         if self._crashes:
             self._refused_with = failure.problem.message
             return

@@ -10,7 +10,7 @@ from camarchiver.errors import ExitCode, Problem, StorageError, signal_code
 
 if TYPE_CHECKING:
     from camarchiver.monitoring.metrics import Figure
-    from camarchiver.record.supervision.facts import CameraFacts, Failure, RunFacts
+    from camarchiver.record.supervision.facts import CameraFacts, CameraFailure, RunFacts
 
 Judgement: TypeAlias = tuple[Status, int, list[Problem]]
 """Status, exit code and what went wrong."""
@@ -87,7 +87,7 @@ _RANK: dict[int, int] = {ExitCode.DONE: 0, ExitCode.PARTIAL: 1, ExitCode.FAILED:
 """Severity of exit codes; all others are worse."""
 
 
-def failed(failure: Failure) -> Judgement:
+def failed(failure: CameraFailure) -> Judgement:
     """The result of a camera that could not start."""
     return Status.FAILED, failure.exit_code, [failure.problem]
 

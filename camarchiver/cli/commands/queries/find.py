@@ -103,7 +103,7 @@ def find(
     from camarchiver.output import json_document
     from camarchiver.output.lists import ClipLines
     from camarchiver.pipeline import Pipeline
-    from camarchiver.queries.find import FindQuestion, ClipState, find_clips
+    from camarchiver.queries.find import FindQuestion, FindState, find_clips
 
     if is_null and not paths:
         raise UsageError("-0 does nothing without --paths", hint="add --paths")
@@ -115,7 +115,7 @@ def find(
         since.start.replace(tzinfo=zone) if since else None,
         (until.end if until.whole_day else until.start).replace(tzinfo=zone) if until else None,
         at.range(pipeline.started) if at else None,
-        frozenset(map(ClipState, states)),
+        frozenset(map(FindState, states)),
     )
     clips = find_clips(pipeline, question)
     first = next(clips, None)
