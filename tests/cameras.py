@@ -17,6 +17,16 @@ import imageio_ffmpeg
 from tests.clips import FRAMES
 
 REAL_FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def make_model_clip(clip: Path) -> Path:
+    """One second of video, large for what it shows, so that encoding saves much."""
+    source = f"testsrc2=size=160x120:rate={FRAMES}:duration=1"
+    command = [REAL_FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264"]
+    subprocess.run([*command, "-preset", "ultrafast", "-crf", "1", "-pix_fmt", "yuv420p", clip], check=True)
+    return clip
+
+
 RECORDED = 1704449700
 """2024-01-05 10:15:00 UTC, as the names say."""
 DAY = "2024/01/05"

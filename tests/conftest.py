@@ -35,8 +35,8 @@ from camarchiver.record.outbox.rules import OutboxLimits
 from camarchiver.record.watchdog import Watchdog
 from camarchiver.runtime.systemd import Service
 from tests import programs
-from tests.cameras import REAL_FFMPEG, Camera
-from tests.clips import FRAMES, SOFTQSV, MakeClip
+from tests.cameras import REAL_FFMPEG, Camera, make_model_clip
+from tests.clips import SOFTQSV, MakeClip
 from tests.commands import COMMAND, DAY, H264, START, Command, Make, Manager, Put, archive, log_of, one_clip
 from tests.processes import wait_until
 from tests.recordings import REC_STILL, REC_THING, RecRecorder, RecRun, rec_items, rec_watch
@@ -261,12 +261,7 @@ def web() -> Iterator[Web]:
 
 @pytest.fixture(scope="session")
 def model_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One second of video, large for what it shows, so that encoding saves much."""
-    clip = tmp_path_factory.mktemp("model") / "clip.mp4"
-    source = f"testsrc2=size=160x120:rate={FRAMES}:duration=1"
-    command = [REAL_FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264"]
-    subprocess.run([*command, "-preset", "ultrafast", "-crf", "1", "-pix_fmt", "yuv420p", clip], check=True)
-    return clip
+    return make_model_clip(tmp_path_factory.mktemp("model") / "clip.mp4")
 
 
 @pytest.fixture
