@@ -14,14 +14,12 @@ import click
 
 from camarchiver.cli.help_page import COLOR
 from camarchiver.errors import UsageError
-from camarchiver.monitoring.channels import Channels
-from camarchiver.pipeline import Pipeline
-from camarchiver.runtime.log_setup import logging_to
-from camarchiver.runtime.signals import Stop
-from camarchiver.storage import run_lock
 
 if TYPE_CHECKING:
     from camarchiver.domain.clip import Trees
+    from camarchiver.monitoring.channels import Channels
+    from camarchiver.pipeline import Pipeline
+    from camarchiver.runtime.signals import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,8 @@ class TreeOptions:
 @contextmanager
 def run_locked(pipeline: Pipeline) -> Iterator[None]:
     """Keeps a second run of the same command off these trees. Raises AlreadyRunning."""
+    from camarchiver.storage import run_lock
+
     command = pipeline.run.command
     with run_lock.exclusive(run_lock.file_of(pipeline.trees, command), what=command):
         yield
@@ -64,6 +64,8 @@ def running(
     pipeline: Pipeline, log_file: Path | None, channels: Channels, *, verbose: bool, quiet: bool
 ) -> Iterator[None]:
     """Logs the run, and keeps a second one of the same command out. Raises AlreadyRunning."""
+    from camarchiver.runtime.log_setup import logging_to
+
     file, run = log_file or log_of(pipeline.trees), pipeline.run.id
     with (
         logging_to(file, run=run, verbose=verbose, quiet=quiet, log_format=channels.log_format),
