@@ -18,8 +18,8 @@ from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
 from camarchiver.errors import Problem, cause
 from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.ledger import Expected
 from camarchiver.journal.lookup import ArchiveLookup
-from camarchiver.journal.replay import Expected
 from camarchiver.journal.store import Journal
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePlan, ArchivePolicy, to_archive

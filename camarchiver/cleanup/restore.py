@@ -20,7 +20,7 @@ from camarchiver.domain.steps import Restore
 from camarchiver.domain.untrusted import is_below
 from camarchiver.errors import CamarchiverError, StorageError, sentence
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.replay import REPLACED
+from camarchiver.journal.ledger import REPLACED
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.pipeline import Pipeline

@@ -22,8 +22,8 @@ from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY, Reason
 from camarchiver.domain.steps import Keep, Tidy
 from camarchiver.errors import explained
 from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.ledger import Ledger, Origin
 from camarchiver.journal.lookup import ArchiveLookup, JournalDays
-from camarchiver.journal.replay import Ledger, Origin
 from camarchiver.journal.store import Day, Journal
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.formats import is_clip_name, is_picture_name

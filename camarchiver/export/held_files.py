@@ -16,7 +16,7 @@ from camarchiver.domain.memory import Memory
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.replay import Origin
+from camarchiver.journal.ledger import Origin
 from camarchiver.naming.folders import date_of_folder
 from camarchiver.naming.formats import is_picture_name
 from camarchiver.pipeline import Pipeline

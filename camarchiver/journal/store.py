@@ -14,7 +14,8 @@ from pathlib import Path
 
 from camarchiver.domain.hold import LONGEST
 from camarchiver.journal.event import JournalEvent, read
-from camarchiver.journal.replay import Entries, Ledger, entries_of, fold
+from camarchiver.journal.ledger import Entries, Ledger
+from camarchiver.journal.replay import entries_of, fold
 from camarchiver.storage import anchored, atomic, run_lock
 from camarchiver.storage.walk import TreeWalk, readable
 

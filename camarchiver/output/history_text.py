@@ -14,7 +14,8 @@ from camarchiver.domain.plan import action_of
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Keep, Step
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.replay import REPLACED, fold
+from camarchiver.journal.ledger import REPLACED
+from camarchiver.journal.replay import fold
 from camarchiver.output.reasons import REASON_WORDS
 from camarchiver.queries.history import Story
 from camarchiver.runtime.formatting import shown, size

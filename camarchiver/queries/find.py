@@ -16,7 +16,7 @@ from typing import NamedTuple
 from camarchiver.discovery import walks
 from camarchiver.domain.clip import Clip, Fingerprint, Tree
 from camarchiver.domain.hold import Hold, held_by
-from camarchiver.journal.replay import Origin
+from camarchiver.journal.ledger import Origin
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.runtime.external_sort import SealedSequence

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from camarchiver.domain.clip import Tree
 from camarchiver.journal.event import EventKind, JournalEvent
-from camarchiver.journal.replay import left_archive
+from camarchiver.journal.ledger import left_archive
 
 
 def growth(events: Iterable[JournalEvent], since: datetime) -> Counter[Tree]:

@@ -17,8 +17,8 @@ from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.steps import Step
 from camarchiver.errors import UsageError
 from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.ledger import Origin
 from camarchiver.journal.lookup import JournalDays
-from camarchiver.journal.replay import Origin
 from camarchiver.naming.formats import is_picture_name
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive

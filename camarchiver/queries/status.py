@@ -16,7 +16,7 @@ from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import FolderFacts
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.steps import Archive, Keep
-from camarchiver.journal.replay import Origin
+from camarchiver.journal.ledger import Origin
 from camarchiver.media.parsing.prober import Prober
 from camarchiver.naming.formats import is_clip_name
 from camarchiver.pipeline import Pipeline

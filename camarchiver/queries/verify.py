@@ -16,8 +16,9 @@ from camarchiver.domain.clip import Trees, joined
 from camarchiver.domain.damage import Damage, Flaw, RecordFlaw
 from camarchiver.errors import cause
 from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.ledger import Expected, Ledger
 from camarchiver.journal.lookup import JournalDays
-from camarchiver.journal.replay import Expected, Ledger, file_of
+from camarchiver.journal.replay import file_of
 from camarchiver.journal.store import Journal
 from camarchiver.media import ffmpeg_args, transcoder
 from camarchiver.media.verification.rules import is_headless

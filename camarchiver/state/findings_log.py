@@ -9,7 +9,7 @@ from pathlib import Path
 from camarchiver.domain.damage import DETAIL_LENGTH, Damage, Flaw
 from camarchiver.errors import CamarchiverError, sentence
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.replay import Expected
+from camarchiver.journal.ledger import Expected
 from camarchiver.journal.store import Journal
 from camarchiver.journal.writer import JournalWriter
 from camarchiver.state import findings

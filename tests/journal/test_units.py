@@ -16,9 +16,9 @@ from msgspec import structs
 
 from camarchiver.domain import untrusted
 from camarchiver.journal import event as journal_event
-from camarchiver.journal import replay
 from camarchiver.journal import store as journal_store
 from camarchiver.journal.event import EventKind, JournalEvent
+from camarchiver.journal.ledger import Ledger
 from tests.values import NOW, line_of
 
 
@@ -172,7 +172,7 @@ class TestLedger:
         "archived", source_blake2b="d", archive="d/x.mp4", archive_size=3, sidecars={"x.jpg": "/t/x.jpg"}
     )
 
-    def fold(self, *events: dict[str, Any]) -> replay.Ledger:
+    def fold(self, *events: dict[str, Any]) -> Ledger:
         lines = "".join(json.dumps(event) + "\n" for event in events).encode()
         return journal_store.parse(lines, Path("day.jsonl")).ledger
 

@@ -1,0 +1,248 @@
+"""What the events of one day of footage add up to, as values: filled by `journal/replay.py`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, beside
+from camarchiver.journal.event import JournalEvent
+
+_TREES = {str(tree): tree for tree in Tree}
+
+REPLACED = "replaced"
+"""The reason of an archive that was moved away for a better one of the same clip."""
+
+MADE = frozenset({"archived", "adopted"})
+"""The events after which a clip has an archive."""
+
+REMOVED = frozenset({"trashed", "deleted"})
+"""The events after which a file is no longer in source or archive."""
+
+CHANGES = MADE | REMOVED | {"restored", "purged"}
+"""The events that change where a file is."""
+
+Entries = tuple[Archived, ...]
+"""The archives of one clip, oldest first."""
+
+ClipKey = tuple[str, int | None, int | None]
+"""The clip's path below the source root, its bytes and its mtime_ns."""
+
+FileKey = tuple[str, str]
+"""The tree of a file and its path there."""
+
+
+class Origin(NamedTuple):
+    """The clip that a file in archive or trash is a copy of."""
+
+    source: str
+    """Below the source root."""
+    camera: str
+    start: datetime
+    size: int
+    mtime_ns: int
+    """Of the source."""
+    duration: float | None
+    run: str
+    """The run that put the file there."""
+    at: datetime
+    tree: Tree
+    """The tree that it comes from."""
+    reason: str
+    file_size: int | None
+    """Bytes that the file must have to be this one; None if the journal lacks them."""
+
+    def clip(self, root: Path) -> Clip:
+        """The clip as its source was, below this root; its device and inode are not known."""
+        folder, _, name = self.source.rpartition("/")
+        print_of = Fingerprint(-1, -1, self.size, self.mtime_ns)
+        return Clip(root, folder, name, self.camera, self.start, print_of, duration=self.duration)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An archive as the journal knows it."""
+
+    archive: str
+    """Below the archive root."""
+    source: str
+    size: int
+    digest: str
+    """BLAKE2b; empty if the journal has none."""
+    line: JournalEvent
+    """The newest line that says it was made."""
+
+
+@dataclass
+class Ledger:
+    """One day's events, folded; filled by `fold` and only read afterwards.
+
+    It keeps the events themselves, because most of them are only tested for existence.
+    """
+
+    lines: Sequence[JournalEvent] = ()
+    """All events, in their order."""
+    archived: Mapping[str, Entries] = field(default_factory=dict)
+    """What was archived, by path below the source root."""
+    archives: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
+    """By path below the archive root: the archive that is there by the journal."""
+    trashed: dict[str, JournalEvent] = field(default_factory=dict)
+    """By path below the trash root."""
+    restored: dict[str, JournalEvent] = field(default_factory=dict)
+    """By path below the trash root: the line that had trashed a file, which came back since."""
+    given_up: set[str] = field(default_factory=set)
+    """Archives that a named rule removed."""
+    sidecars: dict[str, JournalEvent] = field(default_factory=dict)
+    """By path below the source root: the clip that each picture followed."""
+    intended: dict[FileKey, JournalEvent] = field(default_factory=dict)
+    """Removals that were announced and have no outcome."""
+    copying: dict[tuple[str, str | None], JournalEvent] = field(default_factory=dict)
+    """By source and its BLAKE2b: unchanged copies that were announced and have no outcome."""
+    replaced: dict[str, tuple[JournalEvent, Archived]] = field(default_factory=dict)
+    """Archives that were moved away for a better one, which was not yet journalled."""
+    outdated: dict[ClipKey, set[str]] = field(default_factory=dict)
+    """Archives of each clip that were replaced or found damaged."""
+    superseded: set[str] = field(default_factory=set)
+    """Archives that were found damaged and whose clip has a newer one."""
+
+    def origin(self, event: JournalEvent) -> Origin:
+        """The clip of an event of this ledger."""
+        size, mtime_ns = event.source_size, event.source_mtime_ns
+        assert size is not None and mtime_ns is not None
+        duration = event.duration
+        if duration is None:
+            # A line without a duration may be about a clip whose other lines have one.
+            entries = self.archived.get(event.source, ())
+            durations = (each.duration for each in entries if (each.size, each.mtime_ns) == (size, mtime_ns))
+            duration = next((seconds for seconds in durations if seconds is not None), None)
+        tree = Tree.ARCHIVE if left_archive(event) else _TREES[event.tree or "source"]
+        return Origin(
+            event.source,
+            event.camera,
+            event.start,
+            size,
+            mtime_ns,
+            duration,
+            event.run,
+            event.at,
+            tree,
+            event.reason or "",
+            size if tree is Tree.SOURCE else event.archive_size,
+        )
+
+    @cached_property
+    def _changes(self) -> list[JournalEvent]:
+        """The events that changed where a file is."""
+        return [
+            event
+            for event in self.lines
+            if event.event in CHANGES and event.source_size is not None and event.source_mtime_ns is not None
+        ]
+
+    @cached_property
+    def gone(self) -> dict[ClipKey, JournalEvent]:
+        """Sources that left their tree and did not come back, with the newest line that says so."""
+        found: dict[ClipKey, JournalEvent] = {}
+        for event in self._changes:
+            if left_archive(event):
+                continue
+            if event.event in REMOVED:
+                found[clip_of(event)] = event
+            elif event.event == "restored":
+                found.pop(clip_of(event), None)
+        return found
+
+    @cached_property
+    def picture_places(self) -> frozenset[str]:
+        """Every absolute path where a picture was put and should be now."""
+        found: dict[str, list[str]] = {}
+        for event in self._changes:
+            for name, place in (event.sidecars or {}).items():
+                if event.event in REMOVED:
+                    found.setdefault(beside(event.source, name), []).append(place)
+                elif event.event in ("restored", "purged"):
+                    found.pop(beside(event.source, name), None)
+        return frozenset(place for places in found.values() for place in places)
+
+    @cached_property
+    def seen(self) -> dict[str, JournalEvent]:
+        """By path below the source root: clips that were archived or removed."""
+        return {event.source: event for event in self._changes}
+
+    @cached_property
+    def pictures(self) -> dict[str, tuple[JournalEvent, Archived]]:
+        """By path below the archive root: the archive that each picture of a clip lies beside."""
+        if not self.sidecars:
+            return {}
+        of_source: dict[str, list[tuple[JournalEvent, Archived]]] = {}
+        for known in self.archives.values():
+            of_source.setdefault(known[0].source, []).append(known)
+        found: dict[str, tuple[JournalEvent, Archived]] = {}
+        for picture, event in self.sidecars.items():
+            for known in of_source.get(event.source, ()):
+                # Nearly every archive has its source's name, and so have the pictures beside it.
+                archive = known[1].archive
+                is_same = archive == event.source
+                place = picture if is_same else beside(archive, picture.rpartition("/")[2])
+                found.setdefault(place, known)
+        return found
+
+    @cached_property
+    def stems(self) -> dict[str, JournalEvent]:
+        """What was seen, by path without suffix."""
+        return {source.rpartition(".")[0]: event for source, event in self.seen.items()}
+
+    @cached_property
+    def made(self) -> dict[str, list[JournalEvent]]:
+        """By path below the archive root: every line that says an archive was made there, oldest first."""
+        found: dict[str, list[JournalEvent]] = {}
+        for event in self._changes:
+            if event.archive is not None and event.event in MADE:
+                found.setdefault(event.archive, []).append(event)
+        return found
+
+    @cached_property
+    def named_archives(self) -> frozenset[str]:
+        """Every archive that a line names, whether or not it should exist."""
+        return frozenset(event.archive for event in self.lines if event.archive is not None)
+
+    @cached_property
+    def starts(self) -> dict[str, set[datetime]]:
+        """By camera: when each clip that a line names began."""
+        found: dict[str, set[datetime]] = {}
+        for event in self.lines:
+            found.setdefault(event.camera, set()).add(event.start)
+        return found
+
+    @cached_property
+    def expected(self) -> dict[str, Expected]:
+        """By path below the archive root: the archives that no later line removed.
+
+        An archive that was found damaged, or moved away for a better one, is expected until a newer archive
+        of the same clip exists: a run may have died before it published that one.
+        """
+        known = {**self.replaced, **self.archives}
+        return {
+            archive: Expected(archive, line.source, entry.archive_size, self.digest(archive), line)
+            for archive, (_, entry) in known.items()
+            if archive not in self.superseded and (line := self.made[archive][-1])
+        }
+
+    def digest(self, archive: str) -> str:
+        """The newest BLAKE2b of the archive at this path; empty if the journal has none."""
+        digests = (event.archive_blake2b for event in reversed(self.made.get(archive, ())))
+        return next((digest for digest in digests if digest), "")
+
+
+def left_archive(event: JournalEvent) -> bool:
+    """Whether an event of the kinds trashed or deleted is about an archive, not about a source."""
+    return event.tree == "archive" or event.reason == REPLACED
+
+
+def clip_of(event: JournalEvent) -> ClipKey:
+    """The clip that an event is about."""
+    return event.source, event.source_size, event.source_mtime_ns
