@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 
 
@@ -139,6 +140,8 @@ class Archived(NamedTuple):
     """Seconds."""
     unencoded: str = ""
     """Why it is a lossless copy; empty in old lines, which mean that encoding saved too little."""
+    motion: ClipMotion | None = None
+    """None if nothing looked for motion in it."""
 
     def describes(self, clip: Clip) -> bool:
         """Whether this entry is about this very source: the same size and mtime."""

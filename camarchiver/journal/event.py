@@ -21,6 +21,7 @@ from camarchiver.domain.fields import (
     Seconds,
     TreeName,
 )
+from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.untrusted import LARGEST, YEARS, is_below, is_name, value_of
 from camarchiver.naming.cameras import comparable
 
@@ -46,6 +47,8 @@ class EventKind(StrEnum):
     LEFT = "left"
     FOUND_DAMAGED = "found-damaged"
     FOUND_SOUND = "found-sound"
+    SCORED = "scored"
+    """Something looked for motion in a clip after it was archived, or in one that is not."""
 
 
 class JournalEvent(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +93,8 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     """Each sidecar's name, and its path now."""
     reason: str | None = None
     detail: str | None = None
+    motion: ClipMotion | None = None
+    """None if nothing looked for motion."""
 
     @property
     def identity(self) -> tuple[int | None, int | None]:
@@ -103,7 +108,8 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
         if self.recorded is not None:
             # In UTC, because a historical zone may differ from it by seconds, which no decoder accepts.
             times["recorded"] = self.recorded.astimezone(UTC).isoformat()
-        return fields | times
+        motion = {} if self.motion is None else {"motion": msgspec.to_builtins(self.motion)}
+        return fields | times | motion
 
     def line(self) -> str:
         """The event as a line of the journal, without the line end."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree, beside
+from camarchiver.domain.motion import ClipMotion
 from camarchiver.journal.event import JournalEvent
 
 _TREES = {str(tree): tree for tree in Tree}
@@ -25,6 +26,9 @@ REMOVED = frozenset({"trashed", "deleted"})
 
 CHANGES = MADE | REMOVED | {"restored", "purged"}
 """The events that change where a file is."""
+
+SCORED = "scored"
+"""The event after which the motion in a clip is known, archived or not."""
 
 Entries = tuple[Archived, ...]
 """The archives of one clip, oldest first."""
@@ -204,6 +208,11 @@ class Ledger:
             if event.archive is not None and event.event in MADE:
                 found.setdefault(event.archive, []).append(event)
         return found
+
+    @cached_property
+    def motion(self) -> dict[ClipKey, ClipMotion]:
+        """By clip, archived or not: the motion that was found in it last."""
+        return {clip_of(event): event.motion for event in self.lines if event.motion is not None}
 
     @cached_property
     def named_archives(self) -> frozenset[str]:

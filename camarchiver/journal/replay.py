@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from camarchiver.domain.clip import Archived, beside
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import MADE, REPLACED, Entries, FileKey, Ledger, clip_of, left_archive
+from camarchiver.journal.ledger import MADE, REPLACED, SCORED, Entries, FileKey, Ledger, clip_of, left_archive
 
 
 def fold(events: Sequence[JournalEvent], archived: Mapping[str, Entries]) -> Ledger:
@@ -31,7 +31,15 @@ def entries_of(events: Iterable[JournalEvent]) -> dict[str, Entries]:
         if event.event in MADE and (entry := _entry(event)) is not None:
             source = entry.source
             found[source] = (*found[source], entry) if source in found else (entry,)
+        elif event.event == SCORED and event.source in found:
+            found[event.source] = tuple(_scored(entry, event) for entry in found[event.source])
     return found
+
+
+def _scored(entry: Archived, event: JournalEvent) -> Archived:
+    """The entry with the motion that was found later, if the line is about its clip."""
+    is_same = (entry.size, entry.mtime_ns) == event.identity
+    return entry._replace(motion=event.motion) if is_same and event.motion is not None else entry
 
 
 def file_of(event: JournalEvent) -> FileKey:
@@ -56,6 +64,7 @@ def _entry(event: JournalEvent) -> Archived | None:
         bool(event.remuxed),
         event.duration,
         event.unencoded or "",
+        event.motion,
     )
 
 

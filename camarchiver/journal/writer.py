@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from camarchiver.domain.clip import Archived, Clip, Tree
 from camarchiver.domain.fields import TreeName
+from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import EncodeResult
 from camarchiver.domain.steps import Discard, Restore
@@ -95,6 +96,10 @@ class JournalWriter:
             archive_mtime_ns=mtime_ns,
             verified=verified,
         )
+
+    def scored(self, clip: Clip, motion: ClipMotion) -> None:
+        """The motion in a clip that was archived without a score, or is not archived."""
+        self._write(EventKind.SCORED, clip, motion=motion)
 
     def failed(self, clip: Clip, reason: Reason, detail: str) -> None:
         """A clip could not be archived and stays."""
@@ -269,6 +274,7 @@ class JournalWriter:
                 "archive_size": archived.archive_size,
                 "remuxed": archived.remuxed,
                 "unencoded": archived.unencoded or None,
+                "motion": archived.motion,
             }
         self._journal.append(
             JournalEvent(

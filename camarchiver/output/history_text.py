@@ -137,7 +137,7 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
                     if found
                     else f"verified: {verified}"
                 )
-            return how + detail
+            return how + _motion_words(event) + detail
         case "found-damaged":
             return f"its archive {where} was found {shown(event.reason or 'damaged')}{detail}"
         case "found-sound":
@@ -153,10 +153,22 @@ def _event_words(event: JournalEvent, damaged: Mapping[str, Damage]) -> str:
             return f"source kept: {REASON_WORDS[Reason(event.reason)]} ({event.reason})"
         case "kept":
             return "source kept, as asked"
+        case "scored":
+            return f"looked for motion{_motion_words(event)}{detail}"
         case "failed":
             return f"could not be archived: {shown(event.reason or '?')}{detail}"
         case other:
             return f"{shown(other)}{detail}"
+
+
+def _motion_words(event: JournalEvent) -> str:
+    if event.motion is None:
+        return ""
+    seconds = event.motion.seconds()
+    doubt = ", perhaps more" if event.motion.unsure and seconds else ""
+    if seconds:
+        return f"; motion for {seconds:.0f} s{doubt}"
+    return "; it is not certain whether anything moves" if event.motion.unsure else "; nothing moves"
 
 
 def _removal_words(event: JournalEvent) -> str:

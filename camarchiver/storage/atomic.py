@@ -98,8 +98,13 @@ def publish(part: Staged, target: Path) -> None:
 
 def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Replace the file's content in one durable step; if it fails, the old content stays."""
+    write_bytes(path, _encoded(text), mode=mode)
+
+
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Like `write_text`, for a file that is no text."""
     with staged(path) as part:
-        _fill(part.path, text, mode=mode)
+        _fill(part.path, content, mode=mode)
         part.path.replace(path)
         fsync_folder(path.parent)
 
@@ -112,7 +117,7 @@ def write_json(path: Path, value: object) -> None:
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     backup = backup_of(path)
     with staged(path) as part:
-        _fill(part.path, text, mode=0o600)
+        _fill(part.path, _encoded(text), mode=0o600)
         previous = _read_valid(path)
         if previous is not None:
             write_text(backup, previous)
@@ -298,9 +303,13 @@ def _split(name: str) -> tuple[str, str]:
     return (path.stem, path.suffix) if len(path.suffix) <= _SUFFIX_CHARACTERS else (name, "")
 
 
-def _fill(path: Path, text: str, *, mode: int) -> None:
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(text)
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _fill(path: Path, content: bytes, *, mode: int) -> None:
+    with path.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from camarchiver.domain import untrusted
+from camarchiver.domain.motion import ClipMotion, MotionSpan
 from camarchiver.journal import event as journal_event
 from camarchiver.journal import store as journal_store
 from camarchiver.journal.event import EventKind, JournalEvent
@@ -48,6 +49,9 @@ class TestEvents:
             {"settings": 5},
             {"source_mtime_ns": -(10**30)},
             {"reason": ["a"]},
+            {"motion": []},
+            {"motion": {"spans": [{"start": -1, "end": 2}]}},
+            {"motion": {"spans": [{"start": 1, "end": 2, "zones": [""]}]}},
         ],
     )
     def test_a_line_that_nobody_of_us_wrote(self, spoilt: dict[str, Any]) -> None:
@@ -337,3 +341,38 @@ class TestJournalLines:
     def test_a_line_without_the_needed_fields_is_no_proof(self) -> None:
         text = self.a_line(archive_size=None).encode()
         assert journal_store.parse(text, Path("01.jsonl")).archived == {}
+
+
+class TestMotion:
+    """What the journal says about the motion in a clip."""
+
+    MOTION = ClipMotion((MotionSpan(1.5, 4.0, ("gate",)),), unsure=True)
+    ARCHIVED: ClassVar[dict[str, Any]] = line_of(
+        "archived", source_blake2b="d", archive="a.mp4", archive_size=3, archive_blake2b="e"
+    )
+
+    def _day(self, *lines: dict[str, Any]) -> journal_store.Day:
+        return journal_store.parse("\n".join(map(json.dumps, lines)).encode(), Path("day"))
+
+    def test_it_is_read_as_it_was_written(self) -> None:
+        event = JournalEvent("scored", NOW, "r", "h", "a.mp4", NOW, motion=self.MOTION)
+        (again,), torn = journal_event.read(event.line().encode())
+        assert (again.motion, torn) == (self.MOTION, 0)
+
+    def test_the_newest_line_about_the_clip_counts(self) -> None:
+        later = line_of("scored", motion={"spans": [{"start": 2, "end": 3}]})
+        day = self._day(self.ARCHIVED | {"motion": {"unsure": True}}, later)
+        (entry,) = day.archived[self.ARCHIVED["source"]]
+        found = ClipMotion((MotionSpan(2, 3),))
+        assert entry.motion == found
+        assert day.ledger.motion == {(entry.source, entry.size, entry.mtime_ns): found}
+
+    def test_another_clip_of_the_name_is_not_meant(self) -> None:
+        day = self._day(self.ARCHIVED, line_of("scored", source_size=11, motion={}))
+        (entry,) = day.archived[self.ARCHIVED["source"]]
+        assert entry.motion is None
+        assert [motion.is_quiet for motion in day.ledger.motion.values()] == [True]
+
+    def test_a_line_without_it_takes_nothing_back(self) -> None:
+        day = self._day(self.ARCHIVED | {"motion": {}}, line_of("scored"), line_of("kept"))
+        assert day.archived[self.ARCHIVED["source"]][0].motion == ClipMotion()
