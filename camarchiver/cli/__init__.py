@@ -25,6 +25,7 @@ _SECTIONS = {
         "restore": "Bring clips back from the trash.",
         "hold": "Keep a time range from being removed.",
         "verify": "Check the archive against the journal.",
+        "offsite": "Keep verified copies of archives in other storage.",
     },
     "Find and ask": {
         "find": "List clips by camera, time and state.",

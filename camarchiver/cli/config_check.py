@@ -11,7 +11,13 @@ import click
 
 from camarchiver import config as config_files
 from camarchiver.cli.conventions import camera_tables, folders_to_pass_over
-from camarchiver.cli.options import cameras_values, checked_values, commands_of, key_errors
+from camarchiver.cli.options import (
+    cameras_values,
+    checked_values,
+    commands_of,
+    key_errors,
+    sharing_section,
+)
 from camarchiver.config import nearest
 from camarchiver.errors import CamarchiverError, ConfigError
 from camarchiver.naming.patterns import compile_pattern
@@ -25,8 +31,9 @@ _OTHERS = frozenset({"CAMARCHIVER_HOST_ID", "CAMARCHIVER_COLOR"})
 def file_errors(loaded: config_files.Config, context: click.Context) -> Iterator[CamarchiverError]:
     """Every error in the config files."""
     yield from key_errors(loaded, context)
-    for command in _commands(context).values():
-        yield from _raised(partial(checked_values, loaded, command, context))
+    for name, command in _commands(context).items():
+        for each in sharing_section(command):
+            yield from _raised(partial(checked_values, loaded, each, context, name))
         yield from _raised(partial(cameras_values, loaded, command, context))
     for name, entry in loaded.table("patterns").items():
         yield from _raised(partial(compile_pattern, str(entry.value), name=name))

@@ -17,6 +17,7 @@ from camarchiver.errors import ConfigError, raise_all
 from camarchiver.naming.cameras import comparable
 from camarchiver.naming.patterns import Pattern, compile_pattern
 from camarchiver.naming.system_folders import PassedOver
+from camarchiver.policy.offsite_rules import WhatToCopy
 from camarchiver.policy.unencoded_rules import KEEP, REENCODE
 
 _KEYS: Mapping[str, click.ParamType[Any]] = {
@@ -28,6 +29,7 @@ _KEYS: Mapping[str, click.ParamType[Any]] = {
     "signed": click.Choice([KEEP, REENCODE]),
     "clock": ClockType(),
     "raw_rate": Rate(),
+    "offsite": click.Choice([each.value for each in WhatToCopy]),
 }
 """The keys that a camera may have of its own, in `[camera.NAME]`."""
 

@@ -32,9 +32,13 @@ _ALL = "camarchiver.help_all"
 class GroupedOption(click.Option):
     """An option that knows its heading on the help page."""
 
-    def __init__(self, *arguments: Any, heading: str = "", **attributes: Any) -> None:
+    def __init__(
+        self, *arguments: Any, heading: str = "", only_own_section: bool = False, **attributes: Any
+    ) -> None:
+        """With `only_own_section` a key above all sections of the config is not meant for it."""
         super().__init__(*arguments, **attributes)
         self.heading = heading
+        self.only_own_section = only_own_section
 
 
 class HelpCommand(click.Command):
@@ -113,6 +117,11 @@ class HelpGroup(HelpCommand, click.Group):
     """A group of these commands. A name that it doesn't know is answered with the nearest ones."""
 
     command_class = HelpCommand
+
+    def __init__(self, *arguments: Any, has_section: bool = False, **attributes: Any) -> None:
+        """With `has_section` its commands share one section of the config, which has the group's name."""
+        super().__init__(*arguments, **attributes)
+        self.has_section = has_section
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the commands, then the options."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from camarchiver import config as config_files
-from camarchiver.cli.help_page import GroupedOption
+from camarchiver.cli.help_page import GroupedOption, HelpGroup
 from camarchiver.cli.session import TreeOptions
 from camarchiver.cli.types import DaysType, Size
 from camarchiver.errors import ConfigError, raise_all
@@ -65,7 +65,7 @@ def _load_config(context: click.Context, parameter: click.Parameter, value: Path
     context.meta[CONFIG_FILE] = value
     errors = list(key_errors(loaded, context))
     try:
-        context.default_map = checked_values(loaded, context.command, context)
+        context.default_map = checked_values(loaded, context.command, context, section_of(context))
     except ConfigError as error:
         errors.append(error)
     raise_all(errors)
@@ -75,7 +75,7 @@ def _load_config(context: click.Context, parameter: click.Parameter, value: Path
 def key_errors(loaded: config_files.Config, context: click.Context) -> Iterator[ConfigError]:
     """An error for each key and section that no command knows."""
     group = context.find_root().command
-    if isinstance(group, click.Group) and _knows_all(loaded, group, context):
+    if isinstance(group, click.Group) and _knows_all(loaded, context):
         return
     commands = {context.command.name or "": context.command}
     if isinstance(group, click.Group):
@@ -84,16 +84,24 @@ def key_errors(loaded: config_files.Config, context: click.Context) -> Iterator[
     yield from config_files.key_errors(loaded, {"": set().union(*valid.values()), **valid})
 
 
-def _knows_all(loaded: config_files.Config, group: click.Group, context: click.Context) -> bool:
+def _knows_all(loaded: config_files.Config, context: click.Context) -> bool:
     """Whether the running command itself knows every key, so that the others need not be imported."""
-    name = context.command.name or ""
-    if group.get_command(context, name) is not context.command:
-        return False
-    known = keys_of(context.command)
-    return all(
-        section in config_files.TABLES or (section in ("", name) and values.keys() <= known)
+    known, own = keys_of(context.command), section_of(context)
+    return bool(own) and all(
+        section in config_files.TABLES or (section in ("", own) and values.keys() <= known)
         for section, values in loaded.sections.items()
     )
+
+
+def section_of(context: click.Context) -> str:
+    """The config section of the running command, which may be its group's; empty if it has none."""
+    parent = context.parent.command if context.parent is not None else None
+    if isinstance(parent, HelpGroup) and parent.has_section:
+        return parent.name or ""
+    name = context.command.name or ""
+    root = context.find_root().command
+    is_top = isinstance(root, click.Group) and root.get_command(context, name) is context.command
+    return name if is_top else ""
 
 
 def commands_of(group: click.Group, context: click.Context) -> dict[str, click.Command]:
@@ -116,20 +124,31 @@ def keys_of(command: click.Command) -> set[str]:
         *("words", "path", "paths", "at", "states", "is_null", "run", "list_only"),
     }
     if isinstance(command, click.Group):
-        return set()
+        own = sharing_section(command)
+        return set[str]().union(*(keys_of(each) for each in own if each is not command))
     return {parameter.name for parameter in command.params if parameter.name} - command_line_only
 
 
+def sharing_section(command: click.Command) -> tuple[click.Command, ...]:
+    """The commands that read the section of this name: those of a group that has one, or the command."""
+    if isinstance(command, HelpGroup) and command.has_section:
+        return tuple(command.commands.values())
+    return (command,)
+
+
 def checked_values(
-    loaded: config_files.Config, command: click.Command, context: click.Context
+    loaded: config_files.Config, command: click.Command, context: click.Context, section: str
 ) -> dict[str, Any]:
-    """A command's values from the files, each accepted by its option's type. Raises ConfigError."""
+    """A command's values from its section of the files, each accepted by its option's type.
+
+    Raises ConfigError.
+    """
     known = {parameter.name: parameter for parameter in command.params}
     values: dict[str, Any] = {}
     errors = []
-    for key, entry in loaded.for_command(command.name or "").items():
+    for key, entry in loaded.for_command(section).items():
         parameter = known.get(key)
-        if parameter is None:
+        if parameter is None or not _is_meant(parameter, key, section, loaded):
             continue
         try:
             parameter.type_cast_value(context, _as_click_reads(entry.value))
@@ -138,6 +157,12 @@ def checked_values(
         values[key] = _as_click_reads(entry.value)
     raise_all(errors)
     return values
+
+
+def _is_meant(parameter: click.Parameter, key: str, section: str, loaded: config_files.Config) -> bool:
+    """Whether a key is meant for a parameter: another command's option may have its name for other values."""
+    is_own = key in loaded.sections.get(section, {}) if section else False
+    return is_own or not (isinstance(parameter, GroupedOption) and parameter.only_own_section)
 
 
 def cameras_own(context: click.Context) -> dict[str, dict[str, Any]]:
@@ -203,7 +228,7 @@ def is_on_command_line(context: click.Context, name: str) -> bool:
 
 def _entries(context: click.Context) -> Mapping[str, config_files.Value]:
     loaded: config_files.Config = context.meta[CONFIG_KEY]
-    return loaded.for_command(context.command.name or "")
+    return loaded.for_command(section_of(context))
 
 
 def config_option(command: Command) -> Command:

@@ -24,4 +24,6 @@ Process = Annotated[int, Meta(ge=1, le=2**22)]
 """A process id; 2**22 is Linux' highest (proc_sys_kernel(5))."""
 Run = Annotated[str, Meta(max_length=200)]
 """The id of a run."""
+RemoteName = Annotated[str, Meta(min_length=1, max_length=LONGEST_PATH)]
+"""Where off-site copies are, as rclone names it: `REMOTE:PATH`."""
 TreeName = Literal["source", "archive", "trash"]

@@ -11,8 +11,22 @@ from typing import Generic, NamedTuple, TypeVar
 from camarchiver.domain.clip import Trees
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import Outcome, Report, Result
-from camarchiver.domain.steps import Archive, Discard, Keep, Remove, Restore, Salvage, Step, Tidy
+from camarchiver.domain.steps import (
+    Archive,
+    CheckCopy,
+    Copy,
+    Discard,
+    Keep,
+    Remove,
+    Restore,
+    Salvage,
+    Step,
+    Tidy,
+)
 from camarchiver.errors import ExitCode, Problem
+
+Change = Archive | Remove | Restore | Discard | Copy | CheckCopy | Tidy | Salvage
+"""Every step but `Keep`."""
 
 
 class Group(NamedTuple):
@@ -92,7 +106,7 @@ class Tally:
         )
 
 
-def _group_of(step: Archive | Remove | Restore | Discard | Tidy | Salvage) -> Group:
+def _group_of(step: Change) -> Group:
     """Changes are counted by camera and day."""
     tree = str(step.tree) if isinstance(step, Discard | Tidy | Salvage) else ""
     return Group(action_of(step), step.reason, step.camera, step.start.date() if step.start else None, tree)
@@ -109,6 +123,10 @@ def action_of(step: Step) -> str:
             return "delete"
         case Restore():
             return "restore"
+        case Copy():
+            return "copy"
+        case CheckCopy():
+            return "check"
         case Salvage():
             return "salvage"
         case Keep():
@@ -142,7 +160,7 @@ class FurtherStep:
     loses_footage: bool
 
 
-ChangeT = TypeVar("ChangeT", bound=Archive | Remove | Restore | Discard | Tidy | Salvage)
+ChangeT = TypeVar("ChangeT", bound=Change)
 PolicyT = TypeVar("PolicyT")
 
 

@@ -66,6 +66,10 @@ class Reason(StrEnum):
     REFUSED = "refused"
     REPAIR = "repair"
     UNREPAIRABLE = "unrepairable"
+    NOT_COPIED = "not-copied"
+    COPY_UNPROVED = "copy-unproved"
+    COPY_LOST = "copy-lost"
+    ALREADY_COPIED = "already-copied"
 
 
 MAY_REMOVE_LAST_COPY = frozenset(

@@ -137,6 +137,32 @@ class Discard(_DiscardFields, _OfClip):
     __slots__ = ()
 
 
+class _CopyFields(NamedTuple):
+    clip: Clip
+    """The archive: its root is the archive's, its fingerprint the journalled size and mtime."""
+    reason: Reason
+    source: str
+    """The clip's name in the journal: its path below the source root."""
+    identity: tuple[int, int]
+    """Bytes and mtime_ns of the clip's source."""
+    digest: str
+    """BLAKE2b of the archive."""
+    name: str
+    """The copy's name below the remote."""
+
+
+class Copy(_CopyFields, _OfClip):
+    """Step of `offsite sync`: an archive gets a verified off-site copy, or a copy of it is verified."""
+
+    __slots__ = ()
+
+
+class CheckCopy(_CopyFields, _OfClip):
+    """Step of `offsite verify`: an off-site copy is compared with the archive's BLAKE2b."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Tidy:
     """Step of `cleanup`: remove an unfinished file, a dead owner's lock or an empty folder; never footage."""
@@ -205,7 +231,7 @@ class Salvage:
         return Tree.SPOOL
 
 
-Step = Archive | Remove | Restore | Discard | Tidy | Salvage | Keep
+Step = Archive | Remove | Restore | Discard | Copy | CheckCopy | Tidy | Salvage | Keep
 
 
 DAMAGED = "damaged"

@@ -18,6 +18,7 @@ from camarchiver.domain.fields import (
     Moment,
     Nanoseconds,
     RelativePath,
+    RemoteName,
     Seconds,
     TreeName,
 )
@@ -49,6 +50,12 @@ class EventKind(StrEnum):
     FOUND_SOUND = "found-sound"
     SCORED = "scored"
     """Something looked for motion in a clip after it was archived, or in one that is not."""
+    COPIED = "copied"
+    """An off-site copy of the archive was made; it counts for nothing before it is verified."""
+    COPY_VERIFIED = "copy-verified"
+    """The off-site copy was compared, whole, with the archive's BLAKE2b."""
+    COPY_LOST = "copy-lost"
+    """The off-site copy is missing, differs, or was removed; `reason` says which."""
 
 
 class JournalEvent(msgspec.Struct, frozen=True, gc=False):
@@ -95,6 +102,10 @@ class JournalEvent(msgspec.Struct, frozen=True, gc=False):
     detail: str | None = None
     motion: ClipMotion | None = None
     """None if nothing looked for motion."""
+    remote: RemoteName | None = None
+    """Where an off-site copy is, as the config names it."""
+    object: RelativePath | None = None
+    """The name of an off-site copy below its remote."""
 
     @property
     def identity(self) -> tuple[int | None, int | None]:
@@ -140,6 +151,7 @@ def is_sound(event: JournalEvent) -> bool:
         and is_below(event.source)
         and (event.archive is None or is_below(event.archive))
         and (event.trash is None or is_below(event.trash))
+        and (event.object is None or is_below(event.object))
         and (event.sidecars is None or _are_pictures(event.sidecars))
     )
 
@@ -181,6 +193,7 @@ def _has_odd(events: Sequence[JournalEvent]) -> bool:
     paths = {event.source for event in events}
     paths |= {archive for event in events if (archive := event.archive) is not None}
     paths |= {trash for event in events if (trash := event.trash) is not None}
+    paths |= {copy for event in events if (copy := event.object) is not None}
     if any(".." in path or path[0] in "/." for path in paths):
         return True
     pictures = {name for event in events if (names := event.sidecars) is not None for name in names}

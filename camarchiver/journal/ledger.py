@@ -81,6 +81,31 @@ class Expected:
     """The newest line that says it was made."""
 
 
+CopyKey = tuple[str, str, str]
+"""The remote of an off-site copy, the path of its archive below the archive root, the archive's BLAKE2b."""
+
+
+class OffsiteCopy(NamedTuple):
+    """An off-site copy of an archive, as the journal knows it."""
+
+    line: JournalEvent
+    """The newest line that says it was made or verified."""
+    verified: datetime | None = None
+    """When it was last compared, whole, with the archive's BLAKE2b; None if it never was."""
+    lost: JournalEvent | None = None
+    """The line that says that it is missing, differs or was removed; None while it is there."""
+
+    @property
+    def name(self) -> str:
+        """The object's name below the remote."""
+        return self.line.object or ""
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether its newest line says that it was verified."""
+        return self.verified is not None and self.lost is None
+
+
 @dataclass
 class Ledger:
     """One day's events, folded; filled by `fold` and only read afterwards.
@@ -112,6 +137,8 @@ class Ledger:
     """Archives of each clip that were replaced or found damaged."""
     superseded: set[str] = field(default_factory=set)
     """Archives that were found damaged and whose clip has a newer one."""
+    copies: dict[CopyKey, OffsiteCopy] = field(default_factory=dict)
+    """The off-site copies of archives, lost ones and those of former bytes too."""
 
     def origin(self, event: JournalEvent) -> Origin:
         """The clip of an event of this ledger."""
@@ -240,6 +267,11 @@ class Ledger:
             for archive, (_, entry) in known.items()
             if archive not in self.superseded and (line := self.made[archive][-1])
         }
+
+    def copy(self, remote: str, archive: str) -> OffsiteCopy | None:
+        """The off-site copy of an archive as its bytes are now; None if there is none, or it is lost."""
+        found = self.copies.get((remote, archive, self.digest(archive)))
+        return found if found is not None and found.lost is None else None
 
     def digest(self, archive: str) -> str:
         """The newest BLAKE2b of the archive at this path; empty if the journal has none."""

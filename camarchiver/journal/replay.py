@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from camarchiver.domain.clip import Archived, beside
 from camarchiver.domain.reason import MAY_REMOVE_LAST_COPY
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.ledger import MADE, REPLACED, SCORED, Entries, FileKey, Ledger, clip_of, left_archive
+from camarchiver.journal.ledger import (
+    MADE,
+    REPLACED,
+    SCORED,
+    CopyKey,
+    Entries,
+    FileKey,
+    Ledger,
+    OffsiteCopy,
+    clip_of,
+    left_archive,
+)
 
 
 def fold(events: Sequence[JournalEvent], archived: Mapping[str, Entries]) -> Ledger:
@@ -150,6 +161,28 @@ def _found_sound(ledger: Ledger, event: JournalEvent) -> None:
         ledger.outdated.get(clip_of(event), set()).discard(event.archive)
 
 
+def _copied(ledger: Ledger, event: JournalEvent) -> None:
+    if key := _copy_key(event):
+        ledger.copies[key] = OffsiteCopy(event)
+
+
+def _copy_verified(ledger: Ledger, event: JournalEvent) -> None:
+    if key := _copy_key(event):
+        ledger.copies[key] = OffsiteCopy(event, verified=event.at)
+
+
+def _copy_lost(ledger: Ledger, event: JournalEvent) -> None:
+    if (key := _copy_key(event)) and (known := ledger.copies.get(key)) is not None:
+        ledger.copies[key] = known._replace(lost=event)
+
+
+def _copy_key(event: JournalEvent) -> CopyKey | None:
+    """The off-site copy that a line is about; None if the line lacks a field that identifies it."""
+    if not (event.remote and event.object and event.archive and event.archive_blake2b):
+        return None
+    return event.remote, event.archive, event.archive_blake2b
+
+
 _Effect = Callable[[Ledger, JournalEvent], None]
 
 _EFFECTS_ON_INTENTS: dict[str, _Effect] = {
@@ -170,4 +203,7 @@ _EFFECTS: Mapping[str, _Effect] = _EFFECTS_ON_INTENTS | {
     "purged": _purged,
     "found-damaged": _outdate,
     "found-sound": _found_sound,
+    "copied": _copied,
+    "copy-verified": _copy_verified,
+    "copy-lost": _copy_lost,
 }

@@ -14,8 +14,11 @@ from camarchiver.domain.fields import TreeName
 from camarchiver.domain.motion import ClipMotion
 from camarchiver.domain.reason import Reason
 from camarchiver.domain.report import EncodeResult
-from camarchiver.domain.steps import Discard, Restore
+from camarchiver.domain.steps import CheckCopy, Copy, Discard, Restore
 from camarchiver.journal.event import EventKind, JournalEvent
+
+CopyStep = Copy | CheckCopy
+"""The steps about an off-site copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,37 @@ class JournalWriter:
             archive=archived.archive,
             archive_size=archived.archive_size,
             **fields,  # type: ignore[arg-type]  # `reason` and `detail`, by name
+        )
+
+    def copied(self, step: CopyStep, remote: str, seconds: float) -> JournalEvent:
+        """The line that an off-site copy was made; not yet written."""
+        return self._of_copy(EventKind.COPIED, step, remote, seconds=round(seconds, 3))
+
+    def copy_verified(self, step: CopyStep, remote: str, how: str) -> JournalEvent:
+        """The line that an off-site copy has the archive's bytes; not yet written."""
+        return self._of_copy(EventKind.COPY_VERIFIED, step, remote, verified=how)
+
+    def copy_lost(self, step: CopyStep, remote: str, reason: str, detail: str = "") -> JournalEvent:
+        """The line that an off-site copy is missing, differs or was removed; not yet written."""
+        return self._of_copy(EventKind.COPY_LOST, step, remote, reason=reason, detail=detail or None)
+
+    def _of_copy(self, what: EventKind, step: CopyStep, remote: str, **fields: object) -> JournalEvent:
+        return JournalEvent(
+            event=what,
+            at=self.now(),
+            run=self.run.id,
+            host=self.run.host,
+            source=step.source,
+            start=step.start,
+            camera=step.camera,
+            source_size=step.identity[0],
+            source_mtime_ns=step.identity[1],
+            archive=step.relative,
+            archive_size=step.size,
+            archive_blake2b=step.digest,
+            remote=remote,
+            object=step.name,
+            **fields,  # type: ignore[arg-type]  # the fields of the event, by name
         )
 
     def swept(self, clip: Clip, staged: str) -> None:

@@ -63,6 +63,10 @@ REASON_WORDS = {
     Reason.REFUSED: "refused by every encoder",
     Reason.REPAIR: "its archive is missing or damaged",
     Reason.UNREPAIRABLE: "damaged, and there is nothing to repair it from",
+    Reason.NOT_COPIED: "without an off-site copy",
+    Reason.COPY_UNPROVED: "its off-site copy was not verified yet",
+    Reason.COPY_LOST: "its off-site copy is lost",
+    Reason.ALREADY_COPIED: "has a verified off-site copy",
 }
 
 REMEDIES = {

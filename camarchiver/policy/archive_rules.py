@@ -187,15 +187,16 @@ def restored_lately(source: str, identity: tuple[int, int], memory: Memory, now:
 def removal_wait(clip: Clip, memory: Memory, now: datetime) -> str:
     """Why a source that could not be removed stays until its next try; empty if it is tried now."""
     failure = memory.failures.get(clip.relative)
-    return _wait(failure, clip, now) if failure is not None and failure.is_of_removal else ""
+    return retry_wait(failure, clip, now) if failure is not None and failure.is_of_removal else ""
 
 
 def _archiving_wait(clip: Clip, memory: Memory, now: datetime) -> str:
     failure = memory.failures.get(clip.relative)
-    return _wait(failure, clip, now) if failure is not None and not failure.is_of_removal else ""
+    return retry_wait(failure, clip, now) if failure is not None and not failure.is_of_removal else ""
 
 
-def _wait(failure: Failure, clip: Clip, now: datetime) -> str:
+def retry_wait(failure: Failure, clip: Clip, now: datetime) -> str:
+    """Why a file that failed before is not tried now; empty if it is, or if it has changed since."""
     if (failure.size, failure.mtime_ns) != (clip.fingerprint.size, clip.fingerprint.mtime_ns):
         return ""
     if failure.next_try is None:

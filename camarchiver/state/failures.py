@@ -26,10 +26,10 @@ WRITE_EVERY_SECONDS = 2.0
 
 
 class Failures:
-    """`failures.json`: by relative path, with the fingerprint that failed."""
+    """`failures.json`, or another file: by relative path, with the fingerprint that failed."""
 
-    def __init__(self, state: Path) -> None:
-        self._path = state / "failures.json"
+    def __init__(self, state: Path, file: str = "failures.json") -> None:
+        self._path = state / file
         self._mutex = threading.Lock()
         self._changes: dict[str, Failure | None] = {}
         self._written = 0.0

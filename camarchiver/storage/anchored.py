@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from itertools import count
 from pathlib import Path, PurePosixPath
 
@@ -68,6 +69,21 @@ def move(
         with _folder(trash_root, target[:-1], models=models) as there:
             name = _transfer(file, there, _Numbered(target[-1]) if numbered else (target[-1],))
     return "/".join((*target[:-1], name))
+
+
+def open_file(root: Path, relative: str) -> BufferedReader:
+    """The regular file at `relative` below `root`, opened for reading; no link is followed on the way.
+
+    Raises Stale or FileNotFoundError as `move`, and StorageError for what is no regular file.
+    """
+    parts = _parts(relative)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with _naming(root / relative), _folder(root, parts[:-1]) as here:
+        stream = os.fdopen(os.open(parts[-1], flags, dir_fd=here), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise StorageError(f"{root / relative} is no regular file", hint="look who put it there")
+    return stream
 
 
 def delete(root: Path, relative: str, fingerprint: Fingerprint) -> None:

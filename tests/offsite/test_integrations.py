@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from camarchiver.errors import ConfigError, ExitCode
+from camarchiver.offsite.rclone import daemon, trouble
+from camarchiver.offsite.rclone.remote import RcloneSettings, RemoteObject, opened
+from camarchiver.offsite.rclone.trouble import RemoteError
 from tests.offsite import servers
 from tests.offsite.proxy import Proxy, ProxyFault, Trouble
 from tests.offsite.servers import Kind, Rclone, Server
@@ -108,3 +116,140 @@ class TestProxy:
             began = time.monotonic()
             assert self._through(proxy, DATA, listener) == DATA
             assert time.monotonic() - began > 0.4
+
+
+CONTENT = os.urandom(300_000)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "x.mp4"
+    path.write_bytes(CONTENT)
+    return path
+
+
+class TestAdapter:
+    """One rclone for each run, and what it can do."""
+
+    ODD = "a b/[c] %41 #?&;é.0123456789ab.mp4"
+
+    def test_an_object_goes_there_and_comes_back(
+        self, each_rclone: Path, elsewhere: Path, source: Path
+    ) -> None:
+        with opened(RcloneSettings(str(elsewhere), each_rclone)) as remote:
+            assert remote.can_move
+            with source.open("rb") as stream:
+                remote.upload(stream, "staged")
+                remote.move("staged", self.ODD)
+                assert (elsewhere / self.ODD).read_bytes() == CONTENT
+                # What differs under the name is replaced, also where size and time are the same.
+                status = (elsewhere / self.ODD).stat()
+                (elsewhere / self.ODD).write_bytes(bytes(len(CONTENT)))
+                os.utime(elsewhere / self.ODD, ns=(status.st_atime_ns, status.st_mtime_ns))
+                remote.upload(stream, "staged")
+                remote.move("staged", self.ODD)
+            proof = hashlib.blake2b()
+            assert remote.read(self.ODD, proof.update) == len(CONTENT)
+            assert proof.digest() == hashlib.blake2b(CONTENT).digest()
+            sha256 = hashlib.sha256(CONTENT).hexdigest()
+            assert remote.stat(self.ODD, "sha256") == RemoteObject(self.ODD, len(CONTENT), {"sha256": sha256})
+            assert [each.name for each in remote.listing("a b")] == [self.ODD]
+            space = remote.space()
+            assert space is not None
+            assert space.free
+            remote.delete(self.ODD)
+            assert not (elsewhere / self.ODD).exists()
+
+    def test_what_is_not_there(self, each_rclone: Path, elsewhere: Path) -> None:
+        with opened(RcloneSettings(str(elsewhere), each_rclone)) as remote:
+            assert remote.stat("x/y.mp4") is None
+            assert remote.listing("x") == ()
+            remote.delete("x/y.mp4")
+            with pytest.raises(RemoteError) as missing:
+                remote.read("x/y.mp4", print)
+            assert missing.value.trouble is trouble.Trouble.MISSING
+
+    def test_the_file_that_was_opened_is_sent_whatever_its_path_leads_to_now(
+        self, rclone: Path, elsewhere: Path, source: Path
+    ) -> None:
+        with opened(RcloneSettings(str(elsewhere), rclone)) as remote, source.open("rb") as stream:
+            source.unlink()
+            source.symlink_to("/etc/hostname")
+            remote.upload(stream, "x")
+        assert (elsewhere / "x").read_bytes() == CONTENT
+
+    def test_nothing_is_told_in_arguments_and_others_have_no_access(
+        self, each_rclone: Path, elsewhere: Path
+    ) -> None:
+        with opened(RcloneSettings(str(elsewhere), each_rclone)) as remote:
+            words = Path(f"/proc/{remote.pid}/cmdline").read_bytes().split(b"\0")
+            assert words[1:] == [b"rcd", b""]
+            variables = Path(f"/proc/{remote.pid}/environ").read_bytes().split(b"\0")
+            address = next(each for each in variables if each.startswith(b"RCLONE_RC_ADDR=")).decode()
+            if "unix://" in address:
+                folder = Path(address.partition("unix://")[2]).parent
+                assert folder.stat().st_mode & 0o777 == 0o700
+            else:
+                # Debian's: who comes without the password of this run is sent away.
+                assert any(each.startswith(b"RCLONE_RC_PASS=") for each in variables)
+                assert address.endswith("127.0.0.1:0")
+            pid = remote.pid
+        assert not Path(f"/proc/{pid}").exists()
+        if "unix://" in address:
+            assert not folder.exists()
+
+    def test_it_ends_with_its_parent(self, rclone: Path, elsewhere: Path) -> None:
+        program = f"""
+import time
+from pathlib import Path
+from camarchiver.offsite.rclone.remote import RcloneSettings, opened
+with opened(RcloneSettings({str(elsewhere)!r}, Path({str(rclone)!r}))) as remote:
+    print(remote.pid, flush=True)
+    time.sleep(60)
+"""
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            child = Path("/proc") / parent.stdout.readline().strip()
+            assert child.exists()
+            parent.kill()
+        deadline = time.monotonic() + 10
+        while child.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not child.exists() or "State:\tZ" in (child / "status").read_text()
+
+    @pytest.mark.parametrize(
+        ("remote", "kind"),
+        [("nosuch:x", trouble.Trouble.NOT_CONFIGURED), ("/nonexistent/folder", trouble.Trouble.NO_BUCKET)],
+    )
+    def test_a_remote_that_is_not_there_is_refused_with_a_remedy(
+        self, each_rclone: Path, remote: str, kind: trouble.Trouble
+    ) -> None:
+        with pytest.raises(RemoteError) as refused, opened(RcloneSettings(remote, each_rclone)):
+            pass
+        assert refused.value.trouble is kind
+        assert refused.value.exit_code is ExitCode.CONFIG
+        assert refused.value.hint
+
+    def test_an_sftp_server_whose_key_can_t_be_checked_is_refused(
+        self, rclone: Path, tmp_path: Path, own_rclone_config: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        own_rclone_config.write_text("[nas]\ntype = sftp\nhost = 127.0.0.1\nport = 1\nuser = u\n")
+        with (
+            pytest.raises(ConfigError, match="can't be checked") as refused,
+            opened(RcloneSettings("nas:", rclone)),
+        ):
+            pass
+        assert "ssh-keyscan" in refused.value.hint
+
+    def test_a_program_that_is_none_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(RemoteError, match="not a program"):
+            daemon.find(tmp_path / "rclone")
+        broken = tmp_path / "broken"
+        broken.write_text("#!/bin/sh\necho no >&2; exit 1\n")
+        broken.chmod(0o755)
+        with (
+            pytest.raises(RemoteError, match="could not be started: no"),
+            opened(RcloneSettings("/tmp", broken)),
+        ):
+            pass

@@ -291,9 +291,23 @@ def _effective(context: click.Context, name: str) -> Iterator[tuple[str, str, st
     files: config_files.Config = context.meta[CONFIG_KEY]
     named = _named_file(context)
     arguments = ["--config", str(named)] if named and files.files else []
-    with commands[name].make_context(name, arguments, parent=context.find_root()) as inner:
-        known = {parameter.name: parameter for parameter in commands[name].params}
-        for key in sorted(keys_of(commands[name])):
+    command, seen = commands[name], set[str]()
+    if not isinstance(command, click.Group):
+        yield from _values_of(command, name, arguments, context.find_root())
+        return
+    with command.make_context(name, [], parent=context.find_root(), resilient_parsing=True) as group:
+        for inner, each in command.commands.items():
+            found = [entry for entry in _values_of(each, inner, arguments, group) if entry[0] not in seen]
+            seen.update(key for key, _, _ in found)
+            yield from found
+
+
+def _values_of(
+    command: click.Command, name: str, arguments: list[str], parent: click.Context
+) -> Iterator[tuple[str, str, str]]:
+    with command.make_context(name, list(arguments), parent=parent) as inner:
+        known = {parameter.name: parameter for parameter in command.params}
+        for key in sorted(keys_of(command)):
             value, _ = known[key].consume_value(inner, {})
             yield key, _as_toml(value), origin(inner, key)
 

@@ -41,7 +41,7 @@ def _load_leniently(context: click.Context, parameter: click.Parameter, value: P
     loaded = config_files.Config()
     try:
         loaded = config_files.load(value)
-        context.default_map = checked_values(loaded, context.command, context)
+        context.default_map = checked_values(loaded, context.command, context, "doctor")
     except CamarchiverError as error:
         context.meta[_WRONG] = error
     context.meta[CONFIG_KEY] = loaded

@@ -1,0 +1,94 @@
+"""Options about off-site copies, and what `[offsite]` says for other commands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camarchiver.cli.options import FOLDER, option, options
+
+if TYPE_CHECKING:
+    from camarchiver.offsite.rclone.remote import RcloneSettings
+    from camarchiver.policy.offsite_rules import WhatToCopy
+
+_METHODS = ("auto", "read-back", "remote-hash")
+_WHAT = ("archives", "held")
+
+_LIMIT = re.compile(r"off|\d+(\.\d+)?[BKMGT]?i?(:(off|\d+(\.\d+)?[BKMGT]?i?))?", re.IGNORECASE)
+_ENTRY = re.compile(rf"((\w{{3}}-)?\d\d:\d\d,)?({_LIMIT.pattern})", re.IGNORECASE)
+
+
+class Bandwidth(click.ParamType[str]):
+    """A limit as rclone's `--bwlimit` takes it: bytes per second such as 2M, or a timetable of such."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, if rclone understands it."""
+        text = str(value).strip()
+        if text and not all(_ENTRY.fullmatch(each) for each in text.split()):
+            self.fail(f"{text!r} is no bandwidth: try 2M, or '08:00,512K 23:00,off'", param, ctx)
+        return text
+
+
+remote_options = options(
+    option(
+        "--remote",
+        default="",
+        show_default=False,
+        metavar="NAME:PATH",
+        help="Where the copies go: a remote of rclone's config and a path there, or an absolute path.",
+    ),
+    option(
+        "--bandwidth",
+        type=Bandwidth(),
+        default="",
+        show_default=False,
+        help="Bytes per second at most, such as 2M, or a timetable such as '08:00,512K 23:00,off'.",
+    ),
+    option(
+        "--rclone",
+        type=FOLDER,
+        help="The rclone to use.  [default: the one of the extra `offsite`, otherwise the one in PATH]",
+    ),
+    heading="Where the copies are",
+)
+
+verify_option = option(
+    "--verify",
+    type=click.Choice(_METHODS),
+    default="auto",
+    envvar="CAMARCHIVER_OFFSITE_VERIFY",
+    only_own_section=True,
+    heading="Where the copies are",
+    help="Read each copy back whole, or ask the remote for its own hash; auto asks where such a hash proves"
+    " the whole object.",
+)
+
+what_option = option(
+    "--what",
+    type=click.Choice(_WHAT),
+    default="archives",
+    help="Copy all archives, or only held ones; `offsite` in [camera.NAME] may differ.",
+)
+
+
+def rclone_settings(chosen: Mapping[str, Any]) -> RcloneSettings:
+    """Which rclone works on which remote. Raises ConfigError for a remote that makes no sense."""
+    from camarchiver.offsite.rclone import backends
+    from camarchiver.offsite.rclone.remote import RcloneSettings
+
+    backends.check(chosen["remote"])
+    return RcloneSettings(chosen["remote"], chosen["rclone"], chosen["bandwidth"])
+
+
+def cameras_own(context: click.Context) -> dict[str, WhatToCopy]:
+    """What is copied of cameras that say so in `[camera.NAME]`. Raises ConfigError."""
+    from camarchiver.cli.conventions import camera_tables
+    from camarchiver.policy.offsite_rules import WhatToCopy
+
+    tables = camera_tables(context)
+    return {camera: WhatToCopy(own["offsite"]) for camera, own in tables.items() if "offsite" in own}

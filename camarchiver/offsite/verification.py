@@ -1,0 +1,111 @@
+"""Whether an off-site copy has the very bytes of its archive. Presence and size prove nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from camarchiver.domain.steps import CheckCopy, Copy
+from camarchiver.errors import ConfigError
+from camarchiver.offsite.rclone import backends as backends_of
+from camarchiver.offsite.rclone.remote import Remote
+from camarchiver.offsite.rclone.trouble import RemoteError, Trouble
+from camarchiver.storage import anchored
+
+_BLOCK = 1 << 20
+
+
+class VerifyMethod(StrEnum):
+    """How copies are verified."""
+
+    AUTO = "auto"
+    """By the remote's own hash where it makes one of whole objects, otherwise by reading back."""
+    READ_BACK = "read-back"
+    REMOTE_HASH = "remote-hash"
+
+
+class CopyFlaw(StrEnum):
+    """What is wrong with a copy; the reason of `copy-lost` in the journal."""
+
+    MISSING = "missing"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyVerdict:
+    """What came of comparing a copy with its archive's BLAKE2b."""
+
+    flaw: CopyFlaw | None = None
+    """None if the copy is proved."""
+    how: str = ""
+    """How it was compared, for the journal."""
+    detail: str = ""
+
+
+class CopyVerifier:
+    """Compares copies at one remote."""
+
+    def __init__(self, remote: Remote, method: VerifyMethod) -> None:
+        """Raises ConfigError if the remote's own hash is wanted and it has none of whole objects."""
+        if method is VerifyMethod.REMOTE_HASH and not remote.own_hash:
+            raise ConfigError(
+                f"{remote.label} has no hash of its own that covers a whole object",
+                hint='leave verify out, or set [offsite] verify = "read-back"',
+            )
+        self._remote = remote
+        self._method = method
+
+    def verify(self, step: Copy | CheckCopy, archive: Path | None) -> CopyVerdict:
+        """Compare one copy; `archive` is the root below which its archive is, None if it is gone.
+
+        The remote's own hash needs the archive's bytes, of which the journal only has the BLAKE2b.
+        Raises RemoteError if the remote can't tell.
+        """
+        if archive is not None and self._uses_hash(step.size):
+            verdict = self._by_hash(step, archive)
+            if verdict is not None:
+                return verdict
+        return self._by_reading(step)
+
+    def _uses_hash(self, size: int) -> bool:
+        if self._method is VerifyMethod.READ_BACK or not self._remote.own_hash:
+            return False
+        return not backends_of.is_in_parts(self._remote.backends, size)
+
+    def _by_hash(self, step: Copy | CheckCopy, archive: Path) -> CopyVerdict | None:
+        """The verdict by the remote's own hash; None if it proves nothing, and only reading can tell."""
+        kind = self._remote.own_hash
+        found = self._remote.stat(step.name, kind)
+        if found is None:
+            return CopyVerdict(CopyFlaw.MISSING, detail="it is not there")
+        expected = self._local_hash(step, archive, kind)
+        if found.size != step.size or expected is None or found.hashes.get(kind) != expected:
+            return None
+        return CopyVerdict(how=f"{kind} of the remote")
+
+    def _local_hash(self, step: Copy | CheckCopy, archive: Path, kind: str) -> str | None:
+        """The archive's hash of this kind, if its BLAKE2b is the journal's."""
+        own, proof = hashlib.new(kind), hashlib.blake2b()
+        try:
+            with anchored.open_file(archive, step.relative) as stream:
+                while block := stream.read(_BLOCK):
+                    own.update(block)
+                    proof.update(block)
+        except (OSError, anchored.Stale):
+            return None
+        return own.hexdigest() if proof.hexdigest() == step.digest else None
+
+    def _by_reading(self, step: Copy | CheckCopy) -> CopyVerdict:
+        proof = hashlib.blake2b()
+        try:
+            count = self._remote.read(step.name, proof.update)
+        except RemoteError as error:
+            if error.trouble is not Trouble.MISSING:
+                raise
+            return CopyVerdict(CopyFlaw.MISSING, detail="it is not there")
+        if proof.hexdigest() == step.digest:
+            return CopyVerdict(how="read back")
+        detail = f"{count} bytes instead of {step.size}" if count != step.size else "its bytes differ"
+        return CopyVerdict(CopyFlaw.DIFFERS, detail=detail)

@@ -1,0 +1,73 @@
+"""Plans and reports of `offsite` as text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from camarchiver.domain.plan import Total, action_of
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.report import Report, Result
+from camarchiver.output.reasons import REASON_WORDS
+from camarchiver.output.text import ROWS, left_alone, not_done, outcome_line, problem_line
+from camarchiver.policy.offsite_rules import OffsitePlan
+from camarchiver.runtime.formatting import count_of, shown, size, span
+
+
+def plan_lines(plan: OffsitePlan, *, verbose: bool) -> Iterator[str]:
+    """The plan of `offsite sync`."""
+    yield f"copy archives of {shown(plan.trees.archive)} -> {shown(plan.policy.remote)}"
+    copies = [total for total in plan.totals if total.group.action != "keep"]
+    if copies:
+        yield ""
+        yield from _by_reason(copies)
+    left = [total for total in plan.totals if total.group.action == "keep"]
+    if left:
+        yield ""
+        yield "left alone:"
+        yield from left_alone(left)
+    if verbose:
+        yield ""
+        for step in plan.steps:
+            yield f"  {action_of(step):8} {step.reason:18} {shown(step.relative)}"
+        for kept in plan.left:
+            detail = f"  ({shown(kept.detail)})" if kept.detail else ""
+            yield f"  keep     {kept.reason:18} {shown(kept.relative)}{detail}"
+    if copies:
+        clips, count = sum(total.clips for total in copies), sum(total.size for total in copies)
+        yield ""
+        yield f"{count_of(clips, 'archive')}, {size(count)} to copy"
+
+
+def report_lines(report: Report, *, already_printed: bool) -> Iterator[str]:
+    """The end of a run of `offsite`."""
+    done = [outcome for outcome in report.outcomes if outcome.result is Result.DONE]
+    if report.stopped_by is not None:
+        yield f"stopped by signal {report.stopped_by}; the next run goes on"
+    if done:
+        elapsed = span((report.ended - report.started).total_seconds())
+        total = size(sum(outcome.step.size for outcome in done))
+        yield f"{_DONE[action_of(done[0].step)]}: {count_of(len(done), 'archive')}, {total}, in {elapsed}"
+    for reason, outcomes in not_done(report.outcomes):
+        yield f"not copied: {count_of(len(outcomes), 'archive')}, {REASON_WORDS[reason]}"
+        if already_printed:
+            continue
+        yield from (f"  {outcome_line(outcome)}" for outcome in outcomes[:ROWS])
+        if len(outcomes) > ROWS:
+            yield f"  and {len(outcomes) - ROWS:,} more (--json lists all)"
+    if report.remaining:
+        yield f"left for the next run: {count_of(report.remaining, 'archive')}"
+    for problem in report.problems:
+        yield problem_line(problem)
+
+
+_DONE = {"copy": "copied and verified", "check": "verified"}
+
+
+def _by_reason(totals: list[Total]) -> Iterator[str]:
+    groups: dict[tuple[Reason, str], list[Total]] = defaultdict(list)
+    for total in totals:
+        groups[total.group.reason, total.group.camera].append(total)
+    for (reason, camera), group in sorted(groups.items()):
+        clips, count = sum(total.clips for total in group), sum(total.size for total in group)
+        yield f"  {clips:>9,}  {shown(camera)}: {REASON_WORDS[reason]} ({reason}), {size(count)}"

@@ -1,0 +1,121 @@
+"""offsite: the installed command, with a folder as the other storage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from camarchiver.offsite import names
+from tests.commands import DAY, Command, Put, archive, journal, media, state_of
+
+pytestmark = pytest.mark.usefixtures("rclone")
+
+
+@pytest.fixture
+def archived(tree: Path, put: Put) -> Path:
+    """Two archives of one day and one of another."""
+    for relative in (f"{DAY}/REO_front_20260301081500", f"{DAY}/REO_yard_20260301091500"):
+        put(f"{relative}.mp4")
+    put("2026/03/02/REO_front_20260302081500.mp4")
+    assert archive(tree, "--codec", "h264").returncode == 0
+    return tree
+
+
+def objects(place: Path) -> list[str]:
+    return [name for name in media(place) if not name.startswith(names.MANIFESTS)]
+
+
+class TestSync:
+    """`offsite sync`."""
+
+    def test_archives_are_copied_verified_and_journalled(
+        self, archived: Path, elsewhere: Path, told: Command
+    ) -> None:
+        before = media(archived)
+        done = told("offsite", "sync", archived, "--remote", elsewhere)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "copied and verified: 3 archives" in done.stdout
+        assert media(archived) == before
+        found = {names.read_object(name) for name in objects(elsewhere)}
+        made = {
+            each["archive"]: each["archive_blake2b"]
+            for each in journal(archived)
+            if each["event"] == "archived"
+        }
+        assert found == {(place, digest[:12]) for place, digest in made.items()}
+        for each in journal(archived):
+            if each["event"] == "copy-verified":
+                assert (elsewhere / each["object"]).read_bytes() == (
+                    archived / "archived" / each["archive"]
+                ).read_bytes()
+        kinds = [each["event"] for each in journal(archived)]
+        assert kinds.count("copied") == kinds.count("copy-verified") == 3
+        assert len([name for name in media(elsewhere) if name.startswith(names.MANIFESTS)]) == 2
+
+    def test_a_second_run_has_nothing_to_do_and_asks_nothing(
+        self, archived: Path, elsewhere: Path, told: Command, tmp_path: Path
+    ) -> None:
+        told("offsite", "sync", archived, "--remote", elsewhere)
+        # Not even a remote that is gone disturbs it: what was copied is known from the journal.
+        elsewhere.rename(tmp_path / "unmounted")
+        done = told("offsite", "sync", archived, "--remote", elsewhere, "--json")
+        document = json.loads(done.stdout)
+        assert (done.returncode, document["status"]) == (0, "nothing")
+        assert {total["reason"] for total in document["totals"]} == {"already-copied"}
+        assert sum(total["clips"] for total in document["totals"]) == 3
+
+    def test_a_dry_run_asks_the_remote_nothing(self, archived: Path, told: Command) -> None:
+        done = told("offsite", "sync", archived, "--remote", "nosuch:x", "--dry-run")
+        assert done.returncode == 0
+        assert "3 archives" in done.stdout
+        assert "copied" not in {each["event"] for each in journal(archived)}
+
+    def test_the_config_says_where_and_a_camera_may_differ(
+        self, archived: Path, elsewhere: Path, told: Command, tmp_path: Path
+    ) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text(
+            f'[offsite]\nremote = "{elsewhere}"\nverify = "read-back"\n[camera.yard]\noffsite = "none"\n'
+        )
+        done = told("offsite", "sync", archived, "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(objects(elsewhere)) == 2
+        assert {each["verified"] for each in journal(archived) if each["event"] == "copy-verified"} == {
+            "read back"
+        }
+        assert (
+            f'remote         = "{elsewhere}"' in told("config", "show", "offsite", "--config", config).stdout
+        )
+        assert told("config", "check", "--config", config).returncode == 0
+        config.write_text('[offsite]\nremot = "x"\n')
+        wrong = told("offsite", "sync", archived, "--config", config)
+        assert wrong.returncode == 10
+        assert "did you mean remote?" in wrong.stderr
+
+    def test_a_key_for_all_commands_with_the_name_of_an_own_one_is_not_meant(
+        self, archived: Path, elsewhere: Path, told: Command, tmp_path: Path
+    ) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text('verify = "full"\n')
+        done = told("offsite", "sync", archived, "--remote", elsewhere, "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_a_damaged_archive_is_not_copied_as_if_it_were_sound(
+        self, archived: Path, elsewhere: Path, told: Command
+    ) -> None:
+        one = next((archived / "archived" / DAY).glob("REO_front*.mp4"))
+        status = one.stat()
+        one.write_bytes(bytes(status.st_size))
+        done = told("offsite", "sync", archived, "--remote", elsewhere)
+        assert done.returncode == 3
+        assert "its bytes are not the journalled ones" in done.stdout
+        assert len(objects(elsewhere)) == 2
+        assert "REO_front_20260301" not in "".join(objects(elsewhere))
+        assert state_of(archived).joinpath("offsite-failures.json").exists()
+
+    def test_without_a_remote_it_says_how_to_name_one(self, archived: Path, told: Command) -> None:
+        done = told("offsite", "sync", archived)
+        assert done.returncode == 10
+        assert "[offsite] remote" in done.stderr

@@ -1,0 +1,354 @@
+"""offsite: decisions and formats, without a disk."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from camarchiver.domain.hold import Hold
+from camarchiver.domain.memory import Failure
+from camarchiver.domain.reason import Reason
+from camarchiver.domain.steps import Copy, Keep
+from camarchiver.errors import ConfigError, ExitCode
+from camarchiver.journal import event as journal_event
+from camarchiver.journal.ledger import Ledger
+from camarchiver.journal.store import Day
+from camarchiver.offsite import manifest, names
+from camarchiver.offsite.rclone import backends, trouble
+from camarchiver.offsite.rclone.trouble import Trouble
+from camarchiver.policy import offsite_rules
+from camarchiver.policy.offsite_rules import CopyState, KnownArchive, OffsitePolicy, WhatToCopy
+from tests.values import NOW, a_clip, line_of
+
+DIGEST = "0123456789abcdef" * 8
+REMOTE = "b2:cameras"
+ARCHIVE = "2026/03/01/x.mp4"
+MADE: dict[str, Any] = {
+    "archive": ARCHIVE,
+    "archive_size": 7,
+    "archive_blake2b": DIGEST,
+    "source_blake2b": "s",
+}
+COPY: dict[str, Any] = {
+    "archive": ARCHIVE,
+    "archive_blake2b": DIGEST,
+    "remote": REMOTE,
+    "object": "2026/03/01/x.0123456789ab.mp4",
+}
+
+
+ALL = OffsitePolicy(REMOTE)
+
+
+class TestNames:
+    """Names of objects hold a part of their content's hash."""
+
+    @pytest.mark.parametrize(
+        ("archive", "name"),
+        [
+            ("2026/03/01/x.mp4", "2026/03/01/x.0123456789ab.mp4"),
+            ("x.tar.mkv", "x.tar.0123456789ab.mkv"),
+            ("a.b/noext", "a.b/noext.0123456789ab"),
+            (".hidden", ".hidden.0123456789ab"),
+            ("caf\udce9.mp4", "caf%E9.0123456789ab.mp4"),
+        ],
+    )
+    def test_the_digits_come_before_the_suffix(self, archive: str, name: str) -> None:
+        assert names.object_name(archive, DIGEST) == name
+
+    @given(
+        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1), min_size=1).map(
+            "/".join
+        )
+    )
+    def test_what_was_named_is_read_back(self, archive: str) -> None:
+        read = names.read_object(names.object_name(archive, DIGEST))
+        assert read is not None
+        assert read == (archive, DIGEST[:12])
+
+    def test_other_names_are_no_copies(self) -> None:
+        day, text = date(2026, 3, 1), b"a\n"
+        own = names.manifest_name(day, text)
+        assert names.read_object("2026/03/01/x.mp4") is names.read_object(own) is None
+        assert names.read_manifest(own) == (day, own.split(".")[-2])
+        assert names.read_manifest("2026/03/01.0123456789ab.jsonl") is None
+        assert names.read_manifest(f"{names.MANIFESTS}/2026/13/01.0123456789ab.jsonl") is None
+
+    def test_only_what_a_dead_run_of_this_host_left_is_swept(self) -> None:
+        staged = names.staged_name("me", "run-1", 3)
+        assert names.is_left_over(staged, "me", "run-2")
+        assert not names.is_left_over(staged, "me", "run-1")
+        assert not names.is_left_over(staged, "other", "run-2")
+
+
+class TestTrouble:
+    """What rclone's messages mean; each text is one that rclone 1.60 or 1.75 gave."""
+
+    @pytest.mark.parametrize(
+        ("message", "kind", "code"),
+        [
+            ("didn't find section in config file", Trouble.NOT_CONFIGURED, ExitCode.CONFIG),
+            (
+                "NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key is unknown",
+                Trouble.HOST_KEY,
+                ExitCode.CONFIG,
+            ),
+            (
+                "NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key mismatch",
+                Trouble.HOST_KEY,
+                ExitCode.CONFIG,
+            ),
+            (
+                "NewFs: couldn't connect SSH: ssh: handshake failed: ssh: unable to authenticate, attempted"
+                " methods [none password], no supported methods remain",
+                Trouble.PASSWORD,
+                ExitCode.CONFIG,
+            ),
+            ("read metadata failed: 401 Unauthorized: 401 Unauthorized", Trouble.PASSWORD, ExitCode.CONFIG),
+            (
+                "operation error S3: HeadObject, https response error StatusCode: 403, RequestID: ,"
+                " HostID: , api error Forbidden: Forbidden",
+                Trouble.PASSWORD,
+                ExitCode.CONFIG,
+            ),
+            (
+                "NewFs: couldn't connect SSH: dial tcp 127.0.0.1:7099: connect: connection refused",
+                Trouble.GONE,
+                ExitCode.STORAGE,
+            ),
+            ("write /mnt/x: no space left on device", Trouble.FULL, ExitCode.STORAGE),
+            ("507 Insufficient Storage", Trouble.FULL, ExitCode.STORAGE),
+            ("read tcp 1.2.3.4:5->6.7.8.9:443: i/o timeout", Trouble.SLOW, ExitCode.STORAGE),
+            ("object not found", Trouble.MISSING, ExitCode.FAILED),
+            ("api error AccessDenied: Access Denied.", Trouble.REFUSED, ExitCode.FAILED),
+            ("open /x: file name too long", Trouble.NAME, ExitCode.FAILED),
+            ("something new", Trouble.OTHER, ExitCode.FAILED),
+        ],
+    )
+    def test_each_has_a_kind_and_an_exit_code(self, message: str, kind: Trouble, code: ExitCode) -> None:
+        error = trouble.remote_error("nas:", message)
+        assert (error.trouble, error.exit_code) == (kind, code)
+        assert error.hint or kind in (Trouble.MISSING, Trouble.OTHER)
+        assert "nas:" in error.message
+
+    def test_a_page_of_a_server_becomes_one_short_line(self) -> None:
+        assert len(trouble.remote_error("nas:", "<html>\n" * 500).message) < 400
+
+
+class TestBackends:
+    """What rclone's config says of a remote."""
+
+    CONFIG: ClassVar[dict[str, dict[str, str]]] = {
+        "secret": {"type": "crypt", "remote": "nas:enc", "password": "x"},
+        "nas": {"type": "sftp", "host": "h"},
+        "keyed": {"type": "sftp", "host": "h", "known_hosts_file": "/k"},
+        "unchecked": {"type": "sftp", "host": "h", "known_hosts_file": "none"},
+        "b": {"type": "s3"},
+        "short": {"type": "alias", "remote": "b:bucket/x"},
+        "two": {"type": "union", "upstreams": "nas:a keyed:b"},
+        "loop": {"type": "alias", "remote": "loop:"},
+    }
+
+    def kinds(self, remote: str, **environment: str) -> list[str]:
+        return [each.kind for each in backends.backends(remote, self.CONFIG, environment)]
+
+    def test_it_is_followed_down_to_the_storage(self) -> None:
+        assert self.kinds("secret:") == ["crypt", "sftp"]
+        assert self.kinds("short:") == ["alias", "s3"]
+        assert self.kinds("two:") == ["union", "sftp", "sftp"]
+        assert self.kinds("/mnt/disk") == ["local"]
+        assert self.kinds(':sftp,host="a:b":x') == ["sftp"]
+        assert self.kinds("env:", RCLONE_CONFIG_ENV_TYPE="webdav") == ["webdav"]
+        assert len(self.kinds("loop:")) < 20
+
+    @pytest.mark.parametrize(
+        ("remote", "hashes"),
+        [("b:x", ("md5",)), ("short:", ("md5",)), ("secret:", ()), ("two:", ()), ("nothing:", ())],
+    )
+    def test_only_a_hash_that_the_server_made_of_the_whole_proves_anything(
+        self, remote: str, hashes: tuple[str, ...]
+    ) -> None:
+        assert backends.own_hashes(backends.backends(remote, self.CONFIG, {})) == hashes
+
+    def test_a_hash_of_parts_proves_nothing(self) -> None:
+        found = backends.backends("b:x", self.CONFIG, {})
+        assert backends.is_in_parts(found, backends.ONE_PART + 1)
+        assert not backends.is_in_parts(found, backends.ONE_PART)
+        assert not backends.is_in_parts(backends.backends("nas:", self.CONFIG, {}), 1 << 40)
+
+    @pytest.mark.parametrize(
+        ("remote", "environment", "unchecked"),
+        [
+            ("nas:", {}, ["RCLONE_CONFIG_NAS_KNOWN_HOSTS_FILE"]),
+            ("secret:", {}, ["RCLONE_CONFIG_NAS_KNOWN_HOSTS_FILE"]),
+            ("unchecked:", {}, ["RCLONE_CONFIG_UNCHECKED_KNOWN_HOSTS_FILE"]),
+            ("two:", {}, ["RCLONE_CONFIG_NAS_KNOWN_HOSTS_FILE"]),
+            (":sftp,host=h:x", {}, ["RCLONE_SFTP_KNOWN_HOSTS_FILE"]),
+            ("keyed:", {}, []),
+            ("nas:", {"RCLONE_SFTP_KNOWN_HOSTS_FILE": "/k"}, []),
+            ("nas:", {"RCLONE_CONFIG_NAS_KNOWN_HOSTS_FILE": "/k"}, []),
+            ("b:x", {}, []),
+        ],
+    )
+    def test_an_sftp_server_whose_key_nobody_checks_is_found(
+        self, remote: str, environment: dict[str, str], unchecked: list[str]
+    ) -> None:
+        found = backends.unchecked_hosts(backends.backends(remote, self.CONFIG, environment))
+        assert [backends.variable(each, "known_hosts_file") for each in found] == unchecked
+
+    @pytest.mark.parametrize(
+        "remote",
+        ["", "relative/path", ":sftp,host=h,pass=abc:x", "nas,pass=abc:x", ":s3,secret_access_key=k:b"],
+    )
+    def test_a_remote_without_sense_or_with_a_secret_is_refused(self, remote: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            backends.check(remote)
+        assert "abc" not in refused.value.message + refused.value.hint
+
+    @pytest.mark.parametrize("remote", ["nas:", "b2:cameras/front", "/mnt/disk", ":sftp,host=h,user=u:x"])
+    def test_others_are_taken(self, remote: str) -> None:
+        backends.check(remote)
+
+
+class TestJournal:
+    """What the journal's lines about copies add up to."""
+
+    def ledger(self, *lines: tuple[str, dict[str, Any]]) -> Ledger:
+        text = "".join(json.dumps(line_of(event, **fields)) + "\n" for event, fields in lines)
+        events, torn = journal_event.read(text.encode())
+        assert torn == 0
+        return Day(tuple(events)).ledger
+
+    def test_a_copy_counts_only_when_it_is_verified(self) -> None:
+        made = self.ledger(("archived", MADE), ("copied", COPY)).copy(REMOTE, ARCHIVE)
+        assert made is not None
+        assert not made.is_proved
+        proved = self.ledger(("archived", MADE), ("copied", COPY), ("copy-verified", COPY))
+        found = proved.copy(REMOTE, ARCHIVE)
+        assert found is not None
+        assert found.is_proved
+        assert found.name == COPY["object"]
+        assert proved.copy("other:", ARCHIVE) is None
+
+    @pytest.mark.parametrize(
+        "later",
+        [
+            ("copy-lost", {**COPY, "reason": "missing"}),
+            ("archived", {**MADE, "archive_blake2b": "f" * 128}),
+        ],
+    )
+    def test_a_lost_copy_or_one_of_former_bytes_is_none(self, later: tuple[str, dict[str, Any]]) -> None:
+        ledger = self.ledger(("archived", MADE), ("copied", COPY), ("copy-verified", COPY), later)
+        assert ledger.copy(REMOTE, ARCHIVE) is None
+        assert len(ledger.copies) == 1
+
+    def test_it_outlasts_its_archive(self) -> None:
+        removed = {"archive": ARCHIVE, "tree": "archive", "reason": "archive-age"}
+        ledger = self.ledger(("archived", MADE), ("copy-verified", COPY), ("deleted", removed))
+        assert ledger.archives == {}
+        assert ledger.copy(REMOTE, ARCHIVE) is not None
+
+    @pytest.mark.parametrize("spoilt", [{"object": "../x"}, {"object": "/etc/x"}, {"remote": ""}])
+    def test_a_line_that_leads_elsewhere_is_not_believed(self, spoilt: dict[str, str]) -> None:
+        line = json.dumps(line_of("copy-verified", **COPY | spoilt)).encode()
+        assert journal_event.read(line) == ([], 1)
+
+    def test_a_manifest_has_what_restores_a_copy(self) -> None:
+        day = date(2026, 3, 1)
+        lost = {**COPY, "archive": "2026/03/01/y.mp4", "object": "y"}
+        ledger = self.ledger(
+            ("archived", MADE),
+            ("archived", {**MADE, "archive": "2026/03/01/y.mp4"}),
+            ("copied", COPY),
+            ("copied", lost),
+            ("copy-verified", COPY),
+            ("copy-lost", lost),
+        )
+        text = manifest.of_day(day, ledger, REMOTE)
+        assert text is not None
+        digits = names.manifest_name(day, text).split(".")[-2]
+        events = manifest.parse(text, digits)
+        assert [(each.event, each.archive) for each in events] == [
+            ("archived", ARCHIVE),
+            ("copy-verified", ARCHIVE),
+        ]
+        assert manifest.of_day(day, ledger, "other:") is None
+        with pytest.raises(ValueError, match="its name"):
+            manifest.parse(text + b"\n", digits)
+
+
+class TestRules:
+    """Which archives are due, and in which order."""
+
+    def known(self, state: CopyState = CopyState.NONE, **changed: Any) -> KnownArchive:
+        clip = a_clip(**changed)
+        return KnownArchive(clip, clip.relative, (1000, 5), DIGEST, "n", state)
+
+    def decide(
+        self,
+        known: KnownArchive,
+        policy: OffsitePolicy = ALL,
+        holds: tuple[Hold, ...] = (),
+        failure: Failure | None = None,
+        *,
+        valid: bool = True,
+    ) -> Copy | Keep:
+        return offsite_rules.decide(known, policy, holds, failure, lambda: valid, NOW)
+
+    HOLD = Hold("h", datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
+
+    @pytest.mark.parametrize(
+        ("state", "reason"),
+        [
+            (CopyState.NONE, Reason.NOT_COPIED),
+            (CopyState.UNPROVED, Reason.COPY_UNPROVED),
+            (CopyState.LOST, Reason.COPY_LOST),
+        ],
+    )
+    def test_what_has_no_verified_copy_is_copied(self, state: CopyState, reason: Reason) -> None:
+        decided = self.decide(self.known(state))
+        assert isinstance(decided, Copy)
+        assert decided.reason is reason
+
+    def test_what_is_left_alone(self) -> None:
+        held_only = OffsitePolicy(REMOTE, WhatToCopy.HELD)
+        later = OffsitePolicy(REMOTE, since=datetime(2026, 3, 2, tzinfo=UTC))
+        failed = Failure(1000, a_clip().fingerprint.mtime_ns, 1, NOW, Reason.FAILED, "name too long")
+        for decided, reason in (
+            (self.decide(self.known(CopyState.PROVED)), Reason.ALREADY_COPIED),
+            (self.decide(self.known(), held_only), Reason.FILTERED),
+            (self.decide(self.known(), later), Reason.FILTERED),
+            (self.decide(self.known(), OffsitePolicy(REMOTE, cameras=frozenset({"x"}))), Reason.FILTERED),
+            (self.decide(self.known(), OffsitePolicy(REMOTE, exclude=("*front*",))), Reason.FILTERED),
+            (self.decide(self.known(), valid=False), Reason.DAMAGED),
+            (self.decide(self.known()._replace(digest="")), Reason.DAMAGED),
+            (self.decide(self.known(), failure=failed), Reason.FAILED_BEFORE),
+        ):
+            assert isinstance(decided, Keep)
+            assert decided.reason is reason
+
+    def test_a_camera_may_differ(self) -> None:
+        own = OffsitePolicy(REMOTE, WhatToCopy.HELD, {"front": WhatToCopy.ARCHIVES, "yard": WhatToCopy.NONE})
+        assert isinstance(self.decide(self.known(), own), Copy)
+        assert isinstance(self.decide(self.known(camera="yard"), own, (self.HOLD,)), Keep)
+        assert isinstance(self.decide(self.known(camera="other"), own, (self.HOLD,)), Copy)
+
+    def test_a_failure_is_tried_again_when_its_time_has_come(self) -> None:
+        at = NOW - timedelta(hours=2)
+        failed = Failure(1000, a_clip().fingerprint.mtime_ns, 1, at, Reason.FAILED, "name too long")
+        assert isinstance(self.decide(self.known(), failure=failed), Copy)
+
+    def test_held_clips_go_first_then_the_newest(self) -> None:
+        starts = [datetime(2026, 3, day, 8, 15, tzinfo=UTC) for day in (1, 5, 3)]
+        steps = [
+            self.decide(self.known(start=start, name=f"{start.day}.mp4"), holds=(self.HOLD,))
+            for start in starts
+        ]
+        copies = sorted((each for each in steps if isinstance(each, Copy)), key=offsite_rules.order_key)
+        assert [each.start.day for each in copies] == [1, 5, 3]
+        assert copies[0].reason is Reason.HELD
