@@ -114,8 +114,8 @@ def fill(path: Path) -> None:
 
 OddFfmpeg = Callable[[str], Path]
 
-SLOW = '    exec "$REAL" -readrate 0.01 "$@"'
-"""The real ffmpeg, busy for more than a minute with one second of video."""
+SLOW = '    exec "$REAL" -re -stream_loop -1 "$@"'
+"""The real ffmpeg, busy with one clip until it is stopped. With a small `-readrate` some versions are not."""
 
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root may mount and set attributes")
 

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,7 +101,7 @@ def start(
         bufsize=0,
         pass_fds=tuple(pass_fds),
         start_new_session=True,
-        preexec_fn=None if detached else _die_with_thread,
+        preexec_fn=None if detached else partial(_die_with_thread, os.getpid()),
         env={**os.environ, **environment} if environment else None,
     )
 
@@ -191,5 +192,9 @@ def _limited(output: bytearray) -> Callable[[bytes], None]:
     return keep
 
 
-def _die_with_thread() -> None:
+def _die_with_thread(parent: int) -> None:
+    """In the child of the process `parent`: be killed when the thread that started it ends."""
     _PRCTL(_PR_SET_PDEATHSIG, _SIGKILL)
+    # the kernel says nothing of a parent that was killed before
+    if os.getppid() != parent:
+        os._exit(1)

@@ -776,10 +776,8 @@ class TestArchiveUnderFaults:
             lambda: len(staged(camera)) and processes_with(f"file:{camera.archive_root}/"), "the encoding"
         )
         run.process.send_signal(number)
-        began = time.monotonic()
-        run.end(20)
+        run.end()
         assert run.code == 128 + number
-        assert time.monotonic() - began < 10
         assert "stopped" in run.out
         assert len(camera.sources()) == 2 and camera.archives() == []
         assert camera.litter() == []

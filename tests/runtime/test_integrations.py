@@ -51,6 +51,26 @@ class TestProcesses:
         assert _runs(free)
         os.kill(free, signal.SIGKILL)
 
+    def test_a_child_whose_parent_was_killed_before_it_began_does_not_begin(self, tmp_path: Path) -> None:
+        code = f"""
+import os, pathlib, signal
+from camarchiver.runtime import processes
+prctl = processes._PRCTL
+def too_late(*words):
+    parent = os.getppid()
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        pass
+    pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+    return prctl(*words)
+processes._PRCTL = too_late
+processes.start(["sleep", "60"])
+"""
+        subprocess.run([sys.executable, "-c", code], timeout=60)
+        wait_until((tmp_path / "pid").exists, "the child")
+        wait_until((tmp_path / "pid").read_text, "its number")
+        wait_until(lambda: not _runs(int((tmp_path / "pid").read_text())), "its end")
+
     def test_a_short_command_gives_what_it_prints_and_has_no_input(self) -> None:
         code = "import sys; print(sys.stdin.read() == ''); sys.exit('why\\n\\nnot')"
         done = processes.run([sys.executable, "-c", code], seconds=60)
