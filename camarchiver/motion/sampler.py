@@ -99,11 +99,18 @@ class KeyframeSampler:
         self._group: list[VideoPacket] = []
         """The packets since the last decoded keyframe."""
         self._burst: Sampler | None = None
+        self._useless = 0
+        """Keyframes without a picture, one after the other."""
+        self._every: Sampler | None = None
+        """Decodes everything, if keyframes are no whole pictures (a gradual refresh)."""
         self._seen = float("-inf")
         """Presentation time of the last picture that was returned."""
 
     def feed(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
         """Like `Sampler.feed`. The caller scores each picture before it takes the next."""
+        if self._every is not None:
+            yield from self._continue(self._every, packet)
+            return
         if packet is None:
             yield from self._continue_burst(None)
             return
@@ -139,6 +146,12 @@ class KeyframeSampler:
     def _look_at_keyframe(self, packet: VideoPacket, at: float) -> Iterator[SampledPicture]:
         frames = [*self._keys.frames(packet), *self._keys.frames(None)]
         self._keys.restart()
+        self._useless = 0 if frames else self._useless + 1
+        # before that the decoder has tried to show what is broken
+        if self._useless > PATIENCE:
+            _log.warning("no picture can be decoded by itself: motion is looked for in every picture")
+            self._every = Sampler(self._codec, rate=self._rate)
+            yield from self._continue(self._every, packet)
         if not frames:
             return
         picture = SampledPicture(shrink(_luma(frames[0][1])), frames[0][0])
@@ -161,7 +174,10 @@ class KeyframeSampler:
 
     def _continue_burst(self, packet: VideoPacket | None) -> Iterator[SampledPicture]:
         if self._burst is not None:
-            yield from (self._emitted(one) for one in self._burst.feed(packet) if one.at > self._seen)
+            yield from self._continue(self._burst, packet)
+
+    def _continue(self, sampler: Sampler, packet: VideoPacket | None) -> Iterator[SampledPicture]:
+        yield from (self._emitted(one) for one in sampler.feed(packet) if one.at > self._seen)
 
     def _emitted(self, picture: SampledPicture) -> SampledPicture:
         self._seen = picture.at

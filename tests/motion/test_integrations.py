@@ -207,6 +207,17 @@ class TestFrames:
         assert 9.5 < times[-2] < 11
         assert times[-1] == 12
 
+    def test_where_no_picture_is_whole_by_itself_every_one_is_decoded(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        words = ("-c:v", "libx264", "-bf", "0", "-x264-params", "intra-refresh=1:keyint=15")
+        times = self._keyframed(encode(tmp_path / "a.ts", *words, seconds=14), set())
+        begin = times[0]
+        assert times[1] < begin + 6
+        assert times[1:] == pytest.approx([times[1] + n / 5 for n in range(len(times) - 1)], abs=0.07)
+        assert times[-1] > begin + 13.5
+        assert len(caplog.messages) == 1
+
     def _keyframed(
         self, path: Path, suspects: set[float], *, moves: tuple[float, float] = (99, 99)
     ) -> list[float]:

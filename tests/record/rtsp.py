@@ -25,7 +25,8 @@ _PAYLOAD_BYTES = 1300
 """Larger units are sent in fragments (RFC 6184 section 5.8, RFC 7798 section 4.4.3)."""
 _NTP_EPOCH = 2208988800
 _VIDEO_CLOCK = 90000
-_PARAMETERS = {"h264": (7, 8), "hevc": (32, 33, 34)}
+_PARAMETERS = {"h264": (7, 8), "hevc": (32, 33, 34), "mjpeg": ()}
+_PAYLOAD_TYPES = {"h264": 96, "hevc": 96, "mjpeg": 26}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,10 @@ class Faults:
     """A picture's last packet is marked."""
     lost_video: tuple[int, ...] = ()
     """Numbers of packets of pictures that are not sent."""
+    broken_video: tuple[int, ...] = ()
+    """Numbers of packets of pictures some of whose bytes are wrong."""
+    refreshes: int = 0
+    """Pictures from one that begins a gradual refresh to the next; HEVC, whose encoders announce none."""
     udp_only: bool = False
     """Sends nothing within the connection."""
     broken_sound: tuple[int, ...] = ()
@@ -131,7 +136,7 @@ def _scene(path: Path) -> _Scene:
         video = container.streams.video[0]
         audio = container.streams.audio[0] if container.streams.audio else None
         codec = video.codec_context.codec.canonical_name
-        annex_b = BitStreamFilterContext(f"{codec}_mp4toannexb", video)
+        annex_b = BitStreamFilterContext(f"{codec}_mp4toannexb" if _PARAMETERS[codec] else "null", video)
         units: list[_Unit] = []
         length = 0.0
         parameters: dict[bytes, None] = {}
@@ -141,7 +146,7 @@ def _scene(path: Path) -> _Scene:
             at, order = (float((moment or 0) * packet.time_base) for moment in (packet.pts, packet.dts))
             key, is_video = packet.is_keyframe, packet.stream is video
             parts = (bytes(packet),)
-            if is_video:
+            if is_video and _PARAMETERS[codec]:
                 parts = tuple(part for one in annex_b.filter(packet) for part in _nal_units(bytes(one)))
                 found = [part for part in parts if _kind(part, codec) in _PARAMETERS[codec]]
                 parameters.update(dict.fromkeys(found))
@@ -178,6 +183,9 @@ def _kind(unit: bytes, codec: str) -> int:
 
 
 def _fragments(unit: bytes, codec: str) -> Iterator[bytes]:
+    if codec == "mjpeg":
+        yield from _parts_of_jpeg(unit)
+        return
     if len(unit) <= _PAYLOAD_BYTES:
         yield unit
         return
@@ -191,6 +199,34 @@ def _fragments(unit: bytes, codec: str) -> Iterator[bytes]:
         first = 0x80 if place == 0 else 0
         last = 0x40 if place + _PAYLOAD_BYTES >= len(body) else 0
         yield head + bytes([first | last | kind]) + body[place : place + _PAYLOAD_BYTES]
+
+
+def _parts_of_jpeg(picture: bytes) -> Iterator[bytes]:
+    """A JPEG with 4:2:0 pixels and the usual Huffman tables, without its headers (RFC 2435)."""
+    place, tables, width, height = 2, b"", 0, 0
+    while picture[place + 1] != 0xDA:
+        kind, size = picture[place + 1], int.from_bytes(picture[place + 2 : place + 4])
+        body = picture[place + 4 : place + 2 + size]
+        if kind == 0xDB:
+            tables += b"".join(body[at + 1 : at + 65] for at in range(0, len(body), 65))
+        if kind == 0xC0:
+            height, width = struct.unpack_from(">HH", body, 1)
+        place += 2 + size
+    scan = picture[place + 2 + int.from_bytes(picture[place + 2 : place + 4]) : -2]
+    tables = (tables * 2)[:128]
+    for offset in range(0, len(scan), _PAYLOAD_BYTES):
+        head = struct.pack(">IBBBB", offset, 1, 255, width // 8, height // 8)
+        more = struct.pack(">BBH", 0, 0, len(tables)) + tables if not offset else b""
+        yield head + more + scan[offset : offset + _PAYLOAD_BYTES]
+
+
+def _recovery_point(pictures: int) -> bytes:
+    """A unit of HEVC that says how many pictures follow until one is whole (H.265 section D.2.8)."""
+    number = bin(2 * pictures)[2:]
+    bits = "0" * (len(number) - 1) + number + "10" + "1"
+    bits += "0" * (-len(bits) % 8)
+    body = int(bits, 2).to_bytes(len(bits) // 8)
+    return bytes([39 << 1, 1, 6, len(body)]) + body + b"\x80"
 
 
 class RtspServer:
@@ -394,14 +430,15 @@ class _Client(threading.Thread):
 
     def _sdp(self) -> str:
         scene, faults = self._scene, self._faults
-        name = faults.codec_name or {"h264": "H264", "hevc": "H265"}[scene.codec]
+        name = faults.codec_name or {"h264": "H264", "hevc": "H265", "mjpeg": "JPEG"}[scene.codec]
+        kind = _PAYLOAD_TYPES[scene.codec]
         lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "t=0 0", "a=control:*"]
-        lines += ["m=video 0 RTP/AVP 96", f"a=rtpmap:96 {name}/{_VIDEO_CLOCK}"]
+        lines += [f"m=video 0 RTP/AVP {kind}", f"a=rtpmap:{kind} {name}/{_VIDEO_CLOCK}"]
         sets = [base64.b64encode(one).decode() for one in scene.parameters]
         if scene.codec == "h264":
             told = f";sprop-parameter-sets={','.join(sets)}" if faults.parameters_in_sdp else ""
             lines.append(f"a=fmtp:96 packetization-mode=1{told}")
-        elif faults.parameters_in_sdp:
+        elif faults.parameters_in_sdp and sets:
             names = ("sprop-vps", "sprop-sps", "sprop-pps")
             lines.append("a=fmtp:96 " + ";".join(map("=".join, zip(names, sets, strict=False))))
         lines.append("a=control:video")
@@ -464,7 +501,7 @@ class Player:
         self._reported = dict.fromkeys(self._numbers, float("-inf"))
         self._wall = 0.0
         """The wall time of the first unit, in seconds since 1970."""
-        self._keys = self._sounds = self._video_packets = 0
+        self._keys = self._sounds = self._video_packets = self._sent = 0
         self._withheld = False
 
     def run(self) -> None:
@@ -534,7 +571,8 @@ class Player:
             ]
             for number, part in enumerate(parts):
                 is_last = number == len(parts) - 1
-                self._rtp(track, 96, stamp, part, marker=is_last and faults.markers)
+                kind = _PAYLOAD_TYPES[self._shown.codec]
+                self._rtp(track, kind, stamp, part, marker=is_last and faults.markers)
             if faults.metadata and unit.key:
                 self._rtp("metadata", 107, stamp, b"<tt:MetadataStream/>", marker=True)
         else:
@@ -546,6 +584,10 @@ class Player:
             changed = self._alike(self._other, unit).key
             self._shown = self._other if changed else self._shown
         shown = unit if self._shown is self._scene else self._alike(self._shown, unit)
+        self._sent += 1
+        refreshes = self._faults.refreshes
+        if refreshes and not shown.key and (self._sent - 1) % refreshes == 0:
+            return (*self._shown.parameters, _recovery_point(refreshes), *shown.parts)
         if not shown.key or not (self._faults.parameters_in_stream or changed):
             return shown.parts
         self._keys += 1
@@ -577,6 +619,9 @@ class Player:
         self._video_packets += track == "video"
         if track == "video" and self._video_packets in self._faults.lost_video:
             return
+        if track == "video" and self._video_packets in self._faults.broken_video:
+            middle = len(payload) // 2
+            payload = payload[:middle] + bytes(each ^ 0x55 for each in payload[middle:])
         head = (0x80, kind | 0x80 * marker, self._numbers[track], stamp, self._sources[track])
         self._packet(track, struct.pack(">BBHII", *head) + payload)
 

@@ -68,19 +68,25 @@ class TestHeaders:
         assert parameter_sets.codec(data) in ("", *parameter_sets.CODECS)
 
     @pytest.mark.parametrize(
-        ("information", "count"),
+        ("information", "count", "of_hevc"),
         [
-            (b"\x06\x01\xff\x80", 0),  # a size beyond the unit
-            (b"\x06\x05\x02\xaa\xbb\x06\x01\x84\x80", 0),
-            (b"\x06\x06\x02\x0f\x60\x80", 29),
-            (b"\x06\xff\x01\x01\xaa\x06\x02\x0f\x60\x80", 29),
-            (b"\x06\x06\x00\x80", 0),
+            (b"\x01\xff\x80", None, None),  # a size beyond the unit
+            (b"\x05\x02\xaa\xbb\x06\x01\x84\x80", 0, 0),
+            (b"\x06\x02\x0f\x60\x80", 29, 15),
+            (b"\x06\x02\x0f\xa0\x80", 30, 0),  # of HEVC 15 pictures before this one
+            (b"\xff\x01\x01\xaa\x06\x02\x0f\x60\x80", 29, 15),
+            (b"\x06\x00\x80", 0, 0),
         ],
     )
-    def test_a_recovery_point_tells_when_a_picture_is_whole(self, information: bytes, count: int) -> None:
-        data = b"\0\0\1\x67\x42" + b"\0\0\1" + information + b"\0\0\1\x41\x9a"
+    def test_a_recovery_point_tells_when_a_picture_is_whole(
+        self, information: bytes, count: int | None, of_hevc: int | None
+    ) -> None:
+        data = self.packet(b"\x67\x42", b"\x06" + information, b"\x41\x9a")
         assert parameter_sets.refresh(data, "h264") == count
-        assert parameter_sets.refresh(data, "hevc") == 0
+        assert parameter_sets.refresh(data, "hevc") is None
+        data = self.packet(b"\x42\x01\x01", b"\x4e\x01" + information, b"\x02\x01\xd0")
+        assert parameter_sets.refresh(data, "hevc") == of_hevc
+        assert parameter_sets.refresh(data, "av1") is None
 
     def test_what_begins_a_packet_tells_its_codec(self) -> None:
         assert parameter_sets.codec(self.packet(b"\x09\xf0")) == "h264"
@@ -89,6 +95,12 @@ class TestHeaders:
         assert parameter_sets.codec(self.packet(b"\x40\x01\x0c")) == "hevc"
         assert parameter_sets.codec(self.packet(b"\x41\x9a\x21")) == ""
         assert parameter_sets.codec(b"\xff\xd8") == ""
+
+    def test_whether_anything_stands_before_the_slice(self) -> None:
+        assert parameter_sets.begins_with_slice(self.packet(b"\x02\x01\xd0"), "hevc")
+        assert not parameter_sets.begins_with_slice(self.packet(b"\x4e\x01\x06"), "hevc")
+        assert not parameter_sets.begins_with_slice(b"\xff\xd8\xff\xe0", "hevc")
+        assert not parameter_sets.begins_with_slice(b"", "hevc")
 
 
 class TestVigil:
@@ -452,7 +464,7 @@ class TestDecodingTimes:
         packets = [rec_picture(at, dts=None if number < 3 else at) for number, at in enumerate(shown)]
         if timeless:
             packets[0].pts = None
-        made = list(packet_times.complete(packets, guessed=True))
+        made = completed(packets)
         assert [packet.pts for packet in made] == [100 * at for at in shown]
         orders = [packet.dts for packet in made]
         assert all(packet.dts <= packet.pts for packet in made)
@@ -461,7 +473,7 @@ class TestDecodingTimes:
 
     def test_what_the_source_says_stays(self) -> None:
         packets = [rec_picture(at, dts=at - 7) for at in (0, 3, 1, 2)]
-        assert list(packet_times.complete(packets, guessed=False)) == packets
+        assert completed(packets, guessed=False) == packets
         assert [packet.dts for packet in packets] == [-700, -400, -600, -500]
 
     def test_rare_pictures_are_not_waited_for(self) -> None:
@@ -477,7 +489,37 @@ class TestDecodingTimes:
         assert len(taken) == 3
 
     def test_the_few_pictures_of_a_short_stream_are_not_held_back_for_ever(self) -> None:
-        assert len(list(packet_times.complete([rec_picture(0), rec_picture(1)], guessed=True))) == 2
+        assert len(completed([rec_picture(0), rec_picture(1)])) == 2
+
+    PATTERNS = (
+        [0, 3, 1, 2, 6, 4, 5, 9, 7, 8],
+        [0, 4, 2, 1, 3, 8, 6, 5, 7, 12, 10, 9, 11],
+        [0, 2, 1, 4, 3, 6, 5],
+        [0, 2, 1, 3, 4, 8, 6, 5, 7],
+    )
+
+    @pytest.mark.parametrize("pattern", PATTERNS)
+    @pytest.mark.parametrize("step", [-75, 75, 54000])
+    @pytest.mark.parametrize("says_durations", [True, False])
+    def test_a_clock_that_is_set_goes_on_at_its_place(
+        self, pattern: list[int], step: int, says_durations: bool
+    ) -> None:
+        """Whichever picture of a reordered group is the first by the clock that was set."""
+        period = len(pattern) - 1
+        steady = [period * group + at for group in range(12) for at in pattern[1:]]
+        steps = {}
+        for place in range(4 * period, 6 * period):
+            packets = [rec_picture(at + (step if number >= place else 0)) for number, at in enumerate(steady)]
+            for packet in packets if not says_durations else ():
+                packet.duration = 0
+            orders = [packet.dts / 100 for packet in completed(packets)]
+            steps[place] = [orders[place] - orders[place - 1], orders[-1] - orders[0]]
+        expected = [1 + step, len(steady) - 1 + step]
+        assert steps == dict.fromkeys(steps, expected)
+
+
+def completed(packets: list[Any], *, guessed: bool = True) -> list[Any]:
+    return [packet for packet, _ in packet_times.complete(packets, guessed=guessed)]
 
 
 def rec_picture(at: int, dts: int | None = None) -> Any:

@@ -30,25 +30,36 @@ def _before_slice(data: bytes, codec: str) -> Iterator[tuple[str, bytes]]:
         yield kind, data[begin : position if position >= 0 else len(data)].rstrip(b"\0")
 
 
-def refresh(data: bytes, codec: str) -> int:
-    """How many pictures follow this keyframe until one is whole; 0 if it is whole itself.
+def refresh(data: bytes, codec: str) -> int | None:
+    """How many pictures follow this one until one is whole; None if none was announced.
 
-    A camera may send a part of each picture anew, and no whole one (ITU-T H.264 section D.2.8). PyAV calls
-    the picture with which that begins a keyframe, of H.264 only.
+    A camera may send a part of each picture anew, and no whole one (ITU-T H.264 section D.2.8, H.265 section
+    D.3.8). PyAV calls the picture with which that begins a keyframe, of H.264 only.
     """
-    if codec != "h264":
-        return 0
-    counts = (_recovery_count(unit) for _, unit in _before_slice(data, codec) if unit[0] & 31 == _SEI)
-    return next((count for count in counts if count is not None), 0)
+    if codec not in CODECS:
+        return None
+    header = 1 if codec == "h264" else 2
+    units = (unit for _, unit in _before_slice(data, codec) if _number(unit[0], codec) == _SEI[codec])
+    counts = (_recovery_count(unit[header:], signed=codec == "hevc") for unit in units)
+    return next((max(count, 0) for count in counts if count is not None), None)
 
 
-_SEI = 6
+def begins_with_slice(data: bytes, codec: str) -> bool:
+    """Whether nothing stands before the first slice of an Annex B packet, by its first bytes."""
+    begin = data.find(_START, 0, 8) + len(_START)
+    return len(_START) <= begin < len(data) and _kind(data[begin], codec) == "slice"
+
+
+_SEI = {"h264": 6, "hevc": 39}
 _RECOVERY_POINT = 6
 
 
-def _recovery_count(unit: bytes) -> int | None:
-    """The `recovery_frame_cnt` of a unit of supplemental information, if it has one (section 7.3.2.3.1)."""
-    data = unit[1:].replace(b"\0\0\3", b"\0\0")
+def _recovery_count(unit: bytes, *, signed: bool) -> int | None:
+    """The number of pictures in supplemental information, if it announces a recovery point.
+
+    `recovery_frame_cnt` of H.264 (section D.1.8), and the `signed` `recovery_poc_cnt` of H.265.
+    """
+    data = unit.replace(b"\0\0\3", b"\0\0")
     place = 0
     while place + 2 < len(data):
         numbers = []
@@ -57,7 +68,8 @@ def _recovery_count(unit: bytes) -> int | None:
             numbers.append(255 * more + int.from_bytes(data[place + more : place + more + 1]))
             place += more + 1
         if numbers[0] == _RECOVERY_POINT:
-            return _exponential_golomb(data[place : place + numbers[1]])
+            number = _exponential_golomb(data[place : place + numbers[1]])
+            return number if not signed else (number + 1) // 2 * (1 if number % 2 else -1)
         place += numbers[1]
     return None
 
@@ -81,14 +93,19 @@ def codec(data: bytes) -> str:
     return "h264" if first in (0x09, 0x27, 0x47, 0x67) else ""
 
 
+def _number(first: int, codec: str) -> int:
+    return first & 31 if codec == "h264" else first >> 1 & 63
+
+
 def _kind(first: int, codec: str) -> str:
     """The kind of a unit, by its first byte (ITU-T H.264 table 7-1, H.265 table 7-1)."""
     if codec == "h264":
-        number, slices, sequence, others = first & 31, range(1, 6), 7, frozenset({8})
+        slices, sequence, others = range(1, 6), 7, frozenset({8})
     elif codec == "hevc":
-        number, slices, sequence, others = first >> 1 & 63, range(32), 33, frozenset({32, 34})
+        slices, sequence, others = range(32), 33, frozenset({32, 34})
     else:
         return ""
+    number = _number(first, codec)
     if number in slices:
         return "slice"
     return "sequence" if number == sequence else "other" if number in others else ""

@@ -36,6 +36,21 @@ class PictureFormat:
         """The parameter sets in the header of a clip, for all of its pictures."""
         self._in_band = False
 
+    def refresh(self, packet: AnyPacket) -> int:
+        """How many pictures follow a keyframe until one is whole; 0 if it is whole itself.
+
+        The picture with which a gradual refresh begins is marked as a keyframe.
+        """
+        if not self._follows or packet.stream.type != "video":
+            return 0
+        if not packet.is_keyframe:
+            beginning = bytes(memoryview(packet)[:16])
+            if self.codec != "hevc" or parameter_sets.begins_with_slice(beginning, self.codec):
+                return 0
+        count = parameter_sets.refresh(bytes(packet), self.codec)
+        packet.is_keyframe = packet.is_keyframe or count is not None
+        return count or 0
+
     def changed(self, packet: AnyPacket) -> VideoStream | None:
         """The stream as this packet describes it, if that changed; otherwise None. Raises ValueError."""
         if not self._follows:

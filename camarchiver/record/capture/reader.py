@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from camarchiver.errors import CamarchiverError, cause, described
 from camarchiver.record import retry
 from camarchiver.record.capture import feed as capture_feed
-from camarchiver.record.capture import packet_times, parameter_sets
+from camarchiver.record.capture import packet_times
 from camarchiver.record.capture.devices import h264_encoder
 from camarchiver.record.capture.feed import SILENCE, AnyPacket, Feed
 from camarchiver.record.capture.packet import TimedPacket
@@ -192,26 +192,22 @@ class Reader:
     def _watched(self, feed: Feed, audio: AudioStream | None) -> Iterator[Opened | TimedPacket]:
         """The packets, with an `Opened` before each keyframe that changes the picture format."""
         picture = PictureFormat(feed.video)
-        for one in self._entries(feed):
-            entry = one
+        for entry in self._entries(feed, picture):
             if entry.video:
-                packet = cast("AnyPacket", entry.packet)
-                changed = picture.changed(packet)
+                changed = picture.changed(cast("AnyPacket", entry.packet))
                 if changed is not None:
                     yield Opened(changed, audio, goes_on=True)
-                if entry.key and (count := parameter_sets.refresh(bytes(packet), picture.codec)):
-                    entry = replace(entry, refresh=count)
             yield entry
 
-    def _entries(self, feed: Feed) -> Iterator[TimedPacket]:
+    def _entries(self, feed: Feed, picture: PictureFormat) -> Iterator[TimedPacket]:
         last_frame = time.monotonic()
         last_key: float | None = None
         pace = _Pace() if self._paced else None
         is_live = self.camera.live and not self._paced
         clock = PictureClock(self.camera.name) if is_live else None
         sound = SoundClock(live=is_live)
-        for packet in packet_times.complete(feed.packets, guessed=feed.guessed):
-            entry = _entry(packet)
+        for packet, arrival in packet_times.complete(feed.packets, guessed=feed.guessed):
+            entry = _entry(packet, arrival, picture.refresh(packet))
             if entry.video:
                 entry = clock.timed(entry) if clock is not None else entry
                 last_frame = entry.arrival
@@ -283,8 +279,8 @@ class _Pace:
             closed.wait(pause)
 
 
-def _entry(packet: AnyPacket) -> TimedPacket:
-    """The packet with what decisions need of it."""
+def _entry(packet: AnyPacket, arrival: float, refresh: int) -> TimedPacket:
+    """The packet with what decisions need of it; it was read at `arrival`, by the monotonic clock."""
     # an exact quotient without a Fraction for each: this is done for every packet
     ticks, second = packet.time_base.as_integer_ratio()
     return TimedPacket(
@@ -294,8 +290,9 @@ def _entry(packet: AnyPacket) -> TimedPacket:
         video=packet.stream.type == "video",
         key=packet.is_keyframe,
         size=packet.size,
-        arrival=time.monotonic(),
+        arrival=arrival,
         packet=packet,
+        refresh=refresh,
     )
 
 
