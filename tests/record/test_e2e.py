@@ -22,6 +22,7 @@ import pytest
 
 from camarchiver.state import holds
 from tests import dates
+from tests.cameras import frames_of
 from tests.commands import rec_exact
 from tests.recordings import (
     RecCamera,
@@ -99,7 +100,7 @@ class TestRecord:
         self, rec_make: Callable[..., Path], rec_run: RecRun, tmp_path: Path
     ) -> None:
         """The second one's pre-roll holds the first clip whole."""
-        source = rec_make((3, 4.5), (9, 10.5), d=14)
+        source = rec_make((4, 5.5), (9.5, 11), d=15)
         named = Path(shutil.copy(source, tmp_path / "REO_yard_20260503142001.mp4"))
         assert rec_run("--source", named, "--pre", "10s", "--post", "1s").returncode == 0
         clips = rec_clips(tmp_path / "recorded_clips")
@@ -167,7 +168,7 @@ class TestRecord:
         assert document["clips"][0]["frames"] == len(rec_packets(clips[0]).video)
         assert not list((tmp_path / "temp_clips").rglob("motion_*"))
 
-    @pytest.mark.parametrize("delay", [0.1, 0.8])
+    @pytest.mark.parametrize("frames", [30, 45])
     def test_a_kill_loses_half_a_second_at_most(
         self,
         rec_twice: Path,
@@ -175,23 +176,24 @@ class TestRecord:
         rec_start: Callable[..., subprocess.Popen[str]],
         rec_until: Callable[..., None],
         tmp_path: Path,
-        delay: float,
+        frames: int,
     ) -> None:
+        """Everything up to the last whole fragment is kept, and a fragment has half a second."""
         spool = tmp_path / "temp_clips"
         process = rec_start("--source", rec_twice, "--realtime")
-        rec_until(lambda: any(path.stat().st_size > 10_000 for path in spool.rglob("motion_*.mp4")))
-        time.sleep(delay)
+        rec_until(lambda: any(frames_of(path) >= frames for path in spool.rglob("motion_*.mp4")))
         process.kill()
         process.communicate()
         begun = next(spool.rglob("motion_*.mp4"))
+        written, fragments = frames_of(begun), begun.read_bytes().count(b"moof")
         ran = rec_run("--source", rec_twice, "--duration", "1s")
         document = rec_document(ran)
         assert (ran.returncode, len(document["salvaged"])) == (0, 1)
         (first, last), *more = rec_exact(rec_clips(tmp_path / "recorded_clips"), rec_twice)
         assert not more
         assert first == 60
-        # it began to write at about 6.2 s; frames stand a little ahead because they are reordered
-        assert last >= round((6.2 + delay - 0.5 - 0.3) * 15)
+        assert last - first + 1 >= max(frames, written - 8)
+        assert last - first + 1 <= 8 * fragments
         assert not begun.exists()
 
     @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no /dev/shm here")
@@ -429,7 +431,8 @@ class TestRecord:
         words = [*rec_command, "--config", str(rec_fleet), "--json"]
         recorder = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
         rec_until(lambda: len(list((tmp_path / "temp_clips").rglob("motion_*.mp4"))) == 2)
-        time.sleep(0.7)
+        begun = list((tmp_path / "temp_clips").rglob("motion_*.mp4"))
+        rec_until(lambda: all(frames_of(path) > 20 for path in begun))
         recorder.terminate()
         document = json.loads(recorder.communicate(timeout=30)[0])
         assert (recorder.returncode, document["status"]) == (143, "stopped")
@@ -497,7 +500,7 @@ class TestRecord:
     ) -> None:
         """Fakes of its program and of its module."""
         environment = {**rec_rpicam(), "PYTHONPATH": str(rec_picamera())}
-        words = ["--source", source, "--camera", "yard", "--min-free", "0", "--duration", "6s", "--json"]
+        words = ["--source", source, "--camera", "yard", "--min-free", "0", "--duration", "9s", "--json"]
         ran = subprocess.run(
             [*rec_command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
@@ -505,7 +508,7 @@ class TestRecord:
         (clip,) = rec_document(ran)["clips"]
         found, known = rec_packets(Path(clip["path"])), rec_packets(rec_annexb)
         place = rec_place(rec_slices(Path(clip["path"])), rec_slices(rec_annexb))
-        assert (place, clip["lost"]) == (15, 0)
+        assert (place, clip["lost"]) == (45, 0)
         assert 1.5 <= clip["preroll"] <= 2.5
         assert found.times == pytest.approx(
             [each - known.times[place] for each in known.times[place : place + len(found.times)]], abs=1e-3
@@ -628,15 +631,14 @@ class TestRecord:
     ) -> None:
         server = rec_rtsp.start()
         recorder = rec_start("--source", rec_rtsp.url)
+        spool = tmp_path / "temp_clips"
         try:
-            rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
-            time.sleep(1)
+            rec_until(lambda: any(frames_of(path) > 30 for path in spool.rglob("motion_*.mp4")))
             server.kill()
             server.communicate()
             rec_until(lambda: rec_clips(tmp_path / "recorded_clips"))
             server = rec_rtsp.start()
-            rec_until(lambda: any((tmp_path / "temp_clips").rglob("motion_*.mp4")))
-            time.sleep(1)
+            rec_until(lambda: any(frames_of(path) > 30 for path in spool.rglob("motion_*.mp4")))
         finally:
             recorder.terminate()
             output, complaints = recorder.communicate(timeout=30)

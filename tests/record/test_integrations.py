@@ -606,7 +606,7 @@ class TestRecorder:
     ) -> None:
         mocker.patch("camarchiver.storage.linux.clock_is_synced", return_value=synced)
         with caplog.at_level(logging.INFO):
-            (clip,) = rec_recorder(RecSource([rec_make((3, 4.5), d=8, sound=False)])).run()
+            (clip,) = rec_recorder(RecSource([rec_make((5, 6.5), d=10, sound=False)])).run()
         expected = "unsynced" if synced is False else None
         assert clip.fields().get("clock") == expected
         assert caplog.text.count('"clock": "unsynced"') == (1 if expected else 0)
@@ -666,7 +666,7 @@ class TestRecorder:
         self, rec_make: Callable[..., Path], rec_recorder: Callable[..., RecRecorder], mocker: MockerFixture
     ) -> None:
         mocker.patch.object(recorder, "SILENCE", 1.0)
-        made = rec_recorder(RecSource([rec_make((3, 4.5), d=8, sound=False)]))
+        made = rec_recorder(RecSource([rec_make((5, 6.5), d=10, sound=False)]))
         mocker.patch.object(made.publisher, "salvage", lambda writing: time.sleep(1.5))
         assert len(made.run()) == 1
         assert made.recorder.outages == 0

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,8 +20,8 @@ from tests.recordings import rec_clips, rec_packets
 
 @pytest.fixture
 def rec_pair(rec_make: Callable[..., Path], tmp_path: Path) -> Iterator[Path]:
-    """The configuration of two loopback cameras that show the same: motion from 3 to 9 of twelve seconds."""
-    clip = rec_make((3, 9), d=12, options="-g 15 -bf 0")
+    """The configuration of two loopback cameras that show the same: motion from 5 to 11 of 14 seconds."""
+    clip = rec_make((5, 11), d=14, options="-g 15 -bf 0")
     with RtspServer(clip) as yard, RtspServer(clip) as gate:
         config = tmp_path / "config.toml"
         config.write_text(f'[record.yard]\nsource = "{yard.url}"\n[record.gate]\nsource = "{gate.url}"\n')
@@ -43,12 +42,12 @@ class TestCrash:
     def test_a_crashed_recorder_costs_the_other_camera_nothing_and_its_clip_is_salvaged(
         self, rec_pair: Path, rec_command: list[str], tmp_path: Path
     ) -> None:
-        words = [*rec_command, "--config", str(rec_pair), "--min-free", "0", "--json", "--duration", "16s"]
+        words = [*rec_command, "--config", str(rec_pair), "--min-free", "0", "--json", "--duration", "18s"]
         recorder = subprocess.Popen(
             words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         wait_until(lambda: all(spooled(tmp_path, name) for name in ("yard", "gate")), "a clip of each", 60)
-        time.sleep(2)
+        wait_until(lambda: frames_of(spooled(tmp_path, "yard")[0]) >= 45, "what is to be salvaged")
         yard, _ = of_camera(recorder)
         os.kill(yard, signal.SIGABRT)
         said, complaints = recorder.communicate(timeout=90)

@@ -337,13 +337,13 @@ class TestWatcher:
         assert watched.seen == [f"front/{clip_name(1)}", f"front/{clip_name(2)}"]
 
     def test_a_pausing_upload_is_taken_once_it_has_been_quiet(self, watched: Watched) -> None:
-        watched.quiet_seconds = 1.5
+        watched.quiet_seconds = 2.5
         watched.start()
         path = watched.root / "front" / clip_name(1)
-        for _ in range(4):
+        for _ in range(5):
             with path.open("ab") as upload:
                 upload.write(b"x")
-            time.sleep(0.7)
+            time.sleep(0.6)
             assert watched.seen == []
         last = time.time()
         wait_until(lambda: not path.exists(), "the clip")
