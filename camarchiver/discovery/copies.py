@@ -124,7 +124,7 @@ class CopyFinder:
         self._fresh.clear()
         yield from facts.set_aside
         for clip in facts.clips:
-            yield self._of_source(clip, facts)
+            yield self.in_source(clip, facts)
         for name in facts.pictures:
             if (picture := self._picture(facts.folder, name)) is not None:
                 yield picture
@@ -133,7 +133,8 @@ class CopyFinder:
         if facts.is_empty:
             yield from self._empty(Tree.SOURCE, facts.root, facts.folder)
 
-    def _of_source(self, clip: Clip, facts: FolderFacts) -> Copy:
+    def in_source(self, clip: Clip, facts: FolderFacts) -> Copy:
+        """What a clip of the source is a copy of; `facts` are those of its folder."""
         archived = own_archive(clip, facts)
         return Copy(
             _timed(clip, archived),
@@ -273,6 +274,11 @@ class CopyFinder:
             if origin is not None and _is_that_file(origin, relative, place.status):
                 return self._trash_copy(place, day, origin)
         return self._unjournalled(place)
+
+    def in_archive(self, relative: str, status: os.stat_result) -> Copy | Keep | None:
+        """What one file of the archive is a copy of; None if the journal does not know it."""
+        folder, _, name = relative.rpartition("/")
+        return self._archive(_Place(self._trees.archive, folder, name, relative, status))
 
     def in_trash(self, relative: str, status: os.stat_result) -> Copy | None:
         """What one file of the trash is a copy of; None if the journal does not know it."""

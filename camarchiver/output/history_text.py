@@ -39,14 +39,8 @@ class CleanupPreview:
 def story_lines(story: Story, preview: CleanupPreview, zone: tzinfo) -> Iterator[str]:
     """What was done to the clip and when, and what the next runs would do."""
     yield f"{shown(story.source)}:"
-    last = None
-    for event in _without_settled_intents(story.events):
-        if event.identity != last:
-            yield _recorded(event, zone, again=last is not None)
-            last = event.identity
-        words = _removal_words(event) or _event_words(event, story.damaged)
-        origin = f"by run {shown(event.run)} on {shown(event.host)}"
-        yield f"  {_time(event.at, zone)}  {words}, {origin}"
+    for when, words in event_lines(story.events, story.damaged, zone):
+        yield f"  {when}  {words}"
     if not story.events:
         yield "  the journal says nothing of it"
     for archive, damage in story.damaged.items():
@@ -67,11 +61,24 @@ def story_lines(story: Story, preview: CleanupPreview, zone: tzinfo) -> Iterator
         yield f"  the next cleanup would change nothing: {preview.stopped}"
 
 
+def event_lines(
+    events: Sequence[JournalEvent], damaged: Mapping[str, Damage], zone: tzinfo
+) -> Iterator[tuple[str, str]]:
+    """What each of a clip's events says, and when it happened; the recording comes first."""
+    last = None
+    for event in _without_settled_intents(events):
+        if event.identity != last:
+            yield _time(event.start, zone), _recorded(event, zone, again=last is not None)
+            last = event.identity
+        words = _removal_words(event) or _event_words(event, damaged)
+        yield _time(event.at, zone), f"{words}, by run {shown(event.run)} on {shown(event.host)}"
+
+
 def _recorded(event: JournalEvent, zone: tzinfo, *, again: bool) -> str:
     of = f" by camera {shown(event.camera)}" if event.camera else ""
     bytes_of = f", {_size(event.source_size)}"
     other = ", another clip of the same name" if again else ""
-    return f"  {_time(event.start, zone)}  recorded{of}{bytes_of}{other}{_other_times(event, zone)}"
+    return f"recorded{of}{bytes_of}{other}{_other_times(event, zone)}"
 
 
 def _other_times(event: JournalEvent, zone: tzinfo) -> str:

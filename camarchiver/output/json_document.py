@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from camarchiver.domain.hold import Hold
     from camarchiver.export.exporter import Exported
     from camarchiver.output.history_text import CleanupPreview
+    from camarchiver.page.site import SiteRefresh
     from camarchiver.queries.find import FoundClip
     from camarchiver.queries.history import Story
-    from camarchiver.queries.status import StatusReport
+    from camarchiver.queries.status_report import StatusReport
     from camarchiver.queries.verify import Verified, VerifyFinding
     from camarchiver.record.supervision.facts import CameraFacts, RunFacts
     from camarchiver.record.supervision.results import Judgement
@@ -244,6 +245,19 @@ def exported(found: Exported, place: Path, run: str, exit_code: int) -> str:
     ]
     status = Status.STOPPED if is_signal_code(exit_code) else found.status
     return _without_steps("hold", run, status, exit_code, {"files": files}, found.problems)
+
+
+def page_refreshed(done: SiteRefresh, run: str) -> str:
+    """The document of `page`; adds where the site is and what was written."""
+    more = {
+        **path_fields(done.site, "site"),
+        **path_fields(done.site / "index.html", "index"),
+        "days_written": done.days,
+        "days_removed": done.removed,
+        "cameras": done.cameras,
+        "clips": done.clips,
+    }
+    return _without_steps("page", run, Status.DONE, ExitCode.DONE, more)
 
 
 def diagnosed(found: Iterable[Finding], exit_code: int) -> str:

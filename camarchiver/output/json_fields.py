@@ -16,7 +16,7 @@ from camarchiver.runtime.formatting import is_text, shown
 
 if TYPE_CHECKING:
     from camarchiver.domain.damage import Damage
-    from camarchiver.queries.status import CameraStatus
+    from camarchiver.queries.status_report import CameraStatus
     from camarchiver.state.findings import Pass
 
 

@@ -12,7 +12,7 @@ from camarchiver.policy import doubtful_clocks
 from camarchiver.runtime.formatting import about, cells, count_of, padded, shown, size
 
 if TYPE_CHECKING:
-    from camarchiver.queries.status import CameraStatus, DiskStatus, StatusReport
+    from camarchiver.queries.status_report import CameraStatus, DiskStatus, StatusReport
     from camarchiver.state.findings import Findings
 
 SOON_FULL = timedelta(days=14)
@@ -22,7 +22,7 @@ SOON_FULL = timedelta(days=14)
 def status_lines(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[str]:
     """A line for each camera, then what needs attention and how to fix it, then what is stored where."""
     yield from _last_clips(report, now, zone)
-    attention = [*_attention_lines(report, zone)]
+    attention = [*attention_lines(report, zone)]
     yield ""
     yield "needs attention:" if attention else "nothing needs attention"
     yield from (f"  {line}" for line in attention)
@@ -32,7 +32,7 @@ def status_lines(report: StatusReport, now: datetime, zone: tzinfo) -> Iterator[
     yield ""
     yield from _table(report, zone)
     for disk in report.disks:
-        yield f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}; {_growth(disk)}"
+        yield disk_line(disk)
     yield from pass_lines(report.findings, zone)
     if (last := report.last_run) is not None:
         command, run, status = map(shown, (last.command, last.run, last.status))
@@ -88,6 +88,11 @@ def _table(report: StatusReport, zone: tzinfo) -> Iterator[str]:
                 )
 
 
+def disk_line(disk: DiskStatus) -> str:
+    """What is free, what arrives, and when the disk is full."""
+    return f"free at {shown(disk.path)}: {size(disk.free)} of {size(disk.total)}; {_growth(disk)}"
+
+
 def _growth(disk: DiskStatus) -> str:
     arrived = f"{size(disk.daily)} a day arrive"
     if (left := disk.days_until_full) is None:
@@ -95,7 +100,8 @@ def _growth(disk: DiskStatus) -> str:
     return f"{arrived}, {size(disk.net_daily)} a day stay: full in about {left:,.0f} days"
 
 
-def _attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
+def attention_lines(report: StatusReport, zone: tzinfo) -> Iterator[str]:
+    """What needs attention, each with its remedy."""
     for camera in report.cameras:
         yield from _camera_lines(camera, zone)
     if damaged := report.findings.damaged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -97,6 +97,8 @@ class FoundClip:
     files: tuple[FoundFile, ...]
     """Its copies; those in a tree that was asked for come first. Empty if the clip is gone."""
     states: frozenset[FindState]
+    identity: tuple[int, int] = (0, 0)
+    """Bytes and mtime_ns of its source, which may be gone."""
 
 
 class _SourceClip(NamedTuple):
@@ -137,12 +139,16 @@ class ClipFinder:
     def clips(self) -> Iterator[FoundClip]:
         """The clips, in the order of their days and starts."""
         for day, sources in self._days():
-            clips: dict[_Identity, _Clip] = {}
-            self._add_sources(clips, sources)
-            self._add_journalled(clips, day)
-            for identity, each in sorted(clips.items(), key=lambda item: (item[1].start, item[0])):
-                if (found := self._found(identity, each)) is not None:
-                    yield found
+            yield from self.of_day(day, sources)
+
+    def of_day(self, day: date, sources: Iterable[Clip]) -> Iterator[FoundClip]:
+        """The clips of one day by their names, in the order of their starts; `sources` are in the source."""
+        clips: dict[_Identity, _Clip] = {}
+        self._add_sources(clips, sources)
+        self._add_journalled(clips, day)
+        for identity, each in sorted(clips.items(), key=lambda item: (item[1].start, item[0])):
+            if (found := self._found(identity, each)) is not None:
+                yield found
 
     def _days(self) -> Iterator[tuple[date, list[Clip]]]:
         """Each day that has clips in the source or lines in the journal, with the clips in the source."""
@@ -170,7 +176,7 @@ class ClipFinder:
     def _is_of_interest(self, camera: str) -> bool:
         return not self._question.cameras or camera in self._question.cameras
 
-    def _add_sources(self, clips: dict[_Identity, _Clip], sources: list[Clip]) -> None:
+    def _add_sources(self, clips: dict[_Identity, _Clip], sources: Iterable[Clip]) -> None:
         for clip in sources:
             print_of = clip.fingerprint
             identity = clip.relative, print_of.size, print_of.mtime_ns
@@ -235,7 +241,7 @@ class ClipFinder:
         if question.states and question.states.isdisjoint(states):
             return None
         files = sorted(clip.files, key=lambda each: FindState(each.tree) not in question.states)
-        return FoundClip(source, clip.camera, clip.start, clip.seconds, tuple(files), states)
+        return FoundClip(source, clip.camera, clip.start, clip.seconds, tuple(files), states, identity[1:])
 
     def _states(self, identity: _Identity, as_clip: Clip, clip: _Clip) -> frozenset[FindState]:
         states = {FindState(each.tree) for each in clip.files}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Counts
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -24,10 +24,9 @@ from camarchiver.policy.archive_rules import ArchivePolicy, decide_archive
 from camarchiver.queries.footage_estimate import SAMPLES, seconds_of
 from camarchiver.queries.gaps import Coverage, gaps
 from camarchiver.queries.growth import growth
-from camarchiver.queries.rhythm import RecentStarts, Rhythm
+from camarchiver.queries.rhythm import RecentStarts
+from camarchiver.queries.status_report import CameraFootage, CameraStatus, DiskStatus, StatusReport
 from camarchiver.state import findings, run_history, work_in_progress
-from camarchiver.state.findings import Findings
-from camarchiver.state.run_history import RunRecord
 from camarchiver.state.work_in_progress import ClipWork
 from camarchiver.storage import filesystems
 
@@ -39,94 +38,6 @@ WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class CameraFootage:
-    """The clips of one camera in one tree."""
-
-    clips: int = 0
-    size: int = 0
-    seconds: float = 0.0
-    """Footage."""
-    guessed: bool = False
-    """Whether the hours are estimated from a few clips, since not all lengths are known."""
-    oldest: datetime | None = None
-    newest: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CameraStatus:
-    """One camera's clips in the three trees, and what needs attention."""
-
-    name: str
-    source: CameraFootage = field(default_factory=CameraFootage)
-    archive: CameraFootage = field(default_factory=CameraFootage)
-    trash: CameraFootage = field(default_factory=CameraFootage)
-    waiting: int = 0
-    """Clips that the next archive run would encode."""
-    failed: Mapping[Reason, int] = field(default_factory=dict)
-    """Clips that failed before and wait, by reason."""
-    held: int = 0
-    """Clips in source or archive."""
-    clock_doubtful: int = 0
-    """Clips in source or archive whose name and file are more than a day apart, or that are in the future."""
-    last: datetime | None = None
-    """The start of its last clip that is not in the future, in source or archive."""
-    rhythm: Rhythm | None = None
-    """How often it records; None if it has too few clips to say so."""
-    is_overdue: bool = False
-    """Whether its last clip is longer ago than its rhythm explains."""
-    gaps: tuple[tuple[datetime, datetime], ...] = ()
-    """Gaps of the last week, including one that is still open."""
-    unencoded: Mapping[Reason, int] = field(default_factory=dict)
-    """Archives that are lossless copies, by reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class DiskStatus:
-    """One filesystem that trees lie on."""
-
-    path: Path
-    free: int
-    total: int
-    """Bytes."""
-    daily: float = 0.0
-    """Bytes of footage that arrived here per day in the last two weeks."""
-    net_daily: float = 0.0
-    """Bytes that the trees here grew per day: what arrived and was archived, less what was removed."""
-
-    @property
-    def days_until_full(self) -> float | None:
-        """At the net rate; None if the trees don't grow."""
-        return self.free / self.net_daily if self.net_daily > 0 else None
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReport:
-    """Everything that `status` reports."""
-
-    cameras: tuple[CameraStatus, ...]
-    disks: tuple[DiskStatus, ...]
-    working: tuple[str, ...]
-    """Sentences on which process works on which clip."""
-    last_run: RunRecord | None
-    unreadable: int
-    unnamed: int
-    """Files without a time in their names."""
-    other_formats: int
-    """Videos of formats that are not archived."""
-    rateless: int
-    """Raw streams for which no frame rate is declared."""
-    passed_over: Mapping[str, tuple[int, Path]]
-    """Folders of the source that are not entered, by what they hold: how many, and one of them."""
-    findings: Findings
-    """What `verify` found, and when it last checked everything."""
-
-    @property
-    def days_until_full(self) -> float | None:
-        """For the filesystem that will be full first."""
-        return min((d.days_until_full for d in self.disks if d.days_until_full is not None), default=None)
-
-
-@dataclass(frozen=True, slots=True)
 class StatusQuestion:
     """What to count."""
 
@@ -135,6 +46,9 @@ class StatusQuestion:
     now: datetime
     gap: timedelta | None
     """Gaps longer than this are reported; None for those that a camera's own rhythm does not explain."""
+    since: date = date.min
+    """Journals of earlier days that have not changed for `RATE` are left out: what is counted in archive and
+    trash is then only that of the last weeks, while the last clips, the gaps and the growth are complete."""
 
 
 class _ClipTotals:
@@ -214,18 +128,29 @@ class StatusCounter:
         self._unreadable = 0
         self._unnamed = self._other_formats = self._rateless = 0
 
-    def count(self) -> StatusReport:
-        """Count everything."""
-        state = self._trees.state
-        last_run, found = run_history.last(state), findings.read(state)
+    def folders(self) -> Iterator[FolderFacts]:
+        """Walk the source and count it; each folder's facts can be used for other purposes at once."""
         question = self._question
         for facts in self._discovery.folders(date.max):
             for clip in facts.clips:
                 self._source(clip, facts)
             for step in decide_archive(facts, question.policy, self._memory, question.now):
                 self._attention(step)
+            yield facts
+
+    def count(self) -> StatusReport:
+        """Count everything."""
+        for _ in self.folders():
+            pass
+        return self.report()
+
+    def report(self) -> StatusReport:
+        """Count archive and trash, and report everything; the source was walked before."""
+        state = self._trees.state
+        last_run, found = run_history.last(state), findings.read(state)
         for day in self._journal.days():
-            self._day(day)
+            if day >= self._question.since or self._has_changed_lately(day):
+                self._day(day)
         with Prober() as prober:
             cameras = tuple(self._camera(name, prober) for name in sorted(self._by_camera))
         disks, working = tuple(self._disks()), tuple(self._working())
@@ -241,6 +166,14 @@ class StatusCounter:
             self._discovery.passed_over,
             found,
         )
+
+    def _has_changed_lately(self, day: date) -> bool:
+        """Whether the journal of a day got a line within `RATE`."""
+        try:
+            written = self._journal.path(day).stat().st_mtime
+        except OSError:
+            return True
+        return written >= (self._question.now - RATE).timestamp()
 
     # --- one clip ----------------------------------------------------------------------------------
 

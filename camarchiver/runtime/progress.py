@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+Item = TypeVar("Item")
 
 Advance = Callable[[float, float], None]
 """Called with the seconds of footage encoded so far and the speed as a multiple of real time."""
@@ -91,3 +93,12 @@ def display(total: int, *, wanted: bool) -> Iterator[Display]:
         yield bars
     finally:
         bars.close()
+
+
+def counted(items: Iterable[Item], total: int, noun: str, *, wanted: bool) -> Iterable[Item]:
+    """The items, with a bar on standard error if it is wanted and a terminal; there are about `total`."""
+    if not (wanted and sys.stderr.isatty()):
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit=noun, dynamic_ncols=True, leave=False)

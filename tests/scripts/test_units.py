@@ -288,7 +288,7 @@ class TestConstraints:
     def test_no_extra_is_needed_to_watch(self) -> None:
         assert "inotify_simple" in [each.name for each in self.wanted() if each.name.startswith("inotify")]
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-        assert set(project["optional-dependencies"]) == {"record", "distributed", "offsite"}
+        assert set(project["optional-dependencies"]) == {"record", "distributed", "offsite", "page"}
 
 
 class TestDates:

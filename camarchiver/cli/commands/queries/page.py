@@ -1,0 +1,101 @@
+"""`camarchiver page`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camarchiver.cli import completions
+from camarchiver.cli.help_page import ASKS, HelpCommand
+from camarchiver.cli.options import (
+    FOLDER,
+    config_option,
+    json_option,
+    option,
+    options,
+    timezone_option,
+    tree_options,
+)
+from camarchiver.cli.session import TreeOptions
+from camarchiver.cli.types import CameraName, When
+from camarchiver.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from camarchiver.cli.runs.page import PageTask
+
+page_options = options(
+    option("--to", type=FOLDER, help="The folder that the pages are written to; it lies outside the trees."),
+    option(
+        "--camera",
+        "cameras",
+        type=CameraName(),
+        shell_complete=completions.cameras,
+        multiple=True,
+        metavar="NAME",
+        help="Only this camera (repeatable).",
+    ),
+    option("--since", type=When(), help="Only days from this one on."),
+    option("--days", type=click.IntRange(min=1), help="Only so many days, today included."),
+    option("--rebuild", is_flag=True, envvar=None, help="Write every page again."),
+    heading="What the pages show",
+)
+
+output_options = options(
+    json_option,
+    option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    timezone_option,
+    config_option,
+    heading="Output",
+)
+
+
+@click.command(
+    cls=HelpCommand,
+    examples=(
+        ("camarchiver page /camera --to /srv/camera-page", "write the pages, or what is new in them"),
+        ("camarchiver page /camera --to /srv/camera-page --days 30", "only the last 30 days"),
+        ("xdg-open /srv/camera-page/index.html", "look at them: no server is needed"),
+    ),
+    codes=(*ASKS, ExitCode.ALREADY_RUNNING),
+)
+@tree_options
+@page_options
+@output_options
+def page(**chosen: Any) -> int:
+    """Write pages that show the footage of DIRECTORY: cameras, months, days, and the clips to play.
+
+    They are plain files that link to the clips where they lie; a browser opens index.html without a server.
+    Only days that have changed are written again. The trees are only read.
+    """
+    from camarchiver.cli.runs.page import run_page
+
+    context = click.get_current_context()
+    return run_page(page_task(context, chosen), as_json=chosen["as_json"], quiet=chosen["quiet"])
+
+
+def page_task(context: click.Context, chosen: Mapping[str, Any]) -> PageTask:
+    """The site of `page`'s own options. Raises UsageError if it is not known where it is written."""
+    from camarchiver.cli.commands.queries.why import archive_policy, cleanup_policy, trusts_names
+    from camarchiver.cli.conventions import conventions
+    from camarchiver.cli.runs.page import PageTask
+
+    place = TreeOptions(chosen["directory"], chosen["output"], chosen["trash_root"], chosen["timezone"])
+    if chosen["to"] is None:
+        raise UsageError(
+            "it is not known where to write the pages",
+            hint='add --to FOLDER, or write to = "FOLDER" below [page] in the config file',
+        )
+    zone, directory, since = place.zone(), chosen["directory"], chosen["since"]
+    return PageTask(
+        place,
+        conventions(context, trust_names=trusts_names(context, directory)),
+        chosen["to"].resolve(),
+        archive_policy(context, directory, zone),
+        cleanup_policy(context, directory),
+        frozenset(chosen["cameras"]),
+        since.start.date() if since else None,
+        chosen["days"],
+        chosen["rebuild"],
+    )

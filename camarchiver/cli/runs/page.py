@@ -1,0 +1,74 @@
+"""The part of a run that is specific to `page`, also after a run of another command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import click
+
+from camarchiver.cli.session import TreeOptions, show
+from camarchiver.domain.conventions import Conventions
+from camarchiver.errors import ExitCode
+from camarchiver.output import json_document
+from camarchiver.output.page.renderer import SiteRenderer
+from camarchiver.page.site import DayOfCopies, SiteBuilder, SiteQuestion, SiteRefresh
+from camarchiver.page.site_folder import SiteFolder
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.policy.cleanup_rules import CleanupPolicy
+from camarchiver.runtime.formatting import count_of, shown
+from camarchiver.runtime.progress import counted
+
+
+@dataclass(frozen=True, slots=True)
+class PageTask:
+    """One site, and what it shows."""
+
+    place: TreeOptions
+    conventions: Conventions
+    site: Path
+    archive: ArchivePolicy
+    cleanup: CleanupPolicy
+    cameras: frozenset[str]
+    since: date | None
+    days: int | None
+    rebuild: bool
+
+    def refresh(self, *, draws_progress: bool) -> tuple[SiteRefresh, str]:
+        """Write what is outdated; also gives the id of the run. Raises CamarchiverError or OSError."""
+        pipeline = Pipeline(self.place.trees(), self.place.zone(), "page", self.conventions)
+        folder = SiteFolder(self.site, pipeline.trees)
+        today = pipeline.started.date()
+        since = max(self.since or date.min, today - timedelta(days=self.days - 1) if self.days else date.min)
+        question = SiteQuestion(self.archive, self.cleanup, self.cameras, since, self.rebuild)
+        renderer = SiteRenderer(self.site, pipeline.trees, pipeline.zone)
+
+        def progress(days: Iterator[DayOfCopies], total: int) -> Iterable[DayOfCopies]:
+            return counted(days, total, "day", wanted=draws_progress)
+
+        with folder.alone():
+            done = SiteBuilder(pipeline, question, folder, renderer).refresh(progress)
+        return done, pipeline.run.id
+
+
+def run_page(task: PageTask, *, as_json: bool, quiet: bool) -> int:
+    """Run `page` and return its exit code."""
+    done, run = task.refresh(draws_progress=not (as_json or quiet) and sys.stderr.isatty())
+    if as_json:
+        click.echo(json_document.page_refreshed(done, run), nl=False)
+    elif not quiet:
+        show(refresh_lines(done))
+    return ExitCode.DONE
+
+
+def refresh_lines(done: SiteRefresh) -> Iterator[str]:
+    """What a refresh did, and where the first page is."""
+    written = count_of(done.days, "page of a day", "pages of days")
+    removed = f", {count_of(done.removed, 'page')} removed" if done.removed else ""
+    cameras = count_of(done.cameras, "camera")
+    yield f"{written} written{removed}; {count_of(done.clips, 'clip')} of {cameras} are shown"
+    yield f"open {shown(done.site / 'index.html')}"

@@ -1,0 +1,117 @@
+"""The data of a day's script: what its cards show besides the links, and the stories of its clips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import Any
+
+from camarchiver.domain.clip import Disposal, Tree
+from camarchiver.domain.reason import Reason
+from camarchiver.output.history_text import event_lines
+from camarchiver.output.reasons import REASON_WORDS
+from camarchiver.page.clips import PageClip, PlannedRemoval
+from camarchiver.page.pages import DayPage
+from camarchiver.runtime.formatting import shown
+
+_OWN_NAME = "\x01"
+"""Stands for the clip's own name without its suffix in a line of its story."""
+
+_COPIES = {Tree.SOURCE: "the source", Tree.ARCHIVE: "the archive", Tree.TRASH: "the copy in the trash"}
+
+
+class Words:
+    """A table of texts, each of which many clips may share."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        """The place of a text in the table."""
+        return self._numbers.setdefault(text, len(self._numbers))
+
+    @property
+    def table(self) -> list[str]:
+        """The texts, by their numbers."""
+        return list(self._numbers)
+
+
+def script(name: str, value: Mapping[str, Any]) -> str:
+    """A script that gives a value to a property of `window`; no text in it can end the script or a line."""
+    text = json.dumps(value, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return f"window.{name}={text};\n"
+
+
+def data_of(page: DayPage) -> dict[str, Any]:
+    """For each clip: length, bytes before and after, and the numbers of notes in the table of words.
+
+    The clips are in the order of the page's list, which has their links and start times.
+    """
+    words = Words()
+    rows = [
+        [
+            None if clip.seconds is None else round(clip.seconds, 1),
+            clip.identity[0],
+            clip.archived.archive_size if clip.archived else 0,
+            [words.number(note) for note in notes_of(clip, page.now)],
+        ]
+        for clip in page.clips
+    ]
+    paths = Words()
+    places = [_place(clip, paths) for clip in page.clips]
+    return {"clips": rows, "words": words.table, "places": places, "folders": paths.table}
+
+
+def _place(clip: PageClip, folders: Words) -> int | list[Any]:
+    """The path of the copy to look at: the number of its folder, and its name if the link lacks it."""
+    folder, _, name = clip.file.path.rpartition("/")
+    number = folders.number(shown(folder))
+    return number if shown(name) == name else [number, shown(name)]
+
+
+def notes_of(clip: PageClip, now: datetime) -> list[str]:
+    """What a card says of a clip, in sentences without its name."""
+    notes = []
+    if clip.hold:
+        notes.append(f"held {shown(clip.hold)}")
+    if clip.damage:
+        notes.append(f"its archive does not count: {shown(clip.damage)}")
+    if clip.failure:
+        words = REASON_WORDS[Reason(clip.failure)] if clip.failure in set(Reason) else shown(clip.failure)
+        notes.append(f"could not be archived: {words}")
+    if clip.line is not None and clip.archived is not None:
+        why = clip.archived.why_unencoded
+        how = (
+            f"not encoded: {REASON_WORDS[why]}" if why else f"encoded with {shown(clip.line.encoder or '?')}"
+        )
+        notes.append(f"archived, {how}; verified: {shown(clip.line.verified or '?')}")
+    elif clip.archived is None:
+        notes.append("not archived")
+    notes.extend(removal_words(each, now) for each in clip.removals)
+    return notes
+
+
+def removal_words(planned: PlannedRemoval, now: datetime) -> str:
+    """When a copy goes, and why."""
+    removal = planned.removal
+    verb = "is deleted" if removal.disposal is Disposal.DELETE else "goes to the trash"
+    due = removal.at <= now
+    when = "by the next cleanup" if due else f"from {removal.at.astimezone(now.tzinfo):%Y-%m-%d} on"
+    return f"{_COPIES[planned.tree]} {verb} {when}: {REASON_WORDS[removal.reason]}"
+
+
+def stories_of(clips: Sequence[PageClip], zone: tzinfo | None) -> dict[str, Any]:
+    """For each clip the lines of its story: a time, and the number of a text in the table of words.
+
+    In these texts a control character stands for the clip's path in the source without its suffix.
+    """
+    words, stories, names = Words(), [], []
+    for clip in clips:
+        stem = shown(clip.source.rpartition(".")[0])
+        found = event_lines(clip.events, {}, zone or clip.start.tzinfo)  # type: ignore[arg-type]
+        stories.append([[when, words.number(text.replace(stem, _OWN_NAME))] for when, text in found])
+        names.append(stem)
+    return {"stories": stories, "names": names, "words": words.table}

@@ -1,0 +1,177 @@
+"""Gathers what a page shows of the clips of one day."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from camarchiver.discovery.copies import CopyFinder
+from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
+from camarchiver.domain.hold import held_by
+from camarchiver.domain.memory import Memory
+from camarchiver.journal.event import JournalEvent
+from camarchiver.journal.replay import Ledger
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.cleanup_rules import Copy
+from camarchiver.policy.removal_forecast import ForecastRemoval, RemovalForecast
+from camarchiver.queries.find import ClipFinder, FindQuestion, FindState, FoundClip, FoundFile
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRemoval:
+    """When one copy of a clip goes."""
+
+    tree: Tree
+    removal: ForecastRemoval
+
+
+@dataclass(frozen=True, slots=True)
+class PageClip:
+    """One clip as a page shows it."""
+
+    camera: str
+    source: str
+    """Its path below the source root, which is its name in the journal."""
+    start: datetime
+    """When it was recorded, as far as the owner said which clock is right; in the cameras' zone."""
+    seconds: float | None
+    states: frozenset[FindState]
+    files: tuple[FoundFile, ...]
+    """Its copies, the one to look at first."""
+    identity: tuple[int, int]
+    """Bytes and mtime_ns of its source."""
+    archived: Archived | None
+    """The entry of the archive that exists."""
+    line: JournalEvent | None
+    """The line that says it was archived."""
+    hold: str
+    """By which hold it is kept; empty if by none."""
+    failure: str
+    """Why it could not be archived; empty if nothing failed."""
+    damage: str
+    """What is wrong with its archive; empty if nothing is known to be."""
+    removals: tuple[PlannedRemoval, ...]
+    """When its copies go; those that stay are left out."""
+    events: tuple[JournalEvent, ...]
+    """Its lines in the journal, oldest first."""
+
+    @property
+    def file(self) -> FoundFile:
+        """The copy to look at: a sound archive, which browsers can play, before the source and the trash."""
+        return self.files[0]
+
+
+class DayGatherer:
+    """Gathers the clips of one day after the other; days should come in their order."""
+
+    def __init__(
+        self, pipeline: Pipeline, memory: Memory, copies: CopyFinder, forecast: RemovalForecast
+    ) -> None:
+        self._pipeline = pipeline
+        self._memory = memory
+        self._copies = copies
+        self._forecast = forecast
+        self._finder = ClipFinder(pipeline, FindQuestion())
+
+    def day(self, day: date, sources: Sequence[Copy]) -> Iterator[PageClip]:
+        """The clips whose names are of this day; `sources` are those in the source tree."""
+        ledger = self._pipeline.journal.day(day).ledger
+        events = _by_clip(ledger.lines)
+        in_source = {copy.source: copy for copy in sources}
+        for found in self._finder.of_day(day, (copy.clip for copy in sources)):
+            copy = in_source.get(found.source)
+            if copy is not None and copy.identity != found.identity:
+                copy = None
+            yield self._clip(found, copy, ledger, events.get((found.source, *found.identity), ()))
+
+    def _clip(
+        self, found: FoundClip, source: Copy | None, ledger: Ledger, events: Sequence[JournalEvent]
+    ) -> PageClip:
+        known = self._known_archive(found, ledger)
+        clip = self._as_clip(found)
+        hold = held_by(clip, self._memory.holds, self._pipeline.started) if self._memory.holds else None
+        failure = self._memory.failures.get(found.source) if FindState.FAILED in found.states else None
+        return PageClip(
+            found.camera,
+            found.source,
+            clip.recorded.astimezone(self._pipeline.zone),
+            found.seconds,
+            found.states,
+            tuple(sorted(found.files, key=lambda each: self._preference(each.tree, found.states))),
+            found.identity,
+            known[1] if known else None,
+            known[0] if known else None,
+            hold.words if hold else "",
+            failure.reason if failure else "",
+            self._damage(found),
+            tuple(self._removals(found, source)),
+            tuple(events),
+        )
+
+    def _as_clip(self, found: FoundClip) -> Clip:
+        folder, _, name = found.source.rpartition("/")
+        print_of = Fingerprint(-1, -1, *found.identity)
+        clip = Clip(
+            self._pipeline.trees.source,
+            folder,
+            name,
+            found.camera,
+            found.start,
+            print_of,
+            duration=found.seconds,
+        )
+        return self._pipeline.conventions.clocks.applied(clip)
+
+    def _known_archive(self, found: FoundClip, ledger: Ledger) -> tuple[JournalEvent, Archived] | None:
+        for file in found.files:
+            if file.tree is Tree.ARCHIVE:
+                return ledger.archives.get(self._below(file))
+        return None
+
+    def _damage(self, found: FoundClip) -> str:
+        for file in found.files:
+            if file.tree is Tree.ARCHIVE and (damage := self._memory.damaged.get(self._below(file))):
+                return damage.words(self._pipeline.zone)
+        return ""
+
+    def _below(self, file: FoundFile) -> str:
+        """The path of a file below the root of its tree."""
+        return file.path.removeprefix(f"{_roots(self._pipeline)[file.tree]}/")
+
+    @staticmethod
+    def _preference(tree: Tree, states: frozenset[FindState]) -> int:
+        if tree is Tree.ARCHIVE and FindState.DAMAGED in states:
+            return 3
+        return (Tree.ARCHIVE, Tree.SOURCE, Tree.TRASH).index(tree)
+
+    def _removals(self, found: FoundClip, source: Copy | None) -> Iterator[PlannedRemoval]:
+        for file in found.files:
+            copy = source if file.tree is Tree.SOURCE else self._copy(file)
+            if copy is not None and (removal := self._forecast.of(copy)) is not None:
+                yield PlannedRemoval(file.tree, removal)
+
+    def _copy(self, file: FoundFile) -> Copy | None:
+        try:
+            status = os.lstat(file.path)
+        except OSError:
+            return None
+        of = self._copies.in_archive if file.tree is Tree.ARCHIVE else self._copies.in_trash
+        copy = of(self._below(file), status)
+        return copy if isinstance(copy, Copy) else None
+
+
+def _roots(pipeline: Pipeline) -> Mapping[Tree, Path]:
+    trees = pipeline.trees
+    return {Tree.SOURCE: trees.source, Tree.ARCHIVE: trees.archive, Tree.TRASH: trees.trash}
+
+
+def _by_clip(events: Iterable[JournalEvent]) -> dict[tuple[str, int, int], list[JournalEvent]]:
+    found: dict[tuple[str, int, int], list[JournalEvent]] = {}
+    for event in events:
+        if event.source_size is not None and event.source_mtime_ns is not None:
+            key = event.source, event.source_size, event.source_mtime_ns
+            found.setdefault(key, []).append(event)
+    return found

@@ -1,0 +1,267 @@
+"""Makes a site up to date: gathers the days that have changed and writes their pages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from camarchiver.discovery import walks
+from camarchiver.page import site_state
+from camarchiver.page.clips import DayGatherer, PageClip
+from camarchiver.page.overview import overview
+from camarchiver.page.pages import DayPage, MonthPage, PageRenderer, day_files, month_file
+from camarchiver.page.site_folder import SiteFolder, folder_of
+from camarchiver.page.site_marks import SiteMarks, settings_digest
+from camarchiver.page.site_state import SiteState, summary_of
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.archive_rules import ArchivePolicy
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
+from camarchiver.policy.removal_forecast import RemovalForecast
+from camarchiver.queries.status import RATE, StatusCounter, StatusQuestion
+from camarchiver.queries.status_report import StatusReport
+from camarchiver.runtime.external_sort import SealedSequence
+
+SAVED_EACH = 200
+"""Days after which the state is saved, so that a build that was interrupted can go on."""
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteQuestion:
+    """What a site shows."""
+
+    archive: ArchivePolicy
+    cleanup: CleanupPolicy
+    """What removes clips, and so decides when they go."""
+    cameras: frozenset[str] = frozenset()
+    """Empty for all."""
+    since: date = date.min
+    """The first day that is shown."""
+    rebuild: bool = False
+    """Whether all pages are made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRefresh:
+    """What a refresh did."""
+
+    site: Path
+    days: int
+    """Pages of days that were written."""
+    removed: int
+    """Pages of days that were removed."""
+    cameras: int
+    clips: int
+    """On the whole site, as the cameras."""
+
+
+class _Source(NamedTuple):
+    day: date
+    instant: float
+    """Seconds since 1970."""
+    copy: Copy
+
+
+DayOfCopies = tuple[date, list[Copy]]
+"""A day, and its clips in the source."""
+
+Progress = Callable[[Iterator[DayOfCopies], int], Iterable[DayOfCopies]]
+"""Shows how far an iteration over about this many days has come."""
+
+
+class SiteBuilder:
+    """One refresh of one site; call `refresh` only once."""
+
+    def __init__(
+        self, pipeline: Pipeline, question: SiteQuestion, folder: SiteFolder, renderer: PageRenderer
+    ) -> None:
+        self._pipeline = pipeline
+        self._question = question
+        self._folder = folder
+        self._renderer = renderer
+        self._now = pipeline.started
+        self._memory = pipeline.memory()
+        self._copies = walks.of_copies(pipeline, self._memory)
+        self._marks = SiteMarks(pipeline, self._memory)
+        settings = settings_digest(pipeline, question.cleanup, question.cameras, folder.root)
+        found = site_state.read(folder.root)
+        self._is_new = question.rebuild or found.settings != settings
+        self._former = {camera: set(days) for camera, days in found.cameras.items()}
+        self._state = SiteState(settings=settings) if self._is_new else found
+        self._months: set[tuple[str, date]] = set()
+        """Cameras and months whose pages are outdated."""
+        self._again: set[date] = set()
+        """Days with clips whose names are of another day."""
+        self._written = self._removed = 0
+
+    def refresh(self, progress: Progress) -> SiteRefresh:
+        """Write what is outdated, the first page last. Raises OSError or StorageError."""
+        since = (self._now - RATE - _DAY).date()
+        counter = StatusCounter(
+            self._pipeline, StatusQuestion(self._question.archive, self._now, None, since)
+        )
+        sources = SealedSequence(self._sources(counter), key=lambda each: (*each[:2], each.copy.source))
+        report = counter.report()
+        if self._is_new:
+            self._folder.write(self._renderer.assets())
+        gatherer = self._gatherer(sources)
+        known = sorted({*self._pipeline.journal.days(), *self._state.journals})
+        days = progress(_by_day(sources, known), len(known))
+        for count, (day, copies) in enumerate(days, 1):
+            self._refresh_day(gatherer, day, copies)
+            if count % SAVED_EACH == 0 and self._written:
+                site_state.write(self._folder.root, self._state)
+        self._refresh_strays(gatherer, sources)
+        self._remove_former()
+        self._refresh_months(report)
+        page = overview(self._pipeline, report, self._state.cameras, self._question.cameras)
+        self._folder.write(self._renderer.index(page))
+        site_state.write(self._folder.root, self._state)
+        clips = sum(each.clips for days_of in self._state.cameras.values() for each in days_of.values())
+        return SiteRefresh(self._folder.root, self._written, self._removed, len(self._state.cameras), clips)
+
+    def _sources(self, counter: StatusCounter) -> Iterator[_Source]:
+        for facts in counter.folders():
+            for clip in facts.clips:
+                copy = self._copies.in_source(clip, facts)
+                yield _Source(clip.start.date(), clip.start.timestamp(), copy)
+
+    def _gatherer(self, sources: Iterable[_Source]) -> DayGatherer:
+        newest: dict[str, datetime] = {}
+        for camera, days in self._state.cameras.items():
+            starts = [day.newest for day in days.values() if day.newest is not None]
+            if starts:
+                newest[camera] = max(starts)
+        for _, _, copy in sources:
+            camera, recorded = copy.clip.camera, copy.clip.recorded
+            newest[camera] = max(newest.get(camera, recorded), recorded)
+        forecast = RemovalForecast(self._question.cleanup, self._memory, newest, self._now)
+        return DayGatherer(self._pipeline, self._memory, self._copies, forecast)
+
+    # --- one day -----------------------------------------------------------------------------------
+
+    def _refresh_day(self, gatherer: DayGatherer, day: date, sources: Sequence[Copy]) -> None:
+        """Gather the clips whose names are of this day, if anything about them has changed."""
+        known = self._state.journals.get(day)
+        if day + _DAY < self._question.since and not self._pipeline.conventions.clocks:
+            self._state.journals.pop(day, None)
+            self._write_day(day, ())
+            return
+        if self._marks.is_current(day, sources, known):
+            return
+        clips = [clip for clip in gatherer.day(day, sources) if self._shows(clip)]
+        strays = {clip.start.date() for clip in clips} - {day}
+        self._state.journals[day] = self._marks.make(day, sources, clips, strays)
+        self._again |= strays | set(known.strays if known else ())
+        if self._contributors(day):
+            self._again.add(day)
+        else:
+            self._write_day(day, [clip for clip in clips if clip.start.date() == day])
+
+    def _shows(self, clip: PageClip) -> bool:
+        cameras = self._question.cameras
+        return (not cameras or clip.camera in cameras) and clip.start.date() >= self._question.since
+
+    def _contributors(self, day: date) -> set[date]:
+        """Other days by whose names clips of this day are journalled."""
+        return {other for other, mark in self._state.journals.items() if day in mark.strays}
+
+    def _refresh_strays(self, gatherer: DayGatherer, sources: Iterable[_Source]) -> None:
+        """Write the days on which clips were recorded whose names are of another day."""
+        if not self._again:
+            return
+        from_days = {day: self._contributors(day) | {day} for day in self._again}
+        needed = set().union(*from_days.values())
+        copies: dict[date, list[Copy]] = defaultdict(list)
+        for day, _, copy in sources:
+            if day in needed:
+                copies[day].append(copy)
+        for day, others in sorted(from_days.items()):
+            clips = [clip for other in sorted(others) for clip in gatherer.day(other, copies[other])]
+            self._write_day(day, [clip for clip in clips if clip.start.date() == day and self._shows(clip)])
+
+    def _write_day(self, day: date, clips: Iterable[PageClip]) -> None:
+        """Write the pages of one day, and remove those of cameras that have no clips any more."""
+        by_camera: dict[str, list[PageClip]] = defaultdict(list)
+        for clip in clips:
+            by_camera[clip.camera].append(clip)
+        for camera, found in by_camera.items():
+            found.sort(key=lambda clip: (clip.start, clip.source))
+            self._state.cameras.setdefault(camera, {})[day] = summary_of(found)
+            page = DayPage(camera, folder_of(camera), day, found, self._now)
+            self._folder.write(self._renderer.day(page))
+            self._months.add((camera, day.replace(day=1)))
+            self._written += 1
+        for camera in [each for each, days in self._state.cameras.items() if day in days]:
+            if camera not in by_camera:
+                del self._state.cameras[camera][day]
+                self._remove_day(camera, day)
+
+    def _remove_day(self, camera: str, day: date) -> None:
+        self._folder.remove(day_files(folder_of(camera), day))
+        self._months.add((camera, day.replace(day=1)))
+        self._removed += 1
+
+    def _remove_former(self) -> None:
+        """Remove the pages of days that the site had before all of its pages were made again."""
+        for camera, days in self._former.items():
+            for day in days - self._state.cameras.get(camera, {}).keys():
+                self._folder.remove(day_files(folder_of(camera), day))
+                self._months.add((camera, day.replace(day=1)))
+        for camera in [each for each, days in self._state.cameras.items() if not days]:
+            del self._state.cameras[camera]
+
+    # --- months ------------------------------------------------------------------------------------
+
+    def _refresh_months(self, report: StatusReport) -> None:
+        outages = {each.name: each.rhythm.outage for each in report.cameras if each.rhythm is not None}
+        for camera, first in sorted(self._with_neighbours()):
+            days = self._state.cameras.get(camera, {})
+            found = {day: summary for day, summary in sorted(days.items()) if day.replace(day=1) == first}
+            if not found:
+                self._folder.remove([month_file(folder_of(camera), first)])
+                continue
+            page = MonthPage(
+                camera,
+                folder_of(camera),
+                first,
+                found,
+                days.get(first - _DAY),
+                outages.get(camera),
+                self._neighbours(days, first),
+                self._now,
+            )
+            self._folder.write(self._renderer.month(page))
+
+    def _with_neighbours(self) -> set[tuple[str, date]]:
+        """The outdated months, and those beside a month that is new or gone."""
+        found = set(self._months)
+        for camera, first in self._months:
+            was = any(day.replace(day=1) == first for day in self._former.get(camera, ()))
+            days = self._state.cameras.get(camera, {})
+            if was != any(day.replace(day=1) == first for day in days):
+                found |= {(camera, each) for each in self._neighbours(days, first) if each is not None}
+        return found
+
+    @staticmethod
+    def _neighbours(days: Iterable[date], first: date) -> tuple[date | None, date | None]:
+        months = {day.replace(day=1) for day in days}
+        before, after = [each for each in months if each < first], [each for each in months if each > first]
+        return max(before, default=None), min(after, default=None)
+
+
+def _by_day(sources: Iterable[_Source], others: Iterable[date]) -> Iterator[DayOfCopies]:
+    """Every day, with its clips in the source; `others` are days that may have none."""
+    found = ((day, [each.copy for each in group]) for day, group in groupby(sources, key=itemgetter(0)))
+    empty = ((day, list[Copy]()) for day in others)
+    both = merge(found, empty, key=itemgetter(0))
+    for day, groups in groupby(both, key=itemgetter(0)):
+        yield day, [copy for _, copies in groups for copy in copies]

@@ -1,0 +1,86 @@
+"""The folder of a site: writes and removes its files, each in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from camarchiver.domain.clip import Trees
+from camarchiver.errors import StorageError, UsageError, explained
+from camarchiver.page import site_state
+from camarchiver.storage import atomic, run_lock
+
+_LOCK = ".camarchiver-page.lock"
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
+"""Camera names that are used as folder names as they are: everywhere safe, and never equal but for case."""
+_ODD = re.compile(r"[^a-z0-9_-]+")
+_MODE = 0o644
+"""A web server reads these files as another user."""
+
+
+class SiteFolder:
+    """One site on disk."""
+
+    def __init__(self, root: Path, trees: Trees) -> None:
+        """Raises UsageError for a folder that lies in one of the trees, or that holds anything else."""
+        self.root = root
+        for tree in (trees.source, trees.archive, trees.trash):
+            if root.is_relative_to(tree) or tree.is_relative_to(root):
+                raise UsageError(
+                    f"{root} and {tree} lie within each other: a page is not written among clips",
+                    hint=f"name a folder beside the trees, such as {trees.source.parent / 'camera-page'}",
+                )
+        if self._holds_other_files():
+            raise UsageError(
+                f"{root} is not empty, and no page was written there before",
+                hint="name a folder that is empty or does not exist yet",
+            )
+
+    def _holds_other_files(self) -> bool:
+        if (self.root / site_state.FILE).exists():
+            return False
+        try:
+            return any(not _is_ours(each.name) for each in self.root.iterdir())
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StorageError(f"{self.root}: {explained(error)}", hint="name another folder") from error
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps a second run from writing the same site. Raises AlreadyRunning or OSError."""
+        atomic.make_folders(self.root)
+        with run_lock.exclusive(self.root / _LOCK, what="page"):
+            yield
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write files, by their paths below the root; each has its old content or its new one."""
+        for name, text in files.items():
+            target = self.root / name
+            atomic.make_folders(target.parent)
+            atomic.write_text(target, text, mode=_MODE)
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove files that are outdated; their folder goes when it becomes empty."""
+        for name in names:
+            path = self.root / name
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file in a site without a state may be left by a run that was killed."""
+    return name in (_LOCK, "assets", "cameras") or atomic.staged_stem(name) is not None
+
+
+def folder_of(camera: str) -> str:
+    """The name of a camera's folder: no two cameras have the same one, on any filesystem."""
+    if _PLAIN.fullmatch(camera):
+        return camera
+    digest = hashlib.blake2b(camera.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    readable = _ODD.sub("-", camera.lower()).strip("-")[:32]
+    return f"{readable}.{digest}" if readable else f"camera.{digest}"

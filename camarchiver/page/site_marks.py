@@ -1,0 +1,100 @@
+"""Which days of a site are outdated: from what each was gathered, and whether that has changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+from camarchiver import __version__
+from camarchiver.domain.clip import Tree
+from camarchiver.domain.clocks import DOUBTFUL
+from camarchiver.domain.hold import LONGEST
+from camarchiver.domain.memory import Memory
+from camarchiver.page.clips import PageClip
+from camarchiver.page.site_state import VERSION, JournalMark
+from camarchiver.pipeline import Pipeline
+from camarchiver.policy.cleanup_rules import CleanupPolicy, Copy
+
+_NEAR = timedelta(seconds=LONGEST) + DOUBTFUL
+"""How far from a hold the day may be, by its name, of a clip that it covers."""
+
+
+class SiteMarks:
+    """Compares what days consist of with what their pages were made from."""
+
+    def __init__(self, pipeline: Pipeline, memory: Memory) -> None:
+        self._journal = pipeline.journal
+        self._memory = memory
+
+    def is_current(self, day: date, sources: Sequence[Copy], known: JournalMark | None) -> bool:
+        """Whether nothing has changed since the mark was made."""
+        return (
+            known is not None
+            and known.digest == self._digest(day, sources, is_odd=known.is_odd)
+            and all(_changed_at(folder) == at for folder, at in known.folders.items())
+        )
+
+    def make(
+        self, day: date, sources: Sequence[Copy], clips: Iterable[PageClip], strays: Iterable[date]
+    ) -> JournalMark:
+        """The mark of a day that was just gathered."""
+        folders, is_odd = set[str](), False
+        for clip in clips:
+            written = datetime.fromtimestamp(clip.identity[1] / 1e9, UTC)
+            is_odd |= abs(written - clip.start) > DOUBTFUL
+            folders |= {file.path.rpartition("/")[0] for file in clip.files if file.tree is not Tree.SOURCE}
+        return JournalMark(
+            self._digest(day, sources, is_odd=is_odd),
+            {folder: _changed_at(folder) for folder in sorted(folders)},
+            tuple(sorted(strays)),
+            is_odd,
+        )
+
+    def _digest(self, day: date, sources: Sequence[Copy], *, is_odd: bool) -> str:
+        digest = hashlib.blake2b(digest_size=12)
+        digest.update(repr(self._state_of_journal(day)).encode())
+        for copy in sources:
+            failure = self._memory.failures.get(copy.source)
+            archive = copy.archived.archive if copy.archived else ""
+            found = (copy.source, copy.identity, archive, failure.count if failure else 0)
+            digest.update(repr(found).encode("utf-8", "surrogateescape"))
+        midnight = datetime.combine(day, time(), UTC)
+        for hold in self._memory.holds:
+            if is_odd or hold.start - _NEAR <= midnight <= hold.end + _NEAR:
+                digest.update(repr(hold).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def _state_of_journal(self, day: date) -> tuple[int, int]:
+        try:
+            status = self._journal.path(day).stat()
+        except OSError:
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
+
+
+def settings_digest(pipeline: Pipeline, policy: CleanupPolicy, cameras: Iterable[str], site: Path) -> str:
+    """Of everything that all pages depend on."""
+    facts = (
+        VERSION,
+        __version__,
+        str(pipeline.zone),
+        pipeline.trees,
+        pipeline.conventions.clocks,
+        replace(policy, cameras=frozenset()),
+        sorted(policy.cameras),
+        sorted(cameras),
+        site,
+    )
+    return hashlib.blake2b(repr(facts).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+
+
+def _changed_at(folder: str) -> int:
+    """mtime_ns; 0 for a folder that is gone or can't be read."""
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116  # thousands of folders in each refresh
+    except OSError:
+        return 0

@@ -1,0 +1,146 @@
+"""What the pages of a site were made from, so that only outdated ones are made again."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
+from pathlib import Path
+
+import msgspec
+
+from camarchiver.domain.untrusted import decode
+from camarchiver.page.clips import PageClip
+from camarchiver.queries.find import FindState
+from camarchiver.storage import atomic
+
+FILE = ".camarchiver-page.json"
+"""In the site's folder. A site without it is made as a whole."""
+
+VERSION = 1
+"""Another number makes every page again."""
+
+
+class JournalMark(msgspec.Struct, frozen=True, gc=False):
+    """What the clips of one day, by their names, were gathered from."""
+
+    digest: str
+    """Of the journal's state, the files in the source and the holds."""
+    folders: dict[str, int] = {}
+    """mtime_ns of the folders in archive and trash that its clips lie in; by path."""
+    strays: tuple[date, ...] = ()
+    """Days on which some of these clips were really recorded."""
+    is_odd: bool = False
+    """Whether the file of one of them was written on another day: any hold may then cover it."""
+
+
+class TreeTotal(msgspec.Struct, frozen=True, gc=False):
+    """Copies in one tree."""
+
+    clips: int
+    size: int
+    """Bytes."""
+
+
+class DaySummary(msgspec.Struct, frozen=True, gc=False):
+    """One camera's day, as far as the month's page and the index show it."""
+
+    clips: int
+    seconds: float
+    trees: dict[str, TreeTotal]
+    minutes: dict[str, tuple[int, ...]]
+    """What each minute of the day shows, by the names of `MinuteKind`: begin and length of each run of
+    minutes in turn. The last run may reach into the next day."""
+    held: int = 0
+    failed: int = 0
+    damaged: int = 0
+    moving: float = 0.0
+    """Seconds in which something moves."""
+    removals: dict[str, tuple[date, int]] = {}
+    """By the rule: the day from which the first copies go, and how many go by this rule."""
+    newest: datetime | None = None
+
+
+class SiteState(msgspec.Struct):
+    """What one site was made from."""
+
+    version: int = VERSION
+    settings: str = ""
+    """A digest of everything that all pages depend on."""
+    journals: dict[date, JournalMark] = {}
+    cameras: dict[str, dict[date, DaySummary]] = {}
+
+
+def read(site: Path) -> SiteState:
+    """The state of a site; an empty one if there is none that can be understood."""
+    try:
+        found = decode((site / FILE).read_bytes(), SiteState)
+    except (OSError, ValueError):
+        return SiteState()
+    return found if found.version == VERSION else SiteState()
+
+
+def write(site: Path, state: SiteState) -> None:
+    """Replace the state of a site. Raises OSError."""
+    # Not by msgspec's own encoder, which refuses the lone surrogates of a name that is not UTF-8.
+    text = json.dumps(msgspec.to_builtins(state), separators=(",", ":"))
+    atomic.write_text(site / FILE, text + "\n", mode=0o644)
+
+
+def summary_of(clips: Iterable[PageClip]) -> DaySummary:
+    """The summary of one camera's clips of one day; seconds of clips of unknown length are not counted."""
+    minutes: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    trees: dict[str, TreeTotal] = {}
+    removals: dict[str, tuple[date, int]] = {}
+    count, seconds, held, failed, damaged, moving, newest = 0, 0.0, 0, 0, 0, 0.0, None
+    for clip in clips:
+        count += 1
+        seconds += clip.seconds or 0.0
+        held += bool(clip.hold)
+        failed += bool(clip.failure)
+        damaged += bool(clip.damage)
+        newest = max(newest, clip.start) if newest else clip.start
+        for file in clip.files:
+            before = trees.get(file.tree, TreeTotal(0, 0))
+            trees[file.tree] = TreeTotal(before.clips + 1, before.size + file.size)
+        for planned in clip.removals:
+            reason, day = planned.removal.reason, planned.removal.at.date()
+            first, number = removals.get(reason, (day, 0))
+            removals[reason] = min(first, day), number + 1
+        for kind in _kinds(clip):
+            minutes[kind].append(_span(clip, 0.0, clip.seconds or 0.0))
+    joined = {kind: tuple(_joined(spans)) for kind, spans in minutes.items()}
+    return DaySummary(count, seconds, trees, joined, held, failed, damaged, moving, removals, newest)
+
+
+def _kinds(clip: PageClip) -> Iterator[str]:
+    """How a clip is drawn: by the copy to look at, and what is remarkable about it."""
+    yield clip.file.tree
+    if clip.hold:
+        yield FindState.HELD
+    if clip.failure:
+        yield FindState.FAILED
+    if clip.damage:
+        yield FindState.DAMAGED
+
+
+def _span(clip: PageClip, begin: float, end: float) -> tuple[int, int]:
+    """The first minute of a part of a clip, and the first one after it."""
+    midnight = clip.start.hour * 3600 + clip.start.minute * 60 + clip.start.second
+    first = int(midnight + begin) // 60
+    return first, max(first + 1, -int(-(midnight + end) // 60))
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[int]:
+    """Begin and length of each run of minutes, in turn."""
+    begin = end = -1
+    for first, last in sorted(spans):
+        if first > end:
+            if end > begin:
+                yield from (begin, end - begin)
+            begin, end = first, last
+        else:
+            end = max(end, last)
+    if end > begin:
+        yield from (begin, end - begin)

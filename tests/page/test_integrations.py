@@ -1,0 +1,247 @@
+"""Sites on the real disk: what is written, and what is written again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from camarchiver.domain.clocks import Clocks, parse_clock
+from camarchiver.errors import AlreadyRunning, UsageError
+from camarchiver.page import site_state
+from camarchiver.page.site_folder import SiteFolder
+from camarchiver.state import holds
+from tests.page.sites import HOSTILE, PageReader, days_of, value_of_script, write_site
+from tests.yards import Yard
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return tmp_path / "site"
+
+
+def page_of(site: Path, camera: str, day: datetime) -> PageReader:
+    return PageReader((site / f"cameras/{camera}/{day:%Y-%m-%d}.html").read_text())
+
+
+class TestContent:
+    """What the pages say."""
+
+    def test_every_copy_is_shown_with_what_becomes_of_it(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        yard.archive(clip)
+        yard.given_away(60, 5)
+        yard.record(1)
+        done = write_site(yard, site)
+        assert (done.days, done.cameras, done.clips) == (3, 1, 3)
+        day = page_of(site, "front", clip.start)
+        links = [link for link in day.links if link.endswith(".mp4")]
+        assert links == [f"../../../cams/archived/{clip.relative}"]
+        assert ((site / "cameras/front") / links[0]).resolve().is_file()
+        data = value_of_script(site / f"cameras/front/{clip.start:%Y-%m-%d}.js")
+        notes = [data["words"][number] for number in data["clips"][0][3]]
+        assert any(note.startswith("archived, encoded with x264; verified: ") for note in notes)
+        assert "the source goes to the trash by the next cleanup: archived, and old enough" in notes
+        story = value_of_script(site / f"cameras/front/{clip.start:%Y-%m-%d}.story.js")
+        lines = [story["words"][number] for _, number in story["stories"][0]]
+        assert len(lines) == 2
+        assert story["names"] == [clip.relative.removesuffix(".mp4")]
+        month = PageReader((site / f"cameras/front/{clip.start:%Y-%m}.html").read_text())
+        assert "to go by the next cleanup: archived, and old enough" in month.text
+
+    def test_the_first_page_has_the_totals_of_all_days(self, yard: Yard, site: Path) -> None:
+        for days in (40, 400, 800):
+            yard.archive(yard.record(days))
+        write_site(yard, site)
+        text = PageReader((site / "index.html").read_text()).text
+        assert "front 30.0 kB 9.0 kB" in text
+        assert "the whole archive was never verified" in text
+        days = value_of_script(site / "days.js")
+        assert sum(count for _, count in days["front"]["days"]) == 3
+
+    def test_holds_failures_and_damage_are_marked(self, yard: Yard, site: Path) -> None:
+        clip = yard.standing(40)
+        end = clip.start + timedelta(minutes=5)
+        holds.add(yard.trees.state, clip.start, end, camera="front", reason="<b>burglary", until=None)
+        yard.find_damaged(clip.relative)
+        write_site(yard, site)
+        text = page_of(site, "front", clip.start).text
+        assert "held damaged" in text
+        assert "b" not in [t for t in page_of(site, "front", clip.start).tags if t == "b"][2:]
+        data = value_of_script(site / f"cameras/front/{clip.start:%Y-%m-%d}.js")
+        assert any("burglary" in word for word in data["words"])
+        # The source is the better copy to look at.
+        assert any(
+            link.endswith(clip.relative) and "archived" not in link
+            for link in page_of(site, "front", clip.start).links
+        )
+
+    def test_a_clip_is_on_the_day_of_its_corrected_clock(self, yard: Yard, site: Path) -> None:
+        wrong = yard.record(9000)
+        right = wrong.start + timedelta(days=8990)
+        os.utime(wrong.path, (right.timestamp(),) * 2)
+        yard.record(10)
+        write_site(yard, site)
+        assert len(days_of(site, "front")) == 2
+        yard.clocks = Clocks({"front": parse_clock("mtime")})
+        write_site(yard, site)
+        assert days_of(site, "front") == [f"{right:%Y-%m-%d}"]
+        assert len(value_of_script(site / f"cameras/front/{right:%Y-%m-%d}.js")["clips"]) == 2
+        assert write_site(yard, site).days == 0
+        wrong.path.unlink()
+        assert write_site(yard, site).days == 1
+        assert len(value_of_script(site / f"cameras/front/{right:%Y-%m-%d}.js")["clips"]) == 1
+
+    def test_cameras_and_days_can_be_chosen(self, yard: Yard, site: Path) -> None:
+        for days, camera in ((1, "front"), (1, "yard"), (20, "front")):
+            yard.record(days, camera)
+        write_site(yard, site)
+        since = (yard.now - timedelta(days=5)).date()
+        assert write_site(yard, site, since=since).removed == 1
+        assert len(days_of(site, "front")) == 1
+        assert write_site(yard, site).days == 1
+        write_site(yard, site, cameras=frozenset({"front"}))
+        assert days_of(site, "yard") == []
+        assert "yard" not in (site / "index.html").read_text()
+
+    @pytest.mark.parametrize("name", [each for each in HOSTILE if "/" not in each])
+    def test_no_name_becomes_markup(self, yard: Yard, site: Path, name: str) -> None:
+        start = yard.now - timedelta(days=3)
+        path = yard.trees.source / f"REO_{name}_{start:%Y%m%d%H%M%S}.mp4"
+        path.write_bytes(b"x" * 3000)
+        os.utime(path, (start.timestamp(),) * 2)
+        yard.record(2)
+        write_site(yard, site)
+        pages = sorted(site.rglob("*.html"))
+        assert len(pages) >= 5
+        for each in pages:
+            read = PageReader(each.read_text())
+            assert read.handlers == []
+            assert {tag for tag in read.tags if tag in ("img", "iframe", "object")} == set()
+            assert read.tags.count("script") <= 3
+            assert all(":" not in link.partition("#")[0] for link in read.links)
+        for each in site.rglob("*.js"):
+            if each.parent.name != "assets":
+                value_of_script(each)
+        assert all(each.is_relative_to(site) for each in (p.resolve() for p in site.rglob("*")))
+
+
+Change = Callable[[Yard], object]
+
+
+class TestIncrements:
+    """Only what has changed is written again."""
+
+    def test_nothing_changes_nothing_is_written(self, yard: Yard, site: Path) -> None:
+        yard.standing(40)
+        yard.given_away(60, 5)
+        write_site(yard, site)
+        before = {path: path.stat().st_mtime_ns for path in site.rglob("20*")}
+        done = write_site(yard, site, yard.now + timedelta(minutes=5))
+        assert (done.days, done.removed, done.clips) == (0, 0, 2)
+        assert {path: path.stat().st_mtime_ns for path in site.rglob("20*")} == before
+
+    def test_each_change_writes_its_day_alone(self, yard: Yard, site: Path) -> None:
+        clips = [yard.record(days) for days in (40, 50, 60, 70)]
+        gone, minute_after = yard.archive(clips[3]), clips[2].start + timedelta(minutes=1)
+        write_site(yard, site)
+        changes: tuple[Change, ...] = (
+            lambda _: yard.record(2),
+            lambda _: yard.archive(clips[0]),
+            lambda _: (yard.trees.archive / gone.archive).unlink(),
+            lambda _: holds.add(
+                yard.trees.state, clips[2].start, minute_after, camera="", reason="x", until=None
+            ),
+            lambda _: os.utime(clips[1].path, (1, 1)),
+        )
+        for number, change in enumerate(changes):
+            change(yard)
+            assert write_site(yard, site).days == 1, number
+            assert write_site(yard, site).days == 0, number
+
+    def test_a_day_without_clips_loses_its_page_and_its_month(self, yard: Yard, site: Path) -> None:
+        clip = yard.record(40)
+        yard.record(1)
+        write_site(yard, site)
+        clip.path.unlink()
+        done = write_site(yard, site)
+        assert (done.days, done.removed) == (0, 1)
+        assert not list(site.rglob(f"{clip.start:%Y-%m}*"))
+
+    def test_another_policy_writes_all_again(self, yard: Yard, site: Path) -> None:
+        yard.standing(40)
+        write_site(yard, site)
+        assert write_site(yard, site, age=90).days == 1
+
+    @pytest.mark.parametrize(
+        "damage", [b"", b"{", b'{"version": 0}', b'{"version": 1, "journals": {"x": 1}}']
+    )
+    def test_a_state_that_can_not_be_understood_is_made_again(
+        self, yard: Yard, site: Path, damage: bytes
+    ) -> None:
+        yard.standing(40)
+        write_site(yard, site)
+        (site / site_state.FILE).write_bytes(damage)
+        assert write_site(yard, site).days == 1
+
+    def test_what_was_interrupted_is_made_up_for(self, yard: Yard, site: Path) -> None:
+        yard.standing(40)
+        write_site(yard, site)
+        yard.standing(50)
+        shutil.copy(site / site_state.FILE, site / "saved")
+        write_site(yard, site)
+        (site / "saved").replace(site / site_state.FILE)
+        assert write_site(yard, site).days == 1
+
+    def test_the_trees_are_only_read(self, yard: Yard, site: Path) -> None:
+        yard.standing(40)
+        before = {path: path.lstat().st_mtime_ns for path in sorted(yard.trees.source.rglob("*"))}
+        write_site(yard, site)
+        after = {path: path.lstat().st_mtime_ns for path in sorted(yard.trees.source.rglob("*"))}
+        assert before == after
+
+
+class TestFolder:
+    """Where a site may be written."""
+
+    @pytest.mark.parametrize("below", [".", "page", "archived/page", ".deleted", ".."])
+    def test_not_within_a_tree_nor_around_one(self, yard: Yard, below: str) -> None:
+        with pytest.raises(UsageError, match="within each other"):
+            SiteFolder((yard.trees.source / below).resolve(), yard.trees)
+
+    def test_not_over_the_files_of_somebody_else(self, yard: Yard, site: Path) -> None:
+        site.mkdir()
+        (site / "index.html").write_text("mine")
+        with pytest.raises(UsageError, match="not empty"):
+            write_site(yard, site)
+        assert (site / "index.html").read_text() == "mine"
+
+    def test_two_runs_at_once_do_not_mix(self, yard: Yard, site: Path) -> None:
+        folder = SiteFolder(site, yard.trees)
+        with folder.alone(), pytest.raises(AlreadyRunning):
+            write_site(yard, site)
+
+    def test_others_may_read_it(self, yard: Yard, site: Path) -> None:
+        yard.record(3)
+        write_site(yard, site)
+        assert all(path.stat().st_mode & 0o444 == 0o444 for path in site.rglob("*.html"))
+
+
+def test_a_thousand_clips_a_day_fit_into_a_small_page(yard: Yard, site: Path) -> None:
+    day = (yard.now - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)
+    for number in range(1000):
+        start = day + timedelta(seconds=86 * number)
+        path = yard.trees.source / f"{start:%Y/%m/%d}/REO_front_door_{start:%Y%m%d%H%M%S}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 3000)
+        os.utime(path, (start.timestamp(),) * 2)
+        yard.archive(yard.clip(path, "front_door", start.astimezone(UTC)), 1000)
+    write_site(yard, site)
+    folder = site / "cameras/front_door"
+    loaded = [folder / f"{day:%Y-%m-%d}{ending}" for ending in (".html", ".js")]
+    assert sum(path.stat().st_size for path in loaded) < 300_000
+    assert (folder / f"{day:%Y-%m}.html").stat().st_size < 100_000
