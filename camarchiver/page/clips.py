@@ -13,7 +13,7 @@ from camarchiver.domain.clip import Archived, Clip, Fingerprint, Tree
 from camarchiver.domain.hold import held_by
 from camarchiver.domain.memory import Memory
 from camarchiver.journal.event import JournalEvent
-from camarchiver.journal.replay import Ledger
+from camarchiver.journal.ledger import Ledger
 from camarchiver.pipeline import Pipeline
 from camarchiver.policy.cleanup_rules import Copy
 from camarchiver.policy.removal_forecast import ForecastRemoval, RemovalForecast
